@@ -1,0 +1,133 @@
+"""[budgets]: which variant may lose how much of what, resolved per variant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from slimgate.errors import SuiteError, nearest
+from slimgate.judge.verdict import QualityBudget
+from slimgate.metrics import known_metrics, load_metric
+from slimgate.suite_errors import Loc, from_validation, shown, suite_error
+from slimgate.suite_tables import LatencyBudgetTable, QualityBudgetTable, SizeBudgetTable
+
+NOT_YET = {
+    "memory": "memory budgets",
+    "flips": "flip budgets",
+    "baseline": "baselines",
+}
+EXAMPLE = "{ drop_points = 2.0 }"
+EXAMPLES = {"size": "{ compression_min = 1.5 }", "latency": "{ speedup_min = 2.0 }"}
+
+
+@dataclass(frozen=True)
+class SizeBudget:
+    """teacher bytes / variant bytes must be at least `compression_min`."""
+
+    compression_min: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class SpeedBudget:
+    """teacher time / variant time must be at least `speedup_min`, on every workload."""
+
+    speedup_min: float
+    reason: str | None = None
+    on_inconclusive: Literal["fail", "warn"] | None = None
+
+
+@dataclass(frozen=True)
+class VariantBudgets:
+    """The budgets of one variant: quality by metric name, size, and speed."""
+
+    quality: Mapping[str, QualityBudget] = field(default_factory=dict)
+    size: SizeBudget | None = None
+    speed: SpeedBudget | None = None
+
+    def over(self, common: VariantBudgets) -> VariantBudgets:
+        """These, and what they leave to the common ones."""
+        return VariantBudgets(
+            {**common.quality, **self.quality}, self.size or common.size, self.speed or common.speed
+        )
+
+
+def resolve_budgets(
+    data: Mapping[str, Any], variants: tuple[str, ...], file: str
+) -> dict[str, VariantBudgets]:
+    """Budgets by variant name: `[budgets.variants.X]` merged per metric over `[budgets]`.
+
+    data: the whole suite as a mapping. Raises SuiteError for unknown metrics, variants and keys.
+    """
+    budgets = data.get("budgets", {})
+    common = _tables(budgets, ("budgets",), data, file)
+    own = budgets.get("variants", {})
+    if not isinstance(own, Mapping):
+        problem = f"{shown(own)} came, expected tables [budgets.variants.NAME]"
+        raise suite_error(file, ("budgets", "variants"), data, problem)
+    merged: dict[str, VariantBudgets] = dict.fromkeys(variants, common)
+    for name, table in own.items():
+        loc = ("budgets", "variants", name)
+        if name == "teacher":
+            raise suite_error(file, loc, data, "the teacher has no budget: variants are judged against it")
+        if name not in variants:
+            raise suite_error(file, loc, data, f"no such variant{nearest(name, variants)}")
+        if not isinstance(table, Mapping):
+            problem = f"{shown(table)} came, expected a table, such as {{ accuracy = {EXAMPLE} }}"
+            raise suite_error(file, loc, data, problem)
+        merged[name] = _tables(table, loc, data, file).over(common)
+    return merged
+
+
+def _tables(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> VariantBudgets:
+    quality: dict[str, QualityBudget] = {}
+    size, speed = None, None
+    for key, table in budgets.items():
+        loc = (*prefix, key)
+        if key == "variants" and len(prefix) == 1:
+            continue
+        _refuse(key, table, loc, data, file)
+        try:
+            if key == "size":
+                size = SizeBudget(**SizeBudgetTable.model_validate(table).model_dump())
+            elif key == "latency":
+                speed = SpeedBudget(**LatencyBudgetTable.model_validate(table).model_dump())
+            else:
+                quality[key] = _quality(QualityBudgetTable.model_validate(table))
+        except ValidationError as error:
+            raise from_validation(error, file, data, loc) from None
+    return VariantBudgets(quality, size, speed)
+
+
+def _quality(table: QualityBudgetTable) -> QualityBudget:
+    return QualityBudget(
+        kind="drop_points",
+        limit=table.drop_points,
+        reason=table.reason,
+        on_inconclusive=table.on_inconclusive,
+    )
+
+
+def _refuse(key: str, table: Any, loc: Loc, data: Any, file: str) -> None:
+    if key == "slices":
+        raise suite_error(file, loc, data, "budgets on slices are not supported yet")
+    if key in NOT_YET:
+        raise suite_error(file, loc, data, f"{NOT_YET[key]} are not supported yet")
+    if ":" in key:
+        _refuse_own(key, loc, data, file)
+    elif key not in EXAMPLES and key not in known_metrics():
+        raise suite_error(file, loc, data, f"no such metric{nearest(key, [*known_metrics(), *EXAMPLES])}")
+    if not isinstance(table, Mapping):
+        example = EXAMPLES.get(key, EXAMPLE)
+        raise suite_error(file, loc, data, f"{shown(table)} came, expected a table, such as {example}")
+
+
+def _refuse_own(name: str, loc: Loc, data: Any, file: str) -> None:
+    """Raises where a dotted path names no metric."""
+    try:
+        load_metric(name)
+    except SuiteError as error:
+        raise suite_error(file, loc, data, str(error)) from error.__cause__

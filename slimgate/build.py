@@ -1,0 +1,231 @@
+"""Runs a variant's steps through the store: each node of the graph is built once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimgate.artifact import Artifact
+from slimgate.digests import code_digest, folder_digest, json_digest, versions
+from slimgate.errors import BuildError, SlimgateError
+from slimgate.hub import fetch_model
+from slimgate.loading import module_of
+from slimgate.model_ref import read_config
+from slimgate.protocols import BuildContext, ModelRef, Progress, no_progress
+from slimgate.rows import PreparedRows
+from slimgate.store import Entry, Json, Store, files_of, scratch_beside
+from slimgate.suite import TEACHER, Plugin, Suite, Variant, params_json
+
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
+LOAD = "load_model"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model of the suite as an artifact, with the artifacts of its own steps on the way there."""
+
+    artifact: Artifact
+    steps: tuple[Artifact, ...]
+
+    @property
+    def from_store(self) -> bool:
+        return all(step.entry.from_store for step in self.steps)
+
+
+class Builder:
+    """Builds the models of one suite on demand. A model that failed fails again at once, not by building."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        rows: PreparedRows,
+        store: Store,
+        *,
+        device: str,
+        progress: Progress = no_progress,
+    ) -> None:
+        self._suite, self._rows, self._store = suite, rows, store
+        self._device, self._progress = device, progress
+        self._built: dict[str, Built] = {}
+        self._failed: dict[str, SlimgateError] = {}
+
+    def built(self, name: str) -> Built:
+        """The model of that name. Raises BuildError (or DataError) that names the variant and the step."""
+        if name in self._failed:
+            raise self._failed[name]
+        if name not in self._built:
+            try:
+                self._built[name] = self._build(self._suite.model(name))
+            except SlimgateError as error:
+                self._failed[name] = type(error)(*error.args)  # without the frames, which hold models
+                raise
+        return self._built[name]
+
+    def _build(self, variant: Variant) -> Built:
+        steps: list[Artifact] = []
+        if variant.ref is not None:
+            steps.append(self._load(variant, variant.ref))
+            artifact = steps[0]
+        else:
+            artifact = self.built(variant.parent or TEACHER).artifact
+        for step in variant.steps:
+            artifact = self._step(variant, step, artifact)
+            steps.append(artifact)
+        return Built(artifact, tuple(steps))
+
+    def _load(self, variant: Variant, ref: ModelRef) -> Artifact:
+        task = self._suite.setup.task
+        where = f"{variant.name}: model {ref.text}"
+        with _explained(where):
+            ref = fetch_model(ref)
+            assert ref.folder is not None
+            config = read_config(ref.folder)
+            task.object.check_model(task.params, ref, config, self._rows.facts)
+            reads = task.object.load_reads(task.params, config)
+        key = {
+            "load": folder_digest(ref.folder, _model_files(ref.folder)),
+            "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
+            "classes": list(self._rows.facts.classes),
+            **self._common(reads, ("scikit-learn",)),
+        }
+        if not reads:
+            key["seed"] = None  # nothing is drawn for a model that is complete
+        return self._make(
+            where, LOAD, str(ref.text), key, reads, lambda c: task.object.load_model(task.params, ref, c)
+        )
+
+    def _step(self, variant: Variant, step: Plugin, parent: Artifact) -> Artifact:
+        method, task = step.object, self._suite.setup.task
+        teacher = self.built(TEACHER).artifact if method.uses_teacher else None
+        params = params_json(step.params)
+        key = {
+            "parent": parent.digest,
+            "method": step.name,
+            "params": params,
+            "code": code_digest(module_of(method)),
+            "teacher": teacher.digest if teacher else None,
+            "task": [params_json(task.params), code_digest(module_of(task.object))] if method.reads else None,
+            "precision": self._precision(step.params),
+            **self._common(method.reads, getattr(method, "packages", ())),
+        }
+        if not method.stochastic:
+            key["seed"] = None
+
+        def apply(context: BuildContext) -> Any:
+            model = method.apply(parent.load(self._device), step.params, context)
+            if not hasattr(model, "save"):
+                raise BuildError(f"apply gave {type(model).__name__} back, expected the model it was given")
+            model.kind = method.gives or model.kind
+            return model
+
+        where = f"{variant.name}: step {step.name}"
+        return self._make(where, step.name, params, key, method.reads, apply, teacher)
+
+    def _common(self, reads: tuple[str, ...], packages: tuple[str, ...]) -> Json:
+        return {
+            "data": self._rows.digests(reads),
+            "seed": self._suite.seed,
+            "device": self._device.split(":")[0],
+            "versions": dict(versions((*PACKAGES, *packages))),
+        }
+
+    def _precision(self, params: Any) -> str | None:
+        wanted = getattr(params, "precision", None)
+        if wanted is None:
+            return None
+        from slimgate.precision import resolve_precision
+
+        return resolve_precision(wanted, self._device)
+
+    def _make(
+        self,
+        where: str,
+        method: str,
+        params: Any,
+        key: Json,
+        reads: tuple[str, ...],
+        make: Any,
+        teacher: Artifact | None = None,
+    ) -> Artifact:
+        def fill(folder: Path) -> Json:
+            with scratch_beside(folder) as scratch:
+                context = self._context(where, reads, teacher, scratch)
+                start = time.perf_counter()
+                with _explained(where):
+                    model = make(context)
+                    model.save(folder)
+                seconds = time.perf_counter() - start
+            return _manifest(folder, model, method, params, seconds, context.log)
+
+        entry: Entry = self._store.make("artifacts", json_digest(key), fill)
+        return Artifact(entry)
+
+    def _context(
+        self, where: str, reads: tuple[str, ...], teacher: Artifact | None, scratch: Path
+    ) -> BuildContext:
+        def load_teacher() -> Any:
+            if teacher is None:
+                raise BuildError(
+                    f"{where}: it asked for the teacher; a method that does sets uses_teacher = True"
+                )
+            return teacher.load(self._device)
+
+        setup = self._suite.setup
+        return BuildContext(
+            task=setup.task.object,
+            task_params=setup.task.params,
+            facts=self._rows.facts,
+            splits={
+                name: self._rows.splits[name]
+                for name in reads
+                if name in self._rows.splits and name != "gate"
+            },
+            load_teacher=load_teacher,
+            seed=self._suite.seed,
+            device=self._device,
+            threads=self._suite.threads,
+            scratch=scratch,
+            progress=lambda what, done, total: self._progress(f"{where}: {what}", done, total),
+        )
+
+
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """Any failure of a step as one line that says which step of which variant it was."""
+    try:
+        yield
+    except SlimgateError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except MemoryError as error:
+        raise BuildError(f"{where}: out of memory") from error
+    except Exception as error:  # a user's method may raise anything; the cause stays chained
+        said = " ".join(str(error).split()) or "no message"
+        raise BuildError(f"{where}: {type(error).__name__}: {said}") from error
+
+
+def _manifest(
+    folder: Path, model: Any, method: str, params: Any, seconds: float, log: Mapping[str, Any]
+) -> Json:
+    files = files_of(folder)
+    return {
+        "kind": model.kind,
+        "digest": json_digest(
+            {"files": folder_digest(folder, files), "code": {m: code_digest(m) for m in model.code_modules()}}
+        ),
+        "bytes": sum((folder / file).stat().st_size for file in files),
+        **model.footprint(),
+        "method": method,
+        "params": params,
+        "seconds": round(seconds, 3),
+        "log": dict(log),
+    }
+
+
+def _model_files(folder: Path) -> list[str]:
+    """The files of a model folder that decide what it predicts: weights, settings, tokenizer."""
+    wanted = (".safetensors", ".json", ".txt", ".model", ".bin")
+    return [file for file in files_of(folder) if file.endswith(wanted) and "/" not in file]

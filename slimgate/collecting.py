@@ -1,0 +1,135 @@
+"""Suites as test files: a TOML file is a module whose tests are the gates, in the order of the phases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimgate.errors import SuiteError
+from slimgate.parts import SELF_TESTS
+from slimgate.session import SESSION
+from slimgate.suite import TEACHER, Suite, load_suite
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A validated suite file is a test module."""
+    state = parent.config.stash.get(SESSION, None)
+    if state is None or file_path.resolve() not in state.suites:
+        return None
+    node: pytest.Collector = SuiteModule.from_parent(parent, path=file_path)
+    return node
+
+
+class SuiteModule(pytest.Module):
+    """A suite file as a module of tests: those of slimgate.gates."""
+
+    @property
+    def suite(self) -> Suite:
+        return self.config.stash[SESSION].suites[self.path.resolve()]
+
+    def _getobj(self) -> Any:
+        from slimgate.gates import as_module
+
+        return as_module(self.suite)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A suite's gates, and tests with its mark, run for each of its variants, metrics and workloads."""
+    module = metafunc.definition.getparent(SuiteModule)
+    suite = module.suite if module else _marked(metafunc)
+    if suite is None:
+        return
+    names = metafunc.fixturenames
+    if "metric" in names:
+        pairs = [(name, metric) for name in suite.variants for metric in suite.metrics]
+        _parametrize(metafunc, ("variant", "metric"), pairs, [f"{v}-{m}" for v, m in pairs])
+    elif "timed" in names:
+        calls = [(name, load) for name in (TEACHER, *suite.variants) for load in suite.workloads]
+        _parametrize(metafunc, ("timed", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
+    elif "variant" in names and "workload" in names:
+        calls = [(name, load) for name in suite.variants for load in suite.workloads]
+        _parametrize(metafunc, ("variant", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
+    elif "variant" in names:
+        _parametrize(metafunc, ("variant",), [(name,) for name in suite.variants], list(suite.variants))
+    elif "check" in names and module:
+        _parametrize(metafunc, ("check",), [(name,) for name in SELF_TESTS], list(SELF_TESTS))
+
+
+def _marked(metafunc: pytest.Metafunc) -> Suite | None:
+    """The suite that a hand-written test names by its mark; it counts as named on the command line.
+
+    Raises CollectError, in one line, for a suite that is wrong.
+    """
+    mark = metafunc.definition.get_closest_marker("slimgate")
+    if mark is None or "slimgate_run" not in metafunc.fixturenames:
+        return None
+    config = metafunc.config
+    if len(mark.args) != 1 or not isinstance(mark.args[0], str):
+        raise pytest.Collector.CollectError('@pytest.mark.slimgate takes one path: slimgate("bench/x.toml")')
+    path = Path(config.rootpath, mark.args[0]).resolve()
+    suites = config.stash[SESSION].suites
+    if path not in suites:
+        try:
+            suites[path] = load_suite(path, mark.args[0])
+        except SuiteError as error:
+            raise pytest.Collector.CollectError(str(error)) from None
+    metafunc.parametrize("slimgate_run", [path], ids=[path.stem], indirect=True, scope="module")
+    return suites[path]
+
+
+def _parametrize(
+    metafunc: pytest.Metafunc, names: tuple[str, ...], values: list[Any], ids: list[str]
+) -> None:
+    """At module scope, so that equal names in two suites never mix."""
+    handles = [name for name in names if name in ("variant", "timed")]
+    metafunc.parametrize(names, values, ids=ids, indirect=handles, scope="module")
+
+
+PHASES = ("test_quality", "test_behaviour", "test_footprint", "test_selftest", "test_latency", "test_speedup")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keeps latency under --benchmark-only, which goes by the names of fixtures."""
+    if (
+        suite_of(item)
+        and item.config.getoption("benchmark_only", False)
+        and item.name.startswith(("test_latency", "test_speedup"))
+    ):
+        getattr(item, "fixturenames").append("benchmark")  # noqa: B009  not declared
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """By suite, then phase: quality of all variants first, latency last, alone and serial."""
+    suites: dict[Path, int] = {}
+
+    def order(item: pytest.Item) -> tuple[int, ...]:
+        suite = suite_of(item)
+        if suite is None:
+            return (-1,)
+        rank = suites.setdefault(suite.path, len(suites))
+        return (rank, PHASES.index(getattr(item, "originalname", "")), *_place(item, suite))
+
+    items.sort(key=order)
+
+
+def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
+    """Where a test stands in its phase: by variant, then metric or workload, as the suite states them."""
+    params = getattr(item, "callspec").params  # noqa: B009  not declared
+    orders: dict[str, Sequence[Any]] = {
+        "variant": [*suite.variants],
+        "timed": [TEACHER, *suite.variants],
+        "metric": suite.metrics,
+        "workload": suite.workloads,
+        "check": SELF_TESTS,
+    }
+    return tuple(order.index(params[name]) for name, order in orders.items() if name in params)
+
+
+def suite_of(item: pytest.Item) -> Suite | None:
+    module = item.getparent(SuiteModule)
+    return module.suite if module else None

@@ -1,0 +1,123 @@
+"""Plain prose in the docstrings of Python source files, read with `ast`: nothing is imported or run.
+
+A docstring is cut into blocks at blank lines, and a block is kept only if it is prose: every line at the
+docstring's own margin (so the indented bodies of Parameters, Args:, directives and literal blocks go), no
+doctest, table, list item or field list, a capital first letter and a closing full stop. Markup is then
+reduced to its text, and names that would give the library away are masked.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+# Names a paragraph could give its library away with, all masked whatever the labels are.
+LIBRARY_NAMES = (
+    "pytorch", "torchvision", "torchscript", "torchaudio", "torchrec", "torchdynamo", "torchinductor",
+    "torch", "libtorch", "hugging face", "huggingface_hub", "huggingface", "sentence_transformers",
+    "sentence-transformers", "transformers", "datasets library", "scikit-learn", "sklearn", "scikit",
+    "scipy", "numpy", "np", "pandas", "pd", "sympy", "networkx", "nx", "pyarrow", "apache arrow",
+    "pydantic", "pytest",
+)  # fmt: skip
+
+# What a masked name is replaced with.
+MASK = "library"
+
+_FENCE = re.compile(r"^\s*(```|~~~).*?^\s*\1\s*$", re.MULTILINE | re.DOTALL)
+_UNDERLINE = re.compile(r"^\s*([-=~^\"'#*+])\1{2,}\s*$")
+_NOT_PROSE = re.compile(
+    r"^(\s|>>>|\.\.\.|\.\. |[-*+•] |\(?\d+[.)] |[-=+~]{3,}|[:@#|$%<!{\[]"
+    r"|[\w*`, ]+ ?: *$|[\w.*`, ]+ : |[\w.]+\(.*\)$)"
+)
+_MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),  # [text](target)
+    (re.compile(r"`([^`<]+?)\s*<[^`>]*>`__?"), r"\1"),  # `text <target>`_
+    (re.compile(r"\s*\[[\w#*]+\]_|\s*\[\d+\]"), ""),  # [1]_ and [1]
+    (re.compile(r":[\w:+-]+:`[!~]?(?:[^`]*<)?([^`>]*)>?`"), r"`\1`"),  # :role:`target`
+    (re.compile(r"\[`[~!]?([^`]*)`\]"), r"`\1`"),  # [`target`]
+    (re.compile(r"`([^`]*)`_+"), r"\1"),  # `text`_
+    (re.compile(r"\*\*([^*]+)\*\*|(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])"), r"\1\2"),  # **bold**, *emphasis*
+)
+_CODE_SPAN = re.compile(r"``?([^`]+)``?")
+_NAMES = re.compile(
+    r"(?<![\w-])(?:" + "|".join(re.escape(name).replace(r"\ ", r"[\s_-]?") for name in LIBRARY_NAMES)
+    + r")(?:\.\w+)*(?![\w-])",
+    re.IGNORECASE,
+)  # fmt: skip
+_REJECTED = re.compile(
+    r"https?:|www\.|[\\{}|<>=~^]|\[\[|__|::|\.\.\.|>>>|copyright|licen[sc]e|doctest", re.IGNORECASE
+)
+
+
+def docstrings(source: str) -> Iterator[str]:
+    """Yield the dedented docstrings of a module, its classes and its functions, in the order written."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    for node in documented_nodes(tree):
+        text = ast.get_docstring(node, clean=False)
+        if text:
+            yield inspect.cleandoc(text)
+
+
+def documented_nodes(
+    node: ast.AST,
+) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield a module, its classes and functions, also under ``if`` and ``try``, not those in functions."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        yield node
+        return
+    if isinstance(node, ast.Module | ast.ClassDef):
+        yield node
+    for field in ("body", "handlers", "orelse", "finalbody"):
+        for child in getattr(node, field, ()):
+            if isinstance(child, ast.stmt | ast.excepthandler):
+                yield from documented_nodes(child)
+
+
+def prose_blocks(docstring: str) -> Iterator[str]:
+    """Yield the blocks of a docstring that are plain prose, each on one line, markup still in place."""
+    for block in re.split(r"\n\s*\n", _FENCE.sub("\n\n", docstring)):
+        lines = block.strip("\n").rstrip().split("\n")
+        if len(lines) > 1 and _UNDERLINE.match(lines[1]):  # a section's title
+            lines = lines[2:]
+        if any(lines) and not any(_NOT_PROSE.match(line) or _UNDERLINE.match(line) for line in lines):
+            yield " ".join(lines)
+
+
+def plain_text(block: str, keep_code: bool, mask_names: bool) -> str:
+    """Reduce markup to its text, keep or drop code spans, and mask the libraries' names."""
+    for pattern, replacement in _MARKUP:
+        block = pattern.sub(replacement, block)
+    block = _CODE_SPAN.sub(r"\1" if keep_code else " ", block)
+    if mask_names:
+        block = _NAMES.sub(MASK, block)
+    return re.sub(r"\s+([,.;)])", r"\1", " ".join(block.split()))
+
+
+def is_prose(text: str, min_words: int, max_words: int) -> bool:
+    """Say whether a text reads as prose of an accepted length: whole sentences, nearly all letters."""
+    if not min_words <= len(text.split()) <= max_words:
+        return False
+    if not (text[0].isupper() and text[-1] == "." and text.isascii()) or _REJECTED.search(text):
+        return False
+    return sum(char.isalpha() or char == " " for char in text) >= 0.9 * len(text)
+
+
+def file_paragraphs(
+    path: Path, min_words: int, max_words: int, keep_code: bool = True, mask_names: bool = True
+) -> Iterator[str]:
+    """Yield the accepted paragraphs of one source file, in the order they are written."""
+    source = path.read_bytes().decode("utf-8", errors="replace")
+    for docstring in docstrings(source):
+        for block in prose_blocks(docstring):
+            text = plain_text(block, keep_code, mask_names)
+            if is_prose(text, min_words, max_words):
+                yield text

@@ -1,0 +1,70 @@
+"""Texts as token ids, from which padded batches are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.protocols import Arrays
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedTexts:
+    """Tokenised rows. columns: name (input_ids, attention_mask, …) -> a list of ints for each row.
+
+    padding: the value that fills a column up; side: where it is filled, "right" or "left".
+    """
+
+    columns: Mapping[str, Sequence[Sequence[int]]]
+    padding: Mapping[str, int]
+    side: str
+    lengths: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
+        """Inputs (rows, tokens) int64, padded to the longest row, or padded and cut to `tokens`."""
+        width = tokens or int(max(self.lengths[i] for i in positions))
+        return {
+            name: np.stack([self._fill(values[i][:width], self.padding[name], width) for i in positions])
+            for name, values in self.columns.items()
+        }
+
+    def _fill(self, values: Sequence[int], padding: int, width: int) -> npt.NDArray[np.int64]:
+        row = np.full(width, padding, dtype=np.int64)
+        if self.side == "right":
+            row[: len(values)] = values
+        else:
+            row[width - len(values) :] = values
+        return row
+
+
+def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:
+    """Tokenises rows of one or two texts, cut to `max_tokens`. texts: one sequence of rows per column."""
+    with _unchanged(tokenizer):
+        columns = dict(tokenizer(*map(list, texts), truncation=True, max_length=max_tokens))
+    padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
+    return EncodedTexts(
+        columns=columns,
+        padding={name: padding.get(name, 0) for name in columns},
+        side=tokenizer.padding_side,
+        lengths=np.asarray([len(ids) for ids in columns["input_ids"]], dtype=np.int64),
+    )
+
+
+@contextmanager
+def _unchanged(tokenizer: Any) -> Iterator[None]:
+    """A fast tokenizer remembers how it last cut and is saved so: artifacts' tokenizers would differ."""
+    inner = getattr(tokenizer, "backend_tokenizer", None)
+    before = inner.truncation if inner is not None else None
+    try:
+        yield
+    finally:
+        if inner is not None:
+            inner.enable_truncation(**before) if before else inner.no_truncation()

@@ -1,0 +1,49 @@
+"""What slimgate raises.
+
+    SlimgateError
+    ├── SuiteError      the suite file is wrong: schema, names, paths, budgets
+    ├── DataError       rows are missing, unlabelled, too few, or used where they may not be
+    ├── BuildError      a model could not be loaded or a step could not be applied
+    ├── MeasureError    outcomes, times or bytes could not be taken or are not finite
+    └── MissingExtra    an optional package is needed; the message says what to install
+
+A message says where, what came, what was expected and what to do, in one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SlimgateError(Exception):
+    """Base of every error that slimgate raises on purpose."""
+
+
+class SuiteError(SlimgateError):
+    """A suite file that cannot be run as it is written."""
+
+
+class DataError(SlimgateError):
+    """Rows that are missing, unlabelled, too few, or used where they may not be."""
+
+
+class BuildError(SlimgateError):
+    """A model that could not be loaded, or a step that could not be applied to it."""
+
+
+class MeasureError(SlimgateError):
+    """Outcomes, times or bytes that could not be taken, or are not finite."""
+
+
+class MissingExtra(SlimgateError):
+    """An optional package is not installed; the message says what to install."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`. Did you mean X?` where a known name is close to `name`, else the known names, else nothing."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f". Did you mean {close[0]}?"
+    return f"; known: {', '.join(known)}" if known else ""

@@ -1,0 +1,142 @@
+"""Which suite files a pytest run is about: found on its paths, validated before anything is collected."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimgate.errors import SuiteError
+from slimgate.suite import Suite, load_suite
+from slimgate.suite_file import parse_toml, read_suite_text
+
+SUITE_TABLE = re.compile(rb"^\s*\[\s*suite\b", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where to look: the files and folders of the command line, and what is a suite file's path.
+
+    patterns: globs matched on the end of a path, such as bench/*.toml; skip: names of folders that pytest
+    does not recurse into; ignore, ignore_globs: paths that pytest was told to ignore; shallow: look at the
+    files of a folder, not below it.
+    """
+
+    root: Path
+    paths: Sequence[Path]
+    patterns: Sequence[str]
+    skip: Sequence[str] = ()
+    ignore: Sequence[Path] = ()
+    ignore_globs: Sequence[str] = ()
+    shallow: bool = False
+
+
+def find_suites(search: Search, *, enter: Callable[[Path], None] = lambda _: None) -> dict[Path, Suite]:
+    """Every suite of the run by its path, validated.
+
+    enter: called with the folder of a suite before it is read, so that plug-ins beside it can be imported.
+    An opt-in suite counts only where it is named itself; else it is checked by syntax and schema alone.
+    Raises SuiteError: one line for each file that is wrong.
+    """
+    suites: dict[Path, Suite] = {}
+    problems: list[str] = []
+    for path, named in _candidates(search):
+        if path in suites:
+            continue
+        shown = os.path.relpath(path, search.root)
+        try:
+            if not _is_suite(path, shown, expected=named and _matches(path, search)):
+                continue
+            enter(path.parent)
+            suite = load_suite(path, shown, check_data=named or not _opts_in(path, shown))
+        except SuiteError as error:
+            problems.append(str(error))
+            continue
+        if named or not suite.opt_in:
+            suites[path] = suite
+    if problems:
+        raise SuiteError("\n".join(dict.fromkeys(problems)))
+    _no_shared_stem(suites)
+    return suites
+
+
+def _candidates(search: Search) -> Iterator[tuple[Path, bool]]:
+    for path in search.paths:
+        if path.is_dir():
+            for file in _walk(path, search):
+                yield file, False
+        elif path.suffix == ".toml" and path.is_file():
+            yield path.resolve(), True
+
+
+def _walk(folder: Path, search: Search) -> Iterator[Path]:
+    for here, folders, files in os.walk(folder):
+        base = Path(here)
+        folders[:] = [] if search.shallow else sorted(f for f in folders if not _skipped(base / f, search))
+        for name in sorted(files):
+            path = (base / name).resolve()
+            wanted = name.endswith(".toml") and not name.startswith("_") and _matches(path, search)
+            if wanted and not _ignored(path, search):
+                yield path
+
+
+def _skipped(folder: Path, search: Search) -> bool:
+    by_name = any(fnmatch.fnmatch(folder.name, pattern) for pattern in search.skip)
+    return by_name or (folder / "pyvenv.cfg").exists() or _ignored(folder.resolve(), search)
+
+
+def _ignored(path: Path, search: Search) -> bool:
+    return path in search.ignore or any(fnmatch.fnmatch(str(path), glob) for glob in search.ignore_globs)
+
+
+def _matches(path: Path, search: Search) -> bool:
+    return any(path.match(pattern) for pattern in search.patterns)
+
+
+def _is_suite(path: Path, shown: str, *, expected: bool) -> bool:
+    """A TOML file with a [suite] table; foreign ones are left alone.
+
+    expected: it was named and lies where suites do, so it is told what it lacks.
+    """
+    try:
+        data = parse_toml(path, shown)
+    except SuiteError:
+        if expected or _looks_like_one(path):
+            raise
+        return False
+    if "suite" in data:
+        if path.name.startswith("_"):
+            raise SuiteError(
+                f"{shown}: names that begin with _ are for suites to extend; they do not run by themselves"
+            )
+        return True
+    if expected:
+        raise SuiteError(f"{shown}: has no [suite] table, so it is not a suite of slimgate")
+    return False
+
+
+def _looks_like_one(path: Path) -> bool:
+    try:
+        return SUITE_TABLE.search(path.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def _opts_in(path: Path, shown: str) -> bool:
+    suite = read_suite_text(path, shown).data.get("suite")
+    return isinstance(suite, dict) and suite.get("opt_in") is True
+
+
+def _no_shared_stem(suites: dict[Path, Suite]) -> None:
+    """Reports go to a folder of the suite's stem: two suites of one stem would overwrite each other."""
+    seen: dict[str, Suite] = {}
+    for path, suite in suites.items():
+        other = seen.setdefault(path.stem, suite)
+        if other is not suite:
+            raise SuiteError(
+                f"{suite.shown} and {other.shown} have the same name; "
+                "reports would overwrite each other: rename one"
+            )

@@ -1,0 +1,25 @@
+"""The tests that every suite expands to. Each reports its part of the record before it passes or fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+from slimgate.gates.footprint import test_footprint
+from slimgate.gates.latency import test_latency
+from slimgate.gates.quality import test_quality
+from slimgate.gates.selftest import test_selftest
+from slimgate.gates.speedup import test_speedup
+from slimgate.suite import Suite
+
+OF_THE_TEACHER: tuple[Callable[..., None], ...] = (test_selftest, test_latency)
+OF_VARIANTS: tuple[Callable[..., None], ...] = (test_quality, test_footprint, test_speedup)
+
+
+def as_module(suite: Suite) -> ModuleType:
+    """A module that holds the gates of one suite; those of variants only where it has any."""
+    module = ModuleType(suite.path.stem, f"The gates of {suite.shown}.")
+    module.__file__ = str(suite.path)
+    for gate in (*(OF_VARIANTS if suite.variants else ()), *OF_THE_TEACHER):
+        setattr(module, gate.__name__, gate)
+    return module

@@ -1,0 +1,49 @@
+"""What all gates share: reporting parts, and turning a verdict into a test's outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+
+from slimgate.judge.verdict import Verdict
+from slimgate.parts import Part, part
+from slimgate.run import ModelHandle
+
+Report = Callable[[Part], None]
+
+
+def report_build(model: ModelHandle, report: Report) -> None:
+    """Reports how a model was built, what it weighs, and where it came from."""
+    built = model.built
+    manifest = built.artifact.manifest
+    steps = [
+        {key: step.manifest[key] for key in ("method", "params", "seconds", "log")} for step in built.steps
+    ]
+    artifact = {key: manifest[key] for key in ("kind", "digest", "bytes", "parameters", "nonzero_parameters")}
+    artifact.update(state_bytes=manifest["state_bytes"], runtime=model.variant.runtime.name)
+    artifact.update(load_seconds=model.load_seconds)
+    facts = {"steps": steps, "artifact": artifact, "from_store": built.from_store}
+    report(part("build", model.name, "", facts))
+
+
+def conclude(
+    model: ModelHandle, verdict: Verdict | None, message: str, on_inconclusive: Literal["fail", "warn"]
+) -> None:
+    """Fails the running test where a gated budget does not hold, or is undecided and may not be."""
+    if not model.variant.gated or verdict is None or verdict is Verdict.PASS:
+        return
+    if verdict is Verdict.FAIL or on_inconclusive == "fail":
+        pytest.fail(message, pytrace=False)
+
+
+def budget_facts(budget: Any) -> dict[str, Any]:
+    """A judged budget as the record has it."""
+    return {
+        "kind": budget.kind,
+        "limit": budget.limit,
+        "verdict": budget.verdict.value,
+        "reason": budget.reason,
+        "n_needed": budget.n_needed,
+    }

@@ -1,0 +1,71 @@
+"""Self-test: can this suite's gate tell a copy from a damaged model?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slimgate.gates.reporting import Report, report_build
+from slimgate.judge.verdict import QualityBudget, Verdict, judge_quality
+from slimgate.metrics import load_metric
+from slimgate.parts import now, part
+from slimgate.run import ModelHandle
+from slimgate.selftest import DEFAULT_BUDGET, identical_copy, judge_fault
+from slimgate.suite import TEACHER, Suite
+
+
+def test_selftest(suite: Suite, teacher: ModelHandle, check: str, report_part: Report) -> None:
+    """identical: a copy of the teacher must not FAIL. planted_fault: twice the budget must not PASS."""
+    report_build(teacher, report_part)
+    facts, wrong = (_identical if check == "identical" else _planted_fault)(suite, teacher)
+    report_part(part("self_test", TEACHER, check, {**facts, "measured": now()}))
+    if facts["verdict"] == wrong:
+        pytest.fail(str(facts["message"]), pytrace=False)
+
+
+def gate_budgets(suite: Suite) -> dict[str, QualityBudget]:
+    """The tightest budget on each metric of any variant; accuracy at 2 points where there is none."""
+    tightest: dict[str, QualityBudget] = {}
+    for own in suite.budgets.values():
+        for metric, budget in own.quality.items():
+            if metric not in tightest or budget.limit < tightest[metric].limit:
+                tightest[metric] = budget
+    judged = next((name for name in suite.metrics if load_metric(name).resampled), "accuracy")
+    return tightest or {judged: DEFAULT_BUDGET}
+
+
+def _identical(suite: Suite, teacher: ModelHandle) -> tuple[dict[str, Any], str]:
+    stored, afresh = identical_copy(teacher, seed=suite.seed)
+    changed = int((stored.predictions != afresh.predictions).sum())
+    verdicts = {
+        name: judge_quality(load_metric(name), stored, afresh, [budget], seed=suite.seed).verdict
+        for name, budget in gate_budgets(suite).items()
+    }
+    verdict = Verdict.FAIL if Verdict.FAIL in verdicts.values() else _weakest(list(verdicts.values()))
+    line = (
+        f"self-test, identical copy: {changed} of {len(stored)} predictions changed, {verdict}"
+        " (a copy of the teacher must not FAIL)"
+    )
+    return {"verdict": verdict.value, "changed": changed, "message": line}, Verdict.FAIL
+
+
+def _planted_fault(suite: Suite, teacher: ModelHandle) -> tuple[dict[str, Any], str]:
+    judged = [
+        (name, judge_fault(teacher.outcomes, name, budget, seed=suite.seed))
+        for name, budget in gate_budgets(suite).items()
+    ]
+    name, worst = next(((n, j) for n, j in judged if j.verdict is Verdict.PASS), judged[0])
+    line = (
+        f"self-test, planted fault: {name} drop {worst.drop_points:.1f} points of a budget of "
+        f"{worst.budgets[0].limit:g}: {worst.verdict} (a fault of twice the budget must not PASS)"
+    )
+    return {
+        "verdict": worst.verdict and worst.verdict.value,
+        "drop_points": worst.drop_points,
+        "message": line,
+    }, Verdict.PASS
+
+
+def _weakest(verdicts: list[Verdict | None]) -> Verdict:
+    return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else Verdict.PASS

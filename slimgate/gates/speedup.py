@@ -1,0 +1,51 @@
+"""Speed-up: is a variant as many times faster than the teacher as its budget wants?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from slimgate.gates.latency import not_timed
+from slimgate.gates.reporting import Report, budget_facts, conclude, report_build
+from slimgate.judge.speed import Speedup, judge_speedup, speed_message
+from slimgate.parts import now, part
+from slimgate.protocols import Workload
+from slimgate.run import ModelHandle
+from slimgate.suite import Suite
+
+
+def test_speedup(
+    suite: Suite,
+    duel: Callable[[ModelHandle, Workload], Speedup],
+    variant: ModelHandle,
+    workload: Workload,
+    report_part: Report,
+    request: pytest.FixtureRequest,
+) -> None:
+    """One workload through the teacher, its copy and a variant, by turns."""
+    budget = suite.budgets[variant.name].speed
+    reason = not_timed(request.config)
+    if reason is not None:
+        if budget is not None and variant.variant.gated:
+            pytest.fail(f"{variant.name}: {workload.id} carries a speed budget, but {reason}", pytrace=False)
+        pytest.skip(reason)
+    report_build(variant, report_part)
+    found = duel(variant, workload)
+    judged = judge_speedup(found, budget.speedup_min, budget.reason) if budget else None
+    line = speed_message(variant.name, workload.id, found, judged)
+    facts: dict[str, Any] = {
+        "speedup": found.speedup,
+        "speedup_interval": list(found.claimed),
+        "noise_floor": found.noise_floor,
+        "speedup_of_minima": found.of_minima,
+        "duel_rounds": found.rounds,
+        "budgets": [budget_facts(judged)] if judged else [],
+        "verdict": judged.verdict.value if judged else None,
+        "message": line,
+        "measured": now(),
+    }
+    report_part(part("speedup", variant.name, workload.id, facts))
+    wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
+    conclude(variant, judged.verdict if judged else None, line, wish)

@@ -1,0 +1,23 @@
+"""Statistics and verdicts: numbers in, verdicts out. Imports no torch."""
+
+from __future__ import annotations
+
+from slimgate.judge.message import message
+from slimgate.judge.verdict import (
+    BudgetVerdict,
+    QualityBudget,
+    QualityJudgement,
+    Verdict,
+    combined,
+    judge_quality,
+)
+
+__all__ = [
+    "BudgetVerdict",
+    "QualityBudget",
+    "QualityJudgement",
+    "Verdict",
+    "combined",
+    "judge_quality",
+    "message",
+]

@@ -1,0 +1,127 @@
+"""The paired bootstrap: a metric of both models on the same resamples, and its BCa interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.judge.levels import LEVEL
+from slimgate.judge.pseudo import with_pseudo_changes
+from slimgate.judge.resampling import Resampler, resampler
+from slimgate.metrics.base import Metric
+from slimgate.outcomes import Floats, Ints, Outcomes
+
+# Chance moves a bound (its quantile and its bias correction) by 0.03 standard errors with 10,000 resamples,
+# by 0.08 with 2,000. Cells are cheap; rows are not, and 0.08 turns an error rate of 5 % into 5.05 %.
+CELL_RESAMPLES = 10_000
+ROW_RESAMPLES = 2_000
+# Resamples in which a metric may be undefined (a class drawn not once) before nothing is claimed.
+_MAX_UNDEFINED = 0.01
+# Beyond this the correction has no meaning; only a handful of rows can reach it.
+_MAX_ACCELERATION = 0.3
+
+Contrast = Callable[[Floats, Floats], Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class PairedResamples:
+    """A metric of teacher (line 0) and variant (line 1), pseudo-changes included.
+
+    sample: (2,); resampled: (2, resamples); left_out: (2, k) with one unit or block left out, each of which
+    stands for left_out_counts (k,) equal ones.
+    """
+
+    sample: Floats
+    resampled: Floats
+    left_out: Floats
+    left_out_counts: Ints
+
+    def interval(self, contrast: Contrast, *, level: float = LEVEL) -> tuple[float, float]:
+        """Two-sided BCa interval of contrast(teacher value, variant value)."""
+        return bca_interval(
+            float(contrast(*self.sample)),
+            contrast(*self.resampled),
+            contrast(*self.left_out),
+            self.left_out_counts,
+            level=level,
+        )
+
+    def standard_error(self, contrast: Contrast) -> float:
+        """The standard deviation of the contrast over the resamples."""
+        return float(contrast(*self.resampled).std(ddof=1))
+
+
+def paired_resamples(
+    metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None = None
+) -> PairedResamples:
+    """Resamples rows (whole groups where there are groups) with one pseudo-change each way.
+
+    resamples: default 10,000 for metrics of the confusion matrix, 2,000 for others.
+    Raises MeasureError where the metric is not finite, or undefined in over 1 % of the resamples.
+    """
+    if resamples is None:
+        resamples = ROW_RESAMPLES if metric.from_confusion is None else CELL_RESAMPLES
+    drawn_from = resampler(metric, *with_pseudo_changes(metric, teacher, variant))
+    rng = np.random.default_rng(seed)
+    resampled = np.concatenate(
+        [_both(metric, drawn_from, weights) for weights in drawn_from.draws(rng, resamples)], axis=1
+    )
+    left_out = [(_both(metric, drawn_from, weights), counts) for weights, counts in drawn_from.left_out(rng)]
+    return PairedResamples(
+        sample=_both(metric, drawn_from, drawn_from.whole),
+        resampled=_defined(metric, resampled),
+        left_out=np.concatenate([values for values, _ in left_out], axis=1),
+        left_out_counts=np.concatenate([counts for _, counts in left_out]),
+    )
+
+
+def _both(metric: Metric, drawn_from: Resampler, weights: Floats) -> Floats:
+    """(columns,) or (k, columns) weights -> (2,) or (2, k) values."""
+    return np.stack(
+        [metric.statistic(drawn_from.teacher, weights), metric.statistic(drawn_from.variant, weights)]
+    )
+
+
+def _defined(metric: Metric, resampled: Floats) -> Floats:
+    """The resamples in which the metric is finite for both. Raises MeasureError where too few are."""
+    finite = np.isfinite(resampled).all(axis=0)
+    undefined = 1 - finite.mean()
+    if undefined > _MAX_UNDEFINED:
+        raise MeasureError(
+            f"{metric.name} is undefined in {undefined:.0%} of the resamples: a class has too few gate rows"
+        )
+    return resampled[:, finite]
+
+
+def bca_interval(
+    sample: float, resampled: Floats, left_out: Floats, counts: Ints, *, level: float = LEVEL
+) -> tuple[float, float]:
+    """Bias-corrected and accelerated interval of one number.
+
+    resampled: (resamples,); left_out: (k,) jackknife values, each standing for counts (k,) equal ones.
+    Source: Efron 1987, JASA 82:171-185; ties with the sample count one half, as in scipy.stats.bootstrap.
+    """
+    from scipy.special import ndtr, ndtri
+
+    below = ((resampled < sample).sum() + (resampled <= sample).sum()) / (2 * len(resampled))
+    edge = 0.5 / len(resampled)
+    bias = ndtri(np.clip(below, edge, 1 - edge))
+    shifted = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
+    at = ndtr(bias + shifted / (1 - _acceleration(left_out, counts) * shifted))
+    low, high = np.quantile(resampled, at)
+    return float(low), float(high)
+
+
+def _acceleration(left_out: Floats, counts: Ints) -> float:
+    """A sixth of the jackknife's skewness; 0 where no unit changes anything."""
+    finite = np.isfinite(left_out)
+    values, weights = left_out[finite], counts[finite]
+    deviations = np.average(values, weights=weights) - values if len(values) else values
+    spread = (weights * deviations**2).sum()
+    if spread == 0:
+        return 0.0
+    skewness = (weights * deviations**3).sum() / (6 * spread**1.5)
+    return float(np.clip(skewness, -_MAX_ACCELERATION, _MAX_ACCELERATION))

@@ -1,0 +1,156 @@
+"""What the gate rows say about the drop between two models, before any budget is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.judge.bootstrap import paired_resamples
+from slimgate.judge.levels import ALPHA, Z_ALPHA
+from slimgate.judge.tango import design_effect, tango_interval, tango_z
+from slimgate.metrics.base import Metric, PerRow
+from slimgate.outcomes import Floats, Ints, Outcomes, same_rows
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Rows that turned: b and c of the statistics."""
+
+    right_to_wrong: int
+    wrong_to_right: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The drop's 90 % interval and test, as fractions of the metric's unit; positive is worse.
+
+    interval: None for a metric that is not resampled; nothing is then known below or above a margin.
+    below(margin), above(margin): whether the rows show, at a one-sided 5 %, a drop on that side of it.
+    variance: n times the squared standard error of the drop.
+    """
+
+    interval: tuple[float, float] | None
+    method: str
+    variance: float
+    below: Callable[[float], bool]
+    above: Callable[[float], bool]
+    groups: int | None = None
+    design_effect: float | None = None
+    changed: Changed | None = None
+
+
+def _neither(margin: float) -> bool:  # noqa: ARG001
+    """Whether a drop is on one side of a margin, where nothing tells."""
+    return False
+
+
+_NO_INTERVAL = Evidence(interval=None, method="no interval", variance=nan, below=_neither, above=_neither)
+
+
+def gather(
+    metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
+) -> Evidence:
+    """Tango's test for a metric of 0/1 per row, else the paired bootstrap; with groups where rows have them.
+
+    Raises MeasureError where the rows are none, not paired, or the metric is not defined on them.
+    """
+    same_rows(teacher, variant)
+    if not len(teacher):
+        raise MeasureError(f"{metric.name}: there are no gate rows to judge")
+    if not metric.resampled:
+        return _NO_INTERVAL
+    groups = _shared_groups(teacher, variant)
+    if metric.per_row is not None:
+        lost = _row_changes(metric, metric.per_row, teacher, variant)
+        return _by_tango(lost, groups)
+    return _by_bootstrap(metric, teacher, variant, groups, seed=seed, resamples=resamples)
+
+
+def _shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
+    """(rows,) group ids; None where rows have none, or each has its own. Both models must agree."""
+    given = [outcomes.groups for outcomes in (teacher, variant) if outcomes.groups is not None]
+    if not given:
+        return None
+    if not np.array_equal(given[0], given[-1]):
+        raise MeasureError("outcomes are not paired: the two hold other groups for the same ids")
+    return given[0] if len(np.unique(given[0])) < len(given[0]) else None
+
+
+def _row_changes(metric: Metric, per_row: PerRow, teacher: Outcomes, variant: Outcomes) -> Floats:
+    """(rows,) +1 where the variant is worse, -1 where it is better, else 0."""
+    before, after = per_row(teacher), per_row(variant)
+    if not np.isin(np.concatenate([before, after]), (0.0, 1.0)).all():
+        raise MeasureError(f"{metric.name}: per_row gives values other than 0 and 1")
+    return before - after if metric.higher_is_better else after - before
+
+
+def _by_tango(lost: Floats, groups: Ints | None) -> Evidence:
+    n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
+    effect = 1.0 if groups is None else design_effect(lost, groups)
+    count = None if groups is None else len(np.unique(groups))
+    quantile = Z_ALPHA if count is None else _t_quantile(count - 1)
+
+    def z(margin: float) -> float:
+        return tango_z(b, c, n, margin, design_effect=effect)
+
+    return Evidence(
+        interval=tango_interval(b, c, n, design_effect=effect, z=quantile),
+        method="Tango" if groups is None else "Tango, grouped",
+        variance=(b + c) / n * effect,
+        # a margin of 1 or more is met by whatever happens, and has no z
+        below=lambda margin: margin >= 1 or z(margin) <= -quantile,
+        above=lambda margin: margin < 1 and z(margin) >= quantile,
+        groups=count,
+        design_effect=None if groups is None else effect,
+        changed=Changed(right_to_wrong=b, wrong_to_right=c),
+    )
+
+
+def _t_quantile(degrees: int) -> float:
+    """The one-sided 5 % point of Student's t, since the design effect is estimated from the groups."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(degrees, 1), 1 - ALPHA))
+
+
+def _by_bootstrap(
+    metric: Metric,
+    teacher: Outcomes,
+    variant: Outcomes,
+    groups: Ints | None,
+    *,
+    seed: int,
+    resamples: int | None,
+) -> Evidence:
+    sign = 1.0 if metric.higher_is_better else -1.0
+
+    def drop(before: Floats, after: Floats) -> Floats:
+        return sign * (before - after)
+
+    drawn = paired_resamples(
+        metric, _with_groups(teacher, groups), _with_groups(variant, groups), seed=seed, resamples=resamples
+    )
+    low, high = drawn.interval(drop)
+    return Evidence(
+        interval=(low, high),
+        method="paired BCa bootstrap" if groups is None else "paired BCa bootstrap, grouped",
+        variance=len(teacher) * drawn.standard_error(drop) ** 2,
+        below=lambda margin: high < margin,
+        above=lambda margin: low > margin,
+        groups=None if groups is None else len(np.unique(groups)),
+    )
+
+
+def _with_groups(outcomes: Outcomes, groups: Ints | None) -> Outcomes:
+    return Outcomes(
+        ids=outcomes.ids,
+        labels=outcomes.labels,
+        predictions=outcomes.predictions,
+        classes=outcomes.classes,
+        probabilities=outcomes.probabilities,
+        groups=groups,
+    )

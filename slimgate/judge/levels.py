@@ -1,0 +1,12 @@
+"""The error rates of every verdict, and the normal quantiles that belong to them."""
+
+from __future__ import annotations
+
+# A too-large drop passes, or a harmless one fails, at most this often (one-sided).
+ALPHA = 0.05
+# The two-sided level of every reported interval, so that its bounds agree with the one-sided verdict.
+LEVEL = 0.90
+# The chance that `rows needed` gives an honest variant to pass.
+POWER = 0.80
+Z_ALPHA = 1.6448536269514722
+Z_POWER = 0.8416212335729143

@@ -1,0 +1,181 @@
+"""Budgets in, verdicts out: do the gate rows show that a drop is inside its budget, or that it is not?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isfinite
+from typing import Literal
+
+import numpy as np
+
+from slimgate.errors import MeasureError, SuiteError
+from slimgate.judge.bands import band
+from slimgate.judge.evidence import Changed, Evidence, gather
+from slimgate.judge.levels import LEVEL
+from slimgate.judge.rows_needed import needed_rows
+from slimgate.metrics.base import Metric
+from slimgate.outcomes import Outcomes
+
+# Under these a class, or the number of groups, is too small for an interval to be taken at its word.
+_FEW_ROWS = 50
+_FEW_GROUPS = 30
+
+NOT_RESAMPLED = "has no interval (it is not resampled), so it is reported and cannot have a budget"
+
+BudgetKind = Literal["drop_points"]
+
+
+class Verdict(StrEnum):
+    """PASS: the drop is inside the budget. FAIL: it is not. INCONCLUSIVE: the rows cannot tell."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class QualityBudget:
+    """How much worse a variant may be. limit: for drop_points percentage points of the metric, above 0."""
+
+    kind: BudgetKind
+    limit: float
+    reason: str | None = None
+    on_inconclusive: Literal["fail", "warn"] | None = None
+
+
+@dataclass(frozen=True)
+class BudgetVerdict:
+    """n_needed: the rows that would decide an INCONCLUSIVE budget; None where decided, or none would."""
+
+    kind: str
+    limit: float
+    verdict: Verdict
+    reason: str | None
+    n_needed: int | None
+
+
+@dataclass(frozen=True)
+class QualityJudgement:
+    """One metric of one variant beside its teacher.
+
+    teacher, value: in the metric's own unit. drop_points, interval: 100 times that unit (percentage points;
+    for log loss hundredths of a nat), positive where the variant is worse. interval: None for a metric that
+    is not resampled. verdict: None without a budget.
+    design_effect, changed: only where the method is Tango's.
+    """
+
+    metric: str
+    teacher: float
+    value: float
+    drop_points: float
+    interval: tuple[float, float] | None
+    level: float
+    method: str
+    n: int
+    n_needed: int | None
+    budgets: tuple[BudgetVerdict, ...]
+    verdict: Verdict | None
+    band: str
+    groups: int | None
+    design_effect: float | None
+    changed: Changed | None
+    warnings: tuple[str, ...]
+
+
+def judge_quality(
+    metric: Metric,
+    teacher: Outcomes,
+    variant: Outcomes,
+    budgets: Sequence[QualityBudget],
+    *,
+    seed: int = 0,
+    resamples: int | None = None,
+) -> QualityJudgement:
+    """Judges one metric against its budgets, all of which must hold.
+
+    seed, resamples: of the bootstrap (default 10,000 for metrics of the confusion matrix, 2,000 for others).
+    Raises MeasureError where the metric is not defined on the rows, SuiteError for a budget it cannot judge.
+    """
+    if budgets and not metric.resampled:
+        raise SuiteError(f"{metric.name} {NOT_RESAMPLED}")
+    evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
+    before, after = _value(metric, teacher), _value(metric, variant)
+    drop = before - after if metric.higher_is_better else after - before
+    judged = tuple(_judge_budget(budget, drop, evidence) for budget in budgets)
+    return QualityJudgement(
+        metric=metric.name,
+        teacher=before,
+        value=after,
+        drop_points=100 * drop,
+        interval=evidence.interval and (100 * evidence.interval[0], 100 * evidence.interval[1]),
+        level=LEVEL,
+        method=evidence.method,
+        n=len(teacher),
+        n_needed=max((one.n_needed for one in judged if one.n_needed is not None), default=None),
+        budgets=judged,
+        verdict=combined([one.verdict for one in judged]),
+        band=band(100 * drop),
+        groups=evidence.groups,
+        design_effect=evidence.design_effect,
+        changed=evidence.changed,
+        warnings=_warnings(metric, teacher, evidence),
+    )
+
+
+def combined(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """Any FAIL is a FAIL, else any INCONCLUSIVE is one, else PASS; None of none."""
+    for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS):
+        if worst in verdicts:
+            return worst
+    return None
+
+
+def _value(metric: Metric, outcomes: Outcomes) -> float:
+    value = float(metric.statistic(outcomes, np.ones(len(outcomes))))
+    if not isfinite(value):
+        raise MeasureError(f"{metric.name} is {value}: nothing can be judged from it")
+    return value
+
+
+def _judge_budget(budget: QualityBudget, drop: float, evidence: Evidence) -> BudgetVerdict:
+    margin = _margin(budget)
+    verdict, rows = Verdict.INCONCLUSIVE, None
+    if evidence.below(margin):
+        verdict = Verdict.PASS
+    elif evidence.above(margin):
+        verdict = Verdict.FAIL
+    else:
+        rows = needed_rows(margin, drop, variance=evidence.variance)
+    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows)
+
+
+def _margin(budget: QualityBudget) -> float:
+    """The largest drop that the budget allows, as a fraction of the metric's unit."""
+    if budget.kind != "drop_points":
+        raise SuiteError(f'budget "{budget.kind}" is not supported yet; supported: drop_points')
+    if not (isfinite(budget.limit) and budget.limit > 0):
+        raise SuiteError(f"budget drop_points is {budget.limit}, expected a finite number above 0")
+    return budget.limit / 100
+
+
+def _warnings(metric: Metric, teacher: Outcomes, evidence: Evidence) -> tuple[str, ...]:
+    found = []
+    if metric.per_row is None:
+        found += _small_classes(teacher)
+    if evidence.groups is not None and evidence.groups < _FEW_GROUPS:
+        found.append(f"the gate rows come in {evidence.groups} groups, under {_FEW_GROUPS}")
+    return tuple(found)
+
+
+def _small_classes(teacher: Outcomes) -> list[str]:
+    sizes = np.bincount(teacher.labels, minlength=len(teacher.classes))
+    small = np.flatnonzero((sizes > 0) & (sizes < _FEW_ROWS))
+    if not len(small):
+        return []
+    smallest = small[sizes[small].argmin()]
+    name, rows = teacher.classes[smallest], sizes[smallest]
+    if len(small) == 1:
+        return [f"class {name} has {rows} gate rows, under {_FEW_ROWS}"]
+    return [f"{len(small)} classes have under {_FEW_ROWS} gate rows, fewest {name} with {rows}"]

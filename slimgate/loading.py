@@ -1,0 +1,130 @@
+"""A name -> the plug-in of that name: a file of slimgate, or the user's own "package.module:object"."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel
+
+from slimgate import protocols
+from slimgate.errors import SuiteError, nearest
+from slimgate.function_method import FunctionMethod
+
+DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+PROTOCOLS = {
+    "source": protocols.Source,
+    "task": protocols.Task,
+    "method": protocols.Method,
+    "runtime": protocols.Runtime,
+}
+READABLE = ("train", "calibration", "selection")
+ROOT = Path(__file__).parent
+FOLDERS = {"source": "sources", "task": "tasks", "method": "methods", "runtime": "runtimes"}
+
+
+@cache
+def known(kind: str) -> tuple[str, ...]:
+    """Names of slimgate's own plug-ins of a kind: the files of its folder."""
+    files = (ROOT / FOLDERS[kind]).glob("*.py")
+    return tuple(sorted(file.stem for file in files if not file.stem.startswith("_")))
+
+
+def load(kind: str, name: str) -> Any:
+    """The plug-in, with its Params. Raises SuiteError with the nearest name, or with what the import said."""
+    if ":" in name:
+        return _own(kind, name)
+    if name not in known(kind):
+        own = '; your own is named "package.module:object"' if "." in name else ""
+        raise SuiteError(f'"{name}": no such {kind}{nearest(name, known(kind))}{own}')
+    return importlib.import_module(f"slimgate.{FOLDERS[kind]}.{name}")
+
+
+def load_object(name: str) -> Any:
+    """The object that "module:object" names."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def module_of(plugin: Any) -> str:
+    """The module that holds a plug-in's code: its file is what the store's key digests."""
+    if isinstance(plugin, ModuleType):
+        return plugin.__name__
+    return str(getattr(plugin, "__module__", None) or type(plugin).__module__)
+
+
+def own_object(kind: str, name: str) -> Any:
+    """What a user's "package.module:object" names, as it is. Raises SuiteError in one line."""
+    if not DOTTED.fullmatch(name):
+        raise SuiteError(f'"{name}": no such {kind}; your own is named "package.module:object"')
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise SuiteError(f'{kind} "{name}": importing {module_name} failed: {error}') from error
+        where = "expected it in the rootdir, beside the suite, or installed"
+        raise SuiteError(f'{kind} "{name}": no module {error.name}; {where}') from error
+    except Exception as error:  # the user's module may raise anything; all of it is told as one line
+        raise SuiteError(
+            f'{kind} "{name}": importing {module_name} failed: {type(error).__name__}: {error}'
+        ) from error
+    found = getattr(module, attribute, None)
+    if found is None:
+        public = [key for key in vars(module) if not key.startswith("_")]
+        raise SuiteError(f'{kind} "{name}": {module_name} has no {attribute}{nearest(attribute, public)}')
+    return found
+
+
+def _own(kind: str, name: str) -> Any:
+    found = own_object(kind, name)
+    try:
+        return _plugin(kind, found)
+    except SuiteError as error:
+        raise SuiteError(f'{kind} "{name}": {error}') from error.__cause__
+
+
+def _plugin(kind: str, found: Any) -> Any:
+    """The plug-in that an object is; a function may be a method."""
+    if kind == "method" and inspect.isfunction(found):
+        found = FunctionMethod(found)
+    params = getattr(found, "Params", None)
+    if not (inspect.isclass(params) and issubclass(params, BaseModel)):
+        raise SuiteError("it has no Params (a pydantic model of its options); see protocols.py")
+    try:
+        plugin = found() if inspect.isclass(found) else found
+    except Exception as error:
+        raise SuiteError(f"calling it failed: {type(error).__name__}: {error}") from error
+    missing = [key for key in _members(kind) if not hasattr(plugin, key)]
+    if missing:
+        raise SuiteError(
+            f"it has no {', '.join(missing)}; see {PROTOCOLS[kind].__name__} in slimgate/protocols.py"
+        )
+    if kind == "method":
+        _check_declared(plugin)
+    return plugin
+
+
+def _check_declared(method: Any) -> None:
+    """Raises where a method says what it takes or reads in a form that would be misread."""
+    for key, example in (("takes", 'frozenset({"torch"})'), ("reads", '("train",)')):
+        value = getattr(method, key)
+        if isinstance(value, str) or not isinstance(value, Collection):
+            raise SuiteError(f"{key} is {value!r}, expected {example}")
+    for split in method.reads:
+        if split not in READABLE:
+            came = "gate rows only judge" if split == "gate" else "no such split"
+            raise SuiteError(f'reads "{split}": {came}; expected some of {", ".join(READABLE)}')
+
+
+def _members(kind: str) -> list[str]:
+    """What the Protocol of a kind declares: attributes, then functions."""
+    protocol = PROTOCOLS[kind]
+    declared = [*protocol.__annotations__, *vars(protocol)]
+    return [name for name in dict.fromkeys(declared) if not name.startswith("_")]

@@ -1,0 +1,1 @@
+"""Measuring: outcomes, times and bytes. Numbers out; nothing is judged here."""

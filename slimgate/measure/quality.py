@@ -1,0 +1,118 @@
+"""Outcomes of an artifact on the gate rows, taken once and stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.artifact import Artifact
+from slimgate.digests import code_digest, folder_digest, json_digest, versions
+from slimgate.errors import MeasureError, SlimgateError
+from slimgate.loading import module_of
+from slimgate.outcomes import Outcomes, read_outcomes, write_outcomes
+from slimgate.predicting import predict_scores
+from slimgate.protocols import Encoded, Progress, Rows, no_progress
+from slimgate.rows import PreparedRows
+from slimgate.store import Entry, Json, Store, files_of
+from slimgate.suite import Plugin, Suite, params_json
+
+FILE = "outcomes.parquet"
+
+
+class Encoder:
+    """Tokenises a set of rows once for all artifacts that carry the same tokenizer."""
+
+    def __init__(self, suite: Suite, rows: Rows) -> None:
+        self._task, self.rows = suite.setup.task, rows
+        self._encoded: dict[str, Encoded] = {}
+
+    def of(self, artifact: Artifact) -> Encoded:
+        """The rows as this artifact's inputs."""
+        names = [name for name in files_of(artifact.folder) if _is_tokenizer_file(name)]
+        key = folder_digest(artifact.folder, names)
+        if key not in self._encoded:
+            self._encoded[key] = self._task.object.row_encoder(self._task.params, artifact.folder)(self.rows)
+        return self._encoded[key]
+
+
+def _is_tokenizer_file(name: str) -> bool:
+    return "token" in name or "vocab" in name or name.endswith((".txt", ".model"))
+
+
+def gate_outcomes(
+    suite: Suite,
+    rows: PreparedRows,
+    artifact: Artifact,
+    runtime: Plugin,
+    encoder: Encoder,
+    store: Store,
+    *,
+    device: str,
+    progress: Progress = no_progress,
+) -> tuple[Outcomes, Entry]:
+    """What the artifact answers on every gate row, and the store's entry that holds it."""
+
+    def fill(folder: Path) -> Json:
+        found = predict(suite, rows, artifact, runtime, encoder, device=device, progress=progress)
+        write_outcomes(found, folder / FILE)
+        return {"artifact": artifact.digest, "rows": len(found)}
+
+    entry = store.make("outcomes", _key(suite, rows, artifact, runtime, device), fill)
+    return read_outcomes(entry.folder / FILE), entry
+
+
+def predict(
+    suite: Suite,
+    rows: PreparedRows,
+    artifact: Artifact,
+    runtime: Plugin,
+    encoder: Encoder,
+    *,
+    device: str,
+    order: npt.NDArray[np.int64] | None = None,
+    progress: Progress = no_progress,
+) -> Outcomes:
+    """Outcomes of the encoder's rows, predicted now. Raises MeasureError where scores are not finite."""
+    task = suite.setup.task
+    predictor = runtime.object.load(artifact.folder, runtime.params, device=device, threads=suite.threads)
+    try:
+        scores = predict_scores(
+            predictor,
+            encoder.of(artifact),
+            batch_size=suite.measure.batch_size,
+            order=order,
+            progress=progress,
+        )
+    except SlimgateError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        raise MeasureError(f"predicting failed: {type(error).__name__}: {error}") from error
+    finally:
+        predictor.close()
+    bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if len(bad):
+        raise MeasureError(
+            f"{len(bad)} of {len(scores)} gate rows got a score that is NaN or infinite: the model is broken"
+        )
+    found: Outcomes = task.object.outcomes(rows.facts, encoder.rows, scores, task.params, suite.setup.group)
+    return found
+
+
+def _key(suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: Plugin, device: str) -> str:
+    task = suite.setup.task
+    key: dict[str, Any] = {
+        "artifact": artifact.digest,
+        "gate": rows.digests(("gate",)),
+        "group": suite.setup.group,
+        "classes": list(rows.facts.classes),
+        "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
+        "plan": {"batch_size": suite.measure.batch_size, "order": "longest first", "padding": "longest"},
+        "runtime": [runtime.name, params_json(runtime.params), code_digest(module_of(runtime.object))],
+        "code": code_digest("slimgate.predicting"),
+        "device": device.split(":")[0],
+        "versions": dict(versions(("torch", "transformers", "tokenizers", "numpy"))),
+    }
+    return json_digest(key)

@@ -1,0 +1,33 @@
+"""Trains all weights on the labels of `train`.
+
+    { fine_tune = { epochs = 1, learning_rate = 3e-4, batch_size = 32 } }
+
+precision "auto" computes in bfloat16 where the machine does so natively. With several epochs the one that
+is best on `selection` is kept (keep_best = false: the last).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.protocols import BuildContext
+from slimgate.training_params import TrainingParams
+
+takes = frozenset({"torch"})
+gives = None
+reads = ("train", "selection")
+uses_teacher = False
+stochastic = True
+
+
+class Params(TrainingParams):
+    """Options of training."""
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model after training."""
+    from slimgate.training import labelled, train, training_rows
+
+    selection = labelled(model, "selection", context)
+    train(model, training_rows(model, context), params, context, selection=selection)
+    return model

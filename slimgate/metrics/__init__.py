@@ -1,0 +1,8 @@
+"""Quality metrics, one family a file. A file lists them in `METRICS`; adding a file adds its metrics."""
+
+from __future__ import annotations
+
+from slimgate.metrics.base import Metric
+from slimgate.metrics.registry import known_metrics, load_metric
+
+__all__ = ["Metric", "known_metrics", "load_metric"]

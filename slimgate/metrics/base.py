@@ -1,0 +1,73 @@
+"""What a metric file declares, and the checks that every metric makes of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.outcomes import Floats, Outcomes
+
+Statistic = Callable[[Outcomes, Floats], Floats]
+FromConfusion = Callable[[Floats], Floats]
+PerRow = Callable[[Outcomes], Floats]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as the judge needs it: one number per set of row weights.
+
+    statistic(outcomes, weights) -> values: weights are per-row multiplicities, (rows,) or
+    (resamples, rows); values have shape () or (resamples,). `weights` of ones gives the plain metric.
+    from_confusion: where the metric is a function of the confusion matrix alone, that function:
+    (…, classes, classes) counts [label, prediction] -> (…,); the judge then resamples cells, not rows.
+    per_row: where the metric is a mean of a 0/1 value per row, that value (rows,); the judge then
+    uses Tango's test. needs: the columns it reads. value_range: lowest and highest possible value.
+    resampled: False where the statistic takes weights of ones only; it is then reported without an interval,
+    and no budget can be put on it.
+    """
+
+    name: str
+    higher_is_better: bool
+    value_range: tuple[float, float]
+    needs: Literal["prediction", "probabilities"]
+    statistic: Statistic
+    from_confusion: FromConfusion | None = None
+    per_row: PerRow | None = None
+    binary_only: bool = False
+    resampled: bool = True
+
+
+def check_weights(outcomes: Outcomes, weights: Floats) -> None:
+    """Raises MeasureError where there are no rows, or where weights do not fit them.
+
+    weights: (rows,) or (resamples, rows), finite, not negative, none of the resamples all zero.
+    """
+    if not len(outcomes):
+        raise MeasureError("no rows: a metric of an empty split is not defined")
+    if weights.shape[-1:] != (len(outcomes),):
+        raise MeasureError(f"weights have shape {weights.shape}, expected (…, {len(outcomes)})")
+    # a NaN fails both comparisons, an infinite sum the last one
+    if not (weights.min() >= 0 and weights.sum(axis=-1).min() > 0 and np.isfinite(weights.sum())):
+        raise MeasureError("weights must be finite and not negative, with one above 0 in each resample")
+
+
+def check_classes(outcomes: Outcomes) -> None:
+    """Raises MeasureError where a label or a prediction is no index into `classes`."""
+    k = len(outcomes.classes)
+    for name, column in (("label", outcomes.labels), ("prediction", outcomes.predictions)):
+        bad = (column < 0) | (column >= k)
+        if bad.any():
+            raise MeasureError(
+                f"row {outcomes.ids[bad][0]}: {name} {column[bad][0]} is no class index, expected 0 … {k - 1}"
+            )
+
+
+def probabilities_of(outcomes: Outcomes, metric: str) -> Floats:
+    """(rows, classes) float64. Raises MeasureError where the tool gave predictions only."""
+    if outcomes.probabilities is None:
+        raise MeasureError(f"{metric} needs probabilities, these outcomes hold predictions only")
+    return outcomes.probabilities

@@ -1,0 +1,72 @@
+"""Confusion counts, and the per-class counts that precision, recall, F1 and MCC are made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.metrics.base import FromConfusion, Statistic, check_classes, check_weights
+from slimgate.outcomes import Floats, Outcomes
+
+
+class ClassCounts(NamedTuple):
+    """Each (…, classes): rows right, rows with that label, rows with that prediction."""
+
+    right: Floats
+    labelled: Floats
+    predicted: Floats
+
+    @property
+    def present(self) -> Floats:
+        """1 where a class stands among the labels or the predictions, else 0."""
+        return (self.labelled + self.predicted > 0).astype(np.float64)
+
+
+def confusion(outcomes: Outcomes, weights: Floats) -> Floats:
+    """Weighted counts [label, prediction].
+
+    weights: (rows,) -> (classes, classes); (resamples, rows) -> (resamples, classes, classes).
+    Raises MeasureError where there are no rows or a label or prediction is no class index.
+    """
+    check_weights(outcomes, weights)
+    check_classes(outcomes)
+    k = len(outcomes.classes)
+    cells = outcomes.labels * k + outcomes.predictions
+    order = np.argsort(cells, kind="stable")
+    starts = np.flatnonzero(np.diff(cells[order], prepend=-1))
+    counts = np.zeros((*weights.shape[:-1], k * k))
+    counts[..., cells[order][starts]] = np.add.reduceat(weights[..., order], starts, axis=-1)
+    return counts.reshape(*weights.shape[:-1], k, k)
+
+
+def statistic_of(from_confusion: FromConfusion) -> Statistic:
+    """The `statistic` of a metric that is a function of the confusion matrix alone."""
+
+    def statistic(outcomes: Outcomes, weights: Floats) -> Floats:
+        return from_confusion(confusion(outcomes, weights))
+
+    return statistic
+
+
+def class_counts(counts: Floats) -> ClassCounts:
+    """(…, classes, classes) counts [label, prediction] -> counts per class."""
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    return ClassCounts(right, counts.sum(axis=-1), counts.sum(axis=-2))
+
+
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """numerator / denominator, and 0 where the denominator is 0 (scikit-learn's zero_division default)."""
+    out = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
+    np.divide(numerator, denominator, out=out, where=denominator != 0)
+    return out
+
+
+def require_binary(counts: Floats, metric: str) -> None:
+    """Raises MeasureError unless the counts are those of two classes."""
+    if counts.shape[-1] != 2:
+        raise MeasureError(
+            f"{metric} is for two classes, this task has {counts.shape[-1]}: "
+            f"use {metric}_macro, {metric}_micro or {metric}_weighted"
+        )

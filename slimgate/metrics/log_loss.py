@@ -1,0 +1,36 @@
+"""Log loss: the mean of -log(probability of the label), in nats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from slimgate.metrics.base import Metric, check_classes, check_weights, probabilities_of
+from slimgate.outcomes import Floats, Outcomes
+
+
+def row_losses(outcomes: Outcomes) -> Floats:
+    """(rows,) nats; probabilities are clipped to [eps, 1 - eps] of float64, as scikit-learn does."""
+    check_classes(outcomes)
+    probabilities = probabilities_of(outcomes, "log_loss")
+    eps = np.finfo(np.float64).eps
+    own = probabilities[np.arange(len(outcomes)), outcomes.labels]
+    return np.asarray(-np.log(np.clip(own, eps, 1 - eps)))
+
+
+def mean_loss(outcomes: Outcomes, weights: Floats) -> Floats:
+    """(rows,) or (resamples, rows) weights -> () or (resamples,) nats. Raises MeasureError without rows."""
+    check_weights(outcomes, weights)
+    return np.asarray(weights @ row_losses(outcomes) / weights.sum(axis=-1))
+
+
+METRICS: Mapping[str, Metric] = {
+    "log_loss": Metric(
+        name="log_loss",
+        higher_is_better=False,
+        value_range=(0.0, float(-np.log(np.finfo(np.float64).eps))),
+        needs="probabilities",
+        statistic=mean_loss,
+    )
+}

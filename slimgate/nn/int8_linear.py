@@ -1,0 +1,196 @@
+"""Linear and embedding layers that hold int8 weights, for inference.
+
+    layer = Int8Linear.from_linear(nn.Linear(384, 1536))
+    table = Int8Embedding.from_embedding(nn.Embedding(30522, 384, padding_idx=0))
+
+The state is plain tensors (`weight` int8, `weight_scale` and `bias` float32), so safetensors holds it and
+`load_state_dict` into `Int8Linear(384, 1536)` gives the same outputs to the bit. Nothing is packed or cached.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slimgate.errors import BuildError
+
+# Adding 1.5 * 2**23 rounds a small float to an integer and leaves it in the mantissa, whose lowest byte is
+# then the int8: one pass where round() and a conversion would be two.
+_ROUNDING = 12582912.0
+_ROUNDING_BITS = 0x4B400000
+# 127 * 127 * 1024 < 2**24: float32 sums of that many products of int8 values are exact in any order.
+_EXACT_IN_FLOAT32 = 1024
+# 254 * 127 * 65536 < 2**31: the sum and its zero-point correction stay inside int32.
+_MAX_FEATURES = 65536
+# Scales stay normal numbers, of which 1 / scale is finite.
+_SMALLEST_RANGE = 2.0**-118
+_SMALLEST_SCALE = 2.0**-125
+
+
+class Int8Linear(nn.Module):
+    """y = x W' + b with int8 weights, a scale per output channel, and int8 activations, a scale per row.
+
+    The scale and zero point of a row come from its own smallest and largest value when the layer is called
+    (Jacob et al. 2018, section 2.1), and products are summed in int32: a row's result does not depend, to the
+    bit, on what else is in the batch. A row with NaN, infinity or a range above float32 is nowhere finite.
+    Input of any floating dtype and any number of leading dimensions; output in the input's dtype; gradients
+    stop here.
+    """
+
+    quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)  # numbers that parameters() does not list
+    weight: Tensor
+    weight_scale: Tensor
+    bias: nn.Parameter | None
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        if not 0 < in_features <= _MAX_FEATURES:
+            raise BuildError(f"Int8Linear: in_features {in_features}, expected 1 to {_MAX_FEATURES}")
+        self.in_features = in_features
+        self.out_features = out_features
+        self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=torch.int8))
+        self.register_buffer("weight_scale", torch.ones(out_features, dtype=torch.float32))
+        self.bias = _frozen(torch.zeros(out_features, dtype=torch.float32)) if bias else None
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear) -> Int8Linear:
+        """The int8 layer of a float one, on its device. Raises BuildError where a weight is not finite."""
+        layer = cls(linear.in_features, linear.out_features, bias=linear.bias is not None)
+        layer.weight, layer.weight_scale = quantize_weight(linear.weight)
+        if linear.bias is not None:
+            layer.bias = _frozen(linear.bias.detach().to(torch.float32, copy=True))
+        return layer.train(linear.training)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.shape[-1] != self.in_features:
+            raise ValueError(f"Int8Linear: input {tuple(inputs.shape)}, expected (..., {self.in_features})")
+        rows = inputs.detach().reshape(-1, self.in_features).float()
+        levels, scale, zero_point = _quantize_rows(rows)
+        sums = _integer_matmul(levels, self.weight)
+        # The last row of levels is ones, so the last row of sums is what a zero point of 1 adds to a row.
+        sums = sums[:-1].addcmul_(zero_point, sums[-1], value=-1)
+        # Apart and not as addcmul: fused rounding could differ between the ends and the middle of a tensor.
+        outputs = sums.float().mul_(self.weight_scale).mul_(scale)
+        if self.bias is not None:
+            outputs.add_(self.bias)
+        return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class Int8Embedding(nn.Module):
+    """An embedding table in int8 with a scale per row; rows are given back in the dtype of the scales.
+
+    `padding_idx` is kept as information: without training it changes nothing.
+    """
+
+    quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
+    weight: Tensor
+    weight_scale: Tensor
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
+        super().__init__()
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = padding_idx
+        self.register_buffer("weight", torch.zeros(num_embeddings, embedding_dim, dtype=torch.int8))
+        self.register_buffer("weight_scale", torch.ones(num_embeddings, dtype=torch.float32))
+
+    @classmethod
+    def from_embedding(cls, embedding: nn.Embedding) -> Int8Embedding:
+        """The int8 table of a float one. Raises BuildError on max_norm and on weights that are not finite."""
+        if embedding.max_norm is not None:
+            raise BuildError(f"Int8Embedding: max_norm {embedding.max_norm} is not supported, expected None")
+        table = cls(embedding.num_embeddings, embedding.embedding_dim, embedding.padding_idx)
+        table.weight, table.weight_scale = quantize_weight(embedding.weight)
+        return table.train(embedding.training)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        scale = self.weight_scale[ids].unsqueeze(-1)
+        return functional.embedding(ids, self.weight).to(scale.dtype).mul_(scale)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}, padding_idx={self.padding_idx}"
+
+
+@torch.no_grad()
+def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Symmetric int8 by row: (levels in -127..127, float32 scales); a row of zeros keeps its zeros.
+
+    The scale is the largest magnitude / 127. Choosing it by least squared error gained nothing: mean cosine
+    to float32 of MiniLM's embeddings 0.9990 either way.
+    """
+    weight = weight.detach().float()
+    if not torch.isfinite(weight).all():
+        raise BuildError(
+            f"quantize_weight: {tuple(weight.shape)} holds NaN or infinity, expected finite values"
+        )
+    scale = weight.abs().amax(dim=1).div_(127).clamp_min_(_SMALLEST_SCALE)
+    return (weight / scale.unsqueeze(1)).round_().to(torch.int8), scale
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def int_mm_is_exact() -> bool:
+    """Whether this CPU's int8 product sums in 32 bits; where it does not, layers take a slower exact way.
+
+    Without VNNI (AVX2 and AVX-512 before it) oneDNN adds pairs of products in 16 bits, which saturate.
+    """
+    return _probe_int_mm()
+
+
+@functools.cache
+def _probe_int_mm() -> bool:
+    weight = torch.full((32, 64), 127, dtype=torch.int8, device="cpu")
+    weight[::2, ::3] = -127
+    for rows in (2, 8, 64):
+        for level in (127, -127):
+            levels = torch.full((rows, 64), level, dtype=torch.int8, device="cpu")
+            try:
+                sums = torch._int_mm(levels, weight.t())
+            except (AttributeError, RuntimeError):
+                return False
+            if not torch.equal(sums, _portable_matmul(levels, weight)):
+                return False
+    return True
+
+
+def _quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(levels int8 with a row of ones below, scale, int32 zero point): row = scale * (level - zero point).
+
+    0 is always a level; 253 steps, not 255, leave room for rounding the zero point, so nothing is clipped.
+    """
+    high = rows.amax(dim=-1, keepdim=True).clamp_min_(0)
+    low = rows.amin(dim=-1, keepdim=True).clamp_max_(0)
+    scale = (high - low).clamp_min_(_SMALLEST_RANGE).mul_(1 / 253)
+    # _ROUNDING plus the zero point, which is -(high + low) / 2 in steps.
+    offset = torch.rsub(high.add_(low).div_(scale), _ROUNDING, alpha=0.5)
+    rounded = (rows / scale).add_(offset)
+    levels = torch.empty(rows.shape[0] + 1, rows.shape[1], dtype=torch.int8, device=rows.device)
+    levels[:-1].copy_(rounded.view(torch.int32))
+    levels[-1].fill_(1)
+    return levels, scale, offset.view(torch.int32).sub_(_ROUNDING_BITS)
+
+
+def _integer_matmul(levels: Tensor, weight: Tensor) -> Tensor:
+    if levels.device.type == "cpu" and int_mm_is_exact():
+        return torch._int_mm(levels, weight.t())
+    return _portable_matmul(levels, weight)
+
+
+def _portable_matmul(levels: Tensor, weight: Tensor) -> Tensor:
+    """int32 sums of int8 products by float32 matmul, in slices that float32 adds up exactly."""
+    sums = torch.zeros(levels.shape[0], weight.shape[0], dtype=torch.int32, device=levels.device)
+    with torch.autocast(levels.device.type, enabled=False):
+        for start in range(0, levels.shape[1], _EXACT_IN_FLOAT32):
+            part = slice(start, start + _EXACT_IN_FLOAT32)
+            sums += (levels[:, part].float() @ weight[:, part].float().t()).to(torch.int32)
+    return sums
+
+
+def _frozen(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)

@@ -1,0 +1,52 @@
+"""A classifier on the mean of the token vectors, for encoders whose own pooler was never trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+class MeanPoolingClassifier(nn.Module):
+    """encoder -> mean over the tokens that are not padding -> dropout -> linear.
+
+    forward: input_ids, attention_mask (rows, tokens) int64 -> logits (rows, config.num_labels).
+    """
+
+    def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
+        super().__init__()
+        self.encoder: Any = encoder if encoder is not None else AutoModel.from_config(config)
+        self.config = self.encoder.config  # one object: what a step changes in it, both see
+        if hasattr(self.encoder, "pooler"):
+            self.encoder.pooler = None
+        dropout = getattr(config, "classifier_dropout", None)
+        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1) if dropout is None else dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    @classmethod
+    def from_config(cls, config: Any) -> MeanPoolingClassifier:
+        """Random weights in the shape of a configuration."""
+        return cls(config)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        output_hidden_states: bool = False,
+        **others: Any,
+    ) -> SequenceClassifierOutput:
+        others.pop("labels", None)
+        outputs = self.encoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            output_hidden_states=output_hidden_states,
+            **others,
+        )
+        tokens = outputs.last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(tokens.dtype)
+        pooled = (tokens * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+        logits = self.classifier(self.dropout(pooled))
+        return SequenceClassifierOutput(logits=logits, hidden_states=outputs.hidden_states)

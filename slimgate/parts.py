@@ -1,0 +1,261 @@
+"""The parts that gates report, one a test, and how they are put together to a record.
+
+A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
+a worker process in a test report. Kinds: build, quality, footprint, latency, speedup, self_test,
+behaviour, error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import (
+    ArtifactFacts,
+    BehaviourFacts,
+    FootprintFacts,
+    LatencyFacts,
+    Machine,
+    QualityFacts,
+    RunRecord,
+    RunVerdict,
+    SelfTest,
+    SelfTestPart,
+    Status,
+    StepFacts,
+    SuiteFacts,
+    TaskFactsRecord,
+    VariantRecord,
+)
+from slimgate.suite import TEACHER, Suite, Variant
+
+Part = dict[str, Any]
+Key = tuple[str, str, str]
+SELF_TESTS = ("identical", "planted_fault")
+EARLIER = "an earlier run"  # the name of an error whose test is not known any more
+DUEL_KEYS = (
+    "speedup",
+    "speedup_interval",
+    "speedup_of_minima",
+    "noise_floor",
+    "duel_rounds",
+    "budgets",
+    "verdict",
+    "message",
+)
+
+
+def part(kind: str, variant: str, name: str, facts: Mapping[str, Any]) -> Part:
+    """One part, stamped with the time."""
+    return {"kind": kind, "variant": variant, "name": name, "facts": dict(facts)}
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def expected(suite: Suite) -> list[Key]:
+    """Every check that a whole run of a suite makes."""
+    keys: list[Key] = [("quality", name, metric) for name in suite.variants for metric in suite.metrics]
+    keys += [("footprint", name, "size") for name in suite.variants]
+    keys += [("self_test", TEACHER, name) for name in SELF_TESTS]
+    keys += [("latency", name, w.id) for name in (TEACHER, *suite.variants) for w in suite.workloads]
+    keys += [("speedup", name, w.id) for name in suite.variants for w in suite.workloads]
+    return keys
+
+
+class Parts:
+    """The parts of one suite by key; a newer part replaces an older one of its key."""
+
+    def __init__(self, parts: Iterable[Part] = ()) -> None:
+        self._parts: dict[Key, Part] = {}
+        for one in parts:
+            self.add(one)
+
+    def add(self, new: Part) -> None:
+        """Adds a part. Another artifact than before makes what was measured on the old one void."""
+        key = (new["kind"], new["variant"], new["name"])
+        if new["kind"] == "build":
+            old = self._parts.get(key)
+            if old is not None and old["facts"]["artifact"]["digest"] != new["facts"]["artifact"]["digest"]:
+                self._forget(new["variant"])
+        if new["kind"] != "error":
+            self._parts.pop(("error", new["variant"], EARLIER), None)
+        self._parts[key] = new
+
+    def _forget(self, variant: str) -> None:
+        for key in [key for key in self._parts if variant in (key[1], TEACHER)]:
+            del self._parts[key]
+
+    def forget_error(self, test: str) -> None:
+        """Drops the error of a test that has run again."""
+        for key in [key for key in self._parts if key[0] == "error" and key[2] == test]:
+            del self._parts[key]
+
+    def has(self, key: Key) -> bool:
+        """Whether a check has reported."""
+        return key in self._parts
+
+    def of(self, kind: str, variant: str) -> dict[str, dict[str, Any]]:
+        """The facts of a kind and variant by name."""
+        return {k[2]: p["facts"] for k, p in self._parts.items() if k[0] == kind and k[1] == variant}
+
+    def one(self, kind: str, variant: str, name: str = "") -> dict[str, Any] | None:
+        """The facts of one key."""
+        found = self._parts.get((kind, variant, name))
+        return found["facts"] if found else None
+
+
+def parts_of(record: RunRecord) -> list[Part]:
+    """A record taken apart again, so that a partial run can fill its parts in."""
+    parts: list[Part] = []
+    for v in record.variants:
+        if v.artifact is not None:
+            steps = [step.model_dump(mode="json") for step in v.steps]
+            facts = {
+                "steps": steps,
+                "artifact": v.artifact.model_dump(mode="json"),
+                "from_store": v.from_store,
+            }
+            parts.append(part("build", v.name, "", facts))
+        parts += [part("quality", v.name, name, q.model_dump(mode="json")) for name, q in v.quality.items()]
+        for name, times in v.latency.items():
+            parts += _latency_parts(v.name, name, times)
+        if v.error is not None:
+            parts.append(part("error", v.name, EARLIER, {"message": v.error}))
+        if v.footprint is not None:
+            parts.append(part("footprint", v.name, "size", v.footprint.model_dump(mode="json")))
+        if v.behaviour is not None:
+            parts.append(part("behaviour", v.name, "", v.behaviour.model_dump(mode="json")))
+    for name in SELF_TESTS:
+        one = getattr(record.self_test, name)
+        if one is not None:
+            parts.append(part("self_test", TEACHER, name, one.model_dump(mode="json")))
+    return parts
+
+
+def _latency_parts(variant: str, workload: str, times: LatencyFacts) -> list[Part]:
+    """What test_latency and what test_speedup reported of one workload, each where it did."""
+    facts = times.model_dump(mode="json")
+    stamp = facts.pop("measured")
+    duel = {key: facts.pop(key) for key in DUEL_KEYS}
+    parts = [part("latency", variant, workload, {**facts, "measured": stamp})] if facts["p50_ms"] else []
+    if duel["speedup"] is not None:
+        parts.append(part("speedup", variant, workload, {**duel, "measured": stamp}))
+    return parts
+
+
+def _latency(name: str, parts: Parts) -> dict[str, LatencyFacts]:
+    timed, duelled = parts.of("latency", name), parts.of("speedup", name)
+    merged = {key: {**timed.get(key, {}), **duelled.get(key, {})} for key in [*timed, *duelled]}
+    return {key: LatencyFacts.model_validate(facts) for key, facts in merged.items()}
+
+
+def compose(
+    suite: Suite,
+    task: TaskFactsRecord,
+    parts: Parts,
+    machine: Machine,
+    *,
+    command: str,
+    seconds: float,
+    version: str,
+) -> RunRecord:
+    """The record of a suite from the parts that have reported."""
+    variants = [_variant(suite.model(name), parts) for name in (TEACHER, *suite.variants)]
+    self_test = _self_test(parts)
+    missing = sum(not parts.has(key) for key in expected(suite))
+    return RunRecord(
+        slimgate=version,
+        created=now(),
+        command=command,
+        seconds=round(seconds, 1),
+        machine=machine,
+        suite=_suite_facts(suite),
+        task=task,
+        variants=variants,
+        self_test=self_test,
+        verdict=verdict(variants, self_test, missing),
+    )
+
+
+def _suite_facts(suite: Suite) -> SuiteFacts:
+    return SuiteFacts(
+        path=suite.shown,
+        title=suite.title,
+        digest=suite.digest,
+        seeds=[suite.seed],
+        reference=suite.reference,
+    )
+
+
+def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
+    """FAIL before INCONCLUSIVE before partial before PASS."""
+    counts = dict.fromkeys(Verdict, 0)
+    not_gated, messages, broken = 0, [], 0
+    for v in variants:
+        if v.error is not None:
+            broken += 1
+            messages.append(v.error)
+        judged: list[QualityFacts | FootprintFacts | LatencyFacts] = [
+            *v.quality.values(),
+            *v.latency.values(),
+        ]
+        for facts in [*judged, *([v.footprint] if v.footprint else [])]:
+            if facts.verdict is None or not v.gated:
+                not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
+                continue
+            counts[facts.verdict] += 1
+            if facts.verdict is not Verdict.PASS and facts.message:
+                messages.append(facts.message)
+    for one, wrong in ((self_test.identical, Verdict.FAIL), (self_test.planted_fault, Verdict.PASS)):
+        if one is not None and one.verdict is wrong:
+            broken += 1
+            messages.append(one.message)
+    status: Status = "PASS"
+    if counts[Verdict.FAIL] or broken:
+        status = "FAIL"
+    elif counts[Verdict.INCONCLUSIVE]:
+        status = "INCONCLUSIVE"
+    elif missing:
+        status = "partial"
+    return RunVerdict(
+        status=status,
+        passed=counts[Verdict.PASS],
+        failed=counts[Verdict.FAIL],
+        inconclusive=counts[Verdict.INCONCLUSIVE],
+        not_gated=not_gated,
+        missing=missing,
+        messages=list(dict.fromkeys(messages)),
+    )
+
+
+def _variant(variant: Variant, parts: Parts) -> VariantRecord:
+    name = variant.name
+    build = parts.one("build", name) or {}
+    errors = [facts["message"] for facts in parts.of("error", name).values()]
+    footprint = parts.one("footprint", name, "size")
+    behaviour = parts.one("behaviour", name)
+    return VariantRecord(
+        name=name,
+        parent=variant.parent or (str(variant.ref.text) if variant.ref else None),
+        twin=variant.twin,
+        gated=variant.gated,
+        reason=variant.reason,
+        from_store=build.get("from_store"),
+        steps=[StepFacts.model_validate(step) for step in build.get("steps", ())],
+        artifact=ArtifactFacts.model_validate(build["artifact"]) if build else None,
+        quality={k: QualityFacts.model_validate(v) for k, v in parts.of("quality", name).items()},
+        footprint=FootprintFacts.model_validate(footprint) if footprint else None,
+        behaviour=BehaviourFacts.model_validate(behaviour) if behaviour else None,
+        latency=_latency(name, parts),
+        error=errors[0] if errors else None,
+    )
+
+
+def _self_test(parts: Parts) -> SelfTest:
+    found = {name: parts.one("self_test", TEACHER, name) for name in SELF_TESTS}
+    return SelfTest(**{name: SelfTestPart.model_validate(facts) for name, facts in found.items() if facts})

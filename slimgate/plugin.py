@@ -1,0 +1,235 @@
+"""pytest's side: suites are test files, their gates are tests, and the record is written at the end."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Generator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimgate.errors import SlimgateError, SuiteError
+
+pytest.register_assert_rewrite("slimgate.gates")
+
+from slimgate.collecting import suite_of  # noqa: E402
+from slimgate.finding import Search, find_suites  # noqa: E402
+from slimgate.parts import part  # noqa: E402
+from slimgate.plan import plan_lines  # noqa: E402
+from slimgate.progress import ProgressLine  # noqa: E402
+from slimgate.protocols import Progress, no_progress  # noqa: E402
+from slimgate.session import PARTS, SESSION, Session  # noqa: E402
+from slimgate.store import moment  # noqa: E402
+from slimgate.suite import TEACHER  # noqa: E402
+
+pytest_plugins = ("slimgate.collecting", "slimgate.public_fixtures")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options and the ini value of slimgate."""
+    group = parser.getgroup("slimgate", "budget gates of compressed models")
+    add = group.addoption
+    add("--slimgate-report", metavar="DIR", help="where records and reports go (default: reports/latest)")
+    add("--slimgate-store", metavar="DIR", help="where artifacts and outcomes are kept (default: .slimgate)")
+    add("--slimgate-rebuild", action="store_true", help="build and predict everything again")
+    add("--slimgate-plan", action="store_true", help="print what would be built and measured; build nothing")
+    add("--slimgate-device", metavar="DEVICE", default="cpu", help="cpu (default), cuda, cuda:1, …")
+    parser.addini("slimgate_files", "globs of suite files", type="args", default=["bench/*.toml"])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the mark known that gives a hand-written test its suite."""
+    config.addinivalue_line(
+        "markers", 'slimgate("bench/x.toml"): the suite that this test\'s fixtures are about'
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Finds and validates the suites: a configuration error ends the run here, with exit code 4."""
+    config = session.config
+    try:
+        suites = find_suites(_search(config), enter=lambda folder: _importable(config.rootpath, folder))
+    except SuiteError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[SESSION] = Session(
+        suites,
+        store_root=_store_root(config),
+        report_root=_folder(config, config.getoption("slimgate_report"), "reports/latest"),
+        rebuild_before=_rebuild_before(config),
+        device=config.getoption("slimgate_device"),
+        workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+        command=_command(config),
+        progress=_progress(config),
+    )
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(RecordKeeper(config.stash[SESSION]), "slimgate-record")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tells an xdist worker which suites there are: it cannot see how the command line was given."""
+    state = node.config.stash[SESSION]
+    node.workerinput["slimgate_suites"] = [str(path) for path in state.suites]
+    node.workerinput["slimgate_rebuild_before"] = state.rebuild_before
+
+
+def _progress(config: pytest.Config) -> Progress:
+    """A line below pytest's own where somebody watches a terminal; nothing under -q or in a pipe."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    writer = config.get_terminal_writer()
+    watched = reporter is not None and reporter.isatty and config.get_verbosity() >= 0
+    if not watched or hasattr(config, "workerinput"):
+        return no_progress
+
+    def write(text: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    return ProgressLine(write, lambda: writer.width_of_current_line, writer.fullwidth)
+
+
+def _rebuild_before(config: pytest.Config) -> str | None:
+    """With --slimgate-rebuild the start of the session, which all of its workers share."""
+    if hasattr(config, "workerinput"):
+        shared: str | None = config.workerinput["slimgate_rebuild_before"]
+        return shared
+    return moment() if config.getoption("slimgate_rebuild") else None
+
+
+def _importable(*folders: Path) -> None:
+    """Lets the plug-ins of a user's own be imported from the rootdir and from beside the suite."""
+    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
+
+
+def _search(config: pytest.Config) -> Search:
+    here = config.invocation_params.dir
+    if hasattr(config, "workerinput"):
+        paths = [Path(path) for path in config.workerinput["slimgate_suites"]]
+    else:
+        paths = [Path(here, arg.partition("::")[0]) for arg in config.args]
+    return Search(
+        root=config.rootpath,
+        paths=paths,
+        patterns=config.getini("slimgate_files"),
+        skip=config.getini("norecursedirs"),
+        ignore=[Path(here, path).resolve() for path in config.getoption("ignore") or ()],
+        ignore_globs=[str(Path(here, glob)) for glob in config.getoption("ignore_glob") or ()],
+        shallow=_bare(config),
+    )
+
+
+def _bare(config: pytest.Config) -> bool:
+    """`pytest` alone in the rootdir: suites below it run only where testpaths says so."""
+    at_root = config.invocation_params.dir == config.rootpath
+    return at_root and config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR
+
+
+def _store_root(config: pytest.Config) -> Path:
+    return _folder(
+        config, config.getoption("slimgate_store") or os.environ.get("SLIMGATE_STORE"), ".slimgate"
+    )
+
+
+def _folder(config: pytest.Config, given: str | None, default: str) -> Path:
+    return Path(config.invocation_params.dir, given).resolve() if given else config.rootpath / default
+
+
+def _command(config: pytest.Config) -> str:
+    return shlex.join(["pytest", *map(str, config.invocation_params.args)])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Cuts and stores the splits, before the first test: too few rows end the run with exit code 4.
+
+    Under --slimgate-plan it prints the plan instead of running tests.
+    """
+    config = session.config
+    if config.option.collectonly or session.testsfailed or hasattr(config, "workerinput"):
+        return None
+    state = config.stash[SESSION]
+    nodes = [suite_of(item) for item in getattr(session, "items", None) or ()]
+    wanted = [suite for suite in nodes if suite] or (
+        [] if getattr(session, "items", None) else state.suites.values()
+    )
+    try:
+        for suite in dict.fromkeys(suite.path for suite in wanted):
+            state.run(state.suites[suite]).rows  # noqa: B018  preparing is what asking does
+    except SlimgateError as error:
+        raise pytest.UsageError(str(error)) from error
+    if not config.getoption("slimgate_plan"):
+        return None
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    for path in dict.fromkeys(suite.path for suite in wanted):
+        for line in plan_lines(state.run(state.suites[path])):
+            reporter.write_line(line)
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Lets the parts of a test travel with its report, and tells slimgate's own errors in one line."""
+    report = yield
+    suite = suite_of(item)
+    if suite is None:
+        return report
+    parts = item.stash.get(PARTS, [])
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, SlimgateError | pytest.fail.Exception):
+        report.longrepr = str(error)
+    if isinstance(error, Exception):  # not pytest's own outcomes: fail and skip
+        message = (
+            str(error)
+            if isinstance(error, SlimgateError)
+            else f"{item.name}: {type(error).__name__}: {error}"
+        )
+        parts = [*parts, part("error", _failed_variant(item), item.name, {"message": message})]
+    if report.when == "call" or report.failed:
+        setattr(report, "slimgate", {"suite": str(suite.path), "test": item.name, "parts": parts})  # noqa: B010  not declared
+    return report
+
+
+def _failed_variant(item: pytest.Item) -> str:
+    params = getattr(item, "callspec").params  # noqa: B009  not declared
+    return str(params.get("variant") or params.get("timed") or TEACHER)
+
+
+class RecordKeeper:
+    """Collects the parts that tests report, in the process that writes the records."""
+
+    def __init__(self, state: Session) -> None:
+        self._state = state
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Takes a test's parts; the record on disk is up to date after each test."""
+        sent = getattr(report, "slimgate", None)
+        if sent is not None:
+            self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Writes record, outcomes and report of every suite that reported something."""
+    state = session.config.stash.get(SESSION, None)
+    if state is not None and not hasattr(session.config, "workerinput"):
+        state.finish()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What does not hold or could not be told, and a line a suite: its status and where its report is."""
+    state = terminalreporter.config.stash.get(SESSION, None)
+    if state is None or not state.records:
+        return
+    terminalreporter.section("slimgate")
+    for line in state.summary():
+        terminalreporter.write_line(line)

@@ -1,0 +1,230 @@
+"""What a plug-in file declares: a source, a task, a method, a runtime. A metric's form is in metrics/base.py.
+
+A plug-in is a module (or any object a dotted path names) that has these attributes. It is light at
+its top (Params, constants) and imports torch, transformers or datasets inside its functions, because
+suites are validated, and tests collected, without loading them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import BaseModel
+
+from slimgate.errors import DataError
+from slimgate.outcomes import Outcomes
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Json = dict[str, Any]
+P = TypeVar("P", bound=BaseModel, contravariant=True)
+
+
+class Source(Protocol[P]):
+    """Where rows come from."""
+
+    Params: type[BaseModel]
+
+    def columns(self, params: P) -> tuple[str, ...] | None:
+        """Names of the columns, read without loading the rows; None where only `read` can tell."""
+
+    def parts(self, params: P) -> tuple[str, ...]:
+        """The source's own named splits: ("all",), or some of train, calibration, selection, gate."""
+
+    def is_real(self, params: P) -> bool:
+        """True where people wrote the rows for a purpose of their own, False where they were made up."""
+
+    def digest(self, params: P) -> str:
+        """Changes whenever the rows would: a digest of the files' bytes, of a commit, of versions."""
+
+    def read(self, params: P, *, scratch: Path) -> Mapping[str, pa.Table]:
+        """The rows of every part. `scratch` is an empty folder for caches. Raises DataError."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one timed call predicts: `batch` gate rows, padded or cut to `tokens`, or of their own lengths."""
+
+    batch: int
+    tokens: int | None = None
+
+    @property
+    def id(self) -> str:
+        return f"b{self.batch}" + (f"x{self.tokens}" if self.tokens else "")
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Where weights come from: a local folder, or a hub id with the commit it must have."""
+
+    text: str
+    folder: Path | None = None
+    hub_id: str | None = None
+    revision: str | None = None
+    sha256: str | None = None
+
+
+class Predictor(Protocol):
+    """A loaded artifact: arrays in, scores out. `forward` alone is what latency times."""
+
+    def prepare(self, batch: Arrays) -> object:
+        """The runtime's own tensors for one batch, on its device."""
+
+    def forward(self, prepared: object) -> object:
+        """One call of the model, finished when it returns (devices synchronised)."""
+
+    def fetch(self, output: object) -> npt.NDArray[np.float32]:
+        """The scores of a call: (rows, outputs) float32."""
+
+    def close(self) -> None:
+        """Frees memory."""
+
+
+class Runtime(Protocol[P]):
+    """What executes artifacts of the kinds that it names."""
+
+    Params: type[BaseModel]
+    kinds: frozenset[str]
+
+    def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor: ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as a task reads them: (rows,) ids beside the source's columns. Never the gate's in a build."""
+
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.table["id"].to_pylist())
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What a task learnt from the rows and every model of a suite shares."""
+
+    classes: tuple[str, ...]
+
+
+class Task(Protocol[P]):
+    """What a model does with rows."""
+
+    Params: type[BaseModel]
+
+    def columns(self, params: P) -> tuple[str, ...]:
+        """The columns of the source that the task reads."""
+
+    def text_columns(self, params: P) -> tuple[str, ...]:
+        """The columns whose text must not stand in two splits."""
+
+    def label_column(self, params: P) -> str | None:
+        """The column that splits are stratified by."""
+
+    def metrics(self) -> frozenset[str]:
+        """`needs` of the metrics that fit its outcomes, such as prediction and probabilities."""
+
+    def facts(self, params: P, splits: Mapping[str, Rows]) -> TaskFacts:
+        """What all models share, from every split's rows. Raises DataError (unlabelled rows, one class)."""
+
+    def check_model(self, params: P, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
+        """Raises SuiteError where a config.json cannot serve the task; facts: None before rows are read."""
+
+    def load_model(self, params: P, ref: ModelRef, context: BuildContext) -> Any:
+        """The model of a ref, with a fresh head fitted on `train` where it has none."""
+
+    def load_reads(self, params: P, config: Json) -> tuple[str, ...]:
+        """The splits that `load_model` reads for a model of this config.json; none where it is complete."""
+
+    def row_encoder(self, params: P, folder: Path) -> Callable[[Rows], Encoded]:
+        """Makes rows a model's inputs, by the tokenizer saved in the artifact's folder."""
+
+    def encode_rows(self, params: P, rows: Rows, tokenizer: Any) -> Encoded:
+        """The same by a tokenizer that is loaded."""
+
+    def label_indices(self, params: P, rows: Rows, facts: TaskFacts) -> npt.NDArray[np.int64]:
+        """What a training step shall learn: (rows,)."""
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: P, group: str | None
+    ) -> Outcomes:
+        """What a model answered, from its scores (rows, outputs)."""
+
+
+class Encoded(Protocol):
+    """Tokenised rows, from which batches are cut."""
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each row: (rows,)."""
+
+    def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
+        """Inputs of the given rows, padded to the longest of them, or padded and cut to `tokens`."""
+
+
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """The progress of somebody who does not watch."""
+
+
+@dataclass
+class BuildContext:
+    """What a step may use. The gate's rows are not here: reading them while building is an error."""
+
+    task: Any
+    task_params: Any
+    facts: TaskFacts
+    splits: Mapping[str, Rows]
+    load_teacher: Callable[[], Any]
+    seed: int
+    device: str
+    threads: int
+    scratch: Path
+    progress: Progress = no_progress
+    log: Json = field(default_factory=dict)
+
+    def rows(self, split: str) -> Rows:
+        """The rows of train, calibration or selection. Raises DataError for gate and for empty splits."""
+        if split == "gate":
+            raise DataError("a build step asked for gate rows: they only judge; use calibration or selection")
+        rows = self.splits.get(split)
+        if rows is None or not len(rows):
+            raise DataError(
+                f"a build step needs rows of split {split}, which has none; give [task] splits.{split}"
+            )
+        return rows
+
+
+class Method(Protocol[P]):
+    """One compression step.
+
+    takes: kinds of artifact it can start from; gives: the kind it leaves, or None for the same.
+    reads: the splits it uses; uses_teacher: whether it needs the suite's teacher; stochastic: whether
+    another seed gives another model. All of them are part of the store's key.
+    """
+
+    Params: type[BaseModel]
+    takes: frozenset[str]
+    gives: str | None
+    reads: tuple[str, ...]
+    uses_teacher: bool
+    stochastic: bool
+
+    def apply(self, model: Any, params: P, context: BuildContext) -> Any:
+        """The model after the step (it may be the same object, changed); what it did goes in context.log."""
+
+
+def iter_batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Consecutive runs of `size` positions; the last may be shorter."""
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

@@ -1,0 +1,250 @@
+"""The run record: what one suite's run found, as run.json has it. Schema slimgate.run/1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from slimgate.judge.verdict import Verdict
+
+SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
+Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial"]
+
+
+class Part(BaseModel):
+    """The base of all parts: frozen, and what was not measured is None."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Machine(Part):
+    cpu: str
+    cores: int
+    threads: int
+    memory_bytes: int
+    device: str
+    os: str
+    python: str
+    libraries: dict[str, str | None]
+
+
+class SuiteFacts(Part):
+    """reference: published figures as markdown, shown beside those of this run."""
+
+    path: str
+    title: str
+    digest: str
+    seeds: list[int]
+    reference: str | None = None
+
+
+class SplitFacts(Part):
+    """n rows; how many rows of it stood in a later split and were dropped, and how many repeat another."""
+
+    n: int
+    digest: str
+    dropped_overlap: int
+    repeats: int
+    groups: int | None = None
+    label_counts: dict[str, int] = {}
+    label_deviation_points: float | None = None
+
+
+class TaskFactsRecord(Part):
+    kind: str
+    source: dict[str, Any]
+    real: bool
+    classes: list[str]
+    splits: dict[str, SplitFacts]
+
+
+class StepFacts(Part):
+    """One step as it was built; seconds and log are those of the build, also where it came from the store."""
+
+    method: str
+    params: Any
+    seconds: float
+    log: dict[str, Any]
+
+
+class ArtifactFacts(Part):
+    """bytes: the files needed to predict; state_bytes: the state saved in memory."""
+
+    kind: str
+    digest: str
+    bytes: int
+    parameters: int
+    nonzero_parameters: int
+    state_bytes: int | None = None
+    runtime: str
+    load_seconds: float | None = None
+
+
+class BudgetFacts(Part):
+    kind: str
+    limit: float
+    verdict: Verdict
+    reason: str | None = None
+    n_needed: int | None = None
+
+
+class QualityFacts(Part):
+    """A metric of one model; drops and intervals in percentage points, None for the teacher."""
+
+    teacher: float
+    value: float
+    drop_points: float | None = None
+    interval: tuple[float, float] | None = None
+    level: float | None = None
+    method: str | None = None
+    n: int
+    n_needed: int | None = None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    band: str | None = None
+    groups: int | None = None
+    design_effect: float | None = None
+    warnings: list[str] = []
+    message: str | None = None
+    measured: str
+
+
+class FootprintFacts(Part):
+    """compression: teacher bytes / variant bytes."""
+
+    compression: float | None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+    measured: str
+
+
+class Flips(Part):
+    right_to_wrong: int
+    wrong_to_right: int
+    changed: int
+
+
+class BehaviourFacts(Part):
+    flips: Flips | None = None
+    agreement: float | None = None
+    kl_to_teacher: float | None = None
+    ece: float | None = None
+    brier: float | None = None
+    confusion: list[list[int]] | None = None
+    slices: list[dict[str, Any]] | None = None
+
+
+class LatencyFacts(Part):
+    """Times of one forward call on prepared tensors, in milliseconds, and the duel with the teacher.
+
+    speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
+    (0.03: 3 % up or down may be noise).
+    """
+
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    mean_ms: float | None = None
+    std_ms: float | None = None
+    min_ms: float | None = None
+    rounds: int | None = None
+    warmup: int | None = None
+    throughput_per_s: float | None = None
+    tokens: int | None = None
+    tokenize_ms: float | None = None
+    speedup: float | None = None
+    speedup_interval: tuple[float, float] | None = None
+    speedup_of_minima: float | None = None
+    noise_floor: float | None = None
+    duel_rounds: int | None = None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+    measured: str
+
+
+class MemoryFacts(Part):
+    peak_bytes: int | None = None
+    resident_after_load_bytes: int | None = None
+
+
+class VariantRecord(Part):
+    """One model. error: why it could not be built or measured, where that happened."""
+
+    name: str
+    parent: str | None
+    twin: str | None = None
+    gated: bool = True
+    reason: str | None = None
+    from_store: bool | None = None
+    steps: list[StepFacts] = []
+    artifact: ArtifactFacts | None = None
+    quality: dict[str, QualityFacts] = {}
+    footprint: FootprintFacts | None = None
+    behaviour: BehaviourFacts | None = None
+    latency: dict[str, LatencyFacts] = {}
+    memory: MemoryFacts | None = None
+    error: str | None = None
+
+
+class SelfTestPart(Part):
+    verdict: Verdict | None
+    changed: int | None = None
+    drop_points: float | None = None
+    message: str
+    measured: str
+
+
+class SelfTest(Part):
+    """identical must not FAIL; planted_fault must not PASS."""
+
+    identical: SelfTestPart | None = None
+    planted_fault: SelfTestPart | None = None
+    planted_delay: dict[str, Any] | None = None
+
+
+class RunVerdict(Part):
+    """Counts of budgets by verdict; a variant with an error has none.
+
+    not_gated: what was measured without a budget that gates. missing: checks of the suite that no run has
+    made yet. messages: one line for each budget that does not hold, each variant that could not be built,
+    each failed self-test.
+    """
+
+    status: Status
+    passed: int
+    failed: int
+    inconclusive: int
+    not_gated: int
+    missing: int = 0
+    messages: list[str] = []
+
+
+class RunRecord(Part):
+    schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
+    slimgate: str
+    created: str
+    command: str
+    seconds: float | None = None
+    machine: Machine
+    suite: SuiteFacts
+    task: TaskFactsRecord
+    variants: list[VariantRecord]
+    self_test: SelfTest
+    verdict: RunVerdict
+
+    def variant(self, name: str) -> VariantRecord:
+        """The variant of that name; "teacher" is the first."""
+        return next(variant for variant in self.variants if variant.name == name)
+
+
+def to_json(record: RunRecord) -> str:
+    """The text of run.json: `schema` first; what was not measured is null."""
+    return record.model_dump_json(indent=1, by_alias=True) + "\n"
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record of a run.json. Raises pydantic's ValidationError where it is not one of this schema."""
+    return RunRecord.model_validate_json(path.read_bytes())

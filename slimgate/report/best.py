@@ -1,0 +1,75 @@
+"""Which variant to ship: the smallest and the fastest of those inside their budgets."""
+
+from __future__ import annotations
+
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.report.comparison import quality_cell, size_cell
+from slimgate.report.escape import escaped
+from slimgate.report.figures import as_fast, significant, with_note
+from slimgate.report.standing import (
+    budgeted,
+    inside_budgets,
+    median_ms,
+    teacher,
+    variants,
+    verdicts,
+    workload_words,
+    workloads,
+)
+
+
+def best(record: RunRecord) -> list[str]:
+    """One line on the smallest variant inside its budgets, one on the fastest where times were taken."""
+    if not variants(record):
+        return ["There is no variant: only the teacher was measured."]
+    if not any(verdicts(model) for model in variants(record)):
+        return ["No variant has been judged against a budget."]
+    able = inside_budgets(record)
+    if not able:
+        return ["No variant is shown to be inside all its budgets."]
+    return [_smallest(record, able), *_fastest(record, able)]
+
+
+def _smallest(record: RunRecord, able: list[VariantRecord]) -> str:
+    original = teacher(record)
+    limit = None if original is None or original.artifact is None else original.artifact.bytes
+    sized = [
+        (model.artifact.bytes, model)
+        for model in able
+        if model.artifact is not None and (limit is None or model.artifact.bytes < limit)
+    ]
+    if not sized:
+        return f"Inside all their budgets, but none smaller than the teacher: {_names(able)}."
+    _, model = min(sized, key=lambda pair: pair[0])
+    kept = [f"{escaped(name)} {quality_cell(model.quality[name])}" for name in budgeted(record)[:2]]
+    facts = ", ".join([size_cell(model, unit=" MB"), *kept])
+    return f"Smallest inside its budgets: **{escaped(model.name)}**, {facts}."
+
+
+def _fastest(record: RunRecord, able: list[VariantRecord]) -> list[str]:
+    """One line; a variant that is fastest on several workloads is named once."""
+    times: dict[str, list[str]] = {}
+    for workload in workloads(record):
+        timed = [(time, model) for model in able if (time := median_ms(model, workload)) is not None]
+        if timed:
+            who, how = _fastest_on(record, min(timed, key=lambda pair: pair[0])[1], workload)
+            times.setdefault(who, []).append(how)
+    shown = [f"{who}, {', '.join(on)}" for who, on in times.items()]
+    return [f"Fastest inside its budgets, by the median of a call: {'; '.join(shown)}."] if shown else []
+
+
+def _fastest_on(record: RunRecord, model: VariantRecord, workload: str) -> tuple[str, str]:
+    """Who is fastest, and its time: nobody where that is no faster than the teacher."""
+    facts, original = model.latency[workload], teacher(record)
+    name, time = f"**{escaped(model.name)}**", f"{significant(facts.p50_ms)} ms on {workload_words(workload)}"
+    before = median_ms(original, workload)
+    if before is None or facts.p50_ms is None:
+        return name, time
+    if facts.p50_ms >= before:
+        return "none faster than the teacher", f"{significant(before)} ms on {workload_words(workload)}"
+    faster = as_fast(facts.speedup, facts.speedup_interval)
+    return name, with_note(time, f"teacher {significant(before)} ms", faster)
+
+
+def _names(found: list[VariantRecord]) -> str:
+    return ", ".join(escaped(model.name) for model in found)

@@ -1,0 +1,151 @@
+"""What was built from what: steps, seconds, losses per epoch, the artifacts that came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from slimgate.record import RunRecord, StepFacts
+from slimgate.report.escape import escaped
+from slimgate.report.figures import MISSING, count, duration, fixed, megabytes
+from slimgate.report.standing import models
+from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
+
+_ORIGIN = {True: "from the store", False: "built", None: MISSING}
+_EPOCH_HEADS = {
+    "epoch": "epoch",
+    "loss": "loss, train",
+    "loss_selection": "loss, selection",
+    "accuracy_selection": "accuracy, selection",
+}
+_LONGEST = 200
+
+
+def built(record: RunRecord) -> str:
+    """The section."""
+    return blocks(
+        "## What was built from what",
+        _step_table(record),
+        titled("### Losses per epoch", _epoch_table(record)),
+        titled("### What the steps noted", bullets(_notes(record))),
+        titled("### Artifacts", _artifact_table(record)),
+    )
+
+
+def _step_table(record: RunRecord) -> str:
+    none: list[StepFacts | None] = [None]
+    rows = [(model, step) for model in models(record) for step in (model.steps or none)]
+    return table(
+        [
+            Column("variant", [escaped(model.name) for model, _ in rows]),
+            Column("from", [MISSING if model.parent is None else escaped(model.parent) for model, _ in rows]),
+            Column("step", [_method(step) for _, step in rows]),
+            Column("with", [_params(step) for _, step in rows]),
+            Column("seconds", [_seconds(step) for _, step in rows], right=True),
+            Column("this run", [_ORIGIN[model.from_store] for model, _ in rows]),
+        ]
+    )
+
+
+def _method(step: StepFacts | None) -> str:
+    return "none" if step is None else escaped(step.method)
+
+
+def _params(step: StepFacts | None) -> str:
+    if step is None or step.params in (None, {}, []):
+        return MISSING
+    given = step.params
+    if isinstance(given, Mapping):  # None is an option that was left alone
+        given = {key: value for key, value in given.items() if value is not None}
+    return escaped(plain(given), longest=_LONGEST)
+
+
+def _seconds(step: StepFacts | None) -> str:
+    return MISSING if step is None else duration(step.seconds)
+
+
+def _epoch_table(record: RunRecord) -> str:
+    rows = [
+        (model, step, entry)
+        for model in models(record)
+        for step in model.steps
+        for entry in _epochs(step) or []
+    ]
+    columns = [
+        Column("variant", [escaped(model.name) for model, _, _ in rows]),
+        Column("step", [escaped(step.method) for _, step, _ in rows]),
+        *(
+            Column(head, [_number(entry.get(key), key) for _, _, entry in rows], right=True)
+            for key, head in _EPOCH_HEADS.items()
+        ),
+    ]
+    return table(without_empty(columns)) if rows else ""
+
+
+def _epochs(step: StepFacts) -> list[Mapping[str, Any]] | None:
+    """The step's log of epochs; None where it holds something else under that name."""
+    found = step.log.get("epochs")
+    if isinstance(found, list) and all(isinstance(entry, Mapping) for entry in found):
+        return found
+    return None
+
+
+def _number(value: object, key: str) -> str:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return MISSING if value is None else escaped(value)
+    return count(int(value)) if key == "epoch" else fixed(value, 4)
+
+
+def _notes(record: RunRecord) -> list[str]:
+    return [
+        f"{escaped(model.name)}, {escaped(step.method)}: {escaped(plain(rest), longest=2 * _LONGEST)}"
+        for model in models(record)
+        for step in model.steps
+        if (
+            rest := {
+                key: value for key, value in step.log.items() if key != "epochs" or _epochs(step) is None
+            }
+        )
+    ]
+
+
+def _artifact_table(record: RunRecord) -> str:
+    found = [(model, model.artifact) for model in models(record) if model.artifact is not None]
+    memory = [model.memory for model, _ in found]
+    columns = [
+        Column("variant", [escaped(model.name) for model, _ in found]),
+        Column("kind", [escaped(artifact.kind) for _, artifact in found]),
+        Column("runtime", [escaped(artifact.runtime) for _, artifact in found]),
+        Column("files, MB", [megabytes(artifact.bytes) for _, artifact in found], right=True),
+        Column("state in memory, MB", [megabytes(artifact.state_bytes) for _, artifact in found], right=True),
+        Column("parameters", [count(artifact.parameters) for _, artifact in found], right=True),
+        Column("nonzero", [count(artifact.nonzero_parameters) for _, artifact in found], right=True),
+        Column("load", [duration(artifact.load_seconds) for _, artifact in found], right=True),
+        Column(
+            "peak memory, MB",
+            [megabytes(None if one is None else one.peak_bytes) for one in memory],
+            right=True,
+        ),
+        Column("digest", [escaped(artifact.digest[:12]) for _, artifact in found]),
+    ]
+    return table(without_empty(columns)) if found else ""
+
+
+def plain(value: object) -> str:
+    """Nested values as `a = 1, b = [2, 3]`, floats short."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {_inner(inner)}" for key, inner in value.items())
+    return _inner(value)
+
+
+def _inner(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + plain(value) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_inner, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}" if isfinite(value) else MISSING
+    return MISSING if value is None else str(value)

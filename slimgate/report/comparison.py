@@ -1,0 +1,222 @@
+"""The comparison: every model on one line, then what did not fit there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from slimgate.record import ArtifactFacts, LatencyFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.report.escape import escaped
+from slimgate.report.figures import (
+    MISSING,
+    as_fast,
+    count,
+    drop_words,
+    fixed,
+    mean_and_std,
+    megabytes,
+    percent,
+    significant,
+    smaller,
+    with_note,
+)
+from slimgate.report.standing import TEACHER, budgeted, metrics, models, standing, workload_words, workloads
+from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
+
+# A wider table has to be scrolled sideways on GitHub.
+_WIDEST = 10
+_MOST_WORKLOADS = 2
+_FIXED_COLUMNS = 4
+
+
+def comparison(record: RunRecord) -> str:
+    """The comparison table and those beside it, with their headings."""
+    gated, others = _metrics_by_place(record)
+    return blocks(
+        "## Comparison",
+        _main_table(record, gated),
+        _twins(record),
+        titled("### Metrics without a budget (not gated)", _metric_table(record, others)),
+        titled("### Answers that changed", _behaviour_table(record)),
+        titled("### Latency in full", _latency_table(record)),
+    )
+
+
+def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
+    """`0.826 (drop 0.3 [-0.2, 0.8])`."""
+    if facts is None:
+        return MISSING
+    limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"]
+    return with_note(fixed(facts.value, 3), drop_words(facts.drop_points, facts.interval, limits), note)
+
+
+def size_cell(model: VariantRecord, *, unit: str = "") -> str:
+    """`22.7 (3.8× smaller)`."""
+    if model.artifact is None:
+        return MISSING
+    compression = None if model.footprint is None else model.footprint.compression
+    return with_note(
+        megabytes(model.artifact.bytes) + unit, None if model.name == TEACHER else smaller(compression)
+    )
+
+
+def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:
+    """Metrics of the main table, and of the second: those without a budget, and those past its width."""
+    room = _WIDEST - _FIXED_COLUMNS - min(len(workloads(record)), _MOST_WORKLOADS)
+    gated = budgeted(record)[:room]
+    return gated, [name for name in metrics(record) if name not in gated]
+
+
+def _main_table(record: RunRecord, gated: list[str]) -> str:
+    found = models(record)
+    return table(
+        [
+            Column("variant", [escaped(model.name) for model in found]),
+            Column("size, MB", [size_cell(model) for model in found], right=True),
+            Column("parameters", [_parameters(model.artifact) for model in found], right=True),
+            *(_latency_column(found, name) for name in workloads(record)[:_MOST_WORKLOADS]),
+            *(_metric_column(found, name) for name in gated),
+            Column("verdict", [standing(record, model) for model in found]),
+        ]
+    )
+
+
+def _parameters(artifact: ArtifactFacts | None) -> str:
+    if artifact is None:
+        return MISSING
+    total = artifact.parameters
+    shown = f"{fixed(total / 1e6, 1)} M" if total >= 1e6 else count(total)
+    share = artifact.nonzero_parameters / total if total else 1.0
+    return with_note(shown, f"{percent(share, 0)} nonzero" if share < 0.995 else None)
+
+
+def _latency_column(found: list[VariantRecord], workload: str) -> Column:
+    return Column(
+        f"ms a call, {workload_words(workload)}",
+        [_latency(model.latency.get(workload)) for model in found],
+        right=True,
+    )
+
+
+def _latency(facts: LatencyFacts | None) -> str:
+    if facts is None:
+        return MISSING
+    times = MISSING
+    if facts.mean_ms is not None and facts.std_ms is not None:
+        times = mean_and_std(facts.mean_ms, facts.std_ms)
+    return with_note(times, as_fast(facts.speedup))
+
+
+def _metric_column(found: list[VariantRecord], metric: str) -> Column:
+    facts = [model.quality.get(metric) for model in found]
+    limits = {
+        (budget.kind, budget.limit)
+        for model, one in zip(found, facts, strict=True)
+        if one is not None and model.gated
+        for budget in one.budgets
+    }
+    cells = [
+        quality_cell(one, note="no budget" if limits and one is not None and _ungated(model, one) else None)
+        for model, one in zip(found, facts, strict=True)
+    ]
+    return Column(with_note(escaped(metric), _shared_budget(limits)), cells, right=True)
+
+
+def _ungated(model: VariantRecord, facts: QualityFacts) -> bool:
+    return model.name != TEACHER and model.gated and not facts.budgets
+
+
+def _shared_budget(limits: set[tuple[str, float]]) -> str | None:
+    """The budget in words where all gated variants have the same one."""
+    if len(limits) != 1:
+        return None
+    kind, limit = limits.pop()
+    return f"drop at most {limit:g}" if kind == "drop_points" else f"{escaped(kind)} {limit:g}"
+
+
+def _metric_table(record: RunRecord, names: list[str]) -> str:
+    if not names:
+        return ""
+    found = models(record)
+    columns = [Column("variant", [escaped(model.name) for model in found])]
+    return "\n\n".join(
+        table([*columns, *(_metric_column(found, name) for name in names[start : start + _WIDEST - 1])])
+        for start in range(0, len(names), _WIDEST - 1)
+    )
+
+
+def _twins(record: RunRecord) -> str:
+    lines = [line for model in models(record) if (line := _twin_line(record, model))]
+    return (
+        blocks("What a teacher's answers gained over the same model built without them:", bullets(lines))
+        if lines
+        else ""
+    )
+
+
+def _twin_line(record: RunRecord, model: VariantRecord) -> str | None:
+    twin = next((other for other in record.variants if other.name == model.twin), None)
+    if twin is None:
+        return None
+    gains = [line for name in metrics(record) if (line := _gain(name, model, twin))]
+    if not gains:
+        return None
+    pair = f"{escaped(model.name)} over its twin {escaped(twin.name)}"
+    return f"{pair}: {', '.join(gains)} (points, + is better; no interval is taken)"
+
+
+def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
+    """Positive where the model is better than its twin, whatever the metric."""
+    drops = [one.quality[metric].drop_points for one in (model, twin) if metric in one.quality]
+    if len(drops) != 2 or drops[0] is None or drops[1] is None:
+        return None
+    gain = fixed(drops[1] - drops[0], 1)
+    return f"{escaped(metric)} {gain if gain.startswith(('-', MISSING)) else f'+{gain}'}"
+
+
+def _behaviour_table(record: RunRecord) -> str:
+    found = [(model, model.behaviour) for model in models(record) if model.behaviour is not None]
+
+    def column(head: str, cell: Callable[[Any], str]) -> Column:
+        return Column(head, [cell(facts) for _, facts in found], right=True)
+
+    def flips(name: str) -> Callable[[Any], str]:
+        return lambda facts: count(None if facts.flips is None else getattr(facts.flips, name))
+
+    columns = [
+        column("right to wrong", flips("right_to_wrong")),
+        column("wrong to right", flips("wrong_to_right")),
+        column("changed", flips("changed")),
+        column("agree with teacher", lambda facts: percent(facts.agreement)),
+        column("KL to teacher", lambda facts: significant(facts.kl_to_teacher)),
+        column("calibration error", lambda facts: fixed(facts.ece, 3)),
+        column("Brier", lambda facts: fixed(facts.brier, 3)),
+    ]
+    known = without_empty(columns)
+    return table([Column("variant", [escaped(model.name) for model, _ in found]), *known]) if known else ""
+
+
+def _latency_table(record: RunRecord) -> str:
+    found = [
+        (model, workload, model.latency[workload])
+        for workload in workloads(record)
+        for model in models(record)
+        if workload in model.latency
+    ]
+
+    def column(head: str, cell: Callable[[LatencyFacts], str]) -> Column:
+        return Column(head, [cell(facts) for _, _, facts in found], right=True)
+
+    columns = [
+        Column("workload", [workload_words(workload) for _, workload, _ in found]),
+        Column("variant", [escaped(model.name) for model, _, _ in found]),
+        column("p50 ms", lambda facts: significant(facts.p50_ms)),
+        column("p95 ms", lambda facts: significant(facts.p95_ms)),
+        column("rounds (warm-up)", lambda facts: f"{count(facts.rounds)} ({count(facts.warmup)})"),
+        column("rows a second", lambda facts: significant(facts.throughput_per_s)),
+        column("tokens a call", lambda facts: count(facts.tokens)),
+        column("tokenize ms", lambda facts: significant(facts.tokenize_ms)),
+        column("speedup", lambda facts: as_fast(facts.speedup, facts.speedup_interval) or MISSING),
+        column("noise floor", lambda facts: significant(facts.noise_floor)),
+    ]
+    return table(without_empty(columns)) if found else ""

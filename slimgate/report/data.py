@@ -1,0 +1,75 @@
+"""The rows: where they come from, how they were split, what was dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slimgate.record import RunRecord, SplitFacts
+from slimgate.report.built import plain
+from slimgate.report.escape import escaped
+from slimgate.report.figures import count, fixed, with_note
+from slimgate.report.tables import Column, blocks, bullets, table, without_empty
+
+_ORDER = ("train", "calibration", "selection", "gate")
+# More labels than these are summed up in a line a split.
+_MOST_LABELS = 12
+
+
+def data(record: RunRecord) -> str:
+    """The section."""
+    return blocks("## Data", _source(record), _split_table(_splits(record)), _labels(record))
+
+
+def _splits(record: RunRecord) -> dict[str, SplitFacts]:
+    """In the order in which a build meets them."""
+    found = record.task.splits
+    return {
+        name: found[name]
+        for name in (*(n for n in _ORDER if n in found), *(n for n in found if n not in _ORDER))
+    }
+
+
+def _source(record: RunRecord) -> str:
+    task = record.task
+    kind = "real text" if task.real else "**made up, not real**"
+    name = escaped(task.source.get("name", "a source without a name"))
+    options = {key: value for key, value in task.source.items() if key != "name"}
+    source = with_note(name, escaped(plain(options)) if options else None)
+    return f"Task {escaped(task.kind)}, {count(len(task.classes))} classes. Rows from {source}: {kind}."
+
+
+def _split_table(splits: dict[str, SplitFacts]) -> str:
+    def column(head: str, cell: Callable[[SplitFacts], str]) -> Column:
+        return Column(head, [cell(facts) for facts in splits.values()], right=True)
+
+    columns = [
+        Column("split", [escaped(name) for name in splits]),
+        column("rows", lambda facts: count(facts.n)),
+        column("groups", lambda facts: count(facts.groups)),
+        column("dropped, stand in a later split", lambda facts: count(facts.dropped_overlap)),
+        column("repeats", lambda facts: count(facts.repeats)),
+        column("label share off by, points", lambda facts: fixed(facts.label_deviation_points, 1)),
+        column("digest", lambda facts: escaped(facts.digest[:12])),
+    ]
+    return table(without_empty(columns))
+
+
+def _labels(record: RunRecord) -> str:
+    counted = {name: facts.label_counts for name, facts in _splits(record).items() if facts.label_counts}
+    if not counted:
+        return ""
+    labels = list(dict.fromkeys(label for counts in counted.values() for label in counts))
+    if len(labels) > _MOST_LABELS:
+        return bullets(_summed_up(name, counts) for name, counts in counted.items())
+    columns = [
+        Column(escaped(name), [count(counts.get(label, 0)) for label in labels], right=True)
+        for name, counts in counted.items()
+    ]
+    return table([Column("rows of label", [escaped(label) for label in labels]), *columns])
+
+
+def _summed_up(split: str, counts: dict[str, int]) -> str:
+    by_size = sorted(counts.items(), key=lambda item: (item[1], item[0]))
+    (rare, fewest), (common, most) = by_size[0], by_size[-1]
+    spread = f"{count(len(counts))} labels, fewest rows {count(fewest)} ({escaped(rare)})"
+    return f"{escaped(split)}: {spread}, most {count(most)} ({escaped(common)})"

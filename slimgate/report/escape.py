@@ -1,0 +1,61 @@
+"""Text that came from data or a suite, made harmless in markdown and visible to the reader."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_LONGEST = 1000
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+# Control, format, line and paragraph separators, lone surrogates: a terminal, a table row or a text's
+# direction would obey them.
+_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
+# Joiners that emoji, Persian and Indic words are written with.
+_JOINERS = frozenset("\u200c\u200d")
+_MARKUP = re.compile(r"[\\`*\[\]|~$#]|(?<![^\W_])_|_(?![^\W_])")
+# An interval or a list of numbers stays readable in the raw file: it is no link unless one of these follows.
+_NUMBERS = re.compile(r"\\\[([-\d., ]*\d)\\\](?!\(|\\\[|:)")
+_AUTOLINK = re.compile(r"(?<=www)\.|:(?=//)", re.IGNORECASE)
+_LIST_OR_RULE = re.compile(r"^(?:[-+](?=[-+\s]|$)|=|\d+(?=[.)](?:\s|$)))")
+
+
+def escaped(text: object, *, longest: int = _LONGEST) -> str:
+    """The text on one line, as a reader should see it: no markdown, no HTML, no link comes alive in it.
+
+    Line breaks and control characters are shown as Python writes them. Past `longest` characters it is cut,
+    and says so. Safe in a table's cell, a list item, a heading; not inside a code span.
+    """
+    shown = _cut(visible(str(text).strip()), longest)
+    marked = _MARKUP.sub(lambda match: "\\" + match.group(), shown)
+    marked = _NUMBERS.sub(r"[\1]", marked)
+    plain = "".join(_HTML.get(character, character) for character in marked)
+    unlinked = _AUTOLINK.sub(lambda match: f"&#{ord(match.group())};", plain)
+    return _LIST_OR_RULE.sub(_harmless_start, unlinked)
+
+
+def fenced(text: str) -> str:
+    """The text as a block of code, whatever back-ticks it holds."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{visible(text)}\n{fence}"
+
+
+def visible(text: str) -> str:
+    """Characters that would act, not show, as Python's escapes."""
+    return "".join(_seen(character) for character in text)
+
+
+def _seen(character: str) -> str:
+    if character in _JOINERS or unicodedata.category(character) not in _UNSEEN:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _cut(text: str, longest: int) -> str:
+    left_out = len(text) - longest
+    return text if left_out <= 0 else f"{text[:longest]} … ({left_out:,} more characters)"
+
+
+def _harmless_start(match: re.Match[str]) -> str:
+    start = match.group()
+    return f"{start}\\" if start.isdigit() else f"\\{start}"

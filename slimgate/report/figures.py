@@ -1,0 +1,122 @@
+"""Numbers as the report writes them. What was not measured, and what is not finite, is an en dash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor, isfinite, log10
+
+MISSING = "–"
+_MEGABYTE = 1024**2
+_MOST_DECIMALS = 4
+_TINY = 1e-4
+
+
+def fixed(value: float | None, digits: int) -> str:
+    """That many decimals, thousands by commas, no -0.0."""
+    if value is None or not isfinite(value):
+        return MISSING
+    return f"{value:z,.{digits}f}"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """That many significant digits, whole numbers in full: 1,234, 12.3, 0.0412."""
+    if value is None or not isfinite(value):
+        return MISSING
+    if 0 < abs(value) < _TINY:
+        return f"{value:.{digits - 1}e}"
+    return fixed(value, _decimals(value, digits))
+
+
+def count(value: int | None) -> str:
+    return MISSING if value is None else f"{value:,}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """share: 0..1."""
+    shown = fixed(None if share is None else 100 * share, digits)
+    return shown if shown == MISSING else f"{shown} %"
+
+
+def megabytes(size: int | None) -> str:
+    """1024² bytes, one decimal, more where it is under 1."""
+    if size is None:
+        return MISSING
+    return fixed(size / _MEGABYTE, 1) if size >= _MEGABYTE else significant(size / _MEGABYTE, 2)
+
+
+def mean_and_std(mean: float, std: float) -> str:
+    """`12.3 ± 0.4`: both with the decimals of the mean's third significant digit."""
+    if not isfinite(mean):
+        return MISSING
+    digits = _decimals(mean, 3)
+    return f"{fixed(mean, digits)} ± {fixed(std, digits)}"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`."""
+    if seconds is None or not isfinite(seconds):
+        return MISSING
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def smaller(compression: float | None) -> str | None:
+    """teacher / variant in words, None where it is not known."""
+    if compression is None or not isfinite(compression) or compression <= 0:
+        return None
+    if 0.99 < compression < 1.01:
+        return "same size"
+    if compression > 1:
+        return f"{_times(compression)}× smaller"
+    return f"{_times(1 / compression)}× larger"
+
+
+def as_fast(speedup: float | None, interval: tuple[float, float] | None = None) -> str | None:
+    """teacher / variant in words, None where it is not known."""
+    if speedup is None or not isfinite(speedup):
+        return None
+    bounds = "" if interval is None else f" [{fixed(interval[0], 2)}, {fixed(interval[1], 2)}]"
+    return f"{fixed(speedup, 2)}×{bounds} as fast"
+
+
+def drop_words(
+    points: float | None, interval: tuple[float, float] | None, limits: Sequence[float] = ()
+) -> str | None:
+    """`drop 0.3 [-0.2, 0.8]`: one decimal, and more where one would round a bound onto its budget."""
+    if points is None or not isfinite(points):
+        return None
+    bounds = () if interval is None or not all(map(isfinite, interval)) else interval
+    digits = _apart((points, *bounds), limits)
+    shown = f"drop {fixed(points, digits)}"
+    if not bounds:
+        return shown
+    low, high = (fixed(bound, digits) for bound in bounds)
+    return f"{shown} [{low}, {high}]"
+
+
+def with_note(value: str, *notes: str | None) -> str:
+    """`value (note; note)`, without the notes that are None."""
+    known = [note for note in notes if note is not None]
+    return f"{value} ({'; '.join(known)})" if known else value
+
+
+def _times(ratio: float) -> str:
+    """One decimal, two where one would say 1.0."""
+    return fixed(ratio, 1 if ratio >= 1.05 else 2)
+
+
+def _decimals(value: float, digits: int) -> int:
+    return digits - 1 if value == 0 else max(0, digits - 1 - floor(log10(abs(value))))
+
+
+def _apart(shown: Sequence[float], limits: Sequence[float]) -> int:
+    for digits in range(1, _MOST_DECIMALS):
+        if all(
+            round(value, digits) != round(limit, digits) or value == limit
+            for value in shown
+            for limit in limits
+        ):
+            return digits
+    return _MOST_DECIMALS

@@ -1,0 +1,160 @@
+"""The first screen: the verdict, why, what to ship, and what to know before trusting it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.report.best import best
+from slimgate.report.escape import escaped
+from slimgate.report.figures import count, percent, significant
+from slimgate.report.standing import (
+    budgeted,
+    median_ms,
+    metrics,
+    models,
+    teacher,
+    unmeasured,
+    variants,
+    workload_words,
+)
+from slimgate.report.tables import blocks, bullets, titled
+
+# Medians of one and the same model differ by a few percent from one minute to the next.
+_SLOWER = 1.05
+_UNSTEADY = 0.2
+
+
+def head(record: RunRecord) -> str:
+    """Title, verdict line, reasons, best variants, warnings."""
+    return blocks(
+        f"# {escaped(record.suite.title)}",
+        verdict_line(record),
+        titled("What does not hold:", bullets(map(escaped, record.verdict.messages))),
+        titled("What could ship:", bullets(best(record))),
+        titled("Before you trust this:", bullets(_warnings(record))),
+        _origin(record),
+    )
+
+
+def verdict_line(record: RunRecord) -> str:
+    """`**FAIL** · 9 budgets hold, 1 does not, 1 is undecided · 4 results not gated`."""
+    found = record.verdict
+    judged = [_number(found.passed, "budget holds", "budgets hold")]
+    if found.failed:
+        judged.append(_number(found.failed, "does not", "do not"))
+    if found.inconclusive:
+        judged.append(_number(found.inconclusive, "is undecided", "are undecided"))
+    parts = [f"**{found.status}**", ", ".join(judged)]
+    if broken := sum(model.error is not None for model in record.variants):
+        parts.append(
+            _number(
+                broken, "variant could not be built or measured", "variants could not be built or measured"
+            )
+        )
+    if found.not_gated:
+        parts.append(_number(found.not_gated, "result not gated", "results not gated"))
+    if found.missing:
+        parts.append(_number(found.missing, "check not run yet", "checks not run yet"))
+    return " · ".join(parts)
+
+
+def _origin(record: RunRecord) -> str:
+    gate = record.task.splits.get("gate")
+    rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
+    return " · ".join([f"Suite {escaped(record.suite.path)}", *rows, escaped(record.created)])
+
+
+def _warnings(record: RunRecord) -> Iterator[str]:
+    if not record.task.real:
+        yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
+    yield from _gaps(record)
+    yield from _not_gated(record)
+    yield from _no_gain(record)
+    yield from _unsteady(record)
+    yield from _judge_warnings(record)
+    yield from _step_warnings(record)
+    if record.self_test.identical is None and record.self_test.planted_fault is None:
+        yield "The gate itself was not tested: no self-test has run."
+
+
+def _gaps(record: RunRecord) -> Iterator[str]:
+    if record.verdict.missing:
+        missing = _number(record.verdict.missing, "check of the suite has", "checks of the suite have")
+        yield f"**Partial**: {missing} not run yet; an en dash stands where there is no figure."
+    for model in variants(record):
+        if model.error is None and (lacking := unmeasured(record, model)):
+            yield f"{escaped(model.name)} has no figure yet for {_listed(lacking)}."
+
+
+def _not_gated(record: RunRecord) -> Iterator[str]:
+    free = [name for name in metrics(record) if name not in budgeted(record)]
+    if free and variants(record):
+        yield f"Measured without a budget, so not gated: {_listed(free)}."
+    for model in variants(record):
+        if not model.gated:
+            yield f"{escaped(model.name)} is not gated: {escaped(model.reason or 'no reason is given')}"
+
+
+def _no_gain(record: RunRecord) -> Iterator[str]:
+    """Variants that are no smaller, or slower: nobody notices unless told."""
+    large = [
+        model.name
+        for model in variants(record)
+        if model.footprint is not None
+        and model.footprint.compression is not None
+        and model.footprint.compression <= 1.01
+    ]
+    if large:
+        yield f"No smaller than the teacher: {_listed(large)}."
+    slow = [line for model in variants(record) for line in _slower(record, model)]
+    if slow:
+        yield f"Slower than the teacher by the median of a call: {'; '.join(slow)}."
+
+
+def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
+    original = teacher(record)
+    for workload in model.latency:
+        before, after = median_ms(original, workload), median_ms(model, workload)
+        if before is not None and after is not None and after > _SLOWER * before:
+            times = f"{significant(after)} against {significant(before)} ms"
+            yield f"{escaped(model.name)}, {workload_words(workload)} ({times})"
+
+
+def _unsteady(record: RunRecord) -> Iterator[str]:
+    found = [
+        f"{escaped(model.name)}, {workload_words(workload)} (± {percent(spread, 0)})"
+        for model in models(record)
+        for workload, facts in model.latency.items()
+        if (spread := (facts.std_ms or 0) / (facts.mean_ms or 1)) > _UNSTEADY
+    ]
+    if found:
+        busy = f"Times varied by over {percent(_UNSTEADY, 0)}, the machine may have been busy"
+        yield f"{busy}: {'; '.join(found)}."
+
+
+def _judge_warnings(record: RunRecord) -> Iterator[str]:
+    """What the judge said of the rows, each once, with the metrics that it concerns."""
+    said: dict[str, list[str]] = {}
+    for model in record.variants:
+        for name, facts in model.quality.items():
+            for warning in facts.warnings:
+                said.setdefault(warning, []).append(name)
+    for warning, names in said.items():
+        yield f"Few rows behind {_listed(names)}: {escaped(warning)}."
+
+
+def _step_warnings(record: RunRecord) -> Iterator[str]:
+    """What a step warned of while it built."""
+    for model in record.variants:
+        for step in model.steps:
+            if warning := step.log.get("warning"):
+                yield f"{escaped(model.name)}, {escaped(step.method)}: {escaped(warning)}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(escaped(name) for name in dict.fromkeys(names))
+
+
+def _number(number: int, one: str, many: str) -> str:
+    return f"{count(number)} {one if number == 1 else many}"

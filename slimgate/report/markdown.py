@@ -1,0 +1,89 @@
+"""report.md of one suite, and the report over all suites of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+from urllib.parse import quote
+
+from slimgate.record import RunRecord, Status
+from slimgate.report.best import best
+from slimgate.report.built import built
+from slimgate.report.comparison import comparison
+from slimgate.report.data import data
+from slimgate.report.escape import escaped
+from slimgate.report.figures import count
+from slimgate.report.head import head
+from slimgate.report.published import published
+from slimgate.report.tables import Column, blocks, bullets, table
+from slimgate.report.trust import how_to_read, machine, self_test
+from slimgate.report.verdicts import verdict_lines
+
+_WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "PASS")
+
+
+def suite_report(record: RunRecord) -> str:
+    """report.md of one suite: the verdict first, then what it rests on."""
+    sections = (head, comparison, published, verdict_lines, built, data, self_test, machine, how_to_read)
+    return blocks(*(section(record) for section in sections)) + "\n"
+
+
+def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] | None = None) -> str:
+    """reports/latest/report.md: one line a suite, linked to its own report.
+
+    paths: the suites' reports as seen from this one, in the records' order; default
+    `<suite file's stem>/report.md`.
+    """
+    links = (
+        [_default_path(record) for record in records] if paths is None else [_posix(path) for path in paths]
+    )
+    pairs = list(zip(records, links, strict=True))
+    if not pairs:
+        return "# slimgate\n\nNo suite has run.\n"
+    return (
+        blocks(f"# slimgate: {_overall(records)}", _suites(pairs), *(_reasons(*pair) for pair in pairs))
+        + "\n"
+    )
+
+
+def _overall(records: Sequence[RunRecord]) -> str:
+    found = [record.verdict.status for record in records]
+    worst = next(status for status in _WORST_FIRST if status in found)
+    return f"{worst}, {count(found.count('PASS'))} of {count(len(found))} suites hold"
+
+
+def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
+    records = [record for record, _ in pairs]
+    return table(
+        [
+            Column("suite", [_link(record.suite.path, path) for record, path in pairs]),
+            Column("status", [_status(record.verdict.status) for record in records]),
+            Column("hold", [count(record.verdict.passed) for record in records], right=True),
+            Column("fail", [count(record.verdict.failed) for record in records], right=True),
+            Column("undecided", [count(record.verdict.inconclusive) for record in records], right=True),
+            Column("not gated", [count(record.verdict.not_gated) for record in records], right=True),
+            Column("not run", [count(record.verdict.missing) for record in records], right=True),
+            Column("question", [escaped(record.suite.title, longest=120) for record in records]),
+        ]
+    )
+
+
+def _reasons(record: RunRecord, path: str) -> str:
+    messages = [escaped(message) for message in record.verdict.messages]
+    return blocks(f"## {_link(record.suite.path, path)}", bullets([*messages, *best(record)]))
+
+
+def _status(status: Status) -> str:
+    return status if status == "PASS" else f"**{status}**"
+
+
+def _link(text: str, path: str) -> str:
+    return f"[{escaped(text)}]({quote(path)})"
+
+
+def _default_path(record: RunRecord) -> str:
+    return f"{PurePath(record.suite.path).stem}/report.md"
+
+
+def _posix(path: str | PurePath) -> str:
+    return path.as_posix() if isinstance(path, PurePath) else path

@@ -1,0 +1,117 @@
+"""How each model of a record stands: its verdicts together, and what it lacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from slimgate.judge.verdict import Verdict, combined
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.report.escape import escaped
+
+TEACHER = "teacher"
+_WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?")
+
+
+def models(record: RunRecord) -> list[VariantRecord]:
+    """The teacher, then the variants in the suite's order."""
+    return sorted(record.variants, key=lambda model: model.name != TEACHER)
+
+
+def variants(record: RunRecord) -> list[VariantRecord]:
+    return [model for model in record.variants if model.name != TEACHER]
+
+
+def teacher(record: RunRecord) -> VariantRecord | None:
+    return next((model for model in record.variants if model.name == TEACHER), None)
+
+
+def metrics(record: RunRecord) -> list[str]:
+    """Every metric that some model has, in the order met."""
+    return _distinct(name for model in models(record) for name in model.quality)
+
+
+def budgeted(record: RunRecord) -> list[str]:
+    """The metrics that have a budget for at least one variant."""
+    return [
+        name
+        for name in metrics(record)
+        if any(name in model.quality and model.quality[name].budgets for model in record.variants)
+    ]
+
+
+def workloads(record: RunRecord) -> list[str]:
+    return _distinct(name for model in models(record) for name in model.latency)
+
+
+def median_ms(model: VariantRecord | None, workload: str) -> float | None:
+    """The median time of a call; None where it was not measured."""
+    facts = model.latency.get(workload) if model is not None else None
+    return facts.p50_ms if facts is not None else None
+
+
+def workload_words(workload: str) -> str:
+    """`batch 32 × 64 tokens` for b32x64; without tokens the rows keep their own lengths."""
+    match = _WORKLOAD.fullmatch(workload)
+    if match is None:
+        return escaped(workload)
+    batch, tokens = match.groups()
+    return f"batch {batch}" if tokens is None else f"batch {batch} × {tokens} tokens"
+
+
+def verdicts(model: VariantRecord) -> dict[str, Verdict]:
+    """Each thing that was judged against a budget: metrics, size, latency by workload."""
+    found = {escaped(name): facts.verdict for name, facts in model.quality.items()}
+    if model.footprint is not None:
+        found["size"] = model.footprint.verdict
+    found |= {f"latency {workload_words(name)}": facts.verdict for name, facts in model.latency.items()}
+    return {name: verdict for name, verdict in found.items() if verdict is not None}
+
+
+def unmeasured(record: RunRecord, model: VariantRecord) -> list[str]:
+    """Metrics that have a budget in the suite and were not measured for this variant."""
+    return [name for name in budgeted(record) if name not in model.quality]
+
+
+def standing(record: RunRecord, model: VariantRecord) -> str:
+    """A table's cell: the worst verdict and what has it."""
+    if model.name == TEACHER:
+        return "reference" if model.error is None else "**error**"
+    found = verdicts(model)
+    worst = combined(list(found.values()))
+    if not model.gated:
+        would = "error" if model.error is not None else worst and f"would {worst}"
+        if would and worst is Verdict.INCONCLUSIVE and model.error is None:
+            would = "undecided"
+        return f"not gated ({would})" if would else "not gated"
+    missing = ", ".join(map(escaped, unmeasured(record, model)))
+    if model.error is None and worst is None:
+        return "not measured" if missing else "no budget"
+    if model.error is None and worst is Verdict.PASS:
+        return f"PASS so far ({missing} not measured)" if missing else "PASS"
+    error = ["**error**"] if model.error is not None else []
+    return ", ".join([*error, *_worst(found)])
+
+
+def _worst(found: dict[str, Verdict]) -> list[str]:
+    """What does not hold and why: `**FAIL** (accuracy, size)`; nothing where all holds."""
+    worst = combined(list(found.values()))
+    if worst in (None, Verdict.PASS):
+        return []
+    return [f"**{worst}** ({', '.join(name for name, verdict in found.items() if verdict is worst)})"]
+
+
+def inside_budgets(record: RunRecord) -> list[VariantRecord]:
+    """Gated variants of which every budget holds, and nothing that has a budget is left unmeasured."""
+    return [
+        model
+        for model in variants(record)
+        if model.gated
+        and model.error is None
+        and combined(list(verdicts(model).values())) is Verdict.PASS
+        and not unmeasured(record, model)
+    ]
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

@@ -1,0 +1,108 @@
+"""What the figures rest on: the gate's own test, the machine, the command, how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimgate.judge.levels import LEVEL
+from slimgate.judge.verdict import Verdict
+from slimgate.record import Machine, RunRecord, SelfTestPart
+from slimgate.report.built import plain
+from slimgate.report.escape import escaped, fenced
+from slimgate.report.figures import count, duration, fixed, percent
+from slimgate.report.tables import blocks, bullets
+
+_GIBIBYTE = 1024**3
+_HOW_TO_READ = """\
+- A **drop** is positive where the variant is worse than the teacher, whatever the metric, and negative where
+  it is better. The brackets hold its {level} interval. Both are in {points}.
+- **PASS**: the gate rows show that the drop is inside its budget. **FAIL**: they show that it is not.
+  **INCONCLUSIVE**: the rows are too few to tell; the line says how many would.
+- Bands are words for readers, never the decision: negligible up to 1 point, small up to 2, depends on the
+  use up to 5, bad above.
+- **Latency** is one forward call on prepared tensors after warm-up: mean ± standard deviation over the
+  rounds, models timed one after another on the machine above; rows keep their own lengths where no
+  tokens are stated. Tokenizing is timed apart.
+- **Size** is that of the files needed to predict, 1 MB = 1024² bytes. A stored zero takes its full space.
+- An en dash (–) is what was not measured. Seconds and losses are those of the build, also where a model
+  came from the store."""
+
+
+def self_test(record: RunRecord) -> str:
+    """The section: what was expected of the gate, and what it did."""
+    found = record.self_test
+    lines = [
+        _part(
+            "A copy of the teacher, saved, loaded and predicting afresh, must not FAIL",
+            found.identical,
+            Verdict.FAIL,
+        ),
+        _part("A planted fault must not PASS", found.planted_fault, Verdict.PASS),
+    ]
+    delay = found.planted_delay
+    lines.append(f"A planted delay: {'not looked for' if delay is None else escaped(plain(delay))}.")
+    return blocks("## Self-test of the gate", bullets(lines))
+
+
+def _part(expected: str, found: SelfTestPart | None, forbidden: Verdict) -> str:
+    if found is None:
+        return f"{expected}: not run."
+    verdict = "no verdict" if found.verdict is None else str(found.verdict)
+    held = "**the gate cannot be trusted**" if found.verdict is forbidden else "as it should be"
+    facts = [] if found.verdict is None else [held]
+    if found.changed is not None:
+        facts.append(f"{count(found.changed)} answers changed")
+    if found.drop_points is not None:
+        facts.append(f"drop {fixed(found.drop_points, 1)} points")
+    return f"{expected}: {', '.join([verdict, *facts])}. {escaped(found.message)}"
+
+
+def machine(record: RunRecord) -> str:
+    """The section, with the command that made the run."""
+    return blocks(
+        "## Machine and versions",
+        bullets([*_machine_lines(record.machine), *_run_lines(record)]),
+        "The command that made this:",
+        fenced(record.command),
+    )
+
+
+def _machine_lines(found: Machine) -> Iterator[str]:
+    cores = f"{count(found.cores)} cores, {count(found.threads)} threads used"
+    memory = f"{fixed(found.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
+    yield f"{escaped(found.cpu)}, {cores}, {memory}, device {escaped(found.device)}"
+    yield f"{escaped(found.os)}, Python {escaped(found.python)}"
+    installed = [
+        f"{escaped(name)} {escaped(version)}" for name, version in sorted(found.libraries.items()) if version
+    ]
+    absent = [escaped(name) for name, version in sorted(found.libraries.items()) if not version]
+    if installed:
+        yield ", ".join(installed)
+    if absent:
+        yield f"not installed: {', '.join(absent)}"
+
+
+def _run_lines(record: RunRecord) -> Iterator[str]:
+    suite = record.suite
+    seeds = ", ".join(map(str, suite.seeds))
+    yield f"suite {escaped(suite.path)}, digest {escaped(suite.digest[:12])}, seed {seeds or 'not stated'}"
+    yield f"slimgate {escaped(record.slimgate)}, {escaped(record.created)}, took {duration(record.seconds)}"
+    times = sorted(set(_times(record)))
+    if len(times) > 1:
+        yield f"measured between {escaped(times[0])} and {escaped(times[-1])}"
+
+
+def _times(record: RunRecord) -> Iterator[str]:
+    for model in record.variants:
+        yield from (facts.measured for facts in model.quality.values())
+        yield from (facts.measured for facts in model.latency.values())
+        if model.footprint is not None:
+            yield model.footprint.measured
+
+
+def how_to_read(record: RunRecord) -> str:
+    """The section."""
+    points = "percentage points"
+    if any("log_loss" in model.quality for model in record.variants):
+        points += " (log loss: hundredths of a nat)"
+    return blocks("## How to read this", _HOW_TO_READ.format(points=points, level=percent(LEVEL, 0)))

@@ -1,0 +1,78 @@
+"""The rows of a suite: read from its source, cut into splits, and kept in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimgate.digests import code_digest, json_digest
+from slimgate.errors import DataError, SlimgateError
+from slimgate.loading import module_of
+from slimgate.protocols import Rows, TaskFacts
+from slimgate.splits import SplitReport, cut, read_splits, write_splits
+from slimgate.store import Json, Store, scratch_beside
+from slimgate.suite import Suite, params_json
+
+
+@dataclass(frozen=True)
+class PreparedRows:
+    """Splits by name (train, calibration, selection, gate), what is known of each, what models share."""
+
+    splits: Mapping[str, Rows]
+    reports: Mapping[str, SplitReport]
+    facts: TaskFacts
+    from_store: bool
+
+    @property
+    def gate(self) -> Rows:
+        return self.splits["gate"]
+
+    def digests(self, names: tuple[str, ...]) -> Json:
+        """Digests of the named splits; part of the key of what reads them."""
+        return {name: self.reports[name].digest for name in names if name in self.reports}
+
+
+def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
+    """The suite's splits, cut once and stored. Raises DataError that names the suite."""
+    try:
+        entry = store.make("splits", _key(suite), lambda folder: _fill(suite, folder))
+        stored = read_splits(entry.folder)
+        splits = {name: Rows(table) for name, table in stored.splits.items()}
+        facts = suite.setup.task.object.facts(suite.setup.task.params, splits)
+    except SlimgateError as error:
+        raise DataError(f"{suite.shown} [task]: {error}") from error
+    return PreparedRows(splits, stored.reports, facts, entry.from_store)
+
+
+def _key(suite: Suite) -> str:
+    setup = suite.setup
+    return json_digest(
+        {
+            "source": setup.source.name,
+            "params": params_json(setup.source.params) if ":" in setup.source.name else None,
+            "rows": setup.source.object.digest(setup.source.params),
+            "text": setup.task.object.text_columns(setup.task.params),
+            "label": setup.task.object.label_column(setup.task.params),
+            "group": setup.group,
+            "sizes": params_json(setup.sizes),
+            "seed": suite.seed,
+            "code": [code_digest(module_of(setup.source.object)), code_digest("slimgate.splits")],
+        }
+    )
+
+
+def _fill(suite: Suite, folder: Path) -> Json:
+    setup = suite.setup
+    with scratch_beside(folder) as scratch:
+        parts = setup.source.object.read(setup.source.params, scratch=scratch)
+    done = cut(
+        parts,
+        setup.sizes,
+        text_columns=setup.task.object.text_columns(setup.task.params),
+        label_column=setup.task.object.label_column(setup.task.params),
+        group_column=setup.group,
+        seed=suite.seed,
+    )
+    write_splits(done, folder)
+    return {"source": setup.source.name, "rows": {name: report.n for name, report in done.reports.items()}}

@@ -1,0 +1,153 @@
+"""One run of one suite: its rows, its models and their outcomes, each made when first asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slimgate.build import Builder, Built
+from slimgate.measure.latency import workload_rows
+from slimgate.measure.quality import Encoder, gate_outcomes
+from slimgate.outcomes import Outcomes
+from slimgate.protocols import Arrays, Predictor, Progress, Workload, no_progress
+from slimgate.rows import PreparedRows, prepare_rows
+from slimgate.store import Store
+from slimgate.suite import TEACHER, Suite, Variant
+
+
+class SuiteRun:
+    """What the gates of one suite share."""
+
+    def __init__(
+        self, suite: Suite, store: Store, *, device: str, workers: int = 1, progress: Progress = no_progress
+    ) -> None:
+        """workers: how many processes share the machine; each takes its part of the threads."""
+        self.suite = replace(suite, threads=max(1, suite.threads // workers))
+        self.store, self.device, self.progress = store, device, progress
+        self._started = time.perf_counter()
+        self._rows: PreparedRows | None = None
+        self._builder: Builder | None = None
+        self._encoder: Encoder | None = None
+        self._teacher_outcomes: Outcomes | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return time.perf_counter() - self._started
+
+    @property
+    def rows(self) -> PreparedRows:
+        """The splits, cut now or taken from the store."""
+        if self._rows is None:
+            self._rows = prepare_rows(self.suite, self.store)
+        return self._rows
+
+    @property
+    def encoder(self) -> Encoder:
+        """The gate rows, tokenised once for each tokenizer."""
+        if self._encoder is None:
+            self._encoder = Encoder(self.suite, self.rows.gate)
+        return self._encoder
+
+    def built(self, name: str) -> Built:
+        """A model of the suite, built now or taken from the store."""
+        if self._builder is None:
+            self._builder = Builder(
+                self.suite, self.rows, self.store, device=self.device, progress=self.progress
+            )
+        return self._builder.built(name)
+
+    def outcomes(self, name: str) -> Outcomes:
+        """A model's answers on the gate rows; the teacher's stay in memory."""
+        if name == TEACHER and self._teacher_outcomes is not None:
+            return self._teacher_outcomes
+        found, _ = gate_outcomes(
+            self.suite,
+            self.rows,
+            self.built(name).artifact,
+            self.suite.model(name).runtime,
+            self.encoder,
+            self.store,
+            device=self.device,
+            progress=lambda what, done, total: self.progress(f"{name}: {what}", done, total),
+        )
+        if name == TEACHER:
+            self._teacher_outcomes = found
+        return found
+
+    def workload(self, name: str, workload: Workload) -> WorkloadInputs:
+        """The gate rows of a workload as one model's inputs; the rows are the same for all models.
+
+        They are chosen by their lengths in the teacher's tokens.
+        """
+        lengths = self.encoder.of(self.built(TEACHER).artifact).lengths
+        positions = workload_rows(lengths.tolist(), workload.batch)
+        encoded = self.encoder.of(self.built(name).artifact)
+        return WorkloadInputs(positions, encoded.batch(positions, workload.tokens))
+
+    def handle(self, name: str) -> ModelHandle:
+        """The light handle that tests get."""
+        return ModelHandle(self, self.suite.model(name))
+
+
+@dataclass(frozen=True)
+class WorkloadInputs:
+    """Positions of gate rows, and the arrays of one call that predicts them."""
+
+    positions: list[int]
+    inputs: Arrays
+
+
+@dataclass
+class ModelHandle:
+    """The teacher or a variant, as tests see it: everything is loaded when first asked for.
+
+    >>> def test_no_row_of_class_3_is_lost(teacher, variant): ...
+    """
+
+    run: SuiteRun
+    variant: Variant
+    _outcomes: Outcomes | None = None
+    _predictor: Predictor | None = None
+    load_seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.variant.name
+
+    @property
+    def built(self) -> Built:
+        """The artifact and the steps that led to it."""
+        return self.run.built(self.name)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """Its answers on every gate row."""
+        if self._outcomes is None:
+            self._outcomes = self.run.outcomes(self.name)
+        return self._outcomes
+
+    @property
+    def predictor(self) -> Predictor:
+        """The loaded model, behind `prepare`, `forward` and `fetch`."""
+        if self._predictor is None:
+            runtime, folder = self.variant.runtime, self.built.artifact.folder
+            start = time.perf_counter()
+            self._predictor = runtime.object.load(
+                folder, runtime.params, device=self.run.device, threads=self.run.suite.threads
+            )
+            self.load_seconds = time.perf_counter() - start
+        return self._predictor
+
+    def caller(self, inputs: Any) -> Callable[[], object]:
+        """One call of the model on prepared inputs: what latency times."""
+        prepared = self.predictor.prepare(inputs)
+        return lambda: self.predictor.forward(prepared)
+
+    def close(self) -> None:
+        """Frees the model and the outcomes."""
+        if self._predictor is not None:
+            self._predictor.close()
+        self._predictor = self._outcomes = None

@@ -1,0 +1,62 @@
+"""PyTorch as it is: runs the artifacts that PyTorch modules make up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.protocols import Arrays
+from slimgate.tables import Table
+
+kinds = frozenset({"torch", "torch_int8"})
+
+
+class Params(Table):
+    """runtime = { name = "eager" } has no options."""
+
+
+class EagerPredictor:
+    """A network in evaluation mode behind the Predictor's three calls."""
+
+    def __init__(self, network: Any, device: str) -> None:
+        import torch
+
+        self.network: Any = network
+        self._device = torch.device(device)
+
+    def prepare(self, batch: Arrays) -> object:
+        """Arrays as tensors on the device."""
+        import torch
+
+        return {name: torch.from_numpy(values).to(self._device) for name, values in batch.items()}
+
+    def forward(self, prepared: Any) -> object:
+        """Logits of one batch; on a GPU, finished when it returns."""
+        import torch
+
+        with torch.inference_mode():
+            logits = self.network(**prepared).logits
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return logits
+
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+        """Logits as float32 on the host."""
+        return np.asarray(output.float().cpu().numpy(), dtype=np.float32)
+
+    def close(self) -> None:
+        """Drops the network."""
+        self.network = None
+
+
+def load(folder: Path, params: Params, *, device: str, threads: int) -> EagerPredictor:
+    """The artifact's network, on `threads` threads."""
+    import torch
+
+    from slimgate.torch_model import load_torch_model
+
+    torch.set_num_threads(threads)
+    return EagerPredictor(load_torch_model(folder, device=device).network, device)

@@ -1,0 +1,84 @@
+"""The JSON Schema of a suite file, for editors that complete and check TOML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.budgets import NOT_YET
+from slimgate.loading import known, load
+from slimgate.metrics import known_metrics
+from slimgate.suite_tables import (
+    LatencyBudgetTable,
+    QualityBudgetTable,
+    SizeBudgetTable,
+    SuiteFile,
+    TaskTable,
+)
+
+OWN = "^[^:]+:[^:]+$"
+
+
+def suite_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of SuiteFile, with the options of slimgate's own tasks, sources and methods.
+
+    Plug-ins of a user's own are named by dotted path; the schema lets them pass.
+    """
+    schema = SuiteFile.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    definitions = schema["$defs"]
+    definitions["Step"] = _one_of_methods(definitions)
+    for table in ("TeacherTable", "VariantTable"):
+        definitions[table]["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
+    schema["properties"]["task"] = _task(definitions)
+    schema["properties"]["budgets"] = _budgets(definitions)
+    return schema
+
+
+def _add(definitions: dict[str, Any], name: str, model: Any) -> dict[str, str]:
+    own = model.model_json_schema(ref_template="#/$defs/{model}")
+    definitions.update(own.pop("$defs", {}))
+    definitions[name] = own
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _one_of_methods(definitions: dict[str, Any]) -> dict[str, Any]:
+    methods = {
+        name: _add(definitions, f"method_{name}", load("method", name).Params) for name in known("method")
+    }
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": methods,
+        "patternProperties": {OWN: {}},
+        "additionalProperties": False,
+    }
+
+
+def _task(definitions: dict[str, Any]) -> dict[str, Any]:
+    common = _add(definitions, "TaskTable", TaskTable)
+    properties = dict(definitions["TaskTable"]["properties"])
+    for name in known("task"):
+        properties.update(load("task", name).Params.model_json_schema()["properties"])
+    properties["source"] = {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string", "examples": list(known("source"))}},
+    }
+    del definitions[common["$ref"].rsplit("/", 1)[1]]
+    return {"type": "object", "required": ["kind", "source"], "properties": properties}
+
+
+def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
+    quality = _add(definitions, "QualityBudget", QualityBudgetTable)
+    size = _add(definitions, "SizeBudget", SizeBudgetTable)
+    speed = _add(definitions, "LatencyBudget", LatencyBudgetTable)
+    own: dict[str, Any] = {**dict.fromkeys(known_metrics(), quality), "size": size, "latency": speed}
+    dotted = {"patternProperties": {OWN: quality}, "additionalProperties": False}
+    variants = {"type": "object", "additionalProperties": {"type": "object", "properties": own, **dotted}}
+    not_yet = {name: {"not": {}, "description": "not supported yet"} for name in NOT_YET}
+    return {
+        "type": "object",
+        "properties": {**own, **not_yet, "variants": variants},
+        **dotted,
+    }

@@ -1,0 +1,94 @@
+"""The gate judged by itself: a copy of the teacher must not FAIL, a planted fault must not PASS."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from slimgate.artifact import Artifact
+from slimgate.judge.verdict import QualityBudget, QualityJudgement, judge_quality
+from slimgate.measure.quality import Encoder, predict
+from slimgate.metrics import load_metric
+from slimgate.metrics.base import Metric
+from slimgate.outcomes import Outcomes, read_outcomes, write_outcomes
+from slimgate.protocols import Rows
+from slimgate.run import ModelHandle
+from slimgate.store import Entry
+
+ROWS = 500
+ROUNDING = 1e-12  # 0.9 - 0.8 is a little less than 0.1
+DEFAULT_BUDGET = QualityBudget(kind="drop_points", limit=2.0)
+
+
+def identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcomes]:
+    """The teacher's outcomes, and those of a copy, on some 500 gate rows.
+
+    The copy is saved, loaded again, and predicts the rows afresh in another order, in other batches.
+    """
+    run = teacher.run
+    generator = np.random.default_rng(seed)
+    count = min(ROWS, len(run.rows.gate))
+    positions = np.sort(generator.choice(len(run.rows.gate), size=count, replace=False))
+    sample = Rows(run.rows.gate.table.take(positions))
+    with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:
+        teacher.built.artifact.load(run.device).save(Path(folder))
+        copy = Artifact(Entry(Path(folder), teacher.built.artifact.manifest, False))
+        afresh = predict(
+            run.suite,
+            run.rows,
+            copy,
+            teacher.variant.runtime,
+            Encoder(run.suite, sample),
+            device=run.device,
+            order=generator.permutation(count),
+        )
+    stored = teacher.outcomes.take(positions)
+    return stored, replace(afresh, groups=stored.groups)
+
+
+def plant_fault(outcomes: Outcomes, metric: Metric, drop: float, *, seed: int) -> Outcomes:
+    """The outcomes with as many right rows made wrong as lower a metric by at least `drop` (a fraction).
+
+    A row is made wrong by exchanging its probabilities of the label and of the next class. The damaged
+    outcomes go through a file, as a variant's do.
+    """
+    right = np.flatnonzero(outcomes.predictions == outcomes.labels)
+    order = np.random.default_rng(seed).permutation(right)
+    ones = np.ones(len(outcomes))
+    base = float(metric.statistic(outcomes, ones))
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high) // 2
+        value = float(metric.statistic(_damage(outcomes, order[:middle]), ones))
+        if (base - value if metric.higher_is_better else value - base) >= drop - ROUNDING:
+            high = middle
+        else:
+            low = middle + 1
+    with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:
+        write_outcomes(_damage(outcomes, order[:low]), Path(folder) / "outcomes.parquet")
+        return read_outcomes(Path(folder) / "outcomes.parquet")
+
+
+def judge_fault(
+    outcomes: Outcomes, metric_name: str, budget: QualityBudget, *, seed: int
+) -> QualityJudgement:
+    """The verdict on a planted fault of twice the budget."""
+    metric = load_metric(metric_name)
+    damaged = plant_fault(outcomes, metric, 2 * budget.limit / 100, seed=seed)
+    return judge_quality(metric, outcomes, damaged, [budget], seed=seed)
+
+
+def _damage(outcomes: Outcomes, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Outcomes:
+    predictions = outcomes.predictions.copy()
+    wrong = (outcomes.labels[rows] + 1) % len(outcomes.classes)
+    predictions[rows] = wrong
+    probabilities = None
+    if outcomes.probabilities is not None:
+        probabilities = outcomes.probabilities.copy()
+        labels = outcomes.labels[rows]
+        probabilities[rows, labels] = outcomes.probabilities[rows, wrong]
+        probabilities[rows, wrong] = outcomes.probabilities[rows, labels]
+    return replace(outcomes, predictions=predictions, probabilities=probabilities)

@@ -1,0 +1,197 @@
+"""What one pytest session keeps: its suites, their runs, and the parts from which records are written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import slimgate
+from slimgate.environment import describe_machine
+from slimgate.outcomes import write_outcomes
+from slimgate.parts import Part, Parts, compose, parts_of
+from slimgate.protocols import Progress, no_progress
+from slimgate.record import RunRecord, SplitFacts, TaskFactsRecord, read_record, to_json
+from slimgate.report.markdown import index_report, suite_report
+from slimgate.report.terminal import summary_table
+from slimgate.rows import PreparedRows
+from slimgate.run import SuiteRun
+from slimgate.store import Store
+from slimgate.suite import Suite, params_json
+
+# How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
+RECORD_SECONDS = 1.0
+
+
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+PARTS: pytest.StashKey[list[Part]] = pytest.StashKey()
+
+
+class Session:
+    """Suites by path; a run and the collected parts for each of them."""
+
+    def __init__(
+        self,
+        suites: dict[Path, Suite],
+        *,
+        store_root: Path,
+        report_root: Path,
+        rebuild_before: str | None,
+        device: str,
+        workers: int,
+        command: str,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.suites = suites
+        self.report_root = report_root
+        self.records: dict[Path, RunRecord] = {}
+        self._store_root, self.rebuild_before = store_root, rebuild_before
+        self._device, self._workers, self._command = device, workers, command
+        self._progress = progress
+        self._store: Store | None = None
+        self._runs: dict[Path, SuiteRun] = {}
+        self._parts: dict[Path, Parts] = {}
+        self._written: dict[Path, float] = {}
+        self._predicted: set[tuple[Path, str]] = set()
+
+    @property
+    def store(self) -> Store:
+        """The store, made when it is first needed: runs without suites leave no folder behind."""
+        if self._store is None:
+            self._store = Store(self._store_root, rebuild_before=self.rebuild_before)
+        return self._store
+
+    def run(self, suite: Suite) -> SuiteRun:
+        """The run of a suite."""
+        if suite.path not in self._runs:
+            self._runs[suite.path] = SuiteRun(
+                suite, self.store, device=self._device, workers=self._workers, progress=self._progress
+            )
+        return self._runs[suite.path]
+
+    def add(self, path: Path, test: str, parts: Iterable[Part]) -> None:
+        """Takes the parts of one test; the record on disk is at most RECORD_SECONDS behind."""
+        suite = self.suites[path]
+        if path not in self._parts:
+            self._parts[path] = Parts(self._earlier(suite))
+        self._parts[path].forget_error(test)
+        for part in parts:
+            self._parts[path].add(part)
+            if part["kind"] == "quality":
+                self._predicted.add((path, part["variant"]))
+        if time.monotonic() - self._written.get(path, -RECORD_SECONDS) >= RECORD_SECONDS:
+            self._write_record(path)
+
+    def _write_record(self, path: Path) -> None:
+        self.records[path] = self._compose(self.suites[path])
+        write_atomically(self.folder(path) / "run.json", to_json(self.records[path]))
+        self._written[path] = time.monotonic()
+
+    def finish(self) -> None:
+        """Writes outcomes and reports of every suite that reported, and the index over them."""
+        for path in self._parts:
+            self._write_record(path)
+        for path, record in self.records.items():
+            self._write_outcomes(path, record)
+            write_atomically(self.folder(path) / "report.md", suite_report(record))
+        if self.records:
+            write_atomically(
+                self.report_root / "report.md",
+                index_report(
+                    list(self.records.values()), [f"{path.stem}/report.md" for path in self.records]
+                ),
+            )
+
+    def summary(self) -> Sequence[str]:
+        """For the terminal: a line a variant, what does not hold or could not be told, and a line a suite."""
+        lines: list[str] = []
+        for path, record in self.records.items():
+            v = record.verdict
+            lines += [*summary_table(record), "", *v.messages]
+            counts = f"{v.passed} passed, {v.failed} failed, {v.inconclusive} inconclusive"
+            where = os.path.relpath(self.folder(path) / "report.md")
+            lines.append(f"{record.suite.path}: {v.status} ({counts}, {v.not_gated} not gated) {where}")
+        return lines
+
+    def folder(self, path: Path) -> Path:
+        """Where the record of a suite goes."""
+        return self.report_root / path.stem
+
+    def _earlier(self, suite: Suite) -> list[Part]:
+        """The parts of the last record, where it was of the same suite and rows on the same machine."""
+        try:
+            record = read_record(self.folder(suite.path) / "run.json")
+        except (OSError, ValidationError):
+            return []
+        run = self.run(suite)
+        machine = describe_machine(threads=run.suite.threads, device=self._device)
+        same = (
+            record.suite.digest == suite.digest
+            and record.machine == machine
+            and record.slimgate == slimgate.__version__
+            and record.task == _task_facts(run.suite, run.rows)
+        )
+        return parts_of(record) if same else []
+
+    def _compose(self, suite: Suite) -> RunRecord:
+        run = self.run(suite)
+        return compose(
+            run.suite,
+            _task_facts(run.suite, run.rows),
+            self._parts[suite.path],
+            describe_machine(threads=run.suite.threads, device=self._device),
+            command=self._command,
+            seconds=run.seconds,
+            version=slimgate.__version__,
+        )
+
+    def _write_outcomes(self, path: Path, record: RunRecord) -> None:
+        run = self.run(self.suites[path])
+        folder = self.folder(path) / "outcomes"
+        for variant in record.variants:
+            if (path, variant.name) in self._predicted:
+                with replacing(folder / f"{variant.name}.parquet") as new:
+                    write_outcomes(run.outcomes(variant.name), new)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file whole."""
+    with replacing(path) as new:
+        new.write_text(text, "utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what shall stand at `path`: a reader sees the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    yield new
+    os.replace(new, path)
+
+
+def _task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:
+    source = suite.setup.source
+    splits = {
+        name: SplitFacts(
+            n=report.n,
+            digest=report.digest,
+            dropped_overlap=report.dropped_overlap,
+            repeats=report.repeats,
+            groups=report.groups,
+            label_counts=report.label_counts,
+            label_deviation_points=report.label_deviation_points,
+        )
+        for name, report in rows.reports.items()
+    }
+    return TaskFactsRecord(
+        kind=suite.setup.task.name,
+        source={"name": source.name, **params_json(source.params)},
+        real=source.object.is_real(source.params),
+        classes=list(rows.facts.classes),
+        splits=splits,
+    )

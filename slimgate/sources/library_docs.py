@@ -1,0 +1,134 @@
+"""The embedded default: paragraphs of documentation, labelled by the library that they document.
+
+    [task]
+    source = { name = "library_docs" }
+    text = ["paragraph"]
+    label = "library"
+    group = "file"
+
+Rows come from the docstrings of packages that slimgate itself installs (pinned by constraints.txt), read
+with `ast` without importing them: people wrote them to explain a library, so the rows are real. Names of
+libraries are masked by the word "library", or the question would be one of spelling. At most 15 rows a
+file; texts found under two libraries, and repeats, are dropped.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from slimgate.digests import json_digest
+from slimgate.errors import DataError, SuiteError
+from slimgate.tables import Table
+
+COLUMNS = ("paragraph", "library", "file")
+# Tests, vendored copies and shims are not the library's own prose.
+SKIPPED = frozenset(
+    {"tests", "test", "testing", "_vendor", "vendor", "vendored", "externals", "extern", "_vendored_packages"}
+    | {"array_api_compat", "array_api_extra", "__pycache__"}
+)
+
+
+class Params(Table):
+    """Which packages (by the name that imports them) and which paragraphs."""
+
+    libraries: tuple[str, ...] = ("networkx", "pandas", "sympy", "transformers")
+    min_words: int = Field(default=5, ge=1)
+    max_words: int = Field(default=40, ge=1)
+    max_rows_per_file: int = Field(default=15, ge=1)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if len(set(self.libraries)) < 2:
+            raise ValueError(
+                f"libraries = {list(self.libraries)} came, expected two different packages at least"
+            )
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words = {self.min_words} is above max_words = {self.max_words}")
+        return self
+
+
+def columns(params: Params) -> tuple[str, ...]:
+    """paragraph, library, file. Raises SuiteError for a package that is not installed."""
+    for library in params.libraries:
+        _folder(library)
+    return COLUMNS
+
+
+def parts(params: Params) -> tuple[str, ...]:
+    """One part: the splits are cut from it."""
+    return ("all",)
+
+
+def is_real(params: Params) -> bool:
+    """People wrote the paragraphs."""
+    return True
+
+
+def digest(params: Params) -> str:
+    """Changes with the packages' versions and the options; the code counts apart."""
+    distributions = importlib.metadata.packages_distributions()
+    installed = {
+        library: sorted({importlib.metadata.version(name) for name in distributions.get(library, ())})
+        for library in params.libraries
+    }
+    return json_digest({"installed": installed, "params": params.model_dump(mode="json")})
+
+
+def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
+    """All rows, in the order of the libraries, then of the files, then of the text."""
+    rows = list(unique_rows(_rows(params), params.max_rows_per_file))
+    if not rows:
+        raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words was found")
+    return {"all": pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in COLUMNS]))}
+
+
+def unique_rows(rows: Iterable[dict[str, str]], max_per_file: int) -> Iterator[dict[str, str]]:
+    """Drops texts found under two libraries, then repeats, then what exceeds the limit per file."""
+    kept = list(rows)
+    owners: dict[str, set[str]] = {}
+    for row in kept:
+        owners.setdefault(row["paragraph"], set()).add(row["library"])
+    seen: set[str] = set()
+    counts: Counter[str] = Counter()
+    for row in kept:
+        text, file = row["paragraph"], row["file"]
+        if len(owners[text]) > 1 or text in seen or counts[file] >= max_per_file:
+            continue
+        seen.add(text)
+        counts[file] += 1
+        yield row
+
+
+def _rows(params: Params) -> Iterator[dict[str, str]]:
+    from slimgate.docstring_prose import file_paragraphs
+
+    for library in params.libraries:
+        for name, path in _source_files(library):
+            for text in file_paragraphs(path, params.min_words, params.max_words):
+                yield {"paragraph": text, "library": library, "file": name}
+
+
+def _source_files(library: str) -> Iterator[tuple[str, Path]]:
+    """`("pandas/core/frame.py", path)` for each of the package's own modules, by name."""
+    folder = _folder(library)
+    for name, path in sorted((p.relative_to(folder.parent).as_posix(), p) for p in folder.rglob("*.py")):
+        parts = name.split("/")
+        if SKIPPED.isdisjoint(parts) and not parts[-1].startswith("test_"):
+            yield name, path
+
+
+def _folder(library: str) -> Path:
+    spec: Any = importlib.util.find_spec(library) if library.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise SuiteError(
+            f'library_docs: no installed package is named "{library}"; pip install it, or drop it'
+        )
+    return Path(next(iter(spec.submodule_search_locations)))

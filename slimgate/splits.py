@@ -1,0 +1,225 @@
+"""Splits: train fits weights, calibration feeds quantization, selection chooses, gate only judges.
+
+A split that the source names is drawn from the part of that name; the others are cut from the part train, or
+from all. No group and no text stands in two splits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from slimgate.dealing import Asked, deal, left_out, shares_of
+from slimgate.errors import DataError
+from slimgate.pools import SPLITS, Pool, pools_of
+from slimgate.strata import Ints
+from slimgate.tables import Table
+
+SCHEMA = "slimgate.splits/1"
+FILE = "splits.json"
+
+
+def _rows(least: int) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if value is None or value == "rest" or (type(value) is int and value >= least):
+            return value
+        raise PydanticCustomError(
+            "size", 'expected a whole number of rows from {least} on, or "rest"', {"least": least}
+        )
+
+    return BeforeValidator(check)
+
+
+Size = Annotated[Asked | None, _rows(1)]
+SizeOrNone = Annotated[Asked | None, _rows(0)]
+
+
+class SplitSizes(Table):
+    """Rows of each split; "rest" is what the other splits of the same part leave.
+
+    A size that is left out: of a split that the source names, all its rows; of one that is cut, for train
+    the rest, for gate 40 %, for calibration 5 % but at most 512, for selection 10 % but at most 1000, of the
+    part's rows that no later part holds.
+    """
+
+    train: Size = Field(default=None, description='rows of train; default "rest"')
+    calibration: SizeOrNone = Field(default=None, description="rows of calibration; default 5 %, at most 512")
+    selection: SizeOrNone = Field(default=None, description="rows of selection; default 10 %, at most 1000")
+    gate: Size = Field(default=None, description="rows of gate; default 40 %, or all of a named gate part")
+
+    def of(self, split: str) -> Asked | None:
+        """The size of a split as it is stated."""
+        size: Asked | None = getattr(self, split)
+        return size
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What is in a split, and what was left out for it.
+
+    part: the part that it was drawn from, None where it has none
+    digest: sha256 over id, text, label and group of its rows, in order
+    dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part holds
+        their text, their group; counted once a part, at its earliest split
+    repeats: rows whose text stands in the split before
+    label_deviation_points: the largest distance of a label's share from its share in the part
+    groups: None without a group column
+    """
+
+    part: str | None
+    n: int
+    digest: str
+    dropped_overlap: int
+    dropped_group: int
+    repeats: int
+    label_counts: dict[str, int]
+    label_deviation_points: float
+    groups: int | None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Tables in the order train, calibration, selection, gate: a column `id`, then the source's columns."""
+
+    splits: dict[str, pa.Table]
+    reports: dict[str, SplitReport]
+
+
+def cut(
+    parts: Mapping[str, pa.Table],
+    sizes: SplitSizes,
+    *,
+    text_columns: tuple[str, ...],
+    label_column: str | None,
+    group_column: str | None,
+    seed: int,
+) -> Cut:
+    """Draws the splits: groups first, then rows to the stated sizes, labels in the shares of their part.
+
+    Rows stand in random order. Each split has an order of its own for the rows of its part, so another size
+    of one split leaves most of the others' rows in place. Raises DataError for unlabelled or empty rows, for
+    ids that are not unique, and where there are fewer rows than the sizes ask for.
+    """
+    pools = pools_of(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
+    plans = _plans(pools, sizes)
+    splits: dict[str, pa.Table] = {}
+    reports: dict[str, SplitReport] = {}
+    for pool in pools:
+        plan = plans[pool.name]
+        drawn = deal(pool, plan, seed, grouped=group_column is not None)
+        dropped = left_out(pool, drawn)
+        optional = [name for name in (label_column, group_column) if name]
+        columns = list(dict.fromkeys(["id", *text_columns, *optional]))
+        for rank, (split, rows) in enumerate(drawn.items()):
+            splits[split] = pool.table.take(pa.array(rows))
+            reports[split] = _report(
+                pool,
+                rows,
+                digest=_digest(splits[split].select(columns)),
+                dropped=dropped if rank == 0 else (0, 0),
+                labelled=label_column is not None,
+                grouped=group_column is not None,
+            )
+    for split in SPLITS:
+        if split not in splits:
+            splits[split] = pools[0].table.slice(0, 0)
+            reports[split] = SplitReport(None, 0, hashlib.sha256().hexdigest(), 0, 0, 0, {}, 0.0, None)
+    return Cut({name: splits[name] for name in SPLITS}, {name: reports[name] for name in SPLITS})
+
+
+def write_splits(cut: Cut, folder: Path) -> None:
+    """Writes a parquet file a split and their reports as splits.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in cut.splits.items():
+        pq.write_table(table, folder / f"{name}.parquet")
+    content = {"schema": SCHEMA, "splits": {name: asdict(report) for name, report in cut.reports.items()}}
+    (folder / FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_splits(folder: Path) -> Cut:
+    """Reads what `write_splits` wrote, memory-mapped. Raises DataError where it is not whole."""
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise DataError(f"{folder / FILE} has schema {content['schema']}, expected {SCHEMA}")
+        reports = {name: SplitReport(**content["splits"][name]) for name in SPLITS}
+        splits = {name: pq.read_table(folder / f"{name}.parquet", memory_map=True) for name in SPLITS}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{folder} holds no whole splits ({type(error).__name__}: {error}); cut them again"
+        ) from error
+    return Cut(splits, reports)
+
+
+def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Asked]]:
+    """For each part, the splits that are drawn from it and their sizes."""
+    plans: dict[str, dict[str, Asked]] = {pool.name: {} for pool in pools}
+    common = next((name for name in ("all", "train") if name in plans), None)
+    for split in SPLITS:
+        stated = sizes.of(split)
+        origin = split if split in plans else common
+        if origin is None:
+            if stated or split == "gate":
+                raise DataError(
+                    f"the source has only part {', '.join(plans)}, expected part {split}, train or all to "
+                    f"draw {split} from" + (f" (splits.{split} = {stated})" if stated else "")
+                )
+            continue
+        free = int(next(pool for pool in pools if pool.name == origin).free.sum())
+        plans[origin][split] = _default(split, named=origin == split, free=free) if stated is None else stated
+    for origin, plan in plans.items():
+        resting = [split for split, size in plan.items() if size == "rest"]
+        if len(resting) > 1:
+            raise DataError(
+                f"splits: {' and '.join(resting)} both take the rest of part {origin} (train does where "
+                "it is left out); give all but one a number"
+            )
+    return plans
+
+
+def _default(split: str, *, named: bool, free: int) -> Asked:
+    if named or split == "train":
+        return "rest"
+    return {
+        "calibration": min(512, free // 20),
+        "selection": min(1000, free // 10),
+        "gate": max(1, free * 2 // 5),
+    }[split]
+
+
+def _report(
+    pool: Pool, rows: Ints, *, digest: str, dropped: tuple[int, int], labelled: bool, grouped: bool
+) -> SplitReport:
+    counts = np.bincount(pool.labels[rows], minlength=len(pool.label_names))
+    share, expected = counts / max(1, len(rows)), shares_of(pool.labels)
+    deviation = np.abs(share[: len(expected)] - expected).max(initial=0.0) * 100 if len(rows) else 0.0
+    named = labelled and pool.label_names != ("",)
+    return SplitReport(
+        part=pool.name,
+        n=len(rows),
+        digest=digest,
+        dropped_overlap=dropped[0],
+        dropped_group=dropped[1],
+        repeats=len(rows) - len(np.unique(pool.texts[rows])),
+        label_counts=dict(zip(pool.label_names, counts.tolist(), strict=True)) if named else {},
+        label_deviation_points=round(float(deviation), 6),
+        groups=len(np.unique(pool.groups[rows])) if grouped else None,
+    )
+
+
+def _digest(table: pa.Table) -> str:
+    """Independent of chunks and of column names: ids, each text, labels, as JSON lists."""
+    total = hashlib.sha256()
+    for column in table.columns:
+        total.update(json.dumps(column.to_pylist(), ensure_ascii=False, default=str).encode())
+    return total.hexdigest()

@@ -1,0 +1,106 @@
+"""Which rows and groups a split draws: numbers in, positions out. Knows no tables and no splits."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+def allot(total: int, weights: Floats, limits: Ints) -> Ints:
+    """Whole numbers as near `total * weights / weights.sum()` as `limits` allow, by largest remainder.
+
+    They sum to min(total, limits.sum()). Weights are above 0 wherever limits are.
+    """
+    total = min(total, int(limits.sum()))
+    full = limits <= 0
+    while True:
+        open_weights = np.where(full, 0.0, weights)
+        left = total - int(limits[full].sum())
+        ideal = np.where(full, limits, left * open_weights / (open_weights.sum() or 1.0))
+        over = ~full & (ideal > limits)
+        if not over.any():
+            break
+        full |= over
+    whole = np.floor(ideal + 1e-9).astype(np.int64)
+    largest = np.argsort(whole - ideal, kind="stable")
+    whole[largest[: total - int(whole.sum())]] += 1
+    return whole
+
+
+def draw_rows(size: int, *, among: Mask, labels: Ints, shares: Floats, keys: Ints) -> Ints:
+    """Positions of `size` rows (fewer where there are not more), the least keys of each label, by rising key.
+
+    shares: a label's share in the rows that the split should look like.
+    """
+    order = np.flatnonzero(among)
+    order = order[np.argsort(keys[order])]
+    quotas = allot(size, shares, np.bincount(labels[order], minlength=len(shares)))
+    by_label = np.argsort(labels[order], kind="stable")
+    sorted_labels = labels[order][by_label]
+    starts = np.searchsorted(sorted_labels, np.arange(len(shares)))
+    rank = np.arange(len(order)) - starts[sorted_labels]
+    return order[np.sort(by_label[rank < quotas[sorted_labels]])]
+
+
+def draw_groups(size: int, *, among: Mask, labels: Ints, shares: Floats, groups: Ints, keys: Ints) -> Mask:
+    """The rows among `among` of whole groups that together hold `size` rows near `shares`, and few more.
+
+    keys: an order for each group. First come the groups that fit in whole, then those that fill what is left.
+    """
+    rows = np.flatnonzero(among)
+    kinds = len(shares)
+    cells, counts = np.unique(groups[rows] * kinds + labels[rows], return_counts=True)
+    owners = cells // kinds
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    taken = _take(
+        allot(size, shares, np.bincount(labels[rows], minlength=kinds)).tolist(),
+        spans=list(zip(starts.tolist(), [*starts[1:].tolist(), len(cells)], strict=True))
+        if len(cells)
+        else [],
+        order=np.argsort(keys[owners[starts]]).tolist(),
+        labels=(cells % kinds).tolist(),
+        counts=counts.tolist(),
+    )
+    chosen = np.zeros(len(keys), dtype=np.bool_)
+    chosen[owners[starts][taken]] = True
+    return among & chosen[groups]
+
+
+def _take(
+    need: list[int], *, spans: list[tuple[int, int]], order: list[int], labels: list[int], counts: list[int]
+) -> Ints:
+    """Numbers of the groups taken. need: rows wanted of each label; spans: the cells of each group."""
+    taken: list[int] = []
+    passed: list[int] = []
+    left = sum(need)
+    for group in order:
+        if not left:
+            break
+        cells = range(*spans[group])
+        if any(counts[cell] > need[labels[cell]] for cell in cells):
+            passed.append(group)
+            continue
+        taken.append(group)
+        left -= _use(cells, need, labels, counts)
+    for group in passed:
+        if not left:
+            break
+        useful = _use(range(*spans[group]), need, labels, counts)
+        if useful:
+            taken.append(group)
+            left -= useful
+    return np.asarray(taken, dtype=np.int64)
+
+
+def _use(cells: range, need: list[int], labels: list[int], counts: list[int]) -> int:
+    """Takes a group's rows off `need`, and says how many of them were needed."""
+    used = 0
+    for cell in cells:
+        rows = min(counts[cell], need[labels[cell]])
+        need[labels[cell]] -= rows
+        used += rows
+    return used

@@ -1,0 +1,94 @@
+"""A suite: what a TOML file says, validated and frozen, with every name resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from slimgate.budgets import VariantBudgets
+from slimgate.protocols import ModelRef, Workload
+from slimgate.splits import SplitSizes
+from slimgate.suite_tables import MeasureTable
+
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plug-in as a suite uses it: its name, the object, and its validated Params."""
+
+    name: str
+    object: Any
+    params: Any
+
+
+@dataclass(frozen=True)
+class TaskSetup:
+    """The task, where its rows come from, and how they are split."""
+
+    task: Plugin
+    source: Plugin
+    group: str | None
+    sizes: SplitSizes
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One model of a suite. `ref` where it starts from weights, else `parent`; then steps."""
+
+    name: str
+    parent: str | None
+    ref: ModelRef | None
+    steps: tuple[Plugin, ...]
+    runtime: Plugin
+    twin: str | None = None
+    gated: bool = True
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a suite file says, with every name resolved.
+
+    shown: its path as messages print it; reference: published figures as markdown, to show beside ours.
+    """
+
+    path: Path
+    shown: str
+    digest: str
+    title: str
+    seed: int
+    opt_in: bool
+    threads: int
+    setup: TaskSetup
+    teacher: Variant
+    variants: Mapping[str, Variant]
+    budgets: Mapping[str, VariantBudgets]
+    metrics: tuple[str, ...]
+    workloads: tuple[Workload, ...]
+    measure: MeasureTable
+    reference: str | None = None
+
+    def model(self, name: str) -> Variant:
+        """A variant, or the teacher, by name."""
+        return self.teacher if name == TEACHER else self.variants[name]
+
+
+def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True) -> Suite:
+    """The suite of a file. Light: no model, no rows and no torch are loaded.
+
+    check_data: also look at what the suite names on this machine (data files and their columns, model
+    folders); off for opt-in suites that nobody asked for. Raises SuiteError.
+    """
+    from slimgate.suite_reader import read_suite  # it makes the classes above
+
+    return read_suite(path, shown or str(path), check_data=check_data)
+
+
+def params_json(params: BaseModel) -> Any:
+    """Params as JSON values, for keys and records."""
+    return params.model_dump(mode="json")

@@ -1,0 +1,164 @@
+"""The tables of a suite file, as they are written. What plug-ins add is validated in suite_reader.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from slimgate.splits import SplitSizes
+from slimgate.tables import SuitePath, Table
+
+VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+SHA256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+MAX_SEED = 2**32 - 1
+
+
+def _table_such_as(example: str) -> BeforeValidator:
+    """Tells those who wrote only the name how a table is written."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict):
+            return value
+        raise PydanticCustomError(
+            "table_such_as", "expected a table, such as {example}", {"example": example}
+        )
+
+    return BeforeValidator(check)
+
+
+Step = Annotated[dict[str, Any], _table_such_as("{ int8_dynamic = {} }")]
+Steps = tuple[Step, ...]
+OnInconclusive = Literal["fail", "warn"]
+
+
+class SuiteTable(Table):
+    """[suite]"""
+
+    not_yet: ClassVar[frozenset[str]] = frozenset({"seeds"})
+    title: str
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    opt_in: bool = False
+    extends: str | None = None
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    reference: SuitePath | None = Field(
+        default=None, description="a markdown file of published figures, which the report shows beside ours"
+    )
+
+
+class TaskTable(Table):
+    """[task]: what is common to all tasks; the other keys belong to the task's own Params."""
+
+    kind: str
+    source: Annotated[dict[str, Any], _table_such_as('{ name = "files", path = "rows.csv" }')]
+    group: str | None = None
+    slices: tuple[str, ...] = ()
+    splits: SplitSizes = SplitSizes()
+
+
+class TeacherTable(Table):
+    """[teacher]"""
+
+    not_yet: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
+    model: str
+    sha256: SHA256 | None = None
+    steps: Steps = ()
+
+
+class VariantTable(Table):
+    """[variants.NAME]: a parent or a ready-made model, then steps."""
+
+    not_yet: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
+    parent: str | None = Field(default=None, alias="from")
+    model: str | None = None
+    sha256: SHA256 | None = None
+    steps: Steps = ()
+    twin: str | None = None
+    gated: bool = True
+    reason: str | None = None
+    runtime: Annotated[dict[str, Any], _table_such_as('{ name = "eager" }')] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_name(cls, data: Any) -> Any:
+        """TOML reads v1.2 = { … } as a table v1 that holds a table 2."""
+        for key, value in data.items() if isinstance(data, dict) else ():
+            if isinstance(value, dict) and {"steps", "from", "model"} & set(value):
+                message = 'unknown key {key}; a name with a dot is written in quotes, as in "v1.2" = {{ … }}'
+                raise PydanticCustomError(
+                    "dotted_name", message.replace("{{", "{").replace("}}", "}"), {"key": key}
+                )
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.parent is not None and self.model is not None:
+            raise ValueError("a variant has exactly one of from and model, got both")
+        if not self.steps and self.model is None:
+            raise ValueError("a variant needs steps, or model = … for one built elsewhere")
+        if not self.gated and not self.reason:
+            raise ValueError('gated = false needs a reason = "…" that the report can show')
+        if self.sha256 is not None and self.model is None:
+            raise ValueError("sha256 belongs to a variant with model = …")
+        return self
+
+
+class QualityBudgetTable(Table):
+    """A budget on a metric: the variant may not be worse than this."""
+
+    not_yet: ClassVar[frozenset[str]] = frozenset(
+        {"drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"}
+    )
+    drop_points: float = Field(gt=0, le=100)
+    reason: str | None = None
+    on_inconclusive: OnInconclusive | None = None
+
+
+class SizeBudgetTable(Table):
+    """A budget on the artifact's bytes: teacher / variant must reach this."""
+
+    compression_min: float = Field(gt=0)
+    reason: str | None = None
+
+
+class LatencyBudgetTable(Table):
+    """A budget on speed: teacher time / variant time must reach this, on every workload."""
+
+    speedup_min: float = Field(gt=0)
+    reason: str | None = None
+    on_inconclusive: OnInconclusive | None = None
+
+
+class MeasureTable(Table):
+    """[measure]"""
+
+    metrics: tuple[str, ...] | None = None
+    workloads: tuple[WorkloadTable, ...] | None = None
+    warmup: int = Field(default=10, ge=0)
+    rounds: int = Field(default=100, ge=1)
+    max_seconds: float = Field(default=2.0, gt=0)
+    batch_size: int = Field(default=64, ge=1)
+    on_inconclusive: OnInconclusive = "fail"
+
+
+class WorkloadTable(Table):
+    """One timed call: so many gate rows, of their own lengths or padded and cut to `tokens`."""
+
+    batch: int = Field(ge=1, le=65536)
+    tokens: int | None = Field(default=None, ge=1)
+
+
+class SuiteFile(Table):
+    """A whole suite file."""
+
+    suite: SuiteTable
+    task: dict[str, Any]
+    teacher: TeacherTable
+    variants: dict[Annotated[str, StringConstraints(pattern=VARIANT_NAME)], VariantTable] = Field(default={})
+    budgets: dict[str, Any] = Field(default={})
+    measure: MeasureTable = MeasureTable()
+
+
+MeasureTable.model_rebuild()
+SuiteFile.model_rebuild()

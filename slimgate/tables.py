@@ -1,0 +1,56 @@
+"""The base of every table a suite holds: strict, frozen, and an unknown key is named with its neighbour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, model_validator
+from pydantic_core import PydanticCustomError
+
+from slimgate.errors import nearest
+
+
+class Located(str):
+    """A string of a suite file that remembers the folder of the file that states it."""
+
+    base: Path
+
+    @classmethod
+    def at(cls, text: str, base: Path) -> Located:
+        located = cls(text)
+        located.base = base
+        return located
+
+
+def resolve_path(value: Any) -> Any:
+    """A path of a suite, made absolute from the folder of the file that states it."""
+    if isinstance(value, str):
+        return Path(getattr(value, "base", Path.cwd()), value).resolve()
+    return value
+
+
+SuitePath = Annotated[Path, BeforeValidator(resolve_path), Strict(False)]
+
+
+class Table(BaseModel):
+    """A table of a suite. Keys in `not_yet` are planned, and refused until they are judged."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    not_yet: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        fields = {field.alias or name for name, field in cls.model_fields.items()}
+        for key in data:
+            if key in cls.not_yet:
+                raise PydanticCustomError("not_yet", "{key} is not supported yet", {"key": str(key)})
+            if key not in fields:
+                hint = nearest(str(key), fields - cls.not_yet)
+                raise PydanticCustomError(
+                    "unknown_key", "unknown key {key}{hint}", {"key": str(key), "hint": hint}
+                )
+        return data

@@ -1,0 +1,160 @@
+"""A PyTorch model with its tokenizer: saved as safetensors and JSON, loaded again the same.
+
+The folder of an artifact of kind torch (and of the kinds that quantized modules give):
+
+    config.json  model.safetensors  tokenizer files     as transformers has them
+    slimgate.json                                       architecture, kind, and what methods changed
+
+A method that changes modules (not only weights) records a modification; on loading, the method's own
+`restore(network, spec)` makes the same change to the empty network before the weights are read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from slimgate.errors import BuildError
+from slimgate.loading import load as load_plugin
+from slimgate.loading import load_object, module_of
+
+DESCRIPTION = "slimgate.json"
+WEIGHTS = "model.safetensors"
+Json = dict[str, Any]
+
+
+@dataclass
+class TorchModel:
+    """A network that predicts, and all that is needed to save it.
+
+    architecture: "module:object" of the class or Auto class whose `from_config` builds the network.
+    modifications: what `restore` of the named methods repeats on loading, in order.
+    """
+
+    network: nn.Module
+    tokenizer: Any
+    architecture: str
+    kind: str = "torch"
+    modifications: list[Json] = field(default_factory=list)
+
+    @property
+    def config(self) -> Any:
+        return self.network.config
+
+    def note(self, method: str, **spec: Any) -> None:
+        """Records a change of modules for `restore`."""
+        self.modifications.append({"method": method, "spec": spec})
+
+    def code_modules(self) -> list[str]:
+        """The modules whose code runs when the saved model predicts, beside transformers'."""
+        methods = {module_of(load_plugin("method", change["method"])) for change in self.modifications}
+        return sorted(methods | {self.architecture.partition(":")[0]} - {"transformers"})
+
+    def footprint(self) -> dict[str, int]:
+        """parameters, nonzero_parameters, state_bytes."""
+        return footprint(self.network)
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of the artifact. Raises BuildError for weights that are NaN or infinite."""
+        broken = [
+            name
+            for name, tensor in self.network.state_dict().items()
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+        ]
+        if broken:
+            raise BuildError(f"weights are NaN or infinite after the step, first in {broken[0]}: it diverged")
+        self.config.save_pretrained(folder)
+        safetensors.torch.save_model(self.network, str(folder / WEIGHTS))
+        self.tokenizer.save_pretrained(folder)
+        description = {
+            "architecture": self.architecture,
+            "kind": self.kind,
+            "modifications": self.modifications,
+        }
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+
+
+def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
+    """What `TorchModel.save` wrote, in evaluation mode."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+    network = _empty_network(description["architecture"], AutoConfig.from_pretrained(folder))
+    for change in description["modifications"]:
+        restore = getattr(load_plugin("method", change["method"]), "restore", None)
+        if restore is not None:
+            restore(network, change["spec"])
+    _share(network, folder / WEIGHTS)
+    safetensors.torch.load_model(network, str(folder / WEIGHTS))
+    return TorchModel(
+        network=network.to(device).eval(),
+        tokenizer=AutoTokenizer.from_pretrained(folder),
+        architecture=description["architecture"],
+        kind=description["kind"],
+        modifications=list(description["modifications"]),
+    )
+
+
+def _share(network: nn.Module, weights: Path) -> None:
+    """Makes one parameter of those that were one when they were saved: the file's metadata names them."""
+    with safetensors.safe_open(str(weights), "pt") as stored:
+        aliases = stored.metadata() or {}
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    for alias, name in aliases.items():
+        if alias in parameters and name in parameters:
+            module, _, attribute = alias.rpartition(".")
+            setattr(network.get_submodule(module), attribute, parameters[name])
+
+
+def _empty_network(architecture: str, config: Any) -> nn.Module:
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():
+        network = load_object(architecture).from_config(config)
+    assert isinstance(network, nn.Module)
+    return network
+
+
+def footprint(network: nn.Module) -> dict[str, int]:
+    """What a network weighs.
+
+    parameters: numbers it multiplies with, quantized ones too; nonzero_parameters: those that are not 0;
+    state_bytes: its state saved in memory (worked example 1's size_mb, in bytes).
+    """
+    weights = list(network.parameters())
+    for module in network.modules():
+        weights.extend(getattr(module, name) for name in getattr(module, "quantized_weights", ()))
+    return {
+        "parameters": sum(weight.numel() for weight in weights),
+        "nonzero_parameters": sum(int(torch.count_nonzero(weight)) for weight in weights),
+        "state_bytes": len(safetensors.torch.save(_distinct(network.state_dict()))),
+    }
+
+
+def _distinct(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    by_storage = {(t.data_ptr(), t.shape): (name, t.contiguous()) for name, t in reversed(state.items())}
+    return dict(by_storage.values())
+
+
+def encoder_layers(network: nn.Module) -> nn.ModuleList:
+    """The list of a transformer's blocks, wherever the architecture keeps it. Raises BuildError."""
+    config: Any = network.config
+    wanted = int(config.num_hidden_layers)
+    lists = [m for m in network.modules() if isinstance(m, nn.ModuleList) and len(m) == wanted and wanted > 0]
+    if not lists:
+        raise BuildError(f"{type(network).__name__}: no list of its {wanted} transformer blocks was found")
+    return lists[0]
+
+
+def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
+    """The linear layer that gives the logits: the last one with that many outputs. Raises BuildError."""
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == outputs]
+    if not layers:
+        raise BuildError(f"{type(network).__name__}: no linear layer gives {outputs} outputs")
+    return layers[-1]

@@ -1,0 +1,226 @@
+"""One training run of a step: transformers' Trainer, seeded, quiet, nothing saved, best epoch kept.
+
+A killed run leaves nothing behind: the step starts again whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from slimgate.encoding import EncodedTexts
+from slimgate.errors import BuildError
+from slimgate.precision import resolve_precision
+from slimgate.predicting import predict_scores
+from slimgate.protocols import BuildContext
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.seeding import isolated_seed
+from slimgate.training_params import TrainingParams
+
+Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
+Labelled = tuple[EncodedTexts, npt.NDArray[np.int64]]
+
+
+def cross_entropy(
+    network: nn.Module, batch: dict[str, torch.Tensor], labels: torch.Tensor, positions: list[int]
+) -> torch.Tensor:
+    """The plain classification loss of a batch."""
+    return nn.functional.cross_entropy(network(**batch).logits.float(), labels)
+
+
+def train(
+    model: Any,
+    data: Labelled,
+    params: TrainingParams,
+    context: BuildContext,
+    *,
+    selection: Labelled | None = None,
+    loss: Loss = cross_entropy,
+) -> None:
+    """Trains `model.network` in place. context.log gets steps, precision, and loss and accuracy per epoch.
+
+    loss(network, inputs, labels, positions) -> scalar; positions are the rows' places in `data`.
+    Weights that a pruning step set to zero stay zero. Raises BuildError where the loss is not finite.
+    """
+    precision = resolve_precision(params.precision, context.device)
+    epochs = _Epochs(model, params.keep_best, selection, context)
+    use_cache = getattr(model.config, "use_cache", None)
+    with isolated_seed(context.seed):
+        trainer = _Trainer(
+            model=model.network,
+            args=_arguments(params, context, precision, len(data[1])),
+            train_dataset=_Positions(data[0]),
+            data_collator=lambda items: _collate(items, data),
+            callbacks=[epochs, _KeepZeros(model)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.loss, epochs.losses = loss, trainer.losses
+        trainer.train()
+    model.network.to(context.device).eval()
+    if use_cache is not None:
+        model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved so
+    epochs.restore_best()
+    context.log.update(precision=precision, rows=len(data[1]), epochs=epochs.history)
+
+
+def labelled(model: Any, split: str, context: BuildContext) -> Labelled | None:
+    """A split's encoded texts and label indices; None where the split is empty."""
+    if not len(context.splits.get(split, ())):
+        return None
+    rows = context.rows(split)
+    encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
+    return encoded, context.task.label_indices(context.task_params, rows, context.facts)
+
+
+def training_rows(model: Any, context: BuildContext) -> Labelled:
+    """The `train` split. Raises DataError where it is empty."""
+    context.rows("train")
+    data = labelled(model, "train", context)
+    assert data is not None
+    return data
+
+
+def _arguments(params: TrainingParams, context: BuildContext, precision: str, rows: int) -> TrainingArguments:
+    steps = math.ceil(math.ceil(rows / params.batch_size) * params.epochs)
+    return TrainingArguments(
+        output_dir=str(context.scratch),
+        num_train_epochs=params.epochs,
+        per_device_train_batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        weight_decay=params.weight_decay,
+        warmup_steps=int(steps * params.warmup_ratio),
+        lr_scheduler_type="linear",
+        bf16=precision == "bfloat16",
+        use_cpu=context.device == "cpu",
+        seed=context.seed % 2**32,
+        train_sampling_strategy="group_by_length",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+
+
+class _Positions(torch.utils.data.Dataset[dict[str, Any]]):
+    """Rows by position; the collator cuts the batch from the encoded texts."""
+
+    def __init__(self, encoded: EncodedTexts) -> None:
+        self._ids = encoded.columns["input_ids"]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        return {"position": position, "input_ids": self._ids[position]}
+
+
+def _collate(items: list[dict[str, Any]], data: Labelled) -> dict[str, Any]:
+    positions = [item["position"] for item in items]
+    batch = {name: torch.from_numpy(values) for name, values in data[0].batch(positions).items()}
+    return {**batch, "labels": torch.from_numpy(data[1][positions]), "positions": torch.tensor(positions)}
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    """A Trainer whose loss is a plain function, and that remembers the losses of the running epoch."""
+
+    loss: Loss
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.losses: list[float] = []
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        batch = dict(inputs)
+        labels, positions = batch.pop("labels"), batch.pop("positions")
+        loss = self.loss(model, batch, labels, positions.tolist())
+        self.losses.append(float(loss.detach()))
+        if not math.isfinite(self.losses[-1]):
+            raise BuildError(
+                f"the training loss became {self.losses[-1]} in step {self.state.global_step + 1}: "
+                'lower learning_rate, or set precision = "float32"'
+            )
+        return loss
+
+
+class _KeepZeros(TrainerCallback):  # type: ignore[misc]
+    """Puts pruned weights back to zero after each optimizer step."""
+
+    def __init__(self, model: Any) -> None:
+        names = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
+        modules = dict(model.network.named_modules())
+        # keep_layers may have dropped blocks since; all blocks were pruned, so the names that are left do
+        kept = [modules[name].weight for name in sorted(names & modules.keys())]
+        self._masks = [(weight, weight != 0) for weight in kept]
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        with torch.no_grad():
+            for weight, mask in self._masks:
+                weight.mul_(mask)
+
+
+class _Epochs(TrainerCallback):  # type: ignore[misc]
+    """Loss and accuracy per epoch; the state of the best epoch by accuracy on `selection`."""
+
+    def __init__(
+        self, model: Any, keep_best: bool, selection: Labelled | None, context: BuildContext
+    ) -> None:
+        self._model, self._keep_best = model, keep_best
+        self._selection, self._context = selection, context
+        self._best: tuple[float, int, dict[str, torch.Tensor]] | None = None
+        self.losses: list[float] = []
+        self.history: list[dict[str, float]] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._context.progress("train", state.global_step, state.max_steps)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.losses:
+            return
+        entry: dict[str, float] = {
+            "epoch": len(self.history) + 1,
+            "loss": round(float(np.mean(self.losses)), 4),
+        }
+        self.losses.clear()
+        if self._selection is not None:
+            entry.update(self._evaluate(*self._selection))
+            self._remember(entry["accuracy_selection"], last=state.global_step >= state.max_steps)
+        self.history.append(entry)
+
+    def restore_best(self) -> None:
+        """Puts the best epoch's weights back where it was not the last one."""
+        if self._best is not None and self._best[1] < len(self.history):
+            self._model.network.load_state_dict(self._best[2])
+            self._context.log["best_epoch"] = self._best[1]
+
+    def _remember(self, accuracy: float, *, last: bool) -> None:
+        if not self._keep_best or (self._best is not None and accuracy < self._best[0]):
+            return
+        if last and self._best is None:
+            return  # a single epoch needs no copy
+        state = {name: tensor.detach().clone() for name, tensor in self._model.network.state_dict().items()}
+        self._best = (accuracy, len(self.history) + 1, state)
+
+    def _evaluate(self, encoded: EncodedTexts, labels: npt.NDArray[np.int64]) -> dict[str, float]:
+        network = self._model.network
+        network.eval()
+        scores = predict_scores(EagerPredictor(network, self._context.device), encoded, batch_size=64)
+        network.train()
+        logits = torch.from_numpy(scores)
+        loss = nn.functional.cross_entropy(logits, torch.from_numpy(labels))
+        accuracy = float((scores.argmax(axis=1) == labels).mean())
+        return {"loss_selection": round(float(loss), 4), "accuracy_selection": round(accuracy, 4)}

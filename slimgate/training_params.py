@@ -1,0 +1,25 @@
+"""Options that every training step has."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from slimgate.tables import Table
+
+
+class TrainingParams(Table):
+    """epochs, learning_rate, …: transformers' names and meanings; the schedule falls linearly to 0.
+
+    precision: "auto" computes in bfloat16 where the machine does so natively, else in float32.
+    keep_best: keep the epoch with the best accuracy on `selection`, else the last.
+    """
+
+    epochs: int = Field(default=1, ge=1, le=1000)
+    learning_rate: float = Field(default=1e-4, gt=0, lt=1)
+    batch_size: int = Field(default=32, ge=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_ratio: float = Field(default=0.06, ge=0, le=1)
+    keep_best: bool = True
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"

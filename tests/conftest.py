@@ -1,0 +1,71 @@
+"""What tests of suites share: a tiny model and rows, made once, and folders like a user's repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fixtures.tiny import write_rows, write_tiny_bert
+
+SUITE = """\
+[suite]
+title = "tiny"
+threads = 1
+
+[task]
+kind = "text_classification"
+source = { name = "files", path = "rows.csv" }
+text = ["text"]
+label = "label"
+group = "file"
+max_tokens = 16
+splits = { train = 60, calibration = 16, selection = 24, gate = 60 }
+
+[teacher]
+model = "../model"
+steps = [{ fine_tune = { epochs = 1 } }]
+
+[variants]
+student = { steps = [{ keep_layers = [0, 3] }] }
+int8 = { from = "student", steps = [{ int8_dynamic = {} }] }
+
+[budgets]
+accuracy = { drop_points = 2.0 }
+
+[measure]
+metrics = ["accuracy"]
+workloads = [{ batch = 1 }]
+rounds = 3
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random BERT of four blocks, without a head."""
+    return write_tiny_bert(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A csv of 1,200 rows: text, label (pos, neg), file."""
+    return write_rows(tmp_path_factory.mktemp("rows") / "rows.csv", 1200)
+
+
+@pytest.fixture
+def suite_text() -> str:
+    """A small suite that is right in every way; tests change one line of it."""
+    return SUITE
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    """The bench folder of a repository whose model can be validated but not loaded: no torch is needed."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"num_hidden_layers": 4, "max_position_embeddings": 64}')
+    (model / "model.safetensors").touch()
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    (folder / "rows.csv").write_text("text,label,file\ngood film,pos,f0\n")
+    return folder

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from slimgate.judge import BudgetVerdict, QualityJudgement, Verdict, message
+
+FAILED = QualityJudgement(
+    metric="accuracy",
+    teacher=0.911,
+    value=0.884,
+    drop_points=2.7,
+    interval=(1.8, 3.8),
+    level=0.9,
+    method="Tango",
+    n=872,
+    n_needed=None,
+    budgets=(BudgetVerdict("drop_points", 1.0, Verdict.FAIL, None, None),),
+    verdict=Verdict.FAIL,
+    band="depends on the use",
+    groups=None,
+    design_effect=None,
+    changed=None,
+    warnings=(),
+)
+UNDECIDED = replace(
+    FAILED,
+    value=0.908,
+    drop_points=0.3,
+    interval=(-0.6, 1.3),
+    n_needed=3489,
+    budgets=(BudgetVerdict("drop_points", 1.0, Verdict.INCONCLUSIVE, None, 3489),),
+    verdict=Verdict.INCONCLUSIVE,
+)
+
+
+@pytest.mark.parametrize(
+    ("judgement", "line"),
+    [
+        pytest.param(
+            FAILED,
+            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872, Tango): FAIL",
+            id="FAIL of style.md",
+        ),
+        pytest.param(
+            UNDECIDED,
+            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872, Tango): "
+            "INCONCLUSIVE, about 3,500 gate rows would tell",
+            id="INCONCLUSIVE of style.md",
+        ),
+        pytest.param(
+            replace(UNDECIDED, n_needed=None),
+            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872, Tango): "
+            "INCONCLUSIVE, the drop equals its budget: no number of gate rows would tell",
+            id="no number of rows",
+        ),
+        pytest.param(
+            replace(FAILED, budgets=(), verdict=None),
+            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8] (n=872, Tango): not gated",
+            id="no budget",
+        ),
+        pytest.param(
+            replace(FAILED, budgets=(*FAILED.budgets, BudgetVerdict("floor", 0.9, Verdict.FAIL, None, None))),
+            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0, budget floor 0.9 "
+            "(n=872, Tango): FAIL",
+            id="two budgets",
+        ),
+        pytest.param(
+            replace(FAILED, drop_points=-0.01, interval=(-0.04, 0.03)),
+            "int8: accuracy 0.884 vs 0.911, drop 0.0 points [0.0, 0.0], budget 1.0 (n=872, Tango): FAIL",
+            id="no negative zero",
+        ),
+    ],
+)
+def test_the_gates_line(judgement: QualityJudgement, line: str) -> None:
+    assert message("int8", judgement) == line
+
+
+def test_a_bound_is_not_rounded_onto_its_budget() -> None:
+    close = replace(FAILED, drop_points=0.5, interval=(0.1, 0.996), verdict=Verdict.PASS)
+    assert "drop 0.50 points [0.10, 1.00]" not in message("int8", close)
+    assert "drop 0.500 points [0.100, 0.996], budget 1.000 " in message("int8", close)
+
+
+def test_a_budget_is_shown_as_it_was_set() -> None:
+    quarter = replace(FAILED, budgets=(BudgetVerdict("drop_points", 0.25, Verdict.FAIL, None, None),))
+    assert ", budget 0.25 (" in message("int8", quarter)

@@ -1,0 +1,96 @@
+"""slimgate.measure.quality: outcomes are taken once, and again when what they depend on changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_suite import tiny_run
+
+from slimgate.errors import MeasureError
+from slimgate.measure.quality import Encoder, gate_outcomes, predict
+from slimgate.run import SuiteRun
+
+torch.set_num_threads(1)
+
+
+def entry_of(run: SuiteRun, name: str) -> Any:
+    artifact, runtime = run.built(name).artifact, run.suite.model(name).runtime
+    return gate_outcomes(run.suite, run.rows, artifact, runtime, run.encoder, run.store, device="cpu")[1]
+
+
+def test_outcomes_stand_in_the_order_of_the_gate_and_come_from_the_store(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    found = run.outcomes("shorter")
+    assert found.ids.tolist() == run.rows.gate.ids
+    assert len(found) == 60
+    assert found.groups is not None
+    assert len(set(found.groups.tolist())) == 15
+    again = tiny_run(tmp_path)
+    entry = entry_of(again, "shorter")
+    assert entry.from_store
+    assert entry.manifest["rows"] == 60
+    stored = again.outcomes("shorter")
+    assert stored.probabilities is not None
+    assert np.array_equal(stored.probabilities, found.probabilities)
+
+
+@pytest.mark.parametrize(
+    ("changes", "from_store"),
+    [
+        ({'title = "tiny"': 'title = "other"'}, True),
+        ({"[measure]": "[measure]\nrounds = 7"}, True),
+        ({"batch_size = 16": "batch_size = 8"}, False),
+        ({"max_tokens = 32": "max_tokens = 16"}, False),
+        ({'group = "file"\n': ""}, False),
+    ],
+    ids=["title", "rounds", "batch size", "max_tokens", "group"],
+)
+def test_outcomes_are_taken_again_only_for_what_they_depend_on(
+    tmp_path: Path, changes: dict[str, str], from_store: bool
+) -> None:
+    assert not entry_of(tiny_run(tmp_path), "teacher").from_store
+    assert entry_of(tiny_run(tmp_path, **changes), "teacher").from_store is from_store
+
+
+def test_another_batch_plan_gives_the_same_outcomes(tmp_path: Path) -> None:
+    plain = tiny_run(tmp_path).outcomes("teacher")
+    other = tiny_run(tmp_path, **{"batch_size = 16": "batch_size = 1"}).outcomes("teacher")
+    assert plain.probabilities is not None
+    assert other.probabilities is not None
+    assert np.abs(plain.probabilities - other.probabilities).max() < 1e-5
+
+
+def test_rows_are_tokenised_once_for_all_models_of_one_tokenizer(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    encoded = {id(run.encoder.of(run.built(name).artifact)) for name in ("teacher", "shorter", "pruned")}
+    assert len(encoded) == 1
+
+
+def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    artifact = run.built("teacher").artifact
+
+    class Broken:
+        network = None
+
+        def load(self, *args: Any, **options: Any) -> Any:
+            predictor = run.suite.teacher.runtime.object.load(*args, **options)
+            real = predictor.fetch
+
+            def fetch(output: Any) -> Any:
+                scores = real(output)
+                scores[0, 1] = np.nan
+                return scores
+
+            predictor.fetch = fetch
+            return predictor
+
+    from dataclasses import replace
+
+    runtime = replace(run.suite.teacher.runtime, object=Broken())
+    with pytest.raises(MeasureError, match=r"4 of 60 gate rows got a score that is NaN or infinite"):
+        predict(run.suite, run.rows, artifact, runtime, Encoder(run.suite, run.rows.gate), device="cpu")

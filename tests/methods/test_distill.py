@@ -1,0 +1,90 @@
+"""The method distill: a student comes to answer as its teacher does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.architectures import write_tiny
+from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate.distillation import soft_target_loss, unlike
+from slimgate.encoding import EncodedTexts
+from slimgate.methods import distill, keep_layers
+from slimgate.predicting import predict_scores
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.tasks import text_classification
+
+torch.set_num_threads(1)
+
+
+def test_it_declares_that_it_needs_the_teacher() -> None:
+    assert distill.uses_teacher
+    assert distill.stochastic
+    assert distill.reads == ("train", "selection")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"alpha": 1.1}, {"alpha": -0.1}, {"temperature": 0.0}, {"mse_weight": -1.0}, {"tempreature": 2.0}],
+)
+def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        distill.Params(**given)
+
+
+@pytest.mark.parametrize("hidden_weight", [0.0, 0.1], ids=["stored logits", "hidden states"])
+def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, hidden_weight: float) -> None:
+    labels = ("neg", "pos")
+    folder = write_tiny(tmp_path / "hub", "bert", labels=labels, initializer_range=0.2)
+    context = tiny_context(tmp_path / "rows")
+    teacher = load_tiny(folder, context)
+    context.load_teacher = lambda: load_tiny(folder, tiny_context(tmp_path / "rows"))
+    student = keep_layers.apply(load_tiny(folder, context), keep_layers.Params((0, 3)), context)
+    encoded = text_classification.encode_rows(PARAMS, context.rows("selection"), teacher.tokenizer)
+
+    def distance() -> float:
+        scores = [
+            predict_scores(EagerPredictor(m.network, "cpu"), encoded, batch_size=16)
+            for m in (student, teacher)
+        ]
+        return soft_target_loss(*map(torch.from_numpy, scores), 2.0).item()
+
+    before = distance()
+    options = distill.Params(
+        alpha=0.0,
+        epochs=6,
+        learning_rate=2e-3,
+        batch_size=16,
+        hidden_weight=hidden_weight,
+        precision="float32",
+    )
+    assert distill.apply(student, options, context) is student
+    assert distance() < 0.7 * before
+    assert set(context.log["loss_parts"]) == ({"soft", "hidden"} if hidden_weight else {"soft"})
+    assert all(np.isfinite(value) for value in context.log["loss_parts"].values())
+
+
+@pytest.mark.parametrize(
+    ("family", "ids", "said"),
+    [
+        ("bert", [[1, 2], [3]], None),
+        ("distilbert", [[1, 2], [3]], None),
+        ("roberta", [[1, 2], [3]], "the student is of family roberta, the teacher of bert"),
+        ("bert", [[1, 2], [4]], "their tokenizers differ on 1 of 2 train rows"),
+    ],
+)
+def test_a_student_of_another_family_or_tokenizer_is_warned_about(
+    family: str, ids: list[list[int]], said: str | None
+) -> None:
+    student, teacher = (SimpleNamespace(config=SimpleNamespace(model_type=t)) for t in (family, "bert"))
+    assert unlike(student, teacher, encoded(ids), encoded([[1, 2], [3]])) == said
+
+
+def encoded(ids: list[list[int]]) -> EncodedTexts:
+    return EncodedTexts({"input_ids": ids}, {"input_ids": 0}, "right", np.asarray([len(row) for row in ids]))

@@ -1,0 +1,124 @@
+"""The method int8_dynamic: what becomes int8, what it weighs, and that it loads again the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from fixtures.architectures import write_tiny
+from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate.errors import BuildError
+from slimgate.methods import int8_dynamic
+from slimgate.nn.int8_linear import Int8Embedding, Int8Linear
+from slimgate.predicting import predict_scores
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.tasks import text_classification
+from slimgate.torch_model import load_torch_model
+
+torch.set_num_threads(1)
+MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
+
+
+def build(tmp_path: Path, architecture: str, mean: bool = False) -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows", **({"params": MEAN} if mean else {}))
+    labels = None if mean else ("neg", "pos")
+    return load_tiny(
+        write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2), context
+    ), context
+
+
+def scores(model: Any, context: Any, **options: Any) -> Any:
+    rows = context.rows("train")
+    encoded = text_classification.encode_rows(PARAMS, rows, model.tokenizer)
+    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, **{"batch_size": 16, **options})
+
+
+@pytest.mark.parametrize(
+    ("architecture", "mean"),
+    [
+        ("bert", False),
+        ("distilbert", False),
+        ("roberta", False),
+        ("electra", False),
+        ("llama", False),
+        ("bert", True),
+    ],
+    ids=["bert", "distilbert", "roberta", "electra", "llama", "bert-mean"],
+)
+@pytest.mark.parametrize("embeddings", [False, True], ids=["linear", "embeddings"])
+def test_answers_stay_close_and_come_back_to_the_bit(
+    tmp_path: Path, architecture: str, mean: bool, embeddings: bool
+) -> None:
+    model, context = build(tmp_path, architecture, mean)
+    before, state_bytes = scores(model, context), model.footprint()["state_bytes"]
+    parameters = model.footprint()["parameters"]
+    int8_dynamic.apply(model, int8_dynamic.Params(embeddings=embeddings), context)
+    model.kind = int8_dynamic.gives
+    after = scores(model, context)
+    assert np.abs(after - before).max() < 0.1 * np.ptp(before) + 0.02
+    assert not np.array_equal(after, before)
+    assert model.footprint()["parameters"] == parameters
+    assert model.footprint()["state_bytes"] < 0.7 * state_bytes
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    again = load_torch_model(tmp_path / "saved")
+    assert again.kind == "torch_int8"
+    assert np.array_equal(scores(again, context), after)
+    assert again.footprint() == model.footprint()
+
+
+def test_linear_layers_are_int8_and_the_output_layer_is_not(tmp_path: Path) -> None:
+    model, context = build(tmp_path, "bert")
+    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    kinds = [type(m) for m in model.network.modules()]
+    assert kinds.count(Int8Linear) == 4 * 6 + 1  # blocks, pooler
+    assert kinds.count(nn.Linear) == 1
+    assert kinds.count(Int8Embedding) == 0
+    assert context.log["linear_layers"] == 25
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
+    assert stored["bert.encoder.layer.0.attention.self.query.weight"].dtype == torch.int8
+    assert stored["classifier.weight"].dtype == torch.float32
+    assert not list((tmp_path / "saved").glob("*.bin"))
+    assert json.loads((tmp_path / "saved" / "slimgate.json").read_text("utf-8"))["modifications"]
+
+
+def test_the_output_layer_and_the_token_table_on_request(tmp_path: Path) -> None:
+    model, context = build(tmp_path, "bert")
+    int8_dynamic.apply(model, int8_dynamic.Params(output_layer=True, embeddings=True), context)
+    kinds = [type(m) for m in model.network.modules()]
+    assert kinds.count(nn.Linear) == 0
+    assert kinds.count(Int8Embedding) == 1
+    assert kinds.count(nn.Embedding) == 2  # positions and types
+
+
+def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
+    model, context = build(tmp_path, "bert")
+    int8_dynamic.apply(model, int8_dynamic.Params(embeddings=True), context)
+    alone = scores(model, context, batch_size=1)
+    spread = float(np.ptp(alone))
+    order = np.random.default_rng(0).permutation(len(alone))
+    for together in (scores(model, context), scores(model, context, order=order, batch_size=7)):
+        # float32 attention may round otherwise in another shape, and an activation then to the next level
+        assert np.abs(together - alone).max() < 0.01 * spread
+
+
+def test_blocks_without_linear_layers_are_a_clear_error(tmp_path: Path) -> None:
+    model, context = build(tmp_path, "gpt2")
+    with pytest.raises(BuildError, match=r"GPT2ForSequenceClassification has no nn\.Linear layers"):
+        int8_dynamic.apply(model, int8_dynamic.Params(), context)
+
+
+def test_it_declares_its_kind() -> None:
+    assert int8_dynamic.takes == {"torch"}
+    assert int8_dynamic.gives == "torch_int8"
+    assert not int8_dynamic.stochastic
+    assert int8_dynamic.reads == ()

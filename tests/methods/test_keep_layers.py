@@ -1,0 +1,137 @@
+"""The method keep_layers: the blocks that stay are the original's, and the model runs and loads again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.architectures import SHAPES, write_tiny
+from fixtures.building import load_tiny, tiny_context
+from slimgate.errors import SuiteError
+from slimgate.methods import keep_layers
+from slimgate.tasks import text_classification
+from slimgate.torch_model import encoder_layers, load_torch_model
+
+torch.set_num_threads(1)
+MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
+INPUTS = {
+    "input_ids": torch.tensor([[2, 5, 6, 9, 3], [2, 7, 3, 0, 0]]),
+    "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
+}
+
+
+@pytest.mark.parametrize("kept", [(0, 2), (3, 1), (2,)], ids=str)
+@pytest.mark.parametrize("architecture", [*SHAPES, "bert-mean"])
+def test_the_blocks_that_stay_are_the_originals_in_the_stated_order(
+    tmp_path: Path, architecture: str, kept: tuple[int, ...]
+) -> None:
+    name, _, mean = architecture.partition("-")
+    context = tiny_context(tmp_path / "rows", **({"params": MEAN} if mean else {}))
+    model = load_tiny(write_tiny(tmp_path / "hub", name, labels=None if mean else ("neg", "pos")), context)
+    original = [
+        {key: value.clone() for key, value in block.state_dict().items()}
+        for block in encoder_layers(model.network)
+    ]
+    keep_layers.apply(model, keep_layers.Params(kept), context)
+    model.save(_made(tmp_path / "saved"))
+    again = load_torch_model(tmp_path / "saved")
+    for network in (model.network, again.network):
+        blocks = encoder_layers(network)
+        assert len(blocks) == len(kept)
+        for number, block in zip(kept, blocks, strict=True):
+            state = block.state_dict()
+            assert state.keys() == original[number].keys()
+            assert all(torch.equal(state[key], value) for key, value in original[number].items())
+        indices = [m.layer_idx for block in blocks for m in block.modules() if hasattr(m, "layer_idx")]
+        assert sorted(set(indices)) in ([], list(range(len(kept))))
+    assert again.config.num_hidden_layers == len(kept)
+    assert context.log["blocks_before"] == 4
+    assert context.log["blocks_after"] == len(kept)
+    with torch.inference_mode():
+        assert torch.equal(again.network(**INPUTS).logits, model.network(**INPUTS).logits)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_the_cache_of_a_decoder_fits_the_blocks_that_stay(tmp_path: Path, architecture: str) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos")), context)
+    keep_layers.apply(model, keep_layers.Params((1, 3)), context)
+    inner = model.network.transformer if architecture == "gpt2" else model.network.model
+    ids = torch.tensor([[2, 5, 6, 9]])
+    with torch.inference_mode():
+        whole = inner(input_ids=ids, use_cache=True)
+        first = inner(input_ids=ids[:, :3], use_cache=True)
+        rest = inner(input_ids=ids[:, 3:], past_key_values=first.past_key_values, use_cache=True)
+    assert len(whole.past_key_values.layers) == 2
+    torch.testing.assert_close(
+        rest.last_hidden_state[:, -1], whole.last_hidden_state[:, -1], atol=1e-5, rtol=1e-4
+    )
+
+
+def test_all_blocks_in_order_change_nothing(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    with torch.inference_mode():
+        before = model.network(**INPUTS).logits
+        keep_layers.apply(model, keep_layers.Params((0, 1, 2, 3)), context)
+        assert torch.equal(model.network(**INPUTS).logits, before)
+
+
+def test_fewer_blocks_are_fewer_parameters_and_bytes(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    before = model.footprint()
+    keep_layers.apply(model, keep_layers.Params((0, 2)), context)
+    after = model.footprint()
+    # a block: 4 matrices 32x32, 2 of 32x64, their biases, 2 layer norms
+    block = 4 * (32 * 32 + 32) + (32 * 64 + 64) + (64 * 32 + 32) + 4 * 32
+    assert before["parameters"] - after["parameters"] == 2 * block
+    assert before["state_bytes"] - after["state_bytes"] > 8 * block
+
+
+def test_settings_that_hold_a_value_a_block_are_shortened_too(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = load_tiny(write_tiny(tmp_path / "hub", "llama", labels=("neg", "pos")), context)
+    model.config.layer_marks = ["a", "b", "c", "d"]
+    keep_layers.apply(model, keep_layers.Params((3, 1)), context)
+    assert model.config.layer_marks == ["d", "b"]
+    model.save(_made(tmp_path / "saved"))
+    assert json.loads((tmp_path / "saved" / "config.json").read_text("utf-8"))["num_hidden_layers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "expected the numbers of the blocks"),
+        ([1, 1], "expected each block once"),
+        ([-1], "greater than"),
+        ([0.0], "valid integer"),
+    ],
+    ids=["none", "twice", "negative", "float"],
+)
+def test_wrong_numbers_are_refused(given: list[Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        keep_layers.Params.model_validate(given)
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "n_layers", "n_layer"])
+def test_a_block_that_the_model_does_not_have_is_an_error_before_it_is_loaded(key: str) -> None:
+    assert keep_layers.check(keep_layers.Params((0, 3)), {key: 4})["num_hidden_layers"] == 2
+    with pytest.raises(SuiteError, match=r"\[0, 4\] came, but the model has blocks 0 to 3 at this step"):
+        keep_layers.check(keep_layers.Params((0, 4)), {key: 4})
+
+
+def test_a_second_step_counts_the_blocks_of_the_first() -> None:
+    config = keep_layers.check(keep_layers.Params((0, 3)), {"n_layer": 4})
+    with pytest.raises(SuiteError, match="blocks 0 to 1"):
+        keep_layers.check(keep_layers.Params((2,)), config)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from slimgate.errors import MeasureError
+from slimgate.metrics.confusion import confusion, ratio
+from slimgate.outcomes import Outcomes
+
+
+def test_counts_stand_at_label_and_prediction(outcomes_of: Callable[..., Outcomes]) -> None:
+    outcomes = outcomes_of([0, 0, 1, 2, 2, 2], [0, 1, 1, 0, 2, 2])
+    assert confusion(outcomes, np.ones(6)).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 2]]
+
+
+def test_each_line_of_weights_has_its_own_counts(outcomes_of: Callable[..., Outcomes]) -> None:
+    outcomes = outcomes_of([0, 1, 1], [0, 0, 1])
+    counts = confusion(outcomes, np.array([[1.0, 2.0, 3.0], [5.0, 0.0, 0.5]]))
+    assert counts.tolist() == [[[1, 0], [2, 3]], [[5, 0], [0, 0.5]]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions", "said"),
+    [
+        pytest.param([0, -1], [0, 0], "row 1: label -1", id="a label below 0"),
+        pytest.param([0, 1], [2, 0], "row 0: prediction 2", id="a prediction past the classes"),
+    ],
+)
+def test_an_index_that_is_no_class_is_named(
+    outcomes_of: Callable[..., Outcomes], labels: list[int], predictions: list[int], said: str
+) -> None:
+    with pytest.raises(MeasureError, match=said):
+        confusion(outcomes_of(labels, predictions, classes=2), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        pytest.param([1.0], id="too few"),
+        pytest.param([1.0, float("nan")], id="NaN"),
+        pytest.param([1.0, float("inf")], id="infinite"),
+        pytest.param([2.0, -1.0], id="negative"),
+        pytest.param([0.0, 0.0], id="all zero"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(
+    outcomes_of: Callable[..., Outcomes], weights: list[float]
+) -> None:
+    with pytest.raises(MeasureError, match="weights"):
+        confusion(outcomes_of([0, 1], [0, 1]), np.array(weights))
+
+
+def test_zero_over_zero_is_zero() -> None:
+    assert ratio(np.array([0.0, 1.0]), np.array([0.0, 4.0])).tolist() == [0.0, 0.25]

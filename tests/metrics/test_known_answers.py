@@ -1,0 +1,120 @@
+"""Every metric against figures worked by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log, sqrt
+
+import numpy as np
+import pytest
+
+from slimgate.errors import MeasureError
+from slimgate.metrics import load_metric
+from slimgate.outcomes import Outcomes
+
+MakeOutcomes = Callable[..., Outcomes]
+
+
+def value(name: str, outcomes: Outcomes) -> float:
+    return float(load_metric(name).statistic(outcomes, np.ones(len(outcomes))))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # worked example 4: TP 90, FP 10, FN 5, TN 95
+        ("accuracy", 185 / 200),
+        ("balanced_accuracy", (90 / 95 + 95 / 105) / 2),
+        ("precision", 90 / 100),
+        ("recall", 90 / 95),
+        ("f1", 180 / 195),
+        ("precision_macro", (90 / 100 + 95 / 100) / 2),
+        ("recall_weighted", 185 / 200),
+        ("f1_micro", 185 / 200),
+        ("mcc", (90 * 95 - 10 * 5) / sqrt(100 * 95 * 105 * 100)),
+    ],
+)
+def test_binary_confusion_of_worked_example_4(outcomes_of: MakeOutcomes, name: str, expected: float) -> None:
+    outcomes = outcomes_of([1] * 95 + [0] * 105, [1] * 90 + [0] * 5 + [1] * 10 + [0] * 95)
+    assert value(name, outcomes) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # labels 0 0 1 2, predictions 0 1 1 1: class 2 is never predicted
+        ("precision_macro", (1 + 1 / 3 + 0) / 3),
+        ("recall_macro", (1 / 2 + 1 + 0) / 3),
+        ("f1_macro", (2 / 3 + 2 / 4 + 0) / 3),
+        ("f1_weighted", (2 * 2 / 3 + 1 * 2 / 4 + 0) / 4),
+        ("precision_weighted", (2 * 1 + 1 / 3 + 0) / 4),
+        ("recall_micro", 2 / 4),
+        ("balanced_accuracy", (1 / 2 + 1 + 0) / 3),
+    ],
+)
+def test_three_classes_of_which_one_is_never_predicted(
+    outcomes_of: MakeOutcomes, name: str, expected: float
+) -> None:
+    assert value(name, outcomes_of([0, 0, 1, 2], [0, 1, 1, 1])) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_class_in_neither_labels_nor_predictions_is_left_out_of_the_mean(outcomes_of: MakeOutcomes) -> None:
+    three = outcomes_of([0, 0, 1], [0, 1, 1], classes=3)
+    assert value("f1_macro", three) == pytest.approx((2 / 3 + 2 / 3) / 2)
+
+
+def test_a_class_that_is_only_predicted_counts_as_zero(outcomes_of: MakeOutcomes) -> None:
+    outcomes = outcomes_of([0, 0, 1], [0, 2, 1])
+    assert value("recall_macro", outcomes) == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert value("balanced_accuracy", outcomes) == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_binary_scores_without_a_positive_are_zero(outcomes_of: MakeOutcomes) -> None:
+    outcomes = outcomes_of([0, 0, 0], [0, 0, 0], classes=2)
+    assert [value(name, outcomes) for name in ("precision", "recall", "f1", "mcc")] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["precision", "recall", "f1"])
+def test_a_binary_metric_on_three_classes_says_what_to_use(outcomes_of: MakeOutcomes, name: str) -> None:
+    with pytest.raises(MeasureError, match=f"{name} is for two classes, this task has 3: use {name}_macro"):
+        value(name, outcomes_of([0, 1, 2], [0, 1, 2]))
+
+
+def test_log_loss_is_the_mean_surprise_in_nats(outcomes_of: MakeOutcomes) -> None:
+    outcomes = outcomes_of([0, 1], None, [[0.5, 0.5], [0.75, 0.25]])
+    assert value("log_loss", outcomes) == pytest.approx((log(2) + log(4)) / 2)
+
+
+def test_log_loss_of_an_impossible_label_is_clipped(outcomes_of: MakeOutcomes) -> None:
+    outcomes = outcomes_of([0], None, [[0.0, 1.0]])
+    assert value("log_loss", outcomes) == pytest.approx(52 * log(2))
+
+
+def test_roc_auc_counts_a_tie_as_half(outcomes_of: MakeOutcomes) -> None:
+    # positives 0.9 and 0.4, negatives 0.4 and 0.1: 2 wins, then a tie and a win
+    outcomes = outcomes_of([1, 1, 0, 0], None, [[0.1, 0.9], [0.6, 0.4], [0.6, 0.4], [0.9, 0.1]])
+    assert value("roc_auc", outcomes) == pytest.approx(3.5 / 4)
+
+
+def test_roc_auc_of_three_classes_is_the_mean_of_one_against_the_rest(outcomes_of: MakeOutcomes) -> None:
+    outcomes = outcomes_of([0, 1, 2], None, [[0.6, 0.1, 0.3], [0.5, 0.3, 0.2], [0.7, 0.1, 0.2]])
+    # class 0: its row beats one of two; class 1: both; class 2: loses to one, ties with the other
+    assert value("roc_auc", outcomes) == pytest.approx((1 / 2 + 1 + 1 / 4) / 3)
+
+
+def test_roc_auc_of_one_class_is_an_error(outcomes_of: MakeOutcomes) -> None:
+    with pytest.raises(MeasureError, match="all labels are of one class"):
+        value("roc_auc", outcomes_of([1, 1], None, [[0.5, 0.5], [0.2, 0.8]]))
+
+
+def test_roc_auc_of_a_resample_without_a_class_is_nan(outcomes_of: MakeOutcomes) -> None:
+    outcomes = outcomes_of([1, 0], None, [[0.5, 0.5], [0.9, 0.1]])
+    values = load_metric("roc_auc").statistic(outcomes, np.array([[1.0, 1.0], [2.0, 0.0]]))
+    assert values[0] == 1.0
+    assert np.isnan(values[1])
+
+
+@pytest.mark.parametrize("name", ["log_loss", "roc_auc"])
+def test_a_probability_metric_of_predictions_only_says_so(outcomes_of: MakeOutcomes, name: str) -> None:
+    with pytest.raises(MeasureError, match=f"{name} needs probabilities"):
+        value(name, outcomes_of([0, 1], [0, 1]))

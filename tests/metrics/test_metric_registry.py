@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import slimgate.metrics
+from slimgate.errors import SuiteError
+from slimgate.metrics import known_metrics, load_metric, registry
+
+
+def test_the_metrics_of_issue_2_are_known() -> None:
+    averaged = {
+        f"{s}{a}" for s in ("precision", "recall", "f1") for a in ("", "_macro", "_micro", "_weighted")
+    }
+    assert {"accuracy", "balanced_accuracy", "mcc", "roc_auc", "log_loss"} | averaged <= set(known_metrics())
+
+
+def test_unknown_metric_suggests_the_nearest() -> None:
+    with pytest.raises(SuiteError, match=r'^"f1_makro": no such metric\. Did you mean f1_macro\?$'):
+        load_metric("f1_makro")
+
+
+@pytest.fixture
+def added_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A further folder of metric files, found as if its files were slimgate's own."""
+    monkeypatch.setattr(slimgate.metrics, "__path__", [*slimgate.metrics.__path__, str(tmp_path)])
+    registry._metrics.cache_clear()
+    monkeypatch.setattr(registry, "_metrics", registry._metrics.__wrapped__)
+    return tmp_path / "added_for_a_test.py"
+
+
+def test_a_new_file_adds_its_metrics(added_file: Path) -> None:
+    added_file.write_text("from slimgate.metrics.mcc import METRICS as m\nMETRICS = {'own': m['mcc']}\n")
+    assert "own" in known_metrics()
+
+
+def test_a_metric_listed_twice_is_an_error(added_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = SimpleNamespace(METRICS={"mcc": load_metric("mcc")})
+    monkeypatch.setitem(__import__("sys").modules, f"slimgate.metrics.{added_file.stem}", listed)
+    added_file.touch()
+    with pytest.raises(SuiteError, match='"mcc" is listed by another file already'):
+        known_metrics()
+
+
+def test_a_broken_metric_file_does_not_vanish(added_file: Path) -> None:
+    added_file.with_stem("broken_for_a_test").write_text("import no_such_package\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        known_metrics()
+
+
+@pytest.mark.parametrize("folder", ["metrics", "judge"])
+def test_nothing_heavy_is_imported_at_the_top(folder: str) -> None:
+    root = Path(slimgate.metrics.__file__).parents[1] / folder
+    heavy = {"torch", "evaluate", "datasets", "transformers", "sklearn", "scipy"}
+    for file in root.glob("*.py"):
+        for node in ast.parse(file.read_text()).body:
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not heavy & {name.partition(".")[0] for name in names}, file
+
+
+def test_a_dotted_path_means_a_users_own_metric() -> None:
+    metric = load_metric("fixtures.own_metric:cost_weighted_accuracy")
+    assert metric.name == "cost_weighted_accuracy"
+    assert metric.name not in known_metrics()
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (
+            "fixtures.own_metric:statistic",
+            "it is a function, expected a Metric; see Metric in slimgate/metrics/base.py",
+        ),
+        (
+            "fixtures.own_metric:COSTS",
+            "it is of type dict, expected a Metric; see Metric in slimgate/metrics/base.py",
+        ),
+        (
+            "fixtures.own_metric:cost_weighted",
+            "fixtures.own_metric has no cost_weighted. Did you mean cost_weighted_accuracy?",
+        ),
+        ("test_metric_registry:NAMED_AS_OURS", "mcc is a metric of slimgate; call yours otherwise"),
+    ],
+    ids=["function", "dict", "no such object", "name of ours"],
+)
+def test_what_is_no_metric_is_told_in_one_line(name: str, problem: str) -> None:
+    with pytest.raises(SuiteError) as caught:
+        load_metric(name)
+    assert str(caught.value) == f'metric "{name}": {problem}'
+
+
+NAMED_AS_OURS = load_metric("mcc")

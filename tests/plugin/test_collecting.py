@@ -1,0 +1,127 @@
+"""Which tests a command line collects. The model is never loaded, so these runs are light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from user_repository import Ran, pytest_in
+
+QUALITY = "bench/x.toml::test_quality[student-accuracy]"
+
+
+@pytest.fixture
+def root(bench: Path, suite_text: str) -> Path:
+    """A repository with bench/x.toml and test_python.py."""
+    (bench / "x.toml").write_text(suite_text)
+    (bench.parent / "test_python.py").write_text("def test_python(): pass\n")
+    return bench.parent
+
+
+def collected(folder: Path, *arguments: str) -> list[str]:
+    ran = pytest_in(folder, "--collect-only", "-q", *arguments)
+    return [line for line in ran.lines if "::" in line]
+
+
+def test_a_suite_has_its_gates_as_tests(root: Path) -> None:
+    assert collected(root, "bench") == [
+        "bench/x.toml::test_quality[student-accuracy]",
+        "bench/x.toml::test_quality[int8-accuracy]",
+        "bench/x.toml::test_footprint[student]",
+        "bench/x.toml::test_footprint[int8]",
+        "bench/x.toml::test_selftest[identical]",
+        "bench/x.toml::test_selftest[planted_fault]",
+        "bench/x.toml::test_latency[teacher-b1]",
+        "bench/x.toml::test_latency[student-b1]",
+        "bench/x.toml::test_latency[int8-b1]",
+        "bench/x.toml::test_speedup[student-b1]",
+        "bench/x.toml::test_speedup[int8-b1]",
+    ]
+
+
+def test_a_node_id_and_k_select(root: Path) -> None:
+    assert collected(root, QUALITY) == [QUALITY]
+    assert collected(root, "bench", "-k", "int8 and latency") == ["bench/x.toml::test_latency[int8-b1]"]
+
+
+@pytest.mark.parametrize("ini", ["", "[pytest]\n"], ids=["no-ini", "ini"])
+def test_pytest_alone_runs_no_suite_below_the_root(root: Path, ini: str) -> None:
+    if ini:
+        (root / "pytest.ini").write_text(ini)
+    assert collected(root) == ["test_python.py::test_python"]
+
+
+@pytest.mark.parametrize("ini", ["", "[pytest]\n"], ids=["no-ini", "ini"])
+def test_pytest_alone_in_the_folder_of_suites_runs_them(root: Path, ini: str) -> None:
+    if ini:
+        (root / "pytest.ini").write_text(ini)
+    found = collected(root / "bench")
+    assert len(found) == 11
+    assert found[0].endswith("x.toml::test_quality[student-accuracy]")
+
+
+def test_testpaths_may_name_the_folder_of_suites(root: Path) -> None:
+    (root / "pytest.ini").write_text("[pytest]\ntestpaths = bench\n")
+    assert QUALITY in collected(root)
+
+
+def test_the_dot_is_a_path_that_was_named(root: Path) -> None:
+    assert QUALITY in collected(root, ".")
+
+
+def test_an_ignored_suite_is_not_collected_though_it_is_malformed(root: Path) -> None:
+    (root / "bench/broken.toml").write_text("[suite\n")
+    assert QUALITY in collected(root, "bench", "--ignore=bench/broken.toml")
+    assert QUALITY in collected(root, "bench", "--ignore-glob=*/brok*")
+
+
+def test_a_suite_anywhere_is_collected_when_named(root: Path) -> None:
+    (root / "deep").mkdir()
+    text = (root / "bench/x.toml").read_text().replace("rows.csv", "../bench/rows.csv")
+    (root / "deep/a.toml").write_text(text)
+    assert len(collected(root, "deep/a.toml")) == 11
+
+
+def test_slimgate_files_says_where_suites_lie(root: Path) -> None:
+    (root / "pytest.ini").write_text("[pytest]\nslimgate_files = gates/*.toml\n")
+    (root / "bench").rename(root / "gates")
+    assert len(collected(root, "gates")) == 11
+
+
+def test_python_tests_beside_suites_run_as_ever(root: Path) -> None:
+    (root / "bench/test_beside.py").write_text("def test_beside(): pass\n")
+    found = collected(root, "bench")
+    assert len(found) == 12
+    assert "bench/test_beside.py::test_beside" in found
+
+
+def test_a_suite_without_variants_has_the_teachers_tests_only(root: Path) -> None:
+    file = root / "bench/x.toml"
+    text = file.read_text()
+    file.write_text(text[: text.index("[variants]")] + text[text.index("[measure]") :])
+    assert collected(root, "bench") == [
+        "bench/x.toml::test_selftest[identical]",
+        "bench/x.toml::test_selftest[planted_fault]",
+        "bench/x.toml::test_latency[teacher-b1]",
+    ]
+
+
+@pytest.fixture(params=[(), ("-n", "2")], ids=["serial", "n2"])
+def bare(root: Path, request: pytest.FixtureRequest) -> Ran:
+    """`pytest` alone, where suites lie below that it does not run."""
+    return pytest_in(root, *request.param)
+
+
+def test_a_run_without_suites_leaves_nothing_behind(root: Path, bare: Ran) -> None:
+    assert bare.code == 0
+    assert "1 passed" in bare.out
+    assert " slimgate " not in bare.out
+    caches = {"__pycache__", ".benchmarks"}  # Python's and pytest-benchmark's
+    assert {p.name for p in root.iterdir()} - caches == {"bench", "model", "test_python.py"}
+
+
+def test_the_public_fixtures_say_where_they_belong(root: Path) -> None:
+    (root / "test_python.py").write_text("def test_python(suite): pass\n")
+    ran = pytest_in(root)
+    assert ran.code == 1
+    assert 'mark the test with @pytest.mark.slimgate("bench/x.toml")' in ran.out

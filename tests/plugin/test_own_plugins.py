@@ -1,0 +1,113 @@
+"""bench/own_plugins.toml on a tiny model: each plug-in of fixtures/ did what it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from user_repository import Ran, pytest_in
+
+from fixtures import own_source
+from fixtures.own_task import JoinedText
+from fixtures.tiny import tiny_tokenizer, write_tiny_bert
+from slimgate.outcomes import read_outcomes
+from slimgate.protocols import Rows
+
+ROOT = Path(__file__).parents[2]
+METRIC = "fixtures.own_metric:cost_weighted_accuracy"
+METHOD = "fixtures.own_method:round_weights"
+SMALL = """\
+[suite]
+title = "own plug-ins, small"
+extends = "own_plugins.toml"
+threads = 1
+
+[task]
+source = { rows = 700 }
+splits = { train = 300, selection = 50, gate = 300 }
+
+[teacher]
+model = "../model"
+
+[measure]
+warmup = 1
+rounds = 3
+max_seconds = 0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The suite in a copy of a fresh clone, extended by a tiny model that knows the letters' words."""
+    folder = tmp_path_factory.mktemp("clone")
+    told = str([own_source.TITLES, own_source.COMPLAINTS, own_source.THINGS, own_source.WORDS])
+    words = tuple(dict.fromkeys(re.findall(r"[a-z]+", told.lower())))
+    write_tiny_bert(folder / "model", words=words, initializer_range=0.2)
+    shutil.copytree(ROOT / "fixtures", folder / "fixtures", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "bench").mkdir()
+    shutil.copy(ROOT / "bench/own_plugins.toml", folder / "bench")
+    (folder / "bench/small.toml").write_text(SMALL)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    return pytest_in(folder, "bench/small.toml", "-v", "-k", "not latency and not speedup", "-W", "error")
+
+
+def test_the_suite_runs_and_its_budgets_hold(ran: Ran) -> None:
+    assert ran.code == 0, ran.out
+    assert ran.record("small")["task"]["kind"] == "fixtures.own_task:JoinedText"
+    assert ran.variant("small", "teacher")["quality"]["accuracy"]["value"] > 0.5  # of three topics
+
+
+def test_the_report_says_that_the_sources_rows_are_made_up(ran: Ran) -> None:
+    assert ran.record("small")["task"]["real"] is False
+    assert ran.record("small")["task"]["source"] == {
+        "name": "fixtures.own_source:Letters",
+        "rows": 700,
+        "seed": 0,
+    }
+    assert "The rows are made up." in (ran.folder / "reports/latest/small/report.md").read_text()
+
+
+def test_the_metric_is_gated_like_any_other(ran: Ran) -> None:
+    facts = ran.variant("small", "rounded")["quality"][METRIC]
+    assert facts["verdict"] == "PASS"
+    assert facts["budgets"][0]["limit"] == 3.0
+    assert facts["message"].startswith("rounded: cost_weighted_accuracy 0.")
+    assert ran.outcome(f"bench/small.toml::test_quality[rounded-{METRIC}]") == "PASSED"
+    assert METRIC in (ran.folder / "reports/latest/small/report.md").read_text()
+
+
+def test_the_metric_counts_a_mistake_on_a_refund_five_times(ran: Ran) -> None:
+    found = read_outcomes(ran.folder / "reports/latest/small/outcomes/coarse.parquet")
+    costs = np.where(found.labels == found.classes.index("refund"), 5, 1)
+    saved = costs[found.predictions == found.labels].sum() / costs.sum()
+    assert ran.variant("small", "coarse")["quality"][METRIC]["value"] == pytest.approx(saved)
+
+
+def test_the_methods_options_and_log_are_in_the_record(ran: Ran) -> None:
+    for name, digits in (("rounded", 3), ("coarse", 1)):
+        [step] = ran.variant("small", name)["steps"]
+        assert (step["method"], step["params"]) == (METHOD, {"digits": digits})
+        assert step["log"]["digits"] == digits
+        assert 0.4 * 10**-digits < step["log"]["largest_change"] <= 0.5001 * 10**-digits
+
+
+def test_the_task_joins_its_columns_to_one_text(tmp_path: Path) -> None:
+    params = JoinedText.Params(text=("title", "body"), label="topic", joiner=" very ")
+    rows = Rows(pa.table({"id": ["0"], "title": ["good film"], "body": ["bad plot"]}))
+    tokenizer = tiny_tokenizer(tmp_path / "model")
+    encoded = JoinedText().encode_rows(params, rows, tokenizer)
+    assert tokenizer.decode(encoded.batch([0])["input_ids"][0]) == "[CLS] good film very bad plot [SEP]"
+
+
+def test_the_metrics_code_is_in_no_key_of_the_store(ran: Ran) -> None:
+    store = ran.folder / ".slimgate"
+    before = sorted(path for path in store.glob("*/*/manifest.json"))
+    file = ran.folder / "fixtures/own_metric.py"
+    file.write_text(file.read_text().replace("5.0", "7.0"))
+    again = pytest_in(ran.folder, "bench/small.toml", "-k", "test_quality and rounded")
+    assert again.code == 0, again.out
+    assert sorted(path for path in store.glob("*/*/manifest.json")) == before

@@ -1,0 +1,173 @@
+"""Parts of one suite, run one after the other over one record: by -k, xdist, pytest-benchmark's flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from user_repository import Ran, pytest_in
+
+TWO = "bench/two.toml"
+
+
+def ran_with_record(folder: Path, *arguments: str) -> Ran:
+    """A run, with the record as it stood afterwards."""
+    ran = pytest_in(folder, TWO, "-v", "-rs", *arguments)
+    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, {"two": ran.record("two")})
+
+
+@pytest.fixture(scope="module")
+def one_test(repository: Path) -> Ran:
+    """One test, on an empty store and without an earlier record."""
+    return ran_with_record(repository, "-k", "int8-mcc")
+
+
+@pytest.fixture(scope="module")
+def spread(one_test: Ran) -> Ran:
+    """The whole suite by two workers."""
+    return ran_with_record(one_test.folder, "-n", "2")
+
+
+@pytest.fixture(scope="module")
+def benchmarks(spread: Ran) -> Ran:
+    """What pytest-benchmark takes for benchmarks."""
+    return ran_with_record(spread.folder, "--benchmark-only")
+
+
+def test_one_test_of_a_suite_is_a_partial_record(one_test: Ran) -> None:
+    assert one_test.code == 0
+    assert "1 passed" in one_test.lines[-1]
+    verdict = one_test.record("two")["verdict"]
+    # 3 variants: 6 qualities, 3 sizes; 2 self-tests; latency of 4 models, 3 duels: 18 checks, one made
+    assert (verdict["status"], verdict["missing"]) == ("partial", 17)
+    assert set(one_test.variant("two", "int8")["quality"]) == {"mcc"}
+    assert one_test.variant("two", "same")["artifact"] is None
+
+
+def test_workers_give_a_whole_record_but_for_latency(spread: Ran) -> None:
+    assert spread.code == 0
+    record = spread.record("two")
+    assert (record["verdict"]["status"], record["verdict"]["missing"]) == ("INCONCLUSIVE", 7)
+    for name in ("same", "int8", "unsure"):
+        assert set(spread.variant("two", name)["quality"]) == {"accuracy", "mcc"}
+        assert spread.variant("two", name)["footprint"]["verdict"] == "PASS"
+        assert (spread.folder / f"reports/latest/two/outcomes/{name}.parquet").is_file()
+    assert record["self_test"]["identical"]["message"]
+    assert spread.variant("two", "teacher")["latency"] == {}
+    assert "INTERNALERROR" not in spread.out
+
+
+def test_benchmark_only_runs_latency_and_fills_it_in(spread: Ran, benchmarks: Ran) -> None:
+    assert benchmarks.code == 0
+    assert "7 passed, 11 skipped" in benchmarks.lines[-1]
+    assert benchmarks.outcome(f"{TWO}::test_latency[int8-b1]") == "PASSED"
+    record = benchmarks.record("two")
+    assert record["verdict"]["missing"] == 0
+    assert benchmarks.variant("two", "int8")["latency"]["b1"]["rounds"] == 3
+    assert benchmarks.variant("two", "int8")["latency"]["b1"]["duel_rounds"] >= 7
+    assert benchmarks.variant("two", "teacher")["latency"]["b1"]["speedup"] is None
+    before = spread.variant("two", "int8")["quality"]["mcc"]
+    assert benchmarks.variant("two", "int8")["quality"]["mcc"] == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--benchmark-skip",), "--benchmark-skip"),
+        (("--benchmark-disable",), "--benchmark-disable"),
+        (("-p", "no:benchmark"), "pytest-benchmark is not loaded"),
+    ],
+    ids=["skip", "disable", "not-loaded"],
+)
+def test_latency_that_cannot_be_timed_is_skipped_with_the_reason(
+    benchmarks: Ran, flags: tuple[str, ...], reason: str
+) -> None:
+    ran = pytest_in(benchmarks.folder, f"{TWO}::test_latency[int8-b1]", "-rs", *flags)
+    assert ran.code == 0
+    assert f"latency was not measured: {reason}" in ran.out
+    assert "1 skipped" in ran.lines[-1]
+    assert ran.record("two")["verdict"]["missing"] == 0
+
+
+def test_a_teacher_that_cannot_be_built_is_one_line_for_all(benchmarks: Ran) -> None:
+    text = (benchmarks.folder / TWO).read_text() + '\n[teacher]\nsteps = [{ "own_methods:Broken" = {} }]\n'
+    (benchmarks.folder / "bench/no_teacher.toml").write_text(text)
+    ran = pytest_in(benchmarks.folder, "bench/no_teacher.toml", "-k", "mcc or footprint", "-q")
+    message = "teacher: step own_methods:Broken: RuntimeError: the wheel came off"
+    assert ran.code == 1
+    assert "6 failed" in ran.lines[-1]
+    assert ran.record("no_teacher")["verdict"]["messages"] == [message]
+    assert ran.record("no_teacher")["verdict"]["status"] == "FAIL"
+    assert "Traceback" not in ran.out
+    assert "INTERNALERROR" not in ran.out
+
+
+BAD_RUNTIME = """
+
+class Runtime:
+    class Params(Table):
+        pass
+
+    kinds = frozenset({"torch"})
+
+    def load(self, folder, params, *, device, threads):
+        raise OSError("no such device")
+"""
+
+
+def test_an_error_that_nobody_foresaw_is_in_the_record_and_never_a_pass(benchmarks: Ran) -> None:
+    (benchmarks.folder / "own_runtime.py").write_text("from slimgate.tables import Table\n" + BAD_RUNTIME)
+    text = (benchmarks.folder / TWO).read_text()
+    runtime = 'runtime = { name = "own_runtime:Runtime" }'
+    text = text.replace(
+        "[variants]", f'[variants]\nodd = {{ steps = [{{ "own_methods:Same" = {{}} }}], {runtime} }}'
+    )
+    (benchmarks.folder / "bench/strange.toml").write_text(text)
+    ran = pytest_in(
+        benchmarks.folder, "bench/strange.toml", "-k", "odd-accuracy or (footprint and odd)", "-q"
+    )
+    assert ran.code == 1
+    assert "1 failed, 1 passed" in ran.lines[-1]
+    assert ran.variant("strange", "odd")["error"].endswith("no such device")
+    assert ran.record("strange")["verdict"]["status"] == "FAIL"
+
+
+UNTIMED = [("--benchmark-disable",), ("-p", "no:benchmark"), ("-n", "1")]
+SPEED = "\n[budgets.variants.int8]\nlatency = { speedup_min = 0.1 }\n"
+
+
+@pytest.mark.parametrize("flags", UNTIMED, ids=["disable", "not-loaded", "n1"])
+def test_a_speed_budget_that_cannot_be_judged_fails(benchmarks: Ran, flags: tuple[str, ...]) -> None:
+    text = (benchmarks.folder / TWO).read_text() + SPEED
+    (benchmarks.folder / "bench/speed.toml").write_text(text)
+    ran = pytest_in(benchmarks.folder, "bench/speed.toml::test_speedup[int8-b1]", *flags)
+    assert ran.code == 1
+    assert "int8: b1 carries a speed budget, but latency was not measured" in ran.out
+
+
+def test_a_hand_written_test_gets_the_suite_that_its_mark_names(benchmarks: Ran) -> None:
+    (benchmarks.folder / "test_mine.py").write_text(
+        """
+import pytest
+from slimgate.protocols import Workload
+
+@pytest.mark.slimgate("bench/two.toml")
+def test_variants(suite, teacher, variant, outcomes, duel):
+    assert variant.name in suite.variants
+    assert len(outcomes) == len(teacher.outcomes)
+    assert duel(variant, Workload(1)).speedup > 0
+
+@pytest.mark.slimgate("bench/nowhere.toml")
+def test_nowhere(suite):
+    pass
+"""
+    )
+    ran = pytest_in(benchmarks.folder, "test_mine.py::test_variants", "-v")
+    assert "bench/nowhere.toml: cannot be read" in ran.out
+    (benchmarks.folder / "test_mine.py").write_text(
+        (benchmarks.folder / "test_mine.py").read_text().split('@pytest.mark.slimgate("bench/nowhere')[0]
+    )
+    ran = pytest_in(benchmarks.folder, "test_mine.py", "-v")
+    assert ran.code == 0
+    assert "3 passed" in ran.lines[-1]
+    assert ran.outcome("test_mine.py::test_variants[two-int8]") == "PASSED"

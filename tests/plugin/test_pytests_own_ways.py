@@ -1,0 +1,70 @@
+"""-x, --lf, --junitxml and Ctrl-C, as pytest has them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from user_repository import Ran, pytest_in
+
+from slimgate.record import read_record
+
+CACHE = ("-p", "cacheprovider")  # which the other tests switch off
+RECORD = "reports/latest/one/run.json"
+
+
+@pytest.fixture(scope="module")
+def stopped(repository: Path) -> Ran:
+    """`-x` on a suite whose second variant fails its budget."""
+    selected = ("-k", "quality and accuracy", "-x", "--junitxml", "junit.xml", *CACHE)
+    return pytest_in(repository, "bench/one.toml", "-v", *selected)
+
+
+def test_x_stops_at_the_first_budget_that_does_not_hold(stopped: Ran) -> None:
+    assert stopped.code == 1
+    assert "1 failed, 1 passed" in stopped.lines[-1]
+    record = read_record(stopped.folder / RECORD)
+    assert record.verdict.status == "FAIL"
+    assert set(record.variant("damaged").quality) == {"accuracy"}
+    assert record.variant("unsure").quality == {}
+
+
+def test_junit_counts_the_failure_and_holds_its_line(stopped: Ran) -> None:
+    [suite] = ElementTree.parse(stopped.folder / "junit.xml").getroot().iter("testsuite")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "1", "0")
+    [failure] = suite.iter("failure")
+    assert str(failure.get("message")).startswith("damaged: accuracy 0.")
+    assert str(failure.get("message")).endswith(": FAIL")
+
+
+def test_lf_runs_only_what_failed(stopped: Ran) -> None:
+    ran = pytest_in(stopped.folder, "bench/one.toml", "-v", "--lf", *CACHE)
+    assert ran.code == 1
+    assert "1 failed" in ran.lines[-1]
+    assert ran.outcome("bench/one.toml::test_quality[damaged-accuracy]") == "FAILED"
+
+
+def test_ctrl_c_leaves_a_valid_partial_record_and_report(repository: Path) -> None:
+    record = repository / "reports/latest/two/run.json"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "bench/two.toml"],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        text=True,
+        # a job in the background of a shell ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    until = time.monotonic() + 120
+    while not record.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "KeyboardInterrupt" in out
+    assert read_record(record).verdict.missing > 0
+    assert (record.parent / "report.md").is_file()

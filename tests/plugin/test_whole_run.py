@@ -1,0 +1,189 @@
+"""Two suites, run whole, twice, and with one parameter changed: what a user sees and what is on disk.
+
+The runs are made once for the module, in this order, over one repository and one store.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from user_repository import Ran, pytest_in
+
+DAMAGED = "test_quality[damaged-accuracy]"
+UNSURE = "test_quality[unsure-accuracy]"
+BROKEN = "broken: step own_methods:Broken: RuntimeError: the wheel came off"
+
+
+@pytest.fixture(scope="module")
+def first(repository: Path) -> Ran:
+    """Nothing is in the store."""
+    ran = pytest_in(repository, "bench", "-v", "-rA", "--junitxml=junit.xml", "-p", "no:xdist")
+    kept = {name: ran.record(name) for name in ("one", "two")}
+    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, kept)
+
+
+@pytest.fixture(scope="module")
+def second(first: Ran) -> Ran:
+    """Everything is in the store."""
+    ran = pytest_in(first.folder, "bench/two.toml", "-v")
+    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, {"two": ran.record("two")})
+
+
+@pytest.fixture(scope="module")
+def changed(second: Ran) -> Ran:
+    """A parameter of `same` in two.toml is another one."""
+    file = second.folder / "bench/two.toml"
+    text = file.read_text()
+    file.write_text(text.replace("learning_rate = 1e-3", "learning_rate = 2e-3"))
+    ran = pytest_in(second.folder, "bench/two.toml", "-v", "-k", "quality and accuracy")
+    file.write_text(text)
+    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, {"two": ran.record("two")})
+
+
+def test_tests_run_by_suite_then_phase_then_variant_then_metric(first: Ran) -> None:
+    ran = [line.split()[0] for line in first.lines if line.startswith("bench/") and "%]" in line]
+    one, two = ("same", "damaged", "unsure", "shown", "broken"), ("same", "int8", "unsure")
+    assert ran == [
+        f"bench/{suite}.toml::{test}"
+        for suite, variants in (("one", one), ("two", two))
+        for test in (
+            *(f"test_quality[{name}-{metric}]" for name in variants for metric in ("accuracy", "mcc")),
+            *(f"test_footprint[{name}]" for name in variants),
+            "test_selftest[identical]",
+            "test_selftest[planted_fault]",
+            *(f"test_latency[{name}-b1]" for name in ("teacher", *variants)),
+            *(f"test_speedup[{name}-b1]" for name in variants),
+        )
+    ]
+
+
+def test_a_failing_budget_is_a_failed_test_with_one_line(first: Ran) -> None:
+    assert first.code == 1
+    assert first.outcome(f"bench/one.toml::{DAMAGED}") == "FAILED"
+    at = next(i for i, line in enumerate(first.lines) if line.startswith("___") and DAMAGED in line)
+    message, after = first.lines[at + 1 : at + 3]
+    assert message.startswith("damaged: accuracy 0.")
+    assert message.endswith("budget 5.0 (n=400, Tango): FAIL")
+    assert after.startswith("___")
+    assert message == first.variant("one", "damaged")["quality"]["accuracy"]["message"]
+
+
+def test_junit_has_the_message_and_nothing_else(first: Ran) -> None:
+    tree = ElementTree.parse(first.folder / "junit.xml")
+    failures = {
+        case.get("name"): failure.get("message")
+        for case in tree.iter("testcase")
+        for failure in case.iter("failure")
+    }
+    assert failures[DAMAGED] == first.variant("one", "damaged")["quality"]["accuracy"]["message"]
+    assert failures["test_footprint[broken]"] == BROKEN
+
+
+def test_undecided_fails_unless_the_suite_says_warn(first: Ran) -> None:
+    assert first.outcome(f"bench/one.toml::{UNSURE}") == "FAILED"
+    assert first.outcome(f"bench/two.toml::{UNSURE}") == "PASSED"
+    record = first.record("two")
+    assert record["verdict"]["status"] == "INCONCLUSIVE"
+    assert record["verdict"]["failed"] == 0
+
+
+def test_the_terminal_says_what_does_not_hold_and_what_it_could_not_tell(first: Ran) -> None:
+    at = next(
+        i for i, line in enumerate(first.lines) if line.startswith("=") and line.strip("= ") == "slimgate"
+    )
+    shown = first.lines[at + 1 :]
+    table, [damaged, unsure, broken, one] = shown[:8], shown[9:13]
+    second_table, [unsure_too, two] = shown[13:19], shown[20:22]
+    assert table[0].split() == ["variant", "MB", "speed-up", "accuracy", "drop", "verdict"]
+    assert [row.split()[0] for row in table[2:]] == [
+        "teacher",
+        "same",
+        "damaged",
+        "unsure",
+        "shown",
+        "broken",
+    ]
+    assert [row.split()[0] for row in second_table[2:]] == ["teacher", "same", "int8", "unsure"]
+    assert damaged.startswith("damaged: accuracy 0.")
+    assert unsure.startswith("unsure: accuracy 0.")
+    assert broken == BROKEN
+    assert one.startswith("bench/one.toml: FAIL (1 passed, 1 failed, 1 inconclusive")
+    assert unsure_too.startswith("unsure: accuracy 0.")
+    assert "INCONCLUSIVE, about" in unsure_too
+    assert two.startswith("bench/two.toml: INCONCLUSIVE (3 passed, 0 failed, 1 inconclusive")
+    assert two.endswith("reports/latest/two/report.md")
+
+
+def test_a_variant_that_is_not_gated_never_fails(first: Ran) -> None:
+    assert first.outcome("bench/one.toml::test_quality[shown-accuracy]") == "PASSED"
+    assert first.variant("one", "shown")["quality"]["accuracy"]["verdict"] == "FAIL"
+
+
+def test_a_model_that_cannot_be_built_fails_its_own_tests_only(first: Ran) -> None:
+    failed = [line for line in first.lines if line.startswith("FAILED bench/one.toml::") and "broken" in line]
+    assert len(failed) == 5
+    assert all(line.endswith(BROKEN) for line in failed)
+    assert "Traceback" not in first.out
+    assert first.variant("one", "broken")["error"] == BROKEN
+    assert first.variant("one", "broken")["quality"] == {}
+    assert first.variant("one", "same")["error"] is None
+    assert set(first.variant("one", "same")["quality"]) == {"accuracy", "mcc"}
+    assert first.variant("one", "shown")["latency"]["b1"]["rounds"] == 3
+
+
+def test_equal_names_in_two_suites_never_mix(first: Ran) -> None:
+    one, two = first.variant("one", "same"), first.variant("two", "same")
+    assert [step["method"] for step in one["steps"]] == ["own_methods:Same"]
+    assert [step["method"] for step in two["steps"]] == ["keep_layers", "fine_tune"]
+    assert one["artifact"]["parameters"] > two["artifact"]["parameters"]
+
+
+def test_records_outcomes_and_reports_are_written(first: Ran) -> None:
+    latest = first.folder / "reports/latest"
+    assert (latest / "report.md").is_file()
+    for suite, names in (
+        ("one", {"same", "damaged", "unsure", "shown"}),
+        ("two", {"same", "int8", "unsure"}),
+    ):
+        assert (latest / suite / "report.md").is_file()
+        found = {file.stem for file in (latest / suite / "outcomes").iterdir()}
+        assert found == {"teacher", *names}
+
+
+def test_slimgate_gives_no_warning(first: Ran, second: Ran) -> None:
+    assert "warnings summary" not in first.out
+    assert "warnings summary" not in second.out
+
+
+def test_a_second_run_builds_nothing_and_finds_the_same(first: Ran, second: Ran) -> None:
+    assert second.code == 0
+    before = {v["name"]: v for v in first.record("two")["variants"]}
+    after = {v["name"]: v for v in second.record("two")["variants"]}
+    built = {name for name, v in before.items() if not v["from_store"]}
+    assert built == {"same", "int8"}  # teacher and unsure are those of one.toml
+    assert all(v["from_store"] for v in after.values())
+    for name, v in after.items():
+        assert v["artifact"]["digest"] == before[name]["artifact"]["digest"]
+        assert {k: q["value"] for k, q in v["quality"].items()} == {
+            k: q["value"] for k, q in before[name]["quality"].items()
+        }
+
+
+def test_another_parameter_rebuilds_what_depends_on_it_and_nothing_else(second: Ran, changed: Ran) -> None:
+    before = {v["name"]: v["artifact"]["digest"] for v in second.record("two")["variants"]}
+    after = {v["name"]: v for v in changed.record("two")["variants"]}
+    assert {name: v["from_store"] for name, v in after.items()} == {
+        "teacher": True,
+        "same": False,
+        "int8": False,
+        "unsure": True,
+    }
+    assert {name for name, v in after.items() if v["artifact"]["digest"] != before[name]} == {"same", "int8"}
+
+
+def test_a_part_of_another_suite_text_is_partial(changed: Ran) -> None:
+    verdict = changed.record("two")["verdict"]
+    assert verdict["missing"] == 15
+    assert verdict["status"] == "INCONCLUSIVE"

@@ -1,0 +1,165 @@
+"""A repository like a user's: two suites, methods of its own, and `pytest` run in it as people run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+OWN_METHODS = '''
+"""Methods of our own: one leaves the model as it is, one turns its answers round, one breaks."""
+
+from slimgate.tables import Table
+
+
+class Method:
+    class Params(Table):
+        pass
+
+    takes = frozenset({"torch"})
+    gives = None
+    reads = ()
+    uses_teacher = False
+    stochastic = False
+
+
+class Same(Method):
+    def apply(self, model, params, context):
+        return model
+
+
+class Invert(Method):
+    def apply(self, model, params, context):
+        model.network.classifier.weight.data.neg_()
+        model.network.classifier.bias.data.neg_()
+        return model
+
+
+class Broken(Method):
+    def apply(self, model, params, context):
+        raise RuntimeError("the wheel came off")
+'''
+
+COMMON = """\
+[suite]
+title = "film reviews of made-up words"
+threads = 1
+
+[task]
+kind = "text_classification"
+source = { name = "files", path = "rows.csv", real = false }
+text = ["text"]
+label = "label"
+max_tokens = 16
+pooling = "mean"
+splits = { train = 200, calibration = 16, selection = 40, gate = 400 }
+
+[teacher]
+model = "../model"
+
+[measure]
+metrics = ["accuracy", "mcc"]
+workloads = [{ batch = 1 }]
+warmup = 1
+rounds = 3
+max_seconds = 0.2
+"""
+
+ONE = """\
+[suite]
+title = "methods of our own"
+extends = "_common.toml"
+
+[variants]
+same = { steps = [{ "own_methods:Same" = {} }] }
+damaged = { steps = [{ "own_methods:Invert" = {} }] }
+unsure = { steps = [{ "own_methods:Same" = {} }] }
+shown = { steps = [{ "own_methods:Invert" = {} }], gated = false, reason = "to see what it costs" }
+broken = { steps = [{ "own_methods:Broken" = {} }] }
+
+[budgets]
+accuracy = { drop_points = 5.0 }
+[budgets.variants.unsure]
+accuracy = { drop_points = 0.1 }
+"""
+
+TWO = """\
+[suite]
+title = "slimgate's own methods"
+extends = "_common.toml"
+
+[variants]
+same = { steps = [{ keep_layers = [0, 3] }, { fine_tune = { epochs = 1, learning_rate = 1e-3 } }] }
+int8 = { from = "same", steps = [{ int8_dynamic = {} }] }
+unsure = { steps = [{ "own_methods:Same" = {} }] }
+
+[budgets]
+size = { compression_min = 0.5 }
+[budgets.variants.unsure]
+accuracy = { drop_points = 0.1 }
+
+[measure]
+on_inconclusive = "warn"
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of pytest: exit code, what it printed, and each test's outcome."""
+
+    code: int
+    out: str
+    seconds: float
+    folder: Path
+    lines: list[str] = field(default_factory=list)
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def record(self, suite: str) -> dict[str, Any]:
+        """run.json of a suite; the one that was kept, where later runs write over it."""
+        if suite in self.kept:
+            return self.kept[suite]
+        return dict(json.loads((self.folder / f"reports/latest/{suite}/run.json").read_text()))
+
+    def variant(self, suite: str, name: str) -> dict[str, Any]:
+        """A variant's record."""
+        return dict(next(v for v in self.record(suite)["variants"] if v["name"] == name))
+
+    def outcome(self, node: str) -> str:
+        """PASSED, FAILED, SKIPPED or ERROR, as -v prints it; "" where the test did not run."""
+        for line in self.lines:
+            if node in line.split() and (
+                words := {"PASSED", "FAILED", "SKIPPED", "ERROR"} & set(line.split())
+            ):
+                return words.pop()
+        return ""
+
+
+def pytest_in(folder: Path, *arguments: str) -> Ran:
+    """Runs pytest in a folder, in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300", "PYTHONPATH": ""}
+    environment.pop("SLIMGATE_STORE", None)
+    environment.pop("PYTEST_ADDOPTS", None)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    out = done.stdout + done.stderr
+    return Ran(done.returncode, out, time.perf_counter() - start, folder, out.splitlines())
+
+
+def write_repository(folder: Path, model: Path, rows: Path) -> Path:
+    """Writes the repository: pytest.ini, own_methods.py, model/, bench/."""
+    shutil.copytree(model, folder / "model")
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "own_methods.py").write_text(OWN_METHODS)
+    bench = folder / "bench"
+    bench.mkdir()
+    shutil.copy(rows, bench / "rows.csv")
+    for name, text in (("_common", COMMON), ("one", ONE), ("two", TWO)):
+        (bench / f"{name}.toml").write_text(text)
+    return folder

@@ -1,0 +1,408 @@
+"""A run record as a real run would leave it: every kind of verdict, an error, gaps."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import (
+    ArtifactFacts,
+    BehaviourFacts,
+    BudgetFacts,
+    Flips,
+    FootprintFacts,
+    LatencyFacts,
+    Machine,
+    MemoryFacts,
+    QualityFacts,
+    RunRecord,
+    RunVerdict,
+    SelfTest,
+    SelfTestPart,
+    SplitFacts,
+    StepFacts,
+    SuiteFacts,
+    TaskFactsRecord,
+    VariantRecord,
+)
+
+MEASURED = "2026-11-20T08:14:02Z"
+TEACHER = {"accuracy": 0.829, "f1_macro": 0.827, "roc_auc": 0.958}
+TEACHER_BYTES = 91_634_688
+PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+
+
+def sample_record(**changes: Any) -> RunRecord:
+    """The sample, with fields of the record replaced."""
+    fields: dict[str, Any] = {
+        "slimgate": "0.1.0",
+        "created": "2026-11-20T08:15:40Z",
+        "command": "pytest bench",
+        "seconds": 431.7,
+        "machine": _machine(),
+        "suite": _suite(),
+        "task": _task(),
+        "variants": _variants(),
+        "self_test": _self_test(),
+        "verdict": _verdict(),
+    }
+    return RunRecord(**{**fields, **changes})
+
+
+def variant(name: str, **fields: Any) -> VariantRecord:
+    """A variant of the teacher's, with what is given and nothing else."""
+    return VariantRecord(**{"name": name, "parent": "teacher", **fields})
+
+
+def quality(
+    name: str,
+    metric: str,
+    drop: float | None,
+    interval: tuple[float, float] | None,
+    verdict: Verdict | None,
+    **fields: Any,
+) -> QualityFacts:
+    """A metric beside the sample's teacher, judged by a budget of 2 points where there is a verdict."""
+    teacher = TEACHER[metric]
+    value = teacher - (drop or 0.0) / 100
+    needed = fields.get("n_needed")
+    told = f"{verdict}, about {needed:,} gate rows would tell" if needed else str(verdict or "not gated")
+    shown = f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
+    budget = ", budget 2.0" if verdict else ""
+    method = "Tango" if metric == "accuracy" else "bootstrap"
+    values = f"{metric} {value:.3f} vs {teacher:.3f}, drop {drop} points{shown}{budget}"
+    message = f"{name}: {values} (n=6000, {method}): {told}"
+    common: dict[str, Any] = {
+        "teacher": teacher,
+        "value": value,
+        "n": 6000,
+        "measured": MEASURED,
+    }
+    if drop is None:
+        return QualityFacts(**common)
+    judged = {
+        "drop_points": drop,
+        "interval": interval,
+        "level": 0.9,
+        "method": method,
+        "budgets": [BudgetFacts(kind="drop_points", limit=2.0, verdict=verdict)] if verdict else [],
+        "verdict": verdict,
+        "band": "negligible"
+        if drop <= 1
+        else "small"
+        if drop <= 2
+        else "depends on the use"
+        if drop <= 5
+        else "bad",
+        "groups": 2210,
+        "design_effect": 1.14 if metric == "accuracy" else None,
+        "message": message,
+    }
+    return QualityFacts(**{**common, **judged, **fields})
+
+
+def latency(p50: float, *, std: float | None = None, **fields: Any) -> LatencyFacts:
+    """Times of a model, close about its median."""
+    return LatencyFacts(
+        **{
+            "p50_ms": p50,
+            "p95_ms": p50 * 1.08,
+            "mean_ms": p50 * 1.01,
+            "std_ms": p50 * 0.03 if std is None else std,
+            "min_ms": p50 * 0.97,
+            "rounds": 100,
+            "warmup": 10,
+            "throughput_per_s": 1000 / p50,
+            "tokens": 41,
+            "tokenize_ms": 0.212,
+            "measured": MEASURED,
+            **fields,
+        }
+    )
+
+
+def artifact(size: int, parameters: int, **fields: Any) -> ArtifactFacts:
+    """A torch artifact run by eager."""
+    common = {"kind": "torch", "digest": _digest(size), "runtime": "eager", "state_bytes": size - 712_000}
+    return ArtifactFacts(
+        **{
+            "bytes": size,
+            "parameters": parameters,
+            "nonzero_parameters": parameters - 384,
+            **common,
+            **fields,
+        }
+    )
+
+
+def _digest(content: object) -> str:
+    return sha256(str(content).encode()).hexdigest()
+
+
+def _footprint(name: str, size: int, limit: float | None = None) -> FootprintFacts:
+    ratio = TEACHER_BYTES / size
+    if limit is None:
+        return FootprintFacts(compression=ratio, measured=MEASURED)
+    verdict = PASS if ratio >= limit else FAIL
+    return FootprintFacts(
+        compression=ratio,
+        budgets=[
+            BudgetFacts(
+                kind="compression_min", limit=limit, verdict=verdict, reason="the app's download limit"
+            )
+        ],
+        verdict=verdict,
+        message=f"{name}: size {size / 1024**2:.1f} MB, {ratio:.2f} times smaller, budget {limit}: {verdict}",
+        measured=MEASURED,
+    )
+
+
+def _qualities(
+    name: str, *judged: tuple[float, float, float, Verdict | None], **fields: Any
+) -> dict[str, QualityFacts]:
+    """accuracy, f1_macro and roc_auc as (drop, low, high, verdict)."""
+    return {
+        metric: quality(name, metric, drop, (low, high), verdict, **(fields if metric == "accuracy" else {}))
+        for metric, (drop, low, high, verdict) in zip(TEACHER, judged, strict=False)
+    }
+
+
+def _trained(
+    method: str, seconds: float, losses: list[tuple[float, float, float]], **params: Any
+) -> StepFacts:
+    epochs = [
+        {"epoch": number, "loss": loss, "loss_selection": selection, "accuracy_selection": accuracy}
+        for number, (loss, selection, accuracy) in enumerate(losses, start=1)
+    ]
+    return StepFacts(
+        method=method,
+        params={**params, "epochs": len(losses), "batch_size": 32, "learning_rate": 3e-4, "precision": None},
+        seconds=seconds,
+        log={"epochs": epochs},
+    )
+
+
+def _variants() -> list[VariantRecord]:
+    return [
+        _teacher(),
+        _student(),
+        _distilled(),
+        _int8(),
+        _distilled_int8(),
+        _pruned_30(),
+        _pruned_50(),
+        _released(),
+    ]
+
+
+def _teacher() -> VariantRecord:
+    return VariantRecord(
+        name="teacher",
+        parent=None,
+        from_store=True,
+        steps=[_trained("fine_tune", 171.3, [(0.7213, 0.5102, 0.827)])],
+        artifact=artifact(TEACHER_BYTES, 22_714_756, load_seconds=0.31),
+        quality={metric: quality("teacher", metric, None, None, None) for metric in TEACHER},
+        latency={"b1": latency(6.31), "b32x32": latency(78.4, tokens=1024, throughput_per_s=408.1)},
+        memory=MemoryFacts(peak_bytes=702_545_920),
+    )
+
+
+def _student() -> VariantRecord:
+    return variant(
+        "student",
+        from_store=False,
+        steps=[
+            StepFacts(method="keep_layers", params=[0, 2, 5], seconds=0.2, log={"kept": [0, 2, 5], "of": 6}),
+            _trained("fine_tune", 92.8, [(0.8011, 0.5911, 0.795), (0.6122, 0.5702, 0.801)]),
+        ],
+        artifact=artifact(70_336_512, 17_390_596, load_seconds=0.24),
+        quality=_qualities("student", (2.9, 2.3, 3.5, FAIL), (3.0, 2.4, 3.7, FAIL), (0.8, 0.5, 1.1, None)),
+        footprint=_footprint("student", 70_336_512),
+        behaviour=BehaviourFacts(
+            flips=Flips(right_to_wrong=361, wrong_to_right=187, changed=702), agreement=0.883
+        ),
+        latency={"b1": latency(3.3), "b32x32": latency(40.2, tokens=1024, throughput_per_s=796.0)},
+    )
+
+
+def _distilled() -> VariantRecord:
+    distill = _trained("distill", 140.2, [(1.2034, 0.5312, 0.826)], alpha=0.5, temperature=2.0)
+    return variant(
+        "distilled",
+        twin="student",
+        from_store=False,
+        steps=[
+            StepFacts(method="keep_layers", params=[0, 2, 5], seconds=0.2, log={"kept": [0, 2, 5], "of": 6}),
+            distill.model_copy(
+                update={"log": {**distill.log, "loss_parts": {"hard": 0.5511, "soft": 0.6523}}}
+            ),
+        ],
+        artifact=artifact(70_336_512, 17_390_596, digest=_digest("distilled"), load_seconds=0.24),
+        quality=_qualities(
+            "distilled", (0.3, -0.2, 0.8, PASS), (0.4, -0.2, 1.0, PASS), (0.1, -0.1, 0.3, None)
+        ),
+        footprint=_footprint("distilled", 70_336_512),
+        behaviour=BehaviourFacts(
+            flips=Flips(right_to_wrong=171, wrong_to_right=153, changed=398),
+            agreement=0.934,
+            kl_to_teacher=0.0412,
+        ),
+        latency={"b1": latency(3.28), "b32x32": latency(40.5, tokens=1024, throughput_per_s=790.1)},
+    )
+
+
+def _int8() -> VariantRecord:
+    return variant(
+        "int8",
+        from_store=False,
+        steps=[
+            StepFacts(method="int8_dynamic", params={"embeddings": True}, seconds=1.4, log={"layers": 37})
+        ],
+        artifact=artifact(
+            24_641_536, 22_714_756, kind="torch-int8", nonzero_parameters=22_430_118, state_bytes=None
+        ),
+        quality=_qualities("int8", (0.1, -0.1, 0.4, PASS)),
+        footprint=_footprint("int8", 24_641_536, 1.5),
+        latency={"b1": latency(7.12, std=2.9)},
+    )
+
+
+def _distilled_int8() -> VariantRecord:
+    duel: dict[str, Any] = {"speedup": 2.31, "speedup_interval": (2.25, 2.38), "noise_floor": 0.021}
+    return variant(
+        "distilled-int8",
+        parent="distilled",
+        from_store=False,
+        steps=[
+            StepFacts(method="int8_dynamic", params={"embeddings": True}, seconds=0.9, log={"layers": 19})
+        ],
+        artifact=artifact(19_293_184, 17_390_596, kind="torch-int8", nonzero_parameters=17_290_020),
+        quality=_qualities(
+            "distilled-int8", (0.5, 0.0, 1.1, PASS), (0.6, 0.0, 1.2, PASS), (0.1, -0.1, 0.3, None)
+        ),
+        footprint=_footprint("distilled-int8", 19_293_184, 1.5),
+        latency={"b1": latency(2.73, **duel), "b32x32": latency(31.9, tokens=1024, throughput_per_s=1003.1)},
+    )
+
+
+def _pruned(name: str, sparsity: float, nonzero: int, **fields: Any) -> VariantRecord:
+    log = {"matrices": 36, "weights": 10_616_832, "zeros": round(10_616_832 * sparsity), "sparsity": sparsity}
+    step = StepFacts(
+        method="magnitude_prune", params={"sparsity": sparsity, "scope": "global"}, seconds=0.7, log=log
+    )
+    return variant(
+        name,
+        from_store=False,
+        steps=[step],
+        artifact=artifact(TEACHER_BYTES, 22_714_756, nonzero_parameters=nonzero, digest=_digest(name)),
+        footprint=_footprint(name, TEACHER_BYTES),
+        latency={"b1": latency(6.33), "b32x32": latency(78.1, tokens=1024, throughput_per_s=409.7)},
+        **fields,
+    )
+
+
+def _pruned_30() -> VariantRecord:
+    judged = ((1.6, 1.0, 2.2, INCONCLUSIVE), (1.3, 0.7, 1.9, PASS), (0.4, 0.2, 0.7, None))
+    return _pruned("pruned-30", 0.3, 19_529_322, quality=_qualities("pruned-30", *judged, n_needed=22_000))
+
+
+def _pruned_50() -> VariantRecord:
+    judged = ((12.0, 11.1, 12.9, FAIL), (12.8, 11.8, 13.8, FAIL), (3.9, 3.4, 4.4, None))
+    return _pruned(
+        "pruned-50",
+        0.5,
+        17_405_956,
+        gated=False,
+        reason="shows what pruning without recovery costs",
+        quality=_qualities("pruned-50", *judged),
+    )
+
+
+def _released() -> VariantRecord:
+    return variant(
+        "released",
+        parent=None,
+        error="BuildError: ../exports/student: its labels do not fit the data\n"
+        "  model: LABEL_0 | LABEL_1\n  data: `torch`, …",
+    )
+
+
+def _machine() -> Machine:
+    return Machine(
+        cpu="Intel(R) Xeon(R) Platinum 8488C",
+        cores=2,
+        threads=2,
+        memory_bytes=16_424_000_000,
+        device="cpu",
+        os="Linux-6.1-x86_64-glibc2.39",
+        python="3.11.14",
+        libraries={"transformers": "5.2.0", "torch": "2.13.0+cpu", "numpy": "2.4.1", "onnxruntime": None},
+    )
+
+
+def _suite() -> SuiteFacts:
+    title = "Which library does this paragraph of documentation describe?"
+    return SuiteFacts(path="bench/library_docs.toml", title=title, digest=_digest("suite"), seeds=[0])
+
+
+def _task() -> TaskFactsRecord:
+    classes = ["numpy", "pandas", "torch", "transformers"]
+
+    def split(n: int, **fields: Any) -> SplitFacts:
+        counts = dict.fromkeys(classes, n // 4)
+        facts = {"digest": _digest(fields), "dropped_overlap": 0, "repeats": 0, "label_counts": counts}
+        return SplitFacts(**{"n": n, **facts, **fields})
+
+    return TaskFactsRecord(
+        kind="text_classification",
+        source={"name": "library_docs", "words": [10, 60]},
+        real=True,
+        classes=classes,
+        splits={
+            "gate": split(6000, groups=2210, repeats=14, label_deviation_points=0.2),
+            "train": split(6000, groups=2190, dropped_overlap=41, label_deviation_points=0.3),
+            "calibration": split(512, groups=190, dropped_overlap=3, label_deviation_points=1.1),
+            "selection": split(1000, groups=371, dropped_overlap=9, label_deviation_points=0.7),
+        },
+    )
+
+
+def _self_test() -> SelfTest:
+    return SelfTest(
+        identical=SelfTestPart(
+            verdict=PASS,
+            changed=0,
+            drop_points=0.0,
+            message="copy: accuracy 0.842 vs 0.842, drop 0.0 points [-0.9, 0.9], budget 2.0 "
+            "(n=500, Tango): PASS",
+            measured=MEASURED,
+        ),
+        planted_fault=SelfTestPart(
+            verdict=FAIL,
+            drop_points=4.0,
+            message="fault: accuracy 0.789 vs 0.829, drop 4.0 points [3.6, 4.5], budget 2.0 "
+            "(n=6000, Tango): FAIL",
+            measured=MEASURED,
+        ),
+    )
+
+
+def _verdict() -> RunVerdict:
+    failed = [
+        variant.quality[metric].message or ""
+        for variant in [_student()]
+        for metric in ("accuracy", "f1_macro")
+    ]
+    undecided = _pruned_30().quality["accuracy"].message or ""
+    error = "released: could not be built: ../exports/student: its labels do not fit the data"
+    return RunVerdict(
+        status="FAIL",
+        passed=8,
+        failed=2,
+        inconclusive=1,
+        not_gated=7,
+        missing=1,
+        messages=[*failed, undecided, error],
+    )

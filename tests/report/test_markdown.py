@@ -1,0 +1,498 @@
+"""report.md: what it says of a realistic run, of odd ones, and that it is sound markdown."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from html import escape
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from sample_record import (
+    FAIL,
+    INCONCLUSIVE,
+    PASS,
+    TEACHER_BYTES,
+    artifact,
+    latency,
+    quality,
+    sample_record,
+    variant,
+)
+
+import slimgate.report
+from slimgate.record import (
+    BudgetFacts,
+    FootprintFacts,
+    RunRecord,
+    RunVerdict,
+    SelfTest,
+    SelfTestPart,
+    SplitFacts,
+    SuiteFacts,
+    read_record,
+    to_json,
+)
+from slimgate.report import figures, index_report, suite_report
+from slimgate.report.escape import escaped, visible
+
+GOLDEN = Path(__file__).with_name("golden_report.md")
+REFRESH = "SLIMGATE_REFRESH_GOLDEN"
+NASTY = {
+    "html": "<script>alert(1)</script> & &lt;",
+    "pipe": "a|b \\| c \\",
+    "newline": "one\ntwo\r\n# three",
+    "back-ticks": "`code` ```fence",
+    "terminal": "\x1b[31mred\x07 \x9b0m",
+    "direction": "abc\u202edef \u2028 x",
+    "link": "[x](http://evil.example) ![i](y) [1](z) <http://a.b>",
+    "emphasis": "*a* **b** _c_ __d__ ~~e~~ f1_macro $x$",
+    "bullet": "- item",
+    "number": "1. item",
+    "rule": "---",
+    "heading": "# title #",
+    "surrogate": "bad \ud800 byte",
+    "reference": "[x]: http://evil.example",
+}
+
+
+def rendered(markdown: str) -> str:
+    html: str = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown)
+    return html
+
+
+def raw_tables(markdown: str) -> list[list[int]]:
+    """The cells of each row of each table as GitHub splits them: renderers hide a row that has too many."""
+    blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
+    return [[len(re.findall(r"(?<!\\)\|", line)) - 1 for line in lines] for lines in blocks]
+
+
+def rendered_tables(markdown: str) -> list[list[int]]:
+    """The same after rendering."""
+    tables = re.findall(r"<table>.*?</table>", rendered(markdown), flags=re.DOTALL)
+    rows = [re.findall(r"<tr>.*?</tr>", table, flags=re.DOTALL) for table in tables]
+    return [[len(re.findall(r"<t[hd]\b", row)) for row in found] for found in rows]
+
+
+def section(report: str, heading: str) -> str:
+    """What stands under a heading, up to the next of any level."""
+    return re.split(r"^#+ ", report.split(f" {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def row(report: str, name: str) -> list[str]:
+    """The cells of a variant in the comparison table."""
+    lines = section(report, "Comparison").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return next(found for found in cells if found[0] == name)
+
+
+def one_variant(*, status: str = "PASS", **fields: object) -> RunRecord:
+    """The sample with its teacher and one variant `x`."""
+    verdict = RunVerdict.model_validate(
+        {"status": status, "passed": 1, "failed": 0, "inconclusive": 0, "not_gated": 0}
+    )
+    return sample_record(variants=[sample_record().variants[0], variant("x", **fields)], verdict=verdict)
+
+
+def test_the_report_of_the_sample_is_the_golden_one() -> None:
+    report = suite_report(sample_record())
+    if os.environ.get(REFRESH):
+        GOLDEN.write_text(report, encoding="utf-8")
+    golden = GOLDEN.read_text(encoding="utf-8")
+    assert report == golden, (
+        f"if the change is meant: {REFRESH}=1 pytest {Path(__file__).name}, then read the diff"
+    )
+
+
+def test_every_table_renders_with_as_many_cells_in_each_row() -> None:
+    report = suite_report(sample_record())
+    raw, shown = raw_tables(report), rendered_tables(report)
+    assert len(raw) == len(shown) == 9
+    assert [set(widths) for widths in raw] == [set(widths) for widths in shown]
+    assert all(len(set(widths)) == 1 and widths[0] <= 10 for widths in shown)
+
+
+def test_no_pipe_is_left_outside_the_rendered_tables() -> None:
+    text = re.sub(
+        r"<[^>]+>", "", re.sub(r"<table>.*?</table>", "", rendered(suite_report(sample_record())), flags=re.S)
+    )
+    assert [line for line in text.splitlines() if "|" in line and "LABEL_0" not in line] == []
+
+
+def test_a_record_read_back_from_json_gives_the_same_report(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(to_json(sample_record()), encoding="utf-8")
+    assert suite_report(read_record(path)) == suite_report(sample_record())
+
+
+def test_sections_stand_in_the_order_in_which_a_reviewer_asks() -> None:
+    heads = re.findall(r"^## (.*)", suite_report(sample_record()), flags=re.MULTILINE)
+    assert heads == [
+        "Comparison",
+        "Verdicts",
+        "What was built from what",
+        "Data",
+        "Self-test of the gate",
+        "Machine and versions",
+        "How to read this",
+    ]
+
+
+def test_the_verdict_is_the_first_line_after_the_title_and_its_reasons_follow() -> None:
+    lines = [line for line in suite_report(sample_record()).splitlines() if line]
+    assert lines[1].startswith(
+        "**FAIL** · 8 budgets hold, 2 do not, 1 is undecided · 1 variant could not be built"
+    )
+    assert lines[3].startswith("- student: accuracy 0.800 vs 0.829, drop 2.9 points [2.3, 3.5], budget 2.0")
+
+
+def test_the_teacher_comes_first_wherever_it_stands_in_the_record() -> None:
+    moved = sample_record(variants=list(reversed(sample_record().variants)))
+    names = re.findall(r"^\| (\S+)", section(suite_report(moved), "Comparison"), flags=re.MULTILINE)
+    assert names[:3] == ["variant", "teacher", "released"]
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("teacher", "reference"),
+        ("student", "**FAIL** (accuracy, f1_macro)"),
+        ("distilled", "PASS"),
+        ("int8", "PASS so far (f1_macro not measured)"),
+        ("pruned-30", "**INCONCLUSIVE** (accuracy)"),
+        ("pruned-50", "not gated (would FAIL)"),
+        ("released", "**error**"),
+    ],
+)
+def test_the_verdict_column_says_what_decided(name: str, verdict: str) -> None:
+    assert row(suite_report(sample_record()), name)[-1] == verdict
+
+
+def test_a_row_holds_size_parameters_times_and_drops() -> None:
+    assert row(suite_report(sample_record()), "distilled-int8")[1:-1] == [
+        "18.4 (4.7× smaller)",
+        "17.4 M (99 % nonzero)",
+        "2.76 ± 0.08 (2.31× as fast)",
+        "32.2 ± 1.0",
+        "0.824 (drop 0.5 [0.0, 1.1])",
+        "0.821 (drop 0.6 [0.0, 1.2])",
+    ]
+
+
+def test_what_was_not_measured_is_a_dash_and_never_nan() -> None:
+    report = suite_report(sample_record())
+    assert row(report, "released")[1:-1] == ["–"] * 6
+    assert not re.search(r"\bnan\b|\bNone\b|\binf\b", report)
+
+
+def test_numbers_that_are_not_finite_are_dashes() -> None:
+    nan = float("nan")
+    bad = quality("x", "accuracy", 0.3, (0.0, 0.6), PASS).model_copy(
+        update={
+            "value": nan,
+            "drop_points": nan,
+            "interval": (nan, nan),
+            "message": None,
+            "design_effect": nan,
+        }
+    )
+    times = latency(3.0).model_copy(
+        update={"p50_ms": nan, "mean_ms": nan, "std_ms": nan, "throughput_per_s": nan}
+    )
+    report = suite_report(one_variant(quality={"accuracy": bad}, latency={"b1": times}))
+    assert not re.search(r"\bnan\b|\binf\b", report, flags=re.IGNORECASE)
+
+
+def test_a_metric_without_a_budget_stands_in_a_table_of_its_own() -> None:
+    report = suite_report(sample_record())
+    assert "roc_auc" not in section(report, "Comparison").split("What a teacher's")[0]
+    assert "0.950 (drop 0.8 [0.5, 1.1])" in section(report, "Metrics without a budget (not gated)")
+    assert "so not gated: roc_auc." in report
+
+
+def test_a_variant_without_the_budget_that_others_have_is_marked() -> None:
+    teacher, student = sample_record().variants[:2]
+    free = variant("free", quality={"accuracy": quality("free", "accuracy", 0.3, (0.0, 0.6), None)})
+    report = suite_report(sample_record(variants=[teacher, student, free]))
+    assert "0.826 (drop 0.3 [0.0, 0.6]; no budget)" in row(report, "free")
+
+
+def test_the_head_of_a_metric_names_the_budget_only_where_all_share_it() -> None:
+    teacher, student, distilled = sample_record().variants[:3]
+    assert "accuracy (drop at most 2)" in row(suite_report(sample_record()), "variant")
+    loose = [BudgetFacts(kind="drop_points", limit=5.0, verdict=PASS)]
+    facts = {"accuracy": distilled.quality["accuracy"].model_copy(update={"budgets": loose})}
+    own = distilled.model_copy(update={"quality": facts})
+    assert "accuracy" in row(suite_report(sample_record(variants=[teacher, student, own])), "variant")
+
+
+def test_a_bound_is_never_rounded_onto_its_budget() -> None:
+    facts = quality("x", "accuracy", 1.2, (0.5, 1.96), PASS)
+    assert "0.817 (drop 1.20 [0.50, 1.96])" in row(
+        suite_report(one_variant(quality={"accuracy": facts})), "x"
+    )
+
+
+def test_what_distillation_gained_over_its_twin_is_said_in_points() -> None:
+    report = suite_report(sample_record())
+    assert "- distilled over its twin student: accuracy +2.6, f1_macro +2.6, roc_auc +0.7 (points" in report
+
+
+def test_the_smallest_and_the_fastest_inside_their_budgets_are_named() -> None:
+    report = suite_report(sample_record())
+    assert "Smallest inside its budgets: **distilled-int8**, 18.4 MB (4.7× smaller), accuracy 0.824" in report
+    assert "**distilled-int8**, 2.73 ms on batch 1 (teacher 6.31 ms; 2.31× [2.25, 2.38] as fast)" in report
+
+
+def test_a_smaller_variant_outside_its_budgets_is_not_the_best() -> None:
+    failing = quality("x", "accuracy", 4.0, (3.0, 5.0), FAIL)
+    report = suite_report(one_variant(artifact=artifact(1_000_000, 250_000), quality={"accuracy": failing}))
+    assert "No variant is shown to be inside all its budgets." in report
+
+
+def test_a_variant_as_slow_as_the_teacher_is_not_called_fast() -> None:
+    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    report = suite_report(one_variant(quality=good, latency={"b1": latency(9.0)}))
+    assert (
+        "Fastest inside its budgets, by the median of a call: none faster than the teacher, 6.31 ms" in report
+    )
+    assert "Slower than the teacher by the median of a call: x, batch 1 (9.00 against 6.31 ms)." in report
+
+
+def test_a_variant_as_large_as_the_teacher_is_not_called_small() -> None:
+    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    report = suite_report(one_variant(quality=good, artifact=artifact(TEACHER_BYTES, 22_714_756)))
+    assert "Inside all their budgets, but none smaller than the teacher: x." in report
+
+
+def test_a_variant_larger_than_the_teacher_is_said_to_be_larger() -> None:
+    size = FootprintFacts(compression=0.5, measured="now")
+    assert "174.8 (2.0× larger)" in row(
+        suite_report(one_variant(artifact=artifact(2 * TEACHER_BYTES, 9), footprint=size)), "x"
+    )
+
+
+def test_made_up_rows_are_the_first_warning() -> None:
+    task = sample_record().task.model_copy(update={"real": False})
+    report = suite_report(sample_record(task=task))
+    assert "Before you trust this:\n\n- **The rows are made up.**" in report
+    assert "**made up, not real**" in section(report, "Data")
+
+
+def test_a_partial_run_says_how_many_checks_are_missing() -> None:
+    verdict = RunVerdict(status="partial", passed=2, failed=0, inconclusive=0, not_gated=0, missing=5)
+    report = suite_report(sample_record(verdict=verdict))
+    assert (
+        "**partial** · 2 budgets hold · 1 variant could not be built or measured · 5 checks not run yet"
+        in report
+    )
+    assert "- **Partial**: 5 checks of the suite have not run yet" in report
+
+
+def test_a_clean_run_has_no_warnings() -> None:
+    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    teacher = sample_record().variants[0].model_copy(update={"quality": good})
+    record = one_variant(quality=good)
+    report = suite_report(record.model_copy(update={"variants": [teacher, record.variants[1]]}))
+    assert "Before you trust this" not in report
+    assert "What does not hold" not in report
+
+
+def test_warnings_of_the_judge_are_said_once_for_all_variants() -> None:
+    teacher, student, distilled = sample_record().variants[:3]
+    few = ["class b has 12 gate rows, under 50"]
+    warned = [
+        model.model_copy(
+            update={"quality": {"f1_macro": model.quality["f1_macro"].model_copy(update={"warnings": few})}}
+        )
+        for model in (student, distilled)
+    ]
+    report = suite_report(sample_record(variants=[teacher, *warned]))
+    assert report.count("- Few rows behind f1_macro: class b has 12 gate rows, under 50.") == 1
+
+
+def test_a_gate_that_let_the_fault_pass_cannot_be_trusted() -> None:
+    planted = SelfTestPart(verdict=PASS, message="fault: PASS", measured="now")
+    report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
+    assert "- A planted fault must not PASS: PASS, **the gate cannot be trusted**. fault: PASS" in report
+    assert "predicting afresh, must not FAIL: not run." in report
+
+
+def test_an_undecided_self_test_is_as_it_should_be() -> None:
+    planted = SelfTestPart(verdict=INCONCLUSIVE, message="few rows", measured="now")
+    report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
+    assert "A planted fault must not PASS: INCONCLUSIVE, as it should be. few rows" in report
+
+
+def test_a_gate_without_self_test_is_a_warning() -> None:
+    assert "no self-test has run" in suite_report(sample_record(self_test=SelfTest()))
+
+
+@pytest.mark.parametrize("count", [0, 1], ids=["no models", "only the teacher"])
+def test_a_record_without_variants_still_gives_a_report(count: int) -> None:
+    report = suite_report(sample_record(variants=sample_record().variants[:count]))
+    assert "There is no variant: only the teacher was measured." in report
+    assert "Nothing was judged against a budget." in report
+    rendered(report)
+
+
+def test_a_variant_with_nothing_measured_still_gives_a_report() -> None:
+    report = suite_report(one_variant())
+    assert row(report, "x")[-1] == "no budget"
+    assert "No variant has been judged against a budget." in report
+
+
+def test_a_verdict_without_its_message_is_told_from_the_figures() -> None:
+    facts = quality("x", "accuracy", 0.3, (-0.2, 0.8), PASS).model_copy(update={"message": None})
+    report = suite_report(one_variant(quality={"accuracy": facts}))
+    assert "- x: accuracy 0.826 (drop 0.3 [-0.2, 0.8]), drop_points 2.00 PASS (n=6,000, Tango)" in report
+
+
+def test_an_error_does_not_hide_a_verdict_that_was_reached_before_it() -> None:
+    failing = {"accuracy": quality("x", "accuracy", 4.0, (3.0, 5.0), FAIL)}
+    report = suite_report(one_variant(quality=failing, error="MeasureError: out of memory"))
+    assert row(report, "x")[-1] == "**error**, **FAIL** (accuracy)"
+
+
+def test_a_variant_that_is_not_gated_and_broke_says_both() -> None:
+    report = suite_report(one_variant(gated=False, reason="an experiment", error="BuildError: no such layer"))
+    assert row(report, "x")[-1] == "not gated (error)"
+
+
+def test_a_verdict_on_latency_counts_and_has_its_line() -> None:
+    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    times = latency(6.0, speedup=1.05, speedup_interval=(1.01, 1.1), verdict=FAIL)
+    report = suite_report(one_variant(quality=good, latency={"b32x64": times}))
+    assert row(report, "x")[-1] == "**FAIL** (latency batch 32 × 64 tokens)"
+    assert "- x: batch 32 × 64 tokens 1.05× [1.01, 1.10] as fast: FAIL" in section(report, "Verdicts")
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (figures.significant(1234.4), "1,234"),
+        (figures.significant(0.04123), "0.0412"),
+        (figures.significant(0.000012), "1.20e-05"),
+        (figures.significant(0.0), "0.00"),
+        (figures.fixed(-0.04, 1), "0.0"),
+        (figures.fixed(None, 1), "–"),
+        (figures.duration(9.96), "10.0 s"),
+        (figures.duration(59.6), "1 min 0 s"),
+        (figures.duration(None), "–"),
+        (figures.megabytes(1_048_576), "1.0"),
+        (figures.megabytes(45_000), "0.043"),
+        (figures.smaller(1.02), "1.02× smaller"),
+        (figures.smaller(0.5), "2.0× larger"),
+        (figures.smaller(0.0), None),
+        (figures.mean_and_std(123.4, 5.6), "123 ± 6"),
+        (figures.drop_words(0.5, None), "drop 0.5"),
+    ],
+)
+def test_numbers_have_the_digits_that_mean_something(shown: str | None, expected: str | None) -> None:
+    assert shown == expected
+
+
+def test_many_labels_are_summed_up_in_a_line_a_split() -> None:
+    counts = {f"label_{number:02}": 40 for number in range(77)} | {"label_07": 12}
+    gate = SplitFacts(n=3052, digest="ab", dropped_overlap=0, repeats=0, label_counts=counts)
+    task = sample_record().task.model_copy(update={"splits": {"gate": gate}})
+    report = suite_report(sample_record(task=task))
+    assert "- gate: 77 labels, fewest rows 12 (label_07), most 40 (label_76)" in report
+
+
+@pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
+@pytest.mark.parametrize("place", ["| a |\n|---|\n| {} |", "- {}", "- x: {}", "# {}", "[{}](y)"])
+def test_escaped_text_reads_as_it_was_written_and_nothing_in_it_comes_alive(text: str, place: str) -> None:
+    shown = escape(visible(text.strip()), quote=False).replace('"', "&quot;")
+    html, plain = rendered(place.format(escaped(text))), rendered(place.format("SAFE"))
+    assert re.sub(r"\s", "", html) == re.sub(r"\s", "", plain.replace("SAFE", shown))
+
+
+def test_escaped_text_has_no_line_break_and_no_control_character() -> None:
+    shown = escaped("".join(map(chr, range(160))) + "\u2028\u2029\u202e")
+    assert shown.isprintable()
+    assert r"\\x1b" in shown
+
+
+def test_numbers_in_brackets_and_names_stay_readable_in_the_raw_file() -> None:
+    text = "int8: f1_macro 0.884, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872, Tango): FAIL"
+    assert escaped(text) == text
+    assert escaped("3.11.14") == "3.11.14"
+
+
+def test_very_long_text_is_cut_and_says_so() -> None:
+    assert escaped("x" * 1500).endswith("x … (500 more characters)")
+
+
+@pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
+def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> None:
+    sample = sample_record()
+    facts = quality("x", "accuracy", 0.3, (0.0, 0.6), PASS, message=text, warnings=[text])
+    step = sample.variants[1].steps[1].model_copy(update={"params": {text: text}, "log": {text: [text]}})
+    nasty = variant(text, gated=False, reason=text, steps=[step], quality={"accuracy": facts, text: facts})
+    gate = SplitFacts(n=2, digest=text, dropped_overlap=0, repeats=0, label_counts={text: 2})
+    record = sample.model_copy(
+        update={
+            "command": text,
+            "suite": SuiteFacts(path=text, title=text, digest=text, seeds=[]),
+            "task": sample.task.model_copy(
+                update={"splits": {"gate": gate}, "source": {"name": text, text: text}}
+            ),
+            "variants": [sample.variants[0], nasty, variant("y", error=text)],
+            "verdict": sample.verdict.model_copy(update={"messages": [text]}),
+            "machine": sample.machine.model_copy(update={"cpu": text, "libraries": {text: text}}),
+        }
+    )
+    for report in (suite_report(record), index_report([record], ["x/report.md"])):
+        report.encode("utf-8")
+        assert report.replace("\n", "").isprintable()
+        allowed = {
+            "h1",
+            "h2",
+            "h3",
+            "p",
+            "ul",
+            "li",
+            "table",
+            "thead",
+            "tbody",
+            "tr",
+            "th",
+            "td",
+            "strong",
+            "pre",
+            "code",
+            "a",
+        }
+        assert set(re.findall(r"<([a-z0-9]+)", rendered(report))) <= allowed
+        assert set(re.findall(r'href="([^"]*)"', rendered(report))) <= {"x/report.md"}
+        raw, shown = raw_tables(report), rendered_tables(report)
+        assert all(len(set(widths)) == 1 for widths in raw)
+        assert [set(widths) for widths in raw] == [set(widths) for widths in shown]
+
+
+def test_the_index_has_a_line_for_each_suite_and_links_to_its_report() -> None:
+    passed = RunVerdict(status="PASS", passed=3, failed=0, inconclusive=0, not_gated=0)
+    suite = SuiteFacts(path="bench/my suite.toml", title="Mine", digest="x", seeds=[0])
+    index = index_report([sample_record(), sample_record(verdict=passed, suite=suite)])
+    assert index.startswith("# slimgate: FAIL, 1 of 2 suites hold\n")
+    assert "| [bench/library_docs.toml](library_docs/report.md) | **FAIL** |" in index
+    assert "| [bench/my suite.toml](my%20suite/report.md)       | PASS     |" in index
+
+
+def test_the_index_takes_the_paths_that_it_is_given() -> None:
+    assert "](elsewhere/report.md)" in index_report([sample_record()], [Path("elsewhere/report.md")])
+
+
+def test_the_index_of_no_suite_says_so() -> None:
+    assert index_report([]) == "# slimgate\n\nNo suite has run.\n"
+
+
+def test_no_file_of_the_report_imports_torch() -> None:
+    for path in Path(slimgate.report.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.split(".")[0] in {"torch", "transformers"}], path.name

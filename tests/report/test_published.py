@@ -1,0 +1,67 @@
+"""Published figures in the report: the author's markdown stays a table, and nothing in it comes alive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from sample_record import sample_record
+
+from slimgate.record import RunRecord, read_record, to_json
+from slimgate.report import suite_report
+from slimgate.report.published import harmless
+
+TABLE = "| model | F1 |\n|:--|--:|\n| teacher | 0.878 |"
+
+
+def with_reference(text: str | None) -> RunRecord:
+    record = sample_record()
+    return sample_record(suite=record.suite.model_copy(update={"reference": text}))
+
+
+def rendered(markdown: str) -> str:
+    html: str = MarkdownIt("commonmark").enable("table").render(markdown)
+    return html
+
+
+def test_the_figures_stand_after_the_comparison_and_before_the_verdicts() -> None:
+    report = suite_report(with_reference(TABLE))
+    assert TABLE in report
+    places = [report.index(f"## {name}\n") for name in ("Comparison", "Published figures", "Verdicts")]
+    assert places == sorted(places)
+    assert '<td style="text-align:right">0.878</td>' in rendered(report)
+
+
+@pytest.mark.parametrize("text", [None, "", "  \n"])
+def test_a_suite_without_figures_has_no_such_section(text: str | None) -> None:
+    assert suite_report(with_reference(text)) == suite_report(sample_record())
+
+
+def test_the_figures_travel_in_the_record(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(to_json(with_reference(TABLE)), "utf-8")
+    assert read_record(path).suite.reference == TABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("<script>alert(1)</script>", "<script"),
+        ("![x](http://evil.example/x.png)", "<img"),
+        ("<img src=x>", "<img"),
+        ("Verdict\n===", "<h1"),
+        ("Verdict\n---", "<h2"),
+        ("# Verdict", "<h1"),
+        ("  ## Verdict", "<h2"),
+        ("a\x1b[31mb", "\x1b"),
+    ],
+)
+def test_nothing_in_them_comes_alive(text: str, tag: str) -> None:
+    assert tag not in rendered(harmless(text))
+
+
+def test_tables_lists_links_and_arithmetic_signs_stay() -> None:
+    html = rendered(harmless(f"[paper](https://a.example) 1 < 2\n\n- one\n- two\n\n{TABLE}"))
+    for tag in ('<a href="https://a.example">', "1 &lt; 2", "<li>one</li>", "<table>"):
+        assert tag in html

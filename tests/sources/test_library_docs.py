@@ -1,0 +1,144 @@
+"""slimgate.sources.library_docs: real paragraphs, read without importing what they document."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from slimgate.docstring_prose import LIBRARY_NAMES
+from slimgate.errors import DataError, SuiteError
+from slimgate.sources import library_docs
+
+Rows = list[dict[str, str]]
+SMALL = ("filelock", "networkx", "tabulate")
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    params = library_docs.Params(libraries=("networkx", "safetensors", "pydantic"))
+    tables = library_docs.read(params, scratch=tmp_path_factory.mktemp("scratch"))
+    assert list(tables) == ["all"]
+    found: Rows = tables["all"].to_pylist()
+    return found
+
+
+def test_rows_have_the_stated_columns_and_labels(rows: Rows) -> None:
+    assert tuple(rows[0]) == library_docs.COLUMNS == library_docs.columns(library_docs.Params())
+    assert {row["library"] for row in rows} == {"networkx", "safetensors", "pydantic"}
+    assert len(rows) > 500
+    assert all(row["file"].startswith(row["library"] + "/") for row in rows)
+    assert library_docs.parts(library_docs.Params()) == ("all",)
+    assert library_docs.is_real(library_docs.Params())
+
+
+def test_no_file_has_more_than_15_rows_and_some_have_as_many(rows: Rows) -> None:
+    counts = Counter(row["file"] for row in rows)
+    assert max(counts.values()) == 15
+
+
+def test_no_text_stands_twice(rows: Rows) -> None:
+    texts = [row["paragraph"] for row in rows]
+    assert len(set(texts)) == len(texts)
+
+
+def test_paragraphs_have_the_stated_length_and_name_no_library(rows: Rows) -> None:
+    for row in rows:
+        assert 5 <= len(row["paragraph"].split()) <= 40
+        words = {word.strip(".,;()").lower() for word in row["paragraph"].split()}
+        assert not words & (set(LIBRARY_NAMES) - {"library"}), row
+
+
+def test_tests_and_vendored_copies_are_left_out(rows: Rows) -> None:
+    for row in rows:
+        assert "/tests/" not in row["file"]
+        assert "/_vendor/" not in row["file"]
+
+
+def test_rows_are_the_same_each_time(rows: Rows, tmp_path: Path) -> None:
+    params = library_docs.Params(libraries=("networkx", "safetensors", "pydantic"))
+    assert library_docs.read(params, scratch=tmp_path)["all"].to_pylist() == rows
+
+
+def test_none_of_the_packages_is_imported() -> None:
+    code = (
+        "import sys; from pathlib import Path; from slimgate.sources import library_docs as l\n"
+        "p = l.Params(libraries=('networkx', 'safetensors'))\n"
+        "l.columns(p); l.digest(p); assert l.read(p, scratch=Path('.'))['all'].num_rows\n"
+        "assert not {'networkx', 'safetensors', 'torch'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_digest_changes_with_the_options_and_not_otherwise() -> None:
+    plain = library_docs.digest(library_docs.Params())
+    assert library_docs.digest(library_docs.Params()) == plain
+    others = [
+        {"libraries": ("networkx", "pandas")},
+        {"min_words": 6},
+        {"max_words": 41},
+        {"max_rows_per_file": 14},
+    ]
+    digests = {library_docs.digest(library_docs.Params(**given)) for given in others}
+    assert len(digests | {plain}) == 5
+
+
+def test_the_digest_changes_with_the_installed_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    params = library_docs.Params()
+    plain = library_docs.digest(params)
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == "pandas" else real(name))
+    assert library_docs.digest(params) != plain
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"libraries": ("pandas",)}, "expected two different packages"),
+        ({"libraries": ("pandas", "pandas")}, "expected two different packages"),
+        ({"min_words": 41}, "min_words = 41 is above max_words = 40"),
+        ({"max_rows_per_file": 0}, "greater than or equal to 1"),
+        ({"library": ("a", "b")}, "unknown key library. Did you mean libraries?"),
+    ],
+)
+def test_wrong_options_say_what_came(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        library_docs.Params(**given)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["no_such_package", "../etc", "six.moves"])
+def test_a_package_that_is_not_installed_is_an_error(name: str) -> None:
+    with pytest.raises(SuiteError, match="no installed package is named"):
+        library_docs.columns(library_docs.Params(libraries=("pandas", name)))
+
+
+def test_no_paragraph_of_the_length_is_an_error(tmp_path: Path) -> None:
+    params = library_docs.Params(libraries=("filelock", "safetensors"), min_words=5000, max_words=5001)
+    with pytest.raises(DataError, match="no paragraph of 5000 to 5001 words was found"):
+        library_docs.read(params, scratch=tmp_path)
+
+
+def row(text: str, library: str, file: str) -> dict[str, str]:
+    return {"paragraph": text, "library": library, "file": file}
+
+
+def test_texts_of_two_libraries_repeats_and_what_exceeds_the_limit_are_dropped() -> None:
+    given = [
+        row("both", "a", "a/1"),
+        row("one", "a", "a/1"),
+        row("one", "a", "a/2"),
+        row("two", "a", "a/1"),
+        row("three", "a", "a/1"),
+        row("both", "b", "b/1"),
+        row("four", "b", "b/1"),
+    ]
+    kept = [(r["paragraph"], r["file"]) for r in library_docs.unique_rows(given, 2)]
+    assert kept == [("one", "a/1"), ("two", "a/1"), ("four", "b/1")]

@@ -1,0 +1,265 @@
+"""The task text_classification: rows, labels, ready-made models, fresh heads and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.architectures import write_tiny
+from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.protocols import ModelRef, Rows, TaskFacts
+from slimgate.tasks import text_classification as task
+
+torch.set_num_threads(1)
+REF = ModelRef("../m", Path("m"))
+Params = task.Params
+
+
+def rows_of(labels: list[Any], **columns: list[Any]) -> Rows:
+    ids = [f"r{i}" for i in range(len(labels))]
+    return Rows(pa.table({"id": ids, "label": labels, **columns}))
+
+
+def logits(model: Any, text: str = "good film bad") -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = model.network(**model.tokenizer(text, return_tensors="pt")).logits[0]
+    return found
+
+
+# --- rows and labels
+
+
+def test_columns_are_the_texts_and_the_label() -> None:
+    pair = Params(text=("a", "b"), label="y")
+    assert task.columns(pair) == ("a", "b", "y")
+    assert task.text_columns(pair) == ("a", "b")
+    assert task.label_column(pair) == "y"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"text": ()},
+        {"text": ("a", "b", "c")},
+        {"text": ("a",), "max_tokens": 1},
+        {"text": ("a",), "pooling": "max"},
+    ],
+    ids=["no text", "three texts", "one token", "pooling"],
+)
+def test_wrong_params_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Params(label="y", **given)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "indices"),
+    [
+        ([10, 9, 10], ("9", "10"), [1, 0, 1]),
+        (["10", "9", "10"], ("9", "10"), [1, 0, 1]),
+        ([True, False, True], ("False", "True"), [1, 0, 1]),
+        (["pos", "neg", "pos"], ("neg", "pos"), [1, 0, 1]),
+    ],
+    ids=["int", "digits", "bool", "text"],
+)
+def test_labels_of_any_kind_become_indices(
+    labels: list[Any], classes: tuple[str, ...], indices: list[int]
+) -> None:
+    rows = rows_of(labels)
+    facts = task.facts(PARAMS, {"train": rows})
+    assert facts.classes == classes
+    assert task.label_indices(PARAMS, rows, facts).tolist() == indices
+
+
+def test_classes_are_those_of_all_splits() -> None:
+    splits = {"train": rows_of(["a", "b"]), "gate": rows_of(["c"])}
+    assert task.facts(PARAMS, splits).classes == ("a", "b", "c")
+
+
+def test_one_label_only_is_an_error() -> None:
+    with pytest.raises(DataError, match=r'column "label" holds one label only'):
+        task.facts(PARAMS, {"train": rows_of(["a", "a"])})
+
+
+def test_one_and_two_columns_are_tokenised_and_cut(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    rows = rows_of(["neg"], text=["good film"], other=["bad " * 30])
+    one = task.encode_rows(PARAMS, rows, model.tokenizer)
+    assert one.lengths.tolist() == [4]
+    pair = task.encode_rows(
+        Params(text=("text", "other"), label="label", max_tokens=12), rows, model.tokenizer
+    )
+    assert pair.lengths.tolist() == [12]
+    assert pair.columns["token_type_ids"][0] == [0] * 4 + [1] * 8
+    model.save(tmp_path)
+    again = task.row_encoder(PARAMS, tmp_path)(rows)
+    assert again.columns == one.columns
+
+
+# --- models
+
+
+def test_max_tokens_must_fit_the_positions() -> None:
+    long = Params(text=("text",), label="label", max_tokens=512)
+    task.check_model(long, REF, {"max_position_embeddings": 512}, None)
+    roberta = {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}
+    task.check_model(long, REF, roberta, None)
+    task.check_model(long, REF, {"model_type": "llama"}, None)
+    for config, positions in (
+        ({"max_position_embeddings": 511}, 511),
+        ({"n_positions": 256}, 256),
+        ({**roberta, "max_position_embeddings": 513}, 511),
+    ):
+        with pytest.raises(
+            SuiteError, match=rf"max_tokens = 512, but \.\./m has positions for {positions} tokens"
+        ):
+            task.check_model(long, REF, config, None)
+
+
+def test_labels_of_a_ready_made_model_are_checked_before_it_is_loaded() -> None:
+    config = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "good", "1": "evil"}}
+    task.check_model(PARAMS, REF, config, None)
+    task.check_model(PARAMS, REF, config, TaskFacts(("evil", "good")))
+    with pytest.raises(SuiteError, match=r"\.\./m: .* Model: 0=good, 1=evil; data: 0=neg, 1=pos"):
+        task.check_model(PARAMS, REF, config, TaskFacts(("neg", "pos")))
+    mean = Params(text=("text",), label="label", pooling="mean")
+    task.check_model(mean, REF, config, TaskFacts(("neg", "pos")))
+
+
+def test_outputs_are_ordered_by_number_not_by_text() -> None:
+    labels = {str(i): f"c{i}" for i in (10, 9, 2, 1, 0, 3, 4, 5, 6, 7, 8)}
+    assert task.model_labels({"id2label": labels}) == [f"c{i}" for i in range(11)]
+    assert task.model_labels({"num_labels": 3}) == ["LABEL_0", "LABEL_1", "LABEL_2"]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2"])
+def test_outputs_of_a_ready_made_model_are_put_in_the_datas_order(tmp_path: Path, architecture: str) -> None:
+    write_tiny(tmp_path / "a", architecture, labels=("a", "b", "c"), initializer_range=0.2)
+    write_tiny(tmp_path / "b", architecture, labels=("c", "a", "b"), initializer_range=0.2)
+    context = tiny_context(tmp_path / "rows", classes=("a", "b", "c"))
+    plain, permuted = load_tiny(tmp_path / "a", context), load_tiny(tmp_path / "b", context)
+    assert context.log["output_order"] == [1, 2, 0]
+    torch.testing.assert_close(logits(permuted), logits(plain)[[1, 2, 0]])
+    assert permuted.config.id2label == {0: "a", 1: "b", 2: "c"}
+    assert len(set(logits(plain).tolist())) == 3
+
+
+def test_stated_labels_name_the_outputs_of_a_generic_model(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "hub", "bert", labels=("LABEL_0", "LABEL_1"), initializer_range=0.2)
+    with pytest.raises(SuiteError, match="0=LABEL_0, 1=LABEL_1; data: 0=neg, 1=pos"):
+        load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows"))
+    stated = {
+        labels: load_tiny(
+            tmp_path / "hub",
+            tiny_context(tmp_path / "rows", params=Params(text=("text",), label="label", labels=labels)),
+        )
+        for labels in (("neg", "pos"), ("pos", "neg"))
+    }
+    torch.testing.assert_close(logits(stated["neg", "pos"]), logits(stated["pos", "neg"]).flip(0))
+
+
+def test_a_generic_model_fits_labels_that_are_numbers(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "hub", "bert", labels=("LABEL_0", "LABEL_1"))
+    context = tiny_context(tmp_path / "rows", classes=("0", "1"))
+    load_tiny(tmp_path / "hub", context)
+    assert context.log["output_order"] == [0, 1]
+
+
+def test_a_tokenizer_without_padding_token_pads_with_the_end_of_text(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = load_tiny(write_tiny(tmp_path / "hub", "gpt2"), context)
+    assert model.tokenizer.pad_token == model.tokenizer.eos_token
+    assert model.config.pad_token_id == model.tokenizer.eos_token_id
+    encoded = task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
+    batch = {k: torch.from_numpy(v) for k, v in encoded.batch(range(5)).items()}
+    assert model.network(**batch).logits.shape == (5, 2)
+
+
+def test_loading_prints_nothing_and_leaves_generators_and_verbosity_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers.utils import logging
+
+    write_tiny(tmp_path / "hub", "roberta")
+    context = tiny_context(tmp_path / "rows")
+    before, level, bars = torch.get_rng_state(), logging.get_verbosity(), logging.is_progress_bar_enabled()
+    capfd.readouterr()
+    load_tiny(tmp_path / "hub", context)
+    assert capfd.readouterr() == ("", "")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (level, bars)
+    assert "classifier.dense.weight" in context.log["fresh_weights"]
+
+
+def _drop_weights(folder: Path, gone: Callable[[str], bool]) -> None:
+    import safetensors.torch
+
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if not gone(name)}
+    assert len(kept) < len(weights)
+    safetensors.torch.save_file(kept, folder / "model.safetensors", {"format": "pt"})
+
+
+def test_a_ready_made_model_that_lacks_its_head_is_an_error(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
+    _drop_weights(tmp_path / "hub", lambda name: name.startswith("classifier"))
+    with pytest.raises(
+        BuildError, match=r"its weights lack 2 that its config\.json names, first classifier\.bias"
+    ):
+        load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows"))
+
+
+@pytest.mark.parametrize("pooling", ["model", "mean"])
+def test_a_model_that_lacks_weights_of_its_blocks_is_an_error(tmp_path: Path, pooling: Any) -> None:
+    write_tiny(tmp_path / "hub", "bert")
+    params = Params(text=("text",), label="label", max_tokens=32, pooling=pooling)
+    load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows", params=params))
+    _drop_weights(tmp_path / "hub", lambda name: "layer.1.output.dense.weight" in name)
+    with pytest.raises(
+        BuildError, match=r"its weights lack 1 of the blocks' own, first .*layer\.1\.output\.dense"
+    ):
+        load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows", params=params))
+
+
+def test_a_head_is_fitted_only_where_the_model_has_none() -> None:
+    ready = {"architectures": ["BertForSequenceClassification"]}
+    assert task.load_reads(PARAMS, ready) == ()
+    assert task.load_reads(PARAMS, {"architectures": ["BertModel"]}) == ("train", "selection")
+    assert task.load_reads(PARAMS, {}) == ("train", "selection")
+    assert task.load_reads(Params(text=("text",), label="label", pooling="mean"), ready) == (
+        "train",
+        "selection",
+    )
+
+
+# --- outcomes
+
+
+def test_outcomes_are_the_softmax_of_the_logits() -> None:
+    rows = rows_of(["b", "a"], file=["x", "y"])
+    scores = np.asarray([[0.0, np.log(3)], [1000.0, 0.0]], dtype=np.float32)
+    found = task.outcomes(TaskFacts(("a", "b")), rows, scores, PARAMS, None)
+    assert found.probabilities is not None
+    np.testing.assert_allclose(found.probabilities, [[0.25, 0.75], [1.0, 0.0]], atol=1e-7)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1.0, atol=1e-15)
+    assert found.probabilities.dtype == np.float64
+    assert found.predictions.tolist() == [1, 0]
+    assert found.labels.tolist() == [1, 0]
+    assert found.ids.tolist() == ["r0", "r1"]
+    assert found.groups is None
+
+
+@pytest.mark.parametrize("files", [["y", "x", "y"], [7, 3, 7]], ids=["text", "numbers"])
+def test_rows_of_one_group_have_one_number(files: list[Any]) -> None:
+    rows = rows_of(["a", "b", "a"], file=files)
+    found = task.outcomes(TaskFacts(("a", "b")), rows, np.zeros((3, 2), np.float32), PARAMS, "file")
+    assert found.groups is not None
+    assert found.groups.tolist() == [1, 0, 1]

@@ -1,0 +1,201 @@
+"""Which module may import which: read from the source by `ast`, nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = frozenset(
+    {"torch", "transformers", "datasets", "evaluate", "accelerate", "sklearn", "pandas", "tokenizers"}
+)
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "slimgate").rglob("*.py"))
+}
+PLUG_INS = [
+    n for n in FILES if n.split(".")[1:2] in (["sources"], ["tasks"], ["methods"], ["runtimes"], ["metrics"])
+]
+
+
+def statements(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that run when a module is imported: not those in functions, nor under TYPE_CHECKING."""
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        for part in ("body", "orelse", "finalbody"):
+            yield from statements(getattr(node, part, []))
+        for handler in getattr(node, "handlers", []):
+            yield from statements(handler.body)
+
+
+def imported(nodes: Iterator[ast.AST]) -> set[str]:
+    """Names of the imported modules; of `from a import b` both a and, where it is a module, a.b."""
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names.add(str(node.module))
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} & FILES.keys()
+    return names
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_bytes())
+
+
+def at_top(module: str) -> set[str]:
+    return imported(statements(tree(module).body))
+
+
+def anywhere(module: str) -> set[str]:
+    return imported(ast.walk(tree(module)))
+
+
+def loads(module: str) -> set[str]:
+    """Every module that importing this one imports; of others than slimgate the top-level name."""
+    found, todo = {module}, [module]
+    while todo:
+        for name in at_top(todo.pop()):
+            parents = {".".join(name.split(".")[:i]) for i in range(1, name.count(".") + 2)}
+            new = {p if p in FILES else p.split(".")[0] for p in parents} - found
+            found |= new
+            todo += [n for n in new if n in FILES]
+    return found
+
+
+def test_these_tests_see_what_a_module_loads() -> None:
+    assert "torch" in loads("slimgate.torch_model")
+    assert "slimgate.judge.tango" in loads("slimgate.plugin")
+    assert "slimgate.training" not in loads("slimgate.methods.fine_tune")
+    assert "slimgate.training" in anywhere("slimgate.methods.fine_tune")
+
+
+@pytest.mark.parametrize("module", ["judge", "record", "report", "parts"])
+def test_judge_record_and_report_never_load_torch(module: str) -> None:
+    for name in FILES:
+        if name == f"slimgate.{module}" or name.startswith(f"slimgate.{module}."):
+            assert not loads(name) & HEAVY, name
+            assert "torch" not in {n.split(".")[0] for n in anywhere(name)}, name
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "slimgate",
+        "slimgate.plugin",
+        "slimgate.cli",
+        "slimgate.gates",
+        "slimgate.suite_reader",
+        "slimgate.schema",
+    ],
+)
+def test_what_validates_and_collects_is_light(module: str) -> None:
+    assert not loads(module) & HEAVY
+
+
+@pytest.mark.parametrize("module", PLUG_INS)
+def test_a_plug_in_is_light_at_its_top(module: str) -> None:
+    assert not loads(module) & HEAVY
+
+
+def test_nothing_imports_the_plugin_the_gates_or_the_command_line() -> None:
+    ends = ("slimgate.plugin", "slimgate.gates", "slimgate.cli")
+    for module in FILES:
+        if module.startswith("slimgate.gates"):
+            continue
+        wrong = {name for name in anywhere(module) if name.startswith(ends)}
+        assert not wrong - ({"slimgate.gates"} if module == "slimgate.collecting" else set()), module
+
+
+# suite -> source -> task -> build -> runtime -> measure -> judge -> record -> report: what none may know.
+NO_ARROW_BACK = {
+    "slimgate.judge": (
+        "record",
+        "report",
+        "measure",
+        "build",
+        "suite",
+        "sources",
+        "tasks",
+        "run",
+        "session",
+        "store",
+    ),
+    "slimgate.metrics": ("judge", "record", "report", "measure", "build", "suite", "run", "session", "store"),
+    "slimgate.record": ("report", "measure", "build", "suite", "run", "session", "store"),
+    "slimgate.report": (
+        "measure",
+        "build",
+        "suite",
+        "run",
+        "session",
+        "store",
+        "sources",
+        "tasks",
+        "methods",
+    ),
+    "slimgate.measure": ("record", "report", "session", "run"),
+    "slimgate.sources": ("suite", "build", "measure", "judge", "record", "report", "run", "session", "tasks"),
+    "slimgate.tasks": ("suite", "build", "measure", "judge", "record", "report", "run", "session", "sources"),
+    "slimgate.methods": (
+        "suite",
+        "build",
+        "measure",
+        "judge",
+        "record",
+        "report",
+        "run",
+        "session",
+        "sources",
+    ),
+    "slimgate.runtimes": (
+        "suite",
+        "build",
+        "measure",
+        "judge",
+        "record",
+        "report",
+        "run",
+        "session",
+        "sources",
+    ),
+    "slimgate.build": ("measure", "judge", "record", "report", "run", "session"),
+    "slimgate.store": ("suite", "build", "measure", "judge", "record", "report", "run", "session"),
+    "slimgate.suite": ("store", "build", "measure", "record", "report", "run", "session"),
+    "slimgate.suite_reader": ("store", "build", "measure", "record", "report", "run", "session"),
+}
+
+
+@pytest.mark.parametrize(("room", "later"), NO_ARROW_BACK.items(), ids=NO_ARROW_BACK)
+def test_data_goes_one_way(room: str, later: tuple[str, ...]) -> None:
+    for module in FILES:
+        if module == room or module.startswith(f"{room}."):
+            wrong = [n for n in anywhere(module) for e in later if f"{n}.".startswith(f"slimgate.{e}.")]
+            assert wrong == [], module
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_nothing_prints_or_swallows_errors(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            assert module == "slimgate.cli", f"{module}:{node.lineno} prints"
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{module}:{node.lineno} excepts everything"
+            assert not all(isinstance(line, ast.Pass) for line in node.body), f"{module}:{node.lineno} passes"
+
+
+def test_the_room_of_the_house_that_pytest_loads_says_so_in_pyproject() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    assert '[project.entry-points.pytest11]\n"slimgate.plugin" = "slimgate.plugin"\n' in text
+    assert (ROOT / "conftest.py").read_text() == 'pytest_plugins = ["slimgate.plugin"]\n'

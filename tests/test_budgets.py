@@ -1,0 +1,52 @@
+"""Budgets by variant."""
+
+from __future__ import annotations
+
+import pytest
+
+from slimgate.budgets import resolve_budgets
+from slimgate.errors import SuiteError
+
+VARIANTS = ("a", "b")
+
+
+def test_every_variant_has_the_common_budgets() -> None:
+    budgets = resolve_budgets({"budgets": {"accuracy": {"drop_points": 2}}}, VARIANTS, "x")
+    assert {name: own.quality["accuracy"].limit for name, own in budgets.items()} == {"a": 2.0, "b": 2.0}
+
+
+def test_a_variants_own_budget_replaces_that_metric_only() -> None:
+    data = {
+        "budgets": {
+            "accuracy": {"drop_points": 2.0},
+            "mcc": {"drop_points": 3.0},
+            "size": {"compression_min": 1.5},
+            "variants": {"b": {"accuracy": {"drop_points": 0.5, "reason": "it is shipped"}}},
+        }
+    }
+    budgets = resolve_budgets(data, VARIANTS, "x")
+    assert budgets["a"].quality["accuracy"].limit == 2.0
+    assert budgets["b"].quality["accuracy"].limit == 0.5
+    assert budgets["b"].quality["accuracy"].reason == "it is shipped"
+    assert budgets["b"].quality["mcc"].limit == 3.0
+    assert budgets["b"].size == budgets["a"].size
+    assert budgets["a"].size is not None
+
+
+def test_no_budgets_are_no_budgets() -> None:
+    assert resolve_budgets({}, VARIANTS, "x")["a"].quality == {}
+    assert resolve_budgets({}, (), "x") == {}
+
+
+def test_a_size_budget_of_one_variant_leaves_the_other_without() -> None:
+    data = {"budgets": {"variants": {"a": {"size": {"compression_min": 2}}}}}
+    budgets = resolve_budgets(data, VARIANTS, "x")
+    assert budgets["a"].size is not None
+    assert budgets["a"].size.compression_min == 2
+    assert budgets["b"].size is None
+
+
+@pytest.mark.parametrize("key", ["memory", "flips", "baseline", "slices"])
+def test_what_is_not_judged_yet_is_refused_for_one_variant_too(key: str) -> None:
+    with pytest.raises(SuiteError, match="not supported yet"):
+        resolve_budgets({"budgets": {"variants": {"a": {key: {}}}}}, VARIANTS, "x")

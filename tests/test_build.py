@@ -1,0 +1,343 @@
+"""slimgate.build: each node is built once, and a change rebuilds just what depends on it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.tiny import write_rows, write_tiny_bert
+from slimgate.build import Builder
+from slimgate.errors import BuildError, DataError, SlimgateError
+from slimgate.protocols import BuildContext
+from slimgate.rows import prepare_rows
+from slimgate.store import Store
+from slimgate.suite import Suite, load_suite
+from slimgate.tables import Table
+
+TRAIN = '{ fine_tune = { learning_rate = 1e-3, precision = "float32" } }'
+SUITE = """
+[suite]
+title = "tiny"
+seed = SEED
+threads = 1
+
+[task]
+kind = "text_classification"
+source = { name = "files", train = "train.csv", gate = "gate.csv" }
+text = ["text"]
+label = "label"
+max_tokens = 32
+splits = { train = "rest", calibration = 0, selection = 16 }
+
+[teacher]
+model = "hub"
+steps = [TRAIN]
+
+[variants]
+VARIANTS
+"""
+VARIANTS = """
+student = { steps = [{ keep_layers = [0, 2] }, TRAIN] }
+distilled = { steps = [{ keep_layers = [0, 2] }, { distill = { precision = "float32" } }] }
+pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
+pruned-student = { from = "student", steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
+"""
+
+
+class Own:
+    """Methods of a user's own, by "test_build:NAME"; they say what they did in `calls`."""
+
+    class Params(Table):
+        rows: str | None = None
+        teacher: bool = False
+        value: int = 0
+
+    takes = frozenset({"torch"})
+    gives = None
+    reads: tuple[str, ...] = ("train",)
+    uses_teacher = False
+    stochastic = False
+    calls: tuple[str, ...] = ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        type(self).calls += (f"apply {params.value}",)
+        if params.rows:
+            context.rows(params.rows)
+        if params.teacher:
+            context.load_teacher()
+        if params.value == 1:
+            raise ZeroDivisionError("first line\n  second line")
+        if params.value == 2:
+            model.network.classifier.weight.data[0, 0] = float("nan")
+        return model
+
+
+class Tiny:
+    """A folder with rows, a model and a store; `build` reads the suite afresh, as the next run would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_tiny_bert(folder / "hub")
+        write_rows(folder / "train.csv", 56, seed=1)
+        write_rows(folder / "gate.csv", 12, seed=2)
+
+    def suite(self, variants: str = VARIANTS, seed: int = 0, train: str = TRAIN, **replaced: str) -> Suite:
+        text = SUITE.replace("VARIANTS", variants).replace("TRAIN", train).replace("SEED", str(seed))
+        for old, new in replaced.items():
+            assert old in text
+            text = text.replace(old, new)
+        (self.folder / "suite.toml").write_text(text, "utf-8")
+        return load_suite(self.folder / "suite.toml", "suite.toml")
+
+    def builder(self, suite: Suite, store: str = "store") -> Builder:
+        kept = Store(self.folder / store)
+        return Builder(suite, prepare_rows(suite, kept), kept, device="cpu")
+
+    def build(self, *names: str, store: str = "store", **changes: Any) -> dict[str, list[bool]]:
+        """For each name, whether each of its steps came from the store. All names but the given are built."""
+        suite = self.suite(**changes)
+        builder = self.builder(suite, store)
+        found = {}
+        for name in names or ("teacher", *suite.variants):
+            found[name] = [step.entry.from_store for step in builder.built(name).steps]
+        return found
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """A folder where all variants are built."""
+    tiny = Tiny(tmp_path_factory.mktemp("build"))
+    assert tiny.build() == {
+        "teacher": [False, False],
+        "student": [False, False],
+        "distilled": [True, False],  # the blocks were kept for the student
+        "pruned": [False],
+        "pruned-student": [False],
+    }
+    return tiny
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Tiny:
+    return Tiny(tmp_path)
+
+
+ALL = {"teacher": 2, "student": 2, "distilled": 2, "pruned": 1, "pruned-student": 1}
+
+
+def test_a_second_run_builds_nothing(stored: Tiny) -> None:
+    assert stored.build() == {name: [True] * count for name, count in ALL.items()}
+
+
+def test_a_parameter_of_one_step_rebuilds_that_step_and_what_depends_on_it(stored: Tiny) -> None:
+    changed = VARIANTS.replace("{ keep_layers = [0, 2] }, TRAIN", "{ keep_layers = [1, 2] }, TRAIN")
+    assert stored.build(variants=changed) == {
+        "teacher": [True, True],
+        "student": [False, False],
+        "distilled": [True, True],
+        "pruned": [True],
+        "pruned-student": [False],
+    }
+    assert stored.build("pruned", variants=VARIANTS.replace("0.5", "0.4"))["pruned"] == [False]
+    assert stored.build("distilled", variants=VARIANTS.replace("distill = {", "distill = { alpha = 0.4,"))[
+        "distilled"
+    ] == [True, False]
+
+
+def test_the_title_and_other_variants_rebuild_nothing(stored: Tiny) -> None:
+    fewer = "\n".join(line for line in VARIANTS.splitlines() if not line.startswith("distilled"))
+    assert all(all(steps) for steps in stored.build(variants=fewer, tiny="another title").values())
+
+
+def test_another_text_of_an_equal_parameter_rebuilds_nothing(stored: Tiny) -> None:
+    equal = TRAIN.replace("1e-3", "0.0010")
+    assert all(all(steps) for steps in stored.build(train=equal).values())
+
+
+def test_another_seed_rebuilds_what_is_stochastic(tmp_path: Path) -> None:
+    """The rows are cut by the seed as well, so here the source names its splits and nothing is drawn."""
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    suite = tiny.suite(
+        variants="trained = { steps = [TRAIN] }\n"
+        'pruned = { model = "hub", steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n'
+    )
+    kept = Store(tmp_path / "store")
+    rows = prepare_rows(suite, kept)
+    from dataclasses import replace
+
+    def steps(seed: int) -> dict[str, list[bool]]:
+        builder = Builder(replace(suite, seed=seed), rows, kept, device="cpu")
+        return {
+            n: [s.entry.from_store for s in builder.built(n).steps] for n in ("teacher", "trained", "pruned")
+        }
+
+    assert steps(0) == {"teacher": [False, False], "trained": [False], "pruned": [True, False]}
+    assert steps(1) == {"teacher": [True, False], "trained": [False], "pruned": [True, True]}
+
+
+def test_other_train_rows_rebuild_only_what_reads_them(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    variants = 'pruned = { model = "hub", steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n'
+    variants += 'trained = { model = "hub", steps = [TRAIN] }\n'
+    assert tiny.build("pruned", "trained", variants=variants) == {
+        "pruned": [False, False],
+        "trained": [True, False],
+    }
+    write_rows(tmp_path / "train.csv", 56, seed=3)
+    assert tiny.build("pruned", "trained", variants=variants) == {
+        "pruned": [True, True],
+        "trained": [True, False],
+    }
+    write_rows(tmp_path / "gate.csv", 12, seed=4)
+    assert tiny.build("pruned", "trained", variants=variants) == {
+        "pruned": [True, True],
+        "trained": [True, True],
+    }
+
+
+def test_other_weights_in_the_same_folder_are_another_model(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    assert tiny.build("teacher", variants="") == {"teacher": [False, False]}
+    write_tiny_bert(tmp_path / "hub", seed=1)
+    assert tiny.build("teacher", variants="") == {"teacher": [False, False]}
+
+
+@pytest.mark.parametrize("pooling", ["model", "mean"])
+def test_building_twice_gives_equal_digests(tmp_path: Path, pooling: str) -> None:
+    tiny = Tiny(tmp_path)
+    changes = {'label = "label"': f'label = "label"\npooling = "{pooling}"'}
+    suite = tiny.suite(**changes)
+    once, twice = tiny.builder(suite, "one"), tiny.builder(suite, "two")
+    for name in ("distilled", "pruned-student"):
+        a, b = once.built(name), twice.built(name)
+        assert not b.steps[-1].entry.from_store
+        assert [step.digest for step in a.steps] == [step.digest for step in b.steps]
+
+
+def test_a_fresh_head_with_random_layers_is_built_the_same_twice(tmp_path: Path) -> None:
+    """RoBERTa's head has a dense layer of its own, which a base model lacks."""
+    import torch
+
+    from fixtures.architectures import write_tiny
+
+    tiny = Tiny(tmp_path)
+    write_tiny(tmp_path / "roberta", "roberta")
+    suite = tiny.suite(variants="", **{'model = "hub"': 'model = "roberta"'})
+    digests = set()
+    for store in ("one", "two"):
+        torch.rand(1)
+        digests.add(tiny.builder(suite, store).built("teacher").steps[0].digest)
+    assert len(digests) == 1
+
+
+def test_the_manifest_says_what_was_done(stored: Tiny) -> None:
+    artifact = stored.builder(stored.suite()).built("student").artifact
+    manifest = artifact.manifest
+    assert manifest["method"] == "fine_tune"
+    assert manifest["params"]["learning_rate"] == 1e-3
+    assert manifest["kind"] == "torch"
+    assert manifest["seconds"] > 0
+    assert manifest["log"]["epochs"][0]["epoch"] == 1
+    assert manifest["bytes"] == sum(manifest["sizes"].values())
+    assert manifest["nonzero_parameters"] <= manifest["parameters"]
+    suffixes = {path.suffix for path in stored.folder.rglob("store/**/*") if path.is_file()}
+    assert suffixes <= {".json", ".safetensors", ".parquet", ".lock", ""}
+
+
+def own(value: int, **params: Any) -> str:
+    written = ", ".join(
+        f"{key} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for key, v in params.items()
+    )
+    inner = f"value = {value}" + (f", {written}" if written else "")
+    return f'own = {{ steps = [{{ "test_build:Own" = {{ {inner} }} }}] }}\n'
+
+
+@pytest.mark.parametrize(
+    ("variant", "error", "said"),
+    [
+        (own(1), BuildError, "own: step test_build:Own: ZeroDivisionError: first line second line"),
+        (
+            own(2),
+            BuildError,
+            "own: step test_build:Own: weights are NaN or infinite after the step, first in",
+        ),
+        (own(0, rows="gate"), DataError, "own: step test_build:Own: a build step asked for gate rows"),
+        (
+            own(0, rows="selection"),
+            DataError,
+            "own: step test_build:Own: a build step needs rows of split selection",
+        ),
+        (own(0, teacher=True), BuildError, "own: step test_build:Own: "),
+    ],
+    ids=["raises", "NaN weights", "gate rows", "rows that it does not read", "teacher"],
+)
+def test_a_step_that_fails_names_its_variant_and_itself(
+    stored: Tiny, variant: str, error: type[SlimgateError], said: str
+) -> None:
+    builder = stored.builder(stored.suite(variants=variant))
+    with pytest.raises(error) as caught:
+        builder.built("own")
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+    assert list((stored.folder / "store" / "tmp").iterdir()) == []
+
+
+def test_a_variant_that_failed_is_not_built_again_for_each_ask(stored: Tiny) -> None:
+    builder = stored.builder(
+        stored.suite(variants=own(1) + 'child = { from = "own", steps = [{ keep_layers = [0] }] }\n')
+    )
+    Own.calls = ()
+    said = []
+    for name in ("own", "own", "child"):
+        with pytest.raises(BuildError) as caught:
+            builder.built(name)
+        said.append(str(caught.value))
+    assert Own.calls == ("apply 1",)
+    assert len(set(said)) == 1
+
+
+def test_what_is_kept_of_a_failure_holds_no_frames(stored: Tiny) -> None:
+    builder = stored.builder(stored.suite(variants=own(1)))
+    with pytest.raises(BuildError):
+        builder.built("own")
+    assert builder._failed["own"].__traceback__ is None
+    assert builder._failed["own"].__cause__ is None
+
+
+def test_a_users_method_that_works_is_built_once(stored: Tiny) -> None:
+    Own.calls = ()
+    for from_store in (False, True):
+        assert stored.build("own", variants=own(3)) == {"own": [from_store]}
+    assert Own.calls == ("apply 3",)
+
+
+def test_a_model_whose_labels_do_not_fit_is_named(tiny: Tiny) -> None:
+    write_tiny_bert(tiny.folder / "hub", labels=("good", "evil"))
+    with pytest.raises(
+        SlimgateError, match=r"^teacher: model hub: hub: the model's labels do not fit the data's"
+    ):
+        tiny.builder(tiny.suite()).built("teacher")
+
+
+def test_a_model_without_its_weights_is_named(tiny: Tiny) -> None:
+    suite = tiny.suite()
+    (tiny.folder / "hub" / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(BuildError, match=r"^teacher: model hub: "):
+        tiny.builder(suite).built("teacher")
+
+
+def test_rows_of_one_label_are_an_error_that_names_the_suite(tiny: Tiny) -> None:
+    for name in ("train.csv", "gate.csv"):
+        with (tiny.folder / name).open(encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        with (tiny.folder / name).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, ["text", "label", "file"])
+            writer.writeheader()
+            writer.writerows({**row, "label": "pos"} for row in rows)
+    with pytest.raises(DataError, match=r"^suite\.toml \[task\]: column \"label\" holds one label only"):
+        tiny.builder(tiny.suite())

@@ -1,0 +1,169 @@
+"""slimgate.digests: the parts of store keys change with what they stand for, and not otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from slimgate import digests
+from slimgate.digests import code_digest, file_sha256, folder_digest, json_digest, versions
+
+Digest = Callable[..., str]
+PLAIN = '"""Doc."""\nX = 1\n\n\ndef f(a):\n    """Doc."""\n    return a + X\n'
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
+    """own(source, helper): the digest of slimgate_x/mine.py as it would be with these two files.
+
+    slimgate_x counts as slimgate's own package here, so that slimgate itself is not edited.
+    """
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(digests, "OWN", "slimgate_x")
+    folder = tmp_path / "slimgate_x"
+    folder.mkdir()
+
+    def digest(source: str, helper: str = "Y = 1\n") -> str:
+        for name, text in {"__init__": "", "helper": helper, "mine": source}.items():
+            (folder / f"{name}.py").write_text(text, "utf-8")
+        _forget()
+        return code_digest("slimgate_x.mine")
+
+    yield digest
+    _forget()
+
+
+def _forget() -> None:
+    """Digests are kept for a process, as are packages; a test writes the same file twice."""
+    sys.modules.pop("slimgate_x", None)
+    for cached in (digests._tree, digests._imports, digests._own_digest):
+        cached.cache_clear()
+
+
+def test_json_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert json_digest({"a": 1, "b": [1, 2]}) == json_digest({"b": [1, 2], "a": 1})
+    assert json_digest([1, 2]) != json_digest([2, 1])
+    assert json_digest({}) == hashlib.sha256(b"{}").hexdigest()[:32]
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(Path("x"), TypeError), (float("nan"), ValueError)], ids=["path", "nan"]
+)
+def test_json_digest_refuses_what_is_not_json(value: object, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        json_digest({"value": value})
+
+
+def test_folder_digest_counts_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "b").write_text("2")
+    first = folder_digest(tmp_path, ["a", "b"])
+    assert folder_digest(tmp_path, ["b", "a"]) == first
+    assert folder_digest(tmp_path, ["a"]) != first
+    (tmp_path / "b").write_text("3")
+    assert folder_digest(tmp_path, ["a", "b"]) != first
+    assert file_sha256(tmp_path / "a") == hashlib.sha256(b"1").hexdigest()
+
+
+def test_versions_are_those_installed_or_none() -> None:
+    found = versions(["numpy", "no-such-package-of-ours"])
+    assert found["no-such-package-of-ours"] is None
+    assert (found["numpy"] or "")[:1].isdigit()
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        PLAIN.replace('"""Doc."""', '"""Other words."""'),
+        PLAIN.replace("return a + X", "return (a +\n            X)  # why"),
+        "# a comment\n" + PLAIN,
+    ],
+    ids=["docstring", "formatting", "comment"],
+)
+def test_code_digest_does_not_change_with_what_is_not_code(own: Digest, same: str) -> None:
+    assert own(same) == own(PLAIN)
+
+
+@pytest.mark.parametrize("other", ["return a - X", "return X + a", "return a + X + 0"])
+def test_code_digest_changes_with_code(own: Digest, other: str) -> None:
+    assert own(PLAIN.replace("return a + X", other)) != own(PLAIN)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n    from slimgate_x.helper import Y\n    return Y\n",
+        "import slimgate_x.helper\n",
+        "from slimgate_x import helper\n",
+    ],
+    ids=["inside a function", "import", "from package"],
+)
+def test_code_digest_counts_the_modules_of_slimgate_that_are_imported(own: Digest, source: str) -> None:
+    assert own(source, "Y = 1\n") == own(source, "Y = 1  # one\n")
+    assert own(source, "Y = 1\n") != own(source, "Y = 2\n")
+    assert own("import json\n", "Y = 1\n") == own("import json\n", "Y = 2\n")
+
+
+def test_code_of_an_imported_module_counts_through_others() -> None:
+    closure = digests._closure("slimgate.methods.fine_tune")
+    assert {"slimgate.training", "slimgate.seeding", "slimgate.predicting"} <= closure
+    assert "slimgate.methods.distill" not in closure
+
+
+def test_digests_of_code_load_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys; from slimgate.digests import code_digest\n"
+        "for name in ('methods.distill', 'tasks.text_classification', 'runtimes.eager', 'splits'):\n"
+        "    code_digest('slimgate.' + name)\n"
+        "assert not {'torch', 'transformers', 'sklearn'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_users_module_may_declare_a_version_that_stands_for_its_code(own: Digest) -> None:
+    assert own('version = "1"\n\n\ndef f():\n    return 1\n') == own(
+        'version = "1"\n\n\ndef f():\n    return 2\n'
+    )
+    assert own('version = "1"\n') != own('version = "2"\n')
+    assert own('version: str = "1"\nX = 1\n') == own('version = "1"\nX = 2\n')
+    assert own("def f():\n    version = 1\n") != own("def f():\n    version = 2 - 1\n")
+
+
+def test_the_digest_of_a_module_that_is_installed_is_stable() -> None:
+    assert code_digest("slimgate.seeding") == code_digest("slimgate.seeding")
+    assert len(code_digest("slimgate.seeding")) == 32
+
+
+@pytest.mark.parametrize("how", ["from mytools.inner.helpers import half", "from .inner.helpers import half"])
+def test_a_users_module_counts_with_what_it_imports_of_its_own_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    package = tmp_path / "mytools" / "inner"
+    package.mkdir(parents=True)
+    (package / "helpers.py").write_text("half = 0.5\n")
+    (package.parent / "rounding.py").write_text(f"{how}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    _forget()
+    before = code_digest("mytools.rounding")
+    (package / "helpers.py").write_text("half = 0.6\n")
+    _forget()
+    assert code_digest("mytools.rounding") != before
+    _forget()
+
+
+def test_a_users_module_counts_with_the_modules_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mine_top.py").write_text("import json\nfrom mine_beside import K\n")
+    (tmp_path / "mine_beside.py").write_text("K = 1\n")
+    before = code_digest("mine_top")
+    (tmp_path / "mine_beside.py").write_text("K = 2\n")
+    for cached in (digests._tree, digests._imports, digests._own_digest):
+        cached.cache_clear()  # modules are read once a process
+    assert code_digest("mine_top") != before

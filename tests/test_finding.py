@@ -1,0 +1,134 @@
+"""Which suites a run is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimgate.errors import SuiteError
+from slimgate.finding import Search, find_suites
+
+
+def found(root: Path, *paths: Path, **options: object) -> list[str]:
+    """The suites of a run over these paths (all of root where there are none), relative to root."""
+    search = Search(root=root, paths=paths or [root], patterns=["bench/*.toml"], **options)  # type: ignore[arg-type]
+    return [path.relative_to(root).as_posix() for path in find_suites(search)]
+
+
+@pytest.fixture
+def root(bench: Path, suite_text: str) -> Path:
+    """A repository with bench/x.toml, right, and bench/y.toml, right and opt-in."""
+    (bench / "x.toml").write_text(suite_text)
+    (bench / "y.toml").write_text(suite_text.replace("threads = 1", "opt_in = true"))
+    return bench.parent
+
+
+def test_an_opt_in_suite_runs_only_when_named(root: Path) -> None:
+    assert found(root) == ["bench/x.toml"]
+    assert found(root, root / "bench/y.toml") == ["bench/y.toml"]
+    assert found(root, root / "bench", root / "bench/y.toml") == ["bench/x.toml", "bench/y.toml"]
+
+
+def test_an_opt_in_suite_that_was_not_named_may_lack_its_data(root: Path) -> None:
+    file = root / "bench/y.toml"
+    file.write_text(file.read_text().replace("rows.csv", "elsewhere.csv").replace("../model", "../else"))
+    assert found(root) == ["bench/x.toml"]
+    with pytest.raises(SuiteError, match=r"bench/y.toml \[teacher\] model"):
+        found(root, file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("[measure]", "[measure"), ("rounds", "round")], ids=["syntax", "schema"]
+)
+def test_an_opt_in_suite_that_is_malformed_stops_every_run(root: Path, old: str, new: str) -> None:
+    file = root / "bench/y.toml"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(SuiteError, match=r"^bench/y.toml "):
+        found(root)
+
+
+def test_a_foreign_toml_is_left_alone(root: Path) -> None:
+    (root / "bench/settings.toml").write_text("[tool]\nx = 1\n")
+    (root / "bench/broken.toml").write_text("[tool\n")
+    (root / "pyproject.toml").write_text("[tool]\n")
+    assert found(root) == ["bench/x.toml"]
+    assert found(root, root / "pyproject.toml") == []
+
+
+def test_a_named_file_where_suites_lie_is_told_what_it_lacks(root: Path) -> None:
+    file = root / "bench/settings.toml"
+    file.write_text("[tool]\nx = 1\n")
+    with pytest.raises(SuiteError) as error:
+        found(root, file)
+    assert str(error.value) == "bench/settings.toml: has no [suite] table, so it is not a suite of slimgate"
+
+
+def test_a_suite_whose_first_line_is_broken_is_not_taken_for_a_foreign_file(root: Path) -> None:
+    (root / "bench/x.toml").write_text('[suite\ntitle = "x"\n')
+    with pytest.raises(SuiteError, match=r"bench/x.toml line 1: not TOML"):
+        found(root)
+
+
+def test_names_that_begin_with_an_underscore_never_run(root: Path, suite_text: str) -> None:
+    common = root / "bench/_common.toml"
+    common.write_text(suite_text)
+    assert found(root) == ["bench/x.toml"]
+    with pytest.raises(SuiteError, match="names that begin with _"):
+        found(root, common)
+
+
+def test_a_named_suite_may_lie_anywhere(root: Path) -> None:
+    elsewhere = root / "deep/a.toml"
+    elsewhere.parent.mkdir()
+    text = (root / "bench/x.toml").read_text()
+    elsewhere.write_text(text.replace("rows.csv", "../bench/rows.csv"))
+    assert found(root) == ["bench/x.toml"]
+    assert found(root, elsewhere) == ["deep/a.toml"]
+
+
+def test_a_pattern_matches_the_end_of_a_path_and_no_deeper_folder(root: Path, suite_text: str) -> None:
+    for folder in ("bench/old", "pkg/bench"):
+        (root / folder).mkdir(parents=True)
+        text = suite_text.replace("rows.csv", f"{root}/bench/rows.csv").replace("../model", f"{root}/model")
+        (root / folder / "z.toml").write_text(text)
+    assert found(root) == ["bench/x.toml", "pkg/bench/z.toml"]
+
+
+def test_shallow_looks_at_direct_children_only(root: Path) -> None:
+    assert found(root, shallow=True) == []
+    assert found(root, root / "bench", shallow=True) == ["bench/x.toml"]
+
+
+def test_ignored_paths_are_not_even_read(root: Path) -> None:
+    (root / "bench/x.toml").write_text("[suite\n")
+    assert found(root, ignore=[root / "bench/x.toml"]) == []
+    assert found(root, ignore=[root / "bench"]) == []
+    assert found(root, ignore_globs=[f"{root}/bench/x*"]) == []
+    assert found(root, skip=["ben*"]) == []
+
+
+def test_two_suites_of_one_name_are_refused(root: Path, suite_text: str) -> None:
+    (root / "a/bench").mkdir(parents=True)
+    text = suite_text.replace("rows.csv", f"{root}/bench/rows.csv").replace("../model", f"{root}/model")
+    (root / "a/bench/x.toml").write_text(text)
+    with pytest.raises(SuiteError, match=r"bench/x.toml and a/bench/x.toml have the same name"):
+        found(root)
+
+
+def test_every_wrong_suite_has_its_line(root: Path, suite_text: str) -> None:
+    (root / "bench/x.toml").write_text(suite_text.replace("title", "titel"))
+    (root / "bench/z.toml").write_text(suite_text.replace("[measure]", "[measures]"))
+    with pytest.raises(SuiteError) as error:
+        found(root)
+    assert str(error.value).splitlines() == [
+        "bench/x.toml [suite]: unknown key titel. Did you mean title?",
+        "bench/z.toml: unknown key measures. Did you mean measure?",
+    ]
+
+
+def test_a_folder_is_entered_before_its_suite_is_read(root: Path) -> None:
+    entered: list[Path] = []
+    search = Search(root=root, paths=[root], patterns=["bench/*.toml"])
+    find_suites(search, enter=entered.append)
+    assert entered == [root / "bench", root / "bench"]

@@ -1,0 +1,126 @@
+"""slimgate.heads: a fresh head decides as the logistic regression on the classifier's own inputs does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from fixtures.architectures import write_tiny
+from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate.heads import classifier_inputs, fit_head
+from slimgate.predicting import predict_scores
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.tasks import text_classification
+from slimgate.torch_model import output_layer
+
+torch.set_num_threads(1)
+MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "params"),
+    [
+        ("bert", PARAMS),
+        ("distilbert", PARAMS),
+        ("roberta", PARAMS),
+        ("electra", PARAMS),
+        ("bert", MEAN),
+        ("gpt2", PARAMS),
+        ("llama", PARAMS),
+    ],
+    ids=["bert", "distilbert", "roberta", "electra", "bert-mean", "gpt2", "llama"],
+)
+def test_the_network_predicts_what_the_regression_on_its_classifiers_inputs_predicts(
+    tmp_path: Path, architecture: str, params: text_classification.Params
+) -> None:
+    context = tiny_context(tmp_path, train=60, selection=20, params=params)
+    folder = write_tiny(
+        tmp_path / "hub", architecture, initializer_range=0.3
+    )  # features apart from each other
+    model = load_tiny(folder, context)
+    encoded = text_classification.encode_rows(params, context.rows("train"), model.tokenizer)
+    labels = text_classification.label_indices(params, context.rows("train"), context.facts)
+    layer = output_layer(model.network, 2)
+    features = classifier_inputs(model.network, layer, encoded)
+    assert features.shape == (60, 32)
+    regression = LogisticRegression(
+        C=context.log["C"], max_iter=300, tol=1e-3, fit_intercept=layer.bias is not None
+    ).fit(features, labels)
+    scores = predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=7)
+    margins = regression.decision_function(features)
+    np.testing.assert_allclose(scores[:, 1] - scores[:, 0], margins, atol=2e-3 * max(1.0, abs(margins).max()))
+    clear = abs(margins) > 0.01
+    assert (scores.argmax(1) == regression.predict(features))[clear].all()
+    assert clear.sum() > 50
+    assert context.log["rows"] == 60
+    assert 0 <= context.log["accuracy_selection"] <= 1
+
+
+def features_of(centres: list[list[float]], labels: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    where = np.asarray(centres, dtype=np.float32)[labels]
+    return where + rng.normal(0, 0.1, where.shape).astype(np.float32), np.asarray(labels, dtype=np.int64)
+
+
+CENTRES = [[2.0, 0.0], [0.0, 2.0], [-2.0, -2.0]]
+
+
+def test_several_classes_are_told_apart_as_the_regression_does() -> None:
+    data = features_of(CENTRES, [0, 1, 2] * 10)
+    layer = nn.Linear(2, 3)
+    log = fit_head(layer, data, data, seed=0)
+    regression = LogisticRegression(C=log["C"], max_iter=300, tol=1e-3).fit(*data)
+    with torch.no_grad():
+        scores = layer(torch.from_numpy(data[0])).numpy()
+    np.testing.assert_allclose(scores, regression.decision_function(data[0]), atol=1e-4)
+    assert log["accuracy_selection"] == 1.0
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+def test_a_class_without_train_rows_is_not_predicted(bias: bool) -> None:
+    data = features_of(CENTRES, [0, 2] * 10)
+    layer = nn.Linear(2, 3, bias=bias)
+    log = fit_head(layer, data, None, seed=0)
+    with torch.no_grad():
+        scores = layer(torch.from_numpy(data[0]))
+    assert scores.argmax(1).tolist() == data[1].tolist()
+    assert log["accuracy_train"] == 1.0
+    assert log["C"] == 1.0
+
+
+def test_the_strength_that_is_best_on_held_out_rows_is_taken() -> None:
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(200, 5)).astype(np.float32)
+    labels = (features[:, 0] + 0.3 * rng.normal(size=200) > 0).astype(np.int64)
+    train, held_out = (features[:100], labels[:100]), (features[100:], labels[100:])
+    log = fit_head(nn.Linear(5, 2), train, held_out, seed=0)
+    scores = {
+        c: LogisticRegression(C=c, max_iter=300, tol=1e-3).fit(*train).score(*held_out) for c in (1, 10, 100)
+    }
+    assert log["accuracy_selection"] == round(max(scores.values()), 4)
+    assert scores[log["C"]] == max(scores.values())
+
+
+def test_features_are_those_of_the_token_whose_logits_count(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    model = load_tiny(write_tiny(tmp_path / "hub", "gpt2"), context)
+    encoded = text_classification.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
+    layer = output_layer(model.network, 2)
+    together = classifier_inputs(model.network, layer, encoded)
+    for row in (0, 1, 2):
+        alone = {k: torch.from_numpy(v) for k, v in encoded.batch([row]).items()}
+        with torch.no_grad():
+            last = model.network.transformer(**alone).last_hidden_state[0, -1]
+        np.testing.assert_allclose(together[row], last.numpy(), atol=1e-5)
+
+
+def test_only_so_many_rows_are_used_for_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_classification, "HEAD_ROWS", 20)
+    context = tiny_context(tmp_path, train=48)
+    load_tiny(write_tiny(tmp_path / "hub", "bert"), context)
+    assert context.log["rows"] == 20

@@ -1,0 +1,112 @@
+"""Parts of a record, put together and taken apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimgate.judge.verdict import Verdict
+from slimgate.parts import Parts, expected, part, verdict
+from slimgate.record import FootprintFacts, QualityFacts, SelfTest, SelfTestPart, VariantRecord
+from slimgate.suite import load_suite
+
+
+def quality(told: Verdict | None, message: str = "q") -> QualityFacts:
+    return QualityFacts(
+        teacher=0.9, value=0.8, drop_points=10, n=9, verdict=told, message=message, measured=""
+    )
+
+
+def variant(name: str, *told: Verdict | None, gated: bool = True, error: str | None = None) -> VariantRecord:
+    facts = {f"m{i}": quality(one, f"{name} {i}") for i, one in enumerate(told)}
+    return VariantRecord(name=name, parent="teacher", gated=gated, quality=facts, error=error)
+
+
+P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("variants", "missing", "status"),
+    [
+        ([variant("a", P)], 0, "PASS"),
+        ([variant("a", P)], 1, "partial"),
+        ([variant("a", P, U)], 1, "INCONCLUSIVE"),
+        ([variant("a", U, F)], 1, "FAIL"),
+        ([variant("a", P, error="it broke")], 0, "FAIL"),
+        ([variant("a", F, gated=False)], 0, "PASS"),
+        ([variant("a", None)], 0, "PASS"),
+        ([], 0, "PASS"),
+    ],
+    ids=["pass", "partial", "inconclusive", "fail", "error", "not-gated", "no-budget", "empty"],
+)
+def test_fail_comes_before_inconclusive_before_partial_before_pass(
+    variants: list[VariantRecord], missing: int, status: str
+) -> None:
+    assert verdict(variants, SelfTest(), missing).status == status
+
+
+def test_a_verdict_counts_and_says_what_does_not_hold() -> None:
+    found = verdict([variant("a", P, F, U, None), variant("b", F, gated=False)], SelfTest(), 0)
+    assert (found.passed, found.failed, found.inconclusive, found.not_gated) == (1, 1, 1, 2)
+    assert found.messages == ["a 1", "a 2"]
+
+
+def test_one_error_of_many_variants_is_told_once() -> None:
+    found = verdict([variant("a", error="teacher: no"), variant("b", error="teacher: no")], SelfTest(), 0)
+    assert found.messages == ["teacher: no"]
+
+
+def test_a_size_that_is_too_large_fails() -> None:
+    size = FootprintFacts(compression=1.0, verdict=F, message="too large", measured="")
+    one = VariantRecord(name="a", parent="teacher", footprint=size)
+    assert verdict([one], SelfTest(), 0).messages == ["too large"]
+
+
+@pytest.mark.parametrize(("check", "wrong"), [("identical", F), ("planted_fault", P)])
+def test_a_gate_that_fails_its_self_test_fails_the_run(check: str, wrong: Verdict) -> None:
+    told = SelfTest(**{check: SelfTestPart(verdict=wrong, message="blind", measured="")})
+    assert verdict([variant("a", P)], told, 0).status == "FAIL"
+
+
+def build(name: str, digest: str) -> dict[str, object]:
+    return part("build", name, "", {"artifact": {"digest": digest}})
+
+
+def test_another_artifact_voids_what_was_measured_on_the_old_one() -> None:
+    measured = [part("quality", name, "m", {}) for name in ("a", "b")]
+    parts = Parts([build("a", "1"), build("b", "1"), *measured])
+    parts.add(build("a", "2"))
+    assert not parts.has(("quality", "a", "m"))
+    assert parts.has(("quality", "b", "m"))
+
+
+def test_another_teacher_voids_everything() -> None:
+    parts = Parts([build("teacher", "1"), build("b", "1"), part("quality", "b", "m", {})])
+    parts.add(build("teacher", "2"))
+    assert not parts.has(("quality", "b", "m"))
+
+
+def test_an_error_stays_though_another_test_finds_the_model_built() -> None:
+    parts = Parts([part("error", "a", "test_quality[a-m]", {"message": "NaN"})])
+    parts.add(build("a", "1"))
+    assert parts.of("error", "a")
+    parts.forget_error("test_quality[a-m]")
+    assert not parts.of("error", "a")
+
+
+def test_a_whole_run_has_every_check_of_the_suite(bench: Path, suite_text: str) -> None:
+    (bench / "x.toml").write_text(suite_text)
+    assert expected(load_suite(bench / "x.toml")) == [
+        ("quality", "student", "accuracy"),
+        ("quality", "int8", "accuracy"),
+        ("footprint", "student", "size"),
+        ("footprint", "int8", "size"),
+        ("self_test", "teacher", "identical"),
+        ("self_test", "teacher", "planted_fault"),
+        ("latency", "teacher", "b1"),
+        ("latency", "student", "b1"),
+        ("latency", "int8", "b1"),
+        ("speedup", "student", "b1"),
+        ("speedup", "int8", "b1"),
+    ]

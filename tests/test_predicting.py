@@ -1,0 +1,86 @@
+"""slimgate.predicting: a row's scores depend neither on its batch nor on the order of prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fixtures.architectures import write_tiny
+from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate.encoding import EncodedTexts
+from slimgate.errors import DataError
+from slimgate.predicting import predict_scores
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.tasks import text_classification
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(params=["bert", "gpt2"])
+def predicted(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[EagerPredictor, EncodedTexts]:
+    context = tiny_context(tmp_path, train=40)
+    folder = write_tiny(tmp_path / "hub", request.param, labels=("neg", "pos"), initializer_range=0.3)
+    model = load_tiny(folder, context)
+    encoded = text_classification.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
+    assert len(set(encoded.lengths.tolist())) > 4
+    return EagerPredictor(model.network, "cpu"), encoded
+
+
+def test_scores_do_not_depend_on_batch_size_or_order(predicted: tuple[EagerPredictor, EncodedTexts]) -> None:
+    predictor, encoded = predicted
+    alone = predict_scores(predictor, encoded, batch_size=1)
+    assert alone.shape == (40, 2)
+    assert alone.dtype == np.float32
+    assert np.ptp(alone[:, 0]) > 1e-3
+    for batch_size in (7, 64):
+        assert np.abs(predict_scores(predictor, encoded, batch_size=batch_size) - alone).max() < 1e-5
+    order = np.random.default_rng(0).permutation(40)
+    assert np.abs(predict_scores(predictor, encoded, batch_size=7, order=order) - alone).max() < 1e-5
+
+
+class Recorder:
+    """Gives back the first token of each row, and remembers the widths of the batches."""
+
+    def __init__(self) -> None:
+        self.widths: list[int] = []
+
+    def prepare(self, batch: Any) -> Any:
+        self.widths.append(batch["input_ids"].shape[1])
+        return batch["input_ids"]
+
+    def forward(self, prepared: Any) -> Any:
+        return prepared[:, :1]
+
+    def fetch(self, output: Any) -> Any:
+        return output.astype(np.float32)
+
+    def close(self) -> None: ...
+
+
+def encoded_of(rows: list[list[int]]) -> EncodedTexts:
+    return EncodedTexts(
+        {"input_ids": rows}, {"input_ids": 0}, "right", np.asarray([len(r) for r in rows], np.int64)
+    )
+
+
+def test_the_longest_rows_come_first_and_answers_stand_in_the_rows_own_order() -> None:
+    recorder, seen = Recorder(), []
+    rows = [[10], [11, 0, 0], [12, 0], [13, 0, 0, 0]]
+    scores = predict_scores(
+        recorder,
+        encoded_of(rows),
+        batch_size=3,
+        progress=lambda what, done, total: seen.append((what, done, total)),
+    )
+    assert recorder.widths == [4, 1]
+    assert scores.tolist() == [[10], [11], [12], [13]]
+    assert seen == [("predict", 3, 4), ("predict", 4, 4)]
+
+
+def test_no_rows_are_an_error() -> None:
+    with pytest.raises(DataError, match="there are no rows to predict"):
+        predict_scores(Recorder(), encoded_of([]), batch_size=3)

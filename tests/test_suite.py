@@ -1,0 +1,111 @@
+"""What a suite says when nothing is wrong with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from slimgate.protocols import Workload
+from slimgate.suite import TEACHER, Suite, load_suite
+
+
+def suite_of(bench: Path, text: str, **options: bool) -> Suite:
+    (bench / "x.toml").write_text(text)
+    return load_suite(bench / "x.toml", "bench/x.toml", **options)
+
+
+def test_variants_are_resolved_in_the_order_of_the_file(bench: Path, suite_text: str) -> None:
+    suite = suite_of(bench, suite_text)
+    assert list(suite.variants) == ["student", "int8"]
+    assert suite.variants["student"].parent == TEACHER
+    assert suite.variants["int8"].parent == "student"
+    assert [step.name for step in suite.variants["int8"].steps] == ["int8_dynamic"]
+    assert suite.variants["student"].steps[0].params.root == (0, 3)
+    assert suite.model(TEACHER).ref is not None
+    assert suite.model("int8") is suite.variants["int8"]
+
+
+def test_a_suite_is_frozen(bench: Path, suite_text: str) -> None:
+    suite = suite_of(bench, suite_text)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        suite.seed = 1  # type: ignore[misc]
+
+
+def test_what_is_not_written_has_defaults(bench: Path, suite_text: str) -> None:
+    text = suite_text[: suite_text.index("[budgets]")].replace("threads = 1\n", "")
+    suite = suite_of(bench, text)
+    assert (suite.seed, suite.opt_in, suite.measure.on_inconclusive) == (0, False, "fail")
+    assert suite.threads >= 1
+    assert suite.metrics == ("accuracy", "f1_macro")
+    assert suite.workloads == (Workload(1), Workload(32))
+    assert suite.variants["student"].runtime.name == "eager"
+    assert suite.variants["student"].gated
+
+
+def test_a_budgeted_metric_is_measured_too(bench: Path, suite_text: str) -> None:
+    suite = suite_of(bench, suite_text.replace("[measure]", "mcc = { drop_points = 3.0 }\n[measure]"))
+    assert suite.metrics == ("accuracy", "mcc")
+
+
+def test_extends_merges_tables_deeply_and_replaces_lists(bench: Path, suite_text: str) -> None:
+    (bench / "_common.toml").write_text(suite_text)
+    suite = suite_of(
+        bench,
+        '[suite]\ntitle = "other"\nextends = "_common.toml"\n'
+        "[task]\nsplits = { gate = 50 }\n[measure]\nmetrics = ['mcc']\n",
+    )
+    assert suite.title == "other"
+    assert suite.threads == 1
+    assert (suite.setup.sizes.gate, suite.setup.sizes.train) == (50, 60)
+    assert suite.metrics == ("mcc", "accuracy")
+    assert list(suite.variants) == ["student", "int8"]
+
+
+def test_paths_are_relative_to_the_file_that_states_them(bench: Path, suite_text: str) -> None:
+    (bench / "_common.toml").write_text(suite_text)
+    other = bench / "deep/er"
+    other.mkdir(parents=True)
+    (other / "y.toml").write_text('[suite]\ntitle = "deep"\nextends = "../../_common.toml"\n')
+    suite = load_suite(other / "y.toml")
+    assert suite.setup.source.params.path == (bench / "rows.csv",)
+    assert suite.teacher.ref is not None
+    assert suite.teacher.ref.folder == bench.parent / "model"
+
+
+def test_the_digest_changes_with_the_suite_and_with_what_it_extends(bench: Path, suite_text: str) -> None:
+    (bench / "_common.toml").write_text(suite_text)
+    text = '[suite]\ntitle = "other"\nextends = "_common.toml"\n'
+    before = suite_of(bench, text).digest
+    assert suite_of(bench, text).digest == before
+    assert suite_of(bench, text + "seed = 1\n").digest != before
+    (bench / "_common.toml").write_text(suite_text + "# a comment\n")
+    assert suite_of(bench, text).digest != before
+
+
+def test_data_and_models_may_be_missing_where_they_are_not_to_be_checked(
+    bench: Path, suite_text: str
+) -> None:
+    text = suite_text.replace("rows.csv", "nowhere.csv").replace("../model", "../nowhere")
+    assert suite_of(bench, text, check_data=False).teacher.ref is not None
+
+
+@pytest.mark.parametrize("start", ["\ufeff", "\r\n# Windows\r\n"], ids=["byte-order-mark", "crlf"])
+def test_a_suite_written_on_windows_is_read(bench: Path, suite_text: str, start: str) -> None:
+    (bench / "x.toml").write_bytes((start + suite_text).encode())
+    assert load_suite(bench / "x.toml").title == "tiny"
+
+
+def test_a_ready_made_variant_has_no_parent(bench: Path, suite_text: str) -> None:
+    suite = suite_of(bench, suite_text.replace("[variants]", '[variants]\nreleased = { model = "../model" }'))
+    released = suite.variants["released"]
+    assert released.parent is None
+    assert released.ref is not None
+    assert released.steps == ()
+
+
+def test_a_model_of_the_hub_is_not_looked_up_while_suites_are_read(bench: Path, suite_text: str) -> None:
+    ref = suite_of(bench, suite_text.replace("../model", "org/name@v1")).teacher.ref
+    assert ref is not None
+    assert (ref.folder, ref.hub_id, ref.revision) == (None, "org/name", "v1")

@@ -1,0 +1,30 @@
+"""Default threads: what a container may use, not what its host has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from slimgate.threads import default_threads, quota
+
+
+@pytest.mark.parametrize(("text", "cpus"), [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1)])
+def test_a_quota_counts_whole_cpus(tmp_path: Path, text: str, cpus: int) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    assert quota(tmp_path / "cpu.max") == cpus
+
+
+@pytest.mark.parametrize("text", ["max 100000", ""])
+def test_no_limit_is_no_limit(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    assert quota(tmp_path / "cpu.max") > 1000
+
+
+def test_a_system_without_cgroups_has_no_limit(tmp_path: Path) -> None:
+    assert quota(tmp_path / "none") > 1000
+
+
+def test_there_is_one_thread_at_least_and_no_more_than_cpus() -> None:
+    assert 1 <= default_threads() <= (os.cpu_count() or 1)

@@ -1,0 +1,162 @@
+"""slimgate.torch_model: what is saved comes back to the bit, for every architecture that methods reach."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from fixtures.architectures import SHAPES, write_tiny
+from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate.errors import BuildError
+from slimgate.tasks import text_classification
+from slimgate.torch_model import TorchModel, encoder_layers, footprint, load_torch_model, output_layer
+
+torch.set_num_threads(1)
+INPUTS = {
+    "input_ids": torch.tensor([[2, 5, 6, 9, 3], [2, 7, 3, 0, 0]]),
+    "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
+}
+MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
+
+
+def logits(model: TorchModel) -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = model.network(**INPUTS).logits
+    return found
+
+
+def saved_again(model: TorchModel, folder: Path) -> TorchModel:
+    folder.mkdir()
+    model.save(folder)
+    return load_torch_model(folder)
+
+
+CASES: list[Any] = [pytest.param(name, {}, PARAMS, id=name) for name in SHAPES]
+CASES += [
+    pytest.param("gpt2", {"tie_word_embeddings": False}, PARAMS, id="gpt2-untied"),
+    pytest.param("llama", {"tie_word_embeddings": True}, PARAMS, id="llama-tied"),
+    pytest.param("bert", {}, MEAN, id="bert-mean"),
+    pytest.param("distilbert", {}, MEAN, id="distilbert-mean"),
+    pytest.param("gpt2", {}, MEAN, id="gpt2-mean"),
+]
+
+
+@pytest.mark.parametrize(("architecture", "config", "params"), CASES)
+def test_logits_are_equal_to_the_bit_after_saving_and_loading(
+    tmp_path: Path, architecture: str, config: dict[str, Any], params: text_classification.Params
+) -> None:
+    labels = ("neg", "pos") if params is PARAMS else None
+    context = tiny_context(tmp_path / "rows", params=params)
+    model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=labels, **config), context)
+    again = saved_again(model, tmp_path / "saved")
+    assert torch.equal(logits(again), logits(model))
+    assert logits(model).shape == (2, 2)
+    assert not again.network.training
+    assert again.footprint() == model.footprint()
+    assert sorted(p.suffix for p in (tmp_path / "saved").iterdir() if p.suffix != ".json") == [".safetensors"]
+    twice = saved_again(again, tmp_path / "twice")
+    assert torch.equal(logits(twice), logits(model))
+    for file in sorted((tmp_path / "saved").iterdir()):
+        assert (tmp_path / "twice" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize("params", [PARAMS, MEAN], ids=["model", "mean"])
+def test_a_model_that_the_hub_keeps_in_half_precision_is_float32_here_and_stays_so(
+    tmp_path: Path, params: text_classification.Params
+) -> None:
+    from transformers import AutoModel
+
+    write_tiny(tmp_path / "hub", "bert")
+    AutoModel.from_pretrained(tmp_path / "hub").to(torch.bfloat16).save_pretrained(tmp_path / "hub")
+    assert json.loads((tmp_path / "hub" / "config.json").read_text())["dtype"] == "bfloat16"
+    model = load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows", params=params))
+    with torch.no_grad():
+        for weight in model.network.parameters():
+            weight.add_(1e-4)  # lost in bfloat16
+    again = saved_again(model, tmp_path / "saved")
+    assert {weight.dtype for weight in again.network.parameters()} == {torch.float32}
+    assert torch.equal(logits(again), logits(model))
+
+
+def test_tensors_that_are_shared_are_stored_once_and_shared_again(tmp_path: Path) -> None:
+    model = load_tiny(
+        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), tiny_context(tmp_path / "rows")
+    )
+    layers = encoder_layers(model.network)
+    layers[1].attention.self.query.weight = layers[0].attention.self.query.weight
+    model.save(_made(tmp_path / "saved"))
+    stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
+    assert len(stored) == len(model.network.state_dict()) - 1
+    assert torch.equal(logits(load_torch_model(tmp_path / "saved")), logits(model))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: float) -> None:
+    model = load_tiny(
+        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), tiny_context(tmp_path / "rows")
+    )
+    with torch.no_grad():
+        model.network.classifier.weight[1, 3] = value
+    with pytest.raises(BuildError, match=r"NaN or infinite after the step, first in classifier\.weight"):
+        model.save(_made(tmp_path / "saved"))
+    assert list((tmp_path / "saved").iterdir()) == []
+
+
+class Quantized(nn.Module):
+    quantized_weights = ("weight",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.tensor([[1, 0], [3, -4]], dtype=torch.int8))
+
+
+def test_footprint_by_hand() -> None:
+    network = nn.Sequential(nn.Linear(3, 2), Quantized())
+    with torch.no_grad():
+        network[0].weight.copy_(torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]]))
+        network[0].bias.copy_(torch.tensor([0.0, 5.0]))
+    found = footprint(network)
+    assert found["parameters"] == 6 + 2 + 4
+    assert found["nonzero_parameters"] == 3 + 1 + 3
+    header = found["state_bytes"] - (8 * 4 + 4)  # 8 float32 numbers and 4 int8 numbers
+    assert 8 < header < 300
+
+
+def test_footprint_counts_a_shared_weight_once() -> None:
+    first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+    second.weight = first.weight
+    found = footprint(nn.Sequential(first, second))
+    assert found["parameters"] == 16
+    assert 64 < found["state_bytes"] < 128 + 64
+
+
+@pytest.mark.parametrize("architecture", SHAPES)
+def test_blocks_and_the_output_layer_are_found(tmp_path: Path, architecture: str) -> None:
+    folder = write_tiny(tmp_path / "hub", architecture, labels=("a", "b", "c"))
+    network = load_tiny(folder, tiny_context(tmp_path / "rows", classes=("a", "b", "c"))).network
+    assert len(encoder_layers(network)) == 4
+    found = output_layer(network, 3)
+    seen = []
+    found.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    answer = network(**INPUTS).logits
+    assert any(torch.equal(answer[0], row) for row in seen[0].reshape(-1, 3))
+
+
+def test_a_network_without_blocks_or_output_layer_is_an_error() -> None:
+    network: Any = nn.Sequential(nn.Linear(2, 2))
+    network.config = type("Config", (), {"num_hidden_layers": 4})()
+    with pytest.raises(BuildError, match="no list of its 4 transformer blocks"):
+        encoder_layers(network)
+    with pytest.raises(BuildError, match="no linear layer gives 5 outputs"):
+        output_layer(network, 5)

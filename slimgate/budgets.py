@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from slimgate.errors import SuiteError, nearest
-from slimgate.judge.verdict import QualityBudget
+from slimgate.judge.verdict import BudgetKind, QualityBudget
 from slimgate.metrics import known_metrics, load_metric
 from slimgate.suite_errors import Loc, from_validation, shown, suite_error
 from slimgate.suite_tables import LatencyBudgetTable, QualityBudgetTable, SizeBudgetTable
@@ -42,9 +42,9 @@ class SpeedBudget:
 
 @dataclass(frozen=True)
 class VariantBudgets:
-    """The budgets of one variant: quality by metric name, size, and speed."""
+    """The budgets of one variant: quality by metric name (all of a metric's must hold), size, and speed."""
 
-    quality: Mapping[str, QualityBudget] = field(default_factory=dict)
+    quality: Mapping[str, tuple[QualityBudget, ...]] = field(default_factory=dict)
     size: SizeBudget | None = None
     speed: SpeedBudget | None = None
 
@@ -83,7 +83,7 @@ def resolve_budgets(
 
 
 def _tables(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> VariantBudgets:
-    quality: dict[str, QualityBudget] = {}
+    quality: dict[str, tuple[QualityBudget, ...]] = {}
     size, speed = None, None
     for key, table in budgets.items():
         loc = (*prefix, key)
@@ -102,12 +102,12 @@ def _tables(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> Va
     return VariantBudgets(quality, size, speed)
 
 
-def _quality(table: QualityBudgetTable) -> QualityBudget:
-    return QualityBudget(
-        kind="drop_points",
-        limit=table.drop_points,
-        reason=table.reason,
-        on_inconclusive=table.on_inconclusive,
+def _quality(table: QualityBudgetTable) -> tuple[QualityBudget, ...]:
+    kinds: tuple[BudgetKind, ...] = ("drop_points",)
+    return tuple(
+        QualityBudget(kind, limit, table.reason, table.on_inconclusive)
+        for kind in kinds
+        if (limit := getattr(table, kind)) is not None
     )
 
 

@@ -58,7 +58,10 @@ def _state(lookup: _Lookup, suite: Suite, name: str) -> str:
 def _budget_lines(suite: Suite, rows: int) -> Iterator[str]:
     """Whether n can decide each distinct budget, if the variant is as good as the teacher."""
     limits = {
-        (metric, budget.limit) for own in suite.budgets.values() for metric, budget in own.quality.items()
+        (metric, budget.limit)
+        for own in suite.budgets.values()
+        for metric, budgets in own.quality.items()
+        for budget in budgets
     }
     for metric, limit in sorted(limits):
         needed = planned_rows(limit / 100)

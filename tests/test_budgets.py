@@ -12,7 +12,7 @@ VARIANTS = ("a", "b")
 
 def test_every_variant_has_the_common_budgets() -> None:
     budgets = resolve_budgets({"budgets": {"accuracy": {"drop_points": 2}}}, VARIANTS, "x")
-    assert {name: own.quality["accuracy"].limit for name, own in budgets.items()} == {"a": 2.0, "b": 2.0}
+    assert {name: own.quality["accuracy"][0].limit for name, own in budgets.items()} == {"a": 2.0, "b": 2.0}
 
 
 def test_a_variants_own_budget_replaces_that_metric_only() -> None:
@@ -25,10 +25,10 @@ def test_a_variants_own_budget_replaces_that_metric_only() -> None:
         }
     }
     budgets = resolve_budgets(data, VARIANTS, "x")
-    assert budgets["a"].quality["accuracy"].limit == 2.0
-    assert budgets["b"].quality["accuracy"].limit == 0.5
-    assert budgets["b"].quality["accuracy"].reason == "it is shipped"
-    assert budgets["b"].quality["mcc"].limit == 3.0
+    assert budgets["a"].quality["accuracy"][0].limit == 2.0
+    assert budgets["b"].quality["accuracy"][0].limit == 0.5
+    assert budgets["b"].quality["accuracy"][0].reason == "it is shipped"
+    assert budgets["b"].quality["mcc"][0].limit == 3.0
     assert budgets["b"].size == budgets["a"].size
     assert budgets["a"].size is not None
 

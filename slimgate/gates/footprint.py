@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slimgate.gates.reporting import Report, budget_facts, conclude, report_build
+from slimgate.gates.reporting import Report, conclude, report_build
+from slimgate.judge.facts import budget_facts
 from slimgate.judge.size import judge_compression
 from slimgate.parts import now, part
 from slimgate.run import ModelHandle

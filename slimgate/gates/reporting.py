@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
@@ -36,14 +36,3 @@ def conclude(
         return
     if verdict is Verdict.FAIL or on_inconclusive == "fail":
         pytest.fail(message, pytrace=False)
-
-
-def budget_facts(budget: Any) -> dict[str, Any]:
-    """A judged budget as the record has it."""
-    return {
-        "kind": budget.kind,
-        "limit": budget.limit,
-        "verdict": budget.verdict.value,
-        "reason": budget.reason,
-        "n_needed": budget.n_needed,
-    }

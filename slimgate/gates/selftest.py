@@ -28,9 +28,10 @@ def gate_budgets(suite: Suite) -> dict[str, QualityBudget]:
     """The tightest budget on each metric of any variant; accuracy at 2 points where there is none."""
     tightest: dict[str, QualityBudget] = {}
     for own in suite.budgets.values():
-        for metric, budget in own.quality.items():
-            if metric not in tightest or budget.limit < tightest[metric].limit:
-                tightest[metric] = budget
+        for metric, budgets in own.quality.items():
+            for budget in budgets:
+                if metric not in tightest or budget.limit < tightest[metric].limit:
+                    tightest[metric] = budget
     judged = next((name for name in suite.metrics if load_metric(name).resampled), "accuracy")
     return tightest or {judged: DEFAULT_BUDGET}
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from slimgate.gates.latency import not_timed
-from slimgate.gates.reporting import Report, budget_facts, conclude, report_build
+from slimgate.gates.reporting import Report, conclude, report_build
+from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import Speedup, judge_speedup, speed_message
 from slimgate.parts import now, part
 from slimgate.protocols import Workload

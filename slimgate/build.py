@@ -47,14 +47,21 @@ class Builder:
         *,
         device: str,
         progress: Progress = no_progress,
+        seed: int | None = None,
+        teacher: Builder | None = None,
     ) -> None:
+        """seed: the suite's, where none is given. teacher: who builds the teacher, where not this builder."""
         self._suite, self._rows, self._store = suite, rows, store
         self._device, self._progress = device, progress
+        self._seed = suite.seed if seed is None else seed
+        self._teacher = teacher
         self._built: dict[str, Built] = {}
         self._failed: dict[str, SlimgateError] = {}
 
     def built(self, name: str) -> Built:
         """The model of that name. Raises BuildError (or DataError) that names the variant and the step."""
+        if name == TEACHER and self._teacher is not None:
+            return self._teacher.built(TEACHER)
         if name in self._failed:
             raise self._failed[name]
         if name not in self._built:
@@ -79,7 +86,7 @@ class Builder:
 
     def _load(self, variant: Variant, ref: ModelRef) -> Artifact:
         task = self._suite.setup.task
-        where = f"{variant.name}: model {ref.text}"
+        where = f"{self._told(variant)}: model {ref.text}"
         with _explained(where):
             ref = fetch_model(ref)
             assert ref.folder is not None
@@ -122,13 +129,17 @@ class Builder:
             model.kind = method.gives or model.kind
             return model
 
-        where = f"{variant.name}: step {step.name}"
+        where = f"{self._told(variant)}: step {step.name}"
         return self._make(where, step.name, params, key, method.reads, apply, teacher)
+
+    def _told(self, variant: Variant) -> str:
+        """The variant's name, with the seed where it is not the suite's first."""
+        return variant.name if self._seed == self._suite.seed else f"{variant.name} (seed {self._seed})"
 
     def _common(self, reads: tuple[str, ...], packages: tuple[str, ...]) -> Json:
         return {
             "data": self._rows.digests(reads),
-            "seed": self._suite.seed,
+            "seed": self._seed,
             "device": self._device.split(":")[0],
             "versions": dict(versions((*PACKAGES, *packages))),
         }
@@ -185,7 +196,7 @@ class Builder:
                 if name in self._rows.splits and name != "gate"
             },
             load_teacher=load_teacher,
-            seed=self._suite.seed,
+            seed=self._seed,
             device=self._device,
             threads=self._suite.threads,
             scratch=scratch,

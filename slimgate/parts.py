@@ -187,7 +187,7 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
         path=suite.shown,
         title=suite.title,
         digest=suite.digest,
-        seeds=[suite.seed],
+        seeds=list(suite.seeds),
         reference=suite.reference,
     )
 

@@ -28,7 +28,7 @@ class SuiteRun:
         self.store, self.device, self.progress = store, device, progress
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
-        self._builder: Builder | None = None
+        self._builders: dict[int, Builder] = {}
         self._encoder: Encoder | None = None
         self._teacher_outcomes: Outcomes | None = None
 
@@ -51,22 +51,37 @@ class SuiteRun:
             self._encoder = Encoder(self.suite, self.rows.gate)
         return self._encoder
 
-    def built(self, name: str) -> Built:
-        """A model of the suite, built now or taken from the store."""
-        if self._builder is None:
-            self._builder = Builder(
-                self.suite, self.rows, self.store, device=self.device, progress=self.progress
-            )
-        return self._builder.built(name)
+    def built(self, name: str, seed: int | None = None) -> Built:
+        """A model of the suite, built now or taken from the store. seed: the first, where none is given."""
+        return self._builder(self.suite.seed if seed is None else seed).built(name)
 
-    def outcomes(self, name: str) -> Outcomes:
+    def _builder(self, seed: int) -> Builder:
+        if seed not in self._builders:
+            self._builders[seed] = Builder(
+                self.suite,
+                self.rows,
+                self.store,
+                device=self.device,
+                progress=self.progress,
+                seed=seed,
+                teacher=None if seed == self.suite.seed else self._builder(self.suite.seed),
+            )
+        return self._builders[seed]
+
+    def rebuilds(self, name: str) -> dict[int, Outcomes]:
+        """The answers of a stochastic variant as the suite's further seeds build it; else nothing."""
+        if not self.suite.is_stochastic(name):
+            return {}
+        return {seed: self.outcomes(name, seed) for seed in self.suite.seeds[1:]}
+
+    def outcomes(self, name: str, seed: int | None = None) -> Outcomes:
         """A model's answers on the gate rows; the teacher's stay in memory."""
         if name == TEACHER and self._teacher_outcomes is not None:
             return self._teacher_outcomes
         found, _ = gate_outcomes(
             self.suite,
             self.rows,
-            self.built(name).artifact,
+            self.built(name, seed).artifact,
             self.suite.model(name).runtime,
             self.encoder,
             self.store,

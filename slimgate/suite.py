@@ -55,13 +55,14 @@ class Suite:
     """What a suite file says, with every name resolved.
 
     shown: its path as messages print it; reference: published figures as markdown, to show beside ours.
+    seeds: stochastic variants are built for each; all else goes by the first.
     """
 
     path: Path
     shown: str
     digest: str
     title: str
-    seed: int
+    seeds: tuple[int, ...]
     opt_in: bool
     threads: int
     setup: TaskSetup
@@ -73,9 +74,22 @@ class Suite:
     measure: MeasureTable
     reference: str | None = None
 
+    @property
+    def seed(self) -> int:
+        """The seed of the splits, the teacher, and the builds that are judged."""
+        return self.seeds[0]
+
     def model(self, name: str) -> Variant:
         """A variant, or the teacher, by name."""
         return self.teacher if name == TEACHER else self.variants[name]
+
+    def is_stochastic(self, name: str) -> bool:
+        """Whether another seed builds another variant. The teacher is built once, by the first seed."""
+        variant = self.variants.get(name)
+        if variant is None:
+            return False
+        own = any(step.object.stochastic for step in variant.steps)
+        return own or (variant.parent is not None and self.is_stochastic(variant.parent))
 
 
 def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True) -> Suite:

@@ -45,7 +45,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         shown=shown,
         digest=text.digest,
         title=tables.suite.title,
-        seed=tables.suite.seed,
+        seeds=tables.suite.seeds or (tables.suite.seed,),
         opt_in=tables.suite.opt_in,
         threads=tables.suite.threads or default_threads(),
         setup=setup,

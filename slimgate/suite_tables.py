@@ -13,6 +13,7 @@ from slimgate.tables import SuitePath, Table
 VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 SHA256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MAX_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 def _table_such_as(example: str) -> BeforeValidator:
@@ -36,15 +37,28 @@ OnInconclusive = Literal["fail", "warn"]
 class SuiteTable(Table):
     """[suite]"""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"seeds"})
     title: str
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    seeds: tuple[Seed, ...] | None = Field(
+        default=None,
+        description="stochastic variants are built for each; the first takes the place of seed, and ships",
+    )
     opt_in: bool = False
     extends: str | None = None
     threads: int | None = Field(default=None, ge=1, le=1024)
     reference: SuitePath | None = Field(
         default=None, description="a markdown file of published figures, which the report shows beside ours"
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_seed(self) -> Self:
+        if self.seeds is None:
+            return self
+        if "seed" in self.model_fields_set:
+            raise ValueError("seed and seeds came, expected one of them; the first of seeds is the seed")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds = {list(self.seeds)} came, expected one or more different seeds")
+        return self
 
 
 class TaskTable(Table):

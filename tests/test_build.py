@@ -170,13 +170,38 @@ def test_another_seed_rebuilds_what_is_stochastic(tmp_path: Path) -> None:
     from dataclasses import replace
 
     def steps(seed: int) -> dict[str, list[bool]]:
-        builder = Builder(replace(suite, seed=seed), rows, kept, device="cpu")
+        builder = Builder(replace(suite, seeds=(seed,)), rows, kept, device="cpu")
         return {
             n: [s.entry.from_store for s in builder.built(n).steps] for n in ("teacher", "trained", "pruned")
         }
 
     assert steps(0) == {"teacher": [False, False], "trained": [False], "pruned": [True, False]}
     assert steps(1) == {"teacher": [True, False], "trained": [False], "pruned": [True, True]}
+
+
+def test_further_seeds_rebuild_stochastic_variants_on_the_same_teacher(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    variants = """
+trained = { steps = [TRAIN] }
+trained-pruned = { from = "trained", steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
+pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
+"""
+    suite = tiny.suite(variants=variants)
+    kept = Store(tmp_path / "store")
+    rows = prepare_rows(suite, kept)
+    first = Builder(suite, rows, kept, device="cpu")
+    other = Builder(suite, rows, kept, device="cpu", seed=1, teacher=first)
+
+    def same(name: str) -> bool:
+        return first.built(name).artifact.digest == other.built(name).artifact.digest
+
+    assert {name: same(name) for name in ("teacher", "trained", "trained-pruned", "pruned")} == {
+        "teacher": True,
+        "trained": False,
+        "trained-pruned": False,
+        "pruned": True,
+    }
+    assert [name for name in suite.variants if suite.is_stochastic(name)] == ["trained", "trained-pruned"]
 
 
 def test_other_train_rows_rebuild_only_what_reads_them(tmp_path: Path) -> None:

@@ -663,7 +663,24 @@ accuracy = {""",
         "[budgets.accuracy]: floor is not supported yet",
         id="budget-floor2",
     ),
-    pytest.param("threads = 1", "seeds = [0,1]", "[suite]: seeds is not supported yet", id="seeds"),
+    pytest.param(
+        "threads = 1",
+        "seeds = [0, 1, 0]",
+        "[suite]: seeds = [0, 1, 0] came, expected one or more different seeds",
+        id="seeds-twice",
+    ),
+    pytest.param(
+        "threads = 1",
+        "seeds = []",
+        "[suite]: seeds = [] came, expected one or more different seeds",
+        id="no-seeds",
+    ),
+    pytest.param(
+        "threads = 1",
+        "seed = 0\nseeds = [0, 1]",
+        "[suite]: seed and seeds came, expected one of them; the first of seeds is the seed",
+        id="seed-and-seeds",
+    ),
     pytest.param(
         "max_tokens = 16", 'slices = ["file"]', "[task] slices: slices are not supported yet", id="slices"
     ),

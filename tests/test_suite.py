@@ -30,7 +30,13 @@ def test_variants_are_resolved_in_the_order_of_the_file(bench: Path, suite_text:
 def test_a_suite_is_frozen(bench: Path, suite_text: str) -> None:
     suite = suite_of(bench, suite_text)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        suite.seed = 1  # type: ignore[misc]
+        suite.title = "x"  # type: ignore[misc]
+
+
+def test_several_seeds_are_kept_and_the_first_is_the_seed(bench: Path, suite_text: str) -> None:
+    suite = suite_of(bench, suite_text.replace("threads = 1\n", "threads = 1\nseeds = [3, 1, 2]\n"))
+    assert suite.seeds == (3, 1, 2)
+    assert suite.seed == 3
 
 
 def test_what_is_not_written_has_defaults(bench: Path, suite_text: str) -> None:

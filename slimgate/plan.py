@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from slimgate.artifact import Artifact
+from slimgate.budget_plan import planned_budgets
 from slimgate.build import LOAD, Builder
 from slimgate.digests import json_digest
 from slimgate.errors import SlimgateError
-from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, planned_rows
+from slimgate.record import RunRecord
 from slimgate.run import SuiteRun
 from slimgate.suite import TEACHER, Suite
 
@@ -28,8 +29,11 @@ class _Lookup(Builder):
         return Artifact(entry)
 
 
-def plan_lines(run: SuiteRun) -> Iterator[str]:
-    """The plan of one suite, line by line. Cuts the splits where that was not done; builds nothing."""
+def plan_lines(run: SuiteRun, earlier: RunRecord | None) -> Iterator[str]:
+    """The plan of one suite, line by line. Cuts the splits where that was not done; builds nothing.
+
+    earlier: the record of a run that judged the same rows, from which the discordance is known.
+    """
     suite = run.suite
     yield f"{suite.shown}: {suite.title}"
     sizes = ", ".join(f"{name} {report.n:,}" for name, report in run.rows.reports.items())
@@ -39,7 +43,19 @@ def plan_lines(run: SuiteRun) -> Iterator[str]:
         yield f"  {name}: {_state(lookup, suite, name)}"
     checks = f"{len(suite.metrics)} metrics, size, {len(suite.workloads)} workloads"
     yield f"  measured of each variant: {checks}"
-    yield from _budget_lines(suite, run.rows.reports["gate"].n)
+    yield from (f"  {one.line}" for one in planned_budgets(suite, run.rows.reports["gate"].n, earlier))
+
+
+def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
+    """For the head of a run: the budgets that the rows cannot decide; unless quiet, that there are none."""
+    suite = run.suite
+    planned = planned_budgets(suite, run.rows.reports["gate"].n, earlier)
+    undecidable = [one for one in planned if not one.decidable]
+    yield from (f"{suite.shown}: {one.line}" for one in undecidable)
+    if planned and not undecidable and not quiet:
+        hardest = max(one.needed for one in planned)
+        rows = f"{planned[0].rows:,} gate rows can decide every budget on a drop"
+        yield f"{suite.shown}: {rows} (the hardest takes about {hardest:,})"
 
 
 def _state(lookup: _Lookup, suite: Suite, name: str) -> str:
@@ -53,20 +69,3 @@ def _state(lookup: _Lookup, suite: Suite, name: str) -> str:
     except SlimgateError as error:
         return f"{told}: cannot be built: {error}"
     return f"{told}: in the store"
-
-
-def _budget_lines(suite: Suite, rows: int) -> Iterator[str]:
-    """Whether n can decide each distinct budget, if the variant is as good as the teacher."""
-    limits = {
-        (metric, budget.limit)
-        for own in suite.budgets.values()
-        for metric, budgets in own.quality.items()
-        for budget in budgets
-    }
-    for metric, limit in sorted(limits):
-        needed = planned_rows(limit / 100)
-        can = "can be decided" if rows >= needed else f"CANNOT be decided by {rows:,}"
-        yield (
-            f"  budget {metric} {limit:g} points: takes about {needed:,} gate rows "
-            f"(no true drop, {ASSUMED_DISCORDANCE:.0%} of rows changed), {can}"
-        )

@@ -19,7 +19,7 @@ pytest.register_assert_rewrite("slimgate.gates")
 from slimgate.collecting import suite_of  # noqa: E402
 from slimgate.finding import Search, find_suites  # noqa: E402
 from slimgate.parts import part  # noqa: E402
-from slimgate.plan import plan_lines  # noqa: E402
+from slimgate.plan import head_lines, plan_lines  # noqa: E402
 from slimgate.progress import ProgressLine  # noqa: E402
 from slimgate.protocols import Progress, no_progress  # noqa: E402
 from slimgate.session import PARTS, SESSION, Session  # noqa: E402
@@ -164,13 +164,14 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             state.run(state.suites[suite]).rows  # noqa: B018  preparing is what asking does
     except SlimgateError as error:
         raise pytest.UsageError(str(error)) from error
-    if not config.getoption("slimgate_plan"):
-        return None
+    planned = config.getoption("slimgate_plan")
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     for path in dict.fromkeys(suite.path for suite in wanted):
-        for line in plan_lines(state.run(state.suites[path])):
+        run, earlier = state.run(state.suites[path]), state.last_record(state.suites[path])
+        quiet = config.get_verbosity() < 0
+        for line in plan_lines(run, earlier) if planned else head_lines(run, earlier, quiet=quiet):
             reporter.write_line(line)
-    return True
+    return True if planned else None
 
 
 @pytest.hookimpl(wrapper=True)

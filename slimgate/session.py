@@ -122,11 +122,20 @@ class Session:
         """Where the record of a suite goes."""
         return self.report_root / path.stem
 
-    def _earlier(self, suite: Suite) -> list[Part]:
-        """The parts of the last record, where it was of the same suite and rows on the same machine."""
+    def last_record(self, suite: Suite) -> RunRecord | None:
+        """The record of an earlier run that judged the same gate rows, whatever else has changed since."""
         try:
             record = read_record(self.folder(suite.path) / "run.json")
         except (OSError, ValidationError):
+            return None
+        gate = record.task.splits.get("gate")
+        same = gate is not None and gate.digest == self.run(suite).rows.reports["gate"].digest
+        return record if same else None
+
+    def _earlier(self, suite: Suite) -> list[Part]:
+        """The parts of the last record, where it was of the same suite and rows on the same machine."""
+        record = self.last_record(suite)
+        if record is None:
             return []
         run = self.run(suite)
         machine = describe_machine(threads=run.suite.threads, device=self._device)

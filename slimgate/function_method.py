@@ -29,6 +29,7 @@ DECLARED = {
     "uses_teacher": False,
     "stochastic": False,
     "packages": (),
+    "claims": (),
     "check": None,
     "restore": None,
 }

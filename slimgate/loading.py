@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from slimgate import protocols
+from slimgate.claims import CLAIMS
 from slimgate.errors import SuiteError, nearest
 from slimgate.function_method import FunctionMethod
 
@@ -117,6 +118,11 @@ def _check_declared(method: Any) -> None:
         value = getattr(method, key)
         if isinstance(value, str) or not isinstance(value, Collection):
             raise SuiteError(f"{key} is {value!r}, expected {example}")
+    claims = getattr(method, "claims", ())
+    if unknown := [
+        claim for claim in ([claims] if isinstance(claims, str) else claims) if claim not in CLAIMS
+    ]:
+        raise SuiteError(f"claims {unknown[0]!r}; expected some of {', '.join(CLAIMS)}, in a tuple")
     for split in method.reads:
         if split not in READABLE:
             came = "gate rows only judge" if split == "gate" else "no such split"

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from slimgate.claims import with_times
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     ArtifactFacts,
     BehaviourFacts,
+    ClaimFacts,
     FootprintFacts,
     LatencyFacts,
     Machine,
@@ -119,6 +121,7 @@ def parts_of(record: RunRecord) -> list[Part]:
                 "steps": steps,
                 "artifact": v.artifact.model_dump(mode="json"),
                 "from_store": v.from_store,
+                "claims": [claim.model_dump(mode="json") for claim in v.claims],
             }
             parts.append(part("build", v.name, "", facts))
         parts += [part("quality", v.name, name, q.model_dump(mode="json")) for name, q in v.quality.items()]
@@ -239,6 +242,8 @@ def _variant(variant: Variant, parts: Parts) -> VariantRecord:
     errors = [facts["message"] for facts in parts.of("error", name).values()]
     footprint = parts.one("footprint", name, "size")
     behaviour = parts.one("behaviour", name)
+    latency = _latency(name, parts)
+    speedups = {key: facts.speedup_interval for key, facts in latency.items() if facts.speedup_interval}
     return VariantRecord(
         name=name,
         parent=variant.parent or (str(variant.ref.text) if variant.ref else None),
@@ -247,11 +252,12 @@ def _variant(variant: Variant, parts: Parts) -> VariantRecord:
         reason=variant.reason,
         from_store=build.get("from_store"),
         steps=[StepFacts.model_validate(step) for step in build.get("steps", ())],
+        claims=[ClaimFacts.model_validate(claim) for claim in with_times(build.get("claims", ()), speedups)],
         artifact=ArtifactFacts.model_validate(build["artifact"]) if build else None,
         quality={k: QualityFacts.model_validate(v) for k, v in parts.of("quality", name).items()},
         footprint=FootprintFacts.model_validate(footprint) if footprint else None,
         behaviour=BehaviourFacts.model_validate(behaviour) if behaviour else None,
-        latency=_latency(name, parts),
+        latency=latency,
         error=errors[0] if errors else None,
     )
 

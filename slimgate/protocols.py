@@ -211,6 +211,8 @@ class Method(Protocol[P]):
     takes: kinds of artifact it can start from; gives: the kind it leaves, or None for the same.
     reads: the splits it uses; uses_teacher: whether it needs the suite's teacher; stochastic: whether
     another seed gives another model. All of them are part of the store's key.
+    It may also declare claims: what it promises of the model that it leaves (slimgate/claims.py); packages:
+    whose versions belong to the key; check: what it makes of a config.json, before any model is loaded.
     """
 
     Params: type[BaseModel]

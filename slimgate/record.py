@@ -170,6 +170,15 @@ class MemoryFacts(Part):
     resident_after_load_bytes: int | None = None
 
 
+class ClaimFacts(Part):
+    """What a step promised, and whether it held; None where that is not known (yet), or cannot be told."""
+
+    step: str
+    claim: str
+    held: bool | None
+    message: str
+
+
 class VariantRecord(Part):
     """One model. error: why it could not be built or measured, where that happened."""
 
@@ -180,6 +189,7 @@ class VariantRecord(Part):
     reason: str | None = None
     from_store: bool | None = None
     steps: list[StepFacts] = []
+    claims: list[ClaimFacts] = []
     artifact: ArtifactFacts | None = None
     quality: dict[str, QualityFacts] = {}
     footprint: FootprintFacts | None = None

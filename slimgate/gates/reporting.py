@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from slimgate.claims import Claim, step_claims
 from slimgate.judge.verdict import Verdict
 from slimgate.parts import Part, part
 from slimgate.run import ModelHandle
@@ -24,7 +25,12 @@ def report_build(model: ModelHandle, report: Report) -> None:
     artifact = {key: manifest[key] for key in ("kind", "digest", "bytes", "parameters", "nonzero_parameters")}
     artifact.update(state_bytes=manifest["state_bytes"], runtime=model.variant.runtime.name)
     artifact.update(load_seconds=model.load_seconds)
-    facts = {"steps": steps, "artifact": artifact, "from_store": built.from_store}
+    facts = {
+        "steps": steps,
+        "artifact": artifact,
+        "from_store": built.from_store,
+        "claims": claims_of(model),
+    }
     report(part("build", model.name, "", facts))
 
 
@@ -36,3 +42,16 @@ def conclude(
         return
     if verdict is Verdict.FAIL or on_inconclusive == "fail":
         pytest.fail(message, pytrace=False)
+
+
+def claims_of(model: ModelHandle) -> list[Claim]:
+    """What the steps of a model promise, each held against the artifact that it started from."""
+    built, parent = model.built, model.variant.parent
+    chain = [artifact.manifest for artifact in built.steps]
+    if parent is not None:
+        chain.insert(0, model.run.built(parent).artifact.manifest)
+    return [
+        claim
+        for step, before, after in zip(model.variant.steps, chain[:-1], chain[1:], strict=True)
+        for claim in step_claims(step.name, getattr(step.object, "claims", ()), before, after)
+    ]

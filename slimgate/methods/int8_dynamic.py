@@ -21,6 +21,7 @@ gives = "torch_int8"
 reads: tuple[str, ...] = ()
 uses_teacher = False
 stochastic = False
+claims = ("smaller", "faster")
 
 
 class Params(Table):

@@ -17,6 +17,7 @@ gives = None
 reads: tuple[str, ...] = ()
 uses_teacher = False
 stochastic = False
+claims = ("smaller", "fewer_parameters", "faster")
 
 
 class Params(RootModel[tuple[Annotated[int, Field(ge=0, strict=True)], ...]]):

@@ -22,6 +22,7 @@ gives = None
 reads: tuple[str, ...] = ()
 uses_teacher = False
 stochastic = False
+claims = ("sparser",)
 
 
 class Params(Table):

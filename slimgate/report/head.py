@@ -23,6 +23,12 @@ from slimgate.report.tables import blocks, bullets, titled
 # Medians of one and the same model differ by a few percent from one minute to the next.
 _SLOWER = 1.05
 _UNSTEADY = 0.2
+_PROMISES = {
+    "smaller": "a smaller artifact",
+    "fewer_parameters": "fewer parameters",
+    "sparser": "fewer parameters other than zero",
+    "faster": "a faster model",
+}
 
 
 def head(record: RunRecord) -> str:
@@ -97,7 +103,12 @@ def _not_gated(record: RunRecord) -> Iterator[str]:
 
 
 def _no_gain(record: RunRecord) -> Iterator[str]:
-    """Variants that are no smaller, or slower: nobody notices unless told."""
+    """Compression that is not real, and variants no smaller or slower: nobody notices unless told."""
+    for model in variants(record):
+        for claim in model.claims:
+            if claim.held is False:
+                promise = f"{escaped(model.name)}: {escaped(claim.step)} promises {_PROMISES[claim.claim]}"
+                yield f"**{promise}, and it is not so**: {escaped(claim.message)}."
     large = [
         model.name
         for model in variants(record)

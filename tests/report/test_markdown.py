@@ -25,6 +25,7 @@ from sample_record import (
 import slimgate.report
 from slimgate.record import (
     BudgetFacts,
+    ClaimFacts,
     FootprintFacts,
     RunRecord,
     RunVerdict,
@@ -259,6 +260,20 @@ def test_a_variant_as_slow_as_the_teacher_is_not_called_fast() -> None:
         "Fastest inside its budgets, by the median of a call: none faster than the teacher, 6.31 ms" in report
     )
     assert "Slower than the teacher by the median of a call: x, batch 1 (9.00 against 6.31 ms)." in report
+
+
+def test_a_promise_that_does_not_hold_is_named() -> None:
+    claims = [
+        ClaimFacts(step="int8_dynamic", claim="smaller", held=False, message="100 -> 120 bytes"),
+        ClaimFacts(step="int8_dynamic", claim="faster", held=None, message="not timed yet"),
+        ClaimFacts(step="int8_dynamic", claim="sparser", held=True, message="9 -> 8"),
+    ]
+    report = suite_report(one_variant(claims=claims))
+    assert (
+        "- **x: int8_dynamic promises a smaller artifact, and it is not so**: 100 -&gt; 120 bytes." in report
+    )
+    assert "promises a faster" not in report
+    assert "promises fewer" not in report
 
 
 def test_a_variant_as_large_as_the_teacher_is_not_called_small() -> None:

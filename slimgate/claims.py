@@ -1,0 +1,59 @@
+"""Whether compression is real: what each step promises, held against what came out of it.
+
+A method file lists its promises in `claims`:
+
+| claim              | holds where, against the artifact that the step started from                      |
+|--------------------|-----------------------------------------------------------------------------------|
+| "smaller"          | the files needed to predict have fewer bytes                                      |
+| "fewer_parameters" | there are fewer parameters, as after a structured pruning                         |
+| "sparser"          | fewer parameters are other than zero                                              |
+| "faster"           | the duel with the teacher shows it: each workload's speed-up is wholly above 1    |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+CLAIMS = ("smaller", "fewer_parameters", "sparser", "faster")
+_COUNTED = {
+    "smaller": ("bytes", "bytes"),
+    "fewer_parameters": ("parameters", "parameters"),
+    "sparser": ("nonzero_parameters", "parameters other than zero"),
+}
+Claim = dict[str, Any]
+
+
+def step_claims(
+    step: str, claims: Iterable[str], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> list[Claim]:
+    """The facts of each claim: step, claim, held, message. before, after: manifests of the two artifacts.
+
+    Of "faster" nothing is known yet: held is None until the variant has been timed.
+    """
+    return [_counted(step, claim, before, after) for claim in CLAIMS if claim in claims]
+
+
+def _counted(step: str, claim: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Claim:
+    if claim not in _COUNTED:
+        return {"step": step, "claim": claim, "held": None, "message": "not timed yet"}
+    key, unit = _COUNTED[claim]
+    was, now = before[key], after[key]
+    return {"step": step, "claim": claim, "held": now < was, "message": f"{was:,} -> {now:,} {unit}"}
+
+
+def with_times(claims: Iterable[Claim], speedups: Mapping[str, tuple[float, float]]) -> list[Claim]:
+    """The claims, those of speed held against the duels. speedups: workload -> claimed interval."""
+    return [_timed(claim, speedups) if claim["claim"] == "faster" else claim for claim in claims]
+
+
+def _timed(claim: Claim, speedups: Mapping[str, tuple[float, float]]) -> Claim:
+    if not speedups:
+        return claim
+    told = ", ".join(f"{workload} {low:.2f}–{high:.2f}×" for workload, (low, high) in speedups.items())
+    held = None
+    if any(high < 1 for _, high in speedups.values()):
+        held = False
+    elif all(low > 1 for low, _ in speedups.values()):
+        held = True
+    return {**claim, "held": held, "message": f"against the teacher {told}"}

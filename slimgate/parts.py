@@ -15,6 +15,7 @@ from slimgate.claims import with_times
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     ArtifactFacts,
+    BaselineFacts,
     BehaviourFacts,
     ClaimFacts,
     FootprintFacts,
@@ -166,6 +167,7 @@ def compose(
     command: str,
     seconds: float,
     version: str,
+    baseline: BaselineFacts | None = None,
 ) -> RunRecord:
     """The record of a suite from the parts that have reported."""
     variants = [_variant(suite.model(name), parts) for name in (TEACHER, *suite.variants)]
@@ -181,6 +183,7 @@ def compose(
         task=task,
         variants=variants,
         self_test=self_test,
+        baseline=baseline,
         verdict=verdict(variants, self_test, missing),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ from slimgate.errors import SlimgateError, SuiteError
 
 pytest.register_assert_rewrite("slimgate.gates")
 
+from slimgate.baseline import held_against  # noqa: E402
 from slimgate.collecting import suite_of  # noqa: E402
 from slimgate.finding import Search, find_suites  # noqa: E402
 from slimgate.parts import part  # noqa: E402
 from slimgate.plan import head_lines, plan_lines  # noqa: E402
 from slimgate.progress import ProgressLine  # noqa: E402
 from slimgate.protocols import Progress, no_progress  # noqa: E402
+from slimgate.record import BaselineFacts  # noqa: E402
 from slimgate.session import PARTS, SESSION, Session  # noqa: E402
 from slimgate.store import moment  # noqa: E402
-from slimgate.suite import TEACHER  # noqa: E402
+from slimgate.suite import TEACHER, Suite  # noqa: E402
 
 pytest_plugins = ("slimgate.collecting", "slimgate.public_fixtures")
 
@@ -37,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--slimgate-store", metavar="DIR", help="where artifacts and outcomes are kept (default: .slimgate)")
     add("--slimgate-rebuild", action="store_true", help="build and predict everything again")
     add("--slimgate-plan", action="store_true", help="print what would be built and measured; build nothing")
+    add("--slimgate-baseline", metavar="FILE", help="an earlier run.json; looser budgets need a reason")
     add("--slimgate-device", metavar="DEVICE", default="cpu", help="cpu (default), cuda, cuda:1, …")
     parser.addini("slimgate_files", "globs of suite files", type="args", default=["bench/*.toml"])
 
@@ -54,6 +57,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     try:
         suites = find_suites(_search(config), enter=lambda folder: _importable(config.rootpath, folder))
+        baselines = _baselines(config, suites)
     except SuiteError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = Session(
@@ -65,6 +69,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         command=_command(config),
         progress=_progress(config),
+        baselines=baselines,
     )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(RecordKeeper(config.stash[SESSION]), "slimgate-record")
@@ -93,6 +98,14 @@ def _progress(config: pytest.Config) -> Progress:
             sys.stdout.flush()
 
     return ProgressLine(write, lambda: writer.width_of_current_line, writer.fullwidth)
+
+
+def _baselines(config: pytest.Config, suites: Mapping[Path, Suite]) -> Mapping[Path, BaselineFacts]:
+    """What --slimgate-baseline says of the suites' budgets; workers leave it to the controller."""
+    given: str | None = config.getoption("slimgate_baseline")
+    if given is None or hasattr(config, "workerinput"):
+        return {}
+    return held_against(Path(config.invocation_params.dir, given), given, suites)
 
 
 def _rebuild_before(config: pytest.Config) -> str | None:

@@ -215,6 +215,25 @@ class SelfTest(Part):
     planted_delay: dict[str, Any] | None = None
 
 
+class LoosenedBudget(Part):
+    """A budget that allows more than in the baseline. limit: None where it is gone or gates no more."""
+
+    variant: str
+    budget: str
+    kind: str
+    before: float
+    limit: float | None
+    reason: str | None
+
+
+class BaselineFacts(Part):
+    """The earlier run that this one's budgets were held against."""
+
+    path: str
+    created: str
+    loosened: list[LoosenedBudget] = []
+
+
 class RunVerdict(Part):
     """Counts of budgets by verdict; a variant with an error has none.
 
@@ -243,6 +262,7 @@ class RunRecord(Part):
     task: TaskFactsRecord
     variants: list[VariantRecord]
     self_test: SelfTest
+    baseline: BaselineFacts | None = None
     verdict: RunVerdict
 
     def variant(self, name: str) -> VariantRecord:

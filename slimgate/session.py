@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from slimgate.environment import describe_machine
 from slimgate.outcomes import write_outcomes
 from slimgate.parts import Part, Parts, compose, parts_of
 from slimgate.protocols import Progress, no_progress
-from slimgate.record import RunRecord, SplitFacts, TaskFactsRecord, read_record, to_json
+from slimgate.record import BaselineFacts, RunRecord, SplitFacts, TaskFactsRecord, read_record, to_json
 from slimgate.report.markdown import index_report, suite_report
 from slimgate.report.terminal import summary_table
 from slimgate.rows import PreparedRows
@@ -46,8 +46,11 @@ class Session:
         workers: int,
         command: str,
         progress: Progress = no_progress,
+        baselines: Mapping[Path, BaselineFacts] | None = None,
     ) -> None:
+        """baselines: what the budgets of a suite were held against, by the suite's path."""
         self.suites = suites
+        self._baselines = baselines or {}
         self.report_root = report_root
         self.records: dict[Path, RunRecord] = {}
         self._store_root, self.rebuild_before = store_root, rebuild_before
@@ -157,6 +160,7 @@ class Session:
             command=self._command,
             seconds=run.seconds,
             version=slimgate.__version__,
+            baseline=self._baselines.get(suite.path),
         )
 
     def _write_outcomes(self, path: Path, record: RunRecord) -> None:

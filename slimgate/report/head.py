@@ -75,6 +75,7 @@ def _warnings(record: RunRecord) -> Iterator[str]:
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
     yield from _gaps(record)
+    yield from _loosened(record)
     yield from _not_gated(record)
     yield from _no_gain(record)
     yield from _unsteady(record)
@@ -91,6 +92,17 @@ def _gaps(record: RunRecord) -> Iterator[str]:
     for model in variants(record):
         if model.error is None and (lacking := unmeasured(record, model)):
             yield f"{escaped(model.name)} has no figure yet for {_listed(lacking)}."
+
+
+def _loosened(record: RunRecord) -> Iterator[str]:
+    """Budgets that allow more than those of the baseline, with the reason that the suite gives."""
+    for one in record.baseline.loosened if record.baseline else ():
+        was = f"{escaped(one.kind)} {one.before:g}"
+        now = "is not gated any more" if one.limit is None else f"is {one.limit:g} now"
+        since = f"in the baseline of {escaped(record.baseline.created)}" if record.baseline else ""
+        why = escaped(one.reason or "no reason is given")
+        what = f"{escaped(one.variant)}, {escaped(one.budget)}"
+        yield f"**Loosened**: {what} had {was} {since} and {now}: {why}"
 
 
 def _not_gated(record: RunRecord) -> Iterator[str]:

@@ -1,0 +1,91 @@
+"""--slimgate-baseline: a budget that got looser is shown, and needs a reason."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from user_repository import Ran, pytest_in
+
+WANTED = (
+    "bench/two.toml",
+    "-k",
+    "quality and accuracy and unsure or footprint",
+    "--slimgate-baseline",
+    "base.json",
+)
+
+
+@pytest.fixture
+def with_baseline(repository: Path) -> Path:
+    """A repository, and the record of a run with its first budgets as base.json."""
+    assert pytest_in(repository, *WANTED[:3]).code == 0
+    shutil.copy(repository / "reports/latest/two/run.json", repository / "base.json")
+    return repository
+
+
+def with_suite(repository: Path, old: str, new: str) -> Ran:
+    suite = repository / "bench" / "two.toml"
+    text = suite.read_text()
+    assert old in text
+    suite.write_text(text.replace(old, new))
+    ran = pytest_in(repository, *WANTED)
+    suite.write_text(text)
+    return ran
+
+
+def test_budgets_against_a_baseline(with_baseline: Path) -> None:
+    """One story, since the models are built once for it."""
+    same = pytest_in(with_baseline, *WANTED)
+    assert same.code == 0
+    assert same.record("two")["baseline"]["loosened"] == []
+
+    loose = with_suite(with_baseline, "drop_points = 0.1", "drop_points = 0.2")
+    assert loose.code == 4
+    assert (
+        "bench/two.toml [budgets.variants.unsure] accuracy: drop_points = 0.2 is looser than 0.1" in loose.out
+    )
+    assert 'give the budget a reason = "' in loose.out
+    assert "Traceback" not in loose.out
+
+    told = with_suite(with_baseline, "drop_points = 0.1", 'drop_points = 0.2, reason = "new | data"')
+    assert told.code == 0
+    assert told.record("two")["baseline"]["loosened"] == [
+        {
+            "variant": "unsure",
+            "budget": "accuracy",
+            "kind": "drop_points",
+            "before": 0.1,
+            "limit": 0.2,
+            "reason": "new | data",
+        }
+    ]
+    report = (with_baseline / "reports/latest/two/report.md").read_text()
+    assert "- **Loosened**: unsure, accuracy had drop_points 0.1 in the baseline of " in report
+
+    tight = with_suite(with_baseline, "compression_min = 0.5", "compression_min = 0.6")
+    assert tight.record("two")["baseline"]["loosened"] == []
+
+    gone = with_suite(with_baseline, "size = { compression_min = 0.5 }", "")
+    assert gone.code == 0
+    loosened = gone.record("two")["baseline"]["loosened"]
+    assert {(one["variant"], one["budget"], one["limit"]) for one in loosened} == {
+        (name, "size", None) for name in ("same", "int8", "unsure")
+    }
+
+
+def test_a_baseline_that_is_none_is_told_in_one_line(repository: Path) -> None:
+    (repository / "base.json").unlink(missing_ok=True)
+    missing = pytest_in(repository, *WANTED)
+    assert (missing.code, "--slimgate-baseline" in missing.out, "cannot be read" in missing.out) == (
+        4,
+        True,
+        True,
+    )
+    (repository / "base.json").write_text(json.dumps({"schema": "slimgate.run/1"}))
+    wrong = pytest_in(repository, *WANTED)
+    assert wrong.code == 4
+    assert "expected the run.json of an earlier run" in wrong.out
+    assert "Traceback" not in wrong.out

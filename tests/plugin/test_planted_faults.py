@@ -1,0 +1,65 @@
+"""fixtures/planted_faults.py on a tiny model: each costs more than twice the budget, and none passes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from user_repository import Ran, pytest_in
+
+from fixtures import own_source
+from fixtures.tiny import write_tiny_bert
+
+ROOT = Path(__file__).parents[2]
+BUDGET = 2.0
+FAULTS = ("forget_class", "turn_label_map", "shift_vocabulary", "lose_scales")
+VARIANT = 'NAME = { steps = [{ "fixtures.planted_faults:NAME" = {} }] }\n'
+SUITE = """\
+[suite]
+title = "planted faults"
+extends = "own_plugins.toml"
+threads = 1
+
+[task]
+source = { rows = 1500 }
+splits = { train = 400, selection = 100, gate = 900 }
+
+[teacher]
+model = "../model"
+
+[variants]
+VARIANTS
+[measure]
+metrics = ["accuracy", "f1_macro"]
+""".replace("VARIANTS", "".join(VARIANT.replace("NAME", name) for name in FAULTS))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("clone")
+    told = str([own_source.TITLES, own_source.COMPLAINTS, own_source.THINGS, own_source.WORDS])
+    words = tuple(dict.fromkeys(re.findall(r"[a-z]+", told.lower())))
+    write_tiny_bert(folder / "model", words=words, initializer_range=0.2)
+    shutil.copytree(ROOT / "fixtures", folder / "fixtures", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "bench").mkdir()
+    shutil.copy(ROOT / "bench/own_plugins.toml", folder / "bench")
+    (folder / "bench/faults.toml").write_text(SUITE)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    return pytest_in(folder, "bench/faults.toml", "-v", "-k", "quality or selftest")
+
+
+def test_the_gate_stands_while_its_own_self_test_does(ran: Ran) -> None:
+    assert ran.code == 1, ran.out
+    assert ran.variant("faults", "rounded")["quality"]["accuracy"]["verdict"] != "FAIL"
+    assert ran.record("faults")["self_test"]["identical"]["changed"] == 0
+    assert ran.record("faults")["self_test"]["planted_fault"]["verdict"] == "FAIL"
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_does_not_pass(ran: Ran, name: str) -> None:
+    facts = ran.variant("faults", name)["quality"]["accuracy"]
+    assert facts["drop_points"] > 2 * BUDGET  # it is a fault: else the verdict would show nothing
+    assert facts["verdict"] == "FAIL"
+    assert ran.outcome(f"bench/faults.toml::test_quality[{name}-accuracy]") == "FAILED"

@@ -73,7 +73,7 @@ def _by_own_value(metric: Metric, budget: QualityBudget, after: float, evidence:
     share = evidence.share
     if share is None:
         paired = evidence.paired()
-        low, high = _clipped(paired.interval(OWN_VALUE), metric.value_range)
+        low, high = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
         rows = rows_for_gap(after - budget.limit, variance=evidence.n * paired.standard_error(OWN_VALUE) ** 2)
     else:
         low, high = wilson_interval(after, evidence.n / share.design_effect, z=share.quantile)
@@ -93,9 +93,10 @@ def _by_own_value(metric: Metric, budget: QualityBudget, after: float, evidence:
     )
 
 
-def _clipped(interval: Interval, value_range: tuple[float, float]) -> Interval:
+def _holding(value: float, interval: Interval, value_range: tuple[float, float]) -> Interval:
+    """The interval inside the metric's range, and so wide that the pseudo-changes leave the value in it."""
     low, high = value_range
-    return max(low, interval[0]), min(high, interval[1])
+    return max(low, min(interval[0], value)), min(high, max(interval[1], value))
 
 
 def _at(contrast: Contrast, before: float, after: float) -> float:

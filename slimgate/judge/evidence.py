@@ -12,7 +12,8 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.bootstrap import paired_resamples
 from slimgate.judge.contrast import Paired, drop_contrast
-from slimgate.judge.levels import ALPHA, Z_ALPHA
+from slimgate.judge.influence import paired_influence
+from slimgate.judge.levels import Z_ALPHA, t_quantile
 from slimgate.judge.tango import design_effect, tango_interval, tango_z
 from slimgate.metrics.base import Metric, PerRow
 from slimgate.outcomes import Floats, Ints, Outcomes, same_rows
@@ -75,7 +76,9 @@ _NO_INTERVAL = Evidence(
 def gather(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Evidence:
-    """Tango's test for a metric of 0/1 per row, else the paired bootstrap; with groups where rows have them.
+    """Tango's test for a metric of 0/1 per row, influence values where a metric has them, else the bootstrap.
+
+    Rows of a group count as one unit, where there are groups.
 
     Raises MeasureError where the rows are none, not paired, or the metric is not defined on them.
     """
@@ -89,6 +92,8 @@ def gather(
 
     @cache
     def paired() -> Paired:
+        if metric.influence is not None:
+            return paired_influence(metric, metric.influence, teacher, variant)
         return paired_resamples(metric, teacher, variant, seed=seed, resamples=resamples)
 
     if metric.per_row is not None:
@@ -147,26 +152,23 @@ def _by_tango(
     )
 
 
-def t_quantile(degrees: int) -> float:
-    """The one-sided 5 % point of Student's t, since the design effect is estimated from the groups."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(max(degrees, 1), 1 - ALPHA))
-
-
 def _by_contrast(metric: Metric, n: int, groups: Ints | None, paired: Callable[[], Paired]) -> Evidence:
     drop = drop_contrast(higher_is_better=metric.higher_is_better)
     low, high = paired().interval(drop)
     return Evidence(
         n=n,
         interval=(low, high),
-        method="paired BCa bootstrap" if groups is None else "paired BCa bootstrap, grouped",
+        method=_method(metric) if groups is None else f"{_method(metric)}, grouped",
         variance=n * paired().standard_error(drop) ** 2,
         below=lambda margin: high < margin,
         above=lambda margin: low > margin,
         paired=paired,
         groups=None if groups is None else len(np.unique(groups)),
     )
+
+
+def _method(metric: Metric) -> str:
+    return "paired BCa bootstrap" if metric.influence is None else f"paired {metric.influence_name}"
 
 
 def _with_groups(outcomes: Outcomes, groups: Ints | None) -> Outcomes:

@@ -25,7 +25,10 @@ RESAMPLED = [
     "f1_weighted",
     "mcc",
     "log_loss",
+    "brier",
+    "ece",
     "roc_auc",
+    "pr_auc",
 ]
 
 
@@ -34,8 +37,8 @@ def drop(before: Floats, after: Floats) -> Floats:
 
 
 def as_rows(metric: Metric) -> Metric:
-    """The same metric without the short cut by cells."""
-    return replace(metric, from_confusion=None)
+    """The same metric without the short cut by cells or sums."""
+    return replace(metric, from_confusion=None, row_sums=None)
 
 
 def f1_drop(labels: Floats, teacher: Floats, variant: Floats, axis: int = -1) -> Any:
@@ -92,6 +95,19 @@ def test_cells_give_the_interval_of_rows(drawn: MakePair, name: str, grouped: bo
     assert cells == pytest.approx(rows, abs=0.03 * (rows[1] - rows[0]))
 
 
+@pytest.mark.parametrize("name", ["log_loss", "brier", "ece"])
+@pytest.mark.parametrize("grouped", [False, True], ids=["alone", "grouped"])
+def test_sums_give_the_resamples_of_rows(drawn: MakePair, name: str, grouped: bool) -> None:
+    groups = np.arange(300) // 4 if grouped else None
+    teacher, variant = drawn(300, prior=[0.4, 0.3, 0.3], lost=0.06, won=0.03, groups=groups)
+    metric = load_metric(name)
+    sums = paired_resamples(metric, teacher, variant, seed=0, resamples=300)
+    rows = paired_resamples(as_rows(metric), teacher, variant, seed=0, resamples=300)
+    assert sums.resampled == pytest.approx(rows.resampled, abs=1e-12)
+    assert sums.sample == pytest.approx(rows.sample, abs=1e-12)
+    assert np.sort(sums.left_out) == pytest.approx(np.sort(rows.left_out), abs=1e-12)
+
+
 def test_standard_error_of_an_accuracy_drop_is_the_closed_form(drawn: MakePair) -> None:
     teacher, variant = drawn(2000, prior=[0.5, 0.5], lost=0.06, won=0.04)
     drawn_from = paired_resamples(load_metric("accuracy"), teacher, variant, seed=0)
@@ -146,6 +162,20 @@ def test_blocks_of_rows_give_the_acceleration_of_single_rows(
     monkeypatch.setattr(resampling, "_MAX_LEFT_OUT", 10_000)
     single = paired_resamples(load_metric("roc_auc"), teacher, variant, seed=0, resamples=2000)
     assert (blocks.left_out.shape, single.left_out.shape) == ((2, 400), (2, 1202))
+    low, high = single.interval(drop)
+    assert blocks.interval(drop) == pytest.approx((low, high), abs=0.02 * (high - low))
+
+
+def test_blocks_of_cells_give_the_acceleration_of_single_cells(
+    drawn: MakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, variant = drawn(3000, prior=[0.04] * 25, lost=0.08, won=0.03)
+    metric = load_metric("f1_macro")
+    blocks = paired_resamples(metric, teacher, variant, seed=0, resamples=2000)
+    monkeypatch.setattr(resampling, "_MAX_LEFT_OUT", 10_000)
+    single = paired_resamples(metric, teacher, variant, seed=0, resamples=2000)
+    assert blocks.left_out.shape[1] == 400 < single.left_out.shape[1]
+    assert single.left_out_counts.sum() == 3002
     low, high = single.interval(drop)
     assert blocks.interval(drop) == pytest.approx((low, high), abs=0.02 * (high - low))
 

@@ -15,7 +15,18 @@ from slimgate.outcomes import Outcomes
 
 MakePair = Callable[..., tuple[Outcomes, Outcomes]]
 ACCURACY = load_metric("accuracy")
-RESAMPLED = ["balanced_accuracy", "precision", "recall", "f1_macro", "mcc", "log_loss", "roc_auc"]
+RESAMPLED = [
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1_macro",
+    "mcc",
+    "log_loss",
+    "brier",
+    "ece",
+    "roc_auc",
+    "pr_auc",
+]
 
 
 def judged(
@@ -177,11 +188,6 @@ def test_few_groups_are_warned_of(counted: MakePair) -> None:
 def test_a_budget_that_is_no_number_above_zero_is_an_error(counted: MakePair, limit: float) -> None:
     with pytest.raises(SuiteError, match="expected a finite number above 0"):
         judged(counted(100), limit)
-
-
-def test_a_kind_that_is_not_built_yet_is_an_error(counted: MakePair) -> None:
-    with pytest.raises(SuiteError, match='"floor" is not supported yet'):
-        judge_quality(ACCURACY, *counted(100), [QualityBudget("floor", 0.8)])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [nan, inf])

@@ -82,7 +82,7 @@ class Session:
         self._parts[path].forget_error(test)
         for part in parts:
             self._parts[path].add(part)
-            if part["kind"] == "quality":
+            if part["kind"] in ("quality", "behaviour"):
                 self._predicted.add((path, part["variant"]))
         if time.monotonic() - self._written.get(path, -RECORD_SECONDS) >= RECORD_SECONDS:
             self._write_record(path)

@@ -114,8 +114,9 @@ class Reader:
             tables = TaskTable.model_validate(common)
         except ValidationError as error:
             raise from_validation(error, self.text.shown, self.text.data, ("task",)) from None
-        if tables.slices:
-            raise self.error(("task", "slices"), "slices are not supported yet")
+        for i, name in enumerate(tables.slices):
+            if (first := tables.slices.index(name)) < i:
+                raise self.error(("task", "slices", i), f"the same as slices[{first}]")
         self._known_keys(table, self.load("task", tables.kind, ("task", "kind")).Params)
         source = dict(tables.source)
         name = source.pop("name", None)
@@ -124,6 +125,7 @@ class Reader:
             source=self.plugin("source", name, source, ("task", "source")),
             group=tables.group,
             sizes=tables.splits,
+            slices=tables.slices,
         )
 
     def _known_keys(self, own: Mapping[str, Any], params: Any) -> None:

@@ -53,7 +53,9 @@ class TaskTable(Table):
     kind: str
     source: Annotated[dict[str, Any], _table_such_as('{ name = "files", path = "rows.csv" }')]
     group: str | None = None
-    slices: tuple[str, ...] = ()
+    slices: tuple[str, ...] = Field(
+        default=(), description="columns whose values are judged apart, and length_bucket"
+    )
     splits: SplitSizes = SplitSizes()
 
 
@@ -119,6 +121,24 @@ class SizeBudgetTable(Table):
     """A budget on the artifact's bytes: teacher / variant must reach this."""
 
     compression_min: float = Field(gt=0)
+    reason: str | None = None
+
+
+class FlipsBudgetTable(Table):
+    """A budget on behaviour: at most this percentage of the gate rows may turn from right to wrong."""
+
+    flips_max_percent: float = Field(gt=0, lt=100)
+    reason: str | None = None
+    on_inconclusive: OnInconclusive | None = None
+
+
+class SliceBudgetTable(Table):
+    """A budget on a metric of 0/1 per row: no slice may lose more; it fails only where the rows show one."""
+
+    not_yet: ClassVar[frozenset[str]] = frozenset(
+        {"drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"}
+    )
+    drop_points: float = Field(gt=0, le=100)
     reason: str | None = None
 
 

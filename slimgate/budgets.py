@@ -141,7 +141,7 @@ def _slices(tables: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> dic
     found = {}
     for name, table in tables.items():
         loc = (*prefix, name)
-        _refuse_metric(name, loc, data, file, known_metrics())
+        _refuse_metric(name, loc, data, file, per_row_metrics())
         if load_metric(name).per_row is None:
             raise suite_error(file, loc, data, NOT_PER_ROW)
         _refuse_value(table, EXAMPLE, loc, data, file)
@@ -150,6 +150,11 @@ def _slices(tables: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> dic
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
     return found
+
+
+def per_row_metrics() -> tuple[str, ...]:
+    """slimgate's own metrics of 0/1 per row: those that slices can be judged by."""
+    return tuple(name for name in known_metrics() if load_metric(name).per_row is not None)
 
 
 def _refuse(key: str, table: Any, loc: Loc, data: Any, file: str) -> None:

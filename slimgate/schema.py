@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.budgets import NOT_YET
+from slimgate.budgets import NOT_YET, per_row_metrics
 from slimgate.loading import known, load
-from slimgate.metrics import known_metrics, load_metric
+from slimgate.metrics import known_metrics
 from slimgate.suite_tables import (
     FlipsBudgetTable,
     LatencyBudgetTable,
@@ -76,7 +76,6 @@ def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
     size = _add(definitions, "SizeBudget", SizeBudgetTable)
     speed = _add(definitions, "LatencyBudget", LatencyBudgetTable)
     sliced = _add(definitions, "SliceBudget", SliceBudgetTable)
-    per_row = [name for name in known_metrics() if load_metric(name).per_row is not None]
     own: dict[str, Any] = {
         **dict.fromkeys(known_metrics(), quality),
         "size": size,
@@ -84,7 +83,7 @@ def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
         "flips": _add(definitions, "FlipsBudget", FlipsBudgetTable),
         "slices": {
             "type": "object",
-            "properties": dict.fromkeys(per_row, sliced),
+            "properties": dict.fromkeys(per_row_metrics(), sliced),
             "patternProperties": {OWN: sliced},
             "additionalProperties": False,
         },

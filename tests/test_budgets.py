@@ -6,6 +6,9 @@ import pytest
 
 from slimgate.budgets import resolve_budgets
 from slimgate.errors import SuiteError
+from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.slices import SliceBudget
 
 VARIANTS = ("a", "b")
 
@@ -46,7 +49,26 @@ def test_a_size_budget_of_one_variant_leaves_the_other_without() -> None:
     assert budgets["b"].size is None
 
 
-@pytest.mark.parametrize("key", ["memory", "flips", "baseline", "slices"])
+def test_budgets_on_flips_and_slices_merge_as_those_on_metrics_do() -> None:
+    data = {
+        "budgets": {
+            "flips": {"flips_max_percent": 2.0},
+            "slices": {"accuracy": {"drop_points": 5.0, "reason": "all are served"}},
+            "variants": {
+                "a": {"flips": {"flips_max_percent": 1.0, "on_inconclusive": "warn"}},
+                "b": {"slices": {"accuracy": {"drop_points": 8.0}}},
+            },
+        }
+    }
+    budgets = resolve_budgets(data, VARIANTS, "x")
+    a, b = budgets["a"].behaviour, budgets["b"].behaviour
+    assert a == BehaviourBudgets(
+        FlipsBudget(1.0, None, "warn"), {"accuracy": SliceBudget(5.0, "all are served")}
+    )
+    assert b == BehaviourBudgets(FlipsBudget(2.0), {"accuracy": SliceBudget(8.0)})
+
+
+@pytest.mark.parametrize("key", ["memory", "baseline"])
 def test_what_is_not_judged_yet_is_refused_for_one_variant_too(key: str) -> None:
     with pytest.raises(SuiteError, match="not supported yet"):
         resolve_budgets({"budgets": {"variants": {"a": {key: {}}}}}, VARIANTS, "x")

@@ -65,8 +65,8 @@ def surest_lost(teacher: Outcomes, variant: Outcomes, most: int = MOST_QUOTED) -
 def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
     """The share of right-to-wrong rows; grouped rows count as fewer, by the design effect of the turns.
 
-    At a true share equal to the limit, Wilson's bound is below it in about 5 % of samples; at worst, where
-    three turned rows are expected and none is seen, in 6.7 %.
+    At a true share equal to a limit, the upper bound is below it in about 5 % of samples (6.7 % at worst,
+    where three turned rows are expected and none is seen), the lower bound is above it in up to 10 %.
     """
     n, lost = len(teacher), turned(teacher, variant)[0]
     groups = teacher.groups

@@ -77,8 +77,16 @@ def _slices(found: Found) -> str:
 
 
 def _slice_table(model: VariantRecord, slices: list[SliceFacts]) -> str:
-    shown = slices[:_MOST_SLICES] + [one for one in slices[_MOST_SLICES:] if one.verdict is Verdict.FAIL]
-    rest = "" if len(shown) == len(slices) else f", {count(len(shown))} of {count(len(slices))} slices"
+    name = f"**{escaped(model.name)}**, {escaped(slices[0].metric)}"
+    lost = [one for one in slices if one.drop_points > 0]
+    if not lost:
+        return f"{name}: none of {count(len(slices))} slices lost."
+    shown = lost[:_MOST_SLICES] + [one for one in lost[_MOST_SLICES:] if one.verdict is Verdict.FAIL]
+    which = f"the {count(len(lost))} of {count(len(slices))} slices that lost"
+    if len(shown) < len(lost):
+        which = (
+            f"{count(len(shown))} of the {count(len(lost))} slices that lost, of {count(len(slices))} in all"
+        )
     columns = [
         Column("slice", [_slice_name(one) for one in shown]),
         Column(
@@ -90,8 +98,7 @@ def _slice_table(model: VariantRecord, slices: list[SliceFacts]) -> str:
         Column("p, Holm", [significant(one.p_holm, 2) for one in shown], right=True),
         Column("verdict", [_slice_verdict(one) for one in shown]),
     ]
-    heading = f"**{escaped(model.name)}**, {escaped(slices[0].metric)}{rest}:"
-    return blocks(heading, table(without_empty(columns)))
+    return blocks(f"{name}, {which}:", table(without_empty(columns)))
 
 
 def _slice_name(one: SliceFacts) -> str:

@@ -28,7 +28,12 @@ def confusion_tables(found: Sequence[Found], classes: Sequence[str]) -> str:
         return blocks(*(_changes(model, cells, names) for model, cells in known))
     told = "Rows by label (down) and prediction (across); of variants with the difference to the teacher."
     before = _matrix("teacher", [(a, b, rows, rows) for a, b, rows, _ in known[0][1]], names)
-    return blocks(told, before, *(_matrix(escaped(model.name), cells, names) for model, cells in known))
+    moved = [(model, cells) for model, cells in known if _moved(cells)]
+    same = [escaped(model.name) for model, cells in known if not _moved(cells)]
+    unmoved = f"As the teacher's in every cell: {', '.join(same)}." if same else ""
+    return blocks(
+        told, before, *(_matrix(escaped(model.name), cells, names) for model, cells in moved), unmoved
+    )
 
 
 def _cells(facts: BehaviourFacts) -> list[Cell]:
@@ -41,6 +46,10 @@ def _cells(facts: BehaviourFacts) -> list[Cell]:
         for prediction, (before, after) in enumerate(zip(*rows, strict=True))
         if before or after
     ]
+
+
+def _moved(cells: Sequence[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell[2] != cell[3]]
 
 
 def _matrix(head: str, cells: Sequence[Cell], names: Sequence[str]) -> str:
@@ -58,7 +67,7 @@ def _change(before: int, after: int) -> str:
 
 def _changes(model: VariantRecord, cells: Sequence[Cell], names: Sequence[str]) -> str:
     """The pairs whose count moved furthest: mistakes that are new or gone, right answers lost or won."""
-    moved = [cell for cell in cells if cell[2] != cell[3]]
+    moved = _moved(cells)
     if not moved:
         return f"**{escaped(model.name)}**: every pair of label and prediction has as many rows as before."
     most = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]

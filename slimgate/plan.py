@@ -9,7 +9,7 @@ from slimgate.artifact import Artifact
 from slimgate.build import LOAD, Builder
 from slimgate.digests import json_digest
 from slimgate.errors import SlimgateError
-from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, planned_rows
+from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, needed_rows, planned_rows
 from slimgate.run import SuiteRun
 from slimgate.suite import TEACHER, Suite
 
@@ -37,9 +37,10 @@ def plan_lines(run: SuiteRun) -> Iterator[str]:
     lookup = _Lookup(suite, run.rows, run.store, device=run.device)
     for name in (TEACHER, *suite.variants):
         yield f"  {name}: {_state(lookup, suite, name)}"
-    checks = f"{len(suite.metrics)} metrics, size, {len(suite.workloads)} workloads"
+    checks = f"{len(suite.metrics)} metrics, behaviour, size, {len(suite.workloads)} workloads"
     yield f"  measured of each variant: {checks}"
     yield from _budget_lines(suite, run.rows.reports["gate"].n)
+    yield from _flip_lines(suite, run.rows.reports["gate"].n)
 
 
 def _state(lookup: _Lookup, suite: Suite, name: str) -> str:
@@ -70,3 +71,13 @@ def _budget_lines(suite: Suite, rows: int) -> Iterator[str]:
             f"  budget {metric} {limit:g} points: takes about {needed:,} gate rows "
             f"(no true drop, {ASSUMED_DISCORDANCE:.0%} of rows changed), {can}"
         )
+
+
+def _flip_lines(suite: Suite, rows: int) -> Iterator[str]:
+    """Whether n can decide each distinct budget on flips, if half as many rows turn as it allows."""
+    limits = {own.behaviour.flips.flips_max_percent for own in suite.budgets.values() if own.behaviour.flips}
+    for limit in sorted(limits):
+        share = limit / 200
+        needed = needed_rows(2 * share, share, variance=share * (1 - share)) or 0
+        can = "can be decided" if rows >= needed else f"CANNOT be decided by {rows:,}"
+        yield f"  budget flips {limit:g} %: takes about {needed:,} gate rows (half of that turned), {can}"

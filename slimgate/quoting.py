@@ -16,7 +16,7 @@ def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[in
     columns = [rows.table[name] for name in text_columns]
     room = (LONGEST - len(BETWEEN) * (len(columns) - 1)) // len(columns)
     return [
-        BETWEEN.join(shortened(column[int(row)].as_py() or "", room) for column in columns)
+        BETWEEN.join(shortened(str(column[int(row)].as_py() or ""), room) for column in columns)
         for row in positions
     ]
 

@@ -221,6 +221,10 @@ class Reader:
                 raise self.error(loc, f'"{name}" does not fit the outcomes of task {task.name}')
             if name in budgeted and not metric.resampled:
                 raise self.error(("budgets", name), NOT_RESAMPLED)
+        for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.slices):
+            if load_metric(name).needs not in task.object.metrics():
+                problem = f'"{name}" does not fit the outcomes of task {task.name}'
+                raise self.error(("budgets", "slices", name), problem)
         if not stated and not budgeted:
             raise self.error(
                 ("measure", "metrics"), "[] came and no budget names a metric; expected at least one"

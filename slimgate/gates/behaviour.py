@@ -24,6 +24,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     task, gate = suite.setup.task, variant.run.rows.gate
     columns = task.object.text_columns(task.params)
     budgets = suite.budgets[variant.name].behaviour
+    sliced = [SLICED] if load_metric(SLICED).needs in task.object.metrics() else []
     measured = behaviour(
         teacher.outcomes, variant.outcomes, texts=lambda rows: quoted_texts(gate, columns, rows)
     )
@@ -31,7 +32,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         teacher.outcomes,
         variant.outcomes,
         budgets,
-        metrics=[load_metric(name) for name in dict.fromkeys((SLICED, *budgets.slices))],
+        metrics={name: load_metric(name) for name in (*sliced, *budgets.slices)},
         columns=column_slices(suite.setup, gate),
     )
     line = behaviour_message(variant.name, judged)

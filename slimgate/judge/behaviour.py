@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -53,24 +53,26 @@ def judge_behaviour(
     variant: Outcomes,
     budgets: BehaviourBudgets,
     *,
-    metrics: Sequence[Metric],
+    metrics: Mapping[str, Metric],
     columns: Sequence[Slice] = (),
 ) -> BehaviourJudgement:
     """Judges flips, and each of the metrics on every label and on the slices of `columns`.
 
-    metrics: of 0/1 per row; those with a budget on slices must be among them. Raises MeasureError where the
-    rows are none or not paired, SuiteError for a metric that cannot be judged on slices.
+    metrics: of 0/1 per row, by the names that budgets know them by; those with a budget on slices must be
+    among them. Raises MeasureError where the rows are none or not paired, SuiteError for a metric that cannot
+    be judged on slices.
     """
     _comparable(teacher, variant)
     share = flip_share(teacher, variant)
     judged = [] if budgets.flips is None else [judge_flips(share, budgets.flips)]
     slices: list[SliceJudgement] = []
-    for metric in metrics:
-        budget = budgets.slices.get(metric.name)
-        found = judge_slices(metric, teacher, variant, [*columns, *label_slices(teacher)], budget)
+    parts = [*columns, *label_slices(teacher)]
+    for name, metric in metrics.items():
+        budget = budgets.slices.get(name)
+        found = judge_slices(replace(metric, name=name), teacher, variant, parts, budget)
         slices += found
         if budget is not None:
-            judged.append(slices_verdict(metric.name, found, budget))
+            judged.append(slices_verdict(name, found, budget))
     return BehaviourJudgement(share, tuple(slices), tuple(judged), combined([one.verdict for one in judged]))
 
 

@@ -69,7 +69,7 @@ def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
     where three turned rows are expected and none is seen), the lower bound is above it in up to 10 %.
     """
     n, lost = len(teacher), turned(teacher, variant)[0]
-    groups = teacher.groups
+    groups = variant.groups if teacher.groups is None else teacher.groups
     count = n if groups is None else len(np.unique(groups))
     if groups is None or count == n:
         return FlipShare(len(lost) / n, wilson_interval(len(lost) / n, n), n, None, None)

@@ -18,7 +18,7 @@ from slimgate.outcomes import Outcomes
 from slimgate.record import BehaviourFacts
 
 Make = Callable[..., tuple[Outcomes, Outcomes]]
-ACCURACY = [load_metric("accuracy")]
+ACCURACY = {"accuracy": load_metric("accuracy")}
 NO_BUDGET = BehaviourBudgets()
 BOTH = BehaviourBudgets(FlipsBudget(1.0, "customers notice"), {"accuracy": SliceBudget(5.0)})
 
@@ -93,6 +93,15 @@ def test_facts_are_plain_json_and_fit_the_record(counted: Make) -> None:
     assert [one["value"] for one in facts["slices"]] == ["first", "c0", "c1", "second"]
     assert [one["kind"] for one in facts["budgets"]] == ["flips_max_percent", "slices.accuracy"]
     assert facts["verdict"] == "FAIL"
+
+
+def test_a_metric_is_known_by_the_name_that_its_budget_has(counted: Make) -> None:
+    metrics = {"ours.metrics:right": load_metric("accuracy")}
+    budgets = BehaviourBudgets(slices={"ours.metrics:right": SliceBudget(5.0)})
+    judged = judge_behaviour(*counted(400, 60, 2), budgets, metrics=metrics)
+    assert [one.kind for one in judged.budgets] == ["slices.ours.metrics:right"]
+    assert judged.verdict is Verdict.FAIL
+    assert "; ours.metrics:right on 2 slices, budget 5 points" in behaviour_message("int8", judged)
 
 
 def test_without_a_budget_there_is_no_verdict(counted: Make) -> None:

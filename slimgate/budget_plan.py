@@ -1,11 +1,12 @@
-"""Whether the gate's rows can decide each quality budget, told before anything is built."""
+"""Whether the gate's rows can decide each budget on quality, told before anything is built."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.levels import Z_ALPHA
-from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, planned_rows
+from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, needed_rows, planned_rows
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import QualityFacts, RunRecord
 from slimgate.suite import Suite
@@ -15,19 +16,18 @@ _MOST_NAMES = 4
 
 @dataclass(frozen=True)
 class PlannedBudget:
-    """One budget of some variants, and the gate rows that pass an equally good variant 80 % of the time.
+    """One budget of some variants, and the gate rows that would decide it 80 % of the time.
 
-    variance: n times the squared standard error of the drop, as an earlier run measured it; for
-    0/1 metrics the discordance times the design effect. None: 5 % is assumed.
+    basis: what is assumed of the variants.
     """
 
     metric: str
     kind: str
     limit: float
     variants: tuple[str, ...]
-    variance: float | None
     rows: int
     needed: int
+    basis: str
 
     @property
     def decidable(self) -> bool:
@@ -39,47 +39,50 @@ class PlannedBudget:
         names = ", ".join(self.variants[:_MOST_NAMES])
         if len(self.variants) > _MOST_NAMES:
             names += f" and {len(self.variants) - _MOST_NAMES} more"
-        basis = (
-            f"{ASSUMED_DISCORDANCE:.0%} of rows changed, assumed"
-            if self.variance is None
-            else "as much change as an earlier run measured"
-        )
         told = f"{self.rows:,} can decide it" if self.decidable else f"{self.rows:,} CANNOT decide it"
         return (
             f"budget {self.metric} {self.kind} {self.limit:g} ({names}): "
-            f"takes about {self.needed:,} gate rows (no true drop, {basis}), {told}"
+            f"takes about {self.needed:,} gate rows ({self.basis}), {told}"
         )
 
 
 def planned_budgets(suite: Suite, rows: int, earlier: RunRecord | None) -> list[PlannedBudget]:
-    """Every distinct budget on a drop, at the discordance of an earlier run or else 5 %.
+    """Every distinct budget on a drop or on flips, at the discordance of an earlier run or else 5 %.
 
     rows: of the gate split. Budgets on an absolute value (floor, ceiling) depend on how far the value is from
     them and are not planned; nor is a relative budget before a run has measured the teacher's value.
     """
-    found: dict[tuple[str, str, float, float | None, float], list[str]] = {}
+    found: dict[tuple[str, str, float, int, str], list[str]] = {}
     for name, own in suite.budgets.items():
         for metric, budgets in own.quality.items():
             known = _measured(earlier, name, metric)
             for budget in budgets:
                 margin = _margin(budget, known)
                 if margin is not None:
-                    variance = None if known is None else _variance(known)
-                    found.setdefault((metric, budget.kind, budget.limit, variance, margin), []).append(name)
+                    what = (metric, budget.kind, budget.limit)
+                    found.setdefault((*what, *_needed(margin, known)), []).append(name)
+        if (flips := own.behaviour.flips) is not None:
+            limit = flips.flips_max_percent
+            key = ("flips", "flips_max_percent", limit, *_needed_for_flips(flips))
+            found.setdefault(key, []).append(name)
     return [
-        PlannedBudget(
-            metric,
-            kind,
-            limit,
-            tuple(names),
-            variance,
-            rows,
-            planned_rows(margin, discordance=ASSUMED_DISCORDANCE if variance is None else variance),
-        )
-        for (metric, kind, limit, variance, margin), names in sorted(
-            found.items(), key=lambda item: (item[0][0], item[0][1], item[0][2], item[1])
-        )
+        PlannedBudget(metric, kind, limit, tuple(names), rows, needed, basis)
+        for (metric, kind, limit, needed, basis), names in sorted(found.items())
     ]
+
+
+def _needed(margin: float, known: QualityFacts | None) -> tuple[int, str]:
+    """Rows that pass an equally good variant, and what is assumed of it."""
+    if known is None:
+        return planned_rows(margin), f"no true drop, {ASSUMED_DISCORDANCE:.0%} of rows changed, assumed"
+    basis = "no true drop, as much change as an earlier run measured"
+    return planned_rows(margin, discordance=_variance(known)), basis
+
+
+def _needed_for_flips(budget: FlipsBudget) -> tuple[int, str]:
+    """Rows that pass a variant which turns half as many as it may."""
+    share = budget.flips_max_percent / 200
+    return needed_rows(2 * share, share, variance=share * (1 - share)) or 0, "half of that turned, assumed"
 
 
 def _measured(earlier: RunRecord | None, variant: str, metric: str) -> QualityFacts | None:
@@ -93,21 +96,18 @@ def _measured(earlier: RunRecord | None, variant: str, metric: str) -> QualityFa
 
 def _margin(budget: QualityBudget, known: QualityFacts | None) -> float | None:
     """The largest drop that the budget allows, in the metric's unit; None where that is not known yet."""
-    kind: str = budget.kind
-    if kind == "drop_points":
+    if budget.kind == "drop_points":
         return budget.limit / 100
     if known is None:
         return None
-    if kind in ("drop_relative", "increase_relative"):
+    if budget.kind in ("drop_relative", "increase_relative"):
         return budget.limit * known.teacher
-    if kind == "error_increase_relative":
+    if budget.kind == "error_increase_relative":
         return budget.limit * (1 - known.teacher)
     return None
 
 
-def _variance(known: QualityFacts) -> float | None:
+def _variance(known: QualityFacts) -> float:
     """n times the squared standard error, from the width of the 90 % interval."""
-    if known.interval is None:
-        return None
-    low, high = known.interval
+    low, high = known.interval or (0.0, 0.0)
     return known.n * ((high - low) / 100 / 2 / Z_ALPHA) ** 2

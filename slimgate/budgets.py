@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from slimgate.errors import SuiteError, nearest
-from slimgate.judge.verdict import BudgetKind, QualityBudget
+from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.slices import NOT_PER_ROW, SliceBudget
 from slimgate.metrics import known_metrics, load_metric
 from slimgate.suite_errors import Loc, from_validation, shown, suite_error
-from slimgate.suite_tables import LatencyBudgetTable, QualityBudgetTable, SizeBudgetTable
+from slimgate.suite_tables import (
+    FlipsBudgetTable,
+    LatencyBudgetTable,
+    QualityBudgetTable,
+    SizeBudgetTable,
+    SliceBudgetTable,
+)
 
 NOT_YET = {
     "memory": "memory budgets",
-    "flips": "flip budgets",
     "baseline": "baselines",
 }
 EXAMPLE = "{ drop_points = 2.0 }"
-EXAMPLES = {"size": "{ compression_min = 1.5 }", "latency": "{ speedup_min = 2.0 }"}
+EXAMPLES = {
+    "size": "{ compression_min = 1.5 }",
+    "latency": "{ speedup_min = 2.0 }",
+    "flips": "{ flips_max_percent = 1.0 }",
+    "slices": "{ accuracy = { drop_points = 5.0 } }",
+}
 
 
 @dataclass(frozen=True)
@@ -42,16 +55,23 @@ class SpeedBudget:
 
 @dataclass(frozen=True)
 class VariantBudgets:
-    """The budgets of one variant: quality by metric name (all of a metric's must hold), size, and speed."""
+    """The budgets of one variant. quality: by metric name; all of a metric's must hold."""
 
     quality: Mapping[str, tuple[QualityBudget, ...]] = field(default_factory=dict)
     size: SizeBudget | None = None
     speed: SpeedBudget | None = None
+    behaviour: BehaviourBudgets = field(default_factory=BehaviourBudgets)
 
     def over(self, common: VariantBudgets) -> VariantBudgets:
         """These, and what they leave to the common ones."""
         return VariantBudgets(
-            {**common.quality, **self.quality}, self.size or common.size, self.speed or common.speed
+            {**common.quality, **self.quality},
+            self.size or common.size,
+            self.speed or common.speed,
+            BehaviourBudgets(
+                self.behaviour.flips or common.behaviour.flips,
+                {**common.behaviour.slices, **self.behaviour.slices},
+            ),
         )
 
 
@@ -84,7 +104,8 @@ def resolve_budgets(
 
 def _tables(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> VariantBudgets:
     quality: dict[str, tuple[QualityBudget, ...]] = {}
-    size, speed = None, None
+    slices: dict[str, SliceBudget] = {}
+    size, speed, flips = None, None, None
     for key, table in budgets.items():
         loc = (*prefix, key)
         if key == "variants" and len(prefix) == 1:
@@ -95,33 +116,73 @@ def _tables(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> Va
                 size = SizeBudget(**SizeBudgetTable.model_validate(table).model_dump())
             elif key == "latency":
                 speed = SpeedBudget(**LatencyBudgetTable.model_validate(table).model_dump())
+            elif key == "flips":
+                flips = FlipsBudget(**FlipsBudgetTable.model_validate(table).model_dump())
+            elif key == "slices":
+                slices = _slices(table, loc, data, file)
             else:
                 quality[key] = _quality(QualityBudgetTable.model_validate(table))
+                _refuse_unsuited(key, quality[key], loc, data, file)
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
-    return VariantBudgets(quality, size, speed)
+    return VariantBudgets(quality, size, speed, BehaviourBudgets(flips, slices))
 
 
 def _quality(table: QualityBudgetTable) -> tuple[QualityBudget, ...]:
-    kinds: tuple[BudgetKind, ...] = ("drop_points",)
     return tuple(
         QualityBudget(kind, limit, table.reason, table.on_inconclusive)
-        for kind in kinds
-        if (limit := getattr(table, kind)) is not None
+        for kind, limit in table.limits().items()
     )
 
 
+def _refuse_unsuited(name: str, budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: str) -> None:
+    """Raises where a metric cannot have a budget of this kind, or of this size."""
+    metric = load_metric(name)
+    for budget in budgets:
+        try:
+            check_budget(metric, budget)
+        except SuiteError as error:
+            raise suite_error(file, loc, data, str(error)) from None
+
+
+def _slices(tables: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> dict[str, SliceBudget]:
+    """[budgets.slices]: by metric, each of 0/1 per row."""
+    found = {}
+    for name, table in tables.items():
+        loc = (*prefix, name)
+        _refuse_metric(name, loc, data, file, per_row_metrics())
+        if load_metric(name).per_row is None:
+            raise suite_error(file, loc, data, NOT_PER_ROW)
+        _refuse_value(table, EXAMPLE, loc, data, file)
+        try:
+            found[name] = SliceBudget(**SliceBudgetTable.model_validate(table).model_dump())
+        except ValidationError as error:
+            raise from_validation(error, file, data, loc) from None
+    return found
+
+
+def per_row_metrics() -> tuple[str, ...]:
+    """slimgate's own metrics of 0/1 per row: those that slices can be judged by."""
+    return tuple(name for name in known_metrics() if load_metric(name).per_row is not None)
+
+
 def _refuse(key: str, table: Any, loc: Loc, data: Any, file: str) -> None:
-    if key == "slices":
-        raise suite_error(file, loc, data, "budgets on slices are not supported yet")
     if key in NOT_YET:
         raise suite_error(file, loc, data, f"{NOT_YET[key]} are not supported yet")
-    if ":" in key:
-        _refuse_own(key, loc, data, file)
-    elif key not in EXAMPLES and key not in known_metrics():
-        raise suite_error(file, loc, data, f"no such metric{nearest(key, [*known_metrics(), *EXAMPLES])}")
+    if key not in EXAMPLES:
+        _refuse_metric(key, loc, data, file, [*known_metrics(), *EXAMPLES])
+    _refuse_value(table, EXAMPLES.get(key, EXAMPLE), loc, data, file)
+
+
+def _refuse_metric(name: str, loc: Loc, data: Any, file: str, near: Sequence[str]) -> None:
+    if ":" in name:
+        _refuse_own(name, loc, data, file)
+    elif name not in known_metrics():
+        raise suite_error(file, loc, data, f"no such metric{nearest(name, near)}")
+
+
+def _refuse_value(table: Any, example: str, loc: Loc, data: Any, file: str) -> None:
     if not isinstance(table, Mapping):
-        example = EXAMPLES.get(key, EXAMPLE)
         raise suite_error(file, loc, data, f"{shown(table)} came, expected a table, such as {example}")
 
 

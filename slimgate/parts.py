@@ -63,6 +63,7 @@ def now() -> str:
 def expected(suite: Suite) -> list[Key]:
     """Every check that a whole run of a suite makes."""
     keys: list[Key] = [("quality", name, metric) for name in suite.variants for metric in suite.metrics]
+    keys += [("behaviour", name, "") for name in suite.variants]
     keys += [("footprint", name, "size") for name in suite.variants]
     keys += [("self_test", TEACHER, name) for name in SELF_TESTS]
     keys += [("latency", name, w.id) for name in (TEACHER, *suite.variants) for w in suite.workloads]
@@ -206,11 +207,13 @@ def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int
         if v.error is not None:
             broken += 1
             messages.append(v.error)
-        judged: list[QualityFacts | FootprintFacts | LatencyFacts] = [
+        judged: list[QualityFacts | BehaviourFacts | FootprintFacts | LatencyFacts] = [
             *v.quality.values(),
+            *([v.behaviour] if v.behaviour else []),
+            *([v.footprint] if v.footprint else []),
             *v.latency.values(),
         ]
-        for facts in [*judged, *([v.footprint] if v.footprint else [])]:
+        for facts in judged:
             if facts.verdict is None or not v.gated:
                 not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
                 continue

@@ -41,7 +41,7 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None) -> Iterator[str]:
     lookup = _Lookup(suite, run.rows, run.store, device=run.device)
     for name in (TEACHER, *suite.variants):
         yield f"  {name}: {_state(lookup, suite, name)}"
-    checks = f"{len(suite.metrics)} metrics, size, {len(suite.workloads)} workloads"
+    checks = f"{len(suite.metrics)} metrics, behaviour, size, {len(suite.workloads)} workloads"
     yield f"  measured of each variant: {checks}"
     yield from (f"  {one.line}" for one in planned_budgets(suite, run.rows.reports["gate"].n, earlier))
 
@@ -54,7 +54,7 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
     yield from (f"{suite.shown}: {one.line}" for one in undecidable)
     if planned and not undecidable and not quiet:
         hardest = max(one.needed for one in planned)
-        rows = f"{planned[0].rows:,} gate rows can decide every budget on a drop"
+        rows = f"{planned[0].rows:,} gate rows can decide every budget on quality"
         yield f"{suite.shown}: {rows} (the hardest takes about {hardest:,})"
 
 

@@ -10,6 +10,7 @@ from slimgate.digests import code_digest, json_digest
 from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import module_of
 from slimgate.protocols import Rows, TaskFacts
+from slimgate.slicing import column_slices
 from slimgate.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.store import Json, Store, scratch_beside
 from slimgate.suite import Suite, params_json
@@ -40,6 +41,7 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
         facts = suite.setup.task.object.facts(suite.setup.task.params, splits)
+        column_slices(suite.setup, splits["gate"])  # an error of theirs ends a run before a model loads
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error
     return PreparedRows(splits, stored.reports, facts, entry.from_store)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.budgets import NOT_YET
+from slimgate.budgets import NOT_YET, per_row_metrics
 from slimgate.loading import known, load
 from slimgate.metrics import known_metrics
 from slimgate.suite_tables import (
+    FlipsBudgetTable,
     LatencyBudgetTable,
     QualityBudgetTable,
     SizeBudgetTable,
+    SliceBudgetTable,
     SuiteFile,
     TaskTable,
 )
@@ -73,7 +75,19 @@ def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
     quality = _add(definitions, "QualityBudget", QualityBudgetTable)
     size = _add(definitions, "SizeBudget", SizeBudgetTable)
     speed = _add(definitions, "LatencyBudget", LatencyBudgetTable)
-    own: dict[str, Any] = {**dict.fromkeys(known_metrics(), quality), "size": size, "latency": speed}
+    sliced = _add(definitions, "SliceBudget", SliceBudgetTable)
+    own: dict[str, Any] = {
+        **dict.fromkeys(known_metrics(), quality),
+        "size": size,
+        "latency": speed,
+        "flips": _add(definitions, "FlipsBudget", FlipsBudgetTable),
+        "slices": {
+            "type": "object",
+            "properties": dict.fromkeys(per_row_metrics(), sliced),
+            "patternProperties": {OWN: sliced},
+            "additionalProperties": False,
+        },
+    }
     dotted = {"patternProperties": {OWN: quality}, "additionalProperties": False}
     variants = {"type": "object", "additionalProperties": {"type": "object", "properties": own, **dotted}}
     not_yet = {name: {"not": {}, "description": "not supported yet"} for name in NOT_YET}

@@ -22,7 +22,7 @@ from slimgate.report.terminal import summary_table
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
 from slimgate.store import Store
-from slimgate.suite import Suite, params_json
+from slimgate.suite import TEACHER, Suite, params_json
 
 # How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
 RECORD_SECONDS = 1.0
@@ -85,8 +85,8 @@ class Session:
         self._parts[path].forget_error(test)
         for part in parts:
             self._parts[path].add(part)
-            if part["kind"] == "quality":
-                self._predicted.add((path, part["variant"]))
+            if part["kind"] in ("quality", "behaviour"):
+                self._predicted |= {(path, TEACHER), (path, part["variant"])}
         if time.monotonic() - self._written.get(path, -RECORD_SECONDS) >= RECORD_SECONDS:
             self._write_record(path)
 

@@ -28,12 +28,13 @@ class Plugin:
 
 @dataclass(frozen=True)
 class TaskSetup:
-    """The task, where its rows come from, and how they are split."""
+    """The task, where its rows come from, how they are split, and by which columns results are sliced."""
 
     task: Plugin
     source: Plugin
     group: str | None
     sizes: SplitSizes
+    slices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

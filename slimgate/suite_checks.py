@@ -9,6 +9,7 @@ from typing import Any
 from slimgate.errors import SlimgateError, SuiteError, nearest
 from slimgate.model_ref import read_config
 from slimgate.protocols import ModelRef
+from slimgate.slicing import LENGTH_BUCKET
 from slimgate.suite import TEACHER, Plugin, Suite, TaskSetup, Variant
 from slimgate.suite_errors import Loc
 
@@ -45,10 +46,17 @@ def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:
         columns = setup.source.object.columns(setup.source.params)
     except SlimgateError as error:
         raise error_at(("task", "source"), str(error)) from None
+    if columns is None:
+        return
     wanted = setup.task.object.columns(setup.task.params)
     for column in (*wanted, *([setup.group] if setup.group else [])):
-        if columns is not None and column not in columns:
+        if column not in columns:
             raise error_at(("task",), f'the rows have no column "{column}"{nearest(column, columns)}')
+    sliced = (*columns, LENGTH_BUCKET)
+    for i, column in enumerate(setup.slices):
+        if column not in sliced:
+            problem = f'the rows have no column "{column}"{nearest(column, sliced)}'
+            raise error_at(("task", "slices", i), problem)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from slimgate.budgets import VariantBudgets, resolve_budgets
 from slimgate.errors import SuiteError, nearest
-from slimgate.judge.verdict import NOT_RESAMPLED
 from slimgate.loading import known, load
 from slimgate.metrics import load_metric
 from slimgate.model_ref import parse_model_ref
@@ -114,8 +113,9 @@ class Reader:
             tables = TaskTable.model_validate(common)
         except ValidationError as error:
             raise from_validation(error, self.text.shown, self.text.data, ("task",)) from None
-        if tables.slices:
-            raise self.error(("task", "slices"), "slices are not supported yet")
+        for i, name in enumerate(tables.slices):
+            if (first := tables.slices.index(name)) < i:
+                raise self.error(("task", "slices", i), f"the same as slices[{first}]")
         self._known_keys(table, self.load("task", tables.kind, ("task", "kind")).Params)
         source = dict(tables.source)
         name = source.pop("name", None)
@@ -124,6 +124,7 @@ class Reader:
             source=self.plugin("source", name, source, ("task", "source")),
             group=tables.group,
             sizes=tables.splits,
+            slices=tables.slices,
         )
 
     def _known_keys(self, own: Mapping[str, Any], params: Any) -> None:
@@ -217,8 +218,10 @@ class Reader:
                 raise self.error(loc, str(error)) from error.__cause__
             if metric.needs not in task.object.metrics():
                 raise self.error(loc, f'"{name}" does not fit the outcomes of task {task.name}')
-            if name in budgeted and not metric.resampled:
-                raise self.error(("budgets", name), NOT_RESAMPLED)
+        for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.slices):
+            if load_metric(name).needs not in task.object.metrics():
+                problem = f'"{name}" does not fit the outcomes of task {task.name}'
+                raise self.error(("budgets", "slices", name), problem)
         if not stated and not budgeted:
             raise self.error(
                 ("measure", "metrics"), "[] came and no budget names a metric; expected at least one"

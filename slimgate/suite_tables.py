@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from slimgate.judge.budget_kinds import KINDS, BudgetKind
 from slimgate.splits import SplitSizes
 from slimgate.tables import SuitePath, Table
 
@@ -67,7 +68,9 @@ class TaskTable(Table):
     kind: str
     source: Annotated[dict[str, Any], _table_such_as('{ name = "files", path = "rows.csv" }')]
     group: str | None = None
-    slices: tuple[str, ...] = ()
+    slices: tuple[str, ...] = Field(
+        default=(), description="columns whose values are judged apart, and length_bucket"
+    )
     splits: SplitSizes = SplitSizes()
 
 
@@ -119,20 +122,50 @@ class VariantTable(Table):
 
 
 class QualityBudgetTable(Table):
-    """A budget on a metric: the variant may not be worse than this."""
+    """Budgets on a metric, all of which must hold; judge/budget_kinds.py says what each kind means."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset(
-        {"drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"}
-    )
-    drop_points: float = Field(gt=0, le=100)
+    drop_points: float | None = Field(default=None, gt=0, le=100)
+    drop_relative: float | None = Field(default=None, gt=0, lt=1)
+    error_increase_relative: float | None = Field(default=None, gt=0)
+    increase_relative: float | None = Field(default=None, gt=0)
+    floor: float | None = None
+    ceiling: float | None = None
     reason: str | None = None
     on_inconclusive: OnInconclusive | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if not self.limits():
+            raise ValueError(f"expected at least one of {', '.join(KINDS)}, as in {{ drop_points = 2.0 }}")
+        return self
+
+    def limits(self) -> dict[BudgetKind, float]:
+        """The limit of each kind that is set."""
+        return {kind: limit for kind in KINDS if (limit := getattr(self, kind)) is not None}
 
 
 class SizeBudgetTable(Table):
     """A budget on the artifact's bytes: teacher / variant must reach this."""
 
     compression_min: float = Field(gt=0)
+    reason: str | None = None
+
+
+class FlipsBudgetTable(Table):
+    """A budget on behaviour: at most this percentage of the gate rows may turn from right to wrong."""
+
+    flips_max_percent: float = Field(gt=0, lt=100)
+    reason: str | None = None
+    on_inconclusive: OnInconclusive | None = None
+
+
+class SliceBudgetTable(Table):
+    """A budget on a metric of 0/1 per row: no slice may lose more; it fails only where the rows show one."""
+
+    not_yet: ClassVar[frozenset[str]] = frozenset(
+        {"drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"}
+    )
+    drop_points: float = Field(gt=0, le=100)
     reason: str | None = None
 
 

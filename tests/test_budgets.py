@@ -6,6 +6,9 @@ import pytest
 
 from slimgate.budgets import resolve_budgets
 from slimgate.errors import SuiteError
+from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.slices import SliceBudget
 
 VARIANTS = ("a", "b")
 
@@ -33,6 +36,21 @@ def test_a_variants_own_budget_replaces_that_metric_only() -> None:
     assert budgets["a"].size is not None
 
 
+def test_several_kinds_on_one_metric_are_several_budgets() -> None:
+    kinds = {"drop_points": 2.0, "floor": 0.8, "error_increase_relative": 0.1, "reason": "all must hold"}
+    data = {"budgets": {"accuracy": kinds, "log_loss": {"increase_relative": 0.05, "ceiling": 0.6}}}
+    quality = resolve_budgets(data, VARIANTS, "x")["a"].quality
+    assert [(one.kind, one.limit, one.reason) for one in quality["accuracy"]] == [
+        ("drop_points", 2.0, "all must hold"),
+        ("error_increase_relative", 0.1, "all must hold"),
+        ("floor", 0.8, "all must hold"),
+    ]
+    assert [(one.kind, one.limit) for one in quality["log_loss"]] == [
+        ("increase_relative", 0.05),
+        ("ceiling", 0.6),
+    ]
+
+
 def test_no_budgets_are_no_budgets() -> None:
     assert resolve_budgets({}, VARIANTS, "x")["a"].quality == {}
     assert resolve_budgets({}, (), "x") == {}
@@ -46,7 +64,26 @@ def test_a_size_budget_of_one_variant_leaves_the_other_without() -> None:
     assert budgets["b"].size is None
 
 
-@pytest.mark.parametrize("key", ["memory", "flips", "baseline", "slices"])
+def test_budgets_on_flips_and_slices_merge_as_those_on_metrics_do() -> None:
+    data = {
+        "budgets": {
+            "flips": {"flips_max_percent": 2.0},
+            "slices": {"accuracy": {"drop_points": 5.0, "reason": "all are served"}},
+            "variants": {
+                "a": {"flips": {"flips_max_percent": 1.0, "on_inconclusive": "warn"}},
+                "b": {"slices": {"accuracy": {"drop_points": 8.0}}},
+            },
+        }
+    }
+    budgets = resolve_budgets(data, VARIANTS, "x")
+    a, b = budgets["a"].behaviour, budgets["b"].behaviour
+    assert a == BehaviourBudgets(
+        FlipsBudget(1.0, None, "warn"), {"accuracy": SliceBudget(5.0, "all are served")}
+    )
+    assert b == BehaviourBudgets(FlipsBudget(2.0), {"accuracy": SliceBudget(8.0)})
+
+
+@pytest.mark.parametrize("key", ["memory", "baseline"])
 def test_what_is_not_judged_yet_is_refused_for_one_variant_too(key: str) -> None:
     with pytest.raises(SuiteError, match="not supported yet"):
         resolve_budgets({"budgets": {"variants": {"a": {key: {}}}}}, VARIANTS, "x")

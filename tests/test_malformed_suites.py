@@ -170,7 +170,7 @@ modle = 1""",
     pytest.param(
         "{ drop_points = 2.0 }",
         "{}",
-        "[budgets.accuracy] drop_points: missing, it must be given",
+        "[budgets.accuracy]: expected at least one of drop_points, drop_relative, error_increase_relative, increase_relative, floor, ceiling, as in { drop_points = 2.0 }",
         id="budget-empty",
     ),
     pytest.param(
@@ -640,7 +640,7 @@ accuracy = { drop_points = 1.0 }"""),
     pytest.param(
         *more("""[budgets.variants.student.variants]
 accuracy = { drop_points = 1.0 }"""),
-        "[budgets.variants.student.variants]: no such metric; known: accuracy, balanced_accuracy, f1, f1_macro, f1_micro, f1_weighted, latency, log_loss, mcc, precision, precision_macro, precision_micro, precision_weighted, recall, recall_macro, recall_micro, recall_weighted, roc_auc, size",
+        "[budgets.variants.student.variants]: no such metric; known: accuracy, balanced_accuracy, brier, ece, f1, f1_macro, f1_micro, f1_weighted, flips, latency, log_loss, mcc, pr_auc, precision, precision_macro, precision_micro, precision_weighted, recall, recall_macro, recall_micro, recall_weighted, roc_auc, size, slices",
         id="budget-nested-variants",
     ),
     pytest.param(
@@ -659,8 +659,8 @@ accuracy = {""",
     ),
     pytest.param(
         "drop_points = 2.0",
-        "drop_points = 2.0, floor = 0.8",
-        "[budgets.accuracy]: floor is not supported yet",
+        "drop_points = 2.0, floor = 1.5",
+        "[budgets.accuracy]: budget floor is 1.5, expected a value of accuracy, between 0 and 1",
         id="budget-floor2",
     ),
     pytest.param(
@@ -682,7 +682,16 @@ accuracy = {""",
         id="seed-and-seeds",
     ),
     pytest.param(
-        "max_tokens = 16", 'slices = ["file"]', "[task] slices: slices are not supported yet", id="slices"
+        "max_tokens = 16",
+        'max_tokens = 16\nslices = ["file", "lenght_bucket"]',
+        '[task] slices[1]: the rows have no column "lenght_bucket". Did you mean length_bucket?',
+        id="slices",
+    ),
+    pytest.param(
+        "max_tokens = 16",
+        'max_tokens = 16\nslices = ["file", "length_bucket", "file"]',
+        "[task] slices[2]: the same as slices[0]",
+        id="slices-twice",
     ),
     pytest.param(
         "max_tokens = 16",
@@ -759,8 +768,29 @@ accuracy = {""",
         "accuracy = {",
         """flips = { speedup_min = 2 }
 accuracy = {""",
-        "[budgets.flips]: flip budgets are not supported yet",
+        "[budgets.flips]: unknown key speedup_min; known: flips_max_percent, on_inconclusive, reason",
         id="budget-flips",
+    ),
+    pytest.param(
+        "accuracy = {",
+        """flips = 1.0
+accuracy = {""",
+        "[budgets] flips: 1.0 came, expected a table, such as { flips_max_percent = 1.0 }",
+        id="budget-flips-number",
+    ),
+    pytest.param(
+        "accuracy = {",
+        """flips = { flips_max_percent = 100 }
+accuracy = {""",
+        "[budgets.flips] flips_max_percent: 100 came, expected less than 100",
+        id="budget-flips-100",
+    ),
+    pytest.param(
+        "accuracy = {",
+        """flips = { flips_max_percent = 0 }
+accuracy = {""",
+        "[budgets.flips] flips_max_percent: 0 came, expected more than 0",
+        id="budget-flips-0",
     ),
     pytest.param(
         "accuracy = {",
@@ -771,33 +801,75 @@ accuracy = {""",
     ),
     pytest.param(
         "accuracy = {",
-        """slices = { speedup_min = 2 }
+        """slices = { drop_points = 2 }
 accuracy = {""",
-        "[budgets.slices]: budgets on slices are not supported yet",
+        "[budgets.slices] drop_points: no such metric; known: accuracy, f1_micro, precision_micro, recall_micro",
         id="budget-slices",
     ),
     pytest.param(
+        "accuracy = {",
+        """slices = 5.0
+accuracy = {""",
+        "[budgets] slices: 5.0 came, expected a table, such as { accuracy = { drop_points = 5.0 } }",
+        id="budget-slices-number",
+    ),
+    pytest.param(
+        "accuracy = {",
+        """slices = { accurcy = { drop_points = 5.0 } }
+accuracy = {""",
+        "[budgets.slices.accurcy]: no such metric. Did you mean accuracy?",
+        id="budget-slices-metric",
+    ),
+    pytest.param(
+        "accuracy = {",
+        """slices = { f1_macro = { drop_points = 5.0 } }
+accuracy = {""",
+        "[budgets.slices.f1_macro]: is not 0 or 1 per row as accuracy is; budgets of such metrics on slices are not supported yet",
+        id="budget-slices-f1",
+    ),
+    pytest.param(
+        "accuracy = {",
+        """slices = { accuracy = { floor = 0.8 } }
+accuracy = {""",
+        "[budgets.slices.accuracy]: floor is not supported yet",
+        id="budget-slices-floor",
+    ),
+    pytest.param(
+        "accuracy = {",
+        """slices = { accuracy = 5.0 }
+accuracy = {""",
+        "[budgets.slices] accuracy: 5.0 came, expected a table, such as { drop_points = 2.0 }",
+        id="budget-slices-accuracy-number",
+    ),
+    pytest.param(
+        "accuracy = {",
+        """variants.int8.slices = { f1_macro = { drop_points = 5.0 } }
+accuracy = {""",
+        "[budgets.variants.int8.slices.f1_macro]: is not 0 or 1 per row as accuracy is; budgets of such metrics on slices are not supported yet",
+        id="budget-slices-variant",
+    ),
+    pytest.param(
         "drop_points = 2.0",
-        "floor = 0.8",
-        "[budgets.accuracy]: floor is not supported yet",
+        "floor = -0.1",
+        "[budgets.accuracy]: budget floor is -0.1, expected a finite number above 0",
         id="budget-floor",
     ),
     pytest.param(
         "drop_points = 2.0",
         "ceiling = 0.8",
-        "[budgets.accuracy]: ceiling is not supported yet",
+        "[budgets.accuracy]: ceiling does not suit accuracy: it is for metrics of which less is better; accuracy takes drop_points, drop_relative, error_increase_relative, floor",
         id="budget-ceiling",
     ),
     pytest.param(
         "drop_points = 2.0",
-        "error_increase_relative = 0.8",
-        "[budgets.accuracy]: error_increase_relative is not supported yet",
+        "error_increase_relative = 0",
+        "[budgets.accuracy] error_increase_relative: 0 came, expected more than 0",
         id="budget-error-increase-relative",
     ),
     pytest.param(
         "drop_points = 2.0",
         "increase_relative = 0.8",
-        "[budgets.accuracy]: increase_relative is not supported yet",
+        "[budgets.accuracy]: increase_relative does not suit accuracy: it is for metrics of which less is better; accuracy takes drop_points, drop_relative, error_increase_relative, floor",
         id="budget-increase-relative",
     ),
 ]

@@ -8,7 +8,14 @@ import pytest
 
 from slimgate.judge.verdict import Verdict
 from slimgate.parts import Parts, expected, part, verdict
-from slimgate.record import FootprintFacts, QualityFacts, SelfTest, SelfTestPart, VariantRecord
+from slimgate.record import (
+    BehaviourFacts,
+    FootprintFacts,
+    QualityFacts,
+    SelfTest,
+    SelfTestPart,
+    VariantRecord,
+)
 from slimgate.suite import load_suite
 
 
@@ -63,6 +70,16 @@ def test_a_size_that_is_too_large_fails() -> None:
     assert verdict([one], SelfTest(), 0).messages == ["too large"]
 
 
+@pytest.mark.parametrize(("told", "status"), [(F, "FAIL"), (U, "INCONCLUSIVE"), (P, "PASS"), (None, "PASS")])
+def test_flips_and_slices_count_as_any_budget(told: Verdict | None, status: str) -> None:
+    facts = BehaviourFacts(verdict=told, message="ten rows turned")
+    one = VariantRecord(name="a", parent="teacher", behaviour=facts)
+    found = verdict([one], SelfTest(), 0)
+    assert (found.status, found.not_gated) == (status, 0)
+    assert found.messages == (["ten rows turned"] if told in (F, U) else [])
+    assert verdict([one.model_copy(update={"gated": False})], SelfTest(), 0).status == "PASS"
+
+
 @pytest.mark.parametrize(("check", "wrong"), [("identical", F), ("planted_fault", P)])
 def test_a_gate_that_fails_its_self_test_fails_the_run(check: str, wrong: Verdict) -> None:
     told = SelfTest(**{check: SelfTestPart(verdict=wrong, message="blind", measured="")})
@@ -100,6 +117,8 @@ def test_a_whole_run_has_every_check_of_the_suite(bench: Path, suite_text: str) 
     assert expected(load_suite(bench / "x.toml")) == [
         ("quality", "student", "accuracy"),
         ("quality", "int8", "accuracy"),
+        ("behaviour", "student", ""),
+        ("behaviour", "int8", ""),
         ("footprint", "student", "size"),
         ("footprint", "int8", "size"),
         ("self_test", "teacher", "identical"),

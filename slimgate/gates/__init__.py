@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType
 
+from slimgate.gates.behaviour import test_behaviour
 from slimgate.gates.footprint import test_footprint
 from slimgate.gates.latency import test_latency
 from slimgate.gates.quality import test_quality
@@ -13,7 +14,12 @@ from slimgate.gates.speedup import test_speedup
 from slimgate.suite import Suite
 
 OF_THE_TEACHER: tuple[Callable[..., None], ...] = (test_selftest, test_latency)
-OF_VARIANTS: tuple[Callable[..., None], ...] = (test_quality, test_footprint, test_speedup)
+OF_VARIANTS: tuple[Callable[..., None], ...] = (
+    test_quality,
+    test_behaviour,
+    test_footprint,
+    test_speedup,
+)
 
 
 def as_module(suite: Suite) -> ModuleType:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from slimgate.gates.reporting import Report, conclude, report_build
-from slimgate.judge.behaviour import behaviour
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict, judge_quality
@@ -29,7 +28,6 @@ def test_quality(
     line = message(variant.name, judged)
     report_part(part("quality", "teacher", metric, _teacher_facts(judged)))
     report_part(part("quality", variant.name, metric, {**quality_facts(judged, line), "measured": now()}))
-    report_part(part("behaviour", variant.name, "", behaviour(teacher.outcomes, variant.outcomes)))
     conclude(variant, judged.verdict, line, when_undecided(budgets, judged, suite))
 
 

@@ -36,4 +36,6 @@ def budget_facts(budget: BudgetVerdict) -> dict[str, Any]:
         "verdict": budget.verdict.value,
         "reason": budget.reason,
         "n_needed": budget.n_needed,
+        "value": budget.value,
+        "interval": list(budget.interval) if budget.interval else None,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from slimgate.record import ArtifactFacts, LatencyFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.escape import escaped
@@ -37,7 +36,6 @@ def comparison(record: RunRecord) -> str:
         _main_table(record, gated),
         _twins(record),
         titled("### Metrics without a budget (not gated)", _metric_table(record, others)),
-        titled("### Answers that changed", _behaviour_table(record)),
         titled("### Latency in full", _latency_table(record)),
     )
 
@@ -172,28 +170,6 @@ def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
         return None
     gain = fixed(drops[1] - drops[0], 1)
     return f"{escaped(metric)} {gain if gain.startswith(('-', MISSING)) else f'+{gain}'}"
-
-
-def _behaviour_table(record: RunRecord) -> str:
-    found = [(model, model.behaviour) for model in models(record) if model.behaviour is not None]
-
-    def column(head: str, cell: Callable[[Any], str]) -> Column:
-        return Column(head, [cell(facts) for _, facts in found], right=True)
-
-    def flips(name: str) -> Callable[[Any], str]:
-        return lambda facts: count(None if facts.flips is None else getattr(facts.flips, name))
-
-    columns = [
-        column("right to wrong", flips("right_to_wrong")),
-        column("wrong to right", flips("wrong_to_right")),
-        column("changed", flips("changed")),
-        column("agree with teacher", lambda facts: percent(facts.agreement)),
-        column("KL to teacher", lambda facts: significant(facts.kl_to_teacher)),
-        column("calibration error", lambda facts: fixed(facts.ece, 3)),
-        column("Brier", lambda facts: fixed(facts.brier, 3)),
-    ]
-    known = without_empty(columns)
-    return table([Column("variant", [escaped(model.name) for model, _ in found]), *known]) if known else ""
 
 
 def _latency_table(record: RunRecord) -> str:

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate.record import RunRecord, Status
+from slimgate.report.behaviour import behaviour
 from slimgate.report.best import best
 from slimgate.report.built import built
 from slimgate.report.comparison import comparison
@@ -24,7 +25,18 @@ _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "PASS")
 
 def suite_report(record: RunRecord) -> str:
     """report.md of one suite: the verdict first, then what it rests on."""
-    sections = (head, comparison, published, verdict_lines, built, data, self_test, machine, how_to_read)
+    sections = (
+        head,
+        comparison,
+        published,
+        verdict_lines,
+        behaviour,
+        built,
+        data,
+        self_test,
+        machine,
+        how_to_read,
+    )
     return blocks(*(section(record) for section in sections)) + "\n"
 
 

@@ -60,12 +60,20 @@ def workload_words(workload: str) -> str:
 
 
 def verdicts(model: VariantRecord) -> dict[str, Verdict]:
-    """Each thing that was judged against a budget: metrics, size, latency by workload."""
+    """Each thing that was judged against a budget: metrics, flips, slices, size, latency by workload."""
     found = {escaped(name): facts.verdict for name, facts in model.quality.items()}
+    if model.behaviour is not None:
+        found |= {budget_words(budget.kind): budget.verdict for budget in model.behaviour.budgets}
     if model.footprint is not None:
         found["size"] = model.footprint.verdict
     found |= {f"latency {workload_words(name)}": facts.verdict for name, facts in model.latency.items()}
     return {name: verdict for name, verdict in found.items() if verdict is not None}
+
+
+def budget_words(kind: str) -> str:
+    """`flips` for flips_max_percent, `slices accuracy` for slices.accuracy."""
+    of, _, metric = kind.partition(".")
+    return f"{of} {escaped(metric)}" if metric else escaped(kind.removesuffix("_max_percent"))
 
 
 def unmeasured(record: RunRecord, model: VariantRecord) -> list[str]:

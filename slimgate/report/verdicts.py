@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate.record import BudgetFacts, FootprintFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.record import (
+    BehaviourFacts,
+    BudgetFacts,
+    FootprintFacts,
+    QualityFacts,
+    RunRecord,
+    VariantRecord,
+)
 from slimgate.report.comparison import quality_cell
 from slimgate.report.escape import escaped
 from slimgate.report.figures import as_fast, count, fixed, significant, smaller
@@ -29,6 +36,9 @@ def _lines(model: VariantRecord) -> Iterator[str]:
                 _basis(facts),
                 facts.budgets,
             )
+    if model.behaviour is not None and model.behaviour.budgets:
+        found = model.behaviour
+        yield _line(model, _said(found.message, _plain_message(model, found)), [], found.budgets)
     if model.footprint is not None and model.footprint.budgets:
         size = model.footprint
         yield _line(model, _said(size.message, _size_message(model, size)), [], size.budgets)
@@ -73,6 +83,13 @@ def _quality_message(model: VariantRecord, metric: str, facts: QualityFacts) -> 
         "" if facts.n_needed is None else f", about {significant(facts.n_needed, 2)} gate rows would tell"
     )
     return f"{escaped(model.name)}: {escaped(metric)} {quality_cell(facts)}, {budgets} ({how}){needed}"
+
+
+def _plain_message(model: VariantRecord, facts: BehaviourFacts) -> str:
+    budgets = ", ".join(
+        f"{escaped(budget.kind)} {significant(budget.limit)} {budget.verdict}" for budget in facts.budgets
+    )
+    return f"{escaped(model.name)}: behaviour, {budgets}"
 
 
 def _size_message(model: VariantRecord, facts: FootprintFacts) -> str:

@@ -140,5 +140,5 @@ def test_a_suite_measures_it_and_refuses_a_budget_on_it(bench: Path, suite_text:
     assert load_suite(bench / "x.toml").metrics == ("accuracy", "hub:mauve")
     budget = measured.replace("accuracy = {", '"hub:mauve" = {')
     (bench / "x.toml").write_text(budget, "utf-8")
-    with pytest.raises(SuiteError, match=r"hub:mauve.*: has no interval .* cannot have a budget$"):
+    with pytest.raises(SuiteError, match=r"hub:mauve.*: hub:mauve has no interval .* cannot have a budget$"):
         load_suite(bench / "x.toml")

@@ -27,6 +27,8 @@ def test_a_suite_has_its_gates_as_tests(root: Path) -> None:
     assert collected(root, "bench") == [
         "bench/x.toml::test_quality[student-accuracy]",
         "bench/x.toml::test_quality[int8-accuracy]",
+        "bench/x.toml::test_behaviour[student]",
+        "bench/x.toml::test_behaviour[int8]",
         "bench/x.toml::test_footprint[student]",
         "bench/x.toml::test_footprint[int8]",
         "bench/x.toml::test_selftest[identical]",
@@ -56,7 +58,7 @@ def test_pytest_alone_in_the_folder_of_suites_runs_them(root: Path, ini: str) ->
     if ini:
         (root / "pytest.ini").write_text(ini)
     found = collected(root / "bench")
-    assert len(found) == 11
+    assert len(found) == 13
     assert found[0].endswith("x.toml::test_quality[student-accuracy]")
 
 
@@ -79,19 +81,19 @@ def test_a_suite_anywhere_is_collected_when_named(root: Path) -> None:
     (root / "deep").mkdir()
     text = (root / "bench/x.toml").read_text().replace("rows.csv", "../bench/rows.csv")
     (root / "deep/a.toml").write_text(text)
-    assert len(collected(root, "deep/a.toml")) == 11
+    assert len(collected(root, "deep/a.toml")) == 13
 
 
 def test_slimgate_files_says_where_suites_lie(root: Path) -> None:
     (root / "pytest.ini").write_text("[pytest]\nslimgate_files = gates/*.toml\n")
     (root / "bench").rename(root / "gates")
-    assert len(collected(root, "gates")) == 11
+    assert len(collected(root, "gates")) == 13
 
 
 def test_python_tests_beside_suites_run_as_ever(root: Path) -> None:
     (root / "bench/test_beside.py").write_text("def test_beside(): pass\n")
     found = collected(root, "bench")
-    assert len(found) == 12
+    assert len(found) == 14
     assert "bench/test_beside.py::test_beside" in found
 
 

@@ -50,6 +50,7 @@ def test_tests_run_by_suite_then_phase_then_variant_then_metric(first: Ran) -> N
         for suite, variants in (("one", one), ("two", two))
         for test in (
             *(f"test_quality[{name}-{metric}]" for name in variants for metric in ("accuracy", "mcc")),
+            *(f"test_behaviour[{name}]" for name in variants),
             *(f"test_footprint[{name}]" for name in variants),
             "test_selftest[identical]",
             "test_selftest[planted_fault]",
@@ -123,7 +124,7 @@ def test_a_variant_that_is_not_gated_never_fails(first: Ran) -> None:
 
 def test_a_model_that_cannot_be_built_fails_its_own_tests_only(first: Ran) -> None:
     failed = [line for line in first.lines if line.startswith("FAILED bench/one.toml::") and "broken" in line]
-    assert len(failed) == 5
+    assert len(failed) == 6
     assert all(line.endswith(BROKEN) for line in failed)
     assert "Traceback" not in first.out
     assert first.variant("one", "broken")["error"] == BROKEN
@@ -185,5 +186,5 @@ def test_another_parameter_rebuilds_what_depends_on_it_and_nothing_else(second: 
 
 def test_a_part_of_another_suite_text_is_partial(changed: Ran) -> None:
     verdict = changed.record("two")["verdict"]
-    assert verdict["missing"] == 15
+    assert verdict["missing"] == 18
     assert verdict["status"] == "INCONCLUSIVE"

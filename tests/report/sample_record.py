@@ -16,14 +16,18 @@ from slimgate.record import (
     Machine,
     MemoryFacts,
     QualityFacts,
+    QuotedRow,
+    ReliabilityFacts,
     RunRecord,
     RunVerdict,
     SelfTest,
     SelfTestPart,
+    SliceFacts,
     SplitFacts,
     StepFacts,
     SuiteFacts,
     TaskFactsRecord,
+    TradeoffFacts,
     VariantRecord,
 )
 
@@ -220,11 +224,127 @@ def _student() -> VariantRecord:
         artifact=artifact(70_336_512, 17_390_596, load_seconds=0.24),
         quality=_qualities("student", (2.9, 2.3, 3.5, FAIL), (3.0, 2.4, 3.7, FAIL), (0.8, 0.5, 1.1, None)),
         footprint=_footprint("student", 70_336_512),
-        behaviour=BehaviourFacts(
-            flips=Flips(right_to_wrong=361, wrong_to_right=187, changed=702), agreement=0.883
-        ),
+        behaviour=_student_behaviour(),
         latency={"b1": latency(3.3), "b32x32": latency(40.2, tokens=1024, throughput_per_s=796.0)},
     )
+
+
+def sliced(
+    column: str, value: str, n: int, drop: float, interval: tuple[float, float], **fields: Any
+) -> SliceFacts:
+    """Accuracy on a slice, by Tango's test."""
+    common = {
+        "metric": "accuracy",
+        "teacher": 0.829,
+        "variant": 0.829 - drop / 100,
+        "method": "Tango, grouped",
+    }
+    own = {"column": column, "value": value, "n": n, "drop_points": drop, "interval": interval}
+    return SliceFacts(**{**common, **own, "groups": n // 3, "few_rows": n < 50, **fields})
+
+
+def _student_behaviour() -> BehaviourFacts:
+    """Over both of its budgets."""
+    share = "student: 6.0 % of rows right to wrong [5.4, 6.7], budget 4 % (n=6000, Wilson, grouped): FAIL"
+    lost = "FAIL in label numpy (drop 6.4 points [5.2, 7.7], n=1500)"
+    return BehaviourFacts(
+        n=6000,
+        flips=Flips(
+            right_to_wrong=361,
+            wrong_to_right=187,
+            changed=702,
+            percent=6.02,
+            interval=(5.39, 6.71),
+            groups=2210,
+            design_effect=1.21,
+            quoted=[
+                QuotedRow(
+                    id="all/8012",
+                    label="numpy",
+                    teacher="numpy",
+                    teacher_confidence=0.93,
+                    variant="torch",
+                    variant_confidence=0.98,
+                    text="Returns a view of the array | with `axis` *last* <b>…",
+                ),
+                QuotedRow(
+                    id="all/77",
+                    label="pandas",
+                    teacher="pandas",
+                    teacher_confidence=0.55,
+                    variant="numpy",
+                    variant_confidence=0.94,
+                    text="Sorts the values along an axis.",
+                ),
+            ],
+        ),
+        agreement=0.883,
+        kl_to_teacher=0.211,
+        ece=0.061,
+        ece_teacher=0.034,
+        brier=0.291,
+        brier_teacher=0.247,
+        reliability=_bins((0.9, 0.81, 2600), (0.97, 0.9, 3400)),
+        reliability_teacher=_bins((0.9, 0.86, 2300), (0.97, 0.95, 3700)),
+        tradeoff=[TradeoffFacts(threshold=0.5, coverage=0.94, precision=0.82, recall=0.77)],
+        tradeoff_teacher=[TradeoffFacts(threshold=0.5, coverage=0.95, precision=0.85, recall=0.81)],
+        confusion=_matrix(1144, 1212, 1226, 1218),
+        confusion_teacher=_matrix(1240, 1244, 1244, 1246),
+        slices=[
+            sliced("label", "numpy", 1500, 6.4, (5.2, 7.7), p_value=0.0004, p_holm=0.0028, verdict=FAIL),
+            sliced(
+                "length_bucket", "5 to 9 words", 1622, 3.9, (2.8, 5.0), p_value=0.91, p_holm=1.0, verdict=PASS
+            ),
+            sliced("label", "pandas", 41, 2.1, (-3.1, 8.2), p_value=0.8, p_holm=1.0, verdict=INCONCLUSIVE),
+            sliced("label", "torch", 1500, -0.4, (-1.2, 0.4), p_value=1.0, p_holm=1.0, verdict=PASS),
+        ],
+        budgets=[
+            BudgetFacts(
+                kind="flips_max_percent", limit=4.0, verdict=FAIL, reason="users notice turned answers"
+            ),
+            BudgetFacts(kind="slices.accuracy", limit=5.0, verdict=FAIL),
+        ],
+        verdict=FAIL,
+        message=f"{share}; accuracy on 8 slices, budget 5 points (Tango, Holm): {lost}",
+        measured=MEASURED,
+    )
+
+
+def _distilled_behaviour() -> BehaviourFacts:
+    """Measured by a tool that gives predictions only, without a budget."""
+    return BehaviourFacts(
+        flips=Flips(right_to_wrong=171, wrong_to_right=153, changed=398),
+        agreement=0.934,
+        kl_to_teacher=0.0412,
+        confusion=_matrix(1240, 1244, 1244, 1246),
+        confusion_teacher=_matrix(1240, 1244, 1244, 1246),
+        slices=[sliced("label", "numpy", 1500, -0.1, (-0.9, 0.7))],
+    )
+
+
+def _bins(*filled: tuple[float, float, int]) -> list[ReliabilityFacts]:
+    """(upper end, accuracy, rows) of bins a tenth wide that hold rows."""
+    rows = {round(high, 1): (accuracy, count) for high, accuracy, count in filled}
+    return [
+        ReliabilityFacts(low=k / 10, high=(k + 1) / 10, count=0)
+        if (k + 1) / 10 not in rows
+        else ReliabilityFacts(
+            low=k / 10,
+            high=(k + 1) / 10,
+            count=rows[(k + 1) / 10][1],
+            confidence=k / 10 + 0.06,
+            accuracy=rows[(k + 1) / 10][0],
+        )
+        for k in range(10)
+    ]
+
+
+def _matrix(*right: int) -> list[list[int]]:
+    """1,500 rows of each of four labels, so many of them right, the others mistaken for the next class."""
+    return [
+        [count if k == label else 1500 - count if k == (label + 1) % 4 else 0 for k in range(4)]
+        for label, count in enumerate(right)
+    ]
 
 
 def _distilled() -> VariantRecord:
@@ -244,11 +364,7 @@ def _distilled() -> VariantRecord:
             "distilled", (0.3, -0.2, 0.8, PASS), (0.4, -0.2, 1.0, PASS), (0.1, -0.1, 0.3, None)
         ),
         footprint=_footprint("distilled", 70_336_512),
-        behaviour=BehaviourFacts(
-            flips=Flips(right_to_wrong=171, wrong_to_right=153, changed=398),
-            agreement=0.934,
-            kl_to_teacher=0.0412,
-        ),
+        behaviour=_distilled_behaviour(),
         latency={"b1": latency(3.28), "b32x32": latency(40.5, tokens=1024, throughput_per_s=790.1)},
     )
 

@@ -110,7 +110,7 @@ def test_the_report_of_the_sample_is_the_golden_one() -> None:
 def test_every_table_renders_with_as_many_cells_in_each_row() -> None:
     report = suite_report(sample_record())
     raw, shown = raw_tables(report), rendered_tables(report)
-    assert len(raw) == len(shown) == 9
+    assert len(raw) == len(shown) == 15
     assert [set(widths) for widths in raw] == [set(widths) for widths in shown]
     assert all(len(set(widths)) == 1 and widths[0] <= 10 for widths in shown)
 
@@ -133,6 +133,7 @@ def test_sections_stand_in_the_order_in_which_a_reviewer_asks() -> None:
     assert heads == [
         "Comparison",
         "Verdicts",
+        "Behaviour",
         "What was built from what",
         "Data",
         "Self-test of the gate",
@@ -159,7 +160,7 @@ def test_the_teacher_comes_first_wherever_it_stands_in_the_record() -> None:
     ("name", "verdict"),
     [
         ("teacher", "reference"),
-        ("student", "**FAIL** (accuracy, f1_macro)"),
+        ("student", "**FAIL** (accuracy, f1_macro, flips, slices accuracy)"),
         ("distilled", "PASS"),
         ("int8", "PASS so far (f1_macro not measured)"),
         ("pruned-30", "**INCONCLUSIVE** (accuracy)"),

@@ -1,0 +1,47 @@
+"""Behaviour: which rows does a variant answer otherwise than its teacher, and where does it lose?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from slimgate.gates.reporting import Report, conclude, report_build
+from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.metrics import load_metric
+from slimgate.parts import now, part
+from slimgate.quoting import quoted_texts
+from slimgate.run import ModelHandle
+from slimgate.slicing import column_slices
+from slimgate.suite import Suite
+
+SLICED = "accuracy"  # what slices show where no budget names a metric
+
+
+def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
+    """The answers of one variant beside the teacher's, always in the record; gated where it has a budget."""
+    report_build(teacher, report_part)
+    report_build(variant, report_part)
+    task, gate = suite.setup.task, variant.run.rows.gate
+    columns = task.object.text_columns(task.params)
+    budgets = suite.budgets[variant.name].behaviour
+    sliced = [SLICED] if load_metric(SLICED).needs in task.object.metrics() else []
+    measured = behaviour(
+        teacher.outcomes, variant.outcomes, texts=lambda rows: quoted_texts(gate, columns, rows)
+    )
+    judged = judge_behaviour(
+        teacher.outcomes,
+        variant.outcomes,
+        budgets,
+        metrics={name: load_metric(name) for name in (*sliced, *budgets.slices)},
+        columns=column_slices(suite.setup, gate),
+    )
+    line = behaviour_message(variant.name, judged)
+    facts = behaviour_facts(measured, judged, line)
+    report_part(part("behaviour", variant.name, "", {**facts, "measured": now()}))
+    conclude(variant, judged.verdict, line, _when_undecided(suite, variant.name))
+
+
+def _when_undecided(suite: Suite, variant: str) -> Literal["fail", "warn"]:
+    """What INCONCLUSIVE does to the test; only flips can be, for slices are never undecided as a whole."""
+    flips = suite.budgets[variant].behaviour.flips
+    return (flips and flips.on_inconclusive) or suite.measure.on_inconclusive

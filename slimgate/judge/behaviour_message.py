@@ -1,0 +1,70 @@
+"""A judged behaviour as the one line that its gate prints."""
+
+from __future__ import annotations
+
+from slimgate.judge.behaviour import BehaviourJudgement
+from slimgate.judge.flips import KIND, FlipShare
+from slimgate.judge.slices import SliceJudgement, slices_kind
+from slimgate.judge.verdict import BudgetVerdict, Verdict
+
+_MOST_DECIMALS = 4
+_MOST_NAMED = 3
+
+
+def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
+    """`int8: 1.6 % of rows right to wrong [1.2, 2.1], budget 1 % (n=3080, Wilson): FAIL`, then the slices'.
+
+    name: the variant. Slices have their clause only where they have a budget.
+    """
+    by_kind = {budget.kind: budget for budget in judged.budgets}
+    clauses = [_flips(judged.flips, by_kind.get(KIND))]
+    for metric in dict.fromkeys(one.metric for one in judged.slices):
+        budget = by_kind.get(slices_kind(metric))
+        if budget is not None:
+            clauses.append(_slices([one for one in judged.slices if one.metric == metric], budget))
+    return f"{name}: {'; '.join(clauses)}"
+
+
+def _flips(found: FlipShare, budget: BudgetVerdict | None) -> str:
+    percent = [100 * value for value in (found.share, *found.interval)]
+    share, low, high = (f"{value:.{_decimals(percent, budget)}f}" for value in percent)
+    limit = "" if budget is None else f", budget {budget.limit:g} %"
+    method = "Wilson" if found.groups is None else "Wilson, grouped"
+    outcome = "not gated" if budget is None else _outcome(budget)
+    return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={found.n}, {method}): {outcome}"
+
+
+def _decimals(shown: list[float], budget: BudgetVerdict | None) -> int:
+    """One, and more where it would round a bound onto the budget."""
+    for digits in range(1, _MOST_DECIMALS):
+        if budget is None or all(
+            round(value, digits) != round(budget.limit, digits) or value == budget.limit for value in shown
+        ):
+            return digits
+    return _MOST_DECIMALS
+
+
+def _outcome(budget: BudgetVerdict) -> str:
+    if budget.verdict is not Verdict.INCONCLUSIVE:
+        return str(budget.verdict)
+    if budget.n_needed is None:
+        return "INCONCLUSIVE, the share equals its budget: no number of gate rows would tell"
+    rows = int(float(f"{budget.n_needed:.1e}"))
+    return f"INCONCLUSIVE, about {rows:,} gate rows would tell"
+
+
+def _slices(judged: list[SliceJudgement], budget: BudgetVerdict) -> str:
+    shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points (Tango, Holm)"
+    failed = [one for one in judged if one.verdict is Verdict.FAIL]
+    if not failed:
+        undecided = sum(one.verdict is Verdict.INCONCLUSIVE for one in judged)
+        return f"{shown}: {budget.verdict}, none is shown to lose more ({undecided} undecided)"
+    named = [_slice(one) for one in failed[:_MOST_NAMED]]
+    rest = [f"{len(failed) - _MOST_NAMED} more"] if len(failed) > _MOST_NAMED else []
+    return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"
+
+
+def _slice(one: SliceJudgement) -> str:
+    low, high = one.interval
+    drop = f"{one.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}]"
+    return f"{one.column} {one.value} (drop {drop}, n={one.n})"

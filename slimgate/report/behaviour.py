@@ -1,0 +1,141 @@
+"""What each variant answers otherwise than its teacher: flips, slices, rows lost, confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BehaviourFacts, Flips, QuotedRow, RunRecord, SliceFacts, VariantRecord
+from slimgate.report.confidence import calibration_tables, tradeoff_tables
+from slimgate.report.confusions import confusion_tables
+from slimgate.report.escape import escaped
+from slimgate.report.figures import MISSING, count, drop_words, fixed, percent, significant, with_note
+from slimgate.report.standing import variants
+from slimgate.report.tables import Column, blocks, table, titled, without_empty
+
+# All slices are in run.json; a reader wants those that lost.
+_MOST_SLICES = 8
+_LONGEST = 60
+
+Found = tuple[VariantRecord, BehaviourFacts]
+
+
+def behaviour(record: RunRecord) -> str:
+    """The section; nothing where no behaviour was measured."""
+    found = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
+    return titled(
+        "## Behaviour",
+        blocks(
+            titled("### Answers that changed", _changed(found)),
+            titled("### Slices, the largest drop first", blocks(*map(_slices, found))),
+            titled("### Rows lost", blocks(*map(_lost, found))),
+            titled("### Calibration", calibration_tables(found)),
+            titled("### Precision and recall at thresholds", tradeoff_tables(found, record.task.classes)),
+            titled("### Confusion", confusion_tables(found, record.task.classes)),
+        ),
+    )
+
+
+def _changed(found: list[Found]) -> str:
+    def column(head: str, cell: Callable[[BehaviourFacts], str]) -> Column:
+        return Column(head, [cell(facts) for _, facts in found], right=True)
+
+    columns = [
+        column("right to wrong", lambda facts: _flip_share(facts.flips)),
+        column("wrong to right", lambda facts: count(facts.flips.wrong_to_right if facts.flips else None)),
+        column("changed", lambda facts: count(facts.flips.changed if facts.flips else None)),
+        column("agree with teacher", lambda facts: percent(facts.agreement)),
+        column("KL to teacher, nats", lambda facts: significant(facts.kl_to_teacher)),
+        column("calibration error", lambda facts: _beside(facts.ece, facts.ece_teacher)),
+        column("Brier", lambda facts: _beside(facts.brier, facts.brier_teacher)),
+    ]
+    known = without_empty(columns)
+    return table([Column("variant", [escaped(model.name) for model, _ in found]), *known]) if known else ""
+
+
+def _flip_share(flips: Flips | None) -> str:
+    """`171 (2.9 % [2.5, 3.2])`."""
+    if flips is None:
+        return MISSING
+    if flips.percent is None or flips.interval is None:
+        return count(flips.right_to_wrong)
+    low, high = (fixed(bound, 1) for bound in flips.interval)
+    return with_note(count(flips.right_to_wrong), f"{percent(flips.percent / 100)} [{low}, {high}]")
+
+
+def _beside(value: float | None, teacher: float | None) -> str:
+    shown = fixed(value, 3)
+    return shown if value is None or teacher is None else with_note(shown, f"teacher {fixed(teacher, 3)}")
+
+
+def _slices(found: Found) -> str:
+    """A table for each metric that was sliced."""
+    model, facts = found
+    slices = facts.slices or []
+    metrics = dict.fromkeys(one.metric for one in slices)
+    return blocks(*(_slice_table(model, [one for one in slices if one.metric == name]) for name in metrics))
+
+
+def _slice_table(model: VariantRecord, slices: list[SliceFacts]) -> str:
+    name = f"**{escaped(model.name)}**, {escaped(slices[0].metric)}"
+    lost = [one for one in slices if one.drop_points > 0]
+    if not lost:
+        return f"{name}: none of {count(len(slices))} slices lost."
+    shown = lost[:_MOST_SLICES] + [one for one in lost[_MOST_SLICES:] if one.verdict is Verdict.FAIL]
+    which = f"the {count(len(lost))} of {count(len(slices))} slices that lost"
+    if len(shown) < len(lost):
+        which = (
+            f"{count(len(shown))} of the {count(len(lost))} slices that lost, of {count(len(slices))} in all"
+        )
+    columns = [
+        Column("slice", [_slice_name(one) for one in shown]),
+        Column(
+            "rows", [with_note(count(one.n), "few" if one.few_rows else None) for one in shown], right=True
+        ),
+        Column("teacher", [fixed(one.teacher, 3) for one in shown], right=True),
+        Column(escaped(model.name), [fixed(one.variant, 3) for one in shown], right=True),
+        Column("drop, points", [_slice_drop(one) for one in shown], right=True),
+        Column("p, Holm", [significant(one.p_holm, 2) for one in shown], right=True),
+        Column("verdict", [_slice_verdict(one) for one in shown]),
+    ]
+    return blocks(f"{name}, {which}:", table(without_empty(columns)))
+
+
+def _slice_name(one: SliceFacts) -> str:
+    return f"{escaped(one.column)}: {escaped(one.value, longest=_LONGEST)}"
+
+
+def _slice_drop(one: SliceFacts) -> str:
+    return (drop_words(one.drop_points, one.interval) or MISSING).removeprefix("drop ")
+
+
+def _slice_verdict(one: SliceFacts) -> str:
+    if one.verdict is None:
+        return MISSING
+    return f"**{one.verdict}**" if one.verdict is Verdict.FAIL else str(one.verdict)
+
+
+def _lost(found: Found) -> str:
+    model, facts = found
+    if facts.flips is None or not facts.flips.quoted:
+        return ""
+    rows, lost = facts.flips.quoted, facts.flips.right_to_wrong
+    which = f", {count(len(rows))} of {count(lost)}" if len(rows) < lost else ""
+    columns = [
+        Column("row", [escaped(row.id, longest=_LONGEST) for row in rows]),
+        Column("label", [escaped(row.label, longest=_LONGEST) for row in rows]),
+        Column("teacher", [_answer(row.teacher, row.teacher_confidence) for row in rows]),
+        Column(escaped(model.name), [_answer(row.variant, row.variant_confidence) for row in rows]),
+        Column("text", [_text(row) for row in rows]),
+    ]
+    heading = f"**{escaped(model.name)}**, surest in its wrong answer first{which}:"
+    return blocks(heading, table(without_empty(columns)))
+
+
+def _answer(name: str, confidence: float | None) -> str:
+    shown = escaped(name, longest=_LONGEST)
+    return shown if confidence is None else with_note(shown, fixed(confidence, 2))
+
+
+def _text(row: QuotedRow) -> str:
+    return MISSING if row.text is None else escaped(row.text)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from slimgate.errors import MeasureError
+from slimgate.judge import Verdict
+from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.slices import Slice, SliceBudget
+from slimgate.metrics import load_metric
+from slimgate.outcomes import Outcomes
+from slimgate.record import BehaviourFacts
+
+Make = Callable[..., tuple[Outcomes, Outcomes]]
+ACCURACY = {"accuracy": load_metric("accuracy")}
+NO_BUDGET = BehaviourBudgets()
+BOTH = BehaviourBudgets(FlipsBudget(1.0, "customers notice"), {"accuracy": SliceBudget(5.0)})
+
+
+def judged_line(pair: tuple[Outcomes, Outcomes], budgets: BehaviourBudgets) -> str:
+    return behaviour_message("int8", judge_behaviour(*pair, budgets, metrics=ACCURACY))
+
+
+def test_flips_are_counted_and_the_lost_rows_quoted_with_their_text(counted: Make) -> None:
+    teacher, variant = counted(40, 12, 3, both_wrong=2)
+    asked = []
+
+    def texts(rows: object) -> list[str]:
+        asked.append(list(rows))  # type: ignore[call-overload]
+        return [f"text {row}" for row in asked[0]]
+
+    found = behaviour(teacher, variant, texts=texts)
+    flips = found["flips"]
+    assert (flips["right_to_wrong"], flips["wrong_to_right"], flips["changed"]) == (12, 3, 15)
+    assert found["agreement"] == 1 - 15 / 40
+    assert asked == [list(range(10))]
+    assert flips["quoted"][1] == {
+        "id": "1",
+        "label": "c1",
+        "teacher": "c1",
+        "teacher_confidence": 0.8,
+        "variant": "c0",
+        "variant_confidence": 0.8,
+        "text": "text 1",
+    }
+
+
+def test_every_figure_of_both_models_is_there(drawn: Make) -> None:
+    teacher, variant = drawn(300, prior=[0.5, 0.3, 0.2], lost=0.05, won=0.02)
+    found = behaviour(teacher, variant)
+    assert np.array(found["confusion"]).sum() == np.array(found["confusion_teacher"]).sum() == 300
+    assert np.trace(found["confusion"]) == (variant.predictions == variant.labels).sum()
+    assert [len(found[name]) for name in ("reliability", "reliability_teacher", "tradeoff")] == [15, 15, 9]
+    assert found["kl_to_teacher"] > 0
+    assert found["ece"] == pytest.approx(abs(0.7 - np.mean(variant.predictions == variant.labels)))
+    assert 0 < found["brier_teacher"] < 2
+
+
+def test_without_probabilities_their_figures_are_none_and_the_rest_stands(counted: Make) -> None:
+    bare = [Outcomes(o.ids, o.labels, o.predictions, o.classes) for o in counted(40, 3, 1)]
+    found = behaviour(*bare)
+    assert {name for name, value in found.items() if value is None} == {
+        *("kl_to_teacher", "ece", "ece_teacher", "brier", "brier_teacher"),
+        *("reliability", "reliability_teacher", "tradeoff", "tradeoff_teacher"),
+    }
+    assert found["flips"]["quoted"][0]["variant_confidence"] is None
+    assert found["flips"]["quoted"][0]["text"] is None
+
+
+def test_many_classes_have_their_confusion_in_cells(counted: Make) -> None:
+    found = behaviour(*counted(200, 5, 0, classes=31))
+    assert "confusion" not in found
+    assert sum(cell[2] for cell in found["confusion_cells"]) == 200
+    assert behaviour(*counted(200, 5, 0, classes=30))["confusion"] is not None
+
+
+def test_facts_are_plain_json_and_fit_the_record(counted: Make) -> None:
+    pair = counted(400, 30, 2, groups=np.arange(400) // 4)
+    columns = [Slice("half", "first", np.arange(200)), Slice("half", "second", np.arange(200, 400))]
+    judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY, columns=columns)
+    facts = behaviour_facts(behaviour(*pair), judged, behaviour_message("x", judged))
+    assert json.loads(json.dumps(facts)) == BehaviourFacts.model_validate(facts).model_dump(
+        mode="json", exclude_unset=True
+    )
+    assert facts["flips"]["percent"] == 7.5
+    assert facts["flips"]["groups"] == 100
+    assert [one["value"] for one in facts["slices"]] == ["first", "c0", "c1", "second"]
+    assert [one["kind"] for one in facts["budgets"]] == ["flips_max_percent", "slices.accuracy"]
+    assert facts["verdict"] == "FAIL"
+
+
+def test_a_metric_is_known_by_the_name_that_its_budget_has(counted: Make) -> None:
+    metrics = {"ours.metrics:right": load_metric("accuracy")}
+    budgets = BehaviourBudgets(slices={"ours.metrics:right": SliceBudget(5.0)})
+    judged = judge_behaviour(*counted(400, 60, 2), budgets, metrics=metrics)
+    assert [one.kind for one in judged.budgets] == ["slices.ours.metrics:right"]
+    assert judged.verdict is Verdict.FAIL
+    assert "; ours.metrics:right on 2 slices, budget 5 points" in behaviour_message("int8", judged)
+
+
+def test_without_a_budget_there_is_no_verdict(counted: Make) -> None:
+    judged = judge_behaviour(*counted(400, 30, 2), NO_BUDGET, metrics=ACCURACY)
+    assert (judged.budgets, judged.verdict) == ((), None)
+    assert len(judged.slices) == 2
+    assert behaviour_message("int8", judged) == (
+        "int8: 7.5 % of rows right to wrong [5.6, 10.0] (n=400, Wilson): not gated"
+    )
+
+
+def test_a_failing_line_names_the_slices_that_lost(counted: Make) -> None:
+    told = judged_line(counted(400, 60, 2), BOTH)
+    assert told == (
+        "int8: 15.0 % of rows right to wrong [12.3, 18.2], budget 1 % (n=400, Wilson): FAIL; "
+        "accuracy on 2 slices, budget 5 points (Tango, Holm): FAIL in label c0 (drop 14.5 points "
+        "[10.6, 19.2], n=200), label c1 (drop 14.5 points [10.6, 19.2], n=200)"
+    )
+
+
+def test_more_than_three_slices_that_lost_are_counted(counted: Make) -> None:
+    told = judged_line(counted(1000, 400, 0, classes=5), BehaviourBudgets(slices=BOTH.slices))
+    assert told.endswith(", 2 more")
+    assert "right to wrong [37.5, 42.6] (n=1000, Wilson): not gated; accuracy on 5 slices" in told
+
+
+def test_undecided_flips_say_how_many_rows_would_tell_and_slices_how_many_are(counted: Make) -> None:
+    told = judged_line(counted(90, 0, 0), BOTH)
+    assert told == (
+        "int8: 0.0 % of rows right to wrong [0.0, 2.9], budget 1 % (n=90, Wilson): INCONCLUSIVE, about 270 "
+        "gate rows would tell; accuracy on 2 slices, budget 5 points (Tango, Holm): PASS, none is shown to "
+        "lose more (2 undecided)"
+    )
+    judged = judge_behaviour(*counted(90, 0, 0), BOTH, metrics=ACCURACY)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_share_that_is_its_budget_cannot_be_told_by_any_number_of_rows(counted: Make) -> None:
+    told = judged_line(counted(1000, 10, 0), BehaviourBudgets(FlipsBudget(1.0)))
+    assert told.endswith("INCONCLUSIVE, the share equals its budget: no number of gate rows would tell")
+
+
+def test_a_bound_is_never_rounded_onto_the_budget(counted: Make) -> None:
+    told = judged_line(counted(1000, 3, 0), BehaviourBudgets(FlipsBudget(0.7)))
+    assert "0.30 % of rows right to wrong [0.12, 0.75], budget 0.7 %" in told
+
+
+def test_rows_that_are_not_paired_or_none_are_an_error(counted: Make) -> None:
+    (teacher, variant), (other, _) = counted(40, 1, 0), counted(41, 1, 0)
+    with pytest.raises(MeasureError, match="not paired"):
+        behaviour(teacher, other)
+    none = np.array([], dtype=np.int64)
+    with pytest.raises(MeasureError, match="no gate rows"):
+        judge_behaviour(teacher.take(none), variant.take(none), NO_BUDGET, metrics=ACCURACY)
+
+
+def test_six_thousand_rows_of_77_classes_take_under_a_second() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 77, 6000)
+    logits = rng.normal(0, 1.5, (6000, 77))
+    logits[np.arange(6000), labels] += 6
+    pair = []
+    for noise in (0.0, 0.6):
+        scores = np.exp(logits + rng.normal(0, noise, logits.shape))
+        probabilities = scores / scores.sum(axis=1, keepdims=True)
+        names = tuple(f"intent {k}" for k in range(77))
+        ids = np.arange(6000).astype(np.str_)
+        pair.append(Outcomes(ids, labels, scores.argmax(axis=1), names, probabilities))
+    start = time.process_time()
+    judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY)
+    facts = behaviour_facts(behaviour(*pair), judged, behaviour_message("x", judged))
+    assert time.process_time() - start < 1
+    assert len(BehaviourFacts.model_validate(facts).model_dump_json(indent=1)) < 150_000

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.stats import binom, binomtest
+
+from slimgate.judge.flips import (
+    FlipsBudget,
+    flip_share,
+    judge_flips,
+    surest_lost,
+    turned,
+    wilson_interval,
+)
+from slimgate.judge.verdict import Verdict
+from slimgate.outcomes import Outcomes
+
+Make = Callable[..., tuple[Outcomes, Outcomes]]
+
+
+def outcomes(labels: list[int], scores: list[list[float]] | None, predictions: list[int]) -> Outcomes:
+    ids = np.array([f"r{k}" for k in range(len(labels))])
+    found = None if scores is None else np.array(scores)
+    return Outcomes(ids, np.array(labels), np.array(predictions), ("a", "b"), found)
+
+
+def test_rows_that_turned_are_found_both_ways(counted: Make) -> None:
+    teacher, variant = counted(20, 3, 2, both_wrong=1)
+    lost, won = turned(teacher, variant)
+    assert lost.tolist() == [0, 1, 2]
+    assert won.tolist() == [3, 4]
+
+
+TEACHER = outcomes([0, 0, 0, 1], [[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.3, 0.7]], [0, 0, 0, 1])
+VARIANT = outcomes([0, 0, 0, 1], [[0.4, 0.6], [0.1, 0.9], [0.7, 0.3], [0.2, 0.8]], [1, 1, 0, 1])
+ALL_LOST = outcomes([0, 0, 0, 1], [[0.4, 0.6], [0.1, 0.9], [0.4, 0.6], [0.7, 0.3]], [1, 1, 1, 0])
+
+
+def bare(one: Outcomes) -> Outcomes:
+    return Outcomes(one.ids, one.labels, one.predictions, one.classes)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "variant", "order"),
+    [
+        (TEACHER, VARIANT, [1, 0]),
+        (TEACHER, ALL_LOST, [1, 3, 0, 2]),  # rows as sure as each other stay in order
+        (TEACHER, bare(ALL_LOST), [0, 2, 3, 1]),
+        (bare(TEACHER), bare(ALL_LOST), [0, 1, 2, 3]),
+        (TEACHER, TEACHER, []),
+    ],
+    ids=["variant", "ties", "teacher", "neither", "none"],
+)
+def test_the_surest_wrong_answers_come_first(teacher: Outcomes, variant: Outcomes, order: list[int]) -> None:
+    assert surest_lost(teacher, variant).tolist() == order
+    assert surest_lost(teacher, variant, most=1).tolist() == order[:1]
+
+
+@pytest.mark.parametrize(("lost", "n"), [(0, 10), (1, 10), (7, 400), (200, 400), (400, 400)])
+def test_wilsons_interval_is_that_of_scipy(lost: int, n: int) -> None:
+    expected = binomtest(lost, n).proportion_ci(confidence_level=0.9, method="wilson")
+    assert wilson_interval(lost / n, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("lost", "verdict"),
+    [(0, Verdict.PASS), (4, Verdict.PASS), (10, Verdict.INCONCLUSIVE), (40, Verdict.FAIL)],
+)
+def test_the_share_is_held_against_its_budget(counted: Make, lost: int, verdict: Verdict) -> None:
+    found = flip_share(*counted(1000, lost, 500))
+    judged = judge_flips(found, FlipsBudget(1.0, "customers notice"))
+    assert (found.share, found.n, found.groups) == (lost / 1000, 1000, None)
+    assert (judged.kind, judged.limit, judged.verdict) == ("flips_max_percent", 1.0, verdict)
+    assert judged.reason == "customers notice"
+
+
+def test_undecided_says_how_many_rows_would_tell(counted: Make) -> None:
+    judged = judge_flips(flip_share(*counted(1000, 8, 0)), FlipsBudget(1.0))
+    # (1.645 + 0.842)² × 0.008 × 0.992 / 0.002²
+    assert judged.n_needed == pytest.approx(12_266, abs=10)
+    assert judge_flips(flip_share(*counted(1000, 10, 0)), FlipsBudget(1.0)).n_needed is None
+
+
+def test_rows_needed_of_no_flip_are_those_at_which_wilson_comes_below(counted: Make) -> None:
+    judged = judge_flips(flip_share(*counted(100, 0, 0)), FlipsBudget(1.0))
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.n_needed is not None
+    assert wilson_interval(0, judged.n_needed)[1] <= 0.01 < wilson_interval(0, judged.n_needed - 1)[1]
+
+
+def test_rows_that_turn_by_whole_groups_tell_less(counted: Make) -> None:
+    groups = np.repeat(np.arange(200), 5)
+    pair = counted(1000, 40, 0, groups=groups)
+    alone, grouped = flip_share(*counted(1000, 40, 0)), flip_share(*pair)
+    assert grouped.groups == 200
+    assert grouped.design_effect == pytest.approx(5, rel=0.05)
+    assert grouped.share == alone.share
+    assert grouped.interval[0] < alone.interval[0] < alone.interval[1] < grouped.interval[1]
+    assert judge_flips(alone, FlipsBudget(2.9)).verdict is Verdict.FAIL
+    assert judge_flips(grouped, FlipsBudget(2.9)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_groups_of_one_row_each_are_no_groups(counted: Make) -> None:
+    assert flip_share(*counted(50, 3, 0, groups=np.arange(50))).groups is None
+
+
+@pytest.mark.parametrize("limit", [0.005, 0.01, 0.02, 0.05])
+@pytest.mark.parametrize("n", [600, 1000, 3000, 10_000])
+def test_a_share_at_its_limit_passes_and_fails_rarely(n: int, limit: float) -> None:
+    """Exact, over every count that can be seen; all of them expect three turned rows and more."""
+    lost = np.arange(n + 1)
+    bounds = np.array([wilson_interval(k / n, n) for k in lost])
+    chance = binom.pmf(lost, n, limit)
+    assert chance[bounds[:, 1] < limit].sum() <= 0.067
+    assert chance[bounds[:, 0] > limit].sum() <= 0.1

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss
+
+from slimgate.errors import MeasureError
+from slimgate.judge.calibration import (
+    brier_score,
+    confidences,
+    expected_calibration_error,
+    reliability,
+)
+from slimgate.outcomes import Floats, Outcomes
+
+
+def answered(labels: list[int], scores: list[list[float]] | Floats) -> Outcomes:
+    """Rows that predict their most probable class."""
+    found = np.asarray(scores, dtype=np.float64)
+    names = tuple(f"c{k}" for k in range(found.shape[1]))
+    ids = np.arange(len(found)).astype(np.str_)
+    return Outcomes(ids, np.asarray(labels, dtype=np.int64), found.argmax(axis=1), names, found)
+
+
+# Confidences 0.9 (right), 0.91 (wrong), 0.6 (right), 0.7 (right).
+FOUR = answered([0, 0, 1, 1], [[0.9, 0.1], [0.09, 0.91], [0.4, 0.6], [0.3, 0.7]])
+
+
+def without_probabilities(outcomes: Outcomes) -> Outcomes:
+    return Outcomes(outcomes.ids, outcomes.labels, outcomes.predictions, outcomes.classes)
+
+
+def test_the_calibration_error_of_four_rows_by_hand() -> None:
+    # 15 bins: (8/15, 9/15] holds 0.6, right: gap 0.4; (10/15, 11/15] holds 0.7, right: gap 0.3;
+    # (13/15, 14/15] holds 0.9 and 0.91, one of them right: 2 rows of gap |0.905 - 0.5|
+    assert expected_calibration_error(FOUR) == pytest.approx((0.4 + 0.3 + 2 * 0.405) / 4)
+
+
+def test_the_brier_score_of_four_rows_by_hand() -> None:
+    # twice the squared distance of each row: 0.1, 0.91, 0.4, 0.3
+    assert brier_score(FOUR) == pytest.approx(2 * (0.01 + 0.8281 + 0.16 + 0.09) / 4)
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
+    found = reliability(answered([0, 0], [[0.6, 0.4], [1.0, 0.0]]))
+    assert found is not None
+    assert [k for k, one in enumerate(found) if one.count] == [8, 14]
+    assert (found[8].high, found[14].high) == (pytest.approx(0.6), 1.0)
+
+
+def test_the_bins_hold_every_row_once_and_give_the_error() -> None:
+    rng = np.random.default_rng(0)
+    outcomes = answered(rng.integers(0, 5, 2000).tolist(), rng.dirichlet(np.full(5, 0.5), 2000))
+    found = reliability(outcomes)
+    assert found is not None
+    assert sum(one.count for one in found) == 2000
+    sure, right = confidences(outcomes), outcomes.predictions == outcomes.labels
+    assert sure is not None
+    expected = 0.0
+    for k in range(15):
+        inside = (sure > k / 15) & (sure <= (k + 1) / 15)
+        expected += abs(sure[inside].sum() - right[inside].sum()) / 2000
+    assert expected_calibration_error(outcomes) == pytest.approx(expected)
+
+
+def test_a_model_that_is_right_as_often_as_it_says_has_a_small_error() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.dirichlet(np.ones(3), 50_000)
+    labels = (scores.cumsum(axis=1) > rng.random(50_000)[:, None]).argmax(axis=1)
+    assert expected_calibration_error(answered(labels.tolist(), scores)) == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_the_brier_score_is_that_of_scikit_learn(classes: int) -> None:
+    rng = np.random.default_rng(2)
+    scores, labels = rng.dirichlet(np.ones(classes), 500), rng.integers(0, classes, 500)
+    expected = brier_score_loss(labels, scores, labels=list(range(classes)), scale_by_half=False)
+    assert brier_score(answered(labels.tolist(), scores)) == pytest.approx(expected)
+
+
+def test_without_probabilities_there_is_none() -> None:
+    bare = without_probabilities(FOUR)
+    assert confidences(bare) is None
+    assert reliability(bare) is None
+    assert expected_calibration_error(bare) is None
+    assert brier_score(bare) is None
+
+
+def test_a_label_that_is_no_class_is_an_error() -> None:
+    with pytest.raises(MeasureError, match="label 2 is no class index"):
+        brier_score(answered([2], [[0.5, 0.5]]))

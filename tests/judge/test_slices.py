@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm, t
+
+from slimgate.errors import SuiteError
+from slimgate.judge import Verdict
+from slimgate.judge.slices import (
+    Slice,
+    SliceBudget,
+    judge_slices,
+    label_slices,
+    slices_verdict,
+)
+from slimgate.judge.tango import tango_interval, tango_z
+from slimgate.metrics import load_metric
+from slimgate.outcomes import Ints, Outcomes
+
+Make = Callable[..., tuple[Outcomes, Outcomes]]
+ACCURACY = load_metric("accuracy")
+BUDGET = SliceBudget(5.0)
+
+
+def pair(*parts: tuple[int, int, int], groups: Ints | None = None) -> tuple[Outcomes, Outcomes, list[Slice]]:
+    """Slices of (rows, lost, won), all of one label."""
+    teacher, variant, slices, start = [], [], [], 0
+    for k, (n, b, c) in enumerate(parts):
+        before, after = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        after[:b], before[b : b + c] = 1, 1
+        teacher.append(before)
+        variant.append(after)
+        slices.append(Slice("part", f"p{k}", np.arange(start, start + n)))
+        start += n
+    ids, labels = np.arange(start).astype(np.str_), np.zeros(start, np.int64)
+    both = (
+        Outcomes(ids, labels, np.concatenate(one), ("a", "b"), groups=groups) for one in (teacher, variant)
+    )
+    return (*both, slices)
+
+
+def test_slices_are_judged_apart_and_the_worst_stands_first() -> None:
+    teacher, variant, slices = pair((100, 2, 1), (60, 12, 0), (40, 0, 3))
+    found = judge_slices(ACCURACY, teacher, variant, slices)
+    assert [(one.value, one.n) for one in found] == [("p1", 60), ("p0", 100), ("p2", 40)]
+    assert [one.drop_points for one in found] == pytest.approx([20.0, 1.0, -7.5])
+    assert (found[0].teacher, found[0].variant) == (1.0, pytest.approx(0.8))
+    assert found[0].interval == pytest.approx([100 * x for x in tango_interval(12, 0, 60)])
+    assert [one.few_rows for one in found] == [False, False, True]
+    assert {one.verdict for one in found} == {None}
+    assert found[0].p_holm is None
+
+
+def test_slices_of_the_labels_sum_up_to_the_whole(drawn: Make) -> None:
+    teacher, variant = drawn(900, prior=[0.6, 0.3, 0.1], lost=0.08, won=0.03)
+    slices = label_slices(teacher)
+    assert [one.value for one in slices] == ["c0", "c1", "c2"]
+    assert sorted(np.concatenate([one.rows for one in slices]).tolist()) == list(range(900))
+    found = judge_slices(ACCURACY, teacher, variant, slices)
+    whole = np.mean(teacher.predictions == teacher.labels) - np.mean(variant.predictions == variant.labels)
+    assert sum(one.n * one.drop_points for one in found) / 900 == pytest.approx(100 * whole)
+
+
+def test_a_label_without_rows_is_no_slice() -> None:
+    teacher, _, _ = pair((3, 0, 0))
+    assert [one.value for one in label_slices(teacher)] == ["a"]
+
+
+def test_p_values_are_those_of_tangos_z_at_the_budget() -> None:
+    teacher, variant, slices = pair((60, 12, 0), (100, 2, 1))
+    worst, other = judge_slices(ACCURACY, teacher, variant, slices, BUDGET)
+    expected = norm.sf(tango_z(12, 0, 60, 0.05)), norm.sf(tango_z(2, 1, 100, 0.05))
+    assert (worst.p_value, other.p_value) == pytest.approx(expected)
+    assert (worst.p_holm, other.p_holm) == pytest.approx((2 * expected[0], expected[1]))
+
+
+def test_grouped_rows_have_a_wider_interval_and_a_larger_p_value() -> None:
+    groups = np.repeat(np.arange(30), 4)
+    grouped = judge_slices(ACCURACY, *pair((120, 24, 0), groups=groups), BUDGET)[0]
+    alone = judge_slices(ACCURACY, *pair((120, 24, 0)), BUDGET)[0]
+    assert (grouped.method, grouped.groups) == ("Tango, grouped", 30)
+    assert grouped.interval[0] < alone.interval[0]
+    assert grouped.p_value is not None
+    assert alone.p_value is not None
+    assert grouped.p_value > 10 * alone.p_value
+    # six of 30 groups of four turn as one: the design effect is 4 · 30/29 · 119/120
+    effect = 4 * 30 / 29 * 119 / 120
+    assert grouped.p_value == pytest.approx(t.sf(tango_z(24, 0, 120, 0.05, design_effect=effect), 29))
+
+
+def test_what_one_slice_shows_alone_holm_does_not_believe_among_many() -> None:
+    parts = [(40, 8, 0)] + [(40, 0, 0)] * 30
+    alone = judge_slices(ACCURACY, *pair(parts[0]), BUDGET)
+    among = judge_slices(ACCURACY, *pair(*parts), BUDGET)
+    assert alone[0].verdict is Verdict.FAIL
+    assert among[0].verdict is Verdict.INCONCLUSIVE
+    assert among[0].p_value == alone[0].p_value
+    assert among[0].p_holm == pytest.approx(31 * (alone[0].p_value or 0))
+
+
+def test_a_large_loss_fails_among_many_and_names_the_budget() -> None:
+    found = judge_slices(ACCURACY, *pair((40, 20, 0), *[(40, 0, 0)] * 30), BUDGET)
+    assert [one.verdict for one in found][:2] == [Verdict.FAIL, Verdict.INCONCLUSIVE]
+    judged = slices_verdict("accuracy", found, BUDGET)
+    assert (judged.kind, judged.limit, judged.verdict) == ("slices.accuracy", 5.0, Verdict.FAIL)
+
+
+def test_slices_that_cannot_be_told_are_no_failure() -> None:
+    found = judge_slices(ACCURACY, *pair((10, 2, 0), (500, 2, 2)), BUDGET)
+    assert [one.verdict for one in found] == [Verdict.INCONCLUSIVE, Verdict.PASS]
+    assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.PASS
+
+
+def test_a_budget_of_everything_is_never_broken() -> None:
+    found = judge_slices(ACCURACY, *pair((40, 40, 0)), SliceBudget(100.0))
+    assert (found[0].p_value, found[0].verdict) == (1.0, Verdict.PASS)
+
+
+def test_a_metric_that_is_better_when_lower_turns_the_sign() -> None:
+    error = replace(
+        ACCURACY,
+        name="error",
+        higher_is_better=False,
+        per_row=lambda one: (one.predictions != one.labels).astype(np.float64),
+    )
+    found = judge_slices(error, *pair((60, 12, 0)), BUDGET)[0]
+    same = judge_slices(ACCURACY, *pair((60, 12, 0)), BUDGET)[0]
+    assert (found.teacher, found.variant) == (0.0, pytest.approx(0.2))
+    assert (found.drop_points, found.interval, found.p_value) == (
+        pytest.approx(20.0),
+        same.interval,
+        same.p_value,
+    )
+
+
+def test_a_metric_that_is_not_zero_or_one_per_row_is_refused() -> None:
+    with pytest.raises(SuiteError, match="f1_macro is not 0 or 1 per row"):
+        judge_slices(load_metric("f1_macro"), *pair((60, 12, 0)), BUDGET)
+
+
+@pytest.mark.parametrize("together", [1, 5], ids=["alone", "grouped"])
+@pytest.mark.parametrize("won", [0.0, 0.1])
+def test_slices_that_all_lose_exactly_the_budget_fail_in_at_most_five_percent_of_runs(
+    won: float, together: int
+) -> None:
+    """30 slices of 100 rows at a true drop of 5 points; grouped rows share one fate more often than not."""
+    rng = np.random.default_rng(4)
+    slices = [Slice("part", str(k), np.arange(100 * k, 100 * (k + 1))) for k in range(30)]
+    ids, labels, group = (
+        np.arange(3000).astype(np.str_),
+        np.zeros(3000, np.int64),
+        np.arange(3000) // together,
+    )
+    groups = group if together > 1 else None
+    failed, runs = 0, 120
+    for _ in range(runs):
+        fate = np.where(rng.random(3000) < 0.6, rng.random(3000)[group], rng.random(3000))
+        before, after = (fate > 1 - won).astype(np.int64), (fate < won + 0.05).astype(np.int64)
+        both = (Outcomes(ids, labels, one, ("a", "b"), groups=groups) for one in (before, after))
+        found = judge_slices(ACCURACY, *both, slices, BUDGET)
+        failed += any(one.verdict is Verdict.FAIL for one in found)
+    # 5 % of 120 is 6, with a standard deviation of 2.4
+    assert failed <= 12

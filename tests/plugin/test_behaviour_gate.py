@@ -1,0 +1,124 @@
+"""Behaviour on a tiny suite as a user runs it: flips and slices with budgets, in record and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from user_repository import Ran, pytest_in
+
+from slimgate.outcomes import read_outcomes
+
+SUITE = """\
+[suite]
+title = "which rows turn"
+extends = "_common.toml"
+
+[task]
+slices = ["length_bucket"]
+
+[variants]
+same = { steps = [{ "own_methods:Same" = {} }] }
+damaged = { steps = [{ "own_methods:Invert" = {} }] }
+shown = { steps = [{ "own_methods:Invert" = {} }], gated = false, reason = "to see what it costs" }
+unsure = { steps = [{ "own_methods:Same" = {} }] }
+
+[budgets]
+flips = { flips_max_percent = 2.0, reason = "customers notice" }
+[budgets.slices]
+accuracy = { drop_points = 8.0 }
+[budgets.variants.unsure]
+flips = { flips_max_percent = 0.1, on_inconclusive = "warn" }
+"""
+NODE = "bench/rows.toml::test_behaviour[{}]"
+
+
+@pytest.fixture(scope="module")
+def ran(repository: Path) -> Ran:
+    """All behaviours and nothing else."""
+    (repository / "bench/rows.toml").write_text(SUITE)
+    return pytest_in(repository, "bench/rows.toml", "-v", "-k", "behaviour", "-p", "no:xdist")
+
+
+def test_a_variant_that_turns_rows_fails_in_one_line_and_others_do_not(ran: Ran) -> None:
+    assert ran.code == 1
+    outcomes = {name: ran.outcome(NODE.format(name)) for name in ("same", "damaged", "shown", "unsure")}
+    assert outcomes == {"same": "PASSED", "damaged": "FAILED", "shown": "PASSED", "unsure": "PASSED"}
+    message = ran.variant("rows", "damaged")["behaviour"]["message"]
+    at = next(i for i, line in enumerate(ran.lines) if line.startswith("___") and "damaged" in line)
+    assert ran.lines[at + 1] == message
+    assert "budget 2 % (n=400, Wilson): FAIL; accuracy on 6 slices, budget 8 points" in message
+    assert "Traceback" not in ran.out
+
+
+def test_verdicts_of_the_run_count_them(ran: Ran) -> None:
+    found = ran.record("rows")["verdict"]
+    assert (found["status"], found["passed"], found["failed"], found["inconclusive"]) == ("FAIL", 1, 1, 1)
+    told = [ran.variant("rows", name)["behaviour"]["message"] for name in ("damaged", "unsure")]
+    assert found["messages"] == told
+    rows = {line.split()[0]: line for line in ran.lines if line[:7].strip() in ("same", "damaged", "unsure")}
+    assert rows["damaged"].endswith("FAIL (flips, slices accuracy)")
+    assert rows["unsure"].endswith("INCONCLUSIVE (flips)")
+    assert rows["same"].endswith("PASS")
+
+
+def test_the_record_holds_what_the_outcomes_say(ran: Ran) -> None:
+    folder = ran.folder / "reports/latest/rows/outcomes"
+    teacher, variant = (read_outcomes(folder / f"{name}.parquet") for name in ("teacher", "damaged"))
+    found = ran.variant("rows", "damaged")["behaviour"]
+    lost = (teacher.predictions == teacher.labels) & (variant.predictions != variant.labels)
+    assert found["flips"]["right_to_wrong"] == lost.sum()
+    assert found["kl_to_teacher"] > 0.1
+    confusion = found["confusion"]
+    assert sum(map(sum, confusion)) == found["n"] == 400
+    assert confusion[0][1] == ((variant.labels == 0) & (variant.predictions == 1)).sum()
+    by_column: dict[str, int] = {}
+    for one in found["slices"]:
+        by_column[one["column"]] = by_column.get(one["column"], 0) + one["n"]
+    assert by_column == {"label": 400, "length_bucket": 400}
+    drops = [one["drop_points"] for one in found["slices"]]
+    assert drops == sorted(drops, reverse=True)
+
+
+def test_lost_rows_are_quoted_with_the_text_of_their_id(ran: Ran) -> None:
+    rows = (ran.folder / "bench/rows.csv").read_text().splitlines()[1:]
+    quoted = ran.variant("rows", "damaged")["behaviour"]["flips"]["quoted"]
+    assert len(quoted) == 10
+    sure = [row["variant_confidence"] for row in quoted]
+    assert sure == sorted(sure, reverse=True)
+    for row in quoted:
+        text, label, _ = rows[int(row["id"].removeprefix("all/"))].split(",")
+        assert (row["text"], row["label"], row["teacher"]) == (text, label, label)
+        assert row["variant"] != label
+    report = (ran.folder / "reports/latest/rows/report.md").read_text()
+    assert f"| {quoted[0]['text']} " in report
+    assert "why this budget: customers notice" in report
+
+
+def test_a_part_that_runs_again_keeps_the_others(ran: Ran) -> None:
+    again = pytest_in(ran.folder, NODE.format("same"))
+    assert again.code == 0
+    assert again.variant("rows", "damaged")["behaviour"]["verdict"] == "FAIL"
+    assert again.record("rows")["verdict"]["failed"] == 1
+
+
+def test_the_plan_says_whether_the_rows_can_decide_flips(ran: Ran) -> None:
+    plan = pytest_in(ran.folder, "bench/rows.toml", "--slimgate-plan")
+    # (1.645 + 0.842)² × 0.01 × 0.99 / 0.01², and the same of half a thousandth
+    assert "(half of that turned, assumed), 300 CANNOT decide it" in plan.out
+    assert "budget flips 0.1 %: takes about 12,360 gate rows" in plan.out
+
+
+def test_slices_of_too_many_values_end_the_run_before_anything_is_built(ran: Ran) -> None:
+    rows = (ran.folder / "bench/rows.csv").read_text().splitlines()
+    wide = [f"{line},{'own' if k == 0 else k}" for k, line in enumerate(rows)]
+    (ran.folder / "bench/wide.csv").write_text("\n".join(wide) + "\n")
+    text = SUITE.replace('["length_bucket"]', '["own"]\nsource = { path = "wide.csv" }')
+    (ran.folder / "bench/wide.toml").write_text(text)
+    done = pytest_in(ran.folder, "bench/wide.toml")
+    assert done.code == 4
+    assert (
+        'bench/wide.toml [task]: slices: column "own" has 400 values in the gate rows, expected at most 200'
+        in done.out
+    )
+    assert not (ran.folder / "reports/latest/wide").exists()

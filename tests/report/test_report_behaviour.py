@@ -1,0 +1,175 @@
+"""The report's section on behaviour."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sample_record import FAIL, PASS, sample_record, sliced, variant
+from test_markdown import NASTY, raw_tables, rendered, rendered_tables, section
+
+from slimgate.record import (
+    BehaviourFacts,
+    BudgetFacts,
+    Flips,
+    QuotedRow,
+    ReliabilityFacts,
+    RunRecord,
+    TradeoffFacts,
+)
+from slimgate.report import suite_report
+
+
+def record_of(*facts: BehaviourFacts, classes: list[str] | None = None) -> RunRecord:
+    """The sample with its teacher and a variant for each of the facts: x0, x1 …"""
+    sample = sample_record()
+    models = [variant(f"x{k}", behaviour=one) for k, one in enumerate(facts)]
+    task = sample.task.model_copy(update={"classes": classes or sample.task.classes})
+    return sample.model_copy(update={"variants": [sample.variants[0], *models], "task": task})
+
+
+def test_changed_answers_stand_beside_the_teachers_calibration() -> None:
+    text = section(suite_report(sample_record()), "Answers that changed")
+    cells = [cell.strip() for cell in text.splitlines()[3].split("|")]
+    assert cells[1:-1] == [
+        "student",
+        "361 (6.0 % [5.4, 6.7])",
+        "187",
+        "702",
+        "88.3 %",
+        "0.211",
+        "0.061 (teacher 0.034)",
+        "0.291 (teacher 0.247)",
+    ]
+    assert "| distilled |" in text
+    assert "| int8" not in text
+
+
+def test_slices_that_lost_are_listed_and_few_rows_marked() -> None:
+    text = section(suite_report(sample_record()), "Slices, the largest drop first")
+    assert "**student**, accuracy, the 3 of 4 slices that lost:" in text
+    rows = [line for line in text.splitlines() if line.startswith("| la") or line.startswith("| le")]
+    assert [row.split("|")[1].strip() for row in rows] == [
+        "label: numpy",
+        "length_bucket: 5 to 9 words",
+        "label: pandas",
+    ]
+    assert "| 6.4 [5.2, 7.7] |" in re.sub(" +", " ", rows[0])
+    assert "**FAIL**" in rows[0]
+    assert "41 (few)" in rows[2]
+    assert "**distilled**, accuracy: none of 1 slices lost." in text
+
+
+def test_of_many_slices_the_worst_are_shown_and_those_that_fail() -> None:
+    slices = [sliced("label", f"c{k}", 60, 20.0 - k, (1.0, 30.0), verdict=PASS) for k in range(15)]
+    slices[12] = slices[12].model_copy(update={"verdict": FAIL})
+    text = section(suite_report(record_of(BehaviourFacts(slices=slices))), "Slices, the largest drop first")
+    assert "9 of the 15 slices that lost, of 15 in all:" in text
+    assert re.findall(r"label: (c\d+)", text) == [*(f"c{k}" for k in range(8)), "c12"]
+
+
+def test_the_line_of_the_gate_is_among_the_verdicts_with_the_reason() -> None:
+    text = section(suite_report(sample_record()), "Verdicts")
+    assert "- student: 6.0 % of rows right to wrong [5.4, 6.7], budget 4 % (n=6000, Wilson, grouped)" in text
+    assert "why this budget: users notice turned answers" in text
+
+
+def test_a_verdict_without_its_line_is_told_from_the_budgets() -> None:
+    budget = BudgetFacts(kind="flips_max_percent", limit=1.0, verdict=PASS)
+    report = suite_report(record_of(BehaviourFacts(budgets=[budget], verdict=PASS)))
+    assert r"- x0: behaviour, flips_max_percent 1.00 PASS" in section(report, "Verdicts")
+
+
+def test_lost_rows_are_quoted_with_the_confidence_of_both() -> None:
+    text = section(suite_report(sample_record()), "Rows lost")
+    assert "**student**, surest in its wrong answer first, 2 of 361:" in text
+    assert "| all/8012 | numpy | numpy (0.93) | torch (0.98) |" in re.sub(" +", " ", text)
+    assert r"Returns a view of the array \| with \`axis\` \*last\* &lt;b&gt;…" in text
+    assert "distilled" not in text
+
+
+def test_calibration_shows_the_bins_that_hold_rows() -> None:
+    text = section(suite_report(sample_record()), "Calibration")
+    assert "| 0.80 to 0.90 | 0.86 (0.86, 2,300) | 0.81 (0.86, 2,600) |" in text
+    assert "0.70 to 0.80" not in text
+
+
+def test_a_bin_that_only_one_model_fills_is_a_dash_for_the_other() -> None:
+    full = ReliabilityFacts(low=0.0, high=1.0, count=3, confidence=0.5, accuracy=0.5)
+    empty = full.model_copy(update={"count": 0, "confidence": None, "accuracy": None})
+    report = suite_report(record_of(BehaviourFacts(reliability=[full], reliability_teacher=[empty])))
+    assert re.search(r"\| 0\.00 to 1\.00\s*\|\s*– \| 0\.50 \(0\.50, 3\) \|", section(report, "Calibration"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (["no", "yes"], "of yes, answered where its probability"),
+        (["a", "b", "c"], "over all classes, answered"),
+    ],
+)
+def test_the_trade_off_says_of_what(classes: list[str], words: str) -> None:
+    point = TradeoffFacts(threshold=0.5, coverage=0.94, precision=0.82, recall=None)
+    facts = BehaviourFacts(tradeoff=[point], tradeoff_teacher=[point])
+    text = section(suite_report(record_of(facts, classes=classes)), "Precision and recall at thresholds")
+    assert words in text
+    assert re.search(r"\|\s*0\.5 \| 0\.820 / – \(94 %\) \| 0\.820 / – \(94 %\) \|", text)
+
+
+def test_more_models_than_fit_stand_in_a_second_table() -> None:
+    point = TradeoffFacts(threshold=0.5, coverage=1.0, precision=1.0, recall=1.0)
+    facts = [BehaviourFacts(tradeoff=[point], tradeoff_teacher=[point])] * 8
+    text = section(suite_report(record_of(*facts)), "Precision and recall at thresholds")
+    assert [line.split()[3:-1:2] for line in text.splitlines() if "threshold |" in line] == [
+        ["teacher", *(f"x{k}" for k in range(5))],
+        ["x5", "x6", "x7"],
+    ]
+
+
+def test_a_small_confusion_matrix_is_whole_with_the_difference() -> None:
+    text = section(suite_report(sample_record()), "Confusion")
+    assert "| teacher, label   |   numpy |   pandas |   torch |   transformers |" in text
+    assert re.search(r"\| numpy +\| 1,144 \(-96\) \|\s+356 \(\+96\) \|", text)
+    assert "As the teacher's in every cell: distilled." in text
+
+
+def test_of_many_classes_the_pairs_that_changed_most_are_shown() -> None:
+    cells = [(k, k, 40, 40 - k) for k in range(12)] + [(3, 5, 0, 30)]
+    facts = BehaviourFacts(confusion_cells=cells)
+    text = section(suite_report(record_of(facts, classes=[f"c{k}" for k in range(12)])), "Confusion")
+    assert "**x0**, 10 of the 12 pairs whose count changed, most first:" in text
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "| c" in line]
+    assert rows[0] == ["c3", "c5", "0", "30", "+30"]
+    assert rows[1] == ["c11", "(right)", "40", "29", "-11"]
+    assert len(rows) == 10
+
+
+def test_a_confusion_that_did_not_change_says_so() -> None:
+    facts = BehaviourFacts(confusion_cells=[(0, 0, 40, 40)])
+    report = suite_report(record_of(facts, classes=[f"c{k}" for k in range(31)]))
+    assert "**x0**: every pair of label and prediction has as many rows as before." in report
+
+
+def test_a_record_without_behaviour_has_no_section() -> None:
+    assert "## Behaviour" not in suite_report(record_of())
+
+
+@pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
+def test_nasty_text_of_rows_and_slices_stays_in_its_cell(text: str) -> None:
+    quoted = QuotedRow(id=text, label=text, teacher=text, variant=text, variant_confidence=0.9, text=text)
+    facts = BehaviourFacts(
+        flips=Flips(right_to_wrong=3, wrong_to_right=0, changed=3, quoted=[quoted]),
+        slices=[sliced(text, text, 30, 5.0, (1.0, 9.0), metric=text)],
+        confusion=[[1, 2], [3, 4]],
+        confusion_teacher=[[2, 1], [3, 4]],
+        budgets=[BudgetFacts(kind=f"slices.{text}", limit=1.0, verdict=PASS)],
+        verdict=PASS,
+        message=text,
+    )
+    report = suite_report(record_of(facts, classes=[text, "b"]))
+    assert report.replace("\n", "").isprintable()
+    assert "<script>" not in rendered(report)
+    assert 'href="http' not in rendered(report)
+    raw, shown = raw_tables(report), rendered_tables(report)
+    assert all(len(set(widths)) == 1 for widths in raw)
+    assert [set(widths) for widths in raw] == [set(widths) for widths in shown]

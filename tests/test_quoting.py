@@ -1,0 +1,26 @@
+"""Texts as a record quotes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from slimgate.protocols import Rows
+from slimgate.quoting import LONGEST, quoted_texts, shortened
+
+
+def test_the_texts_of_the_rows_asked_for_stand_in_their_order() -> None:
+    rows = Rows(pa.table({"id": ["a", "b", "c"], "text": ["one", "two\n  lines", None]}))
+    assert quoted_texts(rows, ["text"], np.array([1, 0, 2])) == ["two lines", "one", ""]
+
+
+def test_a_pair_gives_room_to_both() -> None:
+    rows = Rows(pa.table({"id": ["a"], "first": ["x" * 500], "second": ["y" * 500]}))
+    [text] = quoted_texts(rows, ["first", "second"], [0])
+    assert len(text) <= LONGEST
+    assert text == "x" * 77 + "… | " + "y" * 77 + "…"
+
+
+def test_a_text_is_cut_with_an_ellipsis_and_a_short_one_is_whole() -> None:
+    assert shortened("x" * 160, 160) == "x" * 160
+    assert shortened("x" * 161, 160) == "x" * 159 + "…"

@@ -1,0 +1,94 @@
+"""Which gate rows belong to which slice."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+
+from slimgate.errors import DataError
+from slimgate.protocols import Rows
+from slimgate.slicing import column_slices, length_buckets
+from slimgate.splits import SplitSizes
+from slimgate.suite import Plugin, TaskSetup
+from slimgate.tasks import text_classification
+
+
+def setup(*slices: str, text: tuple[str, ...] = ("text",)) -> TaskSetup:
+    params = text_classification.Params(text=text, label="label")
+    task = Plugin("text_classification", text_classification, params)
+    return TaskSetup(task, Plugin("none", SimpleNamespace(), None), None, SplitSizes(), slices)
+
+
+def rows(**columns: list[object]) -> Rows:
+    count = len(next(iter(columns.values())))
+    return Rows(pa.table({"id": [str(k) for k in range(count)], **columns}))
+
+
+def named(setup: TaskSetup, rows: Rows) -> dict[str, list[int]]:
+    return {f"{one.column}: {one.value}": one.rows.tolist() for one in column_slices(setup, rows)}
+
+
+def test_rows_that_share_a_value_are_a_slice_and_each_row_is_in_one() -> None:
+    table = rows(language=["en", "de", "en", None, ""], year=[2020, 2021, 2020, 2020, 2021])
+    assert named(setup("language", "year"), table) == {
+        "language: (empty)": [4],
+        "language: (missing)": [3],
+        "language: de": [1],
+        "language: en": [0, 2],
+        "year: 2020": [0, 2, 3],
+        "year: 2021": [1, 4],
+    }
+
+
+def test_length_buckets_are_quartiles_of_the_words() -> None:
+    texts = ["w " * count for count in (1, 2, 3, 4, 5, 6, 7, 8)]
+    assert length_buckets(rows(text=list(texts)), ("text",)) == [
+        *["1 to 2 words"] * 2,
+        *["3 to 4 words"] * 2,
+        *["5 to 6 words"] * 2,
+        *["7 to 8 words"] * 2,
+    ]
+
+
+def test_words_of_both_texts_count_and_equal_lengths_share_a_bucket() -> None:
+    table = rows(a=["one two", "one", "one", "one"], b=["three", None, "", "two\n three"])
+    assert length_buckets(table, ("a", "b")) == ["2 to 3 words", "1 word", "1 word", "2 to 3 words"] or (
+        length_buckets(table, ("a", "b")) == ["3 words", "1 word", "1 word", "3 words"]
+    )
+
+
+def test_texts_of_one_length_are_one_bucket() -> None:
+    assert set(length_buckets(rows(text=["a b", "c d", "e f"]), ("text",))) == {"2 words"}
+
+
+def test_a_column_called_length_bucket_is_the_rows_own() -> None:
+    table = rows(text=["a", "b c"], length_bucket=["short", "long"])
+    assert named(setup("length_bucket"), table) == {"length_bucket: long": [1], "length_bucket: short": [0]}
+
+
+def test_the_label_column_is_left_to_the_labels_own_slices() -> None:
+    assert named(setup("label"), rows(label=["a", "b"])) == {}
+
+
+def test_no_slices_are_no_slices() -> None:
+    assert column_slices(setup(), rows(text=["a"])) == []
+
+
+def test_a_column_of_too_many_values_is_told() -> None:
+    assert len(column_slices(setup("n"), rows(n=list(range(200))))) == 200
+    with pytest.raises(DataError) as error:
+        column_slices(setup("n"), rows(n=list(range(201))))
+    assert str(error.value) == (
+        'slices: column "n" has 201 values in the gate rows, expected at most 200; name a coarser column'
+    )
+
+
+def test_a_column_that_is_missing_or_holds_lists_is_told() -> None:
+    with pytest.raises(
+        DataError, match=r'slices: the rows have no column "lenght_bucket"\. Did you mean len'
+    ):
+        column_slices(setup("lenght_bucket"), rows(text=["a"]))
+    with pytest.raises(DataError, match=r"slices: column n has type list<.*expected text or numbers"):
+        column_slices(setup("n"), rows(n=[[1], [2]]))

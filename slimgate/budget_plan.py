@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slimgate.judge.flips import FlipsBudget
-from slimgate.judge.levels import Z_ALPHA
 from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, needed_rows, planned_rows
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import QualityFacts, RunRecord
@@ -73,10 +72,10 @@ def planned_budgets(suite: Suite, rows: int, earlier: RunRecord | None) -> list[
 
 def _needed(margin: float, known: QualityFacts | None) -> tuple[int, str]:
     """Rows that pass an equally good variant, and what is assumed of it."""
-    if known is None:
+    if known is None or known.variance is None:
         return planned_rows(margin), f"no true drop, {ASSUMED_DISCORDANCE:.0%} of rows changed, assumed"
     basis = "no true drop, as much change as an earlier run measured"
-    return planned_rows(margin, discordance=_variance(known)), basis
+    return planned_rows(margin, discordance=known.variance), basis
 
 
 def _needed_for_flips(budget: FlipsBudget) -> tuple[int, str]:
@@ -105,9 +104,3 @@ def _margin(budget: QualityBudget, known: QualityFacts | None) -> float | None:
     if budget.kind == "error_increase_relative":
         return budget.limit * (1 - known.teacher)
     return None
-
-
-def _variance(known: QualityFacts) -> float:
-    """n times the squared standard error, from the width of the 90 % interval."""
-    low, high = known.interval or (0.0, 0.0)
-    return known.n * ((high - low) / 100 / 2 / Z_ALPHA) ** 2

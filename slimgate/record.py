@@ -98,7 +98,10 @@ class BudgetFacts(Part):
 
 
 class QualityFacts(Part):
-    """A metric of one model; drops and intervals in percentage points, None for the teacher."""
+    """A metric of one model; drops and intervals in percentage points, None for the teacher.
+
+    variance: n times the squared standard error of the drop as a fraction, from which a plan counts rows.
+    """
 
     teacher: float
     value: float
@@ -113,6 +116,7 @@ class QualityFacts(Part):
     band: str | None = None
     groups: int | None = None
     design_effect: float | None = None
+    variance: float | None = None
     warnings: list[str] = []
     message: str | None = None
     measured: str

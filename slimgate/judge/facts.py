@@ -23,6 +23,7 @@ def quality_facts(judged: QualityJudgement, message: str) -> dict[str, Any]:
         "band": judged.band,
         "groups": judged.groups,
         "design_effect": judged.design_effect,
+        "variance": judged.variance,
         "warnings": list(judged.warnings),
         "message": message,
     }

@@ -42,6 +42,7 @@ class QualityJudgement:
     teacher, value: in the metric's own unit. drop_points, interval: 100 times that unit (percentage points;
     for log loss hundredths of a nat), positive where the variant is worse. interval: None for a metric that
     is not resampled. verdict: None without a budget.
+    variance: n times the squared standard error of the drop; None without an interval.
     design_effect, changed: only where the method is Tango's.
     """
 
@@ -60,6 +61,7 @@ class QualityJudgement:
     groups: int | None
     design_effect: float | None
     changed: Changed | None
+    variance: float | None
     warnings: tuple[str, ...]
 
 
@@ -99,6 +101,7 @@ def judge_quality(
         groups=evidence.groups,
         design_effect=evidence.design_effect,
         changed=evidence.changed,
+        variance=evidence.variance if evidence.interval else None,
         warnings=_warnings(metric, teacher, evidence),
     )
 

@@ -82,5 +82,7 @@ def check_probabilities(shown: str, ids: pa.Array, columns: Mapping[str, pa.Chun
 def _refuse(shown: str, ids: pa.Array, wrong: npt.ArrayLike, what: str) -> None:
     rows = np.flatnonzero(wrong)
     if len(rows):
-        have = "row has" if len(rows) == 1 else "rows have"
-        raise DataError(f"{shown}: {len(rows):,} of {len(ids):,} {have} {what}: ids {some(ids.take(rows))}")
+        have = "has" if len(rows) == 1 else "have"
+        raise DataError(
+            f"{shown}: {len(rows):,} of {len(ids):,} rows {have} {what}: ids {some(ids.take(rows))}"
+        )

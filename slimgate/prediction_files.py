@@ -25,6 +25,8 @@ from slimgate.row_files import SEPARATORS, RowFile, columns_of, require
 
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
 TEXT = pa.large_string()
+# A csv is read in blocks of so many bytes, and a row (with its columns of text) must fit into one.
+LONGEST_ROW = 16 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +119,7 @@ def _read_csv(file: RowFile, names: ColumnNames) -> Read:
     kinds.update(dict.fromkeys(layout.probabilities.values(), pa.float64()))
     table = pyarrow.csv.read_csv(
         file.path,
+        read_options=pyarrow.csv.ReadOptions(block_size=LONGEST_ROW),
         parse_options=pyarrow.csv.ParseOptions(delimiter=SEPARATORS[file.format], newlines_in_values=True),
         # "NA" and "None" are words; a field of nothing is missing
         convert_options=pyarrow.csv.ConvertOptions(

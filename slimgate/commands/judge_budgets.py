@@ -12,6 +12,7 @@ from slimgate.budgets import VariantBudgets, resolve_budgets
 from slimgate.errors import SuiteError, nearest
 from slimgate.judge.verdict import QualityBudget
 from slimgate.metrics import load_metric
+from slimgate.suite_errors import shown
 from slimgate.suite_file import read_suite_text
 
 DEFAULT_METRIC = "accuracy"
@@ -57,7 +58,9 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
     data = read_suite_text(path, str(path)).data
     if "budgets" not in data:
         raise SuiteError(f"{path}: no table [budgets]{nearest('budgets', data)}")
-    own = data["budgets"].get("variants") if isinstance(data["budgets"], Mapping) else None
+    if not isinstance(data["budgets"], Mapping):
+        raise SuiteError(f"{path} budgets: {shown(data['budgets'])} came, expected a table [budgets]")
+    own = data["budgets"].get("variants")
     names = [name for name in own if name != "teacher"] if isinstance(own, Mapping) else []
     budgets = resolve_budgets(data, (*names, variant), str(path))[variant]
     if not budgets.quality:

@@ -81,7 +81,8 @@ def _by_class(shown: str, columns: Sequence[str]) -> dict[str, str]:
 def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) -> str:
     wanted = names.of(role)
     or_else = " and no probabilities (p_<class>, prob_<class> or probabilities)"
-    hint = nearest(wanted, columns)
+    # there may be hundreds of probabilities, and none is what is looked for
+    hint = nearest(wanted, [column for column in columns if not column.startswith(PREFIXES)])
     return (
         f'{shown}: no column "{wanted}"{or_else if role == "prediction" else ""}{hint}'
         f"{'' if hint.endswith('?') else ';'} name it by --{role} COLUMN"

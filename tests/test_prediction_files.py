@@ -212,6 +212,10 @@ BAD_COLUMNS = {
         "and no probabilities (p_<class>, prob_<class> or probabilities). Did you mean predicted?",
     ),
     "two-kinds": ({**PLAIN, "p_x": [1] * 3, "prob_x": [1] * 3}, 'columns "prob_x" and "p_x"'),
+    "probabilities-are-no-hint": (
+        {"id": ["a"], "tag": ["x"], "p_x": [1], "p_y": [0]},
+        'no column "label"; known: tag; name it by --label COLUMN',
+    ),
     "twice": ({**PLAIN, "id": ["b", "a", "b"]}, '1 id stands more than once: "b"'),
     "many-twice": (
         {"id": [*"aabbccdd"], "label": ["x"] * 8, "prediction": ["x"] * 8},

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
 import slimgate
+from slimgate.commands import judge, schema
+from slimgate.errors import SlimgateError
+
+COMMANDS = (judge, schema)
+WRONG_USAGE = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command. Exit codes: 0 done, 4 wrong usage."""
+    """Runs a command. Exit codes: 0 all budgets hold, 1 a budget does not, 4 wrong usage or input."""
     parser = argparse.ArgumentParser(prog="slimgate", description=slimgate.__doc__)
     parser.add_argument("--version", action="version", version=f"slimgate {slimgate.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("schema", help="print the JSON Schema of a suite file, for editors")
+    for command in COMMANDS:
+        command.add_to(commands)
     try:
-        parser.parse_args(arguments)
+        options = parser.parse_args(arguments)
     except SystemExit as exit_:
-        return 4 if exit_.code else 0
-    from slimgate.schema import suite_schema
+        return WRONG_USAGE if exit_.code else 0
+    try:
+        code: int = options.run(options)
+    except SlimgateError as error:
+        from slimgate.report.escape import visible
 
-    json.dump(suite_schema(), sys.stdout, indent=1)
-    sys.stdout.write("\n")
-    return 0
+        sys.stderr.write(f"slimgate {options.command}: {visible(str(error))}\n")
+        return WRONG_USAGE
+    return code
 
 
 if __name__ == "__main__":

@@ -1,0 +1,139 @@
+"""`slimgate judge TEACHER VARIANT`: a verdict on two prediction files, without building anything."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slimgate.commands.judge_budgets import Asked
+    from slimgate.commands.judge_output import Judged
+    from slimgate.prediction_columns import ColumnNames
+    from slimgate.prediction_pairs import Pair
+
+DESCRIPTION = """\
+Judges two prediction files (csv, tsv, jsonl, parquet) of any tool. A row has an id, a label, and a prediction
+or probabilities: columns p_<class> or prob_<class>, in jsonl also "probabilities", a list or a mapping; rows
+that belong together may share a group. Rows are matched by id. Exit codes: 0 all budgets hold, 1 one does not
+or cannot be decided, 4 wrong usage or input.
+"""
+ROLES = {
+    "id": "what names a row",
+    "label": "the right answer",
+    "prediction": "the model's answer",
+    "group": "equal for rows that belong together, such as those of one document",
+}
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "judge", help="judge two prediction files of any tool", description=DESCRIPTION
+    )
+    parser.add_argument("teacher", type=Path, metavar="TEACHER", help="the predictions of the larger model")
+    parser.add_argument("variant", type=Path, metavar="VARIANT", help="those of the smaller one")
+    parser.add_argument(
+        "--metric",
+        action="append",
+        metavar="NAME",
+        help="repeatable; default accuracy, or those with a budget",
+    )
+    parser.add_argument(
+        "--drop-points",
+        action="append",
+        type=float,
+        metavar="X",
+        help="budget in percentage points, above 0: one for each --metric in order, or one for all",
+    )
+    parser.add_argument("--budgets", type=Path, metavar="FILE.toml", help="its [budgets], as in a suite")
+    parser.add_argument(
+        "--on-inconclusive",
+        choices=("fail", "warn"),
+        default="fail",
+        help="what a budget that the rows cannot decide does to the exit code (default fail)",
+    )
+    parser.add_argument("--json", action="store_true", help="print what the run record holds of a variant")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the bootstrap (default 0)")
+    for role, meaning in ROLES.items():
+        parser.add_argument(
+            f"--{role}", metavar="COLUMN", dest=f"{role}_column", help=f"{meaning} (default {role})"
+        )
+    parser.set_defaults(run=run)
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judges and prints. Raises SlimgateError for wrong input."""
+    from slimgate.commands.judge_budgets import asked
+    from slimgate.commands.judge_output import as_json, as_text
+
+    # where `python -m` and pytest look for a metric of one's own; last, so that it hides nothing
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    wanted = asked(options)
+    pair = _read(options.teacher, options.variant, _column_names(options))
+    judged = _judge(pair, wanted, options)
+    if options.json:
+        sys.stdout.write(as_json(judged) + "\n")
+        sys.stderr.writelines(f"warning: {line}\n" for line in judged.warnings)
+    else:
+        sys.stdout.write(as_text(judged) + "\n")
+    return int(judged.fails)
+
+
+def _column_names(options: argparse.Namespace) -> ColumnNames:
+    from slimgate.prediction_columns import ColumnNames
+
+    stated = {role: column for role in ROLES if (column := getattr(options, f"{role}_column")) is not None}
+    return ColumnNames(**stated, by_user=frozenset(stated))
+
+
+def _read(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
+    from slimgate.prediction_columns import require_group
+    from slimgate.prediction_files import read_predictions
+    from slimgate.prediction_pairs import pair_predictions
+
+    one, other = read_predictions(teacher, names), read_predictions(variant, names)
+    found = one.groups is not None or other.groups is not None
+    require_group(names, (one.shown, other.shown), (*one.columns, *other.columns), found=found)
+    return pair_predictions(one, other)
+
+
+def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
+    from slimgate.commands.judge_output import Judged, one_judged
+    from slimgate.errors import DataError
+    from slimgate.judge.behaviour import behaviour
+    from slimgate.metrics import load_metric
+
+    metrics = {name: load_metric(name) for name in wanted.metrics}
+    for path, outcomes in ((options.teacher, pair.teacher), (options.variant, pair.variant)):
+        lacking = [name for name, metric in metrics.items() if metric.needs == "probabilities"]
+        if lacking and outcomes.probabilities is None:
+            raise DataError(
+                f"{path}: {' and '.join(lacking)} needs probabilities, the file has predictions only: "
+                "add columns p_<class>"
+            )
+    name = str(options.variant.stem)
+    return Judged(
+        metrics={
+            key: one_judged(
+                name,
+                metric,
+                pair,
+                wanted.budgets.get(key, ()),
+                seed=options.seed,
+                on_inconclusive=options.on_inconclusive,
+            )
+            for key, metric in metrics.items()
+        },
+        behaviour=behaviour(pair.teacher, pair.variant),
+        warnings=(*wanted.warnings, *pair.warnings),
+    )

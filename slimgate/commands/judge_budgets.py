@@ -1,0 +1,87 @@
+"""What `slimgate judge` shall measure and gate: from --metric and --drop-points, or a file of [budgets]."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from slimgate.budgets import VariantBudgets, resolve_budgets
+from slimgate.errors import SuiteError, nearest
+from slimgate.judge.verdict import QualityBudget
+from slimgate.metrics import load_metric
+from slimgate.suite_errors import shown
+from slimgate.suite_file import read_suite_text
+
+DEFAULT_METRIC = "accuracy"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """metrics: what to measure, in order. budgets: by metric, what gates. warnings: what is not judged."""
+
+    metrics: tuple[str, ...]
+    budgets: Mapping[str, tuple[QualityBudget, ...]]
+    warnings: tuple[str, ...] = ()
+
+
+def asked(options: argparse.Namespace) -> Asked:
+    """The metrics and budgets of a command line. Raises SuiteError for what cannot be judged."""
+    stated: list[str] = options.metric or []
+    for name in stated:
+        load_metric(name)
+        if stated.count(name) > 1:
+            raise SuiteError(f"--metric {name} came twice, expected each metric once")
+    if options.budgets is not None:
+        if options.drop_points:
+            raise SuiteError("--drop-points and --budgets came, expected one of them")
+        return _from_file(options.budgets, stated, options.variant.stem)
+    return _from_options(stated or [DEFAULT_METRIC], options.drop_points or [])
+
+
+def _from_options(metrics: Sequence[str], points: Sequence[float]) -> Asked:
+    if points and len(points) not in (1, len(metrics)):
+        raise SuiteError(
+            f"{len(points)} --drop-points for {len(metrics)} --metric, expected one for each, in order, or "
+            "one for all"
+        )
+    each = [*points] * len(metrics) if len(points) == 1 else [*points]
+    tables = {name: {"drop_points": limit} for name, limit in zip(metrics, each, strict=False)}
+    found = resolve_budgets({"budgets": tables}, ("",), "--drop-points")
+    return Asked(tuple(metrics), found[""].quality)
+
+
+def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
+    """[budgets] of a file; those of [budgets.variants.NAME] where the variant's file is called NAME."""
+    data = read_suite_text(path, str(path)).data
+    if "budgets" not in data:
+        raise SuiteError(f"{path}: no table [budgets]{nearest('budgets', data)}")
+    if not isinstance(data["budgets"], Mapping):
+        raise SuiteError(f"{path} budgets: {shown(data['budgets'])} came, expected a table [budgets]")
+    own = data["budgets"].get("variants")
+    names = [name for name in own if name != "teacher"] if isinstance(own, Mapping) else []
+    budgets = resolve_budgets(data, (*names, variant), str(path))[variant]
+    if not budgets.quality:
+        raise SuiteError(
+            f"{path} [budgets]: no budget on a metric, such as accuracy = {{ drop_points = 2.0 }}"
+        )
+    warnings = [*_others(path, budgets)]
+    if names and variant not in names:
+        warnings.append(
+            f"{path} has budgets of {', '.join(names)} and none of {variant} (the name of the variant's "
+            "file): the common ones are judged"
+        )
+    return Asked(tuple(dict.fromkeys([*metrics, *budgets.quality])), budgets.quality, tuple(warnings))
+
+
+def _others(path: Path, budgets: VariantBudgets) -> list[str]:
+    """Budgets that two files of predictions cannot answer, such as size and speed."""
+    none: Any = VariantBudgets()
+    names = [
+        field.name
+        for field in fields(budgets)
+        if field.name != "quality" and getattr(budgets, field.name) != getattr(none, field.name)
+    ]
+    return [f"{path}: budgets on {' and '.join(names)} are not judged from predictions"] if names else []

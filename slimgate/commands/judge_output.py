@@ -1,0 +1,149 @@
+"""What `slimgate judge` found, as a table with its lines, or as JSON in the record's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tabulate import tabulate
+
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.message import message
+from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict, judge_quality
+from slimgate.metrics import Metric
+from slimgate.parts import now, verdict
+from slimgate.prediction_pairs import Pair
+from slimgate.record import QualityFacts, RunVerdict, SelfTest, VariantRecord
+from slimgate.report.escape import visible
+from slimgate.report.figures import count, drop_words, fixed, percent
+
+
+@dataclass(frozen=True)
+class JudgedMetric:
+    """line: the judgement as a gate prints it; fails: whether it is to end in exit code 1."""
+
+    judged: QualityJudgement
+    line: str
+    fails: bool
+
+
+@dataclass(frozen=True)
+class Judged:
+    """metrics: by name, in the order asked for; behaviour: as the record has it."""
+
+    metrics: Mapping[str, JudgedMetric]
+    behaviour: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+    @property
+    def fails(self) -> bool:
+        return any(one.fails for one in self.metrics.values())
+
+
+def one_judged(
+    name: str,
+    metric: Metric,
+    pair: Pair,
+    budgets: Sequence[QualityBudget],
+    *,
+    seed: int,
+    on_inconclusive: Literal["fail", "warn"],
+) -> JudgedMetric:
+    """Judges one metric of the variant of that name. A budget's own on_inconclusive goes before the other."""
+    judged = judge_quality(metric, pair.teacher, pair.variant, budgets, seed=seed)
+    undecided = {
+        budget.on_inconclusive or on_inconclusive
+        for budget, one in zip(budgets, judged.budgets, strict=True)
+        if one.verdict is Verdict.INCONCLUSIVE
+    }
+    fails = judged.verdict is Verdict.FAIL or "fail" in undecided
+    return JudgedMetric(judged, message(name, judged), fails)
+
+
+def as_json(judged: Judged) -> str:
+    """`quality`, `behaviour` and `verdict` as run.json has them."""
+    facts = _facts(judged)
+    found = {
+        "quality": facts,
+        "behaviour": judged.behaviour,
+        "verdict": _verdict(facts).model_dump(mode="json", exclude={"missing"}),
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def as_text(judged: Judged) -> str:
+    """The table, a line for each metric, what changed, warnings, and how many budgets hold."""
+    warnings = [*judged.warnings, *_of_metrics(judged)]
+    blocks = [
+        _table(judged),
+        "\n".join(one.line for one in judged.metrics.values()),
+        _changes(judged.behaviour),
+        "\n".join(f"warning: {line}" for line in warnings),
+        _summary(_verdict(_facts(judged))),
+    ]
+    return "\n\n".join("\n".join(map(visible, block.split("\n"))) for block in blocks if block)
+
+
+def _facts(judged: Judged) -> dict[str, Any]:
+    measured = now()
+    return {
+        name: {**quality_facts(one.judged, one.line), "measured": measured}
+        for name, one in judged.metrics.items()
+    }
+
+
+def _verdict(facts: Mapping[str, Any]) -> RunVerdict:
+    """Counted as in a run of one variant."""
+    quality = {name: QualityFacts.model_validate(one) for name, one in facts.items()}
+    return verdict([VariantRecord(name="variant", parent=None, quality=quality)], SelfTest(), missing=0)
+
+
+def _table(judged: Judged) -> str:
+    rows = [
+        {
+            "metric": name,
+            "teacher": fixed(one.judged.teacher, 3),
+            "variant": fixed(one.judged.value, 3),
+            "drop, points [90 %]": _drop(one.judged),
+            "budget": ", ".join(_budget(budget.kind, budget.limit) for budget in one.judged.budgets) or "–",
+            "verdict": one.judged.verdict.value if one.judged.verdict else "not gated",
+        }
+        for name, one in judged.metrics.items()
+    ]
+    return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
+
+
+def _drop(judged: QualityJudgement) -> str:
+    limits = [budget.limit for budget in judged.budgets if budget.kind == "drop_points"]
+    return str(drop_words(judged.drop_points, judged.interval, limits)).removeprefix("drop ")
+
+
+def _budget(kind: str, limit: float) -> str:
+    return f"{limit:g}" if kind == "drop_points" else f"{kind} {limit:g}"
+
+
+def _changes(behaviour: Mapping[str, Any]) -> str:
+    flips = behaviour["flips"]
+    lost, won = count(flips["right_to_wrong"]), count(flips["wrong_to_right"])
+    return (
+        f"flips: {lost} rows from right to wrong, {won} from wrong to right; "
+        f"{count(flips['changed'])} answers changed, agreement {percent(behaviour['agreement'], 2)}"
+    )
+
+
+def _of_metrics(judged: Judged) -> list[str]:
+    """The judge's warnings, each once, with the metrics that it concerns."""
+    said: dict[str, list[str]] = {}
+    for name, one in judged.metrics.items():
+        for warning in one.judged.warnings:
+            said.setdefault(warning, []).append(name)
+    return [f"few rows behind {', '.join(names)}: {warning}" for warning, names in said.items()]
+
+
+def _summary(found: RunVerdict) -> str:
+    if not found.passed + found.failed + found.inconclusive:
+        return "not gated: no budget was set"
+    counts = f"{found.passed} passed, {found.failed} failed, {found.inconclusive} inconclusive"
+    return f"{found.status} ({counts}, {found.not_gated} not gated)"

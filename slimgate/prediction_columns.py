@@ -1,0 +1,96 @@
+"""Which columns of a prediction file say what: id, label, prediction, group and probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from slimgate.errors import DataError, nearest
+
+ROLES = ("id", "label", "prediction", "group")
+PREFIXES = ("prob_", "p_")
+NESTED = "probabilities"
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """The column of each role, for both files. by_user: the roles whose column was named."""
+
+    id: str = "id"
+    label: str = "label"
+    prediction: str = "prediction"
+    group: str = "group"
+    by_user: frozenset[str] = frozenset()
+
+    def of(self, role: str) -> str:
+        """The column of a role."""
+        return str(getattr(self, role))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one file has. roles: role -> column; probabilities: class -> column, one column a class.
+
+    nested: the column that holds a list or a mapping of all probabilities instead.
+    """
+
+    roles: Mapping[str, str]
+    probabilities: Mapping[str, str] = field(default_factory=dict)
+    nested: str | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns to read; the others are left alone."""
+        nested = [] if self.nested is None else [self.nested]
+        return list(dict.fromkeys([*self.roles.values(), *self.probabilities.values(), *nested]))
+
+
+def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layout:
+    """The layout of a file with these columns. shown: the file, as messages name it.
+
+    Raises DataError where a column is missing, with the nearest name, or where two could be meant.
+    """
+    roles = {role: names.of(role) for role in ROLES if names.of(role) in columns}
+    if twice := sorted({column for column in roles.values() if list(roles.values()).count(column) > 1}):
+        meant = " and ".join(role for role in roles if roles[role] == twice[0])
+        raise DataError(f'{shown}: column "{twice[0]}" is meant as {meant}; name each by its own option')
+    if doubled := [column for column in roles.values() if columns.count(column) > 1]:
+        raise DataError(f'{shown}: column "{doubled[0]}" stands twice, expected it once')
+    rest = [column for column in columns if column not in roles.values()]
+    nested = NESTED if NESTED in rest else None
+    by_class = {} if nested else _by_class(shown, rest)
+    for role in ("id", "label", "prediction"):
+        needed = role != "prediction" or not (nested or by_class) or role in names.by_user
+        if role not in roles and needed:
+            raise DataError(_missing(shown, role, names, rest))
+    return Layout(roles, by_class, nested)
+
+
+def _by_class(shown: str, columns: Sequence[str]) -> dict[str, str]:
+    """class -> column, for columns such as p_0 or prob_pos."""
+    found = {prefix: [c for c in columns if c.startswith(prefix) and c != prefix] for prefix in PREFIXES}
+    if all(found.values()):
+        one, other = (found[prefix][0] for prefix in PREFIXES)
+        raise DataError(
+            f'{shown}: columns "{one}" and "{other}": probabilities begin either all with prob_ or all with '
+            "p_; rename or drop the others"
+        )
+    return {column.removeprefix(prefix): column for prefix in PREFIXES for column in found[prefix]}
+
+
+def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) -> str:
+    wanted = names.of(role)
+    or_else = " and no probabilities (p_<class>, prob_<class> or probabilities)"
+    # there may be hundreds of probabilities, and none is what is looked for
+    hint = nearest(wanted, [column for column in columns if not column.startswith(PREFIXES)])
+    return (
+        f'{shown}: no column "{wanted}"{or_else if role == "prediction" else ""}{hint}'
+        f"{'' if hint.endswith('?') else ';'} name it by --{role} COLUMN"
+    )
+
+
+def require_group(names: ColumnNames, files: Sequence[str], columns: Sequence[str], *, found: bool) -> None:
+    """Raises DataError where --group names a column that neither file has."""
+    if "group" in names.by_user and not found:
+        hint = nearest(names.group, columns)
+        raise DataError(f'{" and ".join(files)}: neither has a column "{names.group}"{hint}')

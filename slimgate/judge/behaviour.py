@@ -131,15 +131,16 @@ def _comparable(teacher: Outcomes, variant: Outcomes) -> None:
 
 def _quoted(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> list[dict[str, Any]]:
     rows = surest_lost(teacher, variant)
+    before, after = confidences(teacher), confidences(variant)
     shown: Sequence[str | None] = [None] * len(rows) if texts is None else texts(rows)
     return [
         {
             "id": str(teacher.ids[row]),
             "label": teacher.classes[teacher.labels[row]],
             "teacher": teacher.classes[teacher.predictions[row]],
-            "teacher_confidence": _one(confidences(teacher), row),
+            "teacher_confidence": _one(before, row),
             "variant": variant.classes[variant.predictions[row]],
-            "variant_confidence": _one(confidences(variant), row),
+            "variant_confidence": _one(after, row),
             "text": text,
         }
         for row, text in zip(rows, shown, strict=True)

@@ -193,6 +193,27 @@ def test_a_budget_of_a_file_may_warn_by_itself(judge: Judge, pair: tuple[Path, P
     assert judge(*pair, "--budgets", tmp_path / "x.toml")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("limit", "code", "verdict"), [(5, 0, "PASS"), (3.2, 1, "INCONCLUSIVE"), (1, 1, "FAIL")]
+)
+def test_flips_and_slices_are_judged_from_a_file_of_budgets(
+    judge: Judge, pair: tuple[Path, Path], tmp_path: Path, limit: float, code: int, verdict: str
+) -> None:
+    """30 of 1,000 rows turned from right to wrong."""
+    (tmp_path / "x.toml").write_text(
+        f"[budgets]\nflips = {{ flips_max_percent = {limit} }}\n"
+        "[budgets.slices]\naccuracy = { drop_points = 30.0 }\n"
+    )
+    found, out, _ = judge(*pair, "--budgets", tmp_path / "x.toml", "--json")
+    assert found == code
+    behaviour = json.loads(out)["behaviour"]
+    flips = behaviour["budgets"][0]
+    assert (flips["kind"], flips["verdict"]) == ("flips_max_percent", verdict)
+    assert {one["column"] for one in behaviour["slices"]} == {"label"}
+    assert json.loads(out)["verdict"]["status"] == verdict
+    assert judge(*pair, "--budgets", tmp_path / "x.toml")[1].count(f"{verdict}") >= 1
+
+
 def test_warnings_do_not_stand_in_the_json(judge: Judge, tmp_path: Path) -> None:
     teacher, variant = turned(100, lost=1)
     paths = files(tmp_path, (teacher, {**variant, "prediction": ["maybe", *variant["prediction"][1:]]}))

@@ -108,9 +108,8 @@ def _read(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
 
 
 def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
-    from slimgate.commands.judge_output import Judged, one_judged
+    from slimgate.commands.judge_output import Judged, judged_behaviour, one_judged
     from slimgate.errors import DataError
-    from slimgate.judge.behaviour import behaviour
     from slimgate.metrics import load_metric
 
     metrics = {name: load_metric(name) for name in wanted.metrics}
@@ -134,6 +133,6 @@ def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
             )
             for key, metric in metrics.items()
         },
-        behaviour=behaviour(pair.teacher, pair.variant),
+        behaviour=judged_behaviour(name, pair, wanted.behaviour, on_inconclusive=options.on_inconclusive),
         warnings=(*wanted.warnings, *pair.warnings),
     )

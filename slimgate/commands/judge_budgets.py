@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from slimgate.budgets import VariantBudgets, resolve_budgets
 from slimgate.errors import SuiteError, nearest
+from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.verdict import QualityBudget
 from slimgate.metrics import load_metric
 from slimgate.suite_errors import shown
@@ -20,10 +21,14 @@ DEFAULT_METRIC = "accuracy"
 
 @dataclass(frozen=True)
 class Asked:
-    """metrics: what to measure, in order. budgets: by metric, what gates. warnings: what is not judged."""
+    """metrics: what to measure, in order. budgets: by metric, what gates; behaviour: on flips and slices.
+
+    warnings: what is not judged.
+    """
 
     metrics: tuple[str, ...]
     budgets: Mapping[str, tuple[QualityBudget, ...]]
+    behaviour: BehaviourBudgets = field(default_factory=BehaviourBudgets)
     warnings: tuple[str, ...] = ()
 
 
@@ -63,7 +68,7 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
     own = data["budgets"].get("variants")
     names = [name for name in own if name != "teacher"] if isinstance(own, Mapping) else []
     budgets = resolve_budgets(data, (*names, variant), str(path))[variant]
-    if not budgets.quality:
+    if not budgets.quality and budgets.behaviour == BehaviourBudgets():
         raise SuiteError(
             f"{path} [budgets]: no budget on a metric, such as accuracy = {{ drop_points = 2.0 }}"
         )
@@ -73,15 +78,16 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
             f"{path} has budgets of {', '.join(names)} and none of {variant} (the name of the variant's "
             "file): the common ones are judged"
         )
-    return Asked(tuple(dict.fromkeys([*metrics, *budgets.quality])), budgets.quality, tuple(warnings))
+    measured = dict.fromkeys([*metrics, *budgets.quality]) or {DEFAULT_METRIC: None}
+    return Asked(tuple(measured), budgets.quality, budgets.behaviour, tuple(warnings))
 
 
 def _others(path: Path, budgets: VariantBudgets) -> list[str]:
     """Budgets that two files of predictions cannot answer, such as size and speed."""
     none: Any = VariantBudgets()
     names = [
-        field.name
-        for field in fields(budgets)
-        if field.name != "quality" and getattr(budgets, field.name) != getattr(none, field.name)
+        one.name
+        for one in fields(budgets)
+        if one.name not in ("quality", "behaviour") and getattr(budgets, one.name) != getattr(none, one.name)
     ]
     return [f"{path}: budgets on {' and '.join(names)} are not judged from predictions"] if names else []

@@ -9,15 +9,19 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
+from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict, judge_quality
-from slimgate.metrics import Metric
+from slimgate.metrics import Metric, load_metric
 from slimgate.parts import now, verdict
 from slimgate.prediction_pairs import Pair
-from slimgate.record import QualityFacts, RunVerdict, SelfTest, VariantRecord
+from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
 from slimgate.report.escape import visible
 from slimgate.report.figures import count, drop_words, fixed, percent
+
+SLICED = "accuracy"  # what the labels are shown by where no budget names a metric
 
 
 @dataclass(frozen=True)
@@ -30,16 +34,24 @@ class JudgedMetric:
 
 
 @dataclass(frozen=True)
+class JudgedBehaviour:
+    """facts: as the record has them; fails: whether it is to end in exit code 1."""
+
+    facts: Mapping[str, Any]
+    fails: bool
+
+
+@dataclass(frozen=True)
 class Judged:
-    """metrics: by name, in the order asked for; behaviour: as the record has it."""
+    """metrics: by name, in the order asked for."""
 
     metrics: Mapping[str, JudgedMetric]
-    behaviour: Mapping[str, Any]
+    behaviour: JudgedBehaviour
     warnings: tuple[str, ...]
 
     @property
     def fails(self) -> bool:
-        return any(one.fails for one in self.metrics.values())
+        return self.behaviour.fails or any(one.fails for one in self.metrics.values())
 
 
 def one_judged(
@@ -62,13 +74,25 @@ def one_judged(
     return JudgedMetric(judged, message(name, judged), fails)
 
 
+def judged_behaviour(
+    name: str, pair: Pair, budgets: BehaviourBudgets, *, on_inconclusive: Literal["fail", "warn"]
+) -> JudgedBehaviour:
+    """What changed, and the budgets on it; the slices are the labels: predictions have no others."""
+    metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.slices)}
+    judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
+    facts = behaviour_facts(behaviour(pair.teacher, pair.variant), judged, behaviour_message(name, judged))
+    wish = (budgets.flips and budgets.flips.on_inconclusive) or on_inconclusive
+    fails = judged.verdict is Verdict.FAIL or (judged.verdict is Verdict.INCONCLUSIVE and wish == "fail")
+    return JudgedBehaviour({**facts, "measured": now()}, fails)
+
+
 def as_json(judged: Judged) -> str:
     """`quality`, `behaviour` and `verdict` as run.json has them."""
     facts = _facts(judged)
     found = {
         "quality": facts,
-        "behaviour": judged.behaviour,
-        "verdict": _verdict(facts).model_dump(mode="json", exclude={"missing"}),
+        "behaviour": judged.behaviour.facts,
+        "verdict": _verdict(judged, facts).model_dump(mode="json", exclude={"missing"}),
     }
     return json.dumps(found, indent=1, ensure_ascii=False)
 
@@ -79,9 +103,10 @@ def as_text(judged: Judged) -> str:
     blocks = [
         _table(judged),
         "\n".join(one.line for one in judged.metrics.values()),
-        _changes(judged.behaviour),
+        str(judged.behaviour.facts["message"]) if judged.behaviour.facts["verdict"] else "",
+        _changes(judged.behaviour.facts),
         "\n".join(f"warning: {line}" for line in warnings),
-        _summary(_verdict(_facts(judged))),
+        _summary(_verdict(judged, _facts(judged))),
     ]
     return "\n\n".join("\n".join(map(visible, block.split("\n"))) for block in blocks if block)
 
@@ -94,10 +119,12 @@ def _facts(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _verdict(facts: Mapping[str, Any]) -> RunVerdict:
+def _verdict(judged: Judged, facts: Mapping[str, Any]) -> RunVerdict:
     """Counted as in a run of one variant."""
     quality = {name: QualityFacts.model_validate(one) for name, one in facts.items()}
-    return verdict([VariantRecord(name="variant", parent=None, quality=quality)], SelfTest(), missing=0)
+    changes = BehaviourFacts.model_validate(judged.behaviour.facts)
+    variant = VariantRecord(name="variant", parent=None, quality=quality, behaviour=changes)
+    return verdict([variant], SelfTest(), missing=0)
 
 
 def _table(judged: Judged) -> str:

@@ -97,6 +97,16 @@ class BudgetFacts(Part):
     interval: tuple[float, float] | None = None
 
 
+class BuildsFacts(Part):
+    """The builds of a variant by each seed; see BuildSpread in judge/spread.py."""
+
+    seeds: list[int]
+    drops_points: list[float]
+    mean_points: float
+    sd_points: float | None
+    sampling_se_points: float | None
+
+
 class QualityFacts(Part):
     """A metric of one model; drops and intervals in percentage points, None for the teacher.
 
@@ -117,6 +127,7 @@ class QualityFacts(Part):
     groups: int | None = None
     design_effect: float | None = None
     variance: float | None = None
+    builds: BuildsFacts | None = None
     warnings: list[str] = []
     message: str | None = None
     measured: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from slimgate.record import ArtifactFacts, LatencyFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.report.builds import builds
 from slimgate.report.escape import escaped
 from slimgate.report.figures import (
     MISSING,
@@ -36,6 +37,7 @@ def comparison(record: RunRecord) -> str:
         _main_table(record, gated),
         _twins(record),
         titled("### Metrics without a budget (not gated)", _metric_table(record, others)),
+        builds(record),
         titled("### Latency in full", _latency_table(record)),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.best import best
+from slimgate.report.builds import unlucky_builds
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, percent, significant
 from slimgate.report.standing import (
@@ -77,6 +78,7 @@ def _warnings(record: RunRecord) -> Iterator[str]:
     yield from _gaps(record)
     yield from _loosened(record)
     yield from _not_gated(record)
+    yield from unlucky_builds(record)
     yield from _no_gain(record)
     yield from _unsteady(record)
     yield from _judge_warnings(record)

@@ -1,0 +1,67 @@
+"""seeds = [...]: stochastic variants are built by each, and the spread between builds is told apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from user_repository import COMMON, Ran, pytest_in
+
+SUITE = """\
+[suite]
+title = "three builds"
+extends = "_common.toml"
+seeds = [0, 1, 2]
+
+[variants]
+tuned = { steps = [{ keep_layers = [0, 3] }, { fine_tune = { epochs = 1, learning_rate = 1e-3 } }] }
+int8 = { from = "tuned", steps = [{ int8_dynamic = {} }] }
+pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
+
+[budgets]
+accuracy = { drop_points = 50.0, drop_relative = 0.9, floor = 0.1 }
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(repository: Path) -> Ran:
+    (repository / "bench/builds.toml").write_text(SUITE)
+    assert "seed" not in COMMON
+    return pytest_in(repository, "bench/builds.toml", "-k", "quality")
+
+
+def test_every_seed_is_in_the_record_for_what_is_stochastic(ran: Ran) -> None:
+    assert ran.code == 0, ran.out
+    assert ran.record("builds")["suite"]["seeds"] == [0, 1, 2]
+    for name in ("tuned", "int8"):
+        facts = ran.variant("builds", name)["quality"]["accuracy"]
+        builds = facts["builds"]
+        assert builds["seeds"] == [0, 1, 2]
+        assert builds["drops_points"][0] == pytest.approx(facts["drop_points"])
+        assert builds["mean_points"] == pytest.approx(sum(builds["drops_points"]) / 3)
+        assert builds["sd_points"] > 0
+        assert builds["sampling_se_points"] > 0
+    assert ran.variant("builds", "pruned")["quality"]["accuracy"]["builds"] is None
+
+
+def test_the_three_kinds_of_budget_stand_each_with_its_verdict(ran: Ran) -> None:
+    facts = ran.variant("builds", "tuned")["quality"]["accuracy"]
+    assert [(one["kind"], one["verdict"]) for one in facts["budgets"]] == [
+        ("drop_points", "PASS"),
+        ("drop_relative", "PASS"),
+        ("floor", "PASS"),
+    ]
+    low, high = facts["budgets"][2]["interval"]
+    assert low < facts["value"] == facts["budgets"][2]["value"] < high
+    report = (ran.folder / "reports/latest/builds/report.md").read_text()
+    assert "### Builds by seed" in report
+    assert "floor 0.10: " in report
+
+
+def test_a_second_run_builds_nothing(ran: Ran) -> None:
+    again = pytest_in(ran.folder, "bench/builds.toml", "-k", "quality")
+    assert again.code == 0
+    for name in ("tuned", "int8"):
+        facts = [found.variant("builds", name)["quality"]["accuracy"]["builds"] for found in (ran, again)]
+        assert facts[0] == facts[1]
+        assert again.variant("builds", name)["from_store"] is True

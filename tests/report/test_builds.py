@@ -1,0 +1,45 @@
+"""The report's section on builds by seed."""
+
+from __future__ import annotations
+
+from sample_record import PASS, quality, sample_record, variant
+
+from slimgate.record import BuildsFacts
+from slimgate.report import suite_report
+
+BUILDS = BuildsFacts(
+    seeds=[3, 1, 2],
+    drops_points=[0.4, 2.6, -0.3],
+    mean_points=0.9,
+    sd_points=1.513,
+    sampling_se_points=0.365,
+)
+
+
+def report_with(builds: BuildsFacts | None) -> str:
+    facts = {"accuracy": quality("x", "accuracy", 0.4, (-0.2, 1.0), PASS, builds=builds)}
+    return suite_report(sample_record(variants=[sample_record().variants[0], variant("x", quality=facts)]))
+
+
+def test_builds_stand_by_seed_with_both_spreads() -> None:
+    report = report_with(BUILDS)
+    [line] = [line for line in report.splitlines() if "3: 0.4, 1: 2.6, 2: -0.3" in line]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == [
+        "x",
+        "accuracy",
+        "3: 0.4, 1: 2.6, 2: -0.3",
+        "0.90",
+        "1.51",
+        "0.36",
+    ]
+
+
+def test_a_build_beyond_the_budget_is_told_at_the_top() -> None:
+    told = "- x, accuracy: builds by other seeds drop by more than the budget of 2 points (seed 1 by 2.6)."
+    assert told in report_with(BUILDS)
+    inside = BUILDS.model_copy(update={"drops_points": [0.4, 1.6, -0.3]})
+    assert "builds by other seeds" not in report_with(inside)
+
+
+def test_one_seed_has_no_section() -> None:
+    assert "Builds by seed" not in report_with(None)

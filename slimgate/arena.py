@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from slimgate.errors import MeasureError
 from slimgate.judge.speed import PLANTED_DELAY, Speedup, estimate_speedup, settled
 from slimgate.measure.duel import Contender, ContenderSpec, Floats, duel, seconds_of_a_call
+from slimgate.parts import now
 from slimgate.protocols import Workload
 from slimgate.run import ModelHandle
 from slimgate.suite import TEACHER
@@ -22,6 +23,7 @@ class PlantedDelay:
 
     workload: Workload
     found: Speedup
+    measured: str
 
 
 class Arena:
@@ -57,7 +59,7 @@ class Arena:
             self._plant(workload)
             found = self._duel(models, workload, minimum=1.0, max_seconds=run.suite.measure.max_seconds)
             self._contenders.pop(DELAYED).close()
-            self._planted_delay = PlantedDelay(workload, found)
+            self._planted_delay = PlantedDelay(workload, found, now())
         return self._planted_delay
 
     def close(self) -> None:

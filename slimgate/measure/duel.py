@@ -4,11 +4,12 @@ Two runtimes in one process steal each other's cores (idle thread pools spin), a
 model after another carry the machine's drift. So every round gives each contender one block of calls, the
 first calls of a block are thrown away, and only times of one round are compared.
 
-A block is told by the lower quartile of its calls. On a core that is shared, a call takes its own time or
-twice that, as the scheduler has it: the block's median and mean jump between the two, and so does its
-minimum when a clean call is rare (two shared cores, calls of 4 ms, half width of an A/A interval, quiet and
-with one more busy process: lower quartile 1.1 and 0.8 %, minimum 0.9 and 2.0 %, median 1.2 and 0.8 % with a
-noise floor of up to 2.8, 23.6 and 12.9 %).
+Where a core is shared, a call takes its own time, or that and a turn of somebody else's on the core, as the
+scheduler has it: 2 ms or 6. A block's median, mean and minimum then jump between the two, and twelve rounds
+gave noise floors of up to 1.15. So the time in which another process had the core is taken off each call
+(duel_worker.QueueClock), and a block is told by the lower quartile of its calls: the caches that the
+neighbour left cold, and what cannot be taken off (its other threads' waits), make a call longer, never
+shorter. Absolute latencies stay as the wall clock has them.
 """
 
 from __future__ import annotations
@@ -59,8 +60,16 @@ class ContenderSpec:
 
 
 @dataclass(frozen=True)
+class Block:
+    """One turn: seconds of each call, and those of them in which other processes had the core."""
+
+    seconds: Sequence[float]
+    waited: Sequence[float]
+
+
+@dataclass(frozen=True)
 class DuelTimes:
-    """Per contender the lower quartile of each block, in seconds: (rounds,); and its fastest call."""
+    """Per contender the time of each block, in seconds: (rounds,); and its fastest call."""
 
     blocks: Mapping[str, Floats]
     fastest: Mapping[str, float]
@@ -99,13 +108,12 @@ class Contender:
         self._ask({"inputs": dict(inputs)})
 
     def delay(self, seconds: float) -> None:
-        """From now on every call waits so much longer, busily."""
+        """From now on every call waits so much longer, busily; 0 ends an earlier delay."""
         self._ask({"delay": seconds})
 
-    def block(self, calls: int, *, discard: int) -> list[float]:
-        """Seconds of each call of one block, after `discard` calls that do not count."""
-        seconds: list[float] = self._ask({"calls": calls, "discard": discard})["seconds"]
-        return seconds
+    def block(self, calls: int, *, discard: int) -> Block:
+        """One block, after `discard` calls that do not count."""
+        return Block(**self._ask({"calls": calls, "discard": discard}))
 
     def close(self) -> None:
         """Ends the process, unless it is another contender's."""
@@ -153,10 +161,10 @@ def duel(
     once = float(np.mean([seconds_of_a_call(contender) for contender in contenders]))
     calls, discard = block_size(once)
     least = MIN_ROUNDS * (2 if once < SHORT_CALL_SECONDS else 1)
-    blocks: dict[str, list[list[float]]] = {contender.spec.name: [] for contender in contenders}
+    blocks: dict[str, list[Block]] = {contender.spec.name: [] for contender in contenders}
     turns, generator, rounds, start = list(contenders), random.Random(seed), 0, time.perf_counter()
     while rounds < least or (rounds < MAX_ROUNDS and time.perf_counter() - start < max_seconds):
-        if enough and least <= rounds and rounds in LOOKS and enough(_lower_quartiles(blocks)):
+        if enough and least <= rounds and rounds in LOOKS and enough(_times(blocks)):
             break
         if rounds % 2:
             turns.reverse()
@@ -165,8 +173,11 @@ def duel(
         for contender in turns:
             blocks[contender.spec.name].append(contender.block(calls, discard=discard))
         rounds += 1
-    fastest = {name: min(min(block) for block in own) for name, own in blocks.items()}
-    return DuelTimes(_lower_quartiles(blocks), fastest, rounds, calls)
+    fastest = {
+        name: min(one - out for block in own for one, out in zip(block.seconds, block.waited, strict=True))
+        for name, own in blocks.items()
+    }
+    return DuelTimes(_times(blocks), fastest, rounds, calls)
 
 
 def block_size(once: float) -> tuple[int, int]:
@@ -175,14 +186,21 @@ def block_size(once: float) -> tuple[int, int]:
     return calls, 2 if once < SHORT_CALL_SECONDS else 1
 
 
-def _lower_quartiles(blocks: Mapping[str, list[list[float]]]) -> dict[str, Floats]:
-    return {name: np.quantile(np.asarray(own), 0.25, axis=1) for name, own in blocks.items()}
+def _times(blocks: Mapping[str, Sequence[Block]]) -> dict[str, Floats]:
+    return {name: block_seconds(own) for name, own in blocks.items()}
+
+
+def block_seconds(blocks: Sequence[Block]) -> Floats:
+    """The lower quartile of each block's calls, without what other processes took: (blocks,)."""
+    net = np.asarray([block.seconds for block in blocks]) - np.asarray([block.waited for block in blocks])
+    quartiles: Floats = np.quantile(net, 0.25, axis=1)
+    return quartiles
 
 
 def seconds_of_a_call(contender: Contender) -> float:
     """The time of a call, after some that warm the model up: the first ones allocate what it needs."""
-    once = contender.block(1, discard=1)[0]
-    return once if once > BLOCK_SECONDS else float(np.median(contender.block(5, discard=3)))
+    once = float(block_seconds([contender.block(1, discard=1)])[0])
+    return once if once > BLOCK_SECONDS else float(block_seconds([contender.block(5, discard=3)])[0])
 
 
 def _start() -> tuple[Any, Any]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +21,15 @@ from slimgate.measure.duel import (
     LOOKS,
     MAX_ROUNDS,
     MIN_ROUNDS,
+    Block,
     Contender,
     ContenderSpec,
+    block_seconds,
     block_size,
     duel,
     seconds_of_a_call,
 )
-from slimgate.measure.duel_worker import Delayed
+from slimgate.measure.duel_worker import Delayed, QueueClock
 
 
 class Scripted:
@@ -37,11 +44,11 @@ class Scripted:
     def prepare(self, inputs: Any) -> None:
         self.inputs = inputs
 
-    def block(self, calls: int, *, discard: int) -> list[float]:
+    def block(self, calls: int, *, discard: int) -> Block:
         self.turns.append(self.spec.name)
         self.blocks.append((calls, discard))
         Scripted.now += self.seconds * (calls + discard)
-        return [self.seconds] * calls
+        return Block([self.seconds] * calls, [0.0] * calls)
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> tuple[list[Any], list[str], dict[str, Any]]:
@@ -115,17 +122,10 @@ def test_enough_is_asked_only_at_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -
     assert LOOKS == (12, 24, 48, 96, 192)
 
 
-def test_a_block_is_told_by_its_lower_quartile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 4 calls with one that was interrupted, and one that was lucky: 3/4 from the lowest to the next."""
-    contenders, _, inputs = scripted(monkeypatch, 0.004, 0.004)
-    own = contenders[0].block
-    monkeypatch.setattr(
-        contenders[0], "block", lambda calls, discard: own(calls, discard=discard) and [2.0, 9.0, 1.0, 2.0]
-    )
-    monkeypatch.setattr(module, "seconds_of_a_call", lambda _: 0.004)
-    times = duel(contenders, inputs, seed=0, max_seconds=0.0)
-    assert times.blocks["a"].tolist() == [1.75] * MIN_ROUNDS
-    assert times.fastest["a"] == 1.0
+def test_a_block_is_told_by_its_lower_quartile_without_what_others_took() -> None:
+    """Own times 2, 3, 1, 2: three quarters of the way from the lowest to the next."""
+    block = Block([2.0, 9.0, 1.0, 2.5], [0.0, 6.0, 0.0, 0.5])
+    assert block_seconds([block, Block([4.0] * 4, [0.0] * 4)]).tolist() == [1.75, 4.0]
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_a_contender_with_a_delay_of_half_a_call_is_slower_by_it(
         assert (slow._process is plain._process) is shared
     finally:
         slow.close()
-    assert plain.block(1, discard=0)
+    assert plain.block(1, discard=0).seconds[0] > 0
 
 
 def test_a_process_runs_on_the_threads_that_it_was_given(spec: ContenderSpec, plain: Contender) -> None:
@@ -200,9 +200,84 @@ def test_the_delay_is_waited_on_top_of_the_call() -> None:
         def forward(self, prepared: Any) -> Any:
             return prepared + 1
 
-    import time
-
     delayed = Delayed(Slow(), 0.02)
     start = time.perf_counter()
     assert delayed.forward(delayed.prepare(1)) == 2
     assert time.perf_counter() - start >= 0.02
+
+
+def busily(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        continue
+
+
+def test_what_a_neighbour_on_the_core_takes_is_counted_as_waiting() -> None:
+    """Two processes on one core: each has it half of the time, and what is left is what was worked."""
+    core = min(os.sched_getaffinity(0))
+    code = f"import os; os.sched_setaffinity(0, [{core}]); print(1, flush=True)\nwhile True: pass"
+    neighbour = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    allowed = os.sched_getaffinity(0)
+    try:
+        assert neighbour.stdout is not None
+        neighbour.stdout.readline()
+        os.sched_setaffinity(0, [core])
+        with QueueClock() as queue:
+            queue.start()
+            worked = time.thread_time()
+            start = time.perf_counter()
+            busily(0.3)
+            seconds = time.perf_counter() - start
+            waited, worked = queue.stop(seconds), time.thread_time() - worked
+    finally:
+        os.sched_setaffinity(0, allowed)
+        neighbour.kill()
+        neighbour.wait()
+        neighbour.stdout.close()
+    assert waited > 0.08
+    assert waited + worked == pytest.approx(seconds, abs=0.03)
+
+
+def test_what_the_process_itself_takes_is_not_waiting() -> None:
+    """A model whose own threads get in its way is slow: that is not taken off."""
+    allowed, stop = os.sched_getaffinity(0), threading.Event()
+    matrix = np.ones((300, 300))
+
+    def own() -> None:
+        while not stop.is_set():
+            matrix @ matrix  # numpy lets go of the interpreter's lock
+
+    other = threading.Thread(target=own)
+    try:
+        os.sched_setaffinity(0, [min(allowed)])
+        other.start()
+        with QueueClock() as queue:
+            start = time.perf_counter()
+            queue.start()
+            for _ in range(60):
+                matrix @ matrix
+            seconds = time.perf_counter() - start
+            waited, queued = queue.stop(seconds), queue._read() - queue._queued
+    finally:
+        stop.set()
+        other.join()
+        os.sched_setaffinity(0, allowed)
+    assert 0.0 <= waited <= max(0.0, queued - 0.2 * seconds)
+
+
+def test_where_the_kernel_tells_nothing_nobody_waited(tmp_path: Path) -> None:
+    with QueueClock(tmp_path / "schedstat") as queue:
+        queue.start()
+        assert queue.stop(0.0) == 0.0
+
+
+def test_a_wait_outside_the_call_is_not_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core was lost for 4 ms: within a call of 6 ms, or between its end and the question."""
+    queue = QueueClock()
+    monkeypatch.setattr(module.time, "thread_time", lambda: 0.0)
+    monkeypatch.setattr(module.time, "process_time", lambda: 0.0)
+    for end, seconds, waited in ((0.006, 0.006, 0.004), (0.006, 0.002, 0.0)):
+        monkeypatch.setattr(module.time, "perf_counter", iter([0.0, end]).__next__)
+        monkeypatch.setattr(queue, "_read", iter([0.0, 0.004]).__next__)
+        queue.start()
+        assert queue.stop(seconds) == pytest.approx(waited)

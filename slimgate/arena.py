@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from slimgate.errors import MeasureError
-from slimgate.judge.speed import Speedup, estimate_speedup
-from slimgate.measure.duel import Contender, ContenderSpec, duel
+from slimgate.judge.speed import PLANTED_DELAY, Speedup, estimate_speedup, settled
+from slimgate.measure.duel import Contender, ContenderSpec, Floats, duel, seconds_of_a_call
+from slimgate.parts import now
 from slimgate.protocols import Workload
 from slimgate.run import ModelHandle
 from slimgate.suite import TEACHER
 
 COPY = "teacher's copy"
+DELAYED = "teacher with a delay"
+
+
+@dataclass(frozen=True)
+class PlantedDelay:
+    """What the duel makes of the teacher with a delay of PLANTED_DELAY of its own call."""
+
+    workload: Workload
+    found: Speedup
+    measured: str
 
 
 class Arena:
@@ -18,40 +32,87 @@ class Arena:
     def __init__(self, teacher: ModelHandle) -> None:
         self._teacher = teacher
         self._contenders: dict[str, Contender] = {}
+        self._planted_delay: PlantedDelay | None = None
 
     def speedup(self, variant: ModelHandle, workload: Workload) -> Speedup:
         """How many times faster than the teacher a variant predicts a workload, with the noise floor.
 
         The same gate rows for all, each tokenised as its model wants it. Takes half of the suite's
-        max_seconds, and 12 rounds at least. Raises MeasureError for a process that
-        dies.
+        max_seconds, and 12 rounds at least; less where the budget is decided before, or the interval
+        narrow. Raises MeasureError for a process that dies.
         """
-        run = self._teacher.run
-        for name in [name for name in self._contenders if name not in (TEACHER, COPY, variant.name)]:
-            self._contenders.pop(name).close()
+        suite = self._teacher.run.suite
+        own = suite.budgets.get(variant.name)
+        minimum = own.speed.speedup_min if own and own.speed else None
         models = {TEACHER: self._teacher, COPY: self._teacher, variant.name: variant}
+        return self._duel(models, workload, minimum=minimum, max_seconds=suite.measure.max_seconds / 2)
+
+    def planted_delay(self) -> PlantedDelay:
+        """The duel of the teacher against itself with a busy wait after each call; once a suite's run.
+
+        Takes the workload with the longest call, and up to the suite's max_seconds.
+        """
+        if self._planted_delay is None:
+            run = self._teacher.run
+            workload = max(run.suite.workloads, key=self._numbers)
+            models = dict.fromkeys((TEACHER, COPY, DELAYED), self._teacher)
+            self._plant(workload)
+            found = self._duel(models, workload, minimum=1.0, max_seconds=run.suite.measure.max_seconds)
+            self._contenders.pop(DELAYED).close()
+            self._planted_delay = PlantedDelay(workload, found, now())
+        return self._planted_delay
+
+    def close(self) -> None:
+        """Ends all processes; they start again when they are needed."""
+        while self._contenders:
+            self._contenders.popitem()[1].close()
+
+    def _numbers(self, workload: Workload) -> int:
+        """How many tokens a call of a workload reads."""
+        return max(values.size for values in self._teacher.run.workload(TEACHER, workload).inputs.values())
+
+    def _plant(self, workload: Workload) -> None:
+        """Loads a contender that takes PLANTED_DELAY longer a call than the teacher does."""
+        inputs = self._teacher.run.workload(TEACHER, workload).inputs
         try:
-            times = duel(
-                [self._contender(name, model) for name, model in models.items()],
-                {name: run.workload(model.name, workload).inputs for name, model in models.items()},
-                seed=run.suite.seed,
-                max_seconds=run.suite.measure.max_seconds / 2,
-            )
+            teacher, delayed = (self._contender(name, self._teacher) for name in (TEACHER, DELAYED))
+            teacher.prepare(inputs)
+            delayed.delay(PLANTED_DELAY * seconds_of_a_call(teacher))
+        except MeasureError:
+            self.close()
+            raise
+
+    def _duel(
+        self,
+        models: Mapping[str, ModelHandle],
+        workload: Workload,
+        *,
+        minimum: float | None,
+        max_seconds: float,
+    ) -> Speedup:
+        """The last model against the first; the second is the first's copy."""
+        run, (first, copy, last) = self._teacher.run, models
+        for name in self._contenders.keys() - models.keys():
+            self._contenders.pop(name).close()
+
+        def enough(times: Mapping[str, Floats]) -> bool:
+            return settled(times[first], times[copy], times[last], minimum=minimum, seed=run.suite.seed)
+
+        inputs = {name: run.workload(model.name, workload).inputs for name, model in models.items()}
+        try:
+            contenders = [self._contender(name, model) for name, model in models.items()]
+            times = duel(contenders, inputs, seed=run.suite.seed, max_seconds=max_seconds, enough=enough)
         except MeasureError:
             self.close()  # the next variant starts with processes of its own
             raise
         return estimate_speedup(
-            times.medians[TEACHER],
-            times.medians[COPY],
-            times.medians[variant.name],
-            of_minima=times.fastest[TEACHER] / times.fastest[variant.name],
+            times.blocks[first],
+            times.blocks[copy],
+            times.blocks[last],
+            of_minima=times.fastest[first] / times.fastest[last],
             seed=run.suite.seed,
+            threads=contenders[-1].threads,
         )
-
-    def close(self) -> None:
-        """Ends all processes."""
-        while self._contenders:
-            self._contenders.popitem()[1].close()
 
     def _contender(self, name: str, model: ModelHandle) -> Contender:
         if name not in self._contenders:

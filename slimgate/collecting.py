@@ -93,11 +93,11 @@ PHASES = ("test_quality", "test_behaviour", "test_footprint", "test_selftest", "
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keeps latency under --benchmark-only, which goes by the names of fixtures."""
+    """Keeps what takes times under --benchmark-only, which goes by the names of fixtures."""
     if (
         suite_of(item)
         and item.config.getoption("benchmark_only", False)
-        and item.name.startswith(("test_latency", "test_speedup"))
+        and item.name.startswith(("test_latency", "test_speedup", "test_selftest[planted_delay]"))
     ):
         getattr(item, "fixturenames").append("benchmark")  # noqa: B009  not declared
 

@@ -25,7 +25,6 @@ from slimgate.record import (
     RunRecord,
     RunVerdict,
     SelfTest,
-    SelfTestPart,
     Status,
     StepFacts,
     SuiteFacts,
@@ -36,7 +35,8 @@ from slimgate.suite import TEACHER, Suite, Variant
 
 Part = dict[str, Any]
 Key = tuple[str, str, str]
-SELF_TESTS = ("identical", "planted_fault")
+PLANTED_DELAY = "planted_delay"
+SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
 DUEL_KEYS = (
     "speedup",
@@ -44,6 +44,7 @@ DUEL_KEYS = (
     "speedup_of_minima",
     "noise_floor",
     "duel_rounds",
+    "duel_threads",
     "budgets",
     "verdict",
     "message",
@@ -224,6 +225,8 @@ def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int
         if one is not None and one.verdict is wrong:
             broken += 1
             messages.append(one.message)
+    if self_test.planted_delay is not None and not self_test.planted_delay.seen:
+        messages.append(self_test.planted_delay.message)
     status: Status = "PASS"
     if counts[Verdict.FAIL] or broken:
         status = "FAIL"
@@ -270,4 +273,4 @@ def _variant(variant: Variant, parts: Parts) -> VariantRecord:
 
 def _self_test(parts: Parts) -> SelfTest:
     found = {name: parts.one("self_test", TEACHER, name) for name in SELF_TESTS}
-    return SelfTest(**{name: SelfTestPart.model_validate(facts) for name, facts in found.items() if facts})
+    return SelfTest.model_validate({name: facts for name, facts in found.items() if facts})

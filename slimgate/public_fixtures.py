@@ -68,11 +68,17 @@ def outcomes(variant: ModelHandle) -> Outcomes:
 
 
 @pytest.fixture(scope="module")
-def duel(teacher: ModelHandle) -> Iterator[Callable[[ModelHandle, Workload], Speedup]]:
+def arena(teacher: ModelHandle) -> Iterator[Arena]:
+    """The processes of a suite's duels, started when first asked for."""
+    found = Arena(teacher)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def duel(arena: Arena) -> Callable[[ModelHandle, Workload], Speedup]:
     """duel(variant, workload) -> its speed-up over the teacher, with interval and noise floor."""
-    arena = Arena(teacher)
-    yield arena.speedup
-    arena.close()
+    return arena.speedup
 
 
 @pytest.fixture

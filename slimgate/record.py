@@ -20,6 +20,8 @@ class Part(BaseModel):
 
 
 class Machine(Part):
+    """What ran. warnings: what made its times less steady than they could be, as the run began."""
+
     cpu: str
     cores: int
     threads: int
@@ -28,6 +30,7 @@ class Machine(Part):
     os: str
     python: str
     libraries: dict[str, str | None]
+    warnings: list[str] = []
 
 
 class SuiteFacts(Part):
@@ -245,17 +248,21 @@ class BehaviourFacts(Part):
 class LatencyFacts(Part):
     """Times of one forward call on prepared tensors, in milliseconds, and the duel with the teacher.
 
+    A percentile is None where the rounds are too few for it (p90 wants 29, p95 59, p99 299).
     speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
     (0.03: 3 % up or down may be noise).
     """
 
     p50_ms: float | None = None
+    p90_ms: float | None = None
     p95_ms: float | None = None
+    p99_ms: float | None = None
     mean_ms: float | None = None
     std_ms: float | None = None
     min_ms: float | None = None
     rounds: int | None = None
     warmup: int | None = None
+    threads: int | None = None
     throughput_per_s: float | None = None
     tokens: int | None = None
     tokenize_ms: float | None = None
@@ -264,6 +271,7 @@ class LatencyFacts(Part):
     speedup_of_minima: float | None = None
     noise_floor: float | None = None
     duel_rounds: int | None = None
+    duel_threads: int | None = None
     budgets: list[BudgetFacts] = []
     verdict: Verdict | None = None
     message: str | None = None
@@ -312,12 +320,25 @@ class SelfTestPart(Part):
     measured: str
 
 
+class PlantedDelay(Part):
+    """The teacher with a busy wait of a tenth of its call, against itself.
+
+    seen: the speed-up's interval, widened by the noise floor, lies wholly below 1.
+    """
+
+    seen: bool
+    speedup_interval: tuple[float, float]
+    message: str
+    workload: str
+    measured: str
+
+
 class SelfTest(Part):
-    """identical must not FAIL; planted_fault must not PASS."""
+    """identical must not FAIL; planted_fault must not PASS; an unseen delay leaves speed-ups undecided."""
 
     identical: SelfTestPart | None = None
     planted_fault: SelfTestPart | None = None
-    planted_delay: dict[str, Any] | None = None
+    planted_delay: PlantedDelay | None = None
 
 
 class LoosenedBudget(Part):
@@ -344,7 +365,7 @@ class RunVerdict(Part):
 
     not_gated: what was measured without a budget that gates. missing: checks of the suite that no run has
     made yet. messages: one line for each budget that does not hold, each variant that could not be built,
-    each failed self-test.
+    each failed self-test, a planted delay that was not seen.
     """
 
     status: Status

@@ -12,13 +12,21 @@ import pytest
 from pydantic import ValidationError
 
 import slimgate
-from slimgate.environment import describe_machine
+from slimgate.environment import describe_machine, load_of_others, same_machine
 from slimgate.outcomes import write_outcomes
 from slimgate.parts import Part, Parts, compose, parts_of
 from slimgate.protocols import Progress, no_progress
-from slimgate.record import BaselineFacts, RunRecord, SplitFacts, TaskFactsRecord, read_record, to_json
+from slimgate.record import (
+    BaselineFacts,
+    Machine,
+    RunRecord,
+    SplitFacts,
+    TaskFactsRecord,
+    read_record,
+    to_json,
+)
 from slimgate.report.markdown import index_report, suite_report
-from slimgate.report.terminal import summary_table
+from slimgate.report.terminal import machine_lines, summary_table
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
 from slimgate.store import Store
@@ -61,6 +69,7 @@ class Session:
         self._parts: dict[Path, Parts] = {}
         self._written: dict[Path, float] = {}
         self._predicted: set[tuple[Path, str]] = set()
+        self._load = load_of_others()
 
     @property
     def store(self) -> Store:
@@ -115,7 +124,7 @@ class Session:
         lines: list[str] = []
         for path, record in self.records.items():
             v = record.verdict
-            lines += [*summary_table(record), "", *v.messages]
+            lines += [*summary_table(record), "", *v.messages, *machine_lines(record)]
             counts = f"{v.passed} passed, {v.failed} failed, {v.inconclusive} inconclusive"
             where = os.path.relpath(self.folder(path) / "report.md")
             lines.append(f"{record.suite.path}: {v.status} ({counts}, {v.not_gated} not gated) {where}")
@@ -141,10 +150,9 @@ class Session:
         if record is None:
             return []
         run = self.run(suite)
-        machine = describe_machine(threads=run.suite.threads, device=self._device)
         same = (
             record.suite.digest == suite.digest
-            and record.machine == machine
+            and same_machine(record.machine, self._machine(run))
             and record.slimgate == slimgate.__version__
             and record.task == _task_facts(run.suite, run.rows)
         )
@@ -156,12 +164,16 @@ class Session:
             run.suite,
             _task_facts(run.suite, run.rows),
             self._parts[suite.path],
-            describe_machine(threads=run.suite.threads, device=self._device),
+            self._machine(run),
             command=self._command,
             seconds=run.seconds,
             version=slimgate.__version__,
             baseline=self._baselines.get(suite.path),
         )
+
+    def _machine(self, run: SuiteRun) -> Machine:
+        """The machine, with what was wrong with it when the session began."""
+        return describe_machine(threads=run.suite.threads, device=self._device, load=self._load)
 
     def _write_outcomes(self, path: Path, record: RunRecord) -> None:
         run = self.run(self.suites[path])

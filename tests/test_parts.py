@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from slimgate.environment import describe_machine
 from slimgate.judge.verdict import Verdict
-from slimgate.parts import Parts, expected, part, verdict
+from slimgate.parts import Parts, compose, expected, part, parts_of, verdict
 from slimgate.record import (
     BehaviourFacts,
     FootprintFacts,
+    PlantedDelay,
     QualityFacts,
+    RunRecord,
     SelfTest,
     SelfTestPart,
+    TaskFactsRecord,
     VariantRecord,
 )
 from slimgate.suite import load_suite
@@ -86,6 +90,43 @@ def test_a_gate_that_fails_its_self_test_fails_the_run(check: str, wrong: Verdic
     assert verdict([variant("a", P)], told, 0).status == "FAIL"
 
 
+def delay(seen: bool) -> PlantedDelay:
+    return PlantedDelay(
+        seen=seen, speedup_interval=(0.8, 0.95), message="delay", workload="b1", measured="now"
+    )
+
+
+@pytest.mark.parametrize(("seen", "messages"), [(True, []), (False, ["delay"])])
+def test_a_delay_that_was_not_seen_is_told_and_fails_nothing(seen: bool, messages: list[str]) -> None:
+    found = verdict([variant("a", P)], SelfTest(planted_delay=delay(seen)), 0)
+    assert (found.status, found.messages) == ("PASS", messages)
+
+
+def test_times_and_the_planted_delay_survive_a_partial_run(bench: Path, suite_text: str) -> None:
+    """A record taken apart and put together again is the same."""
+    (bench / "x.toml").write_text(suite_text)
+    timed = {"p50_ms": 1.0, "p90_ms": 1.5, "p95_ms": None, "rounds": 30, "threads": 2, "measured": "now"}
+    duelled = {"speedup": 2.0, "duel_rounds": 24, "duel_threads": 2, "measured": "now"}
+    given = [
+        part("latency", "int8", "b1", timed),
+        part("speedup", "int8", "b1", duelled),
+        part("self_test", "teacher", "planted_delay", delay(True).model_dump(mode="json")),
+    ]
+    machine = describe_machine(threads=1, device="cpu")
+    task = TaskFactsRecord(kind="t", source={}, real=True, classes=[], splits={})
+
+    def composed(parts: Parts) -> RunRecord:
+        suite = load_suite(bench / "x.toml")
+        record = compose(suite, task, parts, machine, command="pytest", seconds=1, version="0")
+        return record.model_copy(update={"created": "now"})
+
+    once = composed(Parts(given))
+    assert once.self_test.planted_delay == delay(True)
+    assert once.variant("int8").latency["b1"].p90_ms == 1.5
+    assert once.variant("int8").latency["b1"].duel_threads == 2
+    assert composed(Parts(parts_of(once))) == once
+
+
 def build(name: str, digest: str) -> dict[str, object]:
     return part("build", name, "", {"artifact": {"digest": digest}})
 
@@ -123,6 +164,7 @@ def test_a_whole_run_has_every_check_of_the_suite(bench: Path, suite_text: str) 
         ("footprint", "int8", "size"),
         ("self_test", "teacher", "identical"),
         ("self_test", "teacher", "planted_fault"),
+        ("self_test", "teacher", "planted_delay"),
         ("latency", "teacher", "b1"),
         ("latency", "student", "b1"),
         ("latency", "int8", "b1"),

@@ -18,6 +18,8 @@ from slimgate.protocols import Workload
 from slimgate.run import ModelHandle
 from slimgate.suite import Suite
 
+EXTRA_INFO = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "throughput_per_s", "rounds", "tokens", "threads")
+
 
 def test_latency(
     suite: Suite, timed: ModelHandle, workload: Workload, report_part: Report, request: pytest.FixtureRequest
@@ -40,14 +42,13 @@ def test_latency(
     facts: dict[str, Any] = {
         **vars(times),
         "warmup": made,
+        "threads": suite.threads,
         "tokens": int(next(iter(batch.inputs.values())).shape[1]),
         "tokenize_ms": tokenize_ms(suite, timed.run.rows.gate, batch.positions, timed.built.artifact.folder),
         "measured": now(),
     }
     benchmark.group = f"{suite.shown} {workload.id}"
-    benchmark.extra_info.update(
-        {key: facts[key] for key in ("p50_ms", "p95_ms", "throughput_per_s", "tokens")}
-    )
+    benchmark.extra_info.update({key: facts[key] for key in EXTRA_INFO if facts[key] is not None})
     report_part(part("latency", timed.name, workload.id, facts))
 
 

@@ -6,17 +6,38 @@ from typing import Any
 
 import pytest
 
+from slimgate.arena import Arena
+from slimgate.gates.latency import not_timed
+from slimgate.gates.planted_delay import find_delay
 from slimgate.gates.reporting import Report, report_build
 from slimgate.judge.verdict import QualityBudget, Verdict, judge_quality
 from slimgate.metrics import load_metric
-from slimgate.parts import now, part
+from slimgate.parts import PLANTED_DELAY, now, part
 from slimgate.run import ModelHandle
 from slimgate.selftest import DEFAULT_BUDGET, identical_copy, judge_fault
 from slimgate.suite import TEACHER, Suite
 
 
-def test_selftest(suite: Suite, teacher: ModelHandle, check: str, report_part: Report) -> None:
-    """identical: a copy of the teacher must not FAIL. planted_fault: twice the budget must not PASS."""
+def test_selftest(
+    suite: Suite,
+    teacher: ModelHandle,
+    arena: Arena,
+    check: str,
+    report_part: Report,
+    request: pytest.FixtureRequest,
+) -> None:
+    """identical: a copy of the teacher must not FAIL. planted_fault: twice the budget must not PASS.
+
+    planted_delay never fails: where the duel does not see it, no speed-up of this run is decided.
+    """
+    if check == PLANTED_DELAY:
+        reason = not_timed(request.config)
+        if reason is not None:
+            pytest.skip(reason)
+        report_build(teacher, report_part)
+        find_delay(arena, report_part)
+        arena.close()  # idle processes still hold a model each while latency is taken
+        return
     report_build(teacher, report_part)
     facts, wrong = (_identical if check == "identical" else _planted_fault)(suite, teacher)
     report_part(part("self_test", TEACHER, check, {**facts, "measured": now()}))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from slimgate.arena import Arena
 from slimgate.gates.latency import not_timed
+from slimgate.gates.planted_delay import find_delay
 from slimgate.gates.reporting import Report, conclude, report_build
 from slimgate.judge.facts import budget_facts
-from slimgate.judge.speed import Speedup, judge_speedup, speed_message
+from slimgate.judge.speed import judge_speedup, speed_message
 from slimgate.parts import now, part
 from slimgate.protocols import Workload
 from slimgate.run import ModelHandle
@@ -19,13 +20,16 @@ from slimgate.suite import Suite
 
 def test_speedup(
     suite: Suite,
-    duel: Callable[[ModelHandle, Workload], Speedup],
+    arena: Arena,
     variant: ModelHandle,
     workload: Workload,
     report_part: Report,
     request: pytest.FixtureRequest,
 ) -> None:
-    """One workload through the teacher, its copy and a variant, by turns."""
+    """One workload through the teacher, its copy and a variant, by turns.
+
+    A verdict needs that the duel sees a planted delay; where no self-test looked for it, this test does.
+    """
     budget = suite.budgets[variant.name].speed
     reason = not_timed(request.config)
     if reason is not None:
@@ -33,15 +37,17 @@ def test_speedup(
             pytest.fail(f"{variant.name}: {workload.id} carries a speed budget, but {reason}", pytrace=False)
         pytest.skip(reason)
     report_build(variant, report_part)
-    found = duel(variant, workload)
-    judged = judge_speedup(found, budget.speedup_min, budget.reason) if budget else None
-    line = speed_message(variant.name, workload.id, found, judged)
+    trusted = find_delay(arena, report_part) if budget else True
+    found = arena.speedup(variant, workload)
+    judged = judge_speedup(found, budget.speedup_min, budget.reason, trusted=trusted) if budget else None
+    line = speed_message(variant.name, workload.id, found, judged, trusted=trusted)
     facts: dict[str, Any] = {
         "speedup": found.speedup,
         "speedup_interval": list(found.claimed),
         "noise_floor": found.noise_floor,
         "speedup_of_minima": found.of_minima,
         "duel_rounds": found.rounds,
+        "duel_threads": found.threads,
         "budgets": [budget_facts(judged)] if judged else [],
         "verdict": judged.verdict.value if judged else None,
         "message": line,

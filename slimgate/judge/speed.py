@@ -3,6 +3,10 @@
 The estimator is the median of the paired log ratios of the rounds of a duel; its 95 % interval is a
 percentile bootstrap over rounds. The noise floor is the same for the teacher against a separately loaded
 copy of itself: nothing below it is claimed.
+
+A duel may stop early, which must not make false claims likelier. It stops when both intervals are narrow
+(their width does not know which of the two is faster), or when the verdict stands at a level so strict that
+all looks together add little to the last one's (Haybittle and Peto's rule; Peto et al. 1976, Br. J. Cancer).
 """
 
 from __future__ import annotations
@@ -16,7 +20,13 @@ from slimgate.errors import MeasureError
 from slimgate.judge.verdict import BudgetVerdict, Verdict
 
 LEVEL = 0.95
+STRICT_LEVEL = 0.999
 RESAMPLES = 4000
+# Half the width of an interval, on the log scale, below which more rounds are not worth their time.
+PRECISE = 0.01
+PLANTED_DELAY = 0.10
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class Speedup:
     of_minima: float
     noise_floor: float
     rounds: int
+    threads: int | None = None
 
     @property
     def claimed(self) -> tuple[float, float]:
@@ -42,9 +53,9 @@ class Speedup:
 
 
 def log_ratio_interval(
-    teacher: npt.NDArray[np.float64], variant: npt.NDArray[np.float64], *, seed: int
+    teacher: Floats, variant: Floats, *, seed: int, level: float = LEVEL
 ) -> tuple[float, float, float]:
-    """Median of log(teacher / variant) over rounds, and its 95 % bootstrap interval.
+    """Median of log(teacher / variant) over rounds, and its bootstrap interval.
 
     teacher, variant: (rounds,) seconds, paired by round. Raises MeasureError for times that are not positive.
     """
@@ -55,38 +66,69 @@ def log_ratio_interval(
     ratios = np.log(teacher / variant)
     draws = np.random.default_rng(seed).integers(len(ratios), size=(RESAMPLES, len(ratios)))
     medians = np.median(ratios[draws], axis=1)
-    low, high = np.percentile(medians, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    low, high = np.percentile(medians, [50 * (1 - level), 50 * (1 + level)])
     return float(np.median(ratios)), float(low), float(high)
 
 
 def estimate_speedup(
-    teacher: npt.NDArray[np.float64],
-    copy: npt.NDArray[np.float64],
-    variant: npt.NDArray[np.float64],
+    teacher: Floats,
+    copy: Floats,
+    variant: Floats,
     *,
     of_minima: float,
     seed: int,
+    threads: int | None = None,
+    level: float = LEVEL,
 ) -> Speedup:
     """The speed-up of a variant with its interval and the noise floor, all of the same rounds."""
-    middle, low, high = log_ratio_interval(teacher, variant, seed=seed)
-    _, floor_low, floor_high = log_ratio_interval(teacher, copy, seed=seed + 1)
+    middle, low, high = log_ratio_interval(teacher, variant, seed=seed, level=level)
+    _, floor_low, floor_high = log_ratio_interval(teacher, copy, seed=seed + 1, level=level)
     return Speedup(
         speedup=float(np.exp(middle)),
         interval=(float(np.exp(low)), float(np.exp(high))),
         of_minima=of_minima,
         noise_floor=max(abs(floor_low), abs(floor_high)),
         rounds=len(teacher),
+        threads=threads,
     )
 
 
-def judge_speedup(found: Speedup, minimum: float, reason: str | None) -> BudgetVerdict:
-    """PASS where the widened interval lies above `minimum`, FAIL where it lies below, else INCONCLUSIVE."""
+def settled(teacher: Floats, copy: Floats, variant: Floats, *, minimum: float | None, seed: int) -> bool:
+    """Whether more rounds would tell nothing new: the intervals are narrow, or the verdict stands.
+
+    minimum: the budget, None where there is none. The verdict stands where it is PASS or FAIL at
+    STRICT_LEVEL, noise floor included.
+    """
+    pairs = (log_ratio_interval(teacher, other, seed=seed) for other in (variant, copy))
+    if all((high - low) / 2 < PRECISE for _, low, high in pairs):
+        return True
+    if minimum is None:
+        return False
+    found = estimate_speedup(teacher, copy, variant, of_minima=1.0, seed=seed, level=STRICT_LEVEL)
+    return judge_speedup(found, minimum, None).verdict is not Verdict.INCONCLUSIVE
+
+
+def judge_speedup(
+    found: Speedup, minimum: float, reason: str | None, *, trusted: bool = True
+) -> BudgetVerdict:
+    """PASS where the widened interval lies above `minimum`, FAIL where it lies below, else INCONCLUSIVE.
+
+    trusted: whether the planted delay was seen; where it was not, every verdict is INCONCLUSIVE.
+    """
     low, high = found.claimed
     verdict = Verdict.PASS if low >= minimum else Verdict.FAIL if high < minimum else Verdict.INCONCLUSIVE
-    return BudgetVerdict(kind="speedup_min", limit=minimum, verdict=verdict, reason=reason, n_needed=None)
+    return BudgetVerdict(
+        kind="speedup_min",
+        limit=minimum,
+        verdict=verdict if trusted else Verdict.INCONCLUSIVE,
+        reason=reason,
+        n_needed=None,
+    )
 
 
-def speed_message(name: str, workload: str, found: Speedup, budget: BudgetVerdict | None) -> str:
+def speed_message(
+    name: str, workload: str, found: Speedup, budget: BudgetVerdict | None, *, trusted: bool = True
+) -> str:
     """One line that can be acted on."""
     low, high = found.claimed
     line = (
@@ -96,6 +138,24 @@ def speed_message(name: str, workload: str, found: Speedup, budget: BudgetVerdic
     if budget is None:
         return line
     line += f", budget {budget.limit:g}×: {budget.verdict}"
-    if budget.verdict is Verdict.INCONCLUSIVE:
+    if not trusted:
+        line += f", this machine hides a delay of {100 * PLANTED_DELAY:.0f} % (self-test, planted delay)"
+    elif budget.verdict is Verdict.INCONCLUSIVE:
         line += ", a quieter machine or more max_seconds would tell"
     return line
+
+
+def delay_seen(found: Speedup) -> bool:
+    """Whether a contender that is slower by construction is claimed to be slower."""
+    return found.claimed[1] < 1.0
+
+
+def delay_message(workload: str, found: Speedup) -> str:
+    """What the duel made of the planted delay, in one line."""
+    low, high = found.claimed
+    held = "seen" if delay_seen(found) else "not seen, so this run's speed-up verdicts are INCONCLUSIVE"
+    return (
+        f"self-test, planted delay of {100 * PLANTED_DELAY:.0f} %: {workload} {found.speedup:.2f}× the "
+        f"teacher's speed [{low:.2f}, {high:.2f}] (noise floor {100 * found.noise_floor:.1f} %, "
+        f"{found.rounds} rounds): {held}"
+    )

@@ -1,11 +1,13 @@
-"""One contender of a duel: a process that holds one loaded model and calls it when it is its turn.
+"""Contenders of a duel in a process of their own, each called when it is its turn.
 
-Between turns it is blocked on its pipe, so that it takes nothing from the contender whose turn it is. Each
-command is a dict, answered by a dict:
+Between turns the process is blocked on its pipe, so that it takes nothing from the contender whose turn it
+is. Each command is a dict that names its contender, answered by a dict:
 
-    {"load": {"folder", "runtime", "params", "device", "threads"}}   -> {"seconds": …}
-    {"inputs": {name: array}}                                        -> {"ready": True}
-    {"calls": 8, "discard": 2}                                       -> {"seconds": [8 times]}
+    {"name", "load": {"folder", "runtime", "params", "device", "threads"}}   -> {"seconds": …, "threads": 2}
+    {"name", "inputs": {name: array}}                                        -> {"ready": True}
+    {"name", "delay": 0.0005}                                                -> {"ready": True}
+    {"name", "calls": 8, "discard": 2}                                       -> {"seconds": [8 times],
+                                                                                 "waited": [8 times]}
 
 An error is answered by {"error": "…"}; a closed pipe ends the process.
 """
@@ -13,6 +15,8 @@ An error is answered by {"error": "…"}; a closed pipe ends the process.
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -21,6 +25,64 @@ from typing import Any
 
 # What the server of these processes imports once, before it forks them: seconds that each would take.
 PRELOAD = ["torch", "transformers", "slimgate.torch_model", "slimgate.measure.duel_worker"]
+
+
+class QueueClock:
+    """How long this thread was ready to run while other processes had its core, as Linux accounts for it.
+
+    The second number of /proc/thread-self/schedstat: nanoseconds spent waiting on a run queue. What the
+    process's own other threads may have taken is never counted, or a model that gets in its own way would
+    look fast. Elsewhere, and where the kernel does not tell, it is 0.
+    """
+
+    def __init__(self, path: Path = Path("/proc/thread-self/schedstat")) -> None:
+        self._file = os.open(path, os.O_RDONLY) if path.exists() else None
+        self._began = self._queued = self._others = 0.0
+
+    def __enter__(self) -> QueueClock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+    def start(self) -> None:
+        """Begins to count."""
+        self._began = time.perf_counter()
+        self._others, self._queued = _cpu_of_other_threads(), self._read()
+
+    def stop(self, seconds: float) -> float:
+        """How long, of a call of so many `seconds` since `start`, somebody else's work had the core.
+
+        What was waited between start, stop and the call is not the call's: all that passed there is left out.
+        """
+        queued = self._read() - self._queued
+        others = _cpu_of_other_threads() - self._others
+        between = time.perf_counter() - self._began - seconds
+        return max(0.0, queued - others - between)
+
+    def _read(self) -> float:
+        return 0.0 if self._file is None else int(os.pread(self._file, 64, 0).split()[1]) / 1e9
+
+
+def _cpu_of_other_threads() -> float:
+    return time.process_time() - time.thread_time()
+
+
+class Delayed:
+    """A predictor that is slower than it need be: after each call it waits, busily, so many seconds."""
+
+    def __init__(self, predictor: Any, seconds: float) -> None:
+        self.plain, self._seconds = predictor, seconds
+        self.prepare = predictor.prepare
+
+    def forward(self, prepared: Any) -> Any:
+        """One call and the wait; sleeping would hand the core over and cost more than was asked."""
+        output = self.plain.forward(prepared)
+        end = time.perf_counter() + self._seconds
+        while time.perf_counter() < end:
+            continue
+        return output
 
 
 class Contender:
@@ -33,43 +95,68 @@ class Contender:
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
         """Carries out one command."""
         if "load" in command:
-            return {"seconds": self._load(**command["load"])}
+            return self._load(**command["load"])
         if "inputs" in command:
             self._prepared = self._predictor.prepare(command["inputs"])
             return {"ready": True}
-        return {"seconds": self._time(command["calls"], command["discard"])}
+        if "delay" in command:
+            self._predictor = Delayed(getattr(self._predictor, "plain", self._predictor), command["delay"])
+            return {"ready": True}
+        seconds, waited = self._time(command["calls"], command["discard"])
+        return {"seconds": seconds, "waited": waited}
 
-    def _load(self, *, folder: str, runtime: str, params: Any, device: str, threads: int) -> float:
+    def _load(self, *, folder: str, runtime: str, params: Any, device: str, threads: int) -> dict[str, Any]:
         from slimgate.loading import load
 
         start = time.perf_counter()
+        _pin_torch(threads)
         plugin = load("runtime", runtime)
         options = plugin.Params.model_validate(params)
         self._predictor = plugin.load(Path(folder), options, device=device, threads=threads)
-        return time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        gc.disable()
+        gc.collect()
+        gc.freeze()  # what is loaded stays: collecting between blocks then takes no time
+        return {"seconds": seconds, "threads": _threads(threads)}
 
-    def _time(self, calls: int, discard: int) -> list[float]:
+    def _time(self, calls: int, discard: int) -> tuple[list[float], list[float]]:
+        """Seconds of each call, and those of them in which another process had the core."""
         forward, prepared = self._predictor.forward, self._prepared
+        gc.collect()
         for _ in range(discard):
             forward(prepared)
-        gc.disable()
-        seconds = []
-        for _ in range(calls):
-            start = time.perf_counter()
-            forward(prepared)
-            seconds.append(time.perf_counter() - start)
-        gc.enable()
-        return seconds
+        seconds, waited = [], []
+        with QueueClock() as queue:
+            for _ in range(calls):
+                queue.start()
+                start = time.perf_counter()
+                forward(prepared)
+                seconds.append(time.perf_counter() - start)
+                waited.append(queue.stop(seconds[-1]))
+        return seconds, waited
+
+
+def _pin_torch(threads: int) -> None:
+    """PyTorch, where it is loaded, gets the threads whatever the runtime does with it."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+def _threads(asked: int) -> int:
+    """The threads that PyTorch says it has after loading, where it is loaded; else those asked for."""
+    torch = sys.modules.get("torch")
+    return asked if torch is None else int(torch.get_num_threads())
 
 
 def serve(pipe: Connection) -> None:
     """Answers commands until the pipe is closed."""
-    contender = Contender()
+    contenders: dict[str, Contender] = {}
     # the pipe breaks where the other process was killed: there is nobody to tell
     with suppress(EOFError, OSError):
         while True:
             command = pipe.recv()
-            pipe.send(_answer(contender, command))
+            pipe.send(_answer(contenders.setdefault(command.pop("name"), Contender()), command))
 
 
 def _answer(contender: Contender, command: dict[str, Any]) -> dict[str, Any]:

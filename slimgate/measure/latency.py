@@ -10,21 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from slimgate.protocols import Rows
 from slimgate.suite import Suite
 
 MIN_ROUNDS = 5
-# For a distribution-free 95 % upper bound of the 95th percentile: 0.95^59 < 0.05.
-ROUNDS_FOR_P95 = 59
+# For a distribution-free 95 % upper bound of a percentile: 0.9^29, 0.95^59 and 0.99^299 are below 0.05.
+ROUNDS_FOR = {90: 29, 95: 59, 99: 299}
 
 
 @dataclass(frozen=True)
 class Times:
-    """Summary of the rounds of one workload, in milliseconds."""
+    """Summary of the rounds of one workload, in milliseconds; None where they are too few."""
 
     p50_ms: float
+    p90_ms: float | None
     p95_ms: float | None
+    p99_ms: float | None
     mean_ms: float
     std_ms: float
     min_ms: float
@@ -75,13 +78,19 @@ def summarise(seconds: Sequence[float], batch: int) -> Times:
     ms = np.asarray(seconds) * 1000
     return Times(
         p50_ms=float(np.median(ms)),
-        p95_ms=float(np.percentile(ms, 95)) if len(ms) >= ROUNDS_FOR_P95 else None,
+        p90_ms=_percentile(ms, 90),
+        p95_ms=_percentile(ms, 95),
+        p99_ms=_percentile(ms, 99),
         mean_ms=float(ms.mean()),
         std_ms=float(ms.std(ddof=1)) if len(ms) > 1 else 0.0,
         min_ms=float(ms.min()),
         rounds=len(ms),
         throughput_per_s=batch / float(np.median(ms)) * 1000,
     )
+
+
+def _percentile(ms: npt.NDArray[np.float64], percent: int) -> float | None:
+    return float(np.percentile(ms, percent)) if len(ms) >= ROUNDS_FOR[percent] else None
 
 
 def tokenize_ms(

@@ -189,7 +189,7 @@ def _latency_table(record: RunRecord) -> str:
         Column("workload", [workload_words(workload) for _, workload, _ in found]),
         Column("variant", [escaped(model.name) for model, _, _ in found]),
         column("p50 ms", lambda facts: significant(facts.p50_ms)),
-        column("p95 ms", lambda facts: significant(facts.p95_ms)),
+        column("p90 / p95 / p99 ms", _percentiles),
         column("rounds (warm-up)", lambda facts: f"{count(facts.rounds)} ({count(facts.warmup)})"),
         column("rows a second", lambda facts: significant(facts.throughput_per_s)),
         column("tokens a call", lambda facts: count(facts.tokens)),
@@ -198,3 +198,9 @@ def _latency_table(record: RunRecord) -> str:
         column("noise floor", lambda facts: significant(facts.noise_floor)),
     ]
     return table(without_empty(columns)) if found else ""
+
+
+def _percentiles(facts: LatencyFacts) -> str:
+    """Those that the rounds are enough for, from the lowest on."""
+    known = [value for value in (facts.p90_ms, facts.p95_ms, facts.p99_ms) if value is not None]
+    return " / ".join(map(significant, known)) or MISSING

@@ -28,6 +28,12 @@ def summary_table(record: RunRecord) -> list[str]:
     return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True).splitlines()
 
 
+def machine_lines(record: RunRecord) -> list[str]:
+    """One line where the machine was not fit for timing; none where it was."""
+    found = record.machine.warnings
+    return [f"times may be off: {visible('; '.join(found))}"] if found else []
+
+
 def _size(model: VariantRecord) -> str:
     return MISSING if model.artifact is None else f"{model.artifact.bytes / MEGABYTE:.1f}"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate.judge.levels import LEVEL
+from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.judge.verdict import Verdict
-from slimgate.record import Machine, RunRecord, SelfTestPart
-from slimgate.report.built import plain
+from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTestPart
 from slimgate.report.escape import escaped, fenced
 from slimgate.report.figures import count, duration, fixed, percent
 from slimgate.report.tables import blocks, bullets
@@ -28,7 +28,10 @@ _HOW_TO_READ = """\
   2017). **Brier**: the squared distance of the probabilities from the label, summed over the classes.
 - **Latency** is one forward call on prepared tensors after warm-up: mean ± standard deviation over the
   rounds, models timed one after another on the machine above; rows keep their own lengths where no
-  tokens are stated. Tokenizing is timed apart.
+  tokens are stated. Tokenizing is timed apart. A percentile wants 29 (p90), 59 (p95), 299 (p99) rounds.
+- A **speedup** is the teacher's time / the variant's, taken by turns in the same seconds, without the time
+  in which other processes had the core. Its {speed_level} interval is widened by the noise floor: by what the
+  teacher may differ from a copy of itself.
 - **Size** is that of the files needed to predict, 1 MB = 1024² bytes. A stored zero takes its full space.
 - An en dash (–) is what was not measured. Seconds and losses are those of the build, also where a model
   came from the store."""
@@ -45,9 +48,16 @@ def self_test(record: RunRecord) -> str:
         ),
         _part("A planted fault must not PASS", found.planted_fault, Verdict.PASS),
     ]
-    delay = found.planted_delay
-    lines.append(f"A planted delay: {'not looked for' if delay is None else escaped(plain(delay))}.")
+    lines.append(_delay(found.planted_delay))
     return blocks("## Self-test of the gate", bullets(lines))
+
+
+def _delay(found: PlantedDelay | None) -> str:
+    expected = "A planted delay of a tenth of the teacher's call must be seen by the duel"
+    if found is None:
+        return f"{expected}: not run."
+    held = "seen, as it should be" if found.seen else "**not seen, so no speed-up is decided**"
+    return f"{expected}: {held}. {escaped(found.message)}"
 
 
 def _part(expected: str, found: SelfTestPart | None, forbidden: Verdict) -> str:
@@ -86,6 +96,7 @@ def _machine_lines(found: Machine) -> Iterator[str]:
         yield ", ".join(installed)
     if absent:
         yield f"not installed: {', '.join(absent)}"
+    yield from (f"**times may be off**: {escaped(warning)}" for warning in found.warnings)
 
 
 def _run_lines(record: RunRecord) -> Iterator[str]:
@@ -113,4 +124,7 @@ def how_to_read(record: RunRecord) -> str:
     points = "percentage points"
     if any("log_loss" in model.quality for model in record.variants):
         points += " (log loss: hundredths of a nat)"
-    return blocks("## How to read this", _HOW_TO_READ.format(points=points, level=percent(LEVEL, 0)))
+    return blocks(
+        "## How to read this",
+        _HOW_TO_READ.format(points=points, level=percent(LEVEL, 0), speed_level=percent(SPEED_LEVEL, 0)),
+    )

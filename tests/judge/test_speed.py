@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.judge.speed import Speedup, estimate_speedup, judge_speedup, log_ratio_interval, speed_message
+from slimgate.judge import speed
+from slimgate.judge.speed import (
+    Speedup,
+    delay_message,
+    delay_seen,
+    estimate_speedup,
+    judge_speedup,
+    log_ratio_interval,
+    settled,
+    speed_message,
+)
 from slimgate.judge.verdict import Verdict
 
 
@@ -52,6 +62,79 @@ def test_equal_models_are_seldom_called_faster_than_the_floor() -> None:
 def test_a_slower_variant_fails_a_budget_of_one() -> None:
     found = estimate_speedup(times(0, 1.0), times(1, 1.0), times(2, 1.3), of_minima=0.77, seed=0)
     assert judge_speedup(found, 1.0, None).verdict is Verdict.FAIL
+
+
+def test_a_duel_goes_on_while_its_intervals_are_wide_and_ends_when_both_are_narrow() -> None:
+    wide, narrow = times(1, 1.0, 0.2), times(2, 1.0, 0.001)
+    even = times(3, 1.0, 0.001)
+    assert settled(even, narrow, narrow, minimum=None, seed=0)
+    assert not settled(even, wide, narrow, minimum=None, seed=0)
+    assert not settled(even, narrow, wide, minimum=None, seed=0)
+
+
+@pytest.mark.parametrize(("minimum", "ends"), [(1.2, True), (2.0, False), (3.0, True)])
+def test_a_duel_ends_early_where_its_budget_is_decided(minimum: float, ends: bool) -> None:
+    """Twice as fast, known to some 10 %: above 1.2 and below 3, and who knows about 2."""
+    teacher, copy, twice = (times(seed, middle, 0.1) for seed, middle in ((1, 1.0), (2, 1.0), (3, 0.5)))
+    assert settled(teacher, copy, twice, minimum=minimum, seed=0) is ends
+    assert not settled(teacher, copy, twice, minimum=None, seed=0)
+
+
+LOOKS = (12, 24, 48, 96)
+
+
+def even_duel(seed: int, *, naive: bool) -> tuple[bool, bool]:
+    """Whether models that are equal are told apart: by the interval, and by the claim after the floor.
+
+    Calls are interrupted at random (heavy tails); the budget is 1, which is the truth. Looks at 12, 24, 48
+    and 96 rounds, and 200 where none of them ended it. naive: ends at the first interval without 1.
+    """
+    random = np.random.default_rng(seed)
+    noise = 0.015 * random.standard_t(2, (3, 200)).clip(-100, 100)
+    teacher, copy, variant = np.exp(noise)
+    for rounds in (*LOOKS, 200):
+        so_far = teacher[:rounds], copy[:rounds], variant[:rounds]
+        low, high = log_ratio_interval(teacher[:rounds], variant[:rounds], seed=seed)[1:]
+        if low > 0 or high < 0 if naive else settled(*so_far, minimum=1.0, seed=seed):
+            break
+    found = estimate_speedup(*so_far, of_minima=1.0, seed=seed)
+    apart = [not low <= 1.0 <= high for low, high in (found.interval, found.claimed)]
+    return apart[0], apart[1]
+
+
+def test_looking_early_does_not_make_false_claims_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """400 duels of equals, 5 looks: the 95 % interval misses 1 in about 5 % (at most 8 %: 2.8 standard
+    errors), the claim in hardly any; stopping at the first interval without 1 misses in over 10 %.
+    """
+    monkeypatch.setattr(speed, "RESAMPLES", 600)
+    ours = np.array([even_duel(seed, naive=False) for seed in range(400)])
+    naive = np.array([even_duel(seed, naive=True) for seed in range(400)])
+    assert ours[:, 0].mean() <= 0.08
+    assert ours[:, 1].sum() <= 2
+    assert naive[:, 0].mean() > 0.10
+
+
+@pytest.mark.parametrize("minimum", [1.7, 2.4])
+def test_nothing_is_decided_where_the_machine_hides_a_delay(minimum: float) -> None:
+    found = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
+    judged = judge_speedup(found, minimum, None, trusted=False)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert speed_message("int8", "b1", found, judged, trusted=False).endswith(
+        f"budget {minimum:g}×: INCONCLUSIVE, this machine hides a delay of 10 % (self-test, planted delay)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "seen"), [((0.88, 0.93), True), ((0.88, 0.96), False), ((1.02, 1.1), False)]
+)
+def test_a_delay_is_seen_where_the_claim_lies_wholly_below_one(
+    interval: tuple[float, float], seen: bool
+) -> None:
+    found = Speedup(0.91, interval, 0.91, 0.05, 24)
+    assert delay_seen(found) is seen
+    assert delay_message("b1", found).endswith(
+        "(noise floor 5.0 %, 24 rounds): seen" if seen else "this run's speed-up verdicts are INCONCLUSIVE"
+    )
 
 
 def test_times_that_are_not_positive_are_refused() -> None:

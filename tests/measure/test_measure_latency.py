@@ -125,9 +125,15 @@ def test_times_by_hand() -> None:
     assert times.p95_ms is None
 
 
-def test_the_95th_percentile_needs_59_rounds() -> None:
-    assert summarise([0.001 * i for i in range(58)], 1).p95_ms is None
-    assert summarise([0.001 * i for i in range(59)], 1).p95_ms == pytest.approx(0.95 * 58)
+@pytest.mark.parametrize(
+    ("name", "share", "rounds"), [("p90", 0.9, 29), ("p95", 0.95, 59), ("p99", 0.99, 299)]
+)
+def test_a_percentile_needs_the_rounds_that_bound_it(name: str, share: float, rounds: int) -> None:
+    """The largest of n times is an upper bound of the percentile with 95 %: share^n < 0.05."""
+    assert share**rounds < 0.05 < share ** (rounds - 1)
+    assert getattr(summarise([0.001 * i for i in range(1, rounds)], 1), f"{name}_ms") is None
+    enough = summarise([0.001 * i for i in range(rounds)], 1)
+    assert getattr(enough, f"{name}_ms") == pytest.approx(share * (rounds - 1))
 
 
 def test_one_round_has_no_deviation() -> None:

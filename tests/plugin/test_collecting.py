@@ -33,6 +33,7 @@ def test_a_suite_has_its_gates_as_tests(root: Path) -> None:
         "bench/x.toml::test_footprint[int8]",
         "bench/x.toml::test_selftest[identical]",
         "bench/x.toml::test_selftest[planted_fault]",
+        "bench/x.toml::test_selftest[planted_delay]",
         "bench/x.toml::test_latency[teacher-b1]",
         "bench/x.toml::test_latency[student-b1]",
         "bench/x.toml::test_latency[int8-b1]",
@@ -58,7 +59,7 @@ def test_pytest_alone_in_the_folder_of_suites_runs_them(root: Path, ini: str) ->
     if ini:
         (root / "pytest.ini").write_text(ini)
     found = collected(root / "bench")
-    assert len(found) == 13
+    assert len(found) == 14
     assert found[0].endswith("x.toml::test_quality[student-accuracy]")
 
 
@@ -104,6 +105,7 @@ def test_a_suite_without_variants_has_the_teachers_tests_only(root: Path) -> Non
     assert collected(root, "bench") == [
         "bench/x.toml::test_selftest[identical]",
         "bench/x.toml::test_selftest[planted_fault]",
+        "bench/x.toml::test_selftest[planted_delay]",
         "bench/x.toml::test_latency[teacher-b1]",
     ]
 

@@ -38,8 +38,8 @@ def test_one_test_of_a_suite_is_a_partial_record(one_test: Ran) -> None:
     assert one_test.code == 0
     assert "1 passed" in one_test.lines[-1]
     verdict = one_test.record("two")["verdict"]
-    # 3 variants: 6 qualities, 3 behaviours, 3 sizes; 2 self-tests; latency of 4 models, 3 duels: 21 checks
-    assert (verdict["status"], verdict["missing"]) == ("partial", 20)
+    # 3 variants: 6 qualities, 3 behaviours, 3 sizes; 3 self-tests; latency of 4 models, 3 duels: 22 checks
+    assert (verdict["status"], verdict["missing"]) == ("partial", 21)
     assert set(one_test.variant("two", "int8")["quality"]) == {"mcc"}
     assert one_test.variant("two", "int8")["behaviour"] is None
     assert one_test.variant("two", "same")["artifact"] is None
@@ -48,7 +48,7 @@ def test_one_test_of_a_suite_is_a_partial_record(one_test: Ran) -> None:
 def test_workers_give_a_whole_record_but_for_latency(spread: Ran) -> None:
     assert spread.code == 0
     record = spread.record("two")
-    assert (record["verdict"]["status"], record["verdict"]["missing"]) == ("INCONCLUSIVE", 7)
+    assert (record["verdict"]["status"], record["verdict"]["missing"]) == ("INCONCLUSIVE", 8)
     for name in ("same", "int8", "unsure"):
         assert set(spread.variant("two", name)["quality"]) == {"accuracy", "mcc"}
         assert spread.variant("two", name)["behaviour"]["n"] == 400
@@ -61,13 +61,16 @@ def test_workers_give_a_whole_record_but_for_latency(spread: Ran) -> None:
 
 def test_benchmark_only_runs_latency_and_fills_it_in(spread: Ran, benchmarks: Ran) -> None:
     assert benchmarks.code == 0
-    assert "7 passed, 14 skipped" in benchmarks.lines[-1]
+    assert "8 passed, 14 skipped" in benchmarks.lines[-1]
     assert benchmarks.outcome(f"{TWO}::test_latency[int8-b1]") == "PASSED"
     record = benchmarks.record("two")
     assert record["verdict"]["missing"] == 0
     assert benchmarks.variant("two", "int8")["latency"]["b1"]["rounds"] == 3
     assert benchmarks.variant("two", "int8")["latency"]["b1"]["duel_rounds"] >= 7
     assert benchmarks.variant("two", "teacher")["latency"]["b1"]["speedup"] is None
+    delay = record["self_test"]["planted_delay"]
+    assert (delay["workload"], delay["seen"]) == ("b1", delay["speedup_interval"][1] < 1)
+    assert spread.record("two")["self_test"]["planted_delay"] is None
     before, after = spread.variant("two", "int8"), benchmarks.variant("two", "int8")
     assert after["quality"]["mcc"] == before["quality"]["mcc"]
     assert after["behaviour"] == before["behaviour"]

@@ -54,6 +54,7 @@ def test_tests_run_by_suite_then_phase_then_variant_then_metric(first: Ran) -> N
             *(f"test_footprint[{name}]" for name in variants),
             "test_selftest[identical]",
             "test_selftest[planted_fault]",
+            "test_selftest[planted_delay]",
             *(f"test_latency[{name}-b1]" for name in ("teacher", *variants)),
             *(f"test_speedup[{name}-b1]" for name in variants),
         )
@@ -186,5 +187,5 @@ def test_another_parameter_rebuilds_what_depends_on_it_and_nothing_else(second: 
 
 def test_a_part_of_another_suite_text_is_partial(changed: Ran) -> None:
     verdict = changed.record("two")["verdict"]
-    assert verdict["missing"] == 18
+    assert verdict["missing"] == 19
     assert verdict["status"] == "INCONCLUSIVE"

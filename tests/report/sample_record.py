@@ -15,6 +15,7 @@ from slimgate.record import (
     LatencyFacts,
     Machine,
     MemoryFacts,
+    PlantedDelay,
     QualityFacts,
     QuotedRow,
     ReliabilityFacts,
@@ -111,6 +112,7 @@ def latency(p50: float, *, std: float | None = None, **fields: Any) -> LatencyFa
     return LatencyFacts(
         **{
             "p50_ms": p50,
+            "p90_ms": p50 * 1.05,
             "p95_ms": p50 * 1.08,
             "mean_ms": p50 * 1.01,
             "std_ms": p50 * 0.03 if std is None else std,
@@ -455,6 +457,7 @@ def _machine() -> Machine:
         os="Linux-6.1-x86_64-glibc2.39",
         python="3.11.14",
         libraries={"transformers": "5.2.0", "torch": "2.13.0+cpu", "numpy": "2.4.1", "onnxruntime": None},
+        warnings=["the frequency scaling governor is powersave, not performance"],
     )
 
 
@@ -500,6 +503,14 @@ def _self_test() -> SelfTest:
             drop_points=4.0,
             message="fault: accuracy 0.789 vs 0.829, drop 4.0 points [3.6, 4.5], budget 2.0 "
             "(n=6000, Tango): FAIL",
+            measured=MEASURED,
+        ),
+        planted_delay=PlantedDelay(
+            seen=True,
+            speedup_interval=(0.89, 0.94),
+            message="self-test, planted delay of 10 %: b32x32 0.91× the teacher's speed [0.89, 0.94] "
+            "(noise floor 1.2 %, 24 rounds): seen",
+            workload="b32x32",
             measured=MEASURED,
         ),
     )

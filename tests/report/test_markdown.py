@@ -27,6 +27,7 @@ from slimgate.record import (
     BudgetFacts,
     ClaimFacts,
     FootprintFacts,
+    PlantedDelay,
     RunRecord,
     RunVerdict,
     SelfTest,
@@ -38,6 +39,7 @@ from slimgate.record import (
 )
 from slimgate.report import figures, index_report, suite_report
 from slimgate.report.escape import escaped, visible
+from slimgate.report.terminal import machine_lines
 
 GOLDEN = Path(__file__).with_name("golden_report.md")
 REFRESH = "SLIMGATE_REFRESH_GOLDEN"
@@ -340,6 +342,32 @@ def test_an_undecided_self_test_is_as_it_should_be() -> None:
     planted = SelfTestPart(verdict=INCONCLUSIVE, message="few rows", measured="now")
     report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
     assert "A planted fault must not PASS: INCONCLUSIVE, as it should be. few rows" in report
+
+
+def test_a_planted_delay_that_was_not_seen_leaves_speed_undecided() -> None:
+    planted = PlantedDelay(
+        seen=False, speedup_interval=(0.7, 1.1), message="hidden", workload="b1", measured="now"
+    )
+    report = suite_report(sample_record(self_test=SelfTest(planted_delay=planted)))
+    assert "**not seen, so no speed-up is decided**. hidden" in report
+    assert "must be seen by the duel: not run." in suite_report(sample_record(self_test=SelfTest()))
+
+
+def test_a_machine_unfit_for_timing_is_named_in_the_report_and_the_terminal() -> None:
+    record = sample_record()
+    assert "- **times may be off**: the frequency scaling governor is powersave" in suite_report(record)
+    assert machine_lines(record) == [
+        "times may be off: the frequency scaling governor is powersave, not performance"
+    ]
+    fit = sample_record(machine=record.machine.model_copy(update={"warnings": []}))
+    assert "times may be off" not in suite_report(fit)
+    assert machine_lines(fit) == []
+
+
+def test_a_percentile_that_the_rounds_do_not_carry_is_not_shown() -> None:
+    assert " 6.63 / 6.81 |" in suite_report(sample_record())
+    few = variant("x", latency={"b1": latency(6.0, rounds=20, p90_ms=None, p95_ms=None)})
+    assert "p90 /" not in suite_report(sample_record(variants=[few]))
 
 
 def test_a_gate_without_self_test_is_a_warning() -> None:

@@ -1,0 +1,80 @@
+"""slimgate.arena: real processes of a tiny model; a planted delay of the whole call cannot be missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tiny_suite import tiny_run
+
+from slimgate import arena as module
+from slimgate.arena import COPY, DELAYED, Arena
+from slimgate.errors import MeasureError
+from slimgate.gates.planted_delay import find_delay
+from slimgate.protocols import Workload
+from slimgate.run import SuiteRun
+from slimgate.suite import TEACHER
+
+MEASURE = "[measure]\nworkloads = [{ batch = 1 }, { batch = 16, tokens = 32 }]\nmax_seconds = 1\n"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
+    return tiny_run(tmp_path_factory.mktemp("arena"), **{"[measure]\n": MEASURE})
+
+
+@pytest.fixture
+def arena(run: SuiteRun) -> Iterator[Arena]:
+    found = Arena(run.handle(TEACHER))
+    yield found
+    found.close()
+
+
+def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PLANTED_DELAY", 1.0)
+    reported: list[Any] = []
+    assert find_delay(arena, reported.append)
+    assert find_delay(arena, reported.append)
+    assert reported[0] == reported[1]
+    assert (reported[0]["kind"], reported[0]["variant"], reported[0]["name"]) == (
+        "self_test",
+        "teacher",
+        "planted_delay",
+    )
+    facts = reported[0]["facts"]
+    assert facts["workload"] == "b16x32"  # the longest call
+    assert facts["seen"] is True
+    low, high = facts["speedup_interval"]
+    assert 0.2 < low < high < 1.0
+    assert set(arena._contenders) == {TEACHER, COPY}  # the delayed one has ended
+    assert DELAYED not in arena._contenders
+
+
+def test_a_delay_of_nothing_is_not_seen(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PLANTED_DELAY", 0.0)
+    reported: list[Any] = []
+    assert not find_delay(arena, reported.append)
+    assert reported[0]["facts"]["seen"] is False
+    assert reported[0]["facts"]["message"].endswith("speed-up verdicts are INCONCLUSIVE")
+
+
+def test_a_shorter_model_stands_against_the_teacher_on_the_suites_threads(
+    arena: Arena, run: SuiteRun
+) -> None:
+    found = arena.speedup(run.handle("shorter"), Workload(16, 32))
+    assert found.rounds >= 12
+    assert found.threads == 1
+    assert found.interval[0] <= found.speedup <= found.interval[1]
+    assert found.claimed[0] < found.interval[0]
+    assert found.speedup > 1.0  # two of four blocks
+
+
+def test_a_process_that_dies_ends_all_of_them(arena: Arena, run: SuiteRun) -> None:
+    arena.speedup(run.handle("shorter"), Workload(1))
+    arena._contenders["shorter"]._process.kill()
+    with pytest.raises(MeasureError, match="shorter: the process that times it failed"):
+        arena.speedup(run.handle("shorter"), Workload(1))
+    assert arena._contenders == {}

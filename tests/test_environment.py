@@ -1,0 +1,81 @@
+"""slimgate.environment: what is said of a machine that is not fit for timing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from slimgate import environment
+from slimgate.environment import clock_warnings, describe_machine, load_of_others, same_machine
+
+
+def cpus(folder: Path, *governors: str, **files: str) -> Path:
+    """A /sys/devices/system/cpu with these governors, one a core, and these files."""
+    for number, governor in enumerate(governors):
+        path = folder / f"cpu{number}/cpufreq/scaling_governor"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{governor}\n")
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    return folder
+
+
+def test_a_clock_that_stands_still_is_no_warning(tmp_path: Path) -> None:
+    assert (
+        list(clock_warnings(cpus(tmp_path, "performance", "performance", intel_pstate__no_turbo="1"))) == []
+    )
+    assert list(clock_warnings(tmp_path / "a system that tells nothing")) == []
+
+
+def test_other_governors_are_named_once(tmp_path: Path) -> None:
+    found = cpus(tmp_path, "performance", "schedutil", "powersave", "powersave")
+    assert list(clock_warnings(found)) == [
+        "the frequency scaling governor is powersave, schedutil, not performance"
+    ]
+
+
+@pytest.mark.parametrize("files", [{"intel_pstate__no_turbo": "0"}, {"cpufreq__boost": "1"}])
+def test_turbo_is_a_warning(tmp_path: Path, files: dict[str, str]) -> None:
+    assert list(clock_warnings(cpus(tmp_path, **files))) == ["turbo is on: the clock follows heat and load"]
+
+
+def test_the_load_of_others_is_without_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process has run for minutes or seconds: it counts for at most 1."""
+    monkeypatch.setattr(os, "getloadavg", lambda: (5.0, 0.0, 0.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    found = load_of_others()
+    assert found is not None
+    assert 2.0 <= found <= 2.5
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    assert load_of_others() == 0.0
+
+
+@pytest.mark.parametrize(("load", "warns"), [(None, False), (0.4, False), (0.9, True)])
+def test_a_busy_machine_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: float | None, warns: bool
+) -> None:
+    monkeypatch.setattr(environment, "CPUS", tmp_path)
+    told = "other processes kept 0.9 of each core busy when the run began (load average)"
+    assert describe_machine(threads=1, device="cpu", load=load).warnings == ([told] if warns else [])
+
+
+def test_more_threads_than_cores_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "CPUS", tmp_path)
+    quota = tmp_path / "cpu.max"
+    quota.write_text("100000 100000")
+    monkeypatch.setattr(environment, "CPU_MAX", quota)
+    assert describe_machine(threads=2, device="cpu").warnings == [
+        "2 threads share 1 of the machine's cores (affinity or container quota)"
+    ]
+
+
+def test_a_machine_is_the_same_however_busy_it_is() -> None:
+    one = describe_machine(threads=1, device="cpu", load=0.0)
+    busy = describe_machine(threads=1, device="cpu", load=3.0)
+    assert one != busy
+    assert same_machine(one, busy)
+    assert not same_machine(one, describe_machine(threads=2, device="cpu", load=0.0))

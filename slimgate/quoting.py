@@ -12,13 +12,20 @@ BETWEEN = " | "
 
 
 def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[int]) -> list[str]:
-    """The text of each of the rows, at most 160 characters; of a pair, as much of either."""
+    """The text of each of the rows, at most 160 characters; of a pair, half, and what the other leaves."""
     columns = [rows.table[name] for name in text_columns]
-    room = (LONGEST - len(BETWEEN) * (len(columns) - 1)) // len(columns)
-    return [
-        BETWEEN.join(shortened(str(column[int(row)].as_py() or ""), room) for column in columns)
-        for row in positions
-    ]
+    return [_quoted([str(column[int(row)].as_py() or "") for column in columns]) for row in positions]
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    room = LONGEST - len(BETWEEN) * (len(texts) - 1)
+    share = room // len(texts)
+    left = room - sum(min(len(text), share) for text in texts)
+    parts = []
+    for text in texts:
+        parts.append(shortened(text, min(len(text), share) + left))
+        left -= max(0, len(parts[-1]) - share)
+    return BETWEEN.join(parts)
 
 
 def shortened(text: str, longest: int) -> str:

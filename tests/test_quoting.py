@@ -18,7 +18,12 @@ def test_a_pair_gives_room_to_both() -> None:
     rows = Rows(pa.table({"id": ["a"], "first": ["x" * 500], "second": ["y" * 500]}))
     [text] = quoted_texts(rows, ["first", "second"], [0])
     assert len(text) <= LONGEST
-    assert text == "x" * 77 + "… | " + "y" * 77 + "…"
+    assert text == "x" * 78 + "… | " + "y" * 77 + "…"
+
+
+def test_a_short_text_of_a_pair_leaves_its_room_to_the_other() -> None:
+    rows = Rows(pa.table({"id": ["a"], "first": ["x" * 500], "second": ["why?"]}))
+    assert quoted_texts(rows, ["first", "second"], [0]) == ["x" * 152 + "… | why?"]
 
 
 def test_a_text_is_cut_with_an_ellipsis_and_a_short_one_is_whole() -> None:

@@ -8,6 +8,7 @@ from slimgate.judge.verdict import (
     QualityBudget,
     QualityJudgement,
     Verdict,
+    check_budget,
     combined,
     judge_quality,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "QualityBudget",
     "QualityJudgement",
     "Verdict",
+    "check_budget",
     "combined",
     "judge_quality",
     "message",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from math import nan
 
 import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.bootstrap import paired_resamples
-from slimgate.judge.levels import ALPHA, Z_ALPHA
+from slimgate.judge.contrast import Paired, drop_contrast
+from slimgate.judge.influence import paired_influence
+from slimgate.judge.levels import Z_ALPHA, t_quantile
 from slimgate.judge.tango import design_effect, tango_interval, tango_z
 from slimgate.metrics.base import Metric, PerRow
 from slimgate.outcomes import Floats, Ints, Outcomes, same_rows
@@ -25,19 +28,32 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Share:
+    """How sure the variant's own share of rows is: its design effect, and the quantile of its interval."""
+
+    design_effect: float
+    quantile: float
+
+
+@dataclass(frozen=True)
 class Evidence:
     """The drop's 90 % interval and test, as fractions of the metric's unit; positive is worse.
 
-    interval: None for a metric that is not resampled; nothing is then known below or above a margin.
+    n: rows. interval: None for a metric that is not resampled; nothing is then known below or above a margin.
     below(margin), above(margin): whether the rows show, at a one-sided 5 %, a drop on that side of it.
     variance: n times the squared standard error of the drop.
+    paired(): both values at once, for budgets on other contrasts than the drop; drawn when first asked for.
+    share: of a metric of 0/1 per row, for budgets on the variant's own value; None for others.
     """
 
+    n: int
     interval: tuple[float, float] | None
     method: str
     variance: float
     below: Callable[[float], bool]
     above: Callable[[float], bool]
+    paired: Callable[[], Paired]
+    share: Share | None = None
     groups: int | None = None
     design_effect: float | None = None
     changed: Changed | None = None
@@ -48,13 +64,21 @@ def _neither(margin: float) -> bool:  # noqa: ARG001
     return False
 
 
-_NO_INTERVAL = Evidence(interval=None, method="no interval", variance=nan, below=_neither, above=_neither)
+def _no_pairs() -> Paired:
+    raise MeasureError("this metric is not resampled")
+
+
+_NO_INTERVAL = Evidence(
+    n=0, interval=None, method="no interval", variance=nan, below=_neither, above=_neither, paired=_no_pairs
+)
 
 
 def gather(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Evidence:
-    """Tango's test for a metric of 0/1 per row, else the paired bootstrap; with groups where rows have them.
+    """Tango's test for a metric of 0/1 per row, influence values where a metric has them, else the bootstrap.
+
+    Rows of a group count as one unit, where there are groups.
 
     Raises MeasureError where the rows are none, not paired, or the metric is not defined on them.
     """
@@ -62,12 +86,19 @@ def gather(
     if not len(teacher):
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     if not metric.resampled:
-        return _NO_INTERVAL
+        return replace(_NO_INTERVAL, n=len(teacher))
     groups = _shared_groups(teacher, variant)
+    teacher, variant = _with_groups(teacher, groups), _with_groups(variant, groups)
+
+    @cache
+    def paired() -> Paired:
+        if metric.influence is not None:
+            return paired_influence(metric, metric.influence, teacher, variant)
+        return paired_resamples(metric, teacher, variant, seed=seed, resamples=resamples)
+
     if metric.per_row is not None:
-        lost = _row_changes(metric, metric.per_row, teacher, variant)
-        return _by_tango(lost, groups)
-    return _by_bootstrap(metric, teacher, variant, groups, seed=seed, resamples=resamples)
+        return _by_tango(metric, metric.per_row, teacher, variant, groups, paired)
+    return _by_contrast(metric, len(teacher), groups, paired)
 
 
 def _shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
@@ -80,69 +111,64 @@ def _shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
     return given[0] if len(np.unique(given[0])) < len(given[0]) else None
 
 
-def _row_changes(metric: Metric, per_row: PerRow, teacher: Outcomes, variant: Outcomes) -> Floats:
-    """(rows,) +1 where the variant is worse, -1 where it is better, else 0."""
-    before, after = per_row(teacher), per_row(variant)
-    if not np.isin(np.concatenate([before, after]), (0.0, 1.0)).all():
+def _zero_or_one(metric: Metric, per_row: PerRow, outcomes: Outcomes) -> Floats:
+    rows = per_row(outcomes)
+    if not np.isin(rows, (0.0, 1.0)).all():
         raise MeasureError(f"{metric.name}: per_row gives values other than 0 and 1")
-    return before - after if metric.higher_is_better else after - before
+    return rows
 
 
-def _by_tango(lost: Floats, groups: Ints | None) -> Evidence:
+def _by_tango(
+    metric: Metric,
+    per_row: PerRow,
+    teacher: Outcomes,
+    variant: Outcomes,
+    groups: Ints | None,
+    paired: Callable[[], Paired],
+) -> Evidence:
+    before, after = (_zero_or_one(metric, per_row, outcomes) for outcomes in (teacher, variant))
+    lost = before - after if metric.higher_is_better else after - before
     n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
     effect = 1.0 if groups is None else design_effect(lost, groups)
     count = None if groups is None else len(np.unique(groups))
-    quantile = Z_ALPHA if count is None else _t_quantile(count - 1)
+    quantile = Z_ALPHA if count is None else t_quantile(count - 1)
 
     def z(margin: float) -> float:
         return tango_z(b, c, n, margin, design_effect=effect)
 
     return Evidence(
+        n=n,
         interval=tango_interval(b, c, n, design_effect=effect, z=quantile),
         method="Tango" if groups is None else "Tango, grouped",
         variance=(b + c) / n * effect,
         # a margin of 1 or more is met by whatever happens, and has no z
         below=lambda margin: margin >= 1 or z(margin) <= -quantile,
         above=lambda margin: margin < 1 and z(margin) >= quantile,
+        paired=paired,
+        share=Share(1.0 if groups is None else design_effect(after, groups), quantile),
         groups=count,
         design_effect=None if groups is None else effect,
         changed=Changed(right_to_wrong=b, wrong_to_right=c),
     )
 
 
-def _t_quantile(degrees: int) -> float:
-    """The one-sided 5 % point of Student's t, since the design effect is estimated from the groups."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(max(degrees, 1), 1 - ALPHA))
-
-
-def _by_bootstrap(
-    metric: Metric,
-    teacher: Outcomes,
-    variant: Outcomes,
-    groups: Ints | None,
-    *,
-    seed: int,
-    resamples: int | None,
-) -> Evidence:
-    sign = 1.0 if metric.higher_is_better else -1.0
-
-    def drop(before: Floats, after: Floats) -> Floats:
-        return sign * (before - after)
-
-    drawn = paired_resamples(
-        metric, _with_groups(teacher, groups), _with_groups(variant, groups), seed=seed, resamples=resamples
-    )
-    low, high = drawn.interval(drop)
+def _by_contrast(metric: Metric, n: int, groups: Ints | None, paired: Callable[[], Paired]) -> Evidence:
+    drop = drop_contrast(higher_is_better=metric.higher_is_better)
+    low, high = paired().interval(drop)
     return Evidence(
+        n=n,
         interval=(low, high),
-        method="paired BCa bootstrap" if groups is None else "paired BCa bootstrap, grouped",
-        variance=len(teacher) * drawn.standard_error(drop) ** 2,
+        method=_method(metric) if groups is None else f"{_method(metric)}, grouped",
+        variance=n * paired().standard_error(drop) ** 2,
         below=lambda margin: high < margin,
         above=lambda margin: low > margin,
+        paired=paired,
         groups=None if groups is None else len(np.unique(groups)),
     )
+
+
+def _method(metric: Metric) -> str:
+    return "paired BCa bootstrap" if metric.influence is None else f"paired {metric.influence_name}"
 
 
 def _with_groups(outcomes: Outcomes, groups: Ints | None) -> Outcomes:

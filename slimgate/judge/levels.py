@@ -10,3 +10,10 @@ LEVEL = 0.90
 POWER = 0.80
 Z_ALPHA = 1.6448536269514722
 Z_POWER = 0.8416212335729143
+
+
+def t_quantile(degrees: int) -> float:
+    """The one-sided 5 % point of Student's t, for a variance that is estimated from few groups."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(degrees, 1), 1 - ALPHA))

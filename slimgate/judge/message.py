@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 
-_MOST_DECIMALS = 4
+_FURTHER_DECIMALS = 3
 
 
 def message(name: str, judgement: QualityJudgement) -> str:
     """`int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872, Tango): FAIL`.
 
-    name: the variant. Points have one decimal, and more where one would round a bound onto its budget.
+    name: the variant. Points have one decimal, and more where one would round a bound onto its budget. Other
+    kinds of budget stand with what they limit: `floor 0.80: 0.812 [0.801, 0.823]`, in the limit's own unit.
     """
     digits = _decimals(judgement)
     bounds = ", ".join(f"{bound:z.{digits}f}" for bound in judgement.interval or ())
@@ -23,21 +26,41 @@ def message(name: str, judgement: QualityJudgement) -> str:
 
 
 def _decimals(judgement: QualityJudgement) -> int:
-    for digits in range(1, _MOST_DECIMALS):
+    shown = (*(judgement.interval or ()), judgement.drop_points)
+    limits = [one.limit for one in judgement.budgets if one.kind == "drop_points"]
+    return _digits_apart(shown, limits, fewest=1)
+
+
+def _digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: int) -> int:
+    """The fewest decimals that round none of the numbers onto a limit that it does not equal."""
+    most = fewest + _FURTHER_DECIMALS
+    for digits in range(fewest, most):
         if all(
-            round(bound, digits) != round(budget.limit, digits) or bound == budget.limit
-            for bound in (*(judgement.interval or ()), judgement.drop_points)
-            for budget in judgement.budgets
+            round(one, digits) != round(limit, digits) or one == limit for one in shown for limit in limits
         ):
             return digits
-    return _MOST_DECIMALS
+    return most
 
 
 def _budget(budget: BudgetVerdict, digits: int) -> str:
-    kind = "" if budget.kind == "drop_points" else f"{budget.kind} "
-    # a limit is shown as it was set: 0.25 is not 0.2
-    shown = f"{budget.limit:.{digits}f}"
-    return f"budget {kind}{shown if float(shown) == budget.limit else f'{budget.limit:g}'}"
+    if budget.kind == "drop_points":
+        # a limit is shown as it was set: 0.25 is not 0.2
+        shown = f"{budget.limit:.{digits}f}"
+        return f"budget {shown if float(shown) == budget.limit else f'{budget.limit:g}'}"
+    named = f"{budget.kind} {_with_two_decimals(budget.limit)}"
+    if budget.value is None:
+        return named
+    bounds = budget.interval or ()
+    digits = _digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
+    measured = f"{budget.value:z.{digits}f}"
+    if bounds:
+        measured += f" [{', '.join(f'{bound:z.{digits}f}' for bound in bounds)}]"
+    return f"{named}: {measured}"
+
+
+def _with_two_decimals(limit: float) -> str:
+    """0.8 as 0.80, 0.825 as it is."""
+    return f"{limit:.2f}" if round(limit, 2) == limit else f"{limit:g}"
 
 
 def _outcome(judgement: QualityJudgement) -> str:
@@ -46,8 +69,15 @@ def _outcome(judgement: QualityJudgement) -> str:
     if judgement.verdict is not Verdict.INCONCLUSIVE:
         return str(judgement.verdict)
     if judgement.n_needed is None:
-        return "INCONCLUSIVE, the drop equals its budget: no number of gate rows would tell"
+        return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would tell"
     return f"INCONCLUSIVE, about {_about(judgement.n_needed):,} gate rows would tell"
+
+
+def _at_the_limit(judgement: QualityJudgement) -> str:
+    kinds = [one.kind for one in judgement.budgets if one.verdict is Verdict.INCONCLUSIVE]
+    if set(kinds) == {"drop_points"}:
+        return "the drop equals its budget"
+    return f"what {kinds[0]} limits stands at its limit"
 
 
 def _about(rows: int) -> int:

@@ -33,6 +33,14 @@ def needed_rows(margin: float, drop: float, *, variance: float) -> int | None:
     return max(rows, _rows_without_change(margin)) if drop < margin else rows
 
 
+def rows_for_gap(gap: float, *, variance: float) -> int | None:
+    """Rows that would show, 80 % of the time, on which side of 0 a contrast of this size is; None for 0.
+
+    gap, variance: of any contrast; variance is n times its squared standard error.
+    """
+    return None if isclose(gap, 0, abs_tol=1e-12) else _rows(variance, gap)
+
+
 def _rows(variance: float, gap: float) -> int:
     return max(1, ceil((Z_ALPHA + Z_POWER) ** 2 * variance / gap**2))
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from math import isfinite
-from typing import Literal
 
 import numpy as np
 
-from slimgate.errors import MeasureError, SuiteError
+from slimgate.errors import MeasureError
 from slimgate.judge.bands import band
+from slimgate.judge.budget_kinds import NOT_RESAMPLED, BudgetKind, QualityBudget, check_budget
+from slimgate.judge.budget_verdict import judge_budget
+from slimgate.judge.decision import BudgetVerdict, Verdict, combined
 from slimgate.judge.evidence import Changed, Evidence, gather
 from slimgate.judge.levels import LEVEL
-from slimgate.judge.rows_needed import needed_rows
 from slimgate.metrics.base import Metric
 from slimgate.outcomes import Outcomes
 
@@ -22,38 +22,17 @@ from slimgate.outcomes import Outcomes
 _FEW_ROWS = 50
 _FEW_GROUPS = 30
 
-NOT_RESAMPLED = "has no interval (it is not resampled), so it is reported and cannot have a budget"
-
-BudgetKind = Literal["drop_points"]
-
-
-class Verdict(StrEnum):
-    """PASS: the drop is inside the budget. FAIL: it is not. INCONCLUSIVE: the rows cannot tell."""
-
-    PASS = "PASS"
-    FAIL = "FAIL"
-    INCONCLUSIVE = "INCONCLUSIVE"
-
-
-@dataclass(frozen=True)
-class QualityBudget:
-    """How much worse a variant may be. limit: for drop_points percentage points of the metric, above 0."""
-
-    kind: BudgetKind
-    limit: float
-    reason: str | None = None
-    on_inconclusive: Literal["fail", "warn"] | None = None
-
-
-@dataclass(frozen=True)
-class BudgetVerdict:
-    """n_needed: the rows that would decide an INCONCLUSIVE budget; None where decided, or none would."""
-
-    kind: str
-    limit: float
-    verdict: Verdict
-    reason: str | None
-    n_needed: int | None
+__all__ = [
+    "NOT_RESAMPLED",
+    "BudgetKind",
+    "BudgetVerdict",
+    "QualityBudget",
+    "QualityJudgement",
+    "Verdict",
+    "check_budget",
+    "combined",
+    "judge_quality",
+]
 
 
 @dataclass(frozen=True)
@@ -98,12 +77,12 @@ def judge_quality(
     seed, resamples: of the bootstrap (default 10,000 for metrics of the confusion matrix, 2,000 for others).
     Raises MeasureError where the metric is not defined on the rows, SuiteError for a budget it cannot judge.
     """
-    if budgets and not metric.resampled:
-        raise SuiteError(f"{metric.name} {NOT_RESAMPLED}")
+    for budget in budgets:
+        check_budget(metric, budget)
     evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
     before, after = _value(metric, teacher), _value(metric, variant)
     drop = before - after if metric.higher_is_better else after - before
-    judged = tuple(_judge_budget(budget, drop, evidence) for budget in budgets)
+    judged = tuple(judge_budget(metric, budget, before, after, evidence) for budget in budgets)
     return QualityJudgement(
         metric=metric.name,
         teacher=before,
@@ -124,40 +103,11 @@ def judge_quality(
     )
 
 
-def combined(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """Any FAIL is a FAIL, else any INCONCLUSIVE is one, else PASS; None of none."""
-    for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS):
-        if worst in verdicts:
-            return worst
-    return None
-
-
 def _value(metric: Metric, outcomes: Outcomes) -> float:
     value = float(metric.statistic(outcomes, np.ones(len(outcomes))))
     if not isfinite(value):
         raise MeasureError(f"{metric.name} is {value}: nothing can be judged from it")
     return value
-
-
-def _judge_budget(budget: QualityBudget, drop: float, evidence: Evidence) -> BudgetVerdict:
-    margin = _margin(budget)
-    verdict, rows = Verdict.INCONCLUSIVE, None
-    if evidence.below(margin):
-        verdict = Verdict.PASS
-    elif evidence.above(margin):
-        verdict = Verdict.FAIL
-    else:
-        rows = needed_rows(margin, drop, variance=evidence.variance)
-    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows)
-
-
-def _margin(budget: QualityBudget) -> float:
-    """The largest drop that the budget allows, as a fraction of the metric's unit."""
-    if budget.kind != "drop_points":
-        raise SuiteError(f'budget "{budget.kind}" is not supported yet; supported: drop_points')
-    if not (isfinite(budget.limit) and budget.limit > 0):
-        raise SuiteError(f"budget drop_points is {budget.limit}, expected a finite number above 0")
-    return budget.limit / 100
 
 
 def _warnings(metric: Metric, teacher: Outcomes, evidence: Evidence) -> tuple[str, ...]:

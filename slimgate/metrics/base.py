@@ -14,6 +14,7 @@ from slimgate.outcomes import Floats, Outcomes
 Statistic = Callable[[Outcomes, Floats], Floats]
 FromConfusion = Callable[[Floats], Floats]
 PerRow = Callable[[Outcomes], Floats]
+Influence = Callable[[Outcomes], Floats]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,10 @@ class Metric:
     from_confusion: where the metric is a function of the confusion matrix alone, that function:
     (…, classes, classes) counts [label, prediction] -> (…,); the judge then resamples cells, not rows.
     per_row: where the metric is a mean of a 0/1 value per row, that value (rows,); the judge then
-    uses Tango's test. needs: the columns it reads. value_range: lowest and highest possible value.
+    uses Tango's test.
+    influence: how much each row moves the value, (rows,) with sum 0, such that the sum of the squares over
+    rows² is the value's variance; the judge then resamples nothing. influence_name: of that method, as a
+    verdict quotes it. needs: the columns it reads. value_range: lowest and highest possible value.
     resampled: False where the statistic takes weights of ones only; it is then reported without an interval,
     and no budget can be put on it.
     """
@@ -37,6 +41,8 @@ class Metric:
     statistic: Statistic
     from_confusion: FromConfusion | None = None
     per_row: PerRow | None = None
+    influence: Influence | None = None
+    influence_name: str = "influence values"
     binary_only: bool = False
     resampled: bool = True
 

@@ -38,6 +38,40 @@ def roc_auc(outcomes: Outcomes, weights: Floats) -> Floats:
     return values.reshape(weights.shape[:-1])
 
 
+def structural_components(outcomes: Outcomes) -> Floats:
+    """(rows,) influence values of the AUC; for several classes the mean of theirs. O(rows log rows) a class.
+
+    A row's component is the share of the other side that it beats (a positive) or loses to (a negative).
+    Source: DeLong et al. 1988, Biometrics 44:837-845; by ranks as Sun and Xu 2014, IEEE Signal Process.
+    Lett. 21:1389-1393. Raises MeasureError where the AUC is not defined.
+    """
+    check_classes(outcomes)
+    probabilities = probabilities_of(outcomes, "roc_auc")
+    k = len(outcomes.classes)
+    sides = [(outcomes.labels == one, probabilities[:, one]) for one in ([1] if k == 2 else range(k))]
+    defined = [(positive, scores) for positive, scores in sides if 0 < positive.sum() < len(outcomes)]
+    if not defined:
+        raise MeasureError("roc_auc: all labels are of one class, so there is no curve")
+    total = np.zeros(len(outcomes))
+    for positive, scores in defined:
+        total += _components(scores, positive) / len(defined)
+    return total
+
+
+def _components(scores: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
+    """(rows,) of one class against the rest, scaled to DeLong's variance with its denominators m - 1."""
+    values = np.empty(len(scores))
+    for own in (positive, ~positive):
+        others, size = np.sort(scores[~own]), int(own.sum())
+        below = np.searchsorted(others, scores[own], side="left")
+        upto = np.searchsorted(others, scores[own], side="right")
+        beaten = (below + upto) / (2 * len(others))
+        # a high score helps a positive and harms a negative
+        sign = 1.0 if own is positive else -1.0
+        values[own] = sign * (beaten - beaten.mean()) * len(scores) / np.sqrt(size * max(size - 1, 1))
+    return values
+
+
 def _wins(scores: Floats, positive: npt.NDArray[np.bool_], by_row: Floats) -> tuple[Floats, Floats]:
     """Weight of (positive, negative) pairs that the positive wins, and of all such pairs: (resamples,) each.
 
@@ -73,5 +107,7 @@ METRICS: Mapping[str, Metric] = {
         value_range=(0.0, 1.0),
         needs="probabilities",
         statistic=roc_auc,
+        influence=structural_components,
+        influence_name="DeLong",
     )
 }

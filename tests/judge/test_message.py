@@ -24,6 +24,9 @@ FAILED = QualityJudgement(
     changed=None,
     warnings=(),
 )
+FLOOR = BudgetVerdict("floor", 0.9, Verdict.FAIL, None, None, 0.884, (0.865, 0.9012))
+RELATIVE = BudgetVerdict("drop_relative", 0.02, Verdict.FAIL, None, None, 0.03, (0.0199, 0.042))
+ERRORS = BudgetVerdict("error_increase_relative", 0.5, Verdict.FAIL, None, None)
 UNDECIDED = replace(
     FAILED,
     value=0.908,
@@ -61,10 +64,24 @@ UNDECIDED = replace(
             id="no budget",
         ),
         pytest.param(
-            replace(FAILED, budgets=(*FAILED.budgets, BudgetVerdict("floor", 0.9, Verdict.FAIL, None, None))),
-            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0, budget floor 0.9 "
-            "(n=872, Tango): FAIL",
+            replace(FAILED, budgets=(*FAILED.budgets, FLOOR)),
+            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0, "
+            "floor 0.90: 0.884 [0.865, 0.901] (n=872, Tango): FAIL",
             id="two budgets",
+        ),
+        pytest.param(
+            replace(FAILED, budgets=(RELATIVE, ERRORS)),
+            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], "
+            "drop_relative 0.02: 0.0300 [0.0199, 0.0420], error_increase_relative 0.50 "
+            "(n=872, Tango): FAIL",
+            id="relative budgets, the second without a finite value",
+        ),
+        pytest.param(
+            replace(UNDECIDED, n_needed=None, budgets=(replace(FLOOR, verdict=Verdict.INCONCLUSIVE),)),
+            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], "
+            "floor 0.90: 0.884 [0.865, 0.901] (n=872, Tango): "
+            "INCONCLUSIVE, what floor limits stands at its limit: no number of gate rows would tell",
+            id="no number of rows for a floor",
         ),
         pytest.param(
             replace(FAILED, drop_points=-0.01, interval=(-0.04, 0.03)),

@@ -179,11 +179,6 @@ def test_a_budget_that_is_no_number_above_zero_is_an_error(counted: MakePair, li
         judged(counted(100), limit)
 
 
-def test_a_kind_that_is_not_built_yet_is_an_error(counted: MakePair) -> None:
-    with pytest.raises(SuiteError, match='"floor" is not supported yet'):
-        judge_quality(ACCURACY, *counted(100), [QualityBudget("floor", 0.8)])  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("value", [nan, inf])
 def test_a_metric_that_is_not_finite_is_an_error_and_no_pass(counted: MakePair, value: float) -> None:
     broken = replace(load_metric("log_loss"), statistic=lambda _, weights: np.full(weights.shape[:-1], value))

@@ -38,14 +38,10 @@ def sklearn_value(name: str, outcomes: Outcomes, weights: Floats) -> float:
     labels = np.arange(len(outcomes.classes))
     if name == "log_loss":
         return float(metrics.log_loss(outcomes.labels, scores, labels=labels, sample_weight=weights))
-    if len(labels) == 2:
-        return float(metrics.roc_auc_score(outcomes.labels, scores[:, 1], sample_weight=weights))
-    return float(
-        # scikit-learn's own macro takes no weights beside labels
-        np.mean(
-            [metrics.roc_auc_score(outcomes.labels == k, scores[:, k], sample_weight=weights) for k in labels]
-        )
-    )
+    area = {"roc_auc": metrics.roc_auc_score, "pr_auc": metrics.average_precision_score}[name]
+    # scikit-learn's own macro takes no weights beside labels
+    classes = [1] if len(labels) == 2 else labels
+    return float(np.mean([area(outcomes.labels == k, scores[:, k], sample_weight=weights) for k in classes]))
 
 
 CASES = [

@@ -82,3 +82,19 @@ def test_per_row_has_the_metric_as_its_mean(random_outcomes: MakeOutcomes, name:
     rows = metric.per_row(outcomes)
     assert set(rows.tolist()) <= {0.0, 1.0}
     assert rows.mean() == pytest.approx(metric.statistic(outcomes, np.ones(len(outcomes))), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in known_metrics() if load_metric(name).influence])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_influence_is_how_the_value_moves_with_a_rows_weight(
+    random_outcomes: MakeOutcomes, name: str, classes: int
+) -> None:
+    metric, outcomes = load_metric(name), random_outcomes(classes, rows=400)
+    assert metric.influence is not None
+    step, ones = 1e-5, np.ones(400)
+    values = metric.statistic(outcomes, np.concatenate([[ones], ones + step * np.eye(400)]))
+    derivative = 400 * (values[1:] - values[0]) / step
+    influence = metric.influence(outcomes)
+    assert influence.sum() == pytest.approx(0, abs=1e-9)
+    # DeLong divides by the positives less one: one half of a percent and less of 100 and more
+    assert influence == pytest.approx(derivative, rel=0.006, abs=1e-3)

@@ -114,7 +114,25 @@ def test_roc_auc_of_a_resample_without_a_class_is_nan(outcomes_of: MakeOutcomes)
     assert np.isnan(values[1])
 
 
-@pytest.mark.parametrize("name", ["log_loss", "roc_auc"])
+def test_pr_auc_is_the_mean_precision_at_each_positive(outcomes_of: MakeOutcomes) -> None:
+    # by falling score: positive, negative, then a positive and a negative that tie
+    scores = [[0.1, 0.9], [0.3, 0.7], [0.6, 0.4], [0.6, 0.4]]
+    outcomes = outcomes_of([1, 0, 1, 0], None, scores)
+    assert value("pr_auc", outcomes) == pytest.approx((1 / 1 + 2 / 4) / 2)
+
+
+def test_pr_auc_of_several_classes_leaves_out_the_one_without_rows(outcomes_of: MakeOutcomes) -> None:
+    outcomes = outcomes_of([0, 0, 1], None, [[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.4, 0.5, 0.1]])
+    # class 0: precision 1 at its first row, 2/3 at its second; class 1: its row ties with a row of class 0
+    assert value("pr_auc", outcomes) == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
+
+
+def test_pr_auc_without_a_positive_is_an_error(outcomes_of: MakeOutcomes) -> None:
+    with pytest.raises(MeasureError, match="no row has a label of a positive class"):
+        value("pr_auc", outcomes_of([0, 0], None, [[0.5, 0.5], [0.2, 0.8]]))
+
+
+@pytest.mark.parametrize("name", ["log_loss", "roc_auc", "pr_auc"])
 def test_a_probability_metric_of_predictions_only_says_so(outcomes_of: MakeOutcomes, name: str) -> None:
     with pytest.raises(MeasureError, match=f"{name} needs probabilities"):
         value(name, outcomes_of([0, 1], [0, 1]))

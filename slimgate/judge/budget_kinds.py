@@ -1,0 +1,106 @@
+"""The kinds of quality budget, the metrics that each suits, and the limits that it takes.
+
+| kind                    | holds where                               | for metrics                 |
+|-------------------------|-------------------------------------------|-----------------------------|
+| drop_points             | the drop is under limit / 100             | all                         |
+| drop_relative           | teacher - variant < limit × teacher       | more is better              |
+| error_increase_relative | teacher - variant < limit × (1 - teacher) | more is better, from 0 to 1 |
+| increase_relative       | variant - teacher < limit × teacher       | less is better              |
+| floor                   | variant >= limit                          | more is better              |
+| ceiling                 | variant <= limit                          | less is better              |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal, get_args
+
+from slimgate.errors import SuiteError
+from slimgate.metrics.base import Metric
+
+NOT_RESAMPLED = "has no interval (it is not resampled), so it is reported and cannot have a budget"
+
+BudgetKind = Literal[
+    "drop_points", "drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"
+]
+KINDS: tuple[BudgetKind, ...] = get_args(BudgetKind)
+
+
+@dataclass(frozen=True)
+class QualityBudget:
+    """How much worse a variant may be.
+
+    limit: for drop_points percentage points of the metric; for the relative kinds a fraction (0.02 is 2 %);
+    for floor and ceiling the metric's own unit. Above 0.
+    """
+
+    kind: BudgetKind
+    limit: float
+    reason: str | None = None
+    on_inconclusive: Literal["fail", "warn"] | None = None
+
+
+def check_budget(metric: Metric, budget: QualityBudget) -> None:
+    """Raises SuiteError where the metric cannot have this kind of budget, or this limit. Needs no rows."""
+    if not metric.resampled:
+        raise SuiteError(f"{metric.name} {NOT_RESAMPLED}")
+    if budget.kind not in KINDS:
+        raise SuiteError(f'"{budget.kind}" is no kind of budget, expected one of {", ".join(KINDS)}')
+    suited = suited_kinds(metric)
+    if budget.kind not in suited:
+        raise SuiteError(
+            f"{budget.kind} does not suit {metric.name}: {_only_for(budget.kind)}; "
+            f"{metric.name} takes {', '.join(suited)}"
+        )
+    if not (isfinite(budget.limit) and budget.limit > 0):
+        raise SuiteError(f"budget {budget.kind} is {budget.limit}, expected a finite number above 0")
+    if budget.kind == "drop_relative" and budget.limit >= 1:
+        raise SuiteError(
+            f"budget drop_relative is {budget.limit:g}, expected under 1: 0.02 allows a loss of 2 %"
+        )
+    low, high = metric.value_range
+    if budget.kind in ("floor", "ceiling") and not low < budget.limit < high:
+        raise SuiteError(
+            f"budget {budget.kind} is {budget.limit:g}, expected a value of {metric.name}, "
+            f"between {low:g} and {high:g}"
+        )
+
+
+def suited_kinds(metric: Metric) -> tuple[BudgetKind, ...]:
+    """The kinds of budget that a metric can have."""
+    return tuple(kind for kind in KINDS if _SUITS[kind](metric))
+
+
+def _only_for(kind: BudgetKind) -> str:
+    if kind == "error_increase_relative":
+        return "it needs a metric of which more is better, from 0 to 1, so that 1 - value is an error rate"
+    better = "less" if kind in ("increase_relative", "ceiling") else "more"
+    return f"it is for metrics of which {better} is better"
+
+
+def _anything(metric: Metric) -> bool:  # noqa: ARG001
+    return True
+
+
+def _more_is_better(metric: Metric) -> bool:
+    return metric.higher_is_better
+
+
+def _less_is_better(metric: Metric) -> bool:
+    return not metric.higher_is_better
+
+
+def _has_error_rate(metric: Metric) -> bool:
+    return metric.higher_is_better and metric.value_range == (0.0, 1.0)
+
+
+_SUITS: dict[BudgetKind, Callable[[Metric], bool]] = {
+    "drop_points": _anything,
+    "drop_relative": _more_is_better,
+    "error_increase_relative": _has_error_rate,
+    "increase_relative": _less_is_better,
+    "floor": _more_is_better,
+    "ceiling": _less_is_better,
+}

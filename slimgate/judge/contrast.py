@@ -1,0 +1,108 @@
+"""Contrasts: what a budget asks of both models' values, linear in them, so that one resample serves all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from typing import Protocol
+
+from slimgate.outcomes import Floats
+
+Interval = tuple[float, float]
+
+# Beyond this a relative change says nothing; the search for its bounds stops.
+_UNBOUNDED = 1e6
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """teacher × (the teacher's value) + variant × (the variant's value) + constant."""
+
+    teacher: float
+    variant: float
+    constant: float = 0.0
+
+    def __call__(self, before: Floats, after: Floats) -> Floats:
+        """The contrast of one or many pairs of values."""
+        return self.teacher * before + self.variant * after + self.constant
+
+
+class Paired(Protocol):
+    """What the rows tell of both models' values at once: resamples, or influence values."""
+
+    def interval(self, contrast: Contrast) -> Interval:
+        """Its two-sided 90 % interval."""
+
+    def standard_error(self, contrast: Contrast) -> float:
+        """Its standard error."""
+
+
+def drop_contrast(*, higher_is_better: bool) -> Contrast:
+    """Positive where the variant is worse."""
+    return Contrast(1.0, -1.0) if higher_is_better else Contrast(-1.0, 1.0)
+
+
+OWN_VALUE = Contrast(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A drop as a fraction of a base: the teacher's value, its error rate, or its loss.
+
+    base: of the teacher's value alone, hence its `variant` is 0.
+    """
+
+    drop: Contrast
+    base: Contrast
+
+    def excess(self, fraction: float) -> Contrast:
+        """The drop beyond that fraction of the base: negative inside the budget."""
+        return Contrast(
+            self.drop.teacher - fraction * self.base.teacher,
+            self.drop.variant - fraction * self.base.variant,
+            self.drop.constant - fraction * self.base.constant,
+        )
+
+    def interval(self, paired: Paired, start: float) -> Interval | None:
+        """The fractions that the excess's interval does not exclude (Fieller's way); None if unbounded.
+
+        start: the measured fraction, from which both bounds are looked for.
+        """
+
+        def above(fraction: float) -> float:
+            return paired.interval(self.excess(fraction))[1]
+
+        def below(fraction: float) -> float:
+            return paired.interval(self.excess(fraction))[0]
+
+        step = paired.standard_error(self.excess(start)) or 1e-6
+        low, high = _crossing(below, start, -step), _crossing(above, start, step)
+        return None if low is None or high is None else (low, high)
+
+
+def relative_to_value(*, higher_is_better: bool) -> Relative:
+    """The drop as a fraction of the teacher's value."""
+    return Relative(drop_contrast(higher_is_better=higher_is_better), Contrast(1.0, 0.0))
+
+
+def relative_to_errors() -> Relative:
+    """The drop as a fraction of the teacher's error rate, 1 - value."""
+    return Relative(drop_contrast(higher_is_better=True), Contrast(-1.0, 0.0, 1.0))
+
+
+def _crossing(bound: Callable[[float], float], start: float, step: float) -> float | None:
+    """Where a falling bound of the excess is 0; looked for from `start` in growing steps. None beyond 1e6."""
+    from scipy.optimize import brentq
+
+    near, far = start, start + step
+    while bound(far) * step > 0:
+        step *= 2
+        near, far = far, far + step
+        if not abs(far) < _UNBOUNDED:
+            return None
+    if bound(near) * step <= 0:
+        # the bound jumps at `start`, as a bootstrap's may
+        return near
+    found = float(brentq(bound, near, far, xtol=1e-9, rtol=1e-6))
+    return found if isfinite(found) else None

@@ -1,0 +1,115 @@
+"""Area under the precision-recall curve as average precision; more than two classes by one-versus-rest.
+
+Two classes: by the probability of class 1, whose rows are the positives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import MeasureError
+from slimgate.metrics.base import Metric, check_classes, check_weights, probabilities_of
+from slimgate.metrics.confusion import ratio
+from slimgate.outcomes import Floats, Outcomes
+
+
+def average_precision(outcomes: Outcomes, weights: Floats) -> Floats:
+    """Weighted mean of the positives' precision: (rows,) or (resamples, rows) weights -> () or (resamples,).
+
+    A positive's precision is that of the rows that score as high or higher, as scikit-learn's
+    average_precision_score has it. One-versus-rest is the mean over classes that have rows; a resample
+    without any is NaN. Memory: a few times that of `weights`.
+    Raises MeasureError without rows or probabilities, and where `weights` is (rows,) and the value is NaN.
+    """
+    check_weights(outcomes, weights)
+    total = np.zeros(weights.shape[:-1])
+    defined = np.zeros(weights.shape[:-1])
+    for curve in _curves(outcomes):
+        by_rank = weights[..., curve.order]
+        positives = by_rank * curve.positive
+        all_positives = positives.sum(axis=-1)
+        found = np.cumsum(positives, axis=-1)[..., curve.last]
+        precision = ratio(found, np.cumsum(by_rank, axis=-1)[..., curve.last])
+        total += ratio((positives * precision).sum(axis=-1), all_positives)
+        defined += all_positives > 0
+    if weights.ndim == 1 and not defined:
+        raise MeasureError("pr_auc: no row has a label of a positive class, so there is no curve")
+    values = np.full_like(total, np.nan)
+    np.divide(total, defined, out=values, where=defined > 0)
+    return values
+
+
+def influence(outcomes: Outcomes) -> Floats:
+    """(rows,) rows times the derivative of the average precision by a row's weight, at weights of one.
+
+    Source: the infinitesimal jackknife, Efron 1982 (The Jackknife, the Bootstrap …), chapter 6.
+    """
+    total, defined = np.zeros(len(outcomes)), 0
+    for curve in _curves(outcomes):
+        positives = curve.positive.sum()
+        if positives:
+            total[curve.order] += _derivative(curve)
+            defined += 1
+    if not defined:
+        raise MeasureError("pr_auc: no row has a label of a positive class, so there is no curve")
+    return total * (len(outcomes) / defined)
+
+
+class _Curve(NamedTuple):
+    """One class against the rest, each (rows,) by falling score.
+
+    order: the rows; positive: 1.0 or 0.0; first, last: where the rows of the same score begin and end.
+    """
+
+    order: npt.NDArray[np.intp]
+    positive: Floats
+    first: npt.NDArray[np.intp]
+    last: npt.NDArray[np.intp]
+
+
+def _curves(outcomes: Outcomes) -> list[_Curve]:
+    check_classes(outcomes)
+    probabilities = probabilities_of(outcomes, "pr_auc")
+    k = len(outcomes.classes)
+    return [_curve(probabilities[:, one], outcomes.labels == one) for one in ([1] if k == 2 else range(k))]
+
+
+def _curve(scores: Floats, positive: npt.NDArray[np.bool_]) -> _Curve:
+    order = np.argsort(-scores, kind="stable")
+    falling = -scores[order]
+    first = np.searchsorted(falling, falling, side="left")
+    last = np.searchsorted(falling, falling, side="right") - 1
+    return _Curve(order, positive[order].astype(np.float64), first, last)
+
+
+def _derivative(curve: _Curve) -> Floats:
+    """(rows,) by rank. More weight counts for a row's own precision and in that of every row below it."""
+    positives = curve.positive.sum()
+    reached = curve.last + 1.0
+    precision = np.cumsum(curve.positive)[curve.last] / reached
+    value = (curve.positive * precision).sum() / positives
+    gained = _from_here_on(curve.positive / reached)[curve.first]
+    lost = _from_here_on(curve.positive * precision / reached)[curve.first]
+    own = curve.positive * (precision - value + gained)
+    return np.asarray((own - lost) / positives)
+
+
+def _from_here_on(values: Floats) -> Floats:
+    return np.cumsum(values[::-1])[::-1]
+
+
+METRICS: Mapping[str, Metric] = {
+    "pr_auc": Metric(
+        name="pr_auc",
+        higher_is_better=True,
+        value_range=(0.0, 1.0),
+        needs="probabilities",
+        statistic=average_precision,
+        influence=influence,
+        influence_name="infinitesimal jackknife",
+    )
+}

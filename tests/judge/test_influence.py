@@ -1,0 +1,163 @@
+"""Intervals by influence values against the textbook's DeLong, the bootstrap and simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from slimgate.judge import QualityBudget, Verdict, judge_quality
+from slimgate.judge.bootstrap import paired_resamples
+from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast
+from slimgate.judge.influence import PairedInfluence, paired_influence
+from slimgate.judge.levels import t_quantile
+from slimgate.judge.pseudo import with_pseudo_changes
+from slimgate.metrics import load_metric
+from slimgate.outcomes import Floats, Ints, Outcomes
+
+DROP = drop_contrast(higher_is_better=True)
+ROC_AUC = load_metric("roc_auc")
+
+
+def binary(labels: Ints, score: Floats, groups: Ints | None = None) -> Outcomes:
+    """Rows of two classes with the given log-odds of class 1."""
+    p = 1 / (1 + np.exp(-score))
+    ids = np.arange(len(labels)).astype(np.str_)
+    return Outcomes(ids, labels, (p > 0.5).astype(np.int64), ("a", "b"), np.stack([1 - p, p], axis=1), groups)
+
+
+def noisy_pair(
+    rng: np.random.Generator, n: int, *, noise: float = 0.5, digits: int = 9, classes: int = 2
+) -> tuple[Outcomes, Outcomes]:
+    """A teacher, and a variant that adds noise to its scores; few digits make ties."""
+    labels = rng.integers(0, classes, n)
+    before = rng.normal(0, 1.2, (n, classes))
+    before[np.arange(n), labels] += 1.5
+    after = before + rng.normal(0, noise, (n, classes))
+    ids = np.arange(n).astype(np.str_)
+    found = []
+    for scores in (before, after):
+        p = np.exp(scores)
+        p = np.round(p / p.sum(axis=1, keepdims=True), digits)
+        found.append(Outcomes(ids, labels, p.argmax(axis=1), tuple("abcdefg")[:classes], p))
+    return found[0], found[1]
+
+
+def textbook_delong(labels: Ints, teacher: Floats, variant: Floats) -> tuple[Floats, Floats]:
+    """(2,) areas and their (2, 2) covariance by every pair of rows; DeLong et al. 1988, equations 3 to 6."""
+    wins = []
+    for scores in (teacher, variant):
+        x, y = scores[labels == 1][:, None], scores[labels == 0][None, :]
+        wins.append((x > y) + 0.5 * (x == y))
+    psi = np.stack(wins)
+    m, n = psi.shape[1:]
+    return psi.mean(axis=(1, 2)), np.cov(psi.mean(axis=2)) / m + np.cov(psi.mean(axis=1)) / n
+
+
+@pytest.mark.parametrize("digits", [9, 1], ids=["no ties", "many ties"])
+def test_the_error_of_a_drop_is_the_textbooks(digits: int) -> None:
+    teacher, variant = noisy_pair(np.random.default_rng(0), 150, digits=digits)
+    found = paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
+    before, after = with_pseudo_changes(ROC_AUC, teacher, variant)
+    areas, covariance = textbook_delong(before.labels, before.probabilities[:, 1], after.probabilities[:, 1])
+    assert found.sample == pytest.approx(areas, abs=1e-12)
+    for contrast in (DROP, Contrast(0.98, -1.0), OWN_VALUE, Contrast(1.0, 0.0)):
+        weights = np.array([contrast.teacher, contrast.variant])
+        expected = sqrt(weights @ covariance @ weights)
+        assert found.standard_error(contrast) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "classes"), [("roc_auc", 2), ("roc_auc", 4), ("pr_auc", 2), ("pr_auc", 4)])
+def test_the_interval_is_nearly_the_bootstraps(name: str, classes: int) -> None:
+    metric = load_metric(name)
+    teacher, variant = noisy_pair(np.random.default_rng(1), 1500, classes=classes)
+    found = paired_influence(metric, metric.influence, teacher, variant)
+    drawn = paired_resamples(metric, teacher, variant, seed=0, resamples=1500)
+    for contrast in (DROP, OWN_VALUE):
+        low, high = drawn.interval(contrast)
+        assert found.standard_error(contrast) == pytest.approx(drawn.standard_error(contrast), rel=0.07)
+        assert found.interval(contrast) == pytest.approx((low, high), abs=0.08 * (high - low))
+
+
+def test_groups_that_move_together_widen_the_interval_by_the_root_of_their_size() -> None:
+    teacher, variant = noisy_pair(np.random.default_rng(2), 2500)
+    repeated = np.repeat(np.arange(2500), 4)
+    teacher, variant = teacher.take(repeated), variant.take(repeated)
+    alone = paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
+    teacher, variant = (replace(outcomes, groups=repeated) for outcomes in (teacher, variant))
+    grouped = paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
+    assert grouped.standard_error(DROP) / alone.standard_error(DROP) == pytest.approx(2, rel=0.05)
+    drawn = paired_resamples(ROC_AUC, teacher, variant, seed=0, resamples=800)
+    assert grouped.standard_error(DROP) == pytest.approx(drawn.standard_error(DROP), rel=0.07)
+
+
+def test_few_groups_take_students_quantile() -> None:
+    influence = np.array([[1.0, -1.0, 2.0, -2.0], [0.0, 0.0, 0.0, 0.0]])
+    of_rows = PairedInfluence(np.array([0.9, 0.8]), influence, rows=40, grouped=False)
+    of_groups = PairedInfluence(np.array([0.9, 0.8]), influence, rows=40, grouped=True)
+    # sum of squares 10; 1.6449 of rows, 2.3534 of four groups
+    assert of_rows.interval(DROP)[1] == pytest.approx(0.1 + 1.6449 * sqrt(10) / 40, abs=1e-5)
+    assert of_groups.interval(DROP)[1] == pytest.approx(0.1 + 2.3534 * sqrt(10 * 4 / 3) / 40, abs=1e-5)
+    assert t_quantile(3) == pytest.approx(2.3534, abs=1e-4)
+
+
+def test_a_long_upper_tail_moves_both_bounds_up_as_bca_does() -> None:
+    """The mean of skewed rows, where BCa is second-order exact."""
+    from scipy.stats import bootstrap
+
+    rows = np.random.default_rng(3).exponential(size=120)
+    found = PairedInfluence(
+        np.array([rows.mean(), 0.0]), np.stack([rows - rows.mean(), np.zeros(120)]), rows=120, grouped=False
+    )
+    theirs = bootstrap(
+        (rows,), np.mean, n_resamples=20_000, confidence_level=0.9, method="BCa", rng=np.random.default_rng(1)
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    ours = found.interval(Contrast(1.0, 0.0))
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.02 * width)
+    assert ours[0] + ours[1] > 2 * rows.mean() + 0.03 * width
+
+
+def test_a_judgement_names_delong_and_takes_no_resamples() -> None:
+    teacher, variant = noisy_pair(np.random.default_rng(4), 800)
+    budgets = [QualityBudget("drop_points", 9.0), QualityBudget("floor", 0.5)]
+    judged = judge_quality(ROC_AUC, teacher, variant, budgets, seed=0)
+    again = judge_quality(ROC_AUC, teacher, variant, budgets, seed=1)
+    assert (judged.method, judged.verdict) == ("paired DeLong", Verdict.PASS)
+    assert judged.interval == again.interval
+    grouped = (replace(one, groups=np.arange(800) // 8) for one in (teacher, variant))
+    assert judge_quality(ROC_AUC, *grouped, []).method == "paired DeLong, grouped"
+
+
+def test_the_interval_of_a_perfect_area_reaches_it_and_goes_no_further(
+    counted: Callable[..., tuple[Outcomes, Outcomes]],
+) -> None:
+    budget = QualityBudget("floor", 0.99)
+    judged = judge_quality(ROC_AUC, *counted(60), [budget]).budgets[0]
+    assert judged.interval is not None
+    assert judged.interval[0] < 0.99 < judged.interval[1] == judged.value == 1.0
+    assert judged.verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("n", "turned"), [(200, 0.02), (500, 0.01), (1000, 0.01), (500, 0.05), (3000, 0.01)])
+def test_rows_that_turn_round_pass_at_the_margin_in_at_most_6_percent(n: int, turned: float) -> None:
+    """The plain DeLong interval passes 8 to 26 % of these."""
+
+    def pair(rng: np.random.Generator, rows: int) -> tuple[Outcomes, Outcomes]:
+        labels = np.arange(rows) % 2
+        right = rng.normal(1.8, 1.3, rows)
+        after = np.where(rng.random(rows) < turned, -right, right)
+        sign = np.where(labels == 1, 1.0, -1.0)
+        return binary(labels, sign * right), binary(labels, sign * after)
+
+    many = pair(np.random.default_rng(1), 1_000_000)
+    before, after = (float(ROC_AUC.statistic(one, np.ones(len(one)))) for one in many)
+    rng, runs, passed = np.random.default_rng(2), 600, 0
+    for _ in range(runs):
+        found = paired_influence(ROC_AUC, ROC_AUC.influence, *pair(rng, n))
+        passed += found.interval(DROP)[1] < before - after
+    # 6 % and two standard errors of 600 runs
+    assert passed / runs <= 0.06 + 0.019

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slimgate.judge.multiplicities import multiplicities
 from slimgate.metrics.base import Metric
 from slimgate.outcomes import Floats, Ints, Outcomes
 
@@ -51,7 +52,7 @@ class Resampler:
     def draws(self, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:
         """Weights of `resamples` resamples of as many units, in chunks of (resamples, columns)."""
         for start in range(0, resamples, self.chunk):
-            yield self._weights(self._multiplicities(rng, min(self.chunk, resamples - start)))
+            yield self._weights(multiplicities(rng, self.units, min(self.chunk, resamples - start)))
 
     def left_out(self, rng: np.random.Generator) -> Iterator[tuple[Floats, Ints]]:
         """Weights with one unit (or block) left out, (k, columns), and how many such units there are (k,)."""
@@ -64,16 +65,6 @@ class Resampler:
         if self.members is None:
             return multiplicities
         return np.asarray((self.members.T @ multiplicities.T).T)
-
-    def _multiplicities(self, rng: np.random.Generator, size: int) -> Floats:
-        """(size, units) how often each unit was drawn."""
-        kinds, total = len(self.units), int(self.units.sum())
-        if total > kinds:
-            return rng.multinomial(total, self.units / total, size=size).astype(np.float64)
-        drawn = rng.integers(0, kinds, size=(size, kinds))
-        drawn += np.arange(size)[:, None] * kinds
-        counted = np.bincount(drawn.ravel(), minlength=size * kinds)
-        return counted.reshape(size, kinds).astype(np.float64)
 
     def _blocks(self, rng: np.random.Generator) -> tuple[csr_array, Ints]:
         """(blocks, units) 1 where a unit is in a block, and how many such blocks there are."""

@@ -74,7 +74,7 @@ def judge_quality(
 ) -> QualityJudgement:
     """Judges one metric against its budgets, all of which must hold.
 
-    seed, resamples: of the bootstrap (default 10,000 for metrics of the confusion matrix, 2,000 for others).
+    seed, resamples: of the bootstrap, where there is one (default as in `paired_resamples`).
     Raises MeasureError where the metric is not defined on the rows, SuiteError for a budget it cannot judge.
     """
     for budget in budgets:

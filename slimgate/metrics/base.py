@@ -18,15 +18,29 @@ Influence = Callable[[Outcomes], Floats]
 
 
 @dataclass(frozen=True)
+class RowSums:
+    """A metric as a function of sums over rows.
+
+    terms(outcomes) -> (rows, k), a few numbers per row; value(sums): (…, k) sums -> (…,) values, the same
+    when all sums are scaled.
+    """
+
+    terms: Callable[[Outcomes], Floats]
+    value: Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
 class Metric:
     """A metric as the judge needs it: one number per set of row weights.
 
     statistic(outcomes, weights) -> values: weights are per-row multiplicities, (rows,) or
-    (resamples, rows); values have shape () or (resamples,). `weights` of ones gives the plain metric.
+    (resamples, rows); values have shape () or (resamples,), and do not change when all weights are scaled.
+    `weights` of ones gives the plain metric.
     from_confusion: where the metric is a function of the confusion matrix alone, that function:
     (…, classes, classes) counts [label, prediction] -> (…,); the judge then resamples cells, not rows.
     per_row: where the metric is a mean of a 0/1 value per row, that value (rows,); the judge then
     uses Tango's test.
+    row_sums: where the metric is a function of sums over rows, those; the judge then resamples sums.
     influence: how much each row moves the value, (rows,) with sum 0, such that the sum of the squares over
     rows² is the value's variance; the judge then resamples nothing. influence_name: of that method, as a
     verdict quotes it. needs: the columns it reads. value_range: lowest and highest possible value.
@@ -41,6 +55,7 @@ class Metric:
     statistic: Statistic
     from_confusion: FromConfusion | None = None
     per_row: PerRow | None = None
+    row_sums: RowSums | None = None
     influence: Influence | None = None
     influence_name: str = "influence values"
     binary_only: bool = False

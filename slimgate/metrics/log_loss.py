@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from slimgate.metrics.base import Metric, check_classes, check_weights, probabilities_of
+from slimgate.metrics.base import Metric, check_classes, probabilities_of
+from slimgate.metrics.row_sums import mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 
@@ -19,11 +20,7 @@ def row_losses(outcomes: Outcomes) -> Floats:
     return np.asarray(-np.log(np.clip(own, eps, 1 - eps)))
 
 
-def mean_loss(outcomes: Outcomes, weights: Floats) -> Floats:
-    """(rows,) or (resamples, rows) weights -> () or (resamples,) nats. Raises MeasureError without rows."""
-    check_weights(outcomes, weights)
-    return np.asarray(weights @ row_losses(outcomes) / weights.sum(axis=-1))
-
+_ROW_SUMS = mean_of(row_losses)
 
 METRICS: Mapping[str, Metric] = {
     "log_loss": Metric(
@@ -31,6 +28,7 @@ METRICS: Mapping[str, Metric] = {
         higher_is_better=False,
         value_range=(0.0, float(-np.log(np.finfo(np.float64).eps))),
         needs="probabilities",
-        statistic=mean_loss,
+        statistic=statistic_of_sums(_ROW_SUMS),
+        row_sums=_ROW_SUMS,
     )
 }

@@ -25,7 +25,10 @@ RESAMPLED = [
     "f1_weighted",
     "mcc",
     "log_loss",
+    "brier",
+    "ece",
     "roc_auc",
+    "pr_auc",
 ]
 
 
@@ -34,8 +37,8 @@ def drop(before: Floats, after: Floats) -> Floats:
 
 
 def as_rows(metric: Metric) -> Metric:
-    """The same metric without the short cut by cells."""
-    return replace(metric, from_confusion=None)
+    """The same metric without the short cut by cells or sums."""
+    return replace(metric, from_confusion=None, row_sums=None)
 
 
 def f1_drop(labels: Floats, teacher: Floats, variant: Floats, axis: int = -1) -> Any:
@@ -90,6 +93,19 @@ def test_cells_give_the_interval_of_rows(drawn: MakePair, name: str, grouped: bo
     cells = paired_resamples(metric, teacher, variant, seed=0).interval(drop)
     rows = paired_resamples(as_rows(metric), teacher, variant, seed=1, resamples=10_000).interval(drop)
     assert cells == pytest.approx(rows, abs=0.03 * (rows[1] - rows[0]))
+
+
+@pytest.mark.parametrize("name", ["log_loss", "brier", "ece"])
+@pytest.mark.parametrize("grouped", [False, True], ids=["alone", "grouped"])
+def test_sums_give_the_resamples_of_rows(drawn: MakePair, name: str, grouped: bool) -> None:
+    groups = np.arange(300) // 4 if grouped else None
+    teacher, variant = drawn(300, prior=[0.4, 0.3, 0.3], lost=0.06, won=0.03, groups=groups)
+    metric = load_metric(name)
+    sums = paired_resamples(metric, teacher, variant, seed=0, resamples=300)
+    rows = paired_resamples(as_rows(metric), teacher, variant, seed=0, resamples=300)
+    assert sums.resampled == pytest.approx(rows.resampled, abs=1e-12)
+    assert sums.sample == pytest.approx(rows.sample, abs=1e-12)
+    assert np.sort(sums.left_out) == pytest.approx(np.sort(rows.left_out), abs=1e-12)
 
 
 def test_standard_error_of_an_accuracy_drop_is_the_closed_form(drawn: MakePair) -> None:

@@ -15,7 +15,18 @@ from slimgate.outcomes import Outcomes
 
 MakePair = Callable[..., tuple[Outcomes, Outcomes]]
 ACCURACY = load_metric("accuracy")
-RESAMPLED = ["balanced_accuracy", "precision", "recall", "f1_macro", "mcc", "log_loss", "roc_auc"]
+RESAMPLED = [
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1_macro",
+    "mcc",
+    "log_loss",
+    "brier",
+    "ece",
+    "roc_auc",
+    "pr_auc",
+]
 
 
 def judged(

@@ -132,7 +132,36 @@ def test_pr_auc_without_a_positive_is_an_error(outcomes_of: MakeOutcomes) -> Non
         value("pr_auc", outcomes_of([0, 0], None, [[0.5, 0.5], [0.2, 0.8]]))
 
 
-@pytest.mark.parametrize("name", ["log_loss", "roc_auc", "pr_auc"])
+def test_brier_of_two_classes_is_the_square_and_of_more_the_sum_of_squares(
+    outcomes_of: MakeOutcomes,
+) -> None:
+    assert value("brier", outcomes_of([1, 0], None, [[0.3, 0.7], [0.5, 0.5]])) == pytest.approx(
+        (0.3**2 + 0.5**2) / 2
+    )
+    # scikit-learn's own example for three classes
+    three = [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.2, 0.2, 0.6]]
+    assert value("brier", outcomes_of([0, 1, 2], None, three)) == pytest.approx((0.06 + 0.14 + 0.24) / 3)
+
+
+def test_ece_is_the_gap_of_each_bin_weighted_by_its_rows(outcomes_of: MakeOutcomes) -> None:
+    # bins of 1/15: 0.70 and 0.72 fall into the 11th, one of them right; 0.95 alone into the 15th, right
+    scores = [[0.3, 0.7], [0.28, 0.72], [0.05, 0.95]]
+    outcomes = outcomes_of([1, 0, 1], None, scores)
+    assert value("ece", outcomes) == pytest.approx((abs(1 - 0.70 - 0.72) + abs(1 - 0.95)) / 3)
+
+
+def test_a_confidence_on_the_end_of_a_bin_belongs_to_the_bin_below(outcomes_of: MakeOutcomes) -> None:
+    # 0.6 = 9/15 ends the 9th bin, 0.61 begins the 10th: the gaps 0.4 and -0.61 do not cancel
+    outcomes = outcomes_of([1, 0], None, [[0.4, 0.6], [0.39, 0.61]])
+    assert value("ece", outcomes) == pytest.approx((0.4 + 0.61) / 2)
+
+
+def test_ece_of_a_model_that_is_as_right_as_it_says_is_zero(outcomes_of: MakeOutcomes) -> None:
+    outcomes = outcomes_of([1, 1, 1, 0], None, [[0.25, 0.75]] * 4)
+    assert value("ece", outcomes) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("name", ["log_loss", "brier", "ece", "roc_auc", "pr_auc"])
 def test_a_probability_metric_of_predictions_only_says_so(outcomes_of: MakeOutcomes, name: str) -> None:
     with pytest.raises(MeasureError, match=f"{name} needs probabilities"):
         value(name, outcomes_of([0, 1], [0, 1]))

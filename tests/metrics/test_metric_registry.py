@@ -15,7 +15,16 @@ def test_the_metrics_of_issue_2_are_known() -> None:
     averaged = {
         f"{s}{a}" for s in ("precision", "recall", "f1") for a in ("", "_macro", "_micro", "_weighted")
     }
-    assert {"accuracy", "balanced_accuracy", "mcc", "roc_auc", "log_loss"} | averaged <= set(known_metrics())
+    assert {
+        "accuracy",
+        "balanced_accuracy",
+        "mcc",
+        "roc_auc",
+        "pr_auc",
+        "log_loss",
+        "brier",
+        "ece",
+    } | averaged <= set(known_metrics())
 
 
 def test_unknown_metric_suggests_the_nearest() -> None:

@@ -1,0 +1,57 @@
+"""Resamples of a metric that is a function of sums over rows: one matrix product for both models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from slimgate.judge.multiplicities import multiplicities
+from slimgate.metrics.base import RowSums
+from slimgate.outcomes import Floats, Ints, Outcomes
+
+# Bytes of one matrix of weights.
+_CHUNK_BYTES = 16 * 2**20
+
+
+class ResampledSums:
+    """Sums of teacher and variant over the same resamples of rows, or of whole groups.
+
+    Memory: the rows' terms, rows × 2 × their columns, and a few times 16 MiB.
+    """
+
+    def __init__(self, row_sums: RowSums, teacher: Outcomes, variant: Outcomes) -> None:
+        terms = np.concatenate([row_sums.terms(teacher), row_sums.terms(variant)], axis=1)
+        self._units = terms if teacher.groups is None else _summed(terms, teacher.groups)
+        self._from_sums = row_sums.value
+        self._total = self._units.sum(axis=0)
+
+    def sample(self) -> Floats:
+        """(2,) the values of the rows themselves."""
+        return self._values(self._total)
+
+    def draws(self, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:
+        """(2, k) values, in chunks."""
+        ones = np.ones(len(self._units), dtype=np.int64)
+        chunk = max(1, _CHUNK_BYTES // (8 * len(ones)))
+        for start in range(0, resamples, chunk):
+            weights = multiplicities(rng, ones, min(chunk, resamples - start))
+            yield self._values(weights @ self._units)
+
+    def left_out(self) -> Floats:
+        """(2, units) values with one unit left out."""
+        if len(self._units) == 1:
+            return np.full((2, 1), np.nan)
+        return self._values(self._total - self._units)
+
+    def _values(self, sums: Floats) -> Floats:
+        teacher, variant = np.split(sums, 2, axis=-1)
+        return np.stack([self._from_sums(teacher), self._from_sums(variant)])
+
+
+def _summed(terms: Floats, groups: Ints) -> Floats:
+    """(groups, columns) the terms of each group's rows."""
+    _, member = np.unique(groups, return_inverse=True)
+    order = np.argsort(member, kind="stable")
+    starts = np.flatnonzero(np.diff(member[order], prepend=-1))
+    return np.asarray(np.add.reduceat(terms[order], starts, axis=0))

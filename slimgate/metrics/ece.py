@@ -1,0 +1,50 @@
+"""Expected calibration error: how far the confidence in the predictions is from how often they are right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from slimgate.metrics.base import Metric, RowSums, check_classes, probabilities_of
+from slimgate.metrics.row_sums import statistic_of_sums
+from slimgate.outcomes import Floats, Outcomes
+
+BINS = 15
+
+
+def terms(outcomes: Outcomes) -> Floats:
+    """(rows, 16): 1 or 0 for right less the confidence, in the column of the row's bin; then ones.
+
+    The confidence is the probability of the prediction. Bins of equal width, each closed above, as in
+    Guo et al. 2017 (ICML), section 2.
+    """
+    check_classes(outcomes)
+    probabilities = probabilities_of(outcomes, "ece")
+    rows = np.arange(len(outcomes))
+    confidence = probabilities[rows, outcomes.predictions]
+    # ends as i / 15, so that a confidence of exactly 0.2 or 0.6 falls on its end
+    found = np.searchsorted(np.arange(1, BINS) / BINS, confidence, side="left")
+    gaps = np.zeros((len(outcomes), BINS + 1))
+    gaps[rows, found] = (outcomes.predictions == outcomes.labels) - confidence
+    gaps[:, BINS] = 1.0
+    return gaps
+
+
+def value(sums: Floats) -> Floats:
+    """(…, 16) sums -> (…,) mean over rows of their bin's |accuracy - confidence|, in [0, 1]."""
+    return np.asarray(np.abs(sums[..., :BINS]).sum(axis=-1) / sums[..., BINS])
+
+
+_ROW_SUMS = RowSums(terms, value)
+
+METRICS: Mapping[str, Metric] = {
+    "ece": Metric(
+        name="ece",
+        higher_is_better=False,
+        value_range=(0.0, 1.0),
+        needs="probabilities",
+        statistic=statistic_of_sums(_ROW_SUMS),
+        row_sums=_ROW_SUMS,
+    )
+}

@@ -13,6 +13,7 @@ from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.judge.resampled_sums import ResampledSums
 from slimgate.judge.resampling import Resampler, resampler
 from slimgate.metrics.base import Metric
+from slimgate.metrics.confusion import weighted_counts
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 # Chance moves a bound (its quantile and its bias correction) by 0.03 standard errors with 10,000 resamples,
@@ -98,8 +99,15 @@ def _of_sums(
 def _both(metric: Metric, drawn_from: Resampler, weights: Floats) -> Floats:
     """(columns,) or (k, columns) weights -> (2,) or (2, k) values."""
     return np.stack(
-        [metric.statistic(drawn_from.teacher, weights), metric.statistic(drawn_from.variant, weights)]
+        [_values(metric, outcomes, weights) for outcomes in (drawn_from.teacher, drawn_from.variant)]
     )
+
+
+def _values(metric: Metric, outcomes: Outcomes, weights: Floats) -> Floats:
+    if metric.from_confusion is None:
+        return metric.statistic(outcomes, weights)
+    # without the checks of the statistic, which take as long as the counts
+    return metric.from_confusion(weighted_counts(outcomes, weights))
 
 
 def _defined(metric: Metric, resampled: Floats) -> Floats:

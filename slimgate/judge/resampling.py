@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Bytes of one matrix of weights; a handful of that size are alive at a time.
 _CHUNK_BYTES = 16 * 2**20
-# More units than this are left out in random blocks: the skewness that the jackknife is for is that of a
-# mean, and blocks of equal units keep it (its standard error, 0.12, moves the acceleration by 0.001).
+# More kinds of units than this are left out in random blocks: the skewness that the jackknife is for is that
+# of a mean, and blocks of equal units keep it (its standard error, 0.12, moves the acceleration by 0.001).
 _MAX_LEFT_OUT = 400
 
 
@@ -67,15 +67,17 @@ class Resampler:
         return np.asarray((self.members.T @ multiplicities.T).T)
 
     def _blocks(self, rng: np.random.Generator) -> tuple[csr_array, Ints]:
-        """(blocks, units) 1 where a unit is in a block, and how many such blocks there are."""
+        """(blocks, kinds) how many units of each kind are in a block, and how many such blocks there are."""
         from scipy.sparse import csr_array, eye_array
 
         kinds = len(self.units)
-        if kinds <= _MAX_LEFT_OUT or self.units.max() > 1:
+        if kinds <= _MAX_LEFT_OUT:
             return csr_array(eye_array(kinds)), self.units
+        kind = np.repeat(np.arange(kinds), self.units)
         # at random, since rows often come sorted by label
-        block = rng.permutation(kinds) % _MAX_LEFT_OUT
-        matrix = csr_array((np.ones(kinds), (block, np.arange(kinds))), shape=(_MAX_LEFT_OUT, kinds))
+        block = rng.permutation(len(kind)) % _MAX_LEFT_OUT
+        # units of one kind in one block are summed up
+        matrix = csr_array((np.ones(len(kind)), (block, kind)), shape=(_MAX_LEFT_OUT, kinds))
         return matrix, np.ones(_MAX_LEFT_OUT, dtype=np.int64)
 
 

@@ -32,12 +32,18 @@ def confusion(outcomes: Outcomes, weights: Floats) -> Floats:
     """
     check_weights(outcomes, weights)
     check_classes(outcomes)
+    return weighted_counts(outcomes, weights)
+
+
+def weighted_counts(outcomes: Outcomes, weights: Floats) -> Floats:
+    """As `confusion`, of rows and weights that were checked before."""
     k = len(outcomes.classes)
     cells = outcomes.labels * k + outcomes.predictions
-    order = np.argsort(cells, kind="stable")
-    starts = np.flatnonzero(np.diff(cells[order], prepend=-1))
-    counts = np.zeros((*weights.shape[:-1], k * k))
-    counts[..., cells[order][starts]] = np.add.reduceat(weights[..., order], starts, axis=-1)
+    # line by line: over many small cells numpy's reduceat takes ten times as long
+    by_line = np.atleast_2d(weights)
+    counts = np.empty((len(by_line), k * k))
+    for line, out in zip(by_line, counts, strict=True):
+        out[:] = np.bincount(cells, weights=line, minlength=k * k)
     return counts.reshape(*weights.shape[:-1], k, k)
 
 

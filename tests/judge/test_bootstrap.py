@@ -166,6 +166,20 @@ def test_blocks_of_rows_give_the_acceleration_of_single_rows(
     assert blocks.interval(drop) == pytest.approx((low, high), abs=0.02 * (high - low))
 
 
+def test_blocks_of_cells_give_the_acceleration_of_single_cells(
+    drawn: MakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, variant = drawn(3000, prior=[0.04] * 25, lost=0.08, won=0.03)
+    metric = load_metric("f1_macro")
+    blocks = paired_resamples(metric, teacher, variant, seed=0, resamples=2000)
+    monkeypatch.setattr(resampling, "_MAX_LEFT_OUT", 10_000)
+    single = paired_resamples(metric, teacher, variant, seed=0, resamples=2000)
+    assert blocks.left_out.shape[1] == 400 < single.left_out.shape[1]
+    assert single.left_out_counts.sum() == 3002
+    low, high = single.interval(drop)
+    assert blocks.interval(drop) == pytest.approx((low, high), abs=0.02 * (high - low))
+
+
 @pytest.mark.parametrize("name", RESAMPLED)
 def test_a_variant_without_a_change_has_an_interval_of_some_width(counted: MakePair, name: str) -> None:
     teacher, variant = counted(60, both_wrong=9)

@@ -10,7 +10,7 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.levels import LEVEL
 from slimgate.judge.pseudo import with_pseudo_changes
-from slimgate.judge.resampled_sums import ResampledSums
+from slimgate.judge.resampled_sums import ResampledSums, of_outcomes
 from slimgate.judge.resampling import Resampler, resampler
 from slimgate.metrics.base import Metric
 from slimgate.metrics.confusion import weighted_counts
@@ -70,7 +70,7 @@ def paired_resamples(
     both = with_pseudo_changes(metric, teacher, variant)
     rng = np.random.default_rng(seed)
     if metric.row_sums is not None:
-        return _of_sums(metric, ResampledSums(metric.row_sums, *both), rng, resamples)
+        return resample_sums(metric.name, of_outcomes(metric.row_sums, *both), rng, resamples)
     drawn_from = resampler(metric, *both)
     resampled = np.concatenate(
         [_both(metric, drawn_from, weights) for weights in drawn_from.draws(rng, resamples)], axis=1
@@ -78,19 +78,20 @@ def paired_resamples(
     left_out = [(_both(metric, drawn_from, weights), counts) for weights, counts in drawn_from.left_out(rng)]
     return PairedResamples(
         sample=_both(metric, drawn_from, drawn_from.whole),
-        resampled=_defined(metric, resampled),
+        resampled=defined(metric.name, resampled),
         left_out=np.concatenate([values for values, _ in left_out], axis=1),
         left_out_counts=np.concatenate([counts for _, counts in left_out]),
     )
 
 
-def _of_sums(
-    metric: Metric, drawn_from: ResampledSums, rng: np.random.Generator, resamples: int
+def resample_sums(
+    name: str, drawn_from: ResampledSums, rng: np.random.Generator, resamples: int
 ) -> PairedResamples:
+    """Resamples of sums over rows. Raises MeasureError where over 1 % of them are undefined."""
     left_out = drawn_from.left_out()
     return PairedResamples(
         sample=drawn_from.sample(),
-        resampled=_defined(metric, np.concatenate(list(drawn_from.draws(rng, resamples)), axis=1)),
+        resampled=defined(name, np.concatenate(list(drawn_from.draws(rng, resamples)), axis=1)),
         left_out=left_out,
         left_out_counts=np.ones(left_out.shape[1], dtype=np.int64),
     )
@@ -110,13 +111,13 @@ def _values(metric: Metric, outcomes: Outcomes, weights: Floats) -> Floats:
     return metric.from_confusion(weighted_counts(outcomes, weights))
 
 
-def _defined(metric: Metric, resampled: Floats) -> Floats:
+def defined(name: str, resampled: Floats) -> Floats:
     """The resamples in which the metric is finite for both. Raises MeasureError where too few are."""
     finite = np.isfinite(resampled).all(axis=0)
     undefined = 1 - finite.mean()
     if undefined > _MAX_UNDEFINED:
         raise MeasureError(
-            f"{metric.name} is undefined in {undefined:.0%} of the resamples: a class has too few gate rows"
+            f"{name} is undefined in {undefined:.0%} of the resamples: a class has too few gate rows"
         )
     return resampled[:, finite]
 

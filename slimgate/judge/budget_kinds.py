@@ -15,10 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from slimgate.errors import SuiteError
-from slimgate.metrics.base import Metric
 
 NOT_RESAMPLED = "has no interval (it is not resampled), so it is reported and cannot have a budget"
 
@@ -26,6 +25,26 @@ BudgetKind = Literal[
     "drop_points", "drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"
 ]
 KINDS: tuple[BudgetKind, ...] = get_args(BudgetKind)
+
+
+class Measured(Protocol):
+    """What a budget is checked against: a Metric, or a score of another kind of task."""
+
+    @property
+    def name(self) -> str:
+        """As a suite calls it."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """False for losses."""
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Its lowest and its highest possible value."""
+
+    @property
+    def resampled(self) -> bool:
+        """Whether it has an interval."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +61,7 @@ class QualityBudget:
     on_inconclusive: Literal["fail", "warn"] | None = None
 
 
-def check_budget(metric: Metric, budget: QualityBudget) -> None:
+def check_budget(metric: Measured, budget: QualityBudget) -> None:
     """Raises SuiteError where the metric cannot have this kind of budget, or this limit. Needs no rows."""
     if not metric.resampled:
         raise SuiteError(f"{metric.name} {NOT_RESAMPLED}")
@@ -68,7 +87,7 @@ def check_budget(metric: Metric, budget: QualityBudget) -> None:
         )
 
 
-def suited_kinds(metric: Metric) -> tuple[BudgetKind, ...]:
+def suited_kinds(metric: Measured) -> tuple[BudgetKind, ...]:
     """The kinds of budget that a metric can have."""
     return tuple(kind for kind in KINDS if _SUITS[kind](metric))
 
@@ -80,23 +99,23 @@ def _only_for(kind: BudgetKind) -> str:
     return f"it is for metrics of which {better} is better"
 
 
-def _anything(metric: Metric) -> bool:  # noqa: ARG001
+def _anything(metric: Measured) -> bool:  # noqa: ARG001
     return True
 
 
-def _more_is_better(metric: Metric) -> bool:
+def _more_is_better(metric: Measured) -> bool:
     return metric.higher_is_better
 
 
-def _less_is_better(metric: Metric) -> bool:
+def _less_is_better(metric: Measured) -> bool:
     return not metric.higher_is_better
 
 
-def _has_error_rate(metric: Metric) -> bool:
+def _has_error_rate(metric: Measured) -> bool:
     return metric.higher_is_better and metric.value_range == (0.0, 1.0)
 
 
-_SUITS: dict[BudgetKind, Callable[[Metric], bool]] = {
+_SUITS: dict[BudgetKind, Callable[[Measured], bool]] = {
     "drop_points": _anything,
     "drop_relative": _more_is_better,
     "error_increase_relative": _has_error_rate,

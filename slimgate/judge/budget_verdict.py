@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.budget_kinds import Measured, QualityBudget
 from slimgate.judge.contrast import (
     OWN_VALUE,
     Contrast,
@@ -18,11 +18,10 @@ from slimgate.judge.decision import BudgetVerdict, Verdict, decided
 from slimgate.judge.evidence import Evidence
 from slimgate.judge.own_value import wilson_interval, wilson_rows
 from slimgate.judge.rows_needed import needed_rows, rows_for_gap
-from slimgate.metrics.base import Metric
 
 
 def judge_budget(
-    metric: Metric, budget: QualityBudget, before: float, after: float, evidence: Evidence
+    metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetVerdict:
     """Judges a budget that `check_budget` has let pass.
 
@@ -36,7 +35,7 @@ def judge_budget(
 
 
 def _by_drop(
-    metric: Metric, budget: QualityBudget, before: float, after: float, evidence: Evidence
+    metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetVerdict:
     margin = budget.limit / 100
     drop = before - after if metric.higher_is_better else after - before
@@ -48,7 +47,7 @@ def _by_drop(
 
 
 def _by_fraction(
-    metric: Metric, budget: QualityBudget, before: float, after: float, evidence: Evidence
+    metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetVerdict:
     if before < 0:
         raise MeasureError(
@@ -69,7 +68,7 @@ def _by_fraction(
     return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows, fraction, interval)
 
 
-def _by_own_value(metric: Metric, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:
+def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:
     share = evidence.share
     if share is None:
         paired = evidence.paired()

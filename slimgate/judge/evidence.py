@@ -97,8 +97,16 @@ def gather(
         return paired_resamples(metric, teacher, variant, seed=seed, resamples=resamples)
 
     if metric.per_row is not None:
-        return _by_tango(metric, metric.per_row, teacher, variant, groups, paired)
-    return _by_contrast(metric, len(teacher), groups, paired)
+        before, after = (_zero_or_one(metric, metric.per_row, one) for one in (teacher, variant))
+        return by_tango(before, after, paired, higher_is_better=metric.higher_is_better, groups=groups)
+    count = None if groups is None else len(np.unique(groups))
+    return by_contrast(
+        paired,
+        n=len(teacher),
+        method=_method(metric) if groups is None else f"{_method(metric)}, grouped",
+        higher_is_better=metric.higher_is_better,
+        groups=count,
+    )
 
 
 def _shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
@@ -113,21 +121,26 @@ def _shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
 
 def _zero_or_one(metric: Metric, per_row: PerRow, outcomes: Outcomes) -> Floats:
     rows = per_row(outcomes)
-    if not np.isin(rows, (0.0, 1.0)).all():
+    if not is_zero_or_one(rows):
         raise MeasureError(f"{metric.name}: per_row gives values other than 0 and 1")
     return rows
 
 
-def _by_tango(
-    metric: Metric,
-    per_row: PerRow,
-    teacher: Outcomes,
-    variant: Outcomes,
-    groups: Ints | None,
+def is_zero_or_one(rows: Floats) -> bool:
+    """Whether Tango's test is for these values."""
+    return bool(np.isin(rows, (0.0, 1.0)).all())
+
+
+def by_tango(
+    before: Floats,
+    after: Floats,
     paired: Callable[[], Paired],
+    *,
+    higher_is_better: bool,
+    groups: Ints | None = None,
 ) -> Evidence:
-    before, after = (_zero_or_one(metric, per_row, outcomes) for outcomes in (teacher, variant))
-    lost = before - after if metric.higher_is_better else after - before
+    """The evidence of (rows,) values of 0 and 1 of teacher and variant."""
+    lost = before - after if higher_is_better else after - before
     n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
     effect = 1.0 if groups is None else design_effect(lost, groups)
     count = None if groups is None else len(np.unique(groups))
@@ -152,18 +165,21 @@ def _by_tango(
     )
 
 
-def _by_contrast(metric: Metric, n: int, groups: Ints | None, paired: Callable[[], Paired]) -> Evidence:
-    drop = drop_contrast(higher_is_better=metric.higher_is_better)
+def by_contrast(
+    paired: Callable[[], Paired], *, n: int, method: str, higher_is_better: bool, groups: int | None = None
+) -> Evidence:
+    """The evidence of intervals of contrasts alone. n: rows; method: as a verdict quotes it."""
+    drop = drop_contrast(higher_is_better=higher_is_better)
     low, high = paired().interval(drop)
     return Evidence(
         n=n,
         interval=(low, high),
-        method=_method(metric) if groups is None else f"{_method(metric)}, grouped",
+        method=method,
         variance=n * paired().standard_error(drop) ** 2,
         below=lambda margin: high < margin,
         above=lambda margin: low > margin,
         paired=paired,
-        groups=None if groups is None else len(np.unique(groups)),
+        groups=groups,
     )
 
 

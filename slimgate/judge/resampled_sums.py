@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -20,10 +20,10 @@ class ResampledSums:
     Memory: the rows' terms, rows × 2 × their columns, and a few times 16 MiB.
     """
 
-    def __init__(self, row_sums: RowSums, teacher: Outcomes, variant: Outcomes) -> None:
-        terms = np.concatenate([row_sums.terms(teacher), row_sums.terms(variant)], axis=1)
-        self._units = terms if teacher.groups is None else _summed(terms, teacher.groups)
-        self._from_sums = row_sums.value
+    def __init__(self, terms: Floats, value: Callable[[Floats], Floats], groups: Ints | None = None) -> None:
+        """terms: (rows, 2k), the teacher's and the variant's; value: (…, k) sums -> (…,) values."""
+        self._units = terms if groups is None else _summed(terms, groups)
+        self._from_sums = value
         self._total = self._units.sum(axis=0)
 
     def sample(self) -> Floats:
@@ -47,6 +47,12 @@ class ResampledSums:
     def _values(self, sums: Floats) -> Floats:
         teacher, variant = np.split(sums, 2, axis=-1)
         return np.stack([self._from_sums(teacher), self._from_sums(variant)])
+
+
+def of_outcomes(row_sums: RowSums, teacher: Outcomes, variant: Outcomes) -> ResampledSums:
+    """Of the rows of two outcomes, or their groups."""
+    terms = np.concatenate([row_sums.terms(teacher), row_sums.terms(variant)], axis=1)
+    return ResampledSums(terms, row_sums.value, teacher.groups)
 
 
 def _summed(terms: Floats, groups: Ints) -> Floats:

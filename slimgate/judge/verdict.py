@@ -10,7 +10,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.bands import band
-from slimgate.judge.budget_kinds import NOT_RESAMPLED, BudgetKind, QualityBudget, check_budget
+from slimgate.judge.budget_kinds import NOT_RESAMPLED, BudgetKind, Measured, QualityBudget, check_budget
 from slimgate.judge.budget_verdict import judge_budget
 from slimgate.judge.decision import BudgetVerdict, Verdict, combined
 from slimgate.judge.evidence import Changed, Evidence, gather
@@ -32,6 +32,8 @@ __all__ = [
     "check_budget",
     "combined",
     "judge_quality",
+    "judgement_of",
+    "most_rows",
 ]
 
 
@@ -81,26 +83,46 @@ def judge_quality(
         check_budget(metric, budget)
     evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
     before, after = _value(metric, teacher), _value(metric, variant)
-    drop = before - after if metric.higher_is_better else after - before
-    judged = tuple(judge_budget(metric, budget, before, after, evidence) for budget in budgets)
+    return judgement_of(
+        metric, before, after, evidence, budgets, warnings=_warnings(metric, teacher, evidence)
+    )
+
+
+def judgement_of(
+    measured: Measured,
+    before: float,
+    after: float,
+    evidence: Evidence,
+    budgets: Sequence[QualityBudget],
+    *,
+    warnings: tuple[str, ...] = (),
+) -> QualityJudgement:
+    """The judgement of two values and what the rows tell of them, by budgets that `check_budget` let pass."""
+    drop = before - after if measured.higher_is_better else after - before
+    judged = tuple(judge_budget(measured, budget, before, after, evidence) for budget in budgets)
     return QualityJudgement(
-        metric=metric.name,
+        metric=measured.name,
         teacher=before,
         value=after,
         drop_points=100 * drop,
         interval=evidence.interval and (100 * evidence.interval[0], 100 * evidence.interval[1]),
         level=LEVEL,
         method=evidence.method,
-        n=len(teacher),
-        n_needed=max((one.n_needed for one in judged if one.n_needed is not None), default=None),
+        n=evidence.n,
+        n_needed=most_rows(judged),
         budgets=judged,
         verdict=combined([one.verdict for one in judged]),
         band=band(100 * drop),
         groups=evidence.groups,
         design_effect=evidence.design_effect,
         changed=evidence.changed,
-        warnings=_warnings(metric, teacher, evidence),
+        warnings=warnings,
     )
+
+
+def most_rows(judged: Sequence[BudgetVerdict]) -> int | None:
+    """The rows that would decide every undecided budget; None where none would, or all are decided."""
+    return max((one.n_needed for one in judged if one.n_needed is not None), default=None)
 
 
 def _value(metric: Metric, outcomes: Outcomes) -> float:

@@ -1,0 +1,125 @@
+"""How well a model's scores of pairs follow people's: Pearson and Spearman, by a bootstrap over pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import MeasureError
+from slimgate.judge.bootstrap import CELL_RESAMPLES, PairedResamples, defined
+from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.multiplicities import multiplicities
+from slimgate.judge.queries import QueryScore, check_scores, judged_score
+from slimgate.judge.verdict import QualityJudgement
+from slimgate.outcomes import Floats, Ints
+
+Correlation = Literal["pearson", "spearman"]
+
+# Bytes of one matrix of weights; about ten of that size are alive at a time.
+_CHUNK_BYTES = 8 * 2**20
+# More pairs than this are left out in random blocks, as in `resampling`.
+_MAX_LEFT_OUT = 400
+
+
+def judge_correlation(
+    kind: Correlation,
+    gold: Floats,
+    teacher: Floats,
+    variant: Floats,
+    budgets: Sequence[QualityBudget],
+    *,
+    seed: int = 0,
+    resamples: int = CELL_RESAMPLES,
+) -> QualityJudgement:
+    """Judges the correlation of each model's scores with `gold`; Spearman ranks each resample anew.
+
+    gold, teacher, variant: (pairs,) in any unit. Raises MeasureError for scores that do not fit, are not
+    finite, or are all equal, SuiteError for a budget that does not suit.
+    """
+    score = QueryScore(kind, (-1.0, 1.0))
+    for budget in budgets:
+        check_budget(score, budget)
+    given = {"gold": gold, "teacher": teacher, "variant": variant}
+    check_scores(kind, given)
+    for name, scores in given.items():
+        if np.ptp(scores) == 0:
+            raise MeasureError(f"{kind}: all scores of {name} are {scores[0]:g}, there is no correlation")
+    columns = [_column(kind, scores) for scores in given.values()]
+    drawn = _resampled(kind, columns, len(gold), np.random.default_rng(seed), resamples)
+    return judged_score(score, float(drawn.sample[0]), float(drawn.sample[1]), drawn, budgets, n=len(gold))
+
+
+@dataclass(frozen=True, eq=False)
+class _Column:
+    """One column of scores: centred values, or for ranks where the rows of equal score begin and end."""
+
+    values: Floats
+    order: npt.NDArray[np.intp] | None = None
+    first: npt.NDArray[np.intp] | None = None
+    last: npt.NDArray[np.intp] | None = None
+
+    def of(self, weights: Floats) -> Floats:
+        """(k, pairs) or (pairs,) what is correlated: mid-ranks among the drawn pairs, or the values."""
+        if self.order is None:
+            return self.values
+        by_rank = weights[:, self.order]
+        upto = np.cumsum(by_rank, axis=1)
+        below = upto[:, self.first] - by_rank[:, self.first]
+        ranks = np.empty_like(weights)
+        ranks[:, self.order] = (below + upto[:, self.last]) / 2
+        return ranks
+
+
+def _column(kind: Correlation, scores: Floats) -> _Column:
+    values = scores - scores.mean()
+    if kind == "pearson":
+        return _Column(values)
+    order = np.argsort(values, kind="stable")
+    rising = values[order]
+    first = np.searchsorted(rising, rising, side="left")
+    return _Column(values, order, first, np.searchsorted(rising, rising, side="right") - 1)
+
+
+def _resampled(
+    kind: str, columns: Sequence[_Column], pairs: int, rng: np.random.Generator, resamples: int
+) -> PairedResamples:
+    ones = np.ones(pairs, dtype=np.int64)
+    chunk = max(1, _CHUNK_BYTES // (8 * pairs))
+    found = [
+        _correlations(columns, multiplicities(rng, ones, min(chunk, resamples - start)))
+        for start in range(0, resamples, chunk)
+    ]
+    # at random, since pairs often come sorted
+    block = rng.permutation(pairs) % min(pairs, _MAX_LEFT_OUT)
+    left_out = [_correlations(columns, weights) for weights in _without(block, chunk)]
+    return PairedResamples(
+        sample=_correlations(columns, np.ones((1, pairs)))[:, 0],
+        resampled=defined(kind, np.concatenate(found, axis=1)),
+        left_out=np.concatenate(left_out, axis=1),
+        left_out_counts=np.ones(int(block.max()) + 1, dtype=np.int64),
+    )
+
+
+def _without(block: Ints, chunk: int) -> Iterator[Floats]:
+    """(k, pairs) weights without one block each."""
+    for start in range(0, int(block.max()) + 1, chunk):
+        out = np.arange(start, min(start + chunk, int(block.max()) + 1))
+        yield (block[None, :] != out[:, None]).astype(np.float64)
+
+
+def _correlations(columns: Sequence[_Column], weights: Floats) -> Floats:
+    """(2, k) of teacher and variant with gold; NaN where a resample has one value only."""
+    total = weights.sum(axis=1, keepdims=True)
+    gold, *models = (column.of(weights) for column in columns)
+    centred = gold - (weights * gold).sum(axis=1, keepdims=True) / total
+    spread = (weights * centred**2).sum(axis=1)
+    found = np.full((2, len(weights)), np.nan)
+    for line, scores in zip(found, models, strict=True):
+        own = scores - (weights * scores).sum(axis=1, keepdims=True) / total
+        both = spread * (weights * own**2).sum(axis=1)
+        np.divide((weights * centred * own).sum(axis=1), np.sqrt(both), out=line, where=both > 0)
+    return found

@@ -1,0 +1,156 @@
+"""Per-query means and correlations against scipy and by simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from slimgate.errors import MeasureError, SuiteError
+from slimgate.judge import QualityBudget, Verdict
+from slimgate.judge.correlation import Correlation, judge_correlation
+from slimgate.judge.queries import QueryScore, judge_query_means
+from slimgate.outcomes import Floats
+
+MRR = QueryScore("mrr")
+
+
+def reciprocal_ranks(rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
+    """1 / rank of the teacher, and of a variant that moves a third of the ranks."""
+    before = rng.geometric(0.6, n)
+    after = np.maximum(1, before + rng.integers(-1, 3, n) * (rng.random(n) < 0.3))
+    return 1 / before, 1 / after
+
+
+def scored_pairs(rng: np.random.Generator, n: int, noise: float = 0.3) -> tuple[Floats, Floats, Floats]:
+    """People's scores in fifths, a teacher's, and a variant's with more noise."""
+    gold = rng.integers(0, 26, n) / 5
+    teacher = gold + rng.normal(0, 1.2, n)
+    return gold, teacher, teacher + rng.normal(0, noise, n)
+
+
+def bootstrapped(columns: tuple[Floats, ...], statistic: Callable[..., Any]) -> tuple[float, float]:
+    found = stats.bootstrap(
+        columns, statistic, paired=True, vectorized=False, n_resamples=3000, confidence_level=0.9,
+        method="BCa", rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)
+
+
+def test_the_interval_of_a_mean_is_scipys() -> None:
+    before, after = reciprocal_ranks(np.random.default_rng(0), 1500)
+    found = judge_query_means(MRR, before, after, [QualityBudget("drop_points", 50.0)])
+    low, high = bootstrapped((before - after,), np.mean)
+    assert found.interval == pytest.approx((100 * low, 100 * high), abs=6 * (high - low))
+    assert (found.teacher, found.value) == (before.mean(), after.mean())
+    assert (found.n, found.method, found.verdict) == (1500, "paired BCa bootstrap", Verdict.PASS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "verdict"),
+    [
+        ("drop_points", 1.0, Verdict.FAIL),
+        ("drop_relative", 0.5, Verdict.PASS),
+        ("floor", 0.4, Verdict.PASS),
+        ("floor", 0.9, Verdict.FAIL),
+    ],
+)
+def test_every_kind_of_budget_is_judged(kind: Any, limit: float, verdict: Verdict) -> None:
+    pair = reciprocal_ranks(np.random.default_rng(0), 1500)
+    assert judge_query_means(MRR, *pair, [QualityBudget(kind, limit)]).verdict is verdict
+
+
+def test_an_equal_model_passes_on_many_queries_and_not_on_20() -> None:
+    before, _ = reciprocal_ranks(np.random.default_rng(0), 2000)
+    budgets = [QualityBudget("drop_points", 1.0)]
+    assert judge_query_means(MRR, before, before, budgets).verdict is Verdict.PASS
+    few = judge_query_means(MRR, before[:20], before[:20], budgets)
+    assert few.verdict is Verdict.INCONCLUSIVE
+    assert few.warnings == ("mrr is of 20 rows, under 50",)
+
+
+def test_recall_at_1_that_falls_by_its_margin_passes_in_at_most_6_percent() -> None:
+    rng, runs, passed = np.random.default_rng(3), 500, 0
+    for seed in range(runs):
+        change = rng.choice([0, 1, 2, 3], 400, p=[0.77, 0.03, 0.01, 0.19])
+        before, after = np.isin(change, (0, 1)) * 1.0, np.isin(change, (0, 2)) * 1.0
+        budgets = [QualityBudget("drop_points", 2.0)]
+        found = judge_query_means(QueryScore("recall@1"), before, after, budgets, seed=seed, resamples=800)
+        passed += found.verdict is Verdict.PASS
+    assert passed / runs <= 0.06 + 0.021
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ([0.5, 0.5], [0.5], r"shapes are teacher \(2,\), variant \(1,\), expected one score a row of each"),
+        ([0.5, np.nan], [0.5, 0.5], "row 1 of teacher has a score of nan"),
+        ([0.5, 0.5], [0.5, 1.5], "query 1 scores outside 0 to 1"),
+        ([], [], "expected one score a row"),
+    ],
+)
+def test_scores_that_do_not_fit_are_named(before: list[float], after: list[float], said: str) -> None:
+    with pytest.raises(MeasureError, match=said):
+        judge_query_means(MRR, np.array(before), np.array(after), [])
+
+
+def test_a_budget_that_does_not_suit_is_refused() -> None:
+    pair = reciprocal_ranks(np.random.default_rng(0), 30)
+    with pytest.raises(SuiteError, match="ceiling does not suit mrr"):
+        judge_query_means(MRR, *pair, [QualityBudget("ceiling", 0.5)])
+
+
+@pytest.mark.parametrize("kind", ["pearson", "spearman"])
+def test_a_correlation_and_its_interval_are_scipys(kind: Correlation) -> None:
+    gold, teacher, variant = scored_pairs(np.random.default_rng(0), 300, noise=0.8)
+    of = stats.pearsonr if kind == "pearson" else stats.spearmanr
+    found = judge_correlation(kind, gold, teacher, variant, [])
+    assert found.teacher == pytest.approx(of(gold, teacher).statistic, abs=1e-12)
+    assert found.value == pytest.approx(of(gold, variant).statistic, abs=1e-12)
+
+    def drop(people: Floats, before: Floats, after: Floats) -> float:
+        return float(of(people, before).statistic - of(people, after).statistic)
+
+    low, high = bootstrapped((gold, teacher, variant), drop)
+    assert found.interval == pytest.approx((100 * low, 100 * high), abs=6 * (high - low))
+
+
+def test_spearman_of_a_rising_transform_is_the_same() -> None:
+    gold, teacher, variant = scored_pairs(np.random.default_rng(0), 200)
+    plain = judge_correlation("spearman", gold, teacher, variant, [], resamples=300)
+    bent = judge_correlation("spearman", gold, np.exp(teacher), variant**3, [], resamples=300)
+    assert bent.interval == pytest.approx(plain.interval)
+
+
+@pytest.mark.parametrize("kind", ["pearson", "spearman"])
+def test_correlations_have_three_verdicts(kind: Correlation) -> None:
+    rng = np.random.default_rng(0)
+    verdicts = [
+        judge_correlation(
+            kind, *scored_pairs(rng, 1400, noise), [QualityBudget("drop_points", 2.0)], resamples=1000
+        ).verdict
+        for noise in (0.05, 0.42, 1.5)
+    ]
+    assert verdicts == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
+
+
+@pytest.mark.parametrize("kind", ["pearson", "spearman"])
+def test_a_correlation_that_falls_by_its_margin_passes_in_at_most_6_percent(kind: Correlation) -> None:
+    of = stats.pearsonr if kind == "pearson" else stats.spearmanr
+    gold, teacher, variant = scored_pairs(np.random.default_rng(9), 400_000, 0.6)
+    true = 100 * float(of(gold, teacher).statistic - of(gold, variant).statistic)
+    rng, runs, passed = np.random.default_rng(10), 300, 0
+    for seed in range(runs):
+        budgets = [QualityBudget("drop_points", true)]
+        found = judge_correlation(kind, *scored_pairs(rng, 250, 0.6), budgets, seed=seed, resamples=500)
+        passed += found.verdict is Verdict.PASS
+    assert passed / runs <= 0.06 + 0.027
+
+
+def test_equal_scores_have_no_correlation() -> None:
+    gold, teacher, _ = scored_pairs(np.random.default_rng(0), 50)
+    with pytest.raises(MeasureError, match="all scores of variant are 1, there is no correlation"):
+        judge_correlation("pearson", gold, teacher, np.ones(50), [])

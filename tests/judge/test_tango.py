@@ -48,10 +48,70 @@ def test_z_at_zero_without_a_change_is_zero() -> None:
     assert tango_z(0, 0, 100, 0.0) == 0.0
 
 
-def test_published_example_of_airway_hyper_responsiveness() -> None:
-    """21 children, 1 and 7 discordant (Bentur 2009): 95 % interval -0.517 to -0.026 (Fagerland 2014)."""
-    low, high = tango_interval(1, 7, 21, z=1.959964)
-    assert (round(low, 3), round(high, 3)) == (-0.517, -0.026)
+def test_interval_is_that_of_rs_contingencytables() -> None:
+    """161 patients, 6 and 16 discordant (Cavo 2012): -0.1240 to -0.0054 in that package's own tests."""
+    low, high = tango_interval(6, 16, 161, z=1.959964)
+    assert (round(low, 4), round(high, 4)) == (-0.1240, -0.0054)
+
+
+def score_by_information(b: int, c: int, n: int, margin: float) -> float:
+    """The score test from its definition: slope of the log-likelihood over the root of its information.
+
+    The other parameter, the chance of a won row, is the one that makes the likelihood largest.
+    """
+    from scipy.optimize import brentq
+
+    same = n - b - c
+
+    def slope(won: float) -> float:
+        return b / (won + margin) + c / won - 2 * same / (1 - 2 * won - margin)
+
+    won = brentq(slope, 1e-15, (1 - margin) / 2 - 1e-15, xtol=1e-16, rtol=1e-15, maxiter=500)
+    lost, kept = won + margin, 1 - 2 * won - margin
+    towards_drop = b / lost - same / kept
+    drop_drop, won_won = 1 / lost + 1 / kept, 1 / lost + 1 / won + 4 / kept
+    information = n * (drop_drop - (1 / lost + 2 / kept) ** 2 / won_won)
+    return float(towards_drop / sqrt(information))
+
+
+def test_z_is_the_score_over_the_root_of_the_information_at_random_counts() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        n = int(rng.integers(3, 20_000))
+        b, c = (int(count) for count in rng.multinomial(n, rng.dirichlet([1, 1, 8]))[:2])
+        if min(b, c, n - b - c) == 0:
+            continue
+        margin = float(rng.uniform(0.001, 0.3))
+        expected = score_by_information(b, c, n, margin)
+        assert tango_z(b, c, n, margin) == pytest.approx(expected, rel=1e-9, abs=1e-9), (b, c, n, margin)
+
+
+def test_z_of_a_single_row_worked_by_hand() -> None:
+    # nothing changed: q = 0; the row lost: q = (1 - m) / 2; the row won: q = (1 - m) / 2 as well
+    m = 0.02
+    assert tango_z(0, 0, 1, m) == pytest.approx(-sqrt(m / (1 - m)), abs=1e-12)
+    assert tango_z(1, 0, 1, m) == pytest.approx(sqrt((1 - m) / (1 + m)), abs=1e-12)
+    assert tango_z(0, 1, 1, m) == pytest.approx(-sqrt((1 + m) / (1 - m)), abs=1e-12)
+
+
+def test_rows_needed_to_pass_where_nothing_changed_are_those_of_the_closed_form() -> None:
+    # z = -sqrt(n m / (1 - m)) reaches 1.6449 at n = 1.6449² (1 - m) / m = 132.6
+    assert tango_z(0, 0, 132, 0.02) > -Z_ALPHA > tango_z(0, 0, 133, 0.02)
+
+
+def test_a_variant_that_loses_every_row_fails_and_one_that_wins_every_row_passes() -> None:
+    for n in (3, 50, 100_000):
+        assert tango_z(n, 0, n, 0.02) >= Z_ALPHA
+        assert tango_z(0, n, n, 0.02) <= -Z_ALPHA
+
+
+def test_models_that_change_places_change_the_sign() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        n = int(rng.integers(1, 5000))
+        b, c = (int(count) for count in rng.multinomial(n, rng.dirichlet([1, 1, 6]))[:2])
+        margin = float(rng.uniform(-0.5, 0.5))
+        assert tango_z(b, c, n, margin) == pytest.approx(-tango_z(c, b, n, -margin), abs=1e-12)
 
 
 @pytest.mark.parametrize(("b", "c", "n"), COUNTS, ids=ids)

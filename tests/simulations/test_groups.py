@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fixtures.simulations.groups import GroupCounts, draw, follow_for, group_sizes, judged
+from slimgate.judge import QualityBudget, Verdict, judge_quality
+from slimgate.metrics import load_metric
+from slimgate.outcomes import Outcomes
+
+
+def rows_of(counts: GroupCounts, run: int) -> tuple[Outcomes, Outcomes]:
+    """The rows that one run's counts stand for."""
+    groups = np.repeat(np.arange(len(counts.sizes)), counts.sizes)
+    place = np.arange(len(groups)) - np.repeat(np.cumsum(counts.sizes) - counts.sizes, counts.sizes)
+    lost = place < counts.lost[run][groups]
+    won = ~lost & (place < (counts.lost + counts.won)[run][groups])
+    labels = np.zeros(len(groups), dtype=np.int64)
+    ids = np.arange(len(groups)).astype(np.str_)
+    teacher, variant = (
+        Outcomes(ids, labels, wrong.astype(np.int64), ("x", "y"), groups=groups) for wrong in (won, lost)
+    )
+    return teacher, variant
+
+
+def test_sizes_sum_to_the_rows_and_none_is_empty() -> None:
+    sizes = group_sizes(np.random.default_rng(0), 1000, 300, spread=0.7)
+    assert (len(sizes), sizes.sum(), sizes.min() >= 1) == (300, 1000, True)
+    assert np.ptp(group_sizes(np.random.default_rng(0), 1000, 100, spread=0.0)) <= 1
+
+
+def test_a_chance_to_follow_gives_its_design_effect() -> None:
+    rng = np.random.default_rng(1)
+    sizes = group_sizes(rng, 1000, 100, spread=0.7)
+    for effect in (1.0, 4.0):
+        counts = draw(rng, sizes, 0.10, 0.02, follow_for(effect, sizes), runs=20_000)
+        drops = (counts.lost - counts.won).sum(axis=1)
+        assert drops.mean() == pytest.approx(1000 * 0.02, rel=0.05)
+        assert drops.var() == pytest.approx(effect * 1000 * (0.10 - 0.02**2), rel=0.05)
+    assert np.isnan(follow_for(8.0, np.full(200, 5)))
+
+
+@pytest.mark.parametrize("effect", [1.0, 4.0])
+def test_the_simulated_verdicts_are_those_of_judge_quality_on_the_rows(effect: float) -> None:
+    rng = np.random.default_rng(2)
+    sizes = group_sizes(rng, 900, 60, spread=0.7)
+    counts = draw(rng, sizes, 0.06, 0.02, follow_for(effect, sizes), runs=40)
+    budget = [QualityBudget("drop_points", 3.0)]
+    passed, failed = judged(counts, 0.03)
+    for run in range(40):
+        verdict = judge_quality(load_metric("accuracy"), *rows_of(counts, run), budget).verdict
+        assert (verdict is Verdict.PASS, verdict is Verdict.FAIL) == (passed[run], failed[run])
+    assert 0 < passed.sum() < 40
+
+
+def test_rows_judged_as_if_alone_pass_too_often_and_grouped_ones_do_not() -> None:
+    rng = np.random.default_rng(3)
+    sizes = group_sizes(rng, 3000, 300, spread=0.0)
+    counts = draw(rng, sizes, 0.10, 0.02, follow_for(4.0, sizes), runs=4000)
+    # 6 % and two standard errors of 4,000 runs
+    assert judged(counts, 0.02)[0].mean() <= 0.06 + 0.0075
+    assert judged(counts, 0.02, grouped=False)[0].mean() >= 0.15

@@ -80,13 +80,13 @@ def test_a_suite_anywhere_is_collected_when_named(root: Path) -> None:
     (root / "deep").mkdir()
     text = (root / "bench/x.toml").read_text().replace("rows.csv", "../bench/rows.csv")
     (root / "deep/a.toml").write_text(text)
-    assert len(collected(root, "deep/a.toml")) == 11
+    assert len(collected(root, "deep/a.toml")) == 12
 
 
 def test_slimgate_files_says_where_suites_lie(root: Path) -> None:
     (root / "pytest.ini").write_text("[pytest]\nslimgate_files = gates/*.toml\n")
     (root / "bench").rename(root / "gates")
-    assert len(collected(root, "gates")) == 11
+    assert len(collected(root, "gates")) == 12
 
 
 def test_python_tests_beside_suites_run_as_ever(root: Path) -> None:

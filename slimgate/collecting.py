@@ -99,7 +99,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         and item.config.getoption("benchmark_only", False)
         and item.name.startswith(("test_latency", "test_speedup", "test_selftest[planted_delay]"))
     ):
-        getattr(item, "fixturenames").append("benchmark")  # noqa: B009  not declared
+        # a list of its own: pytest shares one among all tests of a function
+        names = [*getattr(item, "fixturenames"), "benchmark"]  # noqa: B009  not declared
+        setattr(item, "fixturenames", names)  # noqa: B010  not declared
 
 
 @pytest.hookimpl(trylast=True)

@@ -142,7 +142,12 @@ class Ran:
 
 def pytest_in(folder: Path, *arguments: str) -> Ran:
     """Runs pytest in a folder, in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300", "PYTHONPATH": ""}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "300",
+        "PYTHONPATH": "/work/scratch/wt-duel",
+    }
     environment.pop("SLIMGATE_STORE", None)
     environment.pop("PYTEST_ADDOPTS", None)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slimgate.judge.flips import FlipsBudget
-from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, needed_rows, planned_rows
+from slimgate.judge.proportion import share_rows
+from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, planned_rows
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import QualityFacts, RunRecord
 from slimgate.suite import Suite
@@ -81,7 +82,7 @@ def _needed(margin: float, known: QualityFacts | None) -> tuple[int, str]:
 def _needed_for_flips(budget: FlipsBudget) -> tuple[int, str]:
     """Rows that pass a variant which turns half as many as it may."""
     share = budget.flips_max_percent / 200
-    return needed_rows(2 * share, share, variance=share * (1 - share)) or 0, "half of that turned, assumed"
+    return share_rows(share, 2 * share) or 0, "half of that turned, assumed"
 
 
 def _measured(earlier: RunRecord | None, variant: str, metric: str) -> QualityFacts | None:

@@ -12,7 +12,7 @@ _MOST_NAMED = 3
 
 
 def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
-    """`int8: 1.6 % of rows right to wrong [1.2, 2.1], budget 1 % (n=3080, Wilson): FAIL`, then the slices'.
+    """`int8: 1.6 % of rows right to wrong [1.2, 2.1], budget 1 % (n=3080, exact): FAIL`, then the slices'.
 
     name: the variant. Slices have their clause only where they have a budget.
     """
@@ -29,7 +29,7 @@ def _flips(found: FlipShare, budget: BudgetVerdict | None) -> str:
     percent = [100 * value for value in (found.share, *found.interval)]
     share, low, high = (f"{value:.{_decimals(percent, budget)}f}" for value in percent)
     limit = "" if budget is None else f", budget {budget.limit:g} %"
-    method = "Wilson" if found.groups is None else "Wilson, grouped"
+    method = "exact" if found.groups is None else "exact, grouped"
     outcome = "not gated" if budget is None else _outcome(budget)
     return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={found.n}, {method}): {outcome}"
 

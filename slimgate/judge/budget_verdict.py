@@ -16,7 +16,7 @@ from slimgate.judge.contrast import (
 )
 from slimgate.judge.decision import BudgetVerdict, Verdict, decided
 from slimgate.judge.evidence import Evidence
-from slimgate.judge.own_value import wilson_interval, wilson_rows
+from slimgate.judge.proportion import exact_interval, share_rows
 from slimgate.judge.rows_needed import needed_rows, rows_for_gap
 
 
@@ -42,7 +42,8 @@ def _by_drop(
     verdict = decided(inside=evidence.below(margin), outside=evidence.above(margin))
     rows = None
     if verdict is Verdict.INCONCLUSIVE:
-        rows = needed_rows(margin, drop, variance=evidence.variance)
+        wider = evidence.widened(margin) if drop < margin else 1.0
+        rows = needed_rows(margin, drop, variance=evidence.variance * wider)
     return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows)
 
 
@@ -75,8 +76,10 @@ def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidenc
         low, high = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
         rows = rows_for_gap(after - budget.limit, variance=evidence.n * paired.standard_error(OWN_VALUE) ** 2)
     else:
-        low, high = wilson_interval(after, evidence.n / share.design_effect, z=share.quantile)
-        rows = wilson_rows(after, budget.limit, design_effect=share.design_effect)
+        low, high = exact_interval(
+            after, evidence.n, design_effect=share.design_effect, quantile=share.quantile
+        )
+        rows = share_rows(after, budget.limit, design_effect=share.design_effect)
     at_least, under = low >= budget.limit, high < budget.limit
     at_most, over = high <= budget.limit, low > budget.limit
     inside, outside = (at_least, under) if budget.kind == "floor" else (at_most, over)

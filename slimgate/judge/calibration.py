@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimgate.metrics.base import check_classes
+from slimgate.metrics.base import Metric
+from slimgate.metrics.brier import METRICS as BRIER
+from slimgate.metrics.ece import BINS, bin_of
+from slimgate.metrics.ece import METRICS as ECE
 from slimgate.outcomes import Floats, Outcomes
-
-BINS = 15
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def confidences(outcomes: Outcomes) -> Floats | None:
     return outcomes.probabilities[np.arange(len(outcomes)), outcomes.predictions]
 
 
-def reliability(outcomes: Outcomes, bins: int = BINS) -> tuple[ReliabilityBin, ...] | None:
+def reliability(outcomes: Outcomes) -> tuple[ReliabilityBin, ...] | None:
     """Bins of equal width over [0, 1], by the confidence in the prediction; None without probabilities.
 
     Source: Guo et al. 2017 (ICML), section 2.
@@ -38,48 +39,33 @@ def reliability(outcomes: Outcomes, bins: int = BINS) -> tuple[ReliabilityBin, .
     sure = confidences(outcomes)
     if sure is None:
         return None
-    edges = np.linspace(0, 1, bins + 1)
-    member = np.clip(np.digitize(sure, edges, right=True) - 1, 0, bins - 1)
-    counts = np.bincount(member, minlength=bins)
-    sums = np.bincount(member, weights=sure, minlength=bins)
-    right = np.bincount(member[outcomes.predictions == outcomes.labels], minlength=bins)
+    member = bin_of(sure)
+    counts = np.bincount(member, minlength=BINS)
+    sums = np.bincount(member, weights=sure, minlength=BINS)
+    right = np.bincount(member[outcomes.predictions == outcomes.labels], minlength=BINS)
     return tuple(
         ReliabilityBin(
-            low=float(edges[k]),
-            high=float(edges[k + 1]),
+            low=k / BINS,
+            high=(k + 1) / BINS,
             count=int(counts[k]),
             confidence=float(sums[k] / counts[k]) if counts[k] else None,
             accuracy=float(right[k] / counts[k]) if counts[k] else None,
         )
-        for k in range(bins)
+        for k in range(BINS)
     )
 
 
-def expected_calibration_error(outcomes: Outcomes, bins: int = BINS) -> float | None:
-    """Mean distance of confidence from accuracy, bins weighted by their rows; in [0, 1].
-
-    None without probabilities. Source: Guo et al. 2017 (ICML), equation 3.
-    """
-    found = reliability(outcomes, bins)
-    if found is None:
-        return None
-    gaps = [
-        one.count * abs(one.confidence - one.accuracy)
-        for one in found
-        if one.confidence is not None and one.accuracy is not None
-    ]
-    return sum(gaps) / len(outcomes)
+def expected_calibration_error(outcomes: Outcomes) -> float | None:
+    """The metric `ece`; None without probabilities."""
+    return _measured(ECE["ece"], outcomes)
 
 
 def brier_score(outcomes: Outcomes) -> float | None:
-    """Mean squared distance of the probabilities from the label, summed over the classes; in [0, 2].
+    """The metric `brier`; None without probabilities."""
+    return _measured(BRIER["brier"], outcomes)
 
-    For two classes twice the mean squared error of class 1. None without probabilities.
-    Source: Brier 1950, Monthly Weather Review 78:1-3.
-    """
+
+def _measured(metric: Metric, outcomes: Outcomes) -> float | None:
     if outcomes.probabilities is None:
         return None
-    check_classes(outcomes)
-    squares = np.einsum("ij,ij->i", outcomes.probabilities, outcomes.probabilities)
-    of_label = outcomes.probabilities[np.arange(len(outcomes)), outcomes.labels]
-    return float(np.mean(squares - 2 * of_label + 1))
+    return float(metric.statistic(outcomes, np.ones(len(outcomes))))

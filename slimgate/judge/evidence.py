@@ -11,9 +11,9 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.bootstrap import paired_resamples
+from slimgate.judge.clusters import clusters
 from slimgate.judge.contrast import Paired, drop_contrast
 from slimgate.judge.influence import paired_influence
-from slimgate.judge.levels import Z_ALPHA, t_quantile
 from slimgate.judge.tango import design_effect, tango_interval, tango_z
 from slimgate.metrics.base import Metric, PerRow
 from slimgate.outcomes import Floats, Ints, Outcomes, same_rows
@@ -35,6 +35,11 @@ class Share:
     quantile: float
 
 
+def _as_measured(margin: float) -> float:  # noqa: ARG001
+    """What multiplies the variance where nothing does."""
+    return 1.0
+
+
 @dataclass(frozen=True)
 class Evidence:
     """The drop's 90 % interval and test, as fractions of the metric's unit; positive is worse.
@@ -44,6 +49,7 @@ class Evidence:
     variance: n times the squared standard error of the drop.
     paired(): both values at once, for budgets on other contrasts than the drop; drawn when first asked for.
     share: of a metric of 0/1 per row, for budgets on the variant's own value; None for others.
+    widened(margin): what multiplies the variance where a drop of that margin is to be ruled out.
     """
 
     n: int
@@ -54,6 +60,7 @@ class Evidence:
     above: Callable[[float], bool]
     paired: Callable[[], Paired]
     share: Share | None = None
+    widened: Callable[[float], float] = _as_measured
     groups: int | None = None
     design_effect: float | None = None
     changed: Changed | None = None
@@ -142,24 +149,24 @@ def by_tango(
     """The evidence of (rows,) values of 0 and 1 of teacher and variant."""
     lost = before - after if higher_is_better else after - before
     n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
-    effect = 1.0 if groups is None else design_effect(lost, groups)
-    count = None if groups is None else len(np.unique(groups))
-    quantile = Z_ALPHA if count is None else t_quantile(count - 1)
+    found = clusters(lost, groups)
+    effect, quantile = found.measured, found.quantile
 
-    def z(margin: float) -> float:
+    def z(margin: float, effect: float) -> float:
         return tango_z(b, c, n, margin, design_effect=effect)
 
     return Evidence(
         n=n,
-        interval=tango_interval(b, c, n, design_effect=effect, z=quantile),
+        interval=tango_interval(b, c, n, design_effect=effect, above=found.at, z=quantile),
         method="Tango" if groups is None else "Tango, grouped",
         variance=(b + c) / n * effect,
         # a margin of 1 or more is met by whatever happens, and has no z
-        below=lambda margin: margin >= 1 or z(margin) <= -quantile,
-        above=lambda margin: margin < 1 and z(margin) >= quantile,
+        below=lambda margin: margin >= 1 or z(margin, found.at(margin)) <= -quantile,
+        above=lambda margin: margin < 1 and z(margin, effect) >= quantile,
         paired=paired,
         share=Share(1.0 if groups is None else design_effect(after, groups), quantile),
-        groups=count,
+        widened=lambda margin: found.at(margin) / effect,
+        groups=found.groups,
         design_effect=None if groups is None else effect,
         changed=Changed(right_to_wrong=b, wrong_to_right=c),
     )

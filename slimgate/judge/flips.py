@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import Literal
 
 import numpy as np
 
 from slimgate.judge.calibration import confidences
-from slimgate.judge.levels import ALPHA, Z_ALPHA
-from slimgate.judge.rows_needed import needed_rows
+from slimgate.judge.levels import t_quantile
+from slimgate.judge.proportion import exact_interval, share_rows
 from slimgate.judge.tango import Interval, design_effect
 from slimgate.judge.verdict import BudgetVerdict, Verdict
 from slimgate.outcomes import Ints, Outcomes
@@ -30,7 +29,7 @@ class FlipsBudget:
 
 @dataclass(frozen=True)
 class FlipShare:
-    """Rows that turned from right to wrong, as a fraction of all rows, with Wilson's 90 % interval.
+    """Rows that turned from right to wrong, as a fraction of all rows, with its exact 90 % interval.
 
     design_effect, groups: None where rows do not come in groups.
     """
@@ -63,20 +62,16 @@ def surest_lost(teacher: Outcomes, variant: Outcomes, most: int = MOST_QUOTED) -
 
 
 def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
-    """The share of right-to-wrong rows; grouped rows count as fewer, by the design effect of the turns.
-
-    At a true share equal to a limit, the upper bound is below it in about 5 % of samples (6.7 % at worst,
-    where three turned rows are expected and none is seen), the lower bound is above it in up to 10 %.
-    """
+    """The share of right-to-wrong rows; grouped rows count as fewer, by the design effect of the turns."""
     n, lost = len(teacher), turned(teacher, variant)[0]
     groups = variant.groups if teacher.groups is None else teacher.groups
     count = n if groups is None else len(np.unique(groups))
     if groups is None or count == n:
-        return FlipShare(len(lost) / n, wilson_interval(len(lost) / n, n), n, None, None)
+        return FlipShare(len(lost) / n, exact_interval(len(lost) / n, n), n, None, None)
     is_lost = np.zeros(n)
     is_lost[lost] = 1.0
     effect = design_effect(is_lost, groups)
-    interval = wilson_interval(len(lost) / n, n / effect, z=_t_quantile(count - 1))
+    interval = exact_interval(len(lost) / n, n, design_effect=effect, quantile=t_quantile(count - 1))
     return FlipShare(len(lost) / n, interval, n, effect, count)
 
 
@@ -86,25 +81,5 @@ def judge_flips(found: FlipShare, budget: FlipsBudget) -> BudgetVerdict:
     low, high = found.interval
     verdict = Verdict.PASS if high < limit else Verdict.FAIL if low > limit else Verdict.INCONCLUSIVE
     if verdict is Verdict.INCONCLUSIVE:
-        variance = found.share * (1 - found.share) * (found.design_effect or 1.0)
-        rows = needed_rows(limit, found.share, variance=variance)
+        rows = share_rows(found.share, limit, design_effect=found.design_effect or 1.0)
     return BudgetVerdict(KIND, budget.flips_max_percent, verdict, budget.reason, rows)
-
-
-def wilson_interval(share: float, rows: float, z: float = Z_ALPHA) -> Interval:
-    """Wilson's score interval of a share of `rows` (which a design effect may have made a fraction).
-
-    z: the normal quantile of one side; the default gives a 90 % interval.
-    Source: Wilson 1927, Journal of the American Statistical Association 22:209-212.
-    """
-    squared = z**2 / rows
-    centre = (share + squared / 2) / (1 + squared)
-    half = sqrt(share * (1 - share) * squared + squared**2 / 4) / (1 + squared)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def _t_quantile(degrees: int) -> float:
-    """The one-sided 5 % point of Student's t, since the design effect is estimated from the groups."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(max(degrees, 1), 1 - ALPHA))

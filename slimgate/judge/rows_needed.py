@@ -15,7 +15,7 @@ def planned_rows(
 ) -> int:
     """Rows that pass an equally good variant 80 % of the time. margin and discordance are fractions.
 
-    Closed form, (1.645 + 0.842)² psi / margin²; Tango's test takes up to a quarter more where that is small.
+    Closed form, (1.645 + 0.842)² psi / margin²; Tango's test takes up to a third more where that is small.
     """
     return max(_rows(discordance * design_effect, margin), _rows_without_change(margin))
 

@@ -6,6 +6,7 @@ Source: Tango 1998, Statistics in Medicine 17:891-908.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf, sqrt
 
 import numpy as np
@@ -48,22 +49,35 @@ def _lost_right(b: int, c: int, n: int, margin: float) -> float:
     return (root - linear) / (2 * quadratic)
 
 
-def tango_interval(b: int, c: int, n: int, *, design_effect: float = 1.0, z: float = Z_ALPHA) -> Interval:
+def tango_interval(
+    b: int,
+    c: int,
+    n: int,
+    *,
+    design_effect: float = 1.0,
+    above: Callable[[float], float] | None = None,
+    z: float = Z_ALPHA,
+) -> Interval:
     """Interval of the true drop, as fractions: the margins that the two-sided test does not reject.
 
+    above: the design effect for margins above the drop, where it is not the same for all of them.
     z: the normal quantile of one side; the default gives a 90 % interval.
     """
-    return -_upper_bound(c, b, n, design_effect, z), _upper_bound(b, c, n, design_effect, z)
+
+    def same(margin: float) -> float:  # noqa: ARG001
+        return design_effect
+
+    return -_upper_bound(c, b, n, same, z), _upper_bound(b, c, n, above or same, z)
 
 
-def _upper_bound(b: int, c: int, n: int, design_effect: float, z: float) -> float:
+def _upper_bound(b: int, c: int, n: int, effect: Callable[[float], float], z: float) -> float:
     from scipy.optimize import brentq
 
     drop = (b - c) / n
     low, high = drop + _EDGE, 1 - _EDGE
 
     def beyond(margin: float) -> float:
-        return tango_z(b, c, n, margin, design_effect=design_effect) + z
+        return tango_z(b, c, n, margin, design_effect=effect(margin)) + z
 
     if low >= high or beyond(high) >= 0:
         return 1.0

@@ -8,7 +8,7 @@ import numpy as np
 
 from slimgate.metrics.base import Metric, RowSums, check_classes, probabilities_of
 from slimgate.metrics.row_sums import statistic_of_sums
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import Floats, Ints, Outcomes
 
 BINS = 15
 
@@ -23,12 +23,16 @@ def terms(outcomes: Outcomes) -> Floats:
     probabilities = probabilities_of(outcomes, "ece")
     rows = np.arange(len(outcomes))
     confidence = probabilities[rows, outcomes.predictions]
-    # ends as i / 15, so that a confidence of exactly 0.2 or 0.6 falls on its end
-    found = np.searchsorted(np.arange(1, BINS) / BINS, confidence, side="left")
     gaps = np.zeros((len(outcomes), BINS + 1))
-    gaps[rows, found] = (outcomes.predictions == outcomes.labels) - confidence
+    gaps[rows, bin_of(confidence)] = (outcomes.predictions == outcomes.labels) - confidence
     gaps[:, BINS] = 1.0
     return gaps
+
+
+def bin_of(confidence: Floats) -> Ints:
+    """(rows,) confidences -> (rows,) the bin that each falls in."""
+    # ends as i / 15, so that a confidence of exactly 0.2 or 0.6 falls on its end
+    return np.asarray(np.searchsorted(np.arange(1, BINS) / BINS, confidence, side="left"))
 
 
 def value(sums: Floats) -> Floats:

@@ -20,12 +20,13 @@ _HOW_TO_READ = """\
   **INCONCLUSIVE**: the rows are too few to tell; the line says how many would.
 - Bands are words for readers, never the decision: negligible up to 1 point, small up to 2, depends on the
   use up to 5, bad above.
-- **Flips** are rows whose answer turned from right to wrong; the share's interval is Wilson's. A **slice** is
-  the gate rows that share a value; it FAILs where they show, after Holm's correction for all slices of the
-  metric, that it lost more than its budget. A slice that cannot be told is never a failure; "few" is under 50
-  rows. Buckets of length are quartiles of the number of words between white space.
+- **Flips** are rows whose answer turned from right to wrong; the share's interval is exact (Clopper and
+  Pearson's). A **slice** is the gate rows that share a value; it FAILs where they show, after Holm's
+  correction for all slices of the metric, that it lost more than its budget. A slice that cannot be told is
+  never a failure; "few" is under 50 rows. Buckets of length are quartiles of the number of words.
 - **Calibration error**: the mean distance of confidence from accuracy over 15 bins of confidence (Guo et al.
-  2017). **Brier**: the squared distance of the probabilities from the label, summed over the classes.
+  2017). **Brier**: the squared distance of the probabilities from the label, summed over the
+  classes; half of that where there are two.
 - **Latency** is one forward call on prepared tensors after warm-up: mean ± standard deviation over the
   rounds, models timed one after another on the machine above; rows keep their own lengths where no
   tokens are stated. Tokenizing is timed apart. A percentile wants 29 (p90), 59 (p95), 299 (p99) rounds.

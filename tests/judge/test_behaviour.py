@@ -109,14 +109,14 @@ def test_without_a_budget_there_is_no_verdict(counted: Make) -> None:
     assert (judged.budgets, judged.verdict) == ((), None)
     assert len(judged.slices) == 2
     assert behaviour_message("int8", judged) == (
-        "int8: 7.5 % of rows right to wrong [5.6, 10.0] (n=400, Wilson): not gated"
+        "int8: 7.5 % of rows right to wrong [5.4, 10.0] (n=400, exact): not gated"
     )
 
 
 def test_a_failing_line_names_the_slices_that_lost(counted: Make) -> None:
     told = judged_line(counted(400, 60, 2), BOTH)
     assert told == (
-        "int8: 15.0 % of rows right to wrong [12.3, 18.2], budget 1 % (n=400, Wilson): FAIL; "
+        "int8: 15.0 % of rows right to wrong [12.1, 18.3], budget 1 % (n=400, exact): FAIL; "
         "accuracy on 2 slices, budget 5 points (Tango, Holm): FAIL in label c0 (drop 14.5 points "
         "[10.6, 19.2], n=200), label c1 (drop 14.5 points [10.6, 19.2], n=200)"
     )
@@ -125,13 +125,13 @@ def test_a_failing_line_names_the_slices_that_lost(counted: Make) -> None:
 def test_more_than_three_slices_that_lost_are_counted(counted: Make) -> None:
     told = judged_line(counted(1000, 400, 0, classes=5), BehaviourBudgets(slices=BOTH.slices))
     assert told.endswith(", 2 more")
-    assert "right to wrong [37.5, 42.6] (n=1000, Wilson): not gated; accuracy on 5 slices" in told
+    assert "right to wrong [37.4, 42.6] (n=1000, exact): not gated; accuracy on 5 slices" in told
 
 
 def test_undecided_flips_say_how_many_rows_would_tell_and_slices_how_many_are(counted: Make) -> None:
     told = judged_line(counted(90, 0, 0), BOTH)
     assert told == (
-        "int8: 0.0 % of rows right to wrong [0.0, 2.9], budget 1 % (n=90, Wilson): INCONCLUSIVE, about 270 "
+        "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90, exact): INCONCLUSIVE, about 300 "
         "gate rows would tell; accuracy on 2 slices, budget 5 points (Tango, Holm): PASS, none is shown to "
         "lose more (2 undecided)"
     )
@@ -145,8 +145,8 @@ def test_a_share_that_is_its_budget_cannot_be_told_by_any_number_of_rows(counted
 
 
 def test_a_bound_is_never_rounded_onto_the_budget(counted: Make) -> None:
-    told = judged_line(counted(1000, 3, 0), BehaviourBudgets(FlipsBudget(0.7)))
-    assert "0.30 % of rows right to wrong [0.12, 0.75], budget 0.7 %" in told
+    told = judged_line(counted(1000, 3, 0), BehaviourBudgets(FlipsBudget(0.8)))
+    assert "0.30 % of rows right to wrong [0.08, 0.77], budget 0.8 %" in told
 
 
 def test_rows_that_are_not_paired_or_none_are_an_error(counted: Make) -> None:

@@ -12,7 +12,7 @@ import pytest
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, check_budget, judge_quality
 from slimgate.judge.budget_kinds import BudgetKind, suited_kinds
-from slimgate.judge.own_value import wilson_interval, wilson_rows
+from slimgate.judge.proportion import exact_interval
 from slimgate.metrics import load_metric
 from slimgate.outcomes import Outcomes
 
@@ -150,25 +150,6 @@ def test_a_fraction_of_a_negative_value_is_an_error(counted: MakePair) -> None:
         judged("mcc", counted(100, 0, 0, both_wrong=80), "drop_relative", 0.02)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 0.97, 1.0])
-def test_wilsons_interval_is_where_the_score_test_no_longer_rejects(share: float) -> None:
-    from scipy.optimize import brentq
-
-    n, z = 200, 1.6448536269514722
-
-    def score(p: float) -> float:
-        return float((share - p) ** 2 * n - z**2 * p * (1 - p))
-
-    low = brentq(score, 1e-12, share - 1e-9) if share else 0.0
-    high = brentq(score, share + 1e-9, 1 - 1e-12) if share < 1 else 1.0
-    assert wilson_interval(share, n) == pytest.approx((low, high), abs=1e-9)
-
-
-def test_wilson_of_a_published_example() -> None:
-    """Newcombe 1998 (Stat. Med. 17:857-872), table I: 81 of 263, 95 % interval 0.2553 to 0.3662."""
-    assert wilson_interval(81 / 263, 263, z=1.959964) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-
-
 @pytest.mark.parametrize(
     ("right", "verdict"), [(840, Verdict.PASS), (810, Verdict.INCONCLUSIVE), (760, Verdict.FAIL)]
 )
@@ -178,7 +159,7 @@ def test_a_floor_is_judged_by_the_variants_own_interval(
     judgement = judged("accuracy", counted(1000, both_wrong=1000 - right), "floor", 0.8)
     assert judgement.verdict is verdict
     assert judgement.budgets[0].value == right / 1000
-    assert judgement.budgets[0].interval == pytest.approx(wilson_interval(right / 1000, 1000))
+    assert judgement.budgets[0].interval == pytest.approx(exact_interval(right / 1000, 1000))
 
 
 def test_a_ceiling_is_the_reverse_of_a_floor(counted: MakePair) -> None:
@@ -197,7 +178,7 @@ def test_the_floor_of_grouped_rows_has_fewer_rows_to_stand_on(counted: MakePair)
     budget = judged("accuracy", (teacher, variant), "floor", 0.8).budgets[0]
     low, high = budget.interval
     # 17 of 100 groups wrong, t instead of the normal quantile
-    assert (low, high) == pytest.approx(wilson_interval(0.83, 100, z=1.6604), abs=0.004)
+    assert (low, high) == pytest.approx(exact_interval(0.83, 100, quantile=1.6604), abs=0.004)
     assert budget.verdict is Verdict.INCONCLUSIVE
 
 
@@ -217,13 +198,6 @@ def test_a_floor_of_a_resampled_metric_has_the_interval_of_its_own_bootstrap(dra
     ).confidence_interval  # fmt: skip
     width = theirs.high - theirs.low
     assert budget.interval == pytest.approx((theirs.low, theirs.high), abs=0.08 * width)
-
-
-def test_the_rows_of_a_perfect_share_are_those_where_wilsons_bound_passes() -> None:
-    rows = wilson_rows(1.0, 0.99)
-    assert rows is not None
-    assert wilson_interval(1.0, rows)[0] >= 0.99 > wilson_interval(1.0, rows - 2)[0]
-    assert wilson_rows(0.8, 0.8) is None
 
 
 def test_each_budget_has_its_own_verdict_and_rows(counted: MakePair) -> None:

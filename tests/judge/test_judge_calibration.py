@@ -38,7 +38,7 @@ def test_the_calibration_error_of_four_rows_by_hand() -> None:
 
 def test_the_brier_score_of_four_rows_by_hand() -> None:
     # twice the squared distance of each row: 0.1, 0.91, 0.4, 0.3
-    assert brier_score(FOUR) == pytest.approx(2 * (0.01 + 0.8281 + 0.16 + 0.09) / 4)
+    assert brier_score(FOUR) == pytest.approx((0.01 + 0.8281 + 0.16 + 0.09) / 4)
 
 
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
@@ -74,7 +74,7 @@ def test_a_model_that_is_right_as_often_as_it_says_has_a_small_error() -> None:
 def test_the_brier_score_is_that_of_scikit_learn(classes: int) -> None:
     rng = np.random.default_rng(2)
     scores, labels = rng.dirichlet(np.ones(classes), 500), rng.integers(0, classes, 500)
-    expected = brier_score_loss(labels, scores, labels=list(range(classes)), scale_by_half=False)
+    expected = brier_score_loss(labels, scores, labels=list(range(classes)))
     assert brier_score(answered(labels.tolist(), scores)) == pytest.approx(expected)
 
 

@@ -21,6 +21,7 @@ FAILED = QualityJudgement(
     band="depends on the use",
     groups=None,
     design_effect=None,
+    variance=None,
     changed=None,
     warnings=(),
 )

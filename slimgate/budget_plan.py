@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.proportion import share_rows
 from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, planned_rows
-from slimgate.judge.verdict import QualityBudget
 from slimgate.record import QualityFacts, RunRecord
 from slimgate.suite import Suite
 
@@ -96,12 +97,6 @@ def _measured(earlier: RunRecord | None, variant: str, metric: str) -> QualityFa
 
 def _margin(budget: QualityBudget, known: QualityFacts | None) -> float | None:
     """The largest drop that the budget allows, in the metric's unit; None where that is not known yet."""
-    if budget.kind == "drop_points":
-        return budget.limit / 100
-    if known is None:
+    if budget.kind in ("floor", "ceiling") or (known is None and budget.kind != "drop_points"):
         return None
-    if budget.kind in ("drop_relative", "increase_relative"):
-        return budget.limit * known.teacher
-    if budget.kind == "error_increase_relative":
-        return budget.limit * (1 - known.teacher)
-    return None
+    return allowed_drop(budget, nan if known is None else known.teacher)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from slimgate.artifact import Artifact
-from slimgate.judge.verdict import QualityBudget, QualityJudgement, judge_quality
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.verdict import QualityJudgement, judge_quality
 from slimgate.measure.quality import Encoder, predict
 from slimgate.metrics import load_metric
 from slimgate.metrics.base import Metric
@@ -75,9 +76,10 @@ def plant_fault(outcomes: Outcomes, metric: Metric, drop: float, *, seed: int) -
 def judge_fault(
     outcomes: Outcomes, metric_name: str, budget: QualityBudget, *, seed: int
 ) -> QualityJudgement:
-    """The verdict on a planted fault of twice the budget."""
+    """The verdict on a planted fault of twice the drop that the budget allows."""
     metric = load_metric(metric_name)
-    damaged = plant_fault(outcomes, metric, 2 * budget.limit / 100, seed=seed)
+    allowed = allowed_drop(budget, float(metric.statistic(outcomes, np.ones(len(outcomes)))))
+    damaged = plant_fault(outcomes, metric, 2 * allowed, seed=seed)
     return judge_quality(metric, outcomes, damaged, [budget], seed=seed)
 
 

@@ -9,13 +9,25 @@ import pytest
 import torch
 from tiny_suite import tiny_run
 
-from slimgate.judge.verdict import QualityBudget, Verdict, judge_quality
+from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, allowed_drop
+from slimgate.judge.verdict import Verdict, judge_quality
 from slimgate.metrics import load_metric
 from slimgate.outcomes import Outcomes
 from slimgate.selftest import DEFAULT_BUDGET, identical_copy, judge_fault, plant_fault
 
 torch.set_num_threads(1)
-METRICS = ["accuracy", "balanced_accuracy", "f1_macro", "f1_micro", "mcc", "roc_auc", "log_loss"]
+METRICS = [
+    "accuracy",
+    "balanced_accuracy",
+    "f1_macro",
+    "f1_micro",
+    "mcc",
+    "roc_auc",
+    "pr_auc",
+    "log_loss",
+    "brier",
+    "ece",
+]
 
 
 def outcomes_of(rows: int, *, classes: int = 2, accuracy: float = 0.9, seed: int = 0) -> Outcomes:
@@ -95,6 +107,28 @@ def test_a_planted_fault_never_passes(metric: str, rows: int, limit: float) -> N
     judged = judge_fault(outcomes_of(rows), metric, budget, seed=0)
     assert judged.drop_points >= 2 * limit - 1e-9
     assert judged.budgets[0].verdict is not Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "limit"),
+    [
+        ("accuracy", "drop_relative", 0.02),
+        ("accuracy", "error_increase_relative", 0.1),
+        ("accuracy", "floor", 0.85),
+        ("f1_macro", "floor", 0.85),
+        ("log_loss", "increase_relative", 0.1),
+        ("log_loss", "ceiling", 0.7),
+    ],
+)
+def test_a_planted_fault_takes_twice_what_any_kind_of_budget_allows(
+    metric: str, kind: BudgetKind, limit: float
+) -> None:
+    outcomes, measured = outcomes_of(4000), load_metric(metric)
+    budget = QualityBudget(kind, limit)
+    teacher = float(measured.statistic(outcomes, np.ones(4000)))
+    judged = judge_fault(outcomes, metric, budget, seed=0)
+    assert judged.drop_points == pytest.approx(200 * allowed_drop(budget, teacher), rel=0.05)
+    assert judged.budgets[0].verdict is Verdict.FAIL
 
 
 def test_with_many_rows_a_planted_fault_fails() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from slimgate.arena import Arena
 from slimgate.gates.latency import not_timed
 from slimgate.gates.planted_delay import find_delay
 from slimgate.gates.reporting import Report, report_build
-from slimgate.judge.verdict import QualityBudget, Verdict, judge_quality
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.verdict import Verdict, judge_quality
 from slimgate.metrics import load_metric
+from slimgate.outcomes import Outcomes
 from slimgate.parts import PLANTED_DELAY, now, part
 from slimgate.run import ModelHandle
 from slimgate.selftest import DEFAULT_BUDGET, identical_copy, judge_fault
@@ -45,16 +48,21 @@ def test_selftest(
         pytest.fail(str(facts["message"]), pytrace=False)
 
 
-def gate_budgets(suite: Suite) -> dict[str, QualityBudget]:
-    """The tightest budget on each metric of any variant; accuracy at 2 points where there is none."""
-    tightest: dict[str, QualityBudget] = {}
+def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
+    """The tightest budget on each metric of any variant; accuracy at 2 points where there is none.
+
+    A floor or ceiling that the teacher itself does not hold is left out: no drop is inside it.
+    """
+    tightest: dict[str, tuple[float, QualityBudget]] = {}
     for own in suite.budgets.values():
         for metric, budgets in own.quality.items():
+            value = float(load_metric(metric).statistic(teacher, np.ones(len(teacher))))
             for budget in budgets:
-                if metric not in tightest or budget.limit < tightest[metric].limit:
-                    tightest[metric] = budget
+                drop = allowed_drop(budget, value)
+                if drop > 0 and (metric not in tightest or drop < tightest[metric][0]):
+                    tightest[metric] = (drop, budget)
     judged = next((name for name in suite.metrics if load_metric(name).resampled), "accuracy")
-    return tightest or {judged: DEFAULT_BUDGET}
+    return {metric: budget for metric, (_, budget) in tightest.items()} or {judged: DEFAULT_BUDGET}
 
 
 def _identical(suite: Suite, teacher: ModelHandle) -> tuple[dict[str, Any], str]:
@@ -62,7 +70,7 @@ def _identical(suite: Suite, teacher: ModelHandle) -> tuple[dict[str, Any], str]
     changed = int((stored.predictions != afresh.predictions).sum())
     verdicts = {
         name: judge_quality(load_metric(name), stored, afresh, [budget], seed=suite.seed).verdict
-        for name, budget in gate_budgets(suite).items()
+        for name, budget in gate_budgets(suite, teacher.outcomes).items()
     }
     verdict = Verdict.FAIL if Verdict.FAIL in verdicts.values() else _weakest(list(verdicts.values()))
     line = (
@@ -75,12 +83,14 @@ def _identical(suite: Suite, teacher: ModelHandle) -> tuple[dict[str, Any], str]
 def _planted_fault(suite: Suite, teacher: ModelHandle) -> tuple[dict[str, Any], str]:
     judged = [
         (name, judge_fault(teacher.outcomes, name, budget, seed=suite.seed))
-        for name, budget in gate_budgets(suite).items()
+        for name, budget in gate_budgets(suite, teacher.outcomes).items()
     ]
     name, worst = next(((n, j) for n, j in judged if j.verdict is Verdict.PASS), judged[0])
+    budget = worst.budgets[0]
+    kind = "" if budget.kind == "drop_points" else f"{budget.kind} "
     line = (
         f"self-test, planted fault: {name} drop {worst.drop_points:.1f} points of a budget of "
-        f"{worst.budgets[0].limit:g}: {worst.verdict} (a fault of twice the budget must not PASS)"
+        f"{kind}{budget.limit:g}: {worst.verdict} (a fault of twice the budget must not PASS)"
     )
     return {
         "verdict": worst.verdict and worst.verdict.value,

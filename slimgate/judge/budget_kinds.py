@@ -87,6 +87,21 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
         )
 
 
+def allowed_drop(budget: QualityBudget, teacher: float) -> float:
+    """The largest drop that a budget allows beside a teacher of this value, in the metric's own unit.
+
+    0 or less where the teacher itself is on the wrong side of a floor or a ceiling.
+    """
+    return {
+        "drop_points": budget.limit / 100,
+        "drop_relative": budget.limit * teacher,
+        "error_increase_relative": budget.limit * (1 - teacher),
+        "increase_relative": budget.limit * teacher,
+        "floor": teacher - budget.limit,
+        "ceiling": budget.limit - teacher,
+    }[budget.kind]
+
+
 def suited_kinds(metric: Measured) -> tuple[BudgetKind, ...]:
     """The kinds of budget that a metric can have."""
     return tuple(kind for kind in KINDS if _SUITS[kind](metric))

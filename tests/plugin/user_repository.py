@@ -146,7 +146,7 @@ def pytest_in(folder: Path, *arguments: str) -> Ran:
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "300",
-        "PYTHONPATH": "/work/scratch/wt-duel",
+        "PYTHONPATH": "",
     }
     environment.pop("SLIMGATE_STORE", None)
     environment.pop("PYTEST_ADDOPTS", None)

@@ -148,8 +148,9 @@ def pytest_in(folder: Path, *arguments: str) -> Ran:
         "COLUMNS": "300",
         "PYTHONPATH": "",
     }
-    environment.pop("SLIMGATE_STORE", None)
-    environment.pop("PYTEST_ADDOPTS", None)
+    for name in list(environment):  # of the pytest that runs this test
+        if name.startswith("PYTEST_") or name == "SLIMGATE_STORE":
+            del environment[name]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)

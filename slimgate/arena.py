@@ -41,6 +41,8 @@ class Arena:
         max_seconds, and 12 rounds at least; less where the budget is decided before, or the interval
         narrow. Raises MeasureError for a process that dies.
         """
+        if variant.name == TEACHER:
+            raise MeasureError("duel(teacher, …): variants are timed against the teacher; give a variant")
         suite = self._teacher.run.suite
         own = suite.budgets.get(variant.name)
         minimum = own.speed.speedup_min if own and own.speed else None

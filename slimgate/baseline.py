@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from slimgate.budgets import VariantBudgets
 from slimgate.errors import SuiteError
+from slimgate.judge.flips import KIND as FLIPS
+from slimgate.judge.slices import slices_kind
 from slimgate.record import BaselineFacts, BudgetFacts, LoosenedBudget, RunRecord, VariantRecord, read_record
 from slimgate.suite import Suite
 
@@ -88,6 +90,11 @@ def _limits(own: VariantBudgets) -> Limits:
         for metric, budgets in own.quality.items()
         for budget in budgets
     }
+    flips = own.behaviour.flips
+    if flips is not None:
+        found["flips", FLIPS] = (flips.flips_max_percent, flips.reason)
+    for metric, slices in own.behaviour.slices.items():
+        found["slices", slices_kind(metric)] = (slices.drop_points, slices.reason)
     if own.size is not None:
         found["size", "compression_min"] = (own.size.compression_min, own.size.reason)
     if own.speed is not None:
@@ -100,6 +107,8 @@ def _recorded(model: VariantRecord) -> dict[tuple[str, str], float]:
     found: list[tuple[str, BudgetFacts]] = [
         (metric, budget) for metric, facts in model.quality.items() for budget in facts.budgets
     ]
+    for budget in model.behaviour.budgets if model.behaviour else ():
+        found.append(("flips" if budget.kind == FLIPS else "slices", budget))
     found += [("size", budget) for budget in (model.footprint.budgets if model.footprint else ())]
     found += [("latency", budget) for facts in model.latency.values() for budget in facts.budgets]
     return {(name, budget.kind): budget.limit for name, budget in found}

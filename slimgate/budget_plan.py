@@ -99,4 +99,5 @@ def _margin(budget: QualityBudget, known: QualityFacts | None) -> float | None:
     """The largest drop that the budget allows, in the metric's unit; None where that is not known yet."""
     if budget.kind in ("floor", "ceiling") or (known is None and budget.kind != "drop_points"):
         return None
-    return allowed_drop(budget, nan if known is None else known.teacher)
+    margin = allowed_drop(budget, nan if known is None else known.teacher)
+    return None if margin <= 0 else margin

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from slimgate.budgets import VariantBudgets
 from slimgate.claims import with_times
+from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     ArtifactFacts,
@@ -31,7 +33,7 @@ from slimgate.record import (
     TaskFactsRecord,
     VariantRecord,
 )
-from slimgate.suite import TEACHER, Suite, Variant
+from slimgate.suite import TEACHER, Suite
 
 Part = dict[str, Any]
 Key = tuple[str, str, str]
@@ -172,7 +174,7 @@ def compose(
     baseline: BaselineFacts | None = None,
 ) -> RunRecord:
     """The record of a suite from the parts that have reported."""
-    variants = [_variant(suite.model(name), parts) for name in (TEACHER, *suite.variants)]
+    variants = [_variant(suite, name, parts) for name in (TEACHER, *suite.variants)]
     self_test = _self_test(parts)
     missing = sum(not parts.has(key) for key in expected(suite))
     return RunRecord(
@@ -245,8 +247,21 @@ def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int
     )
 
 
-def _variant(variant: Variant, parts: Parts) -> VariantRecord:
-    name = variant.name
+def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
+    """What of a variant has a budget and has not reported: metrics, flips or slices, size, latency."""
+    own = suite.budgets.get(name, VariantBudgets())
+    checks = {metric: ("quality", name, metric) for metric in own.quality}
+    if own.behaviour != BehaviourBudgets():
+        checks["flips and slices"] = ("behaviour", name, "")
+    if own.size is not None:
+        checks["size"] = ("footprint", name, "size")
+    if own.speed is not None:
+        checks |= {f"latency {one.id}": ("speedup", name, one.id) for one in suite.workloads}
+    return [what for what, key in checks.items() if not parts.has(key)]
+
+
+def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
+    variant = suite.model(name)
     build = parts.one("build", name) or {}
     errors = [facts["message"] for facts in parts.of("error", name).values()]
     footprint = parts.one("footprint", name, "size")
@@ -267,6 +282,7 @@ def _variant(variant: Variant, parts: Parts) -> VariantRecord:
         footprint=FootprintFacts.model_validate(footprint) if footprint else None,
         behaviour=BehaviourFacts.model_validate(behaviour) if behaviour else None,
         latency=latency,
+        awaited=awaited(suite, name, parts),
         error=errors[0] if errors else None,
     )
 

@@ -54,7 +54,7 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
     yield from (f"{suite.shown}: {one.line}" for one in undecidable)
     if planned and not undecidable and not quiet:
         hardest = max(one.needed for one in planned)
-        rows = f"{planned[0].rows:,} gate rows can decide every budget on quality"
+        rows = f"{planned[0].rows:,} gate rows can decide every budget on drops and flips"
         yield f"{suite.shown}: {rows} (the hardest takes about {hardest:,})"
 
 

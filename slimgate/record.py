@@ -293,7 +293,10 @@ class ClaimFacts(Part):
 
 
 class VariantRecord(Part):
-    """One model. error: why it could not be built or measured, where that happened."""
+    """One model. error: why it could not be built or measured, where that happened.
+
+    awaited: what has a budget and no run has measured yet.
+    """
 
     name: str
     parent: str | None
@@ -309,6 +312,7 @@ class VariantRecord(Part):
     behaviour: BehaviourFacts | None = None
     latency: dict[str, LatencyFacts] = {}
     memory: MemoryFacts | None = None
+    awaited: list[str] = []
     error: str | None = None
 
 

@@ -25,6 +25,7 @@ from slimgate.record import (
     read_record,
     to_json,
 )
+from slimgate.report.escape import visible
 from slimgate.report.markdown import index_report, suite_report
 from slimgate.report.terminal import machine_lines, summary_table
 from slimgate.rows import PreparedRows
@@ -124,7 +125,7 @@ class Session:
         lines: list[str] = []
         for path, record in self.records.items():
             v = record.verdict
-            lines += [*summary_table(record), "", *v.messages, *machine_lines(record)]
+            lines += [*summary_table(record), "", *map(visible, v.messages), *machine_lines(record)]
             counts = f"{v.passed} passed, {v.failed} failed, {v.inconclusive} inconclusive"
             where = os.path.relpath(self.folder(path) / "report.md")
             lines.append(f"{record.suite.path}: {v.status} ({counts}, {v.not_gated} not gated) {where}")

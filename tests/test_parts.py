@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.environment import describe_machine
 from slimgate.judge.verdict import Verdict
-from slimgate.parts import Parts, compose, expected, part, parts_of, verdict
+from slimgate.parts import Parts, awaited, compose, expected, part, parts_of, verdict
 from slimgate.record import (
     BehaviourFacts,
     FootprintFacts,
@@ -171,3 +171,17 @@ def test_a_whole_run_has_every_check_of_the_suite(bench: Path, suite_text: str) 
         ("speedup", "student", "b1"),
         ("speedup", "int8", "b1"),
     ]
+
+
+def test_what_has_a_budget_and_was_not_measured_is_awaited(bench: Path, suite_text: str) -> None:
+    budgets = """size = { compression_min = 2 }
+flips = { flips_max_percent = 1.0 }
+latency = { speedup_min = 1.5 }
+accuracy = {"""
+    (bench / "x.toml").write_text(suite_text.replace("accuracy = {", budgets, 1))
+    suite, parts = load_suite(bench / "x.toml"), Parts()
+    assert awaited(suite, "int8", parts) == ["accuracy", "flips and slices", "size", "latency b1"]
+    parts.add(part("quality", "int8", "accuracy", {}))
+    parts.add(part("speedup", "int8", "b1", {}))
+    assert awaited(suite, "int8", parts) == ["flips and slices", "size"]
+    assert awaited(suite, "teacher", parts) == []

@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
     from slimgate.commands.judge_budgets import asked
     from slimgate.commands.judge_output import as_json, as_text
+    from slimgate.report.escape import visible
 
     # where `python -m` and pytest look for a metric of one's own; last, so that it hides nothing
     if str(Path.cwd()) not in sys.path:
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     judged = _judge(pair, wanted, options)
     if options.json:
         sys.stdout.write(as_json(judged) + "\n")
-        sys.stderr.writelines(f"warning: {line}\n" for line in judged.warnings)
+        sys.stderr.writelines(f"warning: {visible(line)}\n" for line in judged.warnings)
     else:
         sys.stdout.write(as_text(judged) + "\n")
     return int(judged.fails)

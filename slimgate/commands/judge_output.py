@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,16 +99,22 @@ def as_json(judged: Judged) -> str:
 
 def as_text(judged: Judged) -> str:
     """The table, a line for each metric, what changed, warnings, and how many budgets hold."""
+    behaviour = judged.behaviour.facts
     warnings = [*judged.warnings, *_of_metrics(judged)]
     blocks = [
         _table(judged),
-        "\n".join(one.line for one in judged.metrics.values()),
-        str(judged.behaviour.facts["message"]) if judged.behaviour.facts["verdict"] else "",
-        _changes(judged.behaviour.facts),
-        "\n".join(f"warning: {line}" for line in warnings),
+        _lines(one.line for one in judged.metrics.values()),
+        _lines([str(behaviour["message"])] if behaviour["verdict"] else []),
+        _changes(behaviour),
+        _lines(f"warning: {line}" for line in warnings),
         _summary(_verdict(judged, _facts(judged))),
     ]
-    return "\n\n".join("\n".join(map(visible, block.split("\n"))) for block in blocks if block)
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _lines(texts: Iterable[str]) -> str:
+    """A line each, whatever characters the data brought."""
+    return "\n".join(visible(text) for text in texts)
 
 
 def _facts(judged: Judged) -> dict[str, Any]:
@@ -130,7 +136,7 @@ def _verdict(judged: Judged, facts: Mapping[str, Any]) -> RunVerdict:
 def _table(judged: Judged) -> str:
     rows = [
         {
-            "metric": name,
+            "metric": visible(name),
             "teacher": fixed(one.judged.teacher, 3),
             "variant": fixed(one.judged.value, 3),
             "drop, points [90 %]": _drop(one.judged),

@@ -10,6 +10,7 @@ import pytest
 from slimgate.claims import Claim, step_claims
 from slimgate.judge.verdict import Verdict
 from slimgate.parts import Part, part
+from slimgate.report.escape import visible
 from slimgate.run import ModelHandle
 
 Report = Callable[[Part], None]
@@ -41,7 +42,7 @@ def conclude(
     if not model.variant.gated or verdict is None or verdict is Verdict.PASS:
         return
     if verdict is Verdict.FAIL or on_inconclusive == "fail":
-        pytest.fail(message, pytrace=False)
+        pytest.fail(visible(message), pytrace=False)
 
 
 def claims_of(model: ModelHandle) -> list[Claim]:

@@ -46,6 +46,10 @@ class Measured(Protocol):
     def resampled(self) -> bool:
         """Whether it has an interval."""
 
+    @property
+    def own_interval(self) -> bool:
+        """Whether its own value can be held against an absolute limit."""
+
 
 @dataclass(frozen=True)
 class QualityBudget:
@@ -70,7 +74,7 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
     suited = suited_kinds(metric)
     if budget.kind not in suited:
         raise SuiteError(
-            f"{budget.kind} does not suit {metric.name}: {_only_for(budget.kind)}; "
+            f"{budget.kind} does not suit {metric.name}: {_why_not(metric, budget.kind)}; "
             f"{metric.name} takes {', '.join(suited)}"
         )
     if not (isfinite(budget.limit) and budget.limit > 0):
@@ -107,6 +111,12 @@ def suited_kinds(metric: Measured) -> tuple[BudgetKind, ...]:
     return tuple(kind for kind in KINDS if _SUITS[kind](metric))
 
 
+def _why_not(metric: Measured, kind: BudgetKind) -> str:
+    if kind in ("floor", "ceiling") and not metric.own_interval:
+        return "a sample's value is biased, so it says nothing of an absolute limit"
+    return _only_for(kind)
+
+
 def _only_for(kind: BudgetKind) -> str:
     if kind == "error_increase_relative":
         return "it needs a metric of which more is better, from 0 to 1, so that 1 - value is an error rate"
@@ -130,11 +140,19 @@ def _has_error_rate(metric: Measured) -> bool:
     return metric.higher_is_better and metric.value_range == (0.0, 1.0)
 
 
+def _floor(metric: Measured) -> bool:
+    return metric.higher_is_better and metric.own_interval
+
+
+def _ceiling(metric: Measured) -> bool:
+    return not metric.higher_is_better and metric.own_interval
+
+
 _SUITS: dict[BudgetKind, Callable[[Measured], bool]] = {
     "drop_points": _anything,
     "drop_relative": _more_is_better,
     "error_increase_relative": _has_error_rate,
     "increase_relative": _less_is_better,
-    "floor": _more_is_better,
-    "ceiling": _less_is_better,
+    "floor": _floor,
+    "ceiling": _ceiling,
 }

@@ -16,7 +16,7 @@ from slimgate.judge.contrast import (
 )
 from slimgate.judge.decision import BudgetVerdict, Verdict, decided
 from slimgate.judge.evidence import Evidence
-from slimgate.judge.proportion import exact_interval, share_rows
+from slimgate.judge.proportion import share_rows
 from slimgate.judge.rows_needed import needed_rows, rows_for_gap
 
 
@@ -76,9 +76,7 @@ def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidenc
         low, high = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
         rows = rows_for_gap(after - budget.limit, variance=evidence.n * paired.standard_error(OWN_VALUE) ** 2)
     else:
-        low, high = exact_interval(
-            after, evidence.n, design_effect=share.design_effect, quantile=share.quantile
-        )
+        low, high = share.interval
         rows = share_rows(after, budget.limit, design_effect=share.design_effect)
     at_least, under = low >= budget.limit, high < budget.limit
     at_most, over = high <= budget.limit, low > budget.limit

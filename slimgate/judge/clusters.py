@@ -10,11 +10,13 @@ reports/simulations/grouped_verdicts.md; the price is power where groups are few
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from slimgate.judge.levels import Z_ALPHA, t_quantile
+from slimgate.judge.proportion import Interval, exact_interval
 from slimgate.judge.tango import design_effect
 from slimgate.outcomes import Floats, Ints
 
@@ -48,6 +50,41 @@ class Clusters:
             return self.measured
         mixed = (self.measured * self.seen + self.unseen * missing) / (self.seen + missing)
         return max(self.measured, mixed)
+
+
+@dataclass(frozen=True)
+class ClusteredShare:
+    """The share of (rows,) 0/1 values that a budget limits from above, with its exact 90 % interval.
+
+    The upper bound counts groups that were not seen, as `Clusters.at` does. effect: as measured.
+    """
+
+    share: float
+    interval: Interval
+    n: int
+    effect: float
+    groups: int | None
+
+
+def clustered_share(hits: Floats, groups: Ints | None) -> ClusteredShare:
+    """hits: (rows,) 1 where a row counts against the budget; groups: (rows,) ids, or None."""
+    n, share = len(hits), float(hits.mean())
+    if groups is None:
+        return ClusteredShare(share, exact_interval(share, n), n, 1.0, None)
+    found = clusters(hits, groups)
+    low, _ = exact_interval(share, n, design_effect=found.measured, quantile=found.quantile)
+
+    def excess(limit: float) -> float:
+        return exact_interval(share, n, design_effect=found.at(limit), quantile=found.quantile)[1] - limit
+
+    return ClusteredShare(share, (low, _crossing(excess, share)), n, found.measured, found.groups)
+
+
+def _crossing(excess: Callable[[float], float], share: float) -> float:
+    """The limit above which the share is shown to lie below it; 1 where there is none."""
+    from scipy.optimize import brentq
+
+    return 1.0 if share >= 1 or excess(1.0) >= 0 else float(brentq(excess, share, 1.0, xtol=1e-12))
 
 
 def clusters(changes: Floats, groups: Ints | None) -> Clusters:

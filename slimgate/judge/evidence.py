@@ -11,10 +11,10 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.bootstrap import paired_resamples
-from slimgate.judge.clusters import clusters
+from slimgate.judge.clusters import clustered_share, clusters
 from slimgate.judge.contrast import Paired, drop_contrast
 from slimgate.judge.influence import paired_influence
-from slimgate.judge.tango import design_effect, tango_interval, tango_z
+from slimgate.judge.tango import tango_interval, tango_z
 from slimgate.metrics.base import Metric, PerRow
 from slimgate.outcomes import Floats, Ints, Outcomes, same_rows
 
@@ -29,10 +29,10 @@ class Changed:
 
 @dataclass(frozen=True)
 class Share:
-    """How sure the variant's own share of rows is: its design effect, and the quantile of its interval."""
+    """The exact interval of the variant's own share of rows, and its design effect."""
 
+    interval: tuple[float, float]
     design_effect: float
-    quantile: float
 
 
 def _as_measured(margin: float) -> float:  # noqa: ARG001
@@ -164,12 +164,19 @@ def by_tango(
         below=lambda margin: margin >= 1 or z(margin, found.at(margin)) <= -quantile,
         above=lambda margin: margin < 1 and z(margin, effect) >= quantile,
         paired=paired,
-        share=Share(1.0 if groups is None else design_effect(after, groups), quantile),
+        share=_own_share(after, groups, higher_is_better=higher_is_better),
         widened=lambda margin: found.at(margin) / effect,
         groups=found.groups,
         design_effect=None if groups is None else effect,
         changed=Changed(right_to_wrong=b, wrong_to_right=c),
     )
+
+
+def _own_share(after: Floats, groups: Ints | None, *, higher_is_better: bool) -> Share:
+    """What a floor or a ceiling limits is the share of bad rows, whichever value stands for good."""
+    bad = clustered_share(1.0 - after if higher_is_better else after, groups)
+    low, high = bad.interval
+    return Share((1 - high, 1 - low) if higher_is_better else (low, high), bad.effect)
 
 
 def by_contrast(

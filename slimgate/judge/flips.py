@@ -8,9 +8,8 @@ from typing import Literal
 import numpy as np
 
 from slimgate.judge.calibration import confidences
-from slimgate.judge.levels import t_quantile
-from slimgate.judge.proportion import exact_interval, share_rows
-from slimgate.judge.tango import Interval, design_effect
+from slimgate.judge.clusters import clustered_share
+from slimgate.judge.proportion import Interval, share_rows
 from slimgate.judge.verdict import BudgetVerdict, Verdict
 from slimgate.outcomes import Ints, Outcomes
 
@@ -63,16 +62,14 @@ def surest_lost(teacher: Outcomes, variant: Outcomes, most: int = MOST_QUOTED) -
 
 def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
     """The share of right-to-wrong rows; grouped rows count as fewer, by the design effect of the turns."""
-    n, lost = len(teacher), turned(teacher, variant)[0]
     groups = variant.groups if teacher.groups is None else teacher.groups
-    count = n if groups is None else len(np.unique(groups))
-    if groups is None or count == n:
-        return FlipShare(len(lost) / n, exact_interval(len(lost) / n, n), n, None, None)
-    is_lost = np.zeros(n)
-    is_lost[lost] = 1.0
-    effect = design_effect(is_lost, groups)
-    interval = exact_interval(len(lost) / n, n, design_effect=effect, quantile=t_quantile(count - 1))
-    return FlipShare(len(lost) / n, interval, n, effect, count)
+    if groups is not None and len(np.unique(groups)) == len(groups):
+        groups = None
+    is_lost = np.zeros(len(teacher))
+    is_lost[turned(teacher, variant)[0]] = 1.0
+    found = clustered_share(is_lost, groups)
+    effect = None if groups is None else found.effect
+    return FlipShare(found.share, found.interval, found.n, effect, found.groups)
 
 
 def judge_flips(found: FlipShare, budget: FlipsBudget) -> BudgetVerdict:

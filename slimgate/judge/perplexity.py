@@ -41,6 +41,7 @@ class _Perplexity:
     higher_is_better: bool = False
     value_range: tuple[float, float] = (1.0, inf)
     resampled: bool = True
+    own_interval: bool = True
 
 
 PERPLEXITY = _Perplexity()

@@ -27,7 +27,8 @@ def with_pseudo_changes(metric: Metric, teacher: Outcomes, variant: Outcomes) ->
     """Both outcomes with the same two rows appended: teacher right and variant wrong, then the reverse.
 
     Their probabilities are those of a row of that class which the teacher was sure of, as they are and with
-    the two classes swapped. Where rows come in groups, each is a group of its own.
+    the two classes swapped. Where rows come in groups, each change is a whole group of the usual size, as a
+    row meets it: what a sample did not draw, it did not draw by groups.
     """
     label, wrong = _place(metric, teacher)
     right_scores, wrong_scores = _turned_scores(teacher, label, wrong)
@@ -103,14 +104,18 @@ def _stack(first: Floats | None, second: Floats | None) -> Floats | None:
 
 def _appended(outcomes: Outcomes, label: int, predictions: Ints, scores: Floats | None) -> Outcomes:
     groups = outcomes.groups
+    size = 1
     if groups is not None:
-        groups = np.append(groups, groups.max() + np.array([1, 2]))
+        sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
+        size = max(1, round(float((sizes**2).sum() / sizes.sum())))
+        groups = np.append(groups, groups.max() + np.repeat([1, 2], size))
+    predictions = np.repeat(predictions, size)
     probabilities = outcomes.probabilities
     if probabilities is not None and scores is not None:
-        probabilities = np.concatenate([probabilities, scores])
+        probabilities = np.concatenate([probabilities, np.repeat(scores, size, axis=0)])
     return Outcomes(
-        ids=np.append(outcomes.ids, ["pseudo lost", "pseudo won"]),
-        labels=np.append(outcomes.labels, [label, label]),
+        ids=np.append(outcomes.ids, np.repeat(["pseudo lost", "pseudo won"], size)),
+        labels=np.append(outcomes.labels, np.full(2 * size, label)),
         predictions=np.append(outcomes.predictions, predictions),
         classes=outcomes.classes,
         probabilities=probabilities,

@@ -26,6 +26,7 @@ class QueryScore:
     value_range: tuple[float, float] = (0.0, 1.0)
     higher_is_better: bool = True
     resampled: bool = True
+    own_interval: bool = True
 
 
 def judge_query_means(

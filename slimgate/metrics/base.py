@@ -45,7 +45,8 @@ class Metric:
     rows² is the value's variance; the judge then resamples nothing. influence_name: of that method, as a
     verdict quotes it. needs: the columns it reads. value_range: lowest and highest possible value.
     resampled: False where the statistic takes weights of ones only; it is then reported without an interval,
-    and no budget can be put on it.
+    and no budget can be put on it. own_interval: False where the value of a sample is biased, so that its own
+    interval says nothing about an absolute limit; drops are judged all the same.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Metric:
     influence_name: str = "influence values"
     binary_only: bool = False
     resampled: bool = True
+    own_interval: bool = True
 
 
 def check_weights(outcomes: Outcomes, weights: Floats) -> None:

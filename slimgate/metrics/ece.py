@@ -50,5 +50,6 @@ METRICS: Mapping[str, Metric] = {
         needs="probabilities",
         statistic=statistic_of_sums(_ROW_SUMS),
         row_sums=_ROW_SUMS,
+        own_interval=False,  # few rows a bin make it too large
     )
 }

@@ -83,6 +83,10 @@ def _warnings(record: RunRecord) -> Iterator[str]:
     yield from _unsteady(record)
     yield from _judge_warnings(record)
     yield from _step_warnings(record)
+    copy = record.self_test.identical
+    if copy is not None and copy.changed:
+        changed = _number(copy.changed, "answer", "answers")
+        yield f"**A copy of the teacher answered otherwise**: {changed} changed, so runs cannot be repeated."
     if record.self_test.identical is None and record.self_test.planted_fault is None:
         yield "The gate itself was not tested: no self-test has run."
 

@@ -77,8 +77,8 @@ def budget_words(kind: str) -> str:
 
 
 def unmeasured(record: RunRecord, model: VariantRecord) -> list[str]:
-    """Metrics that have a budget in the suite and were not measured for this variant."""
-    return [name for name in budgeted(record) if name not in model.quality]
+    """What has a budget in the suite and was not measured for this variant."""
+    return _distinct([*(name for name in budgeted(record) if name not in model.quality), *model.awaited])
 
 
 def standing(record: RunRecord, model: VariantRecord) -> str:

@@ -204,11 +204,14 @@ def test_pseudo_changes_fall_where_the_metric_looks_and_not_in_a_class_it_ignore
     assert more.labels[400:].tolist() == [1, 1]
 
 
-def test_each_pseudo_change_is_a_group_of_its_own(counted: MakePair) -> None:
-    teacher, variant = counted(6, groups=np.array([4, 4, 9, 9, 9, 4]))
-    more, _ = with_pseudo_changes(load_metric("f1"), teacher, variant)
+def test_each_pseudo_change_is_a_group_of_the_usual_size(counted: MakePair) -> None:
+    """Groups of 1, 2 and 3 rows: a row's group has (1 + 4 + 9) / 6 rows on average, so 2."""
+    teacher, variant = counted(6, groups=np.array([4, 9, 9, 7, 7, 7]))
+    more, other = with_pseudo_changes(load_metric("f1"), teacher, variant)
     assert more.groups is not None
-    assert more.groups.tolist() == [4, 4, 9, 9, 9, 4, 10, 11]
+    assert more.groups.tolist() == [4, 9, 9, 7, 7, 7, 10, 10, 11, 11]
+    right = [outcomes.predictions[6:] == outcomes.labels[6:] for outcomes in (more, other)]
+    assert [one.tolist() for one in right] == [[True, True, False, False], [False, False, True, True]]
 
 
 def test_pseudo_changes_turn_a_row_round_that_the_teacher_was_sure_of(counted: MakePair) -> None:

@@ -47,6 +47,12 @@ def test_each_metric_takes_the_kinds_that_mean_something_for_it(name: str, kinds
             0.5,
             r"floor does not suit log_loss: .* more is better; log_loss takes drop_po",
         ),
+        (
+            "ece",
+            "ceiling",
+            0.5,
+            "ceiling does not suit ece: a sample's value is biased, so it says nothing of",
+        ),
         ("accuracy", "ceiling", 0.5, r"ceiling does not suit accuracy: .* less is better; accuracy takes dr"),
         ("mcc", "error_increase_relative", 0.5, "does not suit mcc: .* so that 1 - value is an error rate"),
         ("accuracy", "drop_relative", 2.0, "drop_relative is 2, expected under 1: 0.02 allows a loss of 2 %"),

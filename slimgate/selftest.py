@@ -12,7 +12,7 @@ from slimgate.artifact import Artifact
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.verdict import QualityJudgement, judge_quality
 from slimgate.measure.quality import Encoder, predict
-from slimgate.metrics import load_metric
+from slimgate.metrics import load_metric, value_of
 from slimgate.metrics.base import Metric
 from slimgate.outcomes import Outcomes, read_outcomes, write_outcomes
 from slimgate.protocols import Rows
@@ -78,7 +78,7 @@ def judge_fault(
 ) -> QualityJudgement:
     """The verdict on a planted fault of twice the drop that the budget allows."""
     metric = load_metric(metric_name)
-    allowed = allowed_drop(budget, float(metric.statistic(outcomes, np.ones(len(outcomes)))))
+    allowed = allowed_drop(budget, value_of(metric, outcomes))
     damaged = plant_fault(outcomes, metric, 2 * allowed, seed=seed)
     return judge_quality(metric, outcomes, damaged, [budget], seed=seed)
 

@@ -11,8 +11,10 @@ from tabulate import tabulate
 
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.budget_kinds import when_undecided
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
+from slimgate.judge.slices import SLICED
 from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict, judge_quality
 from slimgate.metrics import Metric, load_metric
 from slimgate.parts import now, verdict
@@ -20,8 +22,6 @@ from slimgate.prediction_pairs import Pair
 from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
 from slimgate.report.escape import visible
 from slimgate.report.figures import count, drop_words, fixed, percent
-
-SLICED = "accuracy"  # what the labels are shown by where no budget names a metric
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,8 @@ def one_judged(
 ) -> JudgedMetric:
     """Judges one metric of the variant of that name. A budget's own on_inconclusive goes before the other."""
     judged = judge_quality(metric, pair.teacher, pair.variant, budgets, seed=seed)
-    undecided = {
-        budget.on_inconclusive or on_inconclusive
-        for budget, one in zip(budgets, judged.budgets, strict=True)
-        if one.verdict is Verdict.INCONCLUSIVE
-    }
-    fails = judged.verdict is Verdict.FAIL or "fail" in undecided
-    return JudgedMetric(judged, message(name, judged), fails)
+    undecided = when_undecided(budgets, judged.budgets, on_inconclusive)
+    return JudgedMetric(judged, message(name, judged), _fails(judged.verdict, undecided))
 
 
 def judged_behaviour(
@@ -82,8 +77,11 @@ def judged_behaviour(
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
     facts = behaviour_facts(behaviour(pair.teacher, pair.variant), judged, behaviour_message(name, judged))
     wish = (budgets.flips and budgets.flips.on_inconclusive) or on_inconclusive
-    fails = judged.verdict is Verdict.FAIL or (judged.verdict is Verdict.INCONCLUSIVE and wish == "fail")
-    return JudgedBehaviour({**facts, "measured": now()}, fails)
+    return JudgedBehaviour({**facts, "measured": now()}, _fails(judged.verdict, wish))
+
+
+def _fails(verdict: Verdict | None, undecided: Literal["fail", "warn"]) -> bool:
+    return verdict is Verdict.FAIL or (verdict is Verdict.INCONCLUSIVE and undecided == "fail")
 
 
 def as_json(judged: Judged) -> str:

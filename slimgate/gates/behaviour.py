@@ -7,14 +7,13 @@ from typing import Literal
 from slimgate.gates.reporting import Report, conclude, report_build
 from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.slices import SLICED
 from slimgate.metrics import load_metric
 from slimgate.parts import now, part
 from slimgate.quoting import quoted_texts
 from slimgate.run import ModelHandle
 from slimgate.slicing import column_slices
 from slimgate.suite import Suite
-
-SLICED = "accuracy"  # what slices show where no budget names a metric
 
 
 def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:

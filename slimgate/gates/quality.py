@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from slimgate.gates.reporting import Report, conclude, report_build
+from slimgate.judge.budget_kinds import when_undecided
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.spread import build_spread, sampling_se_points
-from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict, judge_quality
-from slimgate.metrics import Metric, load_metric
+from slimgate.judge.verdict import QualityJudgement, judge_quality
+from slimgate.metrics import Metric, load_metric, value_of
 from slimgate.outcomes import same_rows
 from slimgate.parts import now, part
 from slimgate.run import ModelHandle
@@ -34,7 +32,8 @@ def test_quality(
     report_part(part("quality", "teacher", metric, _teacher_facts(judged)))
     facts = {**quality_facts(judged, line), "builds": builds(variant, measured, judged), "measured": now()}
     report_part(part("quality", variant.name, metric, facts))
-    conclude(variant, judged.verdict, line, when_undecided(budgets, judged, suite))
+    wish = when_undecided(budgets, judged.budgets, suite.measure.on_inconclusive)
+    conclude(variant, judged.verdict, line, wish)
 
 
 def _teacher_facts(judged: QualityJudgement) -> dict[str, Any]:
@@ -47,25 +46,10 @@ def builds(variant: ModelHandle, metric: Metric, judged: QualityJudgement) -> di
     if not others:
         return None
     sign = 100 if metric.higher_is_better else -100
-    drops = [
-        sign * (judged.teacher - float(metric.statistic(found, np.ones(len(found)))))
-        for found in others.values()
-    ]
+    drops = [sign * (judged.teacher - value_of(metric, found)) for found in others.values()]
     spread = build_spread(
         variant.run.suite.seeds,
         [judged.drop_points, *drops],
         sampling_se_points=sampling_se_points(judged),
     )
     return asdict(spread)
-
-
-def when_undecided(
-    budgets: Sequence[QualityBudget], judged: QualityJudgement, suite: Suite
-) -> Literal["fail", "warn"]:
-    """What INCONCLUSIVE does to the test: it fails unless every undecided budget says `warn`."""
-    wishes = [
-        budget.on_inconclusive or suite.measure.on_inconclusive
-        for budget, one in zip(budgets, judged.budgets, strict=True)
-        if one.verdict is Verdict.INCONCLUSIVE
-    ]
-    return "fail" if "fail" in wishes else "warn"

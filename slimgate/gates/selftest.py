@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from slimgate.arena import Arena
@@ -13,7 +12,7 @@ from slimgate.gates.planted_delay import find_delay
 from slimgate.gates.reporting import Report, report_build
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.verdict import Verdict, judge_quality
-from slimgate.metrics import load_metric
+from slimgate.metrics import load_metric, value_of
 from slimgate.outcomes import Outcomes
 from slimgate.parts import PLANTED_DELAY, now, part
 from slimgate.run import ModelHandle
@@ -56,7 +55,7 @@ def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
     tightest: dict[str, tuple[float, QualityBudget]] = {}
     for own in suite.budgets.values():
         for metric, budgets in own.quality.items():
-            value = float(load_metric(metric).statistic(teacher, np.ones(len(teacher))))
+            value = value_of(load_metric(metric), teacher)
             for budget in budgets:
                 drop = allowed_drop(budget, value)
                 if drop > 0 and (metric not in tightest or drop < tightest[metric][0]):

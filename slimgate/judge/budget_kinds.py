@@ -12,13 +12,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, Protocol, get_args
 
 from slimgate.errors import SuiteError
+from slimgate.judge.decision import BudgetVerdict, Verdict
 
+OnInconclusive = Literal["fail", "warn"]
 NOT_RESAMPLED = "has no interval (it is not resampled), so it is reported and cannot have a budget"
 
 BudgetKind = Literal[
@@ -62,7 +64,7 @@ class QualityBudget:
     kind: BudgetKind
     limit: float
     reason: str | None = None
-    on_inconclusive: Literal["fail", "warn"] | None = None
+    on_inconclusive: OnInconclusive | None = None
 
 
 def check_budget(metric: Measured, budget: QualityBudget) -> None:
@@ -89,6 +91,21 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
             f"budget {budget.kind} is {budget.limit:g}, expected a value of {metric.name}, "
             f"between {low:g} and {high:g}"
         )
+
+
+def when_undecided(
+    budgets: Sequence[QualityBudget], judged: Sequence[BudgetVerdict], otherwise: OnInconclusive
+) -> OnInconclusive:
+    """What INCONCLUSIVE shall do: "fail" unless every undecided budget says "warn".
+
+    judged: the verdict on each of the budgets; otherwise: the wish of a budget that has none of its own.
+    """
+    wishes = [
+        budget.on_inconclusive or otherwise
+        for budget, one in zip(budgets, judged, strict=True)
+        if one.verdict is Verdict.INCONCLUSIVE
+    ]
+    return "fail" if "fail" in wishes else "warn"
 
 
 def allowed_drop(budget: QualityBudget, teacher: float) -> float:

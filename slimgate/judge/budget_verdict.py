@@ -70,12 +70,12 @@ def _by_fraction(
 
 
 def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:
-    share = evidence.share
-    if share is None:
+    if evidence.share is None:
         paired = evidence.paired()
         low, high = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
         rows = rows_for_gap(after - budget.limit, variance=evidence.n * paired.standard_error(OWN_VALUE) ** 2)
     else:
+        share = evidence.share()
         low, high = share.interval
         rows = share_rows(after, budget.limit, design_effect=share.design_effect)
     at_least, under = low >= budget.limit, high < budget.limit

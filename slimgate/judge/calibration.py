@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimgate.metrics.base import Metric
+from slimgate.metrics.base import Metric, value_of
 from slimgate.metrics.brier import METRICS as BRIER
 from slimgate.metrics.ece import BINS, bin_of
 from slimgate.metrics.ece import METRICS as ECE
@@ -68,4 +68,4 @@ def brier_score(outcomes: Outcomes) -> float | None:
 def _measured(metric: Metric, outcomes: Outcomes) -> float | None:
     if outcomes.probabilities is None:
         return None
-    return float(metric.statistic(outcomes, np.ones(len(outcomes))))
+    return value_of(metric, outcomes)

@@ -48,7 +48,7 @@ class Evidence:
     below(margin), above(margin): whether the rows show, at a one-sided 5 %, a drop on that side of it.
     variance: n times the squared standard error of the drop.
     paired(): both values at once, for budgets on other contrasts than the drop; drawn when first asked for.
-    share: of a metric of 0/1 per row, for budgets on the variant's own value; None for others.
+    share(): of a metric of 0/1 per row, for budgets on the variant's own value; None for others.
     widened(margin): what multiplies the variance where a drop of that margin is to be ruled out.
     """
 
@@ -59,7 +59,7 @@ class Evidence:
     below: Callable[[float], bool]
     above: Callable[[float], bool]
     paired: Callable[[], Paired]
-    share: Share | None = None
+    share: Callable[[], Share] | None = None
     widened: Callable[[float], float] = _as_measured
     groups: int | None = None
     design_effect: float | None = None
@@ -164,7 +164,7 @@ def by_tango(
         below=lambda margin: margin >= 1 or z(margin, found.at(margin)) <= -quantile,
         above=lambda margin: margin < 1 and z(margin, effect) >= quantile,
         paired=paired,
-        share=_own_share(after, groups, higher_is_better=higher_is_better),
+        share=lambda: _own_share(after, groups, higher_is_better=higher_is_better),
         widened=lambda margin: found.at(margin) / effect,
         groups=found.groups,
         design_effect=None if groups is None else effect,

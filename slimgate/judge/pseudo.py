@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.metrics.base import FromConfusion, Metric
+from slimgate.metrics.base import FromConfusion, Metric, value_of
 from slimgate.metrics.confusion import confusion
 from slimgate.outcomes import Floats, Ints, Outcomes
 
@@ -60,7 +60,7 @@ def _effect(metric: Metric, teacher: Outcomes, label: int, wrong: int) -> float:
     values = []
     for prediction, scores in zip((label, wrong), _turned_scores(teacher, label, wrong), strict=True):
         more = _appended(teacher, label, np.array([prediction] * 2), _stack(scores, scores))
-        values.append(float(metric.statistic(more, np.ones(len(more)))))
+        values.append(value_of(metric, more))
     return abs(values[0] - values[1])
 
 

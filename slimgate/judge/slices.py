@@ -19,6 +19,7 @@ from slimgate.outcomes import Ints, Outcomes
 # Fewer rows than these show only the grossest of drops.
 FEW_ROWS = 50
 LABEL = "label"
+SLICED = "accuracy"  # what slices show where no budget names a metric
 NOT_PER_ROW = "is not 0 or 1 per row as accuracy is; budgets of such metrics on slices are not supported yet"
 
 

@@ -15,7 +15,7 @@ from slimgate.judge.budget_verdict import judge_budget
 from slimgate.judge.decision import BudgetVerdict, Verdict, combined
 from slimgate.judge.evidence import Changed, Evidence, gather
 from slimgate.judge.levels import LEVEL
-from slimgate.metrics.base import Metric
+from slimgate.metrics.base import Metric, value_of
 from slimgate.outcomes import Outcomes
 
 # Under these a class, or the number of groups, is too small for an interval to be taken at its word.
@@ -129,7 +129,7 @@ def most_rows(judged: Sequence[BudgetVerdict]) -> int | None:
 
 
 def _value(metric: Metric, outcomes: Outcomes) -> float:
-    value = float(metric.statistic(outcomes, np.ones(len(outcomes))))
+    value = value_of(metric, outcomes)
     if not isfinite(value):
         raise MeasureError(f"{metric.name} is {value}: nothing can be judged from it")
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.metrics.base import Metric
+from slimgate.metrics.base import Metric, value_of
 from slimgate.metrics.registry import known_metrics, load_metric
 
-__all__ = ["Metric", "known_metrics", "load_metric"]
+__all__ = ["Metric", "known_metrics", "load_metric", "value_of"]

@@ -64,6 +64,11 @@ class Metric:
     own_interval: bool = True
 
 
+def value_of(metric: Metric, outcomes: Outcomes) -> float:
+    """The plain metric of a model's outcomes: every row counts once."""
+    return float(metric.statistic(outcomes, np.ones(len(outcomes))))
+
+
 def check_weights(outcomes: Outcomes, weights: Floats) -> None:
     """Raises MeasureError where there are no rows, or where weights do not fit them.
 

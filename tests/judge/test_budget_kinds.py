@@ -74,6 +74,7 @@ def test_a_budget_that_cannot_be_judged_is_refused_without_rows(
 @pytest.mark.parametrize(("kind", "limit"), [("drop_points", 1.0), ("floor", 0.8), ("drop_relative", 0.02)])
 def test_a_sound_budget_is_let_pass(kind: BudgetKind, limit: float) -> None:
     check_budget(load_metric("f1_macro"), QualityBudget(kind, limit))
+    assert kind in suited_kinds(load_metric("f1_macro"))
 
 
 def test_judging_refuses_what_check_budget_refuses(counted: MakePair) -> None:

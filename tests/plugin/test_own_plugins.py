@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from user_repository import Ran, pytest_in
+from user_repository import Ran, pytest_in, write_clone
 
-from fixtures import own_source
 from fixtures.own_task import JoinedText
-from fixtures.tiny import tiny_tokenizer, write_tiny_bert
+from fixtures.tiny import tiny_tokenizer
 from slimgate.outcomes import read_outcomes
 from slimgate.protocols import Rows
 
@@ -43,15 +40,7 @@ max_seconds = 0.1
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The suite in a copy of a fresh clone, extended by a tiny model that knows the letters' words."""
-    folder = tmp_path_factory.mktemp("clone")
-    told = str([own_source.TITLES, own_source.COMPLAINTS, own_source.THINGS, own_source.WORDS])
-    words = tuple(dict.fromkeys(re.findall(r"[a-z]+", told.lower())))
-    write_tiny_bert(folder / "model", words=words, initializer_range=0.2)
-    shutil.copytree(ROOT / "fixtures", folder / "fixtures", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "bench").mkdir()
-    shutil.copy(ROOT / "bench/own_plugins.toml", folder / "bench")
-    (folder / "bench/small.toml").write_text(SMALL)
-    (folder / "pytest.ini").write_text("[pytest]\n")
+    folder = write_clone(tmp_path_factory.mktemp("clone"), "small.toml", SMALL)
     return pytest_in(folder, "bench/small.toml", "-v", "-k", "not latency and not speedup", "-W", "error")
 
 

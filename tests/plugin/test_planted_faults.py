@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 import pytest
-from user_repository import Ran, pytest_in
-
-from fixtures import own_source
-from fixtures.tiny import write_tiny_bert
+from user_repository import Ran, pytest_in, write_clone
 
 ROOT = Path(__file__).parents[2]
 BUDGET = 2.0
@@ -38,15 +33,7 @@ metrics = ["accuracy", "f1_macro"]
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    folder = tmp_path_factory.mktemp("clone")
-    told = str([own_source.TITLES, own_source.COMPLAINTS, own_source.THINGS, own_source.WORDS])
-    words = tuple(dict.fromkeys(re.findall(r"[a-z]+", told.lower())))
-    write_tiny_bert(folder / "model", words=words, initializer_range=0.2)
-    shutil.copytree(ROOT / "fixtures", folder / "fixtures", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "bench").mkdir()
-    shutil.copy(ROOT / "bench/own_plugins.toml", folder / "bench")
-    (folder / "bench/faults.toml").write_text(SUITE)
-    (folder / "pytest.ini").write_text("[pytest]\n")
+    folder = write_clone(tmp_path_factory.mktemp("clone"), "faults.toml", SUITE)
     return pytest_in(folder, "bench/faults.toml", "-v", "-k", "quality or selftest")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from fixtures import own_source
+from fixtures.tiny import write_tiny_bert
+
+ROOT = Path(__file__).parents[2]
 
 OWN_METHODS = '''
 """Methods of our own: one leaves the model as it is, one turns its answers round, one breaks."""
@@ -168,4 +174,20 @@ def write_repository(folder: Path, model: Path, rows: Path) -> Path:
     shutil.copy(rows, bench / "rows.csv")
     for name, text in (("_common", COMMON), ("one", ONE), ("two", TWO)):
         (bench / f"{name}.toml").write_text(text)
+    return folder
+
+
+def write_clone(folder: Path, suite: str, text: str) -> Path:
+    """A copy of a fresh clone with fixtures/ and bench/own_plugins.toml, which the suite extends.
+
+    suite: its file name; its teacher "../model" is a tiny model that knows the words of own_source.py.
+    """
+    told = str([own_source.TITLES, own_source.COMPLAINTS, own_source.THINGS, own_source.WORDS])
+    words = tuple(dict.fromkeys(re.findall(r"[a-z]+", told.lower())))
+    write_tiny_bert(folder / "model", words=words, initializer_range=0.2)
+    shutil.copytree(ROOT / "fixtures", folder / "fixtures", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "bench").mkdir()
+    shutil.copy(ROOT / "bench/own_plugins.toml", folder / "bench")
+    (folder / "bench" / suite).write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\n")
     return folder

@@ -12,7 +12,7 @@ from slimgate.store import Entry
 
 LOADERS = {
     "torch": "slimgate.torch_model:load_torch_model",
-    "torch_int8": "slimgate.torch_model:load_torch_model",
+    "torch_quantized": "slimgate.torch_model:load_torch_model",
 }
 
 

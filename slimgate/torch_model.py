@@ -140,21 +140,3 @@ def footprint(network: nn.Module) -> dict[str, int]:
 def _distinct(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     by_storage = {(t.data_ptr(), t.shape): (name, t.contiguous()) for name, t in reversed(state.items())}
     return dict(by_storage.values())
-
-
-def encoder_layers(network: nn.Module) -> nn.ModuleList:
-    """The list of a transformer's blocks, wherever the architecture keeps it. Raises BuildError."""
-    config: Any = network.config
-    wanted = int(config.num_hidden_layers)
-    lists = [m for m in network.modules() if isinstance(m, nn.ModuleList) and len(m) == wanted and wanted > 0]
-    if not lists:
-        raise BuildError(f"{type(network).__name__}: no list of its {wanted} transformer blocks was found")
-    return lists[0]
-
-
-def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
-    """The linear layer that gives the logits: the last one with that many outputs. Raises BuildError."""
-    layers = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == outputs]
-    if not layers:
-        raise BuildError(f"{type(network).__name__}: no linear layer gives {outputs} outputs")
-    return layers[-1]

@@ -6,8 +6,9 @@ A killed run leaves nothing behind: the step starts again whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,17 @@ from slimgate.training_params import TrainingParams
 
 Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
 Labelled = tuple[EncodedTexts, npt.NDArray[np.int64]]
+ATTACHED = "slimgate_attached"
+
+
+class TrainingHook(Protocol):
+    """What a method does around each optimizer step: gradual pruning, masks that are learned."""
+
+    def before_step(self, step: int, steps: int) -> None:
+        """step: 0 to steps - 1, before its forward pass."""
+
+    def after_step(self, step: int, steps: int) -> None:
+        """After the weights have changed; step: 0 to steps - 1."""
 
 
 def cross_entropy(
@@ -43,26 +55,34 @@ def train(
     *,
     selection: Labelled | None = None,
     loss: Loss = cross_entropy,
+    hooks: Sequence[TrainingHook] = (),
+    attached: nn.Module | None = None,
+    attached_learning_rate: float | None = None,
 ) -> None:
     """Trains `model.network` in place. context.log gets steps, precision, and loss and accuracy per epoch.
 
     loss(network, inputs, labels, positions) -> scalar; positions are the rows' places in `data`.
+    hooks: called around every optimizer step. attached: further weights that are trained along and thrown
+    away (projections, masks), without weight decay, at attached_learning_rate (default: the same).
     Weights that a pruning step set to zero stay zero. Raises BuildError where the loss is not finite.
     """
     precision = resolve_precision(params.precision, context.device)
     epochs = _Epochs(model, params.keep_best, selection, context)
     use_cache = getattr(model.config, "use_cache", None)
-    with isolated_seed(context.seed):
+    with isolated_seed(context.seed), _attached(model.network, attached):
         trainer = _Trainer(
             model=model.network,
             args=_arguments(params, context, precision, len(data[1])),
             train_dataset=_Positions(data[0]),
             data_collator=lambda items: _collate(items, data),
-            callbacks=[epochs, _KeepZeros(model)],
+            callbacks=[*map(_Hooked, hooks), epochs, _KeepZeros(model)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.loss, epochs.losses = loss, trainer.losses
+        trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
         trainer.train()
+        # else the network would go on computing in bfloat16, other than what is saved of it
+        trainer.accelerator.unwrap_model(model.network, keep_fp32_wrapper=False)
     model.network.to(context.device).eval()
     if use_cache is not None:
         model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved so
@@ -110,6 +130,18 @@ def _arguments(params: TrainingParams, context: BuildContext, precision: str, ro
     )
 
 
+@contextmanager
+def _attached(network: nn.Module, module: nn.Module | None) -> Iterator[None]:
+    """The module as a part of the network, so that it is trained along, and then no more."""
+    if module is not None:
+        network.add_module(ATTACHED, module)
+    try:
+        yield
+    finally:
+        if module is not None:
+            delattr(network, ATTACHED)
+
+
 class _Positions(torch.utils.data.Dataset[dict[str, Any]]):
     """Rows by position; the collator cuts the batch from the encoded texts."""
 
@@ -133,10 +165,23 @@ class _Trainer(Trainer):  # type: ignore[misc]
     """A Trainer whose loss is a plain function, and that remembers the losses of the running epoch."""
 
     loss: Loss
+    attached: nn.Module | None = None
+    attached_learning_rate: float | None = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.losses: list[float] = []
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if self.attached is not None:
+            own = list(self.attached.parameters())
+            ids = {id(parameter) for parameter in own}
+            for group in optimizer.param_groups:
+                group["params"] = [p for p in group["params"] if id(p) not in ids]
+            rate = self.attached_learning_rate or self.args.learning_rate
+            optimizer.add_param_group({"params": own, "lr": rate, "weight_decay": 0.0})
+        return optimizer
 
     def compute_loss(
         self,
@@ -155,6 +200,19 @@ class _Trainer(Trainer):  # type: ignore[misc]
                 'lower learning_rate, or set precision = "float32"'
             )
         return loss
+
+
+class _Hooked(TrainerCallback):  # type: ignore[misc]
+    """A method's hook in the Trainer's form."""
+
+    def __init__(self, hook: TrainingHook) -> None:
+        self._hook = hook
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._hook.before_step(state.global_step, state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._hook.after_step(state.global_step - 1, state.max_steps)
 
 
 class _KeepZeros(TrainerCallback):  # type: ignore[misc]
@@ -212,7 +270,11 @@ class _Epochs(TrainerCallback):  # type: ignore[misc]
             return
         if last and self._best is None:
             return  # a single epoch needs no copy
-        state = {name: tensor.detach().clone() for name, tensor in self._model.network.state_dict().items()}
+        state = {
+            name: tensor.detach().clone()
+            for name, tensor in self._model.network.state_dict().items()
+            if not name.startswith(f"{ATTACHED}.")
+        }
         self._best = (accuracy, len(self.history) + 1, state)
 
     def _evaluate(self, encoded: EncodedTexts, labels: npt.NDArray[np.int64]) -> dict[str, float]:

@@ -34,7 +34,7 @@ def on_rows(model: Any, _context: Any) -> Any:
     return model
 
 
-on_rows.takes, on_rows.gives = {"torch", "torch_int8"}, "torch"  # type: ignore[attr-defined]
+on_rows.takes, on_rows.gives = {"torch", "torch_quantized"}, "torch"  # type: ignore[attr-defined]
 on_rows.reads, on_rows.stochastic = ("train", "selection"), True  # type: ignore[attr-defined]
 
 
@@ -85,7 +85,7 @@ def test_what_else_a_method_declares_stands_on_the_function() -> None:
     plain, told = load("method", f"{__name__}:in_place"), load("method", f"{__name__}:on_rows")
     assert (plain.takes, plain.gives, plain.reads) == ({"torch"}, None, ())
     assert (plain.uses_teacher, plain.stochastic) == (False, False)
-    assert (told.takes, told.gives) == ({"torch", "torch_int8"}, "torch")
+    assert (told.takes, told.gives) == ({"torch", "torch_quantized"}, "torch")
     assert (told.reads, told.uses_teacher, told.stochastic) == (("train", "selection"), False, True)
 
 

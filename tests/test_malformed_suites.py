@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
+from slimgate.loading import known
 from slimgate.suite import load_suite
 
 
@@ -521,7 +522,7 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
     ),
     pytest.param(
         *variant('a = { from = "int8", steps = [{ fine_tune = {} }] }'),
-        "[variants.a] steps[0].fine_tune: cannot take an artifact of kind torch_int8, expected torch",
+        "[variants.a] steps[0].fine_tune: cannot take an artifact of kind torch_quantized, expected torch",
         id="variant-kind",
     ),
     pytest.param(
@@ -593,7 +594,9 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
     ),
     pytest.param(
         *variant('a = { steps = [{ "my.method" = {} }] }'),
-        '[variants.a] steps[0]: "my.method": no such method; known: distill, fine_tune, int8_dynamic, keep_layers, magnitude_prune; your own is named "package.module:object"',
+        '[variants.a] steps[0]: "my.method": no such method; known: '
+        + ", ".join(known("method"))
+        + '; your own is named "package.module:object"',
         id="dotted-nocolon",
     ),
     pytest.param(

@@ -13,9 +13,10 @@ from torch import nn
 
 from fixtures.architectures import SHAPES, write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate.blocks import encoder_layers, output_layer
 from slimgate.errors import BuildError
 from slimgate.tasks import text_classification
-from slimgate.torch_model import TorchModel, encoder_layers, footprint, load_torch_model, output_layer
+from slimgate.torch_model import TorchModel, footprint, load_torch_model
 
 torch.set_num_threads(1)
 INPUTS = {

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.errors import BuildError
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 
-takes = frozenset({"torch"})
-gives = "torch_int8"
+takes = frozenset({"torch", "torch_quantized"})
+gives = "torch_quantized"
 reads: tuple[str, ...] = ()
 uses_teacher = False
 stochastic = False
@@ -32,52 +31,28 @@ class Params(Table):
 
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with int8 layers."""
+    """The model with int8 layers, where it has float ones."""
+    from slimgate.linear_layers import linear_layers
     from slimgate.nn.int8_linear import Int8Embedding, Int8Linear
-    from slimgate.torch_model import output_layer
+    from slimgate.replacing import replace_modules_
+    from slimgate.token_embeddings import token_embeddings
 
-    network = model.network
-    kept = None if params.output_layer else output_layer(network, network.config.num_labels)
-    linear = {n: m for n, m in _linear_layers(network).items() if m is not kept}
-    tables = _token_embeddings(network) if params.embeddings else {}
-    if not linear:
-        raise BuildError(f"int8_dynamic: {type(network).__name__} has no nn.Linear layers to quantize")
-    for name, module in linear.items():
-        network.set_submodule(name, Int8Linear.from_linear(module))
-    for name, table in tables.items():
-        network.set_submodule(name, Int8Embedding.from_embedding(table))
-    model.note("int8_dynamic", linear=_shapes(linear), embeddings=_tables(tables))
+    linear = linear_layers(model, inside="network", output=params.output_layer)
+    tables = token_embeddings(model.network) if params.embeddings else {}
+    replace_modules_(
+        model,
+        "int8_dynamic",
+        {
+            **{name: Int8Linear.from_linear(layer) for name, layer in linear.items()},
+            **{name: Int8Embedding.from_embedding(table) for name, table in tables.items()},
+        },
+    )
     context.log.update(linear_layers=len(linear), embedding_tables=len(tables))
     return model
 
 
 def restore(network: Any, spec: dict[str, Any]) -> None:
     """Puts empty int8 layers where the artifact has them."""
-    from slimgate.nn.int8_linear import Int8Embedding, Int8Linear
+    from slimgate.replacing import restore as again
 
-    for name, (inputs, outputs, bias) in spec["linear"].items():
-        network.set_submodule(name, Int8Linear(inputs, outputs, bias=bias))
-    for name, (rows, width, padding) in spec["embeddings"].items():
-        network.set_submodule(name, Int8Embedding(rows, width, padding_idx=padding))
-
-
-def _linear_layers(network: Any) -> dict[str, Any]:
-    from torch import nn
-
-    return {name: m for name, m in network.named_modules() if isinstance(m, nn.Linear)}
-
-
-def _token_embeddings(network: Any) -> dict[str, Any]:
-    """The big tables; position and type embeddings are small and stay."""
-    from torch import nn
-
-    found = {name: m for name, m in network.named_modules() if isinstance(m, nn.Embedding)}
-    return {name: m for name, m in found.items() if m.num_embeddings == network.config.vocab_size}
-
-
-def _shapes(linear: dict[str, Any]) -> dict[str, Any]:
-    return {name: [m.in_features, m.out_features, m.bias is not None] for name, m in linear.items()}
-
-
-def _tables(tables: dict[str, Any]) -> dict[str, Any]:
-    return {name: [m.num_embeddings, m.embedding_dim, m.padding_idx] for name, m in tables.items()}
+    again(network, spec)

@@ -45,7 +45,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with only these blocks; its configuration says how many there are."""
     from torch import nn
 
-    from slimgate.torch_model import encoder_layers
+    from slimgate.blocks import encoder_layers
 
     layers = encoder_layers(model.network)
     before = len(layers)

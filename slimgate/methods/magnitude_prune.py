@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.errors import BuildError
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 
@@ -34,7 +33,9 @@ class Params(Table):
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with its smallest weights at zero."""
-    modules = _linear_layers(model.network)
+    from slimgate.linear_layers import linear_layers
+
+    modules = linear_layers(model)
     weights = [module.weight.data for module in modules.values()]
     for group in [weights] if params.scope == "global" else [[weight] for weight in weights]:
         _prune(group, params.sparsity)
@@ -43,18 +44,6 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     model.note("magnitude_prune", pruned=sorted(modules))
     context.log.update(matrices=len(weights), weights=total, zeros=zeros, sparsity=round(zeros / total, 6))
     return model
-
-
-def _linear_layers(network: Any) -> dict[str, Any]:
-    from torch import nn
-
-    from slimgate.torch_model import encoder_layers
-
-    inside = {id(m) for m in encoder_layers(network).modules() if isinstance(m, nn.Linear)}
-    found = {name: module for name, module in network.named_modules() if id(module) in inside}
-    if not found:
-        raise BuildError(f"magnitude_prune: the blocks of {type(network).__name__} have no nn.Linear layers")
-    return found
 
 
 def _prune(weights: list[Any], sparsity: float) -> None:

@@ -10,7 +10,7 @@ The state is plain tensors (`weight` int8, `weight_scale` and `bias` float32), s
 from __future__ import annotations
 
 import functools
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,11 @@ class Int8Linear(nn.Module):
             outputs.add_(self.bias)
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
 
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        shape = {"in_features": self.in_features, "out_features": self.out_features}
+        return {**shape, "bias": self.bias is not None}
+
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
 
@@ -113,6 +118,11 @@ class Int8Embedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         scale = self.weight_scale[ids].unsqueeze(-1)
         return functional.embedding(ids, self.weight).to(scale.dtype).mul_(scale)
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
+        return {**shape, "padding_idx": self.padding_idx}
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, padding_idx={self.padding_idx}"

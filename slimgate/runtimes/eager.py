@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slimgate.protocols import Arrays
 from slimgate.tables import Table
 
-kinds = frozenset({"torch", "torch_int8"})
+kinds = frozenset({"torch", "torch_quantized"})
 
 
 class Params(Table):

@@ -140,7 +140,7 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
 def _ready(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     import torch
 
-    from slimgate.torch_model import output_layer
+    from slimgate.blocks import output_layer
 
     network, missing = _from_pretrained("AutoModelForSequenceClassification", ref)
     if missing:
@@ -159,8 +159,8 @@ def _ready(params: Params, ref: ModelRef, context: BuildContext) -> Any:
 
 
 def _headless(params: Params, ref: ModelRef, config: Any, context: BuildContext) -> Any:
+    from slimgate.blocks import encoder_layers
     from slimgate.nn.mean_pooling import MeanPoolingClassifier
-    from slimgate.torch_model import encoder_layers
 
     _name_labels(config, context.facts.classes)
     auto = "AutoModelForSequenceClassification" if params.pooling == "model" else "AutoModel"
@@ -219,8 +219,8 @@ def _name_labels(config: Any, classes: tuple[str, ...]) -> None:
 
 
 def _fit_fresh_head(model: Any, params: Params, context: BuildContext) -> None:
+    from slimgate.blocks import output_layer
     from slimgate.heads import classifier_inputs, fit_head
-    from slimgate.torch_model import output_layer
 
     layer = output_layer(model.network, len(context.facts.classes))
 

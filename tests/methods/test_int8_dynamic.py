@@ -48,9 +48,10 @@ def scores(model: Any, context: Any, **options: Any) -> Any:
         ("roberta", False),
         ("electra", False),
         ("llama", False),
+        ("gpt2", False),
         ("bert", True),
     ],
-    ids=["bert", "distilbert", "roberta", "electra", "llama", "bert-mean"],
+    ids=["bert", "distilbert", "roberta", "electra", "llama", "gpt2", "bert-mean"],
 )
 @pytest.mark.parametrize("embeddings", [False, True], ids=["linear", "embeddings"])
 def test_answers_stay_close_and_come_back_to_the_bit(
@@ -69,7 +70,7 @@ def test_answers_stay_close_and_come_back_to_the_bit(
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     again = load_torch_model(tmp_path / "saved")
-    assert again.kind == "torch_int8"
+    assert again.kind == "torch_quantized"
     assert np.array_equal(scores(again, context), after)
     assert again.footprint() == model.footprint()
 
@@ -111,14 +112,23 @@ def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
         assert np.abs(together - alone).max() < 0.01 * spread
 
 
-def test_blocks_without_linear_layers_are_a_clear_error(tmp_path: Path) -> None:
+def test_gpt2_whose_blocks_are_conv1d_becomes_int8_whole(tmp_path: Path) -> None:
     model, context = build(tmp_path, "gpt2")
-    with pytest.raises(BuildError, match=r"GPT2ForSequenceClassification has no nn\.Linear layers"):
+    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    kinds = [type(m).__name__ for m in model.network.modules()]
+    assert kinds.count("Int8Linear") == 4 * 4  # c_attn, c_proj, c_fc, c_proj of four blocks
+    assert kinds.count("Conv1D") == 0
+
+
+def test_a_model_that_is_int8_already_is_a_clear_error(tmp_path: Path) -> None:
+    model, context = build(tmp_path, "bert")
+    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    with pytest.raises(BuildError, match="hold no float matrices: they are quantized already"):
         int8_dynamic.apply(model, int8_dynamic.Params(), context)
 
 
 def test_it_declares_its_kind() -> None:
-    assert int8_dynamic.takes == {"torch"}
-    assert int8_dynamic.gives == "torch_int8"
+    assert int8_dynamic.takes == {"torch", "torch_quantized"}
+    assert int8_dynamic.gives == "torch_quantized"
     assert not int8_dynamic.stochastic
     assert int8_dynamic.reads == ()

@@ -12,9 +12,9 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.errors import BuildError
+from slimgate.blocks import encoder_layers
 from slimgate.methods import fine_tune, keep_layers, magnitude_prune
-from slimgate.torch_model import encoder_layers, load_torch_model
+from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 
@@ -129,13 +129,13 @@ def test_zeros_are_kept_when_blocks_are_dropped_between_pruning_and_training(bui
         assert (weight[before[name] == 0] == 0).all(), name
 
 
-def test_blocks_without_linear_layers_are_a_clear_error(tmp_path: Path) -> None:
+def test_blocks_of_conv1d_are_reached_as_well(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2", labels=("neg", "pos")), context)
-    with pytest.raises(
-        BuildError, match=r"the blocks of GPT2ForSequenceClassification have no nn\.Linear layers"
-    ):
-        prune((model, context), 0.5)
+    prune((model, context), 0.5)
+    assert context.log["matrices"] == 4 * 4
+    assert context.log["weights"] == 4 * (3 * 32 * 32 + 32 * 32 + 2 * 32 * 128)
+    assert context.log["sparsity"] == 0.5
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 1.0, -0.5, 50.0, float("nan")])

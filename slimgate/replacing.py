@@ -1,0 +1,76 @@
+"""Modules put in the place of others, written down so that loading an artifact does the same.
+
+    replace_modules_(model, "int8_dynamic", {"bert.pooler.dense": Int8Linear.from_linear(old)})
+
+Loading makes each of them anew from its class and options and then reads the weights. A class of slimgate.nn
+tells its options itself (`options() -> dict`, what its constructor takes); torch's Linear and Embedding are
+known here. `settings` are numbers of other modules that go with the change, such as a head count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from slimgate.errors import BuildError
+from slimgate.loading import load_object
+
+Json = dict[str, Any]
+
+
+def replace_modules_(
+    model: Any,
+    method: str,
+    modules: Mapping[str, nn.Module],
+    settings: Mapping[str, Mapping[str, int]] | None = None,
+) -> None:
+    """Puts modules where the names say, sets settings, and notes both for `restore`.
+
+    model: the TorchModel; method: the step's name, whose file has `restore`; modules: name -> module, on the
+    model's device; settings: name of a module ("" is the network) -> attribute -> value.
+    Raises BuildError for a module whose class does not say its options.
+    """
+    spec: Json = {"modules": {name: describe(module) for name, module in modules.items()}}
+    if settings:
+        spec["settings"] = {name: dict(values) for name, values in settings.items()}
+    for name, module in modules.items():
+        old = model.network.get_submodule(name)
+        model.network.set_submodule(name, module.train(old.training))
+    _set(model.network, spec.get("settings", {}))
+    model.note(method, **spec)
+
+
+def restore(network: nn.Module, spec: Json) -> None:
+    """Makes the noted change to an empty network; its weights are read afterwards."""
+    for name, (kind, options) in spec["modules"].items():
+        network.set_submodule(name, load_object(kind)(**options))
+    _set(network, spec.get("settings", {}))
+
+
+def describe(module: nn.Module) -> tuple[str, Json]:
+    """("module:class", options) of which an empty module of the same shape can be made."""
+    if type(module) is nn.Linear:
+        options: Json = {
+            "in_features": module.in_features,
+            "out_features": module.out_features,
+            "bias": module.bias is not None,
+        }
+    elif type(module) is nn.Embedding:
+        options = {
+            "num_embeddings": module.num_embeddings,
+            "embedding_dim": module.embedding_dim,
+            "padding_idx": module.padding_idx,
+        }
+    elif hasattr(module, "options"):
+        options = module.options()  # type: ignore[operator]
+    else:
+        raise BuildError(f"{type(module).__name__} does not say its options, so that it could not be loaded")
+    return f"{type(module).__module__}:{type(module).__qualname__}", options
+
+
+def _set(network: nn.Module, settings: Mapping[str, Mapping[str, int]]) -> None:
+    for name, values in settings.items():
+        for attribute, value in values.items():
+            setattr(network.get_submodule(name), attribute, value)

@@ -47,7 +47,7 @@ def linear_layers(
 
 
 def by_block(model: Any, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
-    """The layers block by block, in the order in which the blocks run; those outside of blocks are left out."""
+    """The layers block by block, in the order in which the blocks run, without those outside of blocks."""
     groups = []
     for block in encoder_layers(model.network):
         inside = {id(module) for module in block.modules()}

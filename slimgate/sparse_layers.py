@@ -36,14 +36,14 @@ def sparse_layers(model: Any, values: Values) -> tuple[dict[str, Sparse], int, i
             total_before, total_after = total_before + before, total_after + after
     if not found:
         raise BuildError(
-            f"sparse_storage: none of {len(candidates)} linear layers (float or int8) would become smaller as "
-            f'{values}: prune first (magnitude_prune, …), or set values = "float16"'
+            f"sparse_storage: none of {len(candidates)} linear layers (float or int8) would become smaller "
+            f'as {values}: prune first (magnitude_prune, …), or set values = "float16"'
         )
     return found, total_before, total_after
 
 
 def _candidates(model: Any) -> dict[str, nn.Linear | Int8Linear]:
-    """Linear layers but the one that gives the logits; a weight that is an embedding's too would be untied."""
+    """Linear layers but the one of the logits; a weight that is an embedding's too would be untied."""
     uses = Counter(id(p) for m in model.network.modules() for p in m.parameters(recurse=False))
     last = _output_layer(model)
     return {

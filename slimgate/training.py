@@ -225,9 +225,8 @@ class _KeepZeros(TrainerCallback):  # type: ignore[misc]
         names = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
         modules = dict(model.network.named_modules())
         # keep_layers may have dropped blocks since; all blocks were pruned, so the names that are left do
-        kept = [getattr(modules[name], "weight", None) for name in sorted(names & modules.keys())]
-        # what is no parameter was replaced since: factorised, quantized
-        self._masks = [(weight, weight != 0) for weight in kept if isinstance(weight, nn.Parameter)]
+        kept = [modules[name].weight for name in sorted(names & modules.keys())]
+        self._masks = [(weight, weight != 0) for weight in kept]
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         with torch.no_grad():

@@ -3,9 +3,9 @@
     layer = SparseLinear.from_linear(nn.Linear(384, 1536), values="float16")
     layer = SparseInt8Linear.from_int8(Int8Linear.from_linear(pruned))
 
-`state_dict` holds `pattern` (uint8) and `values` (nn/sparse_code.py says how) in the place of `weight`; loading
-unpacks them once into a dense `weight`, which no state holds. So an artifact shrinks, and a forward pass costs
-what the dense layer's does. The weights take no gradients.
+`state_dict` holds `pattern` (uint8) and `values` (nn/sparse_code.py says how) in the place of `weight`;
+loading unpacks them once into a dense `weight`, which no state holds. So an artifact shrinks, and a forward
+pass costs what the dense layer's does. The weights take no gradients.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def sparse_bytes(layer: nn.Module, values: Values) -> tuple[int, int]:
 
 
 def _rounded(weight: Tensor, values: Values) -> tuple[Tensor, Tensor | None]:
-    """The weight in the dtype of its values, and the scales of int8. Raises BuildError on what is not finite."""
+    """The weight in the dtype of its values, and the scales of int8. Raises BuildError where not finite."""
     if values == "int8":
         return quantize_weight(weight)
     rounded = weight.to(torch.float16 if values == "float16" else torch.float32)

@@ -121,7 +121,8 @@ def _pack(codes: Tensor, bits: int, *, fill: int = 0) -> Tensor:
 
 def _unpack(packed: Tensor, bits: int) -> Tensor:
     shifts = torch.arange(0, 8, bits, dtype=torch.uint8, device=packed.device)
-    return ((packed.unsqueeze(1) >> shifts) & (2**bits - 1)).flatten()
+    codes: Tensor = (packed.unsqueeze(1) >> shifts) & (2**bits - 1)
+    return codes.flatten()
 
 
 def _groups_a_byte(n: int, m: int) -> int:

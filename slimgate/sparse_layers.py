@@ -11,13 +11,21 @@ from slimgate.blocks import output_layer
 from slimgate.errors import BuildError
 from slimgate.linear_layers import conv1d_to_linear_
 from slimgate.nn.int8_linear import Int8Linear
-from slimgate.nn.sparse_linear import SparseInt8Linear, SparseLinear, Values, sparse_bytes
+from slimgate.nn.packed import PackedLinear
+from slimgate.nn.sparse_linear import (
+    SparseInt8Linear,
+    SparseLinear,
+    SparsePackedLinear,
+    Values,
+    state_bytes,
+)
 
-Sparse = SparseLinear | SparseInt8Linear
+Dense = nn.Linear | Int8Linear | PackedLinear
+Sparse = SparseLinear | SparseInt8Linear | SparsePackedLinear
 
 
 def sparse_layers(model: Any, values: Values) -> tuple[dict[str, Sparse], int, int]:
-    """(name -> sparse layer, bytes of their weights before, and after).
+    """(name -> sparse layer, bytes of these layers before, and after). values: of float layers.
 
     Raises BuildError where no layer would become smaller.
     """
@@ -26,30 +34,41 @@ def sparse_layers(model: Any, values: Values) -> tuple[dict[str, Sparse], int, i
     total_before = total_after = 0
     candidates = _candidates(model)
     for name, layer in candidates.items():
-        before, after = sparse_bytes(layer, values)
+        sparse = _sparse(layer, values)
+        before, after = state_bytes(layer), state_bytes(sparse)
         if after < before:
-            found[name] = (
-                SparseInt8Linear.from_int8(layer)
-                if isinstance(layer, Int8Linear)
-                else SparseLinear.from_linear(layer, values=values)
-            )
+            found[name] = sparse
             total_before, total_after = total_before + before, total_after + after
     if not found:
         raise BuildError(
-            f"sparse_storage: none of {len(candidates)} linear layers (float or int8) would become smaller "
-            f'as {values}: prune first (magnitude_prune, …), or set values = "float16"'
+            f"sparse_storage: none of {len(candidates)} linear layers would become smaller with values of "
+            f'{values}: prune first (magnitude_prune, …), or set values = "float16"'
         )
     return found, total_before, total_after
 
 
-def _candidates(model: Any) -> dict[str, nn.Linear | Int8Linear]:
-    """Linear layers but the one of the logits; a weight that is an embedding's too would be untied."""
+def _sparse(layer: Dense, values: Values) -> Sparse:
+    if isinstance(layer, Int8Linear):
+        return SparseInt8Linear.from_int8(layer)
+    if isinstance(layer, PackedLinear):
+        return SparsePackedLinear.from_packed(layer)
+    return SparseLinear.from_linear(layer, values=values)
+
+
+def _candidates(model: Any) -> dict[str, Dense]:
+    """Linear layers but the one of the logits; a weight that is an embedding's too would be untied.
+
+    Of affine grids another level is 0 in each group: those layers stay as they are.
+    """
     uses = Counter(id(p) for m in model.network.modules() for p in m.parameters(recurse=False))
     last = _output_layer(model)
     return {
         name: module
         for name, module in model.network.named_modules()
-        if type(module) in (nn.Linear, Int8Linear) and module is not last and uses[id(module.weight)] < 2
+        if type(module) in (nn.Linear, Int8Linear, PackedLinear)
+        and module is not last
+        and all(uses[id(parameter)] < 2 for parameter in module.parameters())
+        and not (isinstance(module, PackedLinear) and not module.scheme.symmetric)
     }
 
 
@@ -57,4 +76,4 @@ def _output_layer(model: Any) -> nn.Linear | None:
     try:
         return output_layer(model.network, model.config.num_labels)
     except BuildError:
-        return None  # it is int8 already, which rounds no further
+        return None  # it is quantized already, and is rounded no further

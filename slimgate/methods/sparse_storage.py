@@ -4,8 +4,9 @@
 
 Each matrix becomes the values other than 0, in order, and a pattern that says where they belong, in whichever
 layout takes least: a bit a weight, 2/3 bit for 2:4, gaps where nearly all is 0 (nn/sparse_code.py). values:
-"float32" (outputs stay the same), "float16", or "int8" with a scale per output channel. Int8 layers of
-int8_dynamic keep their integers and their outputs: prune, train, int8_dynamic, sparse_storage.
+"float32" (outputs stay the same), "float16", or "int8" with a scale per output channel. Layers of
+int8_dynamic and of weight_only (symmetric) keep their integers and their outputs, in 8 to 2 bits: prune,
+train, weight_only, sparse_storage. (gptq moves weights off their zeros, and leaves little to gain.)
 
 Smaller on disk, not faster: loading unpacks the matrices once, and they are computed densely. It is the last
 step: the layers can be trained no more. A layer that would not become smaller stays as it is, and so does the
@@ -30,7 +31,7 @@ claims = ("smaller",)
 
 
 class Params(Table):
-    """How values other than 0 are stored."""
+    """How values other than 0 of float layers are stored."""
 
     values: Literal["float32", "float16", "int8"] = Field(default="float32")
 
@@ -42,7 +43,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 
     layers, before, after = sparse_layers(model, params.values)
     replace_modules_(model, "sparse_storage", layers)
-    context.log.update(layers=len(layers), matrix_bytes_before=before, matrix_bytes_after=after)
+    context.log.update(layers=len(layers), layer_bytes_before=before, layer_bytes_after=after)
     context.log["layouts"] = {
         layout: sum(layer.layout == layout for layer in layers.values())
         for layout in sorted({layer.layout for layer in layers.values()})

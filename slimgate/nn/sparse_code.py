@@ -28,21 +28,25 @@ from slimgate.sparsity import keep_n_of_m
 _GROUPS = (2, 4, 8)
 
 
-def best_layout(weight: Tensor, value_bytes: int) -> tuple[str, int]:
-    """The layout of least bytes for a matrix (out_features, in_features), and how many those are."""
+def best_layout(weight: Tensor, value_bits: int) -> tuple[str, int]:
+    """The layout of least bytes for a matrix (out_features, in_features), and how many those are.
+
+    value_bits: what a value takes, where values of less than a byte are packed.
+    """
     count, nonzero = weight.numel(), int(torch.count_nonzero(weight))
-    sizes = {"dense": count * value_bytes, "mask": math.ceil(count / 8) + nonzero * value_bytes}
+    values = math.ceil(nonzero * value_bits / 8)
+    sizes = {"dense": math.ceil(count * value_bits / 8), "mask": math.ceil(count / 8) + values}
     gaps = _gaps(weight.flatten() != 0)
     for bits in (2, 4):
         codes = int((gaps // (2**bits - 1) + 1).sum())
-        sizes[f"gaps{bits}"] = math.ceil(codes * bits / 8) + nonzero * value_bytes
+        sizes[f"gaps{bits}"] = math.ceil(codes * bits / 8) + values
     for m in _GROUPS:
         if count and weight.shape[1] % m == 0:
             groups = (weight.reshape(-1, m) != 0).sum(dim=1)
             n = int(groups.max())
             if 0 < n < m:
                 pattern = math.ceil(len(groups) / _groups_a_byte(n, m))
-                sizes[f"{n}:{m}"] = pattern + len(groups) * n * value_bytes
+                sizes[f"{n}:{m}"] = pattern + math.ceil(len(groups) * n * value_bits / 8)
     layout = min(sizes, key=lambda name: sizes[name])
     return layout, sizes[layout]
 
@@ -53,7 +57,7 @@ def encode(weight: Tensor, layout: str) -> tuple[Tensor, Tensor]:
         return torch.empty(0, dtype=torch.uint8, device=weight.device), weight.flatten()
     if ":" in layout:
         n, m = map(int, layout.split(":"))
-        keep = keep_n_of_m(weight.abs().float(), n, m)
+        keep = keep_n_of_m(weight.float().abs(), n, m)
         return _combinations_to_bytes(keep.view(-1, m), n), weight[keep]
     there = weight.flatten() != 0
     values = weight.flatten()[there]
@@ -66,7 +70,7 @@ def encode(weight: Tensor, layout: str) -> tuple[Tensor, Tensor]:
 def decode(pattern: Tensor, values: Tensor, shape: tuple[int, int], layout: str) -> Tensor:
     """The matrix (out_features, in_features) again. Raises BuildError where the parts do not fit."""
     count = shape[0] * shape[1]
-    positions = _positions(pattern, count, layout)
+    positions = places(pattern, count, layout)
     if len(positions) != len(values) or (len(positions) and int(positions.max()) >= count):
         raise BuildError(
             f"a sparse weight of layout {layout} names {len(positions)} places in {count} weights, "
@@ -77,8 +81,8 @@ def decode(pattern: Tensor, values: Tensor, shape: tuple[int, int], layout: str)
     return weight.view(shape)
 
 
-def _positions(pattern: Tensor, count: int, layout: str) -> Tensor:
-    """Where the values belong, counted row by row."""
+def places(pattern: Tensor, count: int, layout: str) -> Tensor:
+    """Where the values belong in a matrix of `count` weights, counted row by row: (values,) int64."""
     if layout == "dense":
         return torch.arange(count, device=pattern.device)
     if ":" in layout:

@@ -2,6 +2,7 @@
 
     layer = SparseLinear.from_linear(nn.Linear(384, 1536), values="float16")
     layer = SparseInt8Linear.from_int8(Int8Linear.from_linear(pruned))
+    layer = SparsePackedLinear.from_packed(PackedLinear.from_linear(pruned, Scheme(bits=4)))
 
 `state_dict` holds `pattern` (uint8) and `values` (nn/sparse_code.py says how) in the place of `weight`;
 loading unpacks them once into a dense `weight`, which no state holds. So an artifact shrinks, and a forward
@@ -17,14 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
+from slimgate.nn.bit_packing import pack, unpack
 from slimgate.nn.int8_linear import Int8Linear, quantize_weight
-from slimgate.nn.sparse_code import best_layout, decode, encode
+from slimgate.nn.packed import PackedLinear
+from slimgate.nn.sparse_code import best_layout, decode, encode, places
 
 Values = Literal["float32", "float16", "int8"]
-VALUE_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+VALUE_BITS = {"float32": 32, "float16": 16, "int8": 8}
 
 
-class _SparseState(nn.Module):
+class SparseState(nn.Module):
     """Saves `stored()` as pattern and values, and takes it back when loaded."""
 
     layout: str
@@ -38,9 +41,17 @@ class _SparseState(nn.Module):
         """Sets the dense weight from what was stored."""
         self.weight = stored.to(self.weight.dtype)
 
+    def sparse_state(self) -> tuple[Tensor, Tensor]:
+        """(pattern, values) as they are saved."""
+        return encode(self.stored().detach(), self.layout)
+
+    def take_state(self, pattern: Tensor, values: Tensor) -> None:
+        """Takes what `sparse_state` gave. Raises BuildError where the parts do not fit."""
+        self.take(decode(pattern, values, (self.weight.shape[0], self.weight.shape[1]), self.layout))
+
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        pattern, values = encode(self.stored().detach(), self.layout)
+        pattern, values = self.sparse_state()
         destination.update({f"{prefix}pattern": pattern, f"{prefix}values": values})
 
     def _load_from_state_dict(
@@ -60,15 +71,14 @@ class _SparseState(nn.Module):
         absent = [prefix + name for name, value in found.items() if value is None]
         missing_keys += absent
         if not absent:
-            device, shape = self.weight.device, (self.weight.shape[0], self.weight.shape[1])
-            pattern, values = found["pattern"].to(device), found["values"].to(device)
+            device = next(self.buffers()).device
             try:
-                self.take(decode(pattern, values, shape, self.layout))
+                self.take_state(found["pattern"].to(device), found["values"].to(device))
             except BuildError as error:
                 error_msgs.append(f"{prefix}weight: {error}")
 
 
-class SparseLinear(_SparseState):
+class SparseLinear(SparseState):
     """y = x W' + b with a float32 W of which the values other than 0 are stored as float32, float16 or int8.
 
     int8: symmetric, a scale per output channel, for the storage alone; the product is taken in float32.
@@ -97,7 +107,7 @@ class SparseLinear(_SparseState):
     def from_linear(cls, linear: nn.Linear, *, values: Values = "float32") -> SparseLinear:
         """The layer in the layout of least bytes. Raises BuildError where a weight is not finite."""
         rounded, scale = _rounded(linear.weight.detach(), values)
-        layout, _ = best_layout(rounded, VALUE_BYTES[values])
+        layout, _ = best_layout(rounded, VALUE_BITS[values])
         bias = linear.bias is not None
         layer = cls(linear.in_features, linear.out_features, bias, values=values, layout=layout)
         layer.to(linear.weight.device)
@@ -131,21 +141,19 @@ class SparseLinear(_SparseState):
         return ", ".join(f"{key}={value}" for key, value in self.options().items())
 
 
-class SparseInt8Linear(_SparseState, Int8Linear):
+class SparseInt8Linear(SparseState, Int8Linear):
     """An Int8Linear whose zeros are not stored; it computes in int8 as that does, with the same outputs."""
 
     def __init__(self, *, layout: str, **options: Any) -> None:
         super().__init__(**options)
         self.layout = layout
-        dense = self._buffers.pop("weight")
-        self.register_buffer("weight", dense, persistent=False)
+        hide_buffer_(self, "weight")
 
     @classmethod
     def from_int8(cls, linear: Int8Linear) -> SparseInt8Linear:
         """The same layer in the layout of least bytes; it shares the tensors."""
-        layer = cls(layout=best_layout(linear.weight, 1)[0], **linear.options())
-        for name, tensor in (*linear.named_buffers(recurse=False), *linear.named_parameters(recurse=False)):
-            setattr(layer, name, tensor)
+        layer = cls(layout=best_layout(linear.weight, 8)[0], **linear.options())
+        share_tensors_(layer, linear)
         return layer.train(linear.training)
 
     def options(self) -> dict[str, Any]:
@@ -153,16 +161,64 @@ class SparseInt8Linear(_SparseState, Int8Linear):
         return {**super().options(), "layout": self.layout}
 
 
-def sparse_bytes(layer: nn.Module, values: Values) -> tuple[int, int]:
-    """(bytes of the weight as it is, bytes as pattern and values) of an nn.Linear or Int8Linear."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    before = weight.numel() * weight.element_size()
-    if weight.dtype == torch.int8:
-        return before, best_layout(weight, 1)[1]
-    rounded, scale = _rounded(weight.detach(), values)
-    after = best_layout(rounded, VALUE_BYTES[values])[1]
-    return before, after + (0 if scale is None else scale.numel() * scale.element_size())
+class SparsePackedLinear(SparseState, PackedLinear):
+    """A symmetric PackedLinear whose zeros are not stored; the other levels are one stream of k bits each."""
+
+    def __init__(self, *, layout: str, **options: Any) -> None:
+        super().__init__(**options)
+        if not self.scheme.symmetric:
+            raise BuildError(f"SparsePackedLinear: {self.scheme} came, expected a symmetric grid")
+        self.layout = layout
+        hide_buffer_(self, "packed")
+
+    @classmethod
+    def from_packed(cls, linear: PackedLinear) -> SparsePackedLinear:
+        """The same layer in the layout of least bytes; it shares the tensors. Raises BuildError if affine."""
+        layer = cls(layout="dense", **linear.options())
+        share_tensors_(layer, linear)
+        layer.layout, _ = best_layout(layer.stored(), layer.scheme.bits)
+        return layer.train(linear.training)
+
+    def stored(self) -> Tensor:
+        """Signed levels (out_features, in_features) int8: 0 is the weight 0."""
+        return (self.levels().short() - self.scheme.middle).to(torch.int8)
+
+    def take(self, stored: Tensor) -> None:
+        """Sets the packed levels."""
+        self.packed = pack((stored.short() + self.scheme.middle).to(torch.uint8), self.scheme.bits)
+
+    def sparse_state(self) -> tuple[Tensor, Tensor]:
+        """(pattern, k-bit stream of levels), both uint8."""
+        pattern, values = encode(self.stored(), self.layout)
+        levels = (values.short() + self.scheme.middle).to(torch.uint8)
+        return pattern, pack(levels.view(1, -1), self.scheme.bits).flatten()
+
+    def take_state(self, pattern: Tensor, values: Tensor) -> None:
+        """Takes what `sparse_state` gave. Raises BuildError where the parts do not fit."""
+        shape = (self.out_features, self.in_features)
+        count = len(places(pattern, shape[0] * shape[1], self.layout))
+        levels = unpack(values.view(1, -1), self.scheme.bits, count).flatten()
+        self.take(decode(pattern, (levels.short() - self.scheme.middle).to(torch.int8), shape, self.layout))
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return {**super().options(), "layout": self.layout}
+
+
+def hide_buffer_(layer: nn.Module, name: str) -> None:
+    """Takes a buffer out of the layer's state; the layer keeps it."""
+    layer.register_buffer(name, layer._buffers.pop(name), persistent=False)
+
+
+def share_tensors_(layer: nn.Module, other: nn.Module) -> None:
+    """Gives a layer the buffers and parameters of another."""
+    for name, tensor in (*other.named_buffers(recurse=False), *other.named_parameters(recurse=False)):
+        setattr(layer, name, tensor)
+
+
+def state_bytes(layer: nn.Module) -> int:
+    """Bytes of the tensors that an artifact holds of a layer."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in layer.state_dict().values())
 
 
 def _rounded(weight: Tensor, values: Values) -> tuple[Tensor, Tensor | None]:

@@ -60,14 +60,18 @@ def saved(model: Any, folder: Path) -> int:
     + [("bert", True)],
     ids=["bert", "distilbert", "roberta", "electra", "gpt2", "llama", "bert-mean"],
 )
-@pytest.mark.parametrize("int8", [False, True], ids=["float", "int8"])
+@pytest.mark.parametrize(
+    "quantize",
+    [None, ("int8_dynamic", {"embeddings": True}), ("weight_only", {"bits": 3, "embeddings": 8})],
+    ids=["float", "int8", "3 bits"],
+)
 def test_answers_stay_to_the_bit_before_and_after_loading(
-    tmp_path: Path, architecture: str, mean: bool, int8: bool
+    tmp_path: Path, architecture: str, mean: bool, quantize: Any
 ) -> None:
     model, context = build(tmp_path, architecture, mean)
     step(model, context, *PRUNED)
-    if int8:
-        step(model, context, "int8_dynamic", {"embeddings": True})
+    if quantize:
+        step(model, context, *quantize)
     before, footprint = scores(model, context), model.footprint()
     step(model, context, "sparse_storage", {})
     assert np.array_equal(scores(model, context), before)
@@ -85,9 +89,9 @@ def test_the_weights_file_is_smaller_by_what_the_zeros_took(tmp_path: Path) -> N
     step(model, context, *PRUNED)
     before = saved(model, tmp_path / "before")
     step(model, context, "sparse_storage", {})
-    matrices = 4 * (4 * 32 * 32 + 2 * 32 * 64)
-    assert context.log["matrix_bytes_before"] == matrices * 4
-    assert context.log["matrix_bytes_after"] == matrices * 2 + matrices // 8
+    matrices, biases = 4 * (4 * 32 * 32 + 2 * 32 * 64), 4 * (5 * 32 + 64)
+    assert context.log["layer_bytes_before"] == matrices * 4 + biases * 4
+    assert context.log["layer_bytes_after"] == matrices * 2 + matrices // 8 + biases * 4
     assert context.log["layers"] == 24
     assert context.log["layouts"] == {"mask": 24}
     assert before - saved(model, tmp_path / "after") == matrices * 15 / 8
@@ -102,7 +106,8 @@ def test_two_of_four_in_int8_takes_less_than_five_bits_a_weight(tmp_path: Path) 
     ):
         step(model, context, name, options)
     assert context.log["layouts"] == {"2:4": 24}
-    assert context.log["matrix_bytes_after"] * 8 / context.log["matrix_bytes_before"] < 4 + 0.7
+    matrices, floats = 4 * (4 * 32 * 32 + 2 * 32 * 64), 2 * 4 * (5 * 32 + 64)  # biases and scales
+    assert (context.log["layer_bytes_after"] - 4 * floats) * 8 / matrices < 4 + 0.7
     kinds = [type(module) for module in model.network.modules()]
     assert kinds.count(SparseInt8Linear) == 24
 
@@ -137,7 +142,7 @@ def test_layers_that_would_not_become_smaller_stay_dense(tmp_path: Path) -> None
 
 def test_a_model_without_zeros_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    with pytest.raises(BuildError, match=r"none of 25 linear layers .* as float32: prune first"):
+    with pytest.raises(BuildError, match=r"none of 25 linear layers .* of float32: prune first"):
         step(model, context, "sparse_storage", {})
 
 

@@ -74,28 +74,28 @@ def test_n_of_m_gives_the_matrix_back_also_where_groups_hold_fewer(layout: str, 
 
 
 @pytest.mark.parametrize(
-    ("weight", "value_bytes", "expected"),
+    ("weight", "value_bits", "expected"),
     [
-        (sparse(0.0), 4, "dense"),
-        (sparse(0.5), 4, "mask"),
-        (sparse(0.5), 1, "mask"),
-        (sparse(0.8), 1, "gaps2"),
-        (sparse(0.95), 1, "gaps4"),
-        (sparse(1.0), 1, "gaps2"),
-        (n_of_m(2, 4), 1, "2:4"),
-        (n_of_m(1, 4), 2, "1:4"),
+        (sparse(0.0), 32, "dense"),
+        (sparse(0.5), 32, "mask"),
+        (sparse(0.5), 8, "mask"),
+        (sparse(0.8), 4, "gaps2"),
+        (sparse(0.95), 8, "gaps4"),
+        (sparse(1.0), 8, "gaps2"),
+        (n_of_m(2, 4), 3, "2:4"),
+        (n_of_m(1, 4), 16, "1:4"),
     ],
     ids=["none", "half", "half of int8", "80 %", "95 %", "all", "2:4", "1:4"],
 )
 def test_the_layout_of_least_bytes_is_found_and_weighs_what_was_said(
-    weight: torch.Tensor, value_bytes: int, expected: str
+    weight: torch.Tensor, value_bits: int, expected: str
 ) -> None:
-    layout, size = best_layout(weight, value_bytes)
+    layout, size = best_layout(weight, value_bits)
     assert layout == expected
     sizes = {}
     for name in ("dense", "mask", "gaps2", "gaps4", expected):
         pattern, values = encode(weight, name)
-        sizes[name] = len(pattern) + len(values) * value_bytes
+        sizes[name] = len(pattern) + math.ceil(len(values) * value_bits / 8)
     assert size == sizes[expected] == min(sizes.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from torch.nn import functional
 
 from slimgate.errors import BuildError
 from slimgate.nn.int8_linear import Int8Linear, quantize_weight
-from slimgate.nn.sparse_linear import SparseInt8Linear, SparseLinear, sparse_bytes
+from slimgate.nn.packed import PackedLinear
+from slimgate.nn.sparse_linear import SparseInt8Linear, SparseLinear, SparsePackedLinear
 from slimgate.replacing import describe
-from slimgate.sparsity import keep_masks, zero_
+from slimgate.sparsity import keep_masks, keep_n_of_m, zero_
 from slimgate.torch_model import footprint
+from slimgate.weight_grid import Scheme
 
 torch.set_num_threads(1)
 INPUTS = torch.randn(3, 5, 24, generator=torch.Generator().manual_seed(1))
@@ -88,14 +91,39 @@ def test_the_state_holds_a_bit_a_weight_and_the_values_but_no_dense_weight() -> 
     assert state["values"].dtype == torch.int8
 
 
-@pytest.mark.parametrize("values", ["float32", "float16", "int8"])
-def test_its_bytes_are_those_foretold(values: Any) -> None:
-    dense = pruned(0.8)
-    before, after = sparse_bytes(dense, values)
-    state = SparseLinear.from_linear(dense, values=values).state_dict()
-    del state["bias"]
-    assert before == 24 * 40 * 4
-    assert after == sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_packed_layers_keep_their_levels_and_store_the_others_in_their_bits(
+    bits: int, share: float, tmp_path: Path
+) -> None:
+    dense = PackedLinear.from_linear(pruned(share), Scheme(bits=bits, group_size=8))
+    layer = SparsePackedLinear.from_packed(dense)
+    assert torch.equal(layer(INPUTS), dense(INPUTS))
+    loaded = again(layer, tmp_path / "x.safetensors")
+    assert torch.equal(loaded.packed, dense.packed)
+    assert torch.equal(loaded(INPUTS), dense(INPUTS))
+    assert loaded.weight_numbers() == dense.weight_numbers()
+    state = layer.state_dict()
+    assert set(state) == {"pattern", "values", "scale", "bias"}
+    stored = dense.weight_numbers()[1] if layer.layout != "dense" else 24 * 40
+    assert len(state["values"]) == math.ceil(stored * bits / 8)
+    assert (layer.layout == "dense") == (share == 0.0)
+
+
+def test_two_of_four_in_four_bits_take_two_and_two_thirds_bits_a_weight() -> None:
+    dense = pruned(0.5)
+    zero_(dense.weight, keep_n_of_m(torch.rand(40, 24), 2, 4))
+    layer = SparsePackedLinear.from_packed(
+        PackedLinear.from_linear(dense, Scheme(bits=4, granularity="tensor"))
+    )
+    state = layer.state_dict()
+    assert len(state["pattern"]) + len(state["values"]) <= 24 * 40 * (2 + 2 / 3) / 8
+
+
+def test_an_affine_grid_in_which_zero_differs_by_group_is_refused() -> None:
+    affine = PackedLinear.from_linear(pruned(), Scheme(bits=4, symmetric=False))
+    with pytest.raises(BuildError, match="expected a symmetric grid"):
+        SparsePackedLinear.from_packed(affine)
 
 
 def test_a_footprint_counts_all_weights_and_those_other_than_zero() -> None:

@@ -29,8 +29,17 @@ def groups(layer: Any, m: int) -> Any:
     return layer.weight.detach().reshape(-1, m)
 
 
-@pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta", "electra", "gpt2", "llama"])
-@pytest.mark.parametrize("score", ["magnitude", "wanda"])
+@pytest.mark.parametrize(
+    ("architecture", "score"),
+    [
+        ("bert", "magnitude"),
+        ("distilbert", "wanda"),
+        ("roberta", "magnitude"),
+        ("electra", "wanda"),
+        ("gpt2", "wanda"),
+        ("llama", "magnitude"),
+    ],
+)
 def test_every_group_of_four_inputs_has_two_zeros(tmp_path: Path, architecture: str, score: Any) -> None:
     model, context = build(tmp_path, architecture)
     n_m_prune.apply(model, n_m_prune.Params(score=score), context)

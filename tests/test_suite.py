@@ -71,7 +71,9 @@ def test_extends_merges_tables_deeply_and_replaces_lists(bench: Path, suite_text
 
 def test_a_suite_may_extend_several_files_of_which_later_ones_win(bench: Path, suite_text: str) -> None:
     (bench / "_common.toml").write_text(suite_text)
-    (bench / "_more.toml").write_text("[variants.half]\nsteps = [{ int8_dynamic = {} }]\n[measure]\nmetrics = ['mcc']\n")
+    (bench / "_more.toml").write_text(
+        "[variants.half]\nsteps = [{ int8_dynamic = {} }]\n[measure]\nmetrics = ['mcc']\n"
+    )
     several = '[suite]\ntitle = "both"\nextends = ["_common.toml", "_more.toml"]\n'
     suite = suite_of(bench, several)
     assert list(suite.variants) == ["student", "int8", "half"]

@@ -9,6 +9,7 @@ reaches under nine tenths of the blocks' weights is an error, not a model that i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -43,6 +44,15 @@ def linear_layers(
     }
     _check_reach(network, [m for m in found.values() if id(m) in in_blocks])
     return found
+
+
+def by_block(model: Any, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
+    """The layers block by block, in the order in which the blocks run, without those outside of blocks."""
+    groups = []
+    for block in encoder_layers(model.network):
+        inside = {id(module) for module in block.modules()}
+        groups.append({name: layer for name, layer in layers.items() if id(layer) in inside})
+    return groups
 
 
 def conv1d_to_linear_(model: Any) -> list[str]:

@@ -15,7 +15,6 @@ from torch.nn.utils import skip_init
 
 from slimgate.errors import BuildError
 
-
 M = TypeVar("M", bound=nn.Module)
 
 

@@ -6,7 +6,7 @@ cut_linear(model, "bert.encoder.layer.0.output.dense", columns=[0, 2, 5])       
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -60,6 +60,12 @@ def part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
             "before the step that put it there"
         )
     return part
+
+
+def check_linear(network: nn.Module, names: Iterable[str]) -> None:
+    """Raises BuildError where one of the layers is no nn.Linear: before scores are computed for nothing."""
+    for name in names:
+        part_to_cut(network, name, nn.Linear)
 
 
 def _empty(kind: type[M], layer: nn.Module, *shape: int, **options: Any) -> M:

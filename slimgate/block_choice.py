@@ -37,7 +37,8 @@ def evenly_spread(blocks: int, count: int) -> list[int]:
 
 
 def _name_of(network: nn.Module, layers: nn.ModuleList) -> str:
-    return next(name for name, module in network.named_modules() if module is layers)
+    names: list[str] = [name for name, module in network.named_modules() if module is layers]
+    return names[0]
 
 
 def _renamed(noted: Any, root: str, numbers: dict[str, str]) -> Any:

@@ -52,7 +52,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
     scores = _scores(model, parts, params, context)
     kept = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
-    modules = {}
+    modules: dict[str, Any] = {}
     for part in parts:
         neurons = kept[part.output]
         modules |= {name: cut_linear(model, name, rows=neurons) for name in part.inputs}

@@ -57,7 +57,8 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     attentions = {block.attention.module: block.attention for block in blocks(model.network)}
     check_linear(model.network, [n for a in attentions.values() for n in (a.query, a.key, a.value, a.output)])
     kept = _kept(params, _scores(model, attentions, params, context), attentions)
-    modules, settings = {}, {}
+    modules: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, units in kept.items():
         layers, values = kept_attention(model, attentions[name], units)
         modules |= layers

@@ -17,6 +17,7 @@ from fixtures.architectures import write_tiny
 from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
 from slimgate.blocks import blocks
 from slimgate.errors import BuildError, SuiteError
+from slimgate.linear_layers import conv1d_to_linear_
 from slimgate.methods import (
     distill,
     int8_dynamic,
@@ -175,16 +176,16 @@ def test_a_tied_output_layer_stays_tied(tmp_path: Path) -> None:
     tiny, _ = tiny_model(tmp_path / "other", "gpt2")
     network = AutoModelForCausalLM.from_pretrained(folder)
     model = TorchModel(network, tiny.tokenizer, "transformers:AutoModelForCausalLM")
-    from slimgate.linear_layers import conv1d_to_linear_
-
     conv1d_to_linear_(model)
     stream = residual_stream(network)
     assert stream.head == "lm_head"
     narrow_(model, "prune_hidden", stream, list(range(24)))
     again = loaded_again(model, tmp_path / "saved")
+    one: Any
     for one in (model, again):
-        assert one.network.lm_head.weight is one.network.transformer.wte.weight
-        assert one.network.lm_head.weight.shape[1] == 24
+        head, table = (one.network.get_submodule(name) for name in ("lm_head", "transformer.wte"))
+        assert head.weight is table.weight
+        assert table.weight.shape[1] == 24
     assert torch.equal(logits(again), logits(model))
 
 

@@ -1,0 +1,50 @@
+"""A linear layer as the product of two thin ones.
+
+    layer = LowRankLinear.from_factors(up, down, bias)      # (out, rank), (rank, in)
+
+Both halves are plain nn.Linear, so that later steps (int8_dynamic, magnitude_prune, distill, LoRA) reach them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class LowRankLinear(nn.Module):
+    """y = (x @ down.T) @ up.T + bias, with rank · (in + out) weights in the place of in · out.
+
+    forward: (..., in_features) -> (..., out_features).
+    """
+
+    def __init__(self, in_features: int, out_features: int, rank: int, bias: bool = True) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.rank = in_features, out_features, rank
+        self.down = nn.Linear(in_features, rank, bias=False)
+        self.up = nn.Linear(rank, out_features, bias=bias)
+
+    @classmethod
+    def from_factors(cls, up: Tensor, down: Tensor, bias: Tensor | None = None) -> LowRankLinear:
+        """The layer whose weight is up @ down, in float32. up: (out, rank); down: (rank, in); bias: (out,)."""
+        (out_features, rank), in_features = up.shape, down.shape[1]
+        layer = cls(in_features, out_features, rank, bias is not None).to(up.device)
+        with torch.no_grad():
+            layer.up.weight.copy_(up)
+            layer.down.weight.copy_(down)
+            if bias is not None:
+                layer.up.bias.copy_(bias)
+        return layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.up(self.down(inputs))
+        return outputs
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        shape = {"in_features": self.in_features, "out_features": self.out_features, "rank": self.rank}
+        return {**shape, "bias": getattr(self.up, "bias", None) is not None}
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, rank={self.rank}"

@@ -64,7 +64,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """left (out, k), orthonormal; values (k,), the largest first; projected = left' W: (k, in). In float64."""
+    """In float64: left (out, k), orthonormal; values (k,), largest first; projected = left' W (k, in)."""
 
     left: Tensor
     values: Values
@@ -103,7 +103,7 @@ def _cholesky(moments: Tensor) -> Tensor:
         damped = moments + damping * scale * torch.eye(len(moments)).to(moments)
         lower, failed = torch.linalg.cholesky_ex(damped)
         if not int(failed):
-            return lower
+            return lower  # type: ignore[no-any-return]
         damping *= 10
 
 

@@ -2,7 +2,7 @@
 
     layer = LowRankLinear.from_factors(up, down, bias)      # (out, rank), (rank, in)
 
-Both halves are plain nn.Linear, so that later steps (int8_dynamic, magnitude_prune, distill, LoRA) reach them.
+Both halves are plain nn.Linear, which later steps (int8_dynamic, magnitude_prune, distill, LoRA) reach.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ class LowRankLinear(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, rank: int, bias: bool = True) -> None:
         super().__init__()
-        self.in_features, self.out_features, self.rank = in_features, out_features, rank
         self.down = nn.Linear(in_features, rank, bias=False)
         self.up = nn.Linear(rank, out_features, bias=bias)
 
     @classmethod
     def from_factors(cls, up: Tensor, down: Tensor, bias: Tensor | None = None) -> LowRankLinear:
-        """The layer whose weight is up @ down, in float32. up: (out, rank); down: (rank, in); bias: (out,)."""
+        """The float32 layer of weight up @ down. up: (out, rank); down: (rank, in); bias: (out,)."""
         (out_features, rank), in_features = up.shape, down.shape[1]
         layer = cls(in_features, out_features, rank, bias is not None).to(up.device)
         with torch.no_grad():
@@ -36,6 +35,19 @@ class LowRankLinear(nn.Module):
             if bias is not None:
                 layer.up.bias.copy_(bias)
         return layer
+
+    @property
+    def in_features(self) -> int:
+        return self.down.in_features
+
+    @property
+    def out_features(self) -> int:
+        """A later step may have put another layer in, with fewer."""
+        return self.up.out_features
+
+    @property
+    def rank(self) -> int:
+        return self.up.in_features
 
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.up(self.down(inputs))

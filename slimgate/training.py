@@ -224,8 +224,12 @@ class _KeepZeros(TrainerCallback):  # type: ignore[misc]
     def __init__(self, model: Any) -> None:
         names = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
         modules = dict(model.network.named_modules())
-        # a later step may have put modules of other names in their place
-        kept = [modules[name].weight for name in sorted(names & modules.keys())]
+        # a later step may have put modules of other names in their place, or two thin layers for one
+        kept = [
+            w
+            for name in sorted(names & modules.keys())
+            if (w := getattr(modules[name], "weight", None)) is not None
+        ]
         self._masks = [(weight, weight != 0) for weight in kept]
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:

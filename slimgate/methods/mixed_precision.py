@@ -1,8 +1,9 @@
 """Quantizes all but the layers that mind it most, until the accuracy on `selection` holds.
 
-    { mixed_precision = { drop_points = 0.5, int8_static = { embeddings = true } } }
+    { mixed_precision = { drop_points = 0.5, weight_only = { bits = 4, embeddings = 8 } } }
 
-The step named inside, with its own options, says how layers become narrow. All of them are made so; where
+The step named inside (int8_dynamic, int8_static or weight_only), with its own options, says how layers become
+narrow. All of them are made so; where
 the accuracy on `selection` is then more than drop_points below that of the model as it came, those that are
 most sensitive stay as they were: as few as will do, at most max_layers. Sensitivity is the KL divergence of
 the answers on the first ranking_rows rows of `calibration` when the layer alone is narrow. The choice goes by
@@ -17,7 +18,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from slimgate.methods import int8_dynamic, int8_static
+from slimgate.methods import int8_dynamic as dynamic
+from slimgate.methods import int8_static as static
+from slimgate.methods import weight_only as weights
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 
@@ -27,7 +30,7 @@ reads = ("calibration", "selection")
 uses_teacher = False
 stochastic = False
 claims = ("smaller",)
-METHODS = {"int8_dynamic": int8_dynamic, "int8_static": int8_static}
+METHODS = {"int8_dynamic": dynamic, "int8_static": static, "weight_only": weights}
 
 
 class Params(Table):
@@ -36,8 +39,9 @@ class Params(Table):
     drop_points: float = Field(ge=0, lt=100)
     max_layers: int | None = Field(default=None, ge=0)
     ranking_rows: int = Field(default=256, ge=1)
-    int8_dynamic: int8_dynamic.Params | None = None
-    int8_static: int8_static.Params | None = None
+    int8_dynamic: dynamic.Params | None = None
+    int8_static: static.Params | None = None
+    weight_only: weights.Params | None = None
 
     @model_validator(mode="after")
     def _one_step(self) -> Params:
@@ -114,15 +118,15 @@ def _tell(
     reference: float,
     wide: dict[str, Any],
 ) -> None:
-    weights = {name: sum(p.numel() for p in module.parameters()) for name, module in wide.items()}
+    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in wide.items()}
     names = list(ranking)
     context.log.update(
         accuracy_before=round(reference, 6),
         drop_points={f"{wide} wide": drop for wide, drop in sorted(drops.items())},
         held=held,
         wide=names[:count],
-        weights_wide=sum(weights[name] for name in names[:count]),
-        weights_narrow=sum(weights[name] for name in names[count:]),
+        weights_wide=sum(sizes[name] for name in names[:count]),
+        weights_narrow=sum(sizes[name] for name in names[count:]),
         sensitivity={name: float(f"{value:.4g}") for name, value in ranking.items()},
     )
     if not held:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from slimgate.errors import BuildError
-from slimgate.tokenizer_json import needed, read_state, trimmed
+from slimgate.tokenizer_json import commonest, needed, read_state, trimmed
 
 CORPUS = [
     "lower the newest widths, please: the lowest newer width is wider than the new one",
@@ -123,6 +123,14 @@ def test_a_bpe_token_keeps_what_its_merges_pass_through() -> None:
     model = trimmed(state, kept)["model"]
     assert model["merges"] == [["a", "b"], ["c", "d"], ["ab", "cd"]]
     assert model["vocab"] == {"a": 0, "b": 1, "c": 2, "d": 3, "ab": 4, "cd": 5, "abcd": 6}
+
+
+def test_the_commonest_come_in_the_order_of_the_vocabulary_and_of_unigram_scores() -> None:
+    words = {"[PAD]": 0, "[unused1]": 1, "a": 2, "##b": 3, "the": 4, "##ing": 5, "of": 6}
+    piece = {"type": "WordPiece", "continuing_subword_prefix": "##", "vocab": words}
+    assert commonest({"model": piece, "added_tokens": [{"id": 0}, {"id": 6}]}) == [4, 5]
+    scores = [["<unk>", 0.0], ["▁rare", -9.0], ["▁a", -1.0], ["▁the", -2.0]]
+    assert commonest({"model": {"type": "Unigram", "vocab": scores}, "added_tokens": [{"id": 0}]}) == [3, 1]
 
 
 def test_a_unigram_keeps_its_least_probable_token_and_its_unknown_one() -> None:

@@ -123,6 +123,10 @@ def test_min_count_and_keep_and_a_limit_choose_among_the_tokens(tmp_path: Path) 
     context.log.clear()
     apply(plain, context, vocab_size=7)
     assert set(plain.tokenizer.get_vocab()) - {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"} == {"good", "a"}
+    context.splits = {"train": rows_of(["good"])}
+    filled = build(tmp_path / "filled")[0]
+    apply(filled, context, vocab_size=9)  # the words of the vocabulary begin good, nice, great
+    assert set(filled.tokenizer.get_vocab()) - set(plain.tokenizer.get_vocab()) == {"nice", "great"}
     with pytest.raises(
         BuildError, match="vocab_size = 3: special tokens and fallback characters alone are 6"
     ):

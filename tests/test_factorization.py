@@ -64,6 +64,7 @@ def test_moments_are_those_of_all_tokens_together() -> None:
         moments.add_(part)
     assert np.allclose(moments.mean, tokens.numpy().mean(0))
     assert np.allclose(moments.covariance, np.cov(tokens.numpy().T, bias=True))
+    assert np.allclose(moments.second_moment, tokens.numpy().T @ tokens.numpy() / 50)
 
 
 def test_energy_and_rank_worked_by_hand() -> None:

@@ -221,13 +221,8 @@ class _KeepZeros(TrainerCallback):  # type: ignore[misc]
     def __init__(self, model: Any) -> None:
         names = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
         modules = dict(model.network.named_modules())
-        # keep_layers may have dropped blocks since; all blocks were pruned, so the names that are left do;
-        # a layer that has become two thin ones has no weight of its own, and no zeros
-        kept = [
-            w
-            for name in sorted(names & modules.keys())
-            if (w := getattr(modules[name], "weight", None)) is not None
-        ]
+        # keep_layers may have dropped blocks since; all blocks were pruned, so the names that are left do
+        kept = [modules[name].weight for name in sorted(names & modules.keys())]
         self._masks = [(weight, weight != 0) for weight in kept]
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:

@@ -60,7 +60,7 @@ def test_a_matrix_of_zeros_gives_factors_of_zeros() -> None:
 def test_moments_are_those_of_all_tokens_together() -> None:
     tokens = random(50, 4, seed=3)
     moments = Moments.empty(4, torch.device("cpu"))
-    for part in tokens.split(20):
+    for part in torch.split(tokens, 20):
         moments.add_(part)
     assert np.allclose(moments.mean, tokens.numpy().mean(0))
     assert np.allclose(moments.covariance, np.cov(tokens.numpy().T, bias=True))

@@ -32,6 +32,8 @@ KINDS = [
 
 def trained(kind: str, size: int = 150) -> Tokenizer:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    made: Any
+    trainer: Any
     options: dict[str, Any] = {"vocab_size": size, "special_tokens": special, "show_progress": False}
     if kind == "word_piece":
         made, trainer = models.WordPiece(unk_token="[UNK]"), trainers.WordPieceTrainer(**options)
@@ -44,7 +46,7 @@ def trained(kind: str, size: int = 150) -> Tokenizer:
     elif kind == "bpe_with_unknown":
         made, trainer = models.BPE(unk_token="[UNK]"), trainers.BpeTrainer(**options)
     elif kind == "bpe_with_marks":
-        marks = {"continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"}
+        marks: dict[str, Any] = {"continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"}
         made, trainer = models.BPE(unk_token="[UNK]", **marks), trainers.BpeTrainer(**options, **marks)
     else:
         special += [f"<0x{byte:02X}>" for byte in range(256)] if kind == "unigram_bytes" else []
@@ -109,7 +111,7 @@ def test_a_word_piece_word_falls_to_its_characters_and_only_a_strange_one_is_unk
 
 
 def test_a_bpe_token_keeps_what_its_merges_pass_through() -> None:
-    state = {
+    state: Any = {
         "model": {
             "type": "BPE",
             "unk_token": None,
@@ -134,8 +136,8 @@ def test_the_commonest_come_in_the_order_of_the_vocabulary_and_of_unigram_scores
 
 
 def test_a_unigram_keeps_its_least_probable_token_and_its_unknown_one() -> None:
-    vocabulary = [["<pad>", 0.0], ["<unk>", 0.0], ["x", -2.0], ["dear", -9.5], ["yes", -3.0]]
-    state = {"model": {"type": "Unigram", "unk_id": 1, "vocab": vocabulary}, "added_tokens": [{"id": 0}]}
+    vocabulary: list[Any] = [["<pad>", 0.0], ["<unk>", 0.0], ["x", -2.0], ["dear", -9.5], ["yes", -3.0]]
+    state: Any = {"model": {"type": "Unigram", "unk_id": 1, "vocab": vocabulary}, "added_tokens": [{"id": 0}]}
     kept = needed(state, [4])
     assert kept == [0, 1, 2, 3, 4]  # x is a character of ASCII
     smaller_state = trimmed(state, [0, 1, 3, 4])
@@ -144,7 +146,7 @@ def test_a_unigram_keeps_its_least_probable_token_and_its_unknown_one() -> None:
 
 
 def test_added_tokens_stay_and_every_id_is_renumbered() -> None:
-    state = {
+    state: Any = {
         "model": {"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "a": 1, "b": 2, "<s>": 3, "c": 4}},
         "added_tokens": [{"id": 3, "content": "<s>"}, {"id": 5, "content": "<new>"}],
         "post_processor": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,6 +58,7 @@ def factorize_layers_(model: Any, params: LowRankParams, context: BuildContext) 
         name: _factored(layers[name], found[name], rank, moments.get(name)) for name, rank in ranks.items()
     }
     replace_modules_(model, "low_rank", made)
+    _forget_zeros(model, made)
     return _told(found, ranks)
 
 
@@ -125,6 +126,14 @@ def _factored(layer: nn.Linear, found: Decomposition, rank: int, moments: Moment
         if moments is not None:
             bias = bias + layer.weight.detach().double() @ moments.mean - up @ (down @ moments.mean)
     return LowRankLinear.from_factors(up, down, bias)
+
+
+def _forget_zeros(model: Any, names: Iterable[str]) -> None:
+    """Takes the layers out of what pruning steps noted: products of factors have no zeros to keep."""
+    gone = set(names)
+    for change in model.modifications:
+        if "pruned" in change["spec"]:
+            change["spec"]["pruned"] = [name for name in change["spec"]["pruned"] if name not in gone]
 
 
 def _no_gain(found: Mapping[str, Decomposition], params: LowRankParams) -> str:

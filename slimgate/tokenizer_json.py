@@ -60,6 +60,20 @@ def needed(state: Json, used: Collection[int]) -> list[int]:
     return sorted({*used, *added, *(ids[token] for token in more if token in ids)})
 
 
+def commonest(state: Json) -> list[int]:
+    """Ids of words and pieces, the commonest first in what the tokenizer was trained on.
+
+    Vocabularies are written in that order, those of Unigram with their log-probabilities. Characters and
+    placeholders such as [unused7] are left out.
+    """
+    vocabulary, ids = state["model"]["vocab"], _ids(state["model"])
+    added = {int(token["id"]) for token in state["added_tokens"]}
+    prefix = state["model"].get("continuing_subword_prefix") or ""
+    rank = ids if isinstance(vocabulary, dict) else {token: -score for token, score in vocabulary}
+    pieces = [t for t in ids if len(t.removeprefix(prefix).strip("".join(SPACES))) > 1 and t[0] not in "[<"]
+    return [ids[token] for token in sorted(pieces, key=rank.__getitem__) if ids[token] not in added]
+
+
 def trimmed(state: Json, kept: Sequence[int]) -> Json:
     """The same with these tokens alone, renumbered by their place in `kept`."""
     number = {old: new for new, old in enumerate(kept)}

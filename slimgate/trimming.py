@@ -13,7 +13,7 @@ import numpy as np
 from slimgate.errors import BuildError
 from slimgate.protocols import BuildContext, Json
 from slimgate.tasks.text_classification import OFFSET_POSITIONS
-from slimgate.tokenizer_json import needed, read_state, trimmed
+from slimgate.tokenizer_json import commonest, needed, read_state, trimmed
 from slimgate.vocabulary import Counts, count_tokens, trim_network_
 
 
@@ -32,7 +32,9 @@ class TrimParams(Protocol):
 
 def trim_vocabulary_(model: Any, params: TrimParams, context: BuildContext) -> Json:
     """Trims the model's tokenizer and its token tables; gives the log. Raises BuildError, DataError."""
-    counts = count_tokens(model, context, dict.fromkeys([*params.corpus, *_checked(context)]))
+    counts = count_tokens(model, context, params.corpus)
+    if "selection" not in counts and len(context.splits.get("selection", ())):
+        counts |= count_tokens(model, context, ("selection",))
     state = read_state(model.tokenizer)
     always = _always(model, params.keep)
     kept = _kept(state, _total(counts, params.corpus), always, params)
@@ -47,19 +49,16 @@ def trim_vocabulary_(model: Any, params: TrimParams, context: BuildContext) -> J
     return {**log, **_shares(state, counts, always, kept, params)}
 
 
-def _checked(context: BuildContext) -> list[str]:
-    return ["selection"] if len(context.splits.get("selection", ())) else []
-
-
 def _total(counts: Mapping[str, Counts], splits: Sequence[str]) -> Counts:
     return np.sum([counts[split] for split in splits if split in counts], axis=0)  # type: ignore[no-any-return]
 
 
 def _kept(state: Json, counts: Counts, always: Collection[int], params: TrimParams) -> list[int]:
-    """Ids that stay: those used often enough, the most frequent first where there is a limit."""
+    """Ids that stay: those used often enough; with vocab_size, as many of them and then of all as it lets."""
     often = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i] >= params.min_count]
     if params.vocab_size is None:
         return needed(state, {*often, *always})
+    often = list(dict.fromkeys([*often, *commonest(state)]))
 
     def size(used: int) -> int:
         return len(needed(state, {*often[:used], *always}))

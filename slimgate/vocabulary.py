@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from slimgate.encoding import EncodedTexts
 from slimgate.errors import BuildError, DataError
 from slimgate.protocols import BuildContext
 from slimgate.replacing import replace_modules_
@@ -34,20 +33,6 @@ def count_tokens(model: Any, context: BuildContext, splits: Iterable[str]) -> di
         ids = np.fromiter((i for row in encoded.columns["input_ids"] for i in row), dtype=np.int64)
         counts[split] = np.bincount(ids, minlength=size)
     return counts
-
-
-def rows_read_differently(
-    mine: EncodedTexts, my_tokenizer: Any, theirs: EncodedTexts, their_tokenizer: Any
-) -> int:
-    """How many rows two tokenizers cut into other tokens, compared as strings: a trimmed vocabulary has
-    other ids for the same ones."""
-    ours, others = _strings(my_tokenizer), _strings(their_tokenizer)
-    pairs = zip(mine.columns["input_ids"], theirs.columns["input_ids"], strict=True)
-    return sum([ours[i] for i in row] != [others[i] for i in other] for row, other in pairs)
-
-
-def _strings(tokenizer: Any) -> dict[int, str]:
-    return {number: token for token, number in tokenizer.get_vocab().items()}
 
 
 def trim_network_(model: Any, method: str, kept: Sequence[int]) -> list[str]:

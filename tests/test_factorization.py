@@ -60,10 +60,11 @@ def test_a_matrix_of_zeros_gives_factors_of_zeros() -> None:
 def test_moments_are_those_of_all_tokens_together() -> None:
     tokens = random(50, 4, seed=3)
     moments = Moments.empty(4, torch.device("cpu"))
-    for part in tokens.split(20):
+    for part in torch.split(tokens, 20):
         moments.add_(part)
     assert np.allclose(moments.mean, tokens.numpy().mean(0))
     assert np.allclose(moments.covariance, np.cov(tokens.numpy().T, bias=True))
+    assert np.allclose(moments.second_moment, tokens.numpy().T @ tokens.numpy() / 50)
 
 
 def test_energy_and_rank_worked_by_hand() -> None:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from slimgate.errors import BuildError
-from slimgate.tokenizer_json import needed, read_state, trimmed
+from slimgate.tokenizer_json import commonest, needed, read_state, trimmed
 
 CORPUS = [
     "lower the newest widths, please: the lowest newer width is wider than the new one",
@@ -32,6 +32,8 @@ KINDS = [
 
 def trained(kind: str, size: int = 150) -> Tokenizer:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    made: Any
+    trainer: Any
     options: dict[str, Any] = {"vocab_size": size, "special_tokens": special, "show_progress": False}
     if kind == "word_piece":
         made, trainer = models.WordPiece(unk_token="[UNK]"), trainers.WordPieceTrainer(**options)
@@ -44,7 +46,7 @@ def trained(kind: str, size: int = 150) -> Tokenizer:
     elif kind == "bpe_with_unknown":
         made, trainer = models.BPE(unk_token="[UNK]"), trainers.BpeTrainer(**options)
     elif kind == "bpe_with_marks":
-        marks = {"continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"}
+        marks: dict[str, Any] = {"continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"}
         made, trainer = models.BPE(unk_token="[UNK]", **marks), trainers.BpeTrainer(**options, **marks)
     else:
         special += [f"<0x{byte:02X}>" for byte in range(256)] if kind == "unigram_bytes" else []
@@ -109,7 +111,7 @@ def test_a_word_piece_word_falls_to_its_characters_and_only_a_strange_one_is_unk
 
 
 def test_a_bpe_token_keeps_what_its_merges_pass_through() -> None:
-    state = {
+    state: Any = {
         "model": {
             "type": "BPE",
             "unk_token": None,
@@ -125,9 +127,17 @@ def test_a_bpe_token_keeps_what_its_merges_pass_through() -> None:
     assert model["vocab"] == {"a": 0, "b": 1, "c": 2, "d": 3, "ab": 4, "cd": 5, "abcd": 6}
 
 
+def test_the_commonest_come_in_the_order_of_the_vocabulary_and_of_unigram_scores() -> None:
+    words = {"[PAD]": 0, "[unused1]": 1, "a": 2, "##b": 3, "the": 4, "##ing": 5, "of": 6}
+    piece = {"type": "WordPiece", "continuing_subword_prefix": "##", "vocab": words}
+    assert commonest({"model": piece, "added_tokens": [{"id": 0}, {"id": 6}]}) == [4, 5]
+    scores = [["<unk>", 0.0], ["▁rare", -9.0], ["▁a", -1.0], ["▁the", -2.0]]
+    assert commonest({"model": {"type": "Unigram", "vocab": scores}, "added_tokens": [{"id": 0}]}) == [3, 1]
+
+
 def test_a_unigram_keeps_its_least_probable_token_and_its_unknown_one() -> None:
-    vocabulary = [["<pad>", 0.0], ["<unk>", 0.0], ["x", -2.0], ["dear", -9.5], ["yes", -3.0]]
-    state = {"model": {"type": "Unigram", "unk_id": 1, "vocab": vocabulary}, "added_tokens": [{"id": 0}]}
+    vocabulary: list[Any] = [["<pad>", 0.0], ["<unk>", 0.0], ["x", -2.0], ["dear", -9.5], ["yes", -3.0]]
+    state: Any = {"model": {"type": "Unigram", "unk_id": 1, "vocab": vocabulary}, "added_tokens": [{"id": 0}]}
     kept = needed(state, [4])
     assert kept == [0, 1, 2, 3, 4]  # x is a character of ASCII
     smaller_state = trimmed(state, [0, 1, 3, 4])
@@ -136,7 +146,7 @@ def test_a_unigram_keeps_its_least_probable_token_and_its_unknown_one() -> None:
 
 
 def test_added_tokens_stay_and_every_id_is_renumbered() -> None:
-    state = {
+    state: Any = {
         "model": {"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "a": 1, "b": 2, "<s>": 3, "c": 4}},
         "added_tokens": [{"id": 3, "content": "<s>"}, {"id": 5, "content": "<new>"}],
         "post_processor": {

@@ -53,12 +53,16 @@ def inverse_factor(moments: Tensor, damping: float) -> Tensor:
     diagonal = damped.diagonal()
     diagonal += damping * float(diagonal.mean())
     diagonal[diagonal == 0] = 1.0  # inputs that are always 0, where no damping was asked for
-    lower, failed = torch.linalg.cholesky_ex(damped)
+    return _cholesky(torch.cholesky_inverse(_cholesky(damped)), upper=True)
+
+
+def _cholesky(matrix: Tensor, *, upper: bool = False) -> Tensor:
+    factor: Tensor
+    factor, failed = torch.linalg.cholesky_ex(matrix, upper=upper)
     if int(failed):
-        raise BuildError("sparsegpt: the inputs' second moments cannot be inverted; raise damping")
-    factor, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
-    if int(failed):
-        raise BuildError("sparsegpt: the inverse of the inputs' second moments is singular; raise damping")
+        raise BuildError(
+            f"sparsegpt: second moments {tuple(matrix.shape)} of the inputs cannot be inverted; raise damping"
+        )
     return factor
 
 

@@ -115,12 +115,14 @@ def _pack(codes: Tensor, bits: int, *, fill: int = 0) -> Tensor:
     full = torch.full((math.ceil(len(codes) / each) * each,), fill, dtype=torch.uint8, device=codes.device)
     full[: len(codes)] = codes
     shifts = torch.arange(0, 8, bits, dtype=torch.uint8, device=codes.device)
-    return (full.view(-1, each) << shifts).sum(dim=1, dtype=torch.uint8)
+    packed: Tensor = (full.view(-1, each) << shifts).sum(dim=1, dtype=torch.uint8)
+    return packed
 
 
 def _unpack(packed: Tensor, bits: int) -> Tensor:
     shifts = torch.arange(0, 8, bits, dtype=torch.uint8, device=packed.device)
-    return ((packed.unsqueeze(1) >> shifts) & (2**bits - 1)).flatten()
+    codes: Tensor = (packed.unsqueeze(1) >> shifts) & (2**bits - 1)
+    return codes.flatten()
 
 
 def _groups_a_byte(n: int, m: int) -> int:

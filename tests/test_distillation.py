@@ -11,8 +11,9 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.distillation import DistillationLoss, map_layers, soft_target_loss
+from slimgate.distillation import DistillationLoss, soft_target_loss
 from slimgate.errors import BuildError
+from slimgate.layer_mapping import map_layers
 from slimgate.methods.distill import Params
 from slimgate.training import training_rows
 
@@ -134,15 +135,6 @@ def test_alpha_one_is_the_plain_loss(tmp_path: Path) -> None:
     torch.testing.assert_close(pair.value(pair.loss(alpha=1.0), [3, 4]), plain)
 
 
-def test_padding_does_not_count_in_hidden_states(tmp_path: Path) -> None:
-    pair = Pair(tmp_path)
-    loss = pair.loss(hidden_weight=1.0)
-    states = (torch.zeros(1, 3, 2),) * 3
-    other = tuple(torch.tensor([[[1.0, 1.0], [3.0, 3.0], [1e6, 1e6]]]) for _ in range(5))
-    found = loss._hidden_loss(states, other, torch.tensor([[1, 1, 0]]))
-    assert found.item() == pytest.approx((1 + 1 + 9 + 9) / 4)
-
-
 def test_the_teacher_is_its_own_perfect_mimic(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     pair.student = pair.teacher
@@ -166,7 +158,8 @@ def test_the_teacher_reads_pairs_by_its_own_tokenizer(tmp_path: Path) -> None:
     assert batch["token_type_ids"].sum() > 0
     with torch.no_grad():
         expected = pair.teacher.network(**batch).logits
-    torch.testing.assert_close(loss._logits[[4]], expected, atol=1e-5, rtol=1e-5)
+    taught, _ = loss._teach([4], torch.device("cpu"))
+    torch.testing.assert_close(taught, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_hidden_states_of_different_tokenizers_are_an_error(tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ def unlike(student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: E
 
 
 def stored_logits(teacher: Any, encoded: EncodedTexts, context: BuildContext) -> npt.NDArray[np.float32]:
-    """The teacher's logits of every row, written once into the step's scratch folder: a memory map of the file.
+    """The teacher's logits of every row: a memory map of a file in the step's scratch folder.
 
-    (rows, classes) float32 in the order of the rows; never all of them in memory.
+    (rows, classes) float32 in the order of the rows; written once, never all of them in memory.
     """
     predictor = EagerPredictor(teacher.network.eval(), context.device)
     path = context.scratch / "teacher_logits.npy"
@@ -112,9 +112,8 @@ class DistillationLoss:
         """encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
 
         matches: what to compare inside the models; default hidden states where hidden_weight asks for them.
-        logits: the teacher's, where they are known. stored: compute the teacher's logits once before training
-        instead of beside the student; default where nothing inside the teacher is needed, for then it need not
-        run every epoch.
+        logits: the teacher's, where they are known. stored: compute them once before training, not beside
+        the student; default where nothing inside the teacher is needed, for then it need not run every epoch.
         """
         _check_outputs(student, teacher)
         if matches is None:

@@ -17,9 +17,10 @@ from slimgate.transfer_params import TransferParams
 def distillation_rows(
     model: Any, teacher: Any, params: TransferParams, context: BuildContext
 ) -> tuple[Labelled, EncodedTexts]:
-    """The rows as the student reads them, with labels (UNLABELLED for the transfer set), and as the teacher does.
+    """The rows as the student reads them, with labels, and as the teacher does.
 
-    Raises DataError where `train` is empty, or a transfer set has no row left.
+    The labels of the transfer set are UNLABELLED. Raises DataError where `train` is empty, or a transfer set
+    has no row left.
     """
     encoded, labels = training_rows(model, context)
     taught, _ = training_rows(teacher, context)

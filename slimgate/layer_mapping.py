@@ -14,8 +14,8 @@ LayerMapping = Literal["even", "last"] | tuple[Annotated[int, Field(ge=0, strict
 def map_layers(student: int, teacher: int, mapping: LayerMapping = "even") -> list[int]:
     """For each student block, the number of the teacher block it learns from.
 
-    "even": spread evenly, the last from the last (Jiao et al. 2020); "last": the teacher's last ones (PKD-Last,
-    Sun et al. 2019); a list says it block by block. Raises BuildError for a list that does not fit.
+    "even": spread evenly, the last from the last (Jiao et al. 2020); "last": the teacher's last ones (Sun et
+    al. 2019, PKD-Last); a list says it block by block. Raises BuildError for a list that does not fit.
     """
     if mapping == "even":
         return [max(0, (2 * (i + 1) * teacher + student) // (2 * student) - 1) for i in range(student)]
@@ -23,7 +23,7 @@ def map_layers(student: int, teacher: int, mapping: LayerMapping = "even") -> li
         return [max(0, teacher - student + i) for i in range(student)]
     if len(mapping) != student or max(mapping) >= teacher:
         raise BuildError(
-            f"layer_mapping {list(mapping)} came, expected a number for each of the student's {student} blocks, "
-            f"of the teacher's blocks 0 to {teacher - 1}"
+            f"layer_mapping {list(mapping)} came, expected for each of the student's {student} blocks one "
+            f"of the teacher's, 0 to {teacher - 1}"
         )
     return [int(number) for number in mapping]

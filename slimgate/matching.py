@@ -1,10 +1,10 @@
 """What a student can learn from inside its teacher: hidden states, attention maps, relations.
 
-| part      | compares                                                          | source                        |
-|-----------|-------------------------------------------------------------------|-------------------------------|
-| hidden    | what each block gives, through a learned projection where widths differ | Jiao et al. 2020, section 3 |
-| attention | the scores of every head before the softmax, equal numbers of heads | Jiao et al. 2020, equation 7 |
-| relation  | query-query, key-key and value-value relations of one block each, of any width | Wang et al. 2021, section 3 |
+| part      | compares                                                        | source                       |
+|-----------|-----------------------------------------------------------------|------------------------------|
+| hidden    | what blocks give, by a learned projection where widths differ   | Jiao et al. 2020, section 3  |
+| attention | scores of every head before the softmax; needs as many heads    | Jiao et al. 2020, equation 7 |
+| relation  | relations among queries, keys, values of a block, of any width  | Wang et al. 2021, section 3  |
 
 All of them go token by token, padding left out, so that both models must read the same tokens. Scores and
 relations are computed from what the query, key and value layers give, hence the same for every attention
@@ -13,14 +13,15 @@ implementation; in a decoder a token is compared with those before it alone.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from slimgate.blocks import Attention, block_names, blocks
+from slimgate.attention_outputs import AttentionOutputs, pair_mask, relation_loss
+from slimgate.blocks import block_names, blocks
 from slimgate.distillation_params import InnerParams
 from slimgate.errors import BuildError
 from slimgate.layer_mapping import LayerMapping, map_layers
@@ -30,20 +31,21 @@ from slimgate.watching import Outputs
 Tensor = torch.Tensor
 
 
-class Match(Protocol):
-    """One comparison. student, teacher: names of the modules whose outputs it needs; module: what it trains."""
+class Match(ABC):
+    """One comparison. student, teacher: names of modules whose outputs it needs; module: what it trains."""
 
-    name: str
+    name: ClassVar[str]
     weight: float
     student: list[str]
     teacher: list[str]
-    module: nn.Module | None
+    module: nn.Module | None = None
 
+    @abstractmethod
     def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
         """The loss of a batch, a scalar; 0 for a perfect mimic. mask: (rows, tokens), 0 where padded."""
 
 
-class HiddenMatch:
+class HiddenMatch(Match):
     """Mean squared error of hidden states, or 1 - cosine (Sanh et al. 2019, DistilBERT)."""
 
     name = "hidden"
@@ -66,16 +68,16 @@ class HiddenMatch:
         mine, theirs = student.config.hidden_size, teacher.config.hidden_size
         if mine != theirs and not project:
             raise BuildError(
-                f"distill: hidden_weight needs equal hidden sizes, the student has {mine}, the teacher {theirs}; "
-                "set hidden_weight = 0"
+                f"distill: hidden_weight needs equal hidden sizes, the student has {mine}, the teacher "
+                f"{theirs}; set hidden_weight = 0"
             )
         self.student, self.teacher = _paired(
             block_names(student.network), block_names(teacher.network), mapping
         )
-        self.module: nn.Linear | None = None
         if mine != theirs:
-            self.module = nn.Linear(mine, theirs, bias=False)
-            nn.init.orthogonal_(self.module.weight)
+            projection = nn.Linear(mine, theirs, bias=False)
+            nn.init.orthogonal_(projection.weight)
+            self.module = projection
 
     def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
         losses = []
@@ -86,16 +88,16 @@ class HiddenMatch:
         return torch.stack(losses).mean()
 
 
-class AttentionMatch:
+class AttentionMatch(Match):
     """Mean squared error of attention scores (query · key / sqrt(head_dim)) before the softmax."""
 
     name = "attention"
-    module = None
 
     def __init__(self, student: Any, teacher: Any, *, weight: float, mapping: LayerMapping = "even") -> None:
         self.weight = weight
         mine, theirs = (
-            [_Watched.of(model, b.attention) for b in blocks(model.network)] for model in (student, teacher)
+            [AttentionOutputs.of(model, b.attention) for b in blocks(model.network)]
+            for model in (student, teacher)
         )
         numbers = map_layers(len(mine), len(theirs), mapping)
         self._pairs = [(mine[s], theirs[t]) for s, t in enumerate(numbers)]
@@ -111,13 +113,13 @@ class AttentionMatch:
     def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
         losses = []
         for own, other in self._pairs:
-            pairs = _pair_mask(mask, causal=own.causal)
+            pairs = pair_mask(mask, causal=own.causal)
             squared = (own.scores(student) - other.scores(teacher)) ** 2 * pairs
             losses.append(squared.sum() / (pairs.sum() * own.parts.heads))
         return torch.stack(losses).mean()
 
 
-class RelationMatch:
+class RelationMatch(Match):
     """Divergence of the relations among queries, among keys and among values: MiniLMv2.
 
     The width of each is cut into `heads` relation heads on both sides, however many heads attend; R =
@@ -126,7 +128,6 @@ class RelationMatch:
     """
 
     name = "relation"
-    module = None
 
     def __init__(
         self, student: Any, teacher: Any, *, weight: float, heads: int | None = None, block: int | None = None
@@ -139,14 +140,14 @@ class RelationMatch:
             raise BuildError(
                 f"distill: relation_block = {number}, but the teacher has blocks 0 to {len(theirs) - 1}"
             )
-        self._own = _Watched.of(student, blocks(student.network)[-1].attention)
-        self._other = _Watched.of(teacher, theirs[number].attention)
+        self._own = AttentionOutputs.of(student, blocks(student.network)[-1].attention)
+        self._other = AttentionOutputs.of(teacher, theirs[number].attention)
         self.heads = heads or self._other.parts.heads
         for who, one in (("student", self._own), ("teacher", self._other)):
             if odd := [width for width in one.widths if width % self.heads]:
                 raise BuildError(
-                    f"distill: {self.heads} relation heads do not divide the {who}'s width {odd[0]} of queries, keys "
-                    "or values; give relation_heads"
+                    f"distill: {self.heads} relation heads do not divide the {who}'s width {odd[0]} of "
+                    "queries, keys or values; give relation_heads"
                 )
         self.student, self.teacher = self._own.names, self._other.names
 
@@ -180,71 +181,6 @@ def matches_of(student: Any, teacher: Any, params: InnerParams, *, seed: int) ->
     return found
 
 
-def relation_loss(
-    student: Tensor, teacher: Tensor, mask: Tensor, *, heads: int, causal: bool = False
-) -> Tensor:
-    """KL between softmax(X X' / sqrt(d)) of both, mean over heads and real tokens: a scalar.
-
-    student, teacher: (rows, tokens, width), of any widths that `heads` divides; mask: (rows, tokens).
-    """
-    pairs = _pair_mask(mask, causal=causal)
-    mine, theirs = (_relations(x.float(), heads, pairs) for x in (student, teacher))
-    divergence = (theirs.exp() * (theirs - mine) * pairs).sum(-1)
-    return divergence.sum() / (heads * mask.sum())
-
-
-def _relations(values: Tensor, heads: int, pairs: Tensor) -> Tensor:
-    """log softmax of the relations: (rows, heads, tokens, tokens)."""
-    parts = _split(values, heads)
-    scores = parts @ parts.transpose(-1, -2) / parts.shape[-1] ** 0.5
-    # a finite number, for 0 · (-inf + inf) would be NaN
-    return torch.log_softmax(scores.masked_fill(pairs == 0, -1e9), dim=-1)
-
-
-@dataclass(frozen=True)
-class _Watched:
-    """The query, key and value layers of a block's attention, and how they are read."""
-
-    parts: Attention
-    causal: bool
-
-    @classmethod
-    def of(cls, model: Any, parts: Attention) -> _Watched:
-        return cls(parts, bool(getattr(model.network.get_submodule(parts.module), "is_causal", False)))
-
-    @property
-    def names(self) -> list[str]:
-        """The modules to watch."""
-        return list(dict.fromkeys((self.parts.module, self.parts.query, self.parts.key, self.parts.value)))
-
-    @property
-    def widths(self) -> tuple[int, int, int]:
-        inner = self.parts.kv_heads * self.parts.head_dim
-        return (self.parts.heads * self.parts.head_dim, inner, inner)
-
-    def projected(self, outputs: Outputs) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values: (rows, tokens, width) float32."""
-        if self.parts.fused:
-            query, key, value = outputs.values[self.parts.query].float().split(list(self.widths), dim=-1)
-        else:
-            names = (self.parts.query, self.parts.key, self.parts.value)
-            query, key, value = (outputs.values[name].float() for name in names)
-        return query, key, value
-
-    def scores(self, outputs: Outputs) -> Tensor:
-        """What the softmax of the attention gets, without its mask: (rows, heads, tokens, tokens)."""
-        query, key, _ = self.projected(outputs)
-        queries, keys = _split(query, self.parts.heads), _split(key, self.parts.kv_heads)
-        if self.parts.module in outputs.rotary:
-            from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
-
-            cos, sin = (part.float() for part in outputs.rotary[self.parts.module])
-            queries, keys = apply_rotary_pos_emb(queries, keys, cos, sin)
-        keys = keys.repeat_interleave(self.parts.heads // self.parts.kv_heads, dim=1)
-        found: Tensor = queries @ keys.transpose(-1, -2) / self.parts.head_dim**0.5
-        return found
-
-
 def _paired(
     student: Sequence[str], teacher: Sequence[str], mapping: LayerMapping
 ) -> tuple[list[str], list[str]]:
@@ -260,16 +196,3 @@ def _by_token(student: Tensor, teacher: Tensor, mask: Tensor, *, cosine: bool) -
     else:
         distance = ((student - teacher) ** 2).mean(-1)
     return (distance * weights).sum() / weights.sum()
-
-
-def _split(values: Tensor, heads: int) -> Tensor:
-    """(rows, tokens, width) -> (rows, heads, tokens, width / heads)."""
-    rows, tokens, width = values.shape
-    return values.view(rows, tokens, heads, width // heads).transpose(1, 2)
-
-
-def _pair_mask(mask: Tensor, *, causal: bool) -> Tensor:
-    """1 where both tokens are real, and in a decoder the second no later: (rows, 1, tokens, tokens) float."""
-    real = mask.float()
-    pairs = real[:, None, :, None] * real[:, None, None, :]
-    return pairs.tril() if causal else pairs

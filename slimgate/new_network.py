@@ -12,6 +12,7 @@ from slimgate.errors import BuildError
 from slimgate.loading import load_object
 from slimgate.protocols import BuildContext
 from slimgate.seeding import isolated_seed
+from slimgate.token_embeddings import token_embeddings
 from slimgate.torch_model import TorchModel
 
 INTERMEDIATE = ("intermediate_size", "hidden_dim", "n_inner")
@@ -81,22 +82,22 @@ def _intermediate(config: Any) -> str:
 
 @torch.no_grad()
 def _embed_by_pca(old: nn.Module, new: nn.Module) -> float:
-    """Sets the new embedding tables from the old ones; gives the share of the largest table's squares kept.
+    """Sets the new embedding tables from the old ones; gives the share of the tokens' squares that is kept.
 
-    All tables that were added to each other go through the same projection: the directions in which the
-    largest one, the tokens', is widest.
+    All tables that are added to each other go through the same projection: the directions in which that of
+    the tokens is widest.
     """
     tables = {name: module for name, module in old.named_modules() if isinstance(module, nn.Embedding)}
-    largest = max(tables.values(), key=lambda table: table.weight.numel())
+    tokens = next(iter(token_embeddings(old).values()))
     fresh = {name: module for name, module in new.named_modules() if isinstance(module, nn.Embedding)}
-    width = next(table.embedding_dim for name, table in fresh.items() if tables[name] is largest)
-    weight = largest.weight.double()
+    width = next(table.embedding_dim for name, table in fresh.items() if tables[name] is tokens)
+    weight = tokens.weight.double()
     squares, directions = torch.linalg.eigh(weight.T @ weight)
     kept = directions[:, -width:]
     for name, table in fresh.items():
-        if tables[name].embedding_dim == largest.embedding_dim and table.embedding_dim == width:
+        if tables[name].embedding_dim == tokens.embedding_dim and table.embedding_dim == width:
             rows = (
-                tables[name].weight.double() @ kept if width < largest.embedding_dim else tables[name].weight
+                tables[name].weight.double() @ kept if width < tokens.embedding_dim else tables[name].weight
             )
             table.weight.copy_(rows[: table.num_embeddings])
     return float(squares[-width:].sum() / squares.sum())

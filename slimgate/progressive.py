@@ -25,7 +25,7 @@ JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows sta
 
 
 def distill_progressively(model: Any, params: Params, context: BuildContext) -> None:
-    """Drops blocks of `model` in place until params.blocks are left; context.log["stages"] tells each stage."""
+    """Drops blocks of `model` in place until params.blocks are left; context.log gets every stage."""
     numbers = list(range(len(encoder_layers(model.network))))
     check(params, {"num_hidden_layers": len(numbers)})
     teacher = context.load_teacher()

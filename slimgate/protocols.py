@@ -177,7 +177,7 @@ def no_progress(what: str, done: int, total: int) -> None:
     """The progress of somebody who does not watch."""
 
 
-def adds_no_rows(texts: Sequence[str]) -> list[bool]:
+def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
     """What a step gets that did not say that it adds rows."""
     raise DataError(
         "a build step asked which texts are held out; a method that adds rows says so by adds_rows(params)"
@@ -188,8 +188,8 @@ def adds_no_rows(texts: Sequence[str]) -> list[bool]:
 class BuildContext:
     """What a step may use. The gate's rows are not here: reading them while building is an error.
 
-    load_teacher: the model that the step learns from. stands_later: of texts as pools.collapsed_texts gives
-    them, which stand in calibration, selection or gate, so that a step adds no row that is held out.
+    load_teacher: the model that the step learns from. stands_later: which of the texts (as collapsed_texts of
+    pools.py has them) stand in calibration, selection or gate, so that a step adds no row that is held out.
     """
 
     task: Any
@@ -225,10 +225,10 @@ class Method(Protocol[P]):
     another seed gives another model. All of them are part of the store's key.
     It may also declare claims: what it promises of the model that it leaves (slimgate/claims.py); packages:
     whose versions belong to the key; check: what it makes of a config.json, before any model is loaded;
-    learns_from(params): the model it learns from, "teacher" (where it does not say), "self" for the model
+    learns_from(params): the model it learns from: "teacher" (where it does not say), "self" for the model
     before the step, or a variant; row_files(params): files of rows that it reads beside the splits, whose
-    contents belong to the key; adds_rows(params): whether it trains on other rows than the splits', so that it
-    must ask stands_later and the later splits belong to the key.
+    contents belong to the key; adds_rows(params): whether it trains on other rows than those of the splits:
+    then it must ask stands_later, and the later splits belong to the key.
     """
 
     Params: type[BaseModel]

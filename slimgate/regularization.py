@@ -18,9 +18,9 @@ def regularized(
 ) -> Iterator[None]:
     """Other dropout in every layer that has some, and blocks left out at random, while the network trains.
 
-    dropout: the chance of every dropout layer, and of attention that keeps its own number (Llama); None leaves
-    them. layer_drop: the chance that a block passes its input on, drawn for each block and forward pass (Fan
-    et al. 2020, LayerDrop). In evaluation mode nothing is left out.
+    dropout: the chance of every dropout layer, and of attention that keeps its own number (Llama); None
+    leaves them. layer_drop: the chance that a block passes its input on, drawn for each block and forward
+    pass (Fan et al. 2020, LayerDrop). In evaluation mode nothing is left out.
     """
     handles = [_skipping(block, layer_drop) for block in encoder_layers(network)] if layer_drop else []
     before = [] if dropout is None else _set_dropout(network, dropout)

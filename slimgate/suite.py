@@ -28,7 +28,7 @@ class Plugin:
 
     @property
     def teacher(self) -> str | None:
-        """The model that a step learns from: "teacher", "self" or a variant; None where it learns from none."""
+        """The model that a step learns from: "teacher", "self", a variant; None where it learns from none."""
         if not getattr(self.object, "uses_teacher", False):
             return None
         learns_from = getattr(self.object, "learns_from", None)
@@ -74,8 +74,8 @@ class Variant:
     @property
     def assistants(self) -> tuple[str, ...]:
         """The variants that its steps learn from."""
-        names = [step.teacher for step in self.steps]
-        return tuple(name for name in names if name not in (None, TEACHER, SELF))  # type: ignore[misc]
+        names = [step.teacher for step in self.steps if step.teacher is not None]
+        return tuple(name for name in names if name not in (TEACHER, SELF))
 
 
 @dataclass(frozen=True)

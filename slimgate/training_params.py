@@ -14,8 +14,8 @@ class TrainingParams(Table):
 
     precision: "auto" computes in bfloat16 where the machine does so natively, else in float32.
     keep_best: keep the epoch with the best accuracy on `selection`, else the last.
-    dropout: of every layer that has some, while training; default the model's own. layer_drop: the chance that
-    a block is left out of a forward pass while training (Fan et al. 2020).
+    dropout: of every layer that has some, while training; default the model's own. layer_drop: the chance
+    that a block is left out of a forward pass while training (Fan et al. 2020).
     """
 
     epochs: int = Field(default=1, ge=1, le=1000)

@@ -1,4 +1,4 @@
-"""Rows without labels that a student learns from beside `train`: files of texts, and changed copies of `train`."""
+"""Rows without labels that a student learns from: files of texts, and changed copies of `train`."""
 
 from __future__ import annotations
 

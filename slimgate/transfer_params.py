@@ -57,7 +57,7 @@ class Augment(Table):
 
 
 class TransferParams(Table):
-    """transfer: files of rows without labels, which have the task's text columns; augment: made from `train`."""
+    """transfer: files of rows without labels, with the task's text columns; augment: made from `train`."""
 
     transfer: TransferFiles = ()
     augment: Augment | None = None
@@ -66,9 +66,8 @@ class TransferParams(Table):
     def _readable(self) -> TransferParams:
         for path in self.transfer:
             if path.suffix.lower() not in SUFFIXES:
-                raise ValueError(
-                    f"{path.name}: suffix {path.suffix or 'none'} does not tell a format; known: {' '.join(SUFFIXES)}"
-                )
+                told = f"suffix {path.suffix or 'none'} does not tell a format"
+                raise ValueError(f"{path.name}: {told}; known: {' '.join(SUFFIXES)}")
         return self
 
 

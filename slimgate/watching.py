@@ -18,7 +18,7 @@ from torch import nn
 
 @dataclass
 class Outputs:
-    """values: name of a module -> its last output, of a tuple the first part; rotary: the (cos, sin) it got."""
+    """values: name of a module -> its last output, of a tuple the first part; rotary: (cos, sin) it got."""
 
     values: dict[str, torch.Tensor] = field(default_factory=dict)
     rotary: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)

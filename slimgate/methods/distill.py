@@ -11,14 +11,14 @@ loss = alpha · cross-entropy(labels)
      + attention_weight · mean squared error of the attention scores                     (Jiao et al. 2020)
      + relation_weight · KL of query, key and value relations                            (Wang et al. 2021)
 
-teacher: "teacher", the suite's; a variant, as in teacher assistants (Mirzadeh et al. 2020); or "self", the model
-before the step, as in born-again networks (Furlanello et al. 2018).
+teacher: "teacher", the suite's; a variant, as in teacher assistants (Mirzadeh et al. 2020); or "self", the
+model before the step, as in born-again networks (Furlanello et al. 2018).
 
 layer_mapping: "even", "last", or the teacher's block for each of the student's. A student of another width
 learns hidden states through a projection, which is trained along and thrown away.
 
-transfer, augment: rows without labels (transfer_params.py); on them alpha counts as 0. None of their texts may
-stand in calibration, selection or gate: such rows are dropped and counted in the log.
+transfer, augment: rows without labels (transfer_params.py); on them alpha counts as 0. None of their texts
+may stand in calibration, selection or gate: such rows are dropped and counted in the log.
 
 stored_logits: true computes the teacher's logits once before training and reads them by memory map, false
 computes them beside the student. Default: stored, for the rows are the same in every epoch; but beside the

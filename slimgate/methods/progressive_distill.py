@@ -4,10 +4,9 @@
     { progressive_distill = { blocks = 2, at_once = 2, order = "top", final_epochs = 3 } }
 
 blocks: how many stay. Each time the `at_once` blocks go whose absence moves the answers least away from the
-teacher's (order "importance": T² · KL on train rows), or the last ones ("top"); then the model is distilled for
-`epochs`, after the last drop for `final_epochs`. The options of distill hold, without a transfer set. The
-gradual way keeps more than dropping all at once: Xu et al. 2020 (BERT-of-Theseus), Sajjad et al. 2023 (section
-on iterative dropping).
+teacher's (order "importance": T² · KL on train rows), or the last ones ("top"); then the model is distilled
+for `epochs`, after the last drop for `final_epochs`. The options of distill hold, without a transfer set.
+Sources: Sajjad et al. 2023 (which layers to drop, iteratively); Xu et al. 2020 (BERT-of-Theseus: gradual).
 """
 
 from __future__ import annotations

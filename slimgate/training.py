@@ -21,6 +21,7 @@ from slimgate.errors import BuildError
 from slimgate.precision import resolve_precision
 from slimgate.predicting import predict_scores
 from slimgate.protocols import BuildContext
+from slimgate.regularization import regularized
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.seeding import isolated_seed
 from slimgate.training_params import TrainingParams
@@ -83,7 +84,8 @@ def train(
         trainer.remove_callback(PrinterCallback)
         trainer.loss, epochs.losses = loss, trainer.losses
         trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
-        trainer.train()
+        with regularized(model.network, dropout=params.dropout, layer_drop=params.layer_drop):
+            trainer.train()
         # else the network would go on computing in bfloat16, other than what is saved of it
         trainer.accelerator.unwrap_model(model.network, keep_fp32_wrapper=False)
     model.network.to(context.device).eval()

@@ -24,12 +24,17 @@ MIN_REACHED = 0.9
 
 
 def linear_layers(
-    model: Any, *, inside: Literal["blocks", "network"] = "blocks", output: bool = False
+    model: Any,
+    *,
+    inside: Literal["blocks", "network"] = "blocks",
+    output: bool = False,
+    whole: bool = True,
 ) -> dict[str, nn.Linear]:
     """Name -> layer, in the network's order, after Conv1D layers have become nn.Linear.
 
     inside: the transformer blocks alone, or the whole network; output: with the layer that gives the
-    logits. Raises BuildError where the layers hold under 90 % of the blocks' float matrices.
+    logits. Raises BuildError where the layers hold under 90 % of the blocks' float matrices; whole = False
+    takes what there is, of a model that may be quantized already.
     """
     conv1d_to_linear_(model)
     network = model.network
@@ -42,7 +47,8 @@ def linear_layers(
         and module is not last
         and (inside == "network" or id(module) in in_blocks)
     }
-    _check_reach(network, [m for m in found.values() if id(m) in in_blocks])
+    if whole:
+        _check_reach(network, [m for m in found.values() if id(m) in in_blocks])
     return found
 
 

@@ -21,6 +21,7 @@ from slimgate.errors import BuildError
 from slimgate.precision import resolve_precision
 from slimgate.predicting import predict_scores
 from slimgate.protocols import BuildContext
+from slimgate.regularization import regularized
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.seeding import isolated_seed
 from slimgate.training_params import TrainingParams
@@ -83,7 +84,8 @@ def train(
         trainer.remove_callback(PrinterCallback)
         trainer.loss, epochs.losses = loss, trainer.losses
         trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
-        trainer.train()
+        with regularized(model.network, dropout=params.dropout, layer_drop=params.layer_drop):
+            trainer.train()
         # else the network would go on computing in bfloat16, other than what is saved of it
         trainer.accelerator.unwrap_model(model.network, keep_fp32_wrapper=False)
     model.network.to(context.device).eval()
@@ -224,8 +226,12 @@ class _KeepZeros(TrainerCallback):  # type: ignore[misc]
     def __init__(self, model: Any) -> None:
         names = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
         modules = dict(model.network.named_modules())
-        # keep_layers may have dropped blocks since; all blocks were pruned, so the names that are left do
-        kept = [modules[name].weight for name in sorted(names & modules.keys())]
+        # a later step may have put modules of other names in their place, or two thin layers for one
+        kept = [
+            w
+            for name in sorted(names & modules.keys())
+            if (w := getattr(modules[name], "weight", None)) is not None
+        ]
         self._masks = [(weight, weight != 0) for weight in kept]
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:

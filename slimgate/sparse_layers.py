@@ -11,26 +11,27 @@ from slimgate.blocks import output_layer
 from slimgate.errors import BuildError
 from slimgate.linear_layers import conv1d_to_linear_
 from slimgate.nn.int8_linear import Int8Linear
+from slimgate.nn.int8_static_linear import Int8StaticLinear
 from slimgate.nn.packed import PackedLinear
-from slimgate.nn.sparse_linear import (
-    SparseInt8Linear,
-    SparseLinear,
-    SparsePackedLinear,
-    Values,
-    state_bytes,
-)
+from slimgate.nn.sparse_integers import SparseInt8Linear, SparseInt8StaticLinear, SparsePackedLinear
+from slimgate.nn.sparse_linear import SparseLinear, SparseState, Values, state_bytes
 
-Dense = nn.Linear | Int8Linear | PackedLinear
-Sparse = SparseLinear | SparseInt8Linear | SparsePackedLinear
+INTEGERS: dict[
+    type[nn.Module], type[SparseInt8Linear] | type[SparseInt8StaticLinear] | type[SparsePackedLinear]
+] = {
+    Int8Linear: SparseInt8Linear,
+    Int8StaticLinear: SparseInt8StaticLinear,
+    PackedLinear: SparsePackedLinear,
+}
 
 
-def sparse_layers(model: Any, values: Values) -> tuple[dict[str, Sparse], int, int]:
+def sparse_layers(model: Any, values: Values) -> tuple[dict[str, SparseState], int, int]:
     """(name -> sparse layer, bytes of these layers before, and after). values: of float layers.
 
     Raises BuildError where no layer would become smaller.
     """
     conv1d_to_linear_(model)
-    found: dict[str, Sparse] = {}
+    found: dict[str, SparseState] = {}
     total_before = total_after = 0
     candidates = _candidates(model)
     for name, layer in candidates.items():
@@ -47,15 +48,13 @@ def sparse_layers(model: Any, values: Values) -> tuple[dict[str, Sparse], int, i
     return found, total_before, total_after
 
 
-def _sparse(layer: Dense, values: Values) -> Sparse:
-    if isinstance(layer, Int8Linear):
-        return SparseInt8Linear.from_int8(layer)
-    if isinstance(layer, PackedLinear):
-        return SparsePackedLinear.from_packed(layer)
-    return SparseLinear.from_linear(layer, values=values)
+def _sparse(layer: nn.Module, values: Values) -> SparseState:
+    if isinstance(layer, nn.Linear):
+        return SparseLinear.from_linear(layer, values=values)
+    return INTEGERS[type(layer)].from_dense(layer)
 
 
-def _candidates(model: Any) -> dict[str, Dense]:
+def _candidates(model: Any) -> dict[str, nn.Module]:
     """Linear layers but the one of the logits; a weight that is an embedding's too would be untied.
 
     Of affine grids another level is 0 in each group: those layers stay as they are.
@@ -65,7 +64,7 @@ def _candidates(model: Any) -> dict[str, Dense]:
     return {
         name: module
         for name, module in model.network.named_modules()
-        if type(module) in (nn.Linear, Int8Linear, PackedLinear)
+        if type(module) in (nn.Linear, *INTEGERS)
         and module is not last
         and all(uses[id(parameter)] < 2 for parameter in module.parameters())
         and not (isinstance(module, PackedLinear) and not module.scheme.symmetric)

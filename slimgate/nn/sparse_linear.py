@@ -1,12 +1,10 @@
-"""Linear layers whose zeros are not stored: smaller on disk, in memory and in time as the dense layers.
+"""A linear layer whose zeros are not stored: smaller on disk, in memory and in time as a dense one.
 
     layer = SparseLinear.from_linear(nn.Linear(384, 1536), values="float16")
-    layer = SparseInt8Linear.from_int8(Int8Linear.from_linear(pruned))
-    layer = SparsePackedLinear.from_packed(PackedLinear.from_linear(pruned, Scheme(bits=4)))
 
 `state_dict` holds `pattern` (uint8) and `values` (nn/sparse_code.py says how) in the place of `weight`;
 loading unpacks them once into a dense `weight`, which no state holds. So an artifact shrinks, and a forward
-pass costs what the dense layer's does. The weights take no gradients.
+pass costs what the dense layer's does. The weights take no gradients. Layers of integers: sparse_integers.py.
 """
 
 from __future__ import annotations
@@ -18,10 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
-from slimgate.nn.bit_packing import pack, unpack
-from slimgate.nn.int8_linear import Int8Linear, quantize_weight
-from slimgate.nn.packed import PackedLinear
-from slimgate.nn.sparse_code import best_layout, decode, encode, places
+from slimgate.nn.int8_linear import quantize_weight
+from slimgate.nn.sparse_code import best_layout, decode, encode
 
 Values = Literal["float32", "float16", "int8"]
 VALUE_BITS = {"float32": 32, "float16": 16, "int8": 8}
@@ -139,81 +135,6 @@ class SparseLinear(SparseState):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.options().items())
-
-
-class SparseInt8Linear(SparseState, Int8Linear):
-    """An Int8Linear whose zeros are not stored; it computes in int8 as that does, with the same outputs."""
-
-    def __init__(self, *, layout: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.layout = layout
-        hide_buffer_(self, "weight")
-
-    @classmethod
-    def from_int8(cls, linear: Int8Linear) -> SparseInt8Linear:
-        """The same layer in the layout of least bytes; it shares the tensors."""
-        layer = cls(layout=best_layout(linear.weight, 8)[0], **linear.options())
-        share_tensors_(layer, linear)
-        return layer.train(linear.training)
-
-    def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
-        return {**super().options(), "layout": self.layout}
-
-
-class SparsePackedLinear(SparseState, PackedLinear):
-    """A symmetric PackedLinear whose zeros are not stored; the other levels are one stream of k bits each."""
-
-    def __init__(self, *, layout: str, **options: Any) -> None:
-        super().__init__(**options)
-        if not self.scheme.symmetric:
-            raise BuildError(f"SparsePackedLinear: {self.scheme} came, expected a symmetric grid")
-        self.layout = layout
-        hide_buffer_(self, "packed")
-
-    @classmethod
-    def from_packed(cls, linear: PackedLinear) -> SparsePackedLinear:
-        """The same layer in the layout of least bytes; it shares the tensors. Raises BuildError if affine."""
-        layer = cls(layout="dense", **linear.options())
-        share_tensors_(layer, linear)
-        layer.layout, _ = best_layout(layer.stored(), layer.scheme.bits)
-        return layer.train(linear.training)
-
-    def stored(self) -> Tensor:
-        """Signed levels (out_features, in_features) int8: 0 is the weight 0."""
-        return (self.levels().short() - self.scheme.middle).to(torch.int8)
-
-    def take(self, stored: Tensor) -> None:
-        """Sets the packed levels."""
-        self.packed = pack((stored.short() + self.scheme.middle).to(torch.uint8), self.scheme.bits)
-
-    def sparse_state(self) -> tuple[Tensor, Tensor]:
-        """(pattern, k-bit stream of levels), both uint8."""
-        pattern, values = encode(self.stored(), self.layout)
-        levels = (values.short() + self.scheme.middle).to(torch.uint8)
-        return pattern, pack(levels.view(1, -1), self.scheme.bits).flatten()
-
-    def take_state(self, pattern: Tensor, values: Tensor) -> None:
-        """Takes what `sparse_state` gave. Raises BuildError where the parts do not fit."""
-        shape = (self.out_features, self.in_features)
-        count = len(places(pattern, shape[0] * shape[1], self.layout))
-        levels = unpack(values.view(1, -1), self.scheme.bits, count).flatten()
-        self.take(decode(pattern, (levels.short() - self.scheme.middle).to(torch.int8), shape, self.layout))
-
-    def options(self) -> dict[str, Any]:
-        """What its constructor takes."""
-        return {**super().options(), "layout": self.layout}
-
-
-def hide_buffer_(layer: nn.Module, name: str) -> None:
-    """Takes a buffer out of the layer's state; the layer keeps it."""
-    layer.register_buffer(name, layer._buffers.pop(name), persistent=False)
-
-
-def share_tensors_(layer: nn.Module, other: nn.Module) -> None:
-    """Gives a layer the buffers and parameters of another."""
-    for name, tensor in (*other.named_buffers(recurse=False), *other.named_parameters(recurse=False)):
-        setattr(layer, name, tensor)
 
 
 def state_bytes(layer: nn.Module) -> int:

@@ -16,7 +16,8 @@ from fixtures.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
 from slimgate.loading import load
 from slimgate.methods import magnitude_prune, sparse_storage
-from slimgate.nn.sparse_linear import SparseInt8Linear, SparseLinear
+from slimgate.nn.sparse_integers import SparseInt8Linear
+from slimgate.nn.sparse_linear import SparseLinear
 from slimgate.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
@@ -64,6 +65,7 @@ THREE_BITS = ("weight_only", {"bits": 3, "embeddings": 8})
         ("bert", False, None),
         ("distilbert", False, None),
         ("roberta", False, INT8),
+        ("distilbert", False, ("int8_static", {})),
         ("electra", False, THREE_BITS),
         ("gpt2", False, None),
         ("gpt2", False, INT8),

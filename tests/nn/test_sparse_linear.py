@@ -1,4 +1,4 @@
-"""slimgate.nn.sparse_linear: outputs of the dense layer, a state without zeros, and loading to the bit."""
+"""slimgate.nn.sparse_linear, sparse_integers: outputs of the dense layer, a state without zeros, and loading to the bit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from torch.nn import functional
 
 from slimgate.errors import BuildError
 from slimgate.nn.int8_linear import Int8Linear, quantize_weight
+from slimgate.nn.int8_static_linear import Int8StaticLinear
 from slimgate.nn.packed import PackedLinear
-from slimgate.nn.sparse_linear import SparseInt8Linear, SparseLinear, SparsePackedLinear
+from slimgate.nn.sparse_integers import SparseInt8Linear, SparseInt8StaticLinear, SparsePackedLinear
+from slimgate.nn.sparse_linear import SparseLinear
 from slimgate.replacing import describe
 from slimgate.sparsity import keep_masks, keep_n_of_m, zero_
 from slimgate.torch_model import footprint
@@ -75,18 +77,28 @@ def test_in_int8_outputs_are_those_of_levels_times_scales(tmp_path: Path) -> Non
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.8, 0.97])
 def test_int8_layers_keep_their_integers_and_their_outputs(share: float, tmp_path: Path) -> None:
     dense = Int8Linear.from_linear(pruned(share))
-    layer = SparseInt8Linear.from_int8(dense)
+    layer = SparseInt8Linear.from_dense(dense)
     assert torch.equal(layer(INPUTS), dense(INPUTS))
     loaded = again(layer, tmp_path / "x.safetensors")
     assert torch.equal(loaded.weight, dense.weight)
     assert torch.equal(loaded(INPUTS), dense(INPUTS))
 
 
+@pytest.mark.parametrize("smoothed", [False, True])
+def test_static_int8_layers_keep_their_outputs_too(smoothed: bool, tmp_path: Path) -> None:
+    smoothing = torch.linspace(0.5, 2.0, 24) if smoothed else None
+    dense = Int8StaticLinear.from_linear(pruned(0.8), low=-3.0, high=3.0, smoothing=smoothing)
+    layer = SparseInt8StaticLinear.from_dense(dense)
+    assert layer.layout in ("gaps2", "gaps4")
+    assert torch.equal(layer(INPUTS), dense(INPUTS))
+    assert torch.equal(again(layer, tmp_path / "x.safetensors")(INPUTS), dense(INPUTS))
+
+
 def test_the_state_holds_a_bit_a_weight_and_the_values_but_no_dense_weight() -> None:
     state = SparseLinear.from_linear(pruned()).state_dict()
     assert set(state) == {"pattern", "values", "bias"}
     assert (len(state["pattern"]), len(state["values"])) == (24 * 40 // 8, 24 * 40 // 2)
-    state = SparseInt8Linear.from_int8(Int8Linear.from_linear(pruned())).state_dict()
+    state = SparseInt8Linear.from_dense(Int8Linear.from_linear(pruned())).state_dict()
     assert set(state) == {"pattern", "values", "weight_scale", "bias"}
     assert state["values"].dtype == torch.int8
 
@@ -97,7 +109,7 @@ def test_packed_layers_keep_their_levels_and_store_the_others_in_their_bits(
     bits: int, share: float, tmp_path: Path
 ) -> None:
     dense = PackedLinear.from_linear(pruned(share), Scheme(bits=bits, group_size=8))
-    layer = SparsePackedLinear.from_packed(dense)
+    layer = SparsePackedLinear.from_dense(dense)
     assert torch.equal(layer(INPUTS), dense(INPUTS))
     loaded = again(layer, tmp_path / "x.safetensors")
     assert torch.equal(loaded.packed, dense.packed)
@@ -113,7 +125,7 @@ def test_packed_layers_keep_their_levels_and_store_the_others_in_their_bits(
 def test_two_of_four_in_four_bits_take_two_and_two_thirds_bits_a_weight() -> None:
     dense = pruned(0.5)
     zero_(dense.weight, keep_n_of_m(torch.rand(40, 24), 2, 4))
-    layer = SparsePackedLinear.from_packed(
+    layer = SparsePackedLinear.from_dense(
         PackedLinear.from_linear(dense, Scheme(bits=4, granularity="tensor"))
     )
     state = layer.state_dict()
@@ -123,7 +135,7 @@ def test_two_of_four_in_four_bits_take_two_and_two_thirds_bits_a_weight() -> Non
 def test_an_affine_grid_in_which_zero_differs_by_group_is_refused() -> None:
     affine = PackedLinear.from_linear(pruned(), Scheme(bits=4, symmetric=False))
     with pytest.raises(BuildError, match="expected a symmetric grid"):
-        SparsePackedLinear.from_packed(affine)
+        SparsePackedLinear.from_dense(affine)
 
 
 def test_a_footprint_counts_all_weights_and_those_other_than_zero() -> None:

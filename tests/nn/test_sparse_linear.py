@@ -1,4 +1,4 @@
-"""slimgate.nn.sparse_linear, sparse_integers: outputs of the dense layer, a state without zeros, and loading to the bit."""
+"""slimgate.nn.sparse_linear and sparse_integers: outputs as of dense layers, and no zeros in the state."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ class _KeepZeros(TrainerCallback):  # type: ignore[misc]
     def __init__(self, model: Any) -> None:
         names = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
         modules = dict(model.network.named_modules())
-        # keep_layers may have dropped blocks since; all blocks were pruned, so the names that are left do
+        # a later step may have put modules of other names in their place
         kept = [modules[name].weight for name in sorted(names & modules.keys())]
         self._masks = [(weight, weight != 0) for weight in kept]
 

@@ -25,32 +25,31 @@ _NO_THRESHOLD = torch.finfo(torch.float32).min
 class MaskedWeight(nn.Module):
     """The parametrization of a weight (out, in) of which only blocks with high scores count.
 
-    scores: (blocks of rows, blocks of columns); the last of each may be cut. alive: (out, in), the weights
-    that an earlier step left.
+    scores: (blocks of rows, blocks of columns); the last of each may be cut.
     """
 
-    alive: Tensor
-
-    def __init__(self, weight: Tensor, block: Shape, *, alive: Tensor) -> None:
+    def __init__(self, weight: Tensor, block: Shape, *, pruned: bool = False) -> None:
+        """pruned: an earlier step set weights to zero; blocks of zeros alone are then the first to go."""
         super().__init__()
-        self.block = block
+        self.shape, self.block = weight.shape, block
         self.threshold = _NO_THRESHOLD
-        self.register_buffer("alive", alive.to(weight.dtype), persistent=False)
+        alive = weight != 0 if pruned else torch.ones_like(weight)
         self.scores = nn.Parameter(torch.where(sums_by_block(alive.float(), block) > 0, 0.0, -math.inf))
 
     def forward(self, weight: Tensor) -> Tensor:
         kept: Tensor = _Kept.apply(self.scores, self.threshold)  # type: ignore[no-untyped-call]
-        return weight * spread(kept, self.block, weight.shape) * self.alive
+        return weight * spread(kept, self.block, self.shape)
 
     @property
     def area(self) -> int | None:
         """Weights of a block; None where some are cut."""
-        even = not any(size % side for size, side in zip(self.alive.shape, self.block, strict=True))
+        even = not any(size % side for size, side in zip(self.shape, self.block, strict=True))
         return self.block[0] * self.block[1] if even else None
 
     def sizes(self) -> Tensor:
         """Weights of each block: as scores, int64."""
-        return sums_by_block(torch.ones_like(self.alive, dtype=torch.int64), self.block)
+        whole = torch.ones(self.shape, dtype=torch.int64, device=self.scores.device)
+        return sums_by_block(whole, self.block)
 
 
 class _Kept(torch.autograd.Function):
@@ -114,7 +113,7 @@ def kept_weights(group: Sequence[MaskedWeight], sparsity: float) -> list[Tensor]
     kept[order[before < round(sparsity * int(sizes.sum()))]] = False
     parts = torch.split(kept, [mask.scores.numel() for mask in group])
     return [
-        spread(part.view_as(mask.scores), mask.block, mask.alive.shape) & mask.alive.bool()
+        spread(part.view_as(mask.scores), mask.block, mask.shape)
         for part, mask in zip(parts, group, strict=True)
     ]
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from slimgate.encoding import EncodedTexts
@@ -222,13 +223,20 @@ class _KeepZeros(TrainerCallback):  # type: ignore[misc]
         names = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
         modules = dict(model.network.named_modules())
         # a later step may have put modules of other names in their place
-        kept = [modules[name].weight for name in sorted(names & modules.keys())]
+        kept = [_own_weight(modules[name]) for name in sorted(names & modules.keys())]
         self._masks = [(weight, weight != 0) for weight in kept]
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         with torch.no_grad():
             for weight, mask in self._masks:
                 weight.mul_(mask)
+
+
+def _own_weight(module: Any) -> torch.Tensor:
+    """The weight that is trained, of which a parametrized layer computes with another."""
+    weight = module.parametrizations.weight.original if is_parametrized(module, "weight") else module.weight
+    assert isinstance(weight, torch.Tensor)
+    return weight
 
 
 class _Epochs(TrainerCallback):  # type: ignore[misc]

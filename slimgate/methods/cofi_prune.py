@@ -3,12 +3,13 @@
     { cofi_prune = { pruning_ratio = 0.5, epochs = 4 } }
 
 Each attention and feed-forward sublayer of the encoder blocks has a gate, and so has each head and each
-intermediate neuron. Gates and weights are trained together on the loss of distill, on the hidden states of up
-to four of the teacher's layers (layer_weight; each teaches the layer that is most like it), and on a pull that
-holds the expected share of parameters at a target, which rises to pruning_ratio after `warm_up`. At
-`cool_down` the least open gates close, until at least pruning_ratio of the sublayers' parameters is gone, and
-the weights alone are trained on. What is closed is then taken out: the model is smaller and answers as the
-gated one did. Blocks may keep different numbers of heads and neurons, or no attention or feed-forward part.
+intermediate neuron. Gates and weights are trained together on the loss of distill, on the hidden states of
+up to four of the teacher's layers (layer_weight; each teaches the layer that is most like it), and on a pull
+that holds the expected share of parameters at a target, which rises to pruning_ratio after `warm_up`. At
+`cool_down` the least open gates close, until at least pruning_ratio of the sublayers' parameters is gone,
+and the weights alone are trained on. What is closed is then taken out: the model is smaller and answers as
+the gated one did. Blocks may keep different numbers of heads and neurons, or no attention or feed-forward
+part at all.
 
 Where heads share keys and values (Llama), whole groups go. gates_learning_rate is that of gates and
 multipliers. Hidden dimensions are not gated: that is what prune_hidden is for. A `distill` afterwards trains

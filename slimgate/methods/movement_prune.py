@@ -79,18 +79,12 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 
 
 def _masks(model: Any, layers: dict[str, Any], params: Params) -> list[Any]:
-    """A mask for each layer, which leaves out what an earlier step pruned."""
-    import torch
-
+    """A mask for each layer, which knows what an earlier step pruned."""
     from slimgate.movement import MaskedWeight
 
     pruned = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
     return [
-        MaskedWeight(
-            layer.weight.detach(),
-            _block(params, layer),
-            alive=layer.weight.detach() != 0 if name in pruned else torch.ones_like(layer.weight),
-        )
+        MaskedWeight(layer.weight.detach(), _block(params, layer), pruned=name in pruned)
         for name, layer in layers.items()
     ]
 

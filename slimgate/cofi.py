@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from slimgate.blocks import blocks, encoder_layers
-from slimgate.distillation import map_layers
 from slimgate.encoding import EncodedTexts
 from slimgate.errors import BuildError
 from slimgate.gradual_params import progress_of_pruning
@@ -37,10 +36,11 @@ class Target(nn.Module):
         self.value = 0.0
 
     def forward(self) -> Tensor:
-        excess = sparsity([*self.gates]) - self.value  # type: ignore[list-item]
+        excess = sparsity([*self.gates]) - self.value
         # of the multipliers' value, with their gradient's sign turned
         first, second = 2 * self.multipliers.detach() - self.multipliers
-        return first * excess + second * excess**2
+        pull: Tensor = first * excess + second * excess**2
+        return pull
 
 
 class CofiSchedule:
@@ -54,8 +54,9 @@ class CofiSchedule:
         *,
         warm_up: float,
         cool_down: float,
+        multiple_of: int = 1,
     ) -> None:
-        self._gates, self._target, self._ratio = gates, target, ratio
+        self._gates, self._target, self._ratio, self._multiple_of = gates, target, ratio, multiple_of
         self._warm_up, self._cool_down = warm_up, cool_down
         self.reached: float | None = None
         self.expected = 0.0
@@ -81,7 +82,7 @@ class CofiSchedule:
         if self.reached is None:
             with torch.no_grad():
                 self.expected = float(sparsity(self._gates))
-            self.reached = settle_(self._gates, self._ratio)
+            self.reached = settle_(self._gates, self._ratio, multiple_of=self._multiple_of)
 
 
 class CofiLoss:
@@ -137,8 +138,9 @@ class LayerLoss:
         self._students, self._teachers = encoder_layers(student.network), encoder_layers(teacher.network)
         whole = {one.output: one.whole for one in gates}
         self._gates = [whole.get(block.feed_forward.output) for block in blocks(student.network)]
-        self._lessons = map_layers(min(TEACHER_LAYERS, len(self._teachers)), len(self._teachers))
-        self._states: list[Tensor] = []
+        count = min(TEACHER_LAYERS, len(self._teachers))
+        self._lessons = [(i + 1) * len(self._teachers) // count - 1 for i in range(count)]
+        self._states: dict[int, Tensor] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -154,17 +156,18 @@ class LayerLoss:
         weights = batch["attention_mask"].unsqueeze(-1).float()
         errors = torch.stack(
             [
-                torch.stack([_error(mine, taught[layer], weights) for mine in self._states])
+                torch.stack([_error(mine, taught[layer], weights) for mine in self._states.values()])
                 for layer in self._lessons
             ]
         )
-        self._states = []
         pairs = matched(errors.detach(), self._open())
+        self._states = {}
         return self._weight * torch.stack([errors[i, j] for i, j in enumerate(pairs)]).mean()
 
     def _open(self) -> list[bool]:
-        """Whether a block still has its feed-forward part; all of them where none has."""
-        found = [gate is not None and _is_open(gate) for gate in self._gates]
+        """Whether each block that ran still has its feed-forward part; all of them where none has."""
+        gates = [self._gates[number] for number in self._states]
+        found = [gate is not None and _is_open(gate) for gate in gates]
         return found if any(found) else [True] * len(found)
 
 
@@ -202,14 +205,17 @@ def _error(mine: Tensor, theirs: Tensor, weights: Tensor) -> Tensor:
 
 
 @contextmanager
-def _outputs(layers: nn.ModuleList) -> Iterator[list[Tensor]]:
-    """The hidden states (rows, tokens, features) that each block gives, in order."""
-    states: list[Tensor] = []
+def _outputs(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
+    """Number of each block that runs -> the hidden states (rows, tokens, features) that it gives."""
+    states: dict[int, Tensor] = {}
 
-    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        states.append(output[0] if isinstance(output, tuple) else output)
+    def keep(number: int) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            states[number] = output[0] if isinstance(output, tuple) else output
 
-    handles = [layer.register_forward_hook(keep) for layer in layers]
+        return hook
+
+    handles = [layer.register_forward_hook(keep(number)) for number, layer in enumerate(layers)]
     try:
         yield states
     finally:

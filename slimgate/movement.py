@@ -28,13 +28,20 @@ class MaskedWeight(nn.Module):
     scores: (blocks of rows, blocks of columns); the last of each may be cut.
     """
 
-    def __init__(self, weight: Tensor, block: Shape, *, pruned: bool = False) -> None:
-        """pruned: an earlier step set weights to zero; blocks of zeros alone are then the first to go."""
+    def __init__(
+        self, weight: Tensor, block: Shape, *, magnitude: bool = False, pruned: bool = False
+    ) -> None:
+        """magnitude: a score starts as the mean |weight| of its block over that of the matrix, else at 0.
+
+        pruned: an earlier step set weights to zero; blocks of zeros alone are then the first to go.
+        """
         super().__init__()
         self.shape, self.block = weight.shape, block
         self.threshold = _NO_THRESHOLD
-        alive = weight != 0 if pruned else torch.ones_like(weight)
-        self.scores = nn.Parameter(torch.where(sums_by_block(alive.float(), block) > 0, 0.0, -math.inf))
+        sizes = sums_by_block(torch.ones_like(weight), block)
+        sums = sums_by_block(weight.abs(), block)
+        start = sums / sizes / weight.abs().mean() if magnitude else torch.zeros_like(sums)
+        self.scores = nn.Parameter(torch.where(sums > 0, start, -math.inf) if pruned else start)
 
     def forward(self, weight: Tensor) -> Tensor:
         kept: Tensor = _Kept.apply(self.scores, self.threshold)  # type: ignore[no-untyped-call]

@@ -32,7 +32,8 @@ class SublayerGates(nn.Module):
 
     def forward(self) -> Tensor:
         """What each column of the output layer is multiplied by: (parts * columns,)."""
-        return (self.whole() * self.parts()).repeat_interleave(self.columns)
+        scales: Tensor = (self.whole() * self.parts()).repeat_interleave(self.columns)
+        return scales
 
     def total(self) -> int:
         """Parameters of all parts."""
@@ -121,11 +122,12 @@ def sparsity(all_gates: Sequence[SublayerGates]) -> Tensor:
 
 
 @torch.no_grad()
-def settle_(all_gates: Sequence[SublayerGates], ratio: float) -> float:
+def settle_(all_gates: Sequence[SublayerGates], ratio: float, *, multiple_of: int = 1) -> float:
     """Fixes the gates: the least open close, until `ratio` of the parameters is gone; the others stay as open
     as they are. Gives the share that is gone: at least the ratio.
 
     A whole sublayer that would go too far is passed over, so that the last to close is a small part.
+    multiple_of: further neurons close until a sublayer's number of them is one.
     """
     opened = [_Open(gates) for gates in all_gates]
     total = sum(gates.total() for gates in all_gates)
@@ -138,6 +140,7 @@ def settle_(all_gates: Sequence[SublayerGates], ratio: float) -> float:
         if gone + opened[i].worth(part) < budget + slack:
             gone += opened[i].close(part)
     for state in opened:
+        gone += state.round_down(multiple_of)
         state.fix()
     return gone / total
 
@@ -171,6 +174,14 @@ class _Open:
         for closed in range(len(self._open)) if part < 0 else (part,):
             self._open[closed] = False
         return saved
+
+    def round_down(self, multiple: int) -> int:
+        """Closes the least open neurons above a multiple; gives the parameters. Heads stay as they are."""
+        values = self._gates.parts.log_alpha.tolist()
+        left = sorted((part for part, is_open in enumerate(self._open) if is_open), key=values.__getitem__)
+        if self._gates.columns > 1 or len(left) < multiple:
+            return 0
+        return sum(self.close(part) for part in left[: len(left) % multiple])
 
     def fix(self) -> None:
         whole, parts = self._values

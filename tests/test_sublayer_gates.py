@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.building import PARAMS, load_tiny, tiny_context
 from slimgate.blocks import blocks
 from slimgate.errors import BuildError
 from slimgate.hard_concrete import HardConcrete
@@ -31,7 +31,7 @@ ALL = ("bert", "distilbert", "roberta", "electra", "gpt2", "llama")
 def build(tmp_path: Path, architecture: str, *, mean: bool = False) -> Any:
     labels = None if mean else ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
-    model = load_tiny(folder, tiny_context(tmp_path / "rows", **({"params": MEAN} if mean else {})))
+    model = load_tiny(folder, tiny_context(tmp_path / "rows", params=MEAN if mean else PARAMS))
     linear_layers(model)
     for name, parameter in model.network.named_parameters():
         if name.endswith("bias"):  # they start at 0, which would hide what becomes of them
@@ -153,7 +153,7 @@ def test_expected_sparsity_multiplies_the_probabilities_of_whole_and_part() -> N
         gates.whole.log_alpha.data.fill_(shift + (math.log(whole / (1 - whole)) if whole < 1 else 100.0))
         gates.parts.log_alpha.data.fill_(shift + math.log(part / (1 - part)))
     # left: 0.5 * 2 * 0.5 * 10 = 5 and 1 * 4 * 0.25 * 5 = 5, of 40
-    assert float(sparsity([one, other])) == pytest.approx(0.75)
+    assert float(sparsity([one, other]).detach()) == pytest.approx(0.75)
 
 
 def test_settling_closes_the_least_open_and_passes_over_what_is_too_much() -> None:
@@ -169,6 +169,15 @@ def test_settling_closes_the_least_open_and_passes_over_what_is_too_much() -> No
     # 0.8 -> sigmoid 0.689974 * 1.2 - 0.1
     assert neurons.parts()[4].item() == pytest.approx(0.727969, abs=1e-5)
     assert neurons.parts()[5].item() == 1.0
+
+
+def test_settling_rounds_the_neurons_down_and_leaves_heads_alone() -> None:
+    heads, neurons = SublayerGates("a", 3, columns=8, cost=10), SublayerGates("b", 10, columns=1, cost=10)
+    heads.parts.log_alpha.data = torch.tensor([0.1, 3.0, 3.0])
+    neurons.parts.log_alpha.data = torch.arange(10.0) + 0.2
+    assert settle_([heads, neurons], 0.2, multiple_of=4) == pytest.approx(3 / 13)
+    assert heads.kept() == [1, 2]
+    assert neurons.kept() == [2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_settling_keeps_shut_what_training_has_shut() -> None:
@@ -190,7 +199,7 @@ def test_gates_open_with_their_probability_and_lie_in_the_middle_when_not_drawn(
         for value, probability in zip((-1.0, 0.0, 2.5), gates.open_probability().tolist(), strict=True):
             many.log_alpha.data.fill_(value)
             many.draw()
-            drawn = many()
+            drawn = many().detach()
             assert float((drawn > 0).float().mean()) == pytest.approx(probability, abs=0.015)
             assert float(drawn.min()) >= 0
             assert float(drawn.max()) <= 1

@@ -10,7 +10,9 @@ zeros. scope "global" ranks all scores together, "layer" those of each matrix. b
 or "column" give whole blocks of weights one score. Zeros alone make a model neither smaller on disk nor
 faster. The loss is that of distill. Weights that an earlier step pruned stay zero and count.
 
-scores_learning_rate: of the scores, by the schedule of the weights' own.
+scores_learning_rate: of the scores, by the schedule of the weights' own. initial_scores "zero" is the paper's,
+for thousands of steps; "magnitude" begins with the weights' relative magnitudes, which a few hundred steps
+correct by what moves.
 
 Sources: Sanh et al. 2020, "Movement pruning", sections 4 and 5; blocks: Lagunas et al. 2021.
 """
@@ -39,6 +41,7 @@ class Params(GradualParams):
     sparsity: float = Field(gt=0, lt=1)
     scope: Literal["global", "layer"] = "global"
     block: Annotated[tuple[Side, Side], Strict(False)] | Literal["row", "column"] = (1, 1)
+    initial_scores: Literal["zero", "magnitude"] = "zero"
     scores_learning_rate: float = Field(default=1e-2, gt=0, lt=10)
 
 
@@ -84,7 +87,12 @@ def _masks(model: Any, layers: dict[str, Any], params: Params) -> list[Any]:
 
     pruned = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
     return [
-        MaskedWeight(layer.weight.detach(), _block(params, layer), pruned=name in pruned)
+        MaskedWeight(
+            layer.weight.detach(),
+            _block(params, layer),
+            magnitude=params.initial_scores == "magnitude",
+            pruned=name in pruned,
+        )
         for name, layer in layers.items()
     ]
 

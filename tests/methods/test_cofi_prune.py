@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.building import PARAMS, load_tiny, tiny_context
 from slimgate.blocks import blocks
 from slimgate.cofi import CofiSchedule, LayerLoss, Target, matched
 from slimgate.errors import BuildError
@@ -31,7 +31,7 @@ def build(tmp_path: Path, architecture: str, *, mean: bool = False) -> tuple[Any
         tmp_path / "hub", architecture, labels=None if mean else ("neg", "pos"), initializer_range=0.2
     )
     context = tiny_context(
-        tmp_path / "rows", train=32, selection=8 if mean else 0, **({"params": MEAN} if mean else {})
+        tmp_path / "rows", train=32, selection=8 if mean else 0, params=MEAN if mean else PARAMS
     )
     context.load_teacher = lambda: load_tiny(folder, context)
     return load_tiny(folder, context), context
@@ -52,7 +52,7 @@ def test_the_stated_share_of_the_blocks_parameters_is_gone(
 ) -> None:
     model, context = build(tmp_path, architecture, mean=mean)
     before = model.footprint()["parameters"]
-    prune(model, context, pruning_ratio=0.6)
+    prune(model, context, pruning_ratio=0.6, multiple_of=1)
     gone = before - model.footprint()["parameters"]
     biases = 32 * sum(b.attention.heads == 0 for b in blocks(model.network))
     biases += 32 * sum(b.feed_forward.width == 0 for b in blocks(model.network))
@@ -148,10 +148,12 @@ def test_hidden_states_of_other_widths_say_what_to_do(tmp_path: Path) -> None:
     assert context.log["pruning_ratio"] >= 0.5
 
 
-def test_it_says_what_it_left(tmp_path: Path) -> None:
+def test_it_says_what_it_left_and_widths_are_multiples(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    prune(model, context)
+    prune(model, context, multiple_of=4)
     log = context.log
+    assert {width % 4 for width in log["widths_after"]} == {0}
+    assert log["pruning_ratio"] >= 0.5
     assert log["heads_after"] == [block.attention.heads for block in blocks(model.network)]
     assert log["widths_after"] == [block.feed_forward.width for block in blocks(model.network)]
     assert log["parameters_after"] == model.footprint()["parameters"] < log["parameters_before"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.building import PARAMS, load_tiny, tiny_context
 from slimgate.gradual_params import cubic_sparsity, progress_of_pruning
 from slimgate.linear_layers import linear_layers
 from slimgate.methods import fine_tune, magnitude_prune, movement_prune
@@ -28,7 +29,7 @@ def build(tmp_path: Path, architecture: str, *, mean: bool = False) -> tuple[Any
         tmp_path / "hub", architecture, labels=None if mean else ("neg", "pos"), initializer_range=0.2
     )
     context = tiny_context(
-        tmp_path / "rows", train=32, selection=0 if not mean else 8, **({"params": MEAN} if mean else {})
+        tmp_path / "rows", train=32, selection=0 if not mean else 8, params=MEAN if mean else PARAMS
     )
     context.load_teacher = lambda: load_tiny(folder, context)
     return load_tiny(folder, context), context
@@ -122,8 +123,9 @@ def test_the_gradient_of_a_score_is_that_of_its_mask() -> None:
         # d output / d mask = input * weight, for the masked weight too
         assert mask.scores.grad is not None
         assert mask.scores.grad.tolist() == [[10.0, -200.0], [0.0, 0.0]]
-        own = layer.parametrizations.weight.original  # type: ignore[union-attr, index]
-        assert own.grad.tolist() == [[10.0, 0.0], [0.0, 0.0]]  # type: ignore[union-attr]
+        own = dict(layer.named_parameters())["parametrizations.weight.original"]
+        assert own.grad is not None
+        assert own.grad.tolist() == [[10.0, 0.0], [0.0, 0.0]]
     assert layer.weight.tolist() == [[1.0, -2.0], [3.0, 4.0]]
 
 
@@ -149,6 +151,15 @@ def test_the_final_masks_are_exact_where_scores_are_equal() -> None:
     kept = kept_weights(masks, 0.35)
     assert [tuple(mask.shape) for mask in kept] == [(3, 4), (2, 4)]
     assert sum(int((~mask).sum()) for mask in kept) == 7  # 0.35 of 20
+
+
+def test_scores_may_start_at_the_relative_magnitude_of_their_block() -> None:
+    weight = torch.tensor([[1.0, -1.0, 0.0, 0.0], [4.0, 2.0, 0.0, 0.0]])  # mean magnitude 1
+    mask = MaskedWeight(weight, (1, 2), magnitude=True)
+    assert mask.scores.tolist() == [[1.0, 0.0], [3.0, 0.0]]
+    assert MaskedWeight(weight, (1, 2)).scores.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    again = MaskedWeight(weight, (1, 2), magnitude=True, pruned=True)
+    assert again.scores.tolist() == [[1.0, -math.inf], [3.0, -math.inf]]
 
 
 def test_a_block_at_the_edge_is_cut() -> None:

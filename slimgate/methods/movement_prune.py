@@ -10,9 +10,9 @@ zeros. scope "global" ranks all scores together, "layer" those of each matrix. b
 or "column" give whole blocks of weights one score. Zeros alone make a model neither smaller on disk nor
 faster. The loss is that of distill. Weights that an earlier step pruned stay zero and count.
 
-scores_learning_rate: of the scores, by the schedule of the weights' own. initial_scores "zero" is the paper's,
-for thousands of steps; "magnitude" begins with the weights' relative magnitudes, which a few hundred steps
-correct by what moves.
+scores_learning_rate: of the scores, by the schedule of the weights' own. initial_scores "zero" is the
+paper's, for thousands of steps; "magnitude" begins with the weights' relative magnitudes, which a few hundred
+steps correct by what moves.
 
 Sources: Sanh et al. 2020, "Movement pruning", sections 4 and 5; blocks: Lagunas et al. 2021.
 """

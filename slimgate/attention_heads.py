@@ -49,7 +49,7 @@ def unit_magnitudes(network: nn.Module, attention: Attention) -> npt.NDArray[np.
         inputs = list(inputs[0].chunk(3))
     squares = [_squares(weight, attention.kv_heads) for weight in inputs]
     squares.append(_squares(_weight(network, attention.output).t(), attention.kv_heads))
-    return np.sqrt(np.sum(squares, axis=0))
+    return np.asarray(np.sqrt(np.sum(squares, axis=0)))
 
 
 def _features(units: Sequence[int], width: int) -> list[int]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from slimgate.blocks import encoder_layers
+from slimgate.blocks import blocks, encoder_layers
+from slimgate.replacing import replace_modules_
 
 
 def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
@@ -17,27 +18,34 @@ def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
     """
     layers = encoder_layers(model.network)
     before, root = len(layers), _name_of(model.network, layers)
-    blocks = [layers[i] for i in kept]
+    staying = [layers[i] for i in kept]
     del layers[:]
-    layers.extend(nn.ModuleList(blocks))
-    for number, block in enumerate(blocks):
+    layers.extend(nn.ModuleList(staying))
+    for number, block in enumerate(staying):
         for module in block.modules():
             if hasattr(module, "layer_idx"):
                 setattr(module, "layer_idx", number)  # noqa: B010  modules type their attributes as tensors
     _shorten(model.config, before, kept)
     numbers = {f"{root}.{old}": f"{root}.{new}" for new, old in enumerate(kept)}
     model.modifications[:] = [_renamed(change, root, numbers) for change in model.modifications]
+    if getattr(model.config, "scale_attn_by_inverse_layer_idx", False):
+        # GPT-2 may take it from the number of the block, which is another one now
+        scaling = {
+            b.attention.module: _scaling(model.network, b.attention.module) for b in blocks(model.network)
+        }
+        replace_modules_(model, "keep_layers", {}, scaling)
 
 
-def evenly_spread(blocks: int, count: int) -> list[int]:
-    """`count` of the blocks at equal distances, the first and the last among them (one: the first)."""
+def evenly_spread(total: int, count: int) -> list[int]:
+    """`count` of `total` blocks at equal distances, the first and the last among them (one: the first)."""
     if count == 1:
         return [0]
-    return [round(i * (blocks - 1) / (count - 1)) for i in range(count)]
+    return [round(i * (total - 1) / (count - 1)) for i in range(count)]
 
 
 def _name_of(network: nn.Module, layers: nn.ModuleList) -> str:
-    return next(name for name, module in network.named_modules() if module is layers)
+    names: list[str] = [name for name, module in network.named_modules() if module is layers]
+    return names[0]
 
 
 def _renamed(noted: Any, root: str, numbers: dict[str, str]) -> Any:
@@ -61,6 +69,11 @@ def _new_name(name: str, root: str, numbers: dict[str, str]) -> str | None:
     number, dot, rest = name.removeprefix(f"{root}.").partition(".")
     block = numbers.get(f"{root}.{number}")
     return None if block is None else f"{block}{dot}{rest}"
+
+
+def _scaling(network: nn.Module, name: str) -> dict[str, float]:
+    holder: Any = network.get_submodule(name)
+    return {"scaling": holder.scaling}
 
 
 def _shorten(config: Any, before: int, kept: Sequence[int]) -> None:

@@ -6,16 +6,17 @@ cut_linear(model, "bert.encoder.layer.0.output.dense", columns=[0, 2, 5])       
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from torch.nn.utils import skip_init
 
 from slimgate.errors import BuildError
 
 M = TypeVar("M", bound=nn.Module)
+# what a constructor draws there disturbs nobody's random state
+NOWHERE = "meta"
 
 
 def cut_linear(
@@ -27,7 +28,7 @@ def cut_linear(
     """
     layer = part_to_cut(model.network, name, nn.Linear)
     weight, bias = _taken(_taken(layer.weight, rows, 0), columns, 1), layer.bias
-    smaller = _empty(nn.Linear, layer, weight.shape[1], weight.shape[0], bias=bias is not None)
+    smaller = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=NOWHERE)
     _set(smaller, "weight", weight, like=layer.weight)
     if bias is not None:
         _set(smaller, "bias", _taken(bias, rows, 0), like=bias)
@@ -38,7 +39,8 @@ def cut_embedding(model: Any, name: str, columns: Sequence[int]) -> nn.Embedding
     """An embedding table of these features only. Raises BuildError where it is no nn.Embedding."""
     table = part_to_cut(model.network, name, nn.Embedding)
     weight = _taken(table.weight, columns, 1)
-    smaller = _empty(nn.Embedding, table, len(weight), weight.shape[1], padding_idx=table.padding_idx)
+    shape = (len(weight), weight.shape[1])
+    smaller = nn.Embedding(*shape, padding_idx=table.padding_idx, device=NOWHERE)
     _set(smaller, "weight", weight, like=table.weight)
     return smaller
 
@@ -62,11 +64,10 @@ def part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
     return part
 
 
-def _empty(kind: type[M], layer: nn.Module, *shape: int, **options: Any) -> M:
-    """A layer without numbers yet: what the constructor draws would disturb everybody's random state."""
-    weight: Any = layer.weight
-    empty: M = skip_init(kind, *shape, **options, device=weight.device, dtype=weight.dtype)
-    return empty
+def check_linear(network: nn.Module, names: Iterable[str]) -> None:
+    """Raises BuildError where one of the layers is no nn.Linear: before scores are computed for nothing."""
+    for name in names:
+        part_to_cut(network, name, nn.Linear)
 
 
 def _taken(values: torch.Tensor, kept: Sequence[int] | None, dim: int) -> torch.Tensor:
@@ -75,5 +76,5 @@ def _taken(values: torch.Tensor, kept: Sequence[int] | None, dim: int) -> torch.
     return values.detach().index_select(dim, torch.as_tensor(kept, device=values.device))
 
 
-def _set(module: nn.Module, name: str, values: torch.Tensor, *, like: nn.Parameter) -> None:
+def _set(module: nn.Module, name: str, values: torch.Tensor, *, like: torch.Tensor) -> None:
     setattr(module, name, nn.Parameter(values.clone(), requires_grad=like.requires_grad))

@@ -3,7 +3,7 @@
     mask_importance(model, {"bert.encoder.layer.0.attention.output.dense": 12}, context)
 
 A mask multiplies a part's activations x; where it is 1, ∂loss/∂mask = Σ x · ∂loss/∂x, so that no mask needs
-to be put into the network. Sources: Michel et al. 2019, section 4.1 (heads); Molchanov et al. 2019, section 3.1.
+to be put into the network. Sources: Michel et al. 2019, section 4.1; Molchanov et al. 2019, section 3.1.
 """
 
 from __future__ import annotations

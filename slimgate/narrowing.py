@@ -59,11 +59,12 @@ def rescale_norms_(model: Any, stream: Stream, kept: Sequence[int], context: Bui
 
     watch_inputs(model, norms, calibration_batches(model, context), see)
     with torch.no_grad():
+        norm: Any
         for name, norm in norms.items():
             ratio, shift = (sums[name][:2] / sums[name][2]).tolist()
             if getattr(norm, "bias", None) is not None:
-                norm.bias.add_(norm.weight * shift)  # type: ignore[operator, union-attr]
-            norm.weight.mul_(ratio)  # type: ignore[operator, union-attr]
+                norm.bias.add_(norm.weight * shift)
+            norm.weight.mul_(ratio)
 
 
 def _drift(tokens: torch.Tensor, kept: list[int], *, centred: bool) -> torch.Tensor:

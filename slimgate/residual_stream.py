@@ -43,8 +43,8 @@ def residual_stream(network: nn.Module) -> Stream:
     config: Any = network.config
     width, found = int(config.hidden_size), blocks(network)
     before, after = _around_blocks(network)
-    outer = {name: m for name, m in before.items() if isinstance(m, nn.Linear) and m.out_features == width}
-    heads = [n for n, m in after.items() if isinstance(m, nn.Linear) and m.in_features == width]
+    outer = {name: m for name, m in before.items() if getattr(m, "out_features", None) == width}
+    heads = [n for n, m in after.items() if getattr(m, "in_features", None) == width]
     if not heads:
         raise BuildError(
             f"{type(network).__name__}: no linear layer behind its blocks reads {width} features"
@@ -64,7 +64,7 @@ def residual_stream(network: nn.Module) -> Stream:
         norms=tuple(name for name, module in norms.items() if _is_norm(module, width)),
         blocks=tuple(block.name for block in found),
         head=heads[0],
-        behind=tuple(n for n, m in after.items() if isinstance(m, nn.Linear) and n != heads[0]),
+        behind=tuple(n for n, m in after.items() if hasattr(m, "in_features") and n != heads[0]),
     )
 
 

@@ -51,3 +51,10 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     keep_blocks_(model, params.root)
     context.log.update(blocks_before=before, blocks_after=len(params.root))
     return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Sets what an attention took from the number that its block had."""
+    from slimgate.replacing import restore as again
+
+    again(network, spec)

@@ -42,16 +42,17 @@ class Params(Table):
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with narrower feed-forward layers."""
     from slimgate.blocks import blocks
-    from slimgate.cutting import cut_linear
+    from slimgate.cutting import check_linear, cut_linear
     from slimgate.linear_layers import conv1d_to_linear_
     from slimgate.replacing import replace_modules_
     from slimgate.unit_choice import units_to_keep
 
     conv1d_to_linear_(model)
     parts = [block.feed_forward for block in blocks(model.network)]
+    check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
     scores = _scores(model, parts, params, context)
     kept = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
-    modules = {}
+    modules: dict[str, Any] = {}
     for part in parts:
         neurons = kept[part.output]
         modules |= {name: cut_linear(model, name, rows=neurons) for name in part.inputs}

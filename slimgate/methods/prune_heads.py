@@ -49,13 +49,16 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model without those heads."""
     from slimgate.attention_heads import kept_attention
     from slimgate.blocks import blocks
+    from slimgate.cutting import check_linear
     from slimgate.linear_layers import conv1d_to_linear_
     from slimgate.replacing import replace_modules_
 
     conv1d_to_linear_(model)
     attentions = {block.attention.module: block.attention for block in blocks(model.network)}
+    check_linear(model.network, [n for a in attentions.values() for n in (a.query, a.key, a.value, a.output)])
     kept = _kept(params, _scores(model, attentions, params, context), attentions)
-    modules, settings = {}, {}
+    modules: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, units in kept.items():
         layers, values = kept_attention(model, attentions[name], units)
         modules |= layers
@@ -107,8 +110,8 @@ def _kept(params: Params, scores: dict[str, Any], attentions: dict[str, Any]) ->
         shared = attention.heads // attention.kv_heads
         if params.heads % shared or params.heads > attention.heads:
             raise BuildError(
-                f"prune_heads: heads = {params.heads} came, but {name} has {attention.heads} heads that "
-                f"share keys and values in groups of {shared}; give a multiple of {shared} up to {attention.heads}"
+                f"prune_heads: heads = {params.heads} came, but {name} has {attention.heads} heads, which "
+                f"share keys and values by {shared}; give a multiple of {shared} up to {attention.heads}"
             )
         kept[name] = best_units(scores[name], params.heads // shared)
     return kept

@@ -15,7 +15,7 @@ transformers asks for; a pruning_ratio is rounded to it.
 
 importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each feature, added up over
 what each block and the head receive (Molchanov et al. 2019, section 3.1). "magnitude": the Euclidean norm of
-the weights that write it or read it. The same features go everywhere, as in Xia et al. 2022 (CoFi), section 3.1.
+the weights that write it or read it. The same features go everywhere: Xia et al. 2022, section 3.1.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with a narrower residual stream."""
+    from slimgate.cutting import check_linear
     from slimgate.linear_layers import conv1d_to_linear_
     from slimgate.narrowing import narrow_, rescale_norms_
     from slimgate.residual_stream import residual_stream, stream_importance
@@ -69,6 +70,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 
     conv1d_to_linear_(model)
     stream = residual_stream(model.network)
+    check_linear(model.network, [*stream.writers, *stream.readers])
     width = _new_width(params, stream.width, int(model.config.num_attention_heads))
     scores = stream_importance(model, stream, context, by=params.importance)
     kept = best_units(scores, width)

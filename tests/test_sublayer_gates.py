@@ -16,7 +16,14 @@ from slimgate.blocks import blocks
 from slimgate.errors import BuildError
 from slimgate.hard_concrete import HardConcrete
 from slimgate.linear_layers import linear_layers
-from slimgate.methods import cofi_prune, int8_dynamic, keep_layers, magnitude_prune
+from slimgate.methods import (
+    cofi_prune,
+    int8_dynamic,
+    keep_layers,
+    magnitude_prune,
+    prune_ffn,
+    prune_heads,
+)
 from slimgate.nn.removed import NoAttention, NoLinear
 from slimgate.sublayer_gates import SublayerGates, gated, gates_of, settle_, sparsity
 from slimgate.sublayer_removal import remove_closed_
@@ -215,6 +222,11 @@ def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
     remove_closed_(model, all_gates, "cofi_prune")
     magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     assert len(gates_of(model.network)) == 6
+    prune_heads.apply(model, prune_heads.Params(pruning_ratio=0.5, importance="magnitude"), context)
+    prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=0.5, importance="magnitude"), context)
+    heads = [b.attention.heads for b in blocks(model.network)]
+    assert (heads[1], sum(heads)) == (0, 5)
+    assert sum(b.feed_forward.width for b in blocks(model.network)) == 3 * 32
     keep_layers.apply(model, keep_layers.Params((1, 2)), context)
     int8_dynamic.apply(model, int8_dynamic.Params(), context)
     model.kind = "torch_quantized"

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.masking import ALL, INPUTS, tiny_model
 from slimgate.blocks import blocks
 from slimgate.errors import BuildError
 from slimgate.hard_concrete import HardConcrete
@@ -27,31 +26,25 @@ from slimgate.methods import (
 from slimgate.nn.removed import NoAttention, NoLinear
 from slimgate.sublayer_gates import SublayerGates, gated, gates_of, settle_, sparsity
 from slimgate.sublayer_removal import remove_closed_
-from slimgate.tasks import text_classification
 from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
-ALL = ("bert", "distilbert", "roberta", "electra", "gpt2", "llama")
 
 
-def build(tmp_path: Path, architecture: str, *, mean: bool = False) -> Any:
-    labels = None if mean else ("neg", "pos")
-    folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
-    model = load_tiny(folder, tiny_context(tmp_path / "rows", params=MEAN if mean else PARAMS))
+def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
+    """A tiny model of nn.Linear layers; its biases are not 0, which would hide what becomes of them."""
+    model, context = tiny_model(tmp_path, architecture)
     linear_layers(model)
     for name, parameter in model.network.named_parameters():
-        if name.endswith("bias"):  # they start at 0, which would hide what becomes of them
+        if name.endswith("bias"):
             nn.init.uniform_(parameter, -0.5, 0.5, generator=torch.Generator().manual_seed(0))
-    return model
+    return model, context
 
 
 def answers(network: nn.Module) -> torch.Tensor:
-    ids = torch.arange(4, 20).view(2, 8)
-    mask = torch.tensor([[1] * 8, [1] * 5 + [0] * 3])
     network.eval()
     with torch.no_grad():
-        logits = network(input_ids=torch.where(mask == 1, ids, 0), attention_mask=mask).logits
+        logits = network(**INPUTS).logits
     assert isinstance(logits, torch.Tensor)
     return logits
 
@@ -82,13 +75,11 @@ def hooked(network: nn.Module, all_gates: list[SublayerGates]) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize(
-    ("architecture", "mean"), [*((name, False) for name in ALL), ("bert", True)], ids=[*ALL, "bert-mean"]
-)
+@pytest.mark.parametrize("architecture", ALL)
 def test_the_model_without_closed_parts_answers_as_the_masked_one_and_loads_again(
-    tmp_path: Path, architecture: str, mean: bool
+    tmp_path: Path, architecture: str
 ) -> None:
-    model = build(tmp_path, architecture, mean=mean)
+    model, _ = build(tmp_path, architecture)
     before = answers(model.network)
     width = blocks(model.network)[0].feed_forward.width
     all_gates = gates_of(model.network)
@@ -109,7 +100,7 @@ def test_the_model_without_closed_parts_answers_as_the_masked_one_and_loads_agai
     found = answers(model.network)
     assert torch.allclose(found, expected, atol=1e-5)
     shapes = blocks(model.network)
-    grouped = architecture == "llama"  # two groups of two heads
+    grouped = architecture.startswith("llama")  # two groups of two heads
     assert [block.attention.heads for block in shapes] == [2 if grouped else 3, 0, 4, 0]
     assert [block.feed_forward.width for block in shapes] == [width - 35, width - 1, 0, width]
     folder = tmp_path / "saved"
@@ -132,7 +123,7 @@ def test_the_model_without_closed_parts_answers_as_the_masked_one_and_loads_agai
 def test_a_part_costs_the_parameters_that_go_with_it(
     tmp_path: Path, architecture: str, unit: int, neuron: int
 ) -> None:
-    model = build(tmp_path, architecture)
+    model, _ = build(tmp_path, architecture)
     before = model.footprint()["parameters"]
     all_gates = gates_of(model.network)
     assert [gates.cost for gates in all_gates] == [unit, neuron] * 4
@@ -143,7 +134,7 @@ def test_a_part_costs_the_parameters_that_go_with_it(
 
 
 def test_open_gates_change_nothing(tmp_path: Path) -> None:
-    model = build(tmp_path, "bert")
+    model, _ = build(tmp_path, "bert")
     before, state = answers(model.network), {k: v.clone() for k, v in model.network.state_dict().items()}
     all_gates = gates_of(model.network)
     with gated(model.network, all_gates):
@@ -213,8 +204,7 @@ def test_gates_open_with_their_probability_and_lie_in_the_middle_when_not_drawn(
 
 
 def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
-    model = build(tmp_path, "bert")
-    context = tiny_context(tmp_path / "rows")
+    model, context = build(tmp_path, "bert")
     all_gates = gates_of(model.network)
     close(all_gates[0], [0, 1])
     close(all_gates[2], [], whole=0.0)
@@ -240,7 +230,7 @@ def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
 
 
 def test_a_model_of_which_nothing_is_left_is_a_clear_error(tmp_path: Path) -> None:
-    model = build(tmp_path, "bert")
+    model, _ = build(tmp_path, "bert")
     all_gates = gates_of(model.network)
     for gates in all_gates:
         close(gates, [], whole=0.0)
@@ -251,7 +241,7 @@ def test_a_model_of_which_nothing_is_left_is_a_clear_error(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_a_cache_counts_tokens_where_the_first_attention_is_gone(tmp_path: Path, architecture: str) -> None:
-    model = build(tmp_path, architecture)
+    model, _ = build(tmp_path, architecture)
     all_gates = gates_of(model.network)
     close(all_gates[0], [], whole=0.0)
     remove_closed_(model, all_gates, "cofi_prune")

@@ -9,54 +9,41 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.masking import tiny_model
 from slimgate.blocks import blocks
 from slimgate.cofi import CofiSchedule, LayerLoss, Target, matched
 from slimgate.errors import BuildError
 from slimgate.methods import cofi_prune, distill, keep_layers
 from slimgate.sublayer_gates import SublayerGates, gates_of
-from slimgate.tasks import text_classification
 from slimgate.torch_model import load_torch_model
 from slimgate.training import training_rows
 
 torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 # of a block of the tiny BERT: a head's query, key, value with biases and its output; likewise a neuron's
 BLOCK = 4 * (3 * 8 * 33 + 8 * 32) + 64 * (33 + 32)
 
 
-def build(tmp_path: Path, architecture: str, *, mean: bool = False) -> tuple[Any, Any]:
-    folder = write_tiny(
-        tmp_path / "hub", architecture, labels=None if mean else ("neg", "pos"), initializer_range=0.2
-    )
-    context = tiny_context(
-        tmp_path / "rows", train=32, selection=8 if mean else 0, params=MEAN if mean else PARAMS
-    )
-    context.load_teacher = lambda: load_tiny(folder, context)
-    return load_tiny(folder, context), context
+def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
+    """A tiny model whose teacher is what it was."""
+    model, context = tiny_model(tmp_path, architecture)
+    context.load_teacher = lambda: tiny_model(tmp_path, architecture)[0]
+    return model, context
 
 
 def prune(model: Any, context: Any, **options: Any) -> None:
-    params = cofi_prune.Params.model_validate({"pruning_ratio": 0.5, "batch_size": 16, **options})
+    params = cofi_prune.Params.model_validate({"pruning_ratio": 0.5, "batch_size": 4, **options})
     cofi_prune.apply(model, params, context)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "mean"),
-    [("roberta", False), ("electra", False), ("bert", True)],
-    ids=["roberta", "electra", "bert-mean"],
-)
-def test_the_stated_share_of_the_blocks_parameters_is_gone(
-    tmp_path: Path, architecture: str, mean: bool
-) -> None:
-    model, context = build(tmp_path, architecture, mean=mean)
+@pytest.mark.parametrize("architecture", ["roberta", "electra", "bert-mean"])
+def test_the_stated_share_of_the_blocks_parameters_is_gone(tmp_path: Path, architecture: str) -> None:
+    model, context = build(tmp_path, architecture)
     before = model.footprint()["parameters"]
     prune(model, context, pruning_ratio=0.6, multiple_of=1)
     gone = before - model.footprint()["parameters"]
     biases = 32 * sum(b.attention.heads == 0 for b in blocks(model.network))
     biases += 32 * sum(b.feed_forward.width == 0 for b in blocks(model.network))
-    assert gone - biases == pytest.approx(context.log["pruning_ratio"] * 4 * BLOCK, abs=1)
+    assert gone - biases == pytest.approx(context.log["pruning_ratio"] * 4 * BLOCK, abs=2)  # it is rounded
     assert 0.6 <= context.log["pruning_ratio"] < 0.61
     assert not any(parametrize.is_parametrized(module) for module in model.network.modules())
     assert not any("gates" in name for name, _ in model.network.named_parameters())
@@ -140,8 +127,7 @@ def test_the_hidden_states_of_a_perfect_mimic_cost_nothing(tmp_path: Path) -> No
 
 def test_hidden_states_of_other_widths_say_what_to_do(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    folder = write_tiny(tmp_path / "wide", "bert", labels=("neg", "pos"), hidden_size=64)
-    context.load_teacher = lambda: load_tiny(folder, context)
+    context.load_teacher = lambda: tiny_model(tmp_path / "wide", "bert", hidden_size=64)[0]
     with pytest.raises(BuildError, match="the student has 32, the teacher 64; set layer_weight = 0"):
         prune(model, context)
     prune(model, context, layer_weight=0.0)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from slimgate.encoding import EncodedTexts
@@ -228,9 +229,9 @@ class _KeepZeros(TrainerCallback):  # type: ignore[misc]
         modules = dict(model.network.named_modules())
         # a later step may have put modules of other names in their place, or two thin layers for one
         kept = [
-            w
+            _own_weight(modules[name])
             for name in sorted(names & modules.keys())
-            if (w := getattr(modules[name], "weight", None)) is not None
+            if hasattr(modules[name], "weight")
         ]
         self._masks = [(weight, weight != 0) for weight in kept]
 
@@ -238,6 +239,13 @@ class _KeepZeros(TrainerCallback):  # type: ignore[misc]
         with torch.no_grad():
             for weight, mask in self._masks:
                 weight.mul_(mask)
+
+
+def _own_weight(module: Any) -> torch.Tensor:
+    """The weight that is trained, of which a parametrized layer computes with another."""
+    weight = module.parametrizations.weight.original if is_parametrized(module, "weight") else module.weight
+    assert isinstance(weight, torch.Tensor)
+    return weight
 
 
 class _Epochs(TrainerCallback):  # type: ignore[misc]

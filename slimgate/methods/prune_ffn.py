@@ -48,7 +48,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.unit_choice import units_to_keep
 
     conv1d_to_linear_(model)
-    parts = [block.feed_forward for block in blocks(model.network)]
+    parts = [block.feed_forward for block in blocks(model.network) if block.feed_forward.width]
     check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
     scores = _scores(model, parts, params, context)
     kept = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)

@@ -54,7 +54,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.replacing import replace_modules_
 
     conv1d_to_linear_(model)
-    attentions = {block.attention.module: block.attention for block in blocks(model.network)}
+    attentions = {b.attention.module: b.attention for b in blocks(model.network) if b.attention.heads}
     check_linear(model.network, [n for a in attentions.values() for n in (a.query, a.key, a.value, a.output)])
     kept = _kept(params, _scores(model, attentions, params, context), attentions)
     modules: dict[str, Any] = {}

@@ -1,0 +1,130 @@
+"""Prunes the weights that training moves towards zero, while the model learns from the suite's teacher.
+
+    { movement_prune = { sparsity = 0.5, epochs = 2 } }
+    { movement_prune = { sparsity = 0.85, epochs = 4, block = [32, 32], alpha = 0.1 } }
+
+Each weight of the encoder blocks' linear layers has a score, learned through the mask that it decides: those
+with the highest scores count. The sparsity rises by a cubic schedule from 0, after `warm_up`, to its final
+value at `cool_down`. Afterwards that share of the weights is zero, for good: a later training step keeps the
+zeros. scope "global" ranks all scores together, "layer" those of each matrix. block: [rows, columns], "row"
+or "column" give whole blocks of weights one score. Zeros alone make a model neither smaller on disk nor
+faster. The loss is that of distill. Weights that an earlier step pruned stay zero and count.
+
+scores_learning_rate: of the scores, by the schedule of the weights' own. initial_scores "zero" is the
+paper's, for thousands of steps; "magnitude" begins with the weights' relative magnitudes, which a few hundred
+steps correct by what moves.
+
+Sources: Sanh et al. 2020, "Movement pruning", sections 4 and 5; blocks: Lagunas et al. 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict
+
+from slimgate.gradual_params import GradualParams
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = None
+reads = ("train", "selection")
+uses_teacher = True
+stochastic = True
+claims = ("sparser",)
+Side = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Params(GradualParams):
+    """Options of movement pruning, beside those of training and distillation."""
+
+    sparsity: float = Field(gt=0, lt=1)
+    scope: Literal["global", "layer"] = "global"
+    block: Annotated[tuple[Side, Side], Strict(False)] | Literal["row", "column"] = (1, 1)
+    initial_scores: Literal["zero", "magnitude"] = "zero"
+    scores_learning_rate: float = Field(default=1e-2, gt=0, lt=10)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with its trained weights, those of the lowest scores at zero."""
+    from torch import nn
+
+    from slimgate.distillation import DistillationLoss, unlike
+    from slimgate.linear_layers import linear_layers
+    from slimgate.movement import MovementSchedule, masked
+    from slimgate.training import labelled, train, training_rows
+
+    data, teacher = training_rows(model, context), context.load_teacher()
+    taught, _ = training_rows(teacher, context)
+    if warning := unlike(model, teacher, data[0], taught):
+        context.log["warning"] = warning
+    loss = DistillationLoss(model, teacher, data[0], taught, params, context)
+    layers = linear_layers(model)
+    masks = _masks(model, layers, params)
+    groups = [masks] if params.scope == "global" else [[mask] for mask in masks]
+    schedule = MovementSchedule(groups, params.sparsity, warm_up=params.warm_up, cool_down=params.cool_down)
+    with masked(layers, masks):
+        train(
+            model,
+            data,
+            params,
+            context,
+            selection=labelled(model, "selection", context),
+            loss=loss,
+            hooks=[schedule],
+            attached=nn.ModuleList(masks),
+            attached_learning_rate=params.scores_learning_rate,
+        )
+    _zero(layers, groups, params.sparsity)
+    model.note("movement_prune", pruned=sorted(layers))
+    context.log.update(_counts(layers, masks), loss_parts=loss.mean_parts())
+    return model
+
+
+def _masks(model: Any, layers: dict[str, Any], params: Params) -> list[Any]:
+    """A mask for each layer, which knows what an earlier step pruned."""
+    from slimgate.movement import MaskedWeight
+
+    pruned = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
+    return [
+        MaskedWeight(
+            layer.weight.detach(),
+            _block(params, layer),
+            magnitude=params.initial_scores == "magnitude",
+            pruned=name in pruned,
+        )
+        for name, layer in layers.items()
+    ]
+
+
+def _block(params: Params, layer: Any) -> tuple[int, int]:
+    if params.block == "row":
+        return 1, layer.in_features
+    if params.block == "column":
+        return layer.out_features, 1
+    return params.block
+
+
+def _zero(layers: dict[str, Any], groups: list[list[Any]], sparsity: float) -> None:
+    import torch
+
+    from slimgate.movement import kept_weights
+
+    kept = [mask for group in groups for mask in kept_weights(group, sparsity)]
+    with torch.no_grad():
+        for layer, mask in zip(layers.values(), kept, strict=True):
+            layer.weight.mul_(mask)
+
+
+def _counts(layers: dict[str, Any], masks: list[Any]) -> dict[str, Any]:
+    weights = [layer.weight for layer in layers.values()]
+    total, zeros = sum(w.numel() for w in weights), sum(int((w == 0).sum()) for w in weights)
+    shares = {name: round(float((layer.weight == 0).float().mean()), 4) for name, layer in layers.items()}
+    return {
+        "matrices": len(layers),
+        "weights": total,
+        "zeros": zeros,
+        "sparsity": round(zeros / total, 6),
+        "blocks": sum(mask.scores.numel() for mask in masks),
+        "sparsity_by_matrix": shares,
+    }

@@ -1,0 +1,73 @@
+"""What stands where a sublayer was taken out whole: it gives zeros, so that the residual passes on alone.
+
+    NoLinear(384, 0)                                      no intermediate neurons
+    NoLinear(0, 384)                                      zeros, of no inputs
+    NoAttention({"q_proj": [384, 0], …, "o_proj": [0, 384]}, head_dim=64, output="o_proj")
+
+The parts keep the names that their family gives them (blocks.py), with a width of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class NoLinear(nn.Module):
+    """A linear layer without inputs or without outputs: (..., in_features) -> zeros (..., out_features)."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        # without numbers, and not saved: steps that ask each linear layer for its weight find none in it
+        self.register_buffer("weight", torch.zeros(out_features, in_features), persistent=False)
+        self.bias = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.new_zeros(*inputs.shape[:-1], self.out_features)
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return {"in_features": self.in_features, "out_features": self.out_features}
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}"
+
+
+class NoAttention(nn.Module):
+    """A self-attention without heads, in the place of the module that holds the head counts.
+
+    layers: name -> (in_features, out_features) of its linear layers; output: the one of them that gives the
+    result, None in BERT, where it stands outside. Gives (zeros, None), as attention does with its weights.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, Sequence[int]],
+        *,
+        head_dim: int,
+        output: str | None,
+    ) -> None:
+        super().__init__()
+        self._layers = {name: list(shape) for name, shape in layers.items()}
+        self.head_dim, self.output = head_dim, output
+        self.layer_idx: int | None = None  # the block's number, set where it is put in
+        for name, (inputs, outputs) in layers.items():
+            self.add_module(name, NoLinear(inputs, outputs))
+
+    def forward(
+        self, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **__: Any
+    ) -> tuple[Tensor, None]:
+        if past_key_values is not None and self.layer_idx is not None:
+            # a cache tells by its layers how many tokens went before
+            unread = hidden_states.new_zeros(len(hidden_states), 1, hidden_states.shape[1], 1)
+            past_key_values.update(unread, unread, self.layer_idx)
+        context = hidden_states.new_zeros(*hidden_states.shape[:-1], 0)
+        return (context if self.output is None else self.get_submodule(self.output)(context)), None
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return {"layers": self._layers, "head_dim": self.head_dim, "output": self.output}

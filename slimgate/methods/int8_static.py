@@ -30,6 +30,7 @@ uses_teacher = False
 stochastic = False
 claims = ("smaller", "faster")
 PERCENTILE = 99.99
+Ranges = dict[str, tuple[float, float]]
 
 
 class Params(Table):
@@ -50,11 +51,10 @@ class Params(Table):
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with static int8 layers, where it has float ones that calibration rows reach."""
-    from slimgate.activation_ranges import channel_ranges, input_ranges, smoothing_divisors
+    from slimgate.activation_ranges import channel_ranges, input_ranges
     from slimgate.calibration import calibration_batches
     from slimgate.linear_layers import linear_layers
     from slimgate.nn.int8_linear import Int8Embedding
-    from slimgate.nn.int8_static_linear import Int8StaticLinear
     from slimgate.replacing import replace_modules_
     from slimgate.token_embeddings import token_embeddings
 
@@ -62,50 +62,52 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     batches = calibration_batches(model, context)
     seen = channel_ranges(model, found, batches)
     layers = {name: layer for name, layer in found.items() if name in seen}
-    alpha, divisors = params.smooth_alpha, {}
-    if alpha is not None:
-        divisors = {n: smoothing_divisors(seen[n], m.weight, alpha=alpha) for n, m in layers.items()}
+    divisors = _divisors(layers, seen, params.smooth_alpha)
+    percentile = params.percentile or PERCENTILE
     ranges = input_ranges(
-        model,
-        layers,
-        batches,
-        seen,
-        divisors,
-        observer=params.observer,
-        percentile=params.percentile or PERCENTILE,
+        model, layers, batches, seen, divisors, observer=params.observer, percentile=percentile
     )
-    modules: dict[str, Any] = {
-        name: Int8StaticLinear.from_linear(
-            layer, low=ranges[name][0], high=ranges[name][1], smoothing=divisors.get(name)
-        )
-        for name, layer in layers.items()
-    }
     tables = token_embeddings(model.network) if params.embeddings else {}
-    modules |= {name: Int8Embedding.from_embedding(table) for name, table in tables.items()}
-    replace_modules_(model, "int8_static", modules)
-    _tell(context, layers, tables, found, ranges, seen, divisors)
-    return model
-
-
-def _tell(
-    context: BuildContext, layers: Any, tables: Any, found: Any, ranges: Any, seen: Any, divisors: Any
-) -> None:
+    replace_modules_(
+        model,
+        "int8_static",
+        _static_layers(layers, ranges, divisors)
+        | {name: Int8Embedding.from_embedding(table) for name, table in tables.items()},
+    )
+    whole = {name: seen[name].over(divisors.get(name)) for name in layers}
     context.log.update(
         linear_layers=len(layers),
         embedding_tables=len(tables),
         not_reached=sorted(found.keys() - layers.keys()),
         ranges={name: [float(f"{end:.4g}") for end in ranges[name]] for name in layers},
-        share_of_seen_range=_mean_share(ranges, {n: seen[n].over(divisors.get(n)) for n in layers}),
+        share_of_seen_range=_mean_share(ranges, whole),
     )
+    return model
 
 
-def _mean_share(ranges: Any, whole: Any) -> float:
+def _divisors(layers: Any, seen: Any, alpha: float | None) -> dict[str, Any]:
+    from slimgate.activation_ranges import smoothing_divisors
+
+    if alpha is None:
+        return {}
+    return {name: smoothing_divisors(seen[name], m.weight, alpha=alpha) for name, m in layers.items()}
+
+
+def _static_layers(layers: Any, ranges: Ranges, divisors: dict[str, Any]) -> dict[str, Any]:
+    from slimgate.nn.int8_static_linear import Int8StaticLinear
+
+    return {
+        name: Int8StaticLinear.from_linear(
+            layer, low=ranges[name][0], high=ranges[name][1], smoothing=divisors.get(name)
+        )
+        for name, layer in layers.items()
+    }
+
+
+def _mean_share(ranges: Ranges, whole: Ranges) -> float:
     """How much of the values' whole range the levels cover, on average over the layers."""
-    shares = [
-        (ranges[name][1] - ranges[name][0]) / (high - low)
-        for name, (low, high) in whole.items()
-        if high > low
-    ]
+    wide = {name: high - low for name, (low, high) in whole.items() if high > low}
+    shares = [(ranges[name][1] - ranges[name][0]) / width for name, width in wide.items()]
     return round(sum(shares) / max(len(shares), 1), 4)
 
 

@@ -2,13 +2,12 @@
 
     { mixed_precision = { drop_points = 0.5, weight_only = { bits = 4, embeddings = 8 } } }
 
-The step named inside (int8_dynamic, int8_static or weight_only), with its own options, says how layers become
-narrow. All of them are made so; where
-the accuracy on `selection` is then more than drop_points below that of the model as it came, those that are
-most sensitive stay as they were: as few as will do, at most max_layers. Sensitivity is the KL divergence of
-the answers on the first ranking_rows rows of `calibration` when the layer alone is narrow. The choice goes by
-what `selection` shows, not by an interval: the gate judges. Where max_layers are too few, they stay wide and
-the log says that the drop did not hold.
+The step named inside (int8_dynamic, int8_static, weight_only or gptq), with its own options, says how layers
+become narrow. All of them are made so; where the accuracy on `selection` is then more than drop_points below
+that of the model as it came, those that are most sensitive stay as they were: as few as will do, at most
+max_layers. Sensitivity is the KL divergence of the answers on the first ranking_rows rows of `calibration`
+when the layer alone is narrow. The choice goes by what `selection` shows, not by an interval: the gate
+judges. Where max_layers are too few, they stay wide and the log says that the drop did not hold.
 Source: Wang et al. 2019 (HAQ) for the idea; NNCF's quantization with accuracy control for the procedure.
 """
 
@@ -18,6 +17,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from slimgate.methods import gptq as compensated
 from slimgate.methods import int8_dynamic as dynamic
 from slimgate.methods import int8_static as static
 from slimgate.methods import weight_only as weights
@@ -30,7 +30,7 @@ reads = ("calibration", "selection")
 uses_teacher = False
 stochastic = False
 claims = ("smaller",)
-METHODS = {"int8_dynamic": dynamic, "int8_static": static, "weight_only": weights}
+METHODS = {"gptq": compensated, "int8_dynamic": dynamic, "int8_static": static, "weight_only": weights}
 
 
 class Params(Table):
@@ -39,6 +39,7 @@ class Params(Table):
     drop_points: float = Field(ge=0, lt=100)
     max_layers: int | None = Field(default=None, ge=0)
     ranking_rows: int = Field(default=256, ge=1)
+    gptq: compensated.Params | None = None
     int8_dynamic: dynamic.Params | None = None
     int8_static: static.Params | None = None
     weight_only: weights.Params | None = None

@@ -30,7 +30,7 @@ QUERY = "bert.encoder.layer.0.attention.self.query"
 
 
 def build(tmp_path: Path, architecture: str, mean: bool = False, calibration: int = 32) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", calibration=calibration, **({"params": MEAN} if mean else {}))
+    context = tiny_context(tmp_path / "rows", calibration=calibration, params=MEAN if mean else PARAMS)
     labels = None if mean else ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
     return load_tiny(folder, context), context

@@ -99,6 +99,18 @@ def test_the_layers_that_were_put_back_are_the_models_own(tmp_path: Path) -> Non
         assert torch.equal(kept, weights[f"{name}.weight"])
 
 
+def test_gptq_inside_leaves_the_wide_layers_as_they_were(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    before = {name: p.detach().clone() for name, p in model.network.named_parameters()}
+    gptq = {"bits": 2, "granularity": "channel"}
+    apply(model, context, drop_points=0.0, max_layers=2, ranking_rows=8, gptq=gptq)
+    kept = [f"{name}.{part}" for name in context.log["wide"] for part in ("weight", "bias")]
+    assert len(kept) == 4
+    for name in kept:
+        assert torch.equal(model.network.get_parameter(name), before[name])
+    assert context.log["gptq"]["output_error"] > 0
+
+
 def test_static_int8_inside_has_its_own_options(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     apply(model, context, drop_points=99.0, int8_static={"observer": "minmax", "smooth_alpha": 0.5})
@@ -109,7 +121,7 @@ def test_static_int8_inside_has_its_own_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"drop_points": 1.0}, "no step came, expected one of int8_dynamic, int8_static, weight_only"),
+        ({"drop_points": 1.0}, "no step came, expected one of gptq, int8_dynamic, int8_static, weight_only"),
         ({"drop_points": 1.0, "int8_dynamic": {}, "weight_only": {}}, r"\['int8_dynamic', 'weight_only'\]"),
         ({"drop_points": -1.0, "int8_dynamic": {}}, "greater than or equal to 0"),
         ({"drop_points": 1.0, "int8_dynamic": {"embedings": True}}, "Did you mean embeddings"),

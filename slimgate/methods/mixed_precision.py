@@ -1,15 +1,15 @@
 """Quantizes all but the layers that mind it most, until the accuracy on `selection` holds.
 
-    { mixed_precision = { drop_points = 0.5, weight_only = { bits = 4, embeddings = 8 } } }
+    { mixed_precision = { drop_points = 0.5, narrow = { gptq = { bits = 3 } }, wide = { int8_dynamic = {} } } }
 
-The step named inside (int8_dynamic, int8_static or weight_only), with its own options, says how layers become
-narrow. All of them are made so; where
-the accuracy on `selection` is then more than drop_points below that of the model as it came, those that are
-most sensitive stay as they were: as few as will do, at most max_layers. Sensitivity is the KL divergence of
-the answers on the first ranking_rows rows of `calibration` when the layer alone is narrow. The choice goes by
-what `selection` shows, not by an interval: the gate judges. Where max_layers are too few, they stay wide and
-the log says that the drop did not hold.
-Source: Wang et al. 2019 (HAQ) for the idea; NNCF's quantization with accuracy control for the procedure.
+`narrow` and `wide` name a step each (gptq, int8_dynamic, int8_static or weight_only) with its own options.
+All layers that the step reaches become narrow; where the accuracy on `selection` is then more than
+drop_points below that of the model as it came, those that are most sensitive are made wide instead, or stay
+as they were where no `wide` step is given or it does not reach them: as few as will do, at most max_layers.
+Sensitivity is the KL divergence of the answers on the first ranking_rows rows of `calibration` when the layer
+alone is narrow. The choice goes by what `selection` shows, not by an interval: the gate judges. Where
+max_layers are too few, so many are wide and the log says that the drop did not hold.
+Source: NNCF's quantization with accuracy control for the procedure; Dong et al. 2019 (HAWQ) for the ranking.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from slimgate.methods import gptq as compensated
 from slimgate.methods import int8_dynamic as dynamic
 from slimgate.methods import int8_static as static
 from slimgate.methods import weight_only as weights
@@ -30,30 +31,38 @@ reads = ("calibration", "selection")
 uses_teacher = False
 stochastic = False
 claims = ("smaller",)
-METHODS = {"int8_dynamic": dynamic, "int8_static": static, "weight_only": weights}
+METHODS = {"gptq": compensated, "int8_dynamic": dynamic, "int8_static": static, "weight_only": weights}
 
 
-class Params(Table):
-    """What may be lost, how many layers may stay wide, and one step that makes layers narrow."""
+class Step(Table):
+    """One step with its options."""
 
-    drop_points: float = Field(ge=0, lt=100)
-    max_layers: int | None = Field(default=None, ge=0)
-    ranking_rows: int = Field(default=256, ge=1)
+    gptq: compensated.Params | None = None
     int8_dynamic: dynamic.Params | None = None
     int8_static: static.Params | None = None
     weight_only: weights.Params | None = None
 
     @model_validator(mode="after")
-    def _one_step(self) -> Params:
+    def _one(self) -> Step:
         named = [name for name in METHODS if getattr(self, name) is not None]
         if len(named) != 1:
             raise ValueError(f"{named or 'no step'} came, expected one of {', '.join(METHODS)}")
         return self
 
     @property
-    def step(self) -> str:
-        """The name of the step inside."""
+    def name(self) -> str:
+        """The name of the method."""
         return next(name for name in METHODS if getattr(self, name) is not None)
+
+
+class Params(Table):
+    """What may be lost, how layers become narrow and wide, and how many may be wide."""
+
+    drop_points: float = Field(ge=0, lt=100)
+    narrow: Step
+    wide: Step | None = None
+    max_layers: int | None = Field(default=None, ge=0)
+    ranking_rows: int = Field(default=256, ge=1)
 
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
@@ -64,9 +73,12 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.sensitivity import Form, fewest_wide, sensitivities
 
     conv1d_to_linear_(model)
-    narrow = _narrow(model, params, context)
-    wide = {name: model.network.get_submodule(name) for name in narrow}
-    form, reference = Form(model.network, wide, narrow), accuracy_on(model, context)
+    reference = accuracy_on(model, context)
+    narrow = _made(model, params.narrow, "narrow", context)
+    own = {name: model.network.get_submodule(name) for name in narrow}
+    made = _made(model, params.wide, "wide", context) if params.wide else {}
+    wide = own | {name: module for name, module in made.items() if name in narrow}
+    form = Form(model.network, wide, narrow)
     ranking = sensitivities(form, lambda: _ranking_scores(model, params, context))
     names, drops = list(ranking), {}
 
@@ -77,23 +89,25 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 
     most = len(names) if params.max_layers is None else min(params.max_layers, len(names))
     count, held = fewest_wide(most, holds)
-    form.keep_wide_(names)
-    replace_modules_(model, "mixed_precision", {name: narrow[name] for name in names[count:]})
-    _tell(context, ranking, count, held, drops, reference, wide)
+    chosen = {name: (wide if name in names[:count] else narrow)[name] for name in narrow}
+    replaced = {name: module for name, module in chosen.items() if module is not own[name]}
+    form.keep_wide_(names[:count])
+    replace_modules_(model, "mixed_precision", replaced)
+    _tell(context, ranking, count, held, drops, reference, own)
     return model
 
 
-def _narrow(model: Any, params: Params, context: BuildContext) -> dict[str, Any]:
-    """Name -> module, as the step inside makes them in a copy of the model."""
+def _made(model: Any, step: Step, role: str, context: BuildContext) -> dict[str, Any]:
+    """Name -> module, as a step makes them in a copy of the model."""
     import copy
     import dataclasses
 
     twin = dataclasses.replace(
         model, network=copy.deepcopy(model.network), modifications=list(model.modifications)
     )
-    own = dataclasses.replace(context, log={})
-    METHODS[params.step].apply(twin, getattr(params, params.step), own)
-    context.log[params.step] = own.log
+    apart = dataclasses.replace(context, log={})
+    METHODS[step.name].apply(twin, getattr(step, step.name), apart)
+    context.log[role] = {step.name: apart.log}
     changes = twin.modifications[len(model.modifications) :]
     names = [name for change in changes for name in change["spec"]["modules"]]
     return {name: twin.network.get_submodule(name) for name in names}
@@ -116,15 +130,15 @@ def _tell(
     held: bool,
     drops: dict[int, float],
     reference: float,
-    wide: dict[str, Any],
+    own: dict[str, Any],
 ) -> None:
-    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in wide.items()}
+    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in own.items()}
     names = list(ranking)
     context.log.update(
         accuracy_before=round(reference, 6),
         drop_points={f"{wide} wide": drop for wide, drop in sorted(drops.items())},
         held=held,
-        wide=names[:count],
+        wide_layers=names[:count],
         weights_wide=sum(sizes[name] for name in names[:count]),
         weights_narrow=sum(sizes[name] for name in names[count:]),
         sensitivity={name: float(f"{value:.4g}") for name, value in ranking.items()},

@@ -83,7 +83,8 @@ class HalfLinear(nn.Module):
 
     def _apply(self, *args: Any, **kwargs: Any) -> HalfLinear:
         self._wide = None
-        return super()._apply(*args, **kwargs)
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._wide = None

@@ -112,7 +112,8 @@ class Int8StaticLinear(nn.Module):
 
     def _apply(self, *args: Any, **kwargs: Any) -> Int8StaticLinear:
         self._derived = None
-        return super()._apply(*args, **kwargs)
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._derived = None

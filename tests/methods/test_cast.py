@@ -25,7 +25,7 @@ MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, 
 
 
 def build(tmp_path: Path, architecture: str, mean: bool = False) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", **({"params": MEAN} if mean else {}))
+    context = tiny_context(tmp_path / "rows", params=MEAN if mean else PARAMS)
     labels = None if mean else ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
     return load_tiny(folder, context), context

@@ -30,7 +30,7 @@ QUERY = "bert.encoder.layer.0.attention.self.query"
 
 
 def build(tmp_path: Path, architecture: str, mean: bool = False, calibration: int = 32) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", calibration=calibration, **({"params": MEAN} if mean else {}))
+    context = tiny_context(tmp_path / "rows", calibration=calibration, params=MEAN if mean else PARAMS)
     labels = None if mean else ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
     return load_tiny(folder, context), context
@@ -44,7 +44,7 @@ def scores(model: Any, context: Any, batch_size: int = 16) -> Any:
 @pytest.mark.parametrize(
     ("architecture", "mean", "options"),
     [
-        ("roberta", False, {"observer": "percentile"}),
+        ("roberta", False, {"observer": "percentile", "smooth_alpha": False}),
         ("electra", False, {"observer": "entropy"}),
         ("gpt2", False, {"observer": "mse", "smooth_alpha": 0.8}),
         ("llama", False, {"observer": "minmax", "smooth_alpha": 0.5}),
@@ -93,7 +93,7 @@ def test_minmax_ranges_are_those_of_the_tokens_that_are_not_padding(tmp_path: Pa
     for row in calibration_batches(model, context, batch_size=1):  # alone, a row has no padding
         assert bool(row["attention_mask"].all())
         watch_inputs(model, {QUERY: layer}, [row], lambda _, tokens: ends.extend(tokens.aminmax()))
-    int8_static.apply(model, int8_static.Params(observer="minmax"), context)
+    int8_static.apply(model, int8_static.Params(observer="minmax", smooth_alpha=False), context)
     expected = [float(min(ends)), float(max(ends))]
     assert context.log["ranges"][QUERY] == pytest.approx(expected, rel=1e-3)
 
@@ -122,15 +122,17 @@ def test_divisors_worked_by_hand() -> None:
 
 def test_smoothing_helps_where_channels_differ_much(tmp_path: Path) -> None:
     errors = {}
-    for alpha in (None, 0.7):
+    for alpha in (False, 0.7):
         model, context = build(tmp_path / str(alpha), "bert")
         for name, module in model.network.named_modules():
             if name.endswith("LayerNorm"):
                 module.weight.data[3] = 30.0
         before = scores(model, context)
-        int8_static.apply(model, int8_static.Params(observer="minmax", smooth_alpha=alpha), context)
+        int8_static.apply(
+            model, int8_static.Params.model_validate({"observer": "minmax", "smooth_alpha": alpha}), context
+        )
         errors[alpha] = float(np.abs(scores(model, context) - before).mean())
-    assert errors[0.7] < 0.6 * errors[None]
+    assert errors[0.7] < 0.6 * errors[False]
 
 
 def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
@@ -161,6 +163,12 @@ def test_a_layer_that_receives_nan_is_named(tmp_path: Path) -> None:
     model.network.get_submodule("bert.encoder.layer.1.output.LayerNorm").bias.data[0] = float("nan")
     with pytest.raises(BuildError, match=r"layer\.2\.attention\.self\.query receives NaN or infinity"):
         int8_static.apply(model, int8_static.Params(), context)
+
+
+@pytest.mark.parametrize("alpha", [True, -0.1, 1.1, "0.5"], ids=str)
+def test_an_alpha_that_is_no_share_is_refused(alpha: object) -> None:
+    with pytest.raises(ValidationError, match="smooth_alpha"):
+        int8_static.Params.model_validate({"smooth_alpha": alpha})
 
 
 def test_a_percentile_without_its_observer_is_refused() -> None:

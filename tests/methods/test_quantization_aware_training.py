@@ -49,14 +49,14 @@ def test_weight_only_packs_what_it_leaves_without_loss(
 
 
 def test_two_bits_answer_the_teacher_better_than_by_plain_rounding(tmp_path: Path) -> None:
-    model, context = build(tmp_path, train=96)
-    fine_tune.apply(model, fine_tune.Params(epochs=2, learning_rate=3e-3), context)
+    model, context = build(tmp_path, train=160)
+    fine_tune.apply(model, fine_tune.Params(epochs=3, learning_rate=1e-3, batch_size=8), context)
     (tmp_path / "teacher").mkdir()
     model.save(tmp_path / "teacher")
     context.load_teacher = lambda: load_tiny(tmp_path / "teacher", context)
     answers, plain = scores(model, context), context.load_teacher()
     weight_only.apply(plain, weight_only.Params(bits=2), context)
-    options = {"alpha": 0.0, "epochs": 3, "learning_rate": 3e-3, "keep_best": False}
+    options = {"alpha": 0.0, "epochs": 2, "learning_rate": 1e-3, "batch_size": 8, "keep_best": False}
     quantization_aware_training.apply(model, Params(bits=2, **options), context)
     lost = [float(np.square(scores(each, context) - answers).mean()) for each in (model, plain)]
     assert lost[0] < 0.5 * lost[1]

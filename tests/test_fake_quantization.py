@@ -65,7 +65,7 @@ def test_after_training_the_weights_lie_on_a_grid_that_fitting_finds_again(
         for _ in range(20):
             optimizer.zero_grad()
             loss = nn.functional.mse_loss(layer(inputs), wanted)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             losses.append(float(loss.detach()))
         answers = layer(inputs).detach()

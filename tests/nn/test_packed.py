@@ -17,7 +17,7 @@ from slimgate.torch_model import footprint
 from slimgate.weight_grid import Scheme, dequantize, quantize
 
 SCHEMES = [
-    pytest.param(Scheme(bits, granularity, 16, symmetric), id=f"{bits}-{granularity}-{symmetric}")
+    pytest.param(Scheme(bits, granularity, 16, symmetric), id=f"{bits}-{granularity}-{symmetric}")  # type: ignore[arg-type]
     for bits, granularity in ((2, "group"), (3, "channel"), (4, "tensor"), (4, "group"), (8, "group"))
     for symmetric in (True, False)
 ]

@@ -1014,6 +1014,13 @@ def test_a_cycle_of_extends_shows_the_files(bench: Path, suite_text: str) -> Non
     assert told == "bench/x.toml [suite] extends: a cycle: x.toml -> _a.toml -> x.toml"
 
 
+def test_extends_that_names_no_file_is_told(bench: Path, suite_text: str) -> None:
+    told = problem(bench, suite_text.replace("threads = 1", "extends = [3]"))
+    assert told == (
+        "bench/x.toml [suite] extends: (3,) came, expected the name of a file, or several in a list"
+    )
+
+
 def test_a_missing_extends_suggests_the_nearest_file(bench: Path, suite_text: str) -> None:
     (bench / "_common.toml").write_text("[suite]\n")
     told = problem(bench, suite_text.replace("threads = 1", 'extends = "_comon.toml"'))

@@ -107,6 +107,12 @@ def encoder_layers(network: nn.Module) -> nn.ModuleList:
     return _named_layers(network)[1]
 
 
+def block_names(network: nn.Module) -> list[str]:
+    """Names of the blocks from the network's root, of any family. Raises BuildError."""
+    name, layers = _named_layers(network)
+    return [f"{name}.{number}" for number in range(len(layers))]
+
+
 def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
     """The linear layer that gives the logits: the last one with that many outputs. Raises BuildError."""
     layers = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == outputs]
@@ -121,8 +127,7 @@ def blocks(network: nn.Module) -> list[Block]:
     Conv1D layers count as linear ones; a step that changes them turns them into nn.Linear first
     (linear_layers.py).
     """
-    name, layers = _named_layers(network)
-    return [_block(network, f"{name}.{number}") for number in range(len(layers))]
+    return [_block(network, name) for name in block_names(network)]
 
 
 def _named_layers(network: nn.Module) -> tuple[str, nn.ModuleList]:

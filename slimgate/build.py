@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slimgate.artifact import Artifact
-from slimgate.digests import code_digest, folder_digest, json_digest, versions
+from slimgate.digests import code_digest, file_sha256, folder_digest, json_digest, versions
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.hub import fetch_model
 from slimgate.loading import module_of
 from slimgate.model_ref import read_config
-from slimgate.protocols import BuildContext, ModelRef, Progress, no_progress
+from slimgate.pools import collapsed_texts
+from slimgate.protocols import BuildContext, ModelRef, Progress, adds_no_rows, no_progress
 from slimgate.rows import PreparedRows
 from slimgate.store import Entry, Json, Store, files_of, scratch_beside
-from slimgate.suite import TEACHER, Plugin, Suite, Variant, params_json
+from slimgate.suite import SELF, TEACHER, Plugin, Suite, Variant, params_json
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 LOAD = "load_model"
+HELD_OUT = ("calibration", "selection", "gate")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Builder:
         self._teacher = teacher
         self._built: dict[str, Built] = {}
         self._failed: dict[str, SlimgateError] = {}
+        self._held_out: frozenset[str] | None = None
 
     def built(self, name: str) -> Built:
         """The model of that name. Raises BuildError (or DataError) that names the variant and the step."""
@@ -107,7 +110,7 @@ class Builder:
 
     def _step(self, variant: Variant, step: Plugin, parent: Artifact) -> Artifact:
         method, task = step.object, self._suite.setup.task
-        teacher = self.built(TEACHER).artifact if method.uses_teacher else None
+        teacher = self._learns_from(step, parent)
         params = params_json(step.params)
         key = {
             "parent": parent.digest,
@@ -119,6 +122,10 @@ class Builder:
             "precision": self._precision(step.params),
             **self._common(method.reads, getattr(method, "packages", ())),
         }
+        if step.row_files:
+            key["files"] = [file_sha256(path) for path in step.row_files]
+        if step.adds_rows:
+            key["held_out"] = self._rows.digests(HELD_OUT)
         if not method.stochastic:
             key["seed"] = None
 
@@ -130,7 +137,25 @@ class Builder:
             return model
 
         where = f"{self._told(variant)}: step {step.name}"
-        return self._make(where, step.name, params, key, method.reads, apply, teacher)
+        stands_later = self._stands_later if step.adds_rows else adds_no_rows
+        return self._make(
+            where, step.name, params, key, method.reads, apply, teacher=teacher, stands_later=stands_later
+        )
+
+    def _learns_from(self, step: Plugin, parent: Artifact) -> Artifact | None:
+        """The artifact of the step's teacher."""
+        if step.teacher is None:
+            return None
+        return parent if step.teacher == SELF else self.built(step.teacher).artifact
+
+    def _stands_later(self, texts: Sequence[str]) -> list[bool]:
+        """Which of the texts stand in calibration, selection or gate. Only that is told of the gate."""
+        if self._held_out is None:
+            names = self._suite.setup.task.object.text_columns(self._suite.setup.task.params)
+            tables = [self._rows.splits[split].table for split in HELD_OUT if split in self._rows.splits]
+            self._held_out = frozenset(text for table in tables for text in collapsed_texts(table, names))
+        held_out = self._held_out
+        return [text in held_out for text in texts]
 
     def _told(self, variant: Variant) -> str:
         """The variant's name, with the seed where it is not the suite's first."""
@@ -160,11 +185,14 @@ class Builder:
         key: Json,
         reads: tuple[str, ...],
         make: Any,
+        *,
         teacher: Artifact | None = None,
+        stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
     ) -> Artifact:
         def fill(folder: Path) -> Json:
             with scratch_beside(folder) as scratch:
                 context = self._context(where, reads, teacher, scratch)
+                context.stands_later = stands_later
                 start = time.perf_counter()
                 with _explained(where):
                     model = make(context)

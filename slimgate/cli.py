@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 import slimgate
-from slimgate.commands import judge, schema
+from slimgate.commands import judge, methods, schema
 from slimgate.errors import SlimgateError
 
-COMMANDS = (judge, schema)
+COMMANDS = (judge, methods, schema)
 WRONG_USAGE = 4
 
 

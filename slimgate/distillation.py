@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from slimgate.encoding import EncodedTexts
 from slimgate.errors import BuildError
-from slimgate.predicting import predict_scores
-from slimgate.protocols import BuildContext
+from slimgate.matching import HiddenMatch, Match
+from slimgate.protocols import BuildContext, iter_batches
 from slimgate.runtimes.eager import EagerPredictor
+from slimgate.watching import Outputs, watched
+
+UNLABELLED = -100  # what torch's cross-entropy passes over
 
 
 class DistillationParams(Protocol):
@@ -34,17 +40,17 @@ def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: 
 
     student, teacher: logits (rows, classes). 0 for a perfect mimic. Source: Hinton et al. 2015, section 2.
     """
+    return soft_target_losses(student, teacher, temperature).mean()
+
+
+def soft_target_losses(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """The same of each row: (rows,)."""
     divergence = nn.functional.kl_div(
         torch.log_softmax(student / temperature, dim=-1),
         torch.softmax(teacher / temperature, dim=-1),
-        reduction="batchmean",
+        reduction="none",
     )
-    return divergence * temperature**2
-
-
-def map_layers(student: int, teacher: int) -> list[int]:
-    """For each student block, the teacher block it learns from: spread evenly, the last from the last."""
-    return [max(0, (2 * (i + 1) * teacher + student) // (2 * student) - 1) for i in range(student)]
+    return divergence.sum(-1) * temperature**2
 
 
 def unlike(student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: EncodedTexts) -> str | None:
@@ -53,7 +59,7 @@ def unlike(student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: E
     encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
     """
     families = [str(model.config.model_type).removeprefix("distil") for model in (student, teacher)]
-    pairs = zip(encoded.columns["input_ids"], teacher_encoded.columns["input_ids"], strict=True)
+    pairs = zip(_tokens(student, encoded), _tokens(teacher, teacher_encoded), strict=True)
     others = sum(mine != theirs for mine, theirs in pairs)
     found = []
     if families[0] != families[1]:
@@ -63,8 +69,32 @@ def unlike(student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: E
     return "; ".join(found) or None
 
 
+def stored_logits(teacher: Any, encoded: EncodedTexts, context: BuildContext) -> npt.NDArray[np.float32]:
+    """The teacher's logits of every row: a memory map of a file in the step's scratch folder.
+
+    (rows, classes) float32 in the order of the rows; written once, never all of them in memory.
+    """
+    predictor = EagerPredictor(teacher.network.eval(), context.device)
+    path = context.scratch / "teacher_logits.npy"
+    shape = (len(encoded), int(teacher.config.num_labels))
+    written = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    order = np.argsort(-encoded.lengths, kind="stable").tolist()
+    done = 0
+    for positions in iter_batches(order, 64):
+        answers = predictor.forward(predictor.prepare(encoded.batch(positions)))
+        written[list(positions)] = predictor.fetch(answers)
+        done += len(positions)
+        context.progress("teacher", done, len(order))
+    written.flush()
+    mapped: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
+    return mapped
+
+
 class DistillationLoss:
-    """Cross-entropy, soft targets, logits and hidden states, in the shares that the Params say."""
+    """Cross-entropy, soft targets, logits and what is inside the models, in the shares that the Params say.
+
+    A row without a label (UNLABELLED) learns from the teacher alone: alpha counts for it as 0.
+    """
 
     def __init__(
         self,
@@ -74,67 +104,95 @@ class DistillationLoss:
         teacher_encoded: EncodedTexts,
         params: DistillationParams,
         context: BuildContext,
+        *,
+        matches: Sequence[Match] | None = None,
+        logits: npt.NDArray[np.float32] | None = None,
+        stored: bool | None = None,
     ) -> None:
-        """encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer."""
-        self._params, self._steps = params, 0
-        self._sums: dict[str, float] = defaultdict(float)
+        """encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
+
+        matches: what to compare inside the models; default hidden states where hidden_weight asks for them.
+        logits: the teacher's, where they are known. stored: compute them once before training, not beside
+        the student; default where nothing inside the teacher is needed, for then it need not run every epoch.
+        """
         _check_outputs(student, teacher)
-        if params.hidden_weight:
-            self._layers = _layer_pairs(student, teacher)
-            _check_tokens(encoded, teacher_encoded)
-            self._teacher, self._encoded = teacher.network, teacher_encoded
-            return
-        predictor = EagerPredictor(teacher.network, context.device)
-        self._logits = torch.from_numpy(
-            predict_scores(predictor, teacher_encoded, batch_size=64, progress=context.progress)
-        ).to(context.device)
+        if matches is None:
+            weight = params.hidden_weight
+            matches = [HiddenMatch(student, teacher, weight=weight)] if weight else []
+        if matches:
+            weights = [f"{match.name}_weight" for match in matches]
+            _check_tokens(student, teacher, encoded, teacher_encoded, weights)
+        self._params, self._matches = params, list(matches)
+        self._seen: dict[str, list[float]] = defaultdict(list)
+        self._teacher, self._encoded = teacher.network, teacher_encoded
+        self._logits = logits
+        if logits is None and (not matches if stored is None else stored):
+            self._logits = stored_logits(teacher, teacher_encoded, context)
+
+    @property
+    def attached(self) -> nn.Module | None:
+        """The projections to train along, for `train(attached=…)`."""
+        modules = {match.name: match.module for match in self._matches if match.module is not None}
+        return nn.ModuleDict(modules) if modules else None
+
+    @property
+    def source(self) -> str:
+        """Where the teacher's logits come from, for the log."""
+        return "computed beside the student" if self._logits is None else "computed once, read by memory map"
 
     def __call__(
         self, network: nn.Module, batch: dict[str, torch.Tensor], labels: torch.Tensor, positions: list[int]
     ) -> torch.Tensor:
-        params = self._params
-        hidden = params.hidden_weight > 0
-        student = network(**batch, output_hidden_states=True) if hidden else network(**batch)
-        teacher_logits, teacher_hidden = self._teach(positions, labels.device)
-        logits = student.logits.float()
-        parts: dict[str, tuple[float, Callable[[], torch.Tensor]]] = {
-            "labels": (params.alpha, lambda: nn.functional.cross_entropy(logits, labels)),
-            "soft": (1 - params.alpha, lambda: soft_target_loss(logits, teacher_logits, params.temperature)),
-            "logits": (params.mse_weight, lambda: nn.functional.mse_loss(logits, teacher_logits)),
-            "hidden": (
-                params.hidden_weight,
-                lambda: self._hidden_loss(student.hidden_states, teacher_hidden, batch["attention_mask"]),
-            ),
-        }
-        self._steps += 1
-        total = torch.zeros((), device=logits.device)
-        for name, (weight, part) in parts.items():
-            if weight:
-                value = part()
-                self._sums[name] += float(value.detach())
-                total = total + weight * value
+        with watched(network, self._names("student")) as student:
+            logits = network(**batch).logits.float()
+        teacher_logits, teacher = self._teach(positions, labels.device)
+        total = self._answers_loss(logits, teacher_logits, labels)
+        for match in self._matches:
+            found = self._noted(match.name, match(student, teacher, batch["attention_mask"]))
+            total = total + match.weight * found
         return total
 
     def mean_parts(self) -> dict[str, float]:
-        """Mean of each part over all steps, before weighting."""
-        return {name: round(total / max(self._steps, 1), 4) for name, total in self._sums.items()}
+        """Mean of each part over the steps that had it, before weighting."""
+        return {name: round(float(np.mean(values)), 4) for name, values in self._seen.items()}
 
-    def _teach(self, positions: list[int], device: torch.device) -> tuple[torch.Tensor, Any]:
-        if not self._params.hidden_weight:
-            return self._logits[positions], None
+    def _answers_loss(
+        self, logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """The parts that look at logits alone: mean over all rows of each row's own mixture."""
+        params, labelled = self._params, labels != UNLABELLED
+        total = torch.zeros((), device=logits.device)
+        if params.alpha and bool(labelled.any()):
+            found = nn.functional.cross_entropy(logits, labels, ignore_index=UNLABELLED)
+            total = total + params.alpha * labelled.float().mean() * self._noted("labels", found)
+        shares = torch.where(labelled, 1 - params.alpha, 1.0)
+        if bool(shares.any()):
+            losses = soft_target_losses(logits, teacher, params.temperature)
+            self._noted("soft", losses.mean())
+            total = total + (shares * losses).mean()
+        if params.mse_weight:
+            found = self._noted("logits", nn.functional.mse_loss(logits, teacher))
+            total = total + params.mse_weight * found
+        return total
+
+    def _noted(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        self._seen[name].append(float(value.detach()))
+        return value
+
+    def _names(self, side: str) -> list[str]:
+        return [name for match in self._matches for name in getattr(match, side)]
+
+    def _teach(self, positions: list[int], device: torch.device) -> tuple[torch.Tensor, Outputs]:
+        if self._logits is not None and not self._matches:
+            return torch.from_numpy(self._logits[positions]).to(device), Outputs()
         batch = {k: torch.from_numpy(v).to(device) for k, v in self._encoded.batch(positions).items()}
-        with torch.no_grad():
-            output = self._teacher(**batch, output_hidden_states=True)
-        return output.logits.float(), output.hidden_states
-
-    def _hidden_loss(self, student: Any, teacher: Any, mask: torch.Tensor) -> torch.Tensor:
-        weights = mask.unsqueeze(-1).float()
-        count = weights.sum() * student[0].shape[-1]
-        losses = [
-            (((student[s + 1] - teacher[t + 1]).float() ** 2) * weights).sum() / count
-            for s, t in enumerate(self._layers)
-        ]
-        return torch.stack(losses).mean()
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            outputs = stack.enter_context(watched(self._teacher, self._names("teacher")))
+            logits = self._teacher(**batch).logits.float()
+        if self._logits is not None:
+            logits = torch.from_numpy(self._logits[positions]).to(device)
+        return logits, outputs
 
 
 def _check_outputs(student: Any, teacher: Any) -> None:
@@ -143,19 +201,28 @@ def _check_outputs(student: Any, teacher: Any) -> None:
         raise BuildError(f"distill: the student has {mine} outputs, the teacher {theirs}")
 
 
-def _check_tokens(student: EncodedTexts, teacher: EncodedTexts) -> None:
-    if student.columns["input_ids"] != teacher.columns["input_ids"] or student.side != teacher.side:
+def _check_tokens(
+    student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: EncodedTexts, weights: list[str]
+) -> None:
+    """Raises where positions do not hold the same tokens; what a trimmed vocabulary lacks may be unknown."""
+    unknown = student.tokenizer.unk_token
+    pairs = zip(_tokens(student, encoded), _tokens(teacher, teacher_encoded), strict=True)
+    alike = all(
+        len(mine) == len(theirs) and all(a in (b, unknown) for a, b in zip(mine, theirs, strict=True))
+        for mine, theirs in pairs
+    )
+    if not alike or encoded.side != teacher_encoded.side:
         raise BuildError(
-            "distill: hidden_weight compares hidden states token by token, and student and teacher have "
-            "different tokenizers; set hidden_weight = 0"
+            f"distill: {' and '.join(weights)} compare token by token, and student and teacher have "
+            f"different tokenizers; set {' = 0, '.join(weights)} = 0"
         )
 
 
-def _layer_pairs(student: Any, teacher: Any) -> list[int]:
-    mine, theirs = student.config.hidden_size, teacher.config.hidden_size
-    if mine != theirs:
-        raise BuildError(
-            f"distill: hidden_weight needs equal hidden sizes, the student has {mine}, the teacher {theirs}; "
-            "set hidden_weight = 0"
-        )
-    return map_layers(student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+def _tokens(model: Any, encoded: EncodedTexts) -> list[list[Any]]:
+    """Tokens of each row as text, so that a trimmed vocabulary's other numbers do not count."""
+    rows = encoded.columns["input_ids"]
+    tokenizer = getattr(model, "tokenizer", None)
+    if tokenizer is None:
+        return [list(row) for row in rows]
+    names = {number: token for token, number in tokenizer.get_vocab().items()}
+    return [[names.get(number, number) for number in row] for row in rows]

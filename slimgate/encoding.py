@@ -45,6 +45,16 @@ class EncodedTexts:
         return row
 
 
+def joined(first: EncodedTexts, second: EncodedTexts) -> EncodedTexts:
+    """The rows of both, one after another; they come from one tokenizer."""
+    return EncodedTexts(
+        columns={name: [*values, *second.columns[name]] for name, values in first.columns.items()},
+        padding=first.padding,
+        side=first.side,
+        lengths=np.concatenate([first.lengths, second.lengths]),
+    )
+
+
 def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:
     """Tokenises rows of one or two texts, cut to `max_tokens`. texts: one sequence of rows per column."""
     with _unchanged(tokenizer):

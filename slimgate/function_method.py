@@ -32,6 +32,9 @@ DECLARED = {
     "claims": (),
     "check": None,
     "restore": None,
+    "learns_from": None,
+    "row_files": None,
+    "adds_rows": None,
 }
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -9,6 +9,7 @@ reaches under nine tenths of the blocks' weights is an error, not a model that i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -23,12 +24,17 @@ MIN_REACHED = 0.9
 
 
 def linear_layers(
-    model: Any, *, inside: Literal["blocks", "network"] = "blocks", output: bool = False
+    model: Any,
+    *,
+    inside: Literal["blocks", "network"] = "blocks",
+    output: bool = False,
+    whole: bool = True,
 ) -> dict[str, nn.Linear]:
     """Name -> layer, in the network's order, after Conv1D layers have become nn.Linear.
 
     inside: the transformer blocks alone, or the whole network; output: with the layer that gives the
-    logits. Raises BuildError where the layers hold under 90 % of the blocks' float matrices.
+    logits. Raises BuildError where the layers hold under 90 % of the blocks' float matrices; whole = False
+    takes what there is, of a model that may be quantized already.
     """
     conv1d_to_linear_(model)
     network = model.network
@@ -41,8 +47,18 @@ def linear_layers(
         and module is not last
         and (inside == "network" or id(module) in in_blocks)
     }
-    _check_reach(network, [m for m in found.values() if id(m) in in_blocks])
+    if whole:
+        _check_reach(network, [m for m in found.values() if id(m) in in_blocks])
     return found
+
+
+def by_block(model: Any, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
+    """The layers block by block, in the order in which the blocks run, without those outside of blocks."""
+    groups = []
+    for block in encoder_layers(model.network):
+        inside = {id(module) for module in block.modules()}
+        groups.append({name: layer for name, layer in layers.items() if id(layer) in inside})
+    return groups
 
 
 def conv1d_to_linear_(model: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """The parts that gates report, one a test, and how they are put together to a record.
 
 A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
-a worker process in a test report. Kinds: build, quality, footprint, latency, speedup, self_test,
+a worker process in a test report. Kinds: build, stages, quality, footprint, latency, speedup, self_test,
 behaviour, error.
 """
 
@@ -27,6 +27,7 @@ from slimgate.record import (
     RunRecord,
     RunVerdict,
     SelfTest,
+    StageFacts,
     Status,
     StepFacts,
     SuiteFacts,
@@ -136,6 +137,9 @@ def parts_of(record: RunRecord) -> list[Part]:
             parts.append(part("error", v.name, EARLIER, {"message": v.error}))
         if v.footprint is not None:
             parts.append(part("footprint", v.name, "size", v.footprint.model_dump(mode="json")))
+        if v.stages:
+            stages = [stage.model_dump(mode="json") for stage in v.stages]
+            parts.append(part("stages", v.name, "", {"stages": stages}))
         if v.behaviour is not None:
             parts.append(part("behaviour", v.name, "", v.behaviour.model_dump(mode="json")))
     for name in SELF_TESTS:
@@ -263,6 +267,7 @@ def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
 def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
     variant = suite.model(name)
     build = parts.one("build", name) or {}
+    stages = parts.one("stages", name) or {}
     errors = [facts["message"] for facts in parts.of("error", name).values()]
     footprint = parts.one("footprint", name, "size")
     behaviour = parts.one("behaviour", name)
@@ -276,6 +281,7 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
         reason=variant.reason,
         from_store=build.get("from_store"),
         steps=[StepFacts.model_validate(step) for step in build.get("steps", ())],
+        stages=[StageFacts.model_validate(stage) for stage in stages.get("stages", ())],
         claims=[ClaimFacts.model_validate(claim) for claim in with_times(build.get("claims", ()), speedups)],
         artifact=ArtifactFacts.model_validate(build["artifact"]) if build else None,
         quality={k: QualityFacts.model_validate(v) for k, v in parts.of("quality", name).items()},

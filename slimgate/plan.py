@@ -12,7 +12,7 @@ from slimgate.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.record import RunRecord
 from slimgate.run import SuiteRun
-from slimgate.suite import TEACHER, Suite
+from slimgate.suite import TEACHER, Plugin, Suite
 
 
 class _NotStored(Exception):
@@ -22,7 +22,7 @@ class _NotStored(Exception):
 class _Lookup(Builder):
     """A builder that only looks: it stops at the first step that would have to be built."""
 
-    def _make(self, where: str, method: str, params: Any, key: Any, *others: Any) -> Artifact:  # noqa: ARG002
+    def _make(self, where: str, method: str, params: Any, key: Any, *others: Any, **more: Any) -> Artifact:  # noqa: ARG002
         entry = self._store.find("artifacts", json_digest(key))
         if entry is None:
             raise _NotStored(where)
@@ -58,9 +58,14 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
         yield f"{suite.shown}: {rows} (the hardest takes about {hardest:,})"
 
 
+def _step(step: Plugin) -> str:
+    """Its name, and what it learns from where that is not the suite's teacher."""
+    return step.name if step.teacher in (None, TEACHER) else f"{step.name} from {step.teacher}"
+
+
 def _state(lookup: _Lookup, suite: Suite, name: str) -> str:
     variant = suite.model(name)
-    steps = [*([LOAD] if variant.ref else []), *(step.name for step in variant.steps)]
+    steps = [*([LOAD] if variant.ref else []), *map(_step, variant.steps)]
     told = f"{variant.parent or (variant.ref and variant.ref.text)} -> {' -> '.join(steps)}"
     try:
         lookup.built(name)

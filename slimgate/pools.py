@@ -149,6 +149,12 @@ def _column(part: str, table: pa.Table, name: str, what: str) -> pa.ChunkedArray
     return table[name]
 
 
+def collapsed_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
+    """The text of each row as texts are compared: stripped, white space collapsed; of a pair, both."""
+    columns = [[" ".join(str(value or "").split()) for value in table[name].to_pylist()] for name in names]
+    return columns[0] if len(columns) == 1 else list(map(BETWEEN_TEXTS.join, zip(*columns, strict=True)))
+
+
 def _texts(part: str, table: pa.Table, names: Sequence[str]) -> list[str]:
     """The text of each row, stripped and with white space collapsed; of a pair, both."""
     columns = [_text(part, table, name) for name in names]

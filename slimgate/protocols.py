@@ -177,9 +177,20 @@ def no_progress(what: str, done: int, total: int) -> None:
     """The progress of somebody who does not watch."""
 
 
+def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
+    """What a step gets that did not say that it adds rows."""
+    raise DataError(
+        "a build step asked which texts are held out; a method that adds rows says so by adds_rows(params)"
+    )
+
+
 @dataclass
 class BuildContext:
-    """What a step may use. The gate's rows are not here: reading them while building is an error."""
+    """What a step may use. The gate's rows are not here: reading them while building is an error.
+
+    load_teacher: the model that the step learns from. stands_later: which of the texts (as collapsed_texts of
+    pools.py has them) stand in calibration, selection or gate, so that a step adds no row that is held out.
+    """
 
     task: Any
     task_params: Any
@@ -191,6 +202,7 @@ class BuildContext:
     threads: int
     scratch: Path
     progress: Progress = no_progress
+    stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows
     log: Json = field(default_factory=dict)
 
     def rows(self, split: str) -> Rows:
@@ -212,7 +224,11 @@ class Method(Protocol[P]):
     reads: the splits it uses; uses_teacher: whether it needs the suite's teacher; stochastic: whether
     another seed gives another model. All of them are part of the store's key.
     It may also declare claims: what it promises of the model that it leaves (slimgate/claims.py); packages:
-    whose versions belong to the key; check: what it makes of a config.json, before any model is loaded.
+    whose versions belong to the key; check: what it makes of a config.json, before any model is loaded;
+    learns_from(params): the model it learns from: "teacher" (where it does not say), "self" for the model
+    before the step, or a variant; row_files(params): files of rows that it reads beside the splits, whose
+    contents belong to the key; adds_rows(params): whether it trains on other rows than those of the splits:
+    then it must ask stands_later, and the later splits belong to the key.
     """
 
     Params: type[BaseModel]

@@ -72,6 +72,24 @@ class StepFacts(Part):
     log: dict[str, Any]
 
 
+class StageFacts(Part):
+    """The model after one step on the way to a variant; the first stage is what the way starts from.
+
+    step: None for the start. selection: values of metrics on the `selection` rows, empty where they could
+    not be taken, which `note` explains.
+    """
+
+    variant: str
+    step: str | None
+    kind: str
+    bytes: int
+    parameters: int
+    nonzero_parameters: int
+    seconds: float | None = None
+    selection: dict[str, float] = {}
+    note: str | None = None
+
+
 class ArtifactFacts(Part):
     """bytes: the files needed to predict; state_bytes: the state saved in memory."""
 
@@ -305,6 +323,7 @@ class VariantRecord(Part):
     reason: str | None = None
     from_store: bool | None = None
     steps: list[StepFacts] = []
+    stages: list[StageFacts] = []
     claims: list[ClaimFacts] = []
     artifact: ArtifactFacts | None = None
     quality: dict[str, QualityFacts] = {}

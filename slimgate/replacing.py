@@ -24,7 +24,7 @@ def replace_modules_(
     model: Any,
     method: str,
     modules: Mapping[str, nn.Module],
-    settings: Mapping[str, Mapping[str, int]] | None = None,
+    settings: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
     """Puts modules where the names say, sets settings, and notes both for `restore`.
 
@@ -70,7 +70,7 @@ def describe(module: nn.Module) -> tuple[str, Json]:
     return f"{type(module).__module__}:{type(module).__qualname__}", options
 
 
-def _set(network: nn.Module, settings: Mapping[str, Mapping[str, int]]) -> None:
+def _set(network: nn.Module, settings: Mapping[str, Mapping[str, float]]) -> None:
     for name, values in settings.items():
         for attribute, value in values.items():
             setattr(network.get_submodule(name), attribute, value)

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from slimgate.artifact import Artifact
 from slimgate.build import Builder, Built
+from slimgate.errors import BuildError
+from slimgate.loading import known, load
 from slimgate.measure.latency import workload_rows
-from slimgate.measure.quality import Encoder, gate_outcomes
+from slimgate.measure.quality import Encoder, outcomes_of
 from slimgate.outcomes import Outcomes
 from slimgate.protocols import Arrays, Predictor, Progress, Workload, no_progress
 from slimgate.rows import PreparedRows, prepare_rows
 from slimgate.store import Store
-from slimgate.suite import TEACHER, Suite, Variant
+from slimgate.suite import TEACHER, Plugin, Suite, Variant
 
 
 class SuiteRun:
@@ -29,7 +32,7 @@ class SuiteRun:
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
         self._builders: dict[int, Builder] = {}
-        self._encoder: Encoder | None = None
+        self._encoders: dict[str, Encoder] = {}
         self._teacher_outcomes: Outcomes | None = None
 
     @property
@@ -47,9 +50,13 @@ class SuiteRun:
     @property
     def encoder(self) -> Encoder:
         """The gate rows, tokenised once for each tokenizer."""
-        if self._encoder is None:
-            self._encoder = Encoder(self.suite, self.rows.gate)
-        return self._encoder
+        return self.encoder_of("gate")
+
+    def encoder_of(self, split: str) -> Encoder:
+        """The rows of a split, tokenised once for each tokenizer."""
+        if split not in self._encoders:
+            self._encoders[split] = Encoder(self.suite, self.rows.splits[split], split)
+        return self._encoders[split]
 
     def built(self, name: str, seed: int | None = None) -> Built:
         """A model of the suite, built now or taken from the store. seed: the first, where none is given."""
@@ -78,18 +85,30 @@ class SuiteRun:
         """A model's answers on the gate rows; the teacher's stay in memory."""
         if name == TEACHER and self._teacher_outcomes is not None:
             return self._teacher_outcomes
-        found, _ = gate_outcomes(
+        artifact, runtime = self.built(name, seed).artifact, self.suite.model(name).runtime
+        found = self._predicted(name, artifact, runtime, "gate")
+        if name == TEACHER:
+            self._teacher_outcomes = found
+        return found
+
+    def selection_outcomes(self, name: str, stage: Artifact) -> Outcomes:
+        """What a model, or one of the stages that led to it, answers on `selection`."""
+        runtime = self.suite.model(name).runtime
+        if stage.kind not in runtime.object.kinds:  # a stage from before the step that changed the kind
+            runtime = runtime_for(stage.kind)
+        return self._predicted(name, stage, runtime, "selection")
+
+    def _predicted(self, name: str, artifact: Artifact, runtime: Plugin, split: str) -> Outcomes:
+        found, _ = outcomes_of(
             self.suite,
             self.rows,
-            self.built(name, seed).artifact,
-            self.suite.model(name).runtime,
-            self.encoder,
+            artifact,
+            runtime,
+            self.encoder_of(split),
             self.store,
             device=self.device,
             progress=lambda what, done, total: self.progress(f"{name}: {what}", done, total),
         )
-        if name == TEACHER:
-            self._teacher_outcomes = found
         return found
 
     def workload(self, name: str, workload: Workload) -> WorkloadInputs:
@@ -105,6 +124,15 @@ class SuiteRun:
     def handle(self, name: str) -> ModelHandle:
         """The light handle that tests get."""
         return ModelHandle(self, self.suite.model(name))
+
+
+def runtime_for(kind: str) -> Plugin:
+    """The first of slimgate's own runtimes that executes artifacts of a kind. Raises BuildError."""
+    for name in known("runtime"):
+        found = load("runtime", name)
+        if kind in found.kinds:
+            return Plugin(name, found, found.Params())
+    raise BuildError(f"no runtime executes artifacts of kind {kind}; known: {', '.join(known('runtime'))}")
 
 
 @dataclass(frozen=True)

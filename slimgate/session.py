@@ -27,6 +27,7 @@ from slimgate.record import (
 )
 from slimgate.report.escape import visible
 from slimgate.report.markdown import index_report, suite_report
+from slimgate.report.plots import can_plot, write_plots
 from slimgate.report.terminal import machine_lines, summary_table
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
@@ -111,7 +112,11 @@ class Session:
             self._write_record(path)
         for path, record in self.records.items():
             self._write_outcomes(path, record)
-            write_atomically(self.folder(path) / "report.md", suite_report(record))
+            folder = self.folder(path)
+            plots = write_plots(record, folder / "plots") if can_plot() else []
+            write_atomically(
+                folder / "report.md", suite_report(record, [f"plots/{one.name}" for one in plots])
+            )
         if self.records:
             write_atomically(
                 self.report_root / "report.md",

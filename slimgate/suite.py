@@ -15,6 +15,7 @@ from slimgate.splits import SplitSizes
 from slimgate.suite_tables import MeasureTable
 
 TEACHER = "teacher"
+SELF = "self"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,26 @@ class Plugin:
     name: str
     object: Any
     params: Any
+
+    @property
+    def teacher(self) -> str | None:
+        """The model that a step learns from: "teacher", "self", a variant; None where it learns from none."""
+        if not getattr(self.object, "uses_teacher", False):
+            return None
+        learns_from = getattr(self.object, "learns_from", None)
+        return TEACHER if learns_from is None else str(learns_from(self.params))
+
+    @property
+    def row_files(self) -> tuple[Path, ...]:
+        """Files of rows that a step reads beside the splits."""
+        row_files = getattr(self.object, "row_files", None)
+        return () if row_files is None else tuple(row_files(self.params))
+
+    @property
+    def adds_rows(self) -> bool:
+        """Whether a step trains on rows that are not of the splits."""
+        adds_rows = getattr(self.object, "adds_rows", None)
+        return adds_rows is not None and bool(adds_rows(self.params))
 
 
 @dataclass(frozen=True)
@@ -49,6 +70,12 @@ class Variant:
     twin: str | None = None
     gated: bool = True
     reason: str | None = None
+
+    @property
+    def assistants(self) -> tuple[str, ...]:
+        """The variants that its steps learn from."""
+        names = [step.teacher for step in self.steps if step.teacher is not None]
+        return tuple(name for name in names if name not in (TEACHER, SELF))
 
 
 @dataclass(frozen=True)
@@ -90,7 +117,8 @@ class Suite:
         if variant is None:
             return False
         own = any(step.object.stochastic for step in variant.steps)
-        return own or (variant.parent is not None and self.is_stochastic(variant.parent))
+        from_others = [name for name in (variant.parent, *variant.assistants) if name is not None]
+        return own or any(self.is_stochastic(name) for name in from_others)
 
 
 def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True) -> Suite:

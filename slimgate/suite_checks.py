@@ -9,22 +9,57 @@ from typing import Any
 from slimgate.errors import SlimgateError, SuiteError, nearest
 from slimgate.model_ref import read_config
 from slimgate.protocols import ModelRef
+from slimgate.row_files import columns_of
+from slimgate.runtimes import eager
 from slimgate.slicing import LENGTH_BUCKET
-from slimgate.suite import TEACHER, Plugin, Suite, TaskSetup, Variant
+from slimgate.suite import SELF, TEACHER, Plugin, Suite, TaskSetup, Variant
 from slimgate.suite_errors import Loc
+from slimgate.transfer_params import row_file, text_columns_of
 
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]
 
 
 def no_cycle(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
-    """Raises where a variant is built from itself, directly or through others."""
-    for name in variants:
-        chain = [name]
-        while (parent := variants[chain[-1]].parent) not in (None, TEACHER):
-            chain.append(str(parent))
-            if chain.count(chain[-1]) > 1:
-                raise error_at(("variants", name, "from"), f"a cycle: {' -> '.join(chain)}")
+    """Raises where a variant is built from itself, or learns from itself, directly or through others."""
+    for name, variant in variants.items():
+        for origin, loc in _origins(variant):
+            if path := _path(variants, origin, name):
+                raise error_at(("variants", name, *loc), f"a cycle: {' -> '.join([name, *path])}")
+
+
+def known_teachers(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
+    """Raises where a step learns from a variant that there is not."""
+    for name, variant in variants.items():
+        for origin, loc in _origins(variant):
+            if origin not in variants:
+                hint = nearest(origin, {TEACHER, SELF, *variants})
+                raise error_at(("variants", name, *loc), f'"{origin}": no such variant{hint}')
+
+
+def _origins(variant: Variant) -> list[tuple[str, Loc]]:
+    """The variants that a variant needs built first, and where it says so."""
+    found: list[tuple[str, Loc]] = []
+    if variant.parent not in (None, TEACHER):
+        found.append((str(variant.parent), ("from",)))
+    for i, step in enumerate(variant.steps):
+        if step.teacher not in (None, TEACHER, SELF):
+            found.append((str(step.teacher), ("steps", i, step.name, "teacher")))
+    return found
+
+
+def _path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:
+    """Names from one variant to another, over what each needs built first; empty where no way leads there."""
+    todo, seen = [[start]], {start}
+    while todo:
+        path = todo.pop()
+        if path[-1] == end:
+            return path
+        for origin, _ in _origins(variants[path[-1]]):
+            if origin not in seen or origin == end:
+                seen.add(origin)
+                todo.append([*path, origin])
+    return []
 
 
 def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
@@ -87,8 +122,11 @@ class _Walk:
             state = self.state(variant.parent or TEACHER)
         for i, step in enumerate(variant.steps):
             here = (*loc, "steps", i, step.name)
-            if variant.name == TEACHER and step.object.uses_teacher:
-                raise self.error_at(here, "learns from the teacher, so it cannot be a step of the teacher")
+            if variant.name == TEACHER and step.teacher not in (None, SELF):
+                whom = "the teacher" if step.teacher == TEACHER else f'"{step.teacher}"'
+                raise self.error_at(here, f"learns from {whom}, so it cannot be a step of the teacher")
+            self._check_teacher(step, state, here)
+            self._check_files(step, here)
             state = self._after(step, state, here)
         return state
 
@@ -104,6 +142,25 @@ class _Walk:
             except SlimgateError as error:
                 raise self.error_at(here, str(error)) from None
         return _State(method.gives or state.kind, config)
+
+    def _check_teacher(self, step: Plugin, state: _State, here: Loc) -> None:
+        """A teacher runs in PyTorch."""
+        if step.teacher is None:
+            return
+        kind = state.kind if step.teacher == SELF else self.state(step.teacher).kind
+        if kind not in eager.kinds:
+            expected = " or ".join(sorted(eager.kinds))
+            problem = f'"{step.teacher}" is of kind {kind}; a model to learn from is of kind {expected}'
+            raise self.error_at((*here, "teacher"), problem)
+
+    def _check_files(self, step: Plugin, here: Loc) -> None:
+        """Files of rows are there, and have the columns of the task's texts."""
+        task = self.suite.setup.task
+        for path in step.row_files if self.folders else ():
+            try:
+                text_columns_of(columns_of(row_file(path)), task.object.text_columns(task.params), path)
+            except (SlimgateError, ValueError) as error:
+                raise self.error_at(here, str(error)) from None
 
     def _config(self, ref: ModelRef, loc: Loc) -> Config | None:
         if not self.folders or ref.folder is None:

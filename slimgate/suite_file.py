@@ -83,20 +83,29 @@ def _read(path: Path, shown: str, digest: Any, seen: tuple[Path, ...], files: li
     own: dict[str, Any] = _locate(parse_toml(path, shown), path.parent)
     digest.update(path.read_bytes())
     files.append(shown if not seen else path.name)
+    merged: dict[str, Any] = {}
+    for parent in _extended(own, shown):
+        base = (path.parent / parent).resolve()
+        if not base.is_file():
+            beside = nearest(base.name, [p.name for p in path.parent.glob("*.toml") if p != path])
+            raise SuiteError(
+                f'{shown} [suite] extends: "{parent}": no such file in {path.parent.name}/{beside}'
+            )
+        base_shown = os.path.normpath(os.path.join(os.path.dirname(shown), parent))
+        merged = _merge(merged, _read(base, base_shown, digest, (*seen, path), files))
+    return _merge(merged, own)
+
+
+def _extended(own: dict[str, Any], shown: str) -> tuple[str, ...]:
+    """The files that a suite extends, one or several; later ones win."""
     suite: Any = own.get("suite")
-    parent = suite.get("extends") if isinstance(suite, dict) else None
-    if parent is None:
-        return own
-    if not isinstance(parent, str):
+    parents = suite.get("extends", ()) if isinstance(suite, dict) else ()
+    parents = (parents,) if isinstance(parents, str) else parents
+    if not isinstance(parents, tuple) or not all(isinstance(parent, str) for parent in parents):
         raise SuiteError(
-            f"{shown} [suite] extends: {parent!r} came, expected the name of a file, as a string"
+            f"{shown} [suite] extends: {parents!r} came, expected the name of a file, or several in a list"
         )
-    base = (path.parent / parent).resolve()
-    if not base.is_file():
-        beside = nearest(base.name, [p.name for p in path.parent.glob("*.toml") if p != path])
-        raise SuiteError(f'{shown} [suite] extends: "{parent}": no such file in {path.parent.name}/{beside}')
-    base_shown = os.path.normpath(os.path.join(os.path.dirname(shown), parent))
-    return _merge(_read(base, base_shown, digest, (*seen, path), files), own)
+    return parents
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

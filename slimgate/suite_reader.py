@@ -15,8 +15,8 @@ from slimgate.loading import known, load
 from slimgate.metrics import load_metric
 from slimgate.model_ref import parse_model_ref
 from slimgate.protocols import ModelRef, Workload
-from slimgate.suite import TEACHER, Plugin, Suite, TaskSetup, Variant
-from slimgate.suite_checks import check_columns, check_models, no_cycle
+from slimgate.suite import SELF, TEACHER, Plugin, Suite, TaskSetup, Variant
+from slimgate.suite_checks import check_columns, check_models, known_teachers, no_cycle
 from slimgate.suite_errors import Loc, at, from_validation, suite_error
 from slimgate.suite_file import SuiteText, read_suite_text
 from slimgate.suite_tables import MeasureTable, SuiteFile, SuiteTable, TaskTable, TeacherTable, VariantTable
@@ -56,6 +56,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         measure=tables.measure,
         reference=reader.reference(tables.suite),
     )
+    known_teachers(variants, reader.error)
     no_cycle(variants, reader.error)
     check_models(suite, reader.error, folders=check_data)
     if check_data:
@@ -182,6 +183,8 @@ class Reader:
         loc = ("variants", name)
         if name == TEACHER:
             raise self.error(loc, "teacher is the name of the teacher; call the variant otherwise")
+        if name == SELF:
+            raise self.error(loc, "self is what a step calls the model before it; call the variant otherwise")
         for key, other, known_names in (
             ("from", table.parent, {TEACHER, *tables}),
             ("twin", table.twin, tables),

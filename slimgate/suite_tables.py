@@ -45,7 +45,7 @@ class SuiteTable(Table):
         description="stochastic variants are built for each; the first takes the place of seed, and ships",
     )
     opt_in: bool = False
-    extends: str | None = None
+    extends: str | tuple[str, ...] | None = None
     threads: int | None = Field(default=None, ge=1, le=1024)
     reference: SuitePath | None = Field(
         default=None, description="a markdown file of published figures, which the report shows beside ours"

@@ -72,12 +72,20 @@ class TorchModel:
         self.config.save_pretrained(folder)
         safetensors.torch.save_model(self.network, str(folder / WEIGHTS))
         self.tokenizer.save_pretrained(folder)
+        _without_spaces(folder / "tokenizer.json")
         description = {
             "architecture": self.architecture,
             "kind": self.kind,
             "modifications": self.modifications,
         }
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+
+
+def _without_spaces(file: Path) -> None:
+    """Rewrites JSON without its indentation, which is a third of a vocabulary's bytes."""
+    if file.exists():
+        content = json.loads(file.read_text("utf-8"))
+        file.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), "utf-8")
 
 
 def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:

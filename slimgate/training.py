@@ -21,6 +21,7 @@ from slimgate.errors import BuildError
 from slimgate.precision import resolve_precision
 from slimgate.predicting import predict_scores
 from slimgate.protocols import BuildContext
+from slimgate.regularization import regularized
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.seeding import isolated_seed
 from slimgate.training_params import TrainingParams
@@ -31,7 +32,10 @@ ATTACHED = "slimgate_attached"
 
 
 class TrainingHook(Protocol):
-    """What a method does around each optimizer step: gradual pruning, masks that are learned."""
+    """What a method does around each optimizer step: gradual pruning, masks that are learned.
+
+    It may also have `settled: bool`: False while an epoch's end is no model that could be kept as the best.
+    """
 
     def before_step(self, step: int, steps: int) -> None:
         """step: 0 to steps - 1, before its forward pass."""
@@ -67,7 +71,7 @@ def train(
     Weights that a pruning step set to zero stay zero. Raises BuildError where the loss is not finite.
     """
     precision = resolve_precision(params.precision, context.device)
-    epochs = _Epochs(model, params.keep_best, selection, context)
+    epochs = _Epochs(model, params.keep_best, selection, context, hooks)
     use_cache = getattr(model.config, "use_cache", None)
     with isolated_seed(context.seed), _attached(model.network, attached):
         trainer = _Trainer(
@@ -80,7 +84,8 @@ def train(
         trainer.remove_callback(PrinterCallback)
         trainer.loss, epochs.losses = loss, trainer.losses
         trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
-        trainer.train()
+        with regularized(model.network, dropout=params.dropout, layer_drop=params.layer_drop):
+            trainer.train()
         # else the network would go on computing in bfloat16, other than what is saved of it
         trainer.accelerator.unwrap_model(model.network, keep_fp32_wrapper=False)
     model.network.to(context.device).eval()
@@ -221,8 +226,12 @@ class _KeepZeros(TrainerCallback):  # type: ignore[misc]
     def __init__(self, model: Any) -> None:
         names = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
         modules = dict(model.network.named_modules())
-        # keep_layers may have dropped blocks since; all blocks were pruned, so the names that are left do
-        kept = [modules[name].weight for name in sorted(names & modules.keys())]
+        # a later step may have put modules of other names in their place, or two thin layers for one
+        kept = [
+            w
+            for name in sorted(names & modules.keys())
+            if (w := getattr(modules[name], "weight", None)) is not None
+        ]
         self._masks = [(weight, weight != 0) for weight in kept]
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
@@ -235,9 +244,14 @@ class _Epochs(TrainerCallback):  # type: ignore[misc]
     """Loss and accuracy per epoch; the state of the best epoch by accuracy on `selection`."""
 
     def __init__(
-        self, model: Any, keep_best: bool, selection: Labelled | None, context: BuildContext
+        self,
+        model: Any,
+        keep_best: bool,
+        selection: Labelled | None,
+        context: BuildContext,
+        hooks: Sequence[TrainingHook],
     ) -> None:
-        self._model, self._keep_best = model, keep_best
+        self._model, self._keep_best, self._hooks = model, keep_best, hooks
         self._selection, self._context = selection, context
         self._best: tuple[float, int, dict[str, torch.Tensor]] | None = None
         self.losses: list[float] = []
@@ -267,6 +281,8 @@ class _Epochs(TrainerCallback):  # type: ignore[misc]
 
     def _remember(self, accuracy: float, *, last: bool) -> None:
         if not self._keep_best or (self._best is not None and accuracy < self._best[0]):
+            return
+        if not all(getattr(hook, "settled", True) for hook in self._hooks):
             return
         if last and self._best is None:
             return  # a single epoch needs no copy

@@ -14,6 +14,8 @@ class TrainingParams(Table):
 
     precision: "auto" computes in bfloat16 where the machine does so natively, else in float32.
     keep_best: keep the epoch with the best accuracy on `selection`, else the last.
+    dropout: of every layer that has some, while training; default the model's own. layer_drop: the chance
+    that a block is left out of a forward pass while training (Fan et al. 2020).
     """
 
     epochs: int = Field(default=1, ge=1, le=1000)
@@ -22,4 +24,6 @@ class TrainingParams(Table):
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_ratio: float = Field(default=0.06, ge=0, le=1)
     keep_best: bool = True
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    layer_drop: float = Field(default=0.0, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -204,6 +204,83 @@ pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
     assert [name for name in suite.variants if suite.is_stochastic(name)] == ["trained", "trained-pruned"]
 
 
+ASSISTED = """
+assistant = { steps = [{ keep_layers = [0, 1, 3] }, TRAIN] }
+small = { steps = [{ keep_layers = [0, 3] }, { distill = { teacher = "assistant", precision = "float32" } }] }
+again = { from = "small", steps = [{ distill = { teacher = "self", precision = "float32" } }] }
+"""
+
+
+def test_a_teacher_assistant_is_built_first_and_its_change_rebuilds_what_learnt_from_it(
+    tmp_path: Path,
+) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    variants = ASSISTED.replace(", TRAIN", "")
+    assert tiny.build("small", variants=variants) == {"small": [False, False]}
+    assert tiny.build("assistant", "small", "again", variants=variants) == {
+        "assistant": [True],
+        "small": [True, True],
+        "again": [False],
+    }
+    other = variants.replace("[0, 1, 3]", "[0, 2, 3]")
+    assert tiny.build("small", variants=other) == {"small": [True, False]}
+
+
+def test_what_learns_from_a_stochastic_variant_differs_by_seed_and_is_planned_with_its_teacher(
+    tmp_path: Path,
+) -> None:
+    tiny = Tiny(tmp_path)
+    suite = tiny.suite(variants=ASSISTED)
+    assert suite.is_stochastic("small")
+    assert suite.variants["small"].assistants == ("assistant",)
+    assert suite.variants["again"].assistants == ()
+    from slimgate.plan import plan_lines
+    from slimgate.run import SuiteRun
+
+    run = SuiteRun(suite, Store(tmp_path / "store"), device="cpu")
+    lines = list(plan_lines(run, None))
+    start = "  small: teacher -> keep_layers -> distill from assistant: to build, from teacher: model "
+    assert any(line.startswith(start) for line in lines)
+    assert any(line.startswith("  again: small -> distill from self: to build") for line in lines)
+
+
+def test_a_transfer_set_belongs_to_the_key_and_so_does_what_may_not_be_in_it(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    gate_text = (tmp_path / "gate.csv").read_text().splitlines()[1].split(",")[0]
+    more = tmp_path / "more.txt"
+    more.write_text(f"good nice film\n{gate_text}\n")
+    variants = (
+        'a = { model = "hub", steps = [{ distill = { transfer = "more.txt", precision = "float32" } }] }\n'
+    )
+    suite = tiny.suite(variants=variants)
+    built = tiny.builder(suite).built("a").steps[1]
+    assert built.manifest["params"]["transfer"] == ["more.txt"]
+    assert built.manifest["log"]["transfer"]["dropped_held_out"] == 1
+    assert built.manifest["log"]["transfer"]["rows"] == 1
+    assert tiny.build("a", variants=variants) == {"a": [True, True]}
+    more.write_text(f"good nice film\n{gate_text}\nbad plot\n")
+    assert tiny.build("a", variants=variants) == {"a": [True, False]}
+    write_rows(tmp_path / "gate.csv", 12, seed=4)
+    assert tiny.build("a", variants=variants) == {"a": [True, False]}
+
+
+def test_the_gate_does_not_belong_to_the_key_of_a_step_that_adds_no_rows(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    plain = 'a = { model = "hub", steps = [{ distill = { precision = "float32" } }] }\n'
+    assert tiny.build("a", variants=plain) == {"a": [False, False]}
+    write_rows(tmp_path / "gate.csv", 12, seed=5)
+    assert tiny.build("a", variants=plain) == {"a": [True, True]}
+
+
+def test_a_method_that_did_not_say_that_it_adds_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
+    context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._context("here", ("train",), None, tmp_path)
+    with pytest.raises(DataError, match="says so by adds_rows"):
+        context.stands_later(["good film"])
+
+
 def test_other_train_rows_rebuild_only_what_reads_them(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path)
     write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))

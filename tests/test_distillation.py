@@ -6,13 +6,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.distillation import DistillationLoss, map_layers, soft_target_loss
+from fixtures.tiny import BAD, GOOD, OTHER, tiny_tokenizer
+from slimgate.distillation import UNLABELLED, DistillationLoss, soft_target_loss, stored_logits, unlike
 from slimgate.errors import BuildError
+from slimgate.layer_mapping import map_layers
+from slimgate.matching import RelationMatch
 from slimgate.methods.distill import Params
 from slimgate.training import training_rows
 
@@ -114,6 +118,68 @@ def test_stored_logits_and_a_teacher_beside_the_student_give_the_same_loss(tmp_p
         torch.testing.assert_close(stored, pair.value(beside_loss, positions), atol=1e-5, rtol=1e-5)
 
 
+def test_the_teachers_logits_are_read_from_a_file_by_memory_map(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    logits = stored_logits(pair.teacher, pair.teacher_rows[0], pair.context)
+    assert isinstance(logits, np.memmap)
+    assert Path(str(logits.filename)).parent == pair.context.scratch
+    assert logits.shape == (48, 2)
+    batch = {k: torch.from_numpy(v) for k, v in pair.teacher_rows[0].batch([7, 0, 30]).items()}
+    with torch.no_grad():
+        expected = pair.teacher.network(**batch).logits
+    torch.testing.assert_close(torch.from_numpy(logits[[7, 0, 30]]), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_stored_and_fresh_answers_of_the_teacher_give_the_same_loss(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    params = Params(alpha=0.3, relation_weight=0.5)
+    matches = [RelationMatch(pair.student, pair.teacher, weight=0.5)]
+    rows = (pair.student, pair.teacher, pair.rows[0], pair.teacher_rows[0], params, pair.context)
+    values = []
+    for stored in (True, False, None):
+        for inside in ([], matches):
+            loss = DistillationLoss(*rows, matches=inside, stored=stored)
+            kept = stored or (stored is None and not inside)
+            assert ("memory map" in loss.source) == bool(kept)
+            values.append(pair.value(loss, [0, 9, 20]).item())
+    assert values[::2] == pytest.approx([values[0]] * 3, abs=1e-5)
+    assert values[1::2] == pytest.approx([values[1]] * 3, abs=1e-5)
+    assert values[0] != pytest.approx(values[1], abs=1e-4)
+
+
+def test_a_row_without_a_label_learns_from_the_teacher_alone(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    positions = [0, 1, 2]
+    batch = {k: torch.from_numpy(v) for k, v in pair.rows[0].batch(positions).items()}
+    with torch.no_grad():
+        mine, theirs = (m.network(**batch).logits.double() for m in (pair.student, pair.teacher))
+    labels = torch.tensor([int(pair.rows[1][0]), UNLABELLED, UNLABELLED])
+    kl = ((theirs / 2).softmax(-1) * ((theirs / 2).log_softmax(-1) - (mine / 2).log_softmax(-1))).sum(-1) * 4
+    entropy = -mine.log_softmax(-1)[0, labels[0]]
+    expected = (0.8 * entropy + 0.2 * kl[0] + kl[1] + kl[2]) / 3
+    found = pair.loss(alpha=0.8)(pair.student.network, batch, labels, positions)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    alone = pair.loss(alpha=1.0)(pair.student.network, batch, torch.full((3,), UNLABELLED), positions)
+    assert alone.item() == pytest.approx(kl.mean().item(), rel=1e-4)
+
+
+def test_tokens_are_compared_by_their_text_and_those_a_trimmed_vocabulary_lacks_may_be_unknown(
+    tmp_path: Path,
+) -> None:
+    pair = Pair(tmp_path)
+    vocabulary = pair.student.tokenizer.get_vocab()
+    words = [*GOOD, *BAD, *OTHER]
+    trimmed = [word for word in reversed(words) if word != "film"]
+    pair.student.tokenizer = tiny_tokenizer(tmp_path / "trimmed", trimmed)
+    pair.rows = training_rows(pair.student, pair.context)
+    assert pair.rows[0].columns["input_ids"] != pair.teacher_rows[0].columns["input_ids"]
+    pair.loss(hidden_weight=1.0)
+    film = sum(vocabulary["film"] in row for row in pair.teacher_rows[0].columns["input_ids"])
+    told = unlike(pair.student, pair.teacher, pair.rows[0], pair.teacher_rows[0])
+    assert film > 0
+    assert told == f"their tokenizers differ on {film} of 48 train rows"
+
+
 def test_the_parts_add_up_in_their_shares(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     loss = pair.loss(alpha=0.8, temperature=1.5, mse_weight=0.5, hidden_weight=0.25)
@@ -132,15 +198,6 @@ def test_alpha_one_is_the_plain_loss(tmp_path: Path) -> None:
     batch = {k: torch.from_numpy(v) for k, v in pair.rows[0].batch([3, 4]).items()}
     plain = cross_entropy(pair.student.network, batch, torch.from_numpy(pair.rows[1][[3, 4]]), [3, 4])
     torch.testing.assert_close(pair.value(pair.loss(alpha=1.0), [3, 4]), plain)
-
-
-def test_padding_does_not_count_in_hidden_states(tmp_path: Path) -> None:
-    pair = Pair(tmp_path)
-    loss = pair.loss(hidden_weight=1.0)
-    states = (torch.zeros(1, 3, 2),) * 3
-    other = tuple(torch.tensor([[[1.0, 1.0], [3.0, 3.0], [1e6, 1e6]]]) for _ in range(5))
-    found = loss._hidden_loss(states, other, torch.tensor([[1, 1, 0]]))
-    assert found.item() == pytest.approx((1 + 1 + 9 + 9) / 4)
 
 
 def test_the_teacher_is_its_own_perfect_mimic(tmp_path: Path) -> None:
@@ -166,7 +223,8 @@ def test_the_teacher_reads_pairs_by_its_own_tokenizer(tmp_path: Path) -> None:
     assert batch["token_type_ids"].sum() > 0
     with torch.no_grad():
         expected = pair.teacher.network(**batch).logits
-    torch.testing.assert_close(loss._logits[[4]], expected, atol=1e-5, rtol=1e-5)
+    taught, _ = loss._teach([4], torch.device("cpu"))
+    torch.testing.assert_close(taught, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_hidden_states_of_different_tokenizers_are_an_error(tmp_path: Path) -> None:

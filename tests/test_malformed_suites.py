@@ -405,6 +405,63 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
         id="variant-selfcycle",
     ),
     pytest.param(
+        *variant(
+            'a = { steps = [{ distill = { teacher = "assistent" } }] }\nassistant = { from = "student", steps = [{ distill = {} }] }'
+        ),
+        '[variants.a] steps[0].distill.teacher: "assistent": no such variant. Did you mean assistant?',
+        id="teacher-unknown",
+    ),
+    pytest.param(
+        *variant('a = { steps = [{ distill = { teacher = "a" } }] }'),
+        "[variants.a] steps[0].distill.teacher: a cycle: a -> a",
+        id="teacher-itself",
+    ),
+    pytest.param(
+        *variant(
+            'a = { steps = [{ keep_layers = [0] }, { distill = { teacher = "b" } }] }\n'
+            'b = { from = "c", steps = [{ distill = {} }] }\n'
+            'c = { from = "a", steps = [{ distill = { teacher = "self" } }] }'
+        ),
+        "[variants.a] steps[1].distill.teacher: a cycle: a -> b -> c -> a",
+        id="teacher-cycle",
+    ),
+    pytest.param(
+        *variant("self = { steps = [{ distill = {} }] }"),
+        "[variants.self]: self is what a step calls the model before it; call the variant otherwise",
+        id="variant-self",
+    ),
+    pytest.param(
+        "{ epochs = 1 } }]",
+        '{ epochs = 1 } }, { distill = { teacher = "student" } }]',
+        '[teacher] steps[1].distill: learns from "student", so it cannot be a step of the teacher',
+        id="teacher-from-variant",
+    ),
+    pytest.param(
+        *variant('a = { steps = [{ distill = { transfer = "mroe.txt" } }] }'),
+        "[variants.a] steps[0].distill: {bench}/mroe.txt: no such file",
+        id="transfer-missing",
+    ),
+    pytest.param(
+        *variant('a = { steps = [{ distill = { transfer = ["more.docx"] } }] }'),
+        "[variants.a] steps[0].distill: more.docx: suffix .docx does not tell a format; known: .csv .tsv .jsonl .json .parquet .txt .text",
+        id="transfer-suffix",
+    ),
+    pytest.param(
+        *variant("a = { steps = [{ distill = { augment = { copies = 2 } } }] }"),
+        "[variants.a] steps[0].distill.augment: expected a chance above 0 of word_dropout, word_swap, word_mask or word_replace, as in { copies = 2, word_dropout = 0.1 }",
+        id="augment-nothing",
+    ),
+    pytest.param(
+        *variant("a = { steps = [{ new_student = { hidden = 30, heads = 4 } }] }"),
+        "[variants.a] steps[0].new_student: hidden = 30 is no multiple of heads = 4",
+        id="new-student-heads",
+    ),
+    pytest.param(
+        *variant("a = { steps = [{ progressive_distill = { blocks = 4 } }] }"),
+        "[variants.a] steps[0].progressive_distill: blocks = 4 came, but the model has 4 at this step, expected fewer",
+        id="progressive-blocks",
+    ),
+    pytest.param(
         *variant('a = { from = "studnet", steps = [{ int8_dynamic = {} }] }'),
         '[variants.a] from: "studnet": no such variant. Did you mean student?',
         id="variant-from-unknown",
@@ -897,6 +954,15 @@ def test_a_mistake_is_told_in_one_whole_line(
     assert problem(bench, suite_text.replace(old, new, 1)) == f"bench/x.toml{space}{folders}"
 
 
+def test_a_transfer_file_without_the_tasks_text_column_is_told(bench: Path, suite_text: str) -> None:
+    (bench / "more.csv").write_text("sentence,other\ngood film,1\n")
+    step = 'a = { steps = [{ distill = { transfer = "more.csv" } }] }'
+    told = problem(bench, suite_text.replace("[variants]", f"[variants]\n{step}", 1))
+    assert told == (
+        'bench/x.toml [variants.a] steps[0].distill: more.csv has no column "text"; it has sentence, other'
+    )
+
+
 def test_a_suite_that_is_not_utf_8_says_at_which_byte(bench: Path, suite_text: str) -> None:
     told = problem(bench, suite_text.replace("tiny", "tïny").encode("latin-1"))
     assert told == "bench/x.toml: not UTF-8 at byte 18; a TOML file is UTF-8"
@@ -946,6 +1012,13 @@ def test_a_cycle_of_extends_shows_the_files(bench: Path, suite_text: str) -> Non
     (bench / "_a.toml").write_text('[suite]\nextends = "x.toml"\n')
     told = problem(bench, suite_text.replace("threads = 1", 'extends = "_a.toml"'))
     assert told == "bench/x.toml [suite] extends: a cycle: x.toml -> _a.toml -> x.toml"
+
+
+def test_extends_that_names_no_file_is_told(bench: Path, suite_text: str) -> None:
+    told = problem(bench, suite_text.replace("threads = 1", "extends = [3]"))
+    assert told == (
+        "bench/x.toml [suite] extends: (3,) came, expected the name of a file, or several in a list"
+    )
 
 
 def test_a_missing_extends_suggests_the_nearest_file(bench: Path, suite_text: str) -> None:

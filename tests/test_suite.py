@@ -69,6 +69,20 @@ def test_extends_merges_tables_deeply_and_replaces_lists(bench: Path, suite_text
     assert list(suite.variants) == ["student", "int8"]
 
 
+def test_a_suite_may_extend_several_files_of_which_later_ones_win(bench: Path, suite_text: str) -> None:
+    (bench / "_common.toml").write_text(suite_text)
+    (bench / "_more.toml").write_text(
+        "[variants.half]\nsteps = [{ int8_dynamic = {} }]\n[measure]\nmetrics = ['mcc']\n"
+    )
+    several = '[suite]\ntitle = "both"\nextends = ["_common.toml", "_more.toml"]\n'
+    suite = suite_of(bench, several)
+    assert list(suite.variants) == ["student", "int8", "half"]
+    assert suite.metrics == ("mcc", "accuracy")
+    swapped = suite_of(bench, several.replace('"_common.toml", "_more.toml"', '"_more.toml", "_common.toml"'))
+    assert list(swapped.variants) == ["half", "student", "int8"]
+    assert swapped.metrics == ("accuracy",)
+
+
 def test_paths_are_relative_to_the_file_that_states_them(bench: Path, suite_text: str) -> None:
     (bench / "_common.toml").write_text(suite_text)
     other = bench / "deep/er"

@@ -35,11 +35,13 @@ def params(**given: Any) -> TrainingParams:
     return TrainingParams(**{"learning_rate": 3e-3, "batch_size": 16, "precision": "float32", **given})
 
 
-def trained(hub: Path, seed: int = 0, loss: Any = cross_entropy, **given: Any) -> tuple[Any, BuildContext]:
+def trained(
+    hub: Path, seed: int = 0, loss: Any = cross_entropy, hooks: Any = (), **given: Any
+) -> tuple[Any, BuildContext]:
     context = tiny_context(hub.parent / "rows", seed=seed)
     model = load_tiny(hub, context)
-    selection = labelled(model, "selection", context)
-    train(model, training_rows(model, context), params(**given), context, selection=selection, loss=loss)
+    selection, data = labelled(model, "selection", context), training_rows(model, context)
+    train(model, data, params(**given), context, selection=selection, loss=loss, hooks=hooks)
     return model, context
 
 
@@ -135,7 +137,11 @@ def test_a_loss_that_is_not_finite_is_a_clear_error(hub: Path) -> None:
 
 
 def best_of(
-    monkeypatch: pytest.MonkeyPatch, hub: Path, accuracies: list[float], keep_best: bool = True
+    monkeypatch: pytest.MonkeyPatch,
+    hub: Path,
+    accuracies: list[float],
+    keep_best: bool = True,
+    hooks: Any = (),
 ) -> Any:
     """Trains with these accuracies on `selection`; gives model, log, and weights of each epoch."""
     from slimgate import training
@@ -147,7 +153,7 @@ def best_of(
         return {"loss_selection": 0.0, "accuracy_selection": accuracies[len(states) - 1]}
 
     monkeypatch.setattr(training._Epochs, "_evaluate", evaluate)
-    model, context = trained(hub, epochs=len(accuracies), keep_best=keep_best)
+    model, context = trained(hub, epochs=len(accuracies), keep_best=keep_best, hooks=hooks)
     return model, context.log, states
 
 
@@ -168,6 +174,28 @@ def test_without_keep_best_the_last_epoch_stays(monkeypatch: pytest.MonkeyPatch,
     model, log, states = best_of(monkeypatch, hub, [0.9, 0.5], keep_best=False)
     assert "best_epoch" not in log
     assert all(torch.equal(weights(model)[name], tensor) for name, tensor in states[1].items())
+
+
+@pytest.mark.parametrize(
+    ("settles", "best"),
+    [(0, 1), (3, 3), (8, 3), (9, 4)],  # three steps an epoch, from 0
+)
+def test_an_epoch_that_a_hook_calls_unsettled_is_never_the_best(
+    monkeypatch: pytest.MonkeyPatch, hub: Path, settles: int, best: int
+) -> None:
+    class Hook:
+        settled = False
+
+        def before_step(self, step: int, steps: int) -> None:
+            assert steps == 12
+            self.settled = step >= settles
+
+        def after_step(self, step: int, steps: int) -> None:
+            """Nothing to do."""
+
+    model, log, states = best_of(monkeypatch, hub, [0.9, 0.5, 0.7, 0.6], hooks=[Hook()])
+    assert log.get("best_epoch", 4) == best
+    assert all(torch.equal(weights(model)[name], tensor) for name, tensor in states[best - 1].items())
 
 
 def test_without_selection_rows_nothing_is_evaluated(hub: Path) -> None:

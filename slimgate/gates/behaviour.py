@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from slimgate.gates.reporting import Report, conclude, report_build
+from slimgate.gates.stages import stage_facts
 from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.slices import SLICED
@@ -20,6 +21,8 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     """The answers of one variant beside the teacher's, always in the record; gated where it has a budget."""
     report_build(teacher, report_part)
     report_build(variant, report_part)
+    if stages := stage_facts(variant):
+        report_part(part("stages", variant.name, "", {"stages": stages}))
     task, gate = suite.setup.task, variant.run.rows.gate
     columns = task.object.text_columns(task.params)
     budgets = suite.budgets[variant.name].behaviour

@@ -74,7 +74,8 @@ def _outcome(judgement: QualityJudgement) -> str:
 
 
 def _at_the_limit(judgement: QualityJudgement) -> str:
-    kinds = [one.kind for one in judgement.budgets if one.verdict is Verdict.INCONCLUSIVE]
+    undecided = [one for one in judgement.budgets if one.verdict is Verdict.INCONCLUSIVE]
+    kinds = [one.kind for one in undecided if one.n_needed is None]
     if set(kinds) == {"drop_points"}:
         return "the drop equals its budget"
     return f"what {kinds[0]} limits stands at its limit"

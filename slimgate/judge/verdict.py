@@ -124,8 +124,10 @@ def judgement_of(
 
 
 def most_rows(judged: Sequence[BudgetVerdict]) -> int | None:
-    """The rows that would decide every undecided budget; None where none would, or all are decided."""
-    return max((one.n_needed for one in judged if one.n_needed is not None), default=None)
+    """The rows that would decide every undecided budget; None where one can never be, or all are decided."""
+    rows = [one.n_needed for one in judged if one.verdict is Verdict.INCONCLUSIVE]
+    known = [one for one in rows if one is not None]
+    return max(known, default=None) if len(known) == len(rows) else None
 
 
 def _value(metric: Metric, outcomes: Outcomes) -> float:

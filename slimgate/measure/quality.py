@@ -1,4 +1,4 @@
-"""Outcomes of an artifact on the gate rows, taken once and stored."""
+"""Outcomes of an artifact on the rows of a split, taken once and stored."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FILE = "outcomes.parquet"
 
 
 class Encoder:
-    """Tokenises a set of rows once for all artifacts that carry the same tokenizer."""
+    """Tokenises the rows of a split once for all artifacts that carry the same tokenizer."""
 
-    def __init__(self, suite: Suite, rows: Rows) -> None:
-        self._task, self.rows = suite.setup.task, rows
+    def __init__(self, suite: Suite, rows: Rows, split: str = "gate") -> None:
+        self._task, self.rows, self.split = suite.setup.task, rows, split
         self._encoded: dict[str, Encoded] = {}
 
     def of(self, artifact: Artifact) -> Encoded:
@@ -42,7 +42,7 @@ def _is_tokenizer_file(name: str) -> bool:
     return "token" in name or "vocab" in name or name.endswith((".txt", ".model"))
 
 
-def gate_outcomes(
+def outcomes_of(
     suite: Suite,
     rows: PreparedRows,
     artifact: Artifact,
@@ -53,14 +53,14 @@ def gate_outcomes(
     device: str,
     progress: Progress = no_progress,
 ) -> tuple[Outcomes, Entry]:
-    """What the artifact answers on every gate row, and the store's entry that holds it."""
+    """What the artifact answers on every row of the encoder, and the store's entry that holds it."""
 
     def fill(folder: Path) -> Json:
         found = predict(suite, rows, artifact, runtime, encoder, device=device, progress=progress)
         write_outcomes(found, folder / FILE)
         return {"artifact": artifact.digest, "rows": len(found)}
 
-    entry = store.make("outcomes", _key(suite, rows, artifact, runtime, device), fill)
+    entry = store.make("outcomes", _key(suite, rows, artifact, runtime, encoder.split, device), fill)
     return read_outcomes(entry.folder / FILE), entry
 
 
@@ -95,17 +95,20 @@ def predict(
     bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(bad):
         raise MeasureError(
-            f"{len(bad)} of {len(scores)} gate rows got a score that is NaN or infinite: the model is broken"
+            f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite: "
+            "the model is broken"
         )
     found: Outcomes = task.object.outcomes(rows.facts, encoder.rows, scores, task.params, suite.setup.group)
     return found
 
 
-def _key(suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: Plugin, device: str) -> str:
+def _key(
+    suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: Plugin, split: str, device: str
+) -> str:
     task = suite.setup.task
     key: dict[str, Any] = {
         "artifact": artifact.digest,
-        "gate": rows.digests(("gate",)),
+        "rows": rows.digests((split,)),
         "group": suite.setup.group,
         "classes": list(rows.facts.classes),
         "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],

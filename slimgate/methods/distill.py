@@ -1,25 +1,41 @@
-"""Trains the model to answer as the suite's teacher does.
+"""Trains the model to answer as a teacher does.
 
     { distill = { alpha = 0.5, temperature = 2.0, epochs = 1 } }
+    { distill = { teacher = "assistant", hidden_weight = 0.1, relation_weight = 1.0 } }
+    { distill = { transfer = "more.txt", augment = { copies = 2, word_mask = 0.1, word_dropout = 0.1 } } }
 
 loss = alpha · cross-entropy(labels)
      + (1 - alpha) · T² · KL(softmax(teacher / T) ‖ softmax(student / T)), batchmean     (Hinton et al. 2015)
      + mse_weight · mean squared error of the logits                                     (Ba & Caruana 2014)
-     + hidden_weight · mean squared error of the hidden states, layers mapped evenly     (Jiao et al. 2020)
+     + hidden_weight · mean squared error of the hidden states, or 1 - cosine            (Jiao et al. 2020)
+     + attention_weight · mean squared error of the attention scores                     (Jiao et al. 2020)
+     + relation_weight · KL of query, key and value relations                            (Wang et al. 2021)
+
+teacher: "teacher", the suite's; a variant, as in teacher assistants (Mirzadeh et al. 2020); or "self", the
+model before the step, as in born-again networks (Furlanello et al. 2018).
+
+layer_mapping: "even", "last", or the teacher's block for each of the student's. A student of another width
+learns hidden states through a projection, which is trained along and thrown away.
+
+transfer, augment: rows without labels (transfer_params.py); on them alpha counts as 0. None of their texts
+may stand in calibration, selection or gate: such rows are dropped and counted in the log.
+
+stored_logits: true computes the teacher's logits once before training and reads them by memory map, false
+computes them beside the student. Default: stored, for the rows are the same in every epoch; but beside the
+student where something inside the teacher is compared, for then it runs there anyway.
 
 The teacher reads the rows by its own tokenizer; a student of another family or tokenizer is warned about, in
-the log and the report. The teacher's logits of the train rows are computed once, before training; where
-hidden states are asked for, it runs beside the student instead.
+the log and the report.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
+from slimgate.distillation_params import InnerParams
 from slimgate.protocols import BuildContext
-from slimgate.training_params import TrainingParams
+from slimgate.transfer_params import TransferParams
 
 takes = frozenset({"torch"})
 gives = None
@@ -28,25 +44,49 @@ uses_teacher = True
 stochastic = True
 
 
-class Params(TrainingParams):
+class Params(InnerParams, TransferParams):
     """Options of distillation, beside those of training."""
 
-    alpha: float = Field(default=0.5, ge=0, le=1)
-    temperature: float = Field(default=2.0, gt=0)
-    mse_weight: float = Field(default=0.0, ge=0)
-    hidden_weight: float = Field(default=0.0, ge=0)
+
+def learns_from(params: Params) -> str:
+    """Whom the step learns from."""
+    return params.teacher
+
+
+def row_files(params: Params) -> tuple[Path, ...]:
+    """The files of unlabelled rows."""
+    return params.transfer
+
+
+def adds_rows(params: Params) -> bool:
+    """Whether there are rows beside the train split's."""
+    return bool(params.transfer) or params.augment is not None
 
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model after training on the teacher's answers."""
     from slimgate.distillation import DistillationLoss, unlike
-    from slimgate.training import labelled, train, training_rows
+    from slimgate.distillation_rows import distillation_rows
+    from slimgate.matching import matches_of
+    from slimgate.training import labelled, train
 
-    data, teacher = training_rows(model, context), context.load_teacher()
-    taught, _ = training_rows(teacher, context)
+    teacher = context.load_teacher()
+    data, taught = distillation_rows(model, teacher, params, context)
     if warning := unlike(model, teacher, data[0], taught):
         context.log["warning"] = warning
-    loss = DistillationLoss(model, teacher, data[0], taught, params, context)
-    train(model, data, params, context, selection=labelled(model, "selection", context), loss=loss)
-    context.log["loss_parts"] = loss.mean_parts()
+    matches = matches_of(model, teacher, params, seed=context.seed)
+    loss = DistillationLoss(
+        model, teacher, data[0], taught, params, context, matches=matches, stored=params.stored_logits
+    )
+    train(
+        model,
+        data,
+        params,
+        context,
+        selection=labelled(model, "selection", context),
+        loss=loss,
+        attached=loss.attached,
+        attached_learning_rate=params.projection_learning_rate,
+    )
+    context.log.update(teacher=params.teacher, teacher_logits=loss.source, loss_parts=loss.mean_parts())
     return model

@@ -2,7 +2,8 @@
 
     { int8_dynamic = { embeddings = true } }
 
-Weights: symmetric int8, a scale per output channel. Activations: int8, a scale and a zero point per row,
+Weights: symmetric int8, a scale per output channel (granularity = "tensor": one per matrix, which is what
+torch.ao does unless told otherwise, and loses more). Activations: int8, a scale and a zero point per row,
 taken when the layer is called, so that a row's outcome does not depend on what else is in its batch. The
 layer that gives the logits stays in float32 unless output_layer = true: it is small, and its errors go
 straight to the answer.
@@ -10,7 +11,7 @@ straight to the answer.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
@@ -28,6 +29,7 @@ class Params(Table):
 
     embeddings: bool = False
     output_layer: bool = False
+    granularity: Literal["channel", "tensor"] = "channel"
 
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
@@ -43,11 +45,16 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         model,
         "int8_dynamic",
         {
-            **{name: Int8Linear.from_linear(layer) for name, layer in linear.items()},
-            **{name: Int8Embedding.from_embedding(table) for name, table in tables.items()},
+            **{name: Int8Linear.from_linear(m, granularity=params.granularity) for name, m in linear.items()},
+            **{
+                name: Int8Embedding.from_embedding(m, granularity=params.granularity)
+                for name, m in tables.items()
+            },
         },
     )
-    context.log.update(linear_layers=len(linear), embedding_tables=len(tables))
+    context.log.update(
+        linear_layers=len(linear), embedding_tables=len(tables), granularity=params.granularity
+    )
     return model
 
 

@@ -43,28 +43,18 @@ def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with only these blocks; its configuration says how many there are."""
-    from torch import nn
-
+    from slimgate.block_choice import keep_blocks_
     from slimgate.blocks import encoder_layers
 
-    layers = encoder_layers(model.network)
-    before = len(layers)
+    before = len(encoder_layers(model.network))
     check(params, {"num_hidden_layers": before})
-    kept = [layers[i] for i in params.root]
-    del layers[:]
-    layers.extend(nn.ModuleList(kept))
-    for number, block in enumerate(kept):
-        for module in block.modules():
-            if hasattr(module, "layer_idx"):
-                setattr(module, "layer_idx", number)  # noqa: B010  modules type their attributes as tensors
-    _shorten(model.config, before, params.root)
-    context.log.update(blocks_before=before, blocks_after=len(kept))
+    keep_blocks_(model, params.root)
+    context.log.update(blocks_before=before, blocks_after=len(params.root))
     return model
 
 
-def _shorten(config: Any, before: int, kept: tuple[int, ...]) -> None:
-    """Settings that hold a value a block keep those of the blocks that stay."""
-    for key, value in list(config.to_dict().items()):
-        if isinstance(value, list | tuple) and len(value) == before and key.startswith("layer"):
-            setattr(config, key, [value[i] for i in kept])
-    config.num_hidden_layers = len(kept)
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Sets what an attention took from the number that its block had."""
+    from slimgate.replacing import restore as again
+
+    again(network, spec)

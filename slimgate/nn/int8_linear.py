@@ -10,7 +10,7 @@ The state is plain tensors (`weight` int8, `weight_scale` and `bias` float32), s
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,16 @@ from torch.nn import functional
 
 from slimgate.errors import BuildError
 
+Granularity = Literal["channel", "tensor"]
+
 # Adding 1.5 * 2**23 rounds a small float to an integer and leaves it in the mantissa, whose lowest byte is
 # then the int8: one pass where round() and a conversion would be two.
-_ROUNDING = 12582912.0
+ROUNDING = 12582912.0
 _ROUNDING_BITS = 0x4B400000
 # 127 * 127 * 1024 < 2**24: float32 sums of that many products of int8 values are exact in any order.
 _EXACT_IN_FLOAT32 = 1024
 # 254 * 127 * 65536 < 2**31: the sum and its zero-point correction stay inside int32.
-_MAX_FEATURES = 65536
+MAX_FEATURES = 65536
 # Scales stay normal numbers, of which 1 / scale is finite.
 _SMALLEST_RANGE = 2.0**-118
 _SMALLEST_SCALE = 2.0**-125
@@ -48,21 +50,21 @@ class Int8Linear(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
-        if not 0 < in_features <= _MAX_FEATURES:
-            raise BuildError(f"Int8Linear: in_features {in_features}, expected 1 to {_MAX_FEATURES}")
+        if not 0 < in_features <= MAX_FEATURES:
+            raise BuildError(f"Int8Linear: in_features {in_features}, expected 1 to {MAX_FEATURES}")
         self.in_features = in_features
         self.out_features = out_features
         self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=torch.int8))
         self.register_buffer("weight_scale", torch.ones(out_features, dtype=torch.float32))
-        self.bias = _frozen(torch.zeros(out_features, dtype=torch.float32)) if bias else None
+        self.bias = frozen(torch.zeros(out_features, dtype=torch.float32)) if bias else None
 
     @classmethod
-    def from_linear(cls, linear: nn.Linear) -> Int8Linear:
+    def from_linear(cls, linear: nn.Linear, *, granularity: Granularity = "channel") -> Int8Linear:
         """The int8 layer of a float one, on its device. Raises BuildError where a weight is not finite."""
         layer = cls(linear.in_features, linear.out_features, bias=linear.bias is not None)
-        layer.weight, layer.weight_scale = quantize_weight(linear.weight)
+        layer.weight, layer.weight_scale = quantize_weight(linear.weight, granularity=granularity)
         if linear.bias is not None:
-            layer.bias = _frozen(linear.bias.detach().to(torch.float32, copy=True))
+            layer.bias = frozen(linear.bias.detach().to(torch.float32, copy=True))
         return layer.train(linear.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ class Int8Linear(nn.Module):
             raise ValueError(f"Int8Linear: input {tuple(inputs.shape)}, expected (..., {self.in_features})")
         rows = inputs.detach().reshape(-1, self.in_features).float()
         levels, scale, zero_point = _quantize_rows(rows)
-        sums = _integer_matmul(levels, self.weight)
+        sums = integer_matmul(levels, self.weight)
         # The last row of levels is ones, so the last row of sums is what a zero point of 1 adds to a row.
         sums = sums[:-1].addcmul_(zero_point, sums[-1], value=-1)
         # Apart and not as addcmul: fused rounding could differ between the ends and the middle of a tensor.
@@ -107,12 +109,14 @@ class Int8Embedding(nn.Module):
         self.register_buffer("weight_scale", torch.ones(num_embeddings, dtype=torch.float32))
 
     @classmethod
-    def from_embedding(cls, embedding: nn.Embedding) -> Int8Embedding:
+    def from_embedding(
+        cls, embedding: nn.Embedding, *, granularity: Granularity = "channel"
+    ) -> Int8Embedding:
         """The int8 table of a float one. Raises BuildError on max_norm and on weights that are not finite."""
         if embedding.max_norm is not None:
             raise BuildError(f"Int8Embedding: max_norm {embedding.max_norm} is not supported, expected None")
         table = cls(embedding.num_embeddings, embedding.embedding_dim, embedding.padding_idx)
-        table.weight, table.weight_scale = quantize_weight(embedding.weight)
+        table.weight, table.weight_scale = quantize_weight(embedding.weight, granularity=granularity)
         return table.train(embedding.training)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -129,8 +133,10 @@ class Int8Embedding(nn.Module):
 
 
 @torch.no_grad()
-def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Symmetric int8 by row: (levels in -127..127, float32 scales); a row of zeros keeps its zeros.
+def quantize_weight(weight: Tensor, *, granularity: Granularity = "channel") -> tuple[Tensor, Tensor]:
+    """Symmetric int8: (levels in -127..127, float32 scales by row); a row of zeros keeps its zeros.
+
+    granularity: "channel" gives each row a scale of its own, "tensor" all rows the same.
 
     The scale is the largest magnitude / 127. Choosing it by least squared error gained nothing: mean cosine
     to float32 of MiniLM's embeddings 0.9990 either way.
@@ -140,7 +146,10 @@ def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
         raise BuildError(
             f"quantize_weight: {tuple(weight.shape)} holds NaN or infinity, expected finite values"
         )
-    scale = weight.abs().amax(dim=1).div_(127).clamp_min_(_SMALLEST_SCALE)
+    largest = weight.abs().amax(dim=1)
+    if granularity == "tensor":
+        largest = largest.amax().expand_as(largest)
+    scale = (largest / 127).clamp_min_(_SMALLEST_SCALE)
     return (weight / scale.unsqueeze(1)).round_().to(torch.int8), scale
 
 
@@ -177,8 +186,8 @@ def _quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     high = rows.amax(dim=-1, keepdim=True).clamp_min_(0)
     low = rows.amin(dim=-1, keepdim=True).clamp_max_(0)
     scale = (high - low).clamp_min_(_SMALLEST_RANGE).mul_(1 / 253)
-    # _ROUNDING plus the zero point, which is -(high + low) / 2 in steps.
-    offset = torch.rsub(high.add_(low).div_(scale), _ROUNDING, alpha=0.5)
+    # ROUNDING plus the zero point, which is -(high + low) / 2 in steps.
+    offset = torch.rsub(high.add_(low).div_(scale), ROUNDING, alpha=0.5)
     rounded = (rows / scale).add_(offset)
     levels = torch.empty(rows.shape[0] + 1, rows.shape[1], dtype=torch.int8, device=rows.device)
     levels[:-1].copy_(rounded.view(torch.int32))
@@ -186,7 +195,8 @@ def _quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return levels, scale, offset.view(torch.int32).sub_(_ROUNDING_BITS)
 
 
-def _integer_matmul(levels: Tensor, weight: Tensor) -> Tensor:
+def integer_matmul(levels: Tensor, weight: Tensor) -> Tensor:
+    """levels (rows, in) @ weight (out, in)', both int8, as exact int32 sums."""
     if levels.device.type == "cpu" and int_mm_is_exact():
         return torch._int_mm(levels, weight.t())
     return _portable_matmul(levels, weight)
@@ -202,5 +212,6 @@ def _portable_matmul(levels: Tensor, weight: Tensor) -> Tensor:
     return sums
 
 
-def _frozen(values: Tensor) -> nn.Parameter:
+def frozen(values: Tensor) -> nn.Parameter:
+    """A parameter that no training changes."""
     return nn.Parameter(values, requires_grad=False)

@@ -9,6 +9,7 @@ from typing import Any
 from slimgate.record import RunRecord, StepFacts
 from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, duration, fixed, megabytes
+from slimgate.report.stages import stages
 from slimgate.report.standing import models
 from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
 
@@ -27,6 +28,7 @@ def built(record: RunRecord) -> str:
     return blocks(
         "## What was built from what",
         _step_table(record),
+        stages(record),
         titled("### Losses per epoch", _epoch_table(record)),
         titled("### What the steps noted", bullets(_notes(record))),
         titled("### Artifacts", _artifact_table(record)),

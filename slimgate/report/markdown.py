@@ -23,11 +23,15 @@ from slimgate.report.verdicts import verdict_lines
 _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "PASS")
 
 
-def suite_report(record: RunRecord) -> str:
-    """report.md of one suite: the verdict first, then what it rests on."""
+def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
+    """report.md of one suite: the verdict first, then what it rests on.
+
+    plots: pictures beside the report, as paths from it.
+    """
     sections = (
         head,
         comparison,
+        lambda _: _pictures(plots),
         published,
         verdict_lines,
         behaviour,
@@ -56,6 +60,10 @@ def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] |
         blocks(f"# slimgate: {_overall(records)}", _suites(pairs), *(_reasons(*pair) for pair in pairs))
         + "\n"
     )
+
+
+def _pictures(plots: Sequence[str]) -> str:
+    return blocks(*(f"![{escaped(PurePath(path).stem)}]({quote(path)})" for path in plots))
 
 
 def _overall(records: Sequence[RunRecord]) -> str:

@@ -54,7 +54,7 @@ UNDECIDED = replace(
             id="INCONCLUSIVE of style.md",
         ),
         pytest.param(
-            replace(UNDECIDED, n_needed=None),
+            replace(UNDECIDED, n_needed=None, budgets=(replace(UNDECIDED.budgets[0], n_needed=None),)),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872, Tango): "
             "INCONCLUSIVE, the drop equals its budget: no number of gate rows would tell",
             id="no number of rows",
@@ -83,6 +83,17 @@ UNDECIDED = replace(
             "floor 0.90: 0.884 [0.865, 0.901] (n=872, Tango): "
             "INCONCLUSIVE, what floor limits stands at its limit: no number of gate rows would tell",
             id="no number of rows for a floor",
+        ),
+        pytest.param(
+            replace(
+                UNDECIDED,
+                n_needed=None,
+                budgets=(*UNDECIDED.budgets, replace(FLOOR, verdict=Verdict.INCONCLUSIVE)),
+            ),
+            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0, "
+            "floor 0.90: 0.884 [0.865, 0.901] (n=872, Tango): "
+            "INCONCLUSIVE, what floor limits stands at its limit: no number of gate rows would tell",
+            id="of two budgets the floor can never be decided",
         ),
         pytest.param(
             replace(FAILED, drop_points=-0.01, interval=(-0.04, 0.03)),

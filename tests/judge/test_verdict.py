@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError, SuiteError
-from slimgate.judge import QualityBudget, QualityJudgement, Verdict, combined, judge_quality
+from slimgate.judge import (
+    BudgetVerdict,
+    QualityBudget,
+    QualityJudgement,
+    Verdict,
+    combined,
+    judge_quality,
+)
 from slimgate.judge.evidence import Changed
+from slimgate.judge.verdict import most_rows
 from slimgate.metrics import Metric, load_metric
 from slimgate.outcomes import Outcomes
 
@@ -205,3 +213,13 @@ def test_no_rows_are_an_error(counted: MakePair) -> None:
 def test_rows_that_are_not_paired_are_an_error(counted: MakePair) -> None:
     with pytest.raises(MeasureError, match="not paired"):
         judged((counted(100)[0], counted(99)[1]), 2.0)
+
+
+def test_rows_are_promised_only_where_they_would_decide_every_budget() -> None:
+    decided = BudgetVerdict("drop_points", 1.0, Verdict.PASS, None, None)
+    some = BudgetVerdict("drop_points", 0.5, Verdict.INCONCLUSIVE, None, 4000)
+    more = BudgetVerdict("floor", 0.9, Verdict.INCONCLUSIVE, None, 9000)
+    never = BudgetVerdict("floor", 0.9, Verdict.INCONCLUSIVE, None, None)
+    assert most_rows([decided]) is None
+    assert most_rows([decided, some, more]) == 9000
+    assert most_rows([some, never]) is None

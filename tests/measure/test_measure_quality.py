@@ -11,7 +11,7 @@ import torch
 from tiny_suite import tiny_run
 
 from slimgate.errors import MeasureError
-from slimgate.measure.quality import Encoder, gate_outcomes, predict
+from slimgate.measure.quality import Encoder, outcomes_of, predict
 from slimgate.run import SuiteRun
 
 torch.set_num_threads(1)
@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 def entry_of(run: SuiteRun, name: str) -> Any:
     artifact, runtime = run.built(name).artifact, run.suite.model(name).runtime
-    return gate_outcomes(run.suite, run.rows, artifact, runtime, run.encoder, run.store, device="cpu")[1]
+    return outcomes_of(run.suite, run.rows, artifact, runtime, run.encoder, run.store, device="cpu")[1]
 
 
 def test_outcomes_stand_in_the_order_of_the_gate_and_come_from_the_store(tmp_path: Path) -> None:

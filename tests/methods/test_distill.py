@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
 import torch
 from pydantic import ValidationError
 
@@ -88,3 +89,74 @@ def test_a_student_of_another_family_or_tokenizer_is_warned_about(
 
 def encoded(ids: list[list[int]]) -> EncodedTexts:
     return EncodedTexts({"input_ids": ids}, {"input_ids": 0}, "right", np.asarray([len(row) for row in ids]))
+
+
+def tiny_pair(tmp_path: Path, **student: Any) -> tuple[Any, Any]:
+    """A student that keeps two blocks, or of another shape, and the context whose teacher has all four."""
+    labels = ("neg", "pos")
+    folder = write_tiny(tmp_path / "hub", "bert", labels=labels, initializer_range=0.2)
+    context = tiny_context(tmp_path / "rows")
+    context.load_teacher = lambda: load_tiny(folder, tiny_context(tmp_path / "rows"))
+    shape = {"num_hidden_layers": 2, **student}
+    small = write_tiny(tmp_path / "small", "bert", seed=1, labels=labels, initializer_range=0.2, **shape)
+    return load_tiny(small, context), context
+
+
+def test_a_narrower_student_learns_hidden_states_and_its_projection_is_not_saved(tmp_path: Path) -> None:
+    student, context = tiny_pair(tmp_path, hidden_size=16, intermediate_size=32)
+    names = list(student.network.state_dict())
+    params = distill.Params(
+        alpha=0.0,
+        hidden_weight=1.0,
+        relation_weight=1.0,
+        epochs=4,
+        learning_rate=2e-3,
+        projection_learning_rate=1e-2,
+        precision="float32",
+        keep_best=False,
+    )
+    distill.apply(student, params, context)
+    assert list(student.network.state_dict()) == names
+    losses = [epoch["loss"] for epoch in context.log["epochs"]]
+    assert losses[-1] < 0.9 * losses[0]
+    assert context.log["teacher_logits"] == "computed beside the student"
+    (tmp_path / "artifact").mkdir()
+    student.save(tmp_path / "artifact")
+    with safetensors.safe_open(str(tmp_path / "artifact/model.safetensors"), "pt") as stored:
+        assert not [name for name in stored.keys() if "attached" in name]  # noqa: SIM118  no mapping
+    assert all("slimgate_attached" not in name for name, _ in student.network.named_modules())
+
+
+def test_a_transfer_set_is_learnt_from_and_told(tmp_path: Path) -> None:
+    student, context = tiny_pair(tmp_path)
+    (tmp_path / "more.txt").write_text("good good film\nbad bad plot\n")
+    params = distill.Params(
+        transfer=str(tmp_path / "more.txt"),  # type: ignore[arg-type]
+        augment={"copies": 1, "word_mask": 0.3},  # type: ignore[arg-type]
+        precision="float32",
+    )
+    assert distill.adds_rows(params)
+    assert distill.row_files(params) == (tmp_path / "more.txt",)
+    distill.apply(student, params, context)
+    transfer = context.log["transfer"]
+    assert transfer["from_files"] == 2
+    assert context.log["rows"] == 48 + transfer["rows"]
+    assert set(context.log["loss_parts"]) == {"labels", "soft"}
+    assert not distill.adds_rows(distill.Params())
+
+
+def test_the_same_seed_gives_the_same_student_also_with_augmented_rows(tmp_path: Path) -> None:
+    weights = []
+    for seed in (3, 3, 4):
+        student, context = tiny_pair(tmp_path)
+        context.seed = seed
+        options = {"augment": {"word_dropout": 0.2}, "dropout": 0.2, "layer_drop": 0.2, "batch_size": 64}
+        distill.apply(student, distill.Params(precision="float32", **options), context)  # type: ignore[arg-type]
+        weights.append(student.network.state_dict()["classifier.weight"])
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_whom_it_learns_from_is_the_teacher_unless_it_says_so() -> None:
+    assert distill.learns_from(distill.Params()) == "teacher"
+    assert distill.learns_from(distill.Params(teacher="assistant")) == "assistant"

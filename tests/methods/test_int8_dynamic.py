@@ -127,6 +127,20 @@ def test_a_model_that_is_int8_already_is_a_clear_error(tmp_path: Path) -> None:
         int8_dynamic.apply(model, int8_dynamic.Params(), context)
 
 
+def test_one_scale_a_tensor_is_coarser_than_one_a_channel(tmp_path: Path) -> None:
+    errors = {}
+    for granularity in ("channel", "tensor"):
+        model, context = build(tmp_path / granularity, "bert")
+        before = scores(model, context)
+        params = int8_dynamic.Params.model_validate({"granularity": granularity, "embeddings": True})
+        int8_dynamic.apply(model, params, context)
+        errors[granularity] = float(np.abs(scores(model, context) - before).mean())
+        layers = [m for m in model.network.modules() if isinstance(m, Int8Linear | Int8Embedding)]
+        same = [len(m.weight_scale.unique()) == 1 for m in layers]
+        assert all(same) if granularity == "tensor" else not any(same)
+    assert errors["tensor"] > 1.5 * errors["channel"]
+
+
 def test_it_declares_its_kind() -> None:
     assert int8_dynamic.takes == {"torch", "torch_quantized"}
     assert int8_dynamic.gives == "torch_quantized"

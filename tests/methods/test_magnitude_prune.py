@@ -77,6 +77,15 @@ def test_by_layer_each_matrix_has_its_share(built: tuple[Any, Any]) -> None:
         assert before[name][gone].abs().max() <= before[name][~gone].abs().min()
 
 
+def test_by_row_each_output_keeps_its_largest_weights(built: tuple[Any, Any]) -> None:
+    before = matrices(built[0].network)
+    for name, weight in matrices(prune(built, 0.75, "row").network).items():
+        for old, new in zip(before[name], weight, strict=True):
+            largest = old.abs().argsort(descending=True)
+            assert torch.equal(new[largest[: len(old) // 4]], old[largest[: len(old) // 4]])
+            assert (new[largest[len(old) // 4 :]] == 0).all()
+
+
 def test_globally_a_layer_of_large_weights_keeps_them(built: tuple[Any, Any]) -> None:
     with torch.no_grad():
         encoder_layers(built[0].network)[0].attention.self.query.weight.fill_(9.0)

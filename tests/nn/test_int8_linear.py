@@ -124,6 +124,13 @@ def test_weights_are_rounded_to_the_nearest_level_by_channel() -> None:
     torch.testing.assert_close(scale[[0, 2]], torch.tensor([0.01, 2.0]))
 
 
+def test_one_scale_for_the_whole_tensor_is_that_of_its_largest_weight() -> None:
+    weight = torch.tensor([[1.27, -0.634, 0.0], [-254.0, 3.0, 1.0]])
+    levels, scale = quantize_weight(weight, granularity="tensor")
+    assert levels.tolist() == [[1, 0, 0], [-127, 2, 0]]
+    assert scale.tolist() == [2.0, 2.0]
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(bad: float) -> None:
     linear = random_linear(4, 4)

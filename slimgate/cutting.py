@@ -1,0 +1,80 @@
+"""Linear layers, embeddings and norms with some of their features taken out.
+
+cut_linear(model, "bert.encoder.layer.0.intermediate.dense", rows=[0, 2, 5])      fewer outputs
+cut_linear(model, "bert.encoder.layer.0.output.dense", columns=[0, 2, 5])         fewer inputs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from slimgate.errors import BuildError
+
+M = TypeVar("M", bound=nn.Module)
+# what a constructor draws there disturbs nobody's random state
+NOWHERE = "meta"
+
+
+def cut_linear(
+    model: Any, name: str, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None
+) -> nn.Linear:
+    """A linear layer of these outputs (rows) and inputs (columns) only, in their order; None keeps all.
+
+    The model's own layer stays as it is. Raises BuildError where the layer is no nn.Linear.
+    """
+    layer = part_to_cut(model.network, name, nn.Linear)
+    weight, bias = _taken(_taken(layer.weight, rows, 0), columns, 1), layer.bias
+    smaller = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=NOWHERE)
+    _set(smaller, "weight", weight, like=layer.weight)
+    if bias is not None:
+        _set(smaller, "bias", _taken(bias, rows, 0), like=bias)
+    return smaller
+
+
+def cut_embedding(model: Any, name: str, columns: Sequence[int]) -> nn.Embedding:
+    """An embedding table of these features only. Raises BuildError where it is no nn.Embedding."""
+    table = part_to_cut(model.network, name, nn.Embedding)
+    weight = _taken(table.weight, columns, 1)
+    shape = (len(weight), weight.shape[1])
+    smaller = nn.Embedding(*shape, padding_idx=table.padding_idx, device=NOWHERE)
+    _set(smaller, "weight", weight, like=table.weight)
+    return smaller
+
+
+def cut_norm_(norm: nn.Module, kept: Sequence[int]) -> None:
+    """Takes features out of a LayerNorm or RMSNorm, in place: its statistics are over those that stay."""
+    for name, parameter in list(norm.named_parameters(recurse=False)):
+        _set(norm, name, _taken(parameter, kept, 0), like=parameter)
+    if isinstance(norm, nn.LayerNorm):
+        norm.normalized_shape = (len(kept),)
+
+
+def part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
+    """The layer of that name. Raises BuildError where another step has put another class there."""
+    part = network.get_submodule(name)
+    if type(part) is not kind:
+        raise BuildError(
+            f"{name} is {type(part).__name__}, and only nn.{kind.__name__} can be cut: cut the model "
+            "before the step that put it there"
+        )
+    return part
+
+
+def check_linear(network: nn.Module, names: Iterable[str]) -> None:
+    """Raises BuildError where one of the layers is no nn.Linear: before scores are computed for nothing."""
+    for name in names:
+        part_to_cut(network, name, nn.Linear)
+
+
+def _taken(values: torch.Tensor, kept: Sequence[int] | None, dim: int) -> torch.Tensor:
+    if kept is None:
+        return values.detach()
+    return values.detach().index_select(dim, torch.as_tensor(kept, device=values.device))
+
+
+def _set(module: nn.Module, name: str, values: torch.Tensor, *, like: torch.Tensor) -> None:
+    setattr(module, name, nn.Parameter(values.clone(), requires_grad=like.requires_grad))

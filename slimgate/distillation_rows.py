@@ -1,0 +1,34 @@
+"""The rows that a student learns from: `train`, and the transfer set behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from slimgate.distillation import UNLABELLED
+from slimgate.encoding import EncodedTexts, joined
+from slimgate.protocols import BuildContext
+from slimgate.training import Labelled, training_rows
+from slimgate.transfer import transfer_rows
+from slimgate.transfer_params import TransferParams
+
+
+def distillation_rows(
+    model: Any, teacher: Any, params: TransferParams, context: BuildContext
+) -> tuple[Labelled, EncodedTexts]:
+    """The rows as the student reads them, with labels, and as the teacher does.
+
+    The labels of the transfer set are UNLABELLED. Raises DataError where `train` is empty, or a transfer set
+    has no row left.
+    """
+    encoded, labels = training_rows(model, context)
+    taught, _ = training_rows(teacher, context)
+    more = transfer_rows(params, context, tokenizer=model.tokenizer)
+    if more is None:
+        return (encoded, labels), taught
+    own, theirs = (
+        context.task.encode_rows(context.task_params, more, one.tokenizer) for one in (model, teacher)
+    )
+    filled = np.concatenate([labels, np.full(len(more), UNLABELLED, dtype=np.int64)])
+    return (joined(encoded, own), filled), joined(taught, theirs)

@@ -1,0 +1,89 @@
+"""Narrows the feed-forward layers: takes intermediate neurons out, the least important first.
+
+    { prune_ffn = { pruning_ratio = 0.5, scope = "global" } }
+
+A neuron's rows in the layers that make it (in Llama the gate's too) and its column in the output layer go, so
+that the model answers as it would with the neuron's activation multiplied by 0.
+
+importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each neuron, which is
+|Σ activation · gradient| (Molchanov et al. 2019, section 3.1). "magnitude": the Euclidean norm of the
+neuron's weights; it reads no rows.
+scope "global" ranks the neurons of all blocks together, so that blocks keep different widths; "layer" takes
+the same share of every block. multiple_of: widths are rounded to it, since matrix kernels are slower on odd
+ones; the ratio that was reached is in the log.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.protocols import BuildContext
+from slimgate.tables import Table
+
+takes = frozenset({"torch"})
+gives = None
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+claims = ("smaller", "fewer_parameters", "faster")
+
+
+class Params(Table):
+    """How many intermediate neurons go, and which. pruning_ratio: share of the neurons of all blocks."""
+
+    pruning_ratio: float = Field(gt=0, lt=1)
+    scope: Literal["global", "layer"] = "global"
+    importance: Literal["gradient", "magnitude"] = "gradient"
+    multiple_of: int = Field(default=8, ge=1, le=1024)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with narrower feed-forward layers."""
+    from slimgate.blocks import blocks
+    from slimgate.cutting import check_linear, cut_linear
+    from slimgate.linear_layers import conv1d_to_linear_
+    from slimgate.replacing import replace_modules_
+    from slimgate.unit_choice import units_to_keep
+
+    conv1d_to_linear_(model)
+    parts = [block.feed_forward for block in blocks(model.network)]
+    check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
+    scores = _scores(model, parts, params, context)
+    kept = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
+    modules: dict[str, Any] = {}
+    for part in parts:
+        neurons = kept[part.output]
+        modules |= {name: cut_linear(model, name, rows=neurons) for name in part.inputs}
+        modules[part.output] = cut_linear(model, part.output, columns=neurons)
+    replace_modules_(model, "prune_ffn", modules)
+    before, after = [part.width for part in parts], [len(neurons) for neurons in kept.values()]
+    ratio = round(1 - sum(after) / sum(before), 4)
+    context.log.update(widths_before=before, widths_after=after, pruning_ratio=ratio)
+    return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty layers of the artifact's widths in."""
+    from slimgate.replacing import restore as again
+
+    again(network, spec)
+
+
+def _scores(model: Any, parts: list[Any], params: Params, context: BuildContext) -> dict[str, Any]:
+    """Name of the output layer -> a score for each neuron."""
+    import torch
+    from torch import nn
+
+    from slimgate.cutting import part_to_cut
+    from slimgate.importance import mask_importance
+
+    if params.importance == "gradient":
+        return mask_importance(model, {part.output: part.width for part in parts}, context)
+
+    def weight(name: str) -> Any:
+        return part_to_cut(model.network, name, nn.Linear).weight.detach().double()
+
+    rows = {part.output: [*map(weight, part.inputs), weight(part.output).t()] for part in parts}
+    return {name: torch.cat(found, dim=1).norm(dim=1).cpu().numpy() for name, found in rows.items()}

@@ -1,0 +1,146 @@
+"""Plots of a record: a metric against bytes, and against speed, each point with its interval.
+
+matplotlib is an extra; where it is missing there are no plots, and the report says nothing of them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.report.standing import TEACHER, budgeted, metrics, models
+
+_MEGABYTE = 1024**2
+_NUMBERED = re.compile(r"(.*?)-?(\d+)(-.*)?$")
+_WIDTH, _HEIGHT = 9.0, 5.5
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model in a plot. error: how far the interval reaches below and above the value."""
+
+    name: str
+    x: float
+    value: float
+    error: tuple[float, float] | None
+    gated: bool
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is there."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def write_plots(record: RunRecord, folder: Path) -> list[Path]:
+    """Writes, as SVG, the first metric that has a budget against size and speed; gives the files.
+
+    Needs matplotlib. Nothing is drawn where fewer than two models have been measured.
+    """
+    written: list[Path] = []
+    for metric in [*budgeted(record), *metrics(record)][:1]:
+        against = {"size": ("files needed to predict, MB", list(_by_size(record, metric)))}
+        for workload in _workloads(record):
+            speeds = list(_by_speed(record, metric, workload))
+            against[f"speed-{workload}"] = (f"speed-up over the teacher, {workload}", speeds)
+        for name, (what, points) in against.items():
+            if len(points) > 1:
+                written.append(_draw(record, metric, points, what, folder / f"{metric}-{name}.svg"))
+    return written
+
+
+def _by_size(record: RunRecord, metric: str) -> Iterator[Point]:
+    for model in models(record):
+        if model.artifact is not None and metric in model.quality:
+            yield _point(model, metric, model.artifact.bytes / _MEGABYTE)
+
+
+def _by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:
+    for model in models(record):
+        if metric not in model.quality:
+            continue
+        if model.name == TEACHER:
+            yield _point(model, metric, 1.0)
+        elif workload in model.latency and model.latency[workload].speedup is not None:
+            yield _point(model, metric, float(model.latency[workload].speedup or 0.0))
+
+
+def _workloads(record: RunRecord) -> list[str]:
+    return list(dict.fromkeys(name for model in record.variants for name in model.latency))
+
+
+def _point(model: VariantRecord, metric: str, x: float) -> Point:
+    facts = model.quality[metric]
+    error = None
+    if facts.interval is not None and facts.drop_points is not None:
+        low, high = facts.interval
+        error = (abs(high - facts.drop_points) / 100, abs(facts.drop_points - low) / 100)
+    return Point(model.name, x, facts.value, error, model.gated)
+
+
+def _draw(record: RunRecord, metric: str, points: list[Point], what: str, path: Path) -> Path:
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "slimgate", "svg.fonttype": "none"}):
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+        axes = figure.add_subplot()
+        _limits(axes, record, metric, points)
+        for number, series in enumerate(_series(points)):
+            _line(axes, series, f"C{number % 10}")
+        axes.set(xscale="log", xlabel=what, ylabel=metric, title=record.suite.title)
+        axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        axes.tick_params(axis="x", which="minor", labelsize=7)
+        axes.grid(alpha=0.25)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Date": None})
+    return path
+
+
+def _limits(axes: Any, record: RunRecord, metric: str, points: list[Point]) -> None:
+    """A line where the teacher stands, and one where most of the budgets end."""
+    teacher = next((point.value for point in points if point.name == TEACHER), None)
+    if teacher is None:
+        return
+    axes.axhline(teacher, color="grey", linewidth=1, label="teacher")
+    limits = [
+        budget.limit
+        for model in record.variants
+        if metric in model.quality
+        for budget in model.quality[metric].budgets
+        if budget.kind == "drop_points"
+    ]
+    if limits:
+        common = max(set(limits), key=limits.count)
+        axes.axhline(teacher - common / 100, color="grey", linewidth=1, linestyle="--")
+
+
+def _series(points: list[Point]) -> list[list[Point]]:
+    """Variants whose names differ in one number (gptq-4, gptq-3, …) belong to one curve."""
+    found: dict[str, list[Point]] = {}
+    for point in points:
+        match = _NUMBERED.fullmatch(point.name)
+        stem = point.name if match is None else f"{match[1]}-#{match[3] or ''}"
+        found.setdefault(stem, []).append(point)
+    return [sorted(series, key=lambda point: point.x) for series in found.values()]
+
+
+def _line(axes: Any, series: list[Point], colour: str) -> None:
+    xs, ys = [point.x for point in series], [point.value for point in series]
+    axes.plot(xs, ys, color=colour, linewidth=1, alpha=0.6)
+    for point in series:
+        error = None if point.error is None else [[point.error[0]], [point.error[1]]]
+        face = colour if point.gated else "white"
+        axes.errorbar(
+            [point.x], [point.value], yerr=error, fmt="o", color=colour, markerfacecolor=face, markersize=5,
+            capsize=2, elinewidth=1,
+        )  # fmt: skip
+        axes.annotate(
+            point.name, (point.x, point.value), xytext=(5, 4), textcoords="offset points", fontsize=7
+        )

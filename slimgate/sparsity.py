@@ -1,0 +1,77 @@
+"""Which weights stay: masks of the highest scores, exact in number, and the note that keeps the zeros.
+
+    masks = keep_masks([weight.abs() for weight in weights], 0.5, "global")
+    zero_(weights[0], masks[0])
+
+A mask is True where a weight stays. Where scores are equal, just as many go as shall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from slimgate.errors import BuildError
+
+Scope = Literal["global", "layer", "row"]
+
+
+def keep_masks(scores: Sequence[Tensor], sparsity: float, scope: Scope) -> list[Tensor]:
+    """Masks without the lowest share `sparsity` of all scores, of each matrix, or of each of its rows.
+
+    scores: (out_features, in_features) each.
+    """
+    if scope == "row":
+        return [_keep_highest(each, round((1 - sparsity) * each.shape[1])) for each in scores]
+    if scope == "layer":
+        return [_keep_overall([each], sparsity)[0] for each in scores]
+    return _keep_overall(scores, sparsity)
+
+
+def keep_n_of_m(scores: Tensor, n: int, m: int) -> Tensor:
+    """A mask that keeps the n highest of every m scores that follow each other in a row.
+
+    scores: (out_features, in_features). Raises BuildError where m does not divide in_features.
+    """
+    rows, columns = scores.shape
+    check_groups(columns, n, m)
+    return _keep_highest(scores.reshape(-1, m), n).view(rows, columns)
+
+
+def check_groups(columns: int, n: int, m: int) -> None:
+    """Raises BuildError where rows of so many columns cannot be cut into groups of m."""
+    if columns % m:
+        raise BuildError(f"{n}:{m} sparsity: a layer has {columns} inputs, expected a multiple of {m}")
+
+
+def _keep_overall(scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
+    together = torch.cat([each.flatten() for each in scores])
+    lowest = torch.topk(together, round(sparsity * len(together)), largest=False, sorted=False).indices
+    keep = torch.ones_like(together, dtype=torch.bool)
+    keep[lowest] = False
+    parts = torch.split(keep, [each.numel() for each in scores])
+    return [part.view_as(each) for part, each in zip(parts, scores, strict=True)]
+
+
+def _keep_highest(scores: Tensor, count: int) -> Tensor:
+    """The `count` highest of each row."""
+    highest = torch.topk(scores, count, dim=1, sorted=False).indices
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, highest, value=True)
+
+
+def zero_(weight: Tensor, keep: Tensor) -> None:
+    """Sets to zero, in place, what is not kept."""
+    with torch.no_grad():
+        weight.masked_fill_(~keep, 0.0)
+
+
+def note_pruned(model: Any, method: str, layers: Mapping[str, nn.Linear]) -> dict[str, float]:
+    """Notes whose zeros later training keeps; gives matrices, weights, zeros and sparsity for the log."""
+    model.note(method, pruned=sorted(layers))
+    weights = [layer.weight for layer in layers.values()]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    total = sum(weight.numel() for weight in weights)
+    return {"matrices": len(weights), "weights": total, "zeros": zeros, "sparsity": round(zeros / total, 6)}

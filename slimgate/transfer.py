@@ -1,0 +1,96 @@
+"""Rows without labels that a student learns from: files of texts, and changed copies of `train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from slimgate.augmentation import augmented
+from slimgate.errors import BuildError, DataError
+from slimgate.pools import BETWEEN_TEXTS, collapsed_texts
+from slimgate.protocols import BuildContext, Rows
+from slimgate.row_files import columns_of, rows_of
+from slimgate.transfer_params import Augment, TransferParams, row_file, text_columns_of
+
+Columns = dict[str, list[str]]
+
+
+def transfer_rows(params: TransferParams, context: BuildContext, *, tokenizer: Any) -> Rows | None:
+    """The rows of `transfer` and `augment`, each text once; None where the step has neither.
+
+    None of their texts stands in calibration, selection or gate, nor in `train`: such rows are dropped, and
+    counted in context.log. tokenizer: whose mask token stands for a masked word. Raises DataError where no
+    row is left.
+    """
+    names = context.task.text_columns(context.task_params)
+    read: Columns = {name: [] for name in names}
+    log: dict[str, int] = {}
+    if params.transfer:
+        _add(read, _from_files(params, context, names))
+        log["from_files"] = len(read[names[0]])
+    if params.augment is not None:
+        made = _from_train(params.augment, context, names, tokenizer)
+        _add(read, made)
+        log["augmented"] = len(made[names[0]])
+    if not log:
+        return None
+    kept, counts = _unseen(read, context)
+    context.log["transfer"] = {**log, **counts, "rows": len(kept)}
+    if not len(kept):
+        raise DataError(f"the transfer set has no row left: {context.log['transfer']}")
+    return kept
+
+
+def _add(columns: Columns, more: Mapping[str, Sequence[str]]) -> None:
+    for name, values in columns.items():
+        values.extend(more[name])
+
+
+def _from_files(params: TransferParams, context: BuildContext, names: Sequence[str]) -> Columns:
+    found: Columns = {name: [] for name in names}
+    for path in params.transfer:
+        file = row_file(path)
+        columns = text_columns_of(columns_of(file), names, path)
+        table = rows_of(file, scratch=context.scratch)
+        _add(
+            found, {name: [str(value or "") for value in table[columns[name]].to_pylist()] for name in names}
+        )
+    return found
+
+
+def _from_train(options: Augment, context: BuildContext, names: Sequence[str], tokenizer: Any) -> Columns:
+    if options.word_mask and tokenizer.mask_token is None:
+        raise BuildError(
+            "augment: word_mask needs a tokenizer with a mask token, this one has none; use word_replace"
+        )
+    table = context.rows("train").table
+    mask = str(tokenizer.mask_token)
+    return {
+        name: augmented(table[name].to_pylist(), options, mask=mask, seed=context.seed + place)
+        for place, name in enumerate(names)
+    }
+
+
+def _unseen(columns: Columns, context: BuildContext) -> tuple[Rows, dict[str, int]]:
+    """Each text once, without those of other splits; how many went, and why."""
+    names = list(columns)
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    texts = collapsed_texts(table, names)
+    held_out = context.stands_later(texts)
+    known = set(collapsed_texts(context.rows("train").table, names))
+    counts = {"dropped_empty": 0, "dropped_held_out": 0, "dropped_repeats": 0}
+    places = []
+    for place, text in enumerate(texts):
+        if not all(part for part in text.split(BETWEEN_TEXTS)):
+            counts["dropped_empty"] += 1
+        elif held_out[place]:
+            counts["dropped_held_out"] += 1
+        elif text in known:
+            counts["dropped_repeats"] += 1
+        else:
+            known.add(text)
+            places.append(place)
+    kept = table.take(pa.array(places, pa.int64()))
+    return Rows(kept.add_column(0, "id", [[f"transfer/{place}" for place in places]])), counts

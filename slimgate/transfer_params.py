@@ -1,0 +1,89 @@
+"""Options of a step that learns from rows without labels: a transfer set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from slimgate.row_files import SUFFIXES, RowFile
+from slimgate.tables import SuitePath, Table
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str | Path) else value
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The record tells names, not where a machine keeps its files; the store's key has their digests."""
+    return [path.name for path in paths]
+
+
+TransferFiles = Annotated[
+    tuple[SuitePath, ...],
+    BeforeValidator(_as_tuple),
+    PlainSerializer(_names),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Augment(Table):
+    """Changed copies of the train rows; each word of a copy is changed with these chances, one after another.
+
+    word_replace: by another word of the train rows, drawn as often as they hold it (Xie et al. 2020, UDA);
+    word_mask: by the tokenizer's mask (Tang et al. 2019); word_dropout: left out, word_swap: exchanged with
+    another word of the row (both Wei & Zou 2019, EDA).
+    """
+
+    copies: int = Field(default=1, ge=1, le=100)
+    word_dropout: Share = 0.0
+    word_swap: Share = 0.0
+    word_mask: Share = 0.0
+    word_replace: Share = 0.0
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Augment:
+        if not (self.word_dropout or self.word_swap or self.word_mask or self.word_replace):
+            raise ValueError(
+                "expected a chance above 0 of word_dropout, word_swap, word_mask or word_replace, "
+                "as in { copies = 2, word_dropout = 0.1 }"
+            )
+        return self
+
+
+class TransferParams(Table):
+    """transfer: files of rows without labels, with the task's text columns; augment: made from `train`."""
+
+    transfer: TransferFiles = ()
+    augment: Augment | None = None
+
+    @model_validator(mode="after")
+    def _readable(self) -> TransferParams:
+        for path in self.transfer:
+            if path.suffix.lower() not in SUFFIXES:
+                told = f"suffix {path.suffix or 'none'} does not tell a format"
+                raise ValueError(f"{path.name}: {told}; known: {' '.join(SUFFIXES)}")
+        return self
+
+
+def row_file(path: Path) -> RowFile:
+    """How a transfer file is read: by its suffix, as UTF-8."""
+    return RowFile(path=path, format=SUFFIXES[path.suffix.lower()])
+
+
+def text_columns_of(columns: Sequence[str], wanted: Sequence[str], path: Path) -> dict[str, str]:
+    """The task's text column -> the file's. Lines of text serve a task of one text column.
+
+    Raises ValueError for a column that the file has not.
+    """
+    if SUFFIXES[path.suffix.lower()] == "text" and len(wanted) == 1:
+        return {wanted[0]: "text"}
+    for name in wanted:
+        if name not in columns:
+            raise ValueError(f'{path.name} has no column "{name}"; it has {", ".join(columns)}')
+    return {name: name for name in wanted}

@@ -1,0 +1,121 @@
+"""The method mixed_precision: how many layers stay wide for a drop, and which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from fixtures.architectures import write_tiny
+from fixtures.building import load_tiny, tiny_context
+from slimgate.methods import int8_dynamic, mixed_precision
+from slimgate.nn.int8_linear import Int8Embedding, Int8Linear
+from slimgate.predicting import predict_scores
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.scoring import accuracy_on
+from slimgate.tasks import text_classification
+from slimgate.torch_model import load_torch_model
+
+torch.set_num_threads(1)
+MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
+TWO_BITS = {"bits": 2, "granularity": "tensor"}
+
+
+def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
+    """A model whose fitted head answers well on what its random encoder gives."""
+    context = tiny_context(tmp_path / "rows", train=128, selection=96, calibration=24, params=MEAN)
+    model = load_tiny(write_tiny(tmp_path / "hub", architecture, initializer_range=0.2), context)
+    return model, context
+
+
+def apply(model: Any, context: Any, **options: Any) -> Any:
+    return mixed_precision.apply(model, mixed_precision.Params.model_validate(options), context)
+
+
+def scores(model: Any, context: Any) -> Any:
+    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
+    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
+
+
+def test_nothing_stays_wide_where_everything_narrow_holds(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    apply(model, context, drop_points=99.0, int8_dynamic={"embeddings": True})
+    twin, other = build(tmp_path / "twin")
+    int8_dynamic.apply(twin, int8_dynamic.Params(embeddings=True), other)
+    assert np.array_equal(scores(model, context), scores(twin, other))
+    assert context.log["wide"] == []
+    assert context.log["weights_wide"] == 0
+    assert [type(m) for m in model.network.modules()].count(Int8Embedding) == 1
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_layers_stay_wide_until_the_drop_holds(tmp_path: Path, architecture: str) -> None:
+    model, context = build(tmp_path, architecture)
+    before = accuracy_on(model, context)
+    apply(model, context, drop_points=1.0, weight_only=TWO_BITS)
+    drop = 100 * (before - accuracy_on(model, context))
+    assert drop <= 1.0
+    log = context.log
+    assert log["held"] is True
+    assert log["drop_points"]["0 wide"] > 1.0
+    assert log["drop_points"][f"{len(log['wide'])} wide"] == pytest.approx(drop, abs=1e-3)
+    assert 0 < len(log["wide"]) < len(log["sensitivity"])
+    for name in log["sensitivity"]:
+        assert (type(model.network.get_submodule(name)) is nn.Linear) == (name in log["wide"])
+    values = list(log["sensitivity"].values())
+    assert values == sorted(values, reverse=True)
+    assert log["wide"] == list(log["sensitivity"])[: len(log["wide"])]
+
+
+def test_the_saved_model_gives_the_same_answers(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    apply(model, context, drop_points=1.0, weight_only=TWO_BITS)
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    again = load_torch_model(tmp_path / "saved")
+    assert np.array_equal(scores(again, context), scores(model, context))
+
+
+def test_too_few_layers_are_said_not_hidden(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    apply(model, context, drop_points=0.0, max_layers=1, ranking_rows=8, weight_only=TWO_BITS)
+    assert context.log["held"] is False
+    assert len(context.log["wide"]) == 1
+    assert "with 1 layers wide the drop on selection is" in context.log["warning"]
+
+
+def test_the_layers_that_were_put_back_are_the_models_own(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    weights = {name: p.detach().clone() for name, p in model.network.named_parameters()}
+    apply(model, context, drop_points=0.0, weight_only=TWO_BITS)
+    assert context.log["wide"]
+    for name in context.log["wide"]:
+        kept = model.network.get_submodule(name).weight
+        assert torch.equal(kept, weights[f"{name}.weight"])
+
+
+def test_static_int8_inside_has_its_own_options(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    apply(model, context, drop_points=99.0, int8_static={"observer": "minmax", "smooth_alpha": 0.5})
+    assert context.log["int8_static"]["share_of_seen_range"] == 1.0
+    assert not [m for m in model.network.modules() if isinstance(m, Int8Linear)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"drop_points": 1.0}, "no step came, expected one of int8_dynamic, int8_static, weight_only"),
+        ({"drop_points": 1.0, "int8_dynamic": {}, "weight_only": {}}, r"\['int8_dynamic', 'weight_only'\]"),
+        ({"drop_points": -1.0, "int8_dynamic": {}}, "greater than or equal to 0"),
+        ({"drop_points": 1.0, "int8_dynamic": {"embedings": True}}, "Did you mean embeddings"),
+    ],
+    ids=["none", "two", "negative", "unknown"],
+)
+def test_options_that_say_nothing_clear_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        mixed_precision.Params.model_validate(options)

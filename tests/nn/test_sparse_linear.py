@@ -1,0 +1,151 @@
+"""slimgate.nn.sparse_linear: outputs of the dense layer, a state without zeros, and loading to the bit."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+from torch.nn import functional
+
+from slimgate.errors import BuildError
+from slimgate.nn.int8_linear import Int8Linear, quantize_weight
+from slimgate.nn.sparse_linear import SparseInt8Linear, SparseLinear, sparse_bytes
+from slimgate.replacing import describe
+from slimgate.sparsity import keep_masks, zero_
+from slimgate.torch_model import footprint
+
+torch.set_num_threads(1)
+INPUTS = torch.randn(3, 5, 24, generator=torch.Generator().manual_seed(1))
+
+
+def pruned(share: float = 0.5, bias: bool = True) -> nn.Linear:
+    layer = nn.Linear(24, 40, bias=bias)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(40, 24, generator=generator))
+    zero_(layer.weight, keep_masks([layer.weight.detach().abs()], share, "layer")[0])
+    return layer
+
+
+def again(layer: Any, path: Path) -> Any:
+    """What an artifact's loader makes of it."""
+    safetensors.torch.save_model(layer, str(path))
+    empty = type(layer)(**layer.options())
+    safetensors.torch.load_model(empty, str(path))
+    return empty
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_in_float32_outputs_are_those_of_the_dense_layer_to_the_bit(bias: bool, tmp_path: Path) -> None:
+    dense = pruned(bias=bias)
+    layer = SparseLinear.from_linear(dense)
+    with torch.no_grad():
+        assert torch.equal(layer(INPUTS), dense(INPUTS))
+        assert torch.equal(again(layer, tmp_path / "x.safetensors")(INPUTS), dense(INPUTS))
+
+
+def test_in_float16_outputs_are_those_of_the_rounded_weights(tmp_path: Path) -> None:
+    dense = pruned()
+    layer = SparseLinear.from_linear(dense, values="float16")
+    with torch.no_grad():
+        expected = functional.linear(INPUTS, dense.weight.half().float(), dense.bias)
+        assert torch.equal(layer(INPUTS), expected)
+        assert torch.equal(again(layer, tmp_path / "x.safetensors")(INPUTS), expected)
+
+
+def test_in_int8_outputs_are_those_of_levels_times_scales(tmp_path: Path) -> None:
+    dense = pruned()
+    layer = SparseLinear.from_linear(dense, values="int8")
+    levels, scale = quantize_weight(dense.weight)
+    with torch.no_grad():
+        expected = functional.linear(INPUTS, levels.float() * scale[:, None], dense.bias)
+        assert torch.equal(layer(INPUTS), expected)
+        assert torch.equal(again(layer, tmp_path / "x.safetensors")(INPUTS), expected)
+    assert torch.equal(layer.stored(), levels)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.8, 0.97])
+def test_int8_layers_keep_their_integers_and_their_outputs(share: float, tmp_path: Path) -> None:
+    dense = Int8Linear.from_linear(pruned(share))
+    layer = SparseInt8Linear.from_int8(dense)
+    assert torch.equal(layer(INPUTS), dense(INPUTS))
+    loaded = again(layer, tmp_path / "x.safetensors")
+    assert torch.equal(loaded.weight, dense.weight)
+    assert torch.equal(loaded(INPUTS), dense(INPUTS))
+
+
+def test_the_state_holds_a_bit_a_weight_and_the_values_but_no_dense_weight() -> None:
+    state = SparseLinear.from_linear(pruned()).state_dict()
+    assert set(state) == {"pattern", "values", "bias"}
+    assert (len(state["pattern"]), len(state["values"])) == (24 * 40 // 8, 24 * 40 // 2)
+    state = SparseInt8Linear.from_int8(Int8Linear.from_linear(pruned())).state_dict()
+    assert set(state) == {"pattern", "values", "weight_scale", "bias"}
+    assert state["values"].dtype == torch.int8
+
+
+@pytest.mark.parametrize("values", ["float32", "float16", "int8"])
+def test_its_bytes_are_those_foretold(values: Any) -> None:
+    dense = pruned(0.8)
+    before, after = sparse_bytes(dense, values)
+    state = SparseLinear.from_linear(dense, values=values).state_dict()
+    del state["bias"]
+    assert before == 24 * 40 * 4
+    assert after == sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+
+
+def test_a_footprint_counts_all_weights_and_those_other_than_zero() -> None:
+    found = footprint(nn.Sequential(SparseLinear.from_linear(pruned()), pruned(0.75)))
+    assert found["parameters"] == 2 * (24 * 40 + 40)
+    assert found["nonzero_parameters"] == 24 * 40 // 2 + 24 * 40 // 4 + 80
+
+
+def test_a_layer_of_zeros_alone_is_stored_in_nothing(tmp_path: Path) -> None:
+    dense = pruned()
+    nn.init.zeros_(dense.weight)
+    layer = SparseLinear.from_linear(dense)
+    assert [len(layer.state_dict()[key]) for key in ("pattern", "values")] == [0, 0]
+    assert torch.equal(again(layer, tmp_path / "x.safetensors")(INPUTS), layer(INPUTS))
+
+
+def test_a_zero_with_a_sign_loses_it_at_once_and_not_on_loading() -> None:
+    dense = pruned()
+    with torch.no_grad():
+        dense.weight.mul_(torch.where(dense.weight == 0, -1.0, 1.0))
+    layer = SparseLinear.from_linear(dense)
+    assert not torch.signbit(layer.weight[layer.weight == 0]).any()
+
+
+def test_it_can_be_copied_and_moved_and_says_its_options() -> None:
+    layer = SparseLinear.from_linear(pruned(), values="float16")
+    twin = copy.deepcopy(layer).to("cpu")
+    assert torch.equal(twin(INPUTS), layer(INPUTS))
+    assert describe(layer) == (
+        "slimgate.nn.sparse_linear:SparseLinear",
+        {"in_features": 24, "out_features": 40, "bias": True, "values": "float16", "layout": "mask"},
+    )
+    assert not any(parameter.requires_grad for parameter in layer.parameters())
+
+
+def test_a_state_that_lacks_or_breaks_a_part_is_not_loaded() -> None:
+    layer = SparseLinear.from_linear(pruned())
+    state = layer.state_dict()
+    with pytest.raises(RuntimeError, match="places in 960 weights, but 479 values came"):
+        layer.load_state_dict({**state, "values": state["values"][:-1]})
+    del state["pattern"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*pattern"):
+        layer.load_state_dict(state)
+
+
+def test_weights_beyond_float16_and_unknown_values_are_errors() -> None:
+    dense = pruned()
+    with torch.no_grad():
+        dense.weight[0, 0] = 1e6
+    with pytest.raises(BuildError, match="not finite as float16"):
+        SparseLinear.from_linear(dense, values="float16")
+    with pytest.raises(BuildError, match="expected one of float32, float16, int8"):
+        SparseLinear(2, 2, values="int4", layout="mask")  # type: ignore[arg-type]

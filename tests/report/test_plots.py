@@ -1,0 +1,60 @@
+"""The plots of a record: which points they show, and that they are pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from sample_record import PASS, quality, sample_record, variant
+
+from slimgate.record import ArtifactFacts, RunRecord
+from slimgate.report import suite_report
+from slimgate.report.plots import write_plots
+
+
+def artifact(megabytes: float) -> ArtifactFacts:
+    counts = {"parameters": 10, "nonzero_parameters": 10}
+    return ArtifactFacts(kind="torch", digest="d", bytes=int(megabytes * 1024**2), runtime="eager", **counts)
+
+
+def record_of(*names: str) -> RunRecord:
+    made = [
+        variant(
+            name,
+            quality={"accuracy": quality(name, "accuracy", k, (k - 1, k + 1), PASS)},
+            artifact=artifact(9 - k),
+        )
+        for k, name in enumerate(names)
+    ]
+    return sample_record(variants=[sample_record().variants[0], *made])
+
+
+def texts(path: Path) -> list[str]:
+    return [
+        "".join(node.itertext()).strip()
+        for node in ElementTree.parse(path).iter()
+        if node.tag.endswith("text")
+    ]
+
+
+def test_every_model_with_a_size_and_a_metric_is_a_point(tmp_path: Path) -> None:
+    [path] = write_plots(record_of("gptq-4", "gptq-3", "plain"), tmp_path)
+    assert path.name == "accuracy-size.svg"
+    shown = texts(path)
+    assert {"teacher", "gptq-4", "gptq-3", "plain", "files needed to predict, MB"} <= set(shown)
+
+
+def test_the_same_record_gives_the_same_picture(tmp_path: Path) -> None:
+    first, second = (write_plots(record_of("a", "b"), tmp_path / name)[0] for name in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_one_model_makes_no_plot(tmp_path: Path) -> None:
+    assert write_plots(record_of(), tmp_path) == []
+
+
+@pytest.mark.parametrize("plots", [[], ["plots/accuracy-size.svg"]], ids=["none", "one"])
+def test_the_report_shows_the_pictures_that_there_are(plots: list[str]) -> None:
+    shown = "![accuracy-size](plots/accuracy-size.svg)" in suite_report(record_of("a"), plots)
+    assert shown is bool(plots)

@@ -1,0 +1,67 @@
+"""Blocks that are left, and what earlier steps noted of blocks that move or go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fixtures.masking import loaded_again, logits, tiny_model
+from slimgate.block_choice import evenly_spread, keep_blocks_
+from slimgate.blocks import blocks
+from slimgate.methods import int8_dynamic, magnitude_prune
+
+torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    ("total", "count", "kept"),
+    [
+        (12, 6, [0, 2, 4, 7, 9, 11]),  # DistilBERT's start, Sanh et al. 2019
+        (6, 3, [0, 2, 5]),
+        (4, 2, [0, 3]),
+        (4, 1, [0]),
+        (4, 4, [0, 1, 2, 3]),
+        (12, 11, [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]),
+    ],
+    ids=str,
+)
+def test_blocks_are_spread_evenly_from_the_first_to_the_last(total: int, count: int, kept: list[int]) -> None:
+    assert evenly_spread(total, count) == kept
+
+
+def test_evenly_spread_blocks_are_distinct_for_every_count() -> None:
+    for total in range(1, 25):
+        for count in range(1, total + 1):
+            assert len(set(evenly_spread(total, count))) == count
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_notes_of_blocks_follow_them_and_those_of_dropped_blocks_go(
+    tmp_path: Path, architecture: str
+) -> None:
+    model, context = tiny_model(tmp_path, architecture)
+    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    root = "bert.encoder.layer" if architecture == "bert" else "transformer.h"
+    keep_blocks_(model, [3, 0])
+    pruned = next(change["spec"]["pruned"] for change in model.modifications if "pruned" in change["spec"])
+    int8 = model.modifications[-1]["spec"]["modules"]
+    for names in (pruned, int8):
+        numbers = {name.removeprefix(f"{root}.").split(".")[0] for name in names if name.startswith(root)}
+        assert numbers == {"0", "1"}
+    assert len(pruned) == 2 * (6 if architecture == "bert" else 4)
+    assert ("bert.pooler.dense" in int8) == (architecture == "bert")
+    again = loaded_again(model, tmp_path / "saved")
+    assert torch.equal(logits(again), logits(model))
+
+
+def test_an_attention_scaled_by_the_number_of_its_block_keeps_its_scale(tmp_path: Path) -> None:
+    model, _ = tiny_model(tmp_path, "gpt2", scale_attn_by_inverse_layer_idx=True)
+    keep_blocks_(model, [1, 3])
+    again = loaded_again(model, tmp_path / "saved")
+    for one in (model, again):
+        scales = [one.network.get_submodule(block.attention.module).scaling for block in blocks(one.network)]
+        assert scales == [8**-0.5 / 2, 8**-0.5 / 4]
+    assert torch.equal(logits(again), logits(model))

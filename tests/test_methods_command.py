@@ -1,0 +1,51 @@
+"""`slimgate methods`, as a user runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from slimgate.cli import main
+from slimgate.loading import known
+
+
+def test_every_method_has_a_line_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == list(known("method"))
+    assert all(len(line.split()) > 3 and line.endswith(".") for line in lines)
+
+
+def test_one_method_is_told_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "magnitude_prune"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("Sets the smallest weights")
+    [sparsity] = [line.split() for line in told.splitlines() if line.startswith("sparsity ")]
+    assert sparsity == ["sparsity", "number,", ">", "0,", "<", "1", "required"]
+    [scope] = [line for line in told.splitlines() if line.startswith("scope ")]
+    assert '"global" | "layer"' in scope
+    assert scope.endswith('"global"')
+    assert "promises                     sparser" in told
+
+
+@pytest.mark.parametrize("name", known("method"))
+def test_every_method_can_be_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", name]) == 0
+    assert "starts from" in capsys.readouterr().out
+
+
+def test_a_method_of_a_users_own_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "fixtures.own_method:round_weights"]) == 0
+    assert "digits" in capsys.readouterr().out
+
+
+def test_an_unknown_name_is_exit_code_4_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "magnitude_prun"]) == 4
+    assert "Did you mean magnitude_prune?" in capsys.readouterr().err
+
+
+def test_listing_loads_no_torch() -> None:
+    code = "import sys; from slimgate.cli import main; main(['methods']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

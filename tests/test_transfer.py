@@ -1,0 +1,87 @@
+"""slimgate.transfer: rows without labels, of which none is held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fixtures.building import tiny_context
+from slimgate.errors import BuildError, DataError
+from slimgate.tasks import text_classification
+from slimgate.transfer import transfer_rows
+from slimgate.transfer_params import Augment, TransferParams
+
+TOKENIZER = SimpleNamespace(mask_token="[MASK]")
+
+
+def test_rows_that_are_held_out_repeated_empty_or_known_are_dropped_and_counted(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    held_out = context.rows("selection").table["text"][0].as_py()
+    known = context.rows("train").table["text"][0].as_py()
+    spaced = "  ".join(held_out.split())
+    file = tmp_path / "more.csv"
+    file.write_text(f'text,other\nfresh words,1\n"{spaced}",2\n{known},3\nfresh   words,4\n" ",5\nmore,6\n')
+    rows = transfer_rows(TransferParams(transfer=str(file)), context, tokenizer=TOKENIZER)  # type: ignore[arg-type]
+    assert rows is not None
+    assert rows.table["text"].to_pylist() == ["fresh words", "more"]
+    assert rows.ids == ["transfer/0", "transfer/5"]
+    assert context.log["transfer"] == {
+        "from_files": 6,
+        "dropped_empty": 1,
+        "dropped_held_out": 1,
+        "dropped_repeats": 2,
+        "rows": 2,
+    }
+
+
+def test_lines_of_text_serve_a_task_of_one_text_column_and_only_that(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("one\n\ntwo\n")
+    params = TransferParams(transfer=(tmp_path / "more.txt",))
+    rows = transfer_rows(params, tiny_context(tmp_path / "rows"), tokenizer=TOKENIZER)
+    assert rows is not None
+    assert rows.table["text"].to_pylist() == ["one", "two"]
+    pair = text_classification.Params(text=("text", "file"), label="label")
+    with pytest.raises(ValueError, match=r'more\.txt has no column "file"; it has text'):
+        transfer_rows(params, tiny_context(tmp_path / "rows", params=pair), tokenizer=TOKENIZER)
+
+
+def test_a_pair_is_compared_as_a_pair(tmp_path: Path) -> None:
+    context = tiny_context(
+        tmp_path / "rows", params=text_classification.Params(text=("text", "file"), label="label")
+    )
+    table = context.rows("selection").table
+    text, file = (table[name][0].as_py() for name in ("text", "file"))
+    (tmp_path / "more.csv").write_text(f"text,file\n{text},{file}\n{text},another\n")
+    rows = transfer_rows(TransferParams(transfer=(tmp_path / "more.csv",)), context, tokenizer=TOKENIZER)
+    assert rows is not None
+    assert rows.table["file"].to_pylist() == ["another"]
+
+
+def test_augmented_rows_are_copies_of_train_without_what_is_held_out(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    params = TransferParams(augment=Augment(copies=2, word_mask=0.3))
+    first, again = (transfer_rows(params, context, tokenizer=TOKENIZER) for _ in range(2))
+    assert first is not None
+    assert again is not None
+    assert first.table.equals(again.table)
+    log = context.log["transfer"]
+    assert log["augmented"] == 96
+    assert log["rows"] == len(first) == 96 - log["dropped_repeats"] - log["dropped_held_out"]
+    # everything that stands in a later split goes
+    context.stands_later = lambda texts: [True] * len(texts)
+    with pytest.raises(DataError, match=r"no row left: .*'dropped_held_out': 96"):
+        transfer_rows(params, context, tokenizer=TOKENIZER)
+
+
+def test_masking_needs_a_mask_token(tmp_path: Path) -> None:
+    params = TransferParams(augment=Augment(word_mask=0.3))
+    with pytest.raises(BuildError, match="word_mask needs a tokenizer with a mask token"):
+        transfer_rows(params, tiny_context(tmp_path), tokenizer=SimpleNamespace(mask_token=None))
+
+
+def test_without_either_there_are_no_rows_and_no_log(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    assert transfer_rows(TransferParams(), context, tokenizer=TOKENIZER) is None
+    assert context.log == {}

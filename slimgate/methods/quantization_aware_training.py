@@ -35,6 +35,7 @@ gives = None
 reads = (*distill.reads, "calibration")
 uses_teacher = True
 stochastic = True
+learns_from, row_files, adds_rows = distill.learns_from, distill.row_files, distill.adds_rows
 
 
 class Params(distill.Params, WeightGridParams):

@@ -67,7 +67,7 @@ def straight_through(values: Tensor) -> Tensor:
 
 @contextmanager
 def fake_quantized(
-    layers: Mapping[str, nn.Module],
+    layers: Mapping[str, nn.Linear | nn.Embedding],
     grids: Mapping[str, Grid],
     *,
     learned: bool = True,

@@ -7,7 +7,7 @@ least. The grid of every group is fixed before ("static groups"), so that the co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,33 @@ from torch import Tensor, nn
 
 from slimgate.blocks import encoder_layers
 from slimgate.calibration import Batch, watch_inputs
-from slimgate.weight_grid import Grid
+from slimgate.grid_fitting import Observer, fit_grid
+from slimgate.weight_grid import Grid, Scheme, dequantize, quantize
 
 # Columns whose updates are gathered before the rest of the matrix is touched; changes only the speed.
 _LAZY = 128
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How to round. damping: share of the mean diagonal added to the Hessian's; bias_correction: whether the
+    mean change of the outputs is taken off the bias, where there is one (Nagel et al. 2019, section 4.2)."""
+
+    scheme: Scheme
+    observer: Observer = "mse"
+    damping: float = 0.01
+    bias_correction: bool = True
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A layer's levels (rows, columns), their grid, and the errors of its outputs: by rounding to the nearest
+    level, and by this."""
+
+    levels: Tensor
+    grid: Grid
+    nearest_error: float
+    error: float
 
 
 @dataclass
@@ -51,6 +74,46 @@ class Inputs:
         """Mean of x x', or of (x - mean) (x - mean)': (features, features) float64."""
         products = self.products / max(self.tokens, 1)
         return products - torch.outer(self.mean, self.mean) if centred else products
+
+
+def compensate_(
+    model: Any,
+    layers: Mapping[str, nn.Linear],
+    batches: list[Batch],
+    rounding: Rounding,
+    progress: Callable[[str, int, int], None],
+) -> dict[str, Rounded]:
+    """Rounds the layers in place, a block on what the blocks before it, already rounded, hand on."""
+    done: dict[str, Rounded] = {}
+    for stage in stages(model.network, layers):
+        for name, inputs in inputs_of(model, stage, batches).items():
+            done[name] = _round_(layers[name], inputs, rounding)
+        progress("gptq", len(done), len(layers))
+    return done
+
+
+def _round_(layer: nn.Linear, inputs: Inputs, rounding: Rounding) -> Rounded:
+    corrected = rounding.bias_correction and layer.bias is not None
+    hessian, weight = inputs.hessian(centred=corrected), layer.weight.detach().clone()
+    grid = fit_grid(
+        weight, rounding.scheme, observer=rounding.observer, importance=hessian.diagonal().clamp(min=0)
+    )
+    levels = round_with_compensation(weight, grid, hessian, damping=rounding.damping)
+    rounded, nearest = dequantize(levels, grid), dequantize(quantize(weight, grid), grid)
+    layer.weight.data.copy_(rounded)
+    if corrected:
+        layer.bias.data += ((weight - rounded).double() @ inputs.mean).to(layer.bias.dtype)
+    errors = (output_error(weight, each, hessian) for each in (nearest, rounded))
+    return Rounded(levels, grid, *errors)
+
+
+def mean_errors(rounded: Mapping[str, Rounded]) -> dict[str, float]:
+    """Means over the layers, for the log."""
+    count = max(1, len(rounded))
+    return {
+        "output_error_of_nearest": round(sum(each.nearest_error for each in rounded.values()) / count, 5),
+        "output_error": round(sum(each.error for each in rounded.values()) / count, 5),
+    }
 
 
 def round_with_compensation(weight: Tensor, grid: Grid, hessian: Tensor, *, damping: float) -> Tensor:
@@ -92,7 +155,8 @@ def _spread(hessian: Tensor, damping: float) -> Tensor:
     identity = torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
     damped = hessian + (added if added > 0 else 1.0) * identity
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    return torch.linalg.cholesky(inverse, upper=True)
+    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor
 
 
 def output_error(weight: Tensor, rounded: Tensor, hessian: Tensor) -> float:

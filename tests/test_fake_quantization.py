@@ -46,7 +46,7 @@ def test_rounding_passes_gradients_as_if_it_were_not_there() -> None:
     values = torch.tensor([0.4, 2.6], requires_grad=True)
     rounded = straight_through(values)
     assert rounded.tolist() == [0.0, 3.0]
-    (rounded * torch.tensor([2.0, 5.0])).sum().backward()
+    (rounded * torch.tensor([2.0, 5.0])).sum().backward()  # type: ignore[no-untyped-call]
     assert values.grad is not None
     assert values.grad.tolist() == [2.0, 5.0]
 
@@ -74,7 +74,7 @@ def test_after_training_the_weights_lie_on_a_grid_that_fitting_finds_again(
     assert type(layer) is nn.Linear
     assert set(layer.state_dict()) == {"weight", "bias"}
     for observer in ("mse", "minmax"):
-        grid = fit_grid(layer.weight, scheme, observer=observer)  # type: ignore[arg-type]
+        grid = fit_grid(layer.weight, scheme, observer=observer)
         assert torch.equal(dequantize(quantize(layer.weight.detach(), grid), grid), layer.weight)
     assert torch.equal(layer(inputs), answers)
 

@@ -22,7 +22,7 @@ def correlated_inputs(features: int, tokens: int = 400) -> Tensor:
 
 def seen(tokens: Tensor) -> Inputs:
     inputs = Inputs.none(tokens.shape[1], tokens.device)
-    for part in tokens.split(150):
+    for part in tokens.split(150):  # type: ignore[no-untyped-call]
         inputs.see(part)
     return inputs
 

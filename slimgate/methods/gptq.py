@@ -14,18 +14,12 @@ reference code; bias correction: Nagel et al. 2019, section 4.2.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
 from slimgate.protocols import BuildContext
 from slimgate.weight_grid_params import WeightGridParams
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from slimgate.gptq import Inputs
-    from slimgate.nn.packed import PackedLinear
 
 takes = frozenset({"torch", "torch_quantized"})
 gives = "torch_quantized"
@@ -47,8 +41,9 @@ class Params(WeightGridParams):
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with packed layers, where it has float ones."""
     from slimgate.calibration import calibration_batches
-    from slimgate.gptq import inputs_of, stages
+    from slimgate.gptq import Rounding, compensate_, mean_errors
     from slimgate.linear_layers import linear_layers
+    from slimgate.nn.packed import PackedLinear
     from slimgate.packing import packed_embeddings, put_packed_
 
     batches = calibration_batches(model, context)
@@ -56,38 +51,15 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     embeddings = packed_embeddings(model, params.embeddings, params)
     for name, table in embeddings.items():
         model.network.get_submodule(name).weight.data.copy_(table.weight)
-    linear: dict[str, PackedLinear] = {}
-    errors = []
-    for stage in stages(model.network, layers):
-        for name, inputs in inputs_of(model, stage, batches).items():
-            linear[name], error = _round_(layers[name], inputs, params)
-            errors.append(error)
-        context.progress("gptq", len(linear), len(layers))
+    rounding = Rounding(params.scheme(), params.observer, params.damping, params.bias_correction)
+    rounded = compensate_(model, layers, batches, rounding, context.progress)
+    linear = {
+        name: PackedLinear.from_levels(each.levels, each.grid, bias=layers[name].bias)
+        for name, each in rounded.items()
+    }
     put_packed_(model, "gptq", linear, embeddings, context.log)
-    nearest, compensated = (round(sum(each) / len(errors), 5) for each in zip(*errors, strict=True))
-    context.log.update(output_error_of_nearest=nearest, output_error=compensated)
+    context.log.update(mean_errors(rounded))
     return model
-
-
-def _round_(layer: nn.Linear, inputs: Inputs, params: Params) -> tuple[PackedLinear, tuple[float, float]]:
-    """The packed layer, whose values the float one takes over, so that the next stage sees them; the errors
-    of its outputs by rounding to the nearest level, and by this."""
-    from slimgate.gptq import output_error, round_with_compensation
-    from slimgate.grid_fitting import fit_grid
-    from slimgate.nn.packed import PackedLinear
-    from slimgate.weight_grid import dequantize, quantize
-
-    corrected = params.bias_correction and layer.bias is not None
-    hessian, weight = inputs.hessian(centred=corrected), layer.weight.detach().clone()
-    grid = fit_grid(weight, params.scheme(), observer=params.observer, importance=hessian.diagonal())
-    levels = round_with_compensation(weight, grid, hessian, damping=params.damping)
-    rounded = dequantize(levels, grid)
-    layer.weight.data.copy_(rounded)
-    if corrected:
-        layer.bias.data += ((weight - rounded).double() @ inputs.mean).float()
-    nearest = dequantize(quantize(weight, grid), grid)
-    errors = output_error(weight, nearest, hessian), output_error(weight, rounded, hessian)
-    return PackedLinear.from_levels(levels, grid, bias=layer.bias), errors
 
 
 def restore(network: Any, spec: dict[str, Any]) -> None:

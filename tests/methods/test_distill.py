@@ -150,7 +150,7 @@ def test_the_same_seed_gives_the_same_student_also_with_augmented_rows(tmp_path:
     for seed in (3, 3, 4):
         student, context = tiny_pair(tmp_path)
         context.seed = seed
-        options = {"augment": {"word_dropout": 0.2}, "dropout": 0.2, "layer_drop": 0.2, "hidden_weight": 0.1}
+        options = {"augment": {"word_dropout": 0.2}, "dropout": 0.2, "layer_drop": 0.2, "batch_size": 64}
         distill.apply(student, distill.Params(precision="float32", **options), context)  # type: ignore[arg-type]
         weights.append(student.network.state_dict()["classifier.weight"])
     assert torch.equal(weights[0], weights[1])

@@ -12,7 +12,7 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.methods import fine_tune, magnitude_prune, quantization_aware_training, weight_only
+from slimgate.methods import fine_tune, gptq, magnitude_prune, quantization_aware_training, weight_only
 from slimgate.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 
@@ -38,7 +38,7 @@ def test_weight_only_packs_what_it_leaves_without_loss(
 ) -> None:
     model, context = build(tmp_path, architecture)
     before = scores(model, context)
-    grid = {"bits": bits, "group_size": 16, "symmetric": symmetric, "embeddings": 8}
+    grid: dict[str, Any] = {"bits": bits, "group_size": 16, "symmetric": symmetric, "embeddings": 8}
     quantization_aware_training.apply(model, Params(epochs=1, learning_rate=1e-3, **grid), context)
     trained = scores(model, context)
     assert not np.array_equal(trained, before)
@@ -49,18 +49,35 @@ def test_weight_only_packs_what_it_leaves_without_loss(
 
 
 def test_two_bits_answer_the_teacher_better_than_by_plain_rounding(tmp_path: Path) -> None:
-    model, context = build(tmp_path, train=96)
-    fine_tune.apply(model, fine_tune.Params(epochs=2, learning_rate=3e-3), context)
+    model, context = build(tmp_path, train=160)
+    fine_tune.apply(model, fine_tune.Params(epochs=3, learning_rate=1e-3, batch_size=8), context)
     (tmp_path / "teacher").mkdir()
     model.save(tmp_path / "teacher")
     context.load_teacher = lambda: load_tiny(tmp_path / "teacher", context)
     answers, plain = scores(model, context), context.load_teacher()
     weight_only.apply(plain, weight_only.Params(bits=2), context)
-    options = {"alpha": 0.0, "epochs": 3, "learning_rate": 3e-3, "keep_best": False}
+    options: dict[str, Any] = {
+        "alpha": 0.0,
+        "epochs": 2,
+        "learning_rate": 1e-3,
+        "batch_size": 8,
+        "keep_best": False,
+    }
     quantization_aware_training.apply(model, Params(bits=2, **options), context)
     lost = [float(np.square(scores(each, context) - answers).mean()) for each in (model, plain)]
     assert lost[0] < 0.5 * lost[1]
     assert context.log["scale_change"] > 0
+
+
+def test_training_may_start_where_gptq_ends(tmp_path: Path) -> None:
+    model, context = build(tmp_path, calibration=16)
+    rounded = load_tiny(tmp_path / "hub", context)
+    gptq.apply(rounded, gptq.Params(bits=2), context)
+    error = context.log["output_error"]
+    options: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+    quantization_aware_training.apply(model, Params(bits=2, start="gptq", **options), context)
+    assert context.log["output_error"] == error
+    assert np.allclose(scores(model, context), scores(rounded, context), atol=1e-5)
 
 
 def test_zeros_of_a_pruning_stay_zero(tmp_path: Path) -> None:
@@ -85,5 +102,5 @@ def test_scales_keep_still_on_request_and_the_output_layer_stays_float(tmp_path:
 def test_it_declares_what_it_needs() -> None:
     assert quantization_aware_training.takes == {"torch"}
     assert quantization_aware_training.gives is None
-    assert quantization_aware_training.reads == ("train", "selection")
+    assert quantization_aware_training.reads == ("train", "selection", "calibration")
     assert quantization_aware_training.uses_teacher

@@ -14,11 +14,18 @@ from slimgate.errors import BuildError
 from slimgate.grid_fitting import fit_grid
 from slimgate.nn.packed import PackedEmbedding, PackedLinear
 from slimgate.torch_model import footprint
-from slimgate.weight_grid import Scheme, dequantize, quantize
+from slimgate.weight_grid import Granularity, Scheme, dequantize, quantize
 
+FORMS: tuple[tuple[int, Granularity], ...] = (
+    (2, "group"),
+    (3, "channel"),
+    (4, "tensor"),
+    (4, "group"),
+    (8, "group"),
+)
 SCHEMES = [
     pytest.param(Scheme(bits, granularity, 16, symmetric), id=f"{bits}-{granularity}-{symmetric}")
-    for bits, granularity in ((2, "group"), (3, "channel"), (4, "tensor"), (4, "group"), (8, "group"))
+    for bits, granularity in FORMS
     for symmetric in (True, False)
 ]
 
@@ -64,13 +71,15 @@ def test_a_lookup_gives_the_rows_of_the_whole_table(scheme: Scheme) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_layers_come_back_from_safetensors_to_the_bit(tmp_path: Path, scheme: Scheme) -> None:
-    model = nn.Sequential(
-        PackedEmbedding.from_embedding(embedding(), scheme), PackedLinear.from_linear(linear(24), scheme)
+    table, layer = (
+        PackedEmbedding.from_embedding(embedding(), scheme),
+        PackedLinear.from_linear(linear(24), scheme),
     )
+    model = nn.Sequential(table, layer)
     ids = torch.tensor([[1, 2, 3]])
     expected = model(ids)
     safetensors.torch.save_model(model, str(tmp_path / "model.safetensors"))
-    again = nn.Sequential(PackedEmbedding(**model[0].options()), PackedLinear(**model[1].options()))
+    again = nn.Sequential(PackedEmbedding(**table.options()), PackedLinear(**layer.options()))
     assert not torch.equal(again(ids), expected)  # what was made before loading must be forgotten
     safetensors.torch.load_model(again, str(tmp_path / "model.safetensors"))
     assert torch.equal(again(ids), expected)

@@ -124,15 +124,19 @@ def _empty_network(architecture: str, config: Any) -> nn.Module:
 def footprint(network: nn.Module) -> dict[str, int]:
     """What a network weighs.
 
-    parameters: numbers it multiplies with, quantized ones too; nonzero_parameters: those that are not 0;
+    parameters: numbers it multiplies with, quantized ones too (`quantized_weights` of a module names buffers
+    that hold one each; weight_numbers() -> (all, other than zero) counts those of packed ones);
+    nonzero_parameters: those that are not 0;
     state_bytes: its state saved in memory (worked example 1's size_mb, in bytes).
     """
     weights = list(network.parameters())
     for module in network.modules():
         weights.extend(getattr(module, name) for name in getattr(module, "quantized_weights", ()))
+    packed = [m.weight_numbers() for m in network.modules() if hasattr(m, "weight_numbers")]  # type: ignore[operator]
     return {
-        "parameters": sum(weight.numel() for weight in weights),
-        "nonzero_parameters": sum(int(torch.count_nonzero(weight)) for weight in weights),
+        "parameters": sum(weight.numel() for weight in weights) + sum(total for total, _ in packed),
+        "nonzero_parameters": sum(int(torch.count_nonzero(weight)) for weight in weights)
+        + sum(nonzero for _, nonzero in packed),
         "state_bytes": len(safetensors.torch.save(_distinct(network.state_dict()))),
     }
 

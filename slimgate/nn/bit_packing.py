@@ -18,14 +18,15 @@ def packed_bytes(columns: int, bits: int) -> int:
 
 
 def pack(levels: Tensor, bits: int) -> Tensor:
-    """(rows, columns) uint8, each below 2**bits -> (rows, packed_bytes(columns, bits)) uint8; bits: 1 to 8."""
+    """The streams of (rows, columns) uint8 below 2**bits: (rows, packed_bytes) uint8; bits: 1 to 8."""
     rows, columns = levels.shape
     if bits == 8:
         return levels.clone()
     eights = functional.pad(levels, (0, -columns % 8)).view(rows, -1, 8)
     words = (eights.long() << _steps(8, bits, levels)).sum(dim=-1, keepdim=True)
     stream = (words >> _steps(bits, 8, levels)) & 255
-    return stream.to(torch.uint8).view(rows, -1)[:, : packed_bytes(columns, bits)].contiguous()
+    kept = stream.to(torch.uint8).view(rows, -1)[:, : packed_bytes(columns, bits)]
+    return kept.clone(memory_format=torch.contiguous_format)  # storage of its own: safetensors wants that
 
 
 def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
@@ -40,4 +41,5 @@ def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
 
 
 def _steps(count: int, width: int, like: Tensor) -> Tensor:
-    return torch.arange(0, count * width, width, device=like.device)
+    steps: Tensor = torch.arange(0, count * width, width, device=like.device)
+    return steps

@@ -1,0 +1,57 @@
+"""Stores weights in 2 to 8 bits, each rounded to the nearest level; activations stay float.
+
+    { weight_only = { bits = 4, group_size = 64, embeddings = 8 } }
+
+bits: of the linear layers; embeddings: of the token embeddings, which stay float where it is not given. The
+layer that gives the logits stays in float32 unless output_layer = true. granularity: a scale per "group",
+"channel" or "tensor"; observer "mse" looks for the clipping of least squared error, "minmax" clips nothing.
+The files get smaller, by 32 / (bits + scales); the model gets no faster. For 4 bits and fewer, gptq rounds
+better by looking at activations. Source: Gholami et al. 2021 (a survey), sections III.B to III.E; signed
+scales as in nncf's INT4_SYM.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from slimgate.protocols import BuildContext
+from slimgate.weight_grid_params import WeightGridParams
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = "torch_quantized"
+reads: tuple[str, ...] = ()
+uses_teacher = False
+stochastic = False
+claims = ("smaller",)
+
+
+class Params(WeightGridParams):
+    """Options of the grid, and what is quantized beside the linear layers inside the model."""
+
+    embeddings: int | None = Field(default=None, ge=2, le=8)
+    output_layer: bool = False
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with packed layers, where it has float ones."""
+    from slimgate.linear_layers import linear_layers
+    from slimgate.nn.packed import PackedLinear
+    from slimgate.packing import packed_embeddings, put_packed_
+
+    layers = linear_layers(model, inside="network", output=params.output_layer)
+    linear = {
+        name: PackedLinear.from_linear(layer, params.scheme(), observer=params.observer)
+        for name, layer in layers.items()
+    }
+    embeddings = packed_embeddings(model, params.embeddings, params)
+    put_packed_(model, "weight_only", linear, embeddings, context.log)
+    return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty packed layers where the artifact has them."""
+    from slimgate.replacing import restore as again
+
+    again(network, spec)

@@ -44,7 +44,7 @@ class Params(TrainingParams):
     embeddings: bool = False
     output_layer: bool = False
     float_blocks: Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], Strict(False)] = ()
-    ramp: float = Field(default=0.2, ge=0, le=1)
+    ramp: float = Field(default=0.5, ge=0, le=1)
     alpha: float = Field(default=0.1, ge=0, le=1)
     temperature: float = Field(default=2.0, gt=0)
     mse_weight: float = Field(default=0.0, ge=0)

@@ -49,6 +49,12 @@ class LoraLinear(nn.Module):
         self.lora_b = nn.Parameter(torch.zeros(self.out_features, r, device=device))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))  # as peft starts it
 
+    @property
+    def weight(self) -> Tensor:
+        """The base's, as peft's layers have it too: what a pruning step named by this layer is found by."""
+        weight: Tensor = self.base.weight
+        return weight
+
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.base(inputs)
         dropped = functional.dropout(inputs, self.dropout, self.training)

@@ -15,6 +15,7 @@ from torch import nn
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from slimgate.adapters import adapters
+from slimgate.distillation import soft_target_loss
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.methods import binarize, distill, int8_dynamic, lora, lora_distill, magnitude_prune
 from slimgate.nn.int8_linear import Int8Linear
@@ -41,8 +42,8 @@ def context(tmp_path: Path, folder: Path) -> Any:
     )
 
 
-def scores(model: Any, context: Any) -> Any:
-    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
+def scores(model: Any, context: Any, split: str = "selection") -> Any:
+    encoded = context.task.encode_rows(context.task_params, context.rows(split), model.tokenizer)
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
 
 
@@ -116,7 +117,7 @@ def test_beside_int8_weights_the_adapters_learn_and_the_integers_stay(folder: Pa
     after = {name.replace(".base.", "."): v for name, v in model.network.state_dict().items()}
     assert changed(before, after) == {"classifier.weight", "classifier.bias"}
     # gradients came down to the first block, through 23 layers of integers
-    assert all(float(layer.lora_b.abs().max()) > 0 for layer in layers.values())
+    assert all(int(torch.count_nonzero(layer.lora_b)) for layer in layers.values())
 
 
 def test_an_adapter_on_integers_cannot_be_merged(folder: Path, context: Any) -> None:
@@ -130,7 +131,7 @@ def test_binary_weights_and_inputs_can_be_adapted_too(folder: Path, context: Any
     model = binarize.apply(load_tiny(folder, context), options, context)
     lora.apply(model, lora.Params(**SHORT, merge=False), context)
     layers = [m for m in model.network.modules() if isinstance(m, LoraLinear)]
-    assert all(float(layer.lora_b.abs().max()) > 0 for layer in layers)
+    assert all(int(torch.count_nonzero(layer.lora_b)) for layer in layers)
 
 
 @pytest.mark.parametrize("merge", [True, False], ids=["merged", "kept"])
@@ -149,13 +150,17 @@ def test_pruned_zeros_stay_zero(folder: Path, context: Any, merge: bool) -> None
 
 
 def test_distilled_adapters_bring_a_pruned_model_nearer_to_its_teacher(folder: Path, context: Any) -> None:
-    teacher = scores(load_tiny(folder, context), context)
+    teacher = torch.from_numpy(scores(load_tiny(folder, context), context, "train"))
     model = load_tiny(folder, context)
     magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
-    before = np.abs(scores(model, context) - teacher).mean()
-    options = {**SHORT, "epochs": 5, "r": 4, "learning_rate": 5e-3}
+
+    def distance() -> float:
+        return float(soft_target_loss(torch.from_numpy(scores(model, context, "train")), teacher, 2.0))
+
+    before = distance()
+    options = {**SHORT, "epochs": 6, "r": 4, "learning_rate": 5e-3, "keep_best": False}
     lora_distill.apply(model, lora_distill.Params(**options, label_weight=0.0), context)
-    assert np.abs(scores(model, context) - teacher).mean() < 0.7 * before
+    assert distance() < 0.7 * before
     assert set(context.log["loss_parts"]) == {"soft"}
 
 

@@ -47,3 +47,21 @@ def test_gradients_pass_the_sign_up_to_the_clip_and_reach_the_scale() -> None:
     assert values.grad.tolist() == [1.0, 10.0, 0.0]
     assert scale.grad is not None
     assert scale.grad.item() == 1.0 - 10.0 + 100.0
+
+
+@pytest.mark.parametrize("thresholds", [None, torch.zeros(16)], ids=["weights", "inputs too"])
+def test_a_binary_layer_learns_what_a_binary_layer_can_do(thresholds: torch.Tensor | None) -> None:
+    torch.manual_seed(0)
+    target = LatentLinear(nn.Linear(16, 4), thresholds=thresholds).eval()
+    layer = LatentLinear(nn.Linear(16, 4), thresholds=thresholds).train()
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.02)
+    losses = []
+    for step in range(300):
+        layer.weight_share = layer.input_share = min(1.0, step / 100)
+        inputs = torch.randn(64, 16)
+        loss = nn.functional.mse_loss(layer(inputs), target(inputs).detach())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]

@@ -3,8 +3,8 @@
     with adapters(model, "lora", params, context):
         train(model, …)                         # nothing but the adapters and the head changes
 
-Float layers get peft's adapters. Ours are for what peft has none for: layers of slimgate.nn, whose integers stay
-integers while gradients pass them, and pruned layers, whose zeros stay zeros when the adapter is merged.
+Float layers get peft's adapters. Ours are for what peft has none for: layers of slimgate.nn, whose integers
+stay integers while gradients pass them, and pruned layers, whose zeros stay zeros when the adapter is merged.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def _check_mergeable(targets: Mapping[str, nn.Module]) -> None:
     if integers:
         kind = type(targets[integers[0]]).__name__
         raise BuildError(
-            f"{len(integers)} of {len(targets)} layers are no nn.Linear, first {integers[0]} ({kind}), into which "
-            "no adapter can be merged; set merge = false"
+            f"{len(integers)} of {len(targets)} layers are no nn.Linear, first {integers[0]} ({kind}), into "
+            "which no adapter can be merged; set merge = false"
         )
 
 

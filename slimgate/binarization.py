@@ -1,8 +1,8 @@
 """Training a model's layers into binary ones: latent layers put in, the way from float to binary.
 
-    latent = put_latent_layers_(model, layers, tables, thresholds)
-    train(…, hooks=[Ramp(latent, 0.2)])
-    replace_modules_(model, "binarize", {name: layer.packed() for name, layer in latent.items()})
+latent = put_latent_layers_(model, layers, tables, thresholds)
+train(…, hooks=[Ramp(latent, 0.2)])
+replace_modules_(model, "binarize", {name: layer.packed() for name, layer in latent.items()})
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def turned_share(latent: Mapping[str, Latent], positive: Mapping[str, Tensor]) -
 
 
 def sign_error(layers: Iterable[nn.Module]) -> float:
-    """Share of the weights' energy that signs times mean |w| of the row lose: in [0, 1], 0.36 for Gaussians."""
+    """Share of the weights' energy that signs times the row's mean |w| lose: 0 to 1, 0.36 of Gaussians."""
     lost = energy = 0.0
     for layer in layers:
         sizes = torch.as_tensor(layer.weight).detach().double().abs()

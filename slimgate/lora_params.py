@@ -14,9 +14,9 @@ Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Strict(False)
 class LoraParams(TrainingParams):
     """r, alpha, dropout, …: the terms of Hu et al. 2022 and of peft.
 
-    alpha: the adapter's weight is alpha / r. targets: "attention" (query, key, value and output), "linear" (the
-    feed-forward layers too), or endings of layers' names. merge: into the weights, so that the model is as
-    large and as fast as before. train_head: the layer that gives the logits is trained as a whole.
+    alpha: the adapter's weight is alpha / r. targets: "attention" (query, key, value and output), "linear"
+    (the feed-forward layers too), or endings of layers' names. merge: into the weights, so that the model is
+    as large and as fast as before. train_head: the layer that gives the logits is trained as a whole.
     """
 
     epochs: int = Field(default=3, ge=1, le=1000)

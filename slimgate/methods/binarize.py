@@ -1,14 +1,14 @@
 """Makes linear layers binary, one bit a weight, and trains the model back to its teacher's answers.
 
-    { binarize = { epochs = 5, learning_rate = 5e-4 } }                 # +1 or -1 times a scale of the row
-    { binarize = { activations = true, epochs = 10 } }                  # the layers' inputs are two-valued too
+    { binarize = { epochs = 5, learning_rate = 5e-4 } }             # +1 or -1 times a scale of the row
+    { binarize = { activations = true, epochs = 10 } }              # the layers' inputs are two-valued too
     { binarize = { embeddings = true, float_blocks = [0] } }
 
-Weights: the sign, with a scale for each output channel (Rastegari et al. 2016, section 3.1, BWN), stored eight
-a byte. activations: inputs as well, with a scale for each token and a threshold for each feature (section
-3.2, XNOR-Net; thresholds and learned scales as in Liu et al. 2022, BiT); products of attention stay float.
-Training starts from the float weights, goes over from float to binary in the first `ramp` of the steps, passes
-gradients straight through the sign, and learns from the suite's teacher:
+Weights: the sign, with a scale for each output channel (Rastegari et al. 2016, section 3.1, BWN), stored
+eight a byte. activations: inputs as well, with a scale for each token and a threshold for each feature
+(section 3.2, XNOR-Net; thresholds and learned scales as in Liu et al. 2022, BiT); attention's own products
+stay float. Training starts from the float weights, goes over from float to binary in the first `ramp` of the
+steps, passes gradients straight through the sign, and learns from the suite's teacher:
 
     alpha · cross-entropy(labels) + (1 - alpha) · T² · KL(teacher ‖ student) + mse_weight · MSE(logits)
     + hidden_weight · MSE(hidden states)
@@ -61,7 +61,9 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.training import labelled, train, training_rows
 
     layers = linear_layers(model, inside="network", output=params.output_layer)
-    layers = {name: layer for name, layer in layers.items() if name not in _inside(model, params.float_blocks)}
+    layers = {
+        name: layer for name, layer in layers.items() if name not in _inside(model, params.float_blocks)
+    }
     tables = token_embeddings(model.network) if params.embeddings else {}
     lost = sign_error([*layers.values(), *tables.values()])
     data, teacher = training_rows(model, context), context.load_teacher()
@@ -74,7 +76,13 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     latent = put_latent_layers_(model, layers, tables, thresholds)
     selection = labelled(model, "selection", context)
     train(
-        model, data, params, context, selection=selection, loss=loss, hooks=[Ramp(latent.values(), params.ramp)]
+        model,
+        data,
+        params,
+        context,
+        selection=selection,
+        loss=loss,
+        hooks=[Ramp(latent.values(), params.ramp)],
     )
     replace_modules_(model, "binarize", {name: layer.packed() for name, layer in latent.items()})
     context.log.update(

@@ -85,7 +85,7 @@ class LoraLinear(nn.Module):
 
 
 class SparseLoraLinear(LoraLinear):
-    """An adapter of a pruned nn.Linear that changes no weight that is zero: merged, it is as sparse as before.
+    """An adapter of a pruned nn.Linear that changes no zero: merged, the layer is as sparse as before.
 
     Dropout would act on inputs of the base as well, so there is none.
     """

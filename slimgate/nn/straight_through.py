@@ -1,6 +1,7 @@
-"""Gradients through layers that hold integers: forward as they are, backward by the float weights they stand for.
+"""Gradients through layers that hold integers: forward as they are, backward by the floats they stand for.
 
-with gradients_through(network): train(…)
+with gradients_through(network):
+    train(model, …)
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ def is_quantized_linear(module: nn.Module) -> bool:
 
 
 def float_weight(layer: Any) -> Tensor:
-    """The weights that a quantized layer stands for: (out_features, in_features) float32. Raises BuildError."""
+    """What a quantized layer's weights stand for: (out_features, in_features) float32. Raises BuildError."""
     weight: Tensor = layer.weight
     if not weight.is_floating_point():
         if not hasattr(layer, "weight_scale"):
             raise BuildError(f"{type(layer).__name__} does not say what its integers stand for")
         weight = weight.float() * layer.weight_scale.unsqueeze(1)
-    return weight.detach()
+    smoothing: Tensor | None = getattr(layer, "smoothing", None)  # what weights were multiplied by beforehand
+    return (weight if smoothing is None else weight / smoothing).detach().float()
 
 
 def _forward(layer: nn.Module, plain: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The methods lora and lora_distill: what is trained, what is merged or kept, on float, integers and zeros."""
+"""The methods lora and lora_distill: what is trained, merged or kept, on float, integers and zeros."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from fixtures.building import load_tiny, tiny_context
 from slimgate.adapters import adapters
 from slimgate.distillation import soft_target_loss
 from slimgate.errors import BuildError, MissingExtra
-from slimgate.methods import binarize, distill, int8_dynamic, lora, lora_distill, magnitude_prune
+from slimgate.methods import binarize, distill, int8_dynamic, lora, lora_distill, magnitude_prune, weight_only
 from slimgate.nn.int8_linear import Int8Linear
 from slimgate.nn.lora_linear import LoraLinear
+from slimgate.nn.packed import PackedLinear
 from slimgate.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.torch_model import load_torch_model
@@ -106,14 +107,21 @@ def test_without_peft_the_message_says_what_to_install(
         lora.apply(load_tiny(folder, context), lora.Params(**SHORT), context)
 
 
-def test_beside_int8_weights_the_adapters_learn_and_the_integers_stay(folder: Path, context: Any) -> None:
-    model = int8_dynamic.apply(load_tiny(folder, context), int8_dynamic.Params(), context)
+@pytest.mark.parametrize(
+    ("method", "options", "kind"),
+    [(int8_dynamic, {}, Int8Linear), (weight_only, {"bits": 4, "group_size": 32}, PackedLinear)],
+    ids=["int8", "4 bits"],
+)
+def test_beside_integers_the_adapters_learn_and_the_integers_stay(
+    folder: Path, context: Any, method: Any, options: dict[str, Any], kind: type
+) -> None:
+    model = method.apply(load_tiny(folder, context), method.Params(**options), context)
     model.kind = "torch_quantized"
     before = {name: values.clone() for name, values in model.network.state_dict().items()}
     lora.apply(model, lora.Params(**SHORT, merge=False), context)
     layers = {n: m for n, m in model.network.named_modules() if isinstance(m, LoraLinear)}
     assert len(layers) == 4 * 6
-    assert all(isinstance(layer.base, Int8Linear) for layer in layers.values())
+    assert all(isinstance(layer.base, kind) for layer in layers.values())
     after = {name.replace(".base.", "."): v for name, v in model.network.state_dict().items()}
     assert changed(before, after) == {"classifier.weight", "classifier.bias"}
     # gradients came down to the first block, through 23 layers of integers
@@ -182,7 +190,9 @@ def test_int8_after_kept_adapters_reaches_their_bases(folder: Path, context: Any
 
 
 def test_an_unknown_target_names_the_nearest(folder: Path, context: Any) -> None:
-    with pytest.raises(BuildError, match=r'targets "qery": no linear layer of that name. Did you mean query?'):
+    with pytest.raises(
+        BuildError, match=r'targets "qery": no linear layer of that name. Did you mean query?'
+    ):
         lora.apply(load_tiny(folder, context), lora.Params(targets=["qery"]), context)
 
 

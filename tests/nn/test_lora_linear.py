@@ -61,8 +61,16 @@ def test_an_adapter_beside_integers_loads_again_and_cannot_be_merged() -> None:
     again = LoraLinear(**layer.options())
     again.load_state_dict(layer.state_dict())
     assert torch.equal(again(inputs), layer(inputs))
-    with pytest.raises(BuildError, match="cannot be merged into Int8Linear.*set merge = false"):
+    with pytest.raises(BuildError, match=r"cannot be merged into Int8Linear.*set merge = false"):
         layer.merged()
+
+
+def test_the_float_weight_is_what_the_integers_stand_for_smoothed_inputs_taken_back() -> None:
+    layer = Int8Linear(2, 1, bias=False)
+    layer.weight, layer.weight_scale = torch.tensor([[3, -4]], dtype=torch.int8), torch.tensor([0.5])
+    assert float_weight(layer).tolist() == [[1.5, -2.0]]
+    layer.register_buffer("smoothing", torch.tensor([2.0, 4.0]))
+    assert float_weight(layer).tolist() == [[0.75, -0.5]]
 
 
 def test_dropout_acts_on_the_adapter_while_training_alone() -> None:

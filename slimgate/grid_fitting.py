@@ -132,36 +132,40 @@ def _or_one(scale: Tensor) -> Tensor:
 def _grid_of_levels(groups: Tensor, scheme: Scheme) -> _Pair | None:
     """The grid on which all values lie exactly, with float16 scales; None where there is none."""
     flat = groups.reshape(-1, groups.shape[-1])
-    largest = flat.abs().amax(-1).argmax()
-    if not bool(_exact(flat[largest : largest + 1], scheme)[2].all()):
+    if not _lies_on_a_grid(flat[flat.abs().amax(-1).argmax()], scheme):
         return None
-    scale, zero_point, found = _exact(flat, scheme)
-    shape = groups.shape[:-1]
-    return (scale.view(shape), zero_point.view(shape)) if bool(found.all()) else None
-
-
-def _exact(flat: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, Tensor]:
-    """(scales, zero points, whether the values of the group are exactly the grid's), each (groups,).
-
-    The smallest gap between values, 0 among them, is a small multiple of the scale: each one is tried.
-    """
-    gap = _smallest_gap(flat)
     scale = torch.ones(len(flat), dtype=torch.float16, device=flat.device)
     zero_point = torch.full((len(flat),), float(scheme.middle), device=flat.device)
-    found = flat.abs().amax(-1) == 0
-    for multiple in range(1, scheme.top + 1):
-        for sign in (-1, 1) if scheme.symmetric else (1,):
-            left = (~found).nonzero().flatten()
-            if not len(left):
-                return scale, zero_point, found
-            step = (gap[left] / (sign * multiple)).to(torch.float16)
-            zero = zero_point[left]
-            if not scheme.symmetric:
-                zero = (-flat[left].amin(-1) / step.float()).round().clamp(0, scheme.top)
-            good = (value(nearest(flat[left], step, zero, scheme), step, zero) == flat[left]).all(-1)
-            scale[left[good]], zero_point[left[good]] = step[good], zero[good]
-            found[left[good]] = True
-    return scale, zero_point, found
+    left = flat.any(-1).nonzero().flatten()
+    for divisor in _divisors(scheme).tolist():
+        pair, good = _divided(flat[left], scheme, _smallest_gap(flat[left]) / divisor)
+        scale[left[good]], zero_point[left[good]] = pair[0][good], pair[1][good]
+        left = left[~good]
+        if not len(left):
+            shape = groups.shape[:-1]
+            return scale.view(shape), zero_point.view(shape)
+    return None
+
+
+def _lies_on_a_grid(group: Tensor, scheme: Scheme) -> bool:
+    steps = _smallest_gap(group[None]) / _divisors(scheme).to(group.device)
+    return bool(_divided(group.expand(len(steps), -1), scheme, steps)[1].any())
+
+
+def _divisors(scheme: Scheme) -> Tensor:
+    """The smallest gap between the values of a group, 0 among them, is one of these many steps."""
+    counts = torch.arange(1.0, scheme.top + 1)
+    return torch.stack([counts, -counts], dim=1).flatten() if scheme.symmetric else counts
+
+
+def _divided(flat: Tensor, scheme: Scheme, steps: Tensor) -> tuple[_Pair, Tensor]:
+    """The grids of these steps, and whether the values of each group (groups, width) are exactly theirs."""
+    scale = steps.to(torch.float16)
+    zero_point = torch.full_like(steps, scheme.middle)
+    if not scheme.symmetric:
+        zero_point = (-flat.amin(-1) / scale.float()).round().clamp(0, scheme.top)
+    good = (value(nearest(flat, scale, zero_point, scheme), scale, zero_point) == flat).all(-1)
+    return (scale, zero_point), good
 
 
 def _smallest_gap(flat: Tensor) -> Tensor:

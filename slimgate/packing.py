@@ -30,28 +30,24 @@ def put_packed_(
     embeddings: Mapping[str, PackedEmbedding],
     log: dict[str, Any],
 ) -> None:
-    """Replaces layers by packed ones. log gets counts, bits a weight with scales, and relative errors."""
+    """Replaces layers by packed ones. log gets counts, and bits a weight with its scales."""
     layers: dict[str, PackedWeight] = {**linear, **embeddings}
-    errors = {
-        name: _relative_error(model.network.get_submodule(name).weight, layers[name]) for name in layers
-    }
     replace_modules_(model, method, layers)
     log.update(
         linear_layers=len(linear),
         embedding_tables=len(embeddings),
         bits_per_weight=round(_bits_per_weight(list(layers.values())), 3),
-        largest_weight_error=_largest(errors),
     )
 
 
-def _relative_error(weight: Any, layer: PackedWeight) -> float:
-    lost = dequantize(layer.levels(), layer.grid()).sub_(weight.detach()).norm()
-    return float(lost / weight.detach().norm().clamp(min=1e-30))
-
-
-def _largest(errors: Mapping[str, float]) -> dict[str, float]:
-    worst = max(errors, key=lambda name: errors[name], default=None)
-    return {} if worst is None else {worst: round(errors[worst], 4)}
+def weight_error(model: Any, layers: Mapping[str, PackedWeight]) -> float:
+    """Norm of what rounding takes from the weights, as a share of their norm, before they are replaced."""
+    lost = total = 0.0
+    for name, layer in layers.items():
+        weight: Any = model.network.get_submodule(name).weight
+        lost += float((dequantize(layer.levels(), layer.grid()) - weight.detach()).square().sum())
+        total += float(weight.detach().square().sum())
+    return (lost / total) ** 0.5 if total else 0.0
 
 
 def _bits_per_weight(layers: list[PackedWeight]) -> float:

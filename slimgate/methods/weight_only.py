@@ -38,7 +38,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with packed layers, where it has float ones."""
     from slimgate.linear_layers import linear_layers
     from slimgate.nn.packed import PackedLinear
-    from slimgate.packing import packed_embeddings, put_packed_
+    from slimgate.packing import packed_embeddings, put_packed_, weight_error
 
     layers = linear_layers(model, inside="network", output=params.output_layer)
     linear = {
@@ -46,6 +46,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         for name, layer in layers.items()
     }
     embeddings = packed_embeddings(model, params.embeddings, params)
+    context.log["weight_error"] = round(weight_error(model, {**linear, **embeddings}), 5)
     put_packed_(model, "weight_only", linear, embeddings, context.log)
     return model
 

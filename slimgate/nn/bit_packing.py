@@ -36,7 +36,7 @@ def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
     rows = packed.shape[0]
     stream = functional.pad(packed, (0, -packed.shape[1] % bits)).view(rows, -1, bits)
     words = (stream.long() << _steps(bits, 8, packed)).sum(dim=-1, keepdim=True)
-    eights = (words >> _steps(8, bits, packed)) & (2**bits - 1)
+    eights = (words >> _steps(8, bits, packed)) & ((1 << bits) - 1)
     return eights.to(torch.uint8).view(rows, -1)[:, :columns]
 
 

@@ -1,0 +1,89 @@
+"""The method quantization_aware_training: what it leaves is packed without loss, and answers better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fixtures.architectures import write_tiny
+from fixtures.building import load_tiny, tiny_context
+from slimgate.methods import fine_tune, magnitude_prune, quantization_aware_training, weight_only
+from slimgate.predicting import predict_scores
+from slimgate.runtimes.eager import EagerPredictor
+
+torch.set_num_threads(1)
+Params = quantization_aware_training.Params
+
+
+def build(tmp_path: Path, architecture: str = "bert", **rows: Any) -> tuple[Any, Any]:
+    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
+    context = tiny_context(tmp_path / "rows", teacher=lambda: load_tiny(folder, context), **rows)
+    return load_tiny(folder, context), context
+
+
+def scores(model: Any, context: Any) -> Any:
+    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
+    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(("architecture", "bits"), [("bert", 2), ("gpt2", 3), ("electra", 4)])
+def test_weight_only_packs_what_it_leaves_without_loss(
+    tmp_path: Path, architecture: str, bits: int, symmetric: bool
+) -> None:
+    model, context = build(tmp_path, architecture)
+    before = scores(model, context)
+    grid = {"bits": bits, "group_size": 16, "symmetric": symmetric, "embeddings": 8}
+    quantization_aware_training.apply(model, Params(epochs=1, learning_rate=1e-3, **grid), context)
+    trained = scores(model, context)
+    assert not np.array_equal(trained, before)
+    assert not [name for name in model.network.state_dict() if "parametrizations" in name]
+    weight_only.apply(model, weight_only.Params(**grid), context)
+    assert np.array_equal(scores(model, context), trained)
+    assert context.log["weight_error"] == 0
+
+
+def test_two_bits_answer_the_teacher_better_than_by_plain_rounding(tmp_path: Path) -> None:
+    model, context = build(tmp_path, train=96)
+    fine_tune.apply(model, fine_tune.Params(epochs=2, learning_rate=3e-3), context)
+    (tmp_path / "teacher").mkdir()
+    model.save(tmp_path / "teacher")
+    context.load_teacher = lambda: load_tiny(tmp_path / "teacher", context)
+    answers, plain = scores(model, context), context.load_teacher()
+    weight_only.apply(plain, weight_only.Params(bits=2), context)
+    options = {"alpha": 0.0, "epochs": 3, "learning_rate": 3e-3, "keep_best": False}
+    quantization_aware_training.apply(model, Params(bits=2, **options), context)
+    lost = [float(np.square(scores(each, context) - answers).mean()) for each in (model, plain)]
+    assert lost[0] < 0.5 * lost[1]
+    assert context.log["scale_change"] > 0
+
+
+def test_zeros_of_a_pruning_stay_zero(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    layer = model.network.bert.encoder.layer[0].output.dense
+    zeros = layer.weight == 0
+    quantization_aware_training.apply(model, Params(bits=4, epochs=1, learning_rate=1e-2), context)
+    assert (layer.weight[zeros] == 0).all()
+    assert layer.weight.count_nonzero() > 0
+
+
+def test_scales_keep_still_on_request_and_the_output_layer_stays_float(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    quantization_aware_training.apply(model, Params(bits=2, epochs=1, learned_scales=False), context)
+    assert context.log["scale_change"] == 0
+    assert context.log["linear_layers"] == 4 * 6 + 1
+    assert model.network.classifier.weight.unique().numel() == model.network.classifier.weight.numel()
+    assert isinstance(model.network.classifier, nn.Linear)
+
+
+def test_it_declares_what_it_needs() -> None:
+    assert quantization_aware_training.takes == {"torch"}
+    assert quantization_aware_training.gives is None
+    assert quantization_aware_training.reads == ("train", "selection")
+    assert quantization_aware_training.uses_teacher

@@ -1,0 +1,98 @@
+"""Rounding with compensation, against the update of Optimal Brain Surgeon written out in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slimgate.gptq import Inputs, output_error, round_with_compensation
+from slimgate.grid_fitting import fit_grid
+from slimgate.weight_grid import Grid, Scheme, dequantize, quantize
+
+DAMPING = 0.01
+
+
+def correlated_inputs(features: int, tokens: int = 400) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    mixing = torch.randn(features, features, generator=generator) * torch.linspace(0.1, 2, features)
+    return torch.randn(tokens, features, generator=generator) @ mixing + 0.5
+
+
+def seen(tokens: Tensor) -> Inputs:
+    inputs = Inputs.none(tokens.shape[1], tokens.device)
+    for part in tokens.split(150):
+        inputs.see(part)
+    return inputs
+
+
+def random_weight(rows: int, columns: int) -> Tensor:
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(2)) * 0.05
+
+
+def by_brain_surgeon(weight: Tensor, grid: Grid, hessian: Tensor) -> np.ndarray:
+    """Levels, a column at a time; the inverse of what is left of the Hessian by elimination."""
+    matrix = hessian.numpy().copy()
+    matrix += DAMPING * np.diag(matrix).mean() * np.eye(len(matrix))
+    inverse, left = np.linalg.inv(matrix), weight.double().numpy().copy()
+    width = grid.scheme.grouped(weight).shape[-1]
+    scale = np.repeat(grid.scale.double().numpy(), width, axis=1)[:, : weight.shape[1]]
+    zero = np.repeat(grid.zero_point.double().numpy(), width, axis=1)[:, : weight.shape[1]]
+    levels = np.empty_like(left)
+    for column in np.argsort(-np.diag(hessian.numpy()), kind="stable"):
+        step = scale[:, column]
+        levels[:, column] = np.clip(np.round(left[:, column] / step) + zero[:, column], 0, grid.scheme.top)
+        error = left[:, column] - (levels[:, column] - zero[:, column]) * step
+        left -= np.outer(error / inverse[column, column], inverse[column])
+        inverse -= np.outer(inverse[:, column], inverse[column]) / inverse[column, column]
+    return levels
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(("granularity", "columns"), [("group", 40), ("channel", 24), ("group", 150)])
+def test_levels_are_those_of_optimal_brain_surgeon(granularity: str, columns: int, symmetric: bool) -> None:
+    weight = random_weight(10, columns)
+    grid = fit_grid(weight, Scheme(3, granularity, 16, symmetric))  # type: ignore[arg-type]
+    hessian = seen(correlated_inputs(columns)).hessian(centred=False)
+    levels = round_with_compensation(weight, grid, hessian, damping=DAMPING)
+    expected = by_brain_surgeon(weight, grid, hessian)
+    # float32 against float64: a weight half-way between two levels may fall to the other side
+    assert (levels.numpy() == expected).mean() > 0.995
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_outputs_change_much_less_than_by_plain_rounding(bits: int) -> None:
+    weight, tokens = random_weight(16, 64), correlated_inputs(64)
+    grid, hessian = fit_grid(weight, Scheme(bits)), seen(tokens).hessian(centred=False)
+    rounded = dequantize(round_with_compensation(weight, grid, hessian, damping=DAMPING), grid)
+    nearest = dequantize(quantize(weight, grid), grid)
+    lost = [float((tokens @ (weight - each).T).square().mean()) for each in (rounded, nearest)]
+    assert lost[0] < 0.6 * lost[1]
+    reference = float((tokens @ weight.T).square().mean())
+    assert output_error(weight, rounded, hessian) == pytest.approx(lost[0] / reference, rel=1e-4)
+
+
+def test_inputs_that_do_not_correlate_leave_nothing_to_make_up_for() -> None:
+    weight = random_weight(8, 32)
+    grid = fit_grid(weight, Scheme(3))
+    levels = round_with_compensation(weight, grid, torch.eye(32, dtype=torch.float64), damping=DAMPING)
+    assert torch.equal(levels, quantize(weight, grid))
+
+
+def test_a_layer_that_sees_nothing_is_rounded_to_the_nearest_level() -> None:
+    weight = random_weight(8, 32)
+    grid = fit_grid(weight, Scheme(3), importance=torch.zeros(32))
+    levels = round_with_compensation(
+        weight, grid, Inputs.none(32, weight.device).hessian(centred=True), damping=0.1
+    )
+    assert torch.equal(levels, quantize(weight, grid))
+
+
+def test_the_hessian_is_the_mean_product_and_centred_the_covariance() -> None:
+    tokens = correlated_inputs(5)
+    inputs = seen(tokens)
+    exact = tokens.double().numpy()
+    assert np.allclose(inputs.hessian(centred=False).numpy(), exact.T @ exact / len(exact), rtol=1e-4)
+    assert np.allclose(inputs.hessian(centred=True).numpy(), np.cov(exact.T, bias=True), rtol=1e-3, atol=1e-3)
+    assert nn.functional.mse_loss(inputs.mean, tokens.double().mean(0)) < 1e-12

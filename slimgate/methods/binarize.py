@@ -54,58 +54,58 @@ class Params(TrainingParams):
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with binary layers, trained."""
     from slimgate.binarization import Ramp, mean_inputs, put_latent_layers_, sign_error, turned_share
-    from slimgate.distillation import DistillationLoss, unlike
-    from slimgate.linear_layers import linear_layers
     from slimgate.replacing import replace_modules_
     from slimgate.token_embeddings import token_embeddings
-    from slimgate.training import labelled, train, training_rows
+    from slimgate.training import labelled, train
 
-    layers = linear_layers(model, inside="network", output=params.output_layer)
-    layers = {
-        name: layer for name, layer in layers.items() if name not in _inside(model, params.float_blocks)
-    }
+    layers = _layers(model, params)
     tables = token_embeddings(model.network) if params.embeddings else {}
-    lost = sign_error([*layers.values(), *tables.values()])
-    data, teacher = training_rows(model, context), context.load_teacher()
-    taught, _ = training_rows(teacher, context)
-    if warning := unlike(model, teacher, data[0], taught):
-        context.log["warning"] = warning
-    loss = DistillationLoss(model, teacher, data[0], taught, params, context)
-    thresholds = mean_inputs(model, layers, context) if params.activations else {}
-    before = {name: part.weight >= 0 for name, part in {**layers, **tables}.items()}
-    latent = put_latent_layers_(model, layers, tables, thresholds)
-    selection = labelled(model, "selection", context)
-    train(
-        model,
-        data,
-        params,
-        context,
-        selection=selection,
-        loss=loss,
-        hooks=[Ramp(latent.values(), params.ramp)],
-    )
-    replace_modules_(model, "binarize", {name: layer.packed() for name, layer in latent.items()})
+    parts: dict[str, Any] = {**layers, **tables}
     context.log.update(
         linear_layers=len(layers),
         embedding_tables=len(tables),
         bits=1,
         activation_bits=1 if params.activations else 32,
-        weights_error_of_plain_signs=round(lost, 4),
-        signs_turned_by_training=round(turned_share(latent, before), 4),
-        loss_parts=loss.mean_parts(),
+        weights_error_of_plain_signs=round(sign_error(parts.values()), 4),
+    )
+    data, loss = _lesson(model, params, context)
+    thresholds = mean_inputs(model, layers, context) if params.activations else {}
+    before = {name: part.weight >= 0 for name, part in parts.items()}
+    latent = put_latent_layers_(model, layers, tables, thresholds)
+    selection, hooks = labelled(model, "selection", context), [Ramp(latent.values(), params.ramp)]
+    train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)
+    replace_modules_(model, "binarize", {name: layer.packed() for name, layer in latent.items()})
+    context.log.update(
+        signs_turned_by_training=round(turned_share(latent, before), 4), loss_parts=loss.mean_parts()
     )
     return model
 
 
-def _inside(model: Any, blocks: tuple[int, ...]) -> set[str]:
-    """Names of the modules in these blocks. Raises BuildError for a block that the model does not have."""
+def _layers(model: Any, params: Params) -> dict[str, Any]:
+    """The linear layers that become binary. Raises BuildError for a block that the model does not have."""
     from slimgate.blocks import encoder_layers
+    from slimgate.linear_layers import linear_layers
 
-    layers = encoder_layers(model.network)
-    if blocks and max(blocks) >= len(layers):
-        raise BuildError(f"float_blocks {list(blocks)} came, but the model has blocks 0 to {len(layers) - 1}")
-    chosen = {id(module) for number in blocks for module in layers[number].modules()}
-    return {name for name, module in model.network.named_modules() if id(module) in chosen}
+    found = linear_layers(model, inside="network", output=params.output_layer)
+    blocks = encoder_layers(model.network)
+    if params.float_blocks and max(params.float_blocks) >= len(blocks):
+        raise BuildError(
+            f"float_blocks {list(params.float_blocks)} came, but the model has blocks 0 to {len(blocks) - 1}"
+        )
+    kept = {id(module) for number in params.float_blocks for module in blocks[number].modules()}
+    return {name: layer for name, layer in found.items() if id(layer) not in kept}
+
+
+def _lesson(model: Any, params: Params, context: BuildContext) -> tuple[Any, Any]:
+    """The train rows, and the loss that holds the teacher's answers to them."""
+    from slimgate.distillation import DistillationLoss, unlike
+    from slimgate.training import training_rows
+
+    data, teacher = training_rows(model, context), context.load_teacher()
+    taught, _ = training_rows(teacher, context)
+    if warning := unlike(model, teacher, data[0], taught):
+        context.log["warning"] = warning
+    return data, DistillationLoss(model, teacher, data[0], taught, params, context)
 
 
 def restore(network: Any, spec: dict[str, Any]) -> None:

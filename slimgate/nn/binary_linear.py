@@ -35,6 +35,7 @@ class BinaryLinear(nn.Module):
     bias: nn.Parameter | None
     threshold: Tensor | None
     gain: Tensor | None
+    _dense: Tensor | None
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, activations: bool = False
@@ -116,11 +117,11 @@ class BinaryLinear(nn.Module):
         return (outputs if self.bias is None else outputs + self.bias).to(inputs.dtype)
 
     def _forget(self) -> None:
-        self._dense: Tensor | None = None
+        self._dense = None
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         self._forget()
-        return super()._apply(*args, **kwargs)
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._forget()

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from slimgate.blocks import width
 from slimgate.errors import BuildError
 from slimgate.loading import load_object
 from slimgate.replacing import describe
@@ -42,7 +43,7 @@ class LoraLinear(nn.Module):
             base = load_object(kind)(**options)
         assert isinstance(base, nn.Module)
         self.base: Any = base
-        self.in_features, self.out_features = int(self.base.in_features), int(self.base.out_features)
+        self.in_features, self.out_features = width(base)
         self.r, self.scaling, self.dropout = r, scaling, dropout
         device = next((t.device for t in (*base.parameters(), *base.buffers())), None)
         self.lora_a = nn.Parameter(torch.empty(r, self.in_features, device=device))
@@ -94,4 +95,5 @@ class SparseLoraLinear(LoraLinear):
         return functional.linear(inputs, self.base.weight + self.update(), self.base.bias)
 
     def update(self) -> Tensor:
-        return super().update() * (self.base.weight != 0)
+        kept: Tensor = self.base.weight != 0
+        return super().update() * kept

@@ -22,7 +22,7 @@ def gradients_through(network: nn.Module) -> Iterator[list[str]]:
     """Lets gradients pass every quantized linear layer of a network, whose names it gives."""
     layers = {name: module for name, module in network.named_modules() if is_quantized_linear(module)}
     for layer in layers.values():
-        layer.forward = partial(_forward, layer, layer.forward)  # type: ignore[method-assign]
+        layer.forward = partial(_forward, layer, layer.forward)
     try:
         yield list(layers)
     finally:

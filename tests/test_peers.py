@@ -1,0 +1,104 @@
+"""The table of ours beside other tools: its figures, and what is left of a tool that is missing or fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fixtures import peers
+from fixtures.architectures import write_tiny
+from fixtures.building import load_tiny, tiny_context
+from fixtures.peer_tools import PEERS, Case, Result
+from slimgate.errors import SlimgateError
+from slimgate.judge.tango import tango_interval
+
+
+def right(*answers: int) -> Any:
+    return np.asarray(answers, dtype=np.bool_)
+
+
+def test_a_row_tells_size_accuracy_and_the_drop_with_its_interval() -> None:
+    lines = [
+        peers.Line("teacher", 4 * 2**20, right(1, 1, 1, 0), 1.0),
+        peers.Line("small", 2**20, right(1, 0, 0, 1), 2.4),
+        peers.Line("gone", note="skipped: No module named 'gone'"),
+    ]
+    low, high = (100 * bound for bound in tango_interval(2, 1, 4))
+    assert peers.table(lines).splitlines() == [
+        "| of 4 gate rows | MiB | times smaller | accuracy | drop in points | seconds |",
+        "|---|---|---|---|---|---|",
+        "| teacher | 4.00 | 1.00 | 0.7500 |  | 1 |",
+        f"| small | 1.00 | 4.00 | 0.5000 | 25.00 [{low:.2f}, {high:.2f}] | 2 |",
+        "| gone | | | | skipped: No module named 'gone' | |",
+    ]
+
+
+def test_without_the_teachers_figures_there_is_no_table() -> None:
+    with pytest.raises(SlimgateError, match="the teacher itself cannot be measured: failed"):
+        peers.table([peers.Line("teacher", note="failed: OSError: disk")])
+
+
+def test_every_wish_of_ours_is_a_method_with_valid_options_where_it_exists() -> None:
+    checked = 0
+    for steps in peers.OURS.values():
+        for step in steps:
+            for name, options in step.items():
+                if name in peers.known("method"):
+                    peers.load("method", name).Params.model_validate(options)
+                    checked += 1
+    assert checked >= 4
+    assert len(PEERS) >= 10
+
+
+def test_ours_are_measured_as_a_suite_would_build_them(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
+    context = tiny_context(tmp_path / "rows", calibration=4)
+    sizes = {}
+    for name, steps in {"plain": [], "int8": [{"int8_dynamic": {}}]}.items():
+        model = load_tiny(folder, context)
+        encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
+        (tmp_path / name).mkdir()
+        labels = context.task.label_indices(context.task_params, context.rows("selection"), context.facts)
+        result = peers.ours(steps)(Case(model, encoded, labels, [], context, tmp_path / name))
+        assert result.scores.shape == (16, 2)
+        sizes[name] = result.bytes
+    files = [tmp_path / "plain" / name for name in ("model.safetensors", "config.json", "slimgate.json")]
+    assert sizes["plain"] == sum(file.stat().st_size for file in files)
+    assert sizes["int8"] < 0.7 * sizes["plain"]
+    assert (tmp_path / "plain" / "tokenizer.json").exists()
+
+
+def test_a_tool_that_is_missing_or_fails_is_a_row_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
+    context = tiny_context(tmp_path / "rows", calibration=4)
+
+    def missing(_: Case) -> Result:
+        raise ModuleNotFoundError("No module named 'some_tool'")
+
+    def failing(case: Case) -> Result:
+        raise RuntimeError(json.dumps({"rows": len(case.batches)}))
+
+    monkeypatch.setattr(peers, "OURS", {})
+    monkeypatch.setattr(peers, "PEERS", {"missing": missing, "failing": failing, "not wanted": failing})
+    task = SimpleNamespace(object=context.task, params=context.task_params)
+    run: Any = SimpleNamespace(
+        built=lambda _: SimpleNamespace(
+            artifact=SimpleNamespace(load=lambda _device: load_tiny(folder, context))
+        ),
+        suite=SimpleNamespace(setup=SimpleNamespace(task=task), seed=0, threads=1),
+        rows=SimpleNamespace(facts=context.facts, splits=context.splits),
+    )
+    (tmp_path / "scratch").mkdir()
+    wanted = ["missing", "failing"]
+    lines = peers.compare(run, context.rows("selection"), tmp_path / "scratch", wanted)
+    assert [line.name for line in lines] == ["teacher", "missing", "failing"]
+    assert lines[0].right is not None
+    assert lines[1].note == "skipped: No module named 'some_tool'"
+    assert lines[2].note == 'failed: RuntimeError: {"rows": 4}'

@@ -30,7 +30,7 @@ def gradient_moments(model: Any, layers: Mapping[str, nn.Linear], context: Build
             logits = model.network(**batch).logits.float().flatten(0, -2)
             chances = logits.detach().softmax(-1).cpu()
             labels = torch.multinomial(chances, 1, generator=draws)[:, 0].to(logits.device)
-            nn.functional.cross_entropy(logits, labels, reduction="sum").backward()
+            nn.functional.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
             model.network.zero_grad(set_to_none=True)
     finally:
         for handle in handles:

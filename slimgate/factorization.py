@@ -24,6 +24,7 @@ from slimgate.errors import BuildError
 Values = npt.NDArray[np.float64]
 # Of the mean second moment: enough to make it invertible where inputs do not span the space.
 _DAMPING = 1e-8
+_GRADIENT_DAMPING = 1e-6
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """In float64: left (out, k), orthonormal; values (k,), largest first; projected = left' W (k, in)."""
+    """In float64: left (out, k), values (k,), largest first, projected (k, in); left @ projected is W."""
 
     left: Tensor
     values: Values
@@ -91,23 +92,30 @@ class Decomposition:
 
 
 @torch.no_grad()
-def decompose(weight: Tensor, moments: Tensor | None = None) -> Decomposition:
-    """The singular value decomposition of a weight (out, in), or of what it does to inputs of these moments.
+def decompose(
+    weight: Tensor, moments: Tensor | None = None, gradients: Tensor | None = None
+) -> Decomposition:
+    """The singular value decomposition of a weight (out, in), or of what it does to inputs, or to the loss.
 
-    moments: (in, in), the second moment or covariance of the inputs. With W L = U S V', the best U_r S_r V_r'
-    of W L comes from U_r U_r' W, so that L need not be inverted.
+    moments: (in, in), second moment or covariance of the inputs; gradients: (out, out), second moment of the
+    loss's gradients by the outputs. With moments L L' and gradients R' R it is that of R W L = U S V', whose
+    best is that of U_r U_r' R W, so that L need not be inverted.
     """
     weight = weight.detach().double()
     target = weight if moments is None else weight @ _cholesky(moments)
-    left, values, _ = torch.linalg.svd(target, full_matrices=False)
-    return Decomposition(left, values.cpu().numpy(), left.t() @ weight)
+    if gradients is None:
+        left, values, _ = torch.linalg.svd(target, full_matrices=False)
+        return Decomposition(left, values.cpu().numpy(), left.t() @ weight)
+    felt = _cholesky(gradients, _GRADIENT_DAMPING).t()
+    left, values, _ = torch.linalg.svd(felt @ target, full_matrices=False)
+    back = torch.linalg.solve_triangular(felt, left, upper=True)
+    return Decomposition(back, values.cpu().numpy(), left.t() @ felt @ weight)
 
 
-def _cholesky(moments: Tensor) -> Tensor:
+def _cholesky(moments: Tensor, damping: float = _DAMPING) -> Tensor:
     scale = float(moments.diagonal().mean())
     if not scale > 0:
-        raise BuildError("a layer received nothing but zeros or constants: its inputs tell no direction")
-    damping = _DAMPING
+        raise BuildError("the inputs or gradients of a layer are nothing but zeros or constants")
     while True:
         damped = moments + damping * scale * torch.eye(len(moments)).to(moments)
         lower, failed = torch.linalg.cholesky_ex(damped)
@@ -133,15 +141,24 @@ def pays(shape: tuple[int, int], rank: int) -> bool:
     return rank * (shape[0] + shape[1]) < shape[0] * shape[1]
 
 
+def even_ranks(found: Mapping[str, Decomposition], parameter_ratio: float) -> dict[str, int]:
+    """The rank at which each matrix by itself keeps this share of its numbers, 1 at least."""
+    return {
+        name: max(1, int(parameter_ratio * np.prod(each.shape) / sum(each.shape)))
+        for name, each in found.items()
+    }
+
+
 def allot_ranks(found: Mapping[str, Decomposition], parameter_ratio: float) -> dict[str, int]:
     """A rank for each matrix so that all together keep this share of their numbers.
 
-    One singular direction after another is bought, the one that keeps most of its own matrix's energy per
-    number first; a matrix whose factors would be as large as itself costs its own size. Every matrix gets
-    rank 1 at least. Raises BuildError where that exceeds the share.
+    One singular direction after another is bought, the one with the greatest square per number first: where
+    singular values are all in one currency, such as the loss. A matrix whose factors would be as large as
+    itself costs its own size; every one gets rank 1 at least. Raises BuildError where that exceeds the share.
     """
     prices = {name: float(sum(each.shape)) for name, each in found.items()}
-    worth = {name: _worth(each.values) / prices[name] for name, each in found.items()}
+    sizes = {name: float(np.prod(each.shape)) for name, each in found.items()}
+    worth = {name: each.values**2 / prices[name] for name, each in found.items()}
     offers = np.sort(np.concatenate(list(worth.values())))[::-1]
 
     def ranks(bought: int) -> dict[str, int]:
@@ -149,20 +166,12 @@ def allot_ranks(found: Mapping[str, Decomposition], parameter_ratio: float) -> d
         return {name: max(1, int((each >= least).sum())) for name, each in worth.items()}
 
     def cost(bought: int) -> float:
-        return sum(
-            min(rank * prices[name], float(np.prod(found[name].shape)))
-            for name, rank in ranks(bought).items()
-        )
+        return sum(min(rank * prices[name], sizes[name]) for name, rank in ranks(bought).items())
 
-    budget = parameter_ratio * sum(float(np.prod(each.shape)) for each in found.values())
+    budget = parameter_ratio * sum(sizes.values())
     if cost(0) > budget:
         raise BuildError(
             f"parameter_ratio = {parameter_ratio} leaves less than rank 1 of {len(found)} matrices; "
             f"expected at least {cost(0) / budget * parameter_ratio:.3g}"
         )
     return ranks(bisect_right(range(1, len(offers) + 1), budget, key=cost))
-
-
-def _worth(values: Values) -> Values:
-    squares = values**2
-    return squares / squares.sum() if squares.any() else squares

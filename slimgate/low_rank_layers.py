@@ -18,10 +18,12 @@ from slimgate.factorization import (
     allot_ranks,
     decompose,
     energy_kept,
+    even_ranks,
     pays,
     rank_of_energy,
 )
 from slimgate.linear_layers import linear_layers
+from slimgate.loss_gradients import gradient_moments
 from slimgate.nn.low_rank_linear import LowRankLinear
 from slimgate.protocols import BuildContext, Json
 from slimgate.replacing import replace_modules_
@@ -41,6 +43,8 @@ class LowRankParams(Protocol):
     @property
     def activation_aware(self) -> bool: ...
     @property
+    def loss_aware(self) -> bool: ...
+    @property
     def parts(self) -> str: ...
 
 
@@ -48,8 +52,10 @@ def factorize_layers_(model: Any, params: LowRankParams, context: BuildContext) 
     """Replaces the layers that get smaller by it; gives the log. Raises BuildError where none does."""
     layers = _layers(model, params.parts)
     moments = _moments(model, layers, context) if params.activation_aware else {}
+    gradients = gradient_moments(model, layers, context) if params.loss_aware else {}
     found = {
-        name: decompose(layer.weight, _second(layer, moments.get(name))) for name, layer in layers.items()
+        name: decompose(layer.weight, _second(layer, moments.get(name)), gradients.get(name))
+        for name, layer in layers.items()
     }
     ranks = {name: rank for name, rank in _ranks(found, params).items() if pays(found[name].shape, rank)}
     if not ranks:
@@ -105,7 +111,8 @@ def _second(layer: nn.Linear, moments: Moments | None) -> torch.Tensor | None:
 
 def _ranks(found: Mapping[str, Decomposition], params: LowRankParams) -> dict[str, int]:
     if params.parameter_ratio is not None:
-        return allot_ranks(found, params.parameter_ratio)
+        spread = allot_ranks if params.loss_aware else even_ranks
+        return spread(found, params.parameter_ratio)
     return {name: _rank(each, params) for name, each in found.items()}
 
 

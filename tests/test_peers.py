@@ -16,6 +16,7 @@ from fixtures.building import load_tiny, tiny_context
 from fixtures.peer_tools import PEERS, Case, Result
 from slimgate.errors import SlimgateError
 from slimgate.judge.tango import tango_interval
+from slimgate.loading import known, load
 
 
 def right(*answers: int) -> Any:
@@ -48,8 +49,8 @@ def test_every_wish_of_ours_is_a_method_with_valid_options_where_it_exists() -> 
     for steps in peers.OURS.values():
         for step in steps:
             for name, options in step.items():
-                if name in peers.known("method"):
-                    peers.load("method", name).Params.model_validate(options)
+                if name in known("method"):
+                    load("method", name).Params.model_validate(options)
                     checked += 1
     assert checked >= 4
     assert len(PEERS) >= 10
@@ -59,7 +60,8 @@ def test_ours_are_measured_as_a_suite_would_build_them(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
     context = tiny_context(tmp_path / "rows", calibration=4)
     sizes = {}
-    for name, steps in {"plain": [], "int8": [{"int8_dynamic": {}}]}.items():
+    cases: dict[str, list[dict[str, Any]]] = {"plain": [], "int8": [{"int8_dynamic": {}}]}
+    for name, steps in cases.items():
         model = load_tiny(folder, context)
         encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
         (tmp_path / name).mkdir()

@@ -26,14 +26,14 @@ from slimgate.tasks import text_classification
 from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
-SHORT = {"epochs": 1, "batch_size": 16, "precision": "float32"}
+SHORT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "precision": "float32"}
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 
 
 def build(tmp_path: Path, architecture: str = "bert", *, mean: bool = False, train: int = 48) -> Any:
     labels = None if mean else ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
-    options = {"params": MEAN} if mean else {}
+    options: dict[str, Any] = {"params": MEAN} if mean else {}
     context = tiny_context(tmp_path / "rows", train=train, **options)
     context.load_teacher = lambda: load_tiny(folder, tiny_context(tmp_path / "teacher", **options))
     return load_tiny(folder, context), context
@@ -93,7 +93,7 @@ def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
 
 def test_float_blocks_stay_float_and_a_later_step_makes_them_int8(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    binarize.apply(model, binarize.Params(**SHORT, float_blocks=[0, 3]), context)
+    binarize.apply(model, binarize.Params(**SHORT, float_blocks=(0, 3)), context)
     layers = {n: m for n, m in model.network.named_modules() if isinstance(m, nn.Linear)}
     assert len(layers) == 2 * 6 + 1
     assert all(name == "classifier" or "layer.0." in name or "layer.3." in name for name in layers)
@@ -106,7 +106,7 @@ def test_float_blocks_stay_float_and_a_later_step_makes_them_int8(tmp_path: Path
 def test_a_float_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     with pytest.raises(BuildError, match=r"float_blocks \[4\] came, but the model has blocks 0 to 3"):
-        binarize.apply(model, binarize.Params(**SHORT, float_blocks=[4]), context)
+        binarize.apply(model, binarize.Params(**SHORT, float_blocks=(4,)), context)
 
 
 def test_it_follows_keep_layers_and_pruning_whose_zeros_it_gives_up(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
-SHORT = {"epochs": 1, "batch_size": 16, "precision": "float32", "r": 2}
+SHORT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "precision": "float32", "r": 2}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_the_update_of_a_matrix_has_the_rank_of_the_adapter(folder: Path, contex
     model = load_tiny(folder, context)
     name = "bert.encoder.layer.1.intermediate.dense"
     before = model.network.get_submodule(name).weight.detach().clone()
-    lora.apply(model, lora.Params(**SHORT, targets=["layer.1.intermediate.dense"]), context)
+    lora.apply(model, lora.Params(**SHORT, targets=("layer.1.intermediate.dense",)), context)
     update = model.network.get_submodule(name).weight.detach() - before
     assert int(torch.linalg.matrix_rank(update, rtol=1e-3)) == 2
 
@@ -193,7 +193,7 @@ def test_an_unknown_target_names_the_nearest(folder: Path, context: Any) -> None
     with pytest.raises(
         BuildError, match=r'targets "qery": no linear layer of that name. Did you mean query?'
     ):
-        lora.apply(load_tiny(folder, context), lora.Params(targets=["qery"]), context)
+        lora.apply(load_tiny(folder, context), lora.Params(targets=("qery",)), context)
 
 
 def test_pefts_own_merge_gives_the_same_weights(folder: Path, context: Any) -> None:

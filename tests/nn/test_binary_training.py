@@ -42,7 +42,7 @@ def test_gradients_pass_the_sign_up_to_the_clip_and_reach_the_scale() -> None:
     scale = torch.tensor(1.0, requires_grad=True)
     outputs = binary(values, scale, clip=2.0)
     assert outputs.tolist() == [1.0, -1.0, 1.0]
-    (outputs * torch.tensor([1.0, 10.0, 100.0])).sum().backward()
+    torch.autograd.backward((outputs * torch.tensor([1.0, 10.0, 100.0])).sum())
     assert values.grad is not None
     assert values.grad.tolist() == [1.0, 10.0, 0.0]
     assert scale.grad is not None
@@ -61,7 +61,7 @@ def test_a_binary_layer_learns_what_a_binary_layer_can_do(thresholds: torch.Tens
         inputs = torch.randn(64, 16)
         loss = nn.functional.mse_loss(layer(inputs), target(inputs).detach())
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.2 * losses[0]

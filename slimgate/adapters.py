@@ -92,7 +92,11 @@ def _inject_peft_(network: nn.Module, names: list[str], params: LoraParams) -> N
     except ImportError as error:
         raise MissingExtra('LoRA adapters need an extra: pip install "slimgate[lora]"') from error
     config = peft.LoraConfig(
-        r=params.r, lora_alpha=params.alpha, lora_dropout=params.dropout, target_modules=names, bias="none"
+        r=params.r,
+        lora_alpha=params.alpha,  # type: ignore[arg-type]  # peft only divides it by r
+        lora_dropout=params.dropout,
+        target_modules=names,
+        bias="none",
     )
     peft.inject_adapter_in_model(config, network)
 

@@ -1,6 +1,6 @@
 """Quantizes all but the layers that mind it most, until the accuracy on `selection` holds.
 
-    { mixed_precision = { drop_points = 0.5, narrow = { gptq = { bits = 3 } }, wide = { int8_dynamic = {} } } }
+    { mixed_precision = { drop_points = 0.5, narrow = { gptq = { bits = 3 } }, wide = { gptq = {} } } }
 
 `narrow` and `wide` name a step each (gptq, int8_dynamic, int8_static or weight_only) with its own options.
 All layers that the step reaches become narrow; where the accuracy on `selection` is then more than

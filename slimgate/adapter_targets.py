@@ -48,10 +48,10 @@ def _of_endings(known: dict[str, nn.Module], endings: tuple[str, ...]) -> dict[s
 
 
 def _linear_like(network: nn.Module) -> dict[str, nn.Module]:
-    """Layers that map in_features to out_features and hold no such layer themselves."""
+    """Layers that map in_features to out_features, more than none, and hold no such layer themselves."""
     found = {
         name: module
         for name, module in network.named_modules()
-        if hasattr(module, "in_features") and hasattr(module, "out_features")
+        if getattr(module, "in_features", 0) and getattr(module, "out_features", 0)
     }
     return {n: m for n, m in found.items() if not any(other.startswith(f"{n}.") for other in found)}

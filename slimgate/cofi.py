@@ -61,8 +61,13 @@ class CofiSchedule:
         self.reached: float | None = None
         self.expected = 0.0
 
+    @property
+    def settled(self) -> bool:
+        """Whether the gates are decided, so that an epoch's end is a model that could be kept."""
+        return self.reached is not None
+
     def before_step(self, step: int, steps: int) -> None:
-        if self.reached is not None:
+        if self.settled:
             return
         if step >= (1 - self._cool_down) * steps:
             self.settle()
@@ -79,7 +84,7 @@ class CofiSchedule:
 
     def settle(self) -> None:
         """Decides the gates, where that has not been done."""
-        if self.reached is None:
+        if not self.settled:
             with torch.no_grad():
                 self.expected = float(sparsity(self._gates))
             self.reached = settle_(self._gates, self._ratio, multiple_of=self._multiple_of)
@@ -103,7 +108,7 @@ class CofiLoss:
                 total = self._base(network, batch, labels, positions)
             total = total + self._noted("layers", self._layers(batch, positions))
         self._steps += 1
-        if self._schedule.reached is None:
+        if not self._schedule.settled:
             total = total + self._noted("target", self._target())
         return total
 

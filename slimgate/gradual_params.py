@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from slimgate.training_params import TrainingParams
@@ -11,27 +11,17 @@ from slimgate.training_params import TrainingParams
 class GradualParams(TrainingParams):
     """Options of training and distillation, and the shape of the schedule.
 
-    warm_up, cool_down: shares of the steps before pruning has any effect, and after it is complete.
+    warm_up, cool_down: shares of the steps before pruning has any effect, and after it is complete. Only an
+    epoch that ends in the cool-down can be the best one, of keep_best.
     alpha: weight of the labels, against 1 - alpha of the teacher's soft targets; temperature: theirs.
     """
 
-    keep_best: bool = False  # an earlier epoch is pruned less
     warm_up: float = Field(default=0.1, ge=0, lt=1)
     cool_down: float = Field(default=0.3, ge=0, lt=1)
     alpha: float = Field(default=0.5, ge=0, le=1)
     temperature: float = Field(default=2.0, gt=0)
     mse_weight: float = Field(default=0.0, ge=0)
     hidden_weight: float = Field(default=0.0, ge=0)
-
-    @field_validator("keep_best")
-    @classmethod
-    def _last_epoch(cls, value: bool) -> bool:
-        if value:
-            raise PydanticCustomError(
-                "keep_best",
-                "true came, expected false: only the last epoch is pruned as far as it shall be",
-            )
-        return value
 
     @model_validator(mode="after")
     def _time_to_prune(self) -> GradualParams:

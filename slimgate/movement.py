@@ -98,10 +98,12 @@ class MovementSchedule:
     ) -> None:
         self._groups, self._sparsity = groups, sparsity
         self._warm_up, self._cool_down = warm_up, cool_down
+        self.settled = False
 
     def before_step(self, step: int, steps: int) -> None:
         progress = progress_of_pruning(step, steps, warm_up=self._warm_up, cool_down=self._cool_down)
         sparsity = cubic_sparsity(self._sparsity, progress)
+        self.settled = progress == 1
         for group in self._groups:
             threshold = _threshold(group, sparsity)
             for mask in group:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fixtures.masking import ALL, INPUTS, tiny_model
+from slimgate.adapter_targets import find_targets
 from slimgate.blocks import blocks
 from slimgate.errors import BuildError
 from slimgate.hard_concrete import HardConcrete
@@ -227,6 +228,16 @@ def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
     folder.mkdir()
     model.save(folder)
     assert torch.equal(answers(load_torch_model(folder).network), answers(model.network))
+
+
+def test_adapters_pass_by_what_is_not_there(tmp_path: Path) -> None:
+    model, _ = build(tmp_path, "bert")
+    all_gates = gates_of(model.network)
+    close(all_gates[0], [], whole=0.0)
+    remove_closed_(model, all_gates, "cofi_prune")
+    targets = find_targets(model, "attention")
+    assert len(targets) == 3 * 4
+    assert {type(layer) for layer in targets.values()} == {nn.Linear}
 
 
 def test_a_model_of_which_nothing_is_left_is_a_clear_error(tmp_path: Path) -> None:

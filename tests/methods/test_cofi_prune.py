@@ -93,8 +93,9 @@ def test_the_target_rises_and_the_gates_are_settled_for_the_cool_down() -> None:
         schedule.before_step(step, 10)
         values.append(target.value)
     assert values == pytest.approx([0, 0, 0, 0.5 / 3, 1 / 3, 0.5, 0.5, 0.5])
-    assert schedule.reached is None
+    assert not schedule.settled
     schedule.before_step(8, 10)
+    assert schedule.settled
     assert schedule.reached == 0.5
     assert len(gates.kept()) == 4
 

@@ -30,6 +30,7 @@ the log and the report.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ def adds_rows(params: Params) -> bool:
     return bool(params.transfer) or params.augment is not None
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model after training on the teacher's answers."""
+def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:
+    """The model after training on the teacher's answers. hooks: of training.py, for steps that do more."""
     from slimgate.distillation import DistillationLoss, unlike
     from slimgate.distillation_rows import distillation_rows
     from slimgate.matching import matches_of
@@ -85,6 +86,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         context,
         selection=labelled(model, "selection", context),
         loss=loss,
+        hooks=hooks,
         attached=loss.attached,
         attached_learning_rate=params.projection_learning_rate,
     )

@@ -19,10 +19,11 @@ from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch"})
 gives = None
-reads = ("train", "selection")
+reads = distill.reads
 uses_teacher = True
 stochastic = True
 claims = ("sparser",)
+learns_from, row_files, adds_rows = distill.learns_from, distill.row_files, distill.adds_rows
 
 
 class Params(distill.Params):
@@ -48,22 +49,14 @@ class Params(distill.Params):
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model at its final sparsity, trained all the way."""
-    from slimgate.distillation import DistillationLoss, unlike
     from slimgate.gradual_pruning import CubicSchedule, GradualPruning
     from slimgate.linear_layers import linear_layers
     from slimgate.sparsity import note_pruned
-    from slimgate.training import labelled, train, training_rows
 
-    data, teacher = training_rows(model, context), context.load_teacher()
-    taught, _ = training_rows(teacher, context)
-    if warning := unlike(model, teacher, data[0], taught):
-        context.log["warning"] = warning
-    loss = DistillationLoss(model, teacher, data[0], taught, params, context)
     layers = linear_layers(model)
     schedule = CubicSchedule(params.sparsity, params.initial_sparsity, params.begin, params.end)
     pruning = GradualPruning(layers, schedule, scope=params.scope, frequency=params.frequency)
-    selection = labelled(model, "selection", context)
-    train(model, data, params, context, selection=selection, loss=loss, hooks=[pruning])
+    model = distill.apply(model, params, context, hooks=[pruning])
     context.log.update(note_pruned(model, "gradual_magnitude_prune", layers))
-    context.log.update(schedule=pruning.history, loss_parts=loss.mean_parts())
+    context.log.update(schedule=pruning.history)
     return model

@@ -87,3 +87,30 @@ def test_it_declares_that_it_needs_the_teacher() -> None:
     assert gradual_magnitude_prune.uses_teacher
     assert gradual_magnitude_prune.stochastic
     assert gradual_magnitude_prune.claims == ("sparser",)
+
+
+def test_every_option_of_distill_counts(built: tuple[Any, Any]) -> None:
+    prune(
+        built,
+        relation_weight=0.5,
+        attention_weight=0.5,
+        teacher="self",
+        stored_logits=True,
+        augment={"word_dropout": 0.3},
+    )
+    log = built[1].log
+    assert set(log["loss_parts"]) == {"labels", "soft", "attention", "relation"}
+    assert log["teacher"] == "self"
+    assert log["teacher_logits"] == "computed once, read by memory map"
+    assert log["transfer"]["augmented"] == 48
+
+
+def test_its_teacher_and_its_rows_are_told_as_those_of_distill(tmp_path: Path) -> None:
+    params = gradual_magnitude_prune.Params(
+        sparsity=0.5,
+        teacher="assistant",
+        transfer=str(tmp_path / "more.txt"),  # type: ignore[arg-type]
+    )
+    assert gradual_magnitude_prune.learns_from(params) == "assistant"
+    assert gradual_magnitude_prune.row_files(params) == (tmp_path / "more.txt",)
+    assert gradual_magnitude_prune.adds_rows(params)

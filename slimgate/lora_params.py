@@ -17,6 +17,8 @@ class LoraParams(TrainingParams):
     alpha: the adapter's weight is alpha / r. targets: "attention" (query, key, value and output), "linear"
     (the feed-forward layers too), or endings of layers' names. merge: into the weights, so that the model is
     as large and as fast as before. train_head: the layer that gives the logits is trained as a whole.
+    dropout: of the adapters' inputs; the model's other layers keep their own, and on pruned layers that are
+    merged there is none.
     """
 
     epochs: int = Field(default=3, ge=1, le=1000)
@@ -27,3 +29,7 @@ class LoraParams(TrainingParams):
     targets: Literal["attention", "linear"] | Names = "linear"
     merge: bool = True
     train_head: bool = True
+
+    def for_training(self) -> LoraParams:
+        """What `train` gets, to which dropout is that of the model's own layers."""
+        return self.model_copy(update={"dropout": None})

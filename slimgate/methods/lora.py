@@ -37,7 +37,8 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 
     with adapters(model, "lora", params, context):
         selection = labelled(model, "selection", context)
-        train(model, training_rows(model, context), params, context, selection=selection)
+        data = training_rows(model, context)
+        train(model, data, params.for_training(), context, selection=selection)
     return model
 
 

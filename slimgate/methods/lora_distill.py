@@ -53,7 +53,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     with adapters(model, "lora_distill", params, context):
         loss = DistillationLoss(model, teacher, data[0], taught, shares, context)
         selection = labelled(model, "selection", context)
-        train(model, data, params, context, selection=selection, loss=loss)
+        train(model, data, params.for_training(), context, selection=selection, loss=loss)
     context.log["loss_parts"] = loss.mean_parts()
     return model
 

@@ -227,3 +227,16 @@ def test_they_declare_what_they_need() -> None:
 
 def _linear_names(model: Any, inside: str = "") -> list[str]:
     return [n for n, m in model.network.named_modules() if isinstance(m, nn.Linear) and inside in n]
+
+
+@pytest.mark.parametrize("method", [lora, lora_distill])
+def test_the_models_own_dropout_stays_as_it_is_whatever_that_of_the_adapters(
+    folder: Path, context: Any, method: Any
+) -> None:
+    model = load_tiny(folder, context)
+    seen = set()
+    for module in model.network.modules():
+        if isinstance(module, nn.Dropout):
+            module.register_forward_pre_hook(lambda m, _: seen.add(m.p) if m.training else None)
+    method.apply(model, method.Params(**SHORT, dropout=0.3), context)
+    assert seen == {0.1}

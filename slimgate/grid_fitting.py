@@ -148,8 +148,11 @@ def _grid_of_levels(groups: Tensor, scheme: Scheme) -> _Pair | None:
 
 
 def _lies_on_a_grid(group: Tensor, scheme: Scheme) -> bool:
-    steps = _smallest_gap(group[None]) / _divisors(scheme).to(group.device)
-    return bool(_divided(group.expand(len(steps), -1), scheme, steps)[1].any())
+    values = group.unique()  # of a whole matrix there may be millions, on a grid there are few
+    if len(values) > scheme.top + 1:
+        return False
+    steps = _smallest_gap(values[None]) / _divisors(scheme).to(group.device)
+    return bool(_divided(values.expand(len(steps), -1), scheme, steps)[1].any())
 
 
 def _divisors(scheme: Scheme) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from slimgate import grid_fitting
 from slimgate.errors import BuildError
 from slimgate.grid_fitting import fit_grid
 from slimgate.weight_grid import Scheme, dequantize, quantize
@@ -132,3 +133,20 @@ def test_weights_that_are_not_finite_are_an_error() -> None:
 def test_nine_bits_are_an_error() -> None:
     with pytest.raises(BuildError, match="expected 2 to 8 bits"):
         Scheme(9)
+
+
+def test_of_one_scale_for_a_matrix_no_copies_of_it_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    divided = grid_fitting._divided
+
+    def counted(flat: Tensor, scheme: Scheme, steps: Tensor) -> Any:
+        sizes.append(flat.numel())
+        return divided(flat, scheme, steps)
+
+    monkeypatch.setattr(grid_fitting, "_divided", counted)
+    weight = random_weight(64, 64)
+    found = rounded(weight, Scheme(8, "tensor"), observer="minmax")
+    assert not sizes  # more values than levels
+    assert torch.equal(rounded(found, Scheme(8, "tensor"), observer="minmax"), found)
+    # 510 steps are tried on the distinct values, before some on the matrix
+    assert sizes[0] == 510 * len(found.unique())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from slimgate.errors import BuildError
 
@@ -136,7 +137,11 @@ def _named_layers(network: nn.Module) -> tuple[str, nn.ModuleList]:
     found = [
         (name, module)
         for name, module in network.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == wanted and wanted > 0
+        if isinstance(module, nn.ModuleList)
+        and len(module) == wanted
+        and wanted > 0
+        # what a weight is computed by while a step trains is a list as well, of one module
+        and not isinstance(module, ParametrizationList)
     ]
     if not found:
         raise BuildError(f"{type(network).__name__}: no list of its {wanted} transformer blocks was found")

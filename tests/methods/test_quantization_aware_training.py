@@ -12,7 +12,14 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.methods import fine_tune, gptq, magnitude_prune, quantization_aware_training, weight_only
+from slimgate.methods import (
+    fine_tune,
+    gptq,
+    keep_layers,
+    magnitude_prune,
+    quantization_aware_training,
+    weight_only,
+)
 from slimgate.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 
@@ -100,3 +107,13 @@ def test_it_declares_what_it_needs() -> None:
     assert quantization_aware_training.gives is None
     assert quantization_aware_training.reads == ("train", "selection", "calibration")
     assert quantization_aware_training.uses_teacher
+
+
+def test_of_a_single_block_the_table_that_is_rounded_while_training_is_not_taken_for_it(
+    tmp_path: Path,
+) -> None:
+    model, context = build(tmp_path)
+    keep_layers.apply(model, keep_layers.Params((0,)), context)
+    params = Params(epochs=1, embeddings=8, hidden_weight=1.0, batch_size=16, precision="float32")
+    quantization_aware_training.apply(model, params, context)
+    assert "hidden" in context.log["loss_parts"]

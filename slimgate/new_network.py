@@ -68,7 +68,8 @@ def _config(old: Any, shape: Shape) -> Any:
         ):
             setattr(config, key, list(value)[:layers])
     if (grouped := getattr(old, "num_key_value_heads", None)) is not None:
-        config.num_key_value_heads = max(1, heads * grouped // old.num_attention_heads)
+        most = max(1, heads * grouped // old.num_attention_heads)
+        config.num_key_value_heads = next(n for n in range(most, 0, -1) if heads % n == 0)
         config.head_dim = hidden // heads
     config.num_hidden_layers, config.hidden_size, config.num_attention_heads = layers, hidden, heads
     setattr(config, _intermediate(old), intermediate)
@@ -90,6 +91,11 @@ def _embed_by_pca(old: nn.Module, new: nn.Module) -> float:
     tables = {name: module for name, module in old.named_modules() if isinstance(module, nn.Embedding)}
     tokens = next(iter(token_embeddings(old).values()))
     fresh = {name: module for name, module in new.named_modules() if isinstance(module, nn.Embedding)}
+    if fresh.keys() - tables.keys():
+        raise BuildError(
+            'new_student: embeddings = "pca" takes the tables of the model, and an earlier step has put others '
+            'in their place; put new_student before it, or set embeddings = "random"'
+        )
     width = next(table.embedding_dim for name, table in fresh.items() if tables[name] is tokens)
     weight = tokens.weight.double()
     squares, directions = torch.linalg.eigh(weight.T @ weight)

@@ -14,7 +14,7 @@ from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
 from slimgate.blocks import blocks
 from slimgate.errors import BuildError
-from slimgate.methods import new_student
+from slimgate.methods import factorize_embeddings, new_student
 from slimgate.tasks import text_classification
 from slimgate.torch_model import load_torch_model
 
@@ -90,3 +90,18 @@ def test_a_shape_that_cannot_be_is_refused(tmp_path: Path) -> None:
             new_student.Params(**params)
     with pytest.raises(BuildError, match="hidden = 28 is no multiple of 3 heads; give heads"):
         fresh(tmp_path, "bert", layers=1, hidden=28)
+
+
+def test_groups_of_keys_and_values_divide_the_heads(tmp_path: Path) -> None:
+    _, new, _ = fresh(tmp_path, "llama", layers=1, hidden=40, heads=5)
+    [block] = blocks(new.network)
+    assert (block.attention.heads, block.attention.kv_heads) == (5, 1)
+    with torch.no_grad():
+        assert new.network(input_ids=torch.tensor([[5, 6]])).logits.shape == (1, 2)
+
+
+def test_tables_that_are_factorised_already_have_no_principal_directions_to_give(tmp_path: Path) -> None:
+    old, _, context = fresh(tmp_path, "bert", layers=1)
+    factorize_embeddings.apply(old, factorize_embeddings.Params(rank=4), context)
+    with pytest.raises(BuildError, match="put new_student before it"):
+        new_student.apply(old, new_student.Params(hidden=16, embeddings="pca"), context)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from slimgate.blocks import Attention
+from slimgate.errors import BuildError
 from slimgate.watching import Outputs
 
 Tensor = torch.Tensor
@@ -26,6 +27,12 @@ class AttentionOutputs:
 
     @classmethod
     def of(cls, model: Any, parts: Attention) -> AttentionOutputs:
+        """Raises BuildError for an attention that a pruning has taken out whole."""
+        if not parts.heads:
+            raise BuildError(
+                f"distill: {parts.module} has no heads left to compare; set attention_weight = 0 and "
+                "relation_weight = 0"
+            )
         return cls(parts, bool(getattr(model.network.get_submodule(parts.module), "is_causal", False)))
 
     @property

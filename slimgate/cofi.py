@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from slimgate.blocks import blocks, encoder_layers
+from slimgate.distillation import same_tokens
 from slimgate.encoding import EncodedTexts
 from slimgate.errors import BuildError
 from slimgate.gradual_params import progress_of_pruning
@@ -183,7 +184,7 @@ def _check_states(student: Any, teacher: Any, encoded: EncodedTexts, taught: Enc
             f"cofi_prune: layer_weight needs equal hidden sizes, the student has {mine}, the teacher "
             f"{theirs}; set layer_weight = 0"
         )
-    if encoded.columns["input_ids"] != taught.columns["input_ids"] or encoded.side != taught.side:
+    if not same_tokens(student, teacher, encoded, taught):
         raise BuildError(
             "cofi_prune: layer_weight compares hidden states token by token, and student and teacher have "
             "different tokenizers; set layer_weight = 0"

@@ -204,18 +204,21 @@ def _check_outputs(student: Any, teacher: Any) -> None:
 def _check_tokens(
     student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: EncodedTexts, weights: list[str]
 ) -> None:
-    """Raises where positions do not hold the same tokens; what a trimmed vocabulary lacks may be unknown."""
-    unknown = student.tokenizer.unk_token
-    pairs = zip(_tokens(student, encoded), _tokens(teacher, teacher_encoded), strict=True)
-    alike = all(
-        len(mine) == len(theirs) and all(a in (b, unknown) for a, b in zip(mine, theirs, strict=True))
-        for mine, theirs in pairs
-    )
-    if not alike or encoded.side != teacher_encoded.side:
+    if not same_tokens(student, teacher, encoded, teacher_encoded):
         raise BuildError(
             f"distill: {' and '.join(weights)} compare token by token, and student and teacher have "
             f"different tokenizers; set {' = 0, '.join(weights)} = 0"
         )
+
+
+def same_tokens(student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: EncodedTexts) -> bool:
+    """Whether positions hold the same tokens; what a trimmed vocabulary lacks may be unknown."""
+    unknown = student.tokenizer.unk_token
+    pairs = zip(_tokens(student, encoded), _tokens(teacher, teacher_encoded), strict=True)
+    return encoded.side == teacher_encoded.side and all(
+        len(mine) == len(theirs) and all(a in (b, unknown) for a, b in zip(mine, theirs, strict=True))
+        for mine, theirs in pairs
+    )
 
 
 def _tokens(model: Any, encoded: EncodedTexts) -> list[list[Any]]:

@@ -5,7 +5,8 @@
 
 blocks: how many stay. Each time the `at_once` blocks go whose absence moves the answers least away from the
 teacher's (order "importance": T² · KL on train rows), or the last ones ("top"); then the model is distilled
-for `epochs`, after the last drop for `final_epochs`. The options of distill hold, without a transfer set.
+for `epochs`, after the last drop for `final_epochs`. The options of distill hold, without a transfer set;
+the teacher's logits are always computed once, before the first drop.
 Sources: Sajjad et al. 2023 (which layers to drop, iteratively); Xu et al. 2020 (BERT-of-Theseus: gradual).
 """
 
@@ -34,6 +35,7 @@ class Params(InnerParams):
     at_once: int = Field(default=1, ge=1)
     order: Literal["importance", "top"] = "importance"
     final_epochs: int | None = Field(default=None, ge=1, le=1000)
+    stored_logits: Literal[True] | None = None
 
 
 def learns_from(params: Params) -> str:

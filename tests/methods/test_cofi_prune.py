@@ -13,8 +13,9 @@ from fixtures.masking import tiny_model
 from slimgate.blocks import blocks
 from slimgate.cofi import CofiSchedule, LayerLoss, Target, matched
 from slimgate.errors import BuildError
-from slimgate.methods import cofi_prune, distill, keep_layers
+from slimgate.methods import cofi_prune, distill, keep_layers, trim_vocabulary
 from slimgate.sublayer_gates import SublayerGates, gates_of
+from slimgate.sublayer_removal import remove_closed_
 from slimgate.torch_model import load_torch_model
 from slimgate.training import training_rows
 
@@ -145,3 +146,24 @@ def test_it_says_what_it_left_and_widths_are_multiples(tmp_path: Path) -> None:
     assert log["widths_after"] == [block.feed_forward.width for block in blocks(model.network)]
     assert log["parameters_after"] == model.footprint()["parameters"] < log["parameters_before"]
     assert set(log["loss_parts"]) >= {"labels", "soft", "layers", "target"}
+
+
+def test_a_trimmed_vocabulary_is_no_other_tokenizer(tmp_path: Path) -> None:
+    model, context = build(tmp_path, "bert")
+    trim_vocabulary.apply(model, trim_vocabulary.Params(vocab_size=15), context)
+    prune(model, context)
+    assert "layers" in context.log["loss_parts"]
+
+
+@pytest.mark.parametrize("part", ["attention", "relation"])
+def test_an_attention_that_is_gone_has_nothing_to_compare(tmp_path: Path, part: str) -> None:
+    model, context = build(tmp_path, "llama")
+    found = gates_of(model.network)
+    for gates in found:
+        open_parts = torch.ones(len(gates.parts.log_alpha))
+        gates.whole.fixed = torch.zeros(1) if gates.output.endswith("3.self_attn.o_proj") else torch.ones(1)
+        gates.parts.fixed = open_parts
+    remove_closed_(model, found, "cofi_prune")
+    params = distill.Params.model_validate({f"{part}_weight": 1.0})
+    with pytest.raises(BuildError, match=r"layers\.3\.self_attn has no heads left to compare"):
+        distill.apply(model, params, context)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
@@ -58,3 +59,8 @@ def test_there_must_be_a_block_to_drop(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="blocks = 4 came, but the model has 4 at this step, expected fewer"):
         dropped(tmp_path, blocks=4)
     assert progressive_distill.check(Params(blocks=2), {"n_layer": 4})["num_hidden_layers"] == 2
+
+
+def test_logits_that_are_computed_once_anyway_cannot_be_asked_for_otherwise() -> None:
+    with pytest.raises(ValidationError, match="stored_logits"):
+        Params.model_validate({"blocks": 2, "stored_logits": False})

@@ -114,12 +114,19 @@ def _ours(layer: Any) -> LoraLinear:
     return ours.train(layer.training)
 
 
+def _head(model: Any) -> nn.Linear:
+    try:
+        return output_layer(model.network, model.config.num_labels)
+    except BuildError as error:
+        raise BuildError(f"{error}: it is quantized already; set train_head = false") from error
+
+
 def _counts(model: Any, targets: Mapping[str, nn.Module], params: LoraParams) -> dict[str, Any]:
     """What is trained, after the head's gradients were turned on where it is to be trained."""
     network = model.network
     adapter = sum(p.numel() for p in network.parameters() if p.requires_grad)
     if params.train_head:
-        output_layer(network, model.config.num_labels).requires_grad_(True)
+        _head(model).requires_grad_(True)
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return {
         "adapted_layers": len(targets),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from slimgate.blocks import Block, blocks, width
+from slimgate.cutting import check_linear
 from slimgate.errors import BuildError
 from slimgate.hard_concrete import HardConcrete
 
@@ -71,12 +72,23 @@ class _ScaledBias(nn.Module):
 def gates_of(network: nn.Module) -> list[SublayerGates]:
     """Gates for the attention and the feed-forward part of each block, in this order, all open.
 
-    Raises BuildError where no sublayer is left. A sublayer that an earlier step removed has none.
+    A sublayer that an earlier step removed has none. Raises BuildError where no sublayer is left, or one has
+    other layers than nn.Linear.
     """
-    found = [gates for block in blocks(network) for gates in _gates(network, block)]
+    parts = blocks(network)
+    check_linear(network, [name for block in parts for name in _linear_names(block)])
+    found = [gates for block in parts for gates in _gates(network, block)]
     if not found:
         raise BuildError(f"{type(network).__name__} has no attention or feed-forward part left to prune")
     return found
+
+
+def _linear_names(block: Block) -> Iterator[str]:
+    attention, feed_forward = block.attention, block.feed_forward
+    if attention.kv_heads:
+        yield from (attention.query, attention.key, attention.value, attention.output)
+    if feed_forward.width:
+        yield from (*feed_forward.inputs, feed_forward.output)
 
 
 def _gates(network: nn.Module, block: Block) -> Iterator[SublayerGates]:

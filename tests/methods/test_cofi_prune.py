@@ -13,7 +13,7 @@ from fixtures.masking import tiny_model
 from slimgate.blocks import blocks
 from slimgate.cofi import CofiSchedule, LayerLoss, Target, matched
 from slimgate.errors import BuildError
-from slimgate.methods import cofi_prune, distill, keep_layers, trim_vocabulary
+from slimgate.methods import cofi_prune, distill, keep_layers, low_rank, trim_vocabulary
 from slimgate.sublayer_gates import SublayerGates, gates_of
 from slimgate.sublayer_removal import remove_closed_
 from slimgate.torch_model import load_torch_model
@@ -167,3 +167,10 @@ def test_an_attention_that_is_gone_has_nothing_to_compare(tmp_path: Path, part: 
     params = distill.Params.model_validate({f"{part}_weight": 1.0})
     with pytest.raises(BuildError, match=r"layers\.3\.self_attn has no heads left to compare"):
         distill.apply(model, params, context)
+
+
+def test_factors_and_adapters_are_not_gated_and_it_says_so_at_once(tmp_path: Path) -> None:
+    model, context = build(tmp_path, "bert")
+    low_rank.apply(model, low_rank.Params(rank=4, activation_aware=False), context)
+    with pytest.raises(BuildError, match="is LowRankLinear, and only"):
+        prune(model, context)

@@ -240,3 +240,12 @@ def test_the_models_own_dropout_stays_as_it_is_whatever_that_of_the_adapters(
             module.register_forward_pre_hook(lambda m, _: seen.add(m.p) if m.training else None)
     method.apply(model, method.Params(**SHORT, dropout=0.3), context)
     assert seen == {0.1}
+
+
+def test_a_head_that_is_quantized_cannot_be_trained_and_it_says_what_to_set(
+    folder: Path, context: Any
+) -> None:
+    model = load_tiny(folder, context)
+    weight_only.apply(model, weight_only.Params(output_layer=True), context)
+    with pytest.raises(BuildError, match="set train_head = false"):
+        lora.apply(model, lora.Params(**SHORT, merge=False), context)

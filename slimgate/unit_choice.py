@@ -34,6 +34,13 @@ def units_to_keep(
     }
 
 
+def check_some_go(kept: Mapping[str, list[int]], scores: Mapping[str, Scores], told: str) -> None:
+    """Raises BuildError where every unit stays, and the step would do nothing. told: what was asked for."""
+    total = sum(map(len, scores.values()))
+    if sum(map(len, kept.values())) == total:
+        raise BuildError(f"{told} came, by which all {total} units would stay; let more go")
+
+
 def best_units(scores: Scores, count: int) -> list[int]:
     """The `count` units of highest score, ascending; of equal ones the earlier."""
     return sorted(np.argsort(-scores, kind="stable")[:count].tolist())

@@ -45,13 +45,15 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.cutting import check_linear, cut_linear
     from slimgate.linear_layers import conv1d_to_linear_
     from slimgate.replacing import replace_modules_
-    from slimgate.unit_choice import units_to_keep
+    from slimgate.unit_choice import check_some_go, units_to_keep
 
     conv1d_to_linear_(model)
     parts = [block.feed_forward for block in blocks(model.network) if block.feed_forward.width]
     check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
     scores = _scores(model, parts, params, context)
     kept = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
+    asked = f"pruning_ratio = {params.pruning_ratio}, multiple_of = {params.multiple_of}"
+    check_some_go(kept, scores, f"prune_ffn: {asked}")
     modules: dict[str, Any] = {}
     for part in parts:
         neurons = kept[part.output]

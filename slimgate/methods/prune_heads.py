@@ -52,11 +52,15 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.cutting import check_linear
     from slimgate.linear_layers import conv1d_to_linear_
     from slimgate.replacing import replace_modules_
+    from slimgate.unit_choice import check_some_go
 
     conv1d_to_linear_(model)
     attentions = {b.attention.module: b.attention for b in blocks(model.network) if b.attention.heads}
     check_linear(model.network, [n for a in attentions.values() for n in (a.query, a.key, a.value, a.output)])
-    kept = _kept(params, _scores(model, attentions, params, context), attentions)
+    scores = _scores(model, attentions, params, context)
+    kept = _kept(params, scores, attentions)
+    asked = f"heads = {params.heads}" if params.heads else f"pruning_ratio = {params.pruning_ratio}"
+    check_some_go(kept, scores, f"prune_heads: {asked}")
     modules: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     for name, units in kept.items():

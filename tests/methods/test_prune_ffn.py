@@ -109,3 +109,11 @@ def test_a_model_with_int8_layers_is_a_clear_error(tmp_path: Path, importance: A
     params = prune_ffn.Params(pruning_ratio=0.5, importance=importance)
     with pytest.raises(BuildError, match=r"is Int8Linear, and only nn\.Linear can be cut"):
         prune_ffn.apply(model, params, context)
+
+
+def test_a_ratio_that_rounds_to_nothing_is_refused(tmp_path: Path) -> None:
+    model, context = tiny_model(tmp_path, "bert")
+    with pytest.raises(BuildError, match="multiple_of = 8 came, by which all 256 units would stay"):
+        prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=0.01), context)
+    with pytest.raises(BuildError, match="heads = 4 came, by which all 16 units would stay"):
+        prune_heads.apply(model, prune_heads.Params(heads=4), context)

@@ -148,7 +148,7 @@ def _grid_of_levels(groups: Tensor, scheme: Scheme) -> _Pair | None:
 
 
 def _lies_on_a_grid(group: Tensor, scheme: Scheme) -> bool:
-    values = group.unique()  # of a whole matrix there may be millions, on a grid there are few
+    values = torch.unique(group)  # of a whole matrix there may be millions, on a grid there are few
     if len(values) > scheme.top + 1:
         return False
     steps = _smallest_gap(values[None]) / _divisors(scheme).to(group.device)

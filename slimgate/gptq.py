@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from slimgate.blocks import encoder_layers
 from slimgate.calibration import Batch, watch_inputs
 from slimgate.grid_fitting import Observer, fit_grid
+from slimgate.sparsity import pruned_layers
 from slimgate.weight_grid import Grid, Scheme, dequantize, quantize
 
 # Columns whose updates are gathered before the rest of the matrix is touched; changes only the speed.
@@ -83,22 +84,28 @@ def compensate_(
     rounding: Rounding,
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Rounded]:
-    """Rounds the layers in place, a block on what the blocks before it, already rounded, hand on."""
+    """Rounds the layers in place, a block on what the blocks before it, already rounded, hand on.
+
+    Zeros that an earlier step has pruned stay.
+    """
     done: dict[str, Rounded] = {}
+    pruned = pruned_layers(model)
     for stage in stages(model.network, layers):
         for name, inputs in inputs_of(model, stage, batches).items():
-            done[name] = _round_(layers[name], inputs, rounding)
+            done[name] = _round_(layers[name], inputs, rounding, keep_zeros=name in pruned)
         progress("gptq", len(done), len(layers))
     return done
 
 
-def _round_(layer: nn.Linear, inputs: Inputs, rounding: Rounding) -> Rounded:
+def _round_(layer: nn.Linear, inputs: Inputs, rounding: Rounding, *, keep_zeros: bool) -> Rounded:
     corrected = rounding.bias_correction and layer.bias is not None
     hessian, weight = inputs.hessian(centred=corrected), layer.weight.detach().clone()
     grid = fit_grid(
         weight, rounding.scheme, observer=rounding.observer, importance=hessian.diagonal().clamp(min=0)
     )
-    levels = round_with_compensation(weight, grid, hessian, damping=rounding.damping)
+    levels = round_with_compensation(
+        weight, grid, hessian, damping=rounding.damping, keep_zeros=keep_zeros
+    )
     rounded, nearest = dequantize(levels, grid), dequantize(quantize(weight, grid), grid)
     layer.weight.data.copy_(rounded)
     if corrected:
@@ -116,15 +123,18 @@ def mean_errors(rounded: Mapping[str, Rounded]) -> dict[str, float]:
     }
 
 
-def round_with_compensation(weight: Tensor, grid: Grid, hessian: Tensor, *, damping: float) -> Tensor:
+def round_with_compensation(
+    weight: Tensor, grid: Grid, hessian: Tensor, *, damping: float, keep_zeros: bool = False
+) -> Tensor:
     """Levels of a weight (rows, columns) on a grid, uint8.
 
     hessian: (columns, columns), the mean of x x'; damping: share of its mean diagonal added to the diagonal.
-    Columns go in the order of their diagonal, largest first ("act order").
+    keep_zeros: weights that are 0 make up for nothing, and what they would have to is passed on. Columns go in the order of their diagonal, largest first ("act order").
     """
     rows, columns = weight.shape
     order = hessian.diagonal().argsort(descending=True, stable=True)
     left = weight.detach().float()[:, order]
+    empty = (left == 0) & keep_zeros
     scale, zero_point = (
         _by_column(grid, part, rows, columns)[:, order] for part in (grid.scale, grid.zero_point)
     )
@@ -135,7 +145,8 @@ def round_with_compensation(weight: Tensor, grid: Grid, hessian: Tensor, *, damp
         errors = torch.empty_like(left[:, start:end])
         for column in range(start, end):
             step, zero = scale[:, column], zero_point[:, column]
-            levels[:, column] = (left[:, column] / step).round_().add_(zero).clamp_(0, grid.scheme.top)
+            wanted = left[:, column].masked_fill(empty[:, column], 0.0)
+            levels[:, column] = (wanted / step).round_().add_(zero).clamp_(0, grid.scheme.top)
             error = (left[:, column] - (levels[:, column] - zero) * step) / spread[column, column]
             left[:, column + 1 : end] -= torch.outer(error, spread[column, column + 1 : end])
             errors[:, column - start] = error

@@ -31,8 +31,11 @@ def random_weight(rows: int, columns: int) -> Tensor:
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(2)) * 0.05
 
 
-def by_brain_surgeon(weight: Tensor, grid: Grid, hessian: Tensor) -> np.ndarray:
+def by_brain_surgeon(
+    weight: Tensor, grid: Grid, hessian: Tensor, *, keep_zeros: bool = False
+) -> np.ndarray:
     """Levels, a column at a time; the inverse of what is left of the Hessian by elimination."""
+    kept = weight.numpy() != 0 if keep_zeros else np.ones(weight.shape)
     matrix = hessian.numpy().copy()
     matrix += DAMPING * np.diag(matrix).mean() * np.eye(len(matrix))
     inverse, left = np.linalg.inv(matrix), weight.double().numpy().copy()
@@ -42,7 +45,8 @@ def by_brain_surgeon(weight: Tensor, grid: Grid, hessian: Tensor) -> np.ndarray:
     levels = np.empty_like(left)
     for column in np.argsort(-np.diag(hessian.numpy()), kind="stable"):
         step = scale[:, column]
-        levels[:, column] = np.clip(np.round(left[:, column] / step) + zero[:, column], 0, grid.scheme.top)
+        wanted = np.round(left[:, column] * kept[:, column] / step)
+        levels[:, column] = np.clip(wanted + zero[:, column], 0, grid.scheme.top)
         error = left[:, column] - (levels[:, column] - zero[:, column]) * step
         left -= np.outer(error / inverse[column, column], inverse[column])
         inverse -= np.outer(inverse[:, column], inverse[column]) / inverse[column, column]
@@ -71,6 +75,21 @@ def test_outputs_change_much_less_than_by_plain_rounding(bits: int) -> None:
     assert lost[0] < 0.6 * lost[1]
     reference = float((tokens @ weight.T).square().mean())
     assert output_error(weight, rounded, hessian) == pytest.approx(lost[0] / reference, rel=1e-4)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_zeros_stay_and_their_errors_are_made_up_for(bits: int, symmetric: bool) -> None:
+    weight, tokens = random_weight(16, 150), correlated_inputs(150)
+    weight[torch.rand(weight.shape, generator=torch.Generator().manual_seed(3)) < 0.5] = 0
+    grid, hessian = fit_grid(weight, Scheme(bits, symmetric=symmetric)), seen(tokens).hessian(centred=False)
+    levels = round_with_compensation(weight, grid, hessian, damping=DAMPING, keep_zeros=True)
+    rounded = dequantize(levels, grid)
+    assert (rounded[weight == 0] == 0).all()
+    expected = by_brain_surgeon(weight, grid, hessian, keep_zeros=True)
+    assert (levels.numpy() == expected).mean() > 0.99
+    nearest = dequantize(quantize(weight, grid), grid)
+    assert output_error(weight, rounded, hessian) < 0.8 * output_error(weight, nearest, hessian)
 
 
 def test_inputs_that_do_not_correlate_leave_nothing_to_make_up_for() -> None:

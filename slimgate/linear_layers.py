@@ -50,17 +50,19 @@ def linear_layers(
         and (inside == "network" or id(module) in in_blocks)
     }
     if whole:
-        _check_reach(network, [m for m in found.values() if id(m) in in_blocks], idle=not found and not beside)
+        reached = [module for module in found.values() if id(module) in in_blocks]
+        _check_reach(network, reached, idle=not found and not beside)
     return found
 
 
 def by_block(model: Any, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
-    """The layers block by block, in the order in which the blocks run, without those outside of blocks."""
-    groups = []
-    for block in encoder_layers(model.network):
-        inside = {id(module) for module in block.modules()}
-        groups.append({name: layer for name, layer in layers.items() if id(layer) in inside})
-    return groups
+    """The layers block by block, in the order in which the blocks run; those outside of blocks one by one."""
+    blocks = enumerate(encoder_layers(model.network))
+    owner = {id(module): str(number) for number, block in blocks for module in block.modules()}
+    groups: dict[str, dict[str, nn.Linear]] = {}
+    for name, layer in layers.items():
+        groups.setdefault(owner.get(id(layer), name), {})[name] = layer
+    return list(groups.values())
 
 
 def conv1d_to_linear_(model: Any) -> list[str]:

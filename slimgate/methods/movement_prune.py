@@ -84,8 +84,9 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 def _masks(model: Any, layers: dict[str, Any], params: Params) -> list[Any]:
     """A mask for each layer, which knows what an earlier step pruned."""
     from slimgate.movement import MaskedWeight
+    from slimgate.sparsity import pruned_layers
 
-    pruned = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
+    pruned = pruned_layers(model)
     return [
         MaskedWeight(
             layer.weight.detach(),

@@ -25,6 +25,7 @@ from slimgate.nn.straight_through import gradients_through
 from slimgate.protocols import BuildContext
 from slimgate.replacing import replace_modules_
 from slimgate.seeding import isolated_seed
+from slimgate.sparsity import pruned_layers
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def adapters(model: Any, method: str, params: LoraParams, context: BuildContext)
     Raises BuildError where there is nothing to adapt or merging cannot be; MissingExtra without peft.
     """
     targets = find_targets(model, params.targets)
-    sparse = _pruned(model) & targets.keys() if params.merge else set()
+    sparse = pruned_layers(model) & targets.keys() if params.merge else frozenset()
     own = {name for name, layer in targets.items() if type(layer) is not nn.Linear} | sparse
     if params.merge:
         _check_mergeable(targets)
@@ -55,11 +56,6 @@ def adapters(model: Any, method: str, params: LoraParams, context: BuildContext)
             model.network.set_submodule(name, layer.merged())
     else:
         replace_modules_(model, method, kept)
-
-
-def _pruned(model: Any) -> set[str]:
-    """Names of the layers whose zeros an earlier step has noted."""
-    return {name for change in model.modifications for name in change["spec"].get("pruned", ())}
 
 
 def _check_mergeable(targets: Mapping[str, nn.Module]) -> None:

@@ -27,51 +27,6 @@ _DAMPING = 1e-8
 _GRADIENT_DAMPING = 1e-6
 
 
-@dataclass
-class Moments:
-    """What a linear layer received: sums over tokens in float64, from which mean and covariance follow.
-
-    Sums are of differences from `shift`, the first tokens' mean: products can then be taken in float32, which
-    is twice as fast, though some features' means are far greater than their spread.
-    """
-
-    count: int
-    shift: Tensor
-    total: Tensor
-    products: Tensor
-
-    @classmethod
-    def empty(cls, features: int, device: torch.device) -> Moments:
-        """Of no tokens yet."""
-        zeros = torch.zeros(features, dtype=torch.float64, device=device)
-        return cls(0, zeros, zeros.clone(), torch.diag(zeros))
-
-    def add_(self, tokens: Tensor) -> None:
-        """tokens: (tokens, features)."""
-        if not self.count:
-            self.shift = tokens.mean(0).double()  # rounded as the tokens are: it is subtracted exactly
-        values = tokens - self.shift.to(tokens)
-        self.count += len(values)
-        self.total += values.sum(0)
-        self.products += values.t() @ values
-
-    @property
-    def mean(self) -> Tensor:
-        """(features,)"""
-        return self.shift + self.total / max(self.count, 1)
-
-    @property
-    def covariance(self) -> Tensor:
-        """(features, features)"""
-        apart = self.total / max(self.count, 1)
-        return self.products / max(self.count, 1) - torch.outer(apart, apart)
-
-    @property
-    def second_moment(self) -> Tensor:
-        """X'X / tokens: (features, features)."""
-        return self.covariance + torch.outer(self.mean, self.mean)
-
-
 @dataclass(frozen=True)
 class Decomposition:
     """In float64: left (out, k), values (k,), largest first, projected (k, in); left @ projected is W."""

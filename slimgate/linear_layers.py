@@ -9,7 +9,7 @@ reaches under nine tenths of the blocks' weights is an error, not a model that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any, Literal
 
 import torch
@@ -29,12 +29,14 @@ def linear_layers(
     inside: Literal["blocks", "network"] = "blocks",
     output: bool = False,
     whole: bool = True,
+    beside: Sized = (),
 ) -> dict[str, nn.Linear]:
     """Name -> layer, in the network's order, after Conv1D layers have become nn.Linear.
 
     inside: the transformer blocks alone, or the whole network; output: with the layer that gives the
-    logits. Raises BuildError where the layers hold under 90 % of the blocks' float matrices; whole = False
-    takes what there is, of a model that may be quantized already.
+    logits. Raises BuildError where the layers hold under 90 % of the blocks' float matrices, and where the
+    blocks have none and nothing else is left to change, neither a layer nor what the step changes `beside`
+    them. whole = False takes what there is, of a model that may be quantized already.
     """
     conv1d_to_linear_(model)
     network = model.network
@@ -48,17 +50,19 @@ def linear_layers(
         and (inside == "network" or id(module) in in_blocks)
     }
     if whole:
-        _check_reach(network, [m for m in found.values() if id(m) in in_blocks])
+        reached = [module for module in found.values() if id(module) in in_blocks]
+        _check_reach(network, reached, idle=not found and not beside)
     return found
 
 
 def by_block(model: Any, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
-    """The layers block by block, in the order in which the blocks run, without those outside of blocks."""
-    groups = []
-    for block in encoder_layers(model.network):
-        inside = {id(module) for module in block.modules()}
-        groups.append({name: layer for name, layer in layers.items() if id(layer) in inside})
-    return groups
+    """The layers block by block, in the order in which the blocks run; those outside of blocks one by one."""
+    blocks = enumerate(encoder_layers(model.network))
+    owner = {id(module): str(number) for number, block in blocks for module in block.modules()}
+    groups: dict[str, dict[str, nn.Linear]] = {}
+    for name, layer in layers.items():
+        groups.setdefault(owner.get(id(layer), name), {})[name] = layer
+    return list(groups.values())
 
 
 def conv1d_to_linear_(model: Any) -> list[str]:
@@ -85,10 +89,10 @@ def _output_layer(model: Any) -> nn.Linear | None:
         return None  # it is quantized already, or no linear layer
 
 
-def _check_reach(network: nn.Module, layers: list[nn.Linear]) -> None:
+def _check_reach(network: nn.Module, layers: list[nn.Linear], *, idle: bool) -> None:
     matrices = [p for p in encoder_layers(network).parameters() if p.dim() >= 2]
     total, reached = sum(p.numel() for p in matrices), sum(layer.weight.numel() for layer in layers)
-    if not total:
+    if not total and idle:
         raise BuildError(
             f"the blocks of {type(network).__name__} hold no float matrices: they are quantized already"
         )

@@ -10,11 +10,10 @@ import torch
 from torch import nn
 
 from slimgate.blocks import blocks
-from slimgate.calibration import calibration_batches, watch_inputs
+from slimgate.calibration import calibration_batches
 from slimgate.errors import BuildError
 from slimgate.factorization import (
     Decomposition,
-    Moments,
     allot_ranks,
     decompose,
     energy_kept,
@@ -22,6 +21,7 @@ from slimgate.factorization import (
     pays,
     rank_of_energy,
 )
+from slimgate.input_moments import Moments, input_moments
 from slimgate.linear_layers import linear_layers
 from slimgate.loss_gradients import gradient_moments
 from slimgate.nn.low_rank_linear import LowRankLinear
@@ -51,7 +51,9 @@ class LowRankParams(Protocol):
 def factorize_layers_(model: Any, params: LowRankParams, context: BuildContext) -> Json:
     """Replaces the layers that get smaller by it; gives the log. Raises BuildError where none does."""
     layers = _layers(model, params.parts)
-    moments = _moments(model, layers, context) if params.activation_aware else {}
+    moments: dict[str, Moments] = {}
+    if params.activation_aware:
+        moments = input_moments(model, layers, calibration_batches(model, context))
     gradients = gradient_moments(model, layers, context) if params.loss_aware else {}
     found = {
         name: decompose(layer.weight, _second(layer, moments.get(name)), gradients.get(name))
@@ -93,13 +95,6 @@ def _names(network: nn.Module, parts: str) -> set[str] | None:
         ]
         return {name for names in each for name in names}
     return {name for b in blocks(network) for name in (*b.feed_forward.inputs, b.feed_forward.output)}
-
-
-def _moments(model: Any, layers: Mapping[str, nn.Linear], context: BuildContext) -> dict[str, Moments]:
-    sums = {name: Moments.empty(layer.in_features, layer.weight.device) for name, layer in layers.items()}
-    batches = calibration_batches(model, context)
-    watch_inputs(model, layers, batches, lambda name, tokens: sums[name].add_(tokens))
-    return sums
 
 
 def _second(layer: nn.Linear, moments: Moments | None) -> torch.Tensor | None:

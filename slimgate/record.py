@@ -64,10 +64,14 @@ class TaskFactsRecord(Part):
 
 
 class StepFacts(Part):
-    """One step as it was built; seconds and log are those of the build, also where it came from the store."""
+    """One step as it was built; seconds and log are those of the build, also where it came from the store.
+
+    given: the params without those that equal the method's defaults; None where that is not known.
+    """
 
     method: str
     params: Any
+    given: Any = None
     seconds: float
     log: dict[str, Any]
 

@@ -43,6 +43,9 @@ def residual_stream(network: nn.Module) -> Stream:
     config: Any = network.config
     width, found = int(config.hidden_size), blocks(network)
     before, after = _around_blocks(network)
+    wide = [n for n, m in before.items() if getattr(m, "embedding_dim", None) == width]
+    for name in wide:  # a factorised table holds a projection, which would be taken for ELECTRA's
+        part_to_cut(network, name, nn.Embedding)
     outer = {name: m for name, m in before.items() if getattr(m, "out_features", None) == width}
     heads = [n for n, m in after.items() if getattr(m, "in_features", None) == width]
     if not heads:
@@ -50,11 +53,10 @@ def residual_stream(network: nn.Module) -> Stream:
             f"{type(network).__name__}: no linear layer behind its blocks reads {width} features"
         )
     inside = {} if outer else before  # ELECTRA's embeddings have a width of their own, and a projection
-    tables = [n for n, m in inside.items() if hasattr(m, "embedding_dim") and m.embedding_dim == width]
     norms = {**inside, **_within(network, found[0].name.rpartition(".")[0]), **after}
     return Stream(
         width=width,
-        tables=tuple(tables),
+        tables=tuple(name for name in wide if name in inside),
         writers=(*outer, *(p for b in found for p in (b.attention.output, b.feed_forward.output))),
         readers=(
             *dict.fromkeys(p for b in found for p in (b.attention.query, b.attention.key, b.attention.value)),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slimgate.errors import BuildError
+from slimgate.input_moments import inverse_factor
 from slimgate.sparsity import check_groups, keep_masks, keep_n_of_m
 
 
@@ -45,25 +45,6 @@ def sparsegpt(
         errors = _prune_block_(pruned[:, part], factor[part, part], empty[:, part], pattern)
         pruned[:, part.stop :] -= errors @ factor[part, part.stop :]
     return pruned
-
-
-def inverse_factor(moments: Tensor, damping: float) -> Tensor:
-    """The upper Cholesky factor U of the damped inverse: Uᵀ U = (H + λI)⁻¹. float64. Raises BuildError."""
-    damped = moments.double().clone()
-    diagonal = damped.diagonal()
-    diagonal += damping * float(diagonal.mean())
-    diagonal[diagonal == 0] = 1.0  # inputs that are always 0, where no damping was asked for
-    return _cholesky(torch.cholesky_inverse(_cholesky(damped)), upper=True)
-
-
-def _cholesky(matrix: Tensor, *, upper: bool = False) -> Tensor:
-    factor: Tensor
-    factor, failed = torch.linalg.cholesky_ex(matrix, upper=upper)
-    if int(failed):
-        raise BuildError(
-            f"sparsegpt: second moments {tuple(matrix.shape)} of the inputs cannot be inverted; raise damping"
-        )
-    return factor
 
 
 def _prune_block_(part: Tensor, factor: Tensor, empty: Tensor, pattern: Pattern) -> Tensor:

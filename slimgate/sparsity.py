@@ -68,6 +68,11 @@ def zero_(weight: Tensor, keep: Tensor) -> None:
         weight.masked_fill_(~keep, 0.0)
 
 
+def pruned_layers(model: Any) -> frozenset[str]:
+    """Names of the layers whose zeros earlier steps have noted."""
+    return frozenset(name for change in model.modifications for name in change["spec"].get("pruned", ()))
+
+
 def note_pruned(model: Any, method: str, layers: Mapping[str, nn.Linear]) -> dict[str, float]:
     """Notes whose zeros later training keeps; gives matrices, weights, zeros and sparsity for the log."""
     model.note(method, pruned=sorted(layers))

@@ -132,6 +132,6 @@ def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True)
     return read_suite(path, shown or str(path), check_data=check_data)
 
 
-def params_json(params: BaseModel) -> Any:
+def params_json(params: BaseModel, *, exclude_defaults: bool = False) -> Any:
     """Params as JSON values, for keys and records."""
-    return params.model_dump(mode="json")
+    return params.model_dump(mode="json", exclude_defaults=exclude_defaults)

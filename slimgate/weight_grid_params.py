@@ -12,6 +12,19 @@ if TYPE_CHECKING:
     from slimgate.weight_grid import Scheme
 
 
+class PackedParams(Table):
+    """What is stored in few bits beside the linear layers inside the model, and how those compute.
+
+    activations: of the linear layers, "float32", or "int8": a scale and zero point per row, as in
+    int8_dynamic, on weights rounded once more, to 8 bits a channel. embeddings: bits of the token embeddings,
+    which stay float where it is not given; output_layer: also the layer that gives the logits.
+    """
+
+    activations: Literal["float32", "int8"] = "float32"
+    embeddings: int | None = Field(default=None, ge=2, le=8)
+    output_layer: bool = False
+
+
 class WeightGridParams(Table):
     """bits: of a weight in the linear layers, 2 to 8.
 

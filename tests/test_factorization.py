@@ -9,7 +9,6 @@ import torch
 from slimgate.errors import BuildError
 from slimgate.factorization import (
     Decomposition,
-    Moments,
     allot_ranks,
     decompose,
     energy_kept,
@@ -67,16 +66,6 @@ def test_inputs_of_zeros_are_a_clear_error() -> None:
 def test_a_matrix_of_zeros_gives_factors_of_zeros() -> None:
     up, down = decompose(torch.zeros(4, 3)).factors(1)
     assert torch.equal(up @ down, torch.zeros(4, 3, dtype=torch.float64))
-
-
-def test_moments_are_those_of_all_tokens_together() -> None:
-    tokens = random(50, 4, seed=3)
-    moments = Moments.empty(4, torch.device("cpu"))
-    for part in torch.split(tokens, 20):
-        moments.add_(part)
-    assert np.allclose(moments.mean, tokens.numpy().mean(0))
-    assert np.allclose(moments.covariance, np.cov(tokens.numpy().T, bias=True))
-    assert np.allclose(moments.second_moment, tokens.numpy().T @ tokens.numpy() / 50)
 
 
 def test_energy_and_rank_worked_by_hand() -> None:

@@ -14,7 +14,7 @@ from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from slimgate.calibration import calibration_batches
 from slimgate.errors import BuildError
-from slimgate.input_moments import input_norms, second_moments
+from slimgate.input_moments import Moments, input_norms, inverse_factor, second_moments
 from slimgate.linear_layers import by_block, linear_layers
 
 torch.set_num_threads(1)
@@ -63,3 +63,33 @@ def test_layers_are_grouped_by_block_in_order(tmp_path: Path, architecture: str)
     assert [{name.split(".h.")[-1].split("layer")[-1] for name in group} for group in groups]
     for number, group in enumerate(groups):
         assert all(f".{number}." in name for name in group)
+    outer = linear_layers(model, inside="network", output=True)
+    alone = [group for group in by_block(model, outer) if not group.keys() & layers.keys()]
+    assert sorted(name for group in alone for name in group) == sorted(outer.keys() - layers.keys())
+    assert all(len(group) == 1 for group in alone)
+
+
+def test_moments_are_those_of_all_tokens_together() -> None:
+    tokens = torch.from_numpy(np.random.default_rng(3).normal(loc=1.0, size=(50, 4)))
+    moments = Moments.empty(4, torch.device("cpu"))
+    for part in torch.split(tokens, 20):
+        moments.add_(part)
+    assert np.allclose(moments.mean, tokens.numpy().mean(0))
+    assert np.allclose(moments.covariance, np.cov(tokens.numpy().T, bias=True))
+    assert np.allclose(moments.second_moment, tokens.numpy().T @ tokens.numpy() / 50)
+
+
+def test_the_factor_is_that_of_the_damped_inverse() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(400, 16)) @ rng.normal(size=(16, 16)))
+    matrix = x.t() @ x / len(x)
+    factor = inverse_factor(matrix, 0.01)
+    damped = matrix.numpy() + 0.01 * np.trace(matrix.numpy()) / 16 * np.eye(16)
+    np.testing.assert_allclose((factor.t() @ factor).numpy(), np.linalg.inv(damped), rtol=1e-8, atol=1e-10)
+    assert torch.equal(factor, factor.triu())
+
+
+def test_moments_that_cannot_be_inverted_say_so() -> None:
+    singular = torch.full((4, 4), float("nan"), dtype=torch.float64)
+    with pytest.raises(BuildError, match="raise damping"):
+        inverse_factor(singular, 0.01)

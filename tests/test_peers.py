@@ -13,7 +13,8 @@ import pytest
 from fixtures import peers
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from fixtures.peer_tools import PEERS, Case, Result
+from fixtures.peer_case import Case, Result
+from fixtures.peer_tools import PEERS
 from slimgate.errors import SlimgateError
 from slimgate.judge.tango import tango_interval
 from slimgate.loading import known, load

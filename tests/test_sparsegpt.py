@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slimgate.errors import BuildError
-from slimgate.sparsegpt import Pattern, inverse_factor, sparsegpt
+from slimgate.sparsegpt import Pattern, sparsegpt
 from slimgate.sparsity import keep_masks, keep_n_of_m
 
 torch.set_num_threads(1)
@@ -89,17 +88,3 @@ def test_an_input_that_is_always_zero_does_not_break_it() -> None:
     x = inputs()
     x[:, 5] = 0
     assert torch.isfinite(sparsegpt(random_weight(), moments(x), pattern=Pattern(0.5))).all()
-
-
-def test_the_factor_is_that_of_the_damped_inverse() -> None:
-    matrix = moments(inputs())
-    factor = inverse_factor(matrix, 0.01)
-    damped = matrix.numpy() + 0.01 * np.trace(matrix.numpy()) / 16 * np.eye(16)
-    np.testing.assert_allclose((factor.t() @ factor).numpy(), np.linalg.inv(damped), rtol=1e-8, atol=1e-10)
-    assert torch.equal(factor, factor.triu())
-
-
-def test_moments_that_cannot_be_inverted_say_so() -> None:
-    singular = torch.full((4, 4), float("nan"), dtype=torch.float64)
-    with pytest.raises(BuildError, match="raise damping"):
-        inverse_factor(singular, 0.01)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -12,6 +12,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.parts import Part, part
 from slimgate.report.escape import visible
 from slimgate.run import ModelHandle
+from slimgate.suite import params_json
 
 Report = Callable[[Part], None]
 
@@ -20,19 +21,27 @@ def report_build(model: ModelHandle, report: Report) -> None:
     """Reports how a model was built, what it weighs, and where it came from."""
     built = model.built
     manifest = built.artifact.manifest
-    steps = [
-        {key: step.manifest[key] for key in ("method", "params", "seconds", "log")} for step in built.steps
-    ]
     artifact = {key: manifest[key] for key in ("kind", "digest", "bytes", "parameters", "nonzero_parameters")}
     artifact.update(state_bytes=manifest["state_bytes"], runtime=model.variant.runtime.name)
     artifact.update(load_seconds=model.load_seconds)
     facts = {
-        "steps": steps,
+        "steps": _steps(model),
         "artifact": artifact,
         "from_store": built.from_store,
         "claims": claims_of(model),
     }
     report(part("build", model.name, "", facts))
+
+
+def _steps(model: ModelHandle) -> list[dict[str, Any]]:
+    """What was built on the way, in order; loading the model comes first where the variant names one."""
+    made = [
+        {key: step.manifest[key] for key in ("method", "params", "seconds", "log")}
+        for step in model.built.steps
+    ]
+    own = [params_json(step.params, exclude_defaults=True) for step in model.variant.steps]
+    given = [None] * (len(made) - len(own)) + own
+    return [{**step, "given": one} for step, one in zip(made, given, strict=True)]
 
 
 def conclude(

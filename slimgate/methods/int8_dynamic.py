@@ -39,8 +39,8 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.replacing import replace_modules_
     from slimgate.token_embeddings import token_embeddings
 
-    linear = linear_layers(model, inside="network", output=params.output_layer)
     tables = token_embeddings(model.network) if params.embeddings else {}
+    linear = linear_layers(model, inside="network", output=params.output_layer, beside=tables)
     replace_modules_(
         model,
         "int8_dynamic",

@@ -8,7 +8,7 @@ first layer. Attention and feed-forward keep their inner widths (prune_heads, pr
 inner layer. LayerNorm and RMSNorm take their statistics over the features that stay, so that the answers are
 those of a model whose norms do so and whose other features are 0, and not quite those of one that is masked;
 rescale_norms = true multiplies and shifts the norms by what makes this up on the average token of
-`calibration`. Training afterwards is needed for all but small ratios.
+`calibration`. Training afterwards is needed for all but small ratios. factorize_embeddings goes after it.
 
 The new size is a multiple of the number of attention heads that the configuration names, which is what
 transformers asks for; a pruning_ratio is rounded to it.

@@ -51,6 +51,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model after training, its weights on the grid."""
     from slimgate.fake_quantization import fake_quantized, mean_change
     from slimgate.linear_layers import linear_layers
+    from slimgate.sparsity import pruned_layers
     from slimgate.token_embeddings import token_embeddings
 
     linear = linear_layers(model, inside="network", output=params.output_layer)
@@ -58,7 +59,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     if params.start == "gptq":
         _start_by_gptq_(model, linear, params, context)
     grids = _grids(linear, params.scheme(), params) | _grids(tables, params.scheme(params.embeddings), params)
-    pruned = frozenset(name for change in model.modifications for name in change["spec"].get("pruned", ()))
+    pruned = pruned_layers(model)
     with fake_quantized(
         {**linear, **tables}, grids, learned=params.learned_scales, pruned=pruned
     ) as rounding:

@@ -1,23 +1,24 @@
-"""Stores weights in 2 to 8 bits, each rounded to the nearest level; activations stay float.
+"""Stores weights in 2 to 8 bits, each rounded to the nearest level.
 
     { weight_only = { bits = 4, group_size = 64, embeddings = 8 } }
+    { weight_only = { bits = 4, activations = "int8", embeddings = 4 } }
 
 bits: of the linear layers; embeddings: of the token embeddings, which stay float where it is not given. The
 layer that gives the logits stays in float32 unless output_layer = true. granularity: a scale per "group",
 "channel" or "tensor"; observer "mse" looks for the clipping of least squared error, "minmax" clips nothing.
-The files get smaller, by 32 / (bits + scales); the model gets no faster. For 4 bits and fewer, gptq rounds
-better by looking at activations. Source: Gholami et al. 2021 (a survey), sections III.B to III.E; signed
-scales as in nncf's INT4_SYM.
+What an earlier step has quantized stays as it is: after binarize, `embeddings` alone get fewer bits.
+The files get smaller, by 32 / (bits + scales). With float activations the model gets no faster; with int8
+ones (W4A8) it computes as after int8_dynamic. For 4 bits and fewer, gptq rounds better by looking at
+activations. Source: Gholami et al. 2021 (a survey), sections III.B to III.E; signed scales as in nncf's
+INT4_SYM.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-
 from slimgate.protocols import BuildContext
-from slimgate.weight_grid_params import WeightGridParams
+from slimgate.weight_grid_params import PackedParams, WeightGridParams
 
 takes = frozenset({"torch", "torch_quantized"})
 gives = "torch_quantized"
@@ -27,11 +28,8 @@ stochastic = False
 claims = ("smaller",)
 
 
-class Params(WeightGridParams):
-    """Options of the grid, and what is quantized beside the linear layers inside the model."""
-
-    embeddings: int | None = Field(default=None, ge=2, le=8)
-    output_layer: bool = False
+class Params(PackedParams, WeightGridParams):
+    """Options of the grid, of what is packed, and of how it computes."""
 
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
@@ -40,12 +38,14 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.nn.packed import PackedLinear
     from slimgate.packing import packed_embeddings, put_packed_, weight_error
 
-    layers = linear_layers(model, inside="network", output=params.output_layer)
+    embeddings = packed_embeddings(model, params.embeddings, params)
+    layers = linear_layers(model, inside="network", output=params.output_layer, beside=embeddings)
     linear = {
-        name: PackedLinear.from_linear(layer, params.scheme(), observer=params.observer)
+        name: PackedLinear.from_linear(
+            layer, params.scheme(), observer=params.observer, activations=params.activations
+        )
         for name, layer in layers.items()
     }
-    embeddings = packed_embeddings(model, params.embeddings, params)
     context.log["weight_error"] = round(weight_error(model, {**linear, **embeddings}), 5)
     put_packed_(model, "weight_only", linear, embeddings, context.log)
     return model

@@ -61,11 +61,18 @@ class Int8Linear(nn.Module):
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, granularity: Granularity = "channel") -> Int8Linear:
         """The int8 layer of a float one, on its device. Raises BuildError where a weight is not finite."""
-        layer = cls(linear.in_features, linear.out_features, bias=linear.bias is not None)
-        layer.weight, layer.weight_scale = quantize_weight(linear.weight, granularity=granularity)
-        if linear.bias is not None:
-            layer.bias = frozen(linear.bias.detach().to(torch.float32, copy=True))
-        return layer.train(linear.training)
+        return cls.from_weight(linear.weight, linear.bias, granularity=granularity).train(linear.training)
+
+    @classmethod
+    def from_weight(
+        cls, weight: Tensor, bias: Tensor | None, *, granularity: Granularity = "channel"
+    ) -> Int8Linear:
+        """The int8 layer of a float weight (out_features, in_features) and bias, on their device."""
+        layer = cls(weight.shape[1], weight.shape[0], bias=bias is not None)
+        layer.weight, layer.weight_scale = quantize_weight(weight, granularity=granularity)
+        if bias is not None:
+            layer.bias = frozen(bias.detach().to(torch.float32, copy=True))
+        return layer
 
     def forward(self, inputs: Tensor) -> Tensor:
         if inputs.shape[-1] != self.in_features:

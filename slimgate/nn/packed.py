@@ -5,13 +5,15 @@
 
 The state is plain tensors: `packed` (rows, bytes of a row) uint8 without gaps, `scale` float16 (float32 where
 the weights are too small or too large for it), of affine grids `zero_points`, packed as well, and `bias`
-float32. So files are small. Memory is not, nor are layers faster: PackedLinear makes its float32 weight when
-it is first called, and keeps it outside the state. PackedEmbedding makes the rows that are asked for.
+float32. So files are small. With float activations memory is not, nor are layers faster: PackedLinear makes
+its float32 weight when it is first called, and keeps it outside the state. With int8 activations it makes an
+Int8Linear of that weight instead, and computes as fast as one. PackedEmbedding makes the rows that are asked
+for.
 """
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,10 @@ from torch.nn import functional
 from slimgate.errors import BuildError
 from slimgate.grid_fitting import Observer, fit_grid
 from slimgate.nn.bit_packing import pack, packed_bytes, unpack
+from slimgate.nn.int8_linear import Int8Linear
 from slimgate.weight_grid import Granularity, Grid, Scheme, dequantize, quantize
+
+Activations = Literal["float32", "int8"]
 
 
 class PackedWeight(nn.Module):
@@ -106,9 +111,14 @@ class PackedWeight(nn.Module):
 
 
 class PackedLinear(PackedWeight):
-    """y = x W' + b in float, with W stored in few bits; gradients reach x, so layers around it can learn."""
+    """y = x W' + b, with W stored in few bits.
+
+    activations "float32": computed in float; gradients reach x, so layers around it can learn. "int8": by an
+    Int8Linear of the weight, which is rounded once more, to 8 bits a channel; gradients stop.
+    """
 
     bias: nn.Parameter | None
+    _int8: tuple[Int8Linear, ...]  # outside the state: a tuple is no submodule
 
     def __init__(
         self,
@@ -121,39 +131,72 @@ class PackedLinear(PackedWeight):
         group_size: int = 64,
         symmetric: bool = True,
         scale_dtype: str = "float16",
+        activations: Activations = "float32",
     ) -> None:
         scheme = Scheme(bits, granularity, group_size, symmetric)
         super().__init__(out_features, in_features, scheme, scale_dtype)
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features, self.out_features, self.activations = in_features, out_features, activations
         self.bias = nn.Parameter(torch.zeros(out_features), requires_grad=False) if bias else None
 
     @classmethod
-    def from_linear(cls, linear: nn.Linear, scheme: Scheme, *, observer: Observer = "mse") -> Self:
+    def from_linear(
+        cls,
+        linear: nn.Linear,
+        scheme: Scheme,
+        *,
+        observer: Observer = "mse",
+        activations: Activations = "float32",
+    ) -> Self:
         """The layer with the nearest levels. Raises BuildError where a weight is not finite."""
         weight = linear.weight.detach()
         grid = fit_grid(weight, scheme, observer=observer)
-        return cls.from_levels(quantize(weight, grid), grid, bias=linear.bias)
+        return cls.from_levels(quantize(weight, grid), grid, bias=linear.bias, activations=activations)
 
     @classmethod
-    def from_levels(cls, levels: Tensor, grid: Grid, *, bias: Tensor | None = None) -> Self:
+    def from_levels(
+        cls,
+        levels: Tensor,
+        grid: Grid,
+        *,
+        bias: Tensor | None = None,
+        activations: Activations = "float32",
+    ) -> Self:
         """The layer of levels (out_features, in_features) that somebody else has chosen."""
-        layer = cls(levels.shape[1], levels.shape[0], bias is not None, **_options(grid.scheme, grid.scale))
+        options = {**_options(grid.scheme, grid.scale), "activations": activations}
+        layer = cls(levels.shape[1], levels.shape[0], bias is not None, **options)
         if bias is not None:
             values = bias.detach().to(torch.float32, copy=True)
             layer.bias = nn.Parameter(values, requires_grad=False)
         return layer.set_levels_(levels, grid)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if self.activations == "int8":
+            outputs: Tensor = self._computed_in_int8()(inputs)
+            return outputs
         bias = None if self.bias is None else self.bias.to(inputs.dtype)
         return functional.linear(inputs, self.weight.to(inputs.dtype), bias)
 
     def options(self) -> dict[str, Any]:
         """What its constructor takes."""
         shape = {"in_features": self.in_features, "out_features": self.out_features}
-        return {**shape, "bias": self.bias is not None, **self.scheme_options()}
+        own = {"bias": self.bias is not None, "activations": self.activations}
+        return {**shape, **own, **self.scheme_options()}
 
     def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, {self.scheme}"
+        shape = f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        return f"{shape}, {self.scheme}, activations={self.activations}"
+
+    def _computed_in_int8(self) -> Int8Linear:
+        """Made when it is first asked for; the float weight, which takes four times its room, goes then."""
+        if not self._int8:
+            with torch.inference_mode(False), torch.no_grad():
+                self._int8 = (Int8Linear.from_weight(self.weight, self.bias),)
+            self._weight = None
+        return self._int8[0]
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._int8 = ()
 
 
 class PackedEmbedding(PackedWeight):

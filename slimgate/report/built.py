@@ -55,9 +55,12 @@ def _method(step: StepFacts | None) -> str:
 
 
 def _params(step: StepFacts | None) -> str:
-    if step is None or step.params in (None, {}, []):
+    """The options that a suite states, but for those that say what the method's defaults say."""
+    if step is None:
         return MISSING
-    given = step.params
+    given = step.params if step.given is None else step.given
+    if given in (None, {}, []):
+        return MISSING
     if isinstance(given, Mapping):  # None is an option that was left alone
         given = {key: value for key, value in given.items() if value is not None}
     return escaped(plain(given), longest=_LONGEST)

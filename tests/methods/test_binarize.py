@@ -16,9 +16,10 @@ from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from slimgate.binarization import Ramp, mean_inputs, sign_error
 from slimgate.errors import BuildError
-from slimgate.methods import binarize, int8_dynamic, keep_layers, magnitude_prune
+from slimgate.methods import binarize, int8_dynamic, keep_layers, magnitude_prune, weight_only
 from slimgate.nn.binary_linear import BinaryEmbedding, BinaryLinear
 from slimgate.nn.binary_training import LatentLinear
+from slimgate.nn.packed import PackedEmbedding
 from slimgate.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.scoring import accuracy_on
@@ -170,3 +171,16 @@ def test_it_declares_what_it_needs() -> None:
     assert binarize.uses_teacher
     assert binarize.stochastic
     assert binarize.claims == ("smaller",)
+
+
+def test_the_token_table_alone_can_get_fewer_bits_afterwards(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    binarize.apply(model, binarize.Params(**SHORT), context)
+    weight_only.apply(model, weight_only.Params(bits=4, embeddings=4), context)
+    kinds = [type(module) for module in model.network.modules()]
+    assert kinds.count(BinaryLinear) == 4 * 6 + 1
+    assert kinds.count(PackedEmbedding) == 1
+    after = scores(model, context)
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), after)

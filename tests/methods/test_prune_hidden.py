@@ -20,6 +20,7 @@ from slimgate.errors import BuildError, SuiteError
 from slimgate.linear_layers import conv1d_to_linear_
 from slimgate.methods import (
     distill,
+    factorize_embeddings,
     int8_dynamic,
     keep_layers,
     magnitude_prune,
@@ -202,6 +203,20 @@ def test_an_int8_model_is_a_clear_error(tmp_path: Path) -> None:
     int8_dynamic.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"is Int8Linear, and only nn\.Linear can be cut"):
         prune_hidden.apply(model, prune_hidden.Params(hidden_size=24), context)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
+def test_a_factorized_table_is_a_clear_error_and_the_other_order_works(
+    tmp_path: Path, architecture: str
+) -> None:
+    model, context = tiny_model(tmp_path, architecture)
+    prune_hidden.apply(model, prune_hidden.Params(hidden_size=24), context)
+    factorize_embeddings.apply(model, factorize_embeddings.Params(rank=6), context)
+    assert np.array_equal(logits(loaded_again(model, tmp_path / "saved")), logits(model))
+    with pytest.raises(
+        BuildError, match=r"is FactorizedEmbedding, and only nn\.Embedding can be cut: cut the model before"
+    ):
+        prune_hidden.apply(model, prune_hidden.Params(hidden_size=16), context)
 
 
 @pytest.mark.parametrize("width", ["hidden_size", "dim", "n_embd"])

@@ -14,6 +14,7 @@ import torch
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
+from slimgate.linear_layers import linear_layers
 from slimgate.loading import load
 from slimgate.methods import magnitude_prune, sparse_storage
 from slimgate.nn.sparse_integers import SparseInt8Linear
@@ -22,6 +23,7 @@ from slimgate.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 from slimgate.torch_model import load_torch_model
+from slimgate.weight_grid import dequantize
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
@@ -56,6 +58,7 @@ def saved(model: Any, folder: Path) -> int:
 
 
 INT8 = ("int8_dynamic", {"embeddings": True})
+GPTQ = ("gptq", {"bits": 3, "embeddings": 8})
 THREE_BITS = ("weight_only", {"bits": 3, "embeddings": 8})
 
 
@@ -72,6 +75,7 @@ THREE_BITS = ("weight_only", {"bits": 3, "embeddings": 8})
         ("gpt2", False, THREE_BITS),
         ("llama", False, None),
         ("llama", False, THREE_BITS),
+        ("distilbert", False, GPTQ),
         ("bert", True, INT8),
         ("bert", True, THREE_BITS),
     ],
@@ -94,6 +98,25 @@ def test_answers_stay_to_the_bit_before_and_after_loading(
     assert np.array_equal(scores(again, context), before)
     assert again.footprint() == model.footprint()
     assert again.kind == "torch_quantized"
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_gptq_leaves_what_was_pruned_at_zero_so_that_it_is_stored_without(
+    tmp_path: Path, architecture: str
+) -> None:
+    model, context = build(tmp_path, architecture)
+    step(model, context, "sparsegpt_prune", {"n": 2, "m": 4})
+    zeros = {name: layer.weight == 0 for name, layer in linear_layers(model).items()}
+    step(model, context, "gptq", {"bits": 4})
+    for name, mask in zeros.items():
+        layer = model.network.get_submodule(name)
+        assert 2 * int(mask.sum()) == mask.numel()
+        assert (dequantize(layer.levels(), layer.grid())[mask] == 0).all()
+    assert context.log["output_error"] < context.log["output_error_of_nearest"]
+    step(model, context, "sparse_storage", {})
+    assert context.log["layers"] == (24 if architecture == "bert" else 16)
+    # 4 bits a weight become half of that and 2/3 of a bit for the pattern of 2:4 (scales and biases stay)
+    assert context.log["layer_bytes_after"] < 0.85 * context.log["layer_bytes_before"]
 
 
 def test_the_weights_file_is_smaller_by_what_the_zeros_took(tmp_path: Path) -> None:

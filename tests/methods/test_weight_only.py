@@ -17,6 +17,7 @@ from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from slimgate.errors import BuildError, DataError
 from slimgate.methods import gptq, int8_dynamic, keep_layers, magnitude_prune, weight_only
+from slimgate.nn.int8_linear import Int8Embedding
 from slimgate.nn.packed import PackedEmbedding, PackedLinear
 from slimgate.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
@@ -136,6 +137,33 @@ def test_zeros_of_a_pruning_stay_and_dropped_layers_stay_away(tmp_path: Path) ->
     weight_only.apply(model, weight_only.Params(bits=8), context)
     assert 0.9 * nonzero < model.footprint()["nonzero_parameters"] <= nonzero
     assert context.log["linear_layers"] == 2 * 6 + 1
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+@pytest.mark.parametrize(
+    ("second", "options", "kind"),
+    [
+        (weight_only, {"bits": 4, "embeddings": 4}, PackedEmbedding),
+        (int8_dynamic, {"embeddings": True}, Int8Embedding),
+    ],
+    ids=["weight_only", "int8_dynamic"],
+)
+def test_embeddings_alone_are_quantized_where_the_blocks_are_already(
+    tmp_path: Path, architecture: str, second: Any, options: dict[str, Any], kind: type[nn.Module]
+) -> None:
+    model, context = build(tmp_path, architecture)
+    weight_only.apply(model, weight_only.Params(), context)
+    packed = {name: m for name, m in model.network.named_modules() if isinstance(m, PackedLinear)}
+    second.apply(model, second.Params.model_validate(options), context)
+    assert [type(m) for m in model.network.modules()].count(kind) == 1
+    assert all(model.network.get_submodule(name) is layer for name, layer in packed.items())
+    assert (context.log["linear_layers"], context.log["embedding_tables"]) == (0, 1)
+    after = scores(model, context)
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), after)
+    with pytest.raises(BuildError, match="they are quantized already"):  # now nothing is left
+        second.apply(model, second.Params.model_validate(options), context)
 
 
 @pytest.mark.parametrize("second", [weight_only, int8_dynamic], ids=["weight_only", "int8_dynamic"])

@@ -12,6 +12,7 @@ from torch import nn
 
 from slimgate.errors import BuildError
 from slimgate.grid_fitting import fit_grid
+from slimgate.nn.int8_linear import Int8Linear
 from slimgate.nn.packed import PackedEmbedding, PackedLinear
 from slimgate.torch_model import footprint
 from slimgate.weight_grid import Granularity, Scheme, dequantize, quantize
@@ -139,3 +140,25 @@ def test_levels_of_another_scheme_are_an_error() -> None:
 def test_a_table_with_max_norm_is_an_error() -> None:
     with pytest.raises(BuildError, match=r"max_norm 1\.0 is not supported"):
         PackedEmbedding.from_embedding(nn.Embedding(4, 8, max_norm=1.0), Scheme(4))
+
+
+def test_int8_activations_compute_as_an_int8_layer_of_the_unpacked_weight(tmp_path: Path) -> None:
+    plain, scheme = linear(), Scheme(4, "group", 8)
+    layer = PackedLinear.from_linear(plain, scheme, activations="int8")
+    unpacked = PackedLinear.from_linear(plain, scheme)
+    rows = inputs(3, 40)
+    expected = Int8Linear.from_weight(unpacked.weight, plain.bias)(rows)
+    assert torch.equal(layer(rows), expected)
+    assert torch.allclose(expected, unpacked(rows), atol=0.05)
+    assert layer.state_dict().keys() == unpacked.state_dict().keys()
+    assert layer._weight is None  # the float weight is not kept beside the int8 one
+    safetensors.torch.save_model(layer, str(tmp_path / "layer.safetensors"))
+    again = PackedLinear(**layer.options())
+    safetensors.torch.load_model(again, str(tmp_path / "layer.safetensors"))
+    assert torch.equal(again(rows), expected)
+
+
+def test_a_row_in_int8_does_not_depend_on_the_rows_beside_it() -> None:
+    layer = PackedLinear.from_linear(linear(), Scheme(3), activations="int8")
+    rows = inputs(5, 40)
+    assert torch.equal(layer(rows)[2], layer(rows[2:3])[0])

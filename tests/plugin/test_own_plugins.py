@@ -80,6 +80,7 @@ def test_the_methods_options_and_log_are_in_the_record(ran: Ran) -> None:
     for name, digits in (("rounded", 3), ("coarse", 1)):
         [step] = ran.variant("small", name)["steps"]
         assert (step["method"], step["params"]) == (METHOD, {"digits": digits})
+        assert step["given"] == ({"digits": 1} if digits == 1 else {})  # without what the defaults say
         assert step["log"]["digits"] == digits
         assert 0.4 * 10**-digits < step["log"]["largest_change"] <= 0.5001 * 10**-digits
 

@@ -408,7 +408,11 @@ def _distilled_int8() -> VariantRecord:
 def _pruned(name: str, sparsity: float, nonzero: int, **fields: Any) -> VariantRecord:
     log = {"matrices": 36, "weights": 10_616_832, "zeros": round(10_616_832 * sparsity), "sparsity": sparsity}
     step = StepFacts(
-        method="magnitude_prune", params={"sparsity": sparsity, "scope": "global"}, seconds=0.7, log=log
+        method="magnitude_prune",
+        params={"sparsity": sparsity, "scope": "global"},
+        given={"sparsity": sparsity},
+        seconds=0.7,
+        log=log,
     )
     return variant(
         name,

@@ -7,6 +7,7 @@ import os
 import re
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -33,12 +34,14 @@ from slimgate.record import (
     SelfTest,
     SelfTestPart,
     SplitFacts,
+    StepFacts,
     SuiteFacts,
     read_record,
     to_json,
 )
 from slimgate.report import figures, index_report, suite_report
 from slimgate.report.escape import escaped, visible
+from slimgate.report.figures import MISSING
 from slimgate.report.terminal import machine_lines
 
 GOLDEN = Path(__file__).with_name("golden_report.md")
@@ -107,6 +110,24 @@ def test_the_report_of_the_sample_is_the_golden_one() -> None:
     assert report == golden, (
         f"if the change is meant: {REFRESH}=1 pytest {Path(__file__).name}, then read the diff"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [({"scope": "layer"}, "scope = layer"), ({}, MISSING), (None, "sparsity = 0.5, scope = layer")],
+    ids=["some", "none", "not known"],
+)
+def test_options_left_at_their_defaults_are_not_listed(given: Any, shown: str) -> None:
+    params = {"sparsity": 0.5, "scope": "layer"}
+    step = StepFacts(method="magnitude_prune", params=params, given=given, seconds=0.7, log={})
+    report = suite_report(sample_record(variants=[sample_record().variants[0], variant("x", steps=[step])]))
+    [row] = [line for line in report.splitlines() if "magnitude_prune" in line]
+    assert [cell.strip() for cell in row.strip("|").split("|")][2:4] == ["magnitude_prune", shown]
+
+
+def test_a_record_from_before_options_were_told_apart_is_still_read() -> None:
+    old = sample_record().variants[1].steps[1].model_dump(mode="json", exclude={"given"})
+    assert StepFacts.model_validate(old).given is None
 
 
 def test_every_table_renders_with_as_many_cells_in_each_row() -> None:
@@ -474,7 +495,7 @@ def test_very_long_text_is_cut_and_says_so() -> None:
 def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> None:
     sample = sample_record()
     facts = quality("x", "accuracy", 0.3, (0.0, 0.6), PASS, message=text, warnings=[text])
-    step = sample.variants[1].steps[1].model_copy(update={"params": {text: text}, "log": {text: [text]}})
+    step = sample.variants[1].steps[1].model_copy(update={"given": {text: text}, "log": {text: [text]}})
     nasty = variant(text, gated=False, reason=text, steps=[step], quality={"accuracy": facts, text: facts})
     gate = SplitFacts(n=2, digest=text, dropped_overlap=0, repeats=0, label_counts={text: 2})
     record = sample.model_copy(

@@ -16,7 +16,7 @@ from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.standing import TEACHER, budgeted, metrics, models
 
 _MEGABYTE = 1024**2
-_NUMBERED = re.compile(r"(.*?)-?(\d+)(-.*)?$")
+_NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
 _WIDTH, _HEIGHT = 9.0, 5.5
 
 
@@ -96,7 +96,8 @@ def _draw(record: RunRecord, metric: str, points: list[Point], what: str, path: 
         axes.set(xscale="log", xlabel=what, ylabel=metric, title=record.suite.title)
         axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
         axes.xaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-        axes.tick_params(axis="x", which="minor", labelsize=7)
+        axes.tick_params(axis="x", which="both", labelsize=8)
+        axes.margins(x=0.1)
         axes.grid(alpha=0.25)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None})

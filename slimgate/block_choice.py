@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from slimgate.blocks import blocks, encoder_layers
+from slimgate.blocks import block_names, blocks, encoder_layers
 from slimgate.replacing import replace_modules_
 
 
@@ -17,7 +17,7 @@ def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
     kept: numbers of blocks from 0, each once.
     """
     layers = encoder_layers(model.network)
-    before, root = len(layers), _name_of(model.network, layers)
+    before, root = len(layers), block_names(model.network)[0].rpartition(".")[0]
     staying = [layers[i] for i in kept]
     del layers[:]
     layers.extend(nn.ModuleList(staying))
@@ -41,11 +41,6 @@ def evenly_spread(total: int, count: int) -> list[int]:
     if count == 1:
         return [0]
     return [round(i * (total - 1) / (count - 1)) for i in range(count)]
-
-
-def _name_of(network: nn.Module, layers: nn.ModuleList) -> str:
-    names: list[str] = [name for name, module in network.named_modules() if module is layers]
-    return names[0]
 
 
 def _renamed(noted: Any, root: str, numbers: dict[str, str]) -> Any:

@@ -6,12 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.distillation import UNLABELLED
+from slimgate.distillation import UNLABELLED, unlike
 from slimgate.encoding import EncodedTexts, joined
 from slimgate.protocols import BuildContext
 from slimgate.training import Labelled, training_rows
 from slimgate.transfer import transfer_rows
 from slimgate.transfer_params import TransferParams
+
+
+def lesson(model: Any, context: BuildContext) -> tuple[Labelled, Any, EncodedTexts]:
+    """The `train` rows as the student reads them, the teacher, and the rows as the teacher does.
+
+    context.log gets a warning where the student is no kin of the teacher's. Raises DataError without rows.
+    """
+    data, teacher = training_rows(model, context), context.load_teacher()
+    taught, _ = training_rows(teacher, context)
+    if warning := unlike(model, teacher, data[0], taught):
+        context.log["warning"] = warning
+    return data, teacher, taught
 
 
 def distillation_rows(

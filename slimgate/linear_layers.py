@@ -41,7 +41,7 @@ def linear_layers(
     conv1d_to_linear_(model)
     network = model.network
     in_blocks = {id(m) for m in encoder_layers(network).modules()}
-    last = None if output else _output_layer(model)
+    last = None if output else float_output_layer(model)
     found = {
         name: module
         for name, module in network.named_modules()
@@ -82,7 +82,8 @@ def _linear(layer: Any) -> nn.Linear:
     return linear
 
 
-def _output_layer(model: Any) -> nn.Linear | None:
+def float_output_layer(model: Any) -> nn.Linear | None:
+    """The layer that gives the logits, where a step has not changed it into something else."""
     try:
         return output_layer(model.network, model.config.num_labels)
     except BuildError:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 
 from slimgate.blocks import encoder_layers
-from slimgate.distillation import DistillationLoss, soft_target_loss, stored_logits, unlike
+from slimgate.distillation import DistillationLoss, soft_target_loss, stored_logits
+from slimgate.distillation_rows import lesson
 from slimgate.encoding import EncodedTexts
 from slimgate.matching import matches_of
 from slimgate.methods import keep_layers
@@ -19,7 +20,7 @@ from slimgate.predicting import predict_scores
 from slimgate.protocols import BuildContext
 from slimgate.regularization import skipped
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.training import Labelled, labelled, train, training_rows
+from slimgate.training import Labelled, labelled, train
 
 JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows stand in random order
 
@@ -28,10 +29,7 @@ def distill_progressively(model: Any, params: Params, context: BuildContext) -> 
     """Drops blocks of `model` in place until params.blocks are left; context.log gets every stage."""
     numbers = list(range(len(encoder_layers(model.network))))
     check(params, {"num_hidden_layers": len(numbers)})
-    teacher = context.load_teacher()
-    data, (taught, _) = training_rows(model, context), training_rows(teacher, context)
-    if warning := unlike(model, teacher, data[0], taught):
-        context.log["warning"] = warning
+    data, teacher, taught = lesson(model, context)
     answers = stored_logits(teacher, taught, context)
     stages: list[dict[str, Any]] = []
     while len(numbers) > params.blocks:

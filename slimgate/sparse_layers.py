@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from slimgate.blocks import output_layer
 from slimgate.errors import BuildError
-from slimgate.linear_layers import conv1d_to_linear_
+from slimgate.linear_layers import conv1d_to_linear_, float_output_layer
 from slimgate.nn.int8_linear import Int8Linear
 from slimgate.nn.int8_static_linear import Int8StaticLinear
 from slimgate.nn.packed import PackedLinear
@@ -60,7 +59,7 @@ def _candidates(model: Any) -> dict[str, nn.Module]:
     Of affine grids another level is 0 in each group: those layers stay as they are.
     """
     uses = Counter(id(p) for m in model.network.modules() for p in m.parameters(recurse=False))
-    last = _output_layer(model)
+    last = float_output_layer(model)
     return {
         name: module
         for name, module in model.network.named_modules()
@@ -69,10 +68,3 @@ def _candidates(model: Any) -> dict[str, nn.Module]:
         and all(uses[id(parameter)] < 2 for parameter in module.parameters())
         and not (isinstance(module, PackedLinear) and not module.scheme.symmetric)
     }
-
-
-def _output_layer(model: Any) -> nn.Linear | None:
-    try:
-        return output_layer(model.network, model.config.num_labels)
-    except BuildError:
-        return None  # it is quantized already, and is rounded no further

@@ -25,6 +25,7 @@ from slimgate.protocols import BuildContext
 from slimgate.regularization import regularized
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.seeding import isolated_seed
+from slimgate.sparsity import pruned_layers
 from slimgate.training_params import TrainingParams
 
 Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
@@ -225,7 +226,7 @@ class _KeepZeros(TrainerCallback):  # type: ignore[misc]
     """Puts pruned weights back to zero after each optimizer step."""
 
     def __init__(self, model: Any) -> None:
-        names = {name for change in model.modifications for name in change["spec"].get("pruned", ())}
+        names = pruned_layers(model)
         modules = dict(model.network.named_modules())
         # a later step may have put modules of other names in their place, or two thin layers for one
         kept = [

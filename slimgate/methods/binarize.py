@@ -98,13 +98,10 @@ def _layers(model: Any, params: Params) -> dict[str, Any]:
 
 def _lesson(model: Any, params: Params, context: BuildContext) -> tuple[Any, Any]:
     """The train rows, and the loss that holds the teacher's answers to them."""
-    from slimgate.distillation import DistillationLoss, unlike
-    from slimgate.training import training_rows
+    from slimgate.distillation import DistillationLoss
+    from slimgate.distillation_rows import lesson
 
-    data, teacher = training_rows(model, context), context.load_teacher()
-    taught, _ = training_rows(teacher, context)
-    if warning := unlike(model, teacher, data[0], taught):
-        context.log["warning"] = warning
+    data, teacher, taught = lesson(model, context)
     return data, DistillationLoss(model, teacher, data[0], taught, params, context)
 
 

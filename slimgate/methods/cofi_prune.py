@@ -49,16 +49,14 @@ class Params(GradualParams):
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model without what its gates closed."""
     from slimgate.cofi import CofiLoss, CofiSchedule, LayerLoss, Target
-    from slimgate.distillation import DistillationLoss, unlike
+    from slimgate.distillation import DistillationLoss
+    from slimgate.distillation_rows import lesson
     from slimgate.linear_layers import linear_layers
     from slimgate.sublayer_gates import gated, gates_of
     from slimgate.sublayer_removal import remove_closed_
-    from slimgate.training import labelled, train, training_rows
+    from slimgate.training import labelled, train
 
-    data, teacher = training_rows(model, context), context.load_teacher()
-    taught, _ = training_rows(teacher, context)
-    if warning := unlike(model, teacher, data[0], taught):
-        context.log["warning"] = warning
+    data, teacher, taught = lesson(model, context)
     before = model.footprint()["parameters"]
     linear_layers(model)  # Conv1D layers become nn.Linear
     gates = gates_of(model.network)

@@ -36,9 +36,10 @@ class Params(LoraParams):
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model after training the adapters on the teacher's answers."""
     from slimgate.adapters import adapters
-    from slimgate.distillation import DistillationLoss, unlike
+    from slimgate.distillation import DistillationLoss
+    from slimgate.distillation_rows import lesson
     from slimgate.methods import distill
-    from slimgate.training import labelled, train, training_rows
+    from slimgate.training import labelled, train
 
     shares = distill.Params(
         alpha=params.label_weight,
@@ -46,10 +47,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         mse_weight=params.mse_weight,
         hidden_weight=params.hidden_weight,
     )
-    data, teacher = training_rows(model, context), context.load_teacher()
-    taught, _ = training_rows(teacher, context)
-    if warning := unlike(model, teacher, data[0], taught):
-        context.log["warning"] = warning
+    data, teacher, taught = lesson(model, context)
     with adapters(model, "lora_distill", params, context):
         loss = DistillationLoss(model, teacher, data[0], taught, shares, context)
         selection = labelled(model, "selection", context)

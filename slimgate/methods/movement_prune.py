@@ -49,15 +49,14 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with its trained weights, those of the lowest scores at zero."""
     from torch import nn
 
-    from slimgate.distillation import DistillationLoss, unlike
+    from slimgate.distillation import DistillationLoss
+    from slimgate.distillation_rows import lesson
     from slimgate.linear_layers import linear_layers
     from slimgate.movement import MovementSchedule, masked
-    from slimgate.training import labelled, train, training_rows
+    from slimgate.sparsity import note_pruned
+    from slimgate.training import labelled, train
 
-    data, teacher = training_rows(model, context), context.load_teacher()
-    taught, _ = training_rows(teacher, context)
-    if warning := unlike(model, teacher, data[0], taught):
-        context.log["warning"] = warning
+    data, teacher, taught = lesson(model, context)
     loss = DistillationLoss(model, teacher, data[0], taught, params, context)
     layers = linear_layers(model)
     masks = _masks(model, layers, params)
@@ -76,8 +75,14 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
             attached_learning_rate=params.scores_learning_rate,
         )
     _zero(layers, groups, params.sparsity)
-    model.note("movement_prune", pruned=sorted(layers))
-    context.log.update(_counts(layers, masks), loss_parts=loss.mean_parts())
+    context.log.update(note_pruned(model, "movement_prune", layers))
+    context.log.update(
+        blocks=sum(mask.scores.numel() for mask in masks),
+        sparsity_by_matrix={
+            name: round(float((layer.weight == 0).float().mean()), 4) for name, layer in layers.items()
+        },
+        loss_parts=loss.mean_parts(),
+    )
     return model
 
 
@@ -115,17 +120,3 @@ def _zero(layers: dict[str, Any], groups: list[list[Any]], sparsity: float) -> N
     with torch.no_grad():
         for layer, mask in zip(layers.values(), kept, strict=True):
             layer.weight.mul_(mask)
-
-
-def _counts(layers: dict[str, Any], masks: list[Any]) -> dict[str, Any]:
-    weights = [layer.weight for layer in layers.values()]
-    total, zeros = sum(w.numel() for w in weights), sum(int((w == 0).sum()) for w in weights)
-    shares = {name: round(float((layer.weight == 0).float().mean()), 4) for name, layer in layers.items()}
-    return {
-        "matrices": len(layers),
-        "weights": total,
-        "zeros": zeros,
-        "sparsity": round(zeros / total, 6),
-        "blocks": sum(mask.scores.numel() for mask in masks),
-        "sparsity_by_matrix": shares,
-    }

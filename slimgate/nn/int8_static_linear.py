@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -123,7 +124,7 @@ class Int8StaticLinear(nn.Module):
         return {**self.__dict__, "_derived": None}  # oneDNN's own format of a weight cannot be copied
 
 
-class _Derived:
+class _Derived(ABC):
     """What the state comes to in a call.
 
     steps: multiplies inputs; offset: added to them, so that the level is the float's lowest byte;
@@ -137,9 +138,9 @@ class _Derived:
         self.offset = ROUNDING + self.zero_point
         self.scale = layer.weight_scale * layer.input_scale
 
+    @abstractmethod
     def product(self, rounded: Tensor, bias: Tensor | None) -> Tensor:
         """(rows, out_features) float32 of the levels in the lowest bytes of (rows, in_features) int32."""
-        raise NotImplementedError
 
 
 class _Fused(_Derived):

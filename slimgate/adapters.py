@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from slimgate.adapter_targets import find_targets
-from slimgate.blocks import output_layer
+from slimgate.blocks import logits_layer
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.lora_params import LoraParams
 from slimgate.nn.lora_linear import LoraLinear, SparseLoraLinear
@@ -111,10 +111,13 @@ def _ours(layer: Any) -> LoraLinear:
 
 
 def _head(model: Any) -> nn.Linear:
-    try:
-        return output_layer(model.network, model.config.num_labels)
-    except BuildError as error:
-        raise BuildError(f"{error}: it is quantized already; set train_head = false") from error
+    head = logits_layer(model.network)
+    if head is None:
+        name = type(model.network).__name__
+        raise BuildError(
+            f"{name}: no linear layer gives its answers, or it is quantized already; set train_head = false"
+        )
+    return head
 
 
 def _counts(model: Any, targets: Mapping[str, nn.Module], params: LoraParams) -> dict[str, Any]:

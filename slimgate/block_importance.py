@@ -12,6 +12,7 @@ from torch import nn
 from slimgate.blocks import encoder_layers
 from slimgate.calibration import calibration_batches, without_padding
 from slimgate.importance import labelled_batches
+from slimgate.objectives import objective_of
 from slimgate.protocols import BuildContext
 
 
@@ -42,7 +43,7 @@ def block_influence(model: Any, context: BuildContext) -> list[float]:
 def least_loss_order(model: Any, context: BuildContext, count: int) -> tuple[list[int], list[float]]:
     """The `count` blocks that go, in the order of their going, and the loss after each.
 
-    Each time the block goes without which the mean cross-entropy on `calibration` is least; of equal ones the
+    Each time the block goes without which the mean loss on `calibration` is least; of equal ones the
     earlier. Raises DataError where `calibration` is empty.
     """
     gone: list[int] = []
@@ -56,15 +57,17 @@ def least_loss_order(model: Any, context: BuildContext, count: int) -> tuple[lis
 
 
 def loss_without(model: Any, context: BuildContext, skipped: Collection[int]) -> float:
-    """Mean cross-entropy on `calibration` when tokens pass these blocks unchanged."""
+    """Mean loss on `calibration`, by the labels, when tokens pass these blocks unchanged."""
+    objective = objective_of(context.task, context.task_params)
     layers = encoder_layers(model.network)
     model.network.eval()
-    total = 0.0
+    total, answers = 0.0, 0
     with torch.no_grad(), _hooked({layers[i]: _skip for i in skipped}):
         for batch, labels in labelled_batches(model, context):
-            logits = model.network(**batch).logits.float()
-            total += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-    return total / len(context.rows("calibration"))
+            logits, flat = objective.flat(model.network(**batch).logits, labels)
+            total += float(objective.losses(logits, flat).sum())
+            answers += len(flat)
+    return total / answers
 
 
 def _skip(_module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:

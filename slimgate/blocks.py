@@ -122,6 +122,21 @@ def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
     return layers[-1]
 
 
+def logits_layer(network: Any) -> nn.Linear | None:
+    """The layer that gives the answers: a language model's own, or the last one with a label an output.
+
+    None where it is no nn.Linear any more, and of a network that has none (`has_logits_layer = False`).
+    """
+    if not getattr(network, "has_logits_layer", True):
+        return None
+    own = getattr(network, "get_output_embeddings", lambda: None)()
+    if own is not None:
+        return own if isinstance(own, nn.Linear) else None
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear)]
+    fitting = [layer for layer in layers if layer.out_features == network.config.num_labels]
+    return fitting[-1] if fitting else None
+
+
 def blocks(network: nn.Module) -> list[Block]:
     """The blocks with their parts. Raises BuildError for a family that is not known.
 

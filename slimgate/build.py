@@ -96,13 +96,16 @@ class Builder:
             config = read_config(ref.folder)
             task.object.check_model(task.params, ref, config, self._rows.facts)
             reads = task.object.load_reads(task.params, config)
+            if ref.fresh:  # its tokenizer is trained on them
+                reads = tuple(dict.fromkeys(("train", *reads)))
         key = {
+            "fresh": ref.fresh,
             "load": folder_digest(ref.folder, _model_files(ref.folder)),
             "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
             "classes": list(self._rows.facts.classes),
             **self._common(reads, ("scikit-learn",)),
         }
-        if not reads:
+        if not reads and not ref.fresh:
             key["seed"] = None  # nothing is drawn for a model that is complete
         return self._make(
             where, LOAD, str(ref.text), key, reads, lambda c: task.object.load_model(task.params, ref, c)

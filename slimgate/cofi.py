@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from slimgate.blocks import blocks, encoder_layers
 from slimgate.distillation import same_tokens
-from slimgate.encoding import EncodedTexts
 from slimgate.errors import BuildError
 from slimgate.gradual_params import progress_of_pruning
+from slimgate.protocols import Encoded
 from slimgate.sublayer_gates import SublayerGates, settle_, sparsity
 from slimgate.training import Loss
 
@@ -133,8 +133,8 @@ class LayerLoss:
         self,
         student: Any,
         teacher: Any,
-        encoded: EncodedTexts,
-        taught: EncodedTexts,
+        encoded: Encoded,
+        taught: Encoded,
         gates: Sequence[SublayerGates],
         weight: float,
     ) -> None:
@@ -177,7 +177,7 @@ class LayerLoss:
         return found if any(found) else [True] * len(found)
 
 
-def _check_states(student: Any, teacher: Any, encoded: EncodedTexts, taught: EncodedTexts) -> None:
+def _check_states(student: Any, teacher: Any, encoded: Encoded, taught: Encoded) -> None:
     mine, theirs = student.config.hidden_size, teacher.config.hidden_size
     if mine != theirs:
         raise BuildError(

@@ -12,14 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from slimgate.encoding import EncodedTexts
 from slimgate.errors import BuildError
 from slimgate.matching import HiddenMatch, Match
-from slimgate.protocols import BuildContext, iter_batches
+from slimgate.objectives import ClassObjective, objective_of
+from slimgate.protocols import BuildContext, Encoded, iter_batches
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.watching import Outputs, watched
-
-UNLABELLED = -100  # what torch's cross-entropy passes over
 
 
 class DistillationParams(Protocol):
@@ -40,20 +38,10 @@ def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: 
 
     student, teacher: logits (rows, classes). 0 for a perfect mimic. Source: Hinton et al. 2015, section 2.
     """
-    return soft_target_losses(student, teacher, temperature).mean()
+    return ClassObjective().soft_losses(student, teacher, temperature).mean()
 
 
-def soft_target_losses(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The same of each row: (rows,)."""
-    divergence = nn.functional.kl_div(
-        torch.log_softmax(student / temperature, dim=-1),
-        torch.softmax(teacher / temperature, dim=-1),
-        reduction="none",
-    )
-    return divergence.sum(-1) * temperature**2
-
-
-def unlike(student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: EncodedTexts) -> str | None:
+def unlike(student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encoded) -> str | None:
     """Why the student is no kin of the teacher's; None where it is.
 
     encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
@@ -65,26 +53,29 @@ def unlike(student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: E
     if families[0] != families[1]:
         found.append(f"the student is of family {families[0]}, the teacher of {families[1]}")
     if others:
-        found.append(f"their tokenizers differ on {others} of {len(encoded)} train rows")
+        found.append(f"their tokenizers differ on {others} of {len(encoded.lengths)} train rows")
     return "; ".join(found) or None
 
 
-def stored_logits(teacher: Any, encoded: EncodedTexts, context: BuildContext) -> npt.NDArray[np.float32]:
+def stored_logits(teacher: Any, encoded: Encoded, context: BuildContext) -> npt.NDArray[np.float32]:
     """The teacher's logits of every row: a memory map of a file in the step's scratch folder.
 
-    (rows, classes) float32 in the order of the rows; written once, never all of them in memory.
+    (rows, outputs) float32 in the order of the rows; written once, never all of them in memory.
     """
     predictor = EagerPredictor(teacher.network.eval(), context.device)
     path = context.scratch / "teacher_logits.npy"
-    shape = (len(encoded), int(teacher.config.num_labels))
-    written = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
+    written: npt.NDArray[np.float32] | None = None
     done = 0
     for positions in iter_batches(order, 64):
-        answers = predictor.forward(predictor.prepare(encoded.batch(positions)))
-        written[list(positions)] = predictor.fetch(answers)
+        answers = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(positions))))
+        if written is None:
+            shape = (len(order), *answers.shape[1:])
+            written = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        written[list(positions)] = answers
         done += len(positions)
         context.progress("teacher", done, len(order))
+    assert isinstance(written, np.memmap)
     written.flush()
     mapped: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
     return mapped
@@ -93,15 +84,15 @@ def stored_logits(teacher: Any, encoded: EncodedTexts, context: BuildContext) ->
 class DistillationLoss:
     """Cross-entropy, soft targets, logits and what is inside the models, in the shares that the Params say.
 
-    A row without a label (UNLABELLED) learns from the teacher alone: alpha counts for it as 0.
+    An answer without a label learns from the teacher alone: alpha counts for it as 0.
     """
 
     def __init__(
         self,
         student: Any,
         teacher: Any,
-        encoded: EncodedTexts,
-        teacher_encoded: EncodedTexts,
+        encoded: Encoded,
+        teacher_encoded: Encoded,
         params: DistillationParams,
         context: BuildContext,
         *,
@@ -123,10 +114,15 @@ class DistillationLoss:
             weights = [f"{match.name}_weight" for match in matches]
             _check_tokens(student, teacher, encoded, teacher_encoded, weights)
         self._params, self._matches = params, list(matches)
+        self._objective = objective_of(context.task, context.task_params)
         self._seen: dict[str, list[float]] = defaultdict(list)
         self._teacher, self._encoded = teacher.network, teacher_encoded
         self._logits = logits
-        if logits is None and (not matches if stored is None else stored):
+        if stored is None:
+            stored = self._objective.by_row and not matches
+        if stored and not self._objective.by_row:
+            raise BuildError("distill: stored_logits = true is for tasks of one answer a row; leave it out")
+        if logits is None and stored:
             self._logits = stored_logits(teacher, teacher_encoded, context)
 
     @property
@@ -144,9 +140,14 @@ class DistillationLoss:
         self, network: nn.Module, batch: dict[str, torch.Tensor], labels: torch.Tensor, positions: list[int]
     ) -> torch.Tensor:
         with watched(network, self._names("student")) as student:
-            logits = network(**batch).logits.float()
-        teacher_logits, teacher = self._teach(positions, labels.device)
-        total = self._answers_loss(logits, teacher_logits, labels)
+            logits, flat = self._objective.flat(network(**batch).logits, labels)
+        teacher_logits, teacher = self._teach(positions, labels)
+        if logits.shape != teacher_logits.shape:
+            raise BuildError(
+                f"distill: the student's answers have shape {tuple(logits.shape)}, the teacher's "
+                f"{tuple(teacher_logits.shape)}; both must answer alike (vocabulary, labels, width)"
+            )
+        total = self._answers_loss(logits, teacher_logits, flat)
         for match in self._matches:
             found = self._noted(match.name, match(student, teacher, batch["attention_mask"]))
             total = total + match.weight * found
@@ -159,15 +160,15 @@ class DistillationLoss:
     def _answers_loss(
         self, logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
-        """The parts that look at logits alone: mean over all rows of each row's own mixture."""
-        params, labelled = self._params, labels != UNLABELLED
+        """The parts that look at logits alone: mean over all answers of each one's own mixture."""
+        params, labelled = self._params, self._objective.labelled(labels)
         total = torch.zeros((), device=logits.device)
         if params.alpha and bool(labelled.any()):
-            found = nn.functional.cross_entropy(logits, labels, ignore_index=UNLABELLED)
+            found = self._objective.losses(logits, labels).sum() / labelled.sum()
             total = total + params.alpha * labelled.float().mean() * self._noted("labels", found)
         shares = torch.where(labelled, 1 - params.alpha, 1.0)
         if bool(shares.any()):
-            losses = soft_target_losses(logits, teacher, params.temperature)
+            losses = self._objective.soft_losses(logits, teacher, params.temperature)
             self._noted("soft", losses.mean())
             total = total + (shares * losses).mean()
         if params.mse_weight:
@@ -182,14 +183,16 @@ class DistillationLoss:
     def _names(self, side: str) -> list[str]:
         return [name for match in self._matches for name in getattr(match, side)]
 
-    def _teach(self, positions: list[int], device: torch.device) -> tuple[torch.Tensor, Outputs]:
+    def _teach(self, positions: list[int], labels: torch.Tensor) -> tuple[torch.Tensor, Outputs]:
+        """The teacher's answers, those that count, and what is inside it."""
+        device = labels.device
         if self._logits is not None and not self._matches:
             return torch.from_numpy(self._logits[positions]).to(device), Outputs()
         batch = {k: torch.from_numpy(v).to(device) for k, v in self._encoded.batch(positions).items()}
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
             outputs = stack.enter_context(watched(self._teacher, self._names("teacher")))
-            logits = self._teacher(**batch).logits.float()
+            logits, _ = self._objective.flat(self._teacher(**batch).logits, labels)
         if self._logits is not None:
             logits = torch.from_numpy(self._logits[positions]).to(device)
         return logits, outputs
@@ -202,7 +205,7 @@ def _check_outputs(student: Any, teacher: Any) -> None:
 
 
 def _check_tokens(
-    student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: EncodedTexts, weights: list[str]
+    student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encoded, weights: list[str]
 ) -> None:
     if not same_tokens(student, teacher, encoded, teacher_encoded):
         raise BuildError(
@@ -211,19 +214,21 @@ def _check_tokens(
         )
 
 
-def same_tokens(student: Any, teacher: Any, encoded: EncodedTexts, teacher_encoded: EncodedTexts) -> bool:
+def same_tokens(student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encoded) -> bool:
     """Whether positions hold the same tokens; what a trimmed vocabulary lacks may be unknown."""
     unknown = student.tokenizer.unk_token
     pairs = zip(_tokens(student, encoded), _tokens(teacher, teacher_encoded), strict=True)
-    return encoded.side == teacher_encoded.side and all(
+    sides = [getattr(one, "side", None) for one in (encoded, teacher_encoded)]
+    return sides[0] == sides[1] and all(
         len(mine) == len(theirs) and all(a in (b, unknown) for a, b in zip(mine, theirs, strict=True))
         for mine, theirs in pairs
     )
 
 
-def _tokens(model: Any, encoded: EncodedTexts) -> list[list[Any]]:
+def _tokens(model: Any, encoded: Encoded) -> list[list[Any]]:
     """Tokens of each row as text, so that a trimmed vocabulary's other numbers do not count."""
-    rows = encoded.columns["input_ids"]
+    columns = getattr(encoded, "columns", {})  # what is no text has none
+    rows = columns.get("input_ids", ())
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is None:
         return [list(row) for row in rows]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from slimgate.distillation import UNLABELLED, unlike
-from slimgate.encoding import EncodedTexts, joined
-from slimgate.protocols import BuildContext
-from slimgate.training import Labelled, training_rows
+from slimgate.distillation import unlike
+from slimgate.learning import Labelled, joined_targets, training_rows
+from slimgate.protocols import BuildContext, Encoded
 from slimgate.transfer import transfer_rows
 from slimgate.transfer_params import TransferParams
 
 
-def lesson(model: Any, context: BuildContext) -> tuple[Labelled, Any, EncodedTexts]:
+def lesson(model: Any, context: BuildContext) -> tuple[Labelled, Any, Encoded]:
     """The `train` rows as the student reads them, the teacher, and the rows as the teacher does.
 
     context.log gets a warning where the student is no kin of the teacher's. Raises DataError without rows.
@@ -28,11 +25,11 @@ def lesson(model: Any, context: BuildContext) -> tuple[Labelled, Any, EncodedTex
 
 def distillation_rows(
     model: Any, teacher: Any, params: TransferParams, context: BuildContext
-) -> tuple[Labelled, EncodedTexts]:
+) -> tuple[Labelled, Encoded]:
     """The rows as the student reads them, with labels, and as the teacher does.
 
-    The labels of the transfer set are UNLABELLED. Raises DataError where `train` is empty, or a transfer set
-    has no row left.
+    The transfer set has the labels that its rows say of themselves, or none. Raises DataError where `train`
+    is empty, or a transfer set has no row left.
     """
     encoded, labels = training_rows(model, context)
     taught, _ = training_rows(teacher, context)
@@ -42,5 +39,5 @@ def distillation_rows(
     own, theirs = (
         context.task.encode_rows(context.task_params, more, one.tokenizer) for one in (model, teacher)
     )
-    filled = np.concatenate([labels, np.full(len(more), UNLABELLED, dtype=np.int64)])
-    return (joined(encoded, own), filled), joined(taught, theirs)
+    targets = joined_targets(labels, context.task.unlabelled(context.task_params, own, context.facts))
+    return (encoded.joined(own), targets), taught.joined(theirs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,14 @@ class EncodedTexts:
     padding: Mapping[str, int]
     side: str
     lengths: npt.NDArray[np.int64]
+    row_of: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def beside(self, positions: Sequence[int]) -> Arrays:  # noqa: ARG002
+        """Nothing."""
+        return {}
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """Inputs (rows, tokens) int64, padded to the longest row, or padded and cut to `tokens`."""
@@ -36,6 +41,18 @@ class EncodedTexts:
             for name, values in self.columns.items()
         }
 
+    def joined(self, more: EncodedTexts) -> EncodedTexts:
+        """These rows and more behind them, of the same tokenizer."""
+        row_of = None
+        if self.row_of is not None and more.row_of is not None:
+            row_of = np.concatenate([self.row_of, more.row_of + self.row_of.max() + 1])
+        return replace(
+            self,
+            columns={name: [*values, *more.columns[name]] for name, values in self.columns.items()},
+            lengths=np.concatenate([self.lengths, more.lengths]),
+            row_of=row_of,
+        )
+
     def _fill(self, values: Sequence[int], padding: int, width: int) -> npt.NDArray[np.int64]:
         row = np.full(width, padding, dtype=np.int64)
         if self.side == "right":
@@ -43,16 +60,6 @@ class EncodedTexts:
         else:
             row[width - len(values) :] = values
         return row
-
-
-def joined(first: EncodedTexts, second: EncodedTexts) -> EncodedTexts:
-    """The rows of both, one after another; they come from one tokenizer."""
-    return EncodedTexts(
-        columns={name: [*values, *second.columns[name]] for name, values in first.columns.items()},
-        padding=first.padding,
-        side=first.side,
-        lengths=np.concatenate([first.lengths, second.lengths]),
-    )
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:

@@ -33,7 +33,7 @@ class BuildError(SlimgateError):
 
 
 class MeasureError(SlimgateError):
-    """Outcomes, times or bytes that could not be taken, or are not finite."""
+    """ClassOutcomes, times or bytes that could not be taken, or are not finite."""
 
 
 class MissingExtra(SlimgateError):

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from slimgate.objectives import objective_of
 from slimgate.protocols import BuildContext, iter_batches
 
 Scores = npt.NDArray[np.float64]
@@ -26,18 +27,18 @@ Batch = dict[str, torch.Tensor]
 def mask_importance(
     model: Any, sites: Mapping[str, int], context: BuildContext, *, batch_size: int = 32
 ) -> dict[str, Scores]:
-    """For each site, mean over the rows of |∂ cross-entropy / ∂ mask|: name -> (masks,).
+    """For each site, mean over the rows of |∂ loss / ∂ mask|: name -> (masks,).
 
     sites: name of a module -> number of masks; each covers an equal run of consecutive features of what the
     module receives. Raises DataError where `calibration` is empty.
     """
     network = model.network.eval()
     modules = {name: network.get_submodule(name) for name in sites}
+    objective = objective_of(context.task, context.task_params)
     totals = {name: np.zeros(masks) for name, masks in sites.items()}
     for batch, labels in labelled_batches(model, context, batch_size=batch_size):
         with torch.enable_grad(), _inputs(modules) as caught:
-            logits = network(**batch).logits.float()
-            loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+            loss = objective.losses(*objective.flat(network(**batch).logits, labels)).sum()
             gradients = torch.autograd.grad(loss, list(caught.values()))
         for (name, values), gradient in zip(caught.items(), gradients, strict=True):
             totals[name] += _by_mask(values.detach(), gradient, sites[name])
@@ -48,10 +49,10 @@ def mask_importance(
 def labelled_batches(
     model: Any, context: BuildContext, *, batch_size: int = 32
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
-    """The rows of `calibration`, by length: inputs (rows, tokens) int64 and label indices (rows,)."""
+    """The rows of `calibration`, by length: inputs (rows, tokens) int64 and the task's targets."""
     rows = context.rows("calibration")
     encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
-    labels = context.task.label_indices(context.task_params, rows, context.facts)
+    labels = context.task.targets(context.task_params, rows, context.facts, encoded)
     order = np.argsort(encoded.lengths, kind="stable").tolist()
     for positions in iter_batches(order, batch_size):
         batch = encoded.batch(positions)

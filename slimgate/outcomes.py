@@ -1,113 +1,147 @@
-"""Outcomes: what a model answered on each gate row. Numbers only; written and read as parquet."""
+"""Outcomes: what a model did on each gate row. Numbers, and where they say more, words.
+
+    Outcomes        any task: named columns of numbers (nats and tokens, a rank, counts of spans)
+    ClassOutcomes   a classification: labels, predictions, probabilities
+
+outcome_files.py writes and reads both as parquet.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from slimgate.errors import MeasureError
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Texts = npt.NDArray[np.str_]
+
+# The column of 0 and 1 by which rows flip from right to wrong, of tasks whose rows are one or the other.
+RIGHT = "right"
+# Two runs of one model may add in another order; a row counts as changed beyond that.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
     """One row a gate example, in the order of the gate split.
 
-    ids: (rows,) str; labels, predictions: (rows,) int64 indices into `classes`; probabilities:
-    (rows, classes) float64, each row summing to 1, or None where a tool gives predictions only;
-    groups: (rows,) int64, equal for rows that are not independent (one file, document or user), or None.
-    Raises MeasureError where shapes disagree or a probability is not finite.
+    ids: (rows,) str; values: name -> (rows,) float64, finite; given: the names of the values that are of the
+    rows, not of the model (a gold score, a count of tokens), hence the same for all models; answers: (rows,)
+    what the model said in words, or None; groups: (rows,) int64, equal for rows that are not independent
+    (one file, document or user), or None. Raises MeasureError where shapes disagree or a value is not finite.
     """
 
-    ids: npt.NDArray[np.str_]
-    labels: Ints
-    predictions: Ints
-    classes: tuple[str, ...]
-    probabilities: Floats | None = None
-    groups: Ints | None = None
+    ids: Texts
+    values: Mapping[str, Floats] = field(default_factory=dict, kw_only=True)
+    given: tuple[str, ...] = field(default=(), kw_only=True)
+    answers: Texts | None = field(default=None, kw_only=True)
+    groups: Ints | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        rows = len(self.ids)
-        for name in ("labels", "predictions", "groups"):
-            column = getattr(self, name)
-            if column is not None and column.shape != (rows,):
-                raise MeasureError(f"outcomes: {name} has shape {column.shape}, expected ({rows},)")
-        if self.probabilities is None:
-            return
-        if self.probabilities.shape != (rows, len(self.classes)):
-            raise MeasureError(
-                f"outcomes: probabilities have shape {self.probabilities.shape}, "
-                f"expected ({rows}, {len(self.classes)})"
-            )
-        bad = ~np.isfinite(self.probabilities).all(axis=1)
-        if bad.any():
-            raise MeasureError(
-                f"outcomes: {int(bad.sum())} of {rows} rows have a probability that is NaN or infinite "
-                f"(first: row {self.ids[bad][0]}): the model is broken, nothing can be judged from it"
-            )
+        self._one_a_row("groups", self.groups)
+        self._one_a_row("answers", self.answers)
+        for name, column in self.values.items():
+            self._one_a_row(name, column)
+            self._finite(name, np.asarray(np.isfinite(column)))
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, rows: Ints) -> Outcomes:
+    @property
+    def right(self) -> Floats | None:
+        """(rows,) 1.0 where the model has the row right, else 0.0; None where rows are neither."""
+        return self.values.get(RIGHT)
+
+    def column(self, name: str) -> Floats:
+        """The values of that name. Raises MeasureError where there are none."""
+        if name not in self.values:
+            known = ", ".join(self.values) or "none"
+            raise MeasureError(f'outcomes have no values "{name}"; they have {known}')
+        return self.values[name]
+
+    def take(self, rows: Ints) -> Self:
         """The outcomes of the given row positions, in the given order."""
-        return Outcomes(
+        return replace(
+            self,
             ids=self.ids[rows],
-            labels=self.labels[rows],
-            predictions=self.predictions[rows],
-            classes=self.classes,
-            probabilities=None if self.probabilities is None else self.probabilities[rows],
+            values={name: column[rows] for name, column in self.values.items()},
+            answers=None if self.answers is None else self.answers[rows],
             groups=None if self.groups is None else self.groups[rows],
         )
 
+    def changed(self, other: Outcomes) -> npt.NDArray[np.bool_]:
+        """(rows,) whether the two models differ on a row: in words, or beyond rounding in a value."""
+        found = np.zeros(len(self), dtype=np.bool_)
+        if self.answers is not None and other.answers is not None:
+            found |= self.answers != other.answers
+        for name in self.values.keys() & other.values.keys():
+            mine, theirs = self.values[name], other.values[name]
+            found |= ~np.isclose(mine, theirs, rtol=_ROUNDING, atol=_ROUNDING)
+        return found
 
-def write_outcomes(outcomes: Outcomes, path: Path) -> None:
-    """Writes `id, label, prediction, p_0 … p_k` (and `group`); class names stand in the schema's metadata."""
-    columns: dict[str, object] = {
-        "id": outcomes.ids,
-        "label": outcomes.labels,
-        "prediction": outcomes.predictions,
-    }
-    if outcomes.groups is not None:
-        columns["group"] = outcomes.groups
-    if outcomes.probabilities is not None:
-        for k in range(len(outcomes.classes)):
-            columns[f"p_{k}"] = outcomes.probabilities[:, k]
-    table = pa.table(columns)
-    metadata = {"slimgate.classes": json.dumps(outcomes.classes)}
-    pq.write_table(table.replace_schema_metadata(metadata), path)
+    def _one_a_row(self, name: str, column: npt.NDArray[np.generic] | None) -> None:
+        if column is not None and column.shape != (len(self),):
+            raise MeasureError(f"outcomes: {name} has shape {column.shape}, expected ({len(self)},)")
 
-
-def read_outcomes(path: Path) -> Outcomes:
-    """Reads what `write_outcomes` wrote."""
-    table = pq.read_table(path)
-    metadata = table.schema.metadata or {}
-    names = table.column_names
-    classes = tuple(json.loads(metadata.get(b"slimgate.classes", b"[]")))
-    return Outcomes(
-        ids=np.asarray(table["id"].to_pylist(), dtype=np.str_),
-        labels=table["label"].to_numpy().astype(np.int64),
-        predictions=table["prediction"].to_numpy().astype(np.int64),
-        classes=classes,
-        probabilities=_probabilities(table, [n for n in names if n.startswith("p_")]),
-        groups=table["group"].to_numpy().astype(np.int64) if "group" in names else None,
-    )
+    def _finite(self, what: str, finite: npt.NDArray[np.bool_]) -> None:
+        if not finite.all():
+            bad = ~finite
+            raise MeasureError(
+                f"outcomes: {int(bad.sum())} of {len(self)} rows have {what} that is NaN or infinite "
+                f"(first: row {self.ids[bad][0]}): the model is broken, nothing can be judged from it"
+            )
 
 
-def _probabilities(table: pa.Table, names: Sequence[str]) -> Floats | None:
-    if not names:
-        return None
-    ordered = sorted(names, key=lambda name: int(name[2:]))
-    return np.stack([table[name].to_numpy() for name in ordered], axis=1).astype(np.float64)
+@dataclass(frozen=True, eq=False)
+class ClassOutcomes(Outcomes):
+    """The outcomes of a classification.
+
+    labels, predictions: (rows,) int64 indices into `classes`; probabilities: (rows, classes) float64, each
+    row summing to 1, or None where a tool gives predictions only.
+    """
+
+    labels: Ints
+    predictions: Ints
+    classes: tuple[str, ...]
+    probabilities: Floats | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._one_a_row("labels", self.labels)
+        self._one_a_row("predictions", self.predictions)
+        if self.probabilities is None:
+            return
+        if self.probabilities.shape != (len(self), len(self.classes)):
+            raise MeasureError(
+                f"outcomes: probabilities have shape {self.probabilities.shape}, "
+                f"expected ({len(self)}, {len(self.classes)})"
+            )
+        self._finite("a probability", np.asarray(np.isfinite(self.probabilities).all(axis=1)))
+
+    @property
+    def right(self) -> Floats:
+        """(rows,) 1.0 where the prediction is the label, else 0.0."""
+        return np.asarray(self.predictions == self.labels, dtype=np.float64)
+
+    def take(self, rows: Ints) -> Self:
+        """The outcomes of the given row positions, in the given order."""
+        return replace(
+            super().take(rows),
+            labels=self.labels[rows],
+            predictions=self.predictions[rows],
+            probabilities=None if self.probabilities is None else self.probabilities[rows],
+        )
+
+    def changed(self, other: Outcomes) -> npt.NDArray[np.bool_]:
+        """(rows,) whether the two models predict another class."""
+        assert isinstance(other, ClassOutcomes)
+        return np.asarray(self.predictions != other.predictions)
 
 
 def same_rows(teacher: Outcomes, variant: Outcomes) -> None:
@@ -117,5 +151,12 @@ def same_rows(teacher: Outcomes, variant: Outcomes) -> None:
             f"outcomes are not paired: {len(teacher)} teacher rows and {len(variant)} variant rows, "
             "expected the same ids in the same order"
         )
-    if teacher.classes != variant.classes or not np.array_equal(teacher.labels, variant.labels):
+    if (
+        isinstance(teacher, ClassOutcomes)
+        and isinstance(variant, ClassOutcomes)
+        and not (teacher.classes == variant.classes and np.array_equal(teacher.labels, variant.labels))
+    ):
         raise MeasureError("outcomes are not paired: the two hold other labels for the same ids")
+    for name in teacher.given:
+        if not np.array_equal(teacher.column(name), variant.column(name)):
+            raise MeasureError(f"outcomes are not paired: the two hold another {name} for the same ids")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import DataError
-from slimgate.protocols import Encoded, Predictor, Progress, iter_batches, no_progress
+from slimgate.protocols import Arrays, Encoded, Predictor, Progress, iter_batches, no_progress
+
+ReadOutput = Callable[[npt.NDArray[np.float32], Arrays], npt.NDArray[Any]]
 
 
 def predict_scores(
@@ -16,23 +21,37 @@ def predict_scores(
     batch_size: int,
     order: npt.NDArray[np.int64] | None = None,
     progress: Progress = no_progress,
-) -> npt.NDArray[np.float32]:
-    """Scores of every row: (rows, outputs) float32, in the order of the rows.
+    read: ReadOutput | None = None,
+) -> npt.NDArray[Any]:
+    """Scores of every row: (rows, outputs), in the order of the rows; of parts of rows, their sums.
 
     order: the order in which rows are predicted; by length, longest first, where it is None (so that
-    memory runs out at once or never, and little padding is computed). Raises DataError without rows.
+    memory runs out at once or never, and little padding is computed). read(output, batch) -> (rows, k): what
+    is kept of a batch's output, by its inputs and what is known beside them; where it is None, all of it.
+    Raises DataError without rows.
     """
     rows = len(encoded.lengths)
     if not rows:
         raise DataError("there are no rows to predict")
     if order is None:
         order = np.argsort(-encoded.lengths, kind="stable")
+    elif encoded.row_of is not None:  # the parts of each row, in the order of the rows
+        order = np.argsort(np.argsort(order)[encoded.row_of], kind="stable")
     parts, done = [], 0
     for positions in iter_batches(order.tolist(), batch_size):
-        parts.append(predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(positions)))))
+        batch = encoded.batch(positions)
+        output = predictor.fetch(predictor.forward(predictor.prepare(batch)))
+        parts.append(output if read is None else read(output, {**batch, **encoded.beside(positions)}))
         done += len(positions)
         progress("predict", done, rows)
     scores = np.concatenate(parts)
     result = np.empty_like(scores)
     result[order] = scores
-    return result
+    return result if encoded.row_of is None else _summed(result, encoded.row_of)
+
+
+def _summed(scores: npt.NDArray[Any], row_of: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """(rows, k) sums over the parts of each row."""
+    total = np.zeros((int(row_of.max()) + 1, *scores.shape[1:]), dtype=scores.dtype)
+    np.add.at(total, row_of, scores)
+    return total

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from slimgate.errors import DataError
 from slimgate.labels import class_names
-from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Ints
 from slimgate.prediction_checks import EXAMPLES, some
 from slimgate.prediction_files import TEXT, Predictions
 from slimgate.suite_errors import shown as quoted
@@ -23,10 +23,10 @@ LONGEST_ID = 64
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Outcomes of both on the rows of the teacher's file, in its order. warnings: likely mistakes."""
+    """ClassOutcomes of both on the rows of the teacher's file, in its order. warnings: likely mistakes."""
 
-    teacher: Outcomes
-    variant: Outcomes
+    teacher: ClassOutcomes
+    variant: ClassOutcomes
     warnings: tuple[str, ...]
 
 
@@ -47,7 +47,7 @@ def pair_predictions(teacher: Predictions, variant: Predictions) -> Pair:
         probabilities = _over_classes(file, rows, classes)
         predictions = _predicted(file, rows, classes, probabilities)
         warnings += _warnings(file, labels, predictions, probabilities, classes)
-        outcomes.append(Outcomes(shown_ids, labels, predictions, classes, probabilities, groups))
+        outcomes.append(ClassOutcomes(shown_ids, labels, predictions, classes, probabilities, groups=groups))
     return Pair(outcomes[0], outcomes[1], tuple(warnings))
 
 

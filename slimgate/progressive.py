@@ -10,18 +10,18 @@ import numpy.typing as npt
 import torch
 
 from slimgate.blocks import encoder_layers
-from slimgate.distillation import DistillationLoss, soft_target_loss, stored_logits
+from slimgate.distillation import DistillationLoss, stored_logits
 from slimgate.distillation_rows import lesson
-from slimgate.encoding import EncodedTexts
+from slimgate.learning import Labelled, labelled
 from slimgate.matching import matches_of
 from slimgate.methods import keep_layers
 from slimgate.methods.progressive_distill import Params, check
-from slimgate.predicting import predict_scores
-from slimgate.protocols import BuildContext
+from slimgate.objectives import objective_of
+from slimgate.protocols import Arrays, BuildContext, Encoded, iter_batches
 from slimgate.regularization import skipped
-from slimgate.runtimes.eager import EagerPredictor
-from slimgate.training import Labelled, labelled, train
+from slimgate.training import train
 
+Lesson = tuple[Labelled, Encoded]
 JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows stand in random order
 
 
@@ -30,10 +30,11 @@ def distill_progressively(model: Any, params: Params, context: BuildContext) -> 
     numbers = list(range(len(encoder_layers(model.network))))
     check(params, {"num_hidden_layers": len(numbers)})
     data, teacher, taught = lesson(model, context)
-    answers = stored_logits(teacher, taught, context)
+    by_row = objective_of(context.task, context.task_params).by_row
+    answers = stored_logits(teacher, taught, context) if by_row else None
     stages: list[dict[str, Any]] = []
     while len(numbers) > params.blocks:
-        doomed = _doomed(model, params, data[0], answers, context)
+        doomed = _doomed(model, teacher, params, (data, taught), context)
         own = replace(context, log={}, seed=context.seed + len(stages))
         kept = tuple(i for i in range(len(numbers)) if i not in doomed)
         keep_layers.apply(model, keep_layers.Params(kept), own)
@@ -43,35 +44,44 @@ def distill_progressively(model: Any, params: Params, context: BuildContext) -> 
     context.log.update(stages=stages, blocks_kept=numbers, teacher=params.teacher)
 
 
-def _doomed(
-    model: Any, params: Params, encoded: EncodedTexts, answers: npt.NDArray[np.float32], context: BuildContext
-) -> list[int]:
+def _doomed(model: Any, teacher: Any, params: Params, rows: Lesson, context: BuildContext) -> list[int]:
     """Numbers of the blocks to drop now, in ascending order."""
     blocks = encoder_layers(model.network)
     count = min(params.at_once, len(blocks) - params.blocks)
     if params.order == "top":
         return list(range(len(blocks) - count, len(blocks)))
-    rows = list(range(min(JUDGED_ROWS, len(encoded))))
-    some = EncodedTexts(
-        {name: values[: len(rows)] for name, values in encoded.columns.items()},
-        encoded.padding,
-        encoded.side,
-        encoded.lengths[: len(rows)],
-    )
-    wanted = torch.from_numpy(answers[rows])
-    predictor = EagerPredictor(model.network.eval(), context.device)
     losses = []
     for block in blocks:
         with skipped(block):
-            scores = torch.from_numpy(predict_scores(predictor, some, batch_size=64))
-        losses.append(soft_target_loss(scores, wanted, params.temperature).item())
+            losses.append(_unlikeness(model, teacher, params, rows, context))
     return sorted(np.argsort(losses, kind="stable")[:count].tolist())
+
+
+@torch.inference_mode()
+def _unlikeness(model: Any, teacher: Any, params: Params, rows: Lesson, context: BuildContext) -> float:
+    """Sum of the soft losses of the first train rows."""
+    objective = objective_of(context.task, context.task_params)
+    (encoded, labels), taught = rows
+    total = 0.0
+    model.network.eval()
+    for positions in iter_batches(range(min(JUDGED_ROWS, len(encoded.lengths))), 64):
+        targets = torch.from_numpy(labels[positions]).to(context.device)
+        logits = [
+            objective.flat(one.network(**_inputs(inputs.batch(positions), context)).logits, targets)[0]
+            for one, inputs in ((model, encoded), (teacher, taught))
+        ]
+        total += float(objective.soft_losses(logits[0], logits[1], params.temperature).sum())
+    return total
+
+
+def _inputs(batch: Arrays, context: BuildContext) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(values).to(context.device) for name, values in batch.items()}
 
 
 def _distill(
     model: Any,
     teacher: Any,
-    rows: tuple[Labelled, EncodedTexts, npt.NDArray[np.float32]],
+    rows: tuple[Labelled, Encoded, npt.NDArray[np.float32] | None],
     params: Params,
     context: BuildContext,
     *,

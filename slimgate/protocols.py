@@ -60,13 +60,17 @@ class Workload:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Where weights come from: a local folder, or a hub id with the commit it must have."""
+    """Where weights come from: a local folder, or a hub id with the commit it must have.
+
+    fresh: the folder has a config.json and no weights; the model starts from random ones (slimgate/fresh.py).
+    """
 
     text: str
     folder: Path | None = None
     hub_id: str | None = None
     revision: str | None = None
     sha256: str | None = None
+    fresh: bool = False
 
 
 class Predictor(Protocol):
@@ -79,10 +83,20 @@ class Predictor(Protocol):
         """One call of the model, finished when it returns (devices synchronised)."""
 
     def fetch(self, output: object) -> npt.NDArray[np.float32]:
-        """The scores of a call: (rows, outputs) float32."""
+        """The scores of a call: (rows, outputs), or (rows, tokens, outputs), float32."""
 
     def close(self) -> None:
         """Frees memory."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A loaded model with the gate rows as its inputs, for what takes two models at once."""
+
+    predictor: Predictor
+    encoded: Encoded
+    folder: Path
+    device: str
 
 
 class Runtime(Protocol[P]):
@@ -108,6 +122,14 @@ class Rows:
         return list(self.table["id"].to_pylist())
 
 
+def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
+    """(rows,) numbers that are equal where the column's values are; None without a column."""
+    if column is None:
+        return None
+    values = rows.table[column].to_numpy(zero_copy_only=False).astype(str)
+    return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class TaskFacts:
     """What a task learnt from the rows and every model of a suite shares."""
@@ -116,7 +138,15 @@ class TaskFacts:
 
 
 class Task(Protocol[P]):
-    """What a model does with rows."""
+    """What a model does with rows.
+
+    A task may also declare default_metrics, measured where the suite names none; and, where a row is not one
+    line of scores: read_output(params, output, batch) ->
+    (rows, k) float64, what is kept of a batch's output, whose further axes differ from batch to batch;
+    spoiled(outcomes, rows) -> the outcomes with those rows as wrong as can be, for the planted fault (needed
+    where outcomes are not those of a classification); compare(params, teacher, variant) -> the record's
+    behaviour that takes both loaded models, each a Compared.
+    """
 
     Params: type[BaseModel]
 
@@ -150,21 +180,41 @@ class Task(Protocol[P]):
     def encode_rows(self, params: P, rows: Rows, tokenizer: Any) -> Encoded:
         """The same by a tokenizer that is loaded."""
 
-    def label_indices(self, params: P, rows: Rows, facts: TaskFacts) -> npt.NDArray[np.int64]:
-        """What a training step shall learn: (rows,)."""
+    def targets(self, params: P, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Any:
+        """What a training step shall learn: Targets (slimgate/learning.py), such as (rows,) labels."""
+
+    def unlabelled(self, params: P, encoded: Encoded, facts: TaskFacts) -> Any:
+        """The same of rows that have no labels, such as those of a transfer set."""
+
+    def objective(self, params: P) -> Any:
+        """How models learn: an Objective (slimgate/objectives.py)."""
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: P, group: str | None
     ) -> Outcomes:
-        """What a model answered, from its scores (rows, outputs)."""
+        """What a model answered, from its scores: (rows, …) as `predict_scores` gives them."""
 
 
 class Encoded(Protocol):
-    """Tokenised rows, from which batches are cut."""
+    """Tokenised rows, from which batches are cut.
+
+    An encoded row may be part of a row, as a window of a long document is: `row_of` then says of which, in
+    rising order, and the scores of a row's parts add up.
+    """
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each row: (rows,)."""
+
+    @property
+    def row_of(self) -> npt.NDArray[np.int64] | None:
+        """(encoded rows,) the row that each is a part of; None where they are the rows."""
+
+    def joined(self, more: Any) -> Encoded:
+        """These rows and more of the same kind behind them."""
+
+    def beside(self, positions: Sequence[int]) -> Arrays:
+        """What is known of the rows beside their inputs, such as which tokens count; often nothing."""
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """Inputs of the given rows, padded to the longest of them, or padded and cut to `tokens`."""

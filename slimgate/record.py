@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from slimgate.judge.verdict import Verdict
+from slimgate.metrics.base import Unit
 
 SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial"]
@@ -136,6 +137,7 @@ class QualityFacts(Part):
     """A metric of one model; drops and intervals in percentage points, None for the teacher.
 
     variance: n times the squared standard error of the drop as a fraction, from which a plan counts rows.
+    unit: of drop_points and interval: "points", or "percent" of the teacher's value that a perplexity grew.
     """
 
     teacher: float
@@ -155,6 +157,7 @@ class QualityFacts(Part):
     builds: BuildsFacts | None = None
     warnings: list[str] = []
     message: str | None = None
+    unit: Unit = "points"
     measured: str
 
 
@@ -169,13 +172,16 @@ class FootprintFacts(Part):
 
 
 class QuotedRow(Part):
-    """A row that turned from right to wrong. confidence: of the model's own answer; text: shortened."""
+    """A row that turned from right to wrong. confidence: of the model's own answer; text: shortened.
+
+    What a task does not have is None: a label, an answer in words.
+    """
 
     id: str
-    label: str
-    teacher: str
+    label: str | None = None
+    teacher: str | None = None
     teacher_confidence: float | None = None
-    variant: str
+    variant: str | None = None
     variant_confidence: float | None = None
     text: str | None = None
 
@@ -237,6 +243,14 @@ class SliceFacts(Part):
     verdict: Verdict | None = None
 
 
+class FigureFacts(Part):
+    """A figure that only one kind of task has, such as how varied generated text is. what: it, in words."""
+
+    what: str
+    teacher: float | None = None
+    variant: float | None = None
+
+
 class BehaviourFacts(Part):
     """What a variant answers otherwise than its teacher; names with _teacher hold the teacher's own figures.
 
@@ -247,6 +261,7 @@ class BehaviourFacts(Part):
 
     n: int | None = None
     flips: Flips | None = None
+    figures: dict[str, FigureFacts] = {}
     agreement: float | None = None
     kl_to_teacher: float | None = None
     ece: float | None = None

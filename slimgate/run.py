@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from slimgate.artifact import Artifact
 from slimgate.build import Builder, Built
@@ -14,7 +16,7 @@ from slimgate.loading import known, load
 from slimgate.measure.latency import workload_rows
 from slimgate.measure.quality import Encoder, outcomes_of
 from slimgate.outcomes import Outcomes
-from slimgate.protocols import Arrays, Predictor, Progress, Workload, no_progress
+from slimgate.protocols import Arrays, Compared, Encoded, Predictor, Progress, Workload, no_progress
 from slimgate.rows import PreparedRows, prepare_rows
 from slimgate.store import Store
 from slimgate.suite import TEACHER, Plugin, Suite, Variant
@@ -116,10 +118,11 @@ class SuiteRun:
 
         They are chosen by their lengths in the teacher's tokens.
         """
-        lengths = self.encoder.of(self.built(TEACHER).artifact).lengths
+        theirs = self.encoder.of(self.built(TEACHER).artifact)
+        lengths = theirs.lengths[first_parts(theirs, range(len(self.rows.gate)))]
         positions = workload_rows(lengths.tolist(), workload.batch)
         encoded = self.encoder.of(self.built(name).artifact)
-        return WorkloadInputs(positions, encoded.batch(positions, workload.tokens))
+        return WorkloadInputs(positions, encoded.batch(first_parts(encoded, positions), workload.tokens))
 
     def handle(self, name: str) -> ModelHandle:
         """The light handle that tests get."""
@@ -133,6 +136,13 @@ def runtime_for(kind: str) -> Plugin:
         if kind in found.kinds:
             return Plugin(name, found, found.Params())
     raise BuildError(f"no runtime executes artifacts of kind {kind}; known: {', '.join(known('runtime'))}")
+
+
+def first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
+    """The encoded row of each row; of one in parts, the first."""
+    if encoded.row_of is None:
+        return list(rows)
+    return [int(place) for place in np.searchsorted(encoded.row_of, list(rows))]
 
 
 @dataclass(frozen=True)
@@ -183,6 +193,12 @@ class ModelHandle:
             )
             self.load_seconds = time.perf_counter() - start
         return self._predictor
+
+    @property
+    def compared(self) -> Compared:
+        """What a task's `compare` gets of it."""
+        artifact = self.built.artifact
+        return Compared(self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device)
 
     def caller(self, inputs: Any) -> Callable[[], object]:
         """One call of the model on prepared inputs: what latency times."""

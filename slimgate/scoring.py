@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.predicting import predict_scores
-from slimgate.protocols import BuildContext
-from slimgate.runtimes.eager import EagerPredictor
+from slimgate.learning import Labelled, labelled
+from slimgate.objectives import Objective, objective_of
+from slimgate.protocols import BuildContext, iter_batches
 
 
-def accuracy_on(model: Any, context: BuildContext, split: str = "selection") -> float:
-    """Share of rows whose highest score is their label's, in [0, 1]. Raises DataError without rows."""
-    rows = context.rows(split)
-    encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
-    labels = context.task.label_indices(context.task_params, rows, context.facts)
+@dataclass(frozen=True)
+class Score:
+    """Means over the answers that have a label: the objective's loss and its quality."""
+
+    loss: float
+    quality: float
+
+
+@torch.inference_mode()
+def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_size: int = 64) -> Score:
+    """The network's on labelled rows, as it stands (the caller sets eval mode)."""
+    device = next(network.parameters()).device
+    order = np.argsort(-data[0].lengths, kind="stable").tolist()
+    sums, answers = np.zeros(2), 0
+    for positions in iter_batches(order, batch_size):
+        batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
+        labels = torch.from_numpy(data[1][positions]).to(device)
+        logits, flat = objective.flat(network(**batch).logits, labels)
+        known = objective.labelled(flat)
+        logits, flat = logits[known], flat[known]
+        both = objective.losses(logits, flat), objective.qualities(logits, flat)
+        sums += [float(one.double().sum()) for one in both]
+        answers += len(both[0])
+    return Score(*(float(total / max(answers, 1)) for total in sums))
+
+
+def quality_on(model: Any, context: BuildContext, split: str = "selection") -> float:
+    """The objective's quality, such as the share of rows that are right. Raises DataError without rows."""
+    context.rows(split)
+    data = labelled(model, split, context)
+    assert data is not None
     model.network.eval()
-    scores = predict_scores(EagerPredictor(model.network, context.device), encoded, batch_size=64)
-    if scores.shape[1] != len(context.facts.classes):
-        raise BuildError(f"the model gives {scores.shape[1]} scores, expected {len(context.facts.classes)}")
-    return float(np.mean(scores.argmax(axis=1) == labels))
+    found = score(model.network, data, objective_of(context.task, context.task_params)).quality
+    if not np.isfinite(found):
+        raise BuildError(f"the model's answers on {split} are not finite")
+    return found

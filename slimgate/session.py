@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 import slimgate
 from slimgate.environment import describe_machine, load_of_others, same_machine
-from slimgate.outcomes import write_outcomes
+from slimgate.outcome_files import write_outcomes
 from slimgate.parts import Part, Parts, compose, parts_of
 from slimgate.protocols import Progress, no_progress
 from slimgate.record import (

@@ -14,6 +14,7 @@ from slimgate.errors import SuiteError, nearest
 from slimgate.loading import known, load
 from slimgate.metrics import load_metric
 from slimgate.model_ref import parse_model_ref
+from slimgate.outcomes import RIGHT
 from slimgate.protocols import ModelRef, Workload
 from slimgate.suite import SELF, TEACHER, Plugin, Suite, TaskSetup, Variant
 from slimgate.suite_checks import check_columns, check_models, known_teachers, no_cycle
@@ -211,7 +212,8 @@ class Reader:
         self, table: MeasureTable, budgets: Mapping[str, VariantBudgets], task: Plugin
     ) -> tuple[str, ...]:
         """The metrics to measure, then those that only a budget names."""
-        stated = DEFAULT_METRICS if table.metrics is None else table.metrics
+        usual = getattr(task.object, "default_metrics", DEFAULT_METRICS)
+        stated = usual if table.metrics is None else table.metrics
         budgeted = [name for own in budgets.values() for name in own.quality]
         for i, name in enumerate((*stated, *budgeted)):
             loc: Loc = ("measure", "metrics", i) if i < len(stated) else ("budgets", name)
@@ -221,6 +223,10 @@ class Reader:
                 raise self.error(loc, str(error)) from error.__cause__
             if metric.needs not in task.object.metrics():
                 raise self.error(loc, f'"{name}" does not fit the outcomes of task {task.name}')
+        flips = any(own.behaviour.flips for own in budgets.values())
+        if flips and not {"prediction", RIGHT} & task.object.metrics():
+            problem = f"rows of task {task.name} are neither right nor wrong, so none can flip"
+            raise self.error(("budgets", "flips"), problem)
         for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.slices):
             if load_metric(name).needs not in task.object.metrics():
                 problem = f'"{name}" does not fit the outcomes of task {task.name}'

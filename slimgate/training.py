@@ -17,19 +17,18 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from slimgate.encoding import EncodedTexts
 from slimgate.errors import BuildError
+from slimgate.learning import Labelled
+from slimgate.objectives import Objective, objective_of
 from slimgate.precision import resolve_precision
-from slimgate.predicting import predict_scores
 from slimgate.protocols import BuildContext
 from slimgate.regularization import regularized
-from slimgate.runtimes.eager import EagerPredictor
+from slimgate.scoring import Score, score
 from slimgate.seeding import isolated_seed
 from slimgate.sparsity import pruned_layers
 from slimgate.training_params import TrainingParams
 
 Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
-Labelled = tuple[EncodedTexts, npt.NDArray[np.int64]]
 ATTACHED = "slimgate_attached"
 
 
@@ -46,11 +45,19 @@ class TrainingHook(Protocol):
         """After the weights have changed; step: 0 to steps - 1."""
 
 
-def cross_entropy(
-    network: nn.Module, batch: dict[str, torch.Tensor], labels: torch.Tensor, positions: list[int]
-) -> torch.Tensor:
-    """The plain classification loss of a batch."""
-    return nn.functional.cross_entropy(network(**batch).logits.float(), labels)
+def label_loss(objective: Objective) -> Loss:
+    """The plain loss of a batch by its labels: the mean over the answers that have one."""
+
+    def loss(
+        network: nn.Module,
+        batch: dict[str, torch.Tensor],
+        labels: torch.Tensor,
+        positions: list[int],
+    ) -> torch.Tensor:
+        logits, flat = objective.flat(network(**batch).logits, labels)
+        return objective.losses(logits, flat).sum() / objective.labelled(flat).sum().clamp(min=1)
+
+    return loss
 
 
 def train(
@@ -60,14 +67,15 @@ def train(
     context: BuildContext,
     *,
     selection: Labelled | None = None,
-    loss: Loss = cross_entropy,
+    loss: Loss | None = None,
     hooks: Sequence[TrainingHook] = (),
     attached: nn.Module | None = None,
     attached_learning_rate: float | None = None,
 ) -> None:
-    """Trains `model.network` in place. context.log gets steps, precision, and loss and accuracy per epoch.
+    """Trains `model.network` in place. context.log gets rows, precision, and loss and quality per epoch.
 
-    loss(network, inputs, labels, positions) -> scalar; positions are the rows' places in `data`.
+    loss(network, inputs, labels, positions) -> scalar; positions are the rows' places in `data`. Default: the
+    task's own, by the labels.
     hooks: called around every optimizer step. attached: further weights that are trained along and thrown
     away (projections, masks), without weight decay, at attached_learning_rate (default: the same).
     Weights that a pruning step set to zero stay zero. Raises BuildError where the loss is not finite.
@@ -79,12 +87,12 @@ def train(
         trainer = _Trainer(
             model=model.network,
             args=_arguments(params, context, precision, len(data[1])),
-            train_dataset=_Positions(data[0]),
+            train_dataset=_Positions(data[0].lengths),
             data_collator=lambda items: _collate(items, data),
             callbacks=[*map(_Hooked, hooks), epochs, _KeepZeros(model)],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.loss, epochs.losses = loss, trainer.losses
+        trainer.loss, epochs.losses = loss or label_loss(epochs.objective), trainer.losses
         trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
         with regularized(model.network, dropout=params.dropout, layer_drop=params.layer_drop):
             trainer.train()
@@ -95,23 +103,6 @@ def train(
         model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved so
     epochs.restore_best()
     context.log.update(precision=precision, rows=len(data[1]), epochs=epochs.history)
-
-
-def labelled(model: Any, split: str, context: BuildContext) -> Labelled | None:
-    """A split's encoded texts and label indices; None where the split is empty."""
-    if not len(context.splits.get(split, ())):
-        return None
-    rows = context.rows(split)
-    encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
-    return encoded, context.task.label_indices(context.task_params, rows, context.facts)
-
-
-def training_rows(model: Any, context: BuildContext) -> Labelled:
-    """The `train` split. Raises DataError where it is empty."""
-    context.rows("train")
-    data = labelled(model, "train", context)
-    assert data is not None
-    return data
 
 
 def _arguments(params: TrainingParams, context: BuildContext, precision: str, rows: int) -> TrainingArguments:
@@ -152,14 +143,15 @@ def _attached(network: nn.Module, module: nn.Module | None) -> Iterator[None]:
 class _Positions(torch.utils.data.Dataset[dict[str, Any]]):
     """Rows by position; the collator cuts the batch from the encoded texts."""
 
-    def __init__(self, encoded: EncodedTexts) -> None:
-        self._ids = encoded.columns["input_ids"]
+    def __init__(self, lengths: npt.NDArray[np.int64]) -> None:
+        self._lengths = lengths.tolist()
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._lengths)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        return {"position": position, "input_ids": self._ids[position]}
+        # the sampler groups rows by the length of what has this name
+        return {"position": position, "input_ids": range(self._lengths[position])}
 
 
 def _collate(items: list[dict[str, Any]], data: Labelled) -> dict[str, Any]:
@@ -250,7 +242,7 @@ def _own_weight(module: Any) -> torch.Tensor:
 
 
 class _Epochs(TrainerCallback):  # type: ignore[misc]
-    """Loss and accuracy per epoch; the state of the best epoch by accuracy on `selection`."""
+    """Loss and quality per epoch; the state of the best epoch by the quality on `selection`."""
 
     def __init__(
         self,
@@ -262,6 +254,7 @@ class _Epochs(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self._model, self._keep_best, self._hooks = model, keep_best, hooks
         self._selection, self._context = selection, context
+        self.objective = objective_of(context.task, context.task_params)
         self._best: tuple[float, int, dict[str, torch.Tensor]] | None = None
         self.losses: list[float] = []
         self.history: list[dict[str, float]] = []
@@ -278,8 +271,10 @@ class _Epochs(TrainerCallback):  # type: ignore[misc]
         }
         self.losses.clear()
         if self._selection is not None:
-            entry.update(self._evaluate(*self._selection))
-            self._remember(entry["accuracy_selection"], last=state.global_step >= state.max_steps)
+            found = self._evaluate(self._selection)
+            entry["loss_selection"] = round(found.loss, 4)
+            entry[f"{self.objective.quality}_selection"] = round(found.quality, 4)
+            self._remember(found.quality, last=state.global_step >= state.max_steps)
         self.history.append(entry)
 
     def restore_best(self) -> None:
@@ -288,8 +283,8 @@ class _Epochs(TrainerCallback):  # type: ignore[misc]
             self._model.network.load_state_dict(self._best[2])
             self._context.log["best_epoch"] = self._best[1]
 
-    def _remember(self, accuracy: float, *, last: bool) -> None:
-        if not self._keep_best or (self._best is not None and accuracy < self._best[0]):
+    def _remember(self, quality: float, *, last: bool) -> None:
+        if not self._keep_best or (self._best is not None and quality < self._best[0]):
             return
         if not all(getattr(hook, "settled", True) for hook in self._hooks):
             return
@@ -300,14 +295,10 @@ class _Epochs(TrainerCallback):  # type: ignore[misc]
             for name, tensor in self._model.network.state_dict().items()
             if not name.startswith(f"{ATTACHED}.")
         }
-        self._best = (accuracy, len(self.history) + 1, state)
+        self._best = (quality, len(self.history) + 1, state)
 
-    def _evaluate(self, encoded: EncodedTexts, labels: npt.NDArray[np.int64]) -> dict[str, float]:
-        network = self._model.network
-        network.eval()
-        scores = predict_scores(EagerPredictor(network, self._context.device), encoded, batch_size=64)
-        network.train()
-        logits = torch.from_numpy(scores)
-        loss = nn.functional.cross_entropy(logits, torch.from_numpy(labels))
-        accuracy = float((scores.argmax(axis=1) == labels).mean())
-        return {"loss_selection": round(float(loss), 4), "accuracy_selection": round(accuracy, 4)}
+    def _evaluate(self, data: Labelled) -> Score:
+        self._model.network.eval()
+        found = score(self._model.network, data, self.objective)
+        self._model.network.train()
+        return found

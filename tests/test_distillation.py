@@ -13,12 +13,13 @@ import torch
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from fixtures.tiny import BAD, GOOD, OTHER, tiny_tokenizer
-from slimgate.distillation import UNLABELLED, DistillationLoss, soft_target_loss, stored_logits, unlike
+from slimgate.distillation import DistillationLoss, soft_target_loss, stored_logits, unlike
 from slimgate.errors import BuildError
 from slimgate.layer_mapping import map_layers
+from slimgate.learning import training_rows
 from slimgate.matching import RelationMatch
 from slimgate.methods.distill import Params
-from slimgate.training import training_rows
+from slimgate.objectives import UNLABELLED, ClassObjective
 
 torch.set_num_threads(1)
 
@@ -192,11 +193,12 @@ def test_the_parts_add_up_in_their_shares(tmp_path: Path) -> None:
 
 
 def test_alpha_one_is_the_plain_loss(tmp_path: Path) -> None:
-    from slimgate.training import cross_entropy
+    from slimgate.training import label_loss
 
     pair = Pair(tmp_path)
     batch = {k: torch.from_numpy(v) for k, v in pair.rows[0].batch([3, 4]).items()}
-    plain = cross_entropy(pair.student.network, batch, torch.from_numpy(pair.rows[1][[3, 4]]), [3, 4])
+    labels = torch.from_numpy(pair.rows[1][[3, 4]])
+    plain = label_loss(ClassObjective())(pair.student.network, batch, labels, [3, 4])
     torch.testing.assert_close(pair.value(pair.loss(alpha=1.0), [3, 4]), plain)
 
 

@@ -13,7 +13,8 @@ import pytest
 from prediction_rows import shuffled, write_predictions
 
 from slimgate.errors import DataError, SlimgateError
-from slimgate.outcomes import Outcomes, write_outcomes
+from slimgate.outcome_files import write_outcomes
+from slimgate.outcomes import ClassOutcomes
 from slimgate.prediction_columns import ColumnNames
 from slimgate.prediction_files import Predictions, read_predictions
 from slimgate.prediction_pairs import Pair, pair_predictions
@@ -129,7 +130,7 @@ def test_the_number_of_classes_orders_them_as_numbers(tmp_path: Path) -> None:
 
 
 def test_slimgates_own_outcomes_have_their_class_names(tmp_path: Path) -> None:
-    own = Outcomes(
+    own = ClassOutcomes(
         np.array(["a", "b", "c"]),
         np.array([1, 0, 1]),
         np.array([1, 0, 0]),

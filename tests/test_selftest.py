@@ -10,10 +10,11 @@ import torch
 from tiny_suite import tiny_run
 
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, allowed_drop
-from slimgate.judge.verdict import Verdict, judge_quality
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import Verdict
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Outcomes
-from slimgate.selftest import DEFAULT_BUDGET, identical_copy, judge_fault, plant_fault
+from slimgate.outcomes import ClassOutcomes
+from slimgate.selftest import default_budget, identical_copy, judge_fault, plant_fault
 
 torch.set_num_threads(1)
 METRICS = [
@@ -29,8 +30,10 @@ METRICS = [
     "ece",
 ]
 
+BUDGET = default_budget(load_metric("accuracy"))
 
-def outcomes_of(rows: int, *, classes: int = 2, accuracy: float = 0.9, seed: int = 0) -> Outcomes:
+
+def outcomes_of(rows: int, *, classes: int = 2, accuracy: float = 0.9, seed: int = 0) -> ClassOutcomes:
     """Rows of a teacher that is right on this share of them, with probabilities that say so."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(rows) % classes)
@@ -38,7 +41,7 @@ def outcomes_of(rows: int, *, classes: int = 2, accuracy: float = 0.9, seed: int
     predictions = np.where(wrong, (labels + 1) % classes, labels)
     scores = rng.uniform(0, 1, (rows, classes))
     scores[np.arange(rows), predictions] += 1.0
-    return Outcomes(
+    return ClassOutcomes(
         ids=np.arange(rows).astype(np.str_),
         labels=labels,
         predictions=predictions,
@@ -57,7 +60,7 @@ def test_a_copy_of_the_teacher_has_no_flips(tmp_path: Path, gate: int) -> None:
     assert stored.probabilities is not None
     assert copy.probabilities is not None
     assert np.abs(stored.probabilities - copy.probabilities).max() < 1e-5
-    judged = judge_quality(load_metric("accuracy"), stored, copy, [DEFAULT_BUDGET], seed=0)
+    judged = judge_quality(load_metric("accuracy"), stored, copy, [BUDGET], seed=0)
     assert judged.drop_points == 0
     assert judged.budgets[0].verdict is not Verdict.FAIL
 
@@ -132,7 +135,7 @@ def test_a_planted_fault_takes_twice_what_any_kind_of_budget_allows(
 
 
 def test_with_many_rows_a_planted_fault_fails() -> None:
-    judged = judge_fault(outcomes_of(5000), "accuracy", DEFAULT_BUDGET, seed=0)
+    judged = judge_fault(outcomes_of(5000), "accuracy", BUDGET, seed=0)
     assert judged.budgets[0].verdict is Verdict.FAIL
 
 

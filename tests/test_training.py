@@ -14,10 +14,12 @@ import torch
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
+from slimgate.learning import labelled, training_rows
+from slimgate.objectives import ClassObjective
 from slimgate.precision import resolve_precision
 from slimgate.protocols import BuildContext
 from slimgate.tasks import text_classification
-from slimgate.training import cross_entropy, labelled, train, training_rows
+from slimgate.training import label_loss, train
 from slimgate.training_params import TrainingParams
 
 torch.set_num_threads(1)
@@ -36,7 +38,7 @@ def params(**given: Any) -> TrainingParams:
 
 
 def trained(
-    hub: Path, seed: int = 0, loss: Any = cross_entropy, hooks: Any = (), **given: Any
+    hub: Path, seed: int = 0, loss: Any = None, hooks: Any = (), **given: Any
 ) -> tuple[Any, BuildContext]:
     context = tiny_context(hub.parent / "rows", seed=seed)
     model = load_tiny(hub, context)
@@ -122,7 +124,7 @@ def test_the_configuration_is_not_changed_by_training(hub: Path) -> None:
 
 def test_a_loss_that_is_not_finite_is_a_clear_error(hub: Path) -> None:
     def broken(network: Any, batch: Any, labels: Any, positions: Any) -> torch.Tensor:
-        loss = cross_entropy(network, batch, labels, positions)
+        loss = label_loss(ClassObjective())(network, batch, labels, positions)
         broken.calls += 1  # type: ignore[attr-defined]
         return loss * float("nan") if broken.calls == 3 else loss  # type: ignore[attr-defined]
 
@@ -211,7 +213,7 @@ def test_every_row_is_read_once_an_epoch_with_its_own_label(hub: Path) -> None:
 
     def recording(network: Any, batch: Any, labels: torch.Tensor, positions: list[int]) -> torch.Tensor:
         seen.extend(zip(positions, labels.tolist(), strict=True))
-        return cross_entropy(network, batch, labels, positions)
+        return label_loss(ClassObjective())(network, batch, labels, positions)
 
     trained(hub, loss=recording)
     context = tiny_context(hub.parent / "rows")

@@ -14,8 +14,9 @@ from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_kinds import when_undecided
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
+from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import SLICED
-from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict, judge_quality
+from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
 from slimgate.metrics import Metric, load_metric
 from slimgate.parts import now, verdict
 from slimgate.prediction_pairs import Pair

@@ -26,10 +26,12 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     task, gate = suite.setup.task, variant.run.rows.gate
     columns = task.object.text_columns(task.params)
     budgets = suite.budgets[variant.name].behaviour
-    sliced = [SLICED] if load_metric(SLICED).needs in task.object.metrics() else []
+    sliced = [name for name in (SLICED, *suite.metrics) if _sliceable(name, task.object.metrics())][:1]
     measured = behaviour(
         teacher.outcomes, variant.outcomes, texts=lambda rows: quoted_texts(gate, columns, rows)
     )
+    if (compare := getattr(task.object, "compare", None)) is not None:
+        measured |= compare(task.params, teacher.compared, variant.compared)
     judged = judge_behaviour(
         teacher.outcomes,
         variant.outcomes,
@@ -41,6 +43,11 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     facts = behaviour_facts(measured, judged, line)
     report_part(part("behaviour", variant.name, "", {**facts, "measured": now()}))
     conclude(variant, judged.verdict, line, _when_undecided(suite, variant.name))
+
+
+def _sliceable(metric: str, needs: frozenset[str]) -> bool:
+    found = load_metric(metric)
+    return found.per_row is not None and found.needs in needs
 
 
 def _when_undecided(suite: Suite, variant: str) -> Literal["fail", "warn"]:

@@ -9,8 +9,9 @@ from slimgate.gates.reporting import Report, conclude, report_build
 from slimgate.judge.budget_kinds import when_undecided
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
+from slimgate.judge.quality import judge_quality
 from slimgate.judge.spread import build_spread, sampling_se_points
-from slimgate.judge.verdict import QualityJudgement, judge_quality
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.metrics import Metric, load_metric, value_of
 from slimgate.outcomes import same_rows
 from slimgate.parts import now, part

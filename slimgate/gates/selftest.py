@@ -11,12 +11,13 @@ from slimgate.gates.latency import not_timed
 from slimgate.gates.planted_delay import find_delay
 from slimgate.gates.reporting import Report, report_build
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
-from slimgate.judge.verdict import Verdict, judge_quality
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import Verdict
 from slimgate.metrics import load_metric, value_of
 from slimgate.outcomes import Outcomes
 from slimgate.parts import PLANTED_DELAY, now, part
 from slimgate.run import ModelHandle
-from slimgate.selftest import DEFAULT_BUDGET, identical_copy, judge_fault
+from slimgate.selftest import default_budget, identical_copy, judge_fault
 from slimgate.suite import TEACHER, Suite
 
 
@@ -48,7 +49,7 @@ def test_selftest(
 
 
 def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
-    """The tightest budget on each metric of any variant; accuracy at 2 points where there is none.
+    """The tightest budget on each metric of any variant; the first metric's default where there is none.
 
     A floor or ceiling that the teacher itself does not hold is left out: no drop is inside it.
     """
@@ -61,12 +62,13 @@ def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
                 if drop > 0 and (metric not in tightest or drop < tightest[metric][0]):
                     tightest[metric] = (drop, budget)
     judged = next((name for name in suite.metrics if load_metric(name).resampled), "accuracy")
-    return {metric: budget for metric, (_, budget) in tightest.items()} or {judged: DEFAULT_BUDGET}
+    fallback = {judged: default_budget(load_metric(judged))}
+    return {metric: budget for metric, (_, budget) in tightest.items()} or fallback
 
 
 def _identical(suite: Suite, teacher: ModelHandle) -> tuple[dict[str, Any], str]:
     stored, afresh = identical_copy(teacher, seed=suite.seed)
-    changed = int((stored.predictions != afresh.predictions).sum())
+    changed = int(stored.changed(afresh).sum())
     verdicts = {
         name: judge_quality(load_metric(name), stored, afresh, [budget], seed=suite.seed).verdict
         for name, budget in gate_budgets(suite, teacher.outcomes).items()
@@ -80,15 +82,16 @@ def _identical(suite: Suite, teacher: ModelHandle) -> tuple[dict[str, Any], str]
 
 
 def _planted_fault(suite: Suite, teacher: ModelHandle) -> tuple[dict[str, Any], str]:
+    spoil = getattr(suite.setup.task.object, "spoiled", None)
     judged = [
-        (name, judge_fault(teacher.outcomes, name, budget, seed=suite.seed))
+        (name, judge_fault(teacher.outcomes, name, budget, seed=suite.seed, spoil=spoil))
         for name, budget in gate_budgets(suite, teacher.outcomes).items()
     ]
     name, worst = next(((n, j) for n, j in judged if j.verdict is Verdict.PASS), judged[0])
     budget = worst.budgets[0]
     kind = "" if budget.kind == "drop_points" else f"{budget.kind} "
     line = (
-        f"self-test, planted fault: {name} drop {worst.drop_points:.1f} points of a budget of "
+        f"self-test, planted fault: {name} drop {worst.drop_points:.1f} {worst.unit} of a budget of "
         f"{kind}{budget.limit:g}: {worst.verdict} (a fault of twice the budget must not PASS)"
     )
     return {

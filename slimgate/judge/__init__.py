@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slimgate.judge.message import message
+from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import (
     BudgetVerdict,
     QualityBudget,
@@ -10,7 +11,6 @@ from slimgate.judge.verdict import (
     Verdict,
     check_budget,
     combined,
-    judge_quality,
 )
 
 __all__ = [

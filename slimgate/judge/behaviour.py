@@ -25,7 +25,7 @@ from slimgate.judge.slices import (
 from slimgate.judge.tradeoff import tradeoff
 from slimgate.judge.verdict import BudgetVerdict, Verdict, combined
 from slimgate.metrics.base import Metric
-from slimgate.outcomes import Floats, Ints, Outcomes, same_rows
+from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
 
 Texts = Callable[[Ints], Sequence[str]]
 
@@ -40,9 +40,12 @@ class BehaviourBudgets:
 
 @dataclass(frozen=True)
 class BehaviourJudgement:
-    """slices: of each metric in turn, the largest drop first. verdict: None without a budget."""
+    """flips: None where rows are neither right nor wrong. slices: of each metric, the largest drop first.
 
-    flips: FlipShare
+    verdict: None without a budget.
+    """
+
+    flips: FlipShare | None
     slices: tuple[SliceJudgement, ...]
     budgets: tuple[BudgetVerdict, ...]
     verdict: Verdict | None
@@ -63,8 +66,8 @@ def judge_behaviour(
     be judged on slices.
     """
     _comparable(teacher, variant)
-    share = flip_share(teacher, variant)
-    judged = [] if budgets.flips is None else [judge_flips(share, budgets.flips)]
+    share = None if teacher.right is None and budgets.flips is None else flip_share(teacher, variant)
+    judged = [] if budgets.flips is None or share is None else [judge_flips(share, budgets.flips)]
     slices: list[SliceJudgement] = []
     parts = [*columns, *label_slices(teacher)]
     for name, metric in metrics.items():
@@ -83,13 +86,24 @@ def behaviour(teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = Non
     matrices stand whole; with more, their cells that are not empty. Raises MeasureError as judge_behaviour.
     """
     _comparable(teacher, variant)
+    found: dict[str, Any] = {"n": len(teacher), **_changes(teacher, variant, texts)}
+    if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
+        found |= _of_classes(teacher, variant)
+    return found
+
+
+def _changes(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> dict[str, Any]:
+    changed = int(teacher.changed(variant).sum())
+    if teacher.right is None:
+        return {"flips": None}
     lost, won = turned(teacher, variant)
-    changed = int((teacher.predictions != variant.predictions).sum())
     flips = {"right_to_wrong": len(lost), "wrong_to_right": len(won), "changed": changed}
+    quoted = _quoted(teacher, variant, texts)
+    return {"flips": {**flips, "quoted": quoted}, "agreement": 1 - changed / len(teacher)}
+
+
+def _of_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any]:
     return {
-        "n": len(teacher),
-        "flips": {**flips, "quoted": _quoted(teacher, variant, texts)},
-        "agreement": 1 - changed / len(teacher),
         "kl_to_teacher": kl_to_teacher(teacher, variant),
         "ece": expected_calibration_error(variant),
         "ece_teacher": expected_calibration_error(teacher),
@@ -105,21 +119,22 @@ def behaviour(teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = Non
 
 def behaviour_facts(measured: Mapping[str, Any], judged: BehaviourJudgement, message: str) -> dict[str, Any]:
     """The record's `behaviour`: what was measured, and what was judged of it. message: its line."""
-    share = judged.flips
-    flips = {
-        **measured["flips"],
-        "percent": 100 * share.share,
-        "interval": [100 * bound for bound in share.interval],
-        "groups": share.groups,
-        "design_effect": share.design_effect,
-    }
     return {
         **measured,
-        "flips": flips,
+        "flips": None if judged.flips is None else {**measured["flips"], **_share(judged.flips)},
         "slices": [{**asdict(one), "verdict": one.verdict and one.verdict.value} for one in judged.slices],
         "budgets": [budget_facts(one) for one in judged.budgets],
         "verdict": judged.verdict and judged.verdict.value,
         "message": message,
+    }
+
+
+def _share(found: FlipShare) -> dict[str, Any]:
+    return {
+        "percent": 100 * found.share,
+        "interval": [100 * bound for bound in found.interval],
+        "groups": found.groups,
+        "design_effect": found.design_effect,
     }
 
 
@@ -131,31 +146,35 @@ def _comparable(teacher: Outcomes, variant: Outcomes) -> None:
 
 def _quoted(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> list[dict[str, Any]]:
     rows = surest_lost(teacher, variant)
-    before, after = confidences(teacher), confidences(variant)
     shown: Sequence[str | None] = [None] * len(rows) if texts is None else texts(rows)
     return [
         {
             "id": str(teacher.ids[row]),
-            "label": teacher.classes[teacher.labels[row]],
-            "teacher": teacher.classes[teacher.predictions[row]],
-            "teacher_confidence": _one(before, row),
-            "variant": variant.classes[variant.predictions[row]],
-            "variant_confidence": _one(after, row),
+            "label": teacher.classes[teacher.labels[row]] if isinstance(teacher, ClassOutcomes) else None,
+            **_said("teacher", teacher, row),
+            **_said("variant", variant, row),
             "text": text,
         }
         for row, text in zip(rows, shown, strict=True)
     ]
 
 
-def _one(values: Floats | None, row: np.int64) -> float | None:
-    return None if values is None else float(values[row])
+def _said(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, Any]:
+    """What a model answered on a row, and how sure it was."""
+    if not isinstance(outcomes, ClassOutcomes):
+        return {who: None if outcomes.answers is None else str(outcomes.answers[row])}
+    sure = confidences(outcomes)
+    return {
+        who: outcomes.classes[outcomes.predictions[row]],
+        f"{who}_confidence": None if sure is None else float(sure[row]),
+    }
 
 
 def _plain(found: Sequence[Any] | None) -> list[dict[str, Any]] | None:
     return None if found is None else [asdict(one) for one in found]
 
 
-def _confusion(teacher: Outcomes, variant: Outcomes) -> dict[str, Any]:
+def _confusion(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any]:
     if len(teacher.classes) > MOST_CLASSES_OF_A_MATRIX:
         return {"confusion_cells": confusion_cells(teacher, variant)}
     return {

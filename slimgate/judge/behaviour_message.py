@@ -17,12 +17,12 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
     name: the variant. Slices have their clause only where they have a budget.
     """
     by_kind = {budget.kind: budget for budget in judged.budgets}
-    clauses = [_flips(judged.flips, by_kind.get(KIND))]
+    clauses = [] if judged.flips is None else [_flips(judged.flips, by_kind.get(KIND))]
     for metric in dict.fromkeys(one.metric for one in judged.slices):
         budget = by_kind.get(slices_kind(metric))
         if budget is not None:
             clauses.append(_slices([one for one in judged.slices if one.metric == metric], budget))
-    return f"{name}: {'; '.join(clauses)}"
+    return f"{name}: {'; '.join(clauses) or 'rows are neither right nor wrong, not gated'}"
 
 
 def _flips(found: FlipShare, budget: BudgetVerdict | None) -> str:

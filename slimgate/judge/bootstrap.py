@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimgate.errors import MeasureError
+from slimgate.judge.extremes import with_extremes
 from slimgate.judge.levels import LEVEL
 from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.judge.resampled_sums import ResampledSums, of_outcomes
 from slimgate.judge.resampling import Resampler, resampler
 from slimgate.metrics.base import Metric
 from slimgate.metrics.confusion import weighted_counts
-from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 # Chance moves a bound (its quantile and its bias correction) by 0.03 standard errors with 10,000 resamples,
 # by 0.08 with 2,000. Cells and sums are cheap; rows are not, and 0.08 turns an error rate of 5 % into 5.05 %.
@@ -67,8 +68,10 @@ def paired_resamples(
     if resamples is None:
         cheap = metric.from_confusion is not None or metric.row_sums is not None
         resamples = CELL_RESAMPLES if cheap else ROW_RESAMPLES
-    both = with_pseudo_changes(metric, teacher, variant)
     rng = np.random.default_rng(seed)
+    if not (isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes)):
+        return resample_sums(metric.name, with_extremes(metric, teacher, variant), rng, resamples)
+    both = with_pseudo_changes(metric, teacher, variant)
     if metric.row_sums is not None:
         return resample_sums(metric.name, of_outcomes(metric.row_sums, *both), rng, resamples)
     drawn_from = resampler(metric, *both)
@@ -104,7 +107,7 @@ def _both(metric: Metric, drawn_from: Resampler, weights: Floats) -> Floats:
     )
 
 
-def _values(metric: Metric, outcomes: Outcomes, weights: Floats) -> Floats:
+def _values(metric: Metric, outcomes: ClassOutcomes, weights: Floats) -> Floats:
     if metric.from_confusion is None:
         return metric.statistic(outcomes, weights)
     # without the checks of the statistic, which take as long as the counts

@@ -2,7 +2,7 @@
 
 | kind                    | holds where                               | for metrics                 |
 |-------------------------|-------------------------------------------|-----------------------------|
-| drop_points             | the drop is under limit / 100             | all                         |
+| drop_points             | the drop is under limit / 100             | all but perplexity          |
 | drop_relative           | teacher - variant < limit × teacher       | more is better              |
 | error_increase_relative | teacher - variant < limit × (1 - teacher) | more is better, from 0 to 1 |
 | increase_relative       | variant - teacher < limit × teacher       | less is better              |
@@ -19,6 +19,7 @@ from typing import Literal, Protocol, get_args
 
 from slimgate.errors import SuiteError
 from slimgate.judge.decision import BudgetVerdict, Verdict
+from slimgate.metrics.base import Unit
 
 OnInconclusive = Literal["fail", "warn"]
 NOT_RESAMPLED = "has no interval (it is not resampled), so it is reported and cannot have a budget"
@@ -51,6 +52,10 @@ class Measured(Protocol):
     @property
     def own_interval(self) -> bool:
         """Whether its own value can be held against an absolute limit."""
+
+    @property
+    def unit(self) -> Unit:
+        """Of its drop."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,8 @@ def suited_kinds(metric: Measured) -> tuple[BudgetKind, ...]:
 
 
 def _why_not(metric: Measured, kind: BudgetKind) -> str:
+    if kind == "drop_points":
+        return "it grows by a factor and has no points"
     if kind in ("floor", "ceiling") and not metric.own_interval:
         return "a sample's value is biased, so it says nothing of an absolute limit"
     return _only_for(kind)
@@ -141,8 +148,8 @@ def _only_for(kind: BudgetKind) -> str:
     return f"it is for metrics of which {better} is better"
 
 
-def _anything(metric: Measured) -> bool:  # noqa: ARG001
-    return True
+def _in_points(metric: Measured) -> bool:
+    return metric.unit == "points"
 
 
 def _more_is_better(metric: Measured) -> bool:
@@ -166,7 +173,7 @@ def _ceiling(metric: Measured) -> bool:
 
 
 _SUITS: dict[BudgetKind, Callable[[Measured], bool]] = {
-    "drop_points": _anything,
+    "drop_points": _in_points,
     "drop_relative": _more_is_better,
     "error_increase_relative": _has_error_rate,
     "increase_relative": _less_is_better,

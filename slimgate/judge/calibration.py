@@ -10,7 +10,7 @@ from slimgate.metrics.base import Metric, value_of
 from slimgate.metrics.brier import METRICS as BRIER
 from slimgate.metrics.ece import BINS, bin_of
 from slimgate.metrics.ece import METRICS as ECE
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class ReliabilityBin:
     accuracy: float | None
 
 
-def confidences(outcomes: Outcomes) -> Floats | None:
+def confidences(outcomes: ClassOutcomes) -> Floats | None:
     """(rows,) the probability that each prediction was given; None without probabilities."""
     if outcomes.probabilities is None:
         return None
     return outcomes.probabilities[np.arange(len(outcomes)), outcomes.predictions]
 
 
-def reliability(outcomes: Outcomes) -> tuple[ReliabilityBin, ...] | None:
+def reliability(outcomes: ClassOutcomes) -> tuple[ReliabilityBin, ...] | None:
     """Bins of equal width over [0, 1], by the confidence in the prediction; None without probabilities.
 
     Source: Guo et al. 2017 (ICML), section 2.
@@ -55,17 +55,17 @@ def reliability(outcomes: Outcomes) -> tuple[ReliabilityBin, ...] | None:
     )
 
 
-def expected_calibration_error(outcomes: Outcomes) -> float | None:
+def expected_calibration_error(outcomes: ClassOutcomes) -> float | None:
     """The metric `ece`; None without probabilities."""
     return _measured(ECE["ece"], outcomes)
 
 
-def brier_score(outcomes: Outcomes) -> float | None:
+def brier_score(outcomes: ClassOutcomes) -> float | None:
     """The metric `brier`; None without probabilities."""
     return _measured(BRIER["brier"], outcomes)
 
 
-def _measured(metric: Metric, outcomes: Outcomes) -> float | None:
+def _measured(metric: Metric, outcomes: ClassOutcomes) -> float | None:
     if outcomes.probabilities is None:
         return None
     return value_of(metric, outcomes)

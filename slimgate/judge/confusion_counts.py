@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from slimgate.metrics.base import check_classes
-from slimgate.outcomes import Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Ints
 
 # From here on most cells of a matrix are empty, and a record holds the others only.
 MOST_CLASSES_OF_A_MATRIX = 30
@@ -13,7 +13,7 @@ MOST_CLASSES_OF_A_MATRIX = 30
 Cell = tuple[int, int, int, int]
 
 
-def confusion_counts(outcomes: Outcomes) -> Ints:
+def confusion_counts(outcomes: ClassOutcomes) -> Ints:
     """(classes, classes) rows by [label, prediction]."""
     check_classes(outcomes)
     k = len(outcomes.classes)
@@ -21,7 +21,7 @@ def confusion_counts(outcomes: Outcomes) -> Ints:
     return counted.reshape(k, k).astype(np.int64)
 
 
-def confusion_cells(teacher: Outcomes, variant: Outcomes) -> list[Cell]:
+def confusion_cells(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[Cell]:
     """(label, prediction, teacher's rows, variant's rows) of every cell that is not empty in both."""
     before, after = confusion_counts(teacher), confusion_counts(variant)
     labels, predictions = np.nonzero(before + after)

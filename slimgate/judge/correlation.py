@@ -34,10 +34,12 @@ def judge_correlation(
     *,
     seed: int = 0,
     resamples: int = CELL_RESAMPLES,
+    groups: Ints | None = None,
 ) -> QualityJudgement:
     """Judges the correlation of each model's scores with `gold`; Spearman ranks each resample anew.
 
-    gold, teacher, variant: (pairs,) in any unit. Raises MeasureError for scores that do not fit, are not
+    gold, teacher, variant: (pairs,) in any unit; groups: (pairs,) of pairs that are not independent, which
+    are resampled whole. Raises MeasureError for scores that do not fit, are not
     finite, or are all equal, SuiteError for a budget that does not suit.
     """
     score = QueryScore(kind, (-1.0, 1.0))
@@ -49,7 +51,8 @@ def judge_correlation(
         if np.ptp(scores) == 0:
             raise MeasureError(f"{kind}: all scores of {name} are {scores[0]:g}, there is no correlation")
     columns = [_column(kind, scores) for scores in given.values()]
-    drawn = _resampled(kind, columns, len(gold), np.random.default_rng(seed), resamples)
+    member = np.arange(len(gold)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    drawn = _resampled(kind, columns, member, np.random.default_rng(seed), resamples)
     return judged_score(score, float(drawn.sample[0]), float(drawn.sample[1]), drawn, budgets, n=len(gold))
 
 
@@ -85,16 +88,18 @@ def _column(kind: Correlation, scores: Floats) -> _Column:
 
 
 def _resampled(
-    kind: str, columns: Sequence[_Column], pairs: int, rng: np.random.Generator, resamples: int
+    kind: str, columns: Sequence[_Column], member: Ints, rng: np.random.Generator, resamples: int
 ) -> PairedResamples:
-    ones = np.ones(pairs, dtype=np.int64)
+    """member: (pairs,) the unit of each pair, from 0 on."""
+    pairs, units = len(member), int(member.max()) + 1
+    ones = np.ones(units, dtype=np.int64)
     chunk = max(1, _CHUNK_BYTES // (8 * pairs))
     found = [
-        _correlations(columns, multiplicities(rng, ones, min(chunk, resamples - start)))
+        _correlations(columns, multiplicities(rng, ones, min(chunk, resamples - start))[:, member])
         for start in range(0, resamples, chunk)
     ]
     # at random, since pairs often come sorted
-    block = rng.permutation(pairs) % min(pairs, _MAX_LEFT_OUT)
+    block = (rng.permutation(units) % min(units, _MAX_LEFT_OUT))[member]
     left_out = [_correlations(columns, weights) for weights in _without(block, chunk)]
     return PairedResamples(
         sample=_correlations(columns, np.ones((1, pairs)))[:, 0],

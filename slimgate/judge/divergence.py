@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 # A class that a model calls impossible would make the divergence infinite; so it is at most 27.6 nats a row.
 _SMALLEST = 1e-12
 _ROWS_AT_ONCE = 65_536
 
 
-def kl_to_teacher(teacher: Outcomes, variant: Outcomes) -> float | None:
+def kl_to_teacher(teacher: ClassOutcomes, variant: ClassOutcomes) -> float | None:
     """Mean over the rows of KL(teacher || variant) in nats, 0 or more; None without probabilities of both."""
     if teacher.probabilities is None or variant.probabilities is None:
         return None

@@ -16,7 +16,7 @@ from slimgate.judge.contrast import Paired, drop_contrast
 from slimgate.judge.influence import paired_influence
 from slimgate.judge.tango import tango_interval, tango_z
 from slimgate.metrics.base import Metric, PerRow
-from slimgate.outcomes import Floats, Ints, Outcomes, same_rows
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, same_rows
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,16 @@ def gather(
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     if not metric.resampled:
         return replace(_NO_INTERVAL, n=len(teacher))
-    groups = _shared_groups(teacher, variant)
-    teacher, variant = _with_groups(teacher, groups), _with_groups(variant, groups)
+    groups = shared_groups(teacher, variant)
+    teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
 
     @cache
     def paired() -> Paired:
-        if metric.influence is not None:
+        if (
+            metric.influence is not None
+            and isinstance(teacher, ClassOutcomes)
+            and isinstance(variant, ClassOutcomes)
+        ):
             return paired_influence(metric, metric.influence, teacher, variant)
         return paired_resamples(metric, teacher, variant, seed=seed, resamples=resamples)
 
@@ -116,7 +120,7 @@ def gather(
     )
 
 
-def _shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
+def shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
     """(rows,) group ids; None where rows have none, or each has its own. Both models must agree."""
     given = [outcomes.groups for outcomes in (teacher, variant) if outcomes.groups is not None]
     if not given:
@@ -199,14 +203,3 @@ def by_contrast(
 
 def _method(metric: Metric) -> str:
     return "paired BCa bootstrap" if metric.influence is None else f"paired {metric.influence_name}"
-
-
-def _with_groups(outcomes: Outcomes, groups: Ints | None) -> Outcomes:
-    return Outcomes(
-        ids=outcomes.ids,
-        labels=outcomes.labels,
-        predictions=outcomes.predictions,
-        classes=outcomes.classes,
-        probabilities=outcomes.probabilities,
-        groups=groups,
-    )

@@ -26,6 +26,7 @@ def quality_facts(judged: QualityJudgement, message: str) -> dict[str, Any]:
         "variance": judged.variance,
         "warnings": list(judged.warnings),
         "message": message,
+        "unit": judged.unit,
     }
 
 

@@ -7,11 +7,12 @@ from typing import Literal
 
 import numpy as np
 
+from slimgate.errors import MeasureError
 from slimgate.judge.calibration import confidences
 from slimgate.judge.clusters import clustered_share
 from slimgate.judge.proportion import Interval, share_rows
 from slimgate.judge.verdict import BudgetVerdict, Verdict
-from slimgate.outcomes import Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 
 MOST_QUOTED = 10
 KIND = "flips_max_percent"
@@ -41,8 +42,13 @@ class FlipShare:
 
 
 def turned(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
-    """Positions of the rows that went from right to wrong, and of those that went from wrong to right."""
-    before, after = teacher.predictions == teacher.labels, variant.predictions == variant.labels
+    """Positions of the rows that went from right to wrong, and of those that went from wrong to right.
+
+    Raises MeasureError where rows are neither right nor wrong.
+    """
+    if teacher.right is None or variant.right is None:
+        raise MeasureError("flips: the rows of this task are neither right nor wrong")
+    before, after = teacher.right > 0, variant.right > 0
     return np.flatnonzero(before & ~after), np.flatnonzero(~before & after)
 
 
@@ -52,9 +58,8 @@ def surest_lost(teacher: Outcomes, variant: Outcomes, most: int = MOST_QUOTED) -
     Without its probabilities: those in whose right answer the teacher was; without either, in order.
     """
     lost, _ = turned(teacher, variant)
-    sure = confidences(variant)
-    if sure is None:
-        sure = confidences(teacher)
+    known = [one for one in (variant, teacher) if isinstance(one, ClassOutcomes)]
+    sure = next((found for one in known if (found := confidences(one)) is not None), None)
     if sure is None:
         return lost[:most]
     return lost[np.argsort(-sure[lost], kind="stable")][:most]

@@ -17,7 +17,7 @@ from slimgate.judge.contrast import Contrast, Interval
 from slimgate.judge.levels import Z_ALPHA, t_quantile
 from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.metrics.base import Influence, Metric
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 # Beyond this the correction has no meaning; only a handful of rows can reach it.
 _MAX_SKEWNESS = 0.3
@@ -65,7 +65,7 @@ class PairedInfluence:
 
 
 def paired_influence(
-    metric: Metric, influence: Influence, teacher: Outcomes, variant: Outcomes
+    metric: Metric, influence: Influence, teacher: ClassOutcomes, variant: ClassOutcomes
 ) -> PairedInfluence:
     """Influence values with one pseudo-change each way; rows of a group summed up (Obuchowski 1997).
 

@@ -17,12 +17,19 @@ def message(name: str, judgement: QualityJudgement) -> str:
     """
     digits = _decimals(judgement)
     bounds = ", ".join(f"{bound:z.{digits}f}" for bound in judgement.interval or ())
-    drop = f"drop {judgement.drop_points:z.{digits}f} points" + (f" [{bounds}]" if bounds else "")
+    word, unit = ("grown", "%") if judgement.unit == "percent" else ("drop", "points")
+    drop = f"{word} {judgement.drop_points:z.{digits}f} {unit}" + (f" [{bounds}]" if bounds else "")
+    values = f"{_value(judgement.value)} vs {_value(judgement.teacher)}"
     budgets = "".join(f", {_budget(one, digits)}" for one in judgement.budgets)
     return (
-        f"{name}: {judgement.metric} {judgement.value:.3f} vs {judgement.teacher:.3f}, {drop}{budgets} "
+        f"{name}: {judgement.metric} {values}, {drop}{budgets} "
         f"(n={judgement.n}, {judgement.method}): {_outcome(judgement)}"
     )
+
+
+def _value(value: float) -> str:
+    """0.884; 23.41 for what is no share."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
 
 
 def _decimals(judgement: QualityJudgement) -> int:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, log
+from math import ceil, exp, inf, log
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from slimgate.errors import MeasureError, SuiteError
+from slimgate.errors import MeasureError
 from slimgate.judge.bands import band
 from slimgate.judge.bootstrap import CELL_RESAMPLES
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
@@ -25,6 +27,7 @@ from slimgate.judge.levels import LEVEL, Z_ALPHA, t_quantile
 from slimgate.judge.multiplicities import multiplicities
 from slimgate.judge.rows_needed import rows_for_gap
 from slimgate.judge.verdict import QualityJudgement, most_rows
+from slimgate.metrics.base import Unit
 from slimgate.outcomes import Floats, Ints
 
 # Of fewer documents a bootstrap knows too little for a verdict.
@@ -42,6 +45,7 @@ class _Perplexity:
     value_range: tuple[float, float] = (1.0, inf)
     resampled: bool = True
     own_interval: bool = True
+    unit: Unit = "percent"
 
 
 PERPLEXITY = _Perplexity()
@@ -55,8 +59,9 @@ def judge_perplexity(
     *,
     seed: int = 0,
     resamples: int = CELL_RESAMPLES,
+    groups: Ints | None = None,
 ) -> QualityJudgement:
-    """Judges increase_relative and ceiling.
+    """Judges increase_relative and ceiling. groups: (documents,) of documents that are not independent.
 
     teacher, variant: (documents,) sums of negative log-likelihoods, in nats; tokens: (documents,) how many
     each sum is of. In the judgement teacher and value are perplexities, drop_points and interval percent of
@@ -64,11 +69,14 @@ def judge_perplexity(
     Raises MeasureError for columns that do not fit or are not finite, SuiteError for other budgets.
     """
     for budget in budgets:
-        check_perplexity_budget(budget)
+        check_budget(PERPLEXITY, budget)
     _check(teacher, variant, tokens)
+    rows = len(tokens)
+    if groups is not None:
+        teacher, variant, tokens = (_summed(column, groups) for column in (teacher, variant, tokens))
     difference = _mean(variant - teacher, tokens, seed=seed, resamples=resamples)
     own = _mean(variant, tokens, seed=seed, resamples=resamples)
-    judged = tuple(_judge(budget, difference, own, len(tokens)) for budget in budgets)
+    judged = tuple(_judge(budget, difference, own, len(tokens), rows=rows) for budget in budgets)
     before, after = own.value - difference.value, own.value
     grown = 100 * (exp(difference.value) - 1)
     return QualityJudgement(
@@ -79,24 +87,24 @@ def judge_perplexity(
         interval=difference.interval and _percent(difference.interval),
         level=LEVEL,
         method="paired studentized bootstrap over documents",
-        n=len(tokens),
+        n=rows,
         n_needed=most_rows(judged),
         budgets=judged,
         verdict=combined([one.verdict for one in judged]),
         band=band(grown),
-        groups=None,
+        groups=None if groups is None else len(tokens),
         design_effect=None,
         changed=None,
         variance=None,
         warnings=_warnings(len(tokens)),
+        unit="percent",
     )
 
 
-def check_perplexity_budget(budget: QualityBudget) -> None:
-    """Raises SuiteError for a kind or a limit that perplexity cannot be judged by."""
-    if budget.kind == "drop_points":
-        raise SuiteError("drop_points does not suit perplexity, which has no points; use increase_relative")
-    check_budget(PERPLEXITY, budget)
+def _summed(column: npt.NDArray[Any], groups: Ints) -> npt.NDArray[Any]:
+    """(groups,) the sums of each group's documents, of the column's own type."""
+    _, member = np.unique(groups, return_inverse=True)
+    return np.bincount(member, weights=column).astype(column.dtype)
 
 
 def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:
@@ -167,7 +175,9 @@ def _ratio(sums: Floats) -> tuple[Floats, Floats]:
     return mean, np.sqrt(np.maximum(residual, 0)) / sums[..., 1]
 
 
-def _judge(budget: QualityBudget, difference: _Mean, own: _Mean, documents: int) -> BudgetVerdict:
+def _judge(
+    budget: QualityBudget, difference: _Mean, own: _Mean, documents: int, *, rows: int
+) -> BudgetVerdict:
     """On the log scale: the log ratio against log(1 + limit), or the log perplexity against log(limit)."""
     relative = budget.kind == "increase_relative"
     measured, limit = (difference, log(1 + budget.limit)) if relative else (own, log(budget.limit))
@@ -176,14 +186,15 @@ def _judge(budget: QualityBudget, difference: _Mean, own: _Mean, documents: int)
     verdict = decided(
         inside=enough and (high < limit if relative else high <= limit), outside=enough and low > limit
     )
-    rows = None
+    needed = None
     if verdict is Verdict.INCONCLUSIVE:
-        rows = rows_for_gap(measured.value - limit, variance=documents * measured.standard_error**2)
-        rows = None if rows is None else max(rows, FEWEST_DOCUMENTS)
+        needed = rows_for_gap(measured.value - limit, variance=documents * measured.standard_error**2)
+    if needed is not None:  # documents of a group count as one
+        needed = ceil(max(needed, FEWEST_DOCUMENTS) * rows / documents)
     less = 1 if relative else 0
     shown = measured.interval and (exp(low) - less, exp(high) - less)
     return BudgetVerdict(
-        budget.kind, budget.limit, verdict, budget.reason, rows, exp(measured.value) - less, shown
+        budget.kind, budget.limit, verdict, budget.reason, needed, exp(measured.value) - less, shown
     )
 
 

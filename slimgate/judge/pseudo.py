@@ -13,7 +13,7 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.metrics.base import FromConfusion, Metric, value_of
 from slimgate.metrics.confusion import confusion
-from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 # Among how many of the smallest classes the place is looked for: rarer classes move a metric more.
 _CANDIDATES = 8
@@ -23,7 +23,9 @@ _CANDIDATES = 8
 _SURENESS = 0.9
 
 
-def with_pseudo_changes(metric: Metric, teacher: Outcomes, variant: Outcomes) -> tuple[Outcomes, Outcomes]:
+def with_pseudo_changes(
+    metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes
+) -> tuple[ClassOutcomes, ClassOutcomes]:
     """Both outcomes with the same two rows appended: teacher right and variant wrong, then the reverse.
 
     Their probabilities are those of a row of that class which the teacher was sure of, as they are and with
@@ -39,7 +41,7 @@ def with_pseudo_changes(metric: Metric, teacher: Outcomes, variant: Outcomes) ->
     )
 
 
-def _place(metric: Metric, teacher: Outcomes) -> tuple[int, int]:
+def _place(metric: Metric, teacher: ClassOutcomes) -> tuple[int, int]:
     """The class whose rows change, and the class that they are mistaken for."""
     sizes = np.bincount(teacher.labels, minlength=len(teacher.classes))
     present = np.flatnonzero(sizes)
@@ -55,7 +57,7 @@ def _place(metric: Metric, teacher: Outcomes) -> tuple[int, int]:
     return pairs[int(np.argmax(_effects(metric.from_confusion, counts, pairs)))]
 
 
-def _effect(metric: Metric, teacher: Outcomes, label: int, wrong: int) -> float:
+def _effect(metric: Metric, teacher: ClassOutcomes, label: int, wrong: int) -> float:
     """How far two rows of a class move the metric when they turn from right to mistaken."""
     values = []
     for prediction, scores in zip((label, wrong), _turned_scores(teacher, label, wrong), strict=True):
@@ -75,7 +77,9 @@ def _effects(from_confusion: FromConfusion, counts: Floats, pairs: list[tuple[in
     return np.abs(from_confusion(right_row) - from_confusion(wrong_row))
 
 
-def _turned_scores(teacher: Outcomes, label: int, wrong: int) -> tuple[Floats, Floats] | tuple[None, None]:
+def _turned_scores(
+    teacher: ClassOutcomes, label: int, wrong: int
+) -> tuple[Floats, Floats] | tuple[None, None]:
     """(classes,) probabilities of a right row of the class, and the same with the two classes swapped.
 
     None without probabilities.
@@ -102,18 +106,17 @@ def _stack(first: Floats | None, second: Floats | None) -> Floats | None:
     return None if first is None or second is None else np.stack([first, second])
 
 
-def _appended(outcomes: Outcomes, label: int, predictions: Ints, scores: Floats | None) -> Outcomes:
+def _appended(outcomes: ClassOutcomes, label: int, predictions: Ints, scores: Floats | None) -> ClassOutcomes:
     groups = outcomes.groups
     size = 1
     if groups is not None:
-        sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
-        size = max(1, round(float((sizes**2).sum() / sizes.sum())))
+        size = usual_group_size(groups)
         groups = np.append(groups, groups.max() + np.repeat([1, 2], size))
     predictions = np.repeat(predictions, size)
     probabilities = outcomes.probabilities
     if probabilities is not None and scores is not None:
         probabilities = np.concatenate([probabilities, np.repeat(scores, size, axis=0)])
-    return Outcomes(
+    return ClassOutcomes(
         ids=np.append(outcomes.ids, np.repeat(["pseudo lost", "pseudo won"], size)),
         labels=np.append(outcomes.labels, np.full(2 * size, label)),
         predictions=np.append(outcomes.predictions, predictions),
@@ -121,3 +124,9 @@ def _appended(outcomes: Outcomes, label: int, predictions: Ints, scores: Floats 
         probabilities=probabilities,
         groups=groups,
     )
+
+
+def usual_group_size(groups: Ints) -> int:
+    """The size of the group that a row meets: the mean of sizes over rows."""
+    sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
+    return max(1, round(float((sizes**2).sum() / sizes.sum())))

@@ -13,6 +13,7 @@ from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.evidence import by_contrast, by_tango, is_zero_or_one
 from slimgate.judge.resampled_sums import ResampledSums
 from slimgate.judge.verdict import QualityJudgement, judgement_of
+from slimgate.metrics.base import Unit
 from slimgate.outcomes import Floats
 
 _FEW = 50
@@ -27,6 +28,7 @@ class QueryScore:
     higher_is_better: bool = True
     resampled: bool = True
     own_interval: bool = True
+    unit: Unit = "points"
 
 
 def judge_query_means(

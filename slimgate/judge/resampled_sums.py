@@ -8,7 +8,7 @@ import numpy as np
 
 from slimgate.judge.multiplicities import multiplicities
 from slimgate.metrics.base import RowSums
-from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 # Bytes of one matrix of weights.
 _CHUNK_BYTES = 16 * 2**20
@@ -49,7 +49,7 @@ class ResampledSums:
         return np.stack([self._from_sums(teacher), self._from_sums(variant)])
 
 
-def of_outcomes(row_sums: RowSums, teacher: Outcomes, variant: Outcomes) -> ResampledSums:
+def of_outcomes(row_sums: RowSums, teacher: ClassOutcomes, variant: ClassOutcomes) -> ResampledSums:
     """Of the rows of two outcomes, or their groups."""
     terms = np.concatenate([row_sums.terms(teacher), row_sums.terms(variant)], axis=1)
     return ResampledSums(terms, row_sums.value, teacher.groups)

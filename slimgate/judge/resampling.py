@@ -10,7 +10,7 @@ import numpy as np
 
 from slimgate.judge.multiplicities import multiplicities
 from slimgate.metrics.base import Metric
-from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -31,8 +31,8 @@ class Resampler:
     each kind there are. members: (units, columns) what a unit consists of; None where unit i is column i.
     """
 
-    teacher: Outcomes
-    variant: Outcomes
+    teacher: ClassOutcomes
+    variant: ClassOutcomes
     units: Ints
     members: csr_array | None
 
@@ -81,7 +81,7 @@ class Resampler:
         return matrix, np.ones(_MAX_LEFT_OUT, dtype=np.int64)
 
 
-def resampler(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Resampler:
+def resampler(metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes) -> Resampler:
     """Cells for a metric of the confusion matrix, rows for others; groups, where there are, as a whole."""
     column = np.arange(len(teacher))
     if metric.from_confusion is not None:
@@ -97,9 +97,9 @@ def resampler(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Resampler
     return Resampler(teacher_columns, variant_columns, np.ones(members.shape[0], np.int64), members)
 
 
-def _cells(outcomes: Outcomes, first: Ints) -> Outcomes:
+def _cells(outcomes: ClassOutcomes, first: Ints) -> ClassOutcomes:
     """One row for each cell, without what such metrics do not read."""
-    return Outcomes(
+    return ClassOutcomes(
         outcomes.ids[first], outcomes.labels[first], outcomes.predictions[first], outcomes.classes
     )
 

@@ -14,7 +14,7 @@ from slimgate.judge.levels import ALPHA
 from slimgate.judge.tango import tango_z
 from slimgate.judge.verdict import BudgetVerdict, Verdict
 from slimgate.metrics.base import Metric
-from slimgate.outcomes import Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 
 # Fewer rows than these show only the grossest of drops.
 FEW_ROWS = 50
@@ -65,7 +65,9 @@ class SliceJudgement:
 
 
 def label_slices(outcomes: Outcomes) -> list[Slice]:
-    """The rows of each label that has any, in the order of the classes."""
+    """The rows of each label that has any, in the order of the classes; none where rows have no class."""
+    if not isinstance(outcomes, ClassOutcomes):
+        return []
     found = ((name, np.flatnonzero(outcomes.labels == k)) for k, name in enumerate(outcomes.classes))
     return [Slice(LABEL, name, rows) for name, rows in found if len(rows)]
 

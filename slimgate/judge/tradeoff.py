@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimgate.judge.calibration import confidences
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -28,7 +28,7 @@ class TradeoffPoint:
     recall: float | None
 
 
-def tradeoff(outcomes: Outcomes) -> tuple[TradeoffPoint, ...] | None:
+def tradeoff(outcomes: ClassOutcomes) -> tuple[TradeoffPoint, ...] | None:
     """One point a threshold from 0.1 to 0.9; None without probabilities."""
     sure = confidences(outcomes)
     if sure is None or outcomes.probabilities is None:

@@ -12,8 +12,9 @@ from slimgate.artifact import Artifact
 from slimgate.digests import code_digest, folder_digest, json_digest, versions
 from slimgate.errors import MeasureError, SlimgateError
 from slimgate.loading import module_of
-from slimgate.outcomes import Outcomes, read_outcomes, write_outcomes
-from slimgate.predicting import predict_scores
+from slimgate.outcome_files import read_outcomes, write_outcomes
+from slimgate.outcomes import Outcomes
+from slimgate.predicting import ReadOutput, predict_scores
 from slimgate.protocols import Encoded, Progress, Rows, no_progress
 from slimgate.rows import PreparedRows
 from slimgate.store import Entry, Json, Store, files_of
@@ -39,7 +40,7 @@ class Encoder:
 
 
 def _is_tokenizer_file(name: str) -> bool:
-    return "token" in name or "vocab" in name or name.endswith((".txt", ".model"))
+    return "token" in name or "vocab" in name or "processor" in name or name.endswith((".txt", ".model"))
 
 
 def outcomes_of(
@@ -85,6 +86,7 @@ def predict(
             batch_size=suite.measure.batch_size,
             order=order,
             progress=progress,
+            read=_reader(task),
         )
     except SlimgateError:
         raise
@@ -92,7 +94,7 @@ def predict(
         raise MeasureError(f"predicting failed: {type(error).__name__}: {error}") from error
     finally:
         predictor.close()
-    bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(scores).reshape(len(scores), -1).all(axis=1))
     if len(bad):
         raise MeasureError(
             f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite: "
@@ -100,6 +102,11 @@ def predict(
         )
     found: Outcomes = task.object.outcomes(rows.facts, encoder.rows, scores, task.params, suite.setup.group)
     return found
+
+
+def _reader(task: Plugin) -> ReadOutput | None:
+    read = getattr(task.object, "read_output", None)
+    return None if read is None else lambda output, batch: read(task.params, output, batch)
 
 
 def _key(

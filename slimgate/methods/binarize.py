@@ -54,9 +54,10 @@ class Params(TrainingParams):
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with binary layers, trained."""
     from slimgate.binarization import Ramp, mean_inputs, put_latent_layers_, sign_error, turned_share
+    from slimgate.learning import labelled
     from slimgate.replacing import replace_modules_
     from slimgate.token_embeddings import token_embeddings
-    from slimgate.training import labelled, train
+    from slimgate.training import train
 
     layers = _layers(model, params)
     tables = token_embeddings(model.network) if params.embeddings else {}

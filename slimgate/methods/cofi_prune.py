@@ -51,10 +51,11 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.cofi import CofiLoss, CofiSchedule, LayerLoss, Target
     from slimgate.distillation import DistillationLoss
     from slimgate.distillation_rows import lesson
+    from slimgate.learning import labelled
     from slimgate.linear_layers import linear_layers
     from slimgate.sublayer_gates import gated, gates_of
     from slimgate.sublayer_removal import remove_closed_
-    from slimgate.training import labelled, train
+    from slimgate.training import train
 
     data, teacher, taught = lesson(model, context)
     before = model.footprint()["parameters"]

@@ -68,8 +68,9 @@ def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[
     """The model after training on the teacher's answers. hooks: of training.py, for steps that do more."""
     from slimgate.distillation import DistillationLoss, unlike
     from slimgate.distillation_rows import distillation_rows
+    from slimgate.learning import labelled
     from slimgate.matching import matches_of
-    from slimgate.training import labelled, train
+    from slimgate.training import train
 
     teacher = context.load_teacher()
     data, taught = distillation_rows(model, teacher, params, context)

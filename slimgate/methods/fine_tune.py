@@ -26,7 +26,8 @@ class Params(TrainingParams):
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model after training."""
-    from slimgate.training import labelled, train, training_rows
+    from slimgate.learning import labelled, training_rows
+    from slimgate.training import train
 
     selection = labelled(model, "selection", context)
     train(model, training_rows(model, context), params, context, selection=selection)

@@ -33,7 +33,8 @@ class Params(LoraParams):
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model after training the adapters."""
     from slimgate.adapters import adapters
-    from slimgate.training import labelled, train, training_rows
+    from slimgate.learning import labelled, training_rows
+    from slimgate.training import train
 
     with adapters(model, "lora", params, context):
         selection = labelled(model, "selection", context)

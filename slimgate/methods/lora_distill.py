@@ -38,8 +38,9 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.adapters import adapters
     from slimgate.distillation import DistillationLoss
     from slimgate.distillation_rows import lesson
+    from slimgate.learning import labelled
     from slimgate.methods import distill
-    from slimgate.training import labelled, train
+    from slimgate.training import train
 
     shares = distill.Params(
         alpha=params.label_weight,

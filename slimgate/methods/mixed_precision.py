@@ -69,11 +69,11 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with narrow layers wherever they do no harm."""
     from slimgate.linear_layers import conv1d_to_linear_
     from slimgate.replacing import replace_modules_
-    from slimgate.scoring import accuracy_on
+    from slimgate.scoring import quality_on
     from slimgate.sensitivity import Form, fewest_wide, sensitivities
 
     conv1d_to_linear_(model)
-    reference = accuracy_on(model, context)
+    reference = quality_on(model, context)
     narrow = _made(model, params.narrow, "narrow", context)
     own = {name: model.network.get_submodule(name) for name in narrow}
     made = _made(model, params.wide, "wide", context) if params.wide else {}
@@ -84,7 +84,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 
     def holds(count: int) -> bool:
         form.keep_wide_(names[:count])
-        drops[count] = round(100 * (reference - accuracy_on(model, context)), 4)
+        drops[count] = round(100 * (reference - quality_on(model, context)), 4)
         return drops[count] <= params.drop_points
 
     most = len(names) if params.max_layers is None else min(params.max_layers, len(names))

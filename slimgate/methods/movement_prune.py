@@ -51,10 +51,11 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 
     from slimgate.distillation import DistillationLoss
     from slimgate.distillation_rows import lesson
+    from slimgate.learning import labelled
     from slimgate.linear_layers import linear_layers
     from slimgate.movement import MovementSchedule, masked
     from slimgate.sparsity import note_pruned
-    from slimgate.training import labelled, train
+    from slimgate.training import train
 
     data, teacher, taught = lesson(model, context)
     loss = DistillationLoss(model, teacher, data[0], taught, params, context)

@@ -8,10 +8,10 @@ import numpy as np
 
 from slimgate.metrics.base import Metric, check_classes
 from slimgate.metrics.confusion import class_counts, statistic_of
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 
-def right_rows(outcomes: Outcomes) -> Floats:
+def right_rows(outcomes: ClassOutcomes) -> Floats:
     """(rows,) 1.0 where the prediction is the label, else 0.0."""
     check_classes(outcomes)
     return np.asarray(outcomes.predictions == outcomes.labels, dtype=np.float64)

@@ -15,7 +15,7 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.metrics.base import Metric
 from slimgate.metrics.registry import load_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
 if TYPE_CHECKING:
     import evaluate
@@ -75,7 +75,7 @@ def value_of(
         raise MeasureError(f"{metric.name} needs predictions or prediction_scores")
     highest = max(1, labels.max(initial=0), predicted.max(initial=0))
     classes = int(highest) + 1 if scores is None else scores.shape[1]
-    outcomes = Outcomes(
+    outcomes = ClassOutcomes(
         ids=np.arange(len(labels)).astype(np.str_),
         labels=labels,
         predictions=predicted,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
-Statistic = Callable[[Outcomes, Floats], Floats]
+# what a metric reads is the kind of outcomes that its `needs` names
+Statistic = Callable[[Any, Floats], Floats]
 FromConfusion = Callable[[Floats], Floats]
-PerRow = Callable[[Outcomes], Floats]
-Influence = Callable[[Outcomes], Floats]
+PerRow = Callable[[Any], Floats]
+Influence = Callable[[Any], Floats]
+Unit = Literal["points", "percent"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,31 @@ class RowSums:
     """A metric as a function of sums over rows.
 
     terms(outcomes) -> (rows, k), a few numbers per row; value(sums): (…, k) sums -> (…,) values, the same
-    when all sums are scaled.
+    when all sums are scaled. extremes(outcomes) -> (2, k), the terms of a usual row at its best and at its
+    worst: of outcomes without classes, the pseudo-changes that the judge adds.
     """
 
-    terms: Callable[[Outcomes], Floats]
+    terms: Callable[[Any], Floats]
     value: Callable[[Floats], Floats]
+    extremes: Callable[[Any], Floats] | None = None
+
+
+@dataclass(frozen=True)
+class Documents:
+    """A metric of nats per token, judged by documents on the log scale.
+
+    of(outcomes) -> (rows,) nats and (rows,) int64 tokens.
+    """
+
+    of: Callable[[Any], tuple[Floats, Ints]]
+
+
+@dataclass(frozen=True)
+class Correlated:
+    """A correlation of scores with what they should be. of(outcomes) -> (rows,) gold and (rows,) scores."""
+
+    kind: Literal["pearson", "spearman"]
+    of: Callable[[Any], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +65,10 @@ class Metric:
     row_sums: where the metric is a function of sums over rows, those; the judge then resamples sums.
     influence: how much each row moves the value, (rows,) with sum 0, such that the sum of the squares over
     rows² is the value's variance; the judge then resamples nothing. influence_name: of that method, as a
-    verdict quotes it. needs: the columns it reads. value_range: lowest and highest possible value.
+    verdict quotes it. documents, correlated: of metrics that are judged in ways of their own.
+    needs: what of the outcomes it reads: "prediction", "probabilities", or the name of a task's own values.
+    value_range: lowest and highest possible value. unit: of a drop: 100 times the metric's own unit, or, of a
+    perplexity, the percentage by which it has grown.
     resampled: False where the statistic takes weights of ones only; it is then reported without an interval,
     and no budget can be put on it. own_interval: False where the value of a sample is biased, so that its own
     interval says nothing about an absolute limit; drops are judged all the same.
@@ -52,13 +77,16 @@ class Metric:
     name: str
     higher_is_better: bool
     value_range: tuple[float, float]
-    needs: Literal["prediction", "probabilities"]
+    needs: str
     statistic: Statistic
     from_confusion: FromConfusion | None = None
     per_row: PerRow | None = None
     row_sums: RowSums | None = None
     influence: Influence | None = None
     influence_name: str = "influence values"
+    documents: Documents | None = None
+    correlated: Correlated | None = None
+    unit: Unit = "points"
     binary_only: bool = False
     resampled: bool = True
     own_interval: bool = True
@@ -83,7 +111,7 @@ def check_weights(outcomes: Outcomes, weights: Floats) -> None:
         raise MeasureError("weights must be finite and not negative, with one above 0 in each resample")
 
 
-def check_classes(outcomes: Outcomes) -> None:
+def check_classes(outcomes: ClassOutcomes) -> None:
     """Raises MeasureError where a label or a prediction is no index into `classes`."""
     k = len(outcomes.classes)
     for name, column in (("label", outcomes.labels), ("prediction", outcomes.predictions)):
@@ -94,7 +122,7 @@ def check_classes(outcomes: Outcomes) -> None:
             )
 
 
-def probabilities_of(outcomes: Outcomes, metric: str) -> Floats:
+def probabilities_of(outcomes: ClassOutcomes, metric: str) -> Floats:
     """(rows, classes) float64. Raises MeasureError where the tool gave predictions only."""
     if outcomes.probabilities is None:
         raise MeasureError(f"{metric} needs probabilities, these outcomes hold predictions only")

@@ -8,10 +8,10 @@ import numpy as np
 
 from slimgate.metrics.base import Metric, check_classes, probabilities_of
 from slimgate.metrics.row_sums import mean_of, statistic_of_sums
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 
-def row_scores(outcomes: Outcomes) -> Floats:
+def row_scores(outcomes: ClassOutcomes) -> Floats:
     """(rows,) in [0, 1] for two classes, in [0, 2] for more.
 
     With more than two classes the sum over classes, Brier's own; with two the half of it, which is

@@ -8,7 +8,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.metrics.base import FromConfusion, Statistic, check_classes, check_weights
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 
 class ClassCounts(NamedTuple):
@@ -24,7 +24,7 @@ class ClassCounts(NamedTuple):
         return (self.labelled + self.predicted > 0).astype(np.float64)
 
 
-def confusion(outcomes: Outcomes, weights: Floats) -> Floats:
+def confusion(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """Weighted counts [label, prediction].
 
     weights: (rows,) -> (classes, classes); (resamples, rows) -> (resamples, classes, classes).
@@ -35,7 +35,7 @@ def confusion(outcomes: Outcomes, weights: Floats) -> Floats:
     return weighted_counts(outcomes, weights)
 
 
-def weighted_counts(outcomes: Outcomes, weights: Floats) -> Floats:
+def weighted_counts(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """As `confusion`, of rows and weights that were checked before."""
     k = len(outcomes.classes)
     cells = outcomes.labels * k + outcomes.predictions
@@ -50,7 +50,7 @@ def weighted_counts(outcomes: Outcomes, weights: Floats) -> Floats:
 def statistic_of(from_confusion: FromConfusion) -> Statistic:
     """The `statistic` of a metric that is a function of the confusion matrix alone."""
 
-    def statistic(outcomes: Outcomes, weights: Floats) -> Floats:
+    def statistic(outcomes: ClassOutcomes, weights: Floats) -> Floats:
         return from_confusion(confusion(outcomes, weights))
 
     return statistic

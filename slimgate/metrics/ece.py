@@ -8,12 +8,12 @@ import numpy as np
 
 from slimgate.metrics.base import Metric, RowSums, check_classes, probabilities_of
 from slimgate.metrics.row_sums import statistic_of_sums
-from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 BINS = 15
 
 
-def terms(outcomes: Outcomes) -> Floats:
+def terms(outcomes: ClassOutcomes) -> Floats:
     """(rows, 16): 1 or 0 for right less the confidence, in the column of the row's bin; then ones.
 
     The confidence is the probability of the prediction. Bins of equal width, each closed above, as in

@@ -20,7 +20,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.metrics.base import Metric, check_weights
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 
 def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool = True) -> Metric:
@@ -30,7 +30,7 @@ def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool = T
     """
     script = path or name.removeprefix("hub:")
 
-    def statistic(outcomes: Outcomes, weights: Floats) -> Floats:
+    def statistic(outcomes: ClassOutcomes, weights: Floats) -> Floats:
         check_weights(outcomes, weights)
         if not (weights == 1).all():
             raise MeasureError(f"{name} is computed once, over all rows: it cannot be resampled")
@@ -46,7 +46,7 @@ def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool = T
     )
 
 
-def _value(name: str, script: str, outcomes: Outcomes) -> float:
+def _value(name: str, script: str, outcomes: ClassOutcomes) -> float:
     import evaluate
 
     try:

@@ -8,10 +8,10 @@ import numpy as np
 
 from slimgate.metrics.base import Metric, check_classes, probabilities_of
 from slimgate.metrics.row_sums import mean_of, statistic_of_sums
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 
-def row_losses(outcomes: Outcomes) -> Floats:
+def row_losses(outcomes: ClassOutcomes) -> Floats:
     """(rows,) nats; probabilities are clipped to [eps, 1 - eps] of float64, as scikit-learn does."""
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "log_loss")

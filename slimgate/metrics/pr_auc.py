@@ -14,10 +14,10 @@ import numpy.typing as npt
 from slimgate.errors import MeasureError
 from slimgate.metrics.base import Metric, check_classes, check_weights, probabilities_of
 from slimgate.metrics.confusion import ratio
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 
-def average_precision(outcomes: Outcomes, weights: Floats) -> Floats:
+def average_precision(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """Weighted mean of the positives' precision: (rows,) or (resamples, rows) weights -> () or (resamples,).
 
     A positive's precision is that of the rows that score as high or higher, as scikit-learn's
@@ -43,7 +43,7 @@ def average_precision(outcomes: Outcomes, weights: Floats) -> Floats:
     return values
 
 
-def influence(outcomes: Outcomes) -> Floats:
+def influence(outcomes: ClassOutcomes) -> Floats:
     """(rows,) rows times the derivative of the average precision by a row's weight, at weights of one.
 
     Source: the infinitesimal jackknife, Efron 1982 (The Jackknife, the Bootstrap …), chapter 6.
@@ -71,7 +71,7 @@ class _Curve(NamedTuple):
     last: npt.NDArray[np.intp]
 
 
-def _curves(outcomes: Outcomes) -> list[_Curve]:
+def _curves(outcomes: ClassOutcomes) -> list[_Curve]:
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "pr_auc")
     k = len(outcomes.classes)

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from slimgate.errors import MeasureError
 from slimgate.metrics.base import Metric, check_classes, check_weights, probabilities_of
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 
-def roc_auc(outcomes: Outcomes, weights: Floats) -> Floats:
+def roc_auc(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """Weighted AUC, ties counting one half: (rows,) or (resamples, rows) weights -> () or (resamples,).
 
     One-versus-rest is the mean over classes that have rows both of it and not of it; a resample where no
@@ -38,7 +38,7 @@ def roc_auc(outcomes: Outcomes, weights: Floats) -> Floats:
     return values.reshape(weights.shape[:-1])
 
 
-def structural_components(outcomes: Outcomes) -> Floats:
+def structural_components(outcomes: ClassOutcomes) -> Floats:
     """(rows,) influence values of the AUC; for several classes the mean of theirs. O(rows log rows) a class.
 
     A row's component is the share of the other side that it beats (a positive) or loses to (a negative).

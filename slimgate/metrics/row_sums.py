@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from slimgate.metrics.base import RowSums, Statistic, check_weights
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import Floats
 
 
 def statistic_of_sums(row_sums: RowSums) -> Statistic:
     """Weighted sums over rows, then the value of them."""
 
-    def statistic(outcomes: Outcomes, weights: Floats) -> Floats:
+    def statistic(outcomes: Any, weights: Floats) -> Floats:
         check_weights(outcomes, weights)
         return row_sums.value(weights @ row_sums.terms(outcomes))
 
     return statistic
 
 
-def mean_of(values: Callable[[Outcomes], Floats]) -> RowSums:
-    """The sums of a mean of (rows,) values: of the values, and of ones."""
+def mean_of(values: Callable[[Any], Floats], extremes: tuple[float, float] | None = None) -> RowSums:
+    """The sums of a mean of (rows,) values: of the values, and of ones. extremes: a row's best and worst."""
 
-    def terms(outcomes: Outcomes) -> Floats:
+    def terms(outcomes: Any) -> Floats:
         return np.stack([values(outcomes), np.ones(len(outcomes))], axis=1)
 
-    return RowSums(terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
+    ends = None if extremes is None else np.array([[one, 1.0] for one in extremes])
+    return RowSums(
+        terms,
+        lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
+        None if ends is None else lambda _outcomes: ends,
+    )

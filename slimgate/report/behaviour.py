@@ -123,7 +123,9 @@ def _lost(found: Found) -> str:
     which = f", {count(len(rows))} of {count(lost)}" if len(rows) < lost else ""
     columns = [
         Column("row", [escaped(row.id, longest=_LONGEST) for row in rows]),
-        Column("label", [escaped(row.label, longest=_LONGEST) for row in rows]),
+        Column(
+            "label", [MISSING if row.label is None else escaped(row.label, longest=_LONGEST) for row in rows]
+        ),
         Column("teacher", [_answer(row.teacher, row.teacher_confidence) for row in rows]),
         Column(escaped(model.name), [_answer(row.variant, row.variant_confidence) for row in rows]),
         Column("text", [_text(row) for row in rows]),
@@ -132,7 +134,9 @@ def _lost(found: Found) -> str:
     return blocks(heading, table(without_empty(columns)))
 
 
-def _answer(name: str, confidence: float | None) -> str:
+def _answer(name: str | None, confidence: float | None) -> str:
+    if name is None:
+        return MISSING
     shown = escaped(name, longest=_LONGEST)
     return shown if confidence is None else with_note(shown, fixed(confidence, 2))
 

@@ -47,7 +47,8 @@ def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
     if facts is None:
         return MISSING
     limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"]
-    return with_note(fixed(facts.value, 3), drop_words(facts.drop_points, facts.interval, limits), note)
+    drop = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit)
+    return with_note(fixed(facts.value, 3 if abs(facts.value) < 10 else 2), drop, note)
 
 
 def size_cell(model: VariantRecord, *, unit: str = "") -> str:

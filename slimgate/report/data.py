@@ -35,7 +35,8 @@ def _source(record: RunRecord) -> str:
     name = escaped(task.source.get("name", "a source without a name"))
     options = {key: value for key, value in task.source.items() if key != "name"}
     source = with_note(name, escaped(plain(options)) if options else None)
-    return f"Task {escaped(task.kind)}, {count(len(task.classes))} classes. Rows from {source}: {kind}."
+    classes = f", {count(len(task.classes))} classes" if task.classes else ""
+    return f"Task {escaped(task.kind)}{classes}. Rows from {source}: {kind}."
 
 
 def _split_table(splits: dict[str, SplitFacts]) -> str:

@@ -82,14 +82,21 @@ def as_fast(speedup: float | None, interval: tuple[float, float] | None = None) 
 
 
 def drop_words(
-    points: float | None, interval: tuple[float, float] | None, limits: Sequence[float] = ()
+    points: float | None,
+    interval: tuple[float, float] | None,
+    limits: Sequence[float] = (),
+    *,
+    unit: str = "points",
 ) -> str | None:
-    """`drop 0.3 [-0.2, 0.8]`: one decimal, and more where one would round a bound onto its budget."""
+    """`drop 0.3 [-0.2, 0.8]`: one decimal, and more where one would round a bound onto its budget.
+
+    Of what is counted in percent of the teacher's value: `grown 2.1 % [1.8, 2.4]`.
+    """
     if points is None or not isfinite(points):
         return None
     bounds = () if interval is None or not all(map(isfinite, interval)) else interval
     digits = _apart((points, *bounds), limits)
-    shown = f"drop {fixed(points, digits)}"
+    shown = f"grown {fixed(points, digits)} %" if unit == "percent" else f"drop {fixed(points, digits)}"
     if not bounds:
         return shown
     low, high = (fixed(bound, digits) for bound in bounds)

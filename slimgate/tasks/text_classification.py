@@ -12,9 +12,8 @@ labels = ["0", "1"]                 # only where a ready-made model's label name
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +22,13 @@ from pydantic import Field
 from slimgate.encoding import EncodedTexts, encode_texts
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.labels import class_names, output_order
-from slimgate.outcomes import Outcomes
-from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts
+from slimgate.outcomes import ClassOutcomes
+from slimgate.pretrained import pretrained
+from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tables import Table
+
+if TYPE_CHECKING:
+    from slimgate.objectives import Objective
 
 STOCK = "transformers:AutoModelForSequenceClassification"
 MEAN = "slimgate.nn.mean_pooling:MeanPoolingClassifier"
@@ -61,7 +64,7 @@ def label_column(params: Params) -> str:
 
 
 def metrics() -> frozenset[str]:
-    """Outcomes hold predictions and probabilities."""
+    """ClassOutcomes hold predictions and probabilities."""
     return frozenset({"prediction", "probabilities"})
 
 
@@ -82,6 +85,25 @@ def label_indices(params: Params, rows: Rows, facts: TaskFacts) -> npt.NDArray[n
     return np.asarray([index[str(value)] for value in rows.table[params.label].to_pylist()], dtype=np.int64)
 
 
+def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.int64]:
+    """What is to be learnt: the label's index of each row, (rows,)."""
+    return label_indices(params, rows, facts)
+
+
+def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.int64]:
+    """What is to be learnt of rows without labels: nothing by labels, (rows,)."""
+    from slimgate.objectives import UNLABELLED
+
+    return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
+
+
+def objective(params: Params) -> Objective:
+    """One class a row."""
+    from slimgate.objectives import ClassObjective
+
+    return ClassObjective()
+
+
 def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
     """Raises SuiteError where a config.json cannot serve this task."""
     longest = config.get("max_position_embeddings", config.get("n_positions"))
@@ -91,7 +113,7 @@ def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: Ta
         raise SuiteError(
             f"max_tokens = {params.max_tokens}, but {ref.text} has positions for {longest} tokens"
         )
-    if facts is not None and has_head(params, config):
+    if facts is not None and has_head(params, config) and not ref.fresh:
         output_order(model_labels(config), facts.classes, params.labels, ref.text)
 
 
@@ -114,15 +136,16 @@ def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     """The model of a folder; a head it lacks is fitted on `train` by logistic regression."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
+    from slimgate.fresh import tokenizer_of
     from slimgate.seeding import isolated_seed
     from slimgate.torch_model import TorchModel
 
     assert ref.folder is not None
     config = AutoConfig.from_pretrained(ref.folder)
-    tokenizer = AutoTokenizer.from_pretrained(ref.folder)
-    ready = has_head(params, config.to_dict())
+    tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
+    ready = has_head(params, config.to_dict()) and not ref.fresh
     with isolated_seed(context.seed):  # what is fresh starts from random numbers
         network = _ready(params, ref, context) if ready else _headless(params, ref, config, context)
     if tokenizer.pad_token_id is None:
@@ -137,12 +160,18 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     return model
 
 
+def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
+    """Read where a tokenizer is trained, and not before."""
+    for column in params.text:
+        yield from (str(value) for value in context.rows("train").table[column].to_pylist())
+
+
 def _ready(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     import torch
 
     from slimgate.blocks import output_layer
 
-    network, missing = _from_pretrained("AutoModelForSequenceClassification", ref)
+    network, missing = pretrained("AutoModelForSequenceClassification", ref)
     if missing:
         raise BuildError(
             f"{ref.text}: its weights lack {len(missing)} that its config.json names, first {missing[0]}"
@@ -164,7 +193,7 @@ def _headless(params: Params, ref: ModelRef, config: Any, context: BuildContext)
 
     _name_labels(config, context.facts.classes)
     auto = "AutoModelForSequenceClassification" if params.pooling == "model" else "AutoModel"
-    network, missing = _from_pretrained(auto, ref, config=config)
+    network, missing = pretrained(auto, ref, config=config)
     blocks = {id(parameter) for parameter in encoder_layers(network).parameters()}
     lacking = [
         name for name, parameter in network.named_parameters() if name in missing and id(parameter) in blocks
@@ -175,42 +204,6 @@ def _headless(params: Params, ref: ModelRef, config: Any, context: BuildContext)
         )
     context.log.update(fresh_weights=missing)
     return network if params.pooling == "model" else MeanPoolingClassifier(network.config, network)
-
-
-def _from_pretrained(auto: str, ref: ModelRef, **options: Any) -> tuple[Any, list[str]]:
-    """The network in float32, and the names of the weights that the folder does not hold."""
-    import torch
-    import transformers
-
-    try:
-        with _quiet():
-            network, info = getattr(transformers, auto).from_pretrained(
-                ref.folder,
-                dtype=torch.float32,
-                weights_only=True,
-                output_loading_info=True,
-                **options,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        raise BuildError(f"{ref.text}: transformers cannot load it as {auto}: {said}") from error
-    return network, sorted(info["missing_keys"])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars and load report: what counts goes into the log or an error."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _name_labels(config: Any, classes: tuple[str, ...]) -> None:
@@ -251,21 +244,16 @@ def row_encoder(params: Params, folder: Path) -> Callable[[Rows], EncodedTexts]:
 
 def outcomes(
     facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
-) -> Outcomes:
+) -> ClassOutcomes:
     """Softmax of the logits in float64; the prediction is the most probable class."""
     logits = scores.astype(np.float64)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    groups = None
-    if group is not None:
-        groups = np.unique(rows.table[group].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)[
-            1
-        ]
-    return Outcomes(
+    return ClassOutcomes(
         ids=np.asarray(rows.ids, dtype=np.str_),
         labels=label_indices(params, rows, facts),
         predictions=logits.argmax(axis=1).astype(np.int64),
         classes=facts.classes,
         probabilities=probabilities,
-        groups=None if groups is None else groups.astype(np.int64),
+        groups=row_groups(rows, group),
     )

@@ -5,18 +5,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from slimgate.outcomes import Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Ints
 
-Pair = tuple[Outcomes, Outcomes]
+Pair = tuple[ClassOutcomes, ClassOutcomes]
 
 
-def outcomes(labels: Ints, predictions: Ints, classes: int, sure: float, groups: Ints | None) -> Outcomes:
+def outcomes(
+    labels: Ints, predictions: Ints, classes: int, sure: float, groups: Ints | None
+) -> ClassOutcomes:
     """Rows that give their prediction the probability `sure` and share the rest out."""
     scores = np.full((len(labels), classes), (1 - sure) / (classes - 1))
     scores[np.arange(len(labels)), predictions] = sure
     ids = np.arange(len(labels)).astype(np.str_)
     names = tuple(f"c{k}" for k in range(classes))
-    return Outcomes(ids, labels, predictions, names, scores, groups)
+    return ClassOutcomes(ids, labels, predictions, names, scores, groups=groups)
 
 
 @pytest.fixture(scope="session")

@@ -14,16 +14,16 @@ from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.slices import Slice, SliceBudget
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 from slimgate.record import BehaviourFacts
 
-Make = Callable[..., tuple[Outcomes, Outcomes]]
+Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY = {"accuracy": load_metric("accuracy")}
 NO_BUDGET = BehaviourBudgets()
 BOTH = BehaviourBudgets(FlipsBudget(1.0, "customers notice"), {"accuracy": SliceBudget(5.0)})
 
 
-def judged_line(pair: tuple[Outcomes, Outcomes], budgets: BehaviourBudgets) -> str:
+def judged_line(pair: tuple[ClassOutcomes, ClassOutcomes], budgets: BehaviourBudgets) -> str:
     return behaviour_message("int8", judge_behaviour(*pair, budgets, metrics=ACCURACY))
 
 
@@ -63,7 +63,7 @@ def test_every_figure_of_both_models_is_there(drawn: Make) -> None:
 
 
 def test_without_probabilities_their_figures_are_none_and_the_rest_stands(counted: Make) -> None:
-    bare = [Outcomes(o.ids, o.labels, o.predictions, o.classes) for o in counted(40, 3, 1)]
+    bare = [ClassOutcomes(o.ids, o.labels, o.predictions, o.classes) for o in counted(40, 3, 1)]
     found = behaviour(*bare)
     assert {name for name, value in found.items() if value is None} == {
         *("kl_to_teacher", "ece", "ece_teacher", "brier", "brier_teacher"),
@@ -169,7 +169,7 @@ def test_six_thousand_rows_of_77_classes_take_under_a_second() -> None:
         probabilities = scores / scores.sum(axis=1, keepdims=True)
         names = tuple(f"intent {k}" for k in range(77))
         ids = np.arange(6000).astype(np.str_)
-        pair.append(Outcomes(ids, labels, scores.argmax(axis=1), names, probabilities))
+        pair.append(ClassOutcomes(ids, labels, scores.argmax(axis=1), names, probabilities))
     start = time.process_time()
     judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY)
     facts = behaviour_facts(behaviour(*pair), judged, behaviour_message("x", judged))

@@ -13,9 +13,9 @@ from slimgate.judge.bootstrap import bca_interval, paired_resamples
 from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.judge.resampling import resampler
 from slimgate.metrics import Metric, load_metric
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
-MakePair = Callable[..., tuple[Outcomes, Outcomes]]
+MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 RESAMPLED = [
     "balanced_accuracy",
     "precision",

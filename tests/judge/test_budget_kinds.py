@@ -14,13 +14,13 @@ from slimgate.judge import QualityBudget, QualityJudgement, Verdict, check_budge
 from slimgate.judge.budget_kinds import BudgetKind, suited_kinds
 from slimgate.judge.proportion import exact_interval
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
-MakePair = Callable[..., tuple[Outcomes, Outcomes]]
+MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
 
 def judged(
-    name: str, pair: tuple[Outcomes, Outcomes], kind: BudgetKind, limit: float, *, seed: int = 0
+    name: str, pair: tuple[ClassOutcomes, ClassOutcomes], kind: BudgetKind, limit: float, *, seed: int = 0
 ) -> QualityJudgement:
     return judge_quality(load_metric(name), *pair, [QualityBudget(kind, limit)], seed=seed)
 
@@ -254,7 +254,7 @@ def test_a_true_fraction_at_its_limit_passes_in_at_most_6_percent(kind: BudgetKi
         labels = np.arange(n) % 2
         before = np.where(kinds < 2, labels, 1 - labels)
         after = np.where(kinds % 2 == 0, labels, 1 - labels)
-        pair = [Outcomes(np.arange(n).astype(np.str_), labels, p, ("a", "b")) for p in (before, after)]
+        pair = [ClassOutcomes(np.arange(n).astype(np.str_), labels, p, ("a", "b")) for p in (before, after)]
         budget = QualityBudget(kind, limit)
         passed += judge_quality(metric, *pair, [budget], seed=seed, resamples=1000).verdict is Verdict.PASS
     # 6 % and two standard errors of 400 runs

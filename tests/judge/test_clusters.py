@@ -10,22 +10,25 @@ import pytest
 from slimgate.judge.clusters import clustered_share, clusters
 from slimgate.judge.flips import FlipsBudget, flip_share, judge_flips
 from slimgate.judge.proportion import exact_interval
-from slimgate.judge.verdict import QualityBudget, Verdict, judge_quality
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import QualityBudget, Verdict
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
 RUNS = 60
 
 
-def outcomes(rng: np.random.Generator, groups: np.ndarray) -> Outcomes:
+def outcomes(rng: np.random.Generator, groups: np.ndarray) -> ClassOutcomes:
     """Two classes, all right."""
     labels = rng.integers(0, 2, len(groups))
     sure = np.where(labels[:, None] == np.arange(2), 0.9, 0.1)
     ids = np.arange(len(groups)).astype(np.str_)
-    return Outcomes(ids, labels, labels, ("a", "b"), sure, groups)
+    return ClassOutcomes(ids, labels, labels, ("a", "b"), sure, groups=groups)
 
 
-def lost_by_groups(rng: np.random.Generator, groups: np.ndarray, chance: float) -> tuple[Outcomes, Outcomes]:
+def lost_by_groups(
+    rng: np.random.Generator, groups: np.ndarray, chance: float
+) -> tuple[ClassOutcomes, ClassOutcomes]:
     """Each group is lost as a whole with this chance, which is then the true drop and the true share."""
     teacher = outcomes(rng, groups)
     lost = np.isin(groups, np.flatnonzero(rng.random(groups.max() + 1) < chance))

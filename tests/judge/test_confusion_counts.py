@@ -6,12 +6,12 @@ from sklearn.metrics import confusion_matrix
 
 from slimgate.errors import MeasureError
 from slimgate.judge.confusion_counts import confusion_cells, confusion_counts
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
 
-def predicted(labels: list[int], predictions: list[int], classes: int) -> Outcomes:
+def predicted(labels: list[int], predictions: list[int], classes: int) -> ClassOutcomes:
     ids = np.arange(len(labels)).astype(np.str_)
-    return Outcomes(ids, np.array(labels), np.array(predictions), tuple(f"c{k}" for k in range(classes)))
+    return ClassOutcomes(ids, np.array(labels), np.array(predictions), tuple(f"c{k}" for k in range(classes)))
 
 
 def test_rows_are_counted_by_label_and_prediction() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from slimgate.judge.bootstrap import paired_resamples
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 K = 3
 
@@ -49,8 +49,8 @@ def test_a_drop_at_the_margin_passes_in_at_most_6_percent(
     for seed in range(runs):
         cell = np.repeat(np.arange(K**3), rng.multinomial(n, chance.ravel()))
         ids = np.arange(n).astype(np.str_)
-        before = Outcomes(ids, labels[cell], teacher[cell], ("a", "b", "c"))
-        after = Outcomes(ids, labels[cell], variant[cell], ("a", "b", "c"))
+        before = ClassOutcomes(ids, labels[cell], teacher[cell], ("a", "b", "c"))
+        after = ClassOutcomes(ids, labels[cell], variant[cell], ("a", "b", "c"))
         high = paired_resamples(metric, before, after, seed=seed, resamples=1000).interval(drop)[1]
         passed += high < true
     # 6 % and two standard errors of 400 runs
@@ -62,19 +62,19 @@ def test_few_rows_that_turn_round_do_not_pass_unseen(n: int, turned: float) -> N
     """Log loss where that share of the rows has its log-odds reversed, most of them to the worse."""
     metric = load_metric("log_loss")
 
-    def pair(rng: np.random.Generator, rows: int) -> tuple[Outcomes, Outcomes]:
+    def pair(rng: np.random.Generator, rows: int) -> tuple[ClassOutcomes, ClassOutcomes]:
         labels = np.arange(rows) % 2
         margin = rng.normal(1.8, 1.3, rows)
         after = np.where(rng.random(rows) < turned, -margin, margin)
         both = [1 / (1 + np.exp(np.where(labels == 1, -m, m))) for m in (margin, after)]
         ids = np.zeros(rows, dtype=np.str_)
         before, variant = (
-            Outcomes(ids, labels, (p > 0.5).astype(np.int64), ("a", "b"), np.stack([1 - p, p], axis=1))
+            ClassOutcomes(ids, labels, (p > 0.5).astype(np.int64), ("a", "b"), np.stack([1 - p, p], axis=1))
             for p in both
         )
         return before, variant
 
-    def value(outcomes: Outcomes) -> float:
+    def value(outcomes: ClassOutcomes) -> float:
         return float(metric.statistic(outcomes, np.ones(len(outcomes))))
 
     before, variant = pair(np.random.default_rng(1), 1_000_000)

@@ -14,15 +14,15 @@ from slimgate.judge.flips import (
 )
 from slimgate.judge.proportion import exact_interval
 from slimgate.judge.verdict import Verdict
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
-Make = Callable[..., tuple[Outcomes, Outcomes]]
+Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
 
-def outcomes(labels: list[int], scores: list[list[float]] | None, predictions: list[int]) -> Outcomes:
+def outcomes(labels: list[int], scores: list[list[float]] | None, predictions: list[int]) -> ClassOutcomes:
     ids = np.array([f"r{k}" for k in range(len(labels))])
     found = None if scores is None else np.array(scores)
-    return Outcomes(ids, np.array(labels), np.array(predictions), ("a", "b"), found)
+    return ClassOutcomes(ids, np.array(labels), np.array(predictions), ("a", "b"), found)
 
 
 def test_rows_that_turned_are_found_both_ways(counted: Make) -> None:
@@ -37,8 +37,8 @@ VARIANT = outcomes([0, 0, 0, 1], [[0.4, 0.6], [0.1, 0.9], [0.7, 0.3], [0.2, 0.8]
 ALL_LOST = outcomes([0, 0, 0, 1], [[0.4, 0.6], [0.1, 0.9], [0.4, 0.6], [0.7, 0.3]], [1, 1, 1, 0])
 
 
-def bare(one: Outcomes) -> Outcomes:
-    return Outcomes(one.ids, one.labels, one.predictions, one.classes)
+def bare(one: ClassOutcomes) -> ClassOutcomes:
+    return ClassOutcomes(one.ids, one.labels, one.predictions, one.classes)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,9 @@ def bare(one: Outcomes) -> Outcomes:
     ],
     ids=["variant", "ties", "teacher", "neither", "none"],
 )
-def test_the_surest_wrong_answers_come_first(teacher: Outcomes, variant: Outcomes, order: list[int]) -> None:
+def test_the_surest_wrong_answers_come_first(
+    teacher: ClassOutcomes, variant: ClassOutcomes, order: list[int]
+) -> None:
     assert surest_lost(teacher, variant).tolist() == order
     assert surest_lost(teacher, variant, most=1).tolist() == order[:1]
 

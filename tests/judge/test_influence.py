@@ -16,22 +16,24 @@ from slimgate.judge.influence import PairedInfluence, paired_influence
 from slimgate.judge.levels import t_quantile
 from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 DROP = drop_contrast(higher_is_better=True)
 ROC_AUC = load_metric("roc_auc")
 
 
-def binary(labels: Ints, score: Floats, groups: Ints | None = None) -> Outcomes:
+def binary(labels: Ints, score: Floats, groups: Ints | None = None) -> ClassOutcomes:
     """Rows of two classes with the given log-odds of class 1."""
     p = 1 / (1 + np.exp(-score))
     ids = np.arange(len(labels)).astype(np.str_)
-    return Outcomes(ids, labels, (p > 0.5).astype(np.int64), ("a", "b"), np.stack([1 - p, p], axis=1), groups)
+    return ClassOutcomes(
+        ids, labels, (p > 0.5).astype(np.int64), ("a", "b"), np.stack([1 - p, p], axis=1), groups=groups
+    )
 
 
 def noisy_pair(
     rng: np.random.Generator, n: int, *, noise: float = 0.5, digits: int = 9, classes: int = 2
-) -> tuple[Outcomes, Outcomes]:
+) -> tuple[ClassOutcomes, ClassOutcomes]:
     """A teacher, and a variant that adds noise to its scores; few digits make ties."""
     labels = rng.integers(0, classes, n)
     before = rng.normal(0, 1.2, (n, classes))
@@ -42,7 +44,7 @@ def noisy_pair(
     for scores in (before, after):
         p = np.exp(scores)
         p = np.round(p / p.sum(axis=1, keepdims=True), digits)
-        found.append(Outcomes(ids, labels, p.argmax(axis=1), tuple("abcdefg")[:classes], p))
+        found.append(ClassOutcomes(ids, labels, p.argmax(axis=1), tuple("abcdefg")[:classes], p))
     return found[0], found[1]
 
 
@@ -133,7 +135,7 @@ def test_a_judgement_names_delong_and_takes_no_resamples() -> None:
 
 
 def test_the_interval_of_a_perfect_area_reaches_it_and_goes_no_further(
-    counted: Callable[..., tuple[Outcomes, Outcomes]],
+    counted: Callable[..., tuple[ClassOutcomes, ClassOutcomes]],
 ) -> None:
     budget = QualityBudget("floor", 0.99)
     judged = judge_quality(ROC_AUC, *counted(60), [budget]).budgets[0]
@@ -144,7 +146,7 @@ def test_the_interval_of_a_perfect_area_reaches_it_and_goes_no_further(
 
 def turned_pair(
     rng: np.random.Generator, rows: int, share: float, size: int = 1
-) -> tuple[Outcomes, Outcomes]:
+) -> tuple[ClassOutcomes, ClassOutcomes]:
     """A teacher, and a variant with a share of the scores turned round; groups of `size` turn together."""
     groups = np.arange(rows) // size
     labels = np.arange(rows) % 2

@@ -122,7 +122,7 @@ def test_a_handful_of_documents_decides_nothing(n: int) -> None:
 @pytest.mark.parametrize(
     ("kind", "limit", "said"),
     [
-        ("drop_points", 1.0, "has no points; use increase_relative"),
+        ("drop_points", 1.0, "has no points; perplexity takes increase_relative, ceiling"),
         ("floor", 1.0, "floor does not suit perplexity: .* more is better"),
         ("increase_relative", nan, "expected a finite number above 0"),
         ("ceiling", 0.5, "ceiling is 0.5, expected a value of perplexity, between 1 and inf"),

@@ -18,14 +18,16 @@ from slimgate.judge.slices import (
 )
 from slimgate.judge.tango import tango_interval, tango_z
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Ints
 
-Make = Callable[..., tuple[Outcomes, Outcomes]]
+Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY = load_metric("accuracy")
 BUDGET = SliceBudget(5.0)
 
 
-def pair(*parts: tuple[int, int, int], groups: Ints | None = None) -> tuple[Outcomes, Outcomes, list[Slice]]:
+def pair(
+    *parts: tuple[int, int, int], groups: Ints | None = None
+) -> tuple[ClassOutcomes, ClassOutcomes, list[Slice]]:
     """Slices of (rows, lost, won), all of one label."""
     teacher, variant, slices, start = [], [], [], 0
     for k, (n, b, c) in enumerate(parts):
@@ -37,7 +39,8 @@ def pair(*parts: tuple[int, int, int], groups: Ints | None = None) -> tuple[Outc
         start += n
     ids, labels = np.arange(start).astype(np.str_), np.zeros(start, np.int64)
     both = (
-        Outcomes(ids, labels, np.concatenate(one), ("a", "b"), groups=groups) for one in (teacher, variant)
+        ClassOutcomes(ids, labels, np.concatenate(one), ("a", "b"), groups=groups)
+        for one in (teacher, variant)
     )
     return (*both, slices)
 
@@ -159,7 +162,7 @@ def test_slices_that_all_lose_exactly_the_budget_fail_in_at_most_five_percent_of
     for _ in range(runs):
         fate = np.where(rng.random(3000) < 0.6, rng.random(3000)[group], rng.random(3000))
         before, after = (fate > 1 - won).astype(np.int64), (fate < won + 0.05).astype(np.int64)
-        both = (Outcomes(ids, labels, one, ("a", "b"), groups=groups) for one in (before, after))
+        both = (ClassOutcomes(ids, labels, one, ("a", "b"), groups=groups) for one in (before, after))
         found = judge_slices(ACCURACY, *both, slices, BUDGET)
         failed += any(one.verdict is Verdict.FAIL for one in found)
     # 5 % of 120 is 6, with a standard deviation of 2.4

@@ -10,9 +10,9 @@ from slimgate.errors import MeasureError
 from slimgate.judge import judge_quality
 from slimgate.judge.spread import BuildSpread, build_spread, sampling_se_points, spread_of
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
-MakePair = Callable[..., tuple[Outcomes, Outcomes]]
+MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
 
 def test_mean_and_spread_of_three_builds() -> None:

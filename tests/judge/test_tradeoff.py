@@ -6,10 +6,10 @@ from sklearn.metrics import precision_score, recall_score
 from test_judge_calibration import FOUR, answered, without_probabilities
 
 from slimgate.judge.tradeoff import THRESHOLDS, TradeoffPoint, tradeoff
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
 
-def points(outcomes: Outcomes) -> dict[float, TradeoffPoint]:
+def points(outcomes: ClassOutcomes) -> dict[float, TradeoffPoint]:
     found = tradeoff(outcomes)
     assert found is not None
     return {point.threshold: point for point in found}

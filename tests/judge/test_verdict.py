@@ -19,9 +19,9 @@ from slimgate.judge import (
 from slimgate.judge.evidence import Changed
 from slimgate.judge.verdict import most_rows
 from slimgate.metrics import Metric, load_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
-MakePair = Callable[..., tuple[Outcomes, Outcomes]]
+MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY = load_metric("accuracy")
 RESAMPLED = [
     "balanced_accuracy",
@@ -38,7 +38,7 @@ RESAMPLED = [
 
 
 def judged(
-    pair: tuple[Outcomes, Outcomes], *limits: float, metric: Metric = ACCURACY, seed: int = 0
+    pair: tuple[ClassOutcomes, ClassOutcomes], *limits: float, metric: Metric = ACCURACY, seed: int = 0
 ) -> QualityJudgement:
     return judge_quality(metric, *pair, [QualityBudget("drop_points", limit) for limit in limits], seed=seed)
 

@@ -18,7 +18,7 @@ from slimgate.nn.int8_linear import Int8Embedding, Int8Linear
 from slimgate.nn.packed import PackedEmbedding, PackedLinear
 from slimgate.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.scoring import accuracy_on
+from slimgate.scoring import quality_on
 from slimgate.tasks import text_classification
 from slimgate.torch_model import load_torch_model
 
@@ -58,9 +58,9 @@ def test_nothing_stays_wide_where_everything_narrow_holds(tmp_path: Path) -> Non
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_layers_stay_wide_until_the_drop_holds(tmp_path: Path, architecture: str) -> None:
     model, context = build(tmp_path, architecture)
-    before = accuracy_on(model, context)
+    before = quality_on(model, context)
     apply(model, context, drop_points=1.0, narrow=TWO_BITS)
-    drop = 100 * (before - accuracy_on(model, context))
+    drop = 100 * (before - quality_on(model, context))
     assert drop <= 1.0
     log = context.log
     assert log["held"] is True

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from slimgate.metrics import known_metrics, load_metric
-from slimgate.outcomes import Floats, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats
 
 pytestmark = [
     # scikit-learn warns where a class is missing; what it returns there is what is compared
@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 
-def sklearn_value(name: str, outcomes: Outcomes, weights: Floats) -> float:
+def sklearn_value(name: str, outcomes: ClassOutcomes, weights: Floats) -> float:
     from sklearn import metrics
 
     stem, _, average = name.partition("_")
@@ -57,7 +57,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "classes"), CASES)
 def test_the_value_is_scikit_learns(
-    random_outcomes: Callable[..., Outcomes], name: str, classes: int
+    random_outcomes: Callable[..., ClassOutcomes], name: str, classes: int
 ) -> None:
     outcomes = random_outcomes(classes, rows=120, seed=classes)
     weights = np.random.default_rng(0).random(len(outcomes)) + 0.1
@@ -69,7 +69,7 @@ def test_the_value_is_scikit_learns(
     "name", [name for name in known_metrics() if load_metric(name).needs == "prediction"]
 )
 def test_classes_missing_from_labels_or_predictions_count_as_in_scikit_learn(
-    outcomes_of: Callable[..., Outcomes], name: str
+    outcomes_of: Callable[..., ClassOutcomes], name: str
 ) -> None:
     two = load_metric(name).binary_only
     # of five classes 1 is only a label, 3 only a prediction, 4 neither

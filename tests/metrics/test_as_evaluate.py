@@ -9,7 +9,7 @@ import pytest
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.metrics import known_metrics, load_metric
 from slimgate.metrics.as_evaluate import as_evaluate
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
 # evaluate and what it imports deprecate on their own account
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -25,7 +25,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", known_metrics())
 def test_the_wrapper_gives_the_metrics_own_value(
-    random_outcomes: Callable[..., Outcomes], tmp_path: Path, name: str
+    random_outcomes: Callable[..., ClassOutcomes], tmp_path: Path, name: str
 ) -> None:
     metric = load_metric(name)
     outcomes = random_outcomes(2 if metric.binary_only else 3)

@@ -7,15 +7,15 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.metrics.confusion import confusion, ratio
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
 
-def test_counts_stand_at_label_and_prediction(outcomes_of: Callable[..., Outcomes]) -> None:
+def test_counts_stand_at_label_and_prediction(outcomes_of: Callable[..., ClassOutcomes]) -> None:
     outcomes = outcomes_of([0, 0, 1, 2, 2, 2], [0, 1, 1, 0, 2, 2])
     assert confusion(outcomes, np.ones(6)).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 2]]
 
 
-def test_each_line_of_weights_has_its_own_counts(outcomes_of: Callable[..., Outcomes]) -> None:
+def test_each_line_of_weights_has_its_own_counts(outcomes_of: Callable[..., ClassOutcomes]) -> None:
     outcomes = outcomes_of([0, 1, 1], [0, 0, 1])
     counts = confusion(outcomes, np.array([[1.0, 2.0, 3.0], [5.0, 0.0, 0.5]]))
     assert counts.tolist() == [[[1, 0], [2, 3]], [[5, 0], [0, 0.5]]]
@@ -29,7 +29,7 @@ def test_each_line_of_weights_has_its_own_counts(outcomes_of: Callable[..., Outc
     ],
 )
 def test_an_index_that_is_no_class_is_named(
-    outcomes_of: Callable[..., Outcomes], labels: list[int], predictions: list[int], said: str
+    outcomes_of: Callable[..., ClassOutcomes], labels: list[int], predictions: list[int], said: str
 ) -> None:
     with pytest.raises(MeasureError, match=said):
         confusion(outcomes_of(labels, predictions, classes=2), np.ones(2))
@@ -46,7 +46,7 @@ def test_an_index_that_is_no_class_is_named(
     ],
 )
 def test_weights_that_cannot_be_are_refused(
-    outcomes_of: Callable[..., Outcomes], weights: list[float]
+    outcomes_of: Callable[..., ClassOutcomes], weights: list[float]
 ) -> None:
     with pytest.raises(MeasureError, match="weights"):
         confusion(outcomes_of([0, 1], [0, 1]), np.array(weights))

@@ -9,9 +9,9 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.metrics import Metric, known_metrics, load_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
-MakeOutcomes = Callable[..., Outcomes]
+MakeOutcomes = Callable[..., ClassOutcomes]
 
 
 @pytest.fixture(params=known_metrics())
@@ -20,7 +20,7 @@ def metric(request: pytest.FixtureRequest) -> Metric:
 
 
 @pytest.fixture
-def outcomes(metric: Metric, random_outcomes: MakeOutcomes) -> Outcomes:
+def outcomes(metric: Metric, random_outcomes: MakeOutcomes) -> ClassOutcomes:
     return random_outcomes(2 if metric.binary_only else 4)
 
 
@@ -28,49 +28,49 @@ def test_the_name_is_the_one_it_is_found_by(metric: Metric) -> None:
     assert load_metric(metric.name) is metric
 
 
-def test_permuting_the_rows_changes_nothing(metric: Metric, outcomes: Outcomes) -> None:
+def test_permuting_the_rows_changes_nothing(metric: Metric, outcomes: ClassOutcomes) -> None:
     ones = np.ones(len(outcomes))
     shuffled = outcomes.take(np.random.default_rng(1).permutation(len(outcomes)))
     assert metric.statistic(shuffled, ones) == pytest.approx(metric.statistic(outcomes, ones), abs=1e-12)
 
 
-def test_whole_weights_are_rows_repeated(metric: Metric, outcomes: Outcomes) -> None:
+def test_whole_weights_are_rows_repeated(metric: Metric, outcomes: ClassOutcomes) -> None:
     weights = np.random.default_rng(2).integers(0, 4, len(outcomes))
     repeated = outcomes.take(np.repeat(np.arange(len(outcomes)), weights))
     expected = metric.statistic(repeated, np.ones(len(repeated)))
     assert metric.statistic(outcomes, weights.astype(np.float64)) == pytest.approx(expected, abs=1e-12)
 
 
-def test_many_lines_of_weights_give_what_each_gives_alone(metric: Metric, outcomes: Outcomes) -> None:
+def test_many_lines_of_weights_give_what_each_gives_alone(metric: Metric, outcomes: ClassOutcomes) -> None:
     lines = np.random.default_rng(3).integers(0, 3, (5, len(outcomes))).astype(np.float64)
     values = metric.statistic(outcomes, lines)
     assert values.shape == (5,)
     assert values == pytest.approx([float(metric.statistic(outcomes, line)) for line in lines], abs=1e-12)
 
 
-def test_scaling_all_weights_changes_nothing(metric: Metric, outcomes: Outcomes) -> None:
+def test_scaling_all_weights_changes_nothing(metric: Metric, outcomes: ClassOutcomes) -> None:
     weights = np.random.default_rng(4).random(len(outcomes))
     assert metric.statistic(outcomes, 7 * weights) == pytest.approx(
         metric.statistic(outcomes, weights), abs=1e-12
     )
 
 
-def test_the_value_is_a_number_inside_the_range(metric: Metric, outcomes: Outcomes) -> None:
+def test_the_value_is_a_number_inside_the_range(metric: Metric, outcomes: ClassOutcomes) -> None:
     value = metric.statistic(outcomes, np.ones(len(outcomes)))
     assert value.shape == ()
     assert metric.value_range[0] <= value <= metric.value_range[1]
 
 
-def test_a_perfect_model_has_the_best_value(metric: Metric, outcomes: Outcomes) -> None:
+def test_a_perfect_model_has_the_best_value(metric: Metric, outcomes: ClassOutcomes) -> None:
     k = len(outcomes.classes)
-    perfect = Outcomes(
+    perfect = ClassOutcomes(
         outcomes.ids, outcomes.labels, outcomes.labels, outcomes.classes, np.eye(k)[outcomes.labels]
     )
     best = metric.value_range[1] if metric.higher_is_better else metric.value_range[0]
     assert metric.statistic(perfect, np.ones(len(perfect))) == pytest.approx(best, abs=1e-12)
 
 
-def test_no_rows_are_an_error(metric: Metric, outcomes: Outcomes) -> None:
+def test_no_rows_are_an_error(metric: Metric, outcomes: ClassOutcomes) -> None:
     with pytest.raises(MeasureError, match="no rows"):
         metric.statistic(outcomes.take(np.array([], dtype=np.int64)), np.ones(0))
 

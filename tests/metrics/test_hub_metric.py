@@ -9,10 +9,11 @@ import pytest
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge.message import message
-from slimgate.judge.verdict import QualityBudget, judge_quality
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import QualityBudget
 from slimgate.metrics import load_metric
 from slimgate.metrics.hub import hub_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 from slimgate.suite import load_suite
 
 # evaluate and what it imports deprecate on their own account
@@ -61,9 +62,9 @@ def script(tmp_path: Path, returned: str = RIGHT, *, name: str = "share") -> str
     return str(folder)
 
 
-def outcomes(predictions: list[int]) -> Outcomes:
+def outcomes(predictions: list[int]) -> ClassOutcomes:
     labels = np.asarray([0, 1, 1, 0])
-    return Outcomes(np.asarray(["a", "b", "c", "d"]), labels, np.asarray(predictions), ("no", "yes"))
+    return ClassOutcomes(np.asarray(["a", "b", "c", "d"]), labels, np.asarray(predictions), ("no", "yes"))
 
 
 def test_it_is_what_evaluate_computes(tmp_path: Path) -> None:

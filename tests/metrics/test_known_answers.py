@@ -10,12 +10,12 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
-MakeOutcomes = Callable[..., Outcomes]
+MakeOutcomes = Callable[..., ClassOutcomes]
 
 
-def value(name: str, outcomes: Outcomes) -> float:
+def value(name: str, outcomes: ClassOutcomes) -> float:
     return float(load_metric(name).statistic(outcomes, np.ones(len(outcomes))))
 
 

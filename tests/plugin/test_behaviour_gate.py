@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from user_repository import Ran, pytest_in
 
-from slimgate.outcomes import read_outcomes
+from slimgate.outcome_files import read_outcomes
 
 SUITE = """\
 [suite]

@@ -11,7 +11,7 @@ from user_repository import Ran, pytest_in, write_clone
 
 from fixtures.own_task import JoinedText
 from fixtures.tiny import tiny_tokenizer
-from slimgate.outcomes import read_outcomes
+from slimgate.outcome_files import read_outcomes
 from slimgate.protocols import Rows
 
 ROOT = Path(__file__).parents[2]

@@ -8,19 +8,19 @@ from fixtures.simulations.exact import fail_chance, pass_chance
 from fixtures.simulations.rules import BOOTSTRAP, PAIRED, TANGO, WALD, Rule, resampled_at_most
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
 RULES = pytest.mark.parametrize("rule", PAIRED, ids=lambda rule: rule.name)
 
 
-def pair(b: int, c: int, n: int) -> tuple[Outcomes, Outcomes]:
+def pair(b: int, c: int, n: int) -> tuple[ClassOutcomes, ClassOutcomes]:
     """Teacher and variant that are right on every row but c and b of them."""
     labels = np.zeros(n, dtype=np.int64)
     teacher, variant = labels.copy(), labels.copy()
     variant[:b] = 1
     teacher[b : b + c] = 1
     ids = np.arange(n).astype(np.str_)
-    return Outcomes(ids, labels, teacher, ("x", "y")), Outcomes(ids, labels, variant, ("x", "y"))
+    return ClassOutcomes(ids, labels, teacher, ("x", "y")), ClassOutcomes(ids, labels, variant, ("x", "y"))
 
 
 @pytest.mark.parametrize("margin", [0.01, 0.02])

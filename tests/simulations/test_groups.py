@@ -6,10 +6,10 @@ import pytest
 from fixtures.simulations.groups import GroupCounts, draw, follow_for, group_sizes, judged
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes
 
 
-def rows_of(counts: GroupCounts, run: int) -> tuple[Outcomes, Outcomes]:
+def rows_of(counts: GroupCounts, run: int) -> tuple[ClassOutcomes, ClassOutcomes]:
     """The rows that one run's counts stand for."""
     groups = np.repeat(np.arange(len(counts.sizes)), counts.sizes)
     place = np.arange(len(groups)) - np.repeat(np.cumsum(counts.sizes) - counts.sizes, counts.sizes)
@@ -18,7 +18,7 @@ def rows_of(counts: GroupCounts, run: int) -> tuple[Outcomes, Outcomes]:
     labels = np.zeros(len(groups), dtype=np.int64)
     ids = np.arange(len(groups)).astype(np.str_)
     teacher, variant = (
-        Outcomes(ids, labels, wrong.astype(np.int64), ("x", "y"), groups=groups) for wrong in (won, lost)
+        ClassOutcomes(ids, labels, wrong.astype(np.int64), ("x", "y"), groups=groups) for wrong in (won, lost)
     )
     return teacher, variant
 

@@ -1,0 +1,87 @@
+"""A metric of teacher and variant on the same gate rows, held against its budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.judge.bootstrap import CELL_RESAMPLES
+from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.correlation import judge_correlation
+from slimgate.judge.evidence import Evidence, gather, shared_groups
+from slimgate.judge.perplexity import judge_perplexity
+from slimgate.judge.verdict import QualityJudgement, judgement_of
+from slimgate.metrics.base import Metric, value_of
+from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+
+# Under these a class, or the number of rows or groups, is too small for an interval to be taken at its word.
+_FEW_ROWS = 50
+_FEW_GROUPS = 30
+
+
+def judge_quality(
+    metric: Metric,
+    teacher: Outcomes,
+    variant: Outcomes,
+    budgets: Sequence[QualityBudget],
+    *,
+    seed: int = 0,
+    resamples: int | None = None,
+) -> QualityJudgement:
+    """Judges one metric against its budgets, all of which must hold.
+
+    seed, resamples: of the bootstrap, where there is one (default as in `paired_resamples`).
+    Raises MeasureError where the metric is not defined on the rows, SuiteError for a budget it cannot judge.
+    """
+    for budget in budgets:
+        check_budget(metric, budget)
+    same_rows(teacher, variant)
+    if not len(teacher):
+        raise MeasureError(f"{metric.name}: there are no gate rows to judge")
+    if metric.documents is not None:
+        (nats, tokens), (after, _) = metric.documents.of(teacher), metric.documents.of(variant)
+        groups, count = shared_groups(teacher, variant), resamples or CELL_RESAMPLES
+        return judge_perplexity(nats, after, tokens, budgets, seed=seed, resamples=count, groups=groups)
+    if metric.correlated is not None:
+        (gold, scores), (_, others) = metric.correlated.of(teacher), metric.correlated.of(variant)
+        groups, count = shared_groups(teacher, variant), resamples or CELL_RESAMPLES
+        kind = metric.correlated.kind
+        return judge_correlation(
+            kind, gold, scores, others, budgets, seed=seed, resamples=count, groups=groups
+        )
+    evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
+    values = _value(metric, teacher), _value(metric, variant)
+    return judgement_of(metric, *values, evidence, budgets, warnings=_warnings(metric, teacher, evidence))
+
+
+def _value(metric: Metric, outcomes: Outcomes) -> float:
+    value = value_of(metric, outcomes)
+    if not isfinite(value):
+        raise MeasureError(f"{metric.name} is {value}: nothing can be judged from it")
+    return value
+
+
+def _warnings(metric: Metric, teacher: Outcomes, evidence: Evidence) -> tuple[str, ...]:
+    found = []
+    if metric.per_row is None and isinstance(teacher, ClassOutcomes):
+        found += _small_classes(teacher)
+    if not isinstance(teacher, ClassOutcomes) and len(teacher) < _FEW_ROWS:
+        found.append(f"{metric.name} is of {len(teacher)} rows, under {_FEW_ROWS}")
+    if evidence.groups is not None and evidence.groups < _FEW_GROUPS:
+        found.append(f"the gate rows come in {evidence.groups} groups, under {_FEW_GROUPS}")
+    return tuple(found)
+
+
+def _small_classes(teacher: ClassOutcomes) -> list[str]:
+    sizes = np.bincount(teacher.labels, minlength=len(teacher.classes))
+    small = np.flatnonzero((sizes > 0) & (sizes < _FEW_ROWS))
+    if not len(small):
+        return []
+    smallest = small[sizes[small].argmin()]
+    name, rows = teacher.classes[smallest], sizes[smallest]
+    if len(small) == 1:
+        return [f"class {name} has {rows} gate rows, under {_FEW_ROWS}"]
+    return [f"{len(small)} classes have under {_FEW_ROWS} gate rows, fewest {name} with {rows}"]

@@ -1,0 +1,180 @@
+"""What a task's models learn: how answers are counted, their losses by labels and by a teacher's answers.
+
+| objective       | an answer is        | labels                | loss by labels       | by a teacher   |
+|-----------------|---------------------|-----------------------|----------------------|----------------|
+| ClassObjective  | a row               | (rows,) class         | cross-entropy        | T² · KL        |
+| TokenObjective  | a token that counts | (rows, tokens) class  | cross-entropy        | T² · KL        |
+| ScoreObjective  | a row               | (rows,) number        | squared error        | squared error  |
+| LabelsObjective | a row               | (rows, labels) 0 or 1 | binary cross-entropy | T² · binary KL |
+
+A label of UNLABELLED (of numbers NaN) has no loss by labels: such a row learns from a teacher alone.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+# What torch's cross-entropy passes over.
+UNLABELLED = -100
+# A place that is no answer at all, such as padding: neither labels nor a teacher say anything of it.
+NO_ANSWER = -200
+
+
+class Objective(Protocol):
+    """How models of a task learn. answers: what `flat` counts, whatever their shape in the model's output."""
+
+    quality: str
+    """The name of what `qualities` gives, as logs have it: accuracy, …; more is better."""
+    by_row: bool
+    """Whether logits are (rows, outputs), so that a teacher's can be stored."""
+
+    def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(answers, outputs) float32 and the label of each answer."""
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        """(answers,) bool: whether the answer has a label."""
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(answers,) the loss by the labels, 0 where there is none."""
+
+    def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """(answers,) the loss by a teacher's answers; 0 for a perfect mimic."""
+
+    def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(answers,) of answers with labels: how good each is, more is better."""
+
+    def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
+        """(answers,) the loss by labels drawn from the model's own answers: for Fisher information."""
+
+
+class ClassObjective:
+    """One class a row."""
+
+    quality = "accuracy"
+    by_row = True
+
+    def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits and labels as they are."""
+        return logits.float(), labels
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        """Whether there is a class."""
+        return labels != UNLABELLED
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy."""
+        return nn.functional.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="none")
+
+    def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """T² · KL(softmax(teacher / T) ‖ softmax(student / T)). Source: Hinton et al. 2015, section 2."""
+        divergence = nn.functional.kl_div(
+            torch.log_softmax(student / temperature, dim=-1),
+            torch.softmax(teacher / temperature, dim=-1),
+            reduction="none",
+        )
+        return divergence.sum(-1) * temperature**2
+
+    def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """1 where the largest logit is the label's."""
+        return (logits.argmax(-1) == labels).float()
+
+    def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
+        """Cross-entropy with a class drawn by the model's probabilities."""
+        flat = logits.float().flatten(0, -2)
+        labels = torch.multinomial(flat.detach().softmax(-1).cpu(), 1, generator=draws)[:, 0].to(flat.device)
+        return nn.functional.cross_entropy(flat, labels, reduction="none")
+
+
+class TokenObjective(ClassObjective):
+    """One class a token; `shifted`: the label at a place is what the place before it predicts."""
+
+    by_row = False
+
+    def __init__(self, *, shifted: bool) -> None:
+        self._shifted = shifted
+
+    def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens that count; logits: (rows, tokens, classes), labels: (rows, tokens)."""
+        if self._shifted:
+            logits, labels = logits[:, :-1], labels[:, 1:]
+        counted = labels != NO_ANSWER
+        return logits[counted].float(), labels[counted]
+
+
+class ScoreObjective:
+    """One number a row; logits: (rows, 1), labels: (rows,) float."""
+
+    quality = "minus_mse"
+    by_row = True
+
+    def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits and labels as they are."""
+        return logits.float(), labels.float()
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        """Whether there is a number."""
+        return ~labels.isnan()
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Squared error."""
+        return torch.where(labels.isnan(), 0.0, (logits[:, 0] - labels.nan_to_num()) ** 2)
+
+    def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:  # noqa: ARG002
+        """Squared error from the teacher's number; a temperature has no meaning here."""
+        return ((student - teacher) ** 2).mean(-1)
+
+    def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Minus the squared error."""
+        return -((logits[:, 0] - labels) ** 2)
+
+    def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
+        """Half the squared distance from a number drawn around the model's own with variance 1."""
+        noise = torch.randn(logits.shape, generator=draws).to(logits.device)
+        return ((logits.float() - logits.detach().float() - noise) ** 2).flatten(1).sum(-1) / 2
+
+
+class LabelsObjective:
+    """Any number of labels a row; logits and labels: (rows, labels), labels 0 or 1, NaN where unknown."""
+
+    quality = "label_accuracy"
+    by_row = True
+
+    def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits and labels as they are."""
+        return logits.float(), labels.float()
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        """Whether all labels of the row are known."""
+        return ~labels.isnan().any(-1)
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Binary cross-entropy, mean over labels."""
+        found = nn.functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+        return torch.where(self.labelled(labels), found.mean(-1), 0.0)
+
+    def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """T² · KL of each label's two outcomes, mean over labels."""
+        t, s = teacher / temperature, student / temperature
+        logsigmoid = nn.functional.logsigmoid
+        chance = t.sigmoid()
+        yes, no = logsigmoid(t) - logsigmoid(s), logsigmoid(-t) - logsigmoid(-s)
+        divergence = chance * yes + (1 - chance) * no
+        return divergence.mean(-1) * temperature**2
+
+    def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The share of labels that are right at a threshold of one half."""
+        return ((logits > 0) == (labels > 0.5)).float().mean(-1)
+
+    def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
+        """Binary cross-entropy with labels drawn by the model's probabilities."""
+        labels = torch.bernoulli(logits.detach().float().sigmoid().cpu(), generator=draws).to(logits.device)
+        return self.losses(logits.float(), labels)
+
+
+def objective_of(task: object, params: object) -> Objective:
+    """The task's, by its `objective(params)`."""
+    found: Objective = task.objective(params)  # type: ignore[attr-defined]
+    return found

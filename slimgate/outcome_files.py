@@ -1,0 +1,74 @@
+"""Outcomes as parquet: `id`, then `label, prediction, p_0 … p_k` or a task's own columns, and `group`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
+
+CLASSES = "slimgate.classes"
+VALUES = "slimgate.values"
+GIVEN = "slimgate.given"
+ANSWER = "answer"
+
+
+def write_outcomes(outcomes: Outcomes, path: Path) -> None:
+    """Writes the columns; names of classes and of the task's own columns stand in the schema's metadata."""
+    columns: dict[str, Any] = {"id": outcomes.ids}
+    metadata = {VALUES: json.dumps(list(outcomes.values)), GIVEN: json.dumps(outcomes.given)}
+    if isinstance(outcomes, ClassOutcomes):
+        columns |= {"label": outcomes.labels, "prediction": outcomes.predictions}
+        metadata[CLASSES] = json.dumps(outcomes.classes)
+    if outcomes.groups is not None:
+        columns["group"] = outcomes.groups
+    if isinstance(outcomes, ClassOutcomes) and outcomes.probabilities is not None:
+        columns |= {f"p_{k}": outcomes.probabilities[:, k] for k in range(len(outcomes.classes))}
+    columns |= outcomes.values
+    if outcomes.answers is not None:
+        columns[ANSWER] = outcomes.answers
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
+
+
+def read_outcomes(path: Path) -> Outcomes:
+    """Reads what `write_outcomes` wrote: ClassOutcomes where there are labels and predictions."""
+    table = pq.read_table(path)
+    names = table.column_names
+    found: dict[str, Any] = {
+        "ids": np.asarray(table["id"].to_pylist(), dtype=np.str_),
+        "values": {name: _floats(table, name) for name in _listed(table, VALUES)},
+        "given": tuple(_listed(table, GIVEN)),
+        "answers": np.asarray(table[ANSWER].to_pylist(), dtype=np.str_) if ANSWER in names else None,
+        "groups": table["group"].to_numpy().astype(np.int64) if "group" in names else None,
+    }
+    if "prediction" not in names:
+        return Outcomes(**found)
+    return ClassOutcomes(
+        **found,
+        labels=table["label"].to_numpy().astype(np.int64),
+        predictions=table["prediction"].to_numpy().astype(np.int64),
+        classes=tuple(_listed(table, CLASSES)),
+        probabilities=_probabilities(table, [n for n in names if n.startswith("p_") and n[2:].isdigit()]),
+    )
+
+
+def _listed(table: pa.Table, key: str) -> list[str]:
+    found: list[str] = json.loads((table.schema.metadata or {}).get(key.encode(), b"[]"))
+    return found
+
+
+def _floats(table: pa.Table, name: str) -> Floats:
+    return np.asarray(table[name].to_numpy(), dtype=np.float64)
+
+
+def _probabilities(table: pa.Table, names: Sequence[str]) -> Floats | None:
+    if not names:
+        return None
+    ordered = sorted(names, key=lambda name: int(name[2:]))
+    return np.stack([_floats(table, name) for name in ordered], axis=1)

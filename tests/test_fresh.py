@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimgate.errors import BuildError, SuiteError
+from slimgate.fresh import trained_tokenizer
+from slimgate.model_ref import parse_model_ref
+from tests.tiny_suite import tiny_run
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "bert": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2},
+}
+TEXTS = ["a good film", "a bad film", "the plot is very good"]
+
+
+def shape(folder: Path, family: str) -> Path:
+    folder.mkdir()
+    config = {"model_type": family, "vocab_size": 300, **SHAPES[family]}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("family", SHAPES)
+def test_a_fresh_model_starts_from_the_seed_with_a_tokenizer_of_the_train_rows(
+    tmp_path: Path, family: str
+) -> None:
+    shape(tmp_path / "shape", family)
+    given = {'model = "hub"': 'model = "fresh:shape"'}
+    run = tiny_run(tmp_path, **given)
+    artifact = run.built("teacher").artifact
+    again = tiny_run(tmp_path, store="other", **given).built("teacher").artifact
+    assert artifact.digest == again.digest
+    model = artifact.load("cpu")
+    assert model.config.vocab_size == len(model.tokenizer) <= 300
+    assert model.tokenizer.unk_token_id not in model.tokenizer("the film is good")["input_ids"]
+    assert len(run.outcomes("teacher")) == 60
+
+
+def test_a_byte_level_tokenizer_gives_every_text_back() -> None:
+    tokenizer = trained_tokenizer(TEXTS, family="gpt2", size=280)
+    text = "Ünknown words, 42 of them\n"
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_a_tokenizer_needs_texts() -> None:
+    with pytest.raises(BuildError, match="no text to train a tokenizer on"):
+        trained_tokenizer(["", " "], family="gpt2", size=280)
+
+
+def test_fresh_weights_need_a_configuration_and_have_no_digest(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"has no config\.json"):
+        parse_model_ref(f"fresh:{tmp_path}")
+    with pytest.raises(SuiteError, match="have no sha256"):
+        parse_model_ref(f"fresh:{shape(tmp_path / 'shape', 'gpt2')}", sha256="00")

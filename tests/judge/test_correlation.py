@@ -20,9 +20,7 @@ SUMS = mean_of(lambda outcomes: outcomes.column("score"), (1.0, 0.0))
 MRR = Metric("mrr", True, (0.0, 1.0), "score", statistic_of_sums(SUMS), row_sums=SUMS)
 
 
-def judge_means(
-    before: Floats, after: Floats, budgets: list[QualityBudget], **given: Any
-) -> QualityJudgement:
+def judge_means(before: Floats, after: Floats, budgets: list[QualityBudget]) -> QualityJudgement:
     ids = np.arange(len(before)).astype(np.str_)
     return judge_quality(MRR, *(Outcomes(ids, values={"score": one}) for one in (before, after)), budgets)
 

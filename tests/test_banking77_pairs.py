@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fixtures.banking77_pairs import COLUMNS, deal_groups, pairs_of
+from fixtures.banking77_pairs import COLUMNS, deal_groups, main, pairs_of
 from slimgate.hard_negatives import text_vectors
 
 ROOT = Path(__file__).parents[1]
@@ -33,8 +31,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
     if not DATA.is_dir():
         pytest.skip(f"{DATA} is missing: the pairs are made of it")
     folder = tmp_path_factory.mktemp("pairs")
-    command = [sys.executable, "-m", "fixtures.banking77_pairs", "--data", str(DATA), str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    main(["--data", str(DATA), str(folder)])
     return {name: _rows(folder / f"{name}.csv") for name in ("train", "test")}
 
 

@@ -111,7 +111,8 @@ def _recalls(predictions: Ints, labels: Ints, classes: int) -> npt.NDArray[np.fl
     """For each class the share of its rows that each output was given: (classes, classes)."""
     counts = np.bincount(labels * classes + predictions, minlength=classes * classes)
     table = counts.reshape(classes, classes).astype(np.float64)
-    return table / np.maximum(table.sum(axis=1, keepdims=True), 1.0)
+    recalls: npt.NDArray[np.float64] = table / np.maximum(table.sum(axis=1, keepdims=True), 1.0)
+    return recalls
 
 
 def _mean(recalls: npt.NDArray[np.float64]) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from slimgate.digests import code_digest, json_digest
 from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import module_of
+from slimgate.pools import SPLITS
 from slimgate.protocols import Rows, TaskFacts
 from slimgate.slicing import column_slices
 from slimgate.splits import SplitReport, cut, read_splits, write_splits
@@ -18,7 +19,10 @@ from slimgate.suite import Suite, params_json
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """Splits by name (train, calibration, selection, gate), what is known of each, what models share."""
+    """Splits by name (train, calibration, selection, gate, and unlabelled where the suite asks for one).
+
+    reports: what is known of each; facts: what models share.
+    """
 
     splits: Mapping[str, Rows]
     reports: Mapping[str, SplitReport]
@@ -40,7 +44,8 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         entry = store.make("splits", _key(suite), lambda folder: _fill(suite, folder))
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
-        facts = suite.setup.task.object.facts(suite.setup.task.params, splits)
+        labelled = {name: splits[name] for name in SPLITS}
+        facts = suite.setup.task.object.facts(suite.setup.task.params, labelled)
         column_slices(suite.setup, splits["gate"])  # an error of theirs ends a run before a model loads
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error

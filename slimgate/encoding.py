@@ -55,6 +55,16 @@ def joined(first: EncodedTexts, second: EncodedTexts) -> EncodedTexts:
     )
 
 
+def taken(encoded: EncodedTexts, positions: Sequence[int]) -> EncodedTexts:
+    """Some of the rows, in that order."""
+    return EncodedTexts(
+        columns={name: [values[i] for i in positions] for name, values in encoded.columns.items()},
+        padding=encoded.padding,
+        side=encoded.side,
+        lengths=encoded.lengths[list(positions)],
+    )
+
+
 def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:
     """Tokenises rows of one or two texts, cut to `max_tokens`. texts: one sequence of rows per column."""
     with _unchanged(tokenizer):

@@ -1,8 +1,8 @@
 """Splits: train fits weights, calibration feeds quantization, selection chooses, gate only judges.
 
-A fifth, unlabelled, where a suite asks for it, holds rows for a teacher to label: their own label is taken off.
-A split that the source names is drawn from the part of that name; the others are cut from the part train, or
-from all. No group and no text stands in two splits.
+A fifth, unlabelled, where a suite asks for it, holds rows for a teacher to label: their own label is taken
+off. A split that the source names is drawn from the part of that name; the others are cut from the part
+train, or from all. No group and no text stands in two splits.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ class SplitReport:
     dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part holds
         their text, their group; counted once a part, at its earliest split
     repeats: rows whose text stands in the split before
-    label_deviation_points: the largest distance of a label's share from its share in the part
+    label_deviation_points: the largest distance of a label's share from its share in the part; None where
+        the rows have no label
     groups: None without a group column
     """
 
@@ -85,7 +86,7 @@ class SplitReport:
     dropped_group: int
     repeats: int
     label_counts: dict[str, int]
-    label_deviation_points: float
+    label_deviation_points: float | None
     groups: int | None
 
 
@@ -227,7 +228,7 @@ def _report(
         dropped_group=dropped[1],
         repeats=len(rows) - len(np.unique(pool.texts[rows])),
         label_counts=dict(zip(pool.label_names, counts.tolist(), strict=True)) if named else {},
-        label_deviation_points=round(float(deviation), 6) if labelled else 0.0,
+        label_deviation_points=round(float(deviation), 6) if named else None,
         groups=len(np.unique(pool.groups[rows])) if grouped else None,
     )
 

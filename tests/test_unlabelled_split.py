@@ -58,7 +58,7 @@ def test_its_rows_have_no_label_and_the_report_counts_none() -> None:
     assert tuple(result.splits) == ("unlabelled", *SPLITS)
     assert result.splits["unlabelled"].column_names == ["id", "text", "file"]
     report = result.reports["unlabelled"]
-    assert (report.n, report.label_counts, report.label_deviation_points) == (12, {}, 0.0)
+    assert (report.n, report.label_counts, report.label_deviation_points) == (12, {}, None)
     assert result.splits["train"].column_names == ["id", "text", "label", "file"]
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from slimgate.active_choice import Floats, Ints, k_center, most_uncertain, round_sizes, uncertainty
 from slimgate.blocks import output_layer
 from slimgate.distillation import UNLABELLED, DistillationLoss, stored_logits, unlike
+from slimgate.distillation_rows import transfer_lesson
 from slimgate.encoding import EncodedTexts, taken
 from slimgate.errors import BuildError
 from slimgate.heads import classifier_inputs
@@ -20,7 +21,6 @@ from slimgate.predicting import predict_scores
 from slimgate.protocols import BuildContext, Json
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.training import labelled, train, training_rows
-from slimgate.transfer import transfer_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,15 +83,13 @@ def distill_actively(model: Any, params: Params, context: BuildContext) -> None:
 
 def _pool(model: Any, teacher: Any, params: Params, context: BuildContext) -> Pool:
     """The transfer set, or `train`."""
-    more = transfer_rows(params, context, tokenizer=model.tokenizer)
+    more = transfer_lesson(model, teacher, params, context)
     if more is None:
         (encoded, labels), (taught, _) = training_rows(model, context), training_rows(teacher, context)
         kept = labels if params.keep_labels else np.full_like(labels, UNLABELLED)
         return Pool("train", encoded, taught, kept)
-    own, theirs = (
-        context.task.encode_rows(context.task_params, more, one.tokenizer) for one in (model, teacher)
-    )
-    return Pool("transfer set", own, theirs, np.full(len(more), UNLABELLED, dtype=np.int64))
+    own, theirs = more
+    return Pool("transfer set", own, theirs, np.full(len(own), UNLABELLED, dtype=np.int64))
 
 
 def _choose(

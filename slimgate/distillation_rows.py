@@ -36,11 +36,23 @@ def distillation_rows(
     """
     encoded, labels = training_rows(model, context)
     taught, _ = training_rows(teacher, context)
-    more = transfer_rows(params, context, tokenizer=model.tokenizer)
+    more = transfer_lesson(model, teacher, params, context)
     if more is None:
         return (encoded, labels), taught
-    own, theirs = (
-        context.task.encode_rows(context.task_params, more, one.tokenizer) for one in (model, teacher)
-    )
-    filled = np.concatenate([labels, np.full(len(more), UNLABELLED, dtype=np.int64)])
+    own, theirs = more
+    filled = np.concatenate([labels, np.full(len(own), UNLABELLED, dtype=np.int64)])
     return (joined(encoded, own), filled), joined(taught, theirs)
+
+
+def transfer_lesson(
+    model: Any, teacher: Any, params: TransferParams, context: BuildContext
+) -> tuple[EncodedTexts, EncodedTexts] | None:
+    """The transfer set alone, as the student reads it and as the teacher does; None where there is none."""
+    rows = transfer_rows(params, context, tokenizer=model.tokenizer)
+    if rows is None:
+        return None
+    task, options = context.task, context.task_params
+    return (
+        task.encode_rows(options, rows, model.tokenizer),
+        task.encode_rows(options, rows, teacher.tokenizer),
+    )

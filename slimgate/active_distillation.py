@@ -49,14 +49,8 @@ class Asked:
 
 def distill_actively(model: Any, params: Params, context: BuildContext) -> None:
     """Trains `model.network` in place; context.log["active"] tells each round, the rest is the last's."""
-    if len(context.facts.classes) < 2:
-        raise BuildError("rows are chosen by probabilities of classes, and this task has none; use distill")
     teacher = context.load_teacher()
-    pool = _pool(model, teacher, params, context)
-    if params.rows > len(pool):
-        raise BuildError(
-            f"rows = {params.rows} came, but the pool ({pool.name}) has {len(pool)} rows; ask for fewer"
-        )
+    pool = _checked_pool(model, teacher, params, context)
     if warning := unlike(model, teacher, pool.encoded, pool.taught):
         context.log["warning"] = warning
     start = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
@@ -79,6 +73,18 @@ def distill_actively(model: Any, params: Params, context: BuildContext) -> None:
         "asked": len(asked.positions),
         "rounds": rounds,
     }
+
+
+def _checked_pool(model: Any, teacher: Any, params: Params, context: BuildContext) -> Pool:
+    """Raises BuildError where there is nothing to choose by, or too little to choose from."""
+    if len(context.facts.classes) < 2:
+        raise BuildError("rows are chosen by probabilities of classes, and this task has none; use distill")
+    pool = _pool(model, teacher, params, context)
+    if params.rows > len(pool):
+        raise BuildError(
+            f"rows = {params.rows} came, but the pool ({pool.name}) has {len(pool)} rows; ask for fewer"
+        )
+    return pool
 
 
 def _pool(model: Any, teacher: Any, params: Params, context: BuildContext) -> Pool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from tiny_suite import tiny_run
 
-from slimgate.errors import SuiteError
+from slimgate.errors import DataError, SuiteError
 from slimgate.pools import SPLITS
 from slimgate.protocols import BuildContext
 from slimgate.splits import Cut, SplitSizes, cut, read_splits, write_splits
@@ -83,6 +83,11 @@ def test_a_row_that_stands_in_train_too_is_dropped_from_it_and_counted() -> None
     texts = [set(result.splits[name]["text"].to_pylist()) for name in ("unlabelled", "train", "gate")]
     assert texts[0].isdisjoint(texts[1] | texts[2])
     assert result.reports["unlabelled"].dropped_overlap == 60 - 12 - result.reports["unlabelled"].n > 0
+
+
+def test_two_splits_cannot_both_take_the_rest() -> None:
+    with pytest.raises(DataError, match="unlabelled and train both take the rest of part all"):
+        cut_of(table(40), gate=10, unlabelled="rest")
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:

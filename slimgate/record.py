@@ -251,6 +251,17 @@ class FigureFacts(Part):
     variant: float | None = None
 
 
+class SliceGapFacts(Part):
+    """Largest minus smallest value over the slices of a column, in points; see judge/slice_gaps.py."""
+
+    metric: str
+    column: str
+    slices: int
+    few_rows: int
+    teacher_points: float
+    variant_points: float
+
+
 class BehaviourFacts(Part):
     """What a variant answers otherwise than its teacher; names with _teacher hold the teacher's own figures.
 
@@ -276,6 +287,7 @@ class BehaviourFacts(Part):
     confusion_teacher: list[list[int]] | None = None
     confusion_cells: list[tuple[int, int, int, int]] | None = None
     slices: list[SliceFacts] | None = None
+    slice_gaps: list[SliceGapFacts] | None = None
     budgets: list[BudgetFacts] = []
     verdict: Verdict | None = None
     message: str | None = None

@@ -17,6 +17,7 @@ from slimgate.report.figures import count
 from slimgate.report.head import head
 from slimgate.report.published import published
 from slimgate.report.tables import Column, blocks, bullets, table
+from slimgate.report.teacher_labels import teacher_labels
 from slimgate.report.trust import how_to_read, machine, self_test
 from slimgate.report.verdicts import verdict_lines
 
@@ -32,6 +33,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
         head,
         comparison,
         lambda _: _pictures(plots),
+        teacher_labels,
         published,
         verdict_lines,
         behaviour,

@@ -1,4 +1,4 @@
-"""Plots of a record: a metric against bytes, and against speed, each point with its interval.
+"""Plots of a record: a metric against bytes, speed, and rows a teacher labelled, each with its interval.
 
 matplotlib is an extra; where it is missing there are no plots, and the report says nothing of them.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.standing import TEACHER, budgeted, metrics, models
+from slimgate.report.teacher_labels import asked
 
 _MEGABYTE = 1024**2
 _NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
@@ -37,13 +38,16 @@ def can_plot() -> bool:
 
 
 def write_plots(record: RunRecord, folder: Path) -> list[Path]:
-    """Writes, as SVG, the first metric that has a budget against size and speed; gives the files.
+    """Writes, as SVG, the first metric that has a budget against each; gives the files.
 
     Needs matplotlib. Nothing is drawn where fewer than two models have been measured.
     """
     written: list[Path] = []
     for metric in [*budgeted(record), *metrics(record)][:1]:
-        against = {"size": ("files needed to predict, MB", list(_by_size(record, metric)))}
+        against = {
+            "size": ("files needed to predict, MB", list(_by_size(record, metric))),
+            "teacher-labels": ("rows that the teacher labelled", list(_by_labels(record, metric))),
+        }
         for workload in _workloads(record):
             speeds = list(_by_speed(record, metric, workload))
             against[f"speed-{workload}"] = (f"speed-up over the teacher, {workload}", speeds)
@@ -57,6 +61,12 @@ def _by_size(record: RunRecord, metric: str) -> Iterator[Point]:
     for model in models(record):
         if model.artifact is not None and metric in model.quality:
             yield _point(model, metric, model.artifact.bytes / _MEGABYTE)
+
+
+def _by_labels(record: RunRecord, metric: str) -> Iterator[Point]:
+    for model in models(record):
+        if metric in model.quality and (log := asked(model)) is not None:
+            yield _point(model, metric, float(log["asked"]))
 
 
 def _by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:

@@ -27,7 +27,8 @@ from slimgate.record import (
 )
 from slimgate.report.escape import visible
 from slimgate.report.markdown import index_report, suite_report
-from slimgate.report.plots import can_plot, write_plots
+from slimgate.report.pictures import can_plot
+from slimgate.report.plots import write_plots
 from slimgate.report.terminal import machine_lines, summary_table
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun

@@ -65,8 +65,9 @@ def train(
     attached: nn.Module | None = None,
     attached_learning_rate: float | None = None,
 ) -> None:
-    """Trains `model.network` in place. context.log gets steps, precision, and loss and accuracy per epoch.
+    """Trains `model.network` in place.
 
+    context.log gets precision, rows, tokens (of the rows, each once), and loss and accuracy per epoch.
     loss(network, inputs, labels, positions) -> scalar; positions are the rows' places in `data`.
     hooks: called around every optimizer step. attached: further weights that are trained along and thrown
     away (projections, masks), without weight decay, at attached_learning_rate (default: the same).
@@ -94,7 +95,8 @@ def train(
     if use_cache is not None:
         model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved so
     epochs.restore_best()
-    context.log.update(precision=precision, rows=len(data[1]), epochs=epochs.history)
+    tokens = int(data[0].lengths.sum())
+    context.log.update(precision=precision, rows=len(data[1]), tokens=tokens, epochs=epochs.history)
 
 
 def labelled(model: Any, split: str, context: BuildContext) -> Labelled | None:

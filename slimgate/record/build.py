@@ -11,6 +11,8 @@ class StepFacts(Part):
     """One step as it was built; seconds and log are those of the build, also where it came from the store.
 
     given: the params without those that equal the method's defaults; None where that is not known.
+    reads: rows of each split that the step was given. kind, bytes, parameters, nonzero_parameters: of the
+    artifact that it left.
     """
 
     method: str
@@ -18,6 +20,11 @@ class StepFacts(Part):
     given: Any = None
     seconds: float
     log: dict[str, Any]
+    reads: dict[str, int] | None = None
+    kind: str | None = None
+    bytes: int | None = None
+    parameters: int | None = None
+    nonzero_parameters: int | None = None
 
 
 class StageFacts(Part):

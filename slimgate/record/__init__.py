@@ -11,6 +11,7 @@ from slimgate.record.behaviour import (
     TradeoffFacts,
 )
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
+from slimgate.record.followed import AnswerFacts, FollowedRow, RowShapes, TensorFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.part import Part
 from slimgate.record.quality import BudgetFacts, BuildsFacts, QualityFacts
@@ -28,6 +29,7 @@ from slimgate.record.verdicts import (
 
 __all__ = [
     "SCHEMA",
+    "AnswerFacts",
     "ArtifactFacts",
     "BaselineFacts",
     "BehaviourFacts",
@@ -35,6 +37,7 @@ __all__ = [
     "BuildsFacts",
     "ClaimFacts",
     "Flips",
+    "FollowedRow",
     "FootprintFacts",
     "LatencyFacts",
     "LoosenedBudget",
@@ -45,6 +48,7 @@ __all__ = [
     "QualityFacts",
     "QuotedRow",
     "ReliabilityFacts",
+    "RowShapes",
     "RunRecord",
     "RunVerdict",
     "SelfTest",
@@ -56,6 +60,7 @@ __all__ = [
     "StepFacts",
     "SuiteFacts",
     "TaskFactsRecord",
+    "TensorFacts",
     "TradeoffFacts",
     "VariantRecord",
     "read_record",

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from slimgate.record.behaviour import BehaviourFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
+from slimgate.record.followed import FollowedRow, RowShapes
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.part import Part
 from slimgate.record.quality import QualityFacts
@@ -21,6 +22,7 @@ SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
 class VariantRecord(Part):
     """One model. error: why it could not be built or measured, where that happened.
 
+    shapes: the way of one gate row through it, the same row for all models.
     awaited: what has a budget and no run has measured yet.
     """
 
@@ -39,11 +41,14 @@ class VariantRecord(Part):
     behaviour: BehaviourFacts | None = None
     latency: dict[str, LatencyFacts] = {}
     memory: MemoryFacts | None = None
+    shapes: RowShapes | None = None
     awaited: list[str] = []
     error: str | None = None
 
 
 class RunRecord(Part):
+    """One suite's run. followed: a few gate rows with every model's answer."""
+
     schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
     slimgate: str
     created: str
@@ -53,6 +58,7 @@ class RunRecord(Part):
     suite: SuiteFacts
     task: TaskFactsRecord
     variants: list[VariantRecord]
+    followed: list[FollowedRow] = []
     self_test: SelfTest
     baseline: BaselineFacts | None = None
     verdict: RunVerdict

@@ -17,7 +17,7 @@ from slimgate.report.trace import trace
 
 _ORIGIN = {True: "from the store", False: "built", None: MISSING}
 # What the trace and the table of epochs show already.
-_SHOWN = ("epochs", "rows", "tokens")
+_SHOWN = ("epochs", "best_epoch", "rows", "tokens")
 _LONGEST = 200
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from slimgate.record import RunRecord, StepFacts, VariantRecord
 from slimgate.report.escape import escaped
-from slimgate.report.figures import MISSING, count, fixed
+from slimgate.report.figures import MISSING, count, fixed, with_note
 from slimgate.report.standing import models
 from slimgate.report.tables import Column, table, without_empty
 
@@ -84,7 +84,7 @@ def epoch_table(record: RunRecord) -> str:
     columns = [
         Column("variant", [escaped(course.model.name) for course in found]),
         Column("step", [escaped(course.step.method) for course in found]),
-        Column("epochs", [count(len(course.epochs)) for course in found], right=True),
+        Column("epochs", [_count(course) for course in found], right=True),
         Column("loss, train", [_shown(course.values(LOSS)) for course in found]),
         Column("loss, selection", [_shown(course.values(LOSS_SELECTION)) for course in found]),
         *(
@@ -96,6 +96,12 @@ def epoch_table(record: RunRecord) -> str:
         ),
     ]
     return table(without_empty(columns)) if found else ""
+
+
+def _count(course: Course) -> str:
+    """How many, and which one's weights were kept where that is not the last."""
+    best = course.step.log.get("best_epoch")
+    return with_note(count(len(course.epochs)), None if best is None else f"kept: {escaped(best)}")
 
 
 def _shown(values: Sequence[float | None]) -> str:

@@ -15,6 +15,7 @@ from slimgate.report.data import data
 from slimgate.report.epoch_plots import EPOCHS
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count
+from slimgate.report.followed import followed
 from slimgate.report.head import head
 from slimgate.report.published import published
 from slimgate.report.tables import Column, blocks, bullets, table
@@ -37,6 +38,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
         published,
         verdict_lines,
         behaviour,
+        followed,
         lambda _: built(record, _pictures(of_epochs)),
         data,
         self_test,

@@ -43,7 +43,7 @@ def _stages(model: VariantRecord) -> list[Stage]:
 def _rows(step: StepFacts) -> str:
     """`train 6,000, selection 1,000`; rows that a step added to those of the splits are said."""
     reads = dict(step.reads or {})
-    trained = None if epochs_of(step) is None else logged(step, "rows")
+    trained = logged(step, "rows")
     if trained is not None and trained != reads.get("train"):
         reads = {"trained on": trained} | reads
     return ", ".join(f"{escaped(name)} {count(rows)}" for name, rows in reads.items()) or MISSING

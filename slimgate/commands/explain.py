@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from slimgate.record import RunRecord
 
 DESCRIPTION = """\
-Shows one gate row through the teacher and every variant: what each answered, how sure of it, and what changed
-against the teacher; of other tasks than classification the numbers that were measured of the row. Reads run.json
-and outcomes/*.parquet beside it, and builds nothing. Exit codes: 0 shown, 4 wrong usage or input.
+Shows one gate row through the teacher and every variant: what each answered, how sure of it, and what
+changed against the teacher; of other tasks than classification the numbers that were measured of the row.
+Reads run.json and outcomes/*.parquet beside it, and builds nothing. Exit codes: 0 shown, 4 wrong usage or
+input.
 """
 _NEAREST = 3
 
@@ -32,7 +33,7 @@ def add_to(commands: Any) -> None:
         help="a run.json, or its folder, such as reports/latest/library_docs",
     )
     parser.add_argument("row", metavar="ROW", help="the row's id, or its number in the gate, from 0")
-    parser.add_argument("--json", action="store_true", help="print the same as JSON, with every column")
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
     parser.set_defaults(run=run)
 
 
@@ -107,14 +108,14 @@ def _number(answers: Answers, row: str, file: Path) -> int:
     if row.isdecimal() and int(row) < len(answers):
         return int(row)
     close = difflib.get_close_matches(row, answers.ids, n=_NEAREST, cutoff=0.5) or answers.ids[:_NEAREST]
-    raise DataError(
-        f'{file}: no gate row "{row}". Nearest ids: {", ".join(close)}; or a number from 0 to {len(answers) - 1}'
-    )
+    ways = f"nearest ids: {', '.join(close)}; or a number from 0 to {len(answers) - 1}"
+    raise DataError(f'{file}: no gate row "{row}"; {ways}')
 
 
 def _text(record: RunRecord, identity: str) -> str | None:
     """The record quotes the rows that it follows, and those that variants lost."""
-    quoted = [
-        row for model in record.variants if (b := model.behaviour) and b.flips for row in b.flips.quoted
-    ]
-    return next((row.text for row in (*record.followed, *quoted) if row.id == identity and row.text), None)
+    texts = {row.id: row.text for row in record.followed}
+    for model in record.variants:
+        if model.behaviour is not None and model.behaviour.flips is not None:
+            texts |= {row.id: row.text for row in model.behaviour.flips.quoted}
+    return texts.get(identity)

@@ -42,8 +42,8 @@ def _shapes(record: RunRecord) -> str:
     if not found:
         return ""
     told = (
-        f"{escaped(found[0][1].id)} on its way through each network: the shape of what its parts give and the "
-        "type of its numbers, and that of the weights that are stored."
+        f"{escaped(found[0][1].id)} on its way through each network: shapes and types of what its parts give, "
+        "and the types of the weights that they store."
     )
     columns = [
         Column("model", [escaped(model.name) for model, _ in found]),

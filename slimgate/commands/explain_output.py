@@ -11,7 +11,7 @@ from tabulate import tabulate
 from slimgate.record import AnswerFacts, RunRecord
 from slimgate.report.answers import answer_columns
 from slimgate.report.escape import visible
-from slimgate.report.figures import count, significant
+from slimgate.report.figures import count, measured
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def as_json(found: Explained) -> str:
 def as_text(found: Explained) -> str:
     """What the row is, then a line a model."""
     known = {"label": found.label, "text": found.text or _not_quoted(found)}
-    known |= {name: significant(value, 4) for name, value in found.given.items()}
+    known |= {name: measured(value) for name, value in found.given.items()}
     head = [f"row {found.id}, number {count(found.number)} of {count(found.rows)}, {found.record.suite.path}"]
     head += [f"{name}: {value}" for name, value in known.items() if value is not None]
     columns = answer_columns(found.answers, visible)

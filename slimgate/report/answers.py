@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from slimgate.record import AnswerFacts
-from slimgate.report.figures import MISSING, fixed, significant, with_note
+from slimgate.report.figures import MISSING, fixed, measured, with_note
 from slimgate.report.tables import Column, without_empty
 
 _TURNED = {(True, False): "right to wrong", (False, True): "wrong to right"}
@@ -43,11 +43,11 @@ def _right(one: AnswerFacts) -> str:
 def _value(one: AnswerFacts, teacher: AnswerFacts, name: str) -> str:
     """`4.21 (+0.35)`, of the teacher without the difference."""
     value, reference = one.values.get(name), teacher.values.get(name)
-    shown = significant(value, 4)
+    shown = measured(value)
     if one is teacher or value is None or reference is None:
         return shown
     difference = value - reference
-    return with_note(shown, f"{'-' if difference < 0 else '+'}{significant(abs(difference), 3)}")
+    return with_note(shown, f"{'-' if difference < 0 else '+'}{measured(abs(difference), 3)}")
 
 
 def _against(one: AnswerFacts, teacher: AnswerFacts) -> str:

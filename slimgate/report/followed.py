@@ -8,7 +8,7 @@ from itertools import groupby
 from slimgate.record import FollowedRow, RowShapes, RunRecord, TensorFacts, VariantRecord
 from slimgate.report.answers import answer_columns, top_words
 from slimgate.report.escape import escaped
-from slimgate.report.figures import MISSING, count, significant
+from slimgate.report.figures import MISSING, count, measured
 from slimgate.report.standing import models
 from slimgate.report.tables import Column, blocks, table, titled, without_empty
 
@@ -24,8 +24,8 @@ def followed(record: RunRecord) -> str:
 
 def _row(row: FollowedRow) -> str:
     label = "" if row.label is None else f", label {escaped(row.label, longest=_LONGEST)}"
-    given = "".join(f", {escaped(name)} {significant(value, 4)}" for name, value in row.given.items())
-    text = "" if row.text is None else f"> {escaped(row.text)}"
+    given = "".join(f", {escaped(name)} {measured(value)}" for name, value in row.given.items())
+    text = "" if row.text is None else f"Text: {escaped(row.text)}"
     shown = row.answers[:_MOST_MODELS]
     left_out = len(row.answers) - len(shown)
     further = f"{count(left_out)} further models are in run.json." if left_out else ""
@@ -41,9 +41,9 @@ def _shapes(record: RunRecord) -> str:
     found = [(model, model.shapes) for model in models(record) if model.shapes is not None]
     if not found:
         return ""
+    row = escaped(found[0][1].id)
     told = (
-        f"{escaped(found[0][1].id)} on its way through each network: shapes and types of what its parts give, "
-        "and the types of the weights that they store."
+        f"{row} on its way through each network: shapes and types of what parts give, and of stored weights."
     )
     columns = [
         Column("model", [escaped(model.name) for model, _ in found]),

@@ -521,7 +521,7 @@ def _followed() -> list[FollowedRow]:
             number=17,
             why="1 of 2 variants lost it, no row was lost by more; the teacher is least sure of it",
             label="numpy",
-            text="Returns a view of the array | with `axis` *last* <b>…",
+            text="Returns a view of the array with `axis` *last* <b>…",
             answers=[teacher, lost, teacher.model_copy(update={"model": "int8", "label_probability": 0.929})],
         )
     ]

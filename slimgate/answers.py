@@ -132,13 +132,14 @@ def read_answers(path: Path) -> Answers:
 
 
 def answers_beside(record: RunRecord, folder: Path) -> list[Answers]:
-    """The outcomes in the folder of a record, of the models whose answers it rests on, the teacher first.
+    """The outcomes in the folder of a record, the teacher's first, then every judged variant's.
 
-    Files that a suite's earlier variants have left there are not read.
+    Files that a suite's earlier variants have left there are not read. Empty where the teacher's are missing.
     """
-    names = [model.name for model in record.variants if model.quality or model.behaviour]
+    teacher, *variants = record.variants
+    names = [teacher.name, *(model.name for model in variants if model.quality or model.behaviour)]
     paths = [folder / "outcomes" / f"{name}.parquet" for name in names]
-    return [read_answers(path) for path in paths if path.exists()]
+    return [read_answers(path) for path in paths if path.exists()] if paths[0].exists() else []
 
 
 def _number(field: pa.Field) -> bool:

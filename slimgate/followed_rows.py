@@ -12,7 +12,6 @@ from slimgate.answers import Answers, answers_beside
 from slimgate.quoting import quoted_texts
 from slimgate.record import FollowedRow, RunRecord
 from slimgate.run import SuiteRun
-from slimgate.suite import TEACHER
 
 Texts = Callable[[Iterable[int]], Sequence[str]]
 Chosen = tuple[int, str]
@@ -21,7 +20,7 @@ Chosen = tuple[int, str]
 def rows_followed(run: SuiteRun, record: RunRecord, folder: Path) -> list[FollowedRow]:
     """The rows of a run, from the outcomes in its record's folder."""
     found = answers_beside(record, folder)
-    if not found or found[0].model != TEACHER:
+    if not found:
         return []
     task, gate = run.suite.setup.task, run.rows.gate
     columns = task.object.text_columns(task.params)

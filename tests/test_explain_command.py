@@ -44,6 +44,7 @@ def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
 
 
 def record(*names: str) -> RunRecord:
+    """The teacher, of which nothing but its answers was measured, and judged variants."""
     facts = {"m": QualityFacts(teacher=1, value=1, n=2, measured="")}
     return RunRecord(
         slimgate="0",
@@ -54,7 +55,10 @@ def record(*names: str) -> RunRecord:
         ),
         suite=SuiteFacts(path="bench/x.toml", title="x", digest="", seeds=[0]),
         task=TaskFactsRecord(kind="k", source={"name": "files"}, real=True, classes=[], splits={}),
-        variants=[VariantRecord(name=name, parent=None, quality=facts) for name in ("teacher", *names)],
+        variants=[
+            VariantRecord(name="teacher", parent=None),
+            *(VariantRecord(name=name, parent="teacher", quality=facts) for name in names),
+        ],
         followed=[
             FollowedRow(id="r0", number=0, why="", text="a purring pet", answers=[AnswerFacts(model="x")])
         ],
@@ -158,7 +162,7 @@ def test_a_record_without_outcomes_says_what_is_missing(explain: Explain, tmp_pa
     (tmp_path / "run.json").write_text(to_json(record()))
     code, _, err = explain(tmp_path, "r0")
     assert code == 4
-    assert "outcomes: no outcomes of a model of this run are there" in err
+    assert "outcomes: the teacher's outcomes are not there" in err
 
 
 def test_what_explains_is_read_without_torch() -> None:

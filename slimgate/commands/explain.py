@@ -56,7 +56,7 @@ def explained(path: Path, row: str) -> Explained:
     record = _record(file)
     answers = answers_beside(record, file.parent)
     if not answers:
-        raise DataError(f"{file.parent / 'outcomes'}: no outcomes of a model of this run are there")
+        raise DataError(f"{file.parent / 'outcomes'}: the teacher's outcomes are not there")
     number = _number(answers[0], row, file)
     identity = answers[0].ids[number]
     own = [(one, one.ids.index(identity)) for one in answers if identity in one.ids]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -166,7 +167,5 @@ def test_a_record_without_outcomes_says_what_is_missing(explain: Explain, tmp_pa
 
 
 def test_what_explains_is_read_without_torch() -> None:
-    import subprocess
-
     code = "import sys, slimgate.commands.explain_output, slimgate.answers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from slimgate.errors import DataError
 
 if TYPE_CHECKING:
     from slimgate.answers import Answers
@@ -50,7 +53,6 @@ def explained(path: Path, row: str) -> Explained:
     """The row of that id or number. Raises DataError where there is no such run or row."""
     from slimgate.answers import answers_beside
     from slimgate.commands.explain_output import Explained
-    from slimgate.errors import DataError
 
     file = _record_file(path)
     record = _record(file)
@@ -73,8 +75,6 @@ def explained(path: Path, row: str) -> Explained:
 
 
 def _record_file(path: Path) -> Path:
-    from slimgate.errors import DataError
-
     file = path / "run.json" if path.is_dir() else path
     if file.is_file():
         return file
@@ -86,7 +86,6 @@ def _record_file(path: Path) -> Path:
 def _record(file: Path) -> RunRecord:
     from pydantic import ValidationError
 
-    from slimgate.errors import DataError
     from slimgate.record import SCHEMA, read_record
 
     try:
@@ -99,10 +98,6 @@ def _record(file: Path) -> RunRecord:
 
 def _number(answers: Answers, row: str, file: Path) -> int:
     """The place of a row in the gate; an id goes before a number."""
-    import difflib
-
-    from slimgate.errors import DataError
-
     if row in answers.ids:
         return answers.ids.index(row)
     if row.isdecimal() and int(row) < len(answers):
@@ -114,8 +109,8 @@ def _number(answers: Answers, row: str, file: Path) -> int:
 
 def _text(record: RunRecord, identity: str) -> str | None:
     """The record quotes the rows that it follows, and those that variants lost."""
-    texts = {row.id: row.text for row in record.followed}
+    texts = {row.id: row.text for row in record.followed if row.text}
     for model in record.variants:
         if model.behaviour is not None and model.behaviour.flips is not None:
-            texts |= {row.id: row.text for row in model.behaviour.flips.quoted}
+            texts |= {row.id: row.text for row in model.behaviour.flips.quoted if row.text}
     return texts.get(identity)

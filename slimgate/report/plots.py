@@ -1,11 +1,10 @@
-"""Plots of a record: a metric against bytes, speed, and rows a teacher labelled, each with its interval.
+"""Plots of a record: a metric against bytes, speed, and rows a teacher labelled; training by epoch.
 
 matplotlib is an extra; where it is missing there are no plots, and the report says nothing of them.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.record import RunRecord, VariantRecord
+from slimgate.report.epoch_plots import draw_epochs
+from slimgate.report.pictures import picture
 from slimgate.report.standing import TEACHER, budgeted, metrics, models
 from slimgate.report.teacher_labels import asked
 
@@ -32,15 +33,11 @@ class Point:
     gated: bool
 
 
-def can_plot() -> bool:
-    """Whether matplotlib is there."""
-    return importlib.util.find_spec("matplotlib") is not None
-
-
 def write_plots(record: RunRecord, folder: Path) -> list[Path]:
-    """Writes, as SVG, the first metric that has a budget against each; gives the files.
+    """Writes, as SVG, the first metric that has a budget against each, and the epochs of training.
 
-    Needs matplotlib. Nothing is drawn where fewer than two models have been measured.
+    Gives the files. Needs matplotlib. Nothing is drawn where fewer than two models have been measured, or
+    no step trained for two epochs.
     """
     written: list[Path] = []
     for metric in [*budgeted(record), *metrics(record)][:1]:
@@ -54,7 +51,8 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
         for name, (what, points) in against.items():
             if len(points) > 1:
                 written.append(_draw(record, metric, points, what, folder / f"{metric}-{name}.svg"))
-    return written
+    epochs = draw_epochs(record, folder)
+    return written if epochs is None else [*written, epochs]
 
 
 def _by_size(record: RunRecord, metric: str) -> Iterator[Point]:
@@ -93,24 +91,19 @@ def _point(model: VariantRecord, metric: str, x: float) -> Point:
 
 
 def _draw(record: RunRecord, metric: str, points: list[Point], what: str, path: Path) -> Path:
-    import matplotlib
+    from matplotlib.ticker import FormatStrFormatter
 
-    with matplotlib.rc_context({"svg.hashsalt": "slimgate", "svg.fonttype": "none"}):
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    with picture(path, (_WIDTH, _HEIGHT)) as figure:
         axes = figure.add_subplot()
         _limits(axes, record, metric, points)
         for number, series in enumerate(_series(points)):
             _line(axes, series, f"C{number % 10}")
         axes.set(xscale="log", xlabel=what, ylabel=metric, title=record.suite.title)
-        axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-        axes.xaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_formatter(FormatStrFormatter("%g"))
         axes.tick_params(axis="x", which="both", labelsize=8)
         axes.margins(x=0.1)
         axes.grid(alpha=0.25)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None})
     return path
 
 

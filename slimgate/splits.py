@@ -68,7 +68,7 @@ class SplitReport:
     """What is in a split, and what was left out for it.
 
     part: the part that it was drawn from, None where it has none
-    digest: sha256 over id, text, label and group of its rows, in order
+    digest: sha256 over id, text, label, group and what else the task reads of its rows, in order
     dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part holds
         their text, their group; counted once a part, at its earliest split
     repeats: rows whose text stands in the split before
@@ -103,8 +103,11 @@ def cut(
     label_column: str | None,
     group_column: str | None,
     seed: int,
+    read_columns: tuple[str, ...] = (),
 ) -> Cut:
     """Draws the splits: groups first, then rows to the stated sizes, labels in the shares of their part.
+
+    read_columns: what the task reads beside texts and label, such as tags: digests change with it.
 
     Rows stand in random order. Each split has an order of its own for the rows of its part, so another size
     of one split leaves most of the others' rows in place. Raises DataError for unlabelled or empty rows, for
@@ -119,7 +122,7 @@ def cut(
         drawn = deal(pool, plan, seed, grouped=group_column is not None)
         dropped = left_out(pool, drawn)
         optional = [name for name in (label_column, group_column) if name]
-        columns = list(dict.fromkeys(["id", *text_columns, *optional]))
+        columns = list(dict.fromkeys(["id", *text_columns, *optional, *read_columns]))
         for rank, (split, rows) in enumerate(drawn.items()):
             splits[split] = pool.table.take(pa.array(rows))
             reports[split] = _report(

@@ -5,7 +5,7 @@
     if not loaded.ready:
         ...  # fit loaded.layer on `train`
 
-Light at its top: a suite is checked by `check_positions`, `has_head` and `model_labels` before torch loads.
+Light at its top: a suite is checked by `check_positions` and `check_outputs` before torch loads.
 """
 
 from __future__ import annotations
@@ -64,16 +64,24 @@ def check_positions(max_tokens: int, ref: ModelRef, config: Mapping[str, Any]) -
         raise SuiteError(f"max_tokens = {max_tokens}, but {ref.text} has positions for {longest} tokens")
 
 
-def has_head(auto: str, config: Mapping[str, Any]) -> bool:
-    """Whether the saved model comes with a head of that Auto class."""
-    kind = auto.removeprefix("AutoModel")
-    return any(kind in name for name in config.get("architectures") or [])
+def has_head(head: Head, config: Mapping[str, Any]) -> bool:
+    """Whether the saved model comes with such a head of its own; unordered outputs must be as many."""
+    kind = head.auto.removeprefix("AutoModel")
+    if head.mean or not any(kind in name for name in config.get("architectures") or []):
+        return False
+    return head.ordered or len(model_labels(config)) == len(head.names)
 
 
 def model_labels(config: Mapping[str, Any]) -> list[str]:
     """The label of each output, as the model's configuration names them."""
     labels = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))}
     return [str(labels[key]) for key in sorted(labels, key=int)]
+
+
+def check_outputs(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where the labels of a ready-made model do not fit the head's names."""
+    if head.ordered and has_head(head, config) and not ref.fresh:
+        output_order(model_labels(config), head.names, head.stated, ref.text)
 
 
 def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: Iterable[str]) -> Loaded:
@@ -91,7 +99,7 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
     assert ref.folder is not None
     config = AutoConfig.from_pretrained(ref.folder)
     tokenizer = tokenizer_of(ref, texts, config)
-    ready = not head.mean and has_head(head.auto, config.to_dict()) and not ref.fresh
+    ready = has_head(head, config.to_dict()) and not ref.fresh
     with isolated_seed(context.seed):  # what is fresh starts from random numbers
         network = _ready(head, ref, context) if ready else _headless(head, ref, config, context)
     if tokenizer.pad_token_id is None:

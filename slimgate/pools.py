@@ -173,7 +173,9 @@ def _text(part: str, table: pa.Table, name: str) -> list[str]:
     nested = pa.types.is_dictionary(column.type) or pa.types.is_list(column.type)
     kind = column.type.value_type if nested or pa.types.is_large_list(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-        raise DataError(f"part {part}: text column {name} has type {kind}, expected string or lists of strings")
+        raise DataError(
+            f"part {part}: text column {name} has type {kind}, expected string or lists of strings"
+        )
     texts = [collapsed(value) for value in column.to_pylist()]
     empty = texts.count("")
     if empty:

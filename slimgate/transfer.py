@@ -68,7 +68,9 @@ def _from_train(options: Augment, context: BuildContext, names: Sequence[str], t
     table = context.rows("train").table
     mask = str(tokenizer.mask_token)
     return {
-        name: augmented(list(map(collapsed, table[name].to_pylist())), options, mask=mask, seed=context.seed + place)
+        name: augmented(
+            list(map(collapsed, table[name].to_pylist())), options, mask=mask, seed=context.seed + place
+        )
         for place, name in enumerate(names)
     }
 

@@ -11,53 +11,39 @@ labels = ["0", "1"]                 # only where a ready-made model's label name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
-from slimgate import classifier_loading
-from slimgate.classifier_loading import (
-    HEAD_ROWS,
-    SEQUENCE,
-    Head,
-    Loaded,
-    check_positions,
-    load_classifier,
-    model_labels,
-)
-from slimgate.encoding import EncodedTexts, encode_texts
+from slimgate import classifier_loading, text_rows
+from slimgate.classifier_loading import SEQUENCE, Head, check_outputs, check_positions, load_classifier
 from slimgate.errors import DataError
-from slimgate.labels import class_names, output_order
+from slimgate.labels import class_names
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tables import Table
 
 if TYPE_CHECKING:
     from slimgate.objectives import Objective
 
 
-class Params(Table):
+class Params(text_rows.TextParams):
     """[task] of a text classification."""
 
-    text: tuple[str, ...] = Field(min_length=1, max_length=2)
     label: str
-    max_tokens: int = Field(default=128, ge=2)
-    pooling: Literal["model", "mean"] = "model"
     labels: tuple[str, ...] | None = None
+
+
+text_columns = text_rows.text_columns
+encode_rows = text_rows.encode_rows
+row_encoder = text_rows.row_encoder
+model_labels = classifier_loading.model_labels
 
 
 def columns(params: Params) -> tuple[str, ...]:
     """The text columns and the label."""
     return (*params.text, params.label)
-
-
-def text_columns(params: Params) -> tuple[str, ...]:
-    """What must not stand in two splits; of a pair, the pair."""
-    return params.text
 
 
 def label_column(params: Params) -> str:
@@ -109,61 +95,29 @@ def objective(params: Params) -> Objective:
 def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
     """Raises SuiteError where a config.json cannot serve this task."""
     check_positions(params.max_tokens, ref, config)
-    if facts is not None and has_head(params, config) and not ref.fresh:
-        output_order(model_labels(config), facts.classes, params.labels, ref.text)
+    if facts is not None:
+        check_outputs(_head(params, facts.classes), ref, config)
 
 
-def has_head(params: Params, config: Mapping[str, Any]) -> bool:
-    """Whether the saved model comes with a classification head of its own."""
-    return params.pooling == "model" and classifier_loading.has_head(SEQUENCE, config)
+def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
+    return Head(SEQUENCE, classes, params.labels, mean=params.pooling == "mean")
 
 
 def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Splits that loading reads: those that a fresh head is fitted on."""
-    return () if has_head(params, config) else ("train", "selection")
+    return () if classifier_loading.has_head(_head(params), config) else ("train", "selection")
 
 
 def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     """The model of a folder; a head it lacks is fitted on `train` by logistic regression."""
-    head = Head(SEQUENCE, context.facts.classes, params.labels, mean=params.pooling == "mean")
-    loaded = load_classifier(head, ref, context, texts=train_texts(params, context))
+    head = _head(params, context.facts.classes)
+    loaded = load_classifier(head, ref, context, texts=text_rows.train_texts(params, context))
     if not loaded.ready:
-        _fit_fresh_head(loaded, params, context)
+        from slimgate.heads import fit_head
+
+        train, held_out = text_rows.head_data(loaded, context)
+        context.log.update(fit_head(loaded.layer, train, held_out, seed=context.seed))
     return loaded.model
-
-
-def train_texts(params: Params, context: BuildContext) -> Iterator[str]:
-    """Every text of `train`; the rows are read where a tokenizer is trained, and not before."""
-    for column in params.text:
-        yield from (str(value) for value in context.rows("train").table[column].to_pylist())
-
-
-def _fit_fresh_head(loaded: Loaded, params: Params, context: BuildContext) -> None:
-    from slimgate.heads import classifier_inputs, fit_head
-
-    def data(split: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        rows = Rows(context.rows(split).table.slice(0, HEAD_ROWS))  # a split's rows stand in random order
-        # a user's own task may have another way to encode
-        encoded = context.task.encode_rows(params, rows, loaded.model.tokenizer)
-        features = classifier_inputs(loaded.model.network, loaded.layer, encoded)
-        return features, label_indices(params, rows, context.facts)
-
-    held_out = data("selection") if len(context.splits.get("selection", ())) else None
-    context.log.update(fit_head(loaded.layer, data("train"), held_out, seed=context.seed))
-
-
-def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> EncodedTexts:
-    """Tokenises the text columns."""
-    texts = [rows.table[column].to_pylist() for column in params.text]
-    return encode_texts(tokenizer, texts, max_tokens=params.max_tokens)
-
-
-def row_encoder(params: Params, folder: Path) -> Callable[[Rows], EncodedTexts]:
-    """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    return lambda rows: encode_rows(params, rows, tokenizer)
 
 
 def outcomes(

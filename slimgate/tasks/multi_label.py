@@ -67,7 +67,7 @@ def label_column(params: Params) -> None:
 
 def metrics() -> frozenset[str]:
     """Outcomes hold which labels were told of each row."""
-    return frozenset({WRONG})
+    return frozenset({WRONG, RIGHT})
 
 
 def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:

@@ -67,7 +67,7 @@ def label_column(params: Params) -> None:
 
 def metrics() -> frozenset[str]:
     """Outcomes count spans and tags."""
-    return frozenset({"spans_right", "tags_right"})
+    return frozenset({"spans_right", "tags_right", RIGHT})
 
 
 def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from tiny_suite import tiny_run
+
+from slimgate.loading import known, load
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
@@ -38,15 +41,12 @@ def test_the_files_that_add_your_own_names_are_there() -> None:
 
 
 def test_the_task_that_the_readme_shows_is_right() -> None:
-    import tomllib
-
-    from slimgate.loading import known, load
-
     text = section("A suite in 15 lines")
     [shown] = [code for code in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "token_class" in code]
     task = tomllib.loads(shown)["task"]
     source = load("source", task["source"].pop("name"))
     source.Params.model_validate(task.pop("source"))
-    load("task", task.pop("kind")).Params.model_validate(task)
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in task.items()}
+    load("task", options.pop("kind")).Params.model_validate(options)
     listed = set(re.findall(r"^\| `(\w+)` \| [a-z]", text, re.MULTILINE))
     assert {"text_regression", "multi_label", "token_classification"} <= listed <= set(known("task"))

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from slimgate.dealing import Asked, deal, left_out, shares_of
-from slimgate.errors import DataError
+from slimgate.errors import DataError, nearest
 from slimgate.pools import SPLITS, Pool, pools_of
 from slimgate.strata import Ints
 from slimgate.tables import Table
@@ -114,6 +114,7 @@ def cut(
     ids that are not unique, and where there are fewer rows than the sizes ask for.
     """
     pools = pools_of(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
+    _all_there(pools, read_columns)
     plans = _plans(pools, sizes)
     splits: dict[str, pa.Table] = {}
     reports: dict[str, SplitReport] = {}
@@ -128,7 +129,7 @@ def cut(
             reports[split] = _report(
                 pool,
                 rows,
-                digest=_digest(splits[split].select(columns)),
+                digest=_digest(splits[split], columns),
                 dropped=dropped if rank == 0 else (0, 0),
                 labelled=label_column is not None,
                 grouped=group_column is not None,
@@ -138,6 +139,14 @@ def cut(
             splits[split] = pools[0].table.slice(0, 0)
             reports[split] = SplitReport(None, 0, hashlib.sha256().hexdigest(), 0, 0, 0, {}, 0.0, None)
     return Cut({name: splits[name] for name in SPLITS}, {name: reports[name] for name in SPLITS})
+
+
+def _all_there(pools: list[Pool], columns: tuple[str, ...]) -> None:
+    for pool in pools:
+        known = pool.table.column_names
+        for column in columns:
+            if column not in known:
+                raise DataError(f"part {pool.name} has no column {column}{nearest(column, known)}")
 
 
 def write_splits(cut: Cut, folder: Path) -> None:
@@ -220,9 +229,10 @@ def _report(
     )
 
 
-def _digest(table: pa.Table) -> str:
-    """Independent of chunks and of column names: ids, each text, labels, as JSON lists."""
+def _digest(table: pa.Table, columns: list[str]) -> str:
+    """Of the columns that the table has; independent of chunks and of names: JSON lists of the values."""
     total = hashlib.sha256()
-    for column in table.columns:
+    known = [name for name in columns if name in table.column_names]
+    for column in table.select(known).columns:
         total.update(json.dumps(column.to_pylist(), ensure_ascii=False, default=str).encode())
     return total.hexdigest()

@@ -23,9 +23,9 @@ def _counts(outcomes: Outcomes) -> Floats:
 
 
 def _usual(outcomes: Outcomes) -> Floats:
-    """A row of the mean number of spans (one at least), all of them right, and none."""
+    """A row of the mean number of spans (one at least), all right, and with one wrong: spans are counted."""
     spans = max(float(outcomes.column("spans_gold").mean()), 1.0)
-    return np.array([[spans, spans, spans], [0.0, spans, spans]])
+    return np.array([[spans, spans, spans], [spans - 1, spans, spans]])
 
 
 def _of_spans(name: str, value: Callable[[Floats], Floats]) -> Metric:
@@ -45,8 +45,9 @@ def _tags(outcomes: Outcomes) -> Floats:
 
 
 def _usual_tags(outcomes: Outcomes) -> Floats:
+    """A row of the mean number of words, all of them right, and one wrong: words are counted."""
     words = float(outcomes.column("tags").mean())
-    return np.array([[words, words], [0.0, words]])
+    return np.array([[words, words], [words - 1, words]])
 
 
 _TAGS = RowSums(_tags, lambda sums: ratio(sums[..., 0], sums[..., 1]), _usual_tags)

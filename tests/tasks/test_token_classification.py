@@ -110,10 +110,10 @@ def test_a_fresh_head_learns_the_tags_of_words(tmp_path: Path, architecture: str
     context = task_context(tmp_path / "rows", "token_classification", train=96)
     model = load_task_model(write_tiny(tmp_path / "hub", architecture, initializer_range=0.2), context)
     assert context.log["head"] == "logistic regression"
-    found = answers(model, context, context.rows("selection"), context.task_params)
-    tags = [tag for row in context.rows("selection").table["tags"].to_pylist() for tag in row]
+    found = answers(model, context, context.rows("train"), context.task_params)
+    tags = [tag for row in context.rows("train").table["tags"].to_pylist() for tag in row]
     assert value_of(load_metric("tag_accuracy"), found) > tags.count("O") / len(tags)
-    alone = [answers(model, context, Rows(context.rows("selection").table.slice(i, 1)), context.task_params)
+    alone = [answers(model, context, Rows(context.rows("train").table.slice(i, 1)), context.task_params)
              for i in range(4)]  # fmt: skip
     assert [str(one.answers[0]) for one in alone if one.answers is not None] == list(found.answers[:4])
 

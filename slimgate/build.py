@@ -125,6 +125,8 @@ class Builder:
             "precision": self._precision(step.params),
             **self._common(method.reads, getattr(method, "packages", ())),
         }
+        if inner := getattr(method, "code_modules", ()):
+            key["inner_code"] = [code_digest(module) for module in inner]
         if step.row_files:
             key["files"] = [file_sha256(path) for path in step.row_files]
         if step.adds_rows:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -151,8 +153,16 @@ def _column(part: str, table: pa.Table, name: str, what: str) -> pa.ChunkedArray
 
 def collapsed_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
     """The text of each row as texts are compared: stripped, white space collapsed; of a pair, both."""
-    columns = [[" ".join(str(value or "").split()) for value in table[name].to_pylist()] for name in names]
+    columns = [list(map(_collapsed, table[name].to_pylist())) for name in names]
     return columns[0] if len(columns) == 1 else list(map(BETWEEN_TEXTS.join, zip(*columns, strict=True)))
+
+
+def _collapsed(value: Any) -> str:
+    return (
+        content_digest(value)
+        if isinstance(value, bytes | dict | list)
+        else " ".join(str(value or "").split())
+    )
 
 
 def _texts(part: str, table: pa.Table, names: Sequence[str]) -> list[str]:
@@ -164,6 +174,8 @@ def _texts(part: str, table: pa.Table, names: Sequence[str]) -> list[str]:
 def _text(part: str, table: pa.Table, name: str) -> list[str]:
     column = _column(part, table, name, "text")
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if is_image(kind):
+        return [content_digest(value) if value else "" for value in column.to_pylist()]
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise DataError(f"part {part}: text column {name} has type {kind}, expected string")
     texts = [" ".join(value.split()) if value else "" for value in column.to_pylist()]
@@ -175,6 +187,19 @@ def _text(part: str, table: pa.Table, name: str) -> list[str]:
             f"(first: {first})"
         )
     return texts
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Whether a column may hold images: the bytes of files, the hub's structs of them, or lists of pixels."""
+    types = pa.types
+    tests = (types.is_binary, types.is_large_binary, types.is_struct, types.is_list, types.is_large_list)
+    return any(test(kind) for test in tests) or types.is_fixed_size_list(kind)
+
+
+def content_digest(value: Any) -> str:
+    """Equal where the content is: what two splits must not share of an image. Of a hub's image, its bytes."""
+    content = (value.get("bytes") or value) if isinstance(value, dict) else value
+    return hashlib.sha256(content if isinstance(content, bytes) else repr(content).encode()).hexdigest()
 
 
 def _labels(tables: Mapping[str, pa.Table], name: str | None) -> list[list[str]]:

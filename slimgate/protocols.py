@@ -278,7 +278,9 @@ class Method(Protocol[P]):
     learns_from(params): the model it learns from: "teacher" (where it does not say), "self" for the model
     before the step, or a variant; row_files(params): files of rows that it reads beside the splits, whose
     contents belong to the key; adds_rows(params): whether it trains on other rows than those of the splits:
-    then it must ask stands_later, and the later splits belong to the key.
+    then it must ask stands_later, and the later splits belong to the key; resolved(params): the method in its
+    place that these options make, where what it reads and gives depends on them, with code_modules, further
+    modules whose code belongs to the key.
     """
 
     Params: type[BaseModel]

@@ -56,6 +56,7 @@ def _key(suite: Suite) -> str:
             "rows": setup.source.object.digest(setup.source.params),
             "text": setup.task.object.text_columns(setup.task.params),
             "label": setup.task.object.label_column(setup.task.params),
+            "reads": setup.task.object.columns(setup.task.params),
             "group": setup.group,
             "sizes": params_json(setup.sizes),
             "seed": suite.seed,
@@ -75,6 +76,7 @@ def _fill(suite: Suite, folder: Path) -> Json:
         label_column=setup.task.object.label_column(setup.task.params),
         group_column=setup.group,
         seed=suite.seed,
+        read_columns=setup.task.object.columns(setup.task.params),
     )
     write_splits(done, folder)
     return {"source": setup.source.name, "rows": {name: report.n for name, report in done.reports.items()}}

@@ -103,12 +103,14 @@ def cut(
     label_column: str | None,
     group_column: str | None,
     seed: int,
+    read_columns: tuple[str, ...] = (),
 ) -> Cut:
     """Draws the splits: groups first, then rows to the stated sizes, labels in the shares of their part.
 
     Rows stand in random order. Each split has an order of its own for the rows of its part, so another size
     of one split leaves most of the others' rows in place. Raises DataError for unlabelled or empty rows, for
-    ids that are not unique, and where there are fewer rows than the sizes ask for.
+    ids that are not unique, and where there are fewer rows than the sizes ask for. read_columns: what a task
+    reads beside texts and labels, so that a split's digest changes with it.
     """
     pools = pools_of(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
     plans = _plans(pools, sizes)
@@ -119,7 +121,7 @@ def cut(
         drawn = deal(pool, plan, seed, grouped=group_column is not None)
         dropped = left_out(pool, drawn)
         optional = [name for name in (label_column, group_column) if name]
-        columns = list(dict.fromkeys(["id", *text_columns, *optional]))
+        columns = list(dict.fromkeys(["id", *text_columns, *optional, *read_columns]))
         for rank, (split, rows) in enumerate(drawn.items()):
             splits[split] = pool.table.take(pa.array(rows))
             reports[split] = _report(

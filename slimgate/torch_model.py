@@ -90,7 +90,7 @@ def _without_spaces(file: Path) -> None:
 
 def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
     """What `TorchModel.save` wrote, in evaluation mode."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
     network = _empty_network(description["architecture"], AutoConfig.from_pretrained(folder))
@@ -102,11 +102,18 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
     safetensors.torch.load_model(network, str(folder / WEIGHTS))
     return TorchModel(
         network=network.to(device).eval(),
-        tokenizer=AutoTokenizer.from_pretrained(folder),
+        tokenizer=_load_tokenizer(network, folder),
         architecture=description["architecture"],
         kind=description["kind"],
         modifications=list(description["modifications"]),
     )
+
+
+def _load_tokenizer(network: Any, folder: Path) -> Any:
+    """The folder's, by the network's own `load_tokenizer(folder)` where it reads more than text."""
+    from transformers import AutoTokenizer
+
+    return getattr(network, "load_tokenizer", AutoTokenizer.from_pretrained)(folder)
 
 
 def _share(network: nn.Module, weights: Path) -> None:

@@ -1,0 +1,49 @@
+"""Steps on one tower of an image-text model, or on each of them.
+
+    { in_tower = { tower = "vision", steps = [{ keep_layers = [0, 2] }] } }
+    { in_tower = { tower = "both", steps = [{ magnitude_prune = { sparsity = 0.5 } }] } }
+
+Inside, a step sees the tower as if it were the model: its blocks, its layers, its embeddings; the other one
+stays as it is, also where a step trains (locked-image tuning, Zhai et al. 2022, trains the text tower alone).
+Losses are those of both towers together. "both": the steps on the vision tower, then on the text tower, each
+ranking, choosing and training by itself; to train both at once, write the step without in_tower.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from slimgate.loading import load
+from slimgate.tables import Table
+from slimgate.tower_steps import TowerSteps, inner_steps
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = None
+reads: tuple[str, ...] = ()
+uses_teacher = False
+stochastic = False
+
+
+class Params(Table):
+    """tower: which; steps: as a variant has them, one method each."""
+
+    tower: Literal["vision", "text", "both"] = "both"
+    steps: tuple[dict[str, Any], ...] = Field(min_length=1)
+
+    @field_validator("steps")
+    @classmethod
+    def _known(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        inner_steps(value, load)
+        return value
+
+
+def resolved(params: Params) -> TowerSteps:
+    """The method that these steps make together: what it reads and gives is what they do."""
+    return TowerSteps(params.tower, inner_steps(params.steps, load))
+
+
+def apply(model: Any, params: Params, context: Any) -> Any:
+    """The model after the steps."""
+    return resolved(params).apply(model, params, context)

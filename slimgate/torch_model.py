@@ -12,6 +12,7 @@ A method that changes modules (not only weights) records a modification; on load
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
     for change in description["modifications"]:
         restore = getattr(load_plugin("method", change["method"]), "restore", None)
         if restore is not None:
-            restore(network, change["spec"])
+            with _seen_as(network, change.get("tower")):
+                restore(network, change["spec"])
     _share(network, folder / WEIGHTS)
     safetensors.torch.load_model(network, str(folder / WEIGHTS))
     return TorchModel(
@@ -107,6 +109,11 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
         kind=description["kind"],
         modifications=list(description["modifications"]),
     )
+
+
+def _seen_as(network: Any, tower: str | None) -> AbstractContextManager[None]:
+    """As the step saw it that is made again: of two towers, one."""
+    return nullcontext() if tower is None else network.seen_as(tower)
 
 
 def _load_tokenizer(network: Any, folder: Path) -> Any:

@@ -16,8 +16,12 @@ from slimgate.loading import module_of
 from slimgate.protocols import BuildContext, Json
 
 Load = Callable[[str, str], Any]
-# What makes a network of its own has no place in another one.
-NOT_INSIDE = {"new_student": 'write the shape as a config.json, and start from model = "fresh:FOLDER"'}
+NOT_INSIDE = {
+    "in_tower": "write its steps here",
+    "new_student": 'write the shape as a config.json, and start from model = "fresh:FOLDER"',
+    "prune_hidden": "a tower's width is that of its patches and heads; use prune_heads, prune_ffn or low_rank",
+}
+OF_VOCABULARY = frozenset({"factorize_embeddings", "trim_vocabulary"})
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,17 @@ class InnerStep:
     params: Any
 
 
-def inner_steps(steps: Sequence[dict[str, Any]], load: Load) -> tuple[InnerStep, ...]:
+def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tuple[InnerStep, ...]:
     """The steps with their methods; load: of loading.py. Raises ValueError that names the step."""
     found = []
     for i, step in enumerate(steps):
         if len(step) != 1:
             raise ValueError(f"steps[{i}]: {', '.join(step) or 'nothing'} came, expected one method a step")
         [(name, options)] = step.items()
-        if name in NOT_INSIDE or name == "in_tower":
-            why = NOT_INSIDE.get(name, "write its steps here")
-            raise ValueError(f"steps[{i}]: {name} cannot be inside of in_tower; {why}")
+        if name in NOT_INSIDE:
+            raise ValueError(f"steps[{i}]: {name} cannot be inside of in_tower; {NOT_INSIDE[name]}")
+        if name in OF_VOCABULARY and tower != "text":
+            raise ValueError(f'steps[{i}]: {name} needs a vocabulary, which images have none; tower = "text"')
         try:
             method = load("method", name)
         except SlimgateError as error:
@@ -121,7 +126,7 @@ class TowerSteps:
         return model
 
     def _apply_one(self, model: Any, tower: str, number: int, step: InnerStep, context: BuildContext) -> None:
-        network, images = model.network, model.tokenizer.images
+        network, images, noted = model.network, model.tokenizer.images, len(model.modifications)
         scratch = context.scratch / f"{tower}-{number}"
         scratch.mkdir()
         with ExitStack() as stack:
@@ -136,6 +141,8 @@ class TowerSteps:
             found = step.method.apply(model, step.params, own)
         if found is not model or found.network is not network:
             raise BuildError(f"in_tower: {step.name} makes a network of its own, which cannot be a tower")
+        for change in model.modifications[noted:]:
+            change["tower"] = tower  # loading shows the same tower to `restore`
         model.kind = step.method.gives or model.kind
         network.settle()
         if not hasattr(model.tokenizer, "images"):  # the step has put a tokenizer of its own there

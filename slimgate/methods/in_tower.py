@@ -11,9 +11,9 @@ ranking, choosing and training by itself; to train both at once, write the step 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from slimgate.loading import load
 from slimgate.tables import Table
@@ -32,16 +32,15 @@ class Params(Table):
     tower: Literal["vision", "text", "both"] = "both"
     steps: tuple[dict[str, Any], ...] = Field(min_length=1)
 
-    @field_validator("steps")
-    @classmethod
-    def _known(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        inner_steps(value, load)
-        return value
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        inner_steps(self.tower, self.steps, load)
+        return self
 
 
 def resolved(params: Params) -> TowerSteps:
     """The method that these steps make together: what it reads and gives is what they do."""
-    return TowerSteps(params.tower, inner_steps(params.steps, load))
+    return TowerSteps(params.tower, inner_steps(params.tower, params.steps, load))
 
 
 def apply(model: Any, params: Params, context: Any) -> Any:

@@ -31,6 +31,7 @@ class TwoTowers(nn.Module):
     """
 
     has_logits_layer = False
+    base_model_prefix = "clip"  # for peft
 
     def __init__(self, config: Any, clip: nn.Module | None = None) -> None:
         super().__init__()

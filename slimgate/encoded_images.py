@@ -15,7 +15,7 @@ from slimgate.protocols import Arrays
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages:
-    """Encoded images and texts. own: the texts are the rows' captions; else the same texts for every batch."""
+    """Images and texts. own: the texts are the rows' captions; else the same texts go with every batch."""
 
     pixels: Pixels
     texts: EncodedTexts

@@ -141,7 +141,7 @@ class ClassOutcomes(Outcomes):
         }
 
     def exchanged(self, rows: Ints) -> Self:
-        """Those rows with the next class for the label: predicted, with the label's probability for its own."""
+        """Those rows wrong: the next class predicted, its probability and the label's exchanged."""
         predictions, probabilities = self.predictions.copy(), self.probabilities
         labels = self.labels[rows]
         predictions[rows] = wrong = (labels + 1) % len(self.classes)

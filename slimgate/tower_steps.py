@@ -19,7 +19,7 @@ Load = Callable[[str, str], Any]
 NOT_INSIDE = {
     "in_tower": "write its steps here",
     "new_student": 'write the shape as a config.json, and start from model = "fresh:FOLDER"',
-    "prune_hidden": "a tower's width is that of its patches and heads; use prune_heads, prune_ffn or low_rank",
+    "prune_hidden": "its patches and heads have the width; use prune_heads, prune_ffn or low_rank",
 }
 OF_VOCABULARY = frozenset({"factorize_embeddings", "trim_vocabulary"})
 
@@ -101,6 +101,14 @@ class TowerSteps:
     def row_files(self, params: Any) -> tuple[Path, ...]:  # noqa: ARG002
         """The files that the steps read."""
         return tuple(path for s in self.steps for path in _declared(s, "row_files", ()))
+
+    def also_reads(self, params: Any) -> tuple[str, ...]:  # noqa: ARG002
+        """The further splits that options have the steps read."""
+        return tuple(split for s in self.steps for split in _declared(s, "also_reads", ()))
+
+    def functions(self, params: Any) -> tuple[str, ...]:  # noqa: ARG002
+        """The user's own functions that the steps call."""
+        return tuple(name for s in self.steps for name in _declared(s, "functions", ()))
 
     def adds_rows(self, params: Any) -> bool:  # noqa: ARG002
         """Whether one of the steps trains on other rows."""

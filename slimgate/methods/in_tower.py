@@ -32,6 +32,14 @@ class Params(Table):
     tower: Literal["vision", "text", "both"] = "both"
     steps: tuple[dict[str, Any], ...] = Field(min_length=1)
 
+    @property
+    def precision(self) -> str | None:
+        """What the steps compute in while they train, "auto" where one of them says so; part of the key."""
+        stated = [
+            getattr(step.params, "precision", None) for step in inner_steps(self.tower, self.steps, load)
+        ]
+        return "auto" if "auto" in stated else next((one for one in stated if one), None)
+
     @model_validator(mode="after")
     def _known(self) -> Self:
         inner_steps(self.tower, self.steps, load)

@@ -73,7 +73,7 @@ class TwoTowers(nn.Module):
             self._tower = None
 
     def settle(self) -> None:
-        """Brings along what a module took from the configuration when it was made: a trimmed vocabulary's end."""
+        """Brings along what a module took from the configuration once: the end token, renumbered by trimming."""
         text = self.clip.text_model
         if hasattr(text, "eos_token_id"):
             text.eos_token_id = self.clip.config.text_config.eos_token_id

@@ -7,8 +7,8 @@
     caption = "caption"
     label = "label"
 
-People wrote the digits (Alpaydin & Kaynak 1998); the captions are made from five templates, drawn by a hash of
-the row's number, so that they say the digit in several ways and nothing else of the image.
+People wrote the digits (Alpaydin & Kaynak 1998); the captions are made from five templates, drawn by a hash
+of the row's number, so that they say the digit in several ways and nothing else of the image.
 """
 
 from __future__ import annotations

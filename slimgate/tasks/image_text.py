@@ -7,10 +7,12 @@ caption = "caption"                   # what it is trained on; without it, the f
 label = "label"
 prompt = "a photo of the digit {label}"    # or several: a class counts as the mean over its prompts
 
-A gate row is classified zero-shot: the class whose prompts go best with the image (Radford et al. 2021, section
-3.1). `rank` says how far down, among the prompts of all classes, the first one of the right class stands: the
-image asks for its caption. Training and distillation see the batch's own captions (contrastive_objective.py).
-A step acts on one tower or both by in_tower.
+names = { 0 = "airplane", 1 = "ship" }     # what prompts call a label, where it is a number or a code
+
+A gate row is classified zero-shot: the class whose prompts go best with the image (Radford et al. 2021,
+section 3.1). `rank` says how far down, among the prompts of all classes, the first one of the right class
+stands: the image asks for its caption. Training and distillation see the batch's own captions
+(contrastive_objective.py). A step acts on one tower or both by in_tower.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class Params(Table):
     label: str
     caption: str | None = None
     prompt: str | tuple[str, ...] = Field(default="a photo of a {label}", min_length=1)
+    names: dict[str, str] | None = None
     max_tokens: int = Field(default=77, ge=2)
 
     @field_validator("prompt")
@@ -61,6 +64,10 @@ class Params(Table):
     def prompts(self) -> tuple[str, ...]:
         """The prompts as they are, with {label} in them."""
         return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
+
+    def of_label(self, label: str) -> list[str]:
+        """Its prompts."""
+        return [prompt.format(label=(self.names or {}).get(label, label)) for prompt in self.prompts]
 
 
 def columns(params: Params) -> tuple[str, ...]:
@@ -84,11 +91,13 @@ def metrics() -> frozenset[str]:
 
 
 def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-    """The classes of all splits. Raises DataError where there is only one."""
+    """The classes of all splits. Raises DataError where there is only one, or one has no name."""
     values = {value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()}
     classes = class_names(values)
     if len(classes) < 2:
         raise DataError(f'column "{params.label}" holds one label only ({classes}); expected two at least')
+    if params.names is not None and (unnamed := [name for name in classes if name not in params.names]):
+        raise DataError(f'names has no {", ".join(unnamed)}, which column "{params.label}" holds')
     return TaskFacts(classes)
 
 
@@ -167,12 +176,12 @@ def captions(params: Params, rows: Rows) -> list[str]:
     """The caption of each row; where rows have none, the first prompt of its label."""
     if params.caption is not None:
         return [str(value) for value in rows.table[params.caption].to_pylist()]
-    return [params.prompts[0].format(label=value) for value in rows.table[params.label].to_pylist()]
+    return [params.of_label(str(value))[0] for value in rows.table[params.label].to_pylist()]
 
 
 def class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
     """The prompts of all classes, those of one class together."""
-    return [prompt.format(label=name) for name in classes for prompt in params.prompts]
+    return [prompt for name in classes for prompt in params.of_label(name)]
 
 
 def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> EncodedImages:

@@ -134,7 +134,7 @@ def test_a_prompt_has_one_place_for_the_label(prompt: str) -> None:
         image_text.Params(image="image", label="label", prompt=prompt)
 
 
-def test_a_model_that_is_no_clip_is_an_error(tmp_path: Path) -> None:
+def test_a_model_that_is_no_clip_is_an_error() -> None:
     with pytest.raises(SuiteError, match="is of model_type bert, expected clip"):
         image_text.check_model(PARAMS, ModelRef("m"), {"model_type": "bert"}, None)
     short = {"model_type": "clip", "text_config": {"max_position_embeddings": 8}}
@@ -142,7 +142,7 @@ def test_a_model_that_is_no_clip_is_an_error(tmp_path: Path) -> None:
         image_text.check_model(PARAMS, ModelRef("m"), short, None)
 
 
-def test_images_processed_to_another_size_are_an_error(folder: Path, tmp_path: Path) -> None:
+def test_images_processed_to_another_size_are_an_error(tmp_path: Path) -> None:
     other = write_tiny_clip(tmp_path / "other")
     settings = json.loads((other / "preprocessor_config.json").read_text())
     settings["crop_size"] = {"height": 16, "width": 16}

@@ -144,7 +144,8 @@ class Task(Protocol[P]):
     line of scores: read_output(params, output, batch) ->
     (rows, k) float64, what is kept of a batch's output, whose further axes differ from batch to batch;
     spoiled(outcomes, rows) -> the outcomes with those rows as wrong as can be, for the planted fault (needed
-    where outcomes are not those of a classification); compare(params, teacher, variant) -> the record's
+    where outcomes are not those of a classification); quoted_columns(params) -> the columns that stand for a
+    row in a report, where its text columns are no text; compare(params, teacher, variant) -> the record's
     behaviour that takes both loaded models, each a Compared.
     """
 

@@ -31,6 +31,7 @@ class TwoTowers(nn.Module):
     """
 
     has_logits_layer = False
+    towers = TOWERS
     base_model_prefix = "clip"  # for peft
 
     def __init__(self, config: Any, clip: nn.Module | None = None) -> None:
@@ -73,7 +74,7 @@ class TwoTowers(nn.Module):
             self._tower = None
 
     def settle(self) -> None:
-        """Brings along what a module took from the configuration once: the end token, renumbered by trimming."""
+        """Brings along what a module took from the configuration: the end token, which trimming renumbers."""
         text = self.clip.text_model
         if hasattr(text, "eos_token_id"):
             text.eos_token_id = self.clip.config.text_config.eos_token_id

@@ -80,6 +80,11 @@ def text_columns(params: Params) -> tuple[str, ...]:
     return (params.image,)
 
 
+def quoted_columns(params: Params) -> tuple[str, ...]:
+    """What stands for an image where a row is quoted: its caption, else its label."""
+    return (params.caption or params.label,)
+
+
 def label_column(params: Params) -> str:
     """Splits are stratified by it."""
     return params.label

@@ -4,7 +4,7 @@
         block.attention.query, block.attention.heads, block.feed_forward.output
 
 Known: BERT, RoBERTa, ELECTRA and their like; DistilBERT; GPT-2 (fused query, key and value); Llama and its
-like (grouped key and value heads, gated feed-forward).
+like (grouped key and value heads, gated feed-forward); each tower of CLIP.
 """
 
 from __future__ import annotations
@@ -100,6 +100,15 @@ _FAMILIES = (
         ("mlp.gate_proj", "mlp.up_proj"),
         "mlp.down_proj",
     ),
+    _Family(
+        "self_attn",
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.out_proj",
+        ("mlp.fc1",),
+        "mlp.fc2",
+    ),
 )
 
 
@@ -148,6 +157,11 @@ def blocks(network: nn.Module) -> list[Block]:
 
 def _named_layers(network: nn.Module) -> tuple[str, nn.ModuleList]:
     config: Any = network.config
+    if not hasattr(config, "num_hidden_layers"):
+        raise BuildError(
+            f"{type(network).__name__} has no one list of transformer blocks; of a model of two towers name "
+            'one, or both: in_tower = { tower = "vision", steps = [{ … = {} }] }'
+        )
     wanted = int(config.num_hidden_layers)
     found = [
         (name, module)
@@ -171,7 +185,7 @@ def _block(network: nn.Module, name: str) -> Block:
             return _parts(network, name, family)
     raise BuildError(
         f"{type(network).__name__}: the parts of its blocks are not known; known are the families of BERT, "
-        "DistilBERT, GPT-2 and Llama"
+        "DistilBERT, GPT-2, Llama and CLIP"
     )
 
 

@@ -125,6 +125,8 @@ class Builder:
             "precision": self._precision(step.params),
             **self._common(step.reads, getattr(method, "packages", ())),
         }
+        if inner := getattr(method, "code_modules", ()):
+            key["inner_code"] = [code_digest(module) for module in inner]
         if step.row_files:
             key["files"] = [file_sha256(path) for path in step.row_files]
         if step.functions:
@@ -135,7 +137,10 @@ class Builder:
             key["seed"] = None
 
         def apply(context: BuildContext) -> Any:
-            model = method.apply(parent.load(self._device), step.params, context)
+            if getattr(step.params, "processes", 1) > 1:
+                model = self._in_processes(step, parent, teacher, context)
+            else:
+                model = method.apply(parent.load(self._device), step.params, context)
             if not hasattr(model, "save"):
                 raise BuildError(f"apply gave {type(model).__name__} back, expected the model it was given")
             model.kind = method.gives or model.kind
@@ -147,6 +152,34 @@ class Builder:
             where, step.name, params, key, step.reads, apply, teacher=teacher, stands_later=stands_later
         )
 
+    def _in_processes(
+        self, step: Plugin, parent: Artifact, teacher: Artifact | None, context: BuildContext
+    ) -> Any:
+        from slimgate.step_processes import StepJob, apply_in_processes
+
+        if self._device != "cpu":
+            raise BuildError(
+                f"processes = {step.params.processes} is for training on the CPU; this is {self._device}"
+            )
+        task = self._suite.setup.task
+        job = StepJob(
+            method=step.name,
+            params=step.params,
+            task=task.name,
+            task_params=task.params,
+            facts=context.facts,
+            splits=context.splits,
+            parent=parent.folder,
+            teacher=teacher.folder if teacher else None,
+            seed=context.seed,
+            threads=context.threads,
+            scratch=context.scratch,
+            held_out=self._held_out_texts() if step.adds_rows else None,
+        )
+        model, log = apply_in_processes(job, step.params.processes)
+        context.log.update(log)
+        return model
+
     def _learns_from(self, step: Plugin, parent: Artifact) -> Artifact | None:
         """The artifact of the step's teacher."""
         if step.teacher is None:
@@ -155,12 +188,15 @@ class Builder:
 
     def _stands_later(self, texts: Sequence[str]) -> list[bool]:
         """Which of the texts stand in calibration, selection or gate. Only that is told of the gate."""
+        held_out = self._held_out_texts()
+        return [text in held_out for text in texts]
+
+    def _held_out_texts(self) -> frozenset[str]:
         if self._held_out is None:
             names = self._suite.setup.task.object.text_columns(self._suite.setup.task.params)
             tables = [self._rows.splits[split].table for split in HELD_OUT if split in self._rows.splits]
             self._held_out = frozenset(text for table in tables for text in collapsed_texts(table, names))
-        held_out = self._held_out
-        return [text in held_out for text in texts]
+        return self._held_out
 
     def _told(self, variant: Variant) -> str:
         """The variant's name, with the seed where it is not the suite's first."""

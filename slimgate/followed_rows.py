@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.answers import Answers, answers_beside
-from slimgate.quoting import quoted_texts
+from slimgate.quoting import quoted_columns, quoted_texts
 from slimgate.record import FollowedRow, RunRecord
 from slimgate.run import SuiteRun
 
@@ -23,7 +23,7 @@ def rows_followed(run: SuiteRun, record: RunRecord, folder: Path) -> list[Follow
     if not found:
         return []
     task, gate = run.suite.setup.task, run.rows.gate
-    columns = task.object.text_columns(task.params)
+    columns = quoted_columns(task.object, task.params)
     return follow(found[0], found[1:], lambda rows: quoted_texts(gate, columns, rows))
 
 

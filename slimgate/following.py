@@ -42,9 +42,15 @@ def follow_row(network: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str,
     }
 
 
-def _block_names(network: nn.Module, notes: list[str]) -> list[str]:
+def _block_names(network: Any, notes: list[str]) -> list[str]:
     try:
-        return block_names(network)
+        if not hasattr(network, "seen_as"):
+            return block_names(network)
+        names = []
+        for tower in network.towers:
+            with network.seen_as(tower):
+                names += block_names(network)
+        return names
     except (BuildError, *UNKNOWN) as error:
         notes.append(f"its blocks are not known ({error})")
         return []

@@ -140,6 +140,19 @@ class ClassOutcomes(Outcomes):
             "probabilities": None if self.probabilities is None else self.probabilities[rows],
         }
 
+    def exchanged(self, rows: Ints) -> Self:
+        """Those rows wrong: the next class predicted, its probability and the label's exchanged."""
+        predictions, probabilities = self.predictions.copy(), self.probabilities
+        labels = self.labels[rows]
+        predictions[rows] = wrong = (labels + 1) % len(self.classes)
+        if probabilities is not None:
+            probabilities = probabilities.copy()
+            probabilities[rows, labels], probabilities[rows, wrong] = (
+                probabilities[rows, wrong],
+                probabilities[rows, labels],
+            )
+        return replace(self, predictions=predictions, probabilities=probabilities)
+
     def changed(self, other: Outcomes) -> npt.NDArray[np.bool_]:
         """(rows,) whether the two models predict another class."""
         assert isinstance(other, ClassOutcomes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -160,9 +161,15 @@ def collapsed_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
 
 
 def collapsed(value: Any) -> str:
-    """A text as texts are compared; of a list of words, the words with a blank between them."""
+    """A text as texts are compared; of a list of words, the words with blanks; of an image, a digest."""
+    if isinstance(value, bytes | dict) or (isinstance(value, list) and value and not _is_words(value)):
+        return content_digest(value)
     words = [str(word or "") for word in value] if isinstance(value, list) else [str(value or "")]
     return " ".join(" ".join(words).split())
+
+
+def _is_words(value: list[Any]) -> bool:
+    return all(word is None or isinstance(word, str) for word in value)
 
 
 def _texts(part: str, table: pa.Table, names: Sequence[str]) -> list[str]:
@@ -173,6 +180,8 @@ def _texts(part: str, table: pa.Table, names: Sequence[str]) -> list[str]:
 
 def _text(part: str, table: pa.Table, name: str) -> list[str]:
     column = _column(part, table, name, "text")
+    if is_image(column.type):
+        return [content_digest(value) if value else "" for value in column.to_pylist()]
     nested = pa.types.is_dictionary(column.type) or pa.types.is_list(column.type)
     kind = column.type.value_type if nested or pa.types.is_large_list(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
@@ -188,6 +197,21 @@ def _text(part: str, table: pa.Table, name: str) -> list[str]:
             f"(first: {first})"
         )
     return texts
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Whether a column may hold images: the bytes of files, the hub's structs of them, or lists of pixels."""
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind):  # lists of words are text
+        return not (types.is_string(kind.value_type) or types.is_large_string(kind.value_type))
+    tests = (types.is_binary, types.is_large_binary, types.is_struct, types.is_fixed_size_list)
+    return any(test(kind) for test in tests)
+
+
+def content_digest(value: Any) -> str:
+    """Equal where the content is: what two splits must not share of an image. Of a hub's image, its bytes."""
+    content = (value.get("bytes") or value) if isinstance(value, dict) else value
+    return hashlib.sha256(content if isinstance(content, bytes) else repr(content).encode()).hexdigest()
 
 
 def _labels(tables: Mapping[str, pa.Table], name: str | None) -> list[list[str]]:

@@ -144,7 +144,8 @@ class Task(Protocol[P]):
     line of scores: read_output(params, output, batch) ->
     (rows, k) float64, what is kept of a batch's output, whose further axes differ from batch to batch;
     spoiled(outcomes, rows) -> the outcomes with those rows as wrong as can be, for the planted fault (needed
-    where outcomes are not those of a classification); compare(params, teacher, variant) -> the record's
+    where outcomes are not those of a classification); quoted_columns(params) -> the columns that stand for a
+    row in a report, where its text columns are no text; compare(params, teacher, variant) -> the record's
     behaviour that takes both loaded models, each a Compared.
     """
 
@@ -286,7 +287,9 @@ class Method(Protocol[P]):
     contents belong to the key; adds_rows(params): whether it trains on other rows than those of the splits:
     then it must ask stands_later, and the later splits belong to the key; also_reads(params): the splits that
     these options have it read beside `reads`, such as unlabelled; functions(params): a user's own functions
-    that it calls, by dotted path, whose code belongs to the key.
+    that it calls, by dotted path, whose code belongs to the key; resolved(params): the
+    method in its place that these options make, where what it reads and gives depends on them, with
+    code_modules, further modules whose code belongs to the key.
     """
 
     Params: type[BaseModel]

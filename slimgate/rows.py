@@ -73,6 +73,7 @@ def _key(suite: Suite) -> str:
             "rows": setup.source.object.digest(setup.source.params),
             "text": setup.task.object.text_columns(setup.task.params),
             "label": setup.task.object.label_column(setup.task.params),
+            "reads": setup.task.object.columns(setup.task.params),
             "group": setup.group,
             "columns": setup.task.object.columns(setup.task.params),
             "sizes": params_json(setup.sizes),

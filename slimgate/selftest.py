@@ -113,13 +113,4 @@ def judge_fault(
 def _exchanged(outcomes: Outcomes, rows: Ints) -> Outcomes:
     if not isinstance(outcomes, ClassOutcomes):
         raise MeasureError("the task does not say how a row goes wrong: it has no spoiled(outcomes, rows)")
-    predictions = outcomes.predictions.copy()
-    wrong = (outcomes.labels[rows] + 1) % len(outcomes.classes)
-    predictions[rows] = wrong
-    probabilities = None
-    if outcomes.probabilities is not None:
-        probabilities = outcomes.probabilities.copy()
-        labels = outcomes.labels[rows]
-        probabilities[rows, labels] = outcomes.probabilities[rows, wrong]
-        probabilities[rows, wrong] = outcomes.probabilities[rows, labels]
-    return replace(outcomes, predictions=predictions, probabilities=probabilities)
+    return outcomes.exchanged(rows)

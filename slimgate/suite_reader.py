@@ -101,7 +101,9 @@ class Reader:
         found = self.load(kind, name, loc)
         here = loc if params_loc is None else params_loc
         try:
-            return Plugin(str(name), found, found.Params.model_validate(params))
+            options = found.Params.model_validate(params)
+            resolved = getattr(found, "resolved", None)
+            return Plugin(str(name), found if resolved is None else resolved(options), options)
         except ValidationError as error:
             raise from_validation(error, self.text.shown, self.text.data, here) from None
         except Exception as error:  # a user's validator may raise anything

@@ -9,7 +9,7 @@ from torch import nn
 
 def token_embeddings(network: nn.Module) -> dict[str, nn.Embedding]:
     """Name -> table of as many rows as the vocabulary; those of positions and types are left out."""
-    vocabulary = int(network.config.vocab_size)  # type: ignore[arg-type, union-attr]
+    vocabulary = getattr(network.config, "vocab_size", None)  # images have none
     found = {name: m for name, m in network.named_modules() if isinstance(m, nn.Embedding)}
     tables = {name: m for name, m in found.items() if m.num_embeddings == vocabulary}
     if len(tables) < 2:

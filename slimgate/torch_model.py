@@ -12,6 +12,7 @@ A method that changes modules (not only weights) records a modification; on load
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,23 +91,36 @@ def _without_spaces(file: Path) -> None:
 
 def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
     """What `TorchModel.save` wrote, in evaluation mode."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
     network = _empty_network(description["architecture"], AutoConfig.from_pretrained(folder))
     for change in description["modifications"]:
         restore = getattr(load_plugin("method", change["method"]), "restore", None)
         if restore is not None:
-            restore(network, change["spec"])
+            with _seen_as(network, change.get("tower")):
+                restore(network, change["spec"])
     _share(network, folder / WEIGHTS)
     safetensors.torch.load_model(network, str(folder / WEIGHTS))
     return TorchModel(
         network=network.to(device).eval(),
-        tokenizer=AutoTokenizer.from_pretrained(folder),
+        tokenizer=_load_tokenizer(network, folder),
         architecture=description["architecture"],
         kind=description["kind"],
         modifications=list(description["modifications"]),
     )
+
+
+def _seen_as(network: Any, tower: str | None) -> AbstractContextManager[None]:
+    """As the step saw it that is made again: of two towers, one."""
+    return nullcontext() if tower is None else network.seen_as(tower)
+
+
+def _load_tokenizer(network: Any, folder: Path) -> Any:
+    """The folder's, by the network's own `load_tokenizer(folder)` where it reads more than text."""
+    from transformers import AutoTokenizer
+
+    return getattr(network, "load_tokenizer", AutoTokenizer.from_pretrained)(folder)
 
 
 def _share(network: nn.Module, weights: Path) -> None:

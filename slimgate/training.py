@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from slimgate.data_parallel import Workers
 from slimgate.errors import BuildError
 from slimgate.learning import Labelled
 from slimgate.objectives import Objective, objective_of
@@ -83,18 +84,21 @@ def train(
     """
     precision = resolve_precision(params.precision, context.device)
     epochs = _Epochs(model, params.keep_best, selection, context, hooks)
+    workers = Workers.here(params.processes, epochs.objective)
     use_cache = getattr(model.config, "use_cache", None)
     with isolated_seed(context.seed), _attached(model.network, attached):
         trainer = _Trainer(
             model=model.network,
             args=_arguments(params, context, precision, len(data[1])),
             train_dataset=_Positions(data[0].lengths),
-            data_collator=lambda items: _collate(items, data),
+            data_collator=lambda items: _collate(items, data, epochs.objective, workers),
             callbacks=[*map(_Hooked, hooks), epochs, _KeepZeros(model)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.loss, epochs.losses = loss or label_loss(epochs.objective), trainer.losses
         trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
+        trainer.workers = workers
+        workers.alike_(model.network)
         with regularized(model.network, dropout=params.dropout, layer_drop=params.layer_drop):
             trainer.train()
         # else the network would go on computing in bfloat16, other than what is saved of it
@@ -105,6 +109,8 @@ def train(
     epochs.restore_best()
     tokens = int(data[0].lengths.sum())
     context.log.update(precision=precision, rows=len(data[1]), tokens=tokens, epochs=epochs.history)
+    if workers.count > 1:
+        context.log["processes"] = workers.count
 
 
 def _arguments(params: TrainingParams, context: BuildContext, precision: str, rows: int) -> TrainingArguments:
@@ -156,10 +162,16 @@ class _Positions(torch.utils.data.Dataset[dict[str, Any]]):
         return {"position": position, "input_ids": range(self._lengths[position])}
 
 
-def _collate(items: list[dict[str, Any]], data: Labelled) -> dict[str, Any]:
-    positions = [item["position"] for item in items]
+def _collate(
+    items: list[dict[str, Any]], data: Labelled, objective: Objective, workers: Workers
+) -> dict[str, Any]:
+    """The rows of a batch that this process computes, and which share of the batch's answers they are."""
+    whole = [item["position"] for item in items]
+    positions = workers.mine(whole)
     batch = {name: torch.from_numpy(values) for name, values in data[0].batch(positions).items()}
-    return {**batch, "labels": torch.from_numpy(data[1][positions]), "positions": torch.tensor(positions)}
+    labels, of_all = (torch.from_numpy(data[1][some]) for some in (positions, whole))
+    share = workers.share(objective, of_all, len(whole), labels)
+    return {**batch, "labels": labels, "positions": torch.tensor(positions), "share": torch.tensor(share)}
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
@@ -168,6 +180,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
     loss: Loss
     attached: nn.Module | None = None
     attached_learning_rate: float | None = None
+    workers: Workers = Workers()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -192,14 +205,20 @@ class _Trainer(Trainer):  # type: ignore[misc]
         num_items_in_batch: Any = None,
     ) -> Any:
         batch = dict(inputs)
-        labels, positions = batch.pop("labels"), batch.pop("positions")
-        loss = self.loss(model, batch, labels, positions.tolist())
-        self.losses.append(float(loss.detach()))
+        labels, positions, share = (batch.pop(name) for name in ("labels", "positions", "share"))
+        with self.workers.own_draws(self.args.seed, self.state.global_step):
+            loss = self.loss(model, batch, labels, positions.tolist()) * share
+        self.losses.append(self.workers.total(float(loss.detach())))
         if not math.isfinite(self.losses[-1]):
             raise BuildError(
                 f"the training loss became {self.losses[-1]} in step {self.state.global_step + 1}: "
                 'lower learning_rate, or set precision = "float32"'
             )
+        return loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self.workers.add_gradients_(self.model)
         return loss
 
 

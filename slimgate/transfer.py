@@ -26,6 +26,8 @@ def transfer_rows(params: TransferParams, context: BuildContext, *, tokenizer: A
     row is left.
     """
     names = context.task.text_columns(context.task_params)
+    if params.transfer or params.augment is not None:
+        _check_text(context, names)
     parts = dict(_parts(params, context, names, tokenizer))
     if not parts:
         return None
@@ -36,6 +38,13 @@ def transfer_rows(params: TransferParams, context: BuildContext, *, tokenizer: A
     if not len(kept):
         raise DataError(f"the transfer set has no row left: {context.log['transfer']}")
     return kept
+
+
+def _check_text(context: BuildContext, names: Sequence[str]) -> None:
+    table = context.rows("train").table
+    for name in names:
+        if not (pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type)):
+            raise BuildError(f"transfer and augment make rows of text, and {name} is none; leave them out")
 
 
 def _parts(

@@ -12,7 +12,7 @@ from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.slices import SLICED
 from slimgate.metrics import load_metric
 from slimgate.parts import now, part
-from slimgate.quoting import quoted_texts
+from slimgate.quoting import quoted_columns, quoted_texts
 from slimgate.run import ModelHandle
 from slimgate.slicing import column_slices
 from slimgate.suite import Suite
@@ -28,7 +28,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         if shapes := shape_facts(model, teacher):
             report_part(part("shapes", model.name, "", shapes))
     task, gate = suite.setup.task, variant.run.rows.gate
-    columns = task.object.text_columns(task.params)
+    columns = quoted_columns(task.object, task.params)
     budgets = suite.budgets[variant.name].behaviour
     sliced = [name for name in (SLICED, *suite.metrics) if _sliceable(name, task.object.metrics())][:1]
     measured = behaviour(

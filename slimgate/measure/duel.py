@@ -14,7 +14,6 @@ shorter. Absolute latencies stay as the wall clock has them.
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.measure.duel_worker import PRELOAD, serve
+from slimgate.forkserver import forkserver
+from slimgate.measure.duel_worker import serve
 from slimgate.protocols import Arrays
 
 Floats = npt.NDArray[np.float64]
@@ -205,8 +205,7 @@ def seconds_of_a_call(contender: Contender) -> float:
 
 def _start() -> tuple[Any, Any]:
     """Our end of the pipe, and the process at the other."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    context = forkserver()
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs,), daemon=True)
     process.start()

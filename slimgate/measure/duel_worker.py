@@ -23,17 +23,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-# What the server of these processes imports once, before it forks them: two seconds that each would take.
-# transformers imports its modules when they are first used, so those that every model uses are named.
-PRELOAD = [
-    "torch",
-    "transformers.modeling_utils",
-    "transformers.models.auto.modeling_auto",
-    "transformers.generation.utils",
-    "slimgate.torch_model",
-    "slimgate.measure.duel_worker",
-]
-
 
 class QueueClock:
     """How long this thread was ready to run while other processes had its core, as Linux accounts for it.

@@ -1,0 +1,62 @@
+"""A tokenizer with the processing of images beside it, saved together as transformers' CLIPProcessor does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import BuildError
+
+FILES = ("processor_config.json", "preprocessor_config.json")
+
+
+class ImageTextProcessor:
+    """What an image-text model reads its rows by: `images` for pixels, everything else as its tokenizer."""
+
+    def __init__(self, tokenizer: Any, images: Any) -> None:
+        self.tokenizer, self.images = tokenizer, images
+
+    @classmethod
+    def of(cls, tokenizer: Any, folder: Path, config: Any) -> ImageTextProcessor:
+        """With the image processing of a folder, or CLIP's for the configuration where it has none."""
+        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+        if any((folder / name).is_file() for name in FILES):
+            return cls(tokenizer, CLIPImageProcessorPil.from_pretrained(folder))
+        side = int(config.vision_config.image_size)
+        crop = {"height": side, "width": side}
+        return cls(tokenizer, CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=crop))
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> ImageTextProcessor:
+        """What `save_pretrained` wrote."""
+        from transformers import AutoConfig, AutoTokenizer
+
+        return cls.of(AutoTokenizer.from_pretrained(folder), folder, AutoConfig.from_pretrained(folder))
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Writes the tokenizer's files and processor_config.json."""
+        from transformers import CLIPProcessor
+
+        CLIPProcessor(self.images, self.tokenizer).save_pretrained(folder)
+
+    def check_side(self, config: Any, where: str) -> None:
+        """Raises BuildError where images come out in another size than the model has patches for."""
+        expected = int(config.vision_config.image_size)
+        wanted = self.images.crop_size if self.images.do_center_crop else self.images.size
+        made = {int(side) for side in dict(wanted).values() if side}
+        if made != {expected}:
+            raise BuildError(
+                f"{where}: its images are processed to {sorted(made)} pixels, expected {expected}"
+            )
+
+    def __call__(self, *texts: Any, **options: Any) -> Any:
+        return self.tokenizer(*texts, **options)
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("tokenizer", "images"):  # not set yet: while it is copied
+            raise AttributeError(name)
+        return getattr(self.tokenizer, name)

@@ -1,0 +1,247 @@
+"""Image and text: a model of two towers (CLIP) that says which caption goes with an image.
+
+[task]
+kind = "image_text"
+image = "image"                       # files' bytes, paths, hub Image columns, or pixels as numbers
+caption = "caption"                   # what it is trained on; without it, the first prompt of the row's label
+label = "label"
+prompt = "a photo of the digit {label}"    # or several: a class counts as the mean over its prompts
+
+names = { 0 = "airplane", 1 = "ship" }     # what prompts call a label, where it is a number or a code
+
+A gate row is classified zero-shot: the class whose prompts go best with the image (Radford et al. 2021,
+section 3.1). `rank` says how far down, among the prompts of all classes, the first one of the right class
+stands: the image asks for its caption. Training and distillation see the batch's own captions
+(contrastive_objective.py). A step acts on one tower or both by in_tower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, field_validator
+
+from slimgate.encoded_images import EncodedImages
+from slimgate.encoding import encode_texts
+from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.labels import class_names
+from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
+from slimgate.pretrained import pretrained
+from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.tables import Table
+
+if TYPE_CHECKING:
+    from slimgate.objectives import Objective
+
+NETWORK = "slimgate.nn.two_towers:TwoTowers"
+RANK = "rank"
+
+
+class Params(Table):
+    """[task] of an image-text model."""
+
+    image: str
+    label: str
+    caption: str | None = None
+    prompt: str | tuple[str, ...] = Field(default="a photo of a {label}", min_length=1)
+    names: dict[str, str] | None = None
+    max_tokens: int = Field(default=77, ge=2)
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_a_place(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for prompt in (value,) if isinstance(value, str) else value:
+            if prompt.count("{label}") != 1 or prompt.replace("{label}", "").count("{"):
+                raise ValueError(f'"{prompt}" came, expected {{label}} once, as in "a photo of a {{label}}"')
+        return value
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts as they are, with {label} in them."""
+        return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
+
+    def of_label(self, label: str) -> list[str]:
+        """Its prompts."""
+        return [prompt.format(label=(self.names or {}).get(label, label)) for prompt in self.prompts]
+
+
+def columns(params: Params) -> tuple[str, ...]:
+    """image, caption where there is one, label."""
+    return tuple(name for name in (params.image, params.caption, params.label) if name)
+
+
+def text_columns(params: Params) -> tuple[str, ...]:
+    """The image: it must not stand in two splits; captions may."""
+    return (params.image,)
+
+
+def quoted_columns(params: Params) -> tuple[str, ...]:
+    """What stands for an image where a row is quoted: its caption, else its label."""
+    return (params.caption or params.label,)
+
+
+def label_column(params: Params) -> str:
+    """Splits are stratified by it."""
+    return params.label
+
+
+def metrics() -> frozenset[str]:
+    """Predictions and probabilities of the classes, and the rank of the right one's first prompt."""
+    return frozenset({"prediction", "probabilities", RANK})
+
+
+def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+    """The classes of all splits. Raises DataError where there is only one, or one has no name."""
+    values = {value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()}
+    classes = class_names(values)
+    if len(classes) < 2:
+        raise DataError(f'column "{params.label}" holds one label only ({classes}); expected two at least')
+    if params.names is not None and (unnamed := [name for name in classes if name not in params.names]):
+        raise DataError(f'names has no {", ".join(unnamed)}, which column "{params.label}" holds')
+    return TaskFacts(classes)
+
+
+def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedImages) -> Ints:
+    """The label's index of each row, (rows,): captions of one class are right answers to each other."""
+    return _label_indices(params, rows, facts)
+
+
+def _label_indices(params: Params, rows: Rows, facts: TaskFacts) -> Ints:
+    index = {name: i for i, name in enumerate(facts.classes)}
+    return np.asarray([index[str(value)] for value in rows.table[params.label].to_pylist()], dtype=np.int64)
+
+
+def unlabelled(params: Params, encoded: EncodedImages, facts: TaskFacts) -> Ints:
+    """Every row a class of its own, (rows,): nothing but its own caption is a right answer."""
+    return -1 - np.arange(len(encoded.pixels), dtype=np.int64)
+
+
+def objective(params: Params) -> Objective:
+    """The symmetric contrastive loss."""
+    from slimgate.contrastive_objective import ContrastiveObjective
+
+    return ContrastiveObjective()
+
+
+def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
+    """Raises SuiteError where a config.json cannot serve this task."""
+    if config.get("model_type") != "clip":
+        raise SuiteError(f"{ref.text} is of model_type {config.get('model_type')}, expected clip")
+    longest = (config.get("text_config") or {}).get("max_position_embeddings", 77)
+    if params.max_tokens > longest:
+        raise SuiteError(
+            f"max_tokens = {params.max_tokens}, but {ref.text} has positions for {longest} tokens"
+        )
+
+
+def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Nothing: both towers are complete (a fresh model's tokenizer is trained on `train` all the same)."""
+    return ()
+
+
+def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    """The model of a folder, with the tokenizer and the image processing that belong to it."""
+    from transformers import AutoConfig
+
+    from slimgate.fresh import tokenizer_of
+    from slimgate.image_text_processor import ImageTextProcessor
+    from slimgate.nn.two_towers import TwoTowers
+    from slimgate.seeding import isolated_seed
+    from slimgate.torch_model import TorchModel
+
+    assert ref.folder is not None
+    config = AutoConfig.from_pretrained(ref.folder)
+    tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
+    processor = ImageTextProcessor.of(tokenizer, ref.folder, config)
+    processor.check_side(config, ref.text)
+    with isolated_seed(context.seed):
+        clip, missing = pretrained("AutoModel", ref, config=config)
+    if missing:
+        raise BuildError(
+            f"{ref.text}: its weights lack {len(missing)} that its config.json names, first {missing[0]}"
+        )
+    # evaluation knows the classes by the artifact alone
+    clip.config.id2label = dict(enumerate(context.facts.classes))
+    clip.config.label2id = {name: i for i, name in enumerate(context.facts.classes)}
+    return TorchModel(TwoTowers(config, clip).to(context.device).eval(), processor, NETWORK)
+
+
+def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
+    """Captions and prompts: read where a tokenizer is trained, and not before."""
+    yield from captions(params, context.rows("train"))
+    yield from class_prompts(params, context.facts.classes)
+
+
+def captions(params: Params, rows: Rows) -> list[str]:
+    """The caption of each row; where rows have none, the first prompt of its label."""
+    if params.caption is not None:
+        return [str(value) for value in rows.table[params.caption].to_pylist()]
+    return [params.of_label(str(value))[0] for value in rows.table[params.label].to_pylist()]
+
+
+def class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
+    """The prompts of all classes, those of one class together."""
+    return [prompt for name in classes for prompt in params.of_label(name)]
+
+
+def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> EncodedImages:
+    """The images with their own captions, as models learn from them. tokenizer: an ImageTextProcessor."""
+    return _encoded(params, rows, tokenizer, captions(params, rows), own=True)
+
+
+def row_encoder(params: Params, folder: Path) -> Callable[[Rows], EncodedImages]:
+    """The images with the prompts of all classes, as they are classified."""
+    from transformers import AutoConfig
+
+    from slimgate.image_text_processor import ImageTextProcessor
+
+    processor, config = ImageTextProcessor.from_pretrained(folder), AutoConfig.from_pretrained(folder)
+    prompts = class_prompts(params, tuple(config.id2label[i] for i in sorted(config.id2label)))
+    return lambda rows: _encoded(params, rows, processor, prompts, own=False)
+
+
+def _encoded(params: Params, rows: Rows, processor: Any, texts: list[str], *, own: bool) -> EncodedImages:
+    from slimgate.images import Pixels
+
+    encoded = encode_texts(processor.tokenizer, [texts], max_tokens=params.max_tokens)
+    pixels = Pixels(rows.table[params.image].to_pylist(), processor.images)
+    return EncodedImages(pixels, encoded, own)
+
+
+def outcomes(
+    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
+) -> ClassOutcomes:
+    """Softmax over the classes, each by the mean over its prompts; and the rank of the right class's best.
+
+    scores: (rows, classes · prompts). Of equal scores the right one counts as the later.
+    """
+    by_prompt = scores.astype(np.float64).reshape(len(scores), len(facts.classes), -1)
+    logits = by_prompt.mean(-1)
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    labels = _label_indices(params, rows, facts)
+    best = by_prompt[np.arange(len(labels)), labels].max(-1)
+    wrong = np.arange(len(facts.classes)) != labels[:, None]
+    before = (by_prompt >= best[:, None, None]) & wrong[:, :, None]
+    return ClassOutcomes(
+        ids=np.asarray(rows.ids, dtype=np.str_),
+        labels=labels,
+        predictions=logits.argmax(axis=1).astype(np.int64),
+        classes=facts.classes,
+        probabilities=shifted / shifted.sum(axis=1, keepdims=True),
+        values={RANK: 1.0 + before.sum(axis=(1, 2))},
+        groups=row_groups(rows, group),
+    )
+
+
+def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
+    """Those rows with the next class for the right one, whose prompts then stand behind all others."""
+    assert isinstance(outcomes, ClassOutcomes)
+    ranks = outcomes.column(RANK).copy()
+    ranks[rows] = ranks.max() + len(outcomes.classes)
+    found = outcomes.exchanged(rows)
+    return replace(found, values={**found.values, RANK: ranks})

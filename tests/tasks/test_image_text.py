@@ -1,0 +1,157 @@
+"""The task image_text: rows as pixels and tokens, zero-shot answers, what is wrong said in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.tiny_clip import COLOURS, PARAMS, clip_context, load_clip, picture_rows, write_tiny_clip
+from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.methods import distill, fine_tune
+from slimgate.outcomes import ClassOutcomes
+from slimgate.predicting import predict_scores
+from slimgate.protocols import ModelRef, Rows, TaskFacts
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.tasks import image_text
+from slimgate.torch_model import load_torch_model
+
+torch.set_num_threads(1)
+CLASSES = tuple(sorted(COLOURS))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_clip(tmp_path_factory.mktemp("clip") / "model")
+
+
+def answers(model: Any, folder: Path, rows: Rows, params: image_text.Params = PARAMS) -> ClassOutcomes:
+    encoded = image_text.row_encoder(params, folder)(rows)
+    found = predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=5)
+    return image_text.outcomes(TaskFacts(CLASSES), rows, found, params, None)
+
+
+def saved(model: Any, folder: Path) -> Path:
+    folder.mkdir()
+    model.save(folder)
+    return folder
+
+
+def test_zero_shot_answers_are_those_of_transformers(folder: Path, tmp_path: Path) -> None:
+    from transformers import CLIPModel, CLIPProcessor
+
+    from slimgate.images import picture
+
+    model = load_clip(folder, clip_context(tmp_path / "rows"))
+    where, rows = saved(model, tmp_path / "saved"), picture_rows(8)
+    found = answers(load_torch_model(where), where, rows)
+    processor = CLIPProcessor.from_pretrained(where)
+    pictures = [picture(value) for value in rows.table["image"].to_pylist()]
+    texts = [f"a {name} square" for name in CLASSES]
+    inputs = processor(text=texts, images=pictures, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        expected = CLIPModel.from_pretrained(folder)(**inputs).logits_per_image.softmax(-1).numpy()
+    assert found.probabilities is not None
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+
+
+def test_ranks_and_classes_by_hand_where_a_class_has_two_prompts() -> None:
+    params = PARAMS.model_copy(update={"prompt": ("a {label} square", "something {label}")})
+    rows = Rows(picture_rows(2).table.set_column(3, "label", [["green", "red"]]))
+    # blue, green, red; two prompts each
+    scores = np.array([[5, 1, 3, 4, 0, 0], [1, 1, 2, 2, 0, 9]], dtype=np.float32)
+    found = image_text.outcomes(TaskFacts(CLASSES), rows, scores, params, None)
+    # row 0: means 3, 3.5, 0; one prompt of another class above green's best. Row 1: red's second prompt leads
+    assert found.predictions.tolist() == [1, 2]
+    assert found.column("rank").tolist() == [2, 1]
+    assert found.probabilities is not None
+    assert found.probabilities[0] == pytest.approx(np.exp([3, 3.5, 0]) / np.exp([3, 3.5, 0]).sum())
+
+
+def test_of_equal_scores_the_right_one_stands_behind() -> None:
+    rows = Rows(picture_rows(1).table.set_column(3, "label", [["green"]]))
+    found = image_text.outcomes(TaskFacts(CLASSES), rows, np.zeros((1, 3), np.float32), PARAMS, None)
+    assert found.column("rank").tolist() == [3]
+
+
+def test_a_spoiled_row_is_wrong_and_its_caption_last(folder: Path, tmp_path: Path) -> None:
+    model = load_clip(folder, clip_context(tmp_path / "rows"))
+    found = answers(model, saved(model, tmp_path / "saved"), picture_rows(6))
+    spoiled = image_text.spoiled(found, np.array([1, 4]))
+    assert isinstance(spoiled, ClassOutcomes)
+    assert spoiled.right[[1, 4]].tolist() == [0, 0]
+    assert (spoiled.column("rank")[[1, 4]] > len(CLASSES)).all()
+    assert not spoiled.changed(found)[[0, 2, 3, 5]].any()
+
+
+def test_training_on_captions_teaches_zero_shot_classification(folder: Path, tmp_path: Path) -> None:
+    context = clip_context(tmp_path / "rows")
+    model = load_clip(folder, context)
+    params = fine_tune.Params(epochs=12, learning_rate=3e-3, batch_size=8, precision="float32")
+    trained = fine_tune.apply(model, params, context)
+    found = answers(trained, saved(trained, tmp_path / "saved"), picture_rows(30, seed=9))
+    assert found.right.mean() > 0.9
+    assert context.log["epochs"][-1]["batch_accuracy_selection"] > 0.9
+
+
+def test_a_student_learns_the_teachers_answers(folder: Path, tmp_path: Path) -> None:
+    plain = clip_context(tmp_path / "plain")
+    teacher = load_clip(folder, plain)
+    student = load_clip(write_tiny_clip(tmp_path / "other", seed=5), plain)
+    context = clip_context(tmp_path / "rows", teacher=lambda: teacher)
+    params = distill.Params(alpha=0.0, epochs=12, learning_rate=3e-3, batch_size=8, precision="float32")
+    encoded = image_text.encode_rows(PARAMS, context.rows("train"), teacher.tokenizer)
+    batch = {name: torch.from_numpy(values) for name, values in encoded.batch(range(8)).items()}
+
+    def distance() -> float:
+        with torch.no_grad():
+            logits = [model.network(**batch).logits for model in (student, teacher)]
+        both = image_text.objective(PARAMS).soft_losses(*logits, 1.0)
+        return float(both.mean())
+
+    before = distance()
+    distill.apply(student, params, context)
+    assert distance() < 0.3 * before
+    assert context.log["teacher_logits"] == "computed beside the student"
+
+
+def test_rows_without_captions_are_trained_on_the_first_prompt() -> None:
+    params = image_text.Params(image="image", label="label", prompt=("one {label}", "two {label}"))
+    rows = picture_rows(3)
+    labels = rows.table["label"].to_pylist()
+    assert image_text.captions(params, rows) == [f"one {label}" for label in labels]
+    assert image_text.class_prompts(params, ("a", "b")) == ["one a", "two a", "one b", "two b"]
+
+
+@pytest.mark.parametrize("prompt", ["a photo", "{label} or {label}", "a {colour} {label}"])
+def test_a_prompt_has_one_place_for_the_label(prompt: str) -> None:
+    with pytest.raises(ValidationError, match=r"expected \{label\} once"):
+        image_text.Params(image="image", label="label", prompt=prompt)
+
+
+def test_a_model_that_is_no_clip_is_an_error() -> None:
+    with pytest.raises(SuiteError, match="is of model_type bert, expected clip"):
+        image_text.check_model(PARAMS, ModelRef("m"), {"model_type": "bert"}, None)
+    short = {"model_type": "clip", "text_config": {"max_position_embeddings": 8}}
+    with pytest.raises(SuiteError, match="max_tokens = 16, but m has positions for 8 tokens"):
+        image_text.check_model(PARAMS, ModelRef("m"), short, None)
+
+
+def test_images_processed_to_another_size_are_an_error(tmp_path: Path) -> None:
+    other = write_tiny_clip(tmp_path / "other")
+    settings = json.loads((other / "preprocessor_config.json").read_text())
+    settings["crop_size"] = {"height": 16, "width": 16}
+    (other / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(BuildError, match=r"processed to \[16\] pixels, expected 8"):
+        load_clip(other, clip_context(tmp_path / "rows"))
+
+
+def test_one_class_is_an_error() -> None:
+    rows = Rows(picture_rows(2).table.set_column(3, "label", [["red", "red"]]))
+    with pytest.raises(DataError, match="holds one label only"):
+        image_text.facts(PARAMS, {"gate": rows})

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from slimgate.errors import DataError
+from slimgate.images import Pixels, picture
+from slimgate.pools import content_digest, pools_of
+
+PIXELS = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
+
+
+def png(folder: Path) -> Path:
+    Image.fromarray(PIXELS).save(folder / "one.png")
+    return folder / "one.png"
+
+
+def test_an_image_is_the_same_in_every_form(tmp_path: Path) -> None:
+    path = png(tmp_path)
+    content = path.read_bytes()
+    forms: list[Any] = [
+        content,
+        str(path),
+        {"bytes": content, "path": None},
+        {"bytes": None, "path": str(path)},
+        PIXELS.tolist(),
+        (PIXELS / 255).tolist(),
+    ]
+    for form in forms:
+        np.testing.assert_array_equal(np.asarray(picture(form)), PIXELS)
+
+
+def test_grey_pixels_become_three_channels() -> None:
+    found = np.asarray(picture([[0, 255], [128, 64]]))
+    assert found.shape == (2, 2, 3)
+    assert found[1, 0].tolist() == [128, 128, 128]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(b"no image", "cannot identify"), ([[300, 0]], "pixels from 0 to 300 came"), ([1, 2], r"shape \(2,\)")],
+    ids=["bytes", "range", "shape"],
+)
+def test_what_is_no_image_is_an_error(value: Any, told: str) -> None:
+    with pytest.raises(DataError, match=f"an image cannot be read: .*{told}"):
+        picture(value)
+
+
+def plain(pictures: list[Any], *, return_tensors: str) -> dict[str, Any]:
+    assert return_tensors == "np"
+    return {"pixel_values": np.stack([np.asarray(one, dtype=np.float32) for one in pictures])}
+
+
+def test_many_images_are_processed_when_a_batch_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [[[k, 0], [0, 0]] for k in range(5)]
+    few = Pixels(images, plain).of([3, 1])
+    monkeypatch.setattr("slimgate.images.KEPT_BYTES", 0)
+    many = Pixels(images, plain)
+    np.testing.assert_array_equal(many.of([3, 1]), few)
+    assert few[:, 0, 0, 0].tolist() == [3, 1]
+    assert len(many.joined(Pixels(images, plain))) == 10
+
+
+def test_an_image_in_two_splits_is_found_by_its_content() -> None:
+    rows = [[[1, 2]], [[3, 4]]]
+    parts = {
+        "train": pa.table({"image": rows, "label": ["a", "b"]}),
+        "gate": pa.table({"image": rows[:1], "label": ["a"]}),
+    }
+    train, _ = pools_of(parts, text_columns=["image"], label_column="label", group_column=None)
+    assert train.free.tolist() == [False, True]
+    same = b"\x89PNG"
+    assert content_digest({"bytes": same, "path": "a"}) == content_digest({"bytes": same, "path": "b"})

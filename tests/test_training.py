@@ -18,6 +18,7 @@ from slimgate.learning import labelled, training_rows
 from slimgate.objectives import ClassObjective
 from slimgate.precision import resolve_precision
 from slimgate.protocols import BuildContext
+from slimgate.scoring import Score
 from slimgate.tasks import text_classification
 from slimgate.training import label_loss, train
 from slimgate.training_params import TrainingParams
@@ -152,9 +153,9 @@ def best_of(
 
     states: list[dict[str, torch.Tensor]] = []
 
-    def evaluate(self: Any, *_: Any) -> dict[str, float]:
+    def evaluate(self: Any, *_: Any) -> Score:
         states.append({k: v.clone() for k, v in self._model.network.state_dict().items()})
-        return {"loss_selection": 0.0, "accuracy_selection": accuracies[len(states) - 1]}
+        return Score(loss=0.0, quality=accuracies[len(states) - 1])
 
     monkeypatch.setattr(training._Epochs, "_evaluate", evaluate)
     model, context = trained(hub, epochs=len(accuracies), keep_best=keep_best, hooks=hooks)

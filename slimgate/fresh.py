@@ -1,8 +1,8 @@
 """Models that start from random weights, and tokenizers trained on the rows: `model = "fresh:FOLDER"`.
 
 The folder holds a config.json as transformers has it, and a tokenizer where one is to be used; else one of
-the configuration's `vocab_size` is trained on the train rows: WordPiece for BERT's family, byte-level BPE for
-all others (Devlin et al. 2019; Radford et al. 2019).
+the configuration's `vocab_size` is trained on the train rows: byte-level BPE (Radford et al. 2019), which,
+unlike the WordPiece trainer of `tokenizers`, gives the same tokens for the same texts.
 """
 
 from __future__ import annotations
@@ -13,8 +13,21 @@ from typing import Any
 from slimgate.errors import BuildError
 from slimgate.protocols import ModelRef
 
-WORD_PIECE = frozenset({"bert", "distilbert", "electra", "mpnet"})
+DECODERS = frozenset({"gpt2", "llama", "mistral", "qwen2", "gpt_neox", "opt"})
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+
+_DECODER = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}
+_ENCODER = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "cls_token": "<s>",
+    "sep_token": "</s>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
+_SPECIAL = {
+    "clip": {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|pad|>"},
+}
 
 
 def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: Any) -> Any:
@@ -45,34 +58,23 @@ def fresh_network(auto: str, ref: ModelRef, config: Any) -> Any:
 
 
 def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
-    """A fast tokenizer of at most `size` tokens. Raises BuildError without texts."""
+    """A fast byte-level BPE tokenizer of at most `size` tokens, the same for the same texts.
+
+    family: a configuration's model_type; decoders get texts as they are, others framed by a start and an end.
+    Raises BuildError without texts.
+    """
     from transformers import PreTrainedTokenizerFast
 
     kept = [text for text in texts if text.strip()]
     if not kept:
-        raise BuildError(
-            "a tokenizer is trained on the train rows, which hold no text; give one in the folder"
-        )
-    if family in WORD_PIECE:
-        names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-        return PreTrainedTokenizerFast(
-            tokenizer_object=_word_piece(kept, size), mask_token="[MASK]", model_input_names=_INPUTS, **names
-        )
-    start, end = ("<|startoftext|>", "<|endoftext|>") if family.startswith("clip") else ("<|endoftext|>",) * 2
-    trained = _byte_level(kept, size, list(dict.fromkeys(["<|pad|>", start, end])))
-    if family.startswith("clip"):
-        _framed(trained, start, end)
+        raise BuildError("the train rows hold no text to train a tokenizer on; put one in the folder")
+    names = _SPECIAL.get(family.split("_")[0], _DECODER if family in DECODERS else _ENCODER)
+    trained = _byte_level(kept, size, list(dict.fromkeys(names.values())))
+    if family not in DECODERS:
+        _frame(trained, names["bos_token"], names["eos_token"])
     return PreTrainedTokenizerFast(
-        tokenizer_object=trained,
-        bos_token=start,
-        eos_token=end,
-        unk_token=end,
-        pad_token="<|pad|>",
-        model_input_names=_INPUTS,
+        tokenizer_object=trained, model_input_names=["input_ids", "attention_mask"], **names
     )
-
-
-_INPUTS = ["input_ids", "attention_mask"]
 
 
 def fit_config(config: Any, tokenizer: Any) -> None:
@@ -104,26 +106,11 @@ def _byte_level(texts: list[str], size: int, special: list[str]) -> Any:
     return tokenizer
 
 
-def _framed(tokenizer: Any, start: str, end: str) -> None:
-    """Puts a text between its start and end tokens."""
+def _frame(tokenizer: Any, start: str, end: str) -> None:
+    """Puts a text, and each text of a pair, between start and end."""
     from tokenizers import processors
 
     ids = [(token, tokenizer.token_to_id(token)) for token in (start, end)]
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{start} $A {end}", special_tokens=ids)
-
-
-def _word_piece(texts: list[str], size: int) -> Any:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+        single=f"{start} $A {end}", pair=f"{start} $A {end} $B {end}", special_tokens=ids
     )
-    return tokenizer

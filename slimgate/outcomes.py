@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -67,13 +67,16 @@ class Outcomes:
 
     def take(self, rows: Ints) -> Self:
         """The outcomes of the given row positions, in the given order."""
-        return replace(
-            self,
-            ids=self.ids[rows],
-            values={name: column[rows] for name, column in self.values.items()},
-            answers=None if self.answers is None else self.answers[rows],
-            groups=None if self.groups is None else self.groups[rows],
-        )
+        return replace(self, **self._rows(rows))
+
+    def _rows(self, rows: Ints) -> dict[str, Any]:
+        """What stands for each row, of the rows at the given positions."""
+        return {
+            "ids": self.ids[rows],
+            "values": {name: column[rows] for name, column in self.values.items()},
+            "answers": None if self.answers is None else self.answers[rows],
+            "groups": None if self.groups is None else self.groups[rows],
+        }
 
     def changed(self, other: Outcomes) -> npt.NDArray[np.bool_]:
         """(rows,) whether the two models differ on a row: in words, or beyond rounding in a value."""
@@ -129,14 +132,13 @@ class ClassOutcomes(Outcomes):
         """(rows,) 1.0 where the prediction is the label, else 0.0."""
         return np.asarray(self.predictions == self.labels, dtype=np.float64)
 
-    def take(self, rows: Ints) -> Self:
-        """The outcomes of the given row positions, in the given order."""
-        return replace(
-            super().take(rows),
-            labels=self.labels[rows],
-            predictions=self.predictions[rows],
-            probabilities=None if self.probabilities is None else self.probabilities[rows],
-        )
+    def _rows(self, rows: Ints) -> dict[str, Any]:
+        return {
+            **super()._rows(rows),
+            "labels": self.labels[rows],
+            "predictions": self.predictions[rows],
+            "probabilities": None if self.probabilities is None else self.probabilities[rows],
+        }
 
     def changed(self, other: Outcomes) -> npt.NDArray[np.bool_]:
         """(rows,) whether the two models predict another class."""

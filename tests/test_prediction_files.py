@@ -136,7 +136,7 @@ def test_slimgates_own_outcomes_have_their_class_names(tmp_path: Path) -> None:
         np.array([1, 0, 0]),
         ("zebra", "ant"),
         np.array([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]]),
-        np.array([5, 5, 6]),
+        groups=np.array([5, 5, 6]),
     )
     write_outcomes(own, tmp_path / "own.parquet")
     rows = {"id": ["c", "a", "b"], "label": ["ant", "ant", "zebra"], "prediction": ["ant", "ant", "zebra"]}

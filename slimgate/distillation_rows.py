@@ -31,13 +31,14 @@ def distillation_rows(
     The transfer set has the labels that its rows say of themselves, or none. Raises DataError where `train`
     is empty, or a transfer set has no row left.
     """
+    task, own = context.task, context.task_params
+    more = transfer_rows(params, context, tokenizer=model.tokenizer, teacher=teacher)
+    if more is None:
+        return training_rows(model, context), training_rows(teacher, context)[0]
+    mine, theirs = (task.encode_rows(own, more, one.tokenizer) for one in (model, teacher))
+    targets = task.unlabelled(own, mine, context.facts)
+    if params.only_transfer:
+        return (mine, targets), theirs
     encoded, labels = training_rows(model, context)
     taught, _ = training_rows(teacher, context)
-    more = transfer_rows(params, context, tokenizer=model.tokenizer)
-    if more is None:
-        return (encoded, labels), taught
-    own, theirs = (
-        context.task.encode_rows(context.task_params, more, one.tokenizer) for one in (model, teacher)
-    )
-    targets = joined_targets(labels, context.task.unlabelled(context.task_params, own, context.facts))
-    return (encoded.joined(own), targets), taught.joined(theirs)
+    return (encoded.joined(mine), joined_targets(labels, targets)), taught.joined(theirs)

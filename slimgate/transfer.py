@@ -1,4 +1,6 @@
-"""Rows without labels that a student learns from: files of texts, and changed copies of `train`."""
+"""Rows without labels that a student learns from: files of texts, changed copies of `train`, text that its
+teacher writes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import pyarrow as pa
 
 from slimgate.augmentation import augmented
 from slimgate.errors import BuildError, DataError
+from slimgate.generation import written_texts
 from slimgate.pools import BETWEEN_TEXTS, collapsed_texts
 from slimgate.protocols import BuildContext, Rows
 from slimgate.row_files import columns_of, rows_of
@@ -17,11 +20,13 @@ from slimgate.transfer_params import Augment, TransferParams, row_file, text_col
 Columns = dict[str, list[str]]
 
 
-def transfer_rows(params: TransferParams, context: BuildContext, *, tokenizer: Any) -> Rows | None:
-    """The rows of `transfer` and `augment`, each text once; None where the step has neither.
+def transfer_rows(
+    params: TransferParams, context: BuildContext, *, tokenizer: Any, teacher: Any
+) -> Rows | None:
+    """The rows of `transfer`, `augment` and `generate`, each text once; None where the step has none.
 
     None of their texts stands in calibration, selection or gate, nor in `train`: such rows are dropped, and
-    counted in context.log. tokenizer: whose mask token stands for a masked word. Raises DataError where no
+    counted in context.log. tokenizer: whose mask token stands for a masked word; teacher: who writes. Raises DataError where no
     row is left.
     """
     names = context.task.text_columns(context.task_params)
@@ -34,6 +39,10 @@ def transfer_rows(params: TransferParams, context: BuildContext, *, tokenizer: A
         made = _from_train(params.augment, context, names, tokenizer)
         _add(read, made)
         log["augmented"] = len(made[names[0]])
+    if params.generate is not None:
+        texts = written_texts(teacher, params.generate, context)
+        _add(read, {names[0]: texts})
+        log["written"] = len(texts)
     if not log:
         return None
     kept, counts = _unseen(read, context)

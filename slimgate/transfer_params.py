@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from slimgate.generation_params import Generate
 from slimgate.row_files import SUFFIXES, RowFile
 from slimgate.tables import SuitePath, Table
 
@@ -57,10 +58,15 @@ class Augment(Table):
 
 
 class TransferParams(Table):
-    """transfer: files of rows without labels, with the task's text columns; augment: made from `train`."""
+    """transfer: files of rows without labels, with the task's text columns; augment: made from `train`.
+
+    generate: rows that the teacher writes. only_transfer: learn from these rows alone, and not from `train`.
+    """
 
     transfer: TransferFiles = ()
     augment: Augment | None = None
+    generate: Generate | None = None
+    only_transfer: bool = False
 
     @model_validator(mode="after")
     def _readable(self) -> TransferParams:
@@ -69,6 +75,17 @@ class TransferParams(Table):
                 told = f"suffix {path.suffix or 'none'} does not tell a format"
                 raise ValueError(f"{path.name}: {told}; known: {' '.join(SUFFIXES)}")
         return self
+
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> TransferParams:
+        if self.only_transfer and not adds_rows(self):
+            raise ValueError("only_transfer leaves no rows: expected transfer, augment or generate beside it")
+        return self
+
+
+def adds_rows(params: TransferParams) -> bool:
+    """Whether there are rows beside the train split's."""
+    return bool(params.transfer) or params.augment is not None or params.generate is not None
 
 
 def row_file(path: Path) -> RowFile:

@@ -20,6 +20,13 @@ learns hidden states through a projection, which is trained along and thrown awa
 transfer, augment: rows without labels (transfer_params.py); on them alpha counts as 0. None of their texts
 may stand in calibration, selection or gate: such rows are dropped and counted in the log.
 
+    { distill = { generate = { rows = 2000, tokens = 50, prompt_tokens = 4, temperature = 1.0, top_k = 50 } } }
+
+generate: rows that the teacher writes, where it is a causal language model; they count as text like any
+other, with alpha as it is (Kim & Rush 2016). only_transfer: no row of `train` is learnt from; with alpha = 1
+the student sees nothing but what the teacher wrote, as generations that learn from their ancestors do
+(Shumailov et al. 2024).
+
 stored_logits: true computes the teacher's logits once before training and reads them by memory map, false
 computes them beside the student. Default: stored, for the rows are the same in every epoch; but beside the
 student where something inside the teacher is compared, for then it runs there anyway.
@@ -34,6 +41,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from slimgate import transfer_params
 from slimgate.distillation_params import InnerParams
 from slimgate.protocols import BuildContext
 from slimgate.transfer_params import TransferParams
@@ -61,7 +69,7 @@ def row_files(params: Params) -> tuple[Path, ...]:
 
 def adds_rows(params: Params) -> bool:
     """Whether there are rows beside the train split's."""
-    return bool(params.transfer) or params.augment is not None
+    return transfer_params.adds_rows(params)
 
 
 def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:

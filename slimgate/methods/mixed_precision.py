@@ -129,6 +129,7 @@ def _ranking_scores(model: Any, params: Params, context: BuildContext) -> Any:
     model.network.eval()
     return answers(model.network, data, objective, most=most).numpy()
 
+
 def _tell(
     context: BuildContext,
     ranking: dict[str, float],

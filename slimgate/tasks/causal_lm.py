@@ -16,7 +16,7 @@ they compare models of one tokenizer; bits_per_byte compares any (metrics/perple
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.pretrained import pretrained
-from slimgate.protocols import Arrays, BuildContext, Compared, Encoded, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tables import Table
 
 if TYPE_CHECKING:
@@ -208,9 +208,7 @@ def objective(params: Params) -> Objective:
     return TokenObjective(shifted=True)
 
 
-def read_output(
-    params: Params, output: npt.NDArray[np.float32], batch: Arrays
-) -> npt.NDArray[np.float64]:
+def read_output(params: Params, output: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
     """(windows, 3): nats, tokens and right tokens of each window."""
     from slimgate.token_scores import window_sums
 

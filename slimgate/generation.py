@@ -48,9 +48,8 @@ def _prompts(teacher: Any, options: Generate, context: BuildContext) -> list[lis
     if encoded.row_of is not None:
         rows = [rows[place] for place in np.unique(encoded.row_of, return_index=True)[1]]
     generator = np.random.default_rng(context.seed)
-    order = [
-        place for _ in range(-(-options.rows // len(rows))) for place in generator.permutation(len(rows))
-    ]
+    rounds = -(-options.rows // len(rows))
+    order = [place for _ in range(rounds) for place in generator.permutation(len(rows))]
     return [_first(rows[place], teacher.tokenizer, options) for place in order[: options.rows]]
 
 

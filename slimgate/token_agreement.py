@@ -42,8 +42,7 @@ def _answers(teacher: Compared, variant: Compared) -> Iterator[tuple[torch.Tenso
     for positions in iter_batches(_windows(ours.row_of), WINDOWS_AT_ONCE):
         counted = torch.from_numpy(ours.beside(positions)["counted"])[:, 1:]
         logits = [_logits(one, positions)[:, :-1][counted] for one in (variant, teacher)]
-        for mine, other in zip(*(each.split(_step(each)) for each in logits), strict=True):
-            yield mine, other
+        yield from zip(*(each.split(_step(each)) for each in logits), strict=True)
 
 
 def _step(logits: torch.Tensor) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-# Logits that are turned into probabilities at a time: a window of 1,024 tokens of GPT-2's vocabulary has 51 M.
+# Logits looked at at a time: a window of 1,024 tokens of GPT-2's vocabulary has 51 million.
 CHUNK = 2**24
 
 

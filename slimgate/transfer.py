@@ -26,8 +26,8 @@ def transfer_rows(
     """The rows of `transfer`, `augment` and `generate`, each text once; None where the step has none.
 
     None of their texts stands in calibration, selection or gate, nor in `train`: such rows are dropped, and
-    counted in context.log. tokenizer: whose mask token stands for a masked word; teacher: who writes. Raises DataError where no
-    row is left.
+    counted in context.log. tokenizer: whose mask token stands for a masked word; teacher: who writes.
+    Raises DataError where no row is left.
     """
     names = context.task.text_columns(context.task_params)
     read: Columns = {name: [] for name in names}

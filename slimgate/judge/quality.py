@@ -65,7 +65,7 @@ def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
         if others:
             raise MeasureError(
                 f"{metric.name} is per {name}, and teacher and variant have other {name} on {others} of "
-                f"{len(teacher)} rows, so that it does not compare them; judge one that is not, such as bits_per_byte"
+                f"{len(teacher)} rows: it does not compare them; judge one that is not, such as bits_per_byte"
             )
 
 

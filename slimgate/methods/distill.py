@@ -20,7 +20,7 @@ learns hidden states through a projection, which is trained along and thrown awa
 transfer, augment: rows without labels (transfer_params.py); on them alpha counts as 0. None of their texts
 may stand in calibration, selection or gate: such rows are dropped and counted in the log.
 
-    { distill = { generate = { rows = 2000, tokens = 50, prompt_tokens = 4, temperature = 1.0, top_k = 50 } } }
+    { distill = { generate = { rows = 2000, tokens = 50, prompt_tokens = 4, top_k = 50 }, alpha = 0.5 } }
 
 generate: rows that the teacher writes, where it is a causal language model; they count as text like any
 other, with alpha as it is (Kim & Rush 2016). only_transfer: no row of `train` is learnt from; with alpha = 1

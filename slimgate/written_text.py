@@ -35,7 +35,7 @@ def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str,
     theirs, ours = _diversity(teacher), _diversity(variant)
     return {
         name: {
-            "what": f"{what}, in {_Plain.tokens} tokens written behind each of {PROMPTS} starts of gate rows",
+            "what": f"{what}, of text written behind the first {PROMPT_TOKENS} tokens of {PROMPTS} gate rows",
             "teacher": theirs.get(name),
             "variant": ours.get(name),
         }

@@ -17,7 +17,7 @@ from math import inf, log
 import numpy as np
 
 from slimgate.metrics.base import Documents, Metric, RowSums, check_weights
-from slimgate.metrics.row_sums import statistic_of_sums
+from slimgate.metrics.row_sums import quartile_rows, statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 
@@ -35,14 +35,11 @@ def _bits(outcomes: Outcomes) -> Floats:
     return np.stack([outcomes.column("nats") / log(2), outcomes.column("bytes")], axis=1)
 
 
-def _extreme_bits(outcomes: Outcomes) -> Floats:
-    """A text of the mean length at the lowest and at the highest rate of any row: there is no worst rate."""
-    bits = _bits(outcomes)
-    rates, length = bits[:, 0] / bits[:, 1], bits[:, 1].mean()
-    return np.array([[rates.min() * length, length], [rates.max() * length, length]])
+def _usual_bits(outcomes: Outcomes) -> Floats:
+    return quartile_rows(_bits(outcomes))
 
 
-_BITS = RowSums(_bits, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]), _extreme_bits)
+_BITS = RowSums(_bits, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]), _usual_bits)
 
 METRICS: Mapping[str, Metric] = {
     "perplexity": Metric(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from slimgate.metrics.base import Metric, RowSums
-from slimgate.metrics.row_sums import statistic_of_sums
+from slimgate.metrics.row_sums import quartile_rows, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 
@@ -16,9 +16,8 @@ def _terms(outcomes: Outcomes) -> Floats:
 
 
 def _extremes(outcomes: Outcomes) -> Floats:
-    """A row of the mean length, all of it right and none of it."""
-    length = float(outcomes.column("tokens").mean())
-    return np.array([[length, length], [0.0, length]])
+    """The best first."""
+    return quartile_rows(_terms(outcomes))[::-1]
 
 
 _SUMS = RowSums(_terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]), _extremes)

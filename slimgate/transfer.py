@@ -21,7 +21,7 @@ Columns = dict[str, list[str]]
 
 
 def transfer_rows(
-    params: TransferParams, context: BuildContext, *, tokenizer: Any, teacher: Any
+    params: TransferParams, context: BuildContext, *, tokenizer: Any, teacher: Any = None
 ) -> Rows | None:
     """The rows of `transfer`, `augment` and `generate`, each text once; None where the step has none.
 

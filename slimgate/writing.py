@@ -61,6 +61,7 @@ def _some(
 ) -> list[list[int]]:
     """Padded on the left, where a model that writes on has nothing between prompt and text."""
     padding, width = tokenizer.pad_token_id or 0, max(map(len, prompts))
+    silent = [padding] if tokenizer.pad_token_id is not None and padding not in ends else None
     ids = [[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     device = next(network.parameters()).device
@@ -74,6 +75,7 @@ def _some(
         top_p=1.0,
         pad_token_id=padding,
         eos_token_id=sorted(ends) or None,
+        suppress_tokens=silent,
         use_cache=True,
     )
     return [_until(row, ends) for row in written[:, width:].tolist()]

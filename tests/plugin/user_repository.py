@@ -152,7 +152,7 @@ def pytest_in(folder: Path, *arguments: str) -> Ran:
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "300",
-        "PYTHONPATH": "",
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
     }
     for name in list(environment):  # of the pytest that runs this test
         if name.startswith("PYTEST_") or name == "SLIMGATE_STORE":

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from slimgate.protocols import Compared, iter_batches
-from slimgate.token_scores import CHUNK
+from slimgate.token_scores import at_once
 
 # More documents hardly change a mean over tens of thousands of tokens.
 DOCUMENTS = 200
@@ -42,11 +42,8 @@ def _answers(teacher: Compared, variant: Compared) -> Iterator[tuple[torch.Tenso
     for positions in iter_batches(_windows(ours.row_of), WINDOWS_AT_ONCE):
         counted = torch.from_numpy(ours.beside(positions)["counted"])[:, 1:]
         logits = [_logits(one, positions)[:, :-1][counted] for one in (variant, teacher)]
-        yield from zip(*(each.split(_step(each)) for each in logits), strict=True)
-
-
-def _step(logits: torch.Tensor) -> int:
-    return max(1, CHUNK // logits.shape[-1])
+        for places in iter_batches(range(len(logits[0])), at_once(logits[0])):
+            yield logits[0][places], logits[1][places]
 
 
 def _windows(row_of: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:

@@ -32,8 +32,15 @@ def token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor) ->
     logits: (tokens, vocabulary); ids: (tokens,).
     """
     nats = right = 0.0
-    for some in places.split(max(1, CHUNK // logits.shape[-1])):
+    step = at_once(logits)
+    for start in range(0, len(places), step):
+        some = places[start : start + step]
         scores, following = logits[some].float(), ids[some + 1]
         nats += float(torch.nn.functional.cross_entropy(scores, following, reduction="none").double().sum())
         right += float((scores.argmax(-1) == following).sum())
     return nats, right
+
+
+def at_once(logits: torch.Tensor) -> int:
+    """How many tokens' logits to look at at a time."""
+    return max(1, CHUNK // logits.shape[-1])

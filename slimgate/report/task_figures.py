@@ -40,5 +40,5 @@ def _quality(record: RunRecord, found: list[Found]) -> list[Column]:
 def _figure(name: str, found: list[Found]) -> Column:
     figures = [facts.figures.get(name) for _, facts in found]
     teacher = next((figure.teacher for figure in figures if figure is not None), None)
-    values = [teacher, *(figure and figure.variant for figure in figures)]
+    values = [teacher, *(None if figure is None else figure.variant for figure in figures)]
     return Column(escaped(name), [significant(value) for value in values], right=True)

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.loading import load
 from slimgate.methods import fine_tune, int8_dynamic
 from slimgate.metrics import load_metric, value_of
 from slimgate.objectives import NO_ANSWER
@@ -25,6 +26,7 @@ from slimgate.predicting import predict_scores
 from slimgate.protocols import ModelRef, Rows, TaskFacts
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm as task
+from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 Params = task.Params
@@ -235,3 +237,62 @@ def test_a_shared_output_layer_is_stored_once_before_and_after_int8(tmp_path: Pa
     scales = sum(m.weight_scale.numel() for m in model.network.modules() if hasattr(m, "weight_scale"))
     assert stored_numbers(model, tmp_path / "after") == before + scales
     assert model.network.lm_head.weight is model.network.transformer.wte.weight
+
+
+def test_a_shared_table_in_int8_is_one_int8_table_and_loads_as_one(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path / "rows", task=task, params=PARAMS)
+    model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
+    before = model.footprint()["parameters"]
+    model = int8_dynamic.apply(model, int8_dynamic.Params(embeddings=True), context)
+    assert model.footprint()["parameters"] == before
+    assert "warning" not in context.log
+    scales = {
+        id(m.weight_scale): m.weight_scale for m in model.network.modules() if hasattr(m, "weight_scale")
+    }
+    assert stored_numbers(model, tmp_path / "int8") == before + sum(one.numel() for one in scales.values())
+    again = load_torch_model(tmp_path / "int8")
+    assert again.network.lm_head.weight is again.network.transformer.wte.weight
+    assert again.footprint() == model.footprint()
+    rows = documents(9, 4)
+    assert judged(again, rows).column("nats").tolist() == judged(model, rows).column("nats").tolist()
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("int8_dynamic", {"output_layer": True}),
+        ("weight_only", {"group_size": 16, "embeddings": 8}),
+        ("int8_static", {"embeddings": True}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_shared_table_of_which_one_half_changes_is_warned_about(
+    tmp_path: Path, method: str, options: dict[str, Any]
+) -> None:
+    context = tiny_context(tmp_path / "rows", calibration=16, task=task, params=PARAMS)
+    model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
+    step = load("method", method)
+    step.apply(model, step.Params.model_validate(options), context)
+    assert "transformer.wte and lm_head were one table, and are stored apart now" in context.log["warning"]
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("cast", {}),
+        ("trim_vocabulary", {"vocab_size": 15}),
+        ("magnitude_prune", {"sparsity": 0.5}),
+        ("keep_layers", [0, 2]),
+        ("prune_hidden", {"pruning_ratio": 0.25}),
+        ("low_rank", {"rank": 8}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_shared_table_stays_one_through_other_steps(tmp_path: Path, method: str, options: Any) -> None:
+    context = tiny_context(tmp_path / "rows", calibration=16, task=task, params=PARAMS)
+    model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
+    step = load("method", method)
+    model = step.apply(model, step.Params.model_validate(options), context)
+    network = model.network
+    assert network.lm_head.weight is network.transformer.wte.weight
+    assert stored_numbers(model, tmp_path / "after") == model.footprint()["parameters"]

@@ -94,9 +94,7 @@ class TransferParams(Table):
     @model_validator(mode="after")
     def _something_to_learn_from(self) -> TransferParams:
         if self.only_transfer and not adds_rows(self):
-            raise ValueError(
-                "only_transfer leaves no rows: give transfer, unlabelled, augment or generate"
-            )
+            raise ValueError("only_transfer leaves no rows: give transfer, unlabelled, augment or generate")
         return self
 
 

@@ -73,7 +73,7 @@ def _some(
         temperature=sampling.temperature,
         top_k=sampling.top_k,
         top_p=1.0,
-        pad_token_id=padding,
+        pad_token_id=min(ends, default=padding),  # fills up what has ended
         eos_token_id=sorted(ends) or None,
         suppress_tokens=silent,
         use_cache=True,

@@ -37,11 +37,13 @@ def continued(
     sampling: Sampling,
     *,
     seed: int,
+    endless: bool = False,
     seen: Callable[[int], object] = lambda _done: None,
 ) -> list[list[int]]:
     """The new token ids behind each prompt, up to the model's end token. prompts: one token or more each.
 
-    seen: told how many prompts are done. Raises BuildError for a network that writes no text.
+    endless: the end token never comes, so that all texts are of the same length. seen: told how many prompts
+    are done. Raises BuildError for a network that writes no text.
     """
     if not can_write(network):
         raise BuildError(
@@ -51,17 +53,24 @@ def continued(
     found: list[list[int]] = []
     with isolated_seed(seed):
         for start in range(0, len(prompts), AT_ONCE):
-            found += _some(network, tokenizer, prompts[start : start + AT_ONCE], sampling, ends)
+            some = prompts[start : start + AT_ONCE]
+            found += _some(network, tokenizer, some, sampling, ends=ends, endless=endless)
             seen(len(found))
     return found
 
 
 def _some(
-    network: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, ends: set[int]
+    network: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    ends: set[int],
+    endless: bool,
 ) -> list[list[int]]:
     """Padded on the left, where a model that writes on has nothing between prompt and text."""
     padding, width = tokenizer.pad_token_id or 0, max(map(len, prompts))
-    silent = [padding] if tokenizer.pad_token_id is not None and padding not in ends else None
+    silent = {tokenizer.pad_token_id} - {None} - ends | (ends if endless else set())
     ids = [[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     device = next(network.parameters()).device
@@ -75,7 +84,7 @@ def _some(
         top_p=1.0,
         pad_token_id=min(ends, default=padding),  # fills up what has ended
         eos_token_id=sorted(ends) or None,
-        suppress_tokens=silent,
+        suppress_tokens=sorted(silent) or None,
         use_cache=True,
     )
     return [_until(row, ends) for row in written[:, width:].tolist()]

@@ -23,7 +23,10 @@ WORDS = {
 
 @dataclass(frozen=True)
 class _Plain:
-    """Drawn from the model's own distribution, as it is: what it has forgotten does not come."""
+    """Drawn from the model's own distribution, as it is: what it has forgotten does not come.
+
+    All texts are of this length, for the share of different words falls with the amount of text.
+    """
 
     tokens: int = 32
     temperature: float = 1.0
@@ -54,5 +57,5 @@ def _diversity(model: Compared) -> dict[str, float | None]:
     firsts = np.unique(encoded.row_of, return_index=True)[1]
     chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, min(PROMPTS, len(firsts))).round().astype(int))]
     prompts = [list(encoded.columns["input_ids"][place][:PROMPT_TOKENS]) for place in chosen]
-    texts = continued(network, tokenizer, prompts, _Plain(), seed=0)
+    texts = continued(network, tokenizer, prompts, _Plain(), seed=0, endless=True)
     return diversity(tokenizer.batch_decode(texts, skip_special_tokens=True))

@@ -78,6 +78,15 @@ def test_a_text_ends_before_its_end_token(teacher: Any) -> None:
     assert continued(teacher.network, teacher.tokenizer, [[2, 5]], Generate(top_k=1), seed=0) == [[]]
 
 
+def test_an_endless_text_is_as_long_as_it_may_be(teacher: Any) -> None:
+    with torch.no_grad():
+        teacher.network.transformer.ln_f.bias.copy_(100 * teacher.network.lm_head.weight[3])
+    options = Generate(tokens=7, top_k=1)
+    [text] = continued(teacher.network, teacher.tokenizer, [[2, 5]], options, seed=0, endless=True)
+    assert len(text) == 7
+    assert teacher.tokenizer.eos_token_id not in text
+
+
 def test_without_a_prompt_text_begins_behind_the_start_token(teacher: Any, context: Any) -> None:
     texts = written_texts(teacher, Generate(rows=3, tokens=4, prompt_tokens=0), context)
     assert all(len(text.split()) <= 4 for text in texts)

@@ -73,19 +73,24 @@ class EncodedTexts:
 
 def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:
     """Tokenises rows of one or two texts, cut to `max_tokens`. texts: one sequence of rows per column."""
-    with _unchanged(tokenizer):
+    with unchanged(tokenizer):
         columns = dict(tokenizer(*map(list, texts), truncation=True, max_length=max_tokens))
+    return EncodedTexts(**encoded_fields(tokenizer, columns))
+
+
+def encoded_fields(tokenizer: Any, columns: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, Any]:
+    """What EncodedTexts holds of a tokenizer's answer."""
     padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
-    return EncodedTexts(
-        columns=columns,
-        padding={name: padding.get(name, 0) for name in columns},
-        side=tokenizer.padding_side,
-        lengths=np.asarray([len(ids) for ids in columns["input_ids"]], dtype=np.int64),
-    )
+    return {
+        "columns": columns,
+        "padding": {name: padding.get(name, 0) for name in columns},
+        "side": tokenizer.padding_side,
+        "lengths": np.asarray([len(ids) for ids in columns["input_ids"]], dtype=np.int64),
+    }
 
 
 @contextmanager
-def _unchanged(tokenizer: Any) -> Iterator[None]:
+def unchanged(tokenizer: Any) -> Iterator[None]:
     """A fast tokenizer remembers how it last cut and is saved so: artifacts' tokenizers would differ."""
     inner = getattr(tokenizer, "backend_tokenizer", None)
     before = inner.truncation if inner is not None else None

@@ -66,7 +66,7 @@ def fit_head(
     """
     strengths: Sequence[float] = STRENGTHS if held_out is not None else (1.0,)
     has_bias = layer.bias is not None
-    fitted = [_fit(train, strength, seed, has_bias) for strength in strengths]
+    fitted = [logistic_regression(train, strength, seed, has_bias) for strength in strengths]
     scores = [float(model.score(*(held_out or train))) for model in fitted]
     best = int(np.argmax(scores))
     _copy(fitted[best], layer)
@@ -78,9 +78,10 @@ def fit_head(
     }
 
 
-def _fit(
+def logistic_regression(
     data: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]], strength: float, seed: int, has_bias: bool
 ) -> Any:
+    """scikit-learn's, fitted on features (rows, in_features) and labels (rows,); strength: C."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 

@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Collection
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,12 +65,23 @@ def module_of(plugin: Any) -> str:
 
 
 def own_object(kind: str, name: str) -> Any:
-    """What a user's "package.module:object" names, as it is. Raises SuiteError in one line."""
+    """What a user's "package.module:object", or "package:module", names, as it is. Raises in one line."""
     if not DOTTED.fullmatch(name):
         raise SuiteError(f'"{name}": no such {kind}; your own is named "package.module:object"')
     module_name, _, attribute = name.partition(":")
+    module = _imported(kind, name, module_name)
+    found = getattr(module, attribute, None)
+    if found is None and hasattr(module, "__path__") and find_spec(f"{module_name}.{attribute}"):
+        found = _imported(kind, name, f"{module_name}.{attribute}")
+    if found is None:
+        public = [key for key in vars(module) if not key.startswith("_")]
+        raise SuiteError(f'{kind} "{name}": {module_name} has no {attribute}{nearest(attribute, public)}')
+    return found
+
+
+def _imported(kind: str, name: str, module_name: str) -> ModuleType:
     try:
-        module = importlib.import_module(module_name)
+        return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise SuiteError(f'{kind} "{name}": importing {module_name} failed: {error}') from error
@@ -79,11 +91,6 @@ def own_object(kind: str, name: str) -> Any:
         raise SuiteError(
             f'{kind} "{name}": importing {module_name} failed: {type(error).__name__}: {error}'
         ) from error
-    found = getattr(module, attribute, None)
-    if found is None:
-        public = [key for key in vars(module) if not key.startswith("_")]
-        raise SuiteError(f'{kind} "{name}": {module_name} has no {attribute}{nearest(attribute, public)}')
-    return found
 
 
 def _own(kind: str, name: str) -> Any:

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -154,8 +155,14 @@ def _column(part: str, table: pa.Table, name: str, what: str) -> pa.ChunkedArray
 
 def collapsed_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
     """The text of each row as texts are compared: stripped, white space collapsed; of a pair, both."""
-    columns = [[" ".join(str(value or "").split()) for value in table[name].to_pylist()] for name in names]
+    columns = [[collapsed(value) for value in table[name].to_pylist()] for name in names]
     return columns[0] if len(columns) == 1 else list(map(BETWEEN_TEXTS.join, zip(*columns, strict=True)))
+
+
+def collapsed(value: Any) -> str:
+    """A text as texts are compared; of a list of words, the words with a blank between them."""
+    words = [str(word or "") for word in value] if isinstance(value, list) else [str(value or "")]
+    return " ".join(" ".join(words).split())
 
 
 def _texts(part: str, table: pa.Table, names: Sequence[str]) -> list[str]:
@@ -166,10 +173,13 @@ def _texts(part: str, table: pa.Table, names: Sequence[str]) -> list[str]:
 
 def _text(part: str, table: pa.Table, name: str) -> list[str]:
     column = _column(part, table, name, "text")
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    nested = pa.types.is_dictionary(column.type) or pa.types.is_list(column.type)
+    kind = column.type.value_type if nested or pa.types.is_large_list(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-        raise DataError(f"part {part}: text column {name} has type {kind}, expected string")
-    texts = [" ".join(value.split()) if value else "" for value in column.to_pylist()]
+        raise DataError(
+            f"part {part}: text column {name} has type {kind}, expected string or lists of strings"
+        )
+    texts = [collapsed(value) for value in column.to_pylist()]
     empty = texts.count("")
     if empty:
         first = table["id"][texts.index("")]

@@ -12,7 +12,7 @@ from slimgate.protocols import ModelRef
 
 
 def pretrained(auto: str, ref: ModelRef, **options: Any) -> tuple[Any, list[str]]:
-    """The network in float32, and the names of the weights that the folder does not hold.
+    """The network in float32, and the names of the weights that the folder does not hold (in that shape).
 
     options: of from_pretrained; of a fresh model, `config` is needed, and nothing is missing.
     """
@@ -34,7 +34,8 @@ def pretrained(auto: str, ref: ModelRef, **options: Any) -> tuple[Any, list[str]
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         said = " ".join(str(error).split())
         raise BuildError(f"{ref.text}: transformers cannot load it as {auto}: {said}") from error
-    return network, sorted(info["missing_keys"])
+    mismatched = [name for name, *_ in info["mismatched_keys"]]  # where they may be ignored, else an error
+    return network, sorted({*info["missing_keys"], *mismatched})
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from slimgate.pools import collapsed
 from slimgate.protocols import Rows
 
 # A record is passed around: it shows what a row is about, and never a whole document.
@@ -14,7 +15,7 @@ BETWEEN = " | "
 def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[int]) -> list[str]:
     """The text of each of the rows, at most 160 characters; of a pair, half, and what the other leaves."""
     columns = [rows.table[name] for name in text_columns]
-    return [_quoted([str(column[int(row)].as_py() or "") for column in columns]) for row in positions]
+    return [_quoted([collapsed(column[int(row)].as_py()) for column in columns]) for row in positions]
 
 
 def _quoted(texts: Sequence[str]) -> str:

@@ -74,6 +74,7 @@ def _key(suite: Suite) -> str:
             "text": setup.task.object.text_columns(setup.task.params),
             "label": setup.task.object.label_column(setup.task.params),
             "group": setup.group,
+            "columns": setup.task.object.columns(setup.task.params),
             "sizes": params_json(setup.sizes),
             "seed": suite.seed,
             "code": [code_digest(module_of(setup.source.object)), code_digest("slimgate.splits")],
@@ -92,6 +93,7 @@ def _fill(suite: Suite, folder: Path) -> Json:
         label_column=setup.task.object.label_column(setup.task.params),
         group_column=setup.group,
         seed=suite.seed,
+        read_columns=setup.task.object.columns(setup.task.params),
     )
     write_splits(done, folder)
     return {"source": setup.source.name, "rows": {name: report.n for name, report in done.reports.items()}}

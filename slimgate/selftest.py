@@ -64,15 +64,14 @@ def identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcom
 def plant_fault(
     outcomes: Outcomes, metric: Metric, drop: float, *, seed: int, spoil: Spoil | None = None
 ) -> Outcomes:
-    """The outcomes with as many right rows made wrong as lower a metric by at least `drop` (a fraction).
+    """The outcomes with as many rows made wrong as lower a metric by at least `drop` (a fraction).
 
     spoil(outcomes, rows) -> the outcomes with those rows made wrong; of a classification, by exchanging a
     row's probabilities of the label and of the next class. The damaged outcomes go through a file, as a
     variant's do. Raises MeasureError for other tasks' outcomes without `spoil`.
     """
     damage = spoil or _exchanged
-    right = np.arange(len(outcomes)) if outcomes.right is None else np.flatnonzero(outcomes.right > 0)
-    order = np.random.default_rng(seed).permutation(right)
+    order = _to_spoil(outcomes, np.random.default_rng(seed), right_only=spoil is None)
     ones = np.ones(len(outcomes))
     base = float(metric.statistic(outcomes, ones))
     low, high = 0, len(order)
@@ -86,6 +85,14 @@ def plant_fault(
     with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:
         write_outcomes(damage(outcomes, order[:low]), Path(folder) / "outcomes.parquet")
         return read_outcomes(Path(folder) / "outcomes.parquet")
+
+
+def _to_spoil(outcomes: Outcomes, generator: np.random.Generator, *, right_only: bool) -> Ints:
+    """Rows in random order, right ones first; the others may be half right, as the tags of a row are."""
+    right = np.ones(len(outcomes)) if outcomes.right is None else outcomes.right
+    found = generator.permutation(np.flatnonzero(right > 0))
+    rest = generator.permutation(np.flatnonzero(right == 0))
+    return found if right_only else np.concatenate([found, rest])
 
 
 def judge_fault(

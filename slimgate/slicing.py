@@ -16,7 +16,7 @@ import numpy as np
 from slimgate.errors import DataError, nearest
 from slimgate.judge.slices import Slice
 from slimgate.outcomes import Ints
-from slimgate.pools import strings
+from slimgate.pools import collapsed, strings
 from slimgate.protocols import Rows
 from slimgate.suite import TaskSetup
 
@@ -61,7 +61,7 @@ def length_buckets(rows: Rows, text_columns: Sequence[str]) -> list[str]:
     """The bucket of each row, such as `5 to 9 words`: four of like size, fewer where lengths repeat."""
     words = np.zeros(len(rows), dtype=np.int64)
     for column in text_columns:
-        words += np.array([len((text or "").split()) for text in rows.table[column].to_pylist()], np.int64)
+        words += np.array([len(collapsed(text).split()) for text in rows.table[column].to_pylist()], np.int64)
     edges = np.unique(np.quantile(words, (0.25, 0.5, 0.75), method="lower"))
     bucket = np.searchsorted(edges, words, side="left")
     names = {int(k): _bucket_name(words[bucket == k]) for k in np.unique(bucket)}

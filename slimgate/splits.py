@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from slimgate.dealing import Asked, deal, left_out, shares_of
-from slimgate.errors import DataError
+from slimgate.errors import DataError, nearest
 from slimgate.pools import DRAWN, SPLITS, UNLABELLED, Pool, pools_of
 from slimgate.strata import Ints
 from slimgate.tables import Table
@@ -70,7 +70,7 @@ class SplitReport:
     """What is in a split, and what was left out for it.
 
     part: the part that it was drawn from, None where it has none
-    digest: sha256 over id, text, label and group of its rows, in order
+    digest: sha256 over id, text, label, group and what else the task reads of its rows, in order
     dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part holds
         their text, their group; counted once a part, at its earliest split
     repeats: rows whose text stands in the split before
@@ -109,14 +109,18 @@ def cut(
     label_column: str | None,
     group_column: str | None,
     seed: int,
+    read_columns: tuple[str, ...] = (),
 ) -> Cut:
     """Draws the splits: groups first, then rows to the stated sizes, labels in the shares of their part.
+
+    read_columns: what the task reads beside texts and label, such as tags: digests change with it.
 
     Rows stand in random order. Each split has an order of its own for the rows of its part, so another size
     of one split leaves most of the others' rows in place. Raises DataError for unlabelled or empty rows, for
     ids that are not unique, and where there are fewer rows than the sizes ask for.
     """
     pools = pools_of(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
+    _all_there(pools, read_columns)
     plans = _plans(pools, sizes)
     splits: dict[str, pa.Table] = {}
     reports: dict[str, SplitReport] = {}
@@ -126,13 +130,15 @@ def cut(
         dropped = left_out(pool, drawn)
         for rank, (split, rows) in enumerate(drawn.items()):
             label = None if split == UNLABELLED else label_column
-            splits[split] = _rows_of(pool, rows, split, label_column)
+            splits[split] = pool.table.take(pa.array(rows))
+            if split == UNLABELLED:
+                splits[split] = _unlabelled(splits[split], read_columns, text_columns, label_column)
             optional = [name for name in (label, group_column) if name]
-            columns = list(dict.fromkeys(["id", *text_columns, *optional]))
+            columns = list(dict.fromkeys(["id", *text_columns, *optional, *read_columns]))
             reports[split] = _report(
                 pool,
                 rows,
-                digest=_digest(splits[split].select(columns)),
+                digest=_digest(splits[split], columns),
                 dropped=dropped if rank == 0 else (0, 0),
                 labelled=label is not None,
                 grouped=group_column is not None,
@@ -145,9 +151,20 @@ def cut(
     return Cut({name: splits[name] for name in found}, {name: reports[name] for name in found})
 
 
-def _rows_of(pool: Pool, rows: Ints, split: str, label_column: str | None) -> pa.Table:
-    table = pool.table.take(pa.array(rows))
-    return table.drop_columns([label_column]) if split == UNLABELLED and label_column else table
+def _unlabelled(
+    table: pa.Table, read: tuple[str, ...], text_columns: tuple[str, ...], label_column: str | None
+) -> pa.Table:
+    """Without the label, and without all that a task reads beside texts: scores, tags."""
+    secret = {label_column, *read} - {"id", *text_columns}
+    return table.drop_columns([name for name in table.column_names if name in secret])
+
+
+def _all_there(pools: list[Pool], columns: tuple[str, ...]) -> None:
+    for pool in pools:
+        known = pool.table.column_names
+        for column in columns:
+            if column not in known:
+                raise DataError(f"part {pool.name} has no column {column}{nearest(column, known)}")
 
 
 def write_splits(cut: Cut, folder: Path) -> None:
@@ -233,9 +250,10 @@ def _report(
     )
 
 
-def _digest(table: pa.Table) -> str:
-    """Independent of chunks and of column names: ids, each text, labels, as JSON lists."""
+def _digest(table: pa.Table, columns: list[str]) -> str:
+    """Of the columns that the table has; independent of chunks and of names: JSON lists of the values."""
     total = hashlib.sha256()
-    for column in table.columns:
+    known = [name for name in columns if name in table.column_names]
+    for column in table.select(known).columns:
         total.update(json.dumps(column.to_pylist(), ensure_ascii=False, default=str).encode())
     return total.hexdigest()

@@ -12,7 +12,7 @@ import pyarrow as pa
 from slimgate.augmentation import augmented
 from slimgate.errors import BuildError, DataError
 from slimgate.generation import written_texts
-from slimgate.pools import BETWEEN_TEXTS, UNLABELLED, collapsed_texts
+from slimgate.pools import BETWEEN_TEXTS, UNLABELLED, collapsed, collapsed_texts
 from slimgate.protocols import BuildContext, Rows
 from slimgate.row_files import columns_of, rows_of
 from slimgate.transfer_params import Augment, TransferParams, row_file, text_columns_of
@@ -84,7 +84,9 @@ def _from_train(options: Augment, context: BuildContext, names: Sequence[str], t
     table = context.rows("train").table
     mask = str(tokenizer.mask_token)
     return {
-        name: augmented(table[name].to_pylist(), options, mask=mask, seed=context.seed + place)
+        name: augmented(
+            list(map(collapsed, table[name].to_pylist())), options, mask=mask, seed=context.seed + place
+        )
         for place, name in enumerate(names)
     }
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate import text_rows
 from slimgate.blocks import output_layer
 from slimgate.heads import classifier_inputs, fit_head
 from slimgate.predicting import predict_scores
@@ -120,7 +121,7 @@ def test_features_are_those_of_the_token_whose_logits_count(tmp_path: Path) -> N
 
 
 def test_only_so_many_rows_are_used_for_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_classification, "HEAD_ROWS", 20)
+    monkeypatch.setattr(text_rows, "HEAD_ROWS", 20)
     context = tiny_context(tmp_path, train=48)
     load_tiny(write_tiny(tmp_path / "hub", "bert"), context)
     assert context.log["rows"] == 20

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from tiny_suite import tiny_run
+
+from slimgate.loading import known, load
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
@@ -33,5 +36,17 @@ def test_the_method_of_add_your_own_runs_in_a_suite(tmp_path: Path, monkeypatch:
 
 def test_the_files_that_add_your_own_names_are_there() -> None:
     links = re.findall(r"\]\(([^)]+)\)", section("Add your own"))
-    assert len(links) == 7
+    assert len(links) == 8
     assert [link for link in links if not (Path(__file__).parents[1] / link).is_file()] == []
+
+
+def test_the_task_that_the_readme_shows_is_right() -> None:
+    text = section("A suite in 15 lines")
+    [shown] = [code for code in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "token_class" in code]
+    task = tomllib.loads(shown)["task"]
+    source = load("source", task["source"].pop("name"))
+    source.Params.model_validate(task.pop("source"))
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in task.items()}
+    load("task", options.pop("kind")).Params.model_validate(options)
+    listed = set(re.findall(r"^\| `(\w+)` \| [a-z]", text, re.MULTILINE))
+    assert {"text_regression", "multi_label", "token_classification"} <= listed <= set(known("task"))

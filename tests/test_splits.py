@@ -510,3 +510,39 @@ def test_banking77_keeps_its_77_labels_in_every_split() -> None:
     assert all(min(report.label_counts.values()) > 0 for report in result.reports.values())
     assert max(report.label_deviation_points for report in result.reports.values()) < 0.2
     assert_disjoint(result, ("text",), None)
+
+
+def test_the_digest_covers_what_else_the_task_reads() -> None:
+    def digest(scores: list[float]) -> str:
+        found = cut(
+            {"all": rows(4, score=scores)},
+            SplitSizes(train=2, calibration=0, selection=0, gate=2),
+            text_columns=("text",),
+            label_column=None,
+            group_column=None,
+            seed=0,
+            read_columns=("text", "score"),
+        )
+        return found.reports["train"].digest + found.reports["gate"].digest
+
+    assert digest([1.0, 2.0, 3.0, 4.0]) == digest([1.0, 2.0, 3.0, 4.0])
+    assert digest([1.0, 2.0, 3.0, 4.0]) != digest([1.0, 2.0, 3.0, 5.0])
+    with pytest.raises(DataError, match=r"part all has no column scor\. Did you mean score"):
+        cut(
+            {"all": rows(4, score=[1.0] * 4)},
+            SplitSizes(),
+            text_columns=("text",),
+            label_column=None,
+            group_column=None,
+            seed=0,
+            read_columns=("scor",),
+        )
+
+
+def test_lists_of_words_are_texts_that_stand_in_one_split_only() -> None:
+    words = [["good", "film"], ["good", " film "], ["bad"], ["a", "plot"]]
+    table = pa.table({"words": words, "label": ["a", "b", "a", "b"]})
+    parts = {"train": table, "gate": pa.table({"words": ["good  film"], "label": ["a"]})}
+    result = cut_of(parts, {"calibration": 0, "selection": 0}, text=("words",))
+    assert sorted(result.splits["train"]["words"].to_pylist()) == [["a", "plot"], ["bad"]]
+    assert result.reports["train"].dropped_overlap == 2

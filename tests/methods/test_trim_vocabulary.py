@@ -236,7 +236,7 @@ def test_tokenizers_that_transformers_rebuilds_from_their_vocabulary(
     shape.update(bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id)
     config = AutoConfig.for_model(architecture, **shape)
     network = AutoModelForSequenceClassification.from_config(config).eval()
-    model = TorchModel(network, tokenizer, text_classification.STOCK)
+    model = TorchModel(network, tokenizer, "transformers:AutoModelForSequenceClassification")
     before = scores(model, context)
     apply(model, context)
     assert context.log["tokens_after"] < context.log["tokens_before"]

@@ -1,0 +1,171 @@
+"""Loading the models of tasks that put a linear head on a transformer: their own head, or a fresh one.
+
+    head = Head("AutoModelForSequenceClassification", names=facts.classes)
+    loaded = load_classifier(head, ref, context, texts=train_texts)
+    if not loaded.ready:
+        ...  # fit loaded.layer on `train`
+
+Light at its top: a suite is checked by `check_positions` and `check_outputs` before torch loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slimgate.errors import BuildError, SuiteError
+from slimgate.labels import output_order
+from slimgate.pretrained import pretrained
+from slimgate.protocols import BuildContext, ModelRef
+
+SEQUENCE = "AutoModelForSequenceClassification"
+TOKENS = "AutoModelForTokenClassification"
+MEAN = "slimgate.nn.mean_pooling:MeanPoolingClassifier"
+# More rows than these hardly move a linear head, and take their time and memory.
+HEAD_ROWS = 20_000
+# Families that number positions from the one after the padding token's id.
+OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet"})
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a task wants on top of a transformer.
+
+    auto: transformers' Auto class; names: of the outputs, in order; stated: the data's name of each output of
+    a ready-made model, where the suite says so; mean: pool by the mean instead of the model's own way;
+    ordered: whether a ready-made model's outputs are put in the order of `names`; problem_type: as
+    transformers' configurations say what kind of labels there are.
+    """
+
+    auto: str
+    names: tuple[str, ...]
+    stated: tuple[str, ...] | None = None
+    mean: bool = False
+    ordered: bool = True
+    problem_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """model: a TorchModel. ready: whether the head is the model's own; layer: the one that gives logits.
+
+    own_names: of the outputs, as a ready-made model's config.json has them.
+    """
+
+    model: Any
+    ready: bool
+    layer: Any
+    own_names: tuple[str, ...]
+
+
+def check_positions(max_tokens: int, ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where a model of this config.json has no place for so many tokens."""
+    longest = config.get("max_position_embeddings", config.get("n_positions"))
+    if isinstance(longest, int) and config.get("model_type") in OFFSET_POSITIONS:
+        longest -= int(config.get("pad_token_id", 1)) + 1
+    if isinstance(longest, int) and max_tokens > longest:
+        raise SuiteError(f"max_tokens = {max_tokens}, but {ref.text} has positions for {longest} tokens")
+
+
+def has_head(head: Head, config: Mapping[str, Any]) -> bool:
+    """Whether the saved model comes with such a head of its own; unordered outputs must be as many."""
+    kind = head.auto.removeprefix("AutoModel")
+    if head.mean or not any(kind in name for name in config.get("architectures") or []):
+        return False
+    return head.ordered or len(model_labels(config)) == len(head.names)
+
+
+def model_labels(config: Mapping[str, Any]) -> list[str]:
+    """The label of each output, as the model's configuration names them."""
+    labels = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))}
+    return [str(labels[key]) for key in sorted(labels, key=int)]
+
+
+def check_outputs(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where the labels of a ready-made model do not fit the head's names."""
+    if head.ordered and has_head(head, config) and not ref.fresh:
+        output_order(model_labels(config), head.names, head.stated, ref.text)
+
+
+def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: Iterable[str]) -> Loaded:
+    """The model of a folder, with a head of random weights where it has none.
+
+    texts: the train rows', read only where a tokenizer is trained on them. Raises BuildError.
+    """
+    from transformers import AutoConfig
+
+    from slimgate.blocks import output_layer
+    from slimgate.fresh import tokenizer_of
+    from slimgate.seeding import isolated_seed
+    from slimgate.torch_model import TorchModel
+
+    assert ref.folder is not None
+    config = AutoConfig.from_pretrained(ref.folder)
+    tokenizer = tokenizer_of(ref, texts, config)
+    ready = has_head(head, config.to_dict()) and not ref.fresh
+    own_names = tuple(model_labels(config.to_dict()))
+    with isolated_seed(context.seed):  # what is fresh starts from random numbers
+        network = _ready(head, ref, context) if ready else _headless(head, ref, config, context)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    network.config.pad_token_id = tokenizer.pad_token_id
+    _name_outputs(network.config, head)
+    architecture = MEAN if head.mean else f"transformers:{head.auto}"
+    model = TorchModel(network.to(context.device).eval(), tokenizer, architecture)
+    return Loaded(model, ready, output_layer(model.network, len(head.names)), own_names)
+
+
+def _ready(head: Head, ref: ModelRef, context: BuildContext) -> Any:
+    network, missing = pretrained(head.auto, ref)
+    if missing:
+        raise BuildError(
+            f"{ref.text}: its weights lack {len(missing)} that its config.json names, first {missing[0]}"
+        )
+    context.log["head"] = "the model's own"
+    if head.ordered:
+        labels = model_labels(network.config.to_dict())
+        order = output_order(labels, head.names, head.stated, ref.text)
+        _reorder_(network, order)
+        context.log["output_order"] = order
+    return network
+
+
+def _reorder_(network: Any, order: list[int]) -> None:
+    """Puts the outputs of the last layer in another order."""
+    import torch
+
+    from slimgate.blocks import output_layer
+
+    layer = output_layer(network, len(order))
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight[order].clone())
+        if layer.bias is not None:
+            layer.bias.copy_(layer.bias[order].clone())
+
+
+def _headless(head: Head, ref: ModelRef, config: Any, context: BuildContext) -> Any:
+    from slimgate.blocks import encoder_layers
+    from slimgate.nn.mean_pooling import MeanPoolingClassifier
+
+    _name_outputs(config, head)
+    # a head of another task may have another shape: it is left, and told among the fresh weights
+    options = {"config": config, "ignore_mismatched_sizes": True}
+    network, missing = pretrained("AutoModel" if head.mean else head.auto, ref, **options)
+    blocks = {id(parameter) for parameter in encoder_layers(network).parameters()}
+    lacking = [
+        name for name, parameter in network.named_parameters() if name in missing and id(parameter) in blocks
+    ]
+    if lacking:
+        raise BuildError(
+            f"{ref.text}: its weights lack {len(lacking)} of the blocks' own, first {lacking[0]}"
+        )
+    context.log.update(fresh_weights=missing)
+    return MeanPoolingClassifier(network.config, network) if head.mean else network
+
+
+def _name_outputs(config: Any, head: Head) -> None:
+    config.id2label = dict(enumerate(head.names))
+    config.label2id = {name: i for i, name in enumerate(head.names)}
+    if head.problem_type is not None:
+        config.problem_type = head.problem_type

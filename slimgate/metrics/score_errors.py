@@ -1,0 +1,42 @@
+"""Mean squared and mean absolute error of a model's scores, in the unit of the gold ones (mse: squared)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+
+import numpy as np
+
+from slimgate.metrics.base import Metric, RowSums
+from slimgate.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.outcomes import Floats, Outcomes
+
+OfErrors = Callable[[Floats], Floats]
+
+
+def _metric(name: str, of_errors: OfErrors) -> Metric:
+    def rows(outcomes: Outcomes) -> Floats:
+        return of_errors(outcomes.column("score") - outcomes.column("gold"))
+
+    def extremes(outcomes: Outcomes) -> Floats:
+        """A row answered exactly, and one answered by the end of the gold scores that is farther from it."""
+        gold = outcomes.column("gold")
+        farthest = np.maximum(gold - gold.min(), gold.max() - gold)
+        return np.array([[0.0, 1.0], [float(of_errors(farthest).mean()), 1.0]])
+
+    plain = mean_of(rows)
+    row_sums = RowSums(plain.terms, plain.value, extremes)
+    return Metric(
+        name=name,
+        higher_is_better=False,
+        value_range=(0.0, inf),
+        needs="score",
+        statistic=statistic_of_sums(row_sums),
+        row_sums=row_sums,
+    )
+
+
+METRICS: Mapping[str, Metric] = {
+    "mse": _metric("mse", np.square),
+    "mae": _metric("mae", np.abs),
+}

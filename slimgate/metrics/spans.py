@@ -1,0 +1,67 @@
+"""How well a tagger finds spans (CoNLL's precision, recall and F1) and how many words it tags right.
+
+A span is right where its type, its first and its last word are. All spans of all rows count alike (micro);
+0/0 is 0. Source: Tjong Kim Sang & De Meulder 2003 (CoNLL-2003), section 2.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from slimgate.metrics.base import Metric, RowSums
+from slimgate.metrics.confusion import ratio
+from slimgate.metrics.row_sums import statistic_of_sums
+from slimgate.outcomes import Floats, Outcomes
+
+COUNTS = ("spans_right", "spans_predicted", "spans_gold")
+
+
+def _counts(outcomes: Outcomes) -> Floats:
+    return np.stack([outcomes.column(name) for name in COUNTS], axis=1)
+
+
+def _usual(outcomes: Outcomes) -> Floats:
+    """A row of the mean number of spans (one at least), all right, and with one wrong: spans are counted."""
+    spans = max(float(outcomes.column("spans_gold").mean()), 1.0)
+    return np.array([[spans, spans, spans], [spans - 1, spans, spans]])
+
+
+def _of_spans(name: str, value: Callable[[Floats], Floats]) -> Metric:
+    row_sums = RowSums(_counts, value, _usual)
+    return Metric(
+        name=name,
+        higher_is_better=True,
+        value_range=(0.0, 1.0),
+        needs="spans_right",
+        statistic=statistic_of_sums(row_sums),
+        row_sums=row_sums,
+    )
+
+
+def _tags(outcomes: Outcomes) -> Floats:
+    return np.stack([outcomes.column("tags_right"), outcomes.column("tags")], axis=1)
+
+
+def _usual_tags(outcomes: Outcomes) -> Floats:
+    """A row of the mean number of words, all of them right, and one wrong: words are counted."""
+    words = float(outcomes.column("tags").mean())
+    return np.array([[words, words], [words - 1, words]])
+
+
+_TAGS = RowSums(_tags, lambda sums: ratio(sums[..., 0], sums[..., 1]), _usual_tags)
+
+METRICS: Mapping[str, Metric] = {
+    "span_precision": _of_spans("span_precision", lambda sums: ratio(sums[..., 0], sums[..., 1])),
+    "span_recall": _of_spans("span_recall", lambda sums: ratio(sums[..., 0], sums[..., 2])),
+    "span_f1": _of_spans("span_f1", lambda sums: ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2])),
+    "tag_accuracy": Metric(
+        name="tag_accuracy",
+        higher_is_better=True,
+        value_range=(0.0, 1.0),
+        needs="tags_right",
+        statistic=statistic_of_sums(_TAGS),
+        row_sums=_TAGS,
+    ),
+}

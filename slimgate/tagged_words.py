@@ -1,0 +1,65 @@
+"""Words and their BIO tags as rows hold them, and the spans that tags mean.
+
+Spans are read by seqeval as conlleval does: an I- that follows no span of its type begins one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from slimgate.errors import DataError, MissingExtra
+from slimgate.protocols import Rows
+
+OUTSIDE = "O"
+TAG = re.compile(r"^(O|[BIES]-.+)$")
+
+Span = tuple[str, int, int]
+SpansOf = Callable[[Sequence[str]], frozenset[Span]]
+
+
+def words_of(rows: Rows, column: str) -> list[list[str]]:
+    """The words of each row: of a list column, or of a text that is cut at white space."""
+    return [_parts(value) for value in rows.table[column].to_pylist()]
+
+
+def tags_of(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None) -> list[list[str]]:
+    """The tag of each word of each row. names: what numbers stand for.
+
+    Raises DataError with the first row that has more or fewer tags than words, or a tag that is none.
+    """
+    found = []
+    for row, text, value in zip(rows.ids, words_of(rows, words), rows.table[tags].to_pylist(), strict=True):
+        told = [_named(tag, names, f"column {tags}, row {row}") for tag in _parts(value)]
+        if len(told) != len(text):
+            raise DataError(
+                f"column {tags}, row {row}: {len(told)} tags for {len(text)} words, expected one a word"
+            )
+        found.append(told)
+    return found
+
+
+def span_reader() -> SpansOf:
+    """spans_of(tags) -> (type, first word, last word) of each span. Raises MissingExtra without seqeval."""
+    try:
+        from seqeval.metrics.sequence_labeling import get_entities
+    except ImportError as error:
+        raise MissingExtra('spans of tags need an extra: pip install "slimgate[ner]"') from error
+    return lambda tags: frozenset(get_entities(list(tags)))
+
+
+def _parts(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return ["" if part is None else str(part) for part in value]
+    return str(value or "").split()
+
+
+def _named(tag: str, names: Sequence[str] | None, where: str) -> str:
+    if tag.isdecimal() and names is not None and int(tag) < len(names):
+        tag = names[int(tag)]
+    if TAG.match(tag):
+        return tag
+    told = f"names holds {len(names)} from 0 on" if names else 'say what it stands for by names = ["O", …]'
+    hint = f"; [task] {told}" if tag.isdecimal() else ""
+    raise DataError(f'{where}: tag "{tag}", expected O, B-TYPE or I-TYPE{hint}')

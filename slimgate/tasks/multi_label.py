@@ -1,0 +1,167 @@
+"""Multi-label classification: any number of labels a row, also none.
+
+[task]
+kind = "multi_label"
+text = ["text"]                     # one column, or two for sentence pairs
+label = "topics"                    # lists of names, or names with a separator between them
+separator = ","                     # of names in one string
+label = ["toxic", "insult"]         # or a column of 0 and 1 for each label
+names = ["admiration", "anger"]     # where lists hold numbers: what 0, 1, … stand for
+threshold = 0.5                     # a label is told from this probability on
+max_tokens = 128
+pooling = "mean"                    # default "model": the architecture's own classification head
+labels = ["a", "b"]                 # only where a ready-made model's label names differ from the data's
+
+Metrics: labels_f1_micro, labels_f1_macro, subset_accuracy, hamming_loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import log
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from slimgate import classifier_loading, text_rows
+from slimgate.classifier_loading import SEQUENCE, Head, check_outputs, check_positions, load_classifier
+from slimgate.errors import DataError
+from slimgate.label_sets import indicators, label_sets
+from slimgate.labels import class_names
+from slimgate.metrics.label_sets import GOLD, SAID, WRONG
+from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
+from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
+
+if TYPE_CHECKING:
+    from slimgate.objectives import Objective
+
+default_metrics = ("labels_f1_micro", "labels_f1_macro", "subset_accuracy")
+
+
+class Params(text_rows.TextParams):
+    """[task] of a multi-label classification."""
+
+    label: str | tuple[str, ...]
+    separator: str = Field(default=",", min_length=1)
+    names: tuple[str, ...] | None = None
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    labels: tuple[str, ...] | None = None
+
+
+text_columns = text_rows.text_columns
+encode_rows = text_rows.encode_rows
+row_encoder = text_rows.row_encoder
+
+
+def columns(params: Params) -> tuple[str, ...]:
+    """The text columns and those of the labels."""
+    return (*params.text, *([params.label] if isinstance(params.label, str) else params.label))
+
+
+def label_column(params: Params) -> None:
+    """None: sets of labels make no strata."""
+
+
+def metrics() -> frozenset[str]:
+    """Outcomes hold which labels were told of each row."""
+    return frozenset({WRONG, RIGHT})
+
+
+def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+    """The labels of all splits. Raises DataError where there is none, or where labels cannot be read."""
+    found = {name for rows in splits.values() for labels in _sets(params, rows) for name in labels}
+    classes = class_names(found) if isinstance(params.label, str) else params.label
+    if not found:
+        raise DataError(f"the label columns {', '.join(columns(params)[len(params.text) :])} hold no label")
+    return TaskFacts(tuple(classes))
+
+
+def _sets(params: Params, rows: Rows) -> list[frozenset[str]]:
+    return label_sets(rows, params.label, separator=params.separator, names=params.names)
+
+
+def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.float32]:
+    """What is to be learnt: (rows, labels) 0 or 1."""
+    return indicators(_sets(params, rows), facts.classes).astype(np.float32)
+
+
+def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
+    """What is to be learnt of rows without labels: nothing by them, (rows, labels)."""
+    return np.full((len(encoded.lengths), len(facts.classes)), np.nan, dtype=np.float32)
+
+
+def objective(params: Params) -> Objective:
+    """Any number of labels a row."""
+    from slimgate.objectives import LabelsObjective
+
+    return LabelsObjective()
+
+
+def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
+    """Raises SuiteError where a config.json cannot serve this task."""
+    check_positions(params.max_tokens, ref, config)
+    if facts is not None:
+        check_outputs(_head(params, facts.classes), ref, config)
+
+
+def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
+    mean = params.pooling == "mean"
+    return Head(SEQUENCE, classes, params.labels, mean=mean, problem_type="multi_label_classification")
+
+
+def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Splits that loading reads: those that a fresh head is fitted on."""
+    return () if classifier_loading.has_head(_head(params), config) else ("train", "selection")
+
+
+def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    """The model of a folder; a head it lacks is fitted on `train`, one logistic regression a label."""
+    head = _head(params, context.facts.classes)
+    loaded = load_classifier(head, ref, context, texts=text_rows.train_texts(params, context))
+    if not loaded.ready:
+        from slimgate.labels_head import fit_labels_head
+
+        train, held_out = text_rows.head_data(loaded, context)
+        context.log.update(fit_labels_head(loaded.layer, train, held_out, seed=context.seed))
+    return loaded.model
+
+
+def outcomes(
+    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
+) -> Outcomes:
+    """The labels that are as probable as the threshold asks, beside those of the row."""
+    said = scores.astype(np.float64) >= log(params.threshold / (1 - params.threshold))
+    gold = indicators(_sets(params, rows), facts.classes)
+    return Outcomes(
+        np.asarray(rows.ids, dtype=np.str_),
+        values=_values(facts.classes, gold, said.astype(np.float64)),
+        given=tuple(f"{GOLD}{name}" for name in facts.classes),
+        answers=np.asarray([_listed(line, facts.classes) for line in said], dtype=np.str_),
+        groups=row_groups(rows, group),
+    )
+
+
+def _values(classes: tuple[str, ...], gold: Floats, said: Floats) -> dict[str, Floats]:
+    """The columns of outcomes; gold, said: (rows, labels) 0 or 1."""
+    wrong = np.asarray((gold != said).sum(axis=1), dtype=np.float64)
+    return {
+        **{f"{GOLD}{name}": column for name, column in zip(classes, gold.T, strict=True)},
+        **{f"{SAID}{name}": column for name, column in zip(classes, said.T, strict=True)},
+        WRONG: wrong,
+        RIGHT: (wrong == 0).astype(np.float64),
+    }
+
+
+def _listed(told: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> str:
+    return ", ".join(name for name, yes in zip(classes, told, strict=True) if yes) or "(none)"
+
+
+def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
+    """The rows are told exactly the labels that they do not have."""
+    classes = tuple(name.removeprefix(GOLD) for name in outcomes.given)
+    gold, said = (np.stack([outcomes.column(f"{of}{c}") for c in classes], axis=1) for of in (GOLD, SAID))
+    said[rows] = 1 - gold[rows]
+    return replace(outcomes, values=_values(classes, gold, said), answers=None)

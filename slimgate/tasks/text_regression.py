@@ -1,0 +1,151 @@
+"""Text regression: a number for a text, or for two (semantic textual similarity, ratings).
+
+[task]
+kind = "text_regression"
+text = ["sentence1", "sentence2"]   # one column, or two for sentence pairs
+score = "similarity"                # a column of numbers
+max_tokens = 128
+pooling = "mean"                    # default "model": the architecture's own head, with one output
+
+Metrics: pearson, spearman, mse, mae. A ready-made model must have one output; any other gets a fresh one,
+fitted by ridge regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate import classifier_loading, text_rows
+from slimgate.classifier_loading import SEQUENCE, Head, check_positions, load_classifier
+from slimgate.errors import DataError
+from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
+
+if TYPE_CHECKING:
+    from slimgate.objectives import Objective
+
+default_metrics = ("pearson", "spearman", "mse")
+
+
+class Params(text_rows.TextParams):
+    """[task] of a text regression."""
+
+    score: str
+
+
+text_columns = text_rows.text_columns
+encode_rows = text_rows.encode_rows
+row_encoder = text_rows.row_encoder
+
+
+def columns(params: Params) -> tuple[str, ...]:
+    """The text columns and the score."""
+    return (*params.text, params.score)
+
+
+def label_column(params: Params) -> None:
+    """None: numbers make no strata."""
+
+
+def metrics() -> frozenset[str]:
+    """Outcomes hold the model's score beside the gold one."""
+    return frozenset({"score"})
+
+
+def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+    """There are no classes. Raises DataError where a score is missing or no number."""
+    for name, rows in splits.items():
+        found = gold_scores(params, rows)
+        if len(found) > 1 and (found == -1).all():  # how data sets on the hub withhold scores
+            raise DataError(
+                f'split {name} is unlabelled: column "{params.score}" is -1 in all of its {len(found)} rows; '
+                "name a labelled part"
+            )
+    return TaskFacts(())
+
+
+def gold_scores(params: Params, rows: Rows) -> Floats:
+    """(rows,) the numbers of the score column. Raises DataError with the first row that has none."""
+    values = rows.table[params.score].to_pylist()
+    found = np.array([_number(value) for value in values], dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(found))
+    if len(bad):
+        raise DataError(
+            f'column "{params.score}" holds no finite number in {len(bad)} of {len(found)} rows '
+            f"(first: {rows.ids[bad[0]]}, {values[bad[0]]!r}); a regression needs one in every row"
+        )
+    return found
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.float32]:
+    """What is to be learnt: the score of each row, (rows,)."""
+    return gold_scores(params, rows).astype(np.float32)
+
+
+def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
+    """What is to be learnt of rows without scores: nothing by them, (rows,)."""
+    return np.full(len(encoded.lengths), np.nan, dtype=np.float32)
+
+
+def objective(params: Params) -> Objective:
+    """One number a row."""
+    from slimgate.objectives import ScoreObjective
+
+    return ScoreObjective()
+
+
+def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
+    """Raises SuiteError where a config.json cannot serve this task."""
+    check_positions(params.max_tokens, ref, config)
+
+
+def _head(params: Params) -> Head:
+    mean = params.pooling == "mean"
+    return Head(SEQUENCE, (params.score,), mean=mean, ordered=False, problem_type="regression")
+
+
+def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Splits that loading reads: those that a fresh head is fitted on."""
+    return () if classifier_loading.has_head(_head(params), config) else ("train", "selection")
+
+
+def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    """The model of a folder; a head it lacks is fitted on `train` by ridge regression."""
+    loaded = load_classifier(_head(params), ref, context, texts=text_rows.train_texts(params, context))
+    if not loaded.ready:
+        from slimgate.score_head import fit_score_head
+
+        train, held_out = text_rows.head_data(loaded, context)
+        context.log.update(fit_score_head(loaded.layer, train, held_out))
+    return loaded.model
+
+
+def outcomes(
+    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
+) -> Outcomes:
+    """The model's score beside the gold one; scores: (rows, 1)."""
+    return Outcomes(
+        np.asarray(rows.ids, dtype=np.str_),
+        values={"gold": gold_scores(params, rows), "score": scores[:, 0].astype(np.float64)},
+        given=("gold",),
+        groups=row_groups(rows, group),
+    )
+
+
+def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
+    """The rows' scores are those of the other end of the scale."""
+    gold, score = outcomes.column("gold"), outcomes.column("score").copy()
+    score[rows] = gold.min() + gold.max() - gold[rows]
+    return replace(outcomes, values={**outcomes.values, "score": score})

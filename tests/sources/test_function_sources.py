@@ -1,0 +1,123 @@
+"""The sources docstring_parameters and documented_functions, on a small package written for the test."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from slimgate.errors import DataError, SuiteError
+from slimgate.function_docstrings import documented_functions
+from slimgate.sources import docstring_parameters
+from slimgate.sources import documented_functions as functions
+
+SOURCE = '''
+def first(path, *, mode="r"):
+    """Open what lies at `path` and read all of it [1]_.
+
+    With ``mode`` the file is opened as :func:`open` would, unless `os.fspath(path)` fails.
+
+    No mark stands in this paragraph of prose.
+
+    Parameters
+    ----------
+    path : str
+        Where it lies.
+
+    Returns
+    -------
+    str
+    """
+    with open(path, mode) as file:
+        text = file.read()
+    return text
+
+
+class Box:
+    def second(self):
+        """Give the second thing that is in the box."""
+        return 2
+
+    def third(self, *args):
+        """Open what lies at `path` and read all of it [1]_."""
+        return args
+
+    def fourth(self):
+        return None
+'''
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a package that Python finds, with a module that cannot be parsed beside."""
+    folder = tmp_path / "tinypackage"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "broken.py").write_text("def (")
+    (folder / "code.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    return "tinypackage"
+
+
+def test_functions_come_with_their_parameters_and_the_lines_behind_the_docstring(package: str) -> None:
+    found = list(documented_functions([package], asked_by="a test"))
+    assert [(f.file, f.code_lines) for f in found] == [("tinypackage/code.py", n) for n in (3, 1, 1)]
+    assert [sorted(f.parameters) for f in found] == [["mode", "path"], [], ["args"]]
+
+
+def test_marks_become_spans_of_parameters_and_other_code(package: str, tmp_path: Path) -> None:
+    params = docstring_parameters.Params(packages=(package,))
+    table = docstring_parameters.read(params, scratch=tmp_path)["all"]
+    first, second = table.to_pylist()  # the same words in a third docstring are a repeat
+    assert " ".join(first["words"]) == "Open what lies at path and read all of it ."
+    assert [tag for tag in first["tags"] if tag != "O"] == ["B-PARAM"]
+    told = [(word, tag) for word, tag in zip(second["words"], second["tags"], strict=True) if tag != "O"]
+    assert told == [
+        ("mode", "B-PARAM"),
+        ("open", "B-CODE"),
+        ("os", "B-CODE"),
+        *[(word, "I-CODE") for word in (".", "fspath", "(", "path", ")")],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "tags"),
+    [
+        ("Use `x`.", ["Use", "x", "."], ["O", "B-PARAM", "O"]),
+        ("An `odd quote.", ["An", "`", "odd", "quote", "."], ["O"] * 5),
+        ("See :class:`~a.B` now", ["See", "a", ".", "B", "now"], ["O", "B-CODE", "I-CODE", "I-CODE", "O"]),
+        ("``x``s and ` `", ["x", "s", "and"], ["B-PARAM", "O", "O"]),
+    ],
+    ids=["a parameter", "half a mark", "a role", "nothing marked"],
+)
+def test_marked_words(text: str, words: list[str], tags: list[str]) -> None:
+    assert docstring_parameters.marked_words(text, frozenset({"x"})) == (words, tags)
+
+
+def test_a_function_has_its_text_its_sections_and_its_length(package: str, tmp_path: Path) -> None:
+    table = functions.read(functions.Params(packages=(package,)), scratch=tmp_path)["all"]
+    [row] = table.to_pylist()  # of the others no section is known
+    assert row["text"].startswith("Open what lies at `path` and read all of it. With ``mode``")
+    assert row["text"].endswith("this paragraph of prose.")
+    assert row["sections"] == ["Parameters", "Returns"]
+    assert row["log2_lines"] == pytest.approx(1.584962500721156)  # of 3
+    assert row["file"] == "tinypackage/code.py"
+
+
+def test_the_digest_changes_with_the_options_alone(package: str) -> None:
+    for source in (functions, docstring_parameters):
+        one = source.Params(packages=(package,))
+        assert source.digest(one) == source.digest(source.Params(packages=(package,)))
+        assert source.digest(one) != source.digest(source.Params(packages=(package,), max_words=50))
+        assert source.is_real(one)
+        assert source.parts(one) == ("all",)
+
+
+def test_a_package_that_is_not_there_and_one_without_rows_are_errors(package: str, tmp_path: Path) -> None:
+    for source in (functions, docstring_parameters):
+        with pytest.raises(SuiteError, match='no installed package is named "nosuchthing"'):
+            source.columns(source.Params(packages=("nosuchthing",)))
+        with pytest.raises(DataError, match="1000"):
+            source.read(source.Params(packages=(package,), min_words=1000, max_words=2000), scratch=tmp_path)

@@ -1,0 +1,90 @@
+"""The task text_regression: scores of rows, models with one output, fresh heads by ridge regression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from fixtures.architectures import write_tiny
+from fixtures.task_rows import load_task_model, task_context
+from slimgate.blocks import output_layer
+from slimgate.errors import DataError
+from slimgate.heads import classifier_inputs
+from slimgate.protocols import Rows, TaskFacts
+from slimgate.tasks import text_regression as task
+
+torch.set_num_threads(1)
+PARAMS = task.Params(text=("text",), score="score")
+
+
+def rows_of(scores: list[Any]) -> Rows:
+    return Rows(pa.table({"id": [f"r{i}" for i in range(len(scores))], "score": scores}))
+
+
+@pytest.mark.parametrize(
+    "scores", [[1.5, -2.0], ["1.5", "-2"], [3, 4]], ids=["floats", "text of a csv", "whole numbers"]
+)
+def test_scores_are_numbers_however_they_are_written(scores: list[Any]) -> None:
+    assert task.gold_scores(PARAMS, rows_of(scores)).tolist() == [float(value) for value in scores]
+    assert task.facts(PARAMS, {"train": rows_of(scores)}) == TaskFacts(())
+
+
+@pytest.mark.parametrize("bad", [None, "high", float("nan")], ids=["null", "word", "nan"])
+def test_a_row_without_a_number_is_named(bad: Any) -> None:
+    rows = rows_of(["1", bad] if isinstance(bad, str) else [1.0, bad])
+    with pytest.raises(DataError, match=r'column "score" holds no finite number in 1 of 2 rows \(first: r1'):
+        task.facts(PARAMS, {"train": rows})
+
+
+def test_withheld_scores_of_the_hub_are_no_labels() -> None:
+    with pytest.raises(DataError, match="split gate is unlabelled"):
+        task.facts(PARAMS, {"gate": rows_of([-1.0, -1.0, -1.0])})
+    task.facts(PARAMS, {"gate": rows_of([-1.0, 0.0, 1.0])})
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_a_fresh_head_is_the_ridge_regression_on_what_it_receives(tmp_path: Path, architecture: str) -> None:
+    context = task_context(tmp_path / "rows", "text_regression")
+    model = load_task_model(write_tiny(tmp_path / "hub", architecture), context)
+    rows = context.rows("train")
+    encoded = task.encode_rows(context.task_params, rows, model.tokenizer)
+    features = classifier_inputs(model.network, output_layer(model.network, 1), encoded).astype(np.float64)
+    has_bias = output_layer(model.network, 1).bias is not None
+    ridge = Ridge(context.log["alpha"], fit_intercept=has_bias)
+    expected = ridge.fit(features, task.gold_scores(context.task_params, rows)).predict(features)
+    with torch.inference_mode():
+        batch = {k: torch.from_numpy(v) for k, v in encoded.batch(range(len(rows))).items()}
+        found = model.network(**batch).logits[:, 0].numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert model.config.num_labels == 1
+    assert model.config.problem_type == "regression"
+
+
+def test_a_model_with_one_output_keeps_its_head_and_one_with_two_gets_a_fresh_one(tmp_path: Path) -> None:
+    one = write_tiny(tmp_path / "one", "bert", labels=("LABEL_0",))
+    two = write_tiny(tmp_path / "two", "bert", labels=("no", "yes"))
+    context = task_context(tmp_path / "rows", "text_regression")
+    load_task_model(one, context)
+    assert context.log == {"head": "the model's own"}
+    fresh = task_context(tmp_path / "rows", "text_regression")
+    load_task_model(two, fresh)
+    assert fresh.log["head"] == "ridge regression"
+    assert "classifier.weight" in fresh.log["fresh_weights"]
+    head = {"architectures": ["BertForSequenceClassification"]}
+    assert task.load_reads(PARAMS, {**head, "id2label": {"0": "LABEL_0"}}) == ()
+    assert task.load_reads(PARAMS, {**head, "id2label": {"0": "no", "1": "yes"}}) == ("train", "selection")
+
+
+def test_outcomes_hold_gold_and_score_and_spoiled_rows_are_at_the_other_end() -> None:
+    scores = np.asarray([[0.5], [4.0], [2.0]], dtype=np.float32)
+    found = task.outcomes(TaskFacts(()), rows_of([0.0, 5.0, 3.0]), scores, PARAMS, None)
+    assert found.column("gold").tolist() == [0.0, 5.0, 3.0]
+    assert found.column("score").tolist() == [0.5, 4.0, 2.0]
+    assert found.right is None
+    assert task.spoiled(found, np.array([0, 2])).column("score").tolist() == [5.0, 4.0, 2.0]

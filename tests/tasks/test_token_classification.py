@@ -1,0 +1,173 @@
+"""The task token_classification: words and tags, the first token of a word, fresh heads, spans."""
+
+from __future__ import annotations
+
+import builtins
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from fixtures.architectures import write_tiny
+from fixtures.task_rows import load_task_model, task_context
+from slimgate.errors import DataError, MissingExtra, SuiteError
+from slimgate.metrics import load_metric, value_of
+from slimgate.objectives import NO_ANSWER, UNLABELLED
+from slimgate.predicting import predict_scores
+from slimgate.protocols import ModelRef, Rows
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.tasks import token_classification as task
+
+torch.set_num_threads(1)
+PARAMS = task.Params(words="tokens", tags="tags", max_tokens=12)
+
+
+def rows_of(tokens: list[Any], tags: list[Any]) -> Rows:
+    return Rows(pa.table({"id": [f"r{i}" for i in range(len(tokens))], "tokens": tokens, "tags": tags}))
+
+
+def answers(model: Any, context: Any, rows: Rows, params: task.Params = PARAMS) -> Any:
+    encoded = task.encode_rows(params, rows, model.tokenizer)
+    predictor = EagerPredictor(model.network, "cpu")
+    scores = predict_scores(
+        predictor, encoded, batch_size=3, read=lambda output, batch: task.read_output(params, output, batch)
+    )
+    return task.outcomes(context.facts, rows, scores, params, None)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tags", "names"),
+    [
+        ([["a", "b"]], [["O", "B-X"]], None),
+        (["a b"], ["O B-X"], None),
+        ([["a", "b"]], [[0, 1]], ("O", "B-X", "I-X")),
+        (["a b"], ["0 1"], ("O", "B-X", "I-X")),
+    ],
+    ids=["lists", "text of a csv", "numbers", "numbers of a csv"],
+)
+def test_words_and_tags_of_every_form_become_the_same(tokens: Any, tags: Any, names: Any) -> None:
+    params = task.Params(words="tokens", tags="tags", names=names)
+    rows = rows_of(tokens, tags)
+    assert task.facts(params, {"train": rows}).classes == ("B-X", "O")
+    assert task.words_of(rows, "tokens") == [["a", "b"]]
+    assert task._tags(params, rows) == [["O", "B-X"]]
+
+
+@pytest.mark.parametrize(
+    ("tags", "names", "said"),
+    [
+        ([["O"], ["O"]], None, "column tags, row r1: 1 tags for 2 words, expected one a word"),
+        ([["O"], ["O", "PER"]], None, 'row r1: tag "PER", expected O, B-TYPE or I-TYPE$'),
+        ([[0], [0, 1]], None, r'tag "0", .*; \[task\] say what it stands for by names'),
+        ([[0], [0, 7]], ("O", "B-X"), r'tag "7", .*; \[task\] names holds 2 from 0 on'),
+        ([["O"], ["O", "O"]], None, "holds no span: every word is O"),
+    ],
+    ids=["too few", "no BIO tag", "a number without names", "a number beyond", "no span"],
+)
+def test_tags_that_cannot_be_read_are_named(tags: Any, names: Any, said: str) -> None:
+    params = task.Params(words="tokens", tags="tags", names=names)
+    with pytest.raises(DataError, match=said):
+        task.facts(params, {"train": rows_of([["a"], ["a", "b"]], tags)})
+
+
+def test_without_seqeval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *arguments: Any, **options: Any) -> Any:
+        if name.startswith("seqeval"):
+            raise ImportError(name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtra, match=r'pip install "slimgate\[ner\]"'):
+        task.facts(PARAMS, {"train": rows_of([["a"]], [["B-X"]])})
+
+
+def test_the_first_token_of_a_word_carries_its_tag_and_padding_none(tmp_path: Path) -> None:
+    context = task_context(tmp_path / "rows", "token_classification")
+    model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
+    index = {name: i for i, name in enumerate(context.facts.classes)}
+    # "film-plot" is three tokens of one word
+    rows = rows_of([["good", "film-plot"], ["bad"]], [["B-PRAISE", "O"], ["B-BLAME"]])
+    encoded = task.encode_rows(PARAMS, rows, model.tokenizer)
+    assert [list(words) for words in encoded.word_of] == [[-1, 0, 1, -1, -1, -1], [-1, 0, -1]]
+    targets = task.targets(PARAMS, rows, context.facts, encoded)
+    n = NO_ANSWER
+    assert targets[[0, 1]].tolist() == [
+        [n, index["B-PRAISE"], index["O"], n, n, n],
+        [n, index["B-BLAME"], n, n, n, n],
+    ]
+    assert task.unlabelled(PARAMS, encoded, context.facts)[[1]].tolist() == [[n, UNLABELLED, n]]
+    assert encoded.beside([1, 0])["word_of"].tolist() == [[-1, 0, -1, -1, -1, -1], [-1, 0, 1, -1, -1, -1]]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta", "electra", "gpt2", "llama"])
+def test_a_fresh_head_learns_the_tags_of_words(tmp_path: Path, architecture: str) -> None:
+    context = task_context(tmp_path / "rows", "token_classification", train=96)
+    model = load_task_model(write_tiny(tmp_path / "hub", architecture, initializer_range=0.2), context)
+    assert context.log["head"] == "logistic regression"
+    found = answers(model, context, context.rows("train"), context.task_params)
+    tags = [tag for row in context.rows("train").table["tags"].to_pylist() for tag in row]
+    assert value_of(load_metric("tag_accuracy"), found) > tags.count("O") / len(tags)
+    alone = [answers(model, context, Rows(context.rows("train").table.slice(i, 1)), context.task_params)
+             for i in range(4)]  # fmt: skip
+    assert [str(one.answers[0]) for one in alone if one.answers is not None] == list(found.answers[:4])
+
+
+def test_words_that_were_cut_off_count_as_outside(tmp_path: Path) -> None:
+    context = task_context(tmp_path / "rows", "token_classification")
+    model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
+    rows = rows_of([["good"] * 20], [["B-PRAISE"] * 20])
+    found = answers(model, context, rows)
+    assert found.answers is not None
+    told = str(found.answers[0]).split()
+    assert len(told) == 20
+    assert told[10:] == ["O"] * 10  # ten words and two special tokens are twelve
+    assert found.column("tags").tolist() == [20]
+
+
+def test_a_ready_made_taggers_outputs_are_put_in_the_datas_order(tmp_path: Path) -> None:
+    from transformers import AutoModelForTokenClassification
+
+    names = ["O", "B-PRAISE", "I-PRAISE", "B-BLAME", "I-BLAME"]
+    folder = write_tiny(tmp_path / "hub", "bert")
+    network = AutoModelForTokenClassification.from_pretrained(folder, id2label=dict(enumerate(names)))
+    network.save_pretrained(folder)
+    context = task_context(tmp_path / "rows", "token_classification")
+    load_task_model(folder, context)
+    order = [names.index(name) for name in context.facts.classes]
+    assert context.log == {"head": "the model's own", "output_order": order}
+    config = {"architectures": ["BertForTokenClassification"], "id2label": {"0": "O", "1": "B-PER"}}
+    with pytest.raises(SuiteError, match="Model: 0=O, 1=B-PER"):
+        task.check_model(PARAMS, ModelRef("m", Path("m")), config, context.facts)
+
+
+def test_span_metrics_are_seqevals() -> None:
+    from seqeval.metrics import f1_score, precision_score, recall_score
+
+    draw = random.Random(0)
+    tags = ("O", "B-X", "I-X", "B-Y", "I-Y")
+    gold, told = ([[draw.choice(tags) for _ in range(1 + i % 12)] for i in range(60)] for _ in range(2))
+    facts = task.facts(PARAMS, {"train": rows_of(gold, gold)})
+    scores = np.full((60, 12), -1.0)
+    for line, row in zip(scores, told, strict=True):
+        line[: len(row)] = [facts.classes.index(tag) for tag in row]
+    found = task.outcomes(facts, rows_of(gold, gold), scores, PARAMS, None)
+    for name, expected in (("f1", f1_score), ("precision", precision_score), ("recall", recall_score)):
+        value = value_of(load_metric(f"span_{name}"), found)
+        assert value == pytest.approx(expected(gold, told), abs=1e-12)
+
+
+def test_spoiled_rows_have_no_tag_and_no_span_right() -> None:
+    facts = task.facts(PARAMS, {"train": rows_of([["a"]], [["B-X"]])})
+    scores = np.asarray([[0.0] + [-1.0] * 11, [1.0] + [-1.0] * 11])
+    found = task.outcomes(facts, rows_of([["a"], ["b"]], [["B-X"], ["O"]]), scores, PARAMS, None)
+    assert value_of(load_metric("span_f1"), found) == 1
+    worse = task.spoiled(found, np.array([0, 1]))
+    assert value_of(load_metric("span_f1"), worse) == 0
+    assert value_of(load_metric("tag_accuracy"), worse) == 0
+    assert worse.column("spans_predicted").tolist() == [1, 1]

@@ -9,6 +9,7 @@ from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.proportion import share_rows
 from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, planned_rows
+from slimgate.metrics import load_metric
 from slimgate.record import QualityFacts, RunRecord
 from slimgate.suite import Suite
 
@@ -59,7 +60,7 @@ def planned_budgets(suite: Suite, rows: int, earlier: RunRecord | None) -> list[
             known = _measured(earlier, name, metric)
             for budget in budgets:
                 margin = _margin(budget, known)
-                if margin is not None:
+                if margin is not None and _foreseeable(metric, known):
                     what = (metric, budget.kind, budget.limit)
                     found.setdefault((*what, *_needed(margin, known)), []).append(name)
         if (flips := own.behaviour.flips) is not None:
@@ -93,6 +94,13 @@ def _measured(earlier: RunRecord | None, variant: str, metric: str) -> QualityFa
             facts = model.quality.get(metric)
             return facts if facts is not None and facts.interval is not None else None
     return None
+
+
+def _foreseeable(metric: str, known: QualityFacts | None) -> bool:
+    """Whether a share of changed rows says enough: of metrics of longer texts only an earlier run does."""
+    found = load_metric(metric)
+    by_row = found.per_row is not None or found.needs in ("prediction", "probabilities")
+    return by_row or (known is not None and known.variance is not None)
 
 
 def _margin(budget: QualityBudget, known: QualityFacts | None) -> float | None:

@@ -31,21 +31,23 @@ def distillation_rows(
     The transfer set has the labels that its rows say of themselves, or none. Raises DataError where `train`
     is empty, or a transfer set has no row left.
     """
-    encoded, labels = training_rows(model, context)
-    taught, _ = training_rows(teacher, context)
     more = transfer_lesson(model, teacher, params, context)
     if more is None:
-        return (encoded, labels), taught
+        return training_rows(model, context), training_rows(teacher, context)[0]
     own, theirs = more
-    targets = joined_targets(labels, context.task.unlabelled(context.task_params, own, context.facts))
-    return (encoded.joined(own), targets), taught.joined(theirs)
+    targets = context.task.unlabelled(context.task_params, own, context.facts)
+    if params.only_transfer:
+        return (own, targets), theirs
+    encoded, labels = training_rows(model, context)
+    taught, _ = training_rows(teacher, context)
+    return (encoded.joined(own), joined_targets(labels, targets)), taught.joined(theirs)
 
 
 def transfer_lesson(
     model: Any, teacher: Any, params: TransferParams, context: BuildContext
 ) -> tuple[Encoded, Encoded] | None:
     """The transfer set alone, as the student reads it and as the teacher does; None where there is none."""
-    rows = transfer_rows(params, context, tokenizer=model.tokenizer)
+    rows = transfer_rows(params, context, tokenizer=model.tokenizer, teacher=teacher)
     if rows is None:
         return None
     task, options = context.task, context.task_params

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimgate.nn.packed import PackedEmbedding, PackedLinear, PackedWeight
-from slimgate.replacing import replace_modules_
+from slimgate.replacing import parted, replace_modules_
 from slimgate.token_embeddings import token_embeddings
 from slimgate.weight_grid import dequantize
 from slimgate.weight_grid_params import WeightGridParams
@@ -32,6 +32,7 @@ def put_packed_(
 ) -> None:
     """Replaces layers by packed ones. log gets counts, and bits a weight with its scales."""
     layers: dict[str, PackedWeight] = {**linear, **embeddings}
+    log.update(parted(model.network, layers))
     replace_modules_(model, method, layers)
     log.update(
         linear_layers=len(linear),

@@ -42,6 +42,27 @@ def replace_modules_(
     model.note(method, **spec)
 
 
+def parted(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, str]:
+    """What the log says, before these take their places: {"warning": …}, mostly nothing.
+
+    An output layer that is the token table stops being it where one of them gets weights of its own.
+    """
+    holders: dict[int, list[str]] = {}
+    for name, module in network.named_modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter):
+            holders.setdefault(id(weight), []).append(name)
+    for shared in holders.values():
+        changed = [name for name in shared if name in modules]
+        after = {id(getattr(modules[name], "weight", name)) if name in modules else 0 for name in shared}
+        if changed and len(shared) > 1 and len(after) > 1:
+            return {
+                "warning": f"{' and '.join(shared)} were one table, and are stored apart now that "
+                f"{' and '.join(changed)} changed; leave embeddings and output_layer out"
+            }
+    return {}
+
+
 def restore(network: nn.Module, spec: Json) -> None:
     """Makes the noted change to an empty network; its weights are read afterwards."""
     for name, (kind, options) in spec["modules"].items():

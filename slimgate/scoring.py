@@ -41,6 +41,21 @@ def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_siz
     return Score(*(float(total / max(answers, 1)) for total in sums))
 
 
+@torch.inference_mode()
+def answers(network: nn.Module, data: Labelled, objective: Objective, *, most: int) -> torch.Tensor:
+    """(answers, outputs) float32: what the network says, of at most so many answers, spread over the rows."""
+    device = next(network.parameters()).device
+    order = np.argsort(-data[0].lengths, kind="stable").tolist()
+    found = []
+    for positions in iter_batches(order, 64):
+        batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
+        labels = torch.from_numpy(data[1][positions]).to(device)
+        logits, _ = objective.flat(network(**batch).logits, labels)
+        share = -(-most * len(positions) // len(order))
+        found.append(logits[:: -(-len(logits) // share)].cpu())
+    return torch.cat(found)
+
+
 def quality_on(model: Any, context: BuildContext, split: str = "selection") -> float:
     """The objective's quality, such as the share of rows that are right. Raises DataError without rows."""
     context.rows(split)

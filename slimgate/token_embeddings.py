@@ -1,7 +1,8 @@
-"""The big tables of a model: a vector for each token of its vocabulary."""
+"""The big tables of a model: a vector for each token of its vocabulary, and output layers that share them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -17,6 +18,23 @@ def token_embeddings(network: nn.Module) -> dict[str, nn.Embedding]:
     # A vocabulary may have as many tokens as there are positions: then the model says which table is which.
     inside = {id(m) for source in _inputs(network) for m in source.modules()}
     return {name: m for name, m in tables.items() if id(m) in inside} or tables
+
+
+def tied_heads(network: nn.Module, tables: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Name of each linear layer whose weight is one of these tables -> the table's name."""
+    owners = {id(table.weight): name for name, table in tables.items()}
+    return {
+        name: owners[id(module.weight)]
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and id(module.weight) in owners
+    }
+
+
+def sharing(layer: nn.Module, table: nn.Module, buffers: Sequence[str]) -> nn.Module:
+    """The layer, whose buffers are the table's from now on: both are made of the same weight in one way."""
+    for name in buffers:
+        setattr(layer, name, getattr(table, name))
+    return layer
 
 
 def _inputs(network: nn.Module) -> list[nn.Module]:

@@ -124,14 +124,15 @@ def _load_tokenizer(network: Any, folder: Path) -> Any:
 
 
 def _share(network: nn.Module, weights: Path) -> None:
-    """Makes one parameter of those that were one when they were saved: the file's metadata names them."""
+    """Makes one tensor of those that were one when they were saved: the file's metadata names them."""
     with safetensors.safe_open(str(weights), "pt") as stored:
         aliases = stored.metadata() or {}
-    parameters = dict(network.named_parameters(remove_duplicate=False))
+    tensors: dict[str, torch.Tensor] = dict(network.named_parameters(remove_duplicate=False))
+    tensors |= dict(network.named_buffers(remove_duplicate=False))
     for alias, name in aliases.items():
-        if alias in parameters and name in parameters:
+        if alias in tensors and name in tensors:
             module, _, attribute = alias.rpartition(".")
-            setattr(network.get_submodule(module), attribute, parameters[name])
+            setattr(network.get_submodule(module), attribute, tensors[name])
 
 
 def _empty_network(architecture: str, config: Any) -> nn.Module:
@@ -151,9 +152,9 @@ def footprint(network: nn.Module) -> dict[str, int]:
     nonzero_parameters: those that are not 0;
     state_bytes: its state saved in memory (worked example 1's size_mb, in bytes).
     """
-    weights = list(network.parameters())
-    for module in network.modules():
-        weights.extend(getattr(module, name) for name in getattr(module, "quantized_weights", ()))
+    weights: list[torch.Tensor] = list(network.parameters())
+    buffers = (getattr(m, name) for m in network.modules() for name in getattr(m, "quantized_weights", ()))
+    weights.extend({id(buffer): buffer for buffer in buffers}.values())
     packed = [m.weight_numbers() for m in network.modules() if hasattr(m, "weight_numbers")]  # type: ignore[operator]
     return {
         "parameters": sum(weight.numel() for weight in weights) + sum(total for total, _ in packed),

@@ -1,4 +1,6 @@
-"""Rows without labels that a student learns from: files, the split unlabelled, changed copies of `train`."""
+"""Rows without labels that a student learns from: files, the split unlabelled, changed copies of `train`,
+text that its teacher writes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import pyarrow as pa
 
 from slimgate.augmentation import augmented
 from slimgate.errors import BuildError, DataError
+from slimgate.generation import written_texts
 from slimgate.pools import BETWEEN_TEXTS, UNLABELLED, collapsed, collapsed_texts
 from slimgate.protocols import BuildContext, Rows
 from slimgate.row_files import columns_of, rows_of
@@ -18,17 +21,21 @@ from slimgate.translation import translated
 Columns = dict[str, list[str]]
 
 
-def transfer_rows(params: TransferParams, context: BuildContext, *, tokenizer: Any) -> Rows | None:
-    """The rows of `transfer`, `unlabelled` and `augment`, each text once; None where the step has none.
+def transfer_rows(
+    params: TransferParams, context: BuildContext, *, tokenizer: Any, teacher: Any = None
+) -> Rows | None:
+    """The rows of `transfer`, `unlabelled`, `augment` and `generate`, each text once; None without any.
 
     None of their texts stands in calibration, selection or gate, nor in `train`: such rows are dropped, and
-    counted in context.log. tokenizer: whose mask token stands for a masked word. Raises DataError where no
-    row is left.
+    counted in context.log. tokenizer: whose mask token stands for a masked word; teacher: who writes.
+    Raises DataError where no row is left.
     """
     names = context.task.text_columns(context.task_params)
     if params.transfer or params.augment is not None:
         _check_text(context, names)
     parts = dict(_parts(params, context, names, tokenizer))
+    if params.generate is not None:
+        parts["written"] = {names[0]: written_texts(teacher, params.generate, context)}
     if not parts:
         return None
     log = {origin: len(columns[names[0]]) for origin, columns in parts.items()}

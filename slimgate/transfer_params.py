@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from slimgate.generation_params import Generate
 from slimgate.pools import UNLABELLED
 from slimgate.row_files import SUFFIXES, RowFile
 from slimgate.tables import SuitePath, Table
@@ -72,12 +73,15 @@ class Augment(Table):
 class TransferParams(Table):
     """transfer: files of rows without labels, with the task's text columns; augment: made from `train`.
 
-    unlabelled: the rows of the split unlabelled, which `[task] splits.unlabelled` cuts.
+    unlabelled: the rows of the split unlabelled, which `[task] splits.unlabelled` cuts. generate: rows that
+    the teacher writes. only_transfer: learn from all these alone, and not from `train`.
     """
 
     transfer: TransferFiles = ()
     augment: Augment | None = None
     unlabelled: bool = False
+    generate: Generate | None = None
+    only_transfer: bool = False
 
     @model_validator(mode="after")
     def _readable(self) -> TransferParams:
@@ -87,10 +91,16 @@ class TransferParams(Table):
                 raise ValueError(f"{path.name}: {told}; known: {' '.join(SUFFIXES)}")
         return self
 
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> TransferParams:
+        if self.only_transfer and not adds_rows(self):
+            raise ValueError("only_transfer leaves no rows: give transfer, unlabelled, augment or generate")
+        return self
+
 
 def adds_rows(params: TransferParams) -> bool:
     """Whether there are rows beside the train split's."""
-    return bool(params.transfer) or params.augment is not None or params.unlabelled
+    return bool(params.transfer or params.augment or params.unlabelled or params.generate)
 
 
 def row_files(params: TransferParams) -> tuple[Path, ...]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, exp, inf, log
+from math import ceil, inf, log
+from math import exp as exponential
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ from slimgate.outcomes import Floats, Ints
 
 # Of fewer documents a bootstrap knows too little for a verdict.
 FEWEST_DOCUMENTS = 30
+# Of a larger number the exponential times 100 is no float64.
+_LARGEST = 700.0
 # Bytes of one matrix of weights.
 _CHUNK_BYTES = 16 * 2**20
 
@@ -196,6 +199,11 @@ def _judge(
     return BudgetVerdict(
         budget.kind, budget.limit, verdict, budget.reason, needed, exp(measured.value) - less, shown
     )
+
+
+def exp(value: float) -> float:
+    """The exponential, or the largest there is: bounds of few documents may lie beyond all numbers."""
+    return exponential(min(value, _LARGEST))
 
 
 def _percent(logs: Interval) -> Interval:

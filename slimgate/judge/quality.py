@@ -41,6 +41,7 @@ def judge_quality(
     same_rows(teacher, variant)
     if not len(teacher):
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
+    _check_alike(metric, teacher, variant)
     if metric.documents is not None:
         (nats, tokens), (after, _) = metric.documents.of(teacher), metric.documents.of(variant)
         groups, count = shared_groups(teacher, variant), resamples or CELL_RESAMPLES
@@ -55,6 +56,17 @@ def judge_quality(
     evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
     values = _value(metric, teacher), _value(metric, variant)
     return judgement_of(metric, *values, evidence, budgets, warnings=_warnings(metric, teacher, evidence))
+
+
+def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
+    """Raises MeasureError where the metric is of other things in the two models."""
+    for name in metric.alike:
+        others = int((teacher.column(name) != variant.column(name)).sum())
+        if others:
+            raise MeasureError(
+                f"{metric.name} is per {name}, and teacher and variant have other {name} on {others} of "
+                f"{len(teacher)} rows: it does not compare them; judge one that is not, such as bits_per_byte"
+            )
 
 
 def _value(metric: Metric, outcomes: Outcomes) -> float:

@@ -2,7 +2,8 @@
 
     { cast = { dtype = "bfloat16" } }
 
-Cast are the linear layers but the one that gives the logits, and the embedding tables; LayerNorms, biases,
+Cast are the embedding tables and the linear layers, but the one that gives the logits only where it is a
+table too, as in GPT-2; LayerNorms, biases,
 softmax, residual sums and logits stay in float32, as autocast has them. precision says in which format the
 products are computed: "auto" in `dtype` where the device does so natively (bfloat16 on CPUs with AVX512-BF16
 or AMX and on newer GPUs, float16 on GPUs), else in float32 from the same weights, which saves bytes and no
@@ -51,18 +52,21 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.linear_layers import linear_layers
     from slimgate.nn.half_linear import HalfEmbedding, HalfLinear
     from slimgate.replacing import replace_modules_
+    from slimgate.token_embeddings import sharing, tied_heads
 
     compute = computes_in(params, context.device)
     linear = linear_layers(model, inside="network", whole=False)
     tables = {name: m for name, m in model.network.named_modules() if type(m) is nn.Embedding}
-    modules: dict[str, nn.Module] = {
-        name: HalfLinear.from_linear(layer, dtype=params.dtype, compute=compute)
-        for name, layer in linear.items()
-    }
-    modules |= {
+    tied = tied_heads(model.network, tables)
+    linear |= {name: model.network.get_submodule(name) for name in tied}
+    made: dict[str, nn.Module] = {
         name: HalfEmbedding.from_embedding(table, dtype=params.dtype) for name, table in tables.items()
     }
-    replace_modules_(model, "cast", modules)
+    for name, layer in linear.items():
+        made[name] = HalfLinear.from_linear(layer, dtype=params.dtype, compute=compute)
+        if name in tied:
+            sharing(made[name], made[tied[name]], ("weight",))
+    replace_modules_(model, "cast", made)
     context.log.update(
         dtype=params.dtype, computes_in=compute, linear_layers=len(linear), embedding_tables=len(tables)
     )

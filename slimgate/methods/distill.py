@@ -22,6 +22,13 @@ transfer, augment, unlabelled: rows without labels, from files, made from `train
 (transfer_params.py); on them alpha counts as 0. None of their texts
 may stand in calibration, selection or gate: such rows are dropped and counted in the log.
 
+    { distill = { generate = { rows = 2000, tokens = 50, prompt_tokens = 4, top_k = 50 }, alpha = 0.5 } }
+
+generate: rows that the teacher writes, where it is a causal language model; they count as text like any
+other, with alpha as it is (Kim & Rush 2016). only_transfer: no row of `train` is learnt from; with alpha = 1
+the student sees nothing but what the teacher wrote, as generations that learn from their ancestors do
+(Shumailov et al. 2024).
+
 stored_logits: true computes the teacher's logits once before training and reads them by memory map, false
 computes them beside the student. Default: stored, for the rows are the same in every epoch; but beside the
 student where something inside the teacher is compared, for then it runs there anyway.

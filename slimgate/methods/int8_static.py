@@ -62,7 +62,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.calibration import calibration_batches
     from slimgate.linear_layers import linear_layers
     from slimgate.nn.int8_linear import Int8Embedding
-    from slimgate.replacing import replace_modules_
+    from slimgate.replacing import parted, replace_modules_
     from slimgate.token_embeddings import token_embeddings
 
     found = linear_layers(model, inside="network", output=params.output_layer)
@@ -75,12 +75,10 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         model, layers, batches, seen, divisors, observer=params.observer, percentile=percentile
     )
     tables = token_embeddings(model.network) if params.embeddings else {}
-    replace_modules_(
-        model,
-        "int8_static",
-        _static_layers(layers, ranges, divisors)
-        | {name: Int8Embedding.from_embedding(table) for name, table in tables.items()},
-    )
+    made = _static_layers(layers, ranges, divisors)
+    made |= {name: Int8Embedding.from_embedding(table) for name, table in tables.items()}
+    context.log.update(parted(model.network, made))
+    replace_modules_(model, "int8_static", made)
     whole = {name: seen[name].over(divisors.get(name)) for name in layers}
     context.log.update(
         linear_layers=len(layers),

@@ -14,6 +14,7 @@ Source: NNCF's quantization with accuracy control for the procedure; Dong et al.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -31,6 +32,8 @@ reads = ("calibration", "selection")
 uses_teacher = False
 stochastic = False
 claims = ("smaller",)
+# Where a token is an answer, so many of each ranking row are looked at: all of them would fill the memory.
+TOKENS_A_ROW = 8
 METHODS = {"gptq": compensated, "int8_dynamic": dynamic, "int8_static": static, "weight_only": weights}
 
 
@@ -100,7 +103,6 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 def _made(model: Any, step: Step, role: str, context: BuildContext) -> dict[str, Any]:
     """Name -> module, as a step makes them in a copy of the model."""
     import copy
-    import dataclasses
 
     twin = dataclasses.replace(
         model, network=copy.deepcopy(model.network), modifications=list(model.modifications)
@@ -114,13 +116,18 @@ def _made(model: Any, step: Step, role: str, context: BuildContext) -> dict[str,
 
 
 def _ranking_scores(model: Any, params: Params, context: BuildContext) -> Any:
-    from slimgate.predicting import predict_scores
+    from slimgate.learning import labelled
+    from slimgate.objectives import objective_of
     from slimgate.protocols import Rows
-    from slimgate.runtimes.eager import EagerPredictor
+    from slimgate.scoring import answers
 
     rows = Rows(context.rows("calibration").table.slice(0, params.ranking_rows))
-    encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
-    return predict_scores(EagerPredictor(model.network, context.device), encoded, batch_size=64)
+    data = labelled(model, "calibration", dataclasses.replace(context, splits={"calibration": rows}))
+    assert data is not None
+    objective = objective_of(context.task, context.task_params)
+    most = len(rows) * (1 if objective.by_row else TOKENS_A_ROW)
+    model.network.eval()
+    return answers(model.network, data, objective, most=most).numpy()
 
 
 def _tell(

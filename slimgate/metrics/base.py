@@ -68,7 +68,8 @@ class Metric:
     verdict quotes it. documents, correlated: of metrics that are judged in ways of their own.
     needs: what of the outcomes it reads: "prediction", "probabilities", or the name of a task's own values.
     value_range: lowest and highest possible value. unit: of a drop: 100 times the metric's own unit, or, of a
-    perplexity, the percentage by which it has grown.
+    perplexity, the percentage by which it has grown. alike: values that two models must both have for the
+    metric to compare them, such as the tokens that it is a mean over.
     resampled: False where the statistic takes weights of ones only; it is then reported without an interval,
     and no budget can be put on it. own_interval: False where the value of a sample is biased, so that its own
     interval says nothing about an absolute limit; drops are judged all the same.
@@ -87,6 +88,7 @@ class Metric:
     documents: Documents | None = None
     correlated: Correlated | None = None
     unit: Unit = "points"
+    alike: tuple[str, ...] = ()
     binary_only: bool = False
     resampled: bool = True
     own_interval: bool = True

@@ -33,3 +33,14 @@ def mean_of(values: Callable[[Any], Floats], extremes: tuple[float, float] | Non
         lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
         None if ends is None else lambda _outcomes: ends,
     )
+
+
+def quartile_rows(terms: Floats) -> Floats:
+    """(2, 2) terms of a row of the mean size, at the lower and at the upper quartile of the rows' rates.
+
+    terms: (rows, 2), an amount and a size above 0, of which a rate is the quotient. The extremes of a metric
+    of long rows, such as documents, none of which is ever all right or all wrong.
+    """
+    size = float(terms[:, 1].mean())
+    rates = np.quantile(terms[:, 0] / terms[:, 1], [0.25, 0.75])
+    return np.stack([rates * size, np.full(2, size)], axis=1)

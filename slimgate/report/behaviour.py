@@ -13,6 +13,7 @@ from slimgate.report.figures import MISSING, count, drop_words, fixed, percent, 
 from slimgate.report.slice_gaps import gap_line, slice_tables
 from slimgate.report.standing import variants
 from slimgate.report.tables import Column, blocks, table, titled, without_empty
+from slimgate.report.task_figures import task_figures
 
 # All slices are in run.json; a reader wants those that lost.
 _MOST_SLICES = 8
@@ -28,6 +29,7 @@ def behaviour(record: RunRecord) -> str:
         "## Behaviour",
         blocks(
             titled("### Answers that changed", _changed(found)),
+            titled("### Quality beside what only this task has", task_figures(record)),
             titled("### Slices, the largest drop first", blocks(*map(_slices, found))),
             titled("### Slices before and after", slice_tables(found)),
             titled("### Rows lost", blocks(*map(_lost, found))),

@@ -1,0 +1,63 @@
+"""How well a language model predicts text.
+
+| name          | is                                                       | compares                 |
+|---------------|----------------------------------------------------------|--------------------------|
+| perplexity    | exp(nats / tokens), judged by documents on the log scale | models of one tokenizer  |
+| bits_per_byte | nats / ln 2 / bytes of the text in UTF-8                 | models of any tokenizers |
+
+A metric of all tokens together, not a mean over documents. Source of bits per byte: Gao et al. 2020 (The
+Pile), section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf, log
+
+import numpy as np
+
+from slimgate.metrics.base import Documents, Metric, RowSums, check_weights
+from slimgate.metrics.row_sums import quartile_rows, statistic_of_sums
+from slimgate.outcomes import Floats, Ints, Outcomes
+
+
+def _nats_and_tokens(outcomes: Outcomes) -> tuple[Floats, Ints]:
+    return outcomes.column("nats"), outcomes.column("tokens").astype(np.int64)
+
+
+def _perplexity(outcomes: Outcomes, weights: Floats) -> Floats:
+    check_weights(outcomes, weights)
+    nats, tokens = _nats_and_tokens(outcomes)
+    return np.asarray(np.exp((weights @ nats) / (weights @ tokens)))
+
+
+def _bits(outcomes: Outcomes) -> Floats:
+    return np.stack([outcomes.column("nats") / log(2), outcomes.column("bytes")], axis=1)
+
+
+def _usual_bits(outcomes: Outcomes) -> Floats:
+    return quartile_rows(_bits(outcomes))
+
+
+_BITS = RowSums(_bits, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]), _usual_bits)
+
+METRICS: Mapping[str, Metric] = {
+    "perplexity": Metric(
+        name="perplexity",
+        higher_is_better=False,
+        value_range=(1.0, inf),
+        needs="nats",
+        statistic=_perplexity,
+        documents=Documents(_nats_and_tokens),
+        unit="percent",
+        alike=("tokens",),
+    ),
+    "bits_per_byte": Metric(
+        name="bits_per_byte",
+        higher_is_better=False,
+        value_range=(0.0, inf),
+        needs="bytes",
+        statistic=statistic_of_sums(_BITS),
+        row_sums=_BITS,
+    ),
+}

@@ -1,0 +1,251 @@
+"""Causal language models: how well they predict the next token of documents.
+
+[task]
+kind = "causal_lm"
+text = ["page"]      # a row is a document, or a sentence
+max_tokens = 1024    # a window; longer documents become several
+stride = 512         # how far the windows of the gate are apart; default half a window
+add_bos = true       # a start token before each document, so that its first token is predicted too
+add_eos = true       # an end token behind it, predicted like any other
+
+A row's outcome is its sum of nats over its tokens. Perplexity by sliding windows: every token is counted
+once, in the window that gives it most context, the first token of a document only behind a start token. A
+model learns from windows that overlap by a single token. Perplexity and token accuracy are per token, so
+they compare models of one tokenizer; bits_per_byte compares any (metrics/perplexity.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.outcomes import Ints, Outcomes
+from slimgate.pretrained import pretrained
+from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.tables import Table
+
+if TYPE_CHECKING:
+    from slimgate.learning import TokenTargets
+    from slimgate.objectives import Objective
+    from slimgate.windows import Windows
+
+CAUSAL = "transformers:AutoModelForCausalLM"
+VALUES = ("nats", "tokens", "right_tokens", "bytes")
+default_metrics = ("perplexity", "token_accuracy", "bits_per_byte")
+# What a planted fault adds to a token's nats: a row of it has its perplexity times 7.4.
+_FAULT_NATS = 2.0
+
+
+class Params(Table):
+    """[task] of a causal language model."""
+
+    text: tuple[str, ...] = Field(min_length=1, max_length=1)
+    max_tokens: int = Field(default=128, ge=2)
+    stride: int | None = Field(default=None, ge=1, description="default: half of max_tokens")
+    add_bos: bool = False
+    add_eos: bool = False
+
+    @model_validator(mode="after")
+    def _every_token(self) -> Self:
+        if self.stride is not None and self.stride > self.max_tokens:
+            raise ValueError(
+                f"stride = {self.stride} leaves tokens between windows of max_tokens = {self.max_tokens}"
+            )
+        return self
+
+
+def columns(params: Params) -> tuple[str, ...]:
+    """The text."""
+    return params.text
+
+
+def text_columns(params: Params) -> tuple[str, ...]:
+    """What must not stand in two splits."""
+    return params.text
+
+
+def label_column(params: Params) -> None:
+    """There are no labels: the next token is what is learnt."""
+
+
+def metrics() -> frozenset[str]:
+    """The values of a row that depend on the model."""
+    return frozenset(VALUES)
+
+
+def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+    """Nothing is learnt from the rows. Raises DataError where a gate row has no text."""
+    gate = splits.get("gate")
+    for row, text in zip(gate.ids, _texts(params, gate), strict=True) if gate is not None else ():
+        if not text.strip():
+            raise DataError(
+                f'gate row {row} has no text in column "{params.text[0]}"; leave such rows out of the source'
+            )
+    return TaskFacts(())
+
+
+def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
+    """Raises SuiteError where a config.json cannot serve this task."""
+    longest = config.get("max_position_embeddings", config.get("n_positions"))
+    if isinstance(longest, int) and params.max_tokens > longest:
+        raise SuiteError(
+            f"max_tokens = {params.max_tokens}, but {ref.text} has positions for {longest} tokens"
+        )
+    for name in config.get("architectures") or ():
+        if "For" in name and not name.endswith("ForCausalLM"):
+            raise SuiteError(f"{ref.text} is a {name}, expected a causal language model (…ForCausalLM)")
+
+
+def load_reads(params: Params, config: dict[str, Any]) -> tuple[str, ...]:
+    """A language model is complete."""
+    return ()
+
+
+def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    """The model of a ref. Raises BuildError where its folder lacks weights."""
+    from transformers import AutoConfig
+
+    from slimgate.fresh import tokenizer_of
+    from slimgate.seeding import isolated_seed
+    from slimgate.torch_model import TorchModel
+
+    assert ref.folder is not None
+    config = AutoConfig.from_pretrained(ref.folder)
+    rows = context.rows("train") if ref.fresh else None
+    tokenizer = tokenizer_of(ref, _texts(params, rows) if rows is not None else (), config)
+    with isolated_seed(context.seed):
+        network, missing = pretrained("AutoModelForCausalLM", ref, config=config)
+    if missing:
+        raise BuildError(
+            f"{ref.text}: its weights lack {len(missing)} of a causal language model, first {missing[0]}"
+        )
+    return TorchModel(network.to(context.device).eval(), tokenizer, CAUSAL)
+
+
+def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> Windows:
+    """Windows to learn from, each token but the first predicted once; rows of a single token are left out."""
+    from slimgate.windows import windows
+
+    documents = [ids for ids in token_ids(params, rows, tokenizer) if len(ids) > 1]
+    if not documents:
+        raise DataError("no row has two tokens, and so none has a next token to learn")
+    stride = params.max_tokens - 1
+    padding = tokenizer.pad_token_id or 0
+    return windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
+
+
+def row_encoder(params: Params, folder: Path) -> Callable[[Rows], Windows]:
+    """Cuts rows into windows by the tokenizer of an artifact, which is loaded once."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return lambda rows: judged_windows(params, rows, tokenizer)
+
+
+def judged_windows(params: Params, rows: Rows, tokenizer: Any) -> Windows:
+    """Windows of `stride`, of every row. Raises DataError for a row of which no token is predicted."""
+    from slimgate.windows import windows
+
+    documents = token_ids(params, rows, tokenizer)
+    for row, ids in zip(rows.ids, documents, strict=True):
+        if len(ids) < 2:
+            raise DataError(
+                f"row {row} has {len(ids)} tokens, of which none has one before it; set add_bos = true, or "
+                "leave such rows out of the source"
+            )
+    stride = params.stride or max(1, params.max_tokens // 2)
+    padding = tokenizer.pad_token_id or 0
+    return windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
+
+
+def token_ids(params: Params, rows: Rows, tokenizer: Any) -> list[list[int]]:
+    """The ids of each row's text, between a start and an end token where those are asked for."""
+    texts = _texts(params, rows)
+    documents = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
+    start, end = _boundaries(params, tokenizer)
+    return [
+        [*(start if ids[:1] != start else ()), *ids, *(end if ids[-1:] != end else ())] for ids in documents
+    ]
+
+
+def _boundaries(params: Params, tokenizer: Any) -> tuple[list[int], list[int]]:
+    """What stands before and behind each document; GPT-2 has one token for both."""
+    found: list[list[int]] = []
+    for name, wanted in (("bos", params.add_bos), ("eos", params.add_eos)):
+        token = getattr(tokenizer, f"{name}_token_id") if wanted else None
+        if wanted and token is None:
+            raise DataError(f"add_{name} = true, but {type(tokenizer).__name__} has no {name} token")
+        found.append([] if token is None else [int(token)])
+    return found[0], found[1]
+
+
+def _texts(params: Params, rows: Rows) -> list[str]:
+    return [str(value or "") for value in rows.table[params.text[0]].to_pylist()]
+
+
+def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
+    """What is to be learnt: the tokens themselves, each predicted from those before it."""
+    return unlabelled(params, encoded, facts)
+
+
+def unlabelled(params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+    """The same: text needs no labels."""
+    from slimgate.learning import TokenTargets
+
+    return TokenTargets(encoded.labels(), side=encoded.side)
+
+
+def objective(params: Params) -> Objective:
+    """The next token at each place."""
+    from slimgate.objectives import TokenObjective
+
+    return TokenObjective(shifted=True)
+
+
+def read_output(params: Params, output: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
+    """(windows, 3): nats, tokens and right tokens of each window."""
+    from slimgate.token_scores import window_sums
+
+    return window_sums(output, batch["input_ids"], batch["counted"])
+
+
+def outcomes(
+    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
+) -> Outcomes:
+    """Sums over each row's tokens; bytes: of its text in UTF-8, whatever the tokenizer."""
+    texts = _texts(params, rows)
+    return Outcomes(
+        np.asarray(rows.ids, dtype=np.str_),
+        values={
+            "nats": scores[:, 0],
+            "tokens": scores[:, 1],
+            "right_tokens": scores[:, 2],
+            "bytes": np.asarray([len(text.encode()) for text in texts], dtype=np.float64),
+        },
+        given=("bytes",),
+        groups=row_groups(rows, group),
+    )
+
+
+def spoiled(found: Outcomes, rows: Ints) -> Outcomes:
+    """The outcomes with every token of those rows less likely, and none of them right."""
+    from dataclasses import replace
+
+    nats, right = found.column("nats").copy(), found.column("right_tokens").copy()
+    nats[rows] += _FAULT_NATS * found.column("tokens")[rows]
+    right[rows] = 0.0
+    return replace(found, values={**found.values, "nats": nats, "right_tokens": right})
+
+
+def compare(params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
+    """KL and agreement token by token, and how varied the text is that both write."""
+    from slimgate.token_agreement import token_agreement
+    from slimgate.written_text import written_figures
+
+    return {**token_agreement(teacher, variant), "figures": written_figures(teacher, variant)}

@@ -1,0 +1,61 @@
+"""How varied the text is that teacher and variant write behind the first tokens of gate rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slimgate.diversity import diversity
+from slimgate.protocols import Compared
+from slimgate.writing import can_write, continued
+
+PROMPTS = 64
+PROMPT_TOKENS = 8
+WORDS = {
+    "distinct_1": "different words / words",
+    "distinct_2": "different word pairs / pairs",
+    "distinct_3": "different runs of three words / runs",
+    "repetition_4": "runs of four words that came before in their text",
+}
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """Drawn from the model's own distribution, as it is: what it has forgotten does not come.
+
+    All texts are of this length, for the share of different words falls with the amount of text.
+    """
+
+    tokens: int = 32
+    temperature: float = 1.0
+    top_k: int = 0
+
+
+def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
+    """name -> what, teacher, variant; of a model that PyTorch does not run, None."""
+    theirs, ours = _diversity(teacher), _diversity(variant)
+    return {
+        name: {
+            "what": f"{what}, of text written behind the first {PROMPT_TOKENS} tokens of {PROMPTS} gate rows",
+            "teacher": theirs.get(name),
+            "variant": ours.get(name),
+        }
+        for name, what in WORDS.items()
+    }
+
+
+def _diversity(model: Compared) -> dict[str, float | None]:
+    network = getattr(model.predictor, "network", None)
+    if not can_write(network):
+        return {}
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model.folder)
+    encoded: Any = model.encoded
+    firsts = np.unique(encoded.row_of, return_index=True)[1]
+    chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, min(PROMPTS, len(firsts))).round().astype(int))]
+    prompts = [list(encoded.columns["input_ids"][place][:PROMPT_TOKENS]) for place in chosen]
+    texts = continued(network, tokenizer, prompts, _Plain(), seed=0, endless=True)
+    return diversity(tokenizer.batch_decode(texts, skip_special_tokens=True))

@@ -1,0 +1,89 @@
+"""Perplexity, bits per byte and token accuracy: known answers, and what holds for all three."""
+
+from __future__ import annotations
+
+from math import exp, log
+
+import numpy as np
+import pytest
+
+from slimgate.errors import MeasureError
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.metrics import load_metric, value_of
+from slimgate.outcomes import Outcomes
+
+NAMES = ("perplexity", "bits_per_byte", "token_accuracy")
+
+
+def documents(rows: int = 60, seed: int = 0, *, more: float = 0.0) -> Outcomes:
+    """Documents of 50 to 400 tokens; more: nats that each token has beyond the others'."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(50, 400, rows).astype(np.float64)
+    nats = tokens * (rng.normal(3, 0.3, rows) + more)
+    right = np.floor(tokens * rng.uniform(0.2, 0.5, rows))
+    values = {"nats": nats, "tokens": tokens, "right_tokens": right, "bytes": np.ceil(4.2 * tokens)}
+    return Outcomes(np.arange(rows).astype(np.str_), values=values, given=("bytes",))
+
+
+def two(nats: list[float], tokens: list[int], right: list[int], size: list[int]) -> Outcomes:
+    columns = {"nats": nats, "tokens": tokens, "right_tokens": right, "bytes": size}
+    values = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+    return Outcomes(np.array(["a", "b"]), values=values, given=("bytes",))
+
+
+def test_known_answers() -> None:
+    found = two([6.0, 2.0], [3, 1], [1, 1], [8, 8])
+    assert value_of(load_metric("perplexity"), found) == pytest.approx(exp(8 / 4))
+    assert value_of(load_metric("token_accuracy"), found) == pytest.approx(2 / 4)
+    assert value_of(load_metric("bits_per_byte"), found) == pytest.approx(8 / log(2) / 16)
+
+
+def test_a_model_that_guesses_has_the_size_of_the_vocabulary_as_its_perplexity() -> None:
+    found = two([5 * log(1000), 7 * log(1000)], [5, 7], [0, 0], [20, 30])
+    assert value_of(load_metric("perplexity"), found) == pytest.approx(1000)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_rows_repeated_and_their_order_and_scale_change_nothing(name: str) -> None:
+    metric, found = load_metric(name), documents()
+    weights = np.random.default_rng(1).integers(0, 4, len(found)).astype(np.float64)
+    repeated = found.take(np.repeat(np.arange(len(found)), weights.astype(int)))
+    value = float(metric.statistic(found, weights))
+    assert value == pytest.approx(value_of(metric, repeated))
+    assert value == pytest.approx(float(metric.statistic(found.take(np.arange(60)[::-1]), 3 * weights[::-1])))
+    assert metric.statistic(found, np.stack([weights, weights])).tolist() == pytest.approx([value] * 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_rows_are_an_error(name: str) -> None:
+    with pytest.raises(MeasureError, match="no rows"):
+        load_metric(name).statistic(documents().take(np.array([], dtype=np.int64)), np.ones(0))
+
+
+def test_token_accuracy_of_documents_that_stay_the_same_holds_a_point() -> None:
+    judged = judge_quality(
+        load_metric("token_accuracy"), documents(), documents(), [QualityBudget("drop_points", 1.0)]
+    )
+    assert judged.drop_points == 0
+    assert judged.verdict is Verdict.PASS, judged
+
+
+def test_bits_per_byte_of_documents_that_cost_a_tenth_more_breaks_two_hundredths() -> None:
+    worse = documents(more=0.3)
+    judged = judge_quality(
+        load_metric("bits_per_byte"), documents(), worse, [QualityBudget("increase_relative", 0.02)]
+    )
+    assert judged.value / judged.teacher == pytest.approx(1.1, abs=0.01)
+    assert judged.verdict is Verdict.FAIL, judged
+
+
+@pytest.mark.parametrize("name", ["perplexity", "token_accuracy"])
+def test_models_that_cut_text_into_other_tokens_are_compared_by_bytes_alone(name: str) -> None:
+    teacher = documents()
+    tokens = teacher.column("tokens").copy()
+    tokens[:7] += 1
+    variant = Outcomes(teacher.ids, values={**teacher.values, "tokens": tokens}, given=("bytes",))
+    with pytest.raises(MeasureError, match=r"other tokens on 7 of 60 rows: .* such as bits_per_byte"):
+        judge_quality(load_metric(name), teacher, variant, [])
+    assert judge_quality(load_metric("bits_per_byte"), teacher, variant, []).drop_points == 0

@@ -1,0 +1,39 @@
+"""The table of what only one kind of task has, beside each model's quality."""
+
+from __future__ import annotations
+
+from sample_record import sample_record, variant
+from test_markdown import section
+
+from slimgate.record import BehaviourFacts, FigureFacts
+from slimgate.report import suite_report
+from slimgate.report.task_figures import task_figures
+
+HEADING = "Quality beside what only this task has"
+
+
+def figures(teacher: float, value: float | None) -> BehaviourFacts:
+    facts = FigureFacts(what="different words / words", teacher=teacher, variant=value)
+    return BehaviourFacts(n=100, figures={"distinct_1": facts})
+
+
+def test_every_model_has_a_line_with_its_quality_and_its_figures() -> None:
+    sample = sample_record()
+    models = [
+        variant("gen-1", behaviour=figures(0.81, 0.52)),
+        variant("gen-2", behaviour=figures(0.81, None)),
+    ]
+    record = sample.model_copy(update={"variants": [sample.variants[0], *models]})
+    text = section(suite_report(record), HEADING)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
+    head, teacher, first, second = lines[0], *lines[2:]
+    assert (head[0], head[-1]) == ("model", "distinct_1")
+    assert (teacher[0], teacher[-1]) == ("teacher", "0.810")
+    assert (first[0], first[-1]) == ("gen-1", "0.520")
+    assert (second[0], second[-1]) == ("gen-2", "–")
+    assert "accuracy" in head
+    assert "- distinct_1: different words / words" in text
+
+
+def test_without_such_figures_there_is_no_table() -> None:
+    assert task_figures(sample_record()) == ""

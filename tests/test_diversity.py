@@ -1,0 +1,33 @@
+"""slimgate.diversity: how varied texts are."""
+
+from __future__ import annotations
+
+import pytest
+
+from slimgate.diversity import distinct, diversity, repetition
+
+
+def test_distinct_counts_ngrams_over_all_texts_together() -> None:
+    texts = ["a b a b", "a b c"]
+    assert distinct(texts, 1) == pytest.approx(3 / 7)
+    assert distinct(texts, 2) == pytest.approx(3 / 5)  # ab ba ab | ab bc
+    assert distinct(texts, 3) == pytest.approx(3 / 3)  # aba bab | abc
+
+
+def test_repetition_looks_at_each_text_alone() -> None:
+    assert repetition(["a b a b a b", "a b a b"], n=2) == pytest.approx((3 / 5 + 1 / 3) / 2)
+    assert repetition(["a b c d", "a b c d"]) == 0.0
+
+
+def test_texts_too_short_have_no_figure() -> None:
+    assert diversity(["one", ""]) == {
+        "distinct_1": 1.0,
+        "distinct_2": None,
+        "distinct_3": None,
+        "repetition_4": None,
+    }
+
+
+def test_the_order_of_texts_changes_nothing() -> None:
+    texts = ["the cat sat on the mat on the mat", "a dog", "the cat sat on a dog"]
+    assert diversity(texts) == diversity(texts[::-1])

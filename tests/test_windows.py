@@ -1,0 +1,63 @@
+"""slimgate.windows: documents cut so that each token is counted once."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from slimgate.objectives import NO_ANSWER
+from slimgate.windows import Windows, cut, windows
+
+
+def made(*documents: list[int], max_tokens: int = 4, stride: int = 2) -> Windows:
+    return windows(documents, max_tokens=max_tokens, stride=stride, padding=99)
+
+
+def test_a_short_document_is_one_window_of_which_the_first_token_is_not_counted() -> None:
+    assert cut(3, max_tokens=4, stride=2) == [(0, 3, 1)]
+    assert cut(4, max_tokens=4, stride=2) == [(0, 4, 1)]
+
+
+def test_windows_of_a_long_document_overlap_and_count_only_what_is_new() -> None:
+    assert cut(7, max_tokens=4, stride=2) == [(0, 4, 1), (2, 6, 2), (4, 7, 2)]
+
+
+def test_with_a_stride_of_the_whole_window_each_window_loses_its_first_token() -> None:
+    assert cut(6, max_tokens=3, stride=3) == [(0, 3, 1), (3, 6, 1)]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("length", [2, 7, 8, 20, 23])
+def test_every_token_but_the_first_is_counted_exactly_once(length: int, stride: int) -> None:
+    placed = cut(length, max_tokens=7, stride=stride)
+    counted = [place for start, end, context in placed for place in range(start + context, end)]
+    assert counted == list(range(1, length))
+    assert all(end - start <= 7 for start, end, _ in placed)
+    assert all(later[0] - earlier[0] == stride for earlier, later in pairwise(placed))
+
+
+def test_what_counts_stands_beside_the_inputs_padded_as_they_are() -> None:
+    found = made([1, 2, 3, 4, 5], [6, 7])
+    assert found.row_of is not None
+    assert found.row_of.tolist() == [0, 0, 1]
+    assert found.batch([1, 2])["input_ids"].tolist() == [[3, 4, 5], [6, 7, 99]]
+    assert found.batch([1, 2])["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert found.beside([1, 2])["counted"].tolist() == [[False, False, True], [False, True, False]]
+
+
+def test_labels_are_the_tokens_that_count() -> None:
+    assert made([1, 2, 3, 4, 5]).labels() == [
+        [NO_ANSWER, 2, 3, 4],
+        [NO_ANSWER, NO_ANSWER, 5],
+    ]
+
+
+def test_joined_windows_keep_their_documents_apart() -> None:
+    both = made([1, 2, 3, 4, 5]).joined(made([6, 7]))
+    assert isinstance(both, Windows)
+    assert both.row_of is not None
+    assert both.row_of.tolist() == [0, 0, 1]
+    assert both.context.tolist() == [1, 2, 1]
+    assert np.array_equal(both.beside([2])["counted"], [[False, True]])

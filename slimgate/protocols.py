@@ -145,7 +145,8 @@ class Task(Protocol[P]):
     (rows, k) float64, what is kept of a batch's output, whose further axes differ from batch to batch;
     spoiled(outcomes, rows) -> the outcomes with those rows as wrong as can be, for the planted fault (needed
     where outcomes are not those of a classification); compare(params, teacher, variant) -> the record's
-    behaviour that takes both loaded models, each a Compared.
+    behaviour that takes both loaded models, each a Compared; whole_split = True: a row's outcome depends on
+    the other rows of its split, as in retrieval, so that the self-test predicts all of them.
     """
 
     Params: type[BaseModel]

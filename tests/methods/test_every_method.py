@@ -16,7 +16,7 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from fixtures.method_examples import EXAMPLES
+from fixtures.method_examples import EMBEDDING_EXAMPLES, EXAMPLES
 from slimgate.claims import step_claims
 from slimgate.loading import known, load
 from slimgate.predicting import predict_scores
@@ -35,7 +35,7 @@ CASES = [
 
 
 def test_every_method_has_an_example() -> None:
-    assert set(EXAMPLES) == set(known("method"))
+    assert {*EXAMPLES, *EMBEDDING_EXAMPLES} == set(known("method"))
 
 
 @pytest.fixture(scope="module")

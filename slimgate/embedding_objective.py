@@ -1,10 +1,10 @@
 """What models of embeddings learn: to bring together what belongs together, among the rows of a batch.
 
-| objective           | a row is            | loss by labels                                 | source         |
-|---------------------|---------------------|------------------------------------------------|----------------|
-| PairObjective       | query and document  | multiple negatives ranking, in-batch negatives | Henderson 2017 |
-| LabelObjective      | a text with a label | supervised contrastive, in-batch positives     | Khosla 2020    |
-| SimilarityObjective | two texts, a score  | (cosine - score)²                              | Reimers 2019   |
+| objective           | a row is            | loss by labels                                | source         |
+|---------------------|---------------------|-----------------------------------------------|----------------|
+| PairObjective       | query and document  | multiple negatives ranking, in-batch others   | Henderson 2017 |
+| LabelObjective      | a text with a label | supervised contrastive, in-batch positives    | Khosla 2020    |
+| SimilarityObjective | two texts, a score  | (cosine - score)²                             | Reimers 2019   |
 
 By a teacher all of them learn T² · KL of the softmax over a row's similarities to the batch (students of any
 width can), and `mse_weight` weighs the distance of the embeddings themselves. The negatives are the other
@@ -69,7 +69,7 @@ class EmbeddingObjective:
         """Mean squared error of the embeddings, or 1 - cosine: a scalar. Raises BuildError by two widths."""
         if student.shape != teacher.shape:
             raise BuildError(
-                f"distill: mse_weight compares embeddings, the student's have {student.shape[-1]} dimensions, "
+                f"distill: mse_weight compares embeddings, the student's have {student.shape[-1]} numbers, "
                 f"the teacher's {teacher.shape[-1]}; learn from a variant of the teacher with "
                 f"truncate_embeddings = {{ dims = {student.shape[-1]} }}, or set mse_weight = 0"
             )

@@ -4,7 +4,7 @@
     kind = "sentence_similarity"
     pair = ["sentence1", "sentence2"]
     score = "label"
-    score_range = [0.0, 5.0]              # of the scores, where training learns them; default 0 to 1
+    score_range = [0.0, 5.0]              # of the scores, which become 0 to 1, as cosines are; default that
 
 Each text is embedded by itself, and the cosine of the two is the answer; Spearman and Pearson hold it against
 the scores. Pooling, prompts and training are those of sentence_embedding. For a model that reads both texts
@@ -81,7 +81,7 @@ def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
     """Nothing, after a look at the scores. Raises DataError for what is no number, or out of score_range."""
     low, high = params.score_range
     for name, rows in splits.items():
-        scores = gold(params, rows)
+        scores = gold(params, rows) * (high - low) + low
         if len(scores) and not (low <= scores.min() and scores.max() <= high):
             raise DataError(
                 f'column "{params.score}": {name} holds scores from {scores.min():g} to {scores.max():g}, '
@@ -91,7 +91,7 @@ def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
 
 
 def gold(params: Params, rows: Rows) -> Floats:
-    """(rows,) the scores that people gave. Raises DataError for what is no finite number."""
+    """(rows,) the scores that people gave, score_range as 0 to 1. Raises DataError for what is no number."""
     values = rows.table[params.score].to_pylist()
     try:
         found = np.asarray([float(value) for value in values], dtype=np.float64)
@@ -99,13 +99,13 @@ def gold(params: Params, rows: Rows) -> Floats:
         raise DataError(f'column "{params.score}": a score is no number: {error}') from error
     if not np.isfinite(found).all():
         raise DataError(f'column "{params.score}": a score is NaN or infinite')
-    return found
+    low, high = params.score_range
+    return (found - low) / (high - low)
 
 
 def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.float32]:
-    """The scores as cosines in [0, 1]: (rows,)."""
-    low, high = params.score_range
-    return ((gold(params, rows) - low) / (high - low)).astype(np.float32)
+    """The scores that cosines shall have: (rows,)."""
+    return gold(params, rows).astype(np.float32)
 
 
 def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What holds of every method on a sentence encoder, of pairs and of single texts: it runs and loads the same."""
+"""Every method on a sentence encoder, of pairs and of single texts, runs and loads the same."""
 
 from __future__ import annotations
 
@@ -18,11 +18,19 @@ from slimgate.loading import load
 from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
+# Rows are pairs; methods that look at the loss are run on single texts with labels as well.
+BY_LABEL = ("cofi_prune", "distill", "low_rank", "prune_heads")
 CASES = [
-    pytest.param(method, example, id=f"{method}-{number}")
-    for method, examples in {**EXAMPLES, **EMBEDDING_EXAMPLES}.items()
-    for number, example in enumerate(examples)
+    *(pytest.param(name, PAIRS, tried[0], id=f"{name}-pairs") for name, tried in EXAMPLES.items()),
+    *(
+        pytest.param(name, LABELS, example, id=f"{name}-labels-{number}")
+        for name, tried in {**{name: EXAMPLES[name] for name in BY_LABEL}, **EMBEDDING_EXAMPLES}.items()
+        for number, example in enumerate(tried)
+    ),
+    *(pytest.param(name, PAIRS, tried[-1], id=f"{name}-pairs") for name, tried in EMBEDDING_EXAMPLES.items()),
 ]
+# The embeddings are the residual stream itself, so that there must be a layer behind it.
+FIRST = {"prune_hidden": ("truncate_embeddings", {"dims": 8})}
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +38,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("tiny") / "bert", "bert", initializer_range=0.2)
 
 
-@pytest.mark.parametrize("params", [PAIRS, LABELS], ids=["pairs", "labels"])
-@pytest.mark.parametrize(("name", "example"), CASES)
-def test_method(tmp_path: Path, folder: Path, name: str, example: Any, params: Any) -> None:
+def applied(model: Any, name: str, example: Any, context: Any) -> Any:
+    method = load("method", name)
+    return method.apply(model, method.Params.model_validate(example), context)
+
+
+@pytest.mark.parametrize(("name", "params", "example"), CASES)
+def test_method(tmp_path: Path, folder: Path, name: str, params: Any, example: Any) -> None:
     context = embedding_context(
-        tmp_path / "rows", params, calibration=16, teacher=lambda: load_encoder(folder, plain)
+        tmp_path / "rows", params, calibration=16, train=16, teacher=lambda: load_encoder(folder, plain)
     )
     plain = copy.copy(context)
     plain.log = {}
-    method, model = load("method", name), load_encoder(folder, plain)
+    model = load_encoder(folder, plain)
+    if name in FIRST:
+        model = applied(model, *FIRST[name], plain)
     before = vectors_of(model, context)
-    model = method.apply(model, method.Params.model_validate(example), context)
+    model = applied(model, name, example, context)
     given = vectors_of(model, context)
     assert given.shape[0] == before.shape[0]
     assert np.isfinite(given).all()
@@ -48,3 +62,9 @@ def test_method(tmp_path: Path, folder: Path, name: str, example: Any, params: A
     model.save(tmp_path / "after")
     again = load_torch_model(tmp_path / "after")
     assert np.array_equal(vectors_of(again, context), given)
+
+
+def test_a_width_without_a_layer_behind_it_is_not_pruned(tmp_path: Path, folder: Path) -> None:
+    context = embedding_context(tmp_path / "rows", calibration=16)
+    with pytest.raises(BuildError, match="reads 32 features; truncate_embeddings before it puts one there"):
+        applied(load_encoder(folder, context), "prune_hidden", {"pruning_ratio": 0.25}, context)

@@ -42,8 +42,11 @@ def load(kind: str, name: str) -> Any:
     if ":" in name:
         return _own(kind, name)
     if name not in known(kind):
+        near = nearest(name, known(kind))
         own = '; your own is named "package.module:object"' if "." in name else ""
-        raise SuiteError(f'"{name}": no such {kind}{nearest(name, known(kind))}{own}')
+        if kind == "method" and not own and not near.startswith("."):
+            own = "; `slimgate methods` tells what each does"
+        raise SuiteError(f'"{name}": no such {kind}{near}{own}')
     return importlib.import_module(f"slimgate.{FOLDERS[kind]}.{name}")
 
 

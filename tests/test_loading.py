@@ -32,6 +32,11 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     assert str(error.value) == '"distil": no such method. Did you mean distill?'
 
 
+def test_an_unlike_name_gets_all_names_and_where_they_are_told_of() -> None:
+    with pytest.raises(SuiteError, match="known: binarize, .*; `slimgate methods` tells what each does"):
+        load("method", "quantize")
+
+
 def test_a_dotted_name_means_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "loading_own.py").write_text(
         "from pydantic import BaseModel\n"

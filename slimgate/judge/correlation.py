@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +12,10 @@ import numpy.typing as npt
 from slimgate.errors import MeasureError
 from slimgate.judge.bootstrap import CELL_RESAMPLES, PairedResamples, defined
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.evidence import by_contrast
 from slimgate.judge.multiplicities import multiplicities
-from slimgate.judge.queries import QueryScore, check_scores, judged_score
-from slimgate.judge.verdict import QualityJudgement
+from slimgate.judge.verdict import QualityJudgement, judgement_of
+from slimgate.metrics.base import Unit
 from slimgate.outcomes import Floats, Ints
 
 Correlation = Literal["pearson", "spearman"]
@@ -23,6 +24,20 @@ Correlation = Literal["pearson", "spearman"]
 _CHUNK_BYTES = 8 * 2**20
 # More pairs than this are left out in random blocks, as in `resampling`.
 _MAX_LEFT_OUT = 400
+# Under these an interval is not to be taken at its word.
+_FEW = 50
+
+
+@dataclass(frozen=True)
+class _Score:
+    """A correlation as a budget is checked against it."""
+
+    name: str
+    higher_is_better: bool = True
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    resampled: bool = True
+    own_interval: bool = True
+    unit: Unit = "points"
 
 
 def judge_correlation(
@@ -39,21 +54,39 @@ def judge_correlation(
     """Judges the correlation of each model's scores with `gold`; Spearman ranks each resample anew.
 
     gold, teacher, variant: (pairs,) in any unit; groups: (pairs,) of pairs that are not independent, which
-    are resampled whole. Raises MeasureError for scores that do not fit, are not
-    finite, or are all equal, SuiteError for a budget that does not suit.
+    are resampled whole. Raises MeasureError for scores that do not fit, are not finite, or are all equal,
+    SuiteError for a budget that does not suit.
     """
-    score = QueryScore(kind, (-1.0, 1.0))
+    score = _Score(kind)
     for budget in budgets:
         check_budget(score, budget)
     given = {"gold": gold, "teacher": teacher, "variant": variant}
-    check_scores(kind, given)
+    _check(kind, given)
     for name, scores in given.items():
         if np.ptp(scores) == 0:
             raise MeasureError(f"{kind}: all scores of {name} are {scores[0]:g}, there is no correlation")
     columns = [_column(kind, scores) for scores in given.values()]
     member = np.arange(len(gold)) if groups is None else np.unique(groups, return_inverse=True)[1]
     drawn = _resampled(kind, columns, member, np.random.default_rng(seed), resamples)
-    return judged_score(score, float(drawn.sample[0]), float(drawn.sample[1]), drawn, budgets, n=len(gold))
+    n, units = len(gold), None if groups is None else int(member.max()) + 1
+    evidence = by_contrast(
+        lambda: drawn, n=n, method="paired BCa bootstrap", higher_is_better=True, groups=units
+    )
+    warnings = (f"{kind} is of {n} rows, under {_FEW}",) if n < _FEW else ()
+    values = float(drawn.sample[0]), float(drawn.sample[1])
+    return judgement_of(score, *values, evidence, budgets, warnings=warnings)
+
+
+def _check(name: str, columns: Mapping[str, Floats]) -> None:
+    """Raises MeasureError unless all columns are finite numbers, one a row of the same rows."""
+    shapes = {column.shape for column in columns.values()}
+    if len(shapes) > 1 or not all(column.ndim == 1 and len(column) for column in columns.values()):
+        came = ", ".join(f"{key} {column.shape}" for key, column in columns.items())
+        raise MeasureError(f"{name}: shapes are {came}, expected one score a row of each")
+    for key, column in columns.items():
+        bad = np.flatnonzero(~np.isfinite(column))
+        if len(bad):
+            raise MeasureError(f"{name}: row {bad[0]} of {key} has a score of {column[bad[0]]}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,136 @@
+"""Metrics of outcomes without classes, through the judge."""
+
+from __future__ import annotations
+
+from math import log
+
+import numpy as np
+import pytest
+
+from slimgate.errors import MeasureError, SuiteError
+from slimgate.judge import QualityBudget, Verdict, judge_quality
+from slimgate.metrics.base import Correlated, Documents, Metric
+from slimgate.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.outcomes import Floats, Ints, Outcomes
+
+POINTS = [QualityBudget("drop_points", 2.0)]
+RANK = mean_of(lambda outcomes: 1 / outcomes.column("rank"), (1.0, 0.0))
+MRR = Metric("mrr", True, (0.0, 1.0), "rank", statistic_of_sums(RANK), row_sums=RANK)
+RIGHT = mean_of(lambda outcomes: outcomes.column("right"), (1.0, 0.0))
+RECALL = Metric(
+    "recall",
+    True,
+    (0.0, 1.0),
+    "right",
+    statistic_of_sums(RIGHT),
+    per_row=lambda outcomes: outcomes.column("right"),
+    row_sums=RIGHT,
+)
+
+
+def nats_and_tokens(outcomes: Outcomes) -> tuple[Floats, Ints]:
+    return outcomes.column("nats"), outcomes.column("tokens").astype(np.int64)
+
+
+def perplexity_of(outcomes: Outcomes, weights: Floats) -> Floats:
+    nats, tokens = nats_and_tokens(outcomes)
+    return np.exp((weights @ nats) / (weights @ tokens))
+
+
+PERPLEXITY = Metric(
+    "perplexity",
+    False,
+    (1.0, float("inf")),
+    "nats",
+    perplexity_of,
+    documents=Documents(nats_and_tokens),
+    unit="percent",
+)
+SPEARMAN = Metric(
+    "spearman",
+    True,
+    (-1.0, 1.0),
+    "score",
+    lambda _outcomes, weights: np.zeros(weights.shape[:-1]),
+    correlated=Correlated("spearman", lambda o: (o.column("gold"), o.column("score"))),
+)
+
+
+def rows(groups: Ints | None = None, **values: Floats) -> Outcomes:
+    ids = np.arange(len(next(iter(values.values())))).astype(np.str_)
+    return Outcomes(ids, values=values, groups=groups)
+
+
+def documents(rng: np.random.Generator, count: int, worse: float = 0.0) -> Outcomes:
+    tokens = rng.integers(20, 60, count).astype(np.float64)
+    return rows(nats=(3.0 + rng.normal(0, 0.2, count)) * tokens + worse * tokens, tokens=tokens)
+
+
+def test_a_mean_of_ranks_is_judged_by_the_bootstrap_with_two_made_up_rows() -> None:
+    same = rows(rank=np.ones(4000))
+    judged = judge_quality(MRR, same, same, POINTS)
+    assert judged.verdict is Verdict.PASS
+    assert judged.method == "paired BCa bootstrap"
+    assert judged.interval is not None
+    assert judged.interval[0] < 0 < judged.interval[1]
+    few = rows(rank=np.ones(20))
+    assert judge_quality(MRR, few, few, POINTS).verdict is Verdict.INCONCLUSIVE
+
+
+def test_zero_or_one_a_row_is_judged_by_tango() -> None:
+    teacher = rows(right=np.ones(1000))
+    variant = rows(right=np.r_[np.zeros(60), np.ones(940)])
+    judged = judge_quality(RECALL, teacher, variant, POINTS)
+    assert judged.verdict is Verdict.FAIL
+    assert judged.method == "Tango"
+    assert judged.drop_points == pytest.approx(6)
+
+
+def test_perplexity_is_judged_on_the_log_scale_in_percent() -> None:
+    teacher = documents(np.random.default_rng(0), 200)
+    worse = rows(
+        nats=teacher.column("nats") + log(1.05) * teacher.column("tokens"), tokens=teacher.column("tokens")
+    )
+    judged = judge_quality(PERPLEXITY, teacher, worse, [QualityBudget("increase_relative", 0.02)])
+    assert judged.verdict is Verdict.FAIL
+    assert judged.unit == "percent"
+    assert judged.drop_points == pytest.approx(5.0)
+    ones = np.ones(200)
+    assert judged.value == pytest.approx(float(PERPLEXITY.statistic(worse, ones)))
+    with pytest.raises(SuiteError, match="drop_points does not suit perplexity"):
+        judge_quality(PERPLEXITY, teacher, worse, POINTS)
+
+
+def test_documents_of_a_group_count_as_one() -> None:
+    teacher = documents(np.random.default_rng(0), 100)
+    budget = [QualityBudget("increase_relative", 0.02)]
+    groups = np.arange(100) // 5
+    one, other = (
+        rows(groups=groups, nats=teacher.column("nats") + shift, tokens=teacher.column("tokens"))
+        for shift in (0.0, 0.01)
+    )
+    judged = judge_quality(PERPLEXITY, one, other, budget)
+    assert judged.groups == 20
+    assert judged.n == 100
+    assert judged.verdict is Verdict.INCONCLUSIVE  # 20 documents are too few, however many rows they come in
+    assert "20 documents" in judged.warnings[0]
+
+
+def test_groups_widen_the_interval_of_a_correlation() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=100)
+    gold, score, other = (np.repeat(base + rng.normal(size=100), 4) for _ in range(3))
+    groups = np.repeat(np.arange(100), 4)
+    widths = []
+    for given in (None, groups):
+        pair = (rows(groups=given, gold=gold, score=one) for one in (score, other))
+        interval = judge_quality(SPEARMAN, *pair, POINTS).interval
+        assert interval is not None
+        widths.append(interval[1] - interval[0])
+    assert widths[1] == pytest.approx(2 * widths[0], rel=0.2)
+
+
+def test_a_metric_that_cannot_be_judged_without_classes_says_what_it_needs() -> None:
+    bare = Metric("bare", True, (0.0, 1.0), "rank", statistic_of_sums(RANK))
+    with pytest.raises(MeasureError, match="bare: on outcomes without classes a metric needs row_sums"):
+        judge_quality(bare, rows(rank=np.ones(60)), rows(rank=np.ones(60)), POINTS)

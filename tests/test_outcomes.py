@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slimgate.errors import MeasureError
+from slimgate.outcome_files import read_outcomes, write_outcomes
+from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+
+IDS = np.array(["a", "b", "c"])
+
+
+def ranked(*ranks: float) -> Outcomes:
+    return Outcomes(
+        IDS,
+        values={"rank": np.array(ranks), "tokens": np.array([4.0, 5.0, 6.0])},
+        given=("tokens",),
+        answers=np.array(["x", "y", "z"]),
+        groups=np.array([0, 0, 1]),
+    )
+
+
+def test_a_file_gives_every_column_back(tmp_path: Path) -> None:
+    written = ranked(1, 2, 7)
+    write_outcomes(written, tmp_path / "rows.parquet")
+    found = read_outcomes(tmp_path / "rows.parquet")
+    assert type(found) is Outcomes
+    assert found.given == ("tokens",)
+    assert list(found.values) == ["rank", "tokens"]
+    assert found.column("rank").tolist() == [1, 2, 7]
+    assert found.answers is not None
+    assert found.answers.tolist() == ["x", "y", "z"]
+    assert found.groups is not None
+    assert found.groups.tolist() == [0, 0, 1]
+
+
+def test_a_classification_may_have_values_beside_its_probabilities(tmp_path: Path) -> None:
+    scores = np.array([[0.75, 0.25], [0.5, 0.5], [0.0, 1.0]])
+    written = ClassOutcomes(
+        IDS, np.array([0, 1, 1]), np.array([0, 0, 1]), ("n", "y"), scores, values={"p_rank": np.arange(3.0)}
+    )
+    write_outcomes(written, tmp_path / "rows.parquet")
+    found = read_outcomes(tmp_path / "rows.parquet")
+    assert isinstance(found, ClassOutcomes)
+    assert found.classes == ("n", "y")
+    assert found.probabilities is not None
+    assert found.probabilities.tolist() == scores.tolist()
+    assert found.column("p_rank").tolist() == [0, 1, 2]
+    assert found.right.tolist() == [1, 0, 1]
+
+
+def test_rows_are_taken_with_all_that_stands_beside_them() -> None:
+    found = ranked(1, 2, 7).take(np.array([2, 0]))
+    assert found.ids.tolist() == ["c", "a"]
+    assert found.column("rank").tolist() == [7, 1]
+    assert found.groups is not None
+    assert found.groups.tolist() == [1, 0]
+
+
+def test_a_row_changed_where_its_words_or_values_did_beyond_rounding() -> None:
+    base, other = ranked(1, 2, 7), ranked(1.0000001, 3, 7)
+    assert base.changed(other).tolist() == [False, True, False]
+
+
+def test_rows_are_paired_only_where_what_is_given_agrees() -> None:
+    base = ranked(1, 2, 7)
+    other = Outcomes(IDS, values={"rank": np.ones(3), "tokens": np.array([4.0, 5.0, 7.0])}, given=("tokens",))
+    with pytest.raises(MeasureError, match="hold another tokens for the same ids"):
+        same_rows(base, other)
+
+
+def test_what_is_not_finite_or_not_there_is_an_error() -> None:
+    with pytest.raises(MeasureError, match="1 of 3 rows have rank that is NaN or infinite"):
+        ranked(1, np.nan, 7)
+    with pytest.raises(MeasureError, match="rank has shape"):
+        Outcomes(IDS, values={"rank": np.ones(2)})
+    with pytest.raises(MeasureError, match='no values "nats"; they have rank, tokens'):
+        ranked(1, 2, 3).column("nats")
+
+
+def test_rows_are_right_by_the_column_of_that_name() -> None:
+    assert ranked(1, 2, 3).right is None
+    assert Outcomes(IDS, values={"right": np.array([1.0, 0, 1])}).right is not None

@@ -108,7 +108,7 @@ class Builder:
             "classes": list(self._rows.facts.classes),
             **self._common(reads, ("scikit-learn",)),
         }
-        if not reads and not ref.fresh:
+        if "train" not in reads:
             key["seed"] = None  # nothing is drawn for a model that is complete
         return self._make(
             where, LOAD, str(ref.text), key, reads, lambda c: task.object.load_model(task.params, ref, c)

@@ -51,35 +51,51 @@ _NAMES = re.compile(
 _REJECTED = re.compile(
     r"https?:|www\.|[\\{}|<>=~^]|\[\[|__|::|\.\.\.|>>>|copyright|licen[sc]e|doctest", re.IGNORECASE
 )
+# Not after "e.g.", "i.e.", "et al.", "vs.", "cf.", nor after an initial.
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bal\.)(?<!\bvs\.)(?<!\bcf\.)(?<!\b[A-Z]\.)\s+(?=[A-Z\"'(])"
+)
 
 
 def docstrings(source: str) -> Iterator[str]:
     """Yield the dedented docstrings of a module, its classes and its functions, in the order written."""
+    for _, text in named_docstrings(source):
+        yield text
+
+
+def named_docstrings(source: str) -> Iterator[tuple[str, str]]:
+    """Yield `("Class.method", docstring)` in the order written; the module's own has the name ""."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's strings
             tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return
-    for node in documented_nodes(tree):
+    for name, node in documented_nodes(tree):
         text = ast.get_docstring(node, clean=False)
         if text:
-            yield inspect.cleandoc(text)
+            yield name, inspect.cleandoc(text)
 
 
 def documented_nodes(
-    node: ast.AST,
-) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield a module, its classes and functions, also under ``if`` and ``try``, not those in functions."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        yield node
-        return
-    if isinstance(node, ast.Module | ast.ClassDef):
-        yield node
+    node: ast.AST, within: str = ""
+) -> Iterator[tuple[str, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Yield a module, its classes and functions, also under ``if`` and ``try``, not those in functions.
+
+    Each with its dotted name, that of the module empty. within: the name of the class around the node.
+    """
+    name = within
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        name = f"{within}.{node.name}" if within else node.name
+        yield name, node
+        if not isinstance(node, ast.ClassDef):
+            return
+    elif isinstance(node, ast.Module):
+        yield name, node
     for field in ("body", "handlers", "orelse", "finalbody"):
         for child in getattr(node, field, ()):
             if isinstance(child, ast.stmt | ast.excepthandler):
-                yield from documented_nodes(child)
+                yield from documented_nodes(child, name)
 
 
 def prose_blocks(docstring: str) -> Iterator[str]:
@@ -115,9 +131,18 @@ def file_paragraphs(
     path: Path, min_words: int, max_words: int, keep_code: bool = True, mask_names: bool = True
 ) -> Iterator[str]:
     """Yield the accepted paragraphs of one source file, in the order they are written."""
-    source = path.read_bytes().decode("utf-8", errors="replace")
-    for docstring in docstrings(source):
+    for docstring in docstrings(source_text(path)):
         for block in prose_blocks(docstring):
             text = plain_text(block, keep_code, mask_names)
             if is_prose(text, min_words, max_words):
                 yield text
+
+
+def source_text(path: Path) -> str:
+    """The text of a source file; bytes that are not UTF-8 do not stop it."""
+    return path.read_bytes().decode("utf-8", errors="replace")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a paragraph: cut after a full stop, question or exclamation mark before a capital."""
+    return _SENTENCE_END.split(text)

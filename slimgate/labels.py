@@ -32,13 +32,14 @@ def output_order(
         names = [str(GENERIC.match(name)[1]) for name in names]  # type: ignore[index]
     if sorted(names) != sorted(classes) or len(names) != len(model_labels):
         raise SuiteError(
-            f"{where}: the model's labels do not fit the data's. Model: {_shown(model_labels)}; "
-            f"data: {_shown(classes)}. Where they mean the same, say so by [task] labels = [the data's label "
-            "of each output, in the model's order]"
+            f"{where}: the model's labels do not fit the data's. Model: {label_map(model_labels)}; "
+            f"data: {label_map(classes)}. Where they mean the same, say so by [task] labels = [the data's "
+            "label of each output, in the model's order]"
         )
     return [names.index(name) for name in classes]
 
 
-def _shown(labels: Sequence[str]) -> str:
+def label_map(labels: Sequence[str]) -> str:
+    """`0=neg, 1=pos`: the label of each output, the first eight of them."""
     shown = [f"{i}={name}" for i, name in enumerate(labels[:8])]
     return ", ".join(shown) + (f", … ({len(labels)} in all)" if len(labels) > 8 else "")

@@ -9,11 +9,12 @@ from pathlib import Path
 from slimgate.digests import code_digest, json_digest
 from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import module_of
+from slimgate.model_ref import read_config
 from slimgate.protocols import Rows, TaskFacts
 from slimgate.slicing import column_slices
 from slimgate.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.store import Json, Store, scratch_beside
-from slimgate.suite import Suite, params_json
+from slimgate.suite import TEACHER, Suite, params_json
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,21 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
         facts = suite.setup.task.object.facts(suite.setup.task.params, splits)
-        column_slices(suite.setup, splits["gate"])  # an error of theirs ends a run before a model loads
+        # An error of these ends a run before a model loads.
+        column_slices(suite.setup, splits["gate"])
+        _check_folders(suite, facts)
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error
     return PreparedRows(splits, stored.reports, facts, entry.from_store)
+
+
+def _check_folders(suite: Suite, facts: TaskFacts) -> None:
+    """Whether the models that lie in a folder can tell the classes of these rows."""
+    task = suite.setup.task
+    for name in (TEACHER, *suite.variants):
+        ref = suite.model(name).ref
+        if ref is not None and ref.folder is not None:
+            task.object.check_model(task.params, ref, read_config(ref.folder), facts)
 
 
 def _key(suite: Suite) -> str:

@@ -26,6 +26,7 @@ def more(text: str) -> tuple[str, str]:
     return "rounds = 3", f"rounds = 3\n{text}"
 
 
+SOURCES = ", ".join(known("source"))
 # What is replaced, by what, and the message after "bench/x.toml"; {bench} and {root} stand for folders.
 MISTAKES = [
     pytest.param(
@@ -222,13 +223,13 @@ modle = 1""",
     pytest.param(
         'name = "files"',
         'name = "zzz"',
-        '[task.source]: "zzz": no such source; known: files, hub, library_docs',
+        f'[task.source]: "zzz": no such source; known: {SOURCES}',
         id="source-far",
     ),
     pytest.param(
         'name = "files", ',
         "",
-        "[task.source]: needs name = …; known: files, hub, library_docs, or your own",
+        f"[task.source]: needs name = …; known: {SOURCES}, or your own",
         id="source-noname",
     ),
     pytest.param(

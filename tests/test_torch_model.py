@@ -145,7 +145,7 @@ def test_footprint_counts_a_shared_weight_once() -> None:
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_blocks_and_the_output_layer_are_found(tmp_path: Path, architecture: str) -> None:
     folder = write_tiny(tmp_path / "hub", architecture, labels=("a", "b", "c"))
-    network = load_tiny(folder, tiny_context(tmp_path / "rows", classes=("a", "b", "c"))).network
+    network = load_tiny(folder, tiny_context(tmp_path / "rows", classes=("a", "b", "c"), selection=0)).network
     assert len(encoder_layers(network)) == 4
     found = output_layer(network, 3)
     seen = []

@@ -14,26 +14,20 @@ file; texts found under two libraries, and repeats, are dropped.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from slimgate.digests import json_digest
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import DataError
+from slimgate.package_files import installed_versions, package_folder, source_files
 from slimgate.tables import Table
 
 COLUMNS = ("paragraph", "library", "file")
-# Tests, vendored copies and shims are not the library's own prose.
-SKIPPED = frozenset(
-    {"tests", "test", "testing", "_vendor", "vendor", "vendored", "externals", "extern", "_vendored_packages"}
-    | {"array_api_compat", "array_api_extra", "__pycache__"}
-)
 
 
 class Params(Table):
@@ -58,7 +52,7 @@ class Params(Table):
 def columns(params: Params) -> tuple[str, ...]:
     """paragraph, library, file. Raises SuiteError for a package that is not installed."""
     for library in params.libraries:
-        _folder(library)
+        package_folder(library, asked_by="library_docs")
     return COLUMNS
 
 
@@ -74,11 +68,7 @@ def is_real(params: Params) -> bool:
 
 def digest(params: Params) -> str:
     """Changes with the packages' versions and the options; the code counts apart."""
-    distributions = importlib.metadata.packages_distributions()
-    installed = {
-        library: sorted({importlib.metadata.version(name) for name in distributions.get(library, ())})
-        for library in params.libraries
-    }
+    installed = installed_versions(params.libraries)
     return json_digest({"installed": installed, "params": params.model_dump(mode="json")})
 
 
@@ -111,24 +101,6 @@ def _rows(params: Params) -> Iterator[dict[str, str]]:
     from slimgate.docstring_prose import file_paragraphs
 
     for library in params.libraries:
-        for name, path in _source_files(library):
+        for name, path in source_files(library, asked_by="library_docs"):
             for text in file_paragraphs(path, params.min_words, params.max_words):
                 yield {"paragraph": text, "library": library, "file": name}
-
-
-def _source_files(library: str) -> Iterator[tuple[str, Path]]:
-    """`("pandas/core/frame.py", path)` for each of the package's own modules, by name."""
-    folder = _folder(library)
-    for name, path in sorted((p.relative_to(folder.parent).as_posix(), p) for p in folder.rglob("*.py")):
-        parts = name.split("/")
-        if SKIPPED.isdisjoint(parts) and not parts[-1].startswith("test_"):
-            yield name, path
-
-
-def _folder(library: str) -> Path:
-    spec: Any = importlib.util.find_spec(library) if library.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
-        raise SuiteError(
-            f'library_docs: no installed package is named "{library}"; pip install it, or drop it'
-        )
-    return Path(next(iter(spec.submodule_search_locations)))

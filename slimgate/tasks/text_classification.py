@@ -130,8 +130,8 @@ def model_labels(config: Mapping[str, Any]) -> list[str]:
 
 
 def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Splits that loading reads: those that a fresh head is fitted on."""
-    return () if has_head(params, config) else ("train", "selection")
+    """Splits that loading reads: a fresh head is fitted on both, a ready-made one's label order is tried."""
+    return ("selection",) if has_head(params, config) else ("train", "selection")
 
 
 def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
@@ -155,7 +155,9 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     model = TorchModel(
         network.to(context.device).eval(), tokenizer, MEAN if params.pooling == "mean" else STOCK
     )
-    if not ready:
+    if ready:
+        _try_label_order(model, params, context, ref, model_labels(config.to_dict()))
+    else:
         _fit_fresh_head(model, params, context)
     return model
 
@@ -185,6 +187,15 @@ def _ready(params: Params, ref: ModelRef, context: BuildContext) -> Any:
             layer.bias.copy_(layer.bias[order].clone())
     context.log.update(head="the model's own", output_order=order)
     return network
+
+
+def _try_label_order(
+    model: Any, params: Params, context: BuildContext, ref: ModelRef, names: list[str]
+) -> None:
+    from slimgate.label_order import require_label_order
+
+    order = output_order(names, context.facts.classes, params.labels, ref.text)
+    require_label_order(model, params, context, names=names, order=order, where=ref.text)
 
 
 def _headless(params: Params, ref: ModelRef, config: Any, context: BuildContext) -> Any:

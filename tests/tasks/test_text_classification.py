@@ -144,7 +144,7 @@ def test_outputs_are_ordered_by_number_not_by_text() -> None:
 def test_outputs_of_a_ready_made_model_are_put_in_the_datas_order(tmp_path: Path, architecture: str) -> None:
     write_tiny(tmp_path / "a", architecture, labels=("a", "b", "c"), initializer_range=0.2)
     write_tiny(tmp_path / "b", architecture, labels=("c", "a", "b"), initializer_range=0.2)
-    context = tiny_context(tmp_path / "rows", classes=("a", "b", "c"))
+    context = tiny_context(tmp_path / "rows", classes=("a", "b", "c"), selection=0)
     plain, permuted = load_tiny(tmp_path / "a", context), load_tiny(tmp_path / "b", context)
     assert context.log["output_order"] == [1, 2, 0]
     torch.testing.assert_close(logits(permuted), logits(plain)[[1, 2, 0]])
@@ -168,7 +168,7 @@ def test_stated_labels_name_the_outputs_of_a_generic_model(tmp_path: Path) -> No
 
 def test_a_generic_model_fits_labels_that_are_numbers(tmp_path: Path) -> None:
     write_tiny(tmp_path / "hub", "bert", labels=("LABEL_0", "LABEL_1"))
-    context = tiny_context(tmp_path / "rows", classes=("0", "1"))
+    context = tiny_context(tmp_path / "rows", classes=("0", "1"), selection=0)
     load_tiny(tmp_path / "hub", context)
     assert context.log["output_order"] == [0, 1]
 
@@ -231,7 +231,7 @@ def test_a_model_that_lacks_weights_of_its_blocks_is_an_error(tmp_path: Path, po
 
 def test_a_head_is_fitted_only_where_the_model_has_none() -> None:
     ready = {"architectures": ["BertForSequenceClassification"]}
-    assert task.load_reads(PARAMS, ready) == ()
+    assert task.load_reads(PARAMS, ready) == ("selection",)
     assert task.load_reads(PARAMS, {"architectures": ["BertModel"]}) == ("train", "selection")
     assert task.load_reads(PARAMS, {}) == ("train", "selection")
     assert task.load_reads(Params(text=("text",), label="label", pooling="mean"), ready) == (

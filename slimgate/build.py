@@ -124,12 +124,14 @@ class Builder:
             "params": params,
             "code": code_digest(module_of(method)),
             "teacher": teacher.digest if teacher else None,
-            "task": [params_json(task.params), code_digest(module_of(task.object))] if method.reads else None,
+            "task": [params_json(task.params), code_digest(module_of(task.object))] if step.reads else None,
             "precision": self._precision(step.params),
-            **self._common(method.reads, getattr(method, "packages", ())),
+            **self._common(step.reads, getattr(method, "packages", ())),
         }
         if step.row_files:
             key["files"] = [file_sha256(path) for path in step.row_files]
+        if step.functions:
+            key["functions"] = {name: code_digest(name.partition(":")[0]) for name in step.functions}
         if step.adds_rows:
             key["held_out"] = self._rows.digests(HELD_OUT)
         if not method.stochastic:
@@ -145,7 +147,7 @@ class Builder:
         where = f"{self._told(variant)}: step {step.name}"
         stands_later = self._stands_later if step.adds_rows else adds_no_rows
         return self._make(
-            where, step.name, params, key, method.reads, apply, teacher=teacher, stands_later=stands_later
+            where, step.name, params, key, step.reads, apply, teacher=teacher, stands_later=stands_later
         )
 
     def _learns_from(self, step: Plugin, parent: Artifact) -> Artifact | None:

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 import slimgate
-from slimgate.commands import judge, methods, schema
+from slimgate.commands import explain, judge, methods, schema
 from slimgate.errors import SlimgateError
 
-COMMANDS = (judge, methods, schema)
+COMMANDS = (judge, explain, methods, schema)
 WRONG_USAGE = 4
 
 

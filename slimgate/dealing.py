@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from slimgate.errors import DataError
-from slimgate.pools import SPLITS, Pool
+from slimgate.pools import DRAWN, UNLABELLED, Pool
 from slimgate.strata import Floats, Ints, Mask, draw_groups, draw_rows
 
 Asked = int | Literal["rest"]
@@ -35,29 +35,30 @@ def _draw(
     pool: Pool, plan: Mapping[str, Asked], seed: int, *, groups: Ints | None, labels: Ints
 ) -> dict[str, Ints]:
     """Later splits first, the rest last; the texts and groups of what is drawn are gone for the others."""
-    free, shares = pool.free.copy(), shares_of(labels)
+    free = pool.free.copy()
     if groups is not None:
         _, groups = np.unique(groups, return_inverse=True)
     rest = next((split for split, size in plan.items() if size == "rest"), None)
     drawn: dict[str, Ints] = {}
-    for split in sorted(plan, key=lambda name: (name != rest, SPLITS.index(name)), reverse=True):
+    for split in sorted(plan, key=lambda name: (name != rest, DRAWN.index(name)), reverse=True):
         random = np.random.default_rng([seed, zlib.crc32(pool.name.encode()), zlib.crc32(split.encode())])
         keys, size = random.permutation(len(pool)), plan[split]
+        known = np.zeros_like(labels) if split == UNLABELLED else labels  # nobody knows its labels
         if size == "rest":
             rows = np.flatnonzero(free)
             drawn[split] = rows[np.argsort(keys[rows])]
             break
         among = free
-        if rest is not None and SPLITS.index(split) < SPLITS.index(rest):
+        if rest is not None and DRAWN.index(split) < DRAWN.index(rest):
             # The rest may not lose rows to this earlier split, so this one leaves texts that recur to it.
             among = free & ~_recurring(pool, free, pool.groups if groups is None else groups)
         if groups is not None:
             group_keys = random.permutation(int(groups.max(initial=-1)) + 1)
             among = draw_groups(
-                size, among=among, labels=labels, shares=shares, groups=groups, keys=group_keys
+                size, among=among, labels=known, shares=shares_of(known), groups=groups, keys=group_keys
             )
             free &= ~_members(groups, np.flatnonzero(among))
-        drawn[split] = draw_rows(size, among=among, labels=labels, shares=shares, keys=keys)
+        drawn[split] = draw_rows(size, among=among, labels=known, shares=shares_of(known), keys=keys)
         free[drawn[split]] = False
         free &= ~_members(pool.texts, drawn[split])
     return drawn

@@ -33,11 +33,23 @@ def distillation_rows(
     """
     encoded, labels = training_rows(model, context)
     taught, _ = training_rows(teacher, context)
-    more = transfer_rows(params, context, tokenizer=model.tokenizer)
+    more = transfer_lesson(model, teacher, params, context)
     if more is None:
         return (encoded, labels), taught
-    own, theirs = (
-        context.task.encode_rows(context.task_params, more, one.tokenizer) for one in (model, teacher)
-    )
+    own, theirs = more
     targets = joined_targets(labels, context.task.unlabelled(context.task_params, own, context.facts))
     return (encoded.joined(own), targets), taught.joined(theirs)
+
+
+def transfer_lesson(
+    model: Any, teacher: Any, params: TransferParams, context: BuildContext
+) -> tuple[Encoded, Encoded] | None:
+    """The transfer set alone, as the student reads it and as the teacher does; None where there is none."""
+    rows = transfer_rows(params, context, tokenizer=model.tokenizer)
+    if rows is None:
+        return None
+    task, options = context.task, context.task_params
+    return (
+        task.encode_rows(options, rows, model.tokenizer),
+        task.encode_rows(options, rows, teacher.tokenizer),
+    )

@@ -41,6 +41,15 @@ class EncodedTexts:
             for name, values in self.columns.items()
         }
 
+    def taken(self, positions: Sequence[int]) -> EncodedTexts:
+        """Some of the rows, in that order."""
+        return replace(
+            self,
+            columns={name: [values[i] for i in positions] for name, values in self.columns.items()},
+            lengths=self.lengths[list(positions)],
+            row_of=None if self.row_of is None else self.row_of[list(positions)],
+        )
+
     def joined(self, more: EncodedTexts) -> EncodedTexts:
         """These rows and more behind them, of the same tokenizer."""
         row_of = None

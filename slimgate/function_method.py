@@ -35,6 +35,8 @@ DECLARED = {
     "learns_from": None,
     "row_files": None,
     "adds_rows": None,
+    "also_reads": None,
+    "functions": None,
 }
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -16,13 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from slimgate.encoding import EncodedTexts
-from slimgate.protocols import iter_batches
+from slimgate.protocols import Encoded, iter_batches
 
 STRENGTHS = (1.0, 10.0, 100.0)
 
 
-def classifier_inputs(network: nn.Module, layer: nn.Linear, encoded: EncodedTexts) -> npt.NDArray[np.float32]:
+def classifier_inputs(network: nn.Module, layer: nn.Linear, encoded: Encoded) -> npt.NDArray[np.float32]:
     """What `layer` receives for each row, in the order of the rows: (rows, in_features)."""
     caught: list[torch.Tensor] = []
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []

@@ -25,7 +25,7 @@ PROTOCOLS = {
     "method": protocols.Method,
     "runtime": protocols.Runtime,
 }
-READABLE = ("train", "calibration", "selection")
+READABLE = ("train", "calibration", "selection", "unlabelled")
 ROOT = Path(__file__).parent
 FOLDERS = {"source": "sources", "task": "tasks", "method": "methods", "runtime": "runtimes"}
 

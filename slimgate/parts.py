@@ -1,8 +1,8 @@
 """The parts that gates report, one a test, and how they are put together to a record.
 
 A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
-a worker process in a test report. Kinds: build, stages, quality, footprint, latency, speedup, self_test,
-behaviour, error.
+a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, latency, speedup,
+self_test, behaviour, error.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from slimgate.record import (
     LatencyFacts,
     Machine,
     QualityFacts,
+    RowShapes,
     RunRecord,
     RunVerdict,
     SelfTest,
@@ -140,6 +141,8 @@ def parts_of(record: RunRecord) -> list[Part]:
         if v.stages:
             stages = [stage.model_dump(mode="json") for stage in v.stages]
             parts.append(part("stages", v.name, "", {"stages": stages}))
+        if v.shapes is not None:
+            parts.append(part("shapes", v.name, "", v.shapes.model_dump(mode="json")))
         if v.behaviour is not None:
             parts.append(part("behaviour", v.name, "", v.behaviour.model_dump(mode="json")))
     for name in SELF_TESTS:
@@ -270,6 +273,7 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
     stages = parts.one("stages", name) or {}
     errors = [facts["message"] for facts in parts.of("error", name).values()]
     footprint = parts.one("footprint", name, "size")
+    shapes = parts.one("shapes", name)
     behaviour = parts.one("behaviour", name)
     latency = _latency(name, parts)
     speedups = {key: facts.speedup_interval for key, facts in latency.items() if facts.speedup_interval}
@@ -288,6 +292,7 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
         footprint=FootprintFacts.model_validate(footprint) if footprint else None,
         behaviour=BehaviourFacts.model_validate(behaviour) if behaviour else None,
         latency=latency,
+        shapes=RowShapes.model_validate(shapes) if shapes else None,
         awaited=awaited(suite, name, parts),
         error=errors[0] if errors else None,
     )

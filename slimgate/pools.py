@@ -15,6 +15,9 @@ import pyarrow.compute as pc
 from slimgate.errors import DataError, nearest
 
 SPLITS = ("train", "calibration", "selection", "gate")
+UNLABELLED = "unlabelled"
+# The order in which a row belongs to the later of two splits.
+DRAWN = (UNLABELLED, *SPLITS)
 PARTS = ("all", *SPLITS)
 # str.split() takes it for white space, so no text that was collapsed can hold it.
 BETWEEN_TEXTS = "\x1f"

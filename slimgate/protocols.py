@@ -211,6 +211,9 @@ class Encoded(Protocol):
     def row_of(self) -> npt.NDArray[np.int64] | None:
         """(encoded rows,) the row that each is a part of; None where they are the rows."""
 
+    def taken(self, positions: Sequence[int]) -> Encoded:
+        """Some of the rows, in that order."""
+
     def joined(self, more: Any) -> Encoded:
         """These rows and more of the same kind behind them."""
 
@@ -257,7 +260,10 @@ class BuildContext:
     log: Json = field(default_factory=dict)
 
     def rows(self, split: str) -> Rows:
-        """The rows of train, calibration or selection. Raises DataError for gate and for empty splits."""
+        """The rows of train, calibration, selection or unlabelled (which have no label column).
+
+        Raises DataError for gate and for empty splits.
+        """
         if split == "gate":
             raise DataError("a build step asked for gate rows: they only judge; use calibration or selection")
         rows = self.splits.get(split)
@@ -279,7 +285,9 @@ class Method(Protocol[P]):
     learns_from(params): the model it learns from: "teacher" (where it does not say), "self" for the model
     before the step, or a variant; row_files(params): files of rows that it reads beside the splits, whose
     contents belong to the key; adds_rows(params): whether it trains on other rows than those of the splits:
-    then it must ask stands_later, and the later splits belong to the key.
+    then it must ask stands_later, and the later splits belong to the key; also_reads(params): the splits that
+    these options have it read beside `reads`, such as unlabelled; functions(params): a user's own functions
+    that it calls, by dotted path, whose code belongs to the key.
     """
 
     Params: type[BaseModel]

@@ -10,6 +10,7 @@ from slimgate.digests import code_digest, json_digest
 from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import module_of
 from slimgate.model_ref import read_config
+from slimgate.pools import SPLITS
 from slimgate.protocols import Rows, TaskFacts
 from slimgate.slicing import column_slices
 from slimgate.splits import SplitReport, cut, read_splits, write_splits
@@ -19,7 +20,10 @@ from slimgate.suite import TEACHER, Suite, params_json
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """Splits by name (train, calibration, selection, gate), what is known of each, what models share."""
+    """Splits by name (train, calibration, selection, gate, and unlabelled where the suite asks for one).
+
+    reports: what is known of each; facts: what models share.
+    """
 
     splits: Mapping[str, Rows]
     reports: Mapping[str, SplitReport]
@@ -41,7 +45,8 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         entry = store.make("splits", _key(suite), lambda folder: _fill(suite, folder))
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
-        facts = suite.setup.task.object.facts(suite.setup.task.params, splits)
+        labelled = {name: splits[name] for name in SPLITS}
+        facts = suite.setup.task.object.facts(suite.setup.task.params, labelled)
         # An error of these ends a run before a model loads.
         column_slices(suite.setup, splits["gate"])
         _check_folders(suite, facts)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 import slimgate
 from slimgate.environment import describe_machine, load_of_others, same_machine
+from slimgate.followed_rows import rows_followed
 from slimgate.outcome_files import write_outcomes
 from slimgate.parts import Part, Parts, compose, parts_of
 from slimgate.protocols import Progress, no_progress
@@ -27,7 +28,8 @@ from slimgate.record import (
 )
 from slimgate.report.escape import visible
 from slimgate.report.markdown import index_report, suite_report
-from slimgate.report.plots import can_plot, write_plots
+from slimgate.report.pictures import can_plot
+from slimgate.report.plots import write_plots
 from slimgate.report.terminal import machine_lines, summary_table
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
@@ -110,8 +112,8 @@ class Session:
         """Writes outcomes and reports of every suite that reported, and the index over them."""
         for path in self._parts:
             self._write_record(path)
-        for path, record in self.records.items():
-            self._write_outcomes(path, record)
+        for path in self.records:
+            record = self._with_rows_followed(path)
             folder = self.folder(path)
             plots = write_plots(record, folder / "plots") if can_plot() else []
             write_atomically(
@@ -124,6 +126,15 @@ class Session:
                     list(self.records.values()), [f"{path.stem}/report.md" for path in self.records]
                 ),
             )
+
+    def _with_rows_followed(self, path: Path) -> RunRecord:
+        """Writes the outcomes, and the record again with a few rows followed through all of them."""
+        record = self.records[path]
+        self._write_outcomes(path, record)
+        followed = rows_followed(self.run(self.suites[path]), record, self.folder(path))
+        self.records[path] = record.model_copy(update={"followed": followed})
+        write_atomically(self.folder(path) / "run.json", to_json(self.records[path]))
+        return self.records[path]
 
     def summary(self) -> Sequence[str]:
         """For the terminal: a line a variant, what does not hold or could not be told, and a line a suite."""

@@ -1,7 +1,8 @@
 """Splits: train fits weights, calibration feeds quantization, selection chooses, gate only judges.
 
-A split that the source names is drawn from the part of that name; the others are cut from the part train, or
-from all. No group and no text stands in two splits.
+A fifth, unlabelled, where a suite asks for it, holds rows for a teacher to label: their own label is taken
+off. A split that the source names is drawn from the part of that name; the others are cut from the part
+train, or from all. No group and no text stands in two splits.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from slimgate.dealing import Asked, deal, left_out, shares_of
 from slimgate.errors import DataError
-from slimgate.pools import SPLITS, Pool, pools_of
+from slimgate.pools import DRAWN, SPLITS, UNLABELLED, Pool, pools_of
 from slimgate.strata import Ints
 from slimgate.tables import Table
 
@@ -49,9 +50,10 @@ class SplitSizes(Table):
 
     A size that is left out: of a split that the source names, all its rows; of one that is cut, for train
     the rest, for gate 40 %, for calibration 5 % but at most 512, for selection 10 % but at most 1000, of the
-    part's rows that no later part holds.
+    part's rows that no later part holds. Without a size there is no split unlabelled.
     """
 
+    unlabelled: Size = Field(default=None, description="rows whose labels no step may read; default none")
     train: Size = Field(default=None, description='rows of train; default "rest"')
     calibration: SizeOrNone = Field(default=None, description="rows of calibration; default 5 %, at most 512")
     selection: SizeOrNone = Field(default=None, description="rows of selection; default 10 %, at most 1000")
@@ -72,7 +74,8 @@ class SplitReport:
     dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part holds
         their text, their group; counted once a part, at its earliest split
     repeats: rows whose text stands in the split before
-    label_deviation_points: the largest distance of a label's share from its share in the part
+    label_deviation_points: the largest distance of a label's share from its share in the part; None where
+        the rows have no label
     groups: None without a group column
     """
 
@@ -83,13 +86,16 @@ class SplitReport:
     dropped_group: int
     repeats: int
     label_counts: dict[str, int]
-    label_deviation_points: float
+    label_deviation_points: float | None
     groups: int | None
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Tables in the order train, calibration, selection, gate: a column `id`, then the source's columns."""
+    """Tables in the order train, calibration, selection, gate: a column `id`, then the source's columns.
+
+    unlabelled, where there is one, stands first, and has no label.
+    """
 
     splits: dict[str, pa.Table]
     reports: dict[str, SplitReport]
@@ -118,23 +124,30 @@ def cut(
         plan = plans[pool.name]
         drawn = deal(pool, plan, seed, grouped=group_column is not None)
         dropped = left_out(pool, drawn)
-        optional = [name for name in (label_column, group_column) if name]
-        columns = list(dict.fromkeys(["id", *text_columns, *optional]))
         for rank, (split, rows) in enumerate(drawn.items()):
-            splits[split] = pool.table.take(pa.array(rows))
+            label = None if split == UNLABELLED else label_column
+            splits[split] = _rows_of(pool, rows, split, label_column)
+            optional = [name for name in (label, group_column) if name]
+            columns = list(dict.fromkeys(["id", *text_columns, *optional]))
             reports[split] = _report(
                 pool,
                 rows,
                 digest=_digest(splits[split].select(columns)),
                 dropped=dropped if rank == 0 else (0, 0),
-                labelled=label_column is not None,
+                labelled=label is not None,
                 grouped=group_column is not None,
             )
     for split in SPLITS:
         if split not in splits:
             splits[split] = pools[0].table.slice(0, 0)
             reports[split] = SplitReport(None, 0, hashlib.sha256().hexdigest(), 0, 0, 0, {}, 0.0, None)
-    return Cut({name: splits[name] for name in SPLITS}, {name: reports[name] for name in SPLITS})
+    found = [name for name in DRAWN if name in splits]
+    return Cut({name: splits[name] for name in found}, {name: reports[name] for name in found})
+
+
+def _rows_of(pool: Pool, rows: Ints, split: str, label_column: str | None) -> pa.Table:
+    table = pool.table.take(pa.array(rows))
+    return table.drop_columns([label_column]) if split == UNLABELLED and label_column else table
 
 
 def write_splits(cut: Cut, folder: Path) -> None:
@@ -152,8 +165,9 @@ def read_splits(folder: Path) -> Cut:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise DataError(f"{folder / FILE} has schema {content['schema']}, expected {SCHEMA}")
-        reports = {name: SplitReport(**content["splits"][name]) for name in SPLITS}
-        splits = {name: pq.read_table(folder / f"{name}.parquet", memory_map=True) for name in SPLITS}
+        found = [name for name in DRAWN if name in content["splits"] or name in SPLITS]
+        reports = {name: SplitReport(**content["splits"][name]) for name in found}
+        splits = {name: pq.read_table(folder / f"{name}.parquet", memory_map=True) for name in found}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{folder} holds no whole splits ({type(error).__name__}: {error}); cut them again"
@@ -165,8 +179,10 @@ def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Asked]]:
     """For each part, the splits that are drawn from it and their sizes."""
     plans: dict[str, dict[str, Asked]] = {pool.name: {} for pool in pools}
     common = next((name for name in ("all", "train") if name in plans), None)
-    for split in SPLITS:
+    for split in DRAWN:
         stated = sizes.of(split)
+        if split == UNLABELLED and stated is None:
+            continue
         origin = split if split in plans else common
         if origin is None:
             if stated or split == "gate":
@@ -212,7 +228,7 @@ def _report(
         dropped_group=dropped[1],
         repeats=len(rows) - len(np.unique(pool.texts[rows])),
         label_counts=dict(zip(pool.label_names, counts.tolist(), strict=True)) if named else {},
-        label_deviation_points=round(float(deviation), 6),
+        label_deviation_points=round(float(deviation), 6) if named else None,
         groups=len(np.unique(pool.groups[rows])) if grouped else None,
     )
 

@@ -35,6 +35,18 @@ class Plugin:
         return TEACHER if learns_from is None else str(learns_from(self.params))
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The splits that a step reads."""
+        also = getattr(self.object, "also_reads", None)
+        return (*self.object.reads, *(() if also is None else also(self.params)))
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """A user's own functions that a step calls, by dotted path."""
+        functions = getattr(self.object, "functions", None)
+        return () if functions is None else tuple(functions(self.params))
+
+    @property
     def row_files(self) -> tuple[Path, ...]:
         """Files of rows that a step reads beside the splits."""
         row_files = getattr(self.object, "row_files", None)

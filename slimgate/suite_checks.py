@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slimgate.errors import SlimgateError, SuiteError, nearest
+from slimgate.loading import own_object
 from slimgate.model_ref import read_config
+from slimgate.pools import UNLABELLED
 from slimgate.protocols import ModelRef
 from slimgate.row_files import columns_of
 from slimgate.runtimes import eager
@@ -127,6 +129,8 @@ class _Walk:
                 raise self.error_at(here, f"learns from {whom}, so it cannot be a step of the teacher")
             self._check_teacher(step, state, here)
             self._check_files(step, here)
+            self._check_unlabelled(step, here)
+            self._check_functions(step, here)
             state = self._after(step, state, here)
         return state
 
@@ -161,6 +165,23 @@ class _Walk:
                 text_columns_of(columns_of(row_file(path)), task.object.text_columns(task.params), path)
             except (SlimgateError, ValueError) as error:
                 raise self.error_at(here, str(error)) from None
+
+    def _check_unlabelled(self, step: Plugin, here: Loc) -> None:
+        """The split unlabelled is there where a step reads it."""
+        if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
+            problem = "reads the split unlabelled, which there is not; give [task] splits.unlabelled = 2000"
+            raise self.error_at(here, problem)
+
+    def _check_functions(self, step: Plugin, here: Loc) -> None:
+        """A user's own functions can be imported and called."""
+        for name in step.functions:
+            try:
+                found = own_object("function", name)
+            except SuiteError as error:
+                raise self.error_at(here, str(error)) from None
+            if not callable(found):
+                problem = f'"{name}" is {type(found).__name__}, expected a function'
+                raise self.error_at(here, problem)
 
     def _config(self, ref: ModelRef, loc: Loc) -> Config | None:
         if not self.folders or ref.folder is None:

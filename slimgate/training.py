@@ -72,8 +72,9 @@ def train(
     attached: nn.Module | None = None,
     attached_learning_rate: float | None = None,
 ) -> None:
-    """Trains `model.network` in place. context.log gets rows, precision, and loss and quality per epoch.
+    """Trains `model.network` in place.
 
+    context.log gets precision, rows, tokens (of the rows, each once), and loss and quality per epoch.
     loss(network, inputs, labels, positions) -> scalar; positions are the rows' places in `data`. Default: the
     task's own, by the labels.
     hooks: called around every optimizer step. attached: further weights that are trained along and thrown
@@ -102,7 +103,8 @@ def train(
     if use_cache is not None:
         model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved so
     epochs.restore_best()
-    context.log.update(precision=precision, rows=len(data[1]), epochs=epochs.history)
+    tokens = int(data[0].lengths.sum())
+    context.log.update(precision=precision, rows=len(data[1]), tokens=tokens, epochs=epochs.history)
 
 
 def _arguments(params: TrainingParams, context: BuildContext, precision: str, rows: int) -> TrainingArguments:

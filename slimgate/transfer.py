@@ -1,41 +1,36 @@
-"""Rows without labels that a student learns from: files of texts, and changed copies of `train`."""
+"""Rows without labels that a student learns from: files, the split unlabelled, changed copies of `train`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from slimgate.augmentation import augmented
 from slimgate.errors import BuildError, DataError
-from slimgate.pools import BETWEEN_TEXTS, collapsed_texts
+from slimgate.pools import BETWEEN_TEXTS, UNLABELLED, collapsed_texts
 from slimgate.protocols import BuildContext, Rows
 from slimgate.row_files import columns_of, rows_of
 from slimgate.transfer_params import Augment, TransferParams, row_file, text_columns_of
+from slimgate.translation import translated
 
 Columns = dict[str, list[str]]
 
 
 def transfer_rows(params: TransferParams, context: BuildContext, *, tokenizer: Any) -> Rows | None:
-    """The rows of `transfer` and `augment`, each text once; None where the step has neither.
+    """The rows of `transfer`, `unlabelled` and `augment`, each text once; None where the step has none.
 
     None of their texts stands in calibration, selection or gate, nor in `train`: such rows are dropped, and
     counted in context.log. tokenizer: whose mask token stands for a masked word. Raises DataError where no
     row is left.
     """
     names = context.task.text_columns(context.task_params)
-    read: Columns = {name: [] for name in names}
-    log: dict[str, int] = {}
-    if params.transfer:
-        _add(read, _from_files(params, context, names))
-        log["from_files"] = len(read[names[0]])
-    if params.augment is not None:
-        made = _from_train(params.augment, context, names, tokenizer)
-        _add(read, made)
-        log["augmented"] = len(made[names[0]])
-    if not log:
+    parts = dict(_parts(params, context, names, tokenizer))
+    if not parts:
         return None
+    log = {origin: len(columns[names[0]]) for origin, columns in parts.items()}
+    read = {name: [text for columns in parts.values() for text in columns[name]] for name in names}
     kept, counts = _unseen(read, context)
     context.log["transfer"] = {**log, **counts, "rows": len(kept)}
     if not len(kept):
@@ -43,9 +38,24 @@ def transfer_rows(params: TransferParams, context: BuildContext, *, tokenizer: A
     return kept
 
 
-def _add(columns: Columns, more: Mapping[str, Sequence[str]]) -> None:
-    for name, values in columns.items():
-        values.extend(more[name])
+def _parts(
+    params: TransferParams, context: BuildContext, names: Sequence[str], tokenizer: Any
+) -> Iterator[tuple[str, Columns]]:
+    """Where rows come from, as the log names it, and their texts."""
+    if params.transfer:
+        yield "from_files", _from_files(params, context, names)
+    if params.unlabelled:
+        table = context.rows(UNLABELLED).table
+        yield "from_unlabelled", {name: table[name].to_pylist() for name in names}
+    options = params.augment
+    if options is not None and options.changes_words:
+        yield "augmented", _from_train(options, context, names, tokenizer)
+    if options is not None and options.translator:
+        table = context.rows("train").table
+        yield (
+            "translated",
+            {name: translated(table[name].to_pylist(), options.translator) for name in names},
+        )
 
 
 def _from_files(params: TransferParams, context: BuildContext, names: Sequence[str]) -> Columns:
@@ -54,9 +64,8 @@ def _from_files(params: TransferParams, context: BuildContext, names: Sequence[s
         file = row_file(path)
         columns = text_columns_of(columns_of(file), names, path)
         table = rows_of(file, scratch=context.scratch)
-        _add(
-            found, {name: [str(value or "") for value in table[columns[name]].to_pylist()] for name in names}
-        )
+        for name in names:
+            found[name] += [str(value or "") for value in table[columns[name]].to_pylist()]
     return found
 
 

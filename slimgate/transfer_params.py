@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from slimgate.pools import UNLABELLED
 from slimgate.row_files import SUFFIXES, RowFile
 from slimgate.tables import SuitePath, Table
 
@@ -38,6 +39,10 @@ class Augment(Table):
     word_replace: by another word of the train rows, drawn as often as they hold it (Xie et al. 2020, UDA);
     word_mask: by the tokenizer's mask (Tang et al. 2019); word_dropout: left out, word_swap: exchanged with
     another word of the row (both Wei & Zou 2019, EDA).
+
+    translator: a function of one's own, "package.module:function", from a list of texts to a list of as many,
+    such as there and back through another language (Sennrich et al. 2016; Xie et al. 2020). It is given the
+    train texts as they are; one copy more of each.
     """
 
     copies: int = Field(default=1, ge=1, le=100)
@@ -45,22 +50,34 @@ class Augment(Table):
     word_swap: Share = 0.0
     word_mask: Share = 0.0
     word_replace: Share = 0.0
+    translator: str | None = None
+
+    @property
+    def changes_words(self) -> bool:
+        """Whether a word of a copy has any chance to change."""
+        return bool(self.word_dropout or self.word_swap or self.word_mask or self.word_replace)
 
     @model_validator(mode="after")
     def _changes_something(self) -> Augment:
-        if not (self.word_dropout or self.word_swap or self.word_mask or self.word_replace):
+        if not (self.changes_words or self.translator):
             raise ValueError(
                 "expected a chance above 0 of word_dropout, word_swap, word_mask or word_replace, "
-                "as in { copies = 2, word_dropout = 0.1 }"
+                "as in { copies = 2, word_dropout = 0.1 }, or a translator"
             )
+        if "copies" in self.model_fields_set and not self.changes_words:
+            raise ValueError("copies counts copies with changed words, and a translator gives one a row")
         return self
 
 
 class TransferParams(Table):
-    """transfer: files of rows without labels, with the task's text columns; augment: made from `train`."""
+    """transfer: files of rows without labels, with the task's text columns; augment: made from `train`.
+
+    unlabelled: the rows of the split unlabelled, which `[task] splits.unlabelled` cuts.
+    """
 
     transfer: TransferFiles = ()
     augment: Augment | None = None
+    unlabelled: bool = False
 
     @model_validator(mode="after")
     def _readable(self) -> TransferParams:
@@ -69,6 +86,27 @@ class TransferParams(Table):
                 told = f"suffix {path.suffix or 'none'} does not tell a format"
                 raise ValueError(f"{path.name}: {told}; known: {' '.join(SUFFIXES)}")
         return self
+
+
+def adds_rows(params: TransferParams) -> bool:
+    """Whether there are rows beside the train split's."""
+    return bool(params.transfer) or params.augment is not None or params.unlabelled
+
+
+def row_files(params: TransferParams) -> tuple[Path, ...]:
+    """The files of unlabelled rows."""
+    return params.transfer
+
+
+def also_reads(params: TransferParams) -> tuple[str, ...]:
+    """The split that only some options read."""
+    return (UNLABELLED,) if params.unlabelled else ()
+
+
+def functions(params: TransferParams) -> tuple[str, ...]:
+    """The user's own function that translates."""
+    name = None if params.augment is None else params.augment.translator
+    return () if name is None else (name,)
 
 
 def row_file(path: Path) -> RowFile:

@@ -100,7 +100,7 @@ def test_the_stores_key_holds_the_code_of_the_functions_own_module() -> None:
     [
         (
             "on_gate_rows",
-            'reads "gate": gate rows only judge; expected some of train, calibration, selection',
+            'reads "gate": gate rows only judge; expected some of train, calibration, selection, unlabelled',
         ),
         ("on_a_string", "reads is 'train', expected (\"train\",)"),
     ],

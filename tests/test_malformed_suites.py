@@ -449,7 +449,7 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
     ),
     pytest.param(
         *variant("a = { steps = [{ distill = { augment = { copies = 2 } } }] }"),
-        "[variants.a] steps[0].distill.augment: expected a chance above 0 of word_dropout, word_swap, word_mask or word_replace, as in { copies = 2, word_dropout = 0.1 }",
+        "[variants.a] steps[0].distill.augment: expected a chance above 0 of word_dropout, word_swap, word_mask or word_replace, as in { copies = 2, word_dropout = 0.1 }, or a translator",
         id="augment-nothing",
     ),
     pytest.param(

@@ -14,6 +14,7 @@ from slimgate.record import (
     FootprintFacts,
     PlantedDelay,
     QualityFacts,
+    RowShapes,
     RunRecord,
     SelfTest,
     SelfTestPart,
@@ -102,7 +103,7 @@ def test_a_delay_that_was_not_seen_is_told_and_fails_nothing(seen: bool, message
     assert (found.status, found.messages) == ("PASS", messages)
 
 
-def test_times_and_the_planted_delay_survive_a_partial_run(bench: Path, suite_text: str) -> None:
+def test_times_shapes_and_the_planted_delay_survive_a_partial_run(bench: Path, suite_text: str) -> None:
     """A record taken apart and put together again is the same."""
     (bench / "x.toml").write_text(suite_text)
     timed = {"p50_ms": 1.0, "p90_ms": 1.5, "p95_ms": None, "rounds": 30, "threads": 2, "measured": "now"}
@@ -111,6 +112,7 @@ def test_times_and_the_planted_delay_survive_a_partial_run(bench: Path, suite_te
         part("latency", "int8", "b1", timed),
         part("speedup", "int8", "b1", duelled),
         part("self_test", "teacher", "planted_delay", delay(True).model_dump(mode="json")),
+        part("shapes", "int8", "", {"id": "r0", "next_tokens": [("the", 0.5)]}),
     ]
     machine = describe_machine(threads=1, device="cpu")
     task = TaskFactsRecord(kind="t", source={}, real=True, classes=[], splits={})
@@ -124,6 +126,7 @@ def test_times_and_the_planted_delay_survive_a_partial_run(bench: Path, suite_te
     assert once.self_test.planted_delay == delay(True)
     assert once.variant("int8").latency["b1"].p90_ms == 1.5
     assert once.variant("int8").latency["b1"].duel_threads == 2
+    assert once.variant("int8").shapes == RowShapes(id="r0", next_tokens=[("the", 0.5)])
     assert composed(Parts(parts_of(once))) == once
 
 

@@ -185,7 +185,7 @@ def test_without_a_label_or_with_a_measured_one_there_are_no_strata() -> None:
     table = rows(20).append_column("score", pa.array([k / 7 for k in range(20)]))
     for label in (None, "score"):
         report = cut_of({"all": table}, {"gate": 6}, label=label).reports["gate"]
-        assert (report.n, report.label_counts, report.label_deviation_points) == (6, {}, 0.0)
+        assert (report.n, report.label_counts, report.label_deviation_points) == (6, {}, None)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ def test_the_loss_falls_on_rows_that_can_be_learnt(hub: Path) -> None:
     assert all(set(entry) == {"epoch", "loss", "loss_selection", "accuracy_selection"} for entry in history)
     assert context.log["precision"] == "float32"
     assert context.log["rows"] == 48
+    encoded, _ = training_rows(model, context)
+    assert context.log["tokens"] == sum(len(ids) for ids in encoded.columns["input_ids"])
     assert not model.network.training
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 
 from fixtures.building import tiny_context
 from slimgate.errors import BuildError, DataError
+from slimgate.protocols import Rows
 from slimgate.tasks import text_classification
 from slimgate.transfer import transfer_rows
 from slimgate.transfer_params import Augment, TransferParams
@@ -85,3 +87,73 @@ def test_without_either_there_are_no_rows_and_no_log(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     assert transfer_rows(TransferParams(), context, tokenizer=TOKENIZER) is None
     assert context.log == {}
+
+
+def test_rows_of_the_split_without_labels_are_a_transfer_set(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    held_out = context.rows("selection").table["text"][0].as_py()
+    table = pa.table({"id": ["a", "b", "c"], "text": ["fresh words", held_out, "more words"]})
+    context.splits = {**context.splits, "unlabelled": Rows(table)}
+    rows = transfer_rows(TransferParams(unlabelled=True), context, tokenizer=TOKENIZER)
+    assert rows is not None
+    assert rows.table["text"].to_pylist() == ["fresh words", "more words"]
+    assert context.log["transfer"]["from_unlabelled"] == 3
+    assert context.log["transfer"]["dropped_held_out"] == 1
+
+
+def there_and_back(texts: list[str]) -> list[str]:
+    """A translator: what has no other words comes back as it was, and is dropped as a repeat."""
+    return [text.replace("film", "movie") for text in texts]
+
+
+def short(texts: list[str]) -> list[str]:
+    return texts[:-1]
+
+
+def silent(texts: list[str]) -> list[str | None]:
+    return [None for _ in texts]
+
+
+def whole(texts: list[str]) -> str:
+    return " ".join(texts)
+
+
+def test_a_translator_of_ones_own_gives_a_copy_of_every_train_row(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    options = Augment(translator=f"{__name__}:there_and_back")
+    rows = transfer_rows(TransferParams(augment=options), context, tokenizer=TOKENIZER)
+    assert rows is not None
+    texts = context.rows("train").table["text"].to_pylist()
+    expected = [text.replace("film", "movie") for text in texts if "film" in text.split()]
+    assert rows.table["text"].to_pylist() == expected
+    assert context.log["transfer"] == {
+        "translated": 48,
+        "dropped_empty": 0,
+        "dropped_held_out": 0,
+        "dropped_repeats": 48 - len(expected),
+        "rows": len(expected),
+    }
+
+
+def test_a_translator_may_stand_beside_changed_words(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    options = Augment(copies=2, word_dropout=0.2, translator=f"{__name__}:there_and_back")
+    transfer_rows(TransferParams(augment=options), context, tokenizer=TOKENIZER)
+    assert context.log["transfer"]["augmented"] == 96
+    assert context.log["transfer"]["translated"] == 48
+    with pytest.raises(ValueError, match="a translator gives one a row"):
+        Augment(copies=2, translator="a:b")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("short", "gave 47 texts for 48, expected one for each"),
+        ("silent", "gave NoneType for text 0, expected str"),
+        ("whole", "gave str back, expected a list of texts"),
+    ],
+)
+def test_a_translator_that_loses_rows_is_told(tmp_path: Path, name: str, said: str) -> None:
+    params = TransferParams(augment=Augment(translator=f"{__name__}:{name}"))
+    with pytest.raises(BuildError, match=said):
+        transfer_rows(params, tiny_context(tmp_path), tokenizer=TOKENIZER)

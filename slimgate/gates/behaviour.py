@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from slimgate.gates.reporting import Report, conclude, report_build
+from slimgate.gates.shapes import shape_facts
 from slimgate.gates.stages import stage_facts
 from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.behaviour_message import behaviour_message
@@ -23,6 +24,9 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     report_build(variant, report_part)
     if stages := stage_facts(variant):
         report_part(part("stages", variant.name, "", {"stages": stages}))
+    for model in (teacher, variant):
+        if shapes := shape_facts(model, teacher):
+            report_part(part("shapes", model.name, "", shapes))
     task, gate = suite.setup.task, variant.run.rows.gate
     columns = task.object.text_columns(task.params)
     budgets = suite.budgets[variant.name].behaviour

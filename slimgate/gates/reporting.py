@@ -12,16 +12,17 @@ from slimgate.judge.verdict import Verdict
 from slimgate.parts import Part, part
 from slimgate.report.escape import visible
 from slimgate.run import ModelHandle
-from slimgate.suite import params_json
+from slimgate.suite import Plugin, params_json
 
 Report = Callable[[Part], None]
+SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")
 
 
 def report_build(model: ModelHandle, report: Report) -> None:
     """Reports how a model was built, what it weighs, and where it came from."""
     built = model.built
     manifest = built.artifact.manifest
-    artifact = {key: manifest[key] for key in ("kind", "digest", "bytes", "parameters", "nonzero_parameters")}
+    artifact = {key: manifest[key] for key in (*SIZES, "digest")}
     artifact.update(state_bytes=manifest["state_bytes"], runtime=model.variant.runtime.name)
     artifact.update(load_seconds=model.load_seconds)
     facts = {
@@ -36,12 +37,21 @@ def report_build(model: ModelHandle, report: Report) -> None:
 def _steps(model: ModelHandle) -> list[dict[str, Any]]:
     """What was built on the way, in order; loading the model comes first where the variant names one."""
     made = [
-        {key: step.manifest[key] for key in ("method", "params", "seconds", "log")}
+        {key: step.manifest[key] for key in ("method", "params", "seconds", "log", *SIZES)}
         for step in model.built.steps
     ]
-    own = [params_json(step.params, exclude_defaults=True) for step in model.variant.steps]
-    given = [None] * (len(made) - len(own)) + own
-    return [{**step, "given": one} for step, one in zip(made, given, strict=True)]
+    own = [
+        {"given": params_json(step.params, exclude_defaults=True), "reads": _rows_read(model, step)}
+        for step in model.variant.steps
+    ]
+    told: list[dict[str, Any]] = [{}] * (len(made) - len(own)) + own
+    return [{**step, **more} for step, more in zip(made, told, strict=True)]
+
+
+def _rows_read(model: ModelHandle, step: Plugin) -> dict[str, int]:
+    """How many rows of each split the step was given."""
+    splits = model.run.rows.splits
+    return {name: len(splits[name]) for name in step.object.reads if len(splits.get(name, ()))}
 
 
 def conclude(

@@ -14,6 +14,7 @@ from slimgate.judge.confusion_counts import MOST_CLASSES_OF_A_MATRIX, confusion_
 from slimgate.judge.divergence import kl_to_teacher
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.flips import FlipsBudget, FlipShare, flip_share, judge_flips, surest_lost, turned
+from slimgate.judge.slice_gaps import slice_gaps
 from slimgate.judge.slices import (
     Slice,
     SliceBudget,
@@ -123,6 +124,7 @@ def behaviour_facts(measured: Mapping[str, Any], judged: BehaviourJudgement, mes
         **measured,
         "flips": None if judged.flips is None else {**measured["flips"], **_share(judged.flips)},
         "slices": [{**asdict(one), "verdict": one.verdict and one.verdict.value} for one in judged.slices],
+        "slice_gaps": [asdict(gap) for gap in slice_gaps(judged.slices)],
         "budgets": [budget_facts(one) for one in judged.budgets],
         "verdict": judged.verdict and judged.verdict.value,
         "message": message,

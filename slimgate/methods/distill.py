@@ -3,6 +3,7 @@
     { distill = { alpha = 0.5, temperature = 2.0, epochs = 1 } }
     { distill = { teacher = "assistant", hidden_weight = 0.1, relation_weight = 1.0 } }
     { distill = { transfer = "more.txt", augment = { copies = 2, word_mask = 0.1, word_dropout = 0.1 } } }
+    { distill = { unlabelled = true, augment = { translator = "mytools.german:there_and_back" } } }
 
 loss = alpha · cross-entropy(labels)
      + (1 - alpha) · T² · KL(softmax(teacher / T) ‖ softmax(student / T)), batchmean     (Hinton et al. 2015)
@@ -17,7 +18,8 @@ model before the step, as in born-again networks (Furlanello et al. 2018).
 layer_mapping: "even", "last", or the teacher's block for each of the student's. A student of another width
 learns hidden states through a projection, which is trained along and thrown away.
 
-transfer, augment: rows without labels (transfer_params.py); on them alpha counts as 0. None of their texts
+transfer, augment, unlabelled: rows without labels, from files, made from `train`, or of the split unlabelled
+(transfer_params.py); on them alpha counts as 0. None of their texts
 may stand in calibration, selection or gate: such rows are dropped and counted in the log.
 
 stored_logits: true computes the teacher's logits once before training and reads them by memory map, false
@@ -31,37 +33,28 @@ the log and the report.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from slimgate import transfer_params
 from slimgate.distillation_params import InnerParams
 from slimgate.protocols import BuildContext
-from slimgate.transfer_params import TransferParams
 
 takes = frozenset({"torch"})
 gives = None
 reads = ("train", "selection")
 uses_teacher = True
 stochastic = True
+row_files, adds_rows = transfer_params.row_files, transfer_params.adds_rows
+also_reads, functions = transfer_params.also_reads, transfer_params.functions
 
 
-class Params(InnerParams, TransferParams):
+class Params(InnerParams, transfer_params.TransferParams):
     """Options of distillation, beside those of training."""
 
 
 def learns_from(params: Params) -> str:
     """Whom the step learns from."""
     return params.teacher
-
-
-def row_files(params: Params) -> tuple[Path, ...]:
-    """The files of unlabelled rows."""
-    return params.transfer
-
-
-def adds_rows(params: Params) -> bool:
-    """Whether there are rows beside the train split's."""
-    return bool(params.transfer) or params.augment is not None
 
 
 def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:

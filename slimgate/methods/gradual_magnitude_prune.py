@@ -23,7 +23,9 @@ reads = distill.reads
 uses_teacher = True
 stochastic = True
 claims = ("sparser",)
-learns_from, row_files, adds_rows = distill.learns_from, distill.row_files, distill.adds_rows
+learns_from = distill.learns_from
+row_files, adds_rows = distill.row_files, distill.adds_rows
+also_reads, functions = distill.also_reads, distill.functions
 
 
 class Params(distill.Params):

@@ -35,7 +35,9 @@ gives = None
 reads = (*distill.reads, "calibration")
 uses_teacher = True
 stochastic = True
-learns_from, row_files, adds_rows = distill.learns_from, distill.row_files, distill.adds_rows
+learns_from = distill.learns_from
+row_files, adds_rows = distill.row_files, distill.adds_rows
+also_reads, functions = distill.also_reads, distill.functions
 
 
 class Params(distill.Params, WeightGridParams):

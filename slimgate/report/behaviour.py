@@ -10,6 +10,7 @@ from slimgate.report.confidence import calibration_tables, tradeoff_tables
 from slimgate.report.confusions import confusion_tables
 from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, drop_words, fixed, percent, significant, with_note
+from slimgate.report.slice_gaps import gap_line, slice_tables
 from slimgate.report.standing import variants
 from slimgate.report.tables import Column, blocks, table, titled, without_empty
 
@@ -28,6 +29,7 @@ def behaviour(record: RunRecord) -> str:
         blocks(
             titled("### Answers that changed", _changed(found)),
             titled("### Slices, the largest drop first", blocks(*map(_slices, found))),
+            titled("### Slices before and after", slice_tables(found)),
             titled("### Rows lost", blocks(*map(_lost, found))),
             titled("### Calibration", calibration_tables(found)),
             titled("### Precision and recall at thresholds", tradeoff_tables(found, record.task.classes)),
@@ -73,7 +75,8 @@ def _slices(found: Found) -> str:
     model, facts = found
     slices = facts.slices or []
     metrics = dict.fromkeys(one.metric for one in slices)
-    return blocks(*(_slice_table(model, [one for one in slices if one.metric == name]) for name in metrics))
+    tables = [_slice_table(model, [one for one in slices if one.metric == name]) for name in metrics]
+    return blocks(*tables, gap_line(model, facts.slice_gaps or []))
 
 
 def _slice_table(model: VariantRecord, slices: list[SliceFacts]) -> str:

@@ -1,4 +1,4 @@
-"""What was built from what: steps, seconds, losses per epoch, the artifacts that came out."""
+"""What was built from what: steps, the trace, losses per epoch, the artifacts that came out."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from math import isfinite
 from typing import Any
 
 from slimgate.record import RunRecord, StepFacts
+from slimgate.report.epochs import epoch_table, epochs_of
 from slimgate.report.escape import escaped
-from slimgate.report.figures import MISSING, count, duration, fixed, megabytes
+from slimgate.report.figures import MISSING, count, duration, megabytes
 from slimgate.report.stages import stages
 from slimgate.report.standing import models
 from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
+from slimgate.report.trace import trace
 
 _ORIGIN = {True: "from the store", False: "built", None: MISSING}
-_EPOCH_HEADS = {
-    "epoch": "epoch",
-    "loss": "loss, train",
-    "loss_selection": "loss, selection",
-    "accuracy_selection": "accuracy, selection",
-}
+# What the trace and the table of epochs show already.
+_SHOWN = ("epochs", "best_epoch", "rows", "tokens")
 _LONGEST = 200
 
 
-def built(record: RunRecord) -> str:
-    """The section."""
+def built(record: RunRecord, pictures: str = "") -> str:
+    """The section. pictures: those of the epochs, as markdown."""
+    epochs = epoch_table(record)
     return blocks(
         "## What was built from what",
         _step_table(record),
+        trace(record),
+        titled("### Loss and quality per epoch", blocks(epochs, pictures if epochs else "")),
         stages(record),
-        titled("### Losses per epoch", _epoch_table(record)),
         titled("### What the steps noted", bullets(_notes(record))),
         titled("### Artifacts", _artifact_table(record)),
     )
@@ -44,7 +44,6 @@ def _step_table(record: RunRecord) -> str:
             Column("from", [MISSING if model.parent is None else escaped(model.parent) for model, _ in rows]),
             Column("step", [_method(step) for _, step in rows]),
             Column("with", [_params(step) for _, step in rows]),
-            Column("seconds", [_seconds(step) for _, step in rows], right=True),
             Column("this run", [_ORIGIN[model.from_store] for model, _ in rows]),
         ]
     )
@@ -66,53 +65,19 @@ def _params(step: StepFacts | None) -> str:
     return escaped(plain(given), longest=_LONGEST)
 
 
-def _seconds(step: StepFacts | None) -> str:
-    return MISSING if step is None else duration(step.seconds)
-
-
-def _epoch_table(record: RunRecord) -> str:
-    rows = [
-        (model, step, entry)
-        for model in models(record)
-        for step in model.steps
-        for entry in _epochs(step) or []
-    ]
-    columns = [
-        Column("variant", [escaped(model.name) for model, _, _ in rows]),
-        Column("step", [escaped(step.method) for _, step, _ in rows]),
-        *(
-            Column(head, [_number(entry.get(key), key) for _, _, entry in rows], right=True)
-            for key, head in _EPOCH_HEADS.items()
-        ),
-    ]
-    return table(without_empty(columns)) if rows else ""
-
-
-def _epochs(step: StepFacts) -> list[Mapping[str, Any]] | None:
-    """The step's log of epochs; None where it holds something else under that name."""
-    found = step.log.get("epochs")
-    if isinstance(found, list) and all(isinstance(entry, Mapping) for entry in found):
-        return found
-    return None
-
-
-def _number(value: object, key: str) -> str:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return MISSING if value is None else escaped(value)
-    return count(int(value)) if key == "epoch" else fixed(value, 4)
-
-
 def _notes(record: RunRecord) -> list[str]:
     return [
         f"{escaped(model.name)}, {escaped(step.method)}: {escaped(plain(rest), longest=2 * _LONGEST)}"
         for model in models(record)
         for step in model.steps
-        if (
-            rest := {
-                key: value for key, value in step.log.items() if key != "epochs" or _epochs(step) is None
-            }
-        )
+        if (rest := _not_shown(step))
     ]
+
+
+def _not_shown(step: StepFacts) -> dict[str, Any]:
+    """What the step logged beside what the tables above have taken from it."""
+    shown = _SHOWN if epochs_of(step) is not None else ()
+    return {key: value for key, value in step.log.items() if key not in shown}
 
 
 def _artifact_table(record: RunRecord) -> str:

@@ -27,6 +27,13 @@ def significant(value: float | None, digits: int = 3) -> str:
     return fixed(value, _decimals(value, digits))
 
 
+def measured(value: float | None, digits: int = 4) -> str:
+    """A number whose unit is not known: whole ones without decimals, others to that many digits."""
+    if value is None or not isfinite(value) or value != round(value):
+        return significant(value, digits)
+    return fixed(value, 0)
+
+
 def count(value: int | None) -> str:
     return MISSING if value is None else f"{value:,}"
 

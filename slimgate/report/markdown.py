@@ -12,11 +12,14 @@ from slimgate.report.best import best
 from slimgate.report.built import built
 from slimgate.report.comparison import comparison
 from slimgate.report.data import data
+from slimgate.report.epoch_plots import EPOCHS
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count
+from slimgate.report.followed import followed
 from slimgate.report.head import head
 from slimgate.report.published import published
 from slimgate.report.tables import Column, blocks, bullets, table
+from slimgate.report.teacher_labels import teacher_labels
 from slimgate.report.trust import how_to_read, machine, self_test
 from slimgate.report.verdicts import verdict_lines
 
@@ -28,14 +31,17 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
 
     plots: pictures beside the report, as paths from it.
     """
+    of_epochs = [path for path in plots if PurePath(path).stem == EPOCHS]
     sections = (
         head,
         comparison,
-        lambda _: _pictures(plots),
+        lambda _: _pictures([path for path in plots if path not in of_epochs]),
+        teacher_labels,
         published,
         verdict_lines,
         behaviour,
-        built,
+        followed,
+        lambda _: built(record, _pictures(of_epochs)),
         data,
         self_test,
         machine,

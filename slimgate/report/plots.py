@@ -1,11 +1,10 @@
-"""Plots of a record: a metric against bytes, and against speed, each point with its interval.
+"""Plots of a record: a metric against bytes, speed, and rows a teacher labelled; training by epoch.
 
 matplotlib is an extra; where it is missing there are no plots, and the report says nothing of them.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.record import RunRecord, VariantRecord
+from slimgate.report.epoch_plots import draw_epochs
+from slimgate.report.pictures import picture
 from slimgate.report.standing import TEACHER, budgeted, metrics, models
+from slimgate.report.teacher_labels import asked
 
 _MEGABYTE = 1024**2
 _NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
@@ -31,32 +33,38 @@ class Point:
     gated: bool
 
 
-def can_plot() -> bool:
-    """Whether matplotlib is there."""
-    return importlib.util.find_spec("matplotlib") is not None
-
-
 def write_plots(record: RunRecord, folder: Path) -> list[Path]:
-    """Writes, as SVG, the first metric that has a budget against size and speed; gives the files.
+    """Writes, as SVG, the first metric that has a budget against each, and the epochs of training.
 
-    Needs matplotlib. Nothing is drawn where fewer than two models have been measured.
+    Gives the files. Needs matplotlib. Nothing is drawn where fewer than two models have been measured, or
+    no step trained for two epochs.
     """
     written: list[Path] = []
     for metric in [*budgeted(record), *metrics(record)][:1]:
-        against = {"size": ("files needed to predict, MB", list(_by_size(record, metric)))}
+        against = {
+            "size": ("files needed to predict, MB", list(_by_size(record, metric))),
+            "teacher-labels": ("rows that the teacher labelled", list(_by_labels(record, metric))),
+        }
         for workload in _workloads(record):
             speeds = list(_by_speed(record, metric, workload))
             against[f"speed-{workload}"] = (f"speed-up over the teacher, {workload}", speeds)
         for name, (what, points) in against.items():
             if len(points) > 1:
                 written.append(_draw(record, metric, points, what, folder / f"{metric}-{name}.svg"))
-    return written
+    epochs = draw_epochs(record, folder)
+    return written if epochs is None else [*written, epochs]
 
 
 def _by_size(record: RunRecord, metric: str) -> Iterator[Point]:
     for model in models(record):
         if model.artifact is not None and metric in model.quality:
             yield _point(model, metric, model.artifact.bytes / _MEGABYTE)
+
+
+def _by_labels(record: RunRecord, metric: str) -> Iterator[Point]:
+    for model in models(record):
+        if metric in model.quality and (log := asked(model)) is not None:
+            yield _point(model, metric, float(log["asked"]))
 
 
 def _by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:
@@ -83,24 +91,19 @@ def _point(model: VariantRecord, metric: str, x: float) -> Point:
 
 
 def _draw(record: RunRecord, metric: str, points: list[Point], what: str, path: Path) -> Path:
-    import matplotlib
+    from matplotlib.ticker import FormatStrFormatter
 
-    with matplotlib.rc_context({"svg.hashsalt": "slimgate", "svg.fonttype": "none"}):
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    with picture(path, (_WIDTH, _HEIGHT)) as figure:
         axes = figure.add_subplot()
         _limits(axes, record, metric, points)
         for number, series in enumerate(_series(points)):
             _line(axes, series, f"C{number % 10}")
         axes.set(xscale="log", xlabel=what, ylabel=metric, title=record.suite.title)
-        axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-        axes.xaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_formatter(FormatStrFormatter("%g"))
         axes.tick_params(axis="x", which="both", labelsize=8)
         axes.margins(x=0.1)
         axes.grid(alpha=0.25)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None})
     return path
 
 

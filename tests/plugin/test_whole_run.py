@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from user_repository import Ran, pytest_in
 
+from slimgate.cli import main
+
 DAMAGED = "test_quality[damaged-accuracy]"
 UNSURE = "test_quality[unsure-accuracy]"
 BROKEN = "broken: step own_methods:Broken: RuntimeError: the wheel came off"
@@ -154,6 +156,38 @@ def test_records_outcomes_and_reports_are_written(first: Ran) -> None:
         assert (latest / suite / "report.md").is_file()
         found = {file.stem for file in (latest / suite / "outcomes").iterdir()}
         assert found == {"teacher", *names}
+
+
+def test_every_step_says_what_it_read_and_what_it_left(first: Ran) -> None:
+    keep, tune = first.variant("two", "same")["steps"]
+    splits = first.record("two")["task"]["splits"]
+    assert keep["reads"] == {}
+    assert tune["reads"]["train"] == splits["train"]["n"] == tune["log"]["rows"]
+    assert tune["log"]["tokens"] > tune["log"]["rows"]
+    artifact = first.variant("two", "same")["artifact"]
+    for key in ("kind", "bytes", "parameters", "nonzero_parameters"):
+        assert tune[key] == artifact[key]
+
+
+def test_rows_are_followed_through_every_model_that_answered(first: Ran) -> None:
+    record = first.record("one")
+    answered = ["teacher", "same", "damaged", "unsure", "shown"]
+    assert 2 <= len(record["followed"]) <= 3  # one row may be chosen for two reasons
+    assert all([one["model"] for one in row["answers"]] == answered for row in record["followed"])
+    assert all(row["text"] for row in record["followed"])
+    unsure = next(row for row in record["followed"] if "the teacher is least sure of it" in row["why"])
+    ways = [v["shapes"] for v in record["variants"] if v["name"] in answered]
+    assert {way["id"] for way in ways} == {unsure["id"]}
+    assert all(way["logits"]["shape"] == [1, 2] for way in ways)
+
+
+def test_explain_shows_any_row_of_the_run(first: Ran, capsys: pytest.CaptureFixture[str]) -> None:
+    row = first.record("one")["followed"][0]
+    assert main(["explain", str(first.folder / "reports/latest/one"), row["id"]]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"row {row['id']}, number {row['number']} of 400, bench/one.toml")
+    assert f"text: {row['text']}" in shown
+    assert "no outcomes: broken" in shown
 
 
 def test_slimgate_gives_no_warning(first: Ran, second: Ran) -> None:

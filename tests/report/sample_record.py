@@ -7,10 +7,12 @@ from typing import Any
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
+    AnswerFacts,
     ArtifactFacts,
     BehaviourFacts,
     BudgetFacts,
     Flips,
+    FollowedRow,
     FootprintFacts,
     LatencyFacts,
     Machine,
@@ -19,6 +21,7 @@ from slimgate.record import (
     QualityFacts,
     QuotedRow,
     ReliabilityFacts,
+    RowShapes,
     RunRecord,
     RunVerdict,
     SelfTest,
@@ -28,6 +31,7 @@ from slimgate.record import (
     StepFacts,
     SuiteFacts,
     TaskFactsRecord,
+    TensorFacts,
     TradeoffFacts,
     VariantRecord,
 )
@@ -49,6 +53,7 @@ def sample_record(**changes: Any) -> RunRecord:
         "suite": _suite(),
         "task": _task(),
         "variants": _variants(),
+        "followed": _followed(),
         "self_test": _self_test(),
         "verdict": _verdict(),
     }
@@ -185,12 +190,22 @@ def _trained(
         method=method,
         params={**params, "epochs": len(losses), "batch_size": 32, "learning_rate": 3e-4, "precision": None},
         seconds=seconds,
-        log={"epochs": epochs},
+        log={"rows": 6000, "tokens": 214_377, "epochs": epochs},
+        reads={"train": 6000, "selection": 1000},
     )
 
 
+def _sized(model: VariantRecord) -> VariantRecord:
+    """With what each step left, as if it were the variant itself."""
+    made = model.artifact
+    if made is None:
+        return model
+    sizes = made.model_dump(include={"kind", "bytes", "parameters", "nonzero_parameters"})
+    return model.model_copy(update={"steps": [step.model_copy(update=sizes) for step in model.steps]})
+
+
 def _variants() -> list[VariantRecord]:
-    return [
+    made = (
         _teacher(),
         _student(),
         _distilled(),
@@ -199,7 +214,9 @@ def _variants() -> list[VariantRecord]:
         _pruned_30(),
         _pruned_50(),
         _released(),
-    ]
+    )
+    shapes = {"teacher": _shapes(6, "float32"), "student": _shapes(3, "float32"), "int8": _shapes(6, "int8")}
+    return [_sized(model).model_copy(update={"shapes": shapes.get(model.name)}) for model in made]
 
 
 def _teacher() -> VariantRecord:
@@ -489,6 +506,36 @@ def _task() -> TaskFactsRecord:
             "calibration": split(512, groups=190, dropped_overlap=3, label_deviation_points=1.1),
             "selection": split(1000, groups=371, dropped_overlap=9, label_deviation_points=0.7),
         },
+    )
+
+
+def _followed() -> list[FollowedRow]:
+    """A row that one of the variants lost, of which the teacher is least sure, too."""
+    sure = [("numpy", 0.931), ("torch", 0.044), ("pandas", 0.021)]
+    wrong = [("torch", 0.982), ("numpy", 0.011), ("pandas", 0.004)]
+    teacher = AnswerFacts(model="teacher", prediction="numpy", right=True, label_probability=0.931, top=sure)
+    lost = AnswerFacts(model="student", prediction="torch", right=False, label_probability=0.011, top=wrong)
+    return [
+        FollowedRow(
+            id="all/8012",
+            number=17,
+            why="1 of 2 variants lost it, no row was lost by more; the teacher is least sure of it",
+            label="numpy",
+            text="Returns a view of the array with `axis` *last* <b>…",
+            answers=[teacher, lost, teacher.model_copy(update={"model": "int8", "label_probability": 0.929})],
+        )
+    ]
+
+
+def _shapes(blocks: int, weights: str) -> RowShapes:
+    """The row above on its way through a network of that many blocks."""
+    flow = TensorFacts(shape=[1, 23, 384], dtype="float32", weights=weights)
+    return RowShapes(
+        id="all/8012",
+        inputs={"input_ids": [1, 23], "attention_mask": [1, 23]},
+        embeddings=flow,
+        blocks=[flow] * blocks,
+        logits=TensorFacts(shape=[1, 4], dtype="float32"),
     )
 
 

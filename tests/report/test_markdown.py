@@ -25,10 +25,13 @@ from sample_record import (
 
 import slimgate.report
 from slimgate.record import (
+    AnswerFacts,
     BudgetFacts,
     ClaimFacts,
+    FollowedRow,
     FootprintFacts,
     PlantedDelay,
+    RowShapes,
     RunRecord,
     RunVerdict,
     SelfTest,
@@ -36,6 +39,7 @@ from slimgate.record import (
     SplitFacts,
     StepFacts,
     SuiteFacts,
+    TensorFacts,
     read_record,
     to_json,
 )
@@ -121,7 +125,7 @@ def test_options_left_at_their_defaults_are_not_listed(given: Any, shown: str) -
     params = {"sparsity": 0.5, "scope": "layer"}
     step = StepFacts(method="magnitude_prune", params=params, given=given, seconds=0.7, log={})
     report = suite_report(sample_record(variants=[sample_record().variants[0], variant("x", steps=[step])]))
-    [row] = [line for line in report.splitlines() if "magnitude_prune" in line]
+    row = next(line for line in report.splitlines() if "magnitude_prune" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")][2:4] == ["magnitude_prune", shown]
 
 
@@ -133,7 +137,7 @@ def test_a_record_from_before_options_were_told_apart_is_still_read() -> None:
 def test_every_table_renders_with_as_many_cells_in_each_row() -> None:
     report = suite_report(sample_record())
     raw, shown = raw_tables(report), rendered_tables(report)
-    assert len(raw) == len(shown) == 15
+    assert len(raw) == len(shown) == 18
     assert [set(widths) for widths in raw] == [set(widths) for widths in shown]
     assert all(len(set(widths)) == 1 and widths[0] <= 10 for widths in shown)
 
@@ -157,6 +161,7 @@ def test_sections_stand_in_the_order_in_which_a_reviewer_asks() -> None:
         "Comparison",
         "Verdicts",
         "Behaviour",
+        "Rows followed",
         "What was built from what",
         "Data",
         "Self-test of the gate",
@@ -497,10 +502,18 @@ def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> N
     facts = quality("x", "accuracy", 0.3, (0.0, 0.6), PASS, message=text, warnings=[text])
     step = sample.variants[1].steps[1].model_copy(update={"given": {text: text}, "log": {text: [text]}})
     nasty = variant(text, gated=False, reason=text, steps=[step], quality={"accuracy": facts, text: facts})
+    tensor = TensorFacts(shape=[1], dtype=text, weights=text)
+    shapes = RowShapes(id=text, inputs={text: [1]}, blocks=[tensor], next_tokens=[(text, 0.5)], note=text)
+    nasty = nasty.model_copy(update={"shapes": shapes})
+    answer = AnswerFacts(model=text, prediction=text, top=[(text, 0.5)], values={text: 0.5})
+    row = FollowedRow(
+        id=text, number=0, why=text, label=text, text=text, given={text: 1}, answers=[answer] * 2
+    )
     gate = SplitFacts(n=2, digest=text, dropped_overlap=0, repeats=0, label_counts={text: 2})
     record = sample.model_copy(
         update={
             "command": text,
+            "followed": [row],
             "suite": SuiteFacts(path=text, title=text, digest=text, seeds=[]),
             "task": sample.task.model_copy(
                 update={"splits": {"gate": gate}, "source": {"name": text, text: text}}

@@ -1,0 +1,72 @@
+"""The run record: what one suite's run found, as run.json has it. Schema slimgate.run/1."""
+
+from __future__ import annotations
+
+from slimgate.record.behaviour import (
+    BehaviourFacts,
+    FigureFacts,
+    Flips,
+    QuotedRow,
+    ReliabilityFacts,
+    SliceFacts,
+    SliceGapFacts,
+    TradeoffFacts,
+)
+from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
+from slimgate.record.followed import AnswerFacts, FollowedRow, RowShapes, TensorFacts
+from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
+from slimgate.record.part import Part
+from slimgate.record.quality import BudgetFacts, BuildsFacts, QualityFacts
+from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
+from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
+from slimgate.record.verdicts import (
+    BaselineFacts,
+    LoosenedBudget,
+    PlantedDelay,
+    RunVerdict,
+    SelfTest,
+    SelfTestPart,
+    Status,
+)
+
+__all__ = [
+    "SCHEMA",
+    "AnswerFacts",
+    "ArtifactFacts",
+    "BaselineFacts",
+    "BehaviourFacts",
+    "BudgetFacts",
+    "BuildsFacts",
+    "ClaimFacts",
+    "FigureFacts",
+    "Flips",
+    "FollowedRow",
+    "FootprintFacts",
+    "LatencyFacts",
+    "LoosenedBudget",
+    "Machine",
+    "MemoryFacts",
+    "Part",
+    "PlantedDelay",
+    "QualityFacts",
+    "QuotedRow",
+    "ReliabilityFacts",
+    "RowShapes",
+    "RunRecord",
+    "RunVerdict",
+    "SelfTest",
+    "SelfTestPart",
+    "SliceFacts",
+    "SliceGapFacts",
+    "SplitFacts",
+    "StageFacts",
+    "Status",
+    "StepFacts",
+    "SuiteFacts",
+    "TaskFactsRecord",
+    "TensorFacts",
+    "TradeoffFacts",
+    "VariantRecord",
+    "read_record",
+    "to_json",
+]

@@ -1,0 +1,67 @@
+"""How a model came about: its steps, the stages on the way, the artifact, what the steps promised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.record.part import Part
+
+
+class StepFacts(Part):
+    """One step as it was built; seconds and log are those of the build, also where it came from the store.
+
+    given: the params without those that equal the method's defaults; None where that is not known.
+    reads: rows of each split that the step was given. kind, bytes, parameters, nonzero_parameters: of the
+    artifact that it left.
+    """
+
+    method: str
+    params: Any
+    given: Any = None
+    seconds: float
+    log: dict[str, Any]
+    reads: dict[str, int] | None = None
+    kind: str | None = None
+    bytes: int | None = None
+    parameters: int | None = None
+    nonzero_parameters: int | None = None
+
+
+class StageFacts(Part):
+    """The model after one step on the way to a variant; the first stage is what the way starts from.
+
+    step: None for the start. selection: values of metrics on the `selection` rows, empty where they could
+    not be taken, which `note` explains.
+    """
+
+    variant: str
+    step: str | None
+    kind: str
+    bytes: int
+    parameters: int
+    nonzero_parameters: int
+    seconds: float | None = None
+    selection: dict[str, float] = {}
+    note: str | None = None
+
+
+class ArtifactFacts(Part):
+    """bytes: the files needed to predict; state_bytes: the state saved in memory."""
+
+    kind: str
+    digest: str
+    bytes: int
+    parameters: int
+    nonzero_parameters: int
+    state_bytes: int | None = None
+    runtime: str
+    load_seconds: float | None = None
+
+
+class ClaimFacts(Part):
+    """What a step promised, and whether it held; None where that is not known (yet), or cannot be told."""
+
+    step: str
+    claim: str
+    held: bool | None
+    message: str

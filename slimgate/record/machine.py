@@ -1,0 +1,69 @@
+"""What was measured on the machine: its description, sizes, times, memory."""
+
+from __future__ import annotations
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record.part import Part
+from slimgate.record.quality import BudgetFacts
+
+
+class Machine(Part):
+    """What ran. warnings: what made its times less steady than they could be, as the run began."""
+
+    cpu: str
+    cores: int
+    threads: int
+    memory_bytes: int
+    device: str
+    os: str
+    python: str
+    libraries: dict[str, str | None]
+    warnings: list[str] = []
+
+
+class FootprintFacts(Part):
+    """compression: teacher bytes / variant bytes."""
+
+    compression: float | None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+    measured: str
+
+
+class LatencyFacts(Part):
+    """Times of one forward call on prepared tensors, in milliseconds, and the duel with the teacher.
+
+    A percentile is None where the rounds are too few for it (p90 wants 29, p95 59, p99 299).
+    speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
+    (0.03: 3 % up or down may be noise).
+    """
+
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    mean_ms: float | None = None
+    std_ms: float | None = None
+    min_ms: float | None = None
+    rounds: int | None = None
+    warmup: int | None = None
+    threads: int | None = None
+    throughput_per_s: float | None = None
+    tokens: int | None = None
+    tokenize_ms: float | None = None
+    speedup: float | None = None
+    speedup_interval: tuple[float, float] | None = None
+    speedup_of_minima: float | None = None
+    noise_floor: float | None = None
+    duel_rounds: int | None = None
+    duel_threads: int | None = None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+    measured: str
+
+
+class MemoryFacts(Part):
+    peak_bytes: int | None = None
+    resident_after_load_bytes: int | None = None

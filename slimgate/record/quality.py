@@ -1,0 +1,60 @@
+"""Budgets, and the metrics of a model that they limit."""
+
+from __future__ import annotations
+
+from slimgate.judge.verdict import Verdict
+from slimgate.metrics.base import Unit
+from slimgate.record.part import Part
+
+
+class BudgetFacts(Part):
+    """A judged budget. value, interval: what it limits and its 90 % interval, in the unit of the limit.
+
+    None where they stand beside it already: a drop, a speed-up, a compression.
+    """
+
+    kind: str
+    limit: float
+    verdict: Verdict
+    reason: str | None = None
+    n_needed: int | None = None
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+class BuildsFacts(Part):
+    """The builds of a variant by each seed; see BuildSpread in judge/spread.py."""
+
+    seeds: list[int]
+    drops_points: list[float]
+    mean_points: float
+    sd_points: float | None
+    sampling_se_points: float | None
+
+
+class QualityFacts(Part):
+    """A metric of one model; drops and intervals in percentage points, None for the teacher.
+
+    variance: n times the squared standard error of the drop as a fraction, from which a plan counts rows.
+    unit: of drop_points and interval: "points", or "percent" of the teacher's value that a perplexity grew.
+    """
+
+    teacher: float
+    value: float
+    drop_points: float | None = None
+    interval: tuple[float, float] | None = None
+    level: float | None = None
+    method: str | None = None
+    n: int
+    n_needed: int | None = None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    band: str | None = None
+    groups: int | None = None
+    design_effect: float | None = None
+    variance: float | None = None
+    builds: BuildsFacts | None = None
+    warnings: list[str] = []
+    message: str | None = None
+    unit: Unit = "points"
+    measured: str

@@ -1,0 +1,78 @@
+"""The whole record, written as run.json and read again. Schema slimgate.run/1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from slimgate.record.behaviour import BehaviourFacts
+from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
+from slimgate.record.followed import FollowedRow, RowShapes
+from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
+from slimgate.record.part import Part
+from slimgate.record.quality import QualityFacts
+from slimgate.record.task import SuiteFacts, TaskFactsRecord
+from slimgate.record.verdicts import BaselineFacts, RunVerdict, SelfTest
+
+SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
+
+
+class VariantRecord(Part):
+    """One model. error: why it could not be built or measured, where that happened.
+
+    shapes: the way of one gate row through it, the same row for all models.
+    awaited: what has a budget and no run has measured yet.
+    """
+
+    name: str
+    parent: str | None
+    twin: str | None = None
+    gated: bool = True
+    reason: str | None = None
+    from_store: bool | None = None
+    steps: list[StepFacts] = []
+    stages: list[StageFacts] = []
+    claims: list[ClaimFacts] = []
+    artifact: ArtifactFacts | None = None
+    quality: dict[str, QualityFacts] = {}
+    footprint: FootprintFacts | None = None
+    behaviour: BehaviourFacts | None = None
+    latency: dict[str, LatencyFacts] = {}
+    memory: MemoryFacts | None = None
+    shapes: RowShapes | None = None
+    awaited: list[str] = []
+    error: str | None = None
+
+
+class RunRecord(Part):
+    """One suite's run. followed: a few gate rows with every model's answer."""
+
+    schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
+    slimgate: str
+    created: str
+    command: str
+    seconds: float | None = None
+    machine: Machine
+    suite: SuiteFacts
+    task: TaskFactsRecord
+    variants: list[VariantRecord]
+    followed: list[FollowedRow] = []
+    self_test: SelfTest
+    baseline: BaselineFacts | None = None
+    verdict: RunVerdict
+
+    def variant(self, name: str) -> VariantRecord:
+        """The variant of that name; "teacher" is the first."""
+        return next(variant for variant in self.variants if variant.name == name)
+
+
+def to_json(record: RunRecord) -> str:
+    """The text of run.json: `schema` first; what was not measured is null."""
+    return record.model_dump_json(indent=1, by_alias=True) + "\n"
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record of a run.json. Raises pydantic's ValidationError where it is not one of this schema."""
+    return RunRecord.model_validate_json(path.read_bytes())

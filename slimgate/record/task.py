@@ -1,0 +1,37 @@
+"""What a run was about: the suite, the task, its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.record.part import Part
+
+
+class SuiteFacts(Part):
+    """reference: published figures as markdown, shown beside those of this run."""
+
+    path: str
+    title: str
+    digest: str
+    seeds: list[int]
+    reference: str | None = None
+
+
+class SplitFacts(Part):
+    """n rows; how many rows of it stood in a later split and were dropped, and how many repeat another."""
+
+    n: int
+    digest: str
+    dropped_overlap: int
+    repeats: int
+    groups: int | None = None
+    label_counts: dict[str, int] = {}
+    label_deviation_points: float | None = None
+
+
+class TaskFactsRecord(Part):
+    kind: str
+    source: dict[str, Any]
+    real: bool
+    classes: list[str]
+    splits: dict[str, SplitFacts]

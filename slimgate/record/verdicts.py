@@ -1,0 +1,75 @@
+"""What a run came to: the self-test of the gate, the baseline, the verdict over all."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record.part import Part
+
+Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial"]
+
+
+class SelfTestPart(Part):
+    verdict: Verdict | None
+    changed: int | None = None
+    drop_points: float | None = None
+    message: str
+    measured: str
+
+
+class PlantedDelay(Part):
+    """The teacher with a busy wait of a tenth of its call, against itself.
+
+    seen: the speed-up's interval, widened by the noise floor, lies wholly below 1.
+    """
+
+    seen: bool
+    speedup_interval: tuple[float, float]
+    message: str
+    workload: str
+    measured: str
+
+
+class SelfTest(Part):
+    """identical must not FAIL; planted_fault must not PASS; an unseen delay leaves speed-ups undecided."""
+
+    identical: SelfTestPart | None = None
+    planted_fault: SelfTestPart | None = None
+    planted_delay: PlantedDelay | None = None
+
+
+class LoosenedBudget(Part):
+    """A budget that allows more than in the baseline. limit: None where it is gone or gates no more."""
+
+    variant: str
+    budget: str
+    kind: str
+    before: float
+    limit: float | None
+    reason: str | None
+
+
+class BaselineFacts(Part):
+    """The earlier run that this one's budgets were held against."""
+
+    path: str
+    created: str
+    loosened: list[LoosenedBudget] = []
+
+
+class RunVerdict(Part):
+    """Counts of budgets by verdict; a variant with an error has none.
+
+    not_gated: what was measured without a budget that gates. missing: checks of the suite that no run has
+    made yet. messages: one line for each budget that does not hold, each variant that could not be built,
+    each failed self-test, a planted delay that was not seen.
+    """
+
+    status: Status
+    passed: int
+    failed: int
+    inconclusive: int
+    not_gated: int
+    missing: int = 0
+    messages: list[str] = []

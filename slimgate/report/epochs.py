@@ -1,0 +1,114 @@
+"""What a training step logged of each epoch: losses, and quality on `selection`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slimgate.record import RunRecord, StepFacts, VariantRecord
+from slimgate.report.escape import escaped
+from slimgate.report.figures import MISSING, count, fixed, with_note
+from slimgate.report.standing import models
+from slimgate.report.tables import Column, table, without_empty
+
+LOSS, LOSS_SELECTION = "loss", "loss_selection"
+_SELECTION = "_selection"
+# A longer course is in run.json; a reader wants how it began and where it ended.
+_FIRST, _LAST = 4, 3
+
+Epochs = list[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Course:
+    """The epochs of one step of a model."""
+
+    model: VariantRecord
+    step: StepFacts
+    epochs: Epochs
+
+    def values(self, key: str) -> list[float | None]:
+        """What was logged under a key, an entry an epoch; None where it was not measured."""
+        found = [entry.get(key) for entry in self.epochs]
+        return [float(value) if isinstance(value, int | float) else None for value in found]
+
+    @property
+    def qualities(self) -> list[str]:
+        """Names of what was measured on `selection` beside the loss: accuracy, or another task's own."""
+        keys = dict.fromkeys(key for entry in self.epochs for key in entry)
+        return [
+            key.removesuffix(_SELECTION) for key in keys if key.endswith(_SELECTION) and key != LOSS_SELECTION
+        ]
+
+
+def epochs_of(step: StepFacts) -> Epochs | None:
+    """The epochs that a step logged, of a step in stages one after another; None where it did not train."""
+    return _epochs(step.log) or [epoch for log in _in_stages(step) for epoch in _epochs(log) or []] or None
+
+
+def logged(step: StepFacts, key: str) -> int | None:
+    """A count that training logged: rows, or tokens; of a step in stages those of the first."""
+    found = next((log[key] for log in (step.log, *_in_stages(step)) if key in log), None)
+    return found if isinstance(found, int) else None
+
+
+def _in_stages(step: StepFacts) -> Epochs:
+    """The logs of a step that trains several times (progressive_distill)."""
+    found = step.log.get("stages")
+    return [log for log in found if isinstance(log, Mapping)] if isinstance(found, list) else []
+
+
+def _epochs(log: Mapping[str, Any]) -> Epochs | None:
+    """None where the log holds something else under that name."""
+    found = log.get("epochs")
+    if isinstance(found, list) and all(isinstance(entry, Mapping) for entry in found):
+        return found
+    return None
+
+
+def courses(record: RunRecord) -> list[Course]:
+    """Every step that trained, of the teacher first."""
+    return [
+        Course(model, step, epochs)
+        for model in models(record)
+        for step in model.steps
+        if (epochs := epochs_of(step)) is not None
+    ]
+
+
+def epoch_table(record: RunRecord) -> str:
+    """A line a training step: its losses and qualities from the first epoch to the last."""
+    found = courses(record)
+    qualities = dict.fromkeys(name for course in found for name in course.qualities)
+    columns = [
+        Column("variant", [escaped(course.model.name) for course in found]),
+        Column("step", [escaped(course.step.method) for course in found]),
+        Column("epochs", [_count(course) for course in found], right=True),
+        Column("loss, train", [_shown(course.values(LOSS)) for course in found]),
+        Column("loss, selection", [_shown(course.values(LOSS_SELECTION)) for course in found]),
+        *(
+            Column(
+                f"{escaped(name)}, selection",
+                [_shown(course.values(f"{name}{_SELECTION}")) for course in found],
+            )
+            for name in qualities
+        ),
+    ]
+    return table(without_empty(columns)) if found else ""
+
+
+def _count(course: Course) -> str:
+    """How many, and which one's weights were kept where that is not the last."""
+    best = course.step.log.get("best_epoch")
+    return with_note(count(len(course.epochs)), None if best is None else f"kept: {escaped(best)}")
+
+
+def _shown(values: Sequence[float | None]) -> str:
+    """`0.8011, 0.6122`; of a long course the first and the last."""
+    if all(value is None for value in values):
+        return MISSING
+    numbers = [fixed(value, 4) for value in values]
+    if len(numbers) > _FIRST + _LAST:
+        numbers[_FIRST:-_LAST] = ["…"]
+    return ", ".join(numbers)

@@ -1,0 +1,91 @@
+"""A few gate rows through every model: answers side by side, and the shapes of one row on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from slimgate.record import FollowedRow, RowShapes, RunRecord, TensorFacts, VariantRecord
+from slimgate.report.answers import answer_columns, top_words
+from slimgate.report.escape import escaped
+from slimgate.report.figures import MISSING, count, measured
+from slimgate.report.standing import models
+from slimgate.report.tables import Column, blocks, table, titled, without_empty
+
+# All models are in run.json; side by side, more are not read.
+_MOST_MODELS = 16
+_LONGEST = 60
+
+
+def followed(record: RunRecord) -> str:
+    """The section; nothing where no row was followed."""
+    return titled("## Rows followed", blocks(*map(_row, record.followed), _shapes(record)))
+
+
+def _row(row: FollowedRow) -> str:
+    label = "" if row.label is None else f", label {escaped(row.label, longest=_LONGEST)}"
+    given = "".join(f", {escaped(name)} {measured(value)}" for name, value in row.given.items())
+    text = "" if row.text is None else f"Text: {escaped(row.text)}"
+    shown = row.answers[:_MOST_MODELS]
+    left_out = len(row.answers) - len(shown)
+    further = f"{count(left_out)} further models are in run.json." if left_out else ""
+    heading = f"**{escaped(row.id)}**{label}{given}: {escaped(row.why)}."
+    return blocks(heading, text, table(answer_columns(shown, _short)), further)
+
+
+def _short(text: str) -> str:
+    return escaped(text, longest=_LONGEST)
+
+
+def _shapes(record: RunRecord) -> str:
+    found = [(model, model.shapes) for model in models(record) if model.shapes is not None]
+    if not found:
+        return ""
+    row = escaped(found[0][1].id)
+    told = (
+        f"{row} on its way through each network: shapes and types of what parts give, and of stored weights."
+    )
+    columns = [
+        Column("model", [escaped(model.name) for model, _ in found]),
+        Column("inputs", [_inputs(shapes) for _, shapes in found]),
+        Column("token embeddings", [_tensors([shapes.embeddings]) for _, shapes in found]),
+        Column("blocks", [_tensors(shapes.blocks) for _, shapes in found]),
+        Column("logits", [_tensors([shapes.logits]) for _, shapes in found]),
+        Column("probabilities", [_probabilities(record, *one) for one in found]),
+        Column("note", [MISSING if shapes.note is None else escaped(shapes.note) for _, shapes in found]),
+    ]
+    return titled("### Shapes of one row", blocks(told, table(without_empty(columns))))
+
+
+def _inputs(shapes: RowShapes) -> str:
+    """The inputs of one shape together: `input_ids, attention_mask (1, 23)`."""
+    by_shape: dict[str, list[str]] = {}
+    for name, shape in shapes.inputs.items():
+        by_shape.setdefault(_shape(shape), []).append(escaped(name))
+    return "; ".join(f"{', '.join(sorted(names))} {shape}" for shape, names in by_shape.items()) or MISSING
+
+
+def _tensors(tensors: Sequence[TensorFacts | None]) -> str:
+    """Equal ones in a row are counted: `6 × (1, 23, 384) float32, weights int8`."""
+    runs = [(told, len(list(run))) for told, run in groupby(map(_tensor, tensors))]
+    return "; ".join(f"{many} × {told}" if many > 1 else told for told, many in runs) or MISSING
+
+
+def _tensor(facts: TensorFacts | None) -> str:
+    if facts is None:
+        return MISSING
+    weights = "" if facts.weights is None else f", weights {escaped(facts.weights)}"
+    return f"{_shape(facts.shape)} {escaped(facts.dtype)}{weights}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"({', '.join(map(str, shape))})"
+
+
+def _probabilities(record: RunRecord, model: VariantRecord, shapes: RowShapes) -> str:
+    """Of the next token, or of the classes as the row's answer has them."""
+    if shapes.next_tokens:
+        return top_words(shapes.next_tokens, _short)
+    rows = [row for row in record.followed if row.id == shapes.id]
+    tops = [one.top for row in rows for one in row.answers if one.model == model.name]
+    return top_words(tops[0], _short) if tops else MISSING

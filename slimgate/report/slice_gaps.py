@@ -1,0 +1,108 @@
+"""Slices before and after: the value of every model on each slice of a column, and the gap between slices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from slimgate.record import BehaviourFacts, SliceFacts, SliceGapFacts, VariantRecord
+from slimgate.report.escape import escaped
+from slimgate.report.figures import MISSING, count, fixed, with_note
+from slimgate.report.tables import Column, blocks, table
+
+Found = tuple[VariantRecord, BehaviourFacts]
+# More slices than these make no table that can be read; run.json has them.
+_MOST_SLICES = 12
+_LONGEST = 40
+_EXPLAINED = """\
+A gap is the largest minus the smallest value over the slices of a column, in points, without slices of few
+rows. It is above 0 by chance too, in the teacher as in a variant; look at how far it moved."""
+
+
+def gap_line(model: VariantRecord, gaps: Sequence[SliceGapFacts]) -> str:
+    """`Gap between slices of length_bucket: teacher 12.3 points, int8 15.1.`"""
+    return " ".join(
+        f"Gap between slices of {escaped(gap.column)}: teacher {fixed(gap.teacher_points, 1)} points, "
+        f"{escaped(model.name)} {fixed(gap.variant_points, 1)}{_left_out(gap)}."
+        for gap in gaps
+    )
+
+
+def _left_out(gap: SliceGapFacts) -> str:
+    return f" ({count(gap.few_rows)} of few rows left out)" if gap.few_rows else ""
+
+
+def slice_tables(found: Sequence[Found]) -> str:
+    """A table for each metric and column of up to 12 slices: a line a model, the teacher's first."""
+    tables = [_table(found, metric, column) for metric, column in _columns(found)]
+    shown = [text for text in tables if text]
+    return blocks(_EXPLAINED, *shown) if shown else ""
+
+
+def _columns(found: Sequence[Found]) -> list[tuple[str, str]]:
+    """Metrics and columns that have a gap, in the order met."""
+    met = [(gap.metric, gap.column) for _, facts in found for gap in facts.slice_gaps or []]
+    return list(dict.fromkeys(met))
+
+
+def _table(found: Sequence[Found], metric: str, column: str) -> str:
+    known = [(model, own) for model, facts in found if (own := _slices(facts, metric, column))]
+    first = known[0][1]
+    if len(first) > _MOST_SLICES:
+        return ""
+    names = sorted(first, key=_natural)
+    gaps = dict(_gaps(found, metric, column))
+    before = next(iter(gaps.values()), None)
+    rows = [
+        ("teacher", [fixed(first[name].teacher, 3) for name in names], _points(before, "teacher_points")),
+        *(
+            (escaped(model.name), [_value(own, name) for name in names], _moved(gaps.get(model.name)))
+            for model, own in known
+        ),
+    ]
+    heads = [_head(first[name]) for name in names]
+    values = [Column(head, [row[1][k] for row in rows], right=True) for k, head in enumerate(heads)]
+    columns = [
+        Column("model", [row[0] for row in rows]),
+        *values,
+        Column("gap, points", [row[2] for row in rows], right=True),
+    ]
+    return blocks(f"**{escaped(column)}**, {escaped(metric)}:", table(columns))
+
+
+def _slices(facts: BehaviourFacts, metric: str, column: str) -> dict[str, SliceFacts]:
+    return {one.value: one for one in facts.slices or [] if (one.metric, one.column) == (metric, column)}
+
+
+def _gaps(found: Sequence[Found], metric: str, column: str) -> Iterator[tuple[str, SliceGapFacts]]:
+    for model, facts in found:
+        for gap in facts.slice_gaps or []:
+            if (gap.metric, gap.column) == (metric, column):
+                yield model.name, gap
+
+
+def _head(one: SliceFacts) -> str:
+    rows = f"{count(one.n)} rows" + (", few" if one.few_rows else "")
+    return with_note(escaped(one.value, longest=_LONGEST), rows)
+
+
+def _value(slices: dict[str, SliceFacts], name: str) -> str:
+    return fixed(slices[name].variant, 3) if name in slices else MISSING
+
+
+def _points(gap: SliceGapFacts | None, name: str) -> str:
+    return MISSING if gap is None else fixed(getattr(gap, name), 1)
+
+
+def _moved(gap: SliceGapFacts | None) -> str:
+    """`15.1 (+2.8)`."""
+    if gap is None:
+        return MISSING
+    return with_note(_points(gap, "variant_points"), f"{gap.variant_points - gap.teacher_points:+.1f}")
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """`5 to 9 words` before `10 to 17 words`."""
+    return [
+        (not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)
+    ]

@@ -1,0 +1,78 @@
+"""The report's slices before and after: every model on every slice, and the gap in one line."""
+
+from __future__ import annotations
+
+import re
+
+from sample_record import sample_record, sliced, variant
+from test_markdown import section
+
+from slimgate.record import BehaviourFacts, RunRecord, SliceFacts, SliceGapFacts
+from slimgate.report import suite_report
+
+
+def one(value: str, teacher: float, own: float, n: int = 200, column: str = "length") -> SliceFacts:
+    drop = 100 * (teacher - own)
+    return sliced(column, value, n, drop, (drop - 1, drop + 1), teacher=teacher, variant=own)
+
+
+def gap(teacher: float, own: float, few: int = 0, column: str = "length") -> SliceGapFacts:
+    return SliceGapFacts(
+        metric="accuracy", column=column, slices=2, few_rows=few, teacher_points=teacher, variant_points=own
+    )
+
+
+def record_of(**facts: BehaviourFacts) -> RunRecord:
+    sample = sample_record()
+    models = [variant(name, behaviour=one) for name, one in facts.items()]
+    return sample.model_copy(update={"variants": [sample.variants[0], *models]})
+
+
+LONG, SHORT = "10 to 17 words", "5 to 9 words"
+BOTH = record_of(
+    int8=BehaviourFacts(
+        slices=[one(LONG, 0.90, 0.88), one(SHORT, 0.78, 0.729)], slice_gaps=[gap(12.0, 15.1)]
+    ),
+    pruned=BehaviourFacts(
+        slices=[one(SHORT, 0.78, 0.50), one(LONG, 0.90, 0.80)], slice_gaps=[gap(12.0, 30.0)]
+    ),
+)
+
+
+def test_the_gap_is_said_in_one_line_a_variant() -> None:
+    text = section(suite_report(BOTH), "Slices, the largest drop first")
+    assert "Gap between slices of length: teacher 12.0 points, int8 15.1." in text
+    assert "Gap between slices of length: teacher 12.0 points, pruned 30.0." in text
+
+
+def test_every_model_stands_beside_the_teacher_on_every_slice() -> None:
+    text = section(suite_report(BOTH), "Slices before and after")
+    rows = [re.sub(" +", " ", line) for line in text.splitlines() if line.startswith("|")]
+    assert rows[0] == "| model | 5 to 9 words (200 rows) | 10 to 17 words (200 rows) | gap, points |"
+    assert rows[2:] == [
+        "| teacher | 0.780 | 0.900 | 12.0 |",
+        "| int8 | 0.729 | 0.880 | 15.1 (+3.1) |",
+        "| pruned | 0.500 | 0.800 | 30.0 (+18.0) |",
+    ]
+
+
+def test_slices_of_few_rows_are_marked_and_said_to_be_left_out() -> None:
+    facts = BehaviourFacts(
+        slices=[one("a", 0.9, 0.9), one("b", 0.8, 0.7), one("c", 0.1, 0.9, n=20)], slice_gaps=[gap(10, 20, 1)]
+    )
+    text = suite_report(record_of(x=facts))
+    assert "teacher 10.0 points, x 20.0 (1 of few rows left out)." in text
+    assert "c (20 rows, few)" in section(text, "Slices before and after")
+
+
+def test_columns_of_many_values_have_the_line_alone() -> None:
+    slices = [one(f"v{k}", 0.9, 0.8) for k in range(13)]
+    text = suite_report(record_of(x=BehaviourFacts(slices=slices, slice_gaps=[gap(1.0, 2.0)])))
+    assert "Slices before and after" not in text
+    assert "Gap between slices of length" in text
+
+
+def test_a_record_of_before_says_nothing_of_gaps() -> None:
+    text = suite_report(record_of(x=BehaviourFacts(slices=[one("a", 0.9, 0.8), one("b", 0.8, 0.8)])))
+    assert "Gap between" not in text
+    assert "Slices before and after" not in text

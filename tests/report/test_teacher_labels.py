@@ -1,0 +1,84 @@
+"""The report's section on what a teacher labelled: quality against rows, and each round."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_record import quality, sample_record, variant
+from test_markdown import section
+
+from slimgate.record import BuildsFacts, RunRecord, StepFacts
+from slimgate.report import suite_report
+from slimgate.report.plots import write_plots
+
+FIRST = {"asked": 40, "chosen": "random", "answers": {"neg": 15, "pos": 25}, "accuracy_selection": 0.5}
+SECOND = {**FIRST, "chosen": "margin", "mean_of_chosen": 0.83, "mean_of_pool": 0.21}
+
+
+def chose(name: str, strategy: str, asked: int, drop: float, builds: list[float] | None = None) -> Any:
+    rounds = [FIRST] if strategy == "random" else [FIRST, SECOND]
+    log = {"strategy": strategy, "pool": "train", "pool_rows": 400, "asked": asked, "rounds": rounds}
+    spread = builds and BuildsFacts(
+        seeds=list(range(len(builds))),
+        drops_points=builds,
+        mean_points=sum(builds) / len(builds),
+        sd_points=1.0,
+        sampling_se_points=None,
+    )
+    facts = quality(name, "accuracy", drop, (drop - 1, drop + 1), None, builds=spread)
+    step = StepFacts(method="active_distill", params={}, seconds=1.0, log={"active": log})
+    return variant(name, quality={"accuracy": facts}, steps=[step])
+
+
+def record_of(*models: Any) -> RunRecord:
+    return sample_record(variants=[sample_record().variants[0], *models])
+
+
+def rows_of(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[re.sub(" +", " ", cell.strip()) for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_variants_stand_by_their_rows_and_random_first_with_what_the_choice_spared() -> None:
+    record = record_of(
+        chose("margin-80", "margin", 80, 3.0),
+        chose("random-80", "random", 80, 7.0),
+        chose("random-40", "random", 40, 9.0),
+    )
+    rows = rows_of(section(suite_report(record), "What the teacher labelled"))
+    assert rows[0][:4] == ["rows labelled", "of", "chosen by", "variant"]
+    assert rows[0][4:] == ["accuracy", "drop, points", "over random, points"]
+    assert [row[3] for row in rows[2:5]] == ["random-40", "random-80", "margin-80"]
+    assert rows[4] == ["80", "400", "margin", "margin-80", "0.799", "3.0 [2.0, 4.0]", "+4.0"]
+    assert rows[3][-1] == "–"
+
+
+def test_of_several_builds_the_means_are_compared() -> None:
+    record = record_of(
+        chose("random", "random", 40, 1.0, [1.0, 9.0]), chose("margin", "margin", 40, 2.0, [2.0, 4.0])
+    )
+    rows = rows_of(section(suite_report(record), "What the teacher labelled"))
+    assert rows[3][-2:] == ["3.0 ± 1.0", "+2.0"]
+
+
+def test_each_round_tells_uncertainty_and_the_classes_that_the_teacher_answered() -> None:
+    rows = rows_of(
+        section(suite_report(record_of(chose("m", "margin", 80, 3.0))), "What the teacher labelled")
+    )
+    assert rows[-2] == ["m", "1", "40", "random", "–", "–", "15", "25", "0.5000"]
+    assert rows[-1] == ["m", "2", "40", "margin", "0.830", "0.210", "15", "25", "0.5000"]
+
+
+def test_other_suites_have_no_such_section() -> None:
+    assert "What the teacher labelled" not in suite_report(sample_record())
+
+
+def test_quality_against_labels_is_a_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    record = record_of(chose("random-40", "random", 40, 9.0), chose("random-80", "random", 80, 7.0))
+    [path] = write_plots(record, tmp_path)
+    assert path.name == "accuracy-teacher-labels.svg"
+    assert "rows that the teacher labelled" in path.read_text("utf-8")

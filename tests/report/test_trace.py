@@ -1,0 +1,102 @@
+"""The report's trace: every stage in order, and its epochs as numbers and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from sample_record import sample_record, variant
+
+from slimgate.record import RunRecord, StepFacts
+from slimgate.report import suite_report
+from slimgate.report.plots import write_plots
+from slimgate.report.trace import trace
+
+
+def step(method: str, **fields: Any) -> StepFacts:
+    given = {"params": {}, "seconds": 1.5, "log": {}, "bytes": 2 * 1024**2, "parameters": 500}
+    return StepFacts(method=method, **{**given, **fields})
+
+
+def epochs(*losses: float, **further: float) -> list[dict[str, float]]:
+    return [{"epoch": k, "loss": loss, **further} for k, loss in enumerate(losses, start=1)]
+
+
+def record_of(*steps: StepFacts, parent: str = "teacher") -> RunRecord:
+    return sample_record(
+        variants=[sample_record().variants[0], variant("x", steps=list(steps), parent=parent)]
+    )
+
+
+def cells(table: str, first: str) -> list[str]:
+    line = next(line for line in table.splitlines() if line.startswith(f"| {first} "))
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_each_stage_says_what_it_starts_from_what_it_reads_and_what_it_leaves() -> None:
+    trained = {"rows": 6000, "tokens": 81_000, "epochs": epochs(0.9, 0.8)}
+    shown = trace(
+        record_of(step("keep_layers"), step("distill", reads={"train": 6000, "selection": 50}, log=trained))
+    )
+    assert cells(shown, "x: keep_layers")[1:5] == ["teacher", "–", "–", "–"]
+    assert cells(shown, "x: distill")[1:6] == [
+        "keep_layers",
+        "train 6,000, selection 50",
+        "81,000",
+        "2",
+        "500",
+    ]
+    assert cells(shown, "x: distill")[-2:] == ["2.0", "1.5 s"]
+
+
+def test_rows_that_a_step_adds_to_those_of_the_split_are_counted() -> None:
+    found = step("distill", reads={"train": 60}, log={"rows": 90, "tokens": 1, "epochs": epochs(0.5)})
+    assert cells(trace(record_of(found)), "x: distill")[2] == "trained on 90, train 60"
+
+
+def test_a_step_in_stages_has_the_epochs_of_all_of_them() -> None:
+    log = {"stages": [{"rows": 7, "tokens": 70, "epochs": epochs(0.9)}, {"rows": 7, "epochs": epochs(0.4)}]}
+    record = record_of(step("progressive_distill", reads={"train": 7}, log=log))
+    assert "0.9000, 0.4000" in suite_report(record)
+    assert cells(trace(record), "x: progressive_distill")[2:5] == ["train 7", "70", "2"]
+
+
+def test_any_quality_that_a_task_measures_on_selection_has_a_column() -> None:
+    log = {"epochs": epochs(2.3, 0.7, loss_selection=0.9, perplexity_selection=12.5, mrr_selection=0.25)}
+    section = suite_report(record_of(step("distill", log=log))).split("### Loss and quality per epoch")[1]
+    head = section.strip().splitlines()[0]
+    assert "perplexity, selection" in head
+    assert cells(section, "x")[3:] == [
+        "2.3000, 0.7000",
+        "0.9000, 0.9000",
+        "–",
+        "12.5000, 12.5000",
+        "0.2500, 0.2500",
+    ]
+
+
+def test_a_long_course_shows_its_beginning_and_its_end() -> None:
+    log = {"epochs": epochs(*(1 - k / 100 for k in range(20)))}
+    report = suite_report(record_of(step("distill", log=log)))
+    assert "1.0000, 0.9900, 0.9800, 0.9700, …, 0.8300, 0.8200, 0.8100" in report
+
+
+def test_a_step_that_trained_for_some_epochs_has_a_small_plot(tmp_path: Path) -> None:
+    log = {"epochs": epochs(2.3, 0.7, loss_selection=0.9, f1_selection=0.5)}
+    record = record_of(step("distill", log=log), step("fine_tune", log={"epochs": epochs(0.3)}))
+    path = write_plots(record, tmp_path)[-1]
+    assert path.name == "epochs.svg"
+    shown = {
+        "".join(node.itertext()).strip() for node in ElementTree.parse(path).iter() if "text" in node.tag
+    }
+    assert {"x: distill", "loss, train", "loss, selection", "f1, selection (right)"} <= shown
+    assert "x: fine_tune" not in shown
+
+
+def test_the_picture_of_the_epochs_stands_below_their_table() -> None:
+    report = suite_report(sample_record(), ["plots/accuracy-size.svg", "plots/epochs.svg"])
+    section = report.split("### Loss and quality per epoch")[1].split("\n### ")[0]
+    assert section.rstrip().endswith("![epochs](plots/epochs.svg)")
+    assert report.count("plots/epochs.svg") == 1
+    assert "![accuracy-size]" in report.split("## Verdicts")[0]

@@ -53,6 +53,10 @@ class EncodedPairs:
         """Nothing."""
         return {}
 
+    def taken(self, positions: Sequence[int]) -> EncodedPairs:
+        """Some of the rows, in that order."""
+        return EncodedPairs(self.first.taken(positions), self.second.taken(positions))
+
     def joined(self, more: EncodedPairs) -> EncodedPairs:
         """These rows and more behind them, of the same tokenizer."""
         return EncodedPairs(self.first.joined(more.first), self.second.joined(more.second))

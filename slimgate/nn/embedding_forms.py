@@ -87,4 +87,5 @@ class BinaryForm(StoredForm):
     bits = 1
 
     def stored(self, vectors: torch.Tensor) -> torch.Tensor:
-        return torch.where(vectors > 0, 1.0, -1.0).to(vectors.dtype) / vectors.shape[-1] ** 0.5
+        signs = torch.where(vectors > 0, 1.0, -1.0).to(vectors.dtype)
+        return signs / float(vectors.shape[-1] ** 0.5)

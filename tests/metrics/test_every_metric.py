@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from class_metrics import CLASS_METRICS
 
 from slimgate.errors import MeasureError
-from slimgate.metrics import Metric, known_metrics, load_metric
+from slimgate.metrics import Metric, load_metric
 from slimgate.outcomes import ClassOutcomes
 
 MakeOutcomes = Callable[..., ClassOutcomes]
 
 
-@pytest.fixture(params=known_metrics())
+@pytest.fixture(params=CLASS_METRICS)
 def metric(request: pytest.FixtureRequest) -> Metric:
     return load_metric(request.param)
 
@@ -75,7 +76,7 @@ def test_no_rows_are_an_error(metric: Metric, outcomes: ClassOutcomes) -> None:
         metric.statistic(outcomes.take(np.array([], dtype=np.int64)), np.ones(0))
 
 
-@pytest.mark.parametrize("name", [name for name in known_metrics() if load_metric(name).per_row])
+@pytest.mark.parametrize("name", [name for name in CLASS_METRICS if load_metric(name).per_row])
 def test_per_row_has_the_metric_as_its_mean(random_outcomes: MakeOutcomes, name: str) -> None:
     metric, outcomes = load_metric(name), random_outcomes(4)
     assert metric.per_row is not None
@@ -84,7 +85,7 @@ def test_per_row_has_the_metric_as_its_mean(random_outcomes: MakeOutcomes, name:
     assert rows.mean() == pytest.approx(metric.statistic(outcomes, np.ones(len(outcomes))), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in known_metrics() if load_metric(name).influence])
+@pytest.mark.parametrize("name", [name for name in CLASS_METRICS if load_metric(name).influence])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_influence_is_how_the_value_moves_with_a_rows_weight(
     random_outcomes: MakeOutcomes, name: str, classes: int

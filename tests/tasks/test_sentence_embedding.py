@@ -78,6 +78,7 @@ def test_each_text_of_a_pair_is_encoded_by_itself(tmp_path: Path) -> None:
     assert batch["input_ids"].shape == (4, 5)
     assert batch["attention_mask"].sum(1).tolist() == [3, 4, 3, 5]
     assert encoded.batch([0], 4)["input_ids"].shape == (2, 4)
+    assert (encoded.taken([1]).batch([0])["input_ids"] == encoded.batch([1])["input_ids"]).all()
     more = encoded.joined(encoded)
     assert more.lengths.tolist() == [5, 3, 5, 3]
     assert (more.batch([3])["input_ids"] == encoded.batch([1])["input_ids"]).all()

@@ -1,0 +1,9 @@
+"""The metrics of classifications: those that read predictions or probabilities."""
+
+from __future__ import annotations
+
+from slimgate.metrics import known_metrics, load_metric
+
+CLASS_METRICS = tuple(
+    name for name in known_metrics() if load_metric(name).needs in ("prediction", "probabilities")
+)

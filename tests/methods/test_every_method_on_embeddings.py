@@ -18,10 +18,15 @@ from slimgate.loading import load
 from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
-# Rows are pairs; methods that look at the loss are run on single texts with labels as well.
+# OF_CLASSES: what refuses embeddings, and how. Rows are pairs; methods that look at the loss are run on single texts with labels as well.
+OF_CLASSES = {"active_distill": "probabilities of classes, and this task has none"}
 BY_LABEL = ("cofi_prune", "distill", "low_rank", "prune_heads")
 CASES = [
-    *(pytest.param(name, PAIRS, tried[0], id=f"{name}-pairs") for name, tried in EXAMPLES.items()),
+    *(
+        pytest.param(name, PAIRS, tried[0], id=f"{name}-pairs")
+        for name, tried in EXAMPLES.items()
+        if name not in OF_CLASSES
+    ),
     *(
         pytest.param(name, LABELS, example, id=f"{name}-labels-{number}")
         for name, tried in {**{name: EXAMPLES[name] for name in BY_LABEL}, **EMBEDDING_EXAMPLES}.items()
@@ -68,3 +73,10 @@ def test_a_width_without_a_layer_behind_it_is_not_pruned(tmp_path: Path, folder:
     context = embedding_context(tmp_path / "rows", calibration=16)
     with pytest.raises(BuildError, match="reads 32 features; truncate_embeddings before it puts one there"):
         applied(load_encoder(folder, context), "prune_hidden", {"pruning_ratio": 0.25}, context)
+
+
+@pytest.mark.parametrize(("name", "said"), OF_CLASSES.items())
+def test_what_needs_classes_says_so(tmp_path: Path, folder: Path, name: str, said: str) -> None:
+    context = embedding_context(tmp_path / "rows", teacher=lambda: load_encoder(folder, context))
+    with pytest.raises(BuildError, match=said):
+        applied(load_encoder(folder, context), name, EXAMPLES[name][0], context)

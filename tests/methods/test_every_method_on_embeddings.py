@@ -18,8 +18,9 @@ from slimgate.loading import load
 from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
-# OF_CLASSES: what refuses embeddings, and how. Rows are pairs; methods that look at the loss are run on single texts with labels as well.
+# What refuses embeddings, and how.
 OF_CLASSES = {"active_distill": "probabilities of classes, and this task has none"}
+# Rows are pairs; methods that look at the loss are run on single texts with labels as well.
 BY_LABEL = ("cofi_prune", "distill", "low_rank", "prune_heads")
 CASES = [
     *(

@@ -12,6 +12,10 @@ The documents are those of all rows of the split that is predicted: each gate qu
 gate's documents. With labels a row is query and document at once, and never found by itself (leave one out);
 where no other row has its label it counts as not found. Documents of equal text are one. Models of
 sentence-transformers load from their own folders.
+
+Training (embedding_objective.py) is by multiple negatives ranking of pairs, or by supervised contrast of
+labels; the negatives are the other rows of a batch, so that batch_size counts. distill teaches the teacher's
+similarities, and by mse_weight its embeddings (distance = "mse", or "cosine").
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def _counts(model: Any, targets: Mapping[str, nn.Module], params: LoraParams) ->
     """What is trained, after the head's gradients were turned on where it is to be trained."""
     network = model.network
     adapter = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    if params.train_head:
+    if params.train_head and getattr(network, "has_logits_layer", True):  # an encoder of embeddings has none
         _head(model).requires_grad_(True)
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from slimgate.suite import SELF, TEACHER, Plugin, Suite, Variant, params_json
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 LOAD = "load_model"
 HELD_OUT = ("calibration", "selection", "gate")
+# Files of the folder itself, and of the numbered ones in which sentence-transformers keeps further modules.
+_MODULES = re.compile(r"^(\d+_\w+/)?[^/]+$")
 
 
 @dataclass(frozen=True)
@@ -308,4 +311,4 @@ def _manifest(
 def _model_files(folder: Path) -> list[str]:
     """The files of a model folder that decide what it predicts: weights, settings, tokenizer."""
     wanted = (".safetensors", ".json", ".txt", ".model", ".bin")
-    return [file for file in files_of(folder) if file.endswith(wanted) and "/" not in file]
+    return [file for file in files_of(folder) if file.endswith(wanted) and _MODULES.match(file)]

@@ -142,7 +142,7 @@ class DistillationLoss:
         with watched(network, self._names("student")) as student:
             logits, flat = self._objective.flat(network(**batch).logits, labels)
         teacher_logits, teacher = self._teach(positions, labels)
-        if logits.shape != teacher_logits.shape:
+        if self._compared(logits) != self._compared(teacher_logits):
             raise BuildError(
                 f"distill: the student's answers have shape {tuple(logits.shape)}, the teacher's "
                 f"{tuple(teacher_logits.shape)}; both must answer alike (vocabulary, labels, width)"
@@ -172,9 +172,14 @@ class DistillationLoss:
             self._noted("soft", losses.mean())
             total = total + (shares * losses).mean()
         if params.mse_weight:
-            found = self._noted("logits", nn.functional.mse_loss(logits, teacher))
+            distance = getattr(self._objective, "distance", nn.functional.mse_loss)
+            found = self._noted("logits", distance(logits, teacher))
             total = total + params.mse_weight * found
         return total
+
+    def _compared(self, logits: torch.Tensor) -> torch.Size:
+        """What of the answers' shape must be the teacher's: of embeddings not the width."""
+        return logits.shape[:-1] if getattr(self._objective, "any_width", False) else logits.shape
 
     def _noted(self, name: str, value: torch.Tensor) -> torch.Tensor:
         self._seen[name].append(float(value.detach()))

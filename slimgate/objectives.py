@@ -24,7 +24,11 @@ NO_ANSWER = -200
 
 
 class Objective(Protocol):
-    """How models of a task learn. answers: what `flat` counts, whatever their shape in the model's output."""
+    """How models of a task learn. answers: what `flat` counts, whatever their shape in the model's output.
+
+    It may also have any_width = True where a student's outputs may be more or fewer than its teacher's, and
+    distance(student, teacher) -> scalar, what `mse_weight` weighs where it is not the mean squared error.
+    """
 
     quality: str
     """The name of what `qualities` gives, as logs have it: accuracy, …; more is better."""

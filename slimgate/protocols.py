@@ -146,7 +146,9 @@ class Task(Protocol[P]):
     spoiled(outcomes, rows) -> the outcomes with those rows as wrong as can be, for the planted fault (needed
     where outcomes are not those of a classification); quoted_columns(params) -> the columns that stand for a
     row in a report, where its text columns are no text; compare(params, teacher, variant) -> the record's
-    behaviour that takes both loaded models, each a Compared.
+    behaviour that takes both loaded models, each a Compared; whole_split = True: a row's
+    outcome depends on the other rows of its split, as in retrieval, so that the self-test predicts all of
+    them.
     """
 
     Params: type[BaseModel]

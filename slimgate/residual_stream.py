@@ -49,8 +49,10 @@ def residual_stream(network: nn.Module) -> Stream:
     outer = {name: m for name, m in before.items() if getattr(m, "out_features", None) == width}
     heads = [n for n, m in after.items() if getattr(m, "in_features", None) == width]
     if not heads:
+        answers = getattr(network, "has_logits_layer", True)
+        hint = "" if answers else "; truncate_embeddings before it puts one there"
         raise BuildError(
-            f"{type(network).__name__}: no linear layer behind its blocks reads {width} features"
+            f"{type(network).__name__}: no linear layer behind its blocks reads {width} features{hint}"
         )
     inside = {} if outer else before  # ELECTRA's embeddings have a width of their own, and a projection
     norms = {**inside, **_within(network, found[0].name.rpartition(".")[0]), **after}

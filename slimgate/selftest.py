@@ -42,7 +42,8 @@ def identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcom
     """
     run = teacher.run
     generator = np.random.default_rng(seed)
-    count = min(ROWS, len(run.rows.gate))
+    together = getattr(run.suite.setup.task.object, "whole_split", False)
+    count = len(run.rows.gate) if together else min(ROWS, len(run.rows.gate))
     positions = np.sort(generator.choice(len(run.rows.gate), size=count, replace=False))
     sample = Rows(run.rows.gate.table.take(positions))
     with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:

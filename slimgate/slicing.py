@@ -28,7 +28,9 @@ EMPTY = "(empty)"
 
 def slice_columns(setup: TaskSetup) -> tuple[str, ...]:
     """The columns to slice by, without the label's, whose slices the outcomes give."""
-    label = setup.task.object.label_column(setup.task.params)
+    task = setup.task
+    sliced = "prediction" in task.object.metrics()  # outcomes of classes are by label already
+    label = task.object.label_column(task.params) if sliced else None
     return tuple(name for name in setup.slices if name != label)
 
 

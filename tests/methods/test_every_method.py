@@ -16,7 +16,7 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from fixtures.method_examples import EXAMPLES
+from fixtures.method_examples import EMBEDDING_EXAMPLES, EXAMPLES
 from slimgate.claims import step_claims
 from slimgate.loading import known, load
 from slimgate.predicting import predict_scores
@@ -35,7 +35,8 @@ CASES = [
 
 
 def test_every_method_has_an_example() -> None:
-    assert {*EXAMPLES, "in_tower"} == set(known("method"))  # test_in_tower.py has those of a tower
+    # test_in_tower.py has those of a tower
+    assert {*EXAMPLES, *EMBEDDING_EXAMPLES, "in_tower"} == set(known("method"))
 
 
 @pytest.fixture(scope="module")

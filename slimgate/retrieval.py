@@ -1,0 +1,95 @@
+"""Where each query's documents stand in a ranking by similarity, without a matrix of all pairs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+# Two similarities this close are a tie: the same text may differ by that much from batch to batch.
+TIE = 1e-6
+DEPTH = 10
+_CHUNK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Of each query. rank: (queries,) of its first relevant document, from 1; documents + 1 without any.
+
+    ndcg: (queries,) normalised discounted cumulative gain of the first DEPTH documents, each relevant or not.
+    """
+
+    rank: Floats
+    ndcg: Floats
+
+
+def unit_vectors(vectors: Vectors) -> npt.NDArray[np.float32]:
+    """(…, dims) of length 1; a vector of zeros stays one."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def rank_documents(
+    queries: Vectors,
+    documents: Vectors,
+    query_labels: Ints,
+    document_labels: Ints,
+    *,
+    leave_one_out: bool = False,
+    chunk: int | None = None,
+) -> Ranking:
+    """Ranks all documents for each query by dot product; those of the query's own label are relevant.
+
+    queries, documents: (rows, dims). leave_one_out: query i is document i and is not found by itself. chunk:
+    queries at a time. A tie counts against the model: other documents come first. Sources: Voorhees 1999
+    (MRR); Järvelin & Kekäläinen 2002 (nDCG).
+    """
+    rows = chunk or max(1, _CHUNK_BYTES // (8 * len(documents)))
+    parts = [
+        _ranked(queries[at] @ documents.T, relevant, own)
+        for at, relevant, own in _chunks(query_labels, document_labels, rows, leave_one_out=leave_one_out)
+    ]
+    return Ranking(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _chunks(
+    query_labels: Ints, document_labels: Ints, rows: int, *, leave_one_out: bool
+) -> Iterator[tuple[slice, npt.NDArray[np.bool_], Ints | None]]:
+    for start in range(0, len(query_labels), rows):
+        at = slice(start, min(start + rows, len(query_labels)))
+        relevant = query_labels[at, None] == document_labels[None, :]
+        own = None
+        if leave_one_out:
+            own = np.arange(at.start, at.stop)
+            relevant[np.arange(len(own)), own] = False
+        yield at, relevant, own
+
+
+def _ranked(
+    similarities: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_], own: Ints | None
+) -> tuple[Floats, Floats]:
+    """(queries, documents) similarities and relevance -> rank and ndcg, each (queries,)."""
+    scores = similarities.astype(np.float32) - np.float32(TIE) * relevant
+    if own is not None:
+        scores[np.arange(len(own)), own] = -np.inf
+    best = np.where(relevant, scores, -np.inf).max(axis=1)
+    before = (~relevant & (scores >= best[:, None])).sum(axis=1)
+    some = relevant.any(axis=1)
+    rank = np.where(some, before + 1.0, relevant.shape[1] + 1.0)
+    return rank, _ndcg(scores, relevant)
+
+
+def _ndcg(scores: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_]) -> Floats:
+    depth = min(DEPTH, scores.shape[1])
+    top = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+    order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+    hits = np.take_along_axis(relevant, np.take_along_axis(top, order, axis=1), axis=1)
+    gains = 1 / np.log2(np.arange(2, depth + 2))
+    ideal = np.append(0.0, np.cumsum(gains))[np.minimum(relevant.sum(axis=1), depth)]
+    return np.asarray(np.where(ideal > 0, hits @ gains / np.where(ideal > 0, ideal, 1), 0.0))

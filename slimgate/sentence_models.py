@@ -1,0 +1,100 @@
+"""Loading models of sentence embeddings: a transformer's folder, plain or as sentence-transformers has it.
+
+Light at its top: a suite is checked by `check_sentence_model` before torch loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import BuildError, SuiteError
+from slimgate.pretrained import pretrained
+from slimgate.protocols import BuildContext, ModelRef
+from slimgate.sentence_layout import sentence_layout
+from slimgate.sentence_params import SentenceParams
+
+ARCHITECTURE = "slimgate.nn.sentence_encoder:SentenceEncoder"
+# Families that number positions from the one after the padding token's id.
+_OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"})
+
+
+def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where a model of this config.json has too few positions or dimensions."""
+    longest = config.get("max_position_embeddings", config.get("n_positions"))
+    if isinstance(longest, int) and config.get("model_type") in _OFFSET_POSITIONS:
+        longest -= int(config.get("pad_token_id", 1)) + 1
+    if isinstance(longest, int) and params.max_tokens > longest:
+        raise SuiteError(
+            f"max_tokens = {params.max_tokens}, but {ref.text} has positions for {longest} tokens"
+        )
+    width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
+    if isinstance(width, int) and params.matryoshka and params.matryoshka[0] > width:
+        raise SuiteError(
+            f"matryoshka = {list(params.matryoshka)}, but embeddings of {ref.text} have {width} dimensions"
+        )
+
+
+def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildContext) -> Any:
+    """The TorchModel of a folder; what [task] says goes before what the folder does. Raises BuildError."""
+    from transformers import AutoConfig
+
+    from slimgate.fresh import tokenizer_of
+    from slimgate.nn.sentence_encoder import SentenceEncoder
+    from slimgate.seeding import isolated_seed
+    from slimgate.torch_model import TorchModel
+
+    assert ref.folder is not None
+    config = AutoConfig.from_pretrained(ref.folder)
+    tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
+    layout = {} if ref.fresh else sentence_layout(ref.folder)
+    files: list[Path] = layout.pop("dense_files", [])
+    with isolated_seed(context.seed):  # what is fresh starts from random numbers
+        encoder, missing = pretrained("AutoModel", ref, config=config)
+        _check_whole(missing, ref)
+        encoder.config.sentence = {**layout, **_stated(params), "texts": len(params.texts)}
+        network = SentenceEncoder(encoder.config, encoder)
+    _read_dense(network, files)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    network.config.pad_token_id = tokenizer.pad_token_id
+    told = {name: network.config.sentence[name] for name in ("pooling", "normalize")}
+    context.log.update(layout="sentence-transformers" if layout else "plain", **told)
+    return TorchModel(network.to(context.device).eval(), tokenizer, ARCHITECTURE)
+
+
+def _stated(params: SentenceParams) -> dict[str, Any]:
+    stated: dict[str, Any] = {}
+    if params.pooling != "model":
+        stated["pooling"] = params.pooling
+    if params.normalize is not None:
+        stated["normalize"] = params.normalize
+    return stated
+
+
+def _check_whole(missing: list[str], ref: ModelRef) -> None:
+    """A pooler may be missing: it is not used."""
+    lacking = [name for name in missing if not name.startswith("pooler.")]
+    if lacking:
+        raise BuildError(f"{ref.text}: its weights lack {len(lacking)} of the encoder, first {lacking[0]}")
+
+
+def _read_dense(network: Any, files: list[Path]) -> None:
+    """The weights of the layers behind the pooling, each from its own file."""
+    import safetensors.torch
+    import torch
+
+    layers = [module for module in network.dense if hasattr(module, "weight")]
+    for layer, file in zip(layers, files, strict=True):
+        if file.suffix == ".safetensors":
+            state = safetensors.torch.load_file(str(file))
+        else:
+            state = torch.load(file, weights_only=True)
+        layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in state.items()})
+
+
+def _train_texts(params: SentenceParams, context: BuildContext) -> Iterator[str]:
+    """Read where a tokenizer is trained, and not before."""
+    for column in params.texts:
+        yield from (str(value) for value in context.rows("train").table[column].to_pylist())

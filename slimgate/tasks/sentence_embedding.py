@@ -1,0 +1,193 @@
+"""Sentence embeddings, judged by retrieval: is what belongs to a query found first?
+
+    [task]
+    kind = "sentence_embedding"
+    pair = ["summary", "body"]            # a query belongs to the document of its own row
+    text = "text", label = "category"     # or: to every other row of its label
+    pooling = "mean"                      # or "cls", "max", "last"; default: what the folder says, else mean
+    matryoshka = [384, 256, 128, 64]      # dimensions that shall do on their own, in training
+    prompts = ["query: ", "passage: "]    # where a model was trained with some
+
+The documents are those of all rows of the split that is predicted: each gate query is looked for among the
+gate's documents. With labels a row is query and document at once, and never found by itself (leave one out);
+where no other row has its label it counts as not found. Documents of equal text are one. Models of
+sentence-transformers load from their own folders.
+
+Training (embedding_objective.py) is by multiple negatives ranking of pairs, or by supervised contrast of
+labels; the negatives are the other rows of a batch, so that batch_size counts. distill teaches the teacher's
+similarities, and by mse_weight its embeddings (distance = "mse", or "cosine").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import model_validator
+
+from slimgate.errors import DataError
+from slimgate.labels import class_names
+from slimgate.metrics.retrieval import NDCG, RANK
+from slimgate.outcomes import RIGHT, Ints, Outcomes
+from slimgate.protocols import BuildContext, Compared, Encoded, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.retrieval import rank_documents, unit_vectors
+from slimgate.sentence_models import check_sentence_model, load_sentence_model
+from slimgate.sentence_pairs import encode_sentences
+from slimgate.sentence_params import SentenceParams
+
+if TYPE_CHECKING:
+    from slimgate.objectives import Objective
+
+default_metrics = ("recall_at_1", "mrr")
+# What is found depends on all documents: rows of a part of the split would be ranked among fewer.
+whole_split = True
+
+
+class Params(SentenceParams):
+    """[task] of sentence embeddings: what is relevant to what."""
+
+    pair: tuple[str, str] | None = None
+    text: str | None = None
+    label: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns of texts."""
+        return self.pair or (str(self.text),)
+
+    @model_validator(mode="after")
+    def _says_what_is_relevant(self) -> Params:
+        given = [name for name in ("pair", "text", "label") if getattr(self, name) is not None]
+        if given not in (["pair"], ["text", "label"]):
+            raise ValueError(
+                f"{' and '.join(given) or 'none'} came, expected pair = [query column, document column], or "
+                "text and label"
+            )
+        if self.prompts and len(self.prompts) != len(self.texts):
+            raise ValueError(
+                f"{len(self.prompts)} prompts came, expected one for each of {len(self.texts)} texts"
+            )
+        return self
+
+
+def columns(params: Params) -> tuple[str, ...]:
+    """The text columns, and the label."""
+    return params.texts if params.label is None else (*params.texts, params.label)
+
+
+def text_columns(params: Params) -> tuple[str, ...]:
+    """What must not stand in two splits; of a pair, the pair."""
+    return params.texts
+
+
+def label_column(params: Params) -> str | None:
+    """Splits are stratified by it."""
+    return params.label
+
+
+def metrics() -> frozenset[str]:
+    """Outcomes hold the rank of the first relevant document, the gain of the first ten, right or wrong."""
+    return frozenset({RIGHT, RANK, NDCG})
+
+
+def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+    """The labels of all splits. Raises DataError where none stands twice in gate: nothing can be found."""
+    if params.label is None:
+        return TaskFacts(())
+    values = {value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()}
+    gate = splits.get("gate")
+    if gate is not None and len(gate.table[params.label].unique()) == len(gate):
+        raise DataError(
+            f'column "{params.label}": no two gate rows share a label, so that none can be found; '
+            "give rows of which some belong together, or pair = [query column, document column]"
+        )
+    return TaskFacts(class_names(values))
+
+
+def relevance(params: Params, rows: Rows) -> Ints:
+    """(rows,) numbers that are equal where a document is relevant to a query: by label, or by its text."""
+    column = params.texts[-1] if params.label is None else params.label
+    values = [" ".join(str(value).split()) for value in rows.table[column].to_pylist()]
+    return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
+
+
+def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Ints:
+    """What belongs together: (rows,) numbers."""
+    return relevance(params, rows)
+
+
+def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> Ints:
+    """Of rows of which nothing is known: nothing by labels, (rows,)."""
+    from slimgate.objectives import UNLABELLED
+
+    return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
+
+
+def objective(params: Params) -> Objective:
+    """Contrastive, by pairs or by labels."""
+    from slimgate.embedding_objective import LabelObjective, PairObjective
+
+    return PairObjective(params) if params.label is None else LabelObjective(params)
+
+
+def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
+    """Raises SuiteError where a config.json cannot serve this task."""
+    check_sentence_model(params, ref, config)
+
+
+def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Nothing: an encoder is complete."""
+    return ()
+
+
+def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    """The encoder of a folder with its pooling."""
+    return load_sentence_model(params, ref, context)
+
+
+def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> Encoded:
+    """Tokenises the texts of each row, apart."""
+    return encode_sentences(params, rows, tokenizer)
+
+
+def row_encoder(params: Params, folder: Path) -> Callable[[Rows], Encoded]:
+    """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return lambda rows: encode_rows(params, rows, tokenizer)
+
+
+def outcomes(
+    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
+) -> Outcomes:
+    """Each query's rank among the documents. scores: (rows, dims), or (rows, 2, dims): query and document."""
+    queries, documents = (scores[:, 0], scores[:, 1]) if scores.ndim == 3 else (scores, scores)
+    if params.similarity == "cosine":
+        queries, documents = unit_vectors(queries), unit_vectors(documents)
+    labels = relevance(params, rows)
+    found = rank_documents(queries, documents, labels, labels, leave_one_out=params.label is not None)
+    return Outcomes(
+        ids=np.asarray(rows.ids, dtype=np.str_),
+        values={RIGHT: (found.rank <= 1).astype(np.float64), RANK: found.rank, NDCG: found.ndcg},
+        groups=row_groups(rows, group),
+    )
+
+
+def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
+    """The outcomes with the documents of those queries found last of all."""
+    values = {name: column.copy() for name, column in outcomes.values.items()}
+    values[RIGHT][rows] = values[NDCG][rows] = 0.0
+    values[RANK][rows] = len(outcomes) + 1
+    return replace(outcomes, values=values)
+
+
+def compare(params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
+    """What an embedding costs in an index, and how near it is to the teacher's."""
+    from slimgate.embedding_figures import embedding_figures
+
+    return embedding_figures(teacher, variant)

@@ -1,0 +1,177 @@
+"""Semantic textual similarity: does the cosine of two embeddings follow what people say?
+
+    [task]
+    kind = "sentence_similarity"
+    pair = ["sentence1", "sentence2"]
+    score = "label"
+    score_range = [0.0, 5.0]              # of the scores, which become 0 to 1, as cosines are; default that
+
+Each text is embedded by itself, and the cosine of the two is the answer; Spearman and Pearson hold it against
+the scores. Pooling, prompts and training are those of sentence_embedding. For a model that reads both texts
+at once see text_regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import model_validator
+
+from slimgate.errors import DataError
+from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.protocols import BuildContext, Compared, Encoded, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.retrieval import unit_vectors
+from slimgate.sentence_models import check_sentence_model, load_sentence_model
+from slimgate.sentence_pairs import encode_sentences
+from slimgate.sentence_params import SentenceParams
+
+if TYPE_CHECKING:
+    from slimgate.objectives import Objective
+
+default_metrics = ("spearman", "pearson")
+GOLD, SCORE = "gold", "score"
+
+
+class Params(SentenceParams):
+    """[task] of textual similarity."""
+
+    pair: tuple[str, str]
+    score: str
+    score_range: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns of texts."""
+        return self.pair
+
+    @model_validator(mode="after")
+    def _fits(self) -> Params:
+        if self.score_range[0] >= self.score_range[1]:
+            raise ValueError(f"score_range = {list(self.score_range)} came, expected [lowest, highest]")
+        if len(self.prompts) not in (0, 2):
+            raise ValueError(f"{len(self.prompts)} prompts came, expected one for each of 2 texts")
+        return self
+
+
+def columns(params: Params) -> tuple[str, ...]:
+    """The two texts and the score."""
+    return (*params.pair, params.score)
+
+
+def text_columns(params: Params) -> tuple[str, ...]:
+    """What must not stand in two splits: the pair."""
+    return params.pair
+
+
+def label_column(params: Params) -> None:
+    """Splits are not stratified: a score is no class."""
+
+
+def metrics() -> frozenset[str]:
+    """Outcomes hold the score that people gave and the model's."""
+    return frozenset({GOLD, SCORE})
+
+
+def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+    """Nothing, after a look at the scores. Raises DataError for what is no number, or out of score_range."""
+    low, high = params.score_range
+    for name, rows in splits.items():
+        scores = gold(params, rows) * (high - low) + low
+        if len(scores) and not (low <= scores.min() and scores.max() <= high):
+            raise DataError(
+                f'column "{params.score}": {name} holds scores from {scores.min():g} to {scores.max():g}, '
+                f"expected {low:g} to {high:g}; say [task] score_range = [lowest, highest]"
+            )
+    return TaskFacts(())
+
+
+def gold(params: Params, rows: Rows) -> Floats:
+    """(rows,) the scores that people gave, score_range as 0 to 1. Raises DataError for what is no number."""
+    values = rows.table[params.score].to_pylist()
+    try:
+        found = np.asarray([float(value) for value in values], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f'column "{params.score}": a score is no number: {error}') from error
+    if not np.isfinite(found).all():
+        raise DataError(f'column "{params.score}": a score is NaN or infinite')
+    low, high = params.score_range
+    return (found - low) / (high - low)
+
+
+def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.float32]:
+    """The scores that cosines shall have: (rows,)."""
+    return gold(params, rows).astype(np.float32)
+
+
+def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
+    """Of rows without a score: NaN, (rows,)."""
+    return np.full(len(encoded.lengths), np.nan, dtype=np.float32)
+
+
+def objective(params: Params) -> Objective:
+    """The cosine of a row's texts as near the score as can be."""
+    from slimgate.embedding_objective import SimilarityObjective
+
+    return SimilarityObjective(params)
+
+
+def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
+    """Raises SuiteError where a config.json cannot serve this task."""
+    check_sentence_model(params, ref, config)
+
+
+def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Nothing: an encoder is complete."""
+    return ()
+
+
+def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
+    """The encoder of a folder with its pooling."""
+    return load_sentence_model(params, ref, context)
+
+
+def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> Encoded:
+    """Tokenises the two texts of each row, apart."""
+    return encode_sentences(params, rows, tokenizer)
+
+
+def row_encoder(params: Params, folder: Path) -> Callable[[Rows], Encoded]:
+    """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return lambda rows: encode_rows(params, rows, tokenizer)
+
+
+def outcomes(
+    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
+) -> Outcomes:
+    """The similarity of each row's texts. scores: (rows, 2, dims)."""
+    first, second = scores[:, 0], scores[:, 1]
+    if params.similarity == "cosine":
+        first, second = unit_vectors(first), unit_vectors(second)
+    return Outcomes(
+        ids=np.asarray(rows.ids, dtype=np.str_),
+        values={GOLD: gold(params, rows), SCORE: (first.astype(np.float64) * second).sum(axis=-1)},
+        given=(GOLD,),
+        groups=row_groups(rows, group),
+    )
+
+
+def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
+    """The outcomes with those rows' similarities turned upside down, between the least and the greatest."""
+    score = outcomes.column(SCORE).copy()
+    score[rows] = score.min() + score.max() - score[rows]
+    return replace(outcomes, values={**outcomes.values, SCORE: score})
+
+
+def compare(params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
+    """What an embedding costs in an index, and how near it is to the teacher's."""
+    from slimgate.embedding_figures import embedding_figures
+
+    return embedding_figures(teacher, variant)

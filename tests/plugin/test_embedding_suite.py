@@ -1,0 +1,86 @@
+"""A suite of sentence embeddings as people run it: quality, behaviour, the self-test, the figures."""
+
+from __future__ import annotations
+
+import pytest
+from user_repository import Ran, pytest_in
+
+from fixtures.architectures import write_tiny
+from fixtures.tiny import write_rows
+
+SUITE = """\
+[suite]
+title = "does a review find another one of its kind?"
+threads = 1
+
+[task]
+kind = "sentence_embedding"
+source = { name = "files", path = "rows.csv", real = false }
+text = "text"
+label = "label"
+slices = ["label"]
+max_tokens = 24
+splits = { train = 64, calibration = 32, selection = 32, gate = 600 }
+
+[teacher]
+model = "./model"
+
+[variants]
+eight = { steps = [{ truncate_embeddings = { dims = 8 } }] }
+binary = { steps = [{ quantize_embeddings = { to = "binary", query = "float" } }] }
+
+[budgets]
+recall_at_1 = { drop_points = 20.0 }
+flips = { flips_max_percent = 40.0 }
+[budgets.slices]
+recall_at_1 = { drop_points = 30.0 }
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    repository = tmp_path_factory.mktemp("embeddings")
+    bench = repository / "bench"
+    bench.mkdir()
+    (repository / "pytest.ini").write_text("[pytest]\n")
+    write_tiny(bench / "model", "bert", initializer_range=0.2)
+    write_rows(bench / "rows.csv", 900, noise=0.0)
+    (bench / "words.toml").write_text(SUITE)
+    untimed = "not latency and not speedup and not planted_delay"
+    return pytest_in(repository, "bench/words.toml", "-v", "-p", "no:xdist", "-k", untimed)
+
+
+def test_every_model_is_judged_by_what_its_queries_find(ran: Ran) -> None:
+    record = ran.record("words")
+    assert [variant["error"] for variant in record["variants"]] == [None] * 3, ran.out
+    quality = ran.variant("words", "eight")["quality"]
+    assert set(quality) == {"recall_at_1", "mrr"}
+    assert quality["recall_at_1"]["method"] == "Tango"
+    assert quality["recall_at_1"]["teacher"] > 0.5
+    assert quality["recall_at_1"]["verdict"] in ("PASS", "FAIL", "INCONCLUSIVE")
+
+
+def test_a_copy_finds_the_same_and_a_planted_fault_is_seen(ran: Ran) -> None:
+    found = ran.record("words")["self_test"]
+    assert found["identical"]["verdict"] != "FAIL"
+    assert (
+        found["identical"]["changed"] <= 6
+    )  # among fewer documents most queries would find another one first
+    assert found["planted_fault"]["verdict"] != "PASS"
+
+
+def test_what_an_index_takes_stands_among_the_figures(ran: Ran) -> None:
+    sizes = {
+        name: ran.variant("words", name)["behaviour"]["figures"]["bytes_per_embedding"]
+        for name in ("eight", "binary")
+    }
+    assert {name: (size["teacher"], size["variant"]) for name, size in sizes.items()} == {
+        "eight": (128, 32),
+        "binary": (128, 4),
+    }
+
+
+def test_queries_flip_and_labels_are_slices(ran: Ran) -> None:
+    behaviour = ran.variant("words", "binary")["behaviour"]
+    assert behaviour["flips"]["changed"] >= 0
+    assert {facts["value"] for facts in behaviour["slices"]} >= {"neg", "pos"}

@@ -1,0 +1,140 @@
+"""The task sentence_embedding: what is relevant to what, outcomes, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+
+from fixtures.architectures import write_tiny
+from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder
+from slimgate.errors import DataError
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.metrics import load_metric, value_of
+from slimgate.protocols import Rows, TaskFacts
+from slimgate.selftest import judge_fault
+from slimgate.tasks import sentence_embedding as task
+
+Params = task.Params
+NONE = TaskFacts(())
+
+
+def rows_of(**columns: list[Any]) -> Rows:
+    count = len(next(iter(columns.values())))
+    return Rows(pa.table({"id": [f"r{i}" for i in range(count)], **columns}))
+
+
+def test_columns_are_the_texts_and_the_label() -> None:
+    assert task.columns(PAIRS) == task.text_columns(PAIRS) == ("summary", "text")
+    assert task.label_column(PAIRS) is None
+    assert task.columns(LABELS) == ("text", "label")
+    assert task.text_columns(LABELS) == ("text",)
+    assert task.label_column(LABELS) == "label"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"text": "a"},
+        {"pair": ("a", "b"), "label": "c"},
+        {"pair": ("a", "b"), "text": "a", "label": "c"},
+        {"pair": ("a", "b"), "prompts": ("query: ",)},
+        {"pair": ("a", "b"), "matryoshka": (64, 128)},
+        {"pair": ("a", "b"), "scale": 0.0},
+    ],
+    ids=["nothing", "no label", "pair and label", "both", "one prompt", "rising", "scale"],
+)
+def test_wrong_params_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Params(**given)
+
+
+def test_a_query_belongs_to_documents_of_its_own_text_whatever_their_white_space() -> None:
+    rows = rows_of(summary=["a", "b", "c"], text=["one  two", "three", "one two"])
+    numbers = task.targets(PAIRS, rows, NONE, None)  # type: ignore[arg-type]
+    assert numbers[0] == numbers[2] != numbers[1]
+
+
+def test_labels_of_which_none_stands_twice_find_nothing() -> None:
+    rows = rows_of(text=["a", "b"], label=["x", "y"])
+    with pytest.raises(DataError, match="no two gate rows share a label"):
+        task.facts(LABELS, {"gate": rows})
+    assert task.facts(LABELS, {"train": rows}).classes == ("x", "y")
+    assert task.facts(PAIRS, {"gate": rows}).classes == ()
+
+
+def test_each_text_of_a_pair_is_encoded_by_itself(tmp_path: Path) -> None:
+    context = embedding_context(tmp_path / "rows", PAIRS)
+    model = load_encoder(write_tiny(tmp_path / "m", "bert"), context)
+    rows = rows_of(summary=["good film", "bad"], text=["good nice film", "bad"])
+    encoded = task.encode_rows(PAIRS, rows, model.tokenizer)
+    assert encoded.lengths.tolist() == [5, 3]
+    batch = encoded.batch([1, 0])
+    assert batch["input_ids"].shape == (4, 5)
+    assert batch["attention_mask"].sum(1).tolist() == [3, 4, 3, 5]
+    assert encoded.batch([0], 4)["input_ids"].shape == (2, 4)
+    assert (encoded.taken([1]).batch([0])["input_ids"] == encoded.batch([1])["input_ids"]).all()
+    more = encoded.joined(encoded)
+    assert more.lengths.tolist() == [5, 3, 5, 3]
+    assert (more.batch([3])["input_ids"] == encoded.batch([1])["input_ids"]).all()
+    model.save(tmp_path)
+    again = task.row_encoder(PAIRS, tmp_path)(rows)
+    assert (again.batch([0, 1])["input_ids"] == encoded.batch([0, 1])["input_ids"]).all()
+
+
+def test_a_prompt_stands_before_each_text(tmp_path: Path) -> None:
+    params = Params(pair=("summary", "text"), max_tokens=32, prompts=("a ", "the plot "))
+    context = embedding_context(tmp_path / "rows", params)
+    model = load_encoder(write_tiny(tmp_path / "m", "bert"), context)
+    encoded = task.encode_rows(params, rows_of(summary=["good"], text=["bad"]), model.tokenizer)
+    tokens = [
+        model.tokenizer.decode(ids, skip_special_tokens=True) for ids in encoded.batch([0])["input_ids"]
+    ]
+    assert tokens == ["a good", "the plot bad"]
+
+
+def test_outcomes_of_pairs_are_the_ranks_of_their_own_documents() -> None:
+    rows = rows_of(summary=["a", "b"], text=["x", "y"], file=["f", "f"])
+    # the first query is nearer to the other's document; lengths do not count
+    scores = np.asarray([[[2, 0], [0, 1]], [[0, 3], [1, 5]]], dtype=np.float32)
+    found = task.outcomes(NONE, rows, scores, PAIRS, "file")
+    assert found.values["rank"].tolist() == [2, 2]
+    assert found.values["right"].tolist() == [0, 0]
+    assert found.groups is not None
+    assert found.groups.tolist() == [0, 0]
+    dot = Params(pair=("summary", "text"), similarity="dot")
+    assert task.outcomes(NONE, rows, scores, dot, None).values["rank"].tolist() == [2, 1]
+
+
+def test_outcomes_by_label_leave_the_row_itself_out() -> None:
+    rows = rows_of(text=["a", "b", "c"], label=["x", "x", "y"])
+    scores = np.asarray([[1, 0], [1, 0.1], [0, 1]], dtype=np.float32)
+    found = task.outcomes(NONE, rows, scores, LABELS, None)
+    assert found.values["rank"].tolist() == [1, 1, 4]
+    assert found.right is not None
+    assert found.right.tolist() == [1, 1, 0]
+
+
+def test_queries_and_documents_may_have_other_forms() -> None:
+    rows = rows_of(text=["a", "b", "c"], label=["x", "x", "y"])
+    queries, documents = [[1, 0], [0.1, 1], [1, 1]], [[0, 1], [1, 0], [0.1, 1]]
+    scores = np.stack([queries, documents], axis=1).astype(np.float32)
+    assert task.outcomes(NONE, rows, scores, LABELS, None).values["rank"].tolist() == [1, 2, 4]
+
+
+@pytest.mark.parametrize("metric", ["recall_at_1", "recall_at_10", "mrr", "ndcg_at_10"])
+def test_a_planted_fault_is_seen(metric: str) -> None:
+    random = np.random.default_rng(0)
+    labels = [str(i % 20) for i in range(400)]
+    vectors = random.normal(size=(20, 16))[np.arange(400) % 20] + 0.3 * random.normal(size=(400, 16))
+    rows = rows_of(text=labels, label=labels)
+    teacher = task.outcomes(NONE, rows, vectors.astype(np.float32), LABELS, None)
+    budget = QualityBudget(kind="drop_points", limit=2.0)
+    judged = judge_fault(teacher, metric, budget, seed=0, spoil=task.spoiled)
+    assert judged.budgets[0].verdict == "FAIL"
+    assert value_of(load_metric(metric), teacher) - judged.value == pytest.approx(0.04, abs=0.003)

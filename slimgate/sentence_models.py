@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from slimgate.classifier_loading import check_positions
 from slimgate.errors import BuildError, SuiteError
 from slimgate.pretrained import pretrained
 from slimgate.protocols import BuildContext, ModelRef
@@ -16,19 +17,11 @@ from slimgate.sentence_layout import sentence_layout
 from slimgate.sentence_params import SentenceParams
 
 ARCHITECTURE = "slimgate.nn.sentence_encoder:SentenceEncoder"
-# Families that number positions from the one after the padding token's id.
-_OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"})
 
 
 def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Mapping[str, Any]) -> None:
     """Raises SuiteError where a model of this config.json has too few positions or dimensions."""
-    longest = config.get("max_position_embeddings", config.get("n_positions"))
-    if isinstance(longest, int) and config.get("model_type") in _OFFSET_POSITIONS:
-        longest -= int(config.get("pad_token_id", 1)) + 1
-    if isinstance(longest, int) and params.max_tokens > longest:
-        raise SuiteError(
-            f"max_tokens = {params.max_tokens}, but {ref.text} has positions for {longest} tokens"
-        )
+    check_positions(params.max_tokens, ref, config)
     width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
     if isinstance(width, int) and params.matryoshka and params.matryoshka[0] > width:
         raise SuiteError(

@@ -112,6 +112,7 @@ class DistillationLoss:
             matches = [HiddenMatch(student, teacher, weight=weight)] if weight else []
         if matches:
             weights = [f"{match.name}_weight" for match in matches]
+            _check_one_process(params, weights)
             _check_tokens(student, teacher, encoded, teacher_encoded, weights)
         self._params, self._matches = params, list(matches)
         self._objective = objective_of(context.task, context.task_params)
@@ -207,6 +208,15 @@ def _check_outputs(student: Any, teacher: Any) -> None:
     mine, theirs = student.config.num_labels, teacher.config.num_labels
     if mine != theirs:
         raise BuildError(f"distill: the student has {mine} outputs, the teacher {theirs}")
+
+
+def _check_one_process(params: DistillationParams, weights: list[str]) -> None:
+    """Means over tokens are not the shares of answers by which the parts of a batch are added up."""
+    if (processes := getattr(params, "processes", 1)) > 1:
+        raise BuildError(
+            f"distill: processes = {processes}, but {' and '.join(weights)} compare token by token, and a "
+            "batch is shared out by its answers; set processes = 1"
+        )
 
 
 def _check_tokens(

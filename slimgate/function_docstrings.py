@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from slimgate.docstring_prose import source_text
 from slimgate.package_files import source_files
 
 # A reference to a footnote, such as [1]_, with the blank before it.
@@ -33,8 +34,7 @@ def documented_functions(packages: Sequence[str], *, asked_by: str) -> Iterator[
     """Every function that has a docstring, by package, file and line. Raises SuiteError."""
     for package in packages:
         for file, path in source_files(package, asked_by=asked_by):
-            source = path.read_bytes().decode("utf-8", errors="replace")
-            for node in _functions(source):
+            for node in _functions(source_text(path)):
                 if text := ast.get_docstring(node, clean=False):
                     yield _documented(package, file, node, text)
 

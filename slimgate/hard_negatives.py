@@ -1,7 +1,7 @@
 """Hard negatives: for each query the texts of others that are most like it, dealt out evenly.
 
-Every query gets as many negatives as it is asked for, and every text is a negative as often as it is a
-positive, so that a model which reads only one side of a pair is no better than chance.
+Every query gets as many negatives as it is asked for, and every text is a negative equally often, so that a
+model which reads only one side of a pair is no better than chance.
 """
 
 from __future__ import annotations

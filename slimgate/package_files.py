@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import platform
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -47,11 +49,30 @@ def package_folder(package: str, *, asked_by: str) -> Path:
 
 
 def installed_versions(packages: Sequence[str]) -> dict[str, list[str]]:
-    """The versions of the distributions that a package comes from: two where two share its name."""
+    """What tells one state of a package from another: its distributions' versions.
+
+    Two where two share its name. Of a package without one, or that is installed in place (pip install -e), a digest of its files: these
+    change where no version does.
+    """
     distributions = importlib.metadata.packages_distributions()
     found = {
-        package: sorted({importlib.metadata.version(name) for name in distributions.get(package, ())})
+        package: _versions(package, sorted(set(distributions.get(package, ()))))
         for package in packages
         if package != STDLIB
     }
     return {**found, STDLIB: [platform.python_version()]} if STDLIB in packages else found
+
+
+def _versions(package: str, distributions: Sequence[str]) -> list[str]:
+    versions = sorted({importlib.metadata.version(name) for name in distributions})
+    if versions and not any(map(_in_place, distributions)):
+        return versions
+    total = hashlib.sha256()
+    for name, path in source_files(package, asked_by="its digest"):
+        total.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return [*versions, total.hexdigest()]
+
+
+def _in_place(name: str) -> bool:
+    told = json.loads(importlib.metadata.distribution(name).read_text("direct_url.json") or "{}")
+    return bool(told.get("dir_info", {}).get("editable"))

@@ -48,7 +48,10 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
             method = load("method", name)
         except SlimgateError as error:
             raise ValueError(f"steps[{i}]: {error}") from None
-        found.append(InnerStep(name, method, _params(f"steps[{i}] {name}", method, options)))
+        params = _params(f"steps[{i}] {name}", method, options)
+        if (processes := getattr(params, "processes", 1)) > 1:
+            raise ValueError(f"steps[{i}] {name}: processes = {processes} came, but a tower trains in one")
+        found.append(InnerStep(name, method, params))
     _check_kinds(found)
     if len(teachers := _teachers(found)) > 1:
         raise ValueError(f"steps learn from {' and '.join(teachers)}, expected one model; use two in_tower")
@@ -155,8 +158,15 @@ class TowerSteps:
         network.settle()
         if not hasattr(model.tokenizer, "images"):  # the step has put a tokenizer of its own there
             model.tokenizer = ImageTextProcessor(model.tokenizer, images)
-        whole = len(self.towers) * len(self.steps) == 1
-        context.log.update(own.log if whole else {f"{tower} {step.name}": own.log})
+        context.log.update(
+            own.log if len(self.towers) * len(self.steps) == 1 else {self._told(tower, number): own.log}
+        )
+
+    def _told(self, tower: str, number: int) -> str:
+        """`vision distill`; `vision distill 2` where a method comes again."""
+        name = self.steps[number].name
+        before = sum(step.name == name for step in self.steps[:number])
+        return f"{tower} {name}" + (f" {before + 1}" if before else "")
 
 
 @contextmanager

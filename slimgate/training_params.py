@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from slimgate.tables import Table
 
@@ -17,7 +17,7 @@ class TrainingParams(Table):
     dropout: of every layer that has some, while training; default the model's own. layer_drop: the chance
     that a block is left out of a forward pass while training (Fan et al. 2020).
     processes: train in so many on the CPU, which share each batch and the suite's threads; the model is that
-    of one process, but for rounding (data_parallel.py).
+    of one process, but for rounding (data_parallel.py). Not with what compares tokens inside the models.
     """
 
     epochs: int = Field(default=1, ge=1, le=1000)
@@ -30,3 +30,11 @@ class TrainingParams(Table):
     layer_drop: float = Field(default=0.0, ge=0, lt=1)
     processes: int = Field(default=1, ge=1, le=256)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @model_validator(mode="after")
+    def _a_row_for_each_process(self) -> Self:
+        if self.batch_size < self.processes:
+            raise ValueError(
+                f"processes = {self.processes} share batches of {self.batch_size}: raise batch_size"
+            )
+        return self

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from slimgate.errors import BuildError
 from slimgate.outcomes import ClassOutcomes
+from slimgate.training_params import TrainingParams
 from tests.tiny_suite import tiny_run
 
 # Probabilities after two epochs of distillation: what the order of additions may change.
@@ -46,7 +48,12 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 
 
 def test_what_goes_wrong_in_a_process_is_told_as_it_is(tmp_path: Path) -> None:
-    wrong = "{ steps = [{ fine_tune = { learning_rate = 0.9, epochs = 9, processes = 2, batch_size = 1 } }] }"
+    wrong = "{ steps = [{ distill = { hidden_weight = 0.1, processes = 2 } }] }"
     run = tiny_run(tmp_path, **{"[variants]\n": f"[variants]\nwrong = {wrong}\n"})
-    with pytest.raises(BuildError, match="processes = 2 share batches of 1: raise batch_size"):
+    with pytest.raises(BuildError, match="processes = 2, but hidden_weight compare token by token"):
         run.built("wrong")
+
+
+def test_a_batch_has_a_row_for_each_process() -> None:
+    with pytest.raises(ValidationError, match="processes = 2 share batches of 1: raise batch_size"):
+        TrainingParams(processes=2, batch_size=1)

@@ -47,6 +47,8 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         temperature=params.temperature,
         mse_weight=params.mse_weight,
         hidden_weight=params.hidden_weight,
+        batch_size=params.batch_size,
+        processes=params.processes,
     )
     data, teacher, taught = lesson(model, context)
     with adapters(model, "lora_distill", params, context):

@@ -54,9 +54,10 @@ def logged(step: StepFacts, key: str) -> int | None:
 
 
 def _in_stages(step: StepFacts) -> Epochs:
-    """The logs of a step that trains several times (progressive_distill)."""
+    """The logs of a step that trains several times (progressive_distill), or of steps in it (in_tower)."""
     found = step.log.get("stages")
-    return [log for log in found if isinstance(log, Mapping)] if isinstance(found, list) else []
+    stages = [log for log in found if isinstance(log, Mapping)] if isinstance(found, list) else []
+    return stages + [log for log in step.log.values() if isinstance(log, Mapping) and _epochs(log)]
 
 
 def _epochs(log: Mapping[str, Any]) -> Epochs | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.best import best
@@ -177,7 +177,8 @@ def _step_warnings(record: RunRecord) -> Iterator[str]:
     """What a step warned of while it built."""
     for model in record.variants:
         for step in model.steps:
-            if warning := step.log.get("warning"):
+            inner = (log for log in step.log.values() if isinstance(log, Mapping))  # of steps in a step
+            for warning in dict.fromkeys(log["warning"] for log in (step.log, *inner) if log.get("warning")):
                 yield f"{escaped(model.name)}, {escaped(step.method)}: {escaped(warning)}."
 
 

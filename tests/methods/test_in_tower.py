@@ -91,6 +91,12 @@ def test_both_towers_get_the_steps_in_turn_and_the_log_tells_them_apart(
     assert model.kind == "torch_quantized"
 
 
+def test_a_method_that_comes_twice_has_two_logs(base: TorchModel, tmp_path: Path) -> None:
+    steps = ({"magnitude_prune": {"sparsity": 0.2}}, {"magnitude_prune": {"sparsity": 0.4}})
+    _, context = apply(base, tmp_path, "vision", *steps)
+    assert list(context.log) == ["vision magnitude_prune", "vision magnitude_prune 2"]
+
+
 def test_a_step_that_needs_blocks_asks_for_a_tower(base: TorchModel, tmp_path: Path) -> None:
     from slimgate.methods import magnitude_prune
 
@@ -135,8 +141,9 @@ def test_a_configuration_is_checked_tower_by_tower() -> None:
         ("text", {"new_student": {"layers": 2}}, 'start from model = "fresh:FOLDER"'),
         ("text", {"in_tower": {"steps": []}}, "write its steps here"),
         ("text", {"cast": {}, "distill": {}}, "expected one method a step"),
+        ("text", {"fine_tune": {"processes": 2}}, r"steps\[0\] fine_tune: processes = 2 came"),
     ],
-    ids=["a near name", "its option", "images", "another network", "nested", "two"],
+    ids=["a near name", "its option", "images", "another network", "nested", "two", "in processes"],
 )
 def test_a_step_that_cannot_be_inside_is_named(tower: str, step: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):

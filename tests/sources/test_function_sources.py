@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +105,16 @@ def test_a_function_has_its_text_its_sections_and_its_length(package: str, tmp_p
     assert row["sections"] == ["Parameters", "Returns"]
     assert row["log2_lines"] == pytest.approx(1.584962500721156)  # of 3
     assert row["file"] == "tinypackage/code.py"
+
+
+@pytest.mark.parametrize("source", [docstring_parameters, functions])
+def test_the_digest_follows_the_files_of_a_package_without_a_version(
+    source: Any, package: str, tmp_path: Path
+) -> None:
+    params = source.Params(packages=(package,))
+    before = source.digest(params)
+    (tmp_path / package / "code.py").write_text(SOURCE.replace("second thing", "other thing"))
+    assert source.digest(params) != before
 
 
 def test_the_digest_changes_with_the_options_alone(package: str) -> None:

@@ -49,9 +49,9 @@ def package_folder(package: str, *, asked_by: str) -> Path:
 
 
 def installed_versions(packages: Sequence[str]) -> dict[str, list[str]]:
-    """What tells one state of a package from another: its distributions' versions.
+    """What tells one state of a package from another: the versions of its distributions.
 
-    Two where two share its name. Of a package without one, or that is installed in place (pip install -e), a digest of its files: these
+    Of a package without one, or that is installed in place (pip install -e), a digest of its files: these
     change where no version does.
     """
     distributions = importlib.metadata.packages_distributions()

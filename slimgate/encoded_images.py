@@ -27,6 +27,11 @@ class EncodedImages:
         return np.ones(len(self.pixels), dtype=np.int64)
 
     @property
+    def tokens(self) -> int:
+        """Of all texts, for what counts them."""
+        return int(self.texts.lengths.sum())
+
+    @property
     def row_of(self) -> None:
         """Rows are whole."""
 

@@ -202,7 +202,8 @@ class Encoded(Protocol):
     """Tokenised rows, from which batches are cut.
 
     An encoded row may be part of a row, as a window of a long document is: `row_of` then says of which, in
-    rising order, and the scores of a row's parts add up.
+    rising order, and the scores of a row's parts add up. It may have tokens: int, those of all
+    rows, where that is not the sum of `lengths`.
     """
 
     @property

@@ -28,6 +28,11 @@ class EncodedPairs:
         return np.maximum(self.first.lengths, self.second.lengths)
 
     @property
+    def tokens(self) -> int:
+        """Of both texts of all rows."""
+        return int(self.first.lengths.sum() + self.second.lengths.sum())
+
+    @property
     def side(self) -> str:
         """Where texts are padded."""
         return self.first.side

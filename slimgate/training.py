@@ -107,7 +107,7 @@ def train(
     if use_cache is not None:
         model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved so
     epochs.restore_best()
-    tokens = int(data[0].lengths.sum())
+    tokens = int(getattr(data[0], "tokens", data[0].lengths.sum()))
     context.log.update(precision=precision, rows=len(data[1]), tokens=tokens, epochs=epochs.history)
     if workers.count > 1:
         context.log["processes"] = workers.count

@@ -3,6 +3,7 @@
     { name = "files", path = "rows.csv" }                              one table: all splits are cut from it
     { name = "files", train = "a.csv", gate = ["b.csv", "c.csv"] }     named splits: one file each, or several
     { name = "files", by_label = { pos = "a.txt", neg = "b.txt" } }    a row a line; columns text and label
+    { name = "files", path = "rows.csv", images = ["image"] }          paths of images, from the file's folder
 
 csv, tsv, jsonl, json, parquet and text (txt), told by the suffix or by `format`.
 """
@@ -14,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
@@ -21,6 +23,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from slimgate.errors import DataError
+from slimgate.image_files import images_digest, with_images
 from slimgate.row_files import SUFFIXES, RowFile, columns_of, require, rows_of
 from slimgate.tables import SuitePath, Table
 
@@ -60,6 +63,9 @@ class Params(Table):
         default=True,
         description="false: a double quote in csv or tsv is a character like any other, as in GLUE's tsv",
     )
+    images: tuple[str, ...] = Field(
+        default=(), description="columns that name images by their paths; the rows hold what is in them"
+    )
     real: bool = Field(default=True, description="false: the rows were made up, and reports say so")
 
     @model_validator(mode="after")
@@ -73,6 +79,8 @@ class Params(Table):
             raise _wrong(f"by_label needs at least two labels, came {', '.join(self.by_label) or 'none'}")
         if self.by_label is not None and self.format not in (None, "text"):
             raise _wrong(f'by_label reads one line a row (format = "text"), came format = "{self.format}"')
+        if self.by_label is not None and self.images:
+            raise _wrong("by_label has columns text and label alone, and no images")
         return self
 
     @model_validator(mode="after")
@@ -125,13 +133,20 @@ def is_real(params: Params) -> bool:
 
 
 def digest(params: Params) -> str:
-    """sha256 over parts, labels, the bytes of every file and how they are read; not over names of files."""
+    """sha256 over parts, labels, the bytes of every file and how they are read; not over names of files.
+
+    Of images that rows name, over their bytes too.
+    """
     total = hashlib.sha256(json.dumps([params.encoding, params.quotes]).encode())
     for part, label, path in _files(params):
         require(path)
         with path.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
         total.update(json.dumps([part, label, _row_file(params, path).format, content]).encode())
+        if params.images:
+            with TemporaryDirectory(prefix="slimgate-") as scratch:
+                table = rows_of(_row_file(params, path), scratch=Path(scratch))
+            total.update(images_digest(table, params.images, path.parent).encode())
     return total.hexdigest()
 
 
@@ -140,7 +155,7 @@ def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
     found: dict[str, list[pa.Table]] = {}
     firsts: dict[str, tuple[Path, tuple[str, ...]]] = {}
     for part, label, path in _files(params):
-        table = rows_of(_row_file(params, path), scratch=scratch)
+        table = with_images(rows_of(_row_file(params, path), scratch=scratch), params.images, path.parent)
         if label is not None:
             table = table.append_column("label", pa.array([label] * table.num_rows, pa.string()))
         names = tuple(table.column_names)

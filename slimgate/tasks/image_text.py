@@ -2,7 +2,7 @@
 
 [task]
 kind = "image_text"
-image = "image"                       # files' bytes, paths, hub Image columns, or pixels as numbers
+image = "image"                       # bytes, hub Image columns, pixels; names of files: see sources/files.py
 caption = "caption"                   # what it is trained on; without it, the first prompt of the row's label
 label = "label"
 prompt = "a photo of the digit {label}"    # or several: a class counts as the mean over its prompts
@@ -31,6 +31,7 @@ from slimgate.encoding import encode_texts
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.labels import class_names
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
+from slimgate.pools import is_image
 from slimgate.pretrained import pretrained
 from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tables import Table
@@ -56,7 +57,7 @@ class Params(Table):
     @classmethod
     def _has_a_place(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for prompt in (value,) if isinstance(value, str) else value:
-            if prompt.count("{label}") != 1 or prompt.replace("{label}", "").count("{"):
+            if prompt.count("{label}") != 1 or set("{}") & set(prompt.replace("{label}", "")):
                 raise ValueError(f'"{prompt}" came, expected {{label}} once, as in "a photo of a {{label}}"')
         return value
 
@@ -97,6 +98,9 @@ def metrics() -> frozenset[str]:
 
 def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
     """The classes of all splits. Raises DataError where there is only one, or one has no name."""
+    if any(not is_image(rows.table[params.image].type) for rows in splits.values() if len(rows)):
+        told = f'source = {{ name = "files", images = ["{params.image}"], … }} reads the files that it names'
+        raise DataError(f'column "{params.image}" holds text, expected images; {told}')
     values = {value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()}
     classes = class_names(values)
     if len(classes) < 2:

@@ -155,3 +155,16 @@ def test_one_class_is_an_error() -> None:
     rows = Rows(picture_rows(2).table.set_column(3, "label", [["red", "red"]]))
     with pytest.raises(DataError, match="holds one label only"):
         image_text.facts(PARAMS, {"gate": rows})
+
+
+def test_paths_are_an_error_that_says_who_reads_them() -> None:
+    rows = picture_rows(3).table
+    named = Rows(rows.set_column(rows.column_names.index("image"), "image", [["a.png", "b.png", "c.png"]]))
+    with pytest.raises(DataError, match=r'holds text, expected images.*images = \["image"\]'):
+        image_text.facts(PARAMS, {"gate": named})
+
+
+def test_the_tokens_of_rows_are_those_of_their_captions(folder: Path, tmp_path: Path) -> None:
+    model = load_clip(folder, clip_context(tmp_path / "rows"))
+    encoded = image_text.encode_rows(PARAMS, picture_rows(5), model.tokenizer)
+    assert encoded.tokens == encoded.texts.lengths.sum() > 5 * 3

@@ -1,0 +1,58 @@
+"""Images that rows of files name by their paths: read into the rows, so that what they show counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from slimgate.errors import DataError
+from slimgate.images import picture
+from slimgate.sources import files
+
+
+def write_rows(folder: Path) -> files.Params:
+    """A table of two pictures, which lie in a folder beside it."""
+    (folder / "pictures").mkdir(parents=True)
+    for name, grey in (("dark", 10), ("light", 240)):
+        Image.fromarray(np.full((4, 4), grey, np.uint8)).save(folder / "pictures" / f"{name}.png")
+    table = folder / "rows.csv"
+    table.write_text("image,label\npictures/dark.png,dark\npictures/light.png,light\n")
+    return params_of(table)
+
+
+def params_of(table: Path, **further: Any) -> files.Params:
+    return files.Params.model_validate({"path": str(table), "images": ("image",), **further})
+
+
+def test_the_rows_hold_what_the_files_show(tmp_path: Path) -> None:
+    rows = files.read(write_rows(tmp_path / "rows"), scratch=tmp_path)["all"]
+    shown = [np.asarray(picture(value)) for value in rows["image"].to_pylist()]
+    assert [int(pixels[0, 0, 0]) for pixels in shown] == [10, 240]
+    assert rows["label"].to_pylist() == ["dark", "light"]
+
+
+def test_another_picture_under_the_same_name_is_another_digest(tmp_path: Path) -> None:
+    params = write_rows(tmp_path)
+    before = files.digest(params)
+    assert files.digest(params) == before
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "pictures" / "dark.png")
+    assert files.digest(params) != before
+
+
+def test_what_names_no_file_is_told_with_its_row(tmp_path: Path) -> None:
+    params = write_rows(tmp_path)
+    (tmp_path / "pictures" / "light.png").unlink()
+    with pytest.raises(DataError, match=r"column image, row 1: there is no file .*light\.png"):
+        files.read(params, scratch=tmp_path)
+    with pytest.raises(DataError, match=r'images names column "imge".*Did you mean image'):
+        files.read(params_of(tmp_path / "rows.csv", images=("imge",)), scratch=tmp_path)
+
+
+def test_rows_of_lines_have_no_images() -> None:
+    with pytest.raises(ValidationError, match="by_label has columns text and label alone"):
+        files.Params.model_validate({"by_label": {"a": "a.txt", "b": "b.txt"}, "images": ("image",)})

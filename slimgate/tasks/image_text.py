@@ -6,7 +6,6 @@ image = "image"                       # bytes, hub Image columns, pixels; names 
 caption = "caption"                   # what it is trained on; without it, the first prompt of the row's label
 label = "label"
 prompt = "a photo of the digit {label}"    # or several: a class counts as the mean over its prompts
-
 names = { 0 = "airplane", 1 = "ship" }     # what prompts call a label, where it is a number or a code
 
 A gate row is classified zero-shot: the class whose prompts go best with the image (Radford et al. 2021,

@@ -145,7 +145,8 @@ def outcomes(
 
 
 def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
-    """The rows' scores are those of the other end of the scale."""
+    """The rows' scores are the end of the scale that is further off: mirrored, those in the middle were right."""
     gold, score = outcomes.column("gold"), outcomes.column("score").copy()
-    score[rows] = gold.min() + gold.max() - gold[rows]
+    low, high = gold.min(), gold.max()
+    score[rows] = np.where(gold[rows] < (low + high) / 2, high, low)
     return replace(outcomes, values={**outcomes.values, "score": score})

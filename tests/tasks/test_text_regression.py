@@ -16,7 +16,9 @@ from fixtures.task_rows import load_task_model, task_context
 from slimgate.blocks import output_layer
 from slimgate.errors import DataError
 from slimgate.heads import classifier_inputs
+from slimgate.metrics import load_metric
 from slimgate.protocols import Rows, TaskFacts
+from slimgate.selftest import plant_fault
 from slimgate.tasks import text_regression as task
 
 torch.set_num_threads(1)
@@ -81,10 +83,18 @@ def test_a_model_with_one_output_keeps_its_head_and_one_with_two_gets_a_fresh_on
     assert task.load_reads(PARAMS, {**head, "id2label": {"0": "no", "1": "yes"}}) == ("train", "selection")
 
 
+def test_spoiled_rows_are_worse_also_where_most_scores_stand_in_the_middle() -> None:
+    gold = [0.0, 5.0, *[2.5] * 10]
+    found = task.outcomes(TaskFacts(()), rows_of(gold), np.asarray(gold)[:, None] + 0.25, PARAMS, None)
+    damaged = plant_fault(found, load_metric("mae"), 0.5, seed=0, spoil=task.spoiled)
+    errors = np.abs(damaged.column("score") - gold)
+    assert errors.mean() >= 0.75
+
+
 def test_outcomes_hold_gold_and_score_and_spoiled_rows_are_at_the_other_end() -> None:
     scores = np.asarray([[0.5], [4.0], [2.0]], dtype=np.float32)
     found = task.outcomes(TaskFacts(()), rows_of([0.0, 5.0, 3.0]), scores, PARAMS, None)
     assert found.column("gold").tolist() == [0.0, 5.0, 3.0]
     assert found.column("score").tolist() == [0.5, 4.0, 2.0]
     assert found.right is None
-    assert task.spoiled(found, np.array([0, 2])).column("score").tolist() == [5.0, 4.0, 2.0]
+    assert task.spoiled(found, np.array([0, 2])).column("score").tolist() == [5.0, 4.0, 0.0]

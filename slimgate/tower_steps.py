@@ -17,6 +17,7 @@ from slimgate.protocols import BuildContext, Json
 
 Load = Callable[[str, str], Any]
 NOT_INSIDE = {
+    "active_distill": "it chooses rows by probabilities of classes, which captions have not; use distill",
     "in_tower": "write its steps here",
     "new_student": 'write the shape as a config.json, and start from model = "fresh:FOLDER"',
     "prune_hidden": "its patches and heads have the width; use prune_heads, prune_ffn or low_rank",

@@ -145,7 +145,7 @@ def outcomes(
 
 
 def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
-    """The rows' scores are the end of the scale that is further off: mirrored, those in the middle were right."""
+    """The rows' scores are the end of the scale that is further from the gold one."""
     gold, score = outcomes.column("gold"), outcomes.column("score").copy()
     low, high = gold.min(), gold.max()
     score[rows] = np.where(gold[rows] < (low + high) / 2, high, low)

@@ -27,7 +27,7 @@ OWN: dict[str, Any] = {
     "lora_distill": {"epochs": 1, "r": 2, "train_head": False},
     "trim_vocabulary": {},
 }
-REFUSED = {"new_student", "prune_hidden"}
+REFUSED = {"active_distill", "new_student", "prune_hidden"}
 SAME_ANSWERS = {"conv1d_to_linear", "trim_vocabulary"}
 OF_VOCABULARY = {"trim_vocabulary", "factorize_embeddings"}
 CASES = [
@@ -140,10 +140,20 @@ def test_a_configuration_is_checked_tower_by_tower() -> None:
         ("both", {"trim_vocabulary": {}}, "needs a vocabulary, which images have none"),
         ("text", {"new_student": {"layers": 2}}, 'start from model = "fresh:FOLDER"'),
         ("text", {"in_tower": {"steps": []}}, "write its steps here"),
+        ("text", {"active_distill": {"rows": 9}}, "active_distill cannot be inside of in_tower"),
         ("text", {"cast": {}, "distill": {}}, "expected one method a step"),
         ("text", {"fine_tune": {"processes": 2}}, r"steps\[0\] fine_tune: processes = 2 came"),
     ],
-    ids=["a near name", "its option", "images", "another network", "nested", "two", "in processes"],
+    ids=[
+        "a near name",
+        "its option",
+        "images",
+        "another network",
+        "nested",
+        "choosing",
+        "two",
+        "in processes",
+    ],
 )
 def test_a_step_that_cannot_be_inside_is_named(tower: str, step: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):

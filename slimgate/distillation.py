@@ -213,10 +213,8 @@ def _check_outputs(student: Any, teacher: Any) -> None:
 def _check_one_process(params: DistillationParams, weights: list[str]) -> None:
     """Means over tokens are not the shares of answers by which the parts of a batch are added up."""
     if (processes := getattr(params, "processes", 1)) > 1:
-        raise BuildError(
-            f"distill: processes = {processes}, but {' and '.join(weights)} compare token by token, and a "
-            "batch is shared out by its answers; set processes = 1"
-        )
+        told = f"{' and '.join(weights)} compare token by token, and a batch is shared out by its answers"
+        raise BuildError(f"distill: processes = {processes}, but {told}; set processes = 1")
 
 
 def _check_tokens(

@@ -36,6 +36,13 @@ def test_every_method_can_be_told(name: str, capsys: pytest.CaptureFixture[str])
     assert "starts from" in capsys.readouterr().out
 
 
+def test_of_a_method_that_applies_others_they_say_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "in_tower"]) == 0
+    told = capsys.readouterr().out
+    assert "what its steps start from" in told
+    assert "no rows" not in told
+
+
 def test_a_method_of_a_users_own_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", "fixtures.own_method:round_weights"]) == 0
     assert "digits" in capsys.readouterr().out

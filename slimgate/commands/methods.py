@@ -49,6 +49,8 @@ def details(name: str) -> str:
         "another seed, another model": "yes" if method.stochastic else "no",
         "promises": ", ".join(getattr(method, "claims", ())) or "nothing",
     }
+    if hasattr(method, "resolved"):
+        facts = {"starts from": "what its steps start from; it leaves, reads and promises what they do"}
     parts.append(tabulate(facts.items(), tablefmt="plain"))
     return "\n\n".join(parts) + "\n"
 

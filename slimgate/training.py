@@ -22,7 +22,7 @@ from slimgate.errors import BuildError
 from slimgate.learning import Labelled
 from slimgate.objectives import Objective, objective_of
 from slimgate.precision import resolve_precision
-from slimgate.protocols import BuildContext
+from slimgate.protocols import BuildContext, Encoded
 from slimgate.regularization import regularized
 from slimgate.scoring import Score, score
 from slimgate.seeding import isolated_seed
@@ -107,10 +107,16 @@ def train(
     if use_cache is not None:
         model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved so
     epochs.restore_best()
-    tokens = int(data[0].lengths.sum())
+    tokens = _tokens(data[0])
     context.log.update(precision=precision, rows=len(data[1]), tokens=tokens, epochs=epochs.history)
     if workers.count > 1:
         context.log["processes"] = workers.count
+
+
+def _tokens(encoded: Encoded) -> int:
+    """Of all rows; of rows of two texts that are read apart, those of both."""
+    rows = getattr(encoded, "columns", {}).get("input_ids")  # what is no text has none
+    return int(encoded.lengths.sum()) if rows is None else sum(map(len, rows))
 
 
 def _arguments(params: TrainingParams, context: BuildContext, precision: str, rows: int) -> TrainingArguments:

@@ -46,8 +46,9 @@ def test_columns_are_the_texts_and_the_label() -> None:
         {"pair": ("a", "b"), "prompts": ("query: ",)},
         {"pair": ("a", "b"), "matryoshka": (64, 128)},
         {"pair": ("a", "b"), "scale": 0.0},
+        {"text": "a", "label": "b", "symmetric": True},
     ],
-    ids=["nothing", "no label", "pair and label", "both", "one prompt", "rising", "scale"],
+    ids=["nothing", "no label", "pair and label", "both", "one prompt", "rising", "scale", "symmetric"],
 )
 def test_wrong_params_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
@@ -109,6 +110,14 @@ def test_outcomes_of_pairs_are_the_ranks_of_their_own_documents() -> None:
     assert found.groups.tolist() == [0, 0]
     dot = Params(pair=("summary", "text"), similarity="dot")
     assert task.outcomes(NONE, rows, scores, dot, None).values["rank"].tolist() == [2, 1]
+
+
+def test_documents_of_equal_text_take_one_place() -> None:
+    rows = rows_of(summary=["a", "b", "c"], text=["x", "y y", "y  y"])
+    scores = np.asarray([[[1, 0], [0, 1]], [[1, 0], [1, 0]], [[1, 0], [1, 0]]], dtype=np.float32)
+    found = task.outcomes(NONE, rows, scores, PAIRS, None)
+    assert found.values["rank"].tolist() == [2, 1, 1]
+    assert found.values["ndcg_at_10"].tolist() == pytest.approx([1 / np.log2(3), 1, 1])
 
 
 def test_outcomes_by_label_leave_the_row_itself_out() -> None:

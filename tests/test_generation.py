@@ -15,7 +15,7 @@ from fixtures.building import load_tiny, tiny_context
 from slimgate.distillation import DistillationLoss, unlike
 from slimgate.diversity import diversity
 from slimgate.errors import BuildError
-from slimgate.generation import written_texts
+from slimgate.generation import _first, written_texts
 from slimgate.generation_params import Generate
 from slimgate.learning import labelled
 from slimgate.methods import distill
@@ -108,6 +108,19 @@ def test_a_model_of_few_positions_writes_shorter_texts(tmp_path: Path, context: 
     one = compared(load_tiny(folder, context), folder, context.rows("selection"))
     figures = written_figures(one, one)
     assert all(figure["variant"] is not None for figure in figures.values())
+
+
+def test_a_row_shorter_than_the_prompt_is_continued_not_followed(teacher: Any, context: Any) -> None:
+    ends = PARAMS.model_copy(update={"add_eos": True})
+    rows = context.task.encode_rows(ends, context.rows("train"), teacher.tokenizer).columns["input_ids"]
+    assert rows[0][-1] == teacher.tokenizer.eos_token_id
+    assert _first(rows[0], teacher.tokenizer, Generate(prompt_tokens=100)) == rows[0][:-1]
+
+
+def test_texts_that_the_limit_cuts_are_counted(teacher: Any, context: Any) -> None:
+    written_texts(teacher, FEW, context)
+    log = context.log["written"]
+    assert 0 <= log["unfinished"] <= log["tokens"] / FEW.tokens
 
 
 def test_without_a_prompt_text_begins_behind_the_start_token(teacher: Any, context: Any) -> None:

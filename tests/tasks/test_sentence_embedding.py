@@ -18,6 +18,7 @@ from slimgate.metrics import load_metric, value_of
 from slimgate.protocols import Rows, TaskFacts
 from slimgate.selftest import judge_fault
 from slimgate.tasks import sentence_embedding as task
+from slimgate.training import _tokens
 
 Params = task.Params
 NONE = TaskFacts(())
@@ -86,6 +87,12 @@ def test_each_text_of_a_pair_is_encoded_by_itself(tmp_path: Path) -> None:
     model.save(tmp_path)
     again = task.row_encoder(PAIRS, tmp_path)(rows)
     assert (again.batch([0, 1])["input_ids"] == encoded.batch([0, 1])["input_ids"]).all()
+
+
+def test_tokens_of_training_rows_are_those_of_both_texts(tmp_path: Path) -> None:
+    model = load_encoder(write_tiny(tmp_path / "m", "bert"), embedding_context(tmp_path / "rows", PAIRS))
+    rows = rows_of(summary=["good film", "bad"], text=["good nice film", "bad"])
+    assert _tokens(task.encode_rows(PAIRS, rows, model.tokenizer)) == 4 + 5 + 3 + 3
 
 
 def test_a_prompt_stands_before_each_text(tmp_path: Path) -> None:

@@ -61,11 +61,19 @@ class Loaded:
 
 def check_positions(max_tokens: int, ref: ModelRef, config: Mapping[str, Any]) -> None:
     """Raises SuiteError where a model of this config.json has no place for so many tokens."""
-    longest = config.get("max_position_embeddings", config.get("n_positions"))
-    if isinstance(longest, int) and config.get("model_type") in OFFSET_POSITIONS:
-        longest -= int(config.get("pad_token_id", 1)) + 1
-    if isinstance(longest, int) and max_tokens > longest:
+    longest = longest_text(config)
+    if longest is not None and max_tokens > longest:
         raise SuiteError(f"max_tokens = {max_tokens}, but {ref.text} has positions for {longest} tokens")
+
+
+def longest_text(config: Mapping[str, Any]) -> int | None:
+    """How many tokens a model of this config.json has positions for; None where it does not say."""
+    longest = config.get("max_position_embeddings", config.get("n_positions"))
+    if not isinstance(longest, int):
+        return None
+    if config.get("model_type") in OFFSET_POSITIONS:
+        longest -= int(config.get("pad_token_id", 1)) + 1
+    return longest
 
 
 def has_head(head: Head, config: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,7 +48,8 @@ def unlike(student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encode
     encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
     """
     families = [str(model.config.model_type).removeprefix("distil") for model in (student, teacher)]
-    pairs = zip(_tokens(student, encoded), _tokens(teacher, teacher_encoded), strict=True)
+    # tokenizers may cut a document into more windows than each other
+    pairs = zip_longest(_tokens(student, encoded), _tokens(teacher, teacher_encoded))
     others = sum(mine != theirs for mine, theirs in pairs)
     found = []
     if families[0] != families[1]:
@@ -116,6 +118,11 @@ class DistillationLoss:
             _check_tokens(student, teacher, encoded, teacher_encoded, weights)
         self._params, self._matches = params, list(matches)
         self._objective = objective_of(context.task, context.task_params)
+        if not self._objective.by_row and not same_tokens(student, teacher, encoded, teacher_encoded):
+            raise BuildError(
+                "distill: an answer is a token here, and student and teacher have different tokenizers, so "
+                "that their answers do not correspond; give the student the teacher's tokenizer"
+            )
         self._seen: dict[str, list[float]] = defaultdict(list)
         self._teacher, self._encoded = teacher.network, teacher_encoded
         self._logits = logits
@@ -230,9 +237,11 @@ def _check_tokens(
 def same_tokens(student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encoded) -> bool:
     """Whether positions hold the same tokens; what a trimmed vocabulary lacks may be unknown."""
     unknown = student.tokenizer.unk_token
-    pairs = zip(_tokens(student, encoded), _tokens(teacher, teacher_encoded), strict=True)
     sides = [getattr(one, "side", None) for one in (encoded, teacher_encoded)]
-    return sides[0] == sides[1] and all(
+    if sides[0] != sides[1] or len(encoded.lengths) != len(teacher_encoded.lengths):
+        return False
+    pairs = zip(_tokens(student, encoded), _tokens(teacher, teacher_encoded), strict=True)
+    return all(
         len(mine) == len(theirs) and all(a in (b, unknown) for a, b in zip(mine, theirs, strict=True))
         for mine, theirs in pairs
     )

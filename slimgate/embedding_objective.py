@@ -4,7 +4,7 @@
 |---------------------|---------------------|-----------------------------------------------|----------------|
 | PairObjective       | query and document  | multiple negatives ranking, in-batch others   | Henderson 2017 |
 | LabelObjective      | a text with a label | supervised contrastive, in-batch positives    | Khosla 2020    |
-| SimilarityObjective | two texts, a score  | (cosine - score)²                             | Reimers 2019   |
+| SimilarityObjective | two texts, a score  | (similarity - score)²                         | Reimers 2019   |
 
 By a teacher all of them learn T² · KL of the softmax over a row's similarities to the batch (students of any
 width can), and `mse_weight` weighs the distance of the embeddings themselves. The negatives are the other
@@ -32,6 +32,7 @@ class EmbeddingObjective:
     quality = "accuracy_in_batch"
     by_row = True
     any_width = True
+    across_rows = True
 
     def __init__(self, params: SentenceParams) -> None:
         self._params = params
@@ -97,7 +98,9 @@ class EmbeddingObjective:
     def _over_prefixes(self, loss: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
         if not self._params.matryoshka:
             return loss(logits)
-        return torch.stack([loss(logits[..., :dims]) for dims in self._params.matryoshka]).sum(0)
+        # of an embedding that a step has made narrower, wider prefixes are all of it, and count once
+        prefixes = {min(dims, logits.shape[-1]) for dims in self._params.matryoshka}
+        return torch.stack([loss(logits[..., :dims]) for dims in sorted(prefixes)]).sum(0)
 
 
 class PairObjective(EmbeddingObjective):
@@ -170,18 +173,22 @@ class SimilarityObjective(EmbeddingObjective):
         return ~labels.isnan()
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(cosine - score)²."""
+        """(similarity - score)²."""
 
         def loss(part: Tensor) -> Tensor:
-            cosines = nn.functional.cosine_similarity(part[:, 0], part[:, 1], dim=-1)
-            return (cosines - labels.nan_to_num()) ** 2
+            return (self._scores(part) - labels.nan_to_num()) ** 2
 
         return torch.where(labels.isnan(), 0.0, self._over_prefixes(loss, logits))
 
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Minus the squared error of the whole embeddings' cosine."""
-        cosines = nn.functional.cosine_similarity(logits[:, 0], logits[:, 1], dim=-1)
-        return -((cosines - labels) ** 2)
+        """Minus the squared error of the whole embeddings' similarity."""
+        return -((self._scores(logits) - labels) ** 2)
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        """(rows,) the cosine, or the product where that is the task's similarity."""
+        if self._params.similarity == "dot":
+            return (logits[:, 0] * logits[:, 1]).sum(-1)
+        return nn.functional.cosine_similarity(logits[:, 0], logits[:, 1], dim=-1)
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:

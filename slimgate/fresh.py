@@ -13,7 +13,6 @@ from typing import Any
 from slimgate.errors import BuildError
 from slimgate.protocols import ModelRef
 
-DECODERS = frozenset({"gpt2", "llama", "mistral", "qwen2", "gpt_neox", "opt"})
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 
 _DECODER = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}
@@ -68,12 +67,22 @@ def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
     kept = [text for text in texts if text.strip()]
     if not kept:
         raise BuildError("the train rows hold no text to train a tokenizer on; put one in the folder")
-    names = _SPECIAL.get(family.split("_")[0], _DECODER if family in DECODERS else _ENCODER)
+    names = _SPECIAL.get(family.split("_")[0], _DECODER if _decodes(family) else _ENCODER)
     trained = _byte_level(kept, size, list(dict.fromkeys(names.values())))
-    if family not in DECODERS:
+    if not _decodes(family):
         _frame(trained, names["bos_token"], names["eos_token"])
     return PreTrainedTokenizerFast(
         tokenizer_object=trained, model_input_names=["input_ids", "attention_mask"], **names
+    )
+
+
+def _decodes(family: str) -> bool:
+    """Whether transformers has it as a language model that reads from left to right, and as no other."""
+    from transformers.models.auto import modeling_auto as auto
+
+    return (
+        family in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        and family not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     )
 
 

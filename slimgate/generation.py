@@ -20,7 +20,8 @@ from slimgate.writing import continued
 def written_texts(teacher: Any, options: Generate, context: BuildContext) -> list[str]:
     """Texts of the teacher, each with its prompt; the same seed gives the same texts.
 
-    context.log gets how varied they are. Raises BuildError for a teacher that writes no text.
+    context.log gets how varied they are, and how many were cut before their end: with add_eos = true they are
+    learnt as if they ended there. Raises BuildError for a teacher that writes no text.
     """
     prompts = _prompts(teacher, options, context)
     new = continued(
@@ -34,7 +35,8 @@ def written_texts(teacher: Any, options: Generate, context: BuildContext) -> lis
     ids = [[*prompt, *more] for prompt, more in zip(prompts, new, strict=True)]
     texts = [str(text) for text in teacher.tokenizer.batch_decode(ids, skip_special_tokens=True)]
     shares = {name: share and round(share, 4) for name, share in diversity(texts).items()}
-    context.log["written"] = {"rows": len(texts), "tokens": sum(map(len, new)), **shares}
+    cut = sum(len(more) == options.tokens for more in new)
+    context.log["written"] = {"rows": len(texts), "tokens": sum(map(len, new)), "unfinished": cut, **shares}
     return texts
 
 
@@ -54,10 +56,11 @@ def _prompts(teacher: Any, options: Generate, context: BuildContext) -> list[lis
 
 
 def _first(ids: Sequence[int], tokenizer: Any, options: Generate) -> list[int]:
-    """So many tokens, and the start token before them where there is one."""
+    """So many tokens, and the start token before them where there is one; a shorter row without its end."""
     starts = int(ids[0] == tokenizer.bos_token_id)
     if not starts and not options.prompt_tokens:
         raise BuildError(
             "generate: prompt_tokens = 0, but rows have no start token; set add_bos = true in [task]"
         )
-    return list(ids[: starts + options.prompt_tokens])
+    first = ids[starts : starts + options.prompt_tokens]
+    return [*ids[:starts], *(token for token in first if token != tokenizer.eos_token_id)]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slimgate.calibration import calibration_batches
+from slimgate.importance import labelled_batches
 from slimgate.objectives import objective_of
 from slimgate.protocols import BuildContext
 
@@ -28,8 +28,9 @@ def gradient_moments(model: Any, layers: Mapping[str, nn.Linear], context: Build
     handles = [layer.register_forward_hook(_adding(sums[name])) for name, layer in layers.items()]
     model.network.eval()
     try:
-        for batch in calibration_batches(model, context):
-            objective.drawn_losses(model.network(**batch).logits, draws).sum().backward()  # type: ignore[no-untyped-call]
+        for batch, labels in labelled_batches(model, context):
+            logits, _ = objective.flat(model.network(**batch).logits, labels)  # answers, and no padding
+            objective.drawn_losses(logits, draws).sum().backward()  # type: ignore[no-untyped-call]
             model.network.zero_grad(set_to_none=True)
     finally:
         for handle in handles:

@@ -51,7 +51,10 @@ class Objective(Protocol):
         """(answers,) of answers with labels: how good each is, more is better."""
 
     def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
-        """(answers,) the loss by labels drawn from the model's own answers: for Fisher information."""
+        """(answers,) the loss by labels drawn from the model's own answers: for Fisher information.
+
+        logits: (answers, outputs), as `flat` gives them.
+        """
 
 
 class ClassObjective:
@@ -87,9 +90,9 @@ class ClassObjective:
 
     def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
         """Cross-entropy with a class drawn by the model's probabilities."""
-        flat = logits.float().flatten(0, -2)
-        labels = torch.multinomial(flat.detach().softmax(-1).cpu(), 1, generator=draws)[:, 0].to(flat.device)
-        return nn.functional.cross_entropy(flat, labels, reduction="none")
+        chances = logits.detach().softmax(-1).cpu()
+        labels = torch.multinomial(chances, 1, generator=draws)[:, 0].to(logits.device)
+        return nn.functional.cross_entropy(logits, labels, reduction="none")
 
 
 class TokenObjective(ClassObjective):

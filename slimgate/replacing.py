@@ -54,8 +54,9 @@ def parted(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, st
             holders.setdefault(id(weight), []).append(name)
     for shared in holders.values():
         changed = [name for name in shared if name in modules]
-        after = {id(getattr(modules[name], "weight", name)) if name in modules else 0 for name in shared}
-        if changed and len(shared) > 1 and len(after) > 1:
+        # held, so that no two of them are made one after another at the same address
+        after = [getattr(modules[name], "weight", name) if name in modules else None for name in shared]
+        if changed and len(shared) > 1 and len(set(map(id, after))) > 1:
             return {
                 "warning": f"{' and '.join(shared)} were one table, and are stored apart now that "
                 f"{' and '.join(changed)} changed; leave embeddings and output_layer out"

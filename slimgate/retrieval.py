@@ -12,7 +12,8 @@ Vectors = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-# Two similarities this close are a tie: the same text may differ by that much from batch to batch.
+# Two similarities of vectors of length 1 this close are a tie: the same text may differ by that much from
+# batch to batch. Of longer vectors as much more.
 TIE = 1e-6
 DEPTH = 10
 _CHUNK_BYTES = 64 * 2**20
@@ -51,8 +52,9 @@ def rank_documents(
     (MRR); Järvelin & Kekäläinen 2002 (nDCG).
     """
     rows = chunk or max(1, _CHUNK_BYTES // (8 * len(documents)))
+    ties = TIE * np.linalg.norm(queries, axis=1) * np.linalg.norm(documents, axis=1).max()
     parts = [
-        _ranked(queries[at] @ documents.T, relevant, own)
+        _ranked(queries[at] @ documents.T, relevant, own, ties[at])
         for at, relevant, own in _chunks(query_labels, document_labels, rows, leave_one_out=leave_one_out)
     ]
     return Ranking(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
@@ -72,10 +74,10 @@ def _chunks(
 
 
 def _ranked(
-    similarities: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_], own: Ints | None
+    similarities: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_], own: Ints | None, ties: Vectors
 ) -> tuple[Floats, Floats]:
-    """(queries, documents) similarities and relevance -> rank and ndcg, each (queries,)."""
-    scores = similarities.astype(np.float32) - np.float32(TIE) * relevant
+    """(queries, documents) similarities and relevance, ties (queries,) -> rank and ndcg, each (queries,)."""
+    scores = similarities.astype(np.float32) - ties.astype(np.float32)[:, None] * relevant
     if own is not None:
         scores[np.arange(len(own)), own] = -np.inf
     best = np.where(relevant, scores, -np.inf).max(axis=1)

@@ -35,6 +35,10 @@ def sentence_layout(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"normalize": False, "dense": [], "dense_files": []}
     for module in _read(path):
         kind, inner = str(module["type"]).rpartition(".")[2], folder / str(module.get("path", ""))
+        if found["normalize"]:
+            raise BuildError(
+                f"{path}: module {kind} stands behind Normalize, which is expected to be the last"
+            )
         if kind == "Pooling":
             found["pooling"] = _pooling(inner / "config.json")
         elif kind == "Dense":

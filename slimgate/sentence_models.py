@@ -20,7 +20,9 @@ ARCHITECTURE = "slimgate.nn.sentence_encoder:SentenceEncoder"
 
 
 def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Mapping[str, Any]) -> None:
-    """Raises SuiteError where a model of this config.json has too few positions or dimensions."""
+    """Raises SuiteError where a model of this config.json is of two halves, or of too few positions."""
+    if config.get("is_encoder_decoder"):
+        raise SuiteError(f"{ref.text} is an encoder with a decoder, expected an encoder or a decoder alone")
     check_positions(params.max_tokens, ref, config)
     width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
     if isinstance(width, int) and params.matryoshka and params.matryoshka[0] > width:

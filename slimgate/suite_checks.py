@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slimgate.classifier_loading import longest_text
 from slimgate.errors import SlimgateError, SuiteError, nearest
 from slimgate.loading import own_object
 from slimgate.model_ref import read_config
@@ -195,9 +196,9 @@ class _Walk:
         return config
 
     def _check_workloads(self, ref: ModelRef, config: Config) -> None:
-        longest = config.get("max_position_embeddings")
+        longest = longest_text(config)
         for i, workload in enumerate(self.suite.workloads):
-            if isinstance(longest, int) and (workload.tokens or 0) > longest:
+            if longest is not None and (workload.tokens or 0) > longest:
                 where = ("measure", "workloads", i, "tokens")
                 problem = f"{workload.tokens} came, but {ref.text} has positions for {longest} tokens"
                 raise self.error_at(where, problem)

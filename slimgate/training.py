@@ -8,42 +8,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn.utils.parametrize import is_parametrized
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from slimgate.data_parallel import Workers
 from slimgate.errors import BuildError
 from slimgate.learning import Labelled
-from slimgate.objectives import Objective, objective_of
+from slimgate.objectives import Objective
 from slimgate.precision import resolve_precision
 from slimgate.protocols import BuildContext
 from slimgate.regularization import regularized
-from slimgate.scoring import Score, score
 from slimgate.seeding import isolated_seed
-from slimgate.sparsity import pruned_layers
+from slimgate.training_callbacks import ATTACHED, Epochs, Hooked, KeepZeros, TrainingHook
 from slimgate.training_params import TrainingParams
 
 Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
-ATTACHED = "slimgate_attached"
-
-
-class TrainingHook(Protocol):
-    """What a method does around each optimizer step: gradual pruning, masks that are learned.
-
-    It may also have `settled: bool`: False while an epoch's end is no model that could be kept as the best.
-    """
-
-    def before_step(self, step: int, steps: int) -> None:
-        """step: 0 to steps - 1, before its forward pass."""
-
-    def after_step(self, step: int, steps: int) -> None:
-        """After the weights have changed; step: 0 to steps - 1."""
 
 
 def label_loss(objective: Objective) -> Loss:
@@ -83,7 +67,7 @@ def train(
     Weights that a pruning step set to zero stay zero. Raises BuildError where the loss is not finite.
     """
     precision = resolve_precision(params.precision, context.device)
-    epochs = _Epochs(model, params.keep_best, selection, context, hooks)
+    epochs = Epochs(model, params.keep_best, selection, context, hooks)
     workers = Workers.here(params.processes, epochs.objective)
     use_cache = getattr(model.config, "use_cache", None)
     with isolated_seed(context.seed), _attached(model.network, attached):
@@ -92,7 +76,7 @@ def train(
             args=_arguments(params, context, precision, len(data[1])),
             train_dataset=_Positions(data[0].lengths),
             data_collator=lambda items: _collate(items, data, epochs.objective, workers),
-            callbacks=[*map(_Hooked, hooks), epochs, _KeepZeros(model)],
+            callbacks=[*map(Hooked, hooks), epochs, KeepZeros(model)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.loss, epochs.losses = loss or label_loss(epochs.objective), trainer.losses
@@ -220,106 +204,3 @@ class _Trainer(Trainer):  # type: ignore[misc]
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         self.workers.add_gradients_(self.model)
         return loss
-
-
-class _Hooked(TrainerCallback):  # type: ignore[misc]
-    """A method's hook in the Trainer's form."""
-
-    def __init__(self, hook: TrainingHook) -> None:
-        self._hook = hook
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._hook.before_step(state.global_step, state.max_steps)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._hook.after_step(state.global_step - 1, state.max_steps)
-
-
-class _KeepZeros(TrainerCallback):  # type: ignore[misc]
-    """Puts pruned weights back to zero after each optimizer step."""
-
-    def __init__(self, model: Any) -> None:
-        names = pruned_layers(model)
-        modules = dict(model.network.named_modules())
-        # a later step may have put modules of other names in their place, or two thin layers for one
-        kept = [
-            _own_weight(modules[name])
-            for name in sorted(names & modules.keys())
-            if hasattr(modules[name], "weight")
-        ]
-        self._masks = [(weight, weight != 0) for weight in kept]
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        with torch.no_grad():
-            for weight, mask in self._masks:
-                weight.mul_(mask)
-
-
-def _own_weight(module: Any) -> torch.Tensor:
-    """The weight that is trained, of which a parametrized layer computes with another."""
-    weight = module.parametrizations.weight.original if is_parametrized(module, "weight") else module.weight
-    assert isinstance(weight, torch.Tensor)
-    return weight
-
-
-class _Epochs(TrainerCallback):  # type: ignore[misc]
-    """Loss and quality per epoch; the state of the best epoch by the quality on `selection`."""
-
-    def __init__(
-        self,
-        model: Any,
-        keep_best: bool,
-        selection: Labelled | None,
-        context: BuildContext,
-        hooks: Sequence[TrainingHook],
-    ) -> None:
-        self._model, self._keep_best, self._hooks = model, keep_best, hooks
-        self._selection, self._context = selection, context
-        self.objective = objective_of(context.task, context.task_params)
-        self._best: tuple[float, int, dict[str, torch.Tensor]] | None = None
-        self.losses: list[float] = []
-        self.history: list[dict[str, float]] = []
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._context.progress("train", state.global_step, state.max_steps)
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if not self.losses:
-            return
-        entry: dict[str, float] = {
-            "epoch": len(self.history) + 1,
-            "loss": round(float(np.mean(self.losses)), 4),
-        }
-        self.losses.clear()
-        if self._selection is not None:
-            found = self._evaluate(self._selection)
-            entry["loss_selection"] = round(found.loss, 4)
-            entry[f"{self.objective.quality}_selection"] = round(found.quality, 4)
-            self._remember(found.quality, last=state.global_step >= state.max_steps)
-        self.history.append(entry)
-
-    def restore_best(self) -> None:
-        """Puts the best epoch's weights back where it was not the last one."""
-        if self._best is not None and self._best[1] < len(self.history):
-            self._model.network.load_state_dict(self._best[2])
-            self._context.log["best_epoch"] = self._best[1]
-
-    def _remember(self, quality: float, *, last: bool) -> None:
-        if not self._keep_best or (self._best is not None and quality < self._best[0]):
-            return
-        if not all(getattr(hook, "settled", True) for hook in self._hooks):
-            return
-        if last and self._best is None:
-            return  # a single epoch needs no copy
-        state = {
-            name: tensor.detach().clone()
-            for name, tensor in self._model.network.state_dict().items()
-            if not name.startswith(f"{ATTACHED}.")
-        }
-        self._best = (quality, len(self.history) + 1, state)
-
-    def _evaluate(self, data: Labelled) -> Score:
-        self._model.network.eval()
-        found = score(self._model.network, data, self.objective)
-        self._model.network.train()
-        return found

@@ -35,6 +35,12 @@ class Windows(EncodedTexts):
         inside = places < self.lengths[chosen][:, None]
         return {"counted": inside & (places >= self.context[chosen][:, None])}
 
+    def taken(self, positions: Sequence[int]) -> Windows:
+        """Some of the windows, in that order."""
+        some = super().taken(positions)
+        assert isinstance(some, Windows)
+        return replace(some, context=self.context[list(positions)])
+
     def joined(self, more: EncodedTexts) -> Windows:
         """These windows and more behind them, of the same tokenizer."""
         assert isinstance(more, Windows)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from slimgate.classifier_loading import longest_text
 from slimgate.errors import BuildError
 from slimgate.seeding import isolated_seed
 
@@ -49,7 +50,8 @@ def continued(
         raise BuildError(
             f"{type(network).__name__} writes no text: expected a causal language model of transformers"
         )
-    ends = {tokenizer.eos_token_id, network.config.eos_token_id} - {None}
+    _check_room(network, prompts, sampling.tokens)
+    ends = _ends(tokenizer, network)
     found: list[list[int]] = []
     with isolated_seed(seed):
         for start in range(0, len(prompts), AT_ONCE):
@@ -57,6 +59,26 @@ def continued(
             found += _some(network, tokenizer, some, sampling, ends=ends, endless=endless)
             seen(len(found))
     return found
+
+
+def room(network: Any) -> int | None:
+    """How many tokens a text of the network may have; None where its configuration does not say."""
+    return longest_text(network.config.to_dict())
+
+
+def _check_room(network: Any, prompts: Sequence[Sequence[int]], tokens: int) -> None:
+    longest, most = max(map(len, prompts), default=0), room(network)
+    if most is not None and longest + tokens > most:
+        raise BuildError(
+            f"{tokens} new tokens behind prompts of {longest}, but {type(network).__name__} has positions "
+            f"for {most} tokens; lower tokens or prompt_tokens"
+        )
+
+
+def _ends(tokenizer: Any, network: Any) -> set[int]:
+    """What ends a text; a configuration may name several."""
+    own = network.config.eos_token_id
+    return {tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else (own,))} - {None}
 
 
 def _some(

@@ -9,7 +9,7 @@ import numpy as np
 
 from slimgate.diversity import diversity
 from slimgate.protocols import Compared
-from slimgate.writing import can_write, continued
+from slimgate.writing import can_write, continued, room
 
 PROMPTS = 64
 PROMPT_TOKENS = 8
@@ -35,7 +35,8 @@ class _Plain:
 
 def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
     """name -> what, teacher, variant; of a model that PyTorch does not run, None."""
-    theirs, ours = _diversity(teacher), _diversity(variant)
+    tokens = _tokens(teacher, variant)
+    theirs, ours = _diversity(teacher, tokens), _diversity(variant, tokens)
     return {
         name: {
             "what": f"{what}, of text written behind the first {PROMPT_TOKENS} tokens of {PROMPTS} gate rows",
@@ -46,9 +47,19 @@ def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str,
     }
 
 
-def _diversity(model: Compared) -> dict[str, float | None]:
-    network = getattr(model.predictor, "network", None)
-    if not can_write(network):
+def _network(model: Compared) -> Any:
+    return getattr(model.predictor, "network", None)
+
+
+def _tokens(*models: Compared) -> int:
+    """How many tokens all of them write: fewer where one has positions for fewer."""
+    rooms = [room(_network(model)) for model in models if can_write(_network(model))]
+    return min([_Plain.tokens, *(most - PROMPT_TOKENS for most in rooms if most is not None)])
+
+
+def _diversity(model: Compared, tokens: int) -> dict[str, float | None]:
+    network = _network(model)
+    if tokens < 1 or not can_write(network):
         return {}
     from transformers import AutoTokenizer
 
@@ -57,5 +68,5 @@ def _diversity(model: Compared) -> dict[str, float | None]:
     firsts = np.unique(encoded.row_of, return_index=True)[1]
     chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, min(PROMPTS, len(firsts))).round().astype(int))]
     prompts = [list(encoded.columns["input_ids"][place][:PROMPT_TOKENS]) for place in chosen]
-    texts = continued(network, tokenizer, prompts, _Plain(), seed=0, endless=True)
+    texts = continued(network, tokenizer, prompts, _Plain(tokens), seed=0, endless=True)
     return diversity(tokenizer.batch_decode(texts, skip_special_tokens=True))

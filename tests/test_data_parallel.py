@@ -6,8 +6,15 @@ import pytest
 import torch
 
 from slimgate.data_parallel import Workers
+from slimgate.embedding_objective import (
+    EmbeddingObjective,
+    LabelObjective,
+    PairObjective,
+    SimilarityObjective,
+)
 from slimgate.errors import BuildError
 from slimgate.objectives import NO_ANSWER, ClassObjective, TokenObjective
+from slimgate.tasks.sentence_embedding import Params
 
 
 def test_rows_are_taken_in_turns_and_together_are_the_batch() -> None:
@@ -52,3 +59,13 @@ def test_each_process_draws_its_own_dropout_and_the_common_generator_stays() -> 
 def test_processes_that_nobody_started_are_an_error() -> None:
     with pytest.raises(BuildError, match="processes = 2, but this step runs in 1"):
         Workers.here(2, ClassObjective())
+
+
+@pytest.mark.parametrize("objective", [PairObjective, LabelObjective, SimilarityObjective])
+def test_a_batch_whose_rows_are_compared_is_not_shared_out(
+    monkeypatch: pytest.MonkeyPatch, objective: type[EmbeddingObjective]
+) -> None:
+    for name, value in {"is_initialized": True, "get_rank": 0, "get_world_size": 2}.items():
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    with pytest.raises(BuildError, match="compares all rows of a batch with each other"):
+        Workers.here(2, objective(Params(pair=("a", "b"))))

@@ -148,3 +148,16 @@ def test_drawn_labels_are_drawn_by_the_models_own_similarities() -> None:
     batch = torch.eye(3).unsqueeze(1).repeat(1, 2, 1)  # each query is its own document, far from the others
     found = pairs(scale=50.0).drawn_losses(batch, torch.Generator().manual_seed(0))
     torch.testing.assert_close(found, torch.zeros(3))
+
+
+def test_prefixes_wider_than_the_embeddings_count_once() -> None:
+    batch, wanted = drawn(4, 2, 8), torch.arange(4)
+    found = pairs(matryoshka=(32, 16, 8, 4)).losses(batch, wanted)
+    torch.testing.assert_close(found, pairs(matryoshka=(8, 4)).losses(batch, wanted))
+
+
+def test_a_score_is_learnt_by_the_similarity_that_is_judged() -> None:
+    batch, wanted = torch.tensor([[[3.0, 0.0], [0.5, 1.0]]]), torch.tensor([0.5])
+    objective = scores(similarity="dot")
+    assert objective.losses(batch, wanted).tolist() == [1.0]
+    assert objective.qualities(batch, wanted).tolist() == [-1.0]

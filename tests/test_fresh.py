@@ -47,6 +47,14 @@ def test_a_byte_level_tokenizer_gives_every_text_back() -> None:
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
+@pytest.mark.parametrize(("family", "framed"), [("qwen3", False), ("gpt_neo", False), ("roberta", True)])
+def test_only_an_encoders_tokenizer_frames_texts(family: str, framed: bool) -> None:
+    tokenizer = trained_tokenizer(TEXTS, family=family, size=280)
+    ids = tokenizer("a good film")["input_ids"]
+    assert (ids[0] == tokenizer.bos_token_id) is framed
+    assert (ids[-1] == tokenizer.eos_token_id) is framed
+
+
 def test_a_tokenizer_needs_texts() -> None:
     with pytest.raises(BuildError, match="no text to train a tokenizer on"):
         trained_tokenizer(["", " "], family="gpt2", size=280)

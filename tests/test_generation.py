@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.distillation import DistillationLoss, unlike
 from slimgate.diversity import diversity
 from slimgate.errors import BuildError
-from slimgate.generation import written_texts
+from slimgate.generation import _first, written_texts
 from slimgate.generation_params import Generate
+from slimgate.learning import labelled
 from slimgate.methods import distill
 from slimgate.protocols import Compared
 from slimgate.runtimes.eager import EagerPredictor
@@ -87,6 +89,40 @@ def test_an_endless_text_is_as_long_as_it_may_be(teacher: Any) -> None:
     assert teacher.tokenizer.eos_token_id not in text
 
 
+def test_any_of_several_end_tokens_ends_a_text(teacher: Any) -> None:
+    with torch.no_grad():
+        teacher.network.transformer.ln_f.bias.copy_(100 * teacher.network.lm_head.weight[7])
+    teacher.network.config.eos_token_id = [3, 7]
+    assert continued(teacher.network, teacher.tokenizer, [[2, 5]], Generate(top_k=1), seed=0) == [[]]
+
+
+def test_more_tokens_than_the_model_has_positions_for_are_an_error(teacher: Any) -> None:
+    with pytest.raises(
+        BuildError, match=r"63 new tokens behind prompts of 2, but .* has positions for 64 tok"
+    ):
+        continued(teacher.network, teacher.tokenizer, [[2, 5]], Generate(tokens=63), seed=0)
+
+
+def test_a_model_of_few_positions_writes_shorter_texts(tmp_path: Path, context: Any) -> None:
+    folder = write_tiny(tmp_path / "short", "gpt2", causal=True, n_positions=16)
+    one = compared(load_tiny(folder, context), folder, context.rows("selection"))
+    figures = written_figures(one, one)
+    assert all(figure["variant"] is not None for figure in figures.values())
+
+
+def test_a_row_shorter_than_the_prompt_is_continued_not_followed(teacher: Any, context: Any) -> None:
+    ends = PARAMS.model_copy(update={"add_eos": True})
+    rows = context.task.encode_rows(ends, context.rows("train"), teacher.tokenizer).columns["input_ids"]
+    assert rows[0][-1] == teacher.tokenizer.eos_token_id
+    assert _first(rows[0], teacher.tokenizer, Generate(prompt_tokens=100)) == rows[0][:-1]
+
+
+def test_texts_that_the_limit_cuts_are_counted(teacher: Any, context: Any) -> None:
+    written_texts(teacher, FEW, context)
+    log = context.log["written"]
+    assert 0 <= log["unfinished"] <= log["tokens"] / FEW.tokens
+
+
 def test_without_a_prompt_text_begins_behind_the_start_token(teacher: Any, context: Any) -> None:
     texts = written_texts(teacher, Generate(rows=3, tokens=4, prompt_tokens=0), context)
     assert all(len(text.split()) <= 4 for text in texts)
@@ -103,6 +139,27 @@ def test_a_teacher_that_writes_no_text_is_an_error(tmp_path: Path) -> None:
 
 
 # --- learning from it
+
+
+def test_tokens_that_do_not_correspond_teach_nothing(teacher: Any, context: Any) -> None:
+    mine, theirs = (labelled(teacher, "train", context) for _ in range(2))
+    assert mine is not None
+    assert theirs is not None
+    params = distill.Params(epochs=1)
+    DistillationLoss(teacher, teacher, mine[0], theirs[0], params, context)
+    mine[0].columns["input_ids"][0][1] += 1
+    with pytest.raises(BuildError, match="an answer is a token here, and student and teacher have different"):
+        DistillationLoss(teacher, teacher, mine[0], theirs[0], params, context)
+
+
+def test_a_tokenizer_that_cuts_more_windows_is_told(teacher: Any, context: Any) -> None:
+    encoded, _ = labelled(teacher, "train", context) or (None, None)
+    assert encoded is not None
+    fewer = encoded.taken(range(len(encoded) - 2))
+    assert (
+        unlike(teacher, teacher, encoded, fewer)
+        == f"their tokenizers differ on 2 of {len(encoded)} train rows"
+    )
 
 
 def test_written_texts_that_are_held_out_or_known_are_dropped_like_all_others(

@@ -1009,6 +1009,22 @@ def test_nothing_to_measure_is_an_error(bench: Path, suite_text: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("config", "longest"),
+    [
+        ('{"model_type": "gpt2", "n_positions": 64}', 64),
+        ('{"model_type": "roberta", "max_position_embeddings": 66, "pad_token_id": 1}', 64),
+    ],
+    ids=["n_positions", "offset"],
+)
+def test_a_workload_of_more_tokens_than_positions_is_told(
+    bench: Path, suite_text: str, config: str, longest: int
+) -> None:
+    (bench.parent / "model" / "config.json").write_text(config)
+    told = problem(bench, suite_text.replace("{ batch = 1 }", f"{{ batch = 1, tokens = {longest + 1} }}"))
+    assert f"tokens: {longest + 1} came, but ../model has positions for {longest} tokens" in told
+
+
 def test_a_cycle_of_extends_shows_the_files(bench: Path, suite_text: str) -> None:
     (bench / "_a.toml").write_text('[suite]\nextends = "x.toml"\n')
     told = problem(bench, suite_text.replace("threads = 1", 'extends = "_a.toml"'))

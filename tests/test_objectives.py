@@ -51,11 +51,12 @@ def test_an_answer_without_a_label_has_no_loss_by_labels(
 def test_drawn_losses_are_the_same_for_the_same_draws_and_have_gradients(
     objective: Objective,
     logits: torch.Tensor,
-    labels: torch.Tensor,  # noqa: ARG001
+    labels: torch.Tensor,
 ) -> None:
     leaf = logits.clone().requires_grad_()
-    first = objective.drawn_losses(leaf, torch.Generator().manual_seed(0))
-    again = objective.drawn_losses(leaf, torch.Generator().manual_seed(0))
+    flat, _ = objective.flat(leaf, labels)
+    first = objective.drawn_losses(flat, torch.Generator().manual_seed(0))
+    again = objective.drawn_losses(flat, torch.Generator().manual_seed(0))
     assert torch.equal(first, again)
     first.sum().backward()  # type: ignore[no-untyped-call]
     assert leaf.grad is not None

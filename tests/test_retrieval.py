@@ -78,6 +78,14 @@ def test_ranks_and_gains_are_scikit_learns() -> None:
     np.testing.assert_allclose(found.ndcg, expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("length", [1, 1000])
+def test_what_differs_by_rounding_alone_is_a_tie_whatever_the_vectors_lengths(length: int) -> None:
+    documents = np.asarray([[1, 0], [1 - 2e-7, 0], [0, 1]], dtype=np.float32) * length
+    queries = np.asarray([[1, 0]], dtype=np.float32) * length
+    found = rank_documents(queries, documents, np.asarray([0]), np.asarray([0, 1, 2]))
+    assert found.rank.tolist() == [2]
+
+
 def test_vectors_get_length_one_and_zeros_stay() -> None:
     found = unit_vectors(np.asarray([[3.0, 4.0], [0.0, 0.0]]))
     np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0]], rtol=1e-6)

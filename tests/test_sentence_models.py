@@ -81,8 +81,9 @@ def test_a_folder_says_how_it_pools_and_whether_it_normalises(tmp_path: Path) ->
         ),
         (FLAGS, ("Transformer", "Pooling", "LSTM"), "module LSTM is not known"),
         (FLAGS, ("Transformer", "Pooling", "Dense"), "2_Dense/config.json: cannot be read"),
+        (FLAGS, ("Transformer", "Pooling", "Normalize", "Dense"), "Dense stands behind Normalize"),
     ],
-    ids=["pooling", "two poolings", "module", "no config"],
+    ids=["pooling", "two poolings", "module", "no config", "order"],
 )
 def test_what_a_folder_may_not_say(
     tmp_path: Path, pooling: dict[str, Any], modules: tuple[str, ...], said: str
@@ -144,6 +145,8 @@ def test_positions_and_dimensions_must_suffice() -> None:
     config = {"hidden_size": 32, "max_position_embeddings": 64}
     with pytest.raises(SuiteError, match=r"max_tokens = 65, but \.\./m has positions for 64 tokens"):
         check_sentence_model(Params(text="a", label="b", max_tokens=65), ref, config)
+    with pytest.raises(SuiteError, match=r"\.\./m is an encoder with a decoder, expected an encoder or"):
+        check_sentence_model(Params(text="a", label="b"), ref, {"is_encoder_decoder": True})
     with pytest.raises(SuiteError, match=r"matryoshka = \[64, 8\], but embeddings of \.\./m have 32"):
         check_sentence_model(Params(text="a", label="b", max_tokens=8, matryoshka=(64, 8)), ref, config)
 

@@ -149,7 +149,7 @@ def best_of(
     hooks: Any = (),
 ) -> Any:
     """Trains with these accuracies on `selection`; gives model, log, and weights of each epoch."""
-    from slimgate import training
+    from slimgate import training_callbacks
 
     states: list[dict[str, torch.Tensor]] = []
 
@@ -157,7 +157,7 @@ def best_of(
         states.append({k: v.clone() for k, v in self._model.network.state_dict().items()})
         return Score(loss=0.0, quality=accuracies[len(states) - 1])
 
-    monkeypatch.setattr(training._Epochs, "_evaluate", evaluate)
+    monkeypatch.setattr(training_callbacks.Epochs, "_evaluate", evaluate)
     model, context = trained(hub, epochs=len(accuracies), keep_best=keep_best, hooks=hooks)
     return model, context.log, states
 

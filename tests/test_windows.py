@@ -61,3 +61,12 @@ def test_joined_windows_keep_their_documents_apart() -> None:
     assert both.row_of.tolist() == [0, 0, 1]
     assert both.context.tolist() == [1, 2, 1]
     assert np.array_equal(both.beside([2])["counted"], [[False, True]])
+
+
+def test_windows_that_are_taken_keep_what_they_count() -> None:
+    some = made([1, 2, 3, 4, 5, 6], [7, 8]).taken([1, 2])
+    assert some.labels() == [[NO_ANSWER, NO_ANSWER, 5, 6], [NO_ANSWER, 8]]
+    assert some.beside([0, 1])["counted"].tolist() == [
+        [False, False, True, True],
+        [False, True, False, False],
+    ]

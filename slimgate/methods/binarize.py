@@ -53,9 +53,11 @@ class Params(TrainingParams):
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with binary layers, trained."""
+    from torch import nn
+
     from slimgate.binarization import Ramp, mean_inputs, put_latent_layers_, sign_error, turned_share
     from slimgate.learning import labelled
-    from slimgate.replacing import replace_modules_
+    from slimgate.replacing import parted, replace_modules_
     from slimgate.token_embeddings import token_embeddings
     from slimgate.training import train
 
@@ -72,6 +74,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     data, loss = _lesson(model, params, context)
     thresholds = mean_inputs(model, layers, context) if params.activations else {}
     before = {name: part.weight >= 0 for name, part in parts.items()}
+    context.log.update(parted(model.network, dict.fromkeys(parts, nn.Identity())))
     latent = put_latent_layers_(model, layers, tables, thresholds)
     selection, hooks = labelled(model, "selection", context), [Ramp(latent.values(), params.ramp)]
     train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)

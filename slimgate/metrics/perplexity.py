@@ -5,8 +5,9 @@
 | perplexity    | exp(nats / tokens), judged by documents on the log scale | models of one tokenizer  |
 | bits_per_byte | nats / ln 2 / bytes of the text in UTF-8                 | models of any tokenizers |
 
-A metric of all tokens together, not a mean over documents. Source of bits per byte: Gao et al. 2020 (The
-Pile), section 3.1.
+A token with none before it is not counted, though its bytes are: for bits_per_byte set add_bos = true and a
+stride below max_tokens. A metric of all tokens together, not a mean over documents. Source of bits per byte:
+Gao et al. 2020 (The Pile), section 3.1.
 """
 
 from __future__ import annotations

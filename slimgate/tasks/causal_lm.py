@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from slimgate.classifier_loading import check_positions
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.pretrained import pretrained
@@ -92,11 +93,7 @@ def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
 
 def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
     """Raises SuiteError where a config.json cannot serve this task."""
-    longest = config.get("max_position_embeddings", config.get("n_positions"))
-    if isinstance(longest, int) and params.max_tokens > longest:
-        raise SuiteError(
-            f"max_tokens = {params.max_tokens}, but {ref.text} has positions for {longest} tokens"
-        )
+    check_positions(params.max_tokens, ref, config)
     for name in config.get("architectures") or ():
         if "For" in name and not name.endswith("ForCausalLM"):
             raise SuiteError(f"{ref.text} is a {name}, expected a causal language model (…ForCausalLM)")
@@ -108,9 +105,10 @@ def load_reads(params: Params, config: dict[str, Any]) -> tuple[str, ...]:
 
 
 def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
-    """The model of a ref. Raises BuildError where its folder lacks weights."""
+    """The model of a ref. Raises BuildError where its folder lacks weights, or it sees what comes next."""
     from transformers import AutoConfig
 
+    from slimgate.causality import check_causal
     from slimgate.fresh import tokenizer_of
     from slimgate.seeding import isolated_seed
     from slimgate.torch_model import TorchModel
@@ -125,7 +123,9 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
         raise BuildError(
             f"{ref.text}: its weights lack {len(missing)} of a causal language model, first {missing[0]}"
         )
-    return TorchModel(network.to(context.device).eval(), tokenizer, CAUSAL)
+    network = network.to(context.device).eval()
+    check_causal(network, ref.text)
+    return TorchModel(network, tokenizer, CAUSAL)
 
 
 def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> Windows:
@@ -135,8 +135,7 @@ def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> Windows:
     documents = [ids for ids in token_ids(params, rows, tokenizer) if len(ids) > 1]
     if not documents:
         raise DataError("no row has two tokens, and so none has a next token to learn")
-    stride = params.max_tokens - 1
-    padding = tokenizer.pad_token_id or 0
+    stride, padding = params.max_tokens - 1, tokenizer.pad_token_id or 0
     return windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
 
 

@@ -10,7 +10,7 @@
 
 The documents are those of all rows of the split that is predicted: each gate query is looked for among the
 gate's documents. With labels a row is query and document at once, and never found by itself (leave one out);
-where no other row has its label it counts as not found. Documents of equal text are one. Models of
+where no other row has its label it counts as not found. Of pairs, documents of equal text are one. Models of
 sentence-transformers load from their own folders.
 
 Training (embedding_objective.py) is by multiple negatives ranking of pairs, or by supervised contrast of
@@ -66,6 +66,10 @@ class Params(SentenceParams):
             raise ValueError(
                 f"{' and '.join(given) or 'none'} came, expected pair = [query column, document column], or "
                 "text and label"
+            )
+        if self.symmetric and self.pair is None:
+            raise ValueError(
+                "symmetric = true is for pairs: rows with a label are query and document at once"
             )
         if self.prompts and len(self.prompts) != len(self.texts):
             raise ValueError(
@@ -170,7 +174,11 @@ def outcomes(
     if params.similarity == "cosine":
         queries, documents = unit_vectors(queries), unit_vectors(documents)
     labels = relevance(params, rows)
-    found = rank_documents(queries, documents, labels, labels, leave_one_out=params.label is not None)
+    if params.label is None:  # equal texts are one document, that takes one place in the ranking
+        numbers, first = np.unique(labels, return_index=True)
+        found = rank_documents(queries, documents[first], labels, numbers)
+    else:
+        found = rank_documents(queries, documents, labels, labels, leave_one_out=True)
     return Outcomes(
         ids=np.asarray(rows.ids, dtype=np.str_),
         values={RIGHT: (found.rank <= 1).astype(np.float64), RANK: found.rank, NDCG: found.ndcg},

@@ -81,10 +81,11 @@ def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
     """Nothing, after a look at the scores. Raises DataError for what is no number, or out of score_range."""
     low, high = params.score_range
     for name, rows in splits.items():
-        scores = gold(params, rows) * (high - low) + low
-        if len(scores) and not (low <= scores.min() and scores.max() <= high):
+        scores = gold(params, rows)
+        if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+            found = [low + (high - low) * float(end) for end in (scores.min(), scores.max())]
             raise DataError(
-                f'column "{params.score}": {name} holds scores from {scores.min():g} to {scores.max():g}, '
+                f'column "{params.score}": {name} holds scores from {found[0]:g} to {found[1]:g}, '
                 f"expected {low:g} to {high:g}; say [task] score_range = [lowest, highest]"
             )
     return TaskFacts(())

@@ -15,6 +15,7 @@ from fixtures.building import load_tiny, tiny_context, tiny_rows
 from slimgate.errors import BuildError
 from slimgate.methods import active_distill
 from slimgate.protocols import BuildContext, Rows
+from slimgate.tasks import text_regression
 
 torch.set_num_threads(1)
 QUICK: dict[str, Any] = {"precision": "float32", "learning_rate": 1e-3, "batch_size": 8}
@@ -140,6 +141,6 @@ def test_options_that_contradict_each_other_are_refused(given: dict[str, Any], s
 def test_a_task_without_classes_is_told(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     context: BuildContext = watched.context
-    context.facts = type(context.facts)(())
+    context.task = text_regression
     with pytest.raises(BuildError, match="probabilities of classes"):
         watched.run(rows=4)

@@ -22,7 +22,7 @@ from slimgate.nn.low_rank_linear import LowRankLinear
 from slimgate.predicting import predict_scores
 from slimgate.protocols import Rows
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.tasks import text_classification
+from slimgate.tasks import causal_lm, text_classification
 from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
@@ -141,6 +141,20 @@ def test_gradients_are_those_of_labels_drawn_from_the_answers(tmp_path: Path) ->
     (gradient,) = torch.autograd.grad(-chances[draw].log(), seen[0])
     assert np.allclose(found, gradient[0].T @ gradient[0], atol=1e-6)
     assert float(found.trace()) > 1e-6
+
+
+def test_gradients_of_tokens_are_of_no_padding_and_of_no_place_without_a_next_token(tmp_path: Path) -> None:
+    params = causal_lm.Params(text=("text",), max_tokens=16)
+    context = tiny_context(tmp_path, calibration=1, task=causal_lm, params=params)
+    model = load_tiny(write_tiny(tmp_path / "lm", "gpt2", causal=True, initializer_range=0.5), context)
+    name = "lm_head"
+    layer = model.network.get_submodule(name)
+    found = gradient_moments(model, {name: layer}, context)[name]
+    (batch,) = calibration_batches(model, context)
+    chances = model.network(**batch).logits[0, :-1].softmax(-1)
+    drawn = torch.multinomial(chances, 1, generator=torch.Generator().manual_seed(0))[:, 0]
+    gradient = chances - torch.nn.functional.one_hot(drawn, chances.shape[-1])
+    assert np.allclose(found, (gradient.T @ gradient).detach(), atol=1e-5)
 
 
 def test_gpt2s_fused_layer_is_one_matrix(tmp_path: Path) -> None:

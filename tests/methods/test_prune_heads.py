@@ -13,7 +13,7 @@ from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_input
 from slimgate.blocks import blocks
 from slimgate.errors import BuildError
 from slimgate.methods import int8_dynamic, keep_layers, magnitude_prune, prune_heads
-from slimgate.training import _KeepZeros
+from slimgate.training_callbacks import KeepZeros
 
 torch.set_num_threads(1)
 
@@ -134,7 +134,7 @@ def test_weights_that_were_pruned_to_zero_stay_zero_in_training(tmp_path: Path) 
     prune_heads.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
     weight: Any = model.network.get_submodule(blocks(model.network)[0].attention.value).weight
     zeros = weight == 0
-    keep = _KeepZeros(model)
+    keep = KeepZeros(model)
     with torch.no_grad():
         weight.add_(1.0)
     keep.on_step_end()

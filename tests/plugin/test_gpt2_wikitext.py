@@ -36,6 +36,9 @@ steps = [{{ fine_tune = {{ epochs = 5, learning_rate = 5e-3 }} }}]
 
 [budgets.variants.int8]
 size = {{ compression_min = 1.5 }}
+
+[measure]
+workloads = [{{ batch = 1, tokens = 64 }}]
 """
 
 

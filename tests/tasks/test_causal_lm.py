@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -191,6 +192,24 @@ def test_a_model_that_cannot_serve_is_refused_by_its_config(config: dict[str, An
     task.check_model(PARAMS, ModelRef("../m", Path("m")), {"architectures": ["GPT2LMHeadModel"]}, None)
 
 
+def test_a_model_that_sees_the_next_token_is_an_error(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "m", "bert")
+    config = json.loads((folder / "config.json").read_text())
+    for decoder in (True, False):
+        (folder / "config.json").write_text(json.dumps({**config, "is_decoder": decoder}))
+        context, ref = (
+            tiny_context(tmp_path, task=task, params=PARAMS),
+            ModelRef("fresh:m", folder, fresh=True),
+        )
+        if decoder:
+            task.load_model(PARAMS, ref, context)
+            continue
+        with pytest.raises(
+            BuildError, match="BertLMHeadModel sees the tokens that it is to predict; expected"
+        ):
+            task.load_model(PARAMS, ref, context)
+
+
 def test_a_folder_without_the_output_layer_is_an_error(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "m", "llama")
     with pytest.raises(BuildError, match=r"its weights lack 1 of a causal language model, first lm_head"):
@@ -263,6 +282,7 @@ def test_a_shared_table_in_int8_is_one_int8_table_and_loads_as_one(tmp_path: Pat
         ("int8_dynamic", {"output_layer": True}),
         ("weight_only", {"group_size": 16, "embeddings": 8}),
         ("int8_static", {"embeddings": True}),
+        ("binarize", {"embeddings": True, "epochs": 1, "hidden_weight": 0.0}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -271,6 +291,7 @@ def test_a_shared_table_of_which_one_half_changes_is_warned_about(
 ) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16, task=task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
+    context.load_teacher = lambda: copy.deepcopy(model)
     step = load("method", method)
     step.apply(model, step.Params.model_validate(options), context)
     assert "transformer.wte and lm_head were one table, and are stored apart now" in context.log["warning"]

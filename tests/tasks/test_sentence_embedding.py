@@ -46,8 +46,9 @@ def test_columns_are_the_texts_and_the_label() -> None:
         {"pair": ("a", "b"), "prompts": ("query: ",)},
         {"pair": ("a", "b"), "matryoshka": (64, 128)},
         {"pair": ("a", "b"), "scale": 0.0},
+        {"text": "a", "label": "b", "symmetric": True},
     ],
-    ids=["nothing", "no label", "pair and label", "both", "one prompt", "rising", "scale"],
+    ids=["nothing", "no label", "pair and label", "both", "one prompt", "rising", "scale", "symmetric"],
 )
 def test_wrong_params_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
@@ -87,6 +88,12 @@ def test_each_text_of_a_pair_is_encoded_by_itself(tmp_path: Path) -> None:
     assert (again.batch([0, 1])["input_ids"] == encoded.batch([0, 1])["input_ids"]).all()
 
 
+def test_tokens_of_training_rows_are_those_of_both_texts(tmp_path: Path) -> None:
+    model = load_encoder(write_tiny(tmp_path / "m", "bert"), embedding_context(tmp_path / "rows", PAIRS))
+    rows = rows_of(summary=["good film", "bad"], text=["good nice film", "bad"])
+    assert task.encode_rows(PAIRS, rows, model.tokenizer).tokens == 4 + 5 + 3 + 3
+
+
 def test_a_prompt_stands_before_each_text(tmp_path: Path) -> None:
     params = Params(pair=("summary", "text"), max_tokens=32, prompts=("a ", "the plot "))
     context = embedding_context(tmp_path / "rows", params)
@@ -109,6 +116,14 @@ def test_outcomes_of_pairs_are_the_ranks_of_their_own_documents() -> None:
     assert found.groups.tolist() == [0, 0]
     dot = Params(pair=("summary", "text"), similarity="dot")
     assert task.outcomes(NONE, rows, scores, dot, None).values["rank"].tolist() == [2, 1]
+
+
+def test_documents_of_equal_text_take_one_place() -> None:
+    rows = rows_of(summary=["a", "b", "c"], text=["x", "y y", "y  y"])
+    scores = np.asarray([[[1, 0], [0, 1]], [[1, 0], [1, 0]], [[1, 0], [1, 0]]], dtype=np.float32)
+    found = task.outcomes(NONE, rows, scores, PAIRS, None)
+    assert found.values["rank"].tolist() == [2, 1, 1]
+    assert found.values["ndcg_at_10"].tolist() == pytest.approx([1 / np.log2(3), 1, 1])
 
 
 def test_outcomes_by_label_leave_the_row_itself_out() -> None:

@@ -11,16 +11,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from slimgate.errors import MeasureError
 from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
 
 CLASSES = "slimgate.classes"
 VALUES = "slimgate.values"
 GIVEN = "slimgate.given"
 ANSWER = "answer"
+_TAKEN = ("id", "label", "prediction", "group", ANSWER)
 
 
 def write_outcomes(outcomes: Outcomes, path: Path) -> None:
-    """Writes the columns; names of classes and of the task's own columns stand in the schema's metadata."""
+    """Writes the columns; names of classes and of the task's own columns stand in the schema's metadata.
+
+    Raises MeasureError for a task's column of a name that the file has for something else.
+    """
+    taken = sorted(name for name in outcomes.values if name in _TAKEN or _is_probability(name))
+    if taken:
+        raise MeasureError(
+            f"outcomes: a task's own values are called {', '.join(taken)}, which the file has for "
+            f"something else ({', '.join(_TAKEN)}, p_0, p_1, …); give them other names"
+        )
     columns: dict[str, Any] = {"id": outcomes.ids}
     metadata = {VALUES: json.dumps(list(outcomes.values)), GIVEN: json.dumps(outcomes.given)}
     if isinstance(outcomes, ClassOutcomes):
@@ -54,8 +65,12 @@ def read_outcomes(path: Path) -> Outcomes:
         labels=table["label"].to_numpy().astype(np.int64),
         predictions=table["prediction"].to_numpy().astype(np.int64),
         classes=tuple(_listed(table, CLASSES)),
-        probabilities=_probabilities(table, [n for n in names if n.startswith("p_") and n[2:].isdigit()]),
+        probabilities=_probabilities(table, [n for n in names if _is_probability(n)]),
     )
+
+
+def _is_probability(name: str) -> bool:
+    return name.startswith("p_") and name[2:].isdigit()
 
 
 def _listed(table: pa.Table, key: str) -> list[str]:

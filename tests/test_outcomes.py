@@ -83,3 +83,10 @@ def test_what_is_not_finite_or_not_there_is_an_error() -> None:
 def test_rows_are_right_by_the_column_of_that_name() -> None:
     assert ranked(1, 2, 3).right is None
     assert Outcomes(IDS, values={"right": np.array([1.0, 0, 1])}).right is not None
+
+
+@pytest.mark.parametrize("name", ["prediction", "id", "group", "p_0", "answer"])
+def test_a_tasks_own_value_never_takes_the_place_of_a_column_of_the_file(name: str, tmp_path: Path) -> None:
+    outcomes = Outcomes(np.array(["a"]), values={name: np.ones(1)})
+    with pytest.raises(MeasureError, match=f"called {name}, "):
+        write_outcomes(outcomes, tmp_path / "outcomes.parquet")

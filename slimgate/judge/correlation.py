@@ -1,4 +1,8 @@
-"""How well a model's scores of pairs follow people's: Pearson and Spearman, by a bootstrap over pairs."""
+"""How well a model's scores of pairs follow people's: Pearson and Spearman, by a bootstrap over pairs.
+
+Two made-up pairs are added (pseudo.py): without them a drop of the margin that comes of 1 % of 200 pairs,
+turned round, passed 35 % of the time.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from slimgate.judge.bootstrap import CELL_RESAMPLES, PairedResamples, defined
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.evidence import by_contrast
 from slimgate.judge.multiplicities import multiplicities
+from slimgate.judge.pseudo import usual_group_size
 from slimgate.judge.verdict import QualityJudgement, judgement_of
 from slimgate.metrics.base import Unit
 from slimgate.outcomes import Floats, Ints
@@ -26,6 +31,8 @@ _CHUNK_BYTES = 8 * 2**20
 _MAX_LEFT_OUT = 400
 # Under these an interval is not to be taken at its word.
 _FEW = 50
+# Which pair a made-up change turns round: the upper decile by its part in the correlation, as in pseudo.py.
+_SURENESS = 0.9
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ def judge_correlation(
     are resampled whole. Raises MeasureError for scores that do not fit, are not finite, or are all equal,
     SuiteError for a budget that does not suit.
     """
+    from scipy.stats import rankdata
+
     score = _Score(kind)
     for budget in budgets:
         check_budget(score, budget)
@@ -65,16 +74,42 @@ def judge_correlation(
     for name, scores in given.items():
         if np.ptp(scores) == 0:
             raise MeasureError(f"{kind}: all scores of {name} are {scores[0]:g}, there is no correlation")
-    columns = [_column(kind, scores) for scores in given.values()]
-    member = np.arange(len(gold)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    ones = np.ones((1, len(gold)))
+    before, after = _correlations([_column(kind, scores) for scores in given.values()], ones)[:, 0]
+    if kind == "spearman":  # so that a rising transform changes nothing
+        gold, teacher, variant = (rankdata(scores) for scores in given.values())
+    added, groups = with_turned((gold, teacher, variant), groups)
+    columns = [_column(kind, scores) for scores in added]
+    member = np.arange(len(added[0])) if groups is None else np.unique(groups, return_inverse=True)[1]
     drawn = _resampled(kind, columns, member, np.random.default_rng(seed), resamples)
-    n, units = len(gold), None if groups is None else int(member.max()) + 1
+    n, units = len(gold), None if groups is None else int(member.max()) - 1
     evidence = by_contrast(
         lambda: drawn, n=n, method="paired BCa bootstrap", higher_is_better=True, groups=units
     )
     warnings = (f"{kind} is of {n} rows, under {_FEW}",) if n < _FEW else ()
-    values = float(drawn.sample[0]), float(drawn.sample[1])
-    return judgement_of(score, *values, evidence, budgets, warnings=warnings)
+    return judgement_of(score, float(before), float(after), evidence, budgets, warnings=warnings)
+
+
+def with_turned(
+    columns: tuple[Floats, Floats, Floats], groups: Ints | None
+) -> tuple[tuple[Floats, Floats, Floats], Ints | None]:
+    """gold, teacher and variant with two made-up pairs (of grouped pairs, whole groups), as in pseudo.py.
+
+    A pair that speaks strongly for the teacher is mirrored at the variant's mean score, and the reverse.
+    """
+    gold, teacher, variant = columns
+    weight = (gold - gold.mean()) * (teacher - teacher.mean())
+    row = int(np.argsort(weight, kind="stable")[int(_SURENESS * len(weight))])
+    away = (teacher[row] - teacher.mean()) / teacher.std()
+    size = 1
+    if groups is not None:
+        size = usual_group_size(groups)
+        groups = np.append(groups, groups.max() + np.repeat([1, 2], size))
+    before, after = (
+        np.append(scores, np.repeat(scores.mean() + signs * away * scores.std(), size))
+        for scores, signs in ((teacher, np.array([1, -1])), (variant, np.array([-1, 1])))
+    )
+    return (np.append(gold, np.full(2 * size, gold[row])), before, after), groups
 
 
 def _check(name: str, columns: Mapping[str, Floats]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.metrics.base import Metric, RowSums
 from slimgate.metrics.confusion import ratio
-from slimgate.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.metrics.row_sums import mean_of, statistic_of_sums, usual_row
 from slimgate.outcomes import RIGHT, Floats, Outcomes
 
 # Names of the value columns of 0 and 1 of a label X: it is the row's, the model said so.
@@ -42,8 +42,22 @@ def _by_label(outcomes: Outcomes) -> Floats:
 
 
 def _usual(outcomes: Outcomes) -> Floats:
-    """A row of the mean number of each label, all of them told, and others in their place."""
-    gold = np.maximum(label_columns(outcomes)[0].mean(axis=0), 1 / len(outcomes))
+    """The labels of the row that a label meets, all of them told, and others in their place."""
+    gold, _ = label_columns(outcomes)
+    return _told_and_not(usual_row(gold, gold.sum(axis=1)))
+
+
+def _usual_of_rarest(outcomes: Outcomes) -> Floats:
+    """The same of the row that the rarest label meets, which moves a macro average most (judge/pseudo.py)."""
+    gold, _ = label_columns(outcomes)
+    counts = gold.sum(axis=0)
+    rarest = int(np.where(counts > 0, counts, np.inf).argmin())
+    return _told_and_not(usual_row(gold, gold[:, rarest]))
+
+
+def _told_and_not(gold: Floats) -> Floats:
+    if not gold.any():
+        gold = np.full(len(gold), 1 / len(gold))
     return np.stack([np.concatenate([gold, gold, gold]), np.concatenate([0 * gold, gold, gold])])
 
 
@@ -57,8 +71,8 @@ def _micro(sums: Floats) -> Floats:
     return ratio(2 * right, said + gold)
 
 
-def _f1(name: str, value: Callable[[Floats], Floats]) -> Metric:
-    row_sums = RowSums(_by_label, value, _usual)
+def _f1(name: str, value: Callable[[Floats], Floats], extremes: Callable[[Outcomes], Floats]) -> Metric:
+    row_sums = RowSums(_by_label, value, extremes)
     return _metric(name, row_sums, higher_is_better=True)
 
 
@@ -84,8 +98,8 @@ def _wrong(outcomes: Outcomes) -> Floats:
 _SUBSETS = mean_of(_all_right, (1.0, 0.0))
 
 METRICS: Mapping[str, Metric] = {
-    "labels_f1_micro": _f1("labels_f1_micro", _micro),
-    "labels_f1_macro": _f1("labels_f1_macro", _macro),
+    "labels_f1_micro": _f1("labels_f1_micro", _micro, _usual),
+    "labels_f1_macro": _f1("labels_f1_macro", _macro, _usual_of_rarest),
     "subset_accuracy": Metric(
         name="subset_accuracy",
         higher_is_better=True,

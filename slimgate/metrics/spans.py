@@ -12,7 +12,7 @@ import numpy as np
 
 from slimgate.metrics.base import Metric, RowSums
 from slimgate.metrics.confusion import ratio
-from slimgate.metrics.row_sums import statistic_of_sums
+from slimgate.metrics.row_sums import statistic_of_sums, usual_row
 from slimgate.outcomes import Floats, Outcomes
 
 COUNTS = ("spans_right", "spans_predicted", "spans_gold")
@@ -23,9 +23,10 @@ def _counts(outcomes: Outcomes) -> Floats:
 
 
 def _usual(outcomes: Outcomes) -> Floats:
-    """A row of the mean number of spans (one at least), all right, and with one wrong: spans are counted."""
-    spans = max(float(outcomes.column("spans_gold").mean()), 1.0)
-    return np.array([[spans, spans, spans], [spans - 1, spans, spans]])
+    """A row of as many spans as the row that a span meets has (one at least), all right and all wrong."""
+    gold = outcomes.column("spans_gold")
+    spans = max(float(usual_row(gold[:, None], gold)[0]), 1.0)
+    return np.array([[spans, spans, spans], [0.0, spans, spans]])
 
 
 def _of_spans(name: str, value: Callable[[Floats], Floats]) -> Metric:
@@ -45,9 +46,10 @@ def _tags(outcomes: Outcomes) -> Floats:
 
 
 def _usual_tags(outcomes: Outcomes) -> Floats:
-    """A row of the mean number of words, all of them right, and one wrong: words are counted."""
-    words = float(outcomes.column("tags").mean())
-    return np.array([[words, words], [words - 1, words]])
+    """A row of as many words as the row that a word meets has, all right and all wrong."""
+    tags = outcomes.column("tags")
+    words = float(usual_row(tags[:, None], tags)[0])
+    return np.array([[words, words], [0.0, words]])
 
 
 _TAGS = RowSums(_tags, lambda sums: ratio(sums[..., 0], sums[..., 1]), _usual_tags)

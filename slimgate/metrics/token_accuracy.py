@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from slimgate.metrics.base import Metric, RowSums
-from slimgate.metrics.row_sums import quartile_rows, statistic_of_sums
+from slimgate.metrics.row_sums import statistic_of_sums, usual_row
 from slimgate.outcomes import Floats, Outcomes
 
 
@@ -16,8 +16,10 @@ def _terms(outcomes: Outcomes) -> Floats:
 
 
 def _extremes(outcomes: Outcomes) -> Floats:
-    """The best first."""
-    return quartile_rows(_terms(outcomes))[::-1]
+    """A row of as many tokens as the row that a token meets has, all right and all wrong."""
+    sizes = outcomes.column("tokens")
+    tokens = float(usual_row(sizes[:, None], sizes)[0])
+    return np.array([[tokens, tokens], [0.0, tokens]])
 
 
 _SUMS = RowSums(_terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]), _extremes)

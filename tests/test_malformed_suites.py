@@ -13,6 +13,7 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.loading import known
+from slimgate.metrics import known_metrics, load_metric
 from slimgate.suite import load_suite
 
 
@@ -47,7 +48,7 @@ MISTAKES = [
     pytest.param(
         'path = "rows.csv"',
         'path = "rows.csv", headr = true',
-        "[task.source]: unknown key headr; known: by_label, calibration, encoding, format, gate, path, quotes, real, selection, train",
+        "[task.source]: unknown key headr; known: by_label, calibration, encoding, format, gate, images, path, quotes, real, selection, train",
         id="unknown-source-key",
     ),
     pytest.param(
@@ -701,7 +702,7 @@ accuracy = { drop_points = 1.0 }"""),
     pytest.param(
         *more("""[budgets.variants.student.variants]
 accuracy = { drop_points = 1.0 }"""),
-        "[budgets.variants.student.variants]: no such metric; known: accuracy, balanced_accuracy, brier, ece, f1, f1_macro, f1_micro, f1_weighted, flips, latency, log_loss, mcc, pr_auc, precision, precision_macro, precision_micro, precision_weighted, recall, recall_macro, recall_micro, recall_weighted, roc_auc, size, slices",
+        "[budgets.variants.student.variants]: no such metric; known: {budgets}",
         id="budget-nested-variants",
     ),
     pytest.param(
@@ -864,7 +865,7 @@ accuracy = {""",
         "accuracy = {",
         """slices = { drop_points = 2 }
 accuracy = {""",
-        "[budgets.slices] drop_points: no such metric; known: accuracy, f1_micro, precision_micro, recall_micro",
+        "[budgets.slices] drop_points: no such metric; known: {per_row}",
         id="budget-slices",
     ),
     pytest.param(
@@ -950,7 +951,17 @@ def test_a_mistake_is_told_in_one_whole_line(
     bench: Path, suite_text: str, old: str, new: str, message: str
 ) -> None:
     assert old in suite_text
-    folders = message.replace("{bench}", str(bench)).replace("{root}", str(bench.parent))
+    known = known_metrics()
+    per_row = [name for name in known if load_metric(name).per_row is not None]
+    filled = {
+        "{bench}": str(bench),
+        "{root}": str(bench.parent),
+        "{budgets}": ", ".join(sorted([*known, "flips", "latency", "size", "slices"])),
+        "{per_row}": ", ".join(per_row),
+    }
+    folders = message
+    for name, text in filled.items():
+        folders = folders.replace(name, text)
     space = "" if message.startswith(":") else " "
     assert problem(bench, suite_text.replace(old, new, 1)) == f"bench/x.toml{space}{folders}"
 

@@ -111,7 +111,7 @@ def test_code_digest_counts_the_modules_of_slimgate_that_are_imported(own: Diges
 
 def test_code_of_an_imported_module_counts_through_others() -> None:
     closure = digests._closure("slimgate.methods.fine_tune")
-    assert {"slimgate.training", "slimgate.seeding", "slimgate.predicting"} <= closure
+    assert {"slimgate.training", "slimgate.seeding", "slimgate.scoring"} <= closure
     assert "slimgate.methods.distill" not in closure
 
 

@@ -11,16 +11,16 @@ import torch
 from slimgate.protocols import Compared, iter_batches
 from slimgate.token_scores import at_once
 
-# More documents hardly change a mean over tens of thousands of tokens.
-DOCUMENTS = 200
+# More tokens hardly change their mean, and each takes two models' whole vocabularies.
+TOKENS = 20_000
 WINDOWS_AT_ONCE = 4
 
 
 def token_agreement(teacher: Compared, variant: Compared) -> dict[str, Any]:
     """kl_to_teacher, KL(teacher ‖ variant) in nats, and agreement, the share of equal likeliest tokens.
 
-    Means over the counted tokens of up to 200 gate documents, spread over the gate. Nothing where the two
-    read other tokens, so that their places do not correspond.
+    Means over the counted tokens of windows spread evenly over the gate, some 20,000 tokens at most. Nothing
+    where the two read other tokens, so that their places do not correspond.
     """
     kl = same = 0.0
     tokens = 0
@@ -39,18 +39,18 @@ def _answers(teacher: Compared, variant: Compared) -> Iterator[tuple[torch.Tenso
     theirs: Any = teacher.encoded
     if list(map(list, ours.columns["input_ids"])) != list(map(list, theirs.columns["input_ids"])):
         return
-    for positions in iter_batches(_windows(ours.row_of), WINDOWS_AT_ONCE):
+    for positions in iter_batches(_windows(ours), WINDOWS_AT_ONCE):
         counted = torch.from_numpy(ours.beside(positions)["counted"])[:, 1:]
         logits = [_logits(one, positions)[:, :-1][counted] for one in (variant, teacher)]
         for places in iter_batches(range(len(logits[0])), at_once(logits[0])):
             yield logits[0][places], logits[1][places]
 
 
-def _windows(row_of: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
-    """The windows of the documents that are compared."""
-    documents = int(row_of.max()) + 1
-    chosen = np.unique(np.linspace(0, documents - 1, min(DOCUMENTS, documents)).round().astype(np.int64))
-    return np.flatnonzero(np.isin(row_of, chosen)).tolist()
+def _windows(encoded: Any) -> list[int]:
+    """The windows that are compared."""
+    count = max(1, int(TOKENS / encoded.lengths.mean()))
+    places = np.linspace(0, len(encoded.lengths) - 1, min(count, len(encoded.lengths)))
+    return [int(place) for place in np.unique(places.round())]
 
 
 def _logits(model: Compared, positions: Any) -> torch.Tensor:

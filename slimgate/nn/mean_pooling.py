@@ -45,8 +45,12 @@ class MeanPoolingClassifier(nn.Module):
             output_hidden_states=output_hidden_states,
             **others,
         )
-        tokens = outputs.last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(tokens.dtype)
-        pooled = (tokens * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+        pooled = mean_of_tokens(outputs.last_hidden_state, attention_mask)
         logits = self.classifier(self.dropout(pooled))
         return SequenceClassifierOutput(logits=logits, hidden_states=outputs.hidden_states)
+
+
+def mean_of_tokens(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(rows, tokens, features) -> (rows, features): the mean over what is no padding."""
+    counted = mask.unsqueeze(-1).to(tokens.dtype)
+    return (tokens * counted).sum(1) / counted.sum(1).clamp(min=1e-9)

@@ -15,6 +15,8 @@ from torch import nn
 from transformers import AutoModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from slimgate.nn.mean_pooling import mean_of_tokens
+
 # texts: how many texts a row has; dense: [{in_features, out_features, bias, activation}] behind the pooling.
 SENTENCE: dict[str, Any] = {"pooling": "mean", "normalize": True, "texts": 1, "dense": []}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"Identity": nn.Identity, "Tanh": nn.Tanh}
@@ -78,10 +80,9 @@ def pool(tokens: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
     if how == "last":
         last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
         return tokens[torch.arange(len(tokens), device=tokens.device), last]
-    counted = mask.unsqueeze(-1).to(tokens.dtype)
     if how == "max":
-        return tokens.masked_fill(counted == 0, torch.finfo(tokens.dtype).min).amax(1)
-    return (tokens * counted).sum(1) / counted.sum(1).clamp(min=1e-9)
+        return tokens.masked_fill(mask.unsqueeze(-1) == 0, torch.finfo(tokens.dtype).min).amax(1)
+    return mean_of_tokens(tokens, mask)
 
 
 def _dense(layers: list[dict[str, Any]]) -> list[nn.Module]:

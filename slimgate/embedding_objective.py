@@ -14,6 +14,7 @@ over prefixes of the embeddings (Kusupati et al. 2022).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -26,7 +27,7 @@ from slimgate.sentence_params import SentenceParams
 _MINUS_INFINITY = float("-inf")
 
 
-class EmbeddingObjective:
+class EmbeddingObjective(ABC):
     """What the three have in common. logits: embeddings (rows, dims), of pairs (rows, 2, dims)."""
 
     quality = "accuracy_in_batch"
@@ -45,13 +46,13 @@ class EmbeddingObjective:
         """Whether it is known what belongs to the row."""
         return labels != UNLABELLED
 
+    @abstractmethod
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each row among the others, 0 where nothing is known of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
         """1 where what belongs to the row is the most similar of the batch."""
-        raise NotImplementedError
 
     def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """T² · KL of the similarities to the batch, as softmaxes of scale · similarity / T."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from pydantic import Field, field_validator
 from slimgate.tables import Table
 
 
-class SentenceParams(Table):
+class SentenceParams(Table, ABC):
     """How texts become vectors, and what training asks of them.
 
     pooling, normalize: "model" and None take what the folder says (sentence-transformers' modules.json), else
@@ -30,9 +31,9 @@ class SentenceParams(Table):
     distance: Literal["mse", "cosine"] = "mse"
 
     @property
+    @abstractmethod
     def texts(self) -> tuple[str, ...]:
         """The columns of texts, one or two."""
-        raise NotImplementedError
 
     @field_validator("matryoshka")
     @classmethod

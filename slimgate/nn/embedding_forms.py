@@ -7,6 +7,7 @@ answer is (rows, 2, dims), the query's vector and the document's.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import torch
@@ -30,7 +31,7 @@ class LeadingDimensions(nn.Module):
         return {"dims": self.dims}
 
 
-class StoredForm(nn.Module):
+class StoredForm(nn.Module, ABC):
     """The base of the forms. bits: of a stored number."""
 
     bits: int
@@ -46,9 +47,9 @@ class StoredForm(nn.Module):
             return torch.stack([vectors, self.stored(vectors)], dim=1)
         return torch.cat([vectors[:, :1], self.stored(vectors[:, 1:])], dim=1)
 
+    @abstractmethod
     def stored(self, vectors: torch.Tensor) -> torch.Tensor:
         """What the stored numbers of (…, dims) vectors stand for."""
-        raise NotImplementedError
 
     def options(self) -> dict[str, Any]:
         """What its constructor takes."""

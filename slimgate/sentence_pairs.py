@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.encoding import EncodedTexts, encode_texts
-from slimgate.protocols import Arrays, Rows
+from slimgate.protocols import Arrays, Encoded, Rows
 from slimgate.sentence_params import SentenceParams
 
 
@@ -79,3 +80,11 @@ def encode_sentences(params: SentenceParams, rows: Rows, tokenizer: Any) -> Enco
         for column, prompt in zip(params.texts, prompts, strict=True)
     ]
     return encoded[0] if len(encoded) == 1 else EncodedPairs(encoded[0], encoded[1])
+
+
+def row_encoder(params: SentenceParams, folder: Path) -> Callable[[Rows], Encoded]:
+    """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return lambda rows: encode_sentences(params, rows, tokenizer)

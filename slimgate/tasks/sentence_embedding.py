@@ -20,23 +20,21 @@ similarities, and by mse_weight its embeddings (distance = "mse", or "cosine").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
 
+from slimgate import sentence_models, sentence_pairs
 from slimgate.errors import DataError
 from slimgate.labels import class_names
 from slimgate.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
-from slimgate.protocols import BuildContext, Compared, Encoded, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.protocols import Compared, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.retrieval import rank_documents, unit_vectors
-from slimgate.sentence_models import check_sentence_model, load_sentence_model
-from slimgate.sentence_pairs import encode_sentences
 from slimgate.sentence_params import SentenceParams
 
 if TYPE_CHECKING:
@@ -138,32 +136,19 @@ def objective(params: Params) -> Objective:
     return PairObjective(params) if params.label is None else LabelObjective(params)
 
 
+load_model = sentence_models.load_sentence_model
+encode_rows = sentence_pairs.encode_sentences
+row_encoder = sentence_pairs.row_encoder
+
+
 def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
     """Raises SuiteError where a config.json cannot serve this task."""
-    check_sentence_model(params, ref, config)
+    sentence_models.check_sentence_model(params, ref, config)
 
 
 def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Nothing: an encoder is complete."""
     return ()
-
-
-def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
-    """The encoder of a folder with its pooling."""
-    return load_sentence_model(params, ref, context)
-
-
-def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> Encoded:
-    """Tokenises the texts of each row, apart."""
-    return encode_sentences(params, rows, tokenizer)
-
-
-def row_encoder(params: Params, folder: Path) -> Callable[[Rows], Encoded]:
-    """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    return lambda rows: encode_rows(params, rows, tokenizer)
 
 
 def outcomes(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from slimgate.active_choice import Floats, Ints, k_center, most_uncertain, round_sizes, uncertainty
 from slimgate.blocks import output_layer
-from slimgate.distillation import DistillationLoss, stored_logits, unlike
+from slimgate.distillation import DistillationLoss, unlike
 from slimgate.distillation_rows import transfer_lesson
 from slimgate.errors import BuildError
 from slimgate.heads import classifier_inputs
@@ -21,6 +21,7 @@ from slimgate.objectives import UNLABELLED, ClassObjective, objective_of
 from slimgate.predicting import predict_scores
 from slimgate.protocols import BuildContext, Encoded, Json
 from slimgate.runtimes.eager import EagerPredictor
+from slimgate.teacher_answers import Answers, teacher_answers
 from slimgate.training import train
 
 
@@ -60,7 +61,8 @@ def distill_actively(model: Any, params: Params, context: BuildContext) -> None:
     sizes = round_sizes(params.rows, 1 if params.strategy == "random" else params.rounds)
     for size in sizes:
         chosen, told = _choose(model, pool, asked, size, params, context)
-        answers = np.array(stored_logits(teacher, pool.taught.taken(chosen.tolist()), context))
+        rows = pool.taught.taken(chosen.tolist())
+        answers = np.array(teacher_answers(teacher, rows, None, ClassObjective(), context).values)
         asked = Asked(np.append(asked.positions, chosen), np.concatenate([asked.logits, answers]))
         model.network.load_state_dict(start)
         own = replace(context, log={})
@@ -124,7 +126,14 @@ def _learn(model: Any, teacher: Any, pool: Pool, asked: Asked, params: Params, c
     own, theirs = pool.encoded.taken(positions), pool.taught.taken(positions)
     matches = matches_of(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
-        model, teacher, own, theirs, params, context, matches=matches, logits=asked.logits
+        model,
+        teacher,
+        own,
+        theirs,
+        params,
+        context,
+        matches=matches,
+        answers=Answers.one_a_row(asked.logits),
     )
     train(
         model,

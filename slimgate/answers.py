@@ -84,18 +84,23 @@ class Answers:
         """The right answer of a row, where the outcomes hold it."""
         return self._class(self._cell("label", row))
 
+    def said(self, row: int) -> str | None:
+        """The model's answer on a row: in words, or the class; None where it gave numbers only."""
+        answer = self._cell("answer", row)
+        return self._class(self._cell("prediction", row)) if answer is None else str(answer)
+
     def given_of(self, row: int) -> dict[str, float]:
         """The row's own numbers."""
         return {name: float(self._cell(name, row)) for name in self.given}
 
     def of(self, row: int) -> AnswerFacts:
         """The answer on the row in that place."""
-        label, answer = self._cell("label", row), self._cell("answer", row)
+        label = self._cell("label", row)
         shares = [float(self._cell(name, row)) for name in self.probability_columns]
         order = sorted(range(len(shares)), key=lambda k: -shares[k])[:MOST_PROBABLE]
         return AnswerFacts(
             model=self.model,
-            prediction=self._class(self._cell("prediction", row)) if answer is None else str(answer),
+            prediction=self.said(row),
             right=None if self.right is None else bool(self.right[row]),
             label_probability=shares[label] if shares and label is not None else None,
             top=[(str(self._class(k)), shares[k]) for k in order],
@@ -136,10 +141,15 @@ def answers_beside(record: RunRecord, folder: Path) -> list[Answers]:
 
     Files that a suite's earlier variants have left there are not read. Empty where the teacher's are missing.
     """
+    return [read_answers(path) for path in outcomes_beside(record, folder)]
+
+
+def outcomes_beside(record: RunRecord, folder: Path) -> list[Path]:
+    """The files of those outcomes, for who would not hold them all at once."""
     teacher, *variants = record.variants
     names = [teacher.name, *(model.name for model in variants if model.quality or model.behaviour)]
     paths = [folder / "outcomes" / f"{name}.parquet" for name in names]
-    return [read_answers(path) for path in paths if path.exists()] if paths[0].exists() else []
+    return [path for path in paths if path.exists()] if paths[0].exists() else []
 
 
 def _number(field: pa.Field) -> bool:

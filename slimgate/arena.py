@@ -34,12 +34,14 @@ class Arena:
         self._contenders: dict[str, Contender] = {}
         self._planted_delay: PlantedDelay | None = None
 
-    def speedup(self, variant: ModelHandle, workload: Workload) -> Speedup:
+    def speedup(
+        self, variant: ModelHandle, workload: Workload, *, max_seconds: float | None = None
+    ) -> Speedup:
         """How many times faster than the teacher a variant predicts a workload, with the noise floor.
 
         The same gate rows for all, each tokenised as its model wants it. Takes half of the suite's
-        max_seconds, and 12 rounds at least; less where the budget is decided before, or the interval
-        narrow. Raises MeasureError for a process that dies.
+        max_seconds, or the time given, and 12 rounds at least; less where the budget is decided before, or
+        the interval narrow. Raises MeasureError for a process that dies.
         """
         if variant.name == TEACHER:
             raise MeasureError("duel(teacher, …): variants are timed against the teacher; give a variant")
@@ -47,7 +49,8 @@ class Arena:
         own = suite.budgets.get(variant.name)
         minimum = own.speed.speedup_min if own and own.speed else None
         models = {TEACHER: self._teacher, COPY: self._teacher, variant.name: variant}
-        return self._duel(models, workload, minimum=minimum, max_seconds=suite.measure.max_seconds / 2)
+        seconds = suite.measure.max_seconds / 2 if max_seconds is None else max_seconds
+        return self._duel(models, workload, minimum=minimum, max_seconds=seconds)
 
     def planted_delay(self) -> PlantedDelay:
         """The duel of the teacher against itself with a busy wait after each call; once a suite's run.
@@ -56,7 +59,7 @@ class Arena:
         """
         if self._planted_delay is None:
             run = self._teacher.run
-            workload = max(run.suite.workloads, key=self._numbers)
+            workload = run.largest_workload
             models = dict.fromkeys((TEACHER, COPY, DELAYED), self._teacher)
             self._plant(workload)
             found = self._duel(models, workload, minimum=1.0, max_seconds=run.suite.measure.max_seconds)
@@ -68,10 +71,6 @@ class Arena:
         """Ends all processes; they start again when they are needed."""
         while self._contenders:
             self._contenders.popitem()[1].close()
-
-    def _numbers(self, workload: Workload) -> int:
-        """How many tokens a call of a workload reads."""
-        return max(values.size for values in self._teacher.run.workload(TEACHER, workload).inputs.values())
 
     def _plant(self, workload: Workload) -> None:
         """Loads a contender that takes PLANTED_DELAY longer a call than the teacher does."""

@@ -13,6 +13,8 @@ from slimgate.store import Entry
 LOADERS = {
     "torch": "slimgate.torch_model:load_torch_model",
     "torch_quantized": "slimgate.torch_model:load_torch_model",
+    "onnx": "slimgate.onnx_model:load_onnx_model",
+    "openvino": "slimgate.openvino_model:load_openvino_model",
 }
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from slimgate.budgets import VariantBudgets
-from slimgate.errors import SuiteError
+from slimgate.errors import DataError, SuiteError
 from slimgate.judge.flips import KIND as FLIPS
 from slimgate.judge.slices import slices_kind
-from slimgate.record import BaselineFacts, BudgetFacts, LoosenedBudget, RunRecord, VariantRecord, read_record
+from slimgate.record import BaselineFacts, LoosenedBudget, RunRecord, VariantRecord, read_record
+from slimgate.record_files import RECORD, Kept, baselines_in
+from slimgate.recorded_budgets import judged_budgets, looser
 from slimgate.suite import Suite
 
-# Kinds whose limit is the least that a variant must reach; of all others it is the most that it may lose.
-_AT_LEAST = frozenset({"floor", "speedup_min", "compression_min"})
 Limits = Mapping[tuple[str, str], tuple[float, str | None]]
 
 
@@ -33,18 +33,38 @@ def read_baseline(path: Path) -> RunRecord:
 
 
 def held_against(path: Path, shown: str, suites: Mapping[Path, Suite]) -> dict[Path, BaselineFacts]:
-    """The facts of the suite that a baseline is of, by the suite's path.
+    """The facts of the suites that a baseline is of, by the suite's path.
 
-    shown: the baseline's path as messages print it. Raises SuiteError where no suite of the run is
-    meant, or a budget is looser without a reason.
+    path: a run.json or its folder, or a folder of baselines, of which each suite takes its newest.
+    shown: the path as messages print it. Raises SuiteError where no suite of the run is meant, or a budget
+    is looser without a reason.
     """
-    baseline = read_baseline(path)
-    suite = next((one for one in suites.values() if one.shown == baseline.suite.path), None)
-    if suite is None:
-        of = f"it is of {baseline.suite.path}, which this run does not have"
+    found = {}
+    for one in _baselines(path, shown, suites.values()):
+        suite = next(suite for suite in suites.values() if suite.shown == one.record.suite.path)
+        file = (Path(shown) / one.file.relative_to(path)).as_posix() if path.is_dir() else shown
+        loosened = loosened_budgets(suite, one.record)
+        found[suite.path] = BaselineFacts(path=file, created=one.record.created, loosened=loosened)
+    return found
+
+
+def _baselines(path: Path, shown: str, suites: Iterable[Suite]) -> list[Kept]:
+    """Those that are of a suite of this run; there is at least one."""
+    names = [suite.shown for suite in suites]
+    if not path.is_dir() or (path / RECORD).is_file():
+        file = path / RECORD if path.is_dir() else path
+        record = read_baseline(file)
+        if record.suite.path in names:
+            return [Kept(file, record)]
+        of = f"it is of {record.suite.path}, which this run does not have"
         raise SuiteError(f"--slimgate-baseline {shown}: {of}")
-    loosened = loosened_budgets(suite, baseline)
-    return {suite.path: BaselineFacts(path=shown, created=baseline.created, loosened=loosened)}
+    try:
+        newest = [found[-1] for name in names if (found := baselines_in(path, name))]
+    except DataError as error:
+        raise SuiteError(f"--slimgate-baseline {error}") from error
+    if not newest:
+        raise SuiteError(f"--slimgate-baseline {shown}: no baseline of {', '.join(names)} is in this folder")
+    return newest
 
 
 def loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
@@ -73,14 +93,10 @@ def _of_variant(suite: Suite, name: str, baseline: RunRecord) -> Iterator[Loosen
         limit, reason = limits.get((budget, kind), (None, None))
         if not variant.gated:
             limit, reason = None, variant.reason
-        if limit is None or _looser(kind, limit, before):
+        if limit is None or looser(kind, limit, before):
             yield LoosenedBudget(
                 variant=name, budget=budget, kind=kind, before=before, limit=limit, reason=reason
             )
-
-
-def _looser(kind: str, limit: float, before: float) -> bool:
-    return limit < before if kind in _AT_LEAST else limit > before
 
 
 def _limits(own: VariantBudgets) -> Limits:
@@ -97,6 +113,8 @@ def _limits(own: VariantBudgets) -> Limits:
         found["slices", slices_kind(metric)] = (slices.drop_points, slices.reason)
     if own.size is not None:
         found["size", "compression_min"] = (own.size.compression_min, own.size.reason)
+    if own.memory is not None:
+        found["memory", "memory_ratio_max"] = (own.memory.memory_ratio_max, own.memory.reason)
     if own.speed is not None:
         found["latency", "speedup_min"] = (own.speed.speedup_min, own.speed.reason)
     return found
@@ -104,11 +122,4 @@ def _limits(own: VariantBudgets) -> Limits:
 
 def _recorded(model: VariantRecord) -> dict[tuple[str, str], float]:
     """(budget, kind) -> limit, as a record has them."""
-    found: list[tuple[str, BudgetFacts]] = [
-        (metric, budget) for metric, facts in model.quality.items() for budget in facts.budgets
-    ]
-    for budget in model.behaviour.budgets if model.behaviour else ():
-        found.append(("flips" if budget.kind == FLIPS else "slices", budget))
-    found += [("size", budget) for budget in (model.footprint.budgets if model.footprint else ())]
-    found += [("latency", budget) for facts in model.latency.values() for budget in facts.budgets]
-    return {(name, budget.kind): budget.limit for name, budget in found}
+    return {(one.of, one.facts.kind): one.facts.limit for one in judged_budgets(model)}

@@ -18,19 +18,20 @@ from slimgate.suite_errors import Loc, from_validation, shown, suite_error
 from slimgate.suite_tables import (
     FlipsBudgetTable,
     LatencyBudgetTable,
+    MemoryBudgetTable,
     QualityBudgetTable,
     SizeBudgetTable,
     SliceBudgetTable,
 )
 
 NOT_YET = {
-    "memory": "memory budgets",
     "baseline": "baselines",
 }
 EXAMPLE = "{ drop_points = 2.0 }"
 EXAMPLES = {
     "size": "{ compression_min = 1.5 }",
     "latency": "{ speedup_min = 2.0 }",
+    "memory": "{ memory_ratio_max = 0.8 }",
     "flips": "{ flips_max_percent = 1.0 }",
     "slices": "{ accuracy = { drop_points = 5.0 } }",
 }
@@ -54,6 +55,15 @@ class SpeedBudget:
 
 
 @dataclass(frozen=True)
+class MemoryBudget:
+    """variant peak memory / teacher peak memory must be at most `memory_ratio_max`."""
+
+    memory_ratio_max: float
+    reason: str | None = None
+    on_inconclusive: Literal["fail", "warn"] | None = None
+
+
+@dataclass(frozen=True)
 class VariantBudgets:
     """The budgets of one variant. quality: by metric name; all of a metric's must hold."""
 
@@ -61,6 +71,7 @@ class VariantBudgets:
     size: SizeBudget | None = None
     speed: SpeedBudget | None = None
     behaviour: BehaviourBudgets = field(default_factory=BehaviourBudgets)
+    memory: MemoryBudget | None = None
 
     def over(self, common: VariantBudgets) -> VariantBudgets:
         """These, and what they leave to the common ones."""
@@ -72,6 +83,7 @@ class VariantBudgets:
                 self.behaviour.flips or common.behaviour.flips,
                 {**common.behaviour.slices, **self.behaviour.slices},
             ),
+            self.memory or common.memory,
         )
 
 
@@ -83,7 +95,7 @@ def resolve_budgets(
     data: the whole suite as a mapping. Raises SuiteError for unknown metrics, variants and keys.
     """
     budgets = data.get("budgets", {})
-    common = _tables(budgets, ("budgets",), data, file)
+    common = budgets_of(budgets, ("budgets",), data, file)
     own = budgets.get("variants", {})
     if not isinstance(own, Mapping):
         problem = f"{shown(own)} came, expected tables [budgets.variants.NAME]"
@@ -98,14 +110,15 @@ def resolve_budgets(
         if not isinstance(table, Mapping):
             problem = f"{shown(table)} came, expected a table, such as {{ accuracy = {EXAMPLE} }}"
             raise suite_error(file, loc, data, problem)
-        merged[name] = _tables(table, loc, data, file).over(common)
+        merged[name] = budgets_of(table, loc, data, file).over(common)
     return merged
 
 
-def _tables(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> VariantBudgets:
+def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> VariantBudgets:
+    """The budgets of the table that stands at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
     slices: dict[str, SliceBudget] = {}
-    size, speed, flips = None, None, None
+    size, speed, flips, memory = None, None, None, None
     for key, table in budgets.items():
         loc = (*prefix, key)
         if key == "variants" and len(prefix) == 1:
@@ -116,6 +129,8 @@ def _tables(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> Va
                 size = SizeBudget(**SizeBudgetTable.model_validate(table).model_dump())
             elif key == "latency":
                 speed = SpeedBudget(**LatencyBudgetTable.model_validate(table).model_dump())
+            elif key == "memory":
+                memory = MemoryBudget(**MemoryBudgetTable.model_validate(table).model_dump())
             elif key == "flips":
                 flips = FlipsBudget(**FlipsBudgetTable.model_validate(table).model_dump())
             elif key == "slices":
@@ -125,7 +140,7 @@ def _tables(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> Va
                 _refuse_unsuited(key, quality[key], loc, data, file)
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
-    return VariantBudgets(quality, size, speed, BehaviourBudgets(flips, slices))
+    return VariantBudgets(quality, size, speed, BehaviourBudgets(flips, slices), memory)
 
 
 def _quality(table: QualityBudgetTable) -> tuple[QualityBudget, ...]:

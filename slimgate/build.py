@@ -19,6 +19,7 @@ from slimgate.model_ref import read_config
 from slimgate.pools import collapsed_texts
 from slimgate.protocols import BuildContext, ModelRef, Progress, adds_no_rows, no_progress
 from slimgate.rows import PreparedRows
+from slimgate.sharing import SharedBySteps
 from slimgate.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite import SELF, TEACHER, Plugin, Suite, Variant, params_json
 
@@ -143,7 +144,9 @@ class Builder:
             if getattr(step.params, "processes", 1) > 1:
                 model = self._in_processes(step, parent, teacher, context)
             else:
-                model = method.apply(parent.load(self._device), step.params, context)
+                with context.timed("load"):
+                    model = parent.load(self._device)
+                model = method.apply(model, step.params, context)
             if not hasattr(model, "save"):
                 raise BuildError(f"apply gave {type(model).__name__} back, expected the model it was given")
             model.kind = method.gives or model.kind
@@ -178,6 +181,7 @@ class Builder:
             threads=context.threads,
             scratch=context.scratch,
             held_out=self._held_out_texts() if step.adds_rows else None,
+            share=context.share,
         )
         model, log = apply_in_processes(job, step.params.processes)
         context.log.update(log)
@@ -234,13 +238,17 @@ class Builder:
         stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
     ) -> Artifact:
         def fill(folder: Path) -> Json:
+            import torch
+
+            torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
             with scratch_beside(folder) as scratch:
                 context = self._context(where, reads, teacher, scratch)
                 context.stands_later = stands_later
                 start = time.perf_counter()
                 with _explained(where):
                     model = make(context)
-                    model.save(folder)
+                    with context.timed("save"):
+                        model.save(folder)
                 seconds = time.perf_counter() - start
             return _manifest(folder, model, method, params, seconds, context.log)
 
@@ -255,10 +263,11 @@ class Builder:
                 raise BuildError(
                     f"{where}: it asked for the teacher; a method that does sets uses_teacher = True"
                 )
-            return teacher.load(self._device)
+            with context.timed("load"):
+                return teacher.load(self._device)
 
         setup = self._suite.setup
-        return BuildContext(
+        context = BuildContext(
             task=setup.task.object,
             task_params=setup.task.params,
             facts=self._rows.facts,
@@ -273,7 +282,13 @@ class Builder:
             threads=self._suite.threads,
             scratch=scratch,
             progress=lambda what, done, total: self._progress(f"{where}: {what}", done, total),
+            share=None if teacher is None else self._shared(teacher),
         )
+        return context
+
+    def _shared(self, teacher: Artifact) -> SharedBySteps:
+        given = {"teacher": teacher.digest, "device": self._device.split(":")[0]}
+        return SharedBySteps(self._store, {**given, "versions": dict(versions(PACKAGES))})
 
 
 @contextmanager

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 import slimgate
-from slimgate.commands import explain, judge, methods, schema
+from slimgate.commands import accept, compare, explain, judge, methods, schema, tune
 from slimgate.errors import SlimgateError
 
-COMMANDS = (judge, explain, methods, schema)
+COMMANDS = (judge, tune, explain, compare, accept, methods, schema)
 WRONG_USAGE = 4
 
 

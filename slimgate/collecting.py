@@ -49,6 +49,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif "timed" in names:
         calls = [(name, load) for name in (TEACHER, *suite.variants) for load in suite.workloads]
         _parametrize(metafunc, ("timed", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
+    elif "weighed" in names:
+        _parametrize(metafunc, ("weighed",), [(name,) for name in suite.weighed], list(suite.weighed))
     elif "variant" in names and "workload" in names:
         calls = [(name, load) for name in suite.variants for load in suite.workloads]
         _parametrize(metafunc, ("variant", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
@@ -84,11 +86,19 @@ def _parametrize(
     metafunc: pytest.Metafunc, names: tuple[str, ...], values: list[Any], ids: list[str]
 ) -> None:
     """At module scope, so that equal names in two suites never mix."""
-    handles = [name for name in names if name in ("variant", "timed")]
+    handles = [name for name in names if name in ("variant", "timed", "weighed")]
     metafunc.parametrize(names, values, ids=ids, indirect=handles, scope="module")
 
 
-PHASES = ("test_quality", "test_behaviour", "test_footprint", "test_selftest", "test_latency", "test_speedup")
+PHASES = (
+    "test_quality",
+    "test_behaviour",
+    "test_footprint",
+    "test_memory",
+    "test_selftest",
+    "test_latency",
+    "test_speedup",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -125,6 +135,7 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
     orders: dict[str, Sequence[Any]] = {
         "variant": [*suite.variants],
         "timed": [TEACHER, *suite.variants],
+        "weighed": suite.weighed,
         "metric": suite.metrics,
         "workload": suite.workloads,
         "check": SELF_TESTS,

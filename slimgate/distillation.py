@@ -9,15 +9,21 @@ from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from slimgate.errors import BuildError
+from slimgate.learning import Targets
 from slimgate.matching import HiddenMatch, Match
 from slimgate.objectives import ClassObjective, objective_of
-from slimgate.protocols import BuildContext, Encoded, iter_batches
-from slimgate.runtimes.eager import EagerPredictor
+from slimgate.protocols import BuildContext, Encoded
+from slimgate.teacher_answers import (
+    MOST_BYTES,
+    Answers,
+    all_labelled,
+    stored_bytes,
+    teacher_answers,
+)
 from slimgate.watching import Outputs, watched
 
 
@@ -59,30 +65,6 @@ def unlike(student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encode
     return "; ".join(found) or None
 
 
-def stored_logits(teacher: Any, encoded: Encoded, context: BuildContext) -> npt.NDArray[np.float32]:
-    """The teacher's logits of every row: a memory map of a file in the step's scratch folder.
-
-    (rows, outputs) float32 in the order of the rows; written once, never all of them in memory.
-    """
-    predictor = EagerPredictor(teacher.network.eval(), context.device)
-    path = context.scratch / "teacher_logits.npy"
-    order = np.argsort(-encoded.lengths, kind="stable").tolist()
-    written: npt.NDArray[np.float32] | None = None
-    done = 0
-    for positions in iter_batches(order, 64):
-        answers = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(positions))))
-        if written is None:
-            shape = (len(order), *answers.shape[1:])
-            written = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        written[list(positions)] = answers
-        done += len(positions)
-        context.progress("teacher", done, len(order))
-    assert isinstance(written, np.memmap)
-    written.flush()
-    mapped: npt.NDArray[np.float32] = np.load(path, mmap_mode="r")
-    return mapped
-
-
 class DistillationLoss:
     """Cross-entropy, soft targets, logits and what is inside the models, in the shares that the Params say.
 
@@ -98,15 +80,19 @@ class DistillationLoss:
         params: DistillationParams,
         context: BuildContext,
         *,
+        targets: Targets | None = None,
         matches: Sequence[Match] | None = None,
-        logits: npt.NDArray[np.float32] | None = None,
+        answers: Answers | None = None,
         stored: bool | None = None,
     ) -> None:
         """encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
 
-        matches: what to compare inside the models; default hidden states where hidden_weight asks for them.
-        logits: the teacher's, where they are known. stored: compute them once before training, not beside
-        the student; default where nothing inside the teacher is needed, for then it need not run every epoch.
+        targets: what is learnt of them by labels; where they and alpha leave nothing to the teacher, it does
+        not run. matches: what to compare inside the models; default hidden states where hidden_weight asks
+        for them. answers: the teacher's, where they are known. stored: compute them once, not beside the
+        student; default where nothing inside the teacher is needed, for then it need not run every epoch
+        (answers that are tokens: where they have at most MOST_BYTES).
+        context.log gets teacher_logits: where they come from.
         """
         _check_outputs(student, teacher)
         if matches is None:
@@ -124,14 +110,38 @@ class DistillationLoss:
                 "that their answers do not correspond; give the student the teacher's tokenizer"
             )
         self._seen: dict[str, list[float]] = defaultdict(list)
+        self._too_large = ""
         self._teacher, self._encoded = teacher.network, teacher_encoded
-        self._logits = logits
-        if stored is None:
-            stored = self._objective.by_row and not matches
-        if stored and not self._objective.by_row:
-            raise BuildError("distill: stored_logits = true is for tasks of one answer a row; leave it out")
-        if logits is None and stored:
-            self._logits = stored_logits(teacher, teacher_encoded, context)
+        self._answers = answers
+        self._taught = self._learns_from_teacher(targets)
+        if answers is None and self._stores(teacher, targets, stored, context):
+            rows = teacher_encoded
+            self._answers = teacher_answers(teacher, rows, targets, self._objective, context)
+        context.log["teacher_logits"] = self.source
+
+    def _learns_from_teacher(self, targets: Targets | None) -> bool:
+        """False where alpha = 1, every answer has a label, and nothing else looks at the teacher."""
+        params = self._params
+        if self._matches or params.mse_weight or params.alpha < 1 or targets is None:
+            return True
+        return not all_labelled(targets, self._objective)
+
+    def _stores(
+        self, teacher: Any, targets: Targets | None, wanted: bool | None, context: BuildContext
+    ) -> bool:
+        objective = self._objective
+        known = objective.by_row or (targets is not None and getattr(objective, "by_token", False))
+        if wanted and not known:
+            raise BuildError(
+                "distill: stored_logits = true is for answers that depend on their row alone; leave it out"
+            )
+        if not self._taught or not known or self._matches or objective.by_row or wanted is not None:
+            return self._taught and known and (not self._matches if wanted is None else wanted)
+        assert targets is not None
+        size = stored_bytes(teacher, self._encoded, targets, objective, context.device)
+        if size > MOST_BYTES:
+            self._too_large = f" (stored they would have {size / 2**30:.1f} GiB)"
+        return size <= MOST_BYTES
 
     @property
     def attached(self) -> nn.Module | None:
@@ -142,13 +152,19 @@ class DistillationLoss:
     @property
     def source(self) -> str:
         """Where the teacher's logits come from, for the log."""
-        return "computed beside the student" if self._logits is None else "computed once, read by memory map"
+        if self._answers is not None:
+            return self._answers.source
+        if not self._taught:
+            return "not needed: all is learnt by labels"
+        return "computed beside the student" + self._too_large
 
     def __call__(
         self, network: nn.Module, batch: dict[str, torch.Tensor], labels: torch.Tensor, positions: list[int]
     ) -> torch.Tensor:
         with watched(network, self._names("student")) as student:
             logits, flat = self._objective.flat(network(**batch).logits, labels)
+        if not self._taught:
+            return self._answers_loss(logits, logits.detach(), flat)
         teacher_logits, teacher = self._teach(positions, labels)
         if self._compared(logits) != self._compared(teacher_logits):
             raise BuildError(
@@ -199,15 +215,15 @@ class DistillationLoss:
     def _teach(self, positions: list[int], labels: torch.Tensor) -> tuple[torch.Tensor, Outputs]:
         """The teacher's answers, those that count, and what is inside it."""
         device = labels.device
-        if self._logits is not None and not self._matches:
-            return torch.from_numpy(self._logits[positions]).to(device), Outputs()
+        if self._answers is not None and not self._matches:
+            return torch.from_numpy(self._answers.of(positions)).to(device), Outputs()
         batch = {k: torch.from_numpy(v).to(device) for k, v in self._encoded.batch(positions).items()}
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
             outputs = stack.enter_context(watched(self._teacher, self._names("teacher")))
             logits, _ = self._objective.flat(self._teacher(**batch).logits, labels)
-        if self._logits is not None:
-            logits = torch.from_numpy(self._logits[positions]).to(device)
+        if self._answers is not None:
+            logits = torch.from_numpy(self._answers.of(positions)).to(device)
         return logits, outputs
 
 

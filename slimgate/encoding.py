@@ -37,7 +37,7 @@ class EncodedTexts:
         """Inputs (rows, tokens) int64, padded to the longest row, or padded and cut to `tokens`."""
         width = tokens or int(max(self.lengths[i] for i in positions))
         return {
-            name: np.stack([self._fill(values[i][:width], self.padding[name], width) for i in positions])
+            name: self._filled([values[i] for i in positions], self.padding[name], width)
             for name, values in self.columns.items()
         }
 
@@ -62,13 +62,16 @@ class EncodedTexts:
             row_of=row_of,
         )
 
-    def _fill(self, values: Sequence[int], padding: int, width: int) -> npt.NDArray[np.int64]:
-        row = np.full(width, padding, dtype=np.int64)
-        if self.side == "right":
-            row[: len(values)] = values
-        else:
-            row[width - len(values) :] = values
-        return row
+    def _filled(self, rows: Sequence[Sequence[int]], padding: int, width: int) -> npt.NDArray[np.int64]:
+        """(rows, width), rows cut to the width or filled up on their side."""
+        found = np.full((len(rows), width), padding, dtype=np.int64)
+        for line, values in zip(found, rows, strict=True):
+            kept = values[:width]
+            if self.side == "right":
+                line[: len(kept)] = kept
+            else:
+                line[width - len(kept) :] = kept
+        return found
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:

@@ -43,7 +43,7 @@ class MissingExtra(SlimgateError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """`. Did you mean X?` where a known name is close to `name`, else the known names, else nothing."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.67)
     if close:
         return f". Did you mean {close[0]}?"
     return f"; known: {', '.join(known)}" if known else ""

@@ -22,9 +22,13 @@ def rows_followed(run: SuiteRun, record: RunRecord, folder: Path) -> list[Follow
     found = answers_beside(record, folder)
     if not found:
         return []
-    task, gate = run.suite.setup.task, run.rows.gate
-    columns = quoted_columns(task.object, task.params)
-    return follow(found[0], found[1:], lambda rows: quoted_texts(gate, columns, rows))
+    return follow(found[0], found[1:], gate_texts(run))
+
+
+def gate_texts(run: SuiteRun) -> Texts:
+    """What quotes gate rows of a run by their places, short; the rows are read when it is called."""
+    task = run.suite.setup.task
+    return lambda rows: quoted_texts(run.rows.gate, quoted_columns(task.object, task.params), rows)
 
 
 def follow(teacher: Answers, variants: Sequence[Answers], texts: Texts) -> list[FollowedRow]:

@@ -56,8 +56,9 @@ def labelled(model: Any, split: str, context: BuildContext) -> Labelled | None:
     if not len(context.splits.get(split, ())):
         return None
     rows = context.rows(split)
-    encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
-    return encoded, context.task.targets(context.task_params, rows, context.facts, encoded)
+    with context.timed("tokenise"):
+        encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
+        return encoded, context.task.targets(context.task_params, rows, context.facts, encoded)
 
 
 def training_rows(model: Any, context: BuildContext) -> Labelled:

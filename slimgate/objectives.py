@@ -26,14 +26,15 @@ NO_ANSWER = -200
 class Objective(Protocol):
     """How models of a task learn. answers: what `flat` counts, whatever their shape in the model's output.
 
-    It may also have any_width = True where a student's outputs may be more or fewer than its teacher's, and
-    distance(student, teacher) -> scalar, what `mse_weight` weighs where it is not the mean squared error.
+    It may also have by_token = True where an answer is a token, which depends on its row alone; any_width =
+    True where a student's outputs may be more or fewer than its teacher's, and distance(student, teacher) ->
+    scalar, what `mse_weight` weighs where it is not the mean squared error.
     """
 
     quality: str
     """The name of what `qualities` gives, as logs have it: accuracy, …; more is better."""
     by_row: bool
-    """Whether logits are (rows, outputs), so that a teacher's can be stored."""
+    """Whether logits are (rows, outputs)."""
 
     def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """(answers, outputs) float32 and the label of each answer."""
@@ -99,6 +100,7 @@ class TokenObjective(ClassObjective):
     """One class a token; `shifted`: the label at a place is what the place before it predicts."""
 
     by_row = False
+    by_token = True
 
     def __init__(self, *, shifted: bool) -> None:
         self._shifted = shifted

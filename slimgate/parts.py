@@ -1,8 +1,8 @@
 """The parts that gates report, one a test, and how they are put together to a record.
 
 A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
-a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, latency, speedup,
-self_test, behaviour, error.
+a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, latency,
+speedup, self_test, behaviour, error.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from slimgate.record import (
     FootprintFacts,
     LatencyFacts,
     Machine,
+    MemoryFacts,
     QualityFacts,
     RowShapes,
     RunRecord,
@@ -39,6 +40,7 @@ from slimgate.suite import TEACHER, Suite
 
 Part = dict[str, Any]
 Key = tuple[str, str, str]
+Judged = QualityFacts | BehaviourFacts | FootprintFacts | MemoryFacts | LatencyFacts
 PLANTED_DELAY = "planted_delay"
 SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
@@ -70,6 +72,7 @@ def expected(suite: Suite) -> list[Key]:
     keys: list[Key] = [("quality", name, metric) for name in suite.variants for metric in suite.metrics]
     keys += [("behaviour", name, "") for name in suite.variants]
     keys += [("footprint", name, "size") for name in suite.variants]
+    keys += [("memory", name, "") for name in suite.weighed]
     keys += [("self_test", TEACHER, name) for name in SELF_TESTS]
     keys += [("latency", name, w.id) for name in (TEACHER, *suite.variants) for w in suite.workloads]
     keys += [("speedup", name, w.id) for name in suite.variants for w in suite.workloads]
@@ -80,41 +83,48 @@ class Parts:
     """The parts of one suite by key; a newer part replaces an older one of its key."""
 
     def __init__(self, parts: Iterable[Part] = ()) -> None:
-        self._parts: dict[Key, Part] = {}
+        # by kind, variant and name: looking through all parts for each of a thousand variants takes minutes
+        self._parts: dict[str, dict[str, dict[str, Part]]] = {}
         for one in parts:
             self.add(one)
 
     def add(self, new: Part) -> None:
         """Adds a part. Another artifact than before makes what was measured on the old one void."""
-        key = (new["kind"], new["variant"], new["name"])
-        if new["kind"] == "build":
-            old = self._parts.get(key)
+        kind, variant, name = new["kind"], new["variant"], new["name"]
+        if kind == "build":
+            old = self._named(kind, variant).get(name)
             if old is not None and old["facts"]["artifact"]["digest"] != new["facts"]["artifact"]["digest"]:
-                self._forget(new["variant"])
-        if new["kind"] != "error":
-            self._parts.pop(("error", new["variant"], EARLIER), None)
-        self._parts[key] = new
+                self._forget(variant)
+        if kind != "error":
+            self._named("error", variant).pop(EARLIER, None)
+        self._parts.setdefault(kind, {}).setdefault(variant, {})[name] = new
+
+    def _named(self, kind: str, variant: str) -> dict[str, Part]:
+        return self._parts.get(kind, {}).get(variant, {})
 
     def _forget(self, variant: str) -> None:
-        for key in [key for key in self._parts if variant in (key[1], TEACHER)]:
-            del self._parts[key]
+        if variant == TEACHER:
+            self._parts.clear()
+        for by_variant in self._parts.values():
+            by_variant.pop(variant, None)
 
     def forget_error(self, test: str) -> None:
         """Drops the error of a test that has run again."""
-        for key in [key for key in self._parts if key[0] == "error" and key[2] == test]:
-            del self._parts[key]
+        for errors in self._parts.get("error", {}).values():
+            errors.pop(test, None)
 
     def has(self, key: Key) -> bool:
         """Whether a check has reported."""
-        return key in self._parts
+        kind, variant, name = key
+        return name in self._named(kind, variant)
 
     def of(self, kind: str, variant: str) -> dict[str, dict[str, Any]]:
         """The facts of a kind and variant by name."""
-        return {k[2]: p["facts"] for k, p in self._parts.items() if k[0] == kind and k[1] == variant}
+        return {name: part["facts"] for name, part in self._named(kind, variant).items()}
 
     def one(self, kind: str, variant: str, name: str = "") -> dict[str, Any] | None:
         """The facts of one key."""
-        found = self._parts.get((kind, variant, name))
+        found = self._named(kind, variant).get(name)
         return found["facts"] if found else None
 
 
@@ -138,6 +148,8 @@ def parts_of(record: RunRecord) -> list[Part]:
             parts.append(part("error", v.name, EARLIER, {"message": v.error}))
         if v.footprint is not None:
             parts.append(part("footprint", v.name, "size", v.footprint.model_dump(mode="json")))
+        if v.memory is not None:
+            parts.append(part("memory", v.name, "", v.memory.model_dump(mode="json")))
         if v.stages:
             stages = [stage.model_dump(mode="json") for stage in v.stages]
             parts.append(part("stages", v.name, "", {"stages": stages}))
@@ -217,10 +229,11 @@ def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int
         if v.error is not None:
             broken += 1
             messages.append(v.error)
-        judged: list[QualityFacts | BehaviourFacts | FootprintFacts | LatencyFacts] = [
+        judged: list[Judged] = [
             *v.quality.values(),
             *([v.behaviour] if v.behaviour else []),
             *([v.footprint] if v.footprint else []),
+            *([v.memory] if v.memory else []),
             *v.latency.values(),
         ]
         for facts in judged:
@@ -255,13 +268,15 @@ def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int
 
 
 def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
-    """What of a variant has a budget and has not reported: metrics, flips or slices, size, latency."""
+    """What of a variant has a budget and has not reported, in words: metrics, flips and slices, size, …"""
     own = suite.budgets.get(name, VariantBudgets())
     checks = {metric: ("quality", name, metric) for metric in own.quality}
     if own.behaviour != BehaviourBudgets():
         checks["flips and slices"] = ("behaviour", name, "")
     if own.size is not None:
         checks["size"] = ("footprint", name, "size")
+    if own.memory is not None:
+        checks["memory"] = ("memory", name, "")
     if own.speed is not None:
         checks |= {f"latency {one.id}": ("speedup", name, one.id) for one in suite.workloads}
     return [what for what, key in checks.items() if not parts.has(key)]
@@ -273,6 +288,7 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
     stages = parts.one("stages", name) or {}
     errors = [facts["message"] for facts in parts.of("error", name).values()]
     footprint = parts.one("footprint", name, "size")
+    memory = parts.one("memory", name)
     shapes = parts.one("shapes", name)
     behaviour = parts.one("behaviour", name)
     latency = _latency(name, parts)
@@ -292,6 +308,7 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
         footprint=FootprintFacts.model_validate(footprint) if footprint else None,
         behaviour=BehaviourFacts.model_validate(behaviour) if behaviour else None,
         latency=latency,
+        memory=MemoryFacts.model_validate(memory) if memory else None,
         shapes=RowShapes.model_validate(shapes) if shapes else None,
         awaited=awaited(suite, name, parts),
         error=errors[0] if errors else None,

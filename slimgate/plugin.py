@@ -19,6 +19,7 @@ pytest.register_assert_rewrite("slimgate.gates")
 from slimgate.baseline import held_against  # noqa: E402
 from slimgate.collecting import suite_of  # noqa: E402
 from slimgate.finding import Search, find_suites  # noqa: E402
+from slimgate.github import append_summary, budget_annotations, in_actions  # noqa: E402
 from slimgate.parts import part  # noqa: E402
 from slimgate.plan import head_lines, plan_lines  # noqa: E402
 from slimgate.progress import ProgressLine  # noqa: E402
@@ -39,7 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--slimgate-store", metavar="DIR", help="where artifacts and outcomes are kept (default: .slimgate)")
     add("--slimgate-rebuild", action="store_true", help="build and predict everything again")
     add("--slimgate-plan", action="store_true", help="print what would be built and measured; build nothing")
-    add("--slimgate-baseline", metavar="FILE", help="an earlier run.json; looser budgets need a reason")
+    add(
+        "--slimgate-baseline",
+        metavar="PATH",
+        help="an earlier run.json, or a folder of baselines; looser budgets need a reason",
+    )
     add("--slimgate-device", metavar="DEVICE", default="cpu", help="cpu (default), cuda, cuda:1, …")
     parser.addini("slimgate_files", "globs of suite files", type="args", default=["bench/*.toml"])
 
@@ -214,7 +219,8 @@ def pytest_runtest_makereport(
 
 def _failed_variant(item: pytest.Item) -> str:
     params = getattr(item, "callspec").params  # noqa: B009  not declared
-    return str(params.get("variant") or params.get("timed") or TEACHER)
+    named = (params[key] for key in ("variant", "timed", "weighed") if key in params)
+    return str(next(named, TEACHER))
 
 
 class RecordKeeper:
@@ -247,3 +253,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("slimgate")
     for line in state.summary():
         terminalreporter.write_line(line)
+    if in_actions(os.environ):
+        _tell_github(state, terminalreporter)
+
+
+def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
+    """Annotations on the suites' files, and the comment as the summary of the step."""
+    root = os.environ.get("GITHUB_WORKSPACE") or str(terminalreporter.config.rootpath)
+    for path, record in state.records.items():
+        for line in budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):
+            terminalreporter.write_line(line)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        append_summary(Path(summary), state.comment())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import DataError
-from slimgate.protocols import Arrays, Encoded, Predictor, Progress, iter_batches, no_progress
+from slimgate.protocols import Arrays, Encoded, Predictor, Progress, no_progress
 
 ReadOutput = Callable[[npt.NDArray[np.float32], Arrays], npt.NDArray[Any]]
 
@@ -19,12 +19,14 @@ def predict_scores(
     encoded: Encoded,
     *,
     batch_size: int,
+    batch_tokens: int | None = None,
     order: npt.NDArray[np.int64] | None = None,
     progress: Progress = no_progress,
     read: ReadOutput | None = None,
 ) -> npt.NDArray[Any]:
     """Scores of every row: (rows, outputs), in the order of the rows; of parts of rows, their sums.
 
+    batch_size: rows of a batch at most; batch_tokens: its tokens with padding at most, a row at least.
     order: the order in which rows are predicted; by length, longest first, where it is None (so that
     memory runs out at once or never, and little padding is computed). read(output, batch) -> (rows, k): what
     is kept of a batch's output, by its inputs and what is known beside them; where it is None, all of it.
@@ -38,7 +40,7 @@ def predict_scores(
     elif encoded.row_of is not None:  # the parts of each row, in the order of the rows
         order = np.argsort(np.argsort(order)[encoded.row_of], kind="stable")
     parts, done = [], 0
-    for positions in iter_batches(order.tolist(), batch_size):
+    for positions in batches(encoded.lengths, order.tolist(), batch_size, batch_tokens):
         batch = encoded.batch(positions)
         output = predictor.fetch(predictor.forward(predictor.prepare(batch)))
         parts.append(output if read is None else read(output, {**batch, **encoded.beside(positions)}))
@@ -48,6 +50,27 @@ def predict_scores(
     result = np.empty_like(scores)
     result[order] = scores
     return result if encoded.row_of is None else _summed(result, encoded.row_of)
+
+
+def batches(
+    lengths: npt.NDArray[np.int64], order: Sequence[int], rows: int, tokens: int | None = None
+) -> Iterator[list[int]]:
+    """Consecutive runs of `order` of at most `rows` rows that fill at most `tokens` tokens with padding.
+
+    A row that is longer than `tokens` is a batch of its own.
+    """
+    batch: list[int] = []
+    width = 0
+    for position in order:
+        wider = max(width, int(lengths[position]))
+        full = len(batch) == rows or (tokens is not None and wider * (len(batch) + 1) > tokens)
+        if batch and full:
+            yield batch
+            batch, wider = [], int(lengths[position])
+        batch.append(position)
+        width = wider
+    if batch:
+        yield batch
 
 
 def _summed(scores: npt.NDArray[Any], row_of: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from slimgate.blocks import encoder_layers
-from slimgate.distillation import DistillationLoss, stored_logits
+from slimgate.distillation import DistillationLoss
 from slimgate.distillation_rows import lesson
 from slimgate.learning import Labelled, labelled
 from slimgate.matching import matches_of
@@ -19,6 +18,7 @@ from slimgate.methods.progressive_distill import Params, check
 from slimgate.objectives import objective_of
 from slimgate.protocols import Arrays, BuildContext, Encoded, iter_batches
 from slimgate.regularization import skipped
+from slimgate.teacher_answers import Answers, teacher_answers
 from slimgate.training import train
 
 Lesson = tuple[Labelled, Encoded]
@@ -30,8 +30,8 @@ def distill_progressively(model: Any, params: Params, context: BuildContext) -> 
     numbers = list(range(len(encoder_layers(model.network))))
     check(params, {"num_hidden_layers": len(numbers)})
     data, teacher, taught = lesson(model, context)
-    by_row = objective_of(context.task, context.task_params).by_row
-    answers = stored_logits(teacher, taught, context) if by_row else None
+    objective = objective_of(context.task, context.task_params)
+    answers = teacher_answers(teacher, taught, None, objective, context) if objective.by_row else None
     stages: list[dict[str, Any]] = []
     while len(numbers) > params.blocks:
         doomed = _doomed(model, teacher, params, (data, taught), context)
@@ -81,7 +81,7 @@ def _inputs(batch: Arrays, context: BuildContext) -> dict[str, torch.Tensor]:
 def _distill(
     model: Any,
     teacher: Any,
-    rows: tuple[Labelled, Encoded, npt.NDArray[np.float32] | None],
+    rows: tuple[Labelled, Encoded, Answers | None],
     params: Params,
     context: BuildContext,
     *,
@@ -89,7 +89,9 @@ def _distill(
 ) -> None:
     data, taught, answers = rows
     matches = matches_of(model, teacher, params, seed=context.seed)
-    loss = DistillationLoss(model, teacher, data[0], taught, params, context, matches=matches, logits=answers)
+    loss = DistillationLoss(
+        model, teacher, data[0], taught, params, context, targets=data[1], matches=matches, answers=answers
+    )
     epochs = params.final_epochs if last and params.final_epochs else params.epochs
     train(
         model,

@@ -7,7 +7,10 @@ suites are validated, and tests collected, without loading them.
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -100,7 +103,11 @@ class Compared:
 
 
 class Runtime(Protocol[P]):
-    """What executes artifacts of the kinds that it names."""
+    """What executes artifacts of the kinds that it names.
+
+    It may also declare default_for: the kinds that it executes where the suite names no runtime (asked of
+    slimgate's own); packages: those whose versions its answers depend on.
+    """
 
     Params: type[BaseModel]
     kinds: frozenset[str]
@@ -228,6 +235,7 @@ class Encoded(Protocol):
 
 
 Progress = Callable[[str, int, int], None]
+Fill = Callable[[Path], Json]
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -247,6 +255,7 @@ class BuildContext:
 
     load_teacher: the model that the step learns from. stands_later: which of the texts (as collapsed_texts of
     pools.py has them) stand in calibration, selection or gate, so that a step adds no row that is held out.
+    share: how `shared` keeps things, where there is a store.
     """
 
     task: Any
@@ -260,6 +269,7 @@ class BuildContext:
     scratch: Path
     progress: Progress = no_progress
     stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows
+    share: Callable[[str, Json, Fill], tuple[Path, bool]] | None = None
     log: Json = field(default_factory=dict)
 
     def rows(self, split: str) -> Rows:
@@ -275,6 +285,32 @@ class BuildContext:
                 f"a build step needs rows of split {split}, which has none; give [task] splits.{split}"
             )
         return rows
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the block's seconds to log["seconds"][stage], without those of stages inside of it.
+
+        Stages: load, tokenise, teacher, train, evaluate, save; a method may have others.
+        """
+        spent: dict[str, float] = self.log.setdefault("seconds", {})
+        start, others = time.perf_counter(), sum(spent.values())
+        try:
+            yield
+        finally:
+            own = time.perf_counter() - start - (sum(spent.values()) - others)
+            spent[stage] = round(spent.get(stage, 0.0) + max(own, 0.0), 3)
+
+    def shared(self, kind: str, key: Json, fill: Fill) -> tuple[Path, bool]:
+        """A folder that fill(folder) has filled, and whether it was there before; its files are only read.
+
+        All steps that learn from the same teacher and give the same key share it; fill gives what its
+        manifest says. Without a store it is the step's own.
+        """
+        if self.share is not None:
+            return self.share(kind, key, fill)
+        folder = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self.scratch))
+        fill(folder)
+        return folder, False
 
 
 class Method(Protocol[P]):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from slimgate.arena import Arena
+from slimgate.gate_properties import gate_properties
 from slimgate.judge.speed import Speedup
 from slimgate.outcomes import Outcomes
 from slimgate.parts import Part
@@ -62,6 +63,12 @@ def timed(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[Mo
 
 
 @pytest.fixture(scope="module")
+def weighed(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
+    """A variant whose memory is measured."""
+    yield from _handle(slimgate_run, request.param)
+
+
+@pytest.fixture(scope="module")
 def outcomes(variant: ModelHandle) -> Outcomes:
     """What the variant answered on every gate row; the teacher's are `teacher.outcomes`."""
     return variant.outcomes
@@ -83,9 +90,14 @@ def duel(arena: Arena) -> Callable[[ModelHandle, Workload], Speedup]:
 
 @pytest.fixture
 def report_part(request: pytest.FixtureRequest) -> Callable[[Part], None]:
-    """Adds a part to the record."""
+    """Adds a part to the record, and what a gate found to the properties of its test."""
     parts: list[Part] = request.node.stash.setdefault(PARTS, [])
-    return parts.append
+
+    def report(new: Part) -> None:
+        parts.append(new)
+        request.node.user_properties.extend(gate_properties(new))
+
+    return report
 
 
 def _handle(run: SuiteRun, name: str) -> Iterator[ModelHandle]:

@@ -11,31 +11,45 @@ import numpy as np
 
 from slimgate.artifact import Artifact
 from slimgate.build import Builder, Built
-from slimgate.errors import BuildError
-from slimgate.loading import known, load
+from slimgate.errors import DataError, MeasureError
 from slimgate.measure.latency import workload_rows
+from slimgate.measure.memory import MemoryReading, read_memory
 from slimgate.measure.quality import Encoder, outcomes_of
 from slimgate.outcomes import Outcomes
 from slimgate.protocols import Arrays, Compared, Encoded, Predictor, Progress, Workload, no_progress
 from slimgate.rows import PreparedRows, prepare_rows
+from slimgate.runtime_choice import runtime_for
 from slimgate.store import Store
-from slimgate.suite import TEACHER, Plugin, Suite, Variant
+from slimgate.suite import TEACHER, Plugin, Suite, Variant, params_json
+
+GATE = "gate"
 
 
 class SuiteRun:
     """What the gates of one suite share."""
 
     def __init__(
-        self, suite: Suite, store: Store, *, device: str, workers: int = 1, progress: Progress = no_progress
+        self,
+        suite: Suite,
+        store: Store,
+        *,
+        device: str,
+        workers: int = 1,
+        progress: Progress = no_progress,
+        split: str = GATE,
     ) -> None:
-        """workers: how many processes share the machine; each takes its part of the threads."""
+        """workers: how many processes share the machine; each takes its part of the threads.
+
+        split: whose rows the models answer and are timed on; a run on another one cannot ask for the gate's.
+        """
         self.suite = replace(suite, threads=max(1, suite.threads // workers))
-        self.store, self.device, self.progress = store, device, progress
+        self.store, self.device, self.progress, self.split = store, device, progress, split
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
         self._builders: dict[int, Builder] = {}
         self._encoders: dict[str, Encoder] = {}
         self._teacher_outcomes: Outcomes | None = None
+        self._memory: dict[str, list[MemoryReading]] = {}
 
     @property
     def seconds(self) -> float:
@@ -51,11 +65,13 @@ class SuiteRun:
 
     @property
     def encoder(self) -> Encoder:
-        """The gate rows, tokenised once for each tokenizer."""
-        return self.encoder_of("gate")
+        """The rows of the run's split, tokenised once for each tokenizer."""
+        return self.encoder_of(self.split)
 
     def encoder_of(self, split: str) -> Encoder:
-        """The rows of a split, tokenised once for each tokenizer."""
+        """The rows of a split, tokenised once for each tokenizer. Raises DataError for another run's gate."""
+        if split == GATE != self.split:
+            raise DataError(f"a run on {self.split} asked for gate rows: they only judge")
         if split not in self._encoders:
             self._encoders[split] = Encoder(self.suite, self.rows.splits[split], split)
         return self._encoders[split]
@@ -84,11 +100,11 @@ class SuiteRun:
         return {seed: self.outcomes(name, seed) for seed in self.suite.seeds[1:]}
 
     def outcomes(self, name: str, seed: int | None = None) -> Outcomes:
-        """A model's answers on the gate rows; the teacher's stay in memory."""
+        """A model's answers on the rows of the run's split; the teacher's stay in memory."""
         if name == TEACHER and self._teacher_outcomes is not None:
             return self._teacher_outcomes
         artifact, runtime = self.built(name, seed).artifact, self.suite.model(name).runtime
-        found = self._predicted(name, artifact, runtime, "gate")
+        found = self._predicted(name, artifact, runtime, self.split)
         if name == TEACHER:
             self._teacher_outcomes = found
         return found
@@ -114,28 +130,49 @@ class SuiteRun:
         return found
 
     def workload(self, name: str, workload: Workload) -> WorkloadInputs:
-        """The gate rows of a workload as one model's inputs; the rows are the same for all models.
+        """The split's rows of a workload as one model's inputs; the rows are the same for all models.
 
         They are chosen by their lengths in the teacher's tokens.
         """
         theirs = self.encoder.of(self.built(TEACHER).artifact)
-        lengths = theirs.lengths[first_parts(theirs, range(len(self.rows.gate)))]
+        lengths = theirs.lengths[first_parts(theirs, range(len(self.encoder.rows)))]
         positions = workload_rows(lengths.tolist(), workload.batch)
         encoded = self.encoder.of(self.built(name).artifact)
         return WorkloadInputs(positions, encoded.batch(first_parts(encoded, positions), workload.tokens))
 
+    @property
+    def largest_workload(self) -> Workload:
+        """The workload whose call reads the most numbers, as the teacher's inputs have them."""
+        return max(self.suite.workloads, key=self._numbers)
+
+    def _numbers(self, workload: Workload) -> int:
+        return max(values.size for values in self.workload(TEACHER, workload).inputs.values())
+
+    def memory(self, name: str, readings: int) -> list[MemoryReading]:
+        """At least so many readings of a model's memory with the largest workload; none is taken twice."""
+        found = self._memory.setdefault(name, [])
+        while len(found) < readings:
+            self.progress(f"{name}: memory", len(found), readings)
+            found.append(self._read_memory(name))
+        return list(found)
+
+    def _read_memory(self, name: str) -> MemoryReading:
+        runtime, inputs = self.suite.model(name).runtime, self.workload(name, self.largest_workload).inputs
+        try:
+            return read_memory(
+                self.built(name).artifact.folder,
+                runtime.name,
+                params_json(runtime.params),
+                inputs,
+                device=self.device,
+                threads=self.suite.threads,
+            )
+        except MeasureError as error:
+            raise MeasureError(f"{name}: {error}") from error
+
     def handle(self, name: str) -> ModelHandle:
         """The light handle that tests get."""
         return ModelHandle(self, self.suite.model(name))
-
-
-def runtime_for(kind: str) -> Plugin:
-    """The first of slimgate's own runtimes that executes artifacts of a kind. Raises BuildError."""
-    for name in known("runtime"):
-        found = load("runtime", name)
-        if kind in found.kinds:
-            return Plugin(name, found, found.Params())
-    raise BuildError(f"no runtime executes artifacts of kind {kind}; known: {', '.join(known('runtime'))}")
 
 
 def first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
@@ -147,7 +184,7 @@ def first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True)
 class WorkloadInputs:
-    """Positions of gate rows, and the arrays of one call that predicts them."""
+    """Positions of rows of the run's split, and the arrays of one call that predicts them."""
 
     positions: list[int]
     inputs: Arrays
@@ -193,6 +230,10 @@ class ModelHandle:
             )
             self.load_seconds = time.perf_counter() - start
         return self._predictor
+
+    def memory(self, readings: int = 1) -> list[MemoryReading]:
+        """Readings of its memory, each of a fresh process that takes seconds; those taken before are kept."""
+        return self.run.memory(self.name, readings)
 
     @property
     def compared(self) -> Compared:

@@ -10,12 +10,14 @@ from slimgate.metrics import known_metrics
 from slimgate.suite_tables import (
     FlipsBudgetTable,
     LatencyBudgetTable,
+    MemoryBudgetTable,
     QualityBudgetTable,
     SizeBudgetTable,
     SliceBudgetTable,
     SuiteFile,
     TaskTable,
 )
+from slimgate.tune.schema import tuned_step
 
 OWN = "^[^:]+:[^:]+$"
 
@@ -33,6 +35,7 @@ def suite_schema() -> dict[str, Any]:
         definitions[table]["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
     schema["properties"]["task"] = _task(definitions)
     schema["properties"]["budgets"] = _budgets(definitions)
+    definitions["SpaceTable"]["properties"]["steps"]["items"] = tuned_step(definitions)
     return schema
 
 
@@ -80,6 +83,7 @@ def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
         **dict.fromkeys(known_metrics(), quality),
         "size": size,
         "latency": speed,
+        "memory": _add(definitions, "MemoryBudget", MemoryBudgetTable),
         "flips": _add(definitions, "FlipsBudget", FlipsBudgetTable),
         "slices": {
             "type": "object",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 import slimgate
+from slimgate.atomic_files import replacing, write_atomically
 from slimgate.environment import describe_machine, load_of_others, same_machine
-from slimgate.followed_rows import rows_followed
+from slimgate.followed_rows import gate_texts, rows_followed
 from slimgate.outcome_files import write_outcomes
 from slimgate.parts import Part, Parts, compose, parts_of
 from slimgate.protocols import Progress, no_progress
@@ -30,6 +30,7 @@ from slimgate.report.escape import visible
 from slimgate.report.markdown import index_report, suite_report
 from slimgate.report.pictures import can_plot
 from slimgate.report.plots import write_plots
+from slimgate.report.pr_comment import pr_comment
 from slimgate.report.terminal import machine_lines, summary_table
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
@@ -38,7 +39,7 @@ from slimgate.suite import TEACHER, Suite, params_json
 
 # How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
 RECORD_SECONDS = 1.0
-
+PR_COMMENT = "pr-comment.md"
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 PARTS: pytest.StashKey[list[Part]] = pytest.StashKey()
@@ -119,13 +120,28 @@ class Session:
             write_atomically(
                 folder / "report.md", suite_report(record, [f"plots/{one.name}" for one in plots])
             )
+            write_atomically(folder / PR_COMMENT, pr_comment([record]))
+            write_atomically(folder / "report.html", self._page(path, record))
         if self.records:
+            write_atomically(self.report_root / PR_COMMENT, self.comment())
             write_atomically(
                 self.report_root / "report.md",
                 index_report(
                     list(self.records.values()), [f"{path.stem}/report.md" for path in self.records]
                 ),
             )
+            write_atomically(self.report_root / "report.html", self._index_page())
+
+    def _page(self, path: Path, record: RunRecord) -> str:
+        """Quotes rows that changed, where the suite's own rows could be read."""
+        from slimgate.report.html import html_report
+
+        return html_report(record, self.folder(path), gate_texts(self.run(self.suites[path])))
+
+    def _index_page(self) -> str:
+        from slimgate.report.html import html_index
+
+        return html_index(list(self.records.values()), [f"{path.stem}/report.html" for path in self.records])
 
     def _with_rows_followed(self, path: Path) -> RunRecord:
         """Writes the outcomes, and the record again with a few rows followed through all of them."""
@@ -135,6 +151,10 @@ class Session:
         self.records[path] = record.model_copy(update={"followed": followed})
         write_atomically(self.folder(path) / "run.json", to_json(self.records[path]))
         return self.records[path]
+
+    def comment(self) -> str:
+        """What a pull request is told of all suites of the run."""
+        return pr_comment(list(self.records.values()))
 
     def summary(self) -> Sequence[str]:
         """For the terminal: a line a variant, what does not hold or could not be told, and a line a suite."""
@@ -199,21 +219,6 @@ class Session:
             if (path, variant.name) in self._predicted:
                 with replacing(folder / f"{variant.name}.parquet") as new:
                     write_outcomes(run.outcomes(variant.name), new)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file whole."""
-    with replacing(path) as new:
-        new.write_text(text, "utf-8")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what shall stand at `path`: a reader sees the old file or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    yield new
-    os.replace(new, path)
 
 
 def _task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:

@@ -8,7 +8,7 @@ disk (artifacts) and by the pipe (rows, options), so that any method will do, a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from typing import Any
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.forkserver import forkserver
 from slimgate.loading import load
-from slimgate.protocols import BuildContext, Rows, TaskFacts
+from slimgate.protocols import BuildContext, Fill, Rows, TaskFacts
 from slimgate.torch_model import TorchModel, load_torch_model
 
 MODEL = "model"
@@ -32,7 +32,8 @@ class StepJob:
     """A step of a chain, told in what another process can be sent.
 
     method, task: names; params, task_params: validated; parent, teacher: folders of artifacts; held_out: the
-    texts of later splits, of a step that adds rows; scratch: a folder that all processes may write to.
+    texts of later splits, of a step that adds rows; scratch: a folder that all processes may write to;
+    share: a BuildContext's, which can be sent.
     """
 
     method: str
@@ -47,6 +48,7 @@ class StepJob:
     threads: int
     scratch: Path
     held_out: frozenset[str] | None = None
+    share: Callable[[str, dict[str, Any], Fill], tuple[Path, bool]] | None = None
 
     def context(self, rank: int) -> BuildContext:
         """What the step may use in one of the processes."""
@@ -63,6 +65,7 @@ class StepJob:
             threads=self.threads,
             scratch=scratch,
             stands_later=self._stands_later,
+            share=self.share,
         )
 
     def _load_teacher(self) -> TorchModel:

@@ -1,8 +1,8 @@
-"""The content-addressed store of splits, artifacts and outcomes.
+"""The content-addressed store of splits, artifacts, outcomes, and what a teacher answers on train rows.
 
     .slimgate/
         .gitignore              *
-        splits/KEY/  artifacts/KEY/  outcomes/KEY/      an entry: its files and manifest.json
+        splits/KEY/  artifacts/KEY/  outcomes/KEY/  teacher_answers/KEY/    an entry: its files, manifest.json
         locks/                  a lock per key
         tmp/                    entries that are being made
 

@@ -13,6 +13,7 @@ from slimgate.budgets import VariantBudgets
 from slimgate.protocols import ModelRef, Workload
 from slimgate.splits import SplitSizes
 from slimgate.suite_tables import MeasureTable
+from slimgate.tune.space import Tuning
 
 TEACHER = "teacher"
 SELF = "self"
@@ -96,6 +97,7 @@ class Suite:
 
     shown: its path as messages print it; reference: published figures as markdown, to show beside ours.
     seeds: stochastic variants are built for each; all else goes by the first.
+    tuning: what `slimgate tune` searches; None where the suite has no such table.
     """
 
     path: Path
@@ -113,6 +115,7 @@ class Suite:
     workloads: tuple[Workload, ...]
     measure: MeasureTable
     reference: str | None = None
+    tuning: Tuning | None = None
 
     @property
     def seed(self) -> int:
@@ -122,6 +125,13 @@ class Suite:
     def model(self, name: str) -> Variant:
         """A variant, or the teacher, by name."""
         return self.teacher if name == TEACHER else self.variants[name]
+
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """The variants whose memory is measured: all where [measure] says so, else those with a budget."""
+        return tuple(
+            name for name in self.variants if self.measure.memory or self.budgets[name].memory is not None
+        )
 
     def is_stochastic(self, name: str) -> bool:
         """Whether another seed builds another variant. The teacher is built once, by the first seed."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, time
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -13,9 +11,9 @@ from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
 from slimgate.errors import SuiteError
+from slimgate.toml_values import toml_key, toml_value
 
 Loc = Sequence[int | str]
-BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 PYDANTICS_OWN = frozenset(get_args(ErrorType))
 
 EXPECTED: dict[str, str] = {
@@ -52,11 +50,11 @@ def table_path(loc: Loc, data: Any) -> str:
         value = data.get(rest[0])
         if not isinstance(value, Mapping):
             break
-        tables.append(_key(rest.pop(0)))
+        tables.append(toml_key(rest.pop(0)))
         data = value
     key = ""
     for part in rest:
-        key += f"[{part}]" if isinstance(part, int) else f".{_key(part)}" if key else _key(part)
+        key += f"[{part}]" if isinstance(part, int) else f".{toml_key(part)}" if key else toml_key(part)
     return " ".join(part for part in (f"[{'.'.join(tables)}]" if tables else "", key) if part)
 
 
@@ -92,12 +90,8 @@ def at(data: Any, loc: Loc) -> Any:
 
 def shown(value: Any) -> str:
     """A value as TOML would have it, cut where it is long."""
-    text = _toml(value)
+    text = toml_value(value)
     return text if len(text) <= 80 else text[:79] + "…"
-
-
-def _key(part: object) -> str:
-    return str(part) if BARE_KEY.fullmatch(str(part)) else json.dumps(str(part), ensure_ascii=False)
 
 
 def _problem(detail: ErrorDetails) -> str:
@@ -123,19 +117,3 @@ def _expected(kind: str, message: str, context: Mapping[str, Any]) -> str:
         return PATTERNS.get(context["pattern"], f"a text that matches {context['pattern']}")
     plain = re.sub(r"^(Input|String|Value) should (be |have )?(a valid )?", "", message)
     return EXPECTED.get(kind, plain)
-
-
-def _toml(value: Any) -> str:
-    forms: list[tuple[Any, Callable[[Any], str]]] = [
-        (bool, lambda v: str(v).lower()),
-        (str, lambda v: json.dumps(str(v), ensure_ascii=False)),
-        (
-            Mapping,
-            lambda v: (
-                "{" + ", ".join(f" {_key(k)} = {_toml(x)}" for k, x in v.items()) + (" }" if v else "}")
-            ),
-        ),
-        ((list, tuple), lambda v: "[" + ", ".join(map(_toml, v)) + "]"),
-        ((date, time), lambda v: str(v.isoformat())),
-    ]
-    return next((form(value) for kind, form in forms if isinstance(value, kind)), repr(value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from slimgate.metrics import load_metric
 from slimgate.model_ref import parse_model_ref
 from slimgate.outcomes import RIGHT
 from slimgate.protocols import ModelRef, Workload
+from slimgate.runtime_choice import with_default_runtimes
 from slimgate.suite import SELF, TEACHER, Plugin, Suite, TaskSetup, Variant
 from slimgate.suite_checks import check_columns, check_models, known_teachers, no_cycle
 from slimgate.suite_errors import Loc, at, from_validation, suite_error
@@ -23,6 +24,7 @@ from slimgate.suite_file import SuiteText, read_suite_text
 from slimgate.suite_tables import MeasureTable, SuiteFile, SuiteTable, TaskTable, TeacherTable, VariantTable
 from slimgate.tables import Table
 from slimgate.threads import default_threads
+from slimgate.tune.reading import read_tuning
 
 DEFAULT_METRICS = ("accuracy", "f1_macro")
 DEFAULT_WORKLOADS = (Workload(1), Workload(32))
@@ -59,10 +61,12 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     )
     known_teachers(variants, reader.error)
     no_cycle(variants, reader.error)
+    stated = frozenset(name for name, table in tables.variants.items() if table.runtime is not None)
+    suite = with_default_runtimes(suite, stated)
     check_models(suite, reader.error, folders=check_data)
     if check_data:
         check_columns(setup, reader.error)
-    return suite
+    return suite if tables.tune is None else replace(suite, tuning=read_tuning(reader, suite, tables.tune))
 
 
 @dataclass(frozen=True)
@@ -153,20 +157,20 @@ class Reader:
 
     def steps(self, steps: tuple[dict[str, Any], ...], loc: Loc) -> tuple[Plugin, ...]:
         """The methods of a chain, in order."""
-        plugins = []
-        for i, step in enumerate(steps):
-            here = (*loc, "steps", i)
-            if len(step) != 1:
-                came = f"{len(step)} methods ({', '.join(step)})" if step else "an empty step"
-                raise self.error(
-                    here, f"{came} came, expected one method a step, as in [{{ a = {{}} }}, {{ b = {{}} }}]"
-                )
-            [(name, params)] = step.items()
-            plugins.append(self.plugin("method", name, params, here, (*here, name)))
-        return tuple(plugins)
+        return tuple(self.step(step, (*loc, "steps", i)) for i, step in enumerate(steps))
+
+    def step(self, step: Mapping[str, Any], here: Loc) -> Plugin:
+        """The method of one step."""
+        if len(step) != 1:
+            came = f"{len(step)} methods ({', '.join(step)})" if step else "an empty step"
+            raise self.error(
+                here, f"{came} came, expected one method a step, as in [{{ a = {{}} }}, {{ b = {{}} }}]"
+            )
+        [(name, params)] = step.items()
+        return self.plugin("method", name, params, here, (*here, name))
 
     def runtime(self, table: dict[str, Any] | None, loc: Loc) -> Plugin:
-        """What executes the artifact; eager where the suite says nothing."""
+        """What executes the artifact; where the suite says nothing, eager until its kind is known."""
         options = dict({"name": "eager"} if table is None else table)
         name = options.pop("name", None)
         return self.plugin("runtime", name, options, (*loc, "runtime"))

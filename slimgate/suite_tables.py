@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from slimgate.judge.budget_kinds import KINDS, BudgetKind
 from slimgate.splits import SplitSizes
 from slimgate.tables import SuitePath, Table
+from slimgate.tune.tables import TuneTable
 
 VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 SHA256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -112,8 +113,8 @@ class VariantTable(Table):
     def _consistent(self) -> Self:
         if self.parent is not None and self.model is not None:
             raise ValueError("a variant has exactly one of from and model, got both")
-        if not self.steps and self.model is None:
-            raise ValueError("a variant needs steps, or model = … for one built elsewhere")
+        if not self.steps and self.model is None and self.runtime is None:
+            raise ValueError("a variant needs steps, a runtime, or model = … for one built elsewhere")
         if not self.gated and not self.reason:
             raise ValueError('gated = false needs a reason = "…" that the report can show')
         if self.sha256 is not None and self.model is None:
@@ -151,6 +152,14 @@ class SizeBudgetTable(Table):
     reason: str | None = None
 
 
+class MemoryBudgetTable(Table):
+    """A budget on peak memory of loading and predicting: variant / teacher may reach at most this."""
+
+    memory_ratio_max: float = Field(gt=0)
+    reason: str | None = None
+    on_inconclusive: OnInconclusive | None = None
+
+
 class FlipsBudgetTable(Table):
     """A budget on behaviour: at most this percentage of the gate rows may turn from right to wrong."""
 
@@ -178,7 +187,11 @@ class LatencyBudgetTable(Table):
 
 
 class MeasureTable(Table):
-    """[measure]"""
+    """[measure]
+
+    batch_size, batch_tokens: outcomes are predicted in batches of rows of about one length, at most so many
+    rows, and so many tokens with padding.
+    """
 
     metrics: tuple[str, ...] | None = None
     workloads: tuple[WorkloadTable, ...] | None = None
@@ -186,7 +199,13 @@ class MeasureTable(Table):
     rounds: int = Field(default=100, ge=1)
     max_seconds: float = Field(default=2.0, gt=0)
     batch_size: int = Field(default=64, ge=1)
+    batch_tokens: int | None = Field(default=None, ge=1)
     on_inconclusive: OnInconclusive = "fail"
+    memory: bool = Field(
+        default=False,
+        description="peak memory of every model, each loaded in a process of its own, which takes seconds; "
+        "a variant with a memory budget is measured without this, three times",
+    )
 
 
 class WorkloadTable(Table):
@@ -205,6 +224,7 @@ class SuiteFile(Table):
     variants: dict[Annotated[str, StringConstraints(pattern=VARIANT_NAME)], VariantTable] = Field(default={})
     budgets: dict[str, Any] = Field(default={})
     measure: MeasureTable = MeasureTable()
+    tune: TuneTable | None = None
 
 
 MeasureTable.model_rebuild()

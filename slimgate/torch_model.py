@@ -24,6 +24,7 @@ from torch import nn
 from slimgate.errors import BuildError
 from slimgate.loading import load as load_plugin
 from slimgate.loading import load_object, module_of
+from slimgate.tokenizer_files import save_tokenizer
 
 DESCRIPTION = "slimgate.json"
 WEIGHTS = "model.safetensors"
@@ -61,6 +62,12 @@ class TorchModel:
         """parameters, nonzero_parameters, state_bytes."""
         return footprint(self.network)
 
+    def predictor(self, context: Any) -> Any:
+        """The network behind the Predictor's calls, as the eager runtime has it; context: the step's."""
+        from slimgate.runtimes.eager import EagerPredictor
+
+        return EagerPredictor(self.network.eval(), context.device)
+
     def save(self, folder: Path) -> None:
         """Writes the files of the artifact. Raises BuildError for weights that are NaN or infinite."""
         broken = [
@@ -72,21 +79,13 @@ class TorchModel:
             raise BuildError(f"weights are NaN or infinite after the step, first in {broken[0]}: it diverged")
         self.config.save_pretrained(folder)
         safetensors.torch.save_model(self.network, str(folder / WEIGHTS))
-        self.tokenizer.save_pretrained(folder)
-        _without_spaces(folder / "tokenizer.json")
+        save_tokenizer(self.tokenizer, folder)
         description = {
             "architecture": self.architecture,
             "kind": self.kind,
             "modifications": self.modifications,
         }
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
-
-
-def _without_spaces(file: Path) -> None:
-    """Rewrites JSON without its indentation, which is a third of a vocabulary's bytes."""
-    if file.exists():
-        content = json.loads(file.read_text("utf-8"))
-        file.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), "utf-8")
 
 
 def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:

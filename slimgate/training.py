@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from slimgate.data_parallel import Workers
 from slimgate.errors import BuildError
+from slimgate.freezing import frozen
 from slimgate.learning import Labelled
 from slimgate.objectives import Objective
 from slimgate.precision import resolve_precision
@@ -59,7 +61,9 @@ def train(
 ) -> None:
     """Trains `model.network` in place.
 
-    context.log gets precision, rows, tokens (of the rows, each once), and loss and quality per epoch.
+    context.log gets precision, rows, tokens (of the rows, each once), trained_parameters, padding (its share
+    of the tokens in batches, which are drawn from rows of about one length), loss and quality per epoch, and
+    the seconds of training and evaluating.
     loss(network, inputs, labels, positions) -> scalar; positions are the rows' places in `data`. Default: the
     task's own, by the labels.
     hooks: called around every optimizer step. attached: further weights that are trained along and thrown
@@ -70,12 +74,17 @@ def train(
     epochs = Epochs(model, params.keep_best, selection, context, hooks)
     workers = Workers.here(params.processes, epochs.objective)
     use_cache = getattr(model.config, "use_cache", None)
-    with isolated_seed(context.seed), _attached(model.network, attached):
+    padding = Padding()
+    with (
+        isolated_seed(context.seed),
+        frozen(model.network, embeddings=params.freeze_embeddings, layers=params.freeze_layers) as trained,
+        _attached(model.network, attached),
+    ):
         trainer = _Trainer(
             model=model.network,
             args=_arguments(params, context, precision, len(data[1])),
             train_dataset=_Positions(data[0].lengths),
-            data_collator=lambda items: _collate(items, data, epochs.objective, workers),
+            data_collator=lambda items: _collate(items, data, epochs.objective, workers, padding),
             callbacks=[*map(Hooked, hooks), epochs, KeepZeros(model)],
         )
         trainer.remove_callback(PrinterCallback)
@@ -83,7 +92,10 @@ def train(
         trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
         trainer.workers = workers
         workers.alike_(model.network)
-        with regularized(model.network, dropout=params.dropout, layer_drop=params.layer_drop):
+        with (
+            context.timed("train"),
+            regularized(model.network, dropout=params.dropout, layer_drop=params.layer_drop),
+        ):
             trainer.train()
         # else the network would go on computing in bfloat16, other than what is saved of it
         trainer.accelerator.unwrap_model(model.network, keep_fp32_wrapper=False)
@@ -93,6 +105,7 @@ def train(
     epochs.restore_best()
     tokens = int(getattr(data[0], "tokens", data[0].lengths.sum()))
     context.log.update(precision=precision, rows=len(data[1]), tokens=tokens, epochs=epochs.history)
+    context.log.update(trained_parameters=trained, padding=padding.share)
     if workers.count > 1:
         context.log["processes"] = workers.count
 
@@ -132,6 +145,24 @@ def _attached(network: nn.Module, module: nn.Module | None) -> Iterator[None]:
             delattr(network, ATTACHED)
 
 
+@dataclass
+class Padding:
+    """Tokens that batches were made of, and those of them that are rows' own."""
+
+    computed: int = 0
+    real: int = 0
+
+    def add(self, lengths: npt.NDArray[np.int64]) -> None:
+        """A batch of rows of these lengths."""
+        self.computed += int(lengths.max()) * len(lengths)
+        self.real += int(lengths.sum())
+
+    @property
+    def share(self) -> float:
+        """0 where no row was filled up."""
+        return round(1 - self.real / max(self.computed, 1), 4)
+
+
 class _Positions(torch.utils.data.Dataset[dict[str, Any]]):
     """Rows by position; the collator cuts the batch from the encoded texts."""
 
@@ -147,10 +178,11 @@ class _Positions(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 def _collate(
-    items: list[dict[str, Any]], data: Labelled, objective: Objective, workers: Workers
+    items: list[dict[str, Any]], data: Labelled, objective: Objective, workers: Workers, padding: Padding
 ) -> dict[str, Any]:
     """The rows of a batch that this process computes, and which share of the batch's answers they are."""
     whole = [item["position"] for item in items]
+    padding.add(data[0].lengths[whole])
     positions = workers.mine(whole)
     batch = {name: torch.from_numpy(values) for name, values in data[0].batch(positions).items()}
     labels, of_all = (torch.from_numpy(data[1][some]) for some in (positions, whole))

@@ -103,7 +103,8 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
         }
         self.losses.clear()
         if self._selection is not None:
-            found = self._evaluate(self._selection)
+            with self._context.timed("evaluate"):
+                found = self._evaluate(self._selection)
             entry["loss_selection"] = round(found.loss, 4)
             entry[f"{self.objective.quality}_selection"] = round(found.quality, 4)
             self._remember(found.quality, last=state.global_step >= state.max_steps)

@@ -16,6 +16,8 @@ class TrainingParams(Table):
     keep_best: keep the epoch with the best accuracy on `selection`, else the last.
     dropout: of every layer that has some, while training; default the model's own. layer_drop: the chance
     that a block is left out of a forward pass while training (Fan et al. 2020).
+    freeze_embeddings, freeze_layers: the embeddings, or so many of the lowest blocks, are left as they are,
+    without gradients and optimiser state (freezing.py).
     processes: train in so many on the CPU, which share each batch and the suite's threads; the model is that
     of one process, but for rounding (data_parallel.py). Not with what compares tokens inside the models.
     """
@@ -28,6 +30,8 @@ class TrainingParams(Table):
     keep_best: bool = True
     dropout: float | None = Field(default=None, ge=0, lt=1)
     layer_drop: float = Field(default=0.0, ge=0, lt=1)
+    freeze_embeddings: bool = False
+    freeze_layers: int = Field(default=0, ge=0)
     processes: int = Field(default=1, ge=1, le=256)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 

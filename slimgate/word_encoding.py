@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
-
 from slimgate.encoding import EncodedTexts, encoded_fields, unchanged
 from slimgate.errors import BuildError
 from slimgate.protocols import Arrays
@@ -27,7 +25,7 @@ class EncodedWords(EncodedTexts):
     def beside(self, positions: Sequence[int]) -> Arrays:
         """word_of: (rows, tokens) int64, padded as the inputs are."""
         width = int(max(self.lengths[i] for i in positions))
-        return {"word_of": np.stack([self._fill(self.word_of[i], NO_WORD, width) for i in positions])}
+        return {"word_of": self._filled([self.word_of[i] for i in positions], NO_WORD, width)}
 
     def joined(self, more: EncodedTexts) -> EncodedWords:
         """These rows and more behind them, of the same tokenizer."""

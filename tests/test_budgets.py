@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.budgets import resolve_budgets
+from slimgate.budgets import MemoryBudget, resolve_budgets
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.flips import FlipsBudget
@@ -83,7 +83,14 @@ def test_budgets_on_flips_and_slices_merge_as_those_on_metrics_do() -> None:
     assert b == BehaviourBudgets(FlipsBudget(2.0), {"accuracy": SliceBudget(8.0)})
 
 
-@pytest.mark.parametrize("key", ["memory", "baseline"])
-def test_what_is_not_judged_yet_is_refused_for_one_variant_too(key: str) -> None:
+def test_a_memory_budget_is_that_of_the_variant_or_the_common_one() -> None:
+    own = {"b": {"memory": {"memory_ratio_max": 0.5, "reason": "phones", "on_inconclusive": "warn"}}}
+    data = {"budgets": {"memory": {"memory_ratio_max": 0.8}, "variants": own}}
+    budgets = resolve_budgets(data, VARIANTS, "x")
+    assert budgets["a"].memory == MemoryBudget(0.8)
+    assert budgets["b"].memory == MemoryBudget(0.5, "phones", "warn")
+
+
+def test_what_is_not_judged_yet_is_refused_for_one_variant_too() -> None:
     with pytest.raises(SuiteError, match="not supported yet"):
-        resolve_budgets({"budgets": {"variants": {"a": {key: {}}}}}, VARIANTS, "x")
+        resolve_budgets({"budgets": {"variants": {"a": {"baseline": {}}}}}, VARIANTS, "x")

@@ -348,7 +348,7 @@ def test_the_manifest_says_what_was_done(stored: Tiny) -> None:
     assert manifest["bytes"] == sum(manifest["sizes"].values())
     assert manifest["nonzero_parameters"] <= manifest["parameters"]
     suffixes = {path.suffix for path in stored.folder.rglob("store/**/*") if path.is_file()}
-    assert suffixes <= {".json", ".safetensors", ".parquet", ".lock", ""}
+    assert suffixes <= {".json", ".safetensors", ".parquet", ".npy", ".lock", ""}
 
 
 def own(value: int, **params: Any) -> str:

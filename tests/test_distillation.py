@@ -6,14 +6,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from fixtures.tiny import BAD, GOOD, OTHER, tiny_tokenizer
-from slimgate.distillation import DistillationLoss, soft_target_loss, stored_logits, unlike
+from slimgate.distillation import DistillationLoss, soft_target_loss, unlike
 from slimgate.errors import BuildError
 from slimgate.layer_mapping import map_layers
 from slimgate.learning import training_rows
@@ -117,18 +116,6 @@ def test_stored_logits_and_a_teacher_beside_the_student_give_the_same_loss(tmp_p
         stored = pair.value(pair.loss(alpha=0.3, temperature=1.5, mse_weight=0.2), positions)
         beside_loss = pair.loss(alpha=0.3, temperature=1.5, mse_weight=0.2, hidden_weight=1e-12)
         torch.testing.assert_close(stored, pair.value(beside_loss, positions), atol=1e-5, rtol=1e-5)
-
-
-def test_the_teachers_logits_are_read_from_a_file_by_memory_map(tmp_path: Path) -> None:
-    pair = Pair(tmp_path)
-    logits = stored_logits(pair.teacher, pair.teacher_rows[0], pair.context)
-    assert isinstance(logits, np.memmap)
-    assert Path(str(logits.filename)).parent == pair.context.scratch
-    assert logits.shape == (48, 2)
-    batch = {k: torch.from_numpy(v) for k, v in pair.teacher_rows[0].batch([7, 0, 30]).items()}
-    with torch.no_grad():
-        expected = pair.teacher.network(**batch).logits
-    torch.testing.assert_close(torch.from_numpy(logits[[7, 0, 30]]), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_stored_and_fresh_answers_of_the_teacher_give_the_same_loss(tmp_path: Path) -> None:

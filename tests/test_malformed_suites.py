@@ -387,7 +387,7 @@ trust_remote_code = 1""",
     ),
     pytest.param(
         *variant("a = {}"),
-        "[variants.a]: a variant needs steps, or model = … for one built elsewhere",
+        "[variants.a]: a variant needs steps, a runtime, or model = … for one built elsewhere",
         id="variant-nosteps",
     ),
     pytest.param(
@@ -596,7 +596,7 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
     ),
     pytest.param(
         *variant("a = { steps = [{ int8_dynamic = {} }], runtime = { } }"),
-        "[variants.a.runtime]: needs name = …; known: eager, or your own",
+        f"[variants.a.runtime]: needs name = …; known: {', '.join(known('runtime'))}, or your own",
         id="variant-runtime-noname",
     ),
     pytest.param(
@@ -801,7 +801,7 @@ accuracy = {""",
     pytest.param(
         "[task]",
         "[[task]]",
-        'task: [{ kind = "text_classification", source = { name = "files", path = "rows.csv"… came, expected a table',
+        'task: [{ kind = "text_classification", source = { name = "files", path = "rows.csv" }… came, expected a table',
         id="task-array",
     ),
     pytest.param(
@@ -823,8 +823,22 @@ accuracy = {""",
         "accuracy = {",
         """memory = { speedup_min = 2 }
 accuracy = {""",
-        "[budgets.memory]: memory budgets are not supported yet",
+        "[budgets.memory]: unknown key speedup_min; known: memory_ratio_max, on_inconclusive, reason",
         id="budget-memory",
+    ),
+    pytest.param(
+        "accuracy = {",
+        """memory = 0.8
+accuracy = {""",
+        "[budgets] memory: 0.8 came, expected a table, such as { memory_ratio_max = 0.8 }",
+        id="budget-memory-number",
+    ),
+    pytest.param(
+        "accuracy = {",
+        """memory = { memory_ratio_max = 0 }
+accuracy = {""",
+        "[budgets.memory] memory_ratio_max: 0 came, expected more than 0",
+        id="budget-memory-0",
     ),
     pytest.param(
         "accuracy = {",
@@ -956,7 +970,7 @@ def test_a_mistake_is_told_in_one_whole_line(
     filled = {
         "{bench}": str(bench),
         "{root}": str(bench.parent),
-        "{budgets}": ", ".join(sorted([*known, "flips", "latency", "size", "slices"])),
+        "{budgets}": ", ".join(sorted([*known, "flips", "latency", "memory", "size", "slices"])),
         "{per_row}": ", ".join(per_row),
     }
     folders = message

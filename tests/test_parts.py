@@ -12,6 +12,7 @@ from slimgate.parts import Parts, awaited, compose, expected, part, parts_of, ve
 from slimgate.record import (
     BehaviourFacts,
     FootprintFacts,
+    MemoryFacts,
     PlantedDelay,
     QualityFacts,
     RowShapes,
@@ -103,7 +104,9 @@ def test_a_delay_that_was_not_seen_is_told_and_fails_nothing(seen: bool, message
     assert (found.status, found.messages) == ("PASS", messages)
 
 
-def test_times_shapes_and_the_planted_delay_survive_a_partial_run(bench: Path, suite_text: str) -> None:
+def test_times_memory_shapes_and_the_planted_delay_survive_a_partial_run(
+    bench: Path, suite_text: str
+) -> None:
     """A record taken apart and put together again is the same."""
     (bench / "x.toml").write_text(suite_text)
     timed = {"p50_ms": 1.0, "p90_ms": 1.5, "p95_ms": None, "rounds": 30, "threads": 2, "measured": "now"}
@@ -112,6 +115,7 @@ def test_times_shapes_and_the_planted_delay_survive_a_partial_run(bench: Path, s
         part("latency", "int8", "b1", timed),
         part("speedup", "int8", "b1", duelled),
         part("self_test", "teacher", "planted_delay", delay(True).model_dump(mode="json")),
+        part("memory", "int8", "", {"peak_bytes": 9, "peaks": [9, 8, 9], "measured": "now"}),
         part("shapes", "int8", "", {"id": "r0", "next_tokens": [("the", 0.5)]}),
     ]
     machine = describe_machine(threads=1, device="cpu")
@@ -126,6 +130,7 @@ def test_times_shapes_and_the_planted_delay_survive_a_partial_run(bench: Path, s
     assert once.self_test.planted_delay == delay(True)
     assert once.variant("int8").latency["b1"].p90_ms == 1.5
     assert once.variant("int8").latency["b1"].duel_threads == 2
+    assert once.variant("int8").memory == MemoryFacts(peak_bytes=9, peaks=[9, 8, 9], measured="now")
     assert once.variant("int8").shapes == RowShapes(id="r0", next_tokens=[("the", 0.5)])
     assert composed(Parts(parts_of(once))) == once
 
@@ -174,6 +179,24 @@ def test_a_whole_run_has_every_check_of_the_suite(bench: Path, suite_text: str) 
         ("speedup", "student", "b1"),
         ("speedup", "int8", "b1"),
     ]
+
+
+def test_memory_is_expected_only_where_the_suite_wants_it(bench: Path, suite_text: str) -> None:
+    def weighed(text: str) -> list[str]:
+        (bench / "x.toml").write_text(text)
+        return [key[1] for key in expected(load_suite(bench / "x.toml")) if key[0] == "memory"]
+
+    assert weighed(suite_text) == []
+    assert weighed(suite_text.replace("[measure]", "[measure]\nmemory = true")) == ["student", "int8"]
+    budget = "[budgets.variants.int8]\nmemory = { memory_ratio_max = 0.9 }\n\n[measure]"
+    assert weighed(suite_text.replace("[measure]", budget)) == ["int8"]
+    assert awaited(load_suite(bench / "x.toml"), "int8", Parts()) == ["accuracy", "memory"]
+
+
+def test_a_memory_over_its_budget_fails() -> None:
+    memory = MemoryFacts(ratio=0.9, verdict=F, message="takes too much", measured="")
+    one = VariantRecord(name="a", parent="teacher", memory=memory)
+    assert verdict([one], SelfTest(), 0).messages == ["takes too much"]
 
 
 def test_what_has_a_budget_and_was_not_measured_is_awaited(bench: Path, suite_text: str) -> None:

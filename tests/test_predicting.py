@@ -13,7 +13,7 @@ from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
 from slimgate.encoding import EncodedTexts
 from slimgate.errors import DataError
-from slimgate.predicting import predict_scores
+from slimgate.predicting import batches, predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 
@@ -84,3 +84,30 @@ def test_the_longest_rows_come_first_and_answers_stand_in_the_rows_own_order() -
 def test_no_rows_are_an_error() -> None:
     with pytest.raises(DataError, match="there are no rows to predict"):
         predict_scores(Recorder(), encoded_of([]), batch_size=3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "tokens", "expected"),
+    [
+        (3, None, [[0, 1, 2], [3, 4]]),
+        (5, 12, [[0], [1, 2], [3, 4]]),  # 9 | 6 + 6 | 3 + 3: a third row of 3 would fit, a third of 6 not
+        (2, 100, [[0, 1], [2, 3], [4]]),
+        (5, 1, [[0], [1], [2], [3], [4]]),
+        (5, 31, [[0, 1, 2], [3, 4]]),  # padded to the longest: three of 9 fill 27
+    ],
+)
+def test_batches_hold_so_many_rows_and_padded_tokens_at_most(
+    rows: int, tokens: int | None, expected: list[list[int]]
+) -> None:
+    lengths = np.asarray([9, 6, 5, 3, 3])
+    assert list(batches(lengths, [0, 1, 2, 3, 4], rows, tokens)) == expected
+
+
+def test_rows_that_grow_longer_count_with_the_longest() -> None:
+    assert list(batches(np.asarray([1, 1, 8]), [0, 1, 2], 5, 8)) == [[0, 1], [2]]
+
+
+def test_a_budget_of_tokens_changes_no_score(predicted: tuple[EagerPredictor, EncodedTexts]) -> None:
+    predictor, encoded = predicted
+    plain = predict_scores(predictor, encoded, batch_size=64)
+    assert np.abs(predict_scores(predictor, encoded, batch_size=64, batch_tokens=40) - plain).max() < 1e-5

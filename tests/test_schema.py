@@ -25,7 +25,7 @@ def test_wrong_usage_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_schema_knows_every_table_method_and_metric() -> None:
     schema = suite_schema()
-    assert set(schema["properties"]) == {"suite", "task", "teacher", "variants", "budgets", "measure"}
+    assert set(schema["properties"]) == {"suite", "task", "teacher", "variants", "budgets", "measure", "tune"}
     assert schema["additionalProperties"] is False
     assert set(schema["$defs"]["Step"]["properties"]) == set(known("method"))
     assert set(known_metrics()) <= set(schema["properties"]["budgets"]["properties"])
@@ -35,7 +35,13 @@ def test_the_schema_knows_every_table_method_and_metric() -> None:
 
 
 def test_what_is_not_supported_yet_fits_no_value() -> None:
-    assert suite_schema()["properties"]["budgets"]["properties"]["memory"]["not"] == {}
+    assert suite_schema()["properties"]["budgets"]["properties"]["baseline"]["not"] == {}
+
+
+def test_the_schema_knows_the_budget_on_memory_and_how_it_is_measured() -> None:
+    definitions = suite_schema()["$defs"]
+    assert definitions["MemoryBudget"]["required"] == ["memory_ratio_max"]
+    assert "process of its own" in definitions["MeasureTable"]["properties"]["memory"]["description"]
 
 
 def test_every_reference_of_the_schema_leads_somewhere() -> None:

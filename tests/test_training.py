@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,23 @@ def test_auto_precision_is_bfloat16_only_where_the_cpu_has_it(monkeypatch: pytes
 
 def test_the_module_is_not_needed_to_read_a_suite() -> None:
     assert "transformers" not in vars(sys.modules["slimgate.training_params"])
+
+
+def test_batches_are_of_rows_of_about_one_length_and_the_log_says_what_is_padded(hub: Path) -> None:
+    model, context = trained(hub, batch_size=2)
+    lengths = training_rows(model, context)[0].lengths
+    assert len(set(lengths.tolist())) > 4
+    draws = np.random.default_rng(0)
+    batches = [draws.permutation(lengths).reshape(-1, 2) for _ in range(20)]
+    shares = [1 - one.sum() / (one.max(axis=1).sum() * 2) for one in batches]
+    assert 0 < context.log["padding"] < 0.7 * np.mean(shares)
+
+
+def test_the_seconds_of_a_step_are_told_by_stage(hub: Path) -> None:
+    _, context = trained(hub)
+    assert set(context.log["seconds"]) == {"tokenise", "train", "evaluate"}
+    assert context.log["seconds"]["train"] > 0
+    with context.timed("outer"), context.timed("inner"):
+        time.sleep(0.02)
+    assert context.log["seconds"]["inner"] >= 0.02
+    assert context.log["seconds"]["outer"] < 0.02

@@ -53,9 +53,10 @@ def explained(path: Path, row: str) -> Explained:
     """The row of that id or number. Raises DataError where there is no such run or row."""
     from slimgate.answers import answers_beside
     from slimgate.commands.explain_output import Explained
+    from slimgate.record_files import read_run, record_file
 
-    file = _record_file(path)
-    record = _record(file)
+    file = record_file(path)
+    record = read_run(file)
     answers = answers_beside(record, file.parent)
     if not answers:
         raise DataError(f"{file.parent / 'outcomes'}: the teacher's outcomes are not there")
@@ -72,28 +73,6 @@ def explained(path: Path, row: str) -> Explained:
         given=answers[0].given_of(number),
         answers=[one.of(place) for one, place in own],
     )
-
-
-def _record_file(path: Path) -> Path:
-    file = path / "run.json" if path.is_dir() else path
-    if file.is_file():
-        return file
-    below = sorted(found.parent.as_posix() for found in path.glob("*/run.json"))
-    hint = f"; below it are {', '.join(below)}" if below else ""
-    raise DataError(f"{file}: no such file, expected a run.json or the folder that holds it{hint}")
-
-
-def _record(file: Path) -> RunRecord:
-    from pydantic import ValidationError
-
-    from slimgate.record import SCHEMA, read_record
-
-    try:
-        return read_record(file)
-    except ValidationError as error:
-        raise DataError(
-            f"{file}: not a run record of schema {SCHEMA} ({error.error_count()} errors)"
-        ) from error
 
 
 def _number(answers: Answers, row: str, file: Path) -> int:

@@ -8,6 +8,7 @@ from types import ModuleType
 from slimgate.gates.behaviour import test_behaviour
 from slimgate.gates.footprint import test_footprint
 from slimgate.gates.latency import test_latency
+from slimgate.gates.memory import test_memory
 from slimgate.gates.quality import test_quality
 from slimgate.gates.selftest import test_selftest
 from slimgate.gates.speedup import test_speedup
@@ -23,9 +24,13 @@ OF_VARIANTS: tuple[Callable[..., None], ...] = (
 
 
 def as_module(suite: Suite) -> ModuleType:
-    """A module that holds the gates of one suite; those of variants only where it has any."""
+    """A module that holds the gates of one suite; those of variants only where it has any.
+
+    Memory only where some variant's is to be measured: nothing is parametrized by an empty list.
+    """
     module = ModuleType(suite.path.stem, f"The gates of {suite.shown}.")
     module.__file__ = str(suite.path)
-    for gate in (*(OF_VARIANTS if suite.variants else ()), *OF_THE_TEACHER):
+    weighing = (test_memory,) if suite.weighed else ()
+    for gate in (*(OF_VARIANTS if suite.variants else ()), *weighing, *OF_THE_TEACHER):
         setattr(module, gate.__name__, gate)
     return module

@@ -23,6 +23,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from slimgate.measure.device_clock import DeviceClock, WallClock, device_clock
+
 
 class QueueClock:
     """How long this thread was ready to run while other processes had its core, as Linux accounts for it.
@@ -88,6 +90,7 @@ class Contender:
     def __init__(self) -> None:
         self._predictor: Any = None
         self._prepared: Any = None
+        self._clock: DeviceClock = WallClock()
 
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
         """Carries out one command."""
@@ -110,6 +113,7 @@ class Contender:
         plugin = load("runtime", runtime)
         options = plugin.Params.model_validate(params)
         self._predictor = plugin.load(Path(folder), options, device=device, threads=threads)
+        self._clock = device_clock(device)
         seconds = time.perf_counter() - start
         gc.disable()
         gc.collect()
@@ -126,9 +130,7 @@ class Contender:
         with QueueClock() as queue:
             for _ in range(calls):
                 queue.start()
-                start = time.perf_counter()
-                forward(prepared)
-                seconds.append(time.perf_counter() - start)
+                seconds.append(self._clock.time(forward, prepared))
                 waited.append(queue.stop(seconds[-1]))
         return seconds, waited
 

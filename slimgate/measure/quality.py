@@ -21,6 +21,7 @@ from slimgate.store import Entry, Json, Store, files_of
 from slimgate.suite import Plugin, Suite, params_json
 
 FILE = "outcomes.parquet"
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
 class Encoder:
@@ -84,6 +85,7 @@ def predict(
             predictor,
             encoder.of(artifact),
             batch_size=suite.measure.batch_size,
+            batch_tokens=suite.measure.batch_tokens,
             order=order,
             progress=progress,
             read=_reader(task),
@@ -119,10 +121,15 @@ def _key(
         "group": suite.setup.group,
         "classes": list(rows.facts.classes),
         "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
-        "plan": {"batch_size": suite.measure.batch_size, "order": "longest first", "padding": "longest"},
+        "plan": {
+            "batch_size": suite.measure.batch_size,
+            "batch_tokens": suite.measure.batch_tokens,
+            "order": "longest first",
+            "padding": "longest",
+        },
         "runtime": [runtime.name, params_json(runtime.params), code_digest(module_of(runtime.object))],
         "code": code_digest("slimgate.predicting"),
         "device": device.split(":")[0],
-        "versions": dict(versions(("torch", "transformers", "tokenizers", "numpy"))),
+        "versions": dict(versions((*PACKAGES, *getattr(runtime.object, "packages", ())))),
     }
     return json_digest(key)

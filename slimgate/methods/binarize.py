@@ -106,7 +106,7 @@ def _lesson(model: Any, params: Params, context: BuildContext) -> tuple[Any, Any
     from slimgate.distillation_rows import lesson
 
     data, teacher, taught = lesson(model, context)
-    return data, DistillationLoss(model, teacher, data[0], taught, params, context)
+    return data, DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
 
 
 def restore(network: Any, spec: dict[str, Any]) -> None:

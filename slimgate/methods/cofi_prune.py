@@ -70,7 +70,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         cool_down=params.cool_down,
         multiple_of=params.multiple_of,
     )
-    distil = DistillationLoss(model, teacher, data[0], taught, params, context)
+    distil = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
     weight = params.layer_weight
     layers = LayerLoss(model, teacher, data[0], taught, gates, weight) if weight else None
     loss = CofiLoss(distil, target, schedule, layers)

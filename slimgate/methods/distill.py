@@ -1,6 +1,7 @@
 """Trains the model to answer as a teacher does.
 
     { distill = { alpha = 0.5, temperature = 2.0, epochs = 1 } }
+    { distill = { alpha = 0.5, epochs = 3, freeze_embeddings = true } }
     { distill = { teacher = "assistant", hidden_weight = 0.1, relation_weight = 1.0 } }
     { distill = { transfer = "more.txt", augment = { copies = 2, word_mask = 0.1, word_dropout = 0.1 } } }
     { distill = { unlabelled = true, augment = { translator = "mytools.german:there_and_back" } } }
@@ -30,8 +31,10 @@ the student sees nothing but what the teacher wrote, as generations that learn f
 (Shumailov et al. 2024).
 
 stored_logits: true computes the teacher's logits once before training and reads them by memory map, false
-computes them beside the student. Default: stored, for the rows are the same in every epoch; but beside the
-student where something inside the teacher is compared, for then it runs there anyway.
+computes them beside the student. Default: stored, for the rows are the same in every epoch, and in the store
+every student that learns of them from that teacher finds them; but beside the student where something inside
+the teacher is compared, for then it runs there anyway, and where logits of tokens have more than 1 GiB. With
+alpha = 1, mse_weight = 0 and every row labelled the teacher does not run at all.
 
 The teacher reads the rows by its own tokenizer; a student of another family or tokenizer is warned about, in
 the log and the report.
@@ -78,7 +81,15 @@ def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[
         context.log["warning"] = warning
     matches = matches_of(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
-        model, teacher, data[0], taught, params, context, matches=matches, stored=params.stored_logits
+        model,
+        teacher,
+        data[0],
+        taught,
+        params,
+        context,
+        targets=data[1],
+        matches=matches,
+        stored=params.stored_logits,
     )
     train(
         model,
@@ -91,5 +102,5 @@ def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[
         attached=loss.attached,
         attached_learning_rate=params.projection_learning_rate,
     )
-    context.log.update(teacher=params.teacher, teacher_logits=loss.source, loss_parts=loss.mean_parts())
+    context.log.update(teacher=params.teacher, loss_parts=loss.mean_parts())
     return model

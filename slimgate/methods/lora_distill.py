@@ -52,7 +52,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     )
     data, teacher, taught = lesson(model, context)
     with adapters(model, "lora_distill", params, context):
-        loss = DistillationLoss(model, teacher, data[0], taught, shares, context)
+        loss = DistillationLoss(model, teacher, data[0], taught, shares, context, targets=data[1])
         selection = labelled(model, "selection", context)
         train(model, data, params.for_training(), context, selection=selection, loss=loss)
     context.log["loss_parts"] = loss.mean_parts()

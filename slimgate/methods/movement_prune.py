@@ -58,7 +58,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.training import train
 
     data, teacher, taught = lesson(model, context)
-    loss = DistillationLoss(model, teacher, data[0], taught, params, context)
+    loss = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
     layers = linear_layers(model)
     masks = _masks(model, layers, params)
     groups = [masks] if params.scope == "global" else [[mask] for mask in masks]

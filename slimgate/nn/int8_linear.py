@@ -194,7 +194,8 @@ def _quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     low = rows.amin(dim=-1, keepdim=True).clamp_max_(0)
     scale = (high - low).clamp_min_(_SMALLEST_RANGE).mul_(1 / 253)
     # ROUNDING plus the zero point, which is -(high + low) / 2 in steps.
-    offset = torch.rsub(high.add_(low).div_(scale), ROUNDING, alpha=0.5)
+    # Not rsub with alpha = 0.5: compiled by torch 2.13 it is off by up to half of the levels here.
+    offset = high.add_(low).div_(scale).mul_(-0.5).add_(ROUNDING)
     rounded = (rows / scale).add_(offset)
     levels = torch.empty(rows.shape[0] + 1, rows.shape[1], dtype=torch.int8, device=rows.device)
     levels[:-1].copy_(rounded.view(torch.int32))
@@ -203,7 +204,11 @@ def _quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def integer_matmul(levels: Tensor, weight: Tensor) -> Tensor:
-    """levels (rows, in) @ weight (out, in)', both int8, as exact int32 sums."""
+    """levels (rows, in) @ weight (out, in)', both int8, as exact int32 sums.
+
+    On a GPU by float32, exact in TF32 too, for whose 11 bits int8 is narrow: right, and no faster than float.
+    torch._int_mm wants more than 16 rows and multiples of 8 there; torchao_quantize brings kernels for it.
+    """
     if levels.device.type == "cpu" and int_mm_is_exact():
         return torch._int_mm(levels, weight.t())
     return _portable_matmul(levels, weight)

@@ -75,11 +75,12 @@ class SentenceEncoder(nn.Module):
 
 def pool(tokens: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
     """(texts, tokens, features) -> (texts, features): the mean, cls, max or last of what is no padding."""
+    # not len(tokens), which an export would take for a fixed number
     if how == "cls":
-        return tokens[torch.arange(len(tokens), device=tokens.device), mask.argmax(1)]
+        return tokens[torch.arange(tokens.shape[0], device=tokens.device), mask.argmax(1)]
     if how == "last":
         last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
-        return tokens[torch.arange(len(tokens), device=tokens.device), last]
+        return tokens[torch.arange(tokens.shape[0], device=tokens.device), last]
     if how == "max":
         return tokens.masked_fill(mask.unsqueeze(-1) == 0, torch.finfo(tokens.dtype).min).amax(1)
     return mean_of_tokens(tokens, mask)

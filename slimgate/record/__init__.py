@@ -20,6 +20,7 @@ from slimgate.record.quality import BudgetFacts, BuildsFacts, QualityFacts
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
 from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import (
+    AcceptedFacts,
     BaselineFacts,
     LoosenedBudget,
     PlantedDelay,
@@ -31,6 +32,7 @@ from slimgate.record.verdicts import (
 
 __all__ = [
     "SCHEMA",
+    "AcceptedFacts",
     "AnswerFacts",
     "ArtifactFacts",
     "BaselineFacts",

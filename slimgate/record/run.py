@@ -14,7 +14,7 @@ from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, Memor
 from slimgate.record.part import Part
 from slimgate.record.quality import QualityFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
-from slimgate.record.verdicts import BaselineFacts, RunVerdict, SelfTest
+from slimgate.record.verdicts import AcceptedFacts, BaselineFacts, RunVerdict, SelfTest
 
 SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
 
@@ -47,7 +47,7 @@ class VariantRecord(Part):
 
 
 class RunRecord(Part):
-    """One suite's run. followed: a few gate rows with every model's answer."""
+    """One suite's run. followed: a few gate rows with every model's answer; accepted: of a baseline."""
 
     schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
     slimgate: str
@@ -62,6 +62,7 @@ class RunRecord(Part):
     self_test: SelfTest
     baseline: BaselineFacts | None = None
     verdict: RunVerdict
+    accepted: AcceptedFacts | None = None
 
     def variant(self, name: str) -> VariantRecord:
         """The variant of that name; "teacher" is the first."""

@@ -58,6 +58,19 @@ class BaselineFacts(Part):
     loosened: list[LoosenedBudget] = []
 
 
+class AcceptedFacts(Part):
+    """How the run became a baseline: its name, when, and why, where a reason was asked for or given.
+
+    against: the baseline that its budgets were held against; loosened: those that allow more than there.
+    """
+
+    name: str
+    at: str
+    reason: str | None = None
+    against: str | None = None
+    loosened: list[LoosenedBudget] = []
+
+
 class RunVerdict(Part):
     """Counts of budgets by verdict; a variant with an error has none.
 

@@ -17,7 +17,8 @@ from slimgate.report.trace import trace
 
 _ORIGIN = {True: "from the store", False: "built", None: MISSING}
 # What the trace and the table of epochs show already.
-_SHOWN = ("epochs", "best_epoch", "rows", "tokens")
+_SHOWN = ("epochs", "best_epoch", "rows", "tokens", "seconds")
+_IN_THE_TRACE = ("seconds",)
 _LONGEST = 200
 
 
@@ -43,7 +44,7 @@ def _step_table(record: RunRecord) -> str:
             Column("variant", [escaped(model.name) for model, _ in rows]),
             Column("from", [MISSING if model.parent is None else escaped(model.parent) for model, _ in rows]),
             Column("step", [_method(step) for _, step in rows]),
-            Column("with", [_params(step) for _, step in rows]),
+            Column("with", [params_cell(step) for _, step in rows]),
             Column("this run", [_ORIGIN[model.from_store] for model, _ in rows]),
         ]
     )
@@ -53,7 +54,7 @@ def _method(step: StepFacts | None) -> str:
     return "none" if step is None else escaped(step.method)
 
 
-def _params(step: StepFacts | None) -> str:
+def params_cell(step: StepFacts | None) -> str:
     """The options that a suite states, but for those that say what the method's defaults say."""
     if step is None:
         return MISSING
@@ -70,19 +71,18 @@ def _notes(record: RunRecord) -> list[str]:
         f"{escaped(model.name)}, {escaped(step.method)}: {escaped(plain(rest), longest=2 * _LONGEST)}"
         for model in models(record)
         for step in model.steps
-        if (rest := _not_shown(step))
+        if (rest := not_shown(step))
     ]
 
 
-def _not_shown(step: StepFacts) -> dict[str, Any]:
+def not_shown(step: StepFacts) -> dict[str, Any]:
     """What the step logged beside what the tables above have taken from it."""
-    shown = _SHOWN if epochs_of(step) is not None else ()
+    shown = _SHOWN if epochs_of(step) is not None else _IN_THE_TRACE
     return {key: value for key, value in step.log.items() if key not in shown}
 
 
 def _artifact_table(record: RunRecord) -> str:
     found = [(model, model.artifact) for model in models(record) if model.artifact is not None]
-    memory = [model.memory for model, _ in found]
     columns = [
         Column("variant", [escaped(model.name) for model, _ in found]),
         Column("kind", [escaped(artifact.kind) for _, artifact in found]),
@@ -92,11 +92,6 @@ def _artifact_table(record: RunRecord) -> str:
         Column("parameters", [count(artifact.parameters) for _, artifact in found], right=True),
         Column("nonzero", [count(artifact.nonzero_parameters) for _, artifact in found], right=True),
         Column("load", [duration(artifact.load_seconds) for _, artifact in found], right=True),
-        Column(
-            "peak memory, MB",
-            [megabytes(None if one is None else one.peak_bytes) for one in memory],
-            right=True,
-        ),
         Column("digest", [escaped(artifact.digest[:12]) for _, artifact in found]),
     ]
     return table(without_empty(columns)) if found else ""

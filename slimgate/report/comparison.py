@@ -20,6 +20,7 @@ from slimgate.report.figures import (
     smaller,
     with_note,
 )
+from slimgate.report.memory import memory_table
 from slimgate.report.standing import TEACHER, budgeted, metrics, models, standing, workload_words, workloads
 from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
 
@@ -39,6 +40,7 @@ def comparison(record: RunRecord) -> str:
         titled("### Metrics without a budget (not gated)", _metric_table(record, others)),
         builds(record),
         titled("### Latency in full", _latency_table(record)),
+        titled("### Memory", memory_table(record)),
     )
 
 
@@ -69,20 +71,20 @@ def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:
 
 
 def _main_table(record: RunRecord, gated: list[str]) -> str:
-    found = models(record)
+    found, named = models(record), budgeted(record)
     return table(
         [
             Column("variant", [escaped(model.name) for model in found]),
             Column("size, MB", [size_cell(model) for model in found], right=True),
-            Column("parameters", [_parameters(model.artifact) for model in found], right=True),
+            Column("parameters", [parameters_cell(model.artifact) for model in found], right=True),
             *(_latency_column(found, name) for name in workloads(record)[:_MOST_WORKLOADS]),
             *(_metric_column(found, name) for name in gated),
-            Column("verdict", [standing(record, model) for model in found]),
+            Column("verdict", [standing(record, model, named) for model in found]),
         ]
     )
 
 
-def _parameters(artifact: ArtifactFacts | None) -> str:
+def parameters_cell(artifact: ArtifactFacts | None) -> str:
     if artifact is None:
         return MISSING
     total = artifact.parameters
@@ -94,12 +96,12 @@ def _parameters(artifact: ArtifactFacts | None) -> str:
 def _latency_column(found: list[VariantRecord], workload: str) -> Column:
     return Column(
         f"ms a call, {workload_words(workload)}",
-        [_latency(model.latency.get(workload)) for model in found],
+        [latency_cell(model.latency.get(workload)) for model in found],
         right=True,
     )
 
 
-def _latency(facts: LatencyFacts | None) -> str:
+def latency_cell(facts: LatencyFacts | None) -> str:
     if facts is None:
         return MISSING
     times = MISSING

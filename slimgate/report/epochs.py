@@ -53,6 +53,18 @@ def logged(step: StepFacts, key: str) -> int | None:
     return found if isinstance(found, int) else None
 
 
+def seconds_of(step: StepFacts) -> dict[str, float]:
+    """Stage of the work (tokenise, teacher, train, …) -> its seconds, of a step in stages summed."""
+    found: dict[str, float] = {}
+    for log in (step.log, *_in_stages(step)):
+        spent = log.get("seconds")
+        if isinstance(spent, Mapping):
+            for stage, seconds in spent.items():
+                if isinstance(seconds, int | float):  # a user's own method may log anything
+                    found[stage] = found.get(stage, 0.0) + seconds
+    return found
+
+
 def _in_stages(step: StepFacts) -> Epochs:
     """The logs of a step that trains several times (progressive_distill), or of steps in it (in_tower)."""
     found = step.log.get("stages")

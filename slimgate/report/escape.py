@@ -42,6 +42,8 @@ def fenced(text: str) -> str:
 
 def visible(text: str) -> str:
     """Characters that would act, not show, as Python's escapes."""
+    if text.isprintable():  # nearly every text: a page has many thousands
+        return text
     return "".join(_seen(character) for character in text)
 
 

@@ -39,8 +39,8 @@ def head(record: RunRecord) -> str:
         verdict_line(record),
         titled("What does not hold:", bullets(map(escaped, record.verdict.messages))),
         titled("What could ship:", bullets(best(record))),
-        titled("Before you trust this:", bullets(_warnings(record))),
-        _origin(record),
+        titled("Before you trust this:", bullets(warnings(record))),
+        origin(record),
     )
 
 
@@ -66,13 +66,15 @@ def verdict_line(record: RunRecord) -> str:
     return " · ".join(parts)
 
 
-def _origin(record: RunRecord) -> str:
+def origin(record: RunRecord) -> str:
+    """Suite, rows, time."""
     gate = record.task.splits.get("gate")
     rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
     return " · ".join([f"Suite {escaped(record.suite.path)}", *rows, escaped(record.created)])
 
 
-def _warnings(record: RunRecord) -> Iterator[str]:
+def warnings(record: RunRecord) -> Iterator[str]:
+    """What to know before the verdict is trusted, as markdown."""
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
     yield from _gaps(record)
@@ -95,8 +97,9 @@ def _gaps(record: RunRecord) -> Iterator[str]:
     if record.verdict.missing:
         missing = _number(record.verdict.missing, "check of the suite has", "checks of the suite have")
         yield f"**Partial**: {missing} not run yet; an en dash stands where there is no figure."
+    named = budgeted(record)
     for model in variants(record):
-        if model.error is None and (lacking := unmeasured(record, model)):
+        if model.error is None and (lacking := unmeasured(record, model, named)):
             yield f"{escaped(model.name)} has no figure yet for {_listed(lacking)}."
 
 

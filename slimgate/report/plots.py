@@ -125,13 +125,17 @@ def _limits(axes: Any, record: RunRecord, metric: str, points: list[Point]) -> N
         axes.axhline(teacher - common / 100, color="grey", linewidth=1, linestyle="--")
 
 
+def series_name(name: str) -> str:
+    """`gptq-#` for gptq-4; a name without a number is its own."""
+    match = _NUMBERED.fullmatch(name)
+    return name if match is None else f"{match[1]}-#{match[3] or ''}"
+
+
 def _series(points: list[Point]) -> list[list[Point]]:
     """Variants whose names differ in one number (gptq-4, gptq-3, …) belong to one curve."""
     found: dict[str, list[Point]] = {}
     for point in points:
-        match = _NUMBERED.fullmatch(point.name)
-        stem = point.name if match is None else f"{match[1]}-#{match[3] or ''}"
-        found.setdefault(stem, []).append(point)
+        found.setdefault(series_name(point.name), []).append(point)
     return [sorted(series, key=lambda point: point.x) for series in found.values()]
 
 

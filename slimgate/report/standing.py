@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
@@ -60,12 +60,14 @@ def workload_words(workload: str) -> str:
 
 
 def verdicts(model: VariantRecord) -> dict[str, Verdict]:
-    """Each thing that was judged against a budget: metrics, flips, slices, size, latency by workload."""
+    """What was judged against a budget: metrics, flips, slices, size, memory, latency by workload."""
     found = {escaped(name): facts.verdict for name, facts in model.quality.items()}
     if model.behaviour is not None:
         found |= {budget_words(budget.kind): budget.verdict for budget in model.behaviour.budgets}
     if model.footprint is not None:
         found["size"] = model.footprint.verdict
+    if model.memory is not None:
+        found["memory"] = model.memory.verdict
     found |= {f"latency {workload_words(name)}": facts.verdict for name, facts in model.latency.items()}
     return {name: verdict for name, verdict in found.items() if verdict is not None}
 
@@ -76,13 +78,17 @@ def budget_words(kind: str) -> str:
     return f"{of} {escaped(metric)}" if metric else escaped(kind.removesuffix("_max_percent"))
 
 
-def unmeasured(record: RunRecord, model: VariantRecord) -> list[str]:
-    """What has a budget in the suite and was not measured for this variant."""
-    return _distinct([*(name for name in budgeted(record) if name not in model.quality), *model.awaited])
+def unmeasured(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> list[str]:
+    """What has a budget in the suite and was not measured for this variant.
+
+    named: budgeted(record) of who asks for many models: finding it takes a look at all of them.
+    """
+    names = budgeted(record) if named is None else named
+    return _distinct([*(name for name in names if name not in model.quality), *model.awaited])
 
 
-def standing(record: RunRecord, model: VariantRecord) -> str:
-    """A table's cell: the worst verdict and what has it."""
+def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
+    """A table's cell: the worst verdict and what has it. named: as `unmeasured` has it."""
     if model.name == TEACHER:
         return "reference" if model.error is None else "**error**"
     found = verdicts(model)
@@ -92,7 +98,7 @@ def standing(record: RunRecord, model: VariantRecord) -> str:
         if would and worst is Verdict.INCONCLUSIVE and model.error is None:
             would = "undecided"
         return f"not gated ({would})" if would else "not gated"
-    missing = ", ".join(map(escaped, unmeasured(record, model)))
+    missing = ", ".join(map(escaped, unmeasured(record, model, named)))
     if model.error is None and worst is None:
         return "not measured" if missing else "no budget"
     if model.error is None and worst is Verdict.PASS:
@@ -111,13 +117,14 @@ def _worst(found: dict[str, Verdict]) -> list[str]:
 
 def inside_budgets(record: RunRecord) -> list[VariantRecord]:
     """Gated variants of which every budget holds, and nothing that has a budget is left unmeasured."""
+    named = budgeted(record)
     return [
         model
         for model in variants(record)
         if model.gated
         and model.error is None
         and combined(list(verdicts(model).values())) is Verdict.PASS
-        and not unmeasured(record, model)
+        and not unmeasured(record, model, named)
     ]
 
 

@@ -21,7 +21,7 @@ def summary_table(record: RunRecord) -> list[str]:
             "MB": _size(model),
             "speed-up": _speed(model),
             **{f"{name} drop": _drop(model.quality.get(name)) for name in names},
-            "verdict": standing(record, model).replace("*", ""),
+            "verdict": standing(record, model, names).replace("*", ""),
         }
         for model in models(record)
     ]

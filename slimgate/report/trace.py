@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimgate.record import RunRecord, StepFacts, VariantRecord
-from slimgate.report.epochs import epochs_of, logged
+from slimgate.report.epochs import epochs_of, logged, seconds_of
 from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, duration, megabytes
 from slimgate.report.standing import models
@@ -11,7 +11,7 @@ from slimgate.report.tables import Column, blocks, table, titled, without_empty
 
 _EXPLAINED = """\
 Every stage in order. It starts from what stands under "from"; rows and tokens are what it read (tokens of the
-rows it trained on, each row once), parameters and files what it left."""
+rows it trained on, each row once), parameters and files what it left. "of them": where the seconds went."""
 Stage = tuple[VariantRecord, str | None, StepFacts]
 
 
@@ -30,6 +30,7 @@ def trace(record: RunRecord) -> str:
         Column("nonzero", [count(step.nonzero_parameters) for _, _, step in found], right=True),
         Column("files, MB", [megabytes(step.bytes) for _, _, step in found], right=True),
         Column("seconds", [duration(step.seconds) for _, _, step in found], right=True),
+        Column("of them", [_spent(step) for _, _, step in found]),
     ]
     return titled("### Trace", blocks(_EXPLAINED, table(without_empty(columns))))
 
@@ -47,6 +48,13 @@ def _rows(step: StepFacts) -> str:
     if trained is not None and trained != reads.get("train"):
         reads = {"trained on": trained} | reads
     return ", ".join(f"{escaped(name)} {count(rows)}" for name, rows in reads.items()) or MISSING
+
+
+def _spent(step: StepFacts) -> str:
+    """`train 12.1 s, teacher 3.0 s`, the longest first; what took less than a hundredth is left out."""
+    spent = {stage: seconds for stage, seconds in seconds_of(step).items() if seconds >= step.seconds / 100}
+    told = sorted(spent.items(), key=lambda one: -one[1])
+    return ", ".join(f"{escaped(stage)} {duration(seconds)}" for stage, seconds in told) or MISSING
 
 
 def _epochs(step: StepFacts) -> str:

@@ -34,6 +34,9 @@ _HOW_TO_READ = """\
   in which other processes had the core. Its {speed_level} interval is widened by the noise floor: by what the
   teacher may differ from a copy of itself.
 - **Size** is that of the files needed to predict, 1 MB = 1024² bytes. A stored zero takes its full space.
+- **Memory** is what is resident of a fresh process that loads a model and predicts one batch: with its
+  runtime's libraries, and with files that it maps. The brackets of a ratio are no interval: they hold the
+  least and the most that the processes allow.
 - An en dash (–) is what was not measured. Seconds and losses are those of the build, also where a model
   came from the store."""
 
@@ -116,6 +119,8 @@ def _times(record: RunRecord) -> Iterator[str]:
         yield from (facts.measured for facts in model.latency.values())
         if model.footprint is not None:
             yield model.footprint.measured
+        if model.memory is not None:
+            yield model.memory.measured
         if model.behaviour is not None and model.behaviour.measured is not None:
             yield model.behaviour.measured
 

@@ -8,6 +8,7 @@ from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
     FootprintFacts,
+    MemoryFacts,
     QualityFacts,
     RunRecord,
     VariantRecord,
@@ -21,8 +22,13 @@ from slimgate.report.tables import blocks, bullets
 
 def verdict_lines(record: RunRecord) -> str:
     """The section; lines in the suite's order."""
-    lines = [line for model in variants(record) for line in _lines(model)]
+    lines = [line for model in variants(record) for line in verdict_lines_of(model)]
     return blocks("## Verdicts", bullets(lines) or "Nothing was judged against a budget.")
+
+
+def verdict_lines_of(model: VariantRecord) -> list[str]:
+    """The lines of one variant."""
+    return list(_lines(model))
 
 
 def _lines(model: VariantRecord) -> Iterator[str]:
@@ -42,6 +48,9 @@ def _lines(model: VariantRecord) -> Iterator[str]:
     if model.footprint is not None and model.footprint.budgets:
         size = model.footprint
         yield _line(model, _said(size.message, _size_message(model, size)), [], size.budgets)
+    if model.memory is not None and model.memory.budgets:
+        memory = model.memory
+        yield _line(model, _said(memory.message, _memory_message(model, memory)), [], memory.budgets)
 
     for workload, times in model.latency.items():
         if times.verdict is not None:
@@ -97,3 +106,11 @@ def _size_message(model: VariantRecord, facts: FootprintFacts) -> str:
         f"{escaped(budget.kind)} {significant(budget.limit)} {budget.verdict}" for budget in facts.budgets
     )
     return f"{escaped(model.name)}: size {smaller(facts.compression) or 'not known'}, {budgets}"
+
+
+def _memory_message(model: VariantRecord, facts: MemoryFacts) -> str:
+    budgets = ", ".join(
+        f"{escaped(budget.kind)} {significant(budget.limit)} {budget.verdict}" for budget in facts.budgets
+    )
+    ratio = "" if facts.ratio is None else f" {significant(facts.ratio)} of the teacher's"
+    return f"{escaped(model.name)}: peak memory{ratio or ' not known'}, {budgets}"

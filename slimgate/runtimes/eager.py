@@ -12,6 +12,7 @@ from slimgate.protocols import Arrays
 from slimgate.tables import Table
 
 kinds = frozenset({"torch", "torch_quantized"})
+default_for = kinds
 
 
 class Params(Table):

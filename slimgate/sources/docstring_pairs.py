@@ -23,10 +23,9 @@ from typing import Self
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from slimgate.digests import json_digest
 from slimgate.errors import DataError
-from slimgate.package_files import STDLIB, installed_versions, package_folder, source_files
-from slimgate.tables import Table
+from slimgate.installed_text import InstalledParams, check_installed, check_range, installed_digest
+from slimgate.package_files import source_files
 
 NAME = "docstring_pairs"
 COLUMNS = ("summary", "body", "same", "file", "name", "package")
@@ -37,12 +36,9 @@ _PLAIN = re.compile(r"(?<!\w)[A-Za-z][a-z]*(?!\w)")
 Row = dict[str, str]
 
 
-class Params(Table):
+class Params(InstalledParams):
     """Which packages (by the name that imports them, "stdlib" for the standard library), which pairs."""
 
-    packages: tuple[str, ...] = Field(
-        default=("networkx", "pandas", "sympy", "transformers", STDLIB), min_length=1
-    )
     negatives: int = Field(default=0, ge=0, le=10, description="wrong bodies for each summary")
     summary_words: tuple[int, int] = (3, 30)
     body_words: tuple[int, int] = Field(default=(12, 60), description="a longer body is cut at a sentence")
@@ -50,19 +46,14 @@ class Params(Table):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        if len(set(self.packages)) < len(self.packages):
-            raise ValueError(f"packages = {list(self.packages)} came, expected each once")
-        for name in ("summary_words", "body_words"):
-            least, most = getattr(self, name)
-            if not 1 <= least <= most:
-                raise ValueError(f"{name} = {[least, most]} came, expected [least, most], from 1 on")
+        check_range("summary_words", self.summary_words)
+        check_range("body_words", self.body_words)
         return self
 
 
 def columns(params: Params) -> tuple[str, ...]:
     """summary, body, same, file, name, package. Raises SuiteError for a package that is not installed."""
-    for package in params.packages:
-        package_folder(package, asked_by=NAME)
+    check_installed(params, asked_by=NAME)
     return COLUMNS
 
 
@@ -78,9 +69,7 @@ def is_real(params: Params) -> bool:
 
 def digest(params: Params) -> str:
     """Changes with the versions of what is read and the options; the code counts apart."""
-    installed = installed_versions(params.packages)
-    extra = installed_versions(("sklearn", "scipy")) if params.negatives else {}
-    return json_digest({"installed": installed, "dealt": extra, "params": params.model_dump(mode="json")})
+    return installed_digest(params, used=("sklearn", "scipy") if params.negatives else ())
 
 
 def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:

@@ -16,7 +16,6 @@ mark nothing. Words are runs of letters, digits and underscores; every other sig
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,10 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from slimgate.digests import json_digest
 from slimgate.docstring_prose import prose_blocks
 from slimgate.errors import DataError
 from slimgate.function_docstrings import FOOTNOTE, documented_functions
-from slimgate.package_files import installed_versions, package_folder
-from slimgate.tables import Table
+from slimgate.installed_text import InstalledParams, check_installed, distinct, installed_digest
 
 NAME = "docstring_parameters"
 SCHEMA = pa.schema(
@@ -47,7 +44,7 @@ _MARK = re.compile(r"(?::[\w:+-]+:)?(?P<quotes>``?)(?P<code>[^`]+)(?P=quotes)")
 _REJECTED = re.compile(r"https?:|[\\{}|<>]|`_|\*\*|\.\. |:math:|copyright|licen[sc]e", re.IGNORECASE)
 
 
-class Params(Table):
+class Params(InstalledParams):
     """Which packages (by the name that imports them), and how long paragraphs may be."""
 
     packages: tuple[str, ...] = Field(
@@ -60,8 +57,7 @@ class Params(Table):
 
 def columns(params: Params) -> tuple[str, ...]:
     """words, tags, package, file. Raises SuiteError for a package that is not installed."""
-    for package in params.packages:
-        package_folder(package, asked_by=NAME)
+    check_installed(params, asked_by=NAME)
     return tuple(SCHEMA.names)
 
 
@@ -77,21 +73,12 @@ def is_real(params: Params) -> bool:
 
 def digest(params: Params) -> str:
     """Changes with the packages' versions and the options; the code counts apart."""
-    return json_digest(
-        {"installed": installed_versions(params.packages), "params": params.model_dump(mode="json")}
-    )
+    return installed_digest(params)
 
 
 def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
     """All rows, each once, in the order of the packages, then of the files, then of the lines."""
-    rows, seen, counts = [], set(), Counter[str]()
-    for row in _rows(params):
-        text = " ".join(row["words"])
-        if text in seen or counts[row["file"]] >= params.max_rows_per_file:
-            continue
-        seen.add(text)
-        counts[row["file"]] += 1
-        rows.append(row)
+    rows = list(distinct(_rows(params), "words", most_per_file=params.max_rows_per_file))
     if not rows:
         raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words has a mark")
     return {"all": pa.Table.from_pylist(rows, schema=SCHEMA)}

@@ -18,37 +18,29 @@ from typing import Self
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from slimgate.digests import json_digest
 from slimgate.errors import DataError
-from slimgate.package_files import STDLIB, installed_versions, package_folder, source_files
-from slimgate.tables import Table
+from slimgate.installed_text import InstalledParams, check_installed, check_range, installed_digest
+from slimgate.package_files import source_files
 
 NAME = "docstring_sentences"
 COLUMNS = ("sentence", "file", "package")
 
 
-class Params(Table):
+class Params(InstalledParams):
     """Which packages (by the name that imports them, "stdlib" for the standard library), which sentences."""
 
-    packages: tuple[str, ...] = Field(
-        default=("networkx", "pandas", "sympy", "transformers", STDLIB), min_length=1
-    )
     words: tuple[int, int] = Field(default=(6, 40), description="words a sentence has, from and up to")
     mask_names: bool = False
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        if len(set(self.packages)) < len(self.packages):
-            raise ValueError(f"packages = {list(self.packages)} came, expected each once")
-        if not 1 <= self.words[0] <= self.words[1]:
-            raise ValueError(f"words = {list(self.words)} came, expected [least, most], from 1 on")
+        check_range("words", self.words)
         return self
 
 
 def columns(params: Params) -> tuple[str, ...]:
     """sentence, file, package. Raises SuiteError for a package that is not installed."""
-    for package in params.packages:
-        package_folder(package, asked_by=NAME)
+    check_installed(params, asked_by=NAME)
     return COLUMNS
 
 
@@ -64,9 +56,7 @@ def is_real(params: Params) -> bool:
 
 def digest(params: Params) -> str:
     """Changes with the versions of what is read and the options; the code counts apart."""
-    return json_digest(
-        {"installed": installed_versions(params.packages), "params": params.model_dump(mode="json")}
-    )
+    return installed_digest(params)
 
 
 def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:

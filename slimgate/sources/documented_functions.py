@@ -21,7 +21,6 @@ Repeated texts are dropped.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import log2
 from pathlib import Path
@@ -30,11 +29,9 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from slimgate.digests import json_digest
 from slimgate.errors import DataError
 from slimgate.function_docstrings import FOOTNOTE, documented_functions
-from slimgate.package_files import installed_versions, package_folder
-from slimgate.tables import Table
+from slimgate.installed_text import InstalledParams, check_installed, distinct, installed_digest
 
 NAME = "documented_functions"
 SECTIONS = ("Examples", "Notes", "Parameters", "Raises", "References", "Returns", "See Also")
@@ -50,7 +47,7 @@ SCHEMA = pa.schema(
 )
 
 
-class Params(Table):
+class Params(InstalledParams):
     """Which packages (by the name that imports them), and how long texts may be."""
 
     packages: tuple[str, ...] = Field(
@@ -63,8 +60,7 @@ class Params(Table):
 
 def columns(params: Params) -> tuple[str, ...]:
     """text, sections, log2_lines, package, file. Raises SuiteError for a package that is not installed."""
-    for package in params.packages:
-        package_folder(package, asked_by=NAME)
+    check_installed(params, asked_by=NAME)
     return tuple(SCHEMA.names)
 
 
@@ -80,20 +76,12 @@ def is_real(params: Params) -> bool:
 
 def digest(params: Params) -> str:
     """Changes with the packages' versions and the options; the code counts apart."""
-    return json_digest(
-        {"installed": installed_versions(params.packages), "params": params.model_dump(mode="json")}
-    )
+    return installed_digest(params)
 
 
 def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
     """All rows, in the order of the packages, then of the files, then of the lines."""
-    rows, seen, counts = [], set(), Counter[str]()
-    for row in _rows(params):
-        if row["text"] in seen or counts[row["file"]] >= params.max_rows_per_file:
-            continue
-        seen.add(row["text"])
-        counts[row["file"]] += 1
-        rows.append(row)
+    rows = list(distinct(_rows(params), "text", most_per_file=params.max_rows_per_file))
     if not rows:
         raise DataError(
             f"no function whose text has {params.min_words} to {params.max_words} words was found"

@@ -44,10 +44,11 @@ def test_outcomes_stand_in_the_order_of_the_gate_and_come_from_the_store(tmp_pat
         ({'title = "tiny"': 'title = "other"'}, True),
         ({"[measure]": "[measure]\nrounds = 7"}, True),
         ({"batch_size = 16": "batch_size = 8"}, False),
+        ({"batch_size = 16": "batch_size = 16\nbatch_tokens = 64"}, False),
         ({"max_tokens = 32": "max_tokens = 16"}, False),
         ({'group = "file"\n': ""}, False),
     ],
-    ids=["title", "rounds", "batch size", "max_tokens", "group"],
+    ids=["title", "rounds", "batch size", "batch tokens", "max_tokens", "group"],
 )
 def test_outcomes_are_taken_again_only_for_what_they_depend_on(
     tmp_path: Path, changes: dict[str, str], from_store: bool

@@ -16,7 +16,7 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from fixtures.method_examples import EMBEDDING_EXAMPLES, EXAMPLES
+from fixtures.method_examples import EMBEDDING_EXAMPLES, EXAMPLES, ONNX_EXAMPLES, OPENVINO_EXAMPLES
 from slimgate.claims import step_claims
 from slimgate.loading import known, load
 from slimgate.predicting import predict_scores
@@ -35,8 +35,10 @@ CASES = [
 
 
 def test_every_method_has_an_example() -> None:
-    # test_in_tower.py has those of a tower
-    assert {*EXAMPLES, *EMBEDDING_EXAMPLES, "in_tower"} == set(known("method"))
+    # test_in_tower.py has those of a tower; test_every_onnx_method.py, test_to_openvino.py and
+    # test_to_aoti.py those of what is no torch network any more
+    converted = {*ONNX_EXAMPLES, *OPENVINO_EXAMPLES, "to_aoti"}
+    assert {*EXAMPLES, *EMBEDDING_EXAMPLES, *converted, "in_tower"} == set(known("method"))
 
 
 @pytest.fixture(scope="module")

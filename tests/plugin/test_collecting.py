@@ -42,6 +42,19 @@ def test_a_suite_has_its_gates_as_tests(root: Path) -> None:
     ]
 
 
+def test_memory_stands_behind_the_footprint_where_a_suite_asks_for_it(root: Path, suite_text: str) -> None:
+    budget = "[budgets.variants.int8]\nmemory = { memory_ratio_max = 0.9 }\n\n[measure]"
+    (root / "bench/x.toml").write_text(suite_text.replace("[measure]", budget))
+    found = [line.partition("::")[2] for line in collected(root, "bench")]
+    place = found.index("test_memory[int8]")
+    assert found[place - 1 : place + 2] == [
+        "test_footprint[int8]",
+        "test_memory[int8]",
+        "test_selftest[identical]",
+    ]
+    assert "test_memory[student]" not in found
+
+
 def test_a_node_id_and_k_select(root: Path) -> None:
     assert collected(root, QUALITY) == [QUALITY]
     assert collected(root, "bench", "-k", "int8 and latency") == ["bench/x.toml::test_latency[int8-b1]"]

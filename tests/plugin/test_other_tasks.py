@@ -79,7 +79,7 @@ splits = { train = 120, calibration = 16, selection = 30, gate = 200 }
 student = { steps = [{ keep_layers = [0, 2, 3] }, { distill = { epochs = 2, learning_rate = 1e-3 } }] }
 
 [budgets]
-span_f1 = { drop_points = 30.0 }
+span_f1 = { drop_points = 50.0 }
 tag_accuracy = { drop_points = 20.0 }
 """
 

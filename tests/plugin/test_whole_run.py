@@ -5,6 +5,7 @@ The runs are made once for the module, in this order, over one repository and on
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -149,13 +150,25 @@ def test_equal_names_in_two_suites_never_mix(first: Ran) -> None:
 def test_records_outcomes_and_reports_are_written(first: Ran) -> None:
     latest = first.folder / "reports/latest"
     assert (latest / "report.md").is_file()
+    assert '<a href="two/report.html">' in (latest / "report.html").read_text()
     for suite, names in (
         ("one", {"same", "damaged", "unsure", "shown"}),
         ("two", {"same", "int8", "unsure"}),
     ):
         assert (latest / suite / "report.md").is_file()
+        page = (latest / suite / "report.html").read_text()
+        assert all(f'data-name="{name}"' in page for name in names)
         found = {file.stem for file in (latest / suite / "outcomes").iterdir()}
         assert found == {"teacher", *names}
+
+
+def test_the_page_quotes_the_gate_rows_that_a_variant_lost(first: Ran) -> None:
+    page = (first.folder / "reports/latest/one/report.html").read_text()
+    changed = json.loads(page.partition('id="changed">')[2].partition("</script>")[0])
+    damaged = changed["models"]["damaged"]
+    lost = first.variant("one", "damaged")["behaviour"]["flips"]["right_to_wrong"]
+    assert damaged["lost"] == lost > 0
+    assert all(changed["rows"][row][2] for row, *_ in damaged["shown"])
 
 
 def test_every_step_says_what_it_read_and_what_it_left(first: Ran) -> None:

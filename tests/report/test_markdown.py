@@ -137,7 +137,7 @@ def test_a_record_from_before_options_were_told_apart_is_still_read() -> None:
 def test_every_table_renders_with_as_many_cells_in_each_row() -> None:
     report = suite_report(sample_record())
     raw, shown = raw_tables(report), rendered_tables(report)
-    assert len(raw) == len(shown) == 18
+    assert len(raw) == len(shown) == 19
     assert [set(widths) for widths in raw] == [set(widths) for widths in shown]
     assert all(len(set(widths)) == 1 and widths[0] <= 10 for widths in shown)
 

@@ -50,6 +50,16 @@ def test_each_stage_says_what_it_starts_from_what_it_reads_and_what_it_leaves() 
     assert cells(shown, "x: distill")[-2:] == ["2.0", "1.5 s"]
 
 
+def test_the_seconds_of_a_step_say_where_they_went() -> None:
+    spent = {"tokenise": 0.2, "train": 1.0, "teacher": 0.28, "save": 0.001}
+    shown = trace(record_of(step("keep_layers"), step("distill", log={"seconds": spent})))
+    assert cells(shown, "x: distill")[-2:] == ["1.5 s", "train 1.0 s, teacher 0.3 s, tokenise 0.2 s"]
+    stages = {"stages": [{"seconds": {"train": 0.5}}, {"seconds": {"train": 0.7}}], "seconds": {"load": 0.1}}
+    shown = trace(record_of(step("progressive_distill", log=stages)))
+    assert cells(shown, "x: progressive_distill")[-1] == "train 1.2 s, load 0.1 s"
+    assert "of them" not in trace(record_of(step("keep_layers"))).splitlines()[4]
+
+
 def test_rows_that_a_step_adds_to_those_of_the_split_are_counted() -> None:
     found = step("distill", reads={"train": 60}, log={"rows": 90, "tokens": 1, "epochs": epochs(0.5)})
     assert cells(trace(record_of(found)), "x: distill")[2] == "trained on 90, train 60"

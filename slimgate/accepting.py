@@ -1,0 +1,139 @@
+"""A run becomes a baseline: its record and outcomes are kept under a release's name.
+
+    reports/baselines/v1.2/library_docs/run.json, outcomes/*.parquet
+
+A folder a suite, so that one release may hold several. What stands there is whole or not there at all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from slimgate.comparing.budgets import budget_changes
+from slimgate.comparing.facts import BudgetChange
+from slimgate.errors import DataError
+from slimgate.record import AcceptedFacts, LoosenedBudget, RunRecord, to_json
+from slimgate.record_files import OUTCOMES, RECORD, Kept, baselines_in, read_run
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def accept(
+    run: Kept, baselines: Path, name: str, *, reason: str | None, at: str, force: bool = False
+) -> Kept:
+    """Keeps a run as the baseline of that name. at: the time of it.
+
+    Raises DataError for a name that is none or is taken (without `force`), outcomes that are not beside the
+    record, and where a reason is wanted and none is given: for a run that is FAIL or partial, and for a
+    budget that allows more than in the newest baseline of the suite and has no reason of its own.
+    """
+    if NAME.fullmatch(name) is None:
+        raise DataError(f'--name "{name}": expected letters, digits, ".", "_", "-", and no path')
+    stem = PurePosixPath(run.record.suite.path).stem
+    folder = baselines / name / stem
+    _check_free(folder, run, force=force)
+    newest = _newest(run, baselines, folder)
+    loosened = _loosened(newest, run.record)
+    stated = reason.strip() if reason else None
+    if not stated:
+        _check_needs_no_reason(run, newest, loosened)
+    facts = AcceptedFacts(
+        name=name,
+        at=at,
+        reason=stated or None,
+        against=newest and newest.name,
+        loosened=[_told(one, stated) for one in loosened],
+    )
+    _write(folder, run, run.record.model_copy(update={"accepted": facts}), _outcomes(run))
+    return Kept(folder / RECORD, read_run(folder / RECORD))
+
+
+def _check_free(folder: Path, run: Kept, *, force: bool) -> None:
+    if not (folder / RECORD).is_file():
+        return
+    there = read_run(folder / RECORD)
+    if there.suite.path != run.record.suite.path:
+        raise DataError(
+            f"{folder}: it holds {there.suite.path}, and this run is of {run.record.suite.path}; "
+            "expected suites of other file names, or another --name"
+        )
+    if not force:
+        raise DataError(
+            f"{folder}: this baseline is there already, of {there.created}; replace it by --force"
+        )
+
+
+def _newest(run: Kept, baselines: Path, replaced: Path) -> Kept | None:
+    found = baselines_in(baselines, run.record.suite.path) if baselines.is_dir() else []
+    return next((one for one in reversed(found) if one.file.parent != replaced), None)
+
+
+def _loosened(newest: Kept | None, record: RunRecord) -> list[BudgetChange]:
+    if newest is None:
+        return []
+    # a run that is accepted anew does not explain itself
+    bare = record.model_copy(update={"accepted": None})
+    return [one for one in budget_changes(newest.record, bare) if one.looser]
+
+
+def _check_needs_no_reason(run: Kept, newest: Kept | None, loosened: Sequence[BudgetChange]) -> None:
+    found = run.record.verdict
+    if found.status in ("FAIL", "partial"):
+        why = found.messages[0] if found.messages else f"{found.missing} checks have not run"
+        raise DataError(f'{run.file}: the run is {found.status} ({why}); say why it is kept: --reason "…"')
+    for one in loosened:
+        if one.reason is None:
+            now = "does not gate any more" if one.after is None else f"is {one.after:g}"
+            what = f"{one.variant}, {one.budget}: {one.kind} was {one.before:g} and {now}"
+            since = f"looser than in the baseline {newest.name}" if newest else "looser"
+            raise DataError(f'{run.file}: {what}, {since}; say why: --reason "…"')
+
+
+def _told(one: BudgetChange, reason: str | None) -> LoosenedBudget:
+    return LoosenedBudget(
+        variant=one.variant,
+        budget=one.budget,
+        kind=one.kind,
+        before=one.before or 0.0,
+        limit=one.after,
+        reason=one.reason or reason,
+    )
+
+
+def _outcomes(run: Kept) -> list[Path]:
+    """The outcomes of every model that was measured. Raises DataError where one is missing."""
+    names = [model.name for model in run.record.variants if model.quality or model.behaviour]
+    files = [run.outcomes(name) for name in names]
+    missing = [file.as_posix() for file in files if not file.is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(
+            f"{missing[0]}{more}: not there; a baseline keeps the outcomes, or later releases could not be "
+            "tested against it"
+        )
+    return files
+
+
+def _write(folder: Path, run: Kept, record: RunRecord, outcomes: Sequence[Path]) -> None:
+    """Beside its place first, under a name that begins with a dot; then moved there whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (folder.with_name(f".{folder.name}.{what}.{os.getpid()}") for what in ("new", "old"))
+    try:
+        (new / OUTCOMES).mkdir(parents=True)
+        for file in outcomes:
+            shutil.copyfile(file, new / OUTCOMES / file.name)
+        (new / RECORD).write_text(to_json(record), "utf-8")
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(new, folder)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        raise DataError(f"{folder}: {run.file} could not be kept there: {error.strerror}") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,81 @@
+"""The answers of a model in two releases, paired where both judged the same gate rows and kept the files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from slimgate.errors import MeasureError, SlimgateError
+from slimgate.outcome_files import read_outcomes
+from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+from slimgate.record import RunRecord
+from slimgate.record_files import Kept
+
+Pair = tuple[Outcomes, Outcomes]
+Column = np.ndarray[Any, Any] | None
+
+
+def same_gate_rows(old: RunRecord, new: RunRecord) -> bool:
+    """Whether both records judged the same gate rows, by the digest of the split."""
+    before, after = old.task.splits.get("gate"), new.task.splits.get("gate")
+    return before is not None and after is not None and before.digest == after.digest
+
+
+def same_answers(old: Outcomes, new: Outcomes) -> bool:
+    """Whether two releases of a model answered every row alike, to the last digit."""
+    if old.values.keys() != new.values.keys() or type(old) is not type(new):
+        return False
+    pairs: list[tuple[Column, Column]] = [(old.values[name], new.values[name]) for name in old.values]
+    pairs += [(old.answers, new.answers)]
+    if isinstance(old, ClassOutcomes) and isinstance(new, ClassOutcomes):
+        pairs += [(old.predictions, new.predictions), (old.probabilities, new.probabilities)]
+    return all(_equal(before, after) for before, after in pairs)
+
+
+def _equal(before: Column, after: Column) -> bool:
+    if before is None or after is None:
+        return before is after
+    return np.array_equal(before, after)
+
+
+class PairedAnswers:
+    """Reads both releases' outcomes of a model; `notes` tells what could not be paired and why."""
+
+    def __init__(self, old: Kept, new: Kept) -> None:
+        self._old, self._new = old, new
+        self._same = same_gate_rows(old.record, new.record)
+        self.notes: list[str] = []
+        if not self._same:
+            self.notes.append(
+                "The gate rows are not the same (the digests of the split differ): values are of other rows, "
+                "and no test was made."
+            )
+
+    def of(self, model: str) -> Pair | None:
+        """Old and new, paired row by row; None where they cannot be."""
+        if not self._same:
+            return None
+        missing = [one for one in (self._old, self._new) if not one.outcomes(model).is_file()]
+        if missing:
+            where = " and ".join(one.outcomes(model).as_posix() for one in missing)
+            self.notes.append(f"{model}: no test was made, for want of {where}.")
+            return None
+        try:
+            pair = read_outcomes(self._old.outcomes(model)), read_outcomes(self._new.outcomes(model))
+            same_rows(*pair)
+        except (SlimgateError, OSError, ValueError, KeyError) as error:
+            self.notes.append(f"{model}: no test was made: {error}")
+            return None
+        return pair
+
+    def could_not(self, model: str, metric: str, error: MeasureError) -> None:
+        """Notes a metric that is not defined on the two releases' answers."""
+        self.notes.append(f"{model}: no test of {metric} was made: {error}")
+
+    def of_another_run(self, model: str, metric: str, value: float, recorded: float) -> None:
+        """Notes answers that are not those of the record beside them."""
+        told = f"{metric} of the answers is {value:.4g}, of the record {recorded:.4g}"
+        self.notes.append(
+            f"{model}: no test was made, its outcomes are of another run than its record: {told}."
+        )

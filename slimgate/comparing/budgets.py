@@ -1,0 +1,134 @@
+"""Budgets and verdicts of two releases: which limits changed, and which budgets held and hold no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimgate.comparing.facts import BudgetChange, Outcome, VerdictChange
+from slimgate.judge.verdict import Verdict
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.recorded_budgets import Judged, judged_budgets, looser, message_of, verdict_under
+
+Key = tuple[str, str]
+_ORDER: tuple[Outcome | None, ...] = (
+    Verdict.FAIL,
+    "error",
+    Verdict.INCONCLUSIVE,
+    "not measured",
+    None,
+    Verdict.PASS,
+)
+
+
+def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
+    """Limits that are not what they were, of variants in both, the looser ones first."""
+    found = [
+        change
+        for before, after in shared(old, new)
+        for change in _limits_of(before, after, new.accepted.reason if new.accepted else None)
+    ]
+    return sorted(found, key=lambda one: (not one.looser, one.reason is not None))
+
+
+def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
+    """Verdicts that are not what they were, of variants in both: first what held and fails now."""
+    found = [change for before, after in shared(old, new) for change in _verdicts_of(before, after)]
+    return sorted(found, key=lambda one: (not one.regressed, _ORDER.index(one.after)))
+
+
+def shared(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
+    """The variants that are in both, in the new one's order; the teacher is none."""
+    before = {model.name: model for model in old.variants[1:]}
+    return [(before[model.name], model) for model in new.variants[1:] if model.name in before]
+
+
+def _gating(model: VariantRecord) -> dict[Key, Judged]:
+    """By budget and kind; nothing where the variant is shown and not gated."""
+    return {(one.name, one.facts.kind): one for one in judged_budgets(model)} if model.gated else {}
+
+
+def _limits_of(before: VariantRecord, after: VariantRecord, accepted: str | None) -> Iterator[BudgetChange]:
+    olds, news = _gating(before), _gating(after)
+    for key, one in olds.items():
+        if key in news:
+            yield from _changed(after.name, one, news[key], accepted)
+        elif after.gated and _awaited(after, one):
+            continue  # nobody knows the limit of what was not judged
+        else:
+            yield BudgetChange(
+                variant=after.name,
+                budget=one.name,
+                kind=one.facts.kind,
+                before=one.facts.limit,
+                after=None,
+                looser=True,
+                gates_no_more=not after.gated,
+                reason=accepted if after.gated else after.reason or accepted,
+            )
+    for key, one in news.items():
+        if key not in olds and not _awaited(before, one):
+            yield BudgetChange(
+                variant=after.name,
+                budget=one.name,
+                kind=one.facts.kind,
+                before=None,
+                after=one.facts.limit,
+                looser=False,
+                reason=one.facts.reason,
+            )
+
+
+def _changed(variant: str, old: Judged, new: Judged, accepted: str | None) -> Iterator[BudgetChange]:
+    kind, before, after = new.facts.kind, old.facts.limit, new.facts.limit
+    if before == after:
+        return
+    allows_more = looser(kind, after, before)
+    # the words that stood there before are not about this change
+    own = new.facts.reason if new.facts.reason != old.facts.reason else None
+    yield BudgetChange(
+        variant=variant,
+        budget=new.name,
+        kind=kind,
+        before=before,
+        after=after,
+        looser=allows_more,
+        reason=own or (accepted if allows_more else None),
+        under_before=verdict_under(kind, before, new) if allows_more else None,
+    )
+
+
+def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[VerdictChange]:
+    olds, news = _gating(before), _gating(after)
+    for key in dict.fromkeys([*olds, *news]):
+        was, now = (
+            _outcome(before, olds.get(key), news.get(key)),
+            _outcome(after, news.get(key), olds.get(key)),
+        )
+        if was == now:
+            continue
+        yield VerdictChange(
+            variant=after.name,
+            budget=key[0],
+            kind=key[1],
+            before=was,
+            after=now,
+            regressed=was is Verdict.PASS and now not in (None, Verdict.PASS),
+            message=after.error if now == "error" else message_of(after, key[0]),
+        )
+
+
+def _outcome(model: VariantRecord, own: Judged | None, other: Judged | None) -> Outcome | None:
+    """The verdict of a budget, or why there is none; None where the suite does not have it."""
+    if own is not None:
+        return own.facts.verdict
+    if not model.gated or other is None:
+        return None
+    if not _awaited(model, other):
+        return None
+    return "error" if model.error is not None else "not measured"
+
+
+def _awaited(model: VariantRecord, one: Judged) -> bool:
+    """Whether the model's suite has a budget there that its run did not judge."""
+    names = {"flips": "flips and slices", "slices": "flips and slices"}
+    return names.get(one.of, one.name) in model.awaited

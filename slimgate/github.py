@@ -1,0 +1,73 @@
+"""What GitHub Actions reads: annotations on the lines of a log, and the summary of a step.
+
+https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.recorded_budgets import judged_budgets, message_of
+
+_DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+_PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
+
+
+def in_actions(environment: Mapping[str, str]) -> bool:
+    """Whether a workflow of GitHub runs this process."""
+    return environment.get("GITHUB_ACTIONS") == "true"
+
+
+def budget_annotations(record: RunRecord, file: str) -> list[str]:
+    """A command for each budget that does not hold, and each variant that broke: errors before warnings.
+
+    file: the suite's path from the root of the repository. An undecided budget is a warning: whether it
+    fails the run, the suite says.
+    """
+    found = list(_found(record))
+    return [
+        f"::{level} file={_escaped(file, _PROPERTY)},title={_escaped(title, _PROPERTY)}::"
+        f"{_escaped(message, _DATA)}"
+        for level in ("error", "warning")
+        for severity, title, message in found
+        if severity == level
+    ]
+
+
+def append_summary(path: Path, text: str) -> None:
+    """Adds markdown to the summary of the running step."""
+    with path.open("a", encoding="utf-8") as summary:
+        summary.write(text + "\n")
+
+
+def _found(record: RunRecord) -> Iterator[tuple[str, str, str]]:
+    """level, title, message."""
+    for model in record.variants:
+        if model.error is not None:
+            yield "error", f"slimgate: {model.name}", model.error
+        if model.gated:
+            yield from _of_variant(model)
+    own = record.self_test
+    for part, wrong in ((own.identical, Verdict.FAIL), (own.planted_fault, Verdict.PASS)):
+        if part is not None and part.verdict is wrong:
+            yield "error", "slimgate: the gate itself", part.message
+
+
+def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
+    """Budgets that share a line, such as two on one metric, are told once, by the worst of them."""
+    told: dict[str, tuple[str, str, str]] = {}
+    for one in judged_budgets(model):
+        if one.facts.verdict is Verdict.PASS:
+            continue
+        level = "error" if one.facts.verdict is Verdict.FAIL else "warning"
+        message = message_of(model, one.name) or f"{one.facts.kind} {one.facts.limit:g}: {one.facts.verdict}"
+        if message not in told or level == "error":
+            told[message] = level, f"slimgate: {model.name}, {one.name}", message
+    yield from told.values()
+
+
+def _escaped(text: str, by: Mapping[str, str]) -> str:
+    return "".join(by.get(character, character) for character in text)

@@ -1,0 +1,64 @@
+"""Exports a PyTorch model as an OpenVINO graph, which OpenVINO executes and other steps quantize.
+
+    { to_openvino = { attention = "eager" } }
+
+The graph takes any number of rows and of tokens and gives the model's scores. On calibration rows it has to
+give the same ones: how far apart the two may lie, in standard deviations of the scores, is `tolerance`.
+attention: as one operator ("sdpa"), or written out as products and softmax ("eager"), which openvino_int8 can
+quantize and OpenVINO fuses again. compress_to_fp16: weights are stored as float16 and computed with in the
+runtime's precision: half the bytes, answers that differ in the third digit. Weights that weight_only has
+packed become float32 again; layers that compute in integers are not exported: export first, quantize then.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.protocols import BuildContext
+from slimgate.tables import Table
+
+takes = frozenset({"torch"})
+gives = "openvino"
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+packages = ("openvino",)
+
+
+class Params(Table):
+    """How the graph is written, and how far its answers may lie from the network's."""
+
+    attention: Literal["sdpa", "eager"] = "eager"
+    compress_to_fp16: bool = False
+    tolerance: float = Field(default=0.01, gt=0)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """An OpenVinoModel that answers as the model does. Raises BuildError where that cannot be."""
+    from slimgate.agreement import calibration_arrays, check_agreement, scores
+    from slimgate.errors import BuildError
+    from slimgate.openvino_export import export_openvino
+    from slimgate.openvino_model import OpenVinoModel, read_graph, write_graph
+
+    if hasattr(model.network, "load_tokenizer"):
+        name = type(model.network).__name__
+        raise BuildError(f"{name} reads more than text, which to_openvino does not export")
+    batches = calibration_arrays(model.tokenizer, context)
+    before = scores(model.predictor(context), batches)
+    graph = export_openvino(model.network.eval(), _example(model, context), attention=params.attention)
+    if params.compress_to_fp16:
+        write_graph(graph, context.scratch / "half", compress_to_fp16=True)
+        graph = read_graph(context.scratch / "half")
+    exported = OpenVinoModel(graph, model.tokenizer, model.config)
+    after = scores(exported.predictor(context), batches)
+    check_agreement(before, after, batches, context, tolerance=params.tolerance)
+    context.log.update(operators=len(graph.get_ops()))
+    return exported
+
+
+def _example(model: Any, context: BuildContext) -> Any:
+    """Three rows of seven tokens: sizes that nothing inside a network happens to have."""
+    encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
+    return encoded.batch([0, min(1, len(encoded.lengths) - 1), 0], 7)

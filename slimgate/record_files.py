@@ -1,0 +1,83 @@
+"""Records as files: a run.json or the folder that holds it, and a folder of baselines.
+
+reports/latest/<suite>/run.json, outcomes/*.parquet          what the last run left
+reports/baselines/<name>/<suite>/run.json, outcomes/…        what `slimgate accept` keeps
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from slimgate.errors import DataError
+from slimgate.record import SCHEMA, RunRecord, read_record
+
+RECORD, OUTCOMES = "run.json", "outcomes"
+
+
+class Kept(NamedTuple):
+    """A record and the file that it was read from."""
+
+    file: Path
+    record: RunRecord
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it: a baseline's name, else its file."""
+        accepted = self.record.accepted
+        return accepted.name if accepted else self.file.as_posix()
+
+    @property
+    def at(self) -> str:
+        """When it became a baseline; of a run that is none, when it ran."""
+        return self.record.accepted.at if self.record.accepted else self.record.created
+
+    def outcomes(self, model: str) -> Path:
+        """Where the model's answers on the gate rows are, if they were kept."""
+        return self.file.parent / OUTCOMES / f"{model}.parquet"
+
+
+def record_file(path: Path) -> Path:
+    """The run.json itself, of a path to it or to its folder. Raises DataError where there is none."""
+    file = path / RECORD if path.is_dir() else path
+    if file.is_file():
+        return file
+    below = sorted(found.parent.as_posix() for found in path.glob(f"*/{RECORD}"))
+    hint = f"; below it are {', '.join(below)}" if below else ""
+    raise DataError(f"{file}: no such file, expected a run.json or the folder that holds it{hint}")
+
+
+def read_run(file: Path) -> RunRecord:
+    """The record of a run.json. Raises DataError where it is none of this schema."""
+    try:
+        return read_record(file)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise DataError(
+            f"{file}: not a run record of schema {SCHEMA} ({error.error_count()} errors)"
+        ) from error
+
+
+def read_kept(path: Path) -> Kept:
+    """The record of a run.json or of the folder that holds it. Raises DataError where there is none."""
+    file = record_file(path)
+    return Kept(file, read_run(file))
+
+
+def baselines_in(folder: Path, suite: str) -> list[Kept]:
+    """The records of a suite in a folder of baselines, or in one release of it, the oldest first.
+
+    suite: its path as records have it. Raises DataError for a run.json that is no record.
+    """
+    files = {*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")}
+    shown = [file for file in sorted(files) if not _hidden(file.relative_to(folder))]
+    found = [Kept(file, read_run(file)) for file in shown]
+    return sorted((one for one in found if one.record.suite.path == suite), key=lambda one: one.at)
+
+
+def _hidden(path: Path) -> bool:
+    """What an interrupted `accept` left begins with a dot."""
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,99 @@
+"""The budgets of a record: which were judged, and when a limit allows more than another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from slimgate.judge.flips import KIND as FLIPS
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BehaviourFacts, BudgetFacts, VariantRecord
+
+# Kinds whose limit is the least that a variant must reach; of all others it is the most that it may lose.
+AT_LEAST = frozenset({"floor", "speedup_min", "compression_min"})
+
+
+class Judged(NamedTuple):
+    """A judged budget. of: the metric, or flips, slices, size, memory, latency; workload: of a latency.
+
+    measured: what the limit is held against, in the limit's unit; interval: of it, None where it is exact.
+    """
+
+    of: str
+    workload: str | None
+    facts: BudgetFacts
+    measured: float | None
+    interval: tuple[float, float] | None
+
+    @property
+    def name(self) -> str:
+        """`accuracy`, `latency b1`: what tells it from the others of its variant, beside the kind."""
+        return self.of if self.workload is None else f"{self.of} {self.workload}"
+
+
+def judged_budgets(model: VariantRecord) -> list[Judged]:
+    """Every budget of a variant, in the record's order."""
+    return list(_all(model))
+
+
+def looser(kind: str, limit: float, before: float) -> bool:
+    """Whether a limit allows more than the one before."""
+    return limit < before if kind in AT_LEAST else limit > before
+
+
+def verdict_under(kind: str, limit: float, one: Judged) -> Verdict | None:
+    """What another limit of that kind would make of the figures; None where the record does not tell.
+
+    An interval is of the level of its test, so that it decides as the test does.
+    """
+    if one.measured is None:
+        return None
+    low, high = one.interval or (one.measured, one.measured)
+    if kind in AT_LEAST:
+        low, high, limit = -high, -low, -limit
+    if high < limit or (one.interval is None and high == limit):
+        return Verdict.PASS
+    return Verdict.FAIL if low > limit else Verdict.INCONCLUSIVE
+
+
+def message_of(model: VariantRecord, budget: str) -> str | None:
+    """The gate's own line on a budget of that name; None where the record has none."""
+    of, _, workload = budget.partition(" ")
+    if of == "latency" and workload in model.latency:
+        return model.latency[workload].message
+    if of == "size" and model.footprint is not None:
+        return model.footprint.message
+    if of in ("flips", "slices") and model.behaviour is not None:
+        return model.behaviour.message
+    if of in model.quality:
+        return model.quality[of].message
+    message: str | None = getattr(model.memory, "message", None) if of == "memory" else None
+    return message
+
+
+def _all(model: VariantRecord) -> Iterator[Judged]:
+    for metric, facts in model.quality.items():
+        for budget in facts.budgets:
+            points = budget.kind == "drop_points"
+            value, interval = (
+                (facts.drop_points, facts.interval) if points else (budget.value, budget.interval)
+            )
+            yield Judged(metric, None, budget, value, interval)
+    if model.behaviour is not None:
+        yield from _of_behaviour(model.behaviour)
+    if model.footprint is not None:
+        for budget in model.footprint.budgets:
+            yield Judged("size", None, budget, model.footprint.compression, None)
+    for budget in getattr(model.memory, "budgets", ()):
+        yield Judged("memory", None, budget, budget.value, budget.interval)
+    for workload, times in model.latency.items():
+        for budget in times.budgets:
+            yield Judged("latency", workload, budget, times.speedup, times.speedup_interval)
+
+
+def _of_behaviour(found: BehaviourFacts) -> Iterator[Judged]:
+    for budget in found.budgets:
+        if budget.kind == FLIPS and found.flips is not None:
+            yield Judged("flips", None, budget, found.flips.percent, found.flips.interval)
+        else:  # of slices no single figure decides
+            yield Judged("slices", None, budget, None, None)

@@ -1,0 +1,143 @@
+"""report.html of one suite, and the page over all suites of a run: one file each, nothing is fetched.
+
+The scripts are our own, under 30 KB: a bundled Vega-Lite or Plotly is 1 to 4 MB, which every report would
+carry and every opening would parse, and neither gives points that a keyboard reaches.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from slimgate.record import RunRecord
+from slimgate.report.behaviour import behaviour
+from slimgate.report.best import best
+from slimgate.report.built import built
+from slimgate.report.comparison import comparison
+from slimgate.report.data import data
+from slimgate.report.escape import escaped, visible
+from slimgate.report.figures import count
+from slimgate.report.followed import followed
+from slimgate.report.head import origin, verdict_line, warnings
+from slimgate.report.page.changed_rows import Texts, changed_rows
+from slimgate.report.page.charts import chart_data
+from slimgate.report.page.details import details
+from slimgate.report.page.embedding import embedded
+from slimgate.report.page.sections import inline, section
+from slimgate.report.page.table import KINDS, heads, rows
+from slimgate.report.published import published
+from slimgate.report.standing import inside_budgets
+from slimgate.report.teacher_labels import teacher_labels
+from slimgate.report.trust import how_to_read, machine, self_test
+from slimgate.report.verdicts import verdict_lines
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_SCRIPTS = ("page", "rows", "table", "scales", "front", "times")
+# The sections of report.md, folded below what the page itself shows.
+_FOLDED = (
+    verdict_lines,
+    behaviour,
+    comparison,
+    teacher_labels,
+    published,
+    followed,
+    built,
+    data,
+    self_test,
+    machine,
+    how_to_read,
+)
+
+
+def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | None = None) -> str:
+    """report.html of one suite.
+
+    folder: the record's, whose outcomes/*.parquet give the rows that changed; texts(places) quotes gate rows.
+    """
+    table = rows(record)
+    kinds = [row.kind for row in table]
+    return _render(
+        "page.html",
+        record=record,
+        verdict=verdict_line(record).partition(" · ")[2],
+        reasons=[escaped(message) for message in record.verdict.messages],
+        best=best(record),
+        ships=bool(inside_budgets(record)),
+        warnings=list(warnings(record)),
+        origin=origin(record),
+        heads=heads(record),
+        rows=table,
+        kinds=[(kind, kinds.count(kind)) for kind in KINDS if kind in kinds],
+        details=details(record),
+        folded=[_folded(text) for part in _FOLDED if (text := part(record))],
+        data=embedded(chart_data(record)),
+        changed=embedded(changed_rows(record, folder, texts)),
+    )
+
+
+def html_index(records: Sequence[RunRecord], paths: Sequence[str | PurePath]) -> str:
+    """The page over all suites of a run. paths: the suites' pages as seen from this one."""
+    suites = [
+        (record, quote(path.as_posix() if isinstance(path, PurePath) else path), best(record))
+        for record, path in zip(records, paths, strict=True)
+    ]
+    return _render("index.html", suites=suites)
+
+
+def _folded(markdown: str) -> tuple[str, Markup]:
+    """Heading and what follows it."""
+    heading, _, rest = markdown.partition("\n")
+    return heading.lstrip("# "), section(rest)
+
+
+def _render(template: str, **given: Any) -> str:
+    return _environment().get_template(template).render(**given)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("slimgate.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    environment.filters |= {"inline": inline, "count": count}
+    style = _asset("page.css")
+    script = "\n".join(_asset(f"{name}.js") for name in _SCRIPTS)
+    environment.globals |= {
+        "style": Markup(style),
+        "script": Markup(script),
+        "style_hash": _hash(style),
+        "script_hash": _hash(script),
+    }
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Characters that would act, not show, as Python's escapes: also where the text is a row's."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _asset(name: str) -> str:
+    return files("slimgate.report").joinpath("page", name).read_text("utf-8").strip()
+
+
+def _hash(text: str) -> str:
+    """For the page's policy of contents: a browser runs this script and no other."""
+    digest = sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

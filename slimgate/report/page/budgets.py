@@ -1,0 +1,110 @@
+"""A model's budgets, each with what was measured and its interval drawn beside the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BehaviourFacts, BudgetFacts, QualityFacts, VariantRecord
+from slimgate.report.escape import escaped, visible
+from slimgate.report.figures import MISSING, as_fast, drop_words, significant, smaller
+from slimgate.report.page.drawing import Drawn, drawn, scale_of
+from slimgate.report.standing import budget_words, workload_words
+
+_LIMITS = {
+    "drop_points": "drop at most {:g} points",
+    "flips_max_percent": "at most {:g} % of the rows right to wrong",
+    "compression_min": "at least {:g}× smaller",
+    "speedup_min": "at least {:g}× as fast",
+    "drop_relative": "loses at most {:g} % of the teacher's value",
+    "error_increase_relative": "errors grow by at most {:g} %",
+    "increase_relative": "grows by at most {:g} %",
+    "floor": "at least {:g}",
+    "ceiling": "at most {:g}",
+}
+_SLICES = "drop at most {:g} points in every slice"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A line of the budgets: of what, measured, limit in words; picture: the interval beside the limit."""
+
+    what: str
+    found: str
+    limit: str
+    verdict: Verdict | None
+    picture: Drawn | None = None
+
+
+def budgets(model: VariantRecord) -> list[Budget]:
+    """Of quality, behaviour, size, times."""
+    return list(_budgets(model))
+
+
+def _budgets(model: VariantRecord) -> Iterator[Budget]:
+    for metric, facts in model.quality.items():
+        yield from (_quality(metric, facts, budget) for budget in facts.budgets)
+    if (found := model.behaviour) is not None:
+        yield from (_behaviour(found, budget) for budget in found.budgets)
+    if (size := model.footprint) is not None:
+        for budget in size.budgets:
+            yield _line(
+                "size", smaller(size.compression) or MISSING, budget, size.compression, None, zero=1.0
+            )
+    for workload, times in model.latency.items():
+        for budget in times.budgets:
+            speed = as_fast(times.speedup, times.speedup_interval) or MISSING
+            of = f"latency, {workload_words(workload)}"
+            yield _line(of, speed, budget, times.speedup, times.speedup_interval, zero=1.0)
+
+
+def _quality(metric: str, facts: QualityFacts, budget: BudgetFacts) -> Budget:
+    value, interval = budget.value, budget.interval
+    if value is None and budget.kind == "drop_points":
+        value, interval = facts.drop_points, facts.interval
+    words = drop_words(facts.drop_points, facts.interval, [budget.limit], unit=facts.unit) or MISSING
+    if budget.kind != "drop_points" and value is not None:
+        words = f"{significant(value)}{_bounds(interval)}"
+    return _line(escaped(metric), words, budget, value, interval)
+
+
+def _behaviour(found: BehaviourFacts, budget: BudgetFacts) -> Budget:
+    value, interval = budget.value, budget.interval
+    if value is None and budget.kind.startswith("flips") and found.flips is not None:
+        value, interval = found.flips.percent, found.flips.interval
+    unit = " %" if "percent" in budget.kind else ""
+    words = MISSING if value is None else f"{significant(value)}{unit}{_bounds(interval)}"
+    metric = budget.kind.partition(".")[2]
+    if value is None and (sliced := [one for one in found.slices or [] if one.metric == metric]):
+        worst = max(sliced, key=lambda one: one.drop_points)
+        value, interval = worst.drop_points, worst.interval
+        words = f"{drop_words(value, interval)} in {visible(worst.column)} {visible(worst.value)}"
+    return _line(budget_words(budget.kind), words, budget, value, interval)
+
+
+def _line(
+    what: str,
+    words: str,
+    budget: BudgetFacts,
+    value: float | None,
+    interval: tuple[float, float] | None,
+    *,
+    zero: float = 0.0,
+) -> Budget:
+    ends = [end for end in (value, *(interval or ())) if end is not None]
+    scale = scale_of(ends, [budget.limit], zero=zero, wide=True)
+    picture = drawn(scale, value, interval, [budget.limit], zero=zero)
+    return Budget(what, words, limit_words(budget.kind, budget.limit), budget.verdict, picture)
+
+
+def limit_words(kind: str, limit: float) -> str:
+    """`drop at most 2 points`; a kind that is not known here by its name."""
+    if kind.startswith("slices."):
+        return _SLICES.format(limit)
+    shown = 100 * limit if kind.endswith("_relative") else limit
+    return _LIMITS[kind].format(shown) if kind in _LIMITS else f"{escaped(kind)} {limit:g}"
+
+
+def _bounds(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" [{significant(interval[0])}, {significant(interval[1])}]"

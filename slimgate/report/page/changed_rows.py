@@ -1,0 +1,183 @@
+"""Rows that changed under each variant, from the outcomes beside the record: each row's text stands once.
+
+{"rows": [[id, label, text, answer, confidence], …],        of the teacher; answers and labels as
+ "words": [answer, …],                                      places in `words`
+ "models": {name: {"lost": 361, "won": 187,                 of all rows
+                   "shown": [[row, kind, answer, confidence], …]}}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.answers import Answers, outcomes_beside, read_answers
+from slimgate.quoting import LONGEST, shortened
+from slimgate.record import QuotedRow, RunRecord
+from slimgate.report.figures import measured
+from slimgate.report.page.embedding import number
+from slimgate.report.standing import variants
+
+LOST, WON, MOVED = 0, 1, 2
+# A page is opened, searched and sent around: of very many rows it shows those that say most.
+MOST_ROWS = 300
+MOST_WON = 60
+MOST_IN_ALL = 16_000
+
+Places = npt.NDArray[np.int64]
+Texts = Callable[[Iterable[int]], Sequence[str]]
+
+
+@dataclass
+class _Rows:
+    """Rows and words met so far, each once."""
+
+    places: dict[str, int] = field(default_factory=dict)
+    rows: list[list[Any]] = field(default_factory=list)
+    words: dict[str, int] = field(default_factory=dict)
+
+    def word(self, text: str | None) -> int | None:
+        if text is None:
+            return None
+        return self.words.setdefault(shortened(text, LONGEST), len(self.words))
+
+    def row(self, key: str, of: Callable[[], list[Any]]) -> int:
+        if key not in self.places:
+            self.places[key] = len(self.rows)
+            self.rows.append(of())
+        return self.places[key]
+
+
+def changed_rows(record: RunRecord, folder: Path | None = None, texts: Texts | None = None) -> dict[str, Any]:
+    """What the page embeds. folder: the record's, with outcomes/; texts(places) quotes gate rows.
+
+    Where there are no outcomes, the rows that the record quotes; where there is no `texts`, the record's.
+    """
+    paths = [] if folder is None else outcomes_beside(record, folder)
+    teacher = read_answers(paths[0]) if paths else None
+    found, models = _Rows(), {}
+    most = min(MOST_ROWS, MOST_IN_ALL // max(1, len(record.variants)))
+    by_id = {row.id: row.text for row in _quoted(record)} | {row.id: row.text for row in record.followed}
+    places: dict[int, int] = {}
+    for path in paths[1:]:
+        one = read_answers(path)
+        if teacher is not None and one.table["id"].equals(teacher.table["id"]):
+            models[one.model] = _of_outcomes(found, places, teacher, one, most)
+    for row, place in zip(found.rows, _texts(found, places, texts, by_id), strict=True):
+        row[2] = place
+    models |= dict(_of_record(record, found, set(models)))
+    return {"rows": found.rows, "words": list(found.words), "models": models}
+
+
+def _texts(
+    found: _Rows, places: dict[int, int], texts: Texts | None, by_id: dict[str, str | None]
+) -> list[str | None]:
+    """Of the rows so far, in their order. places: of rows in the gate, in the order met."""
+    if texts is None or not places:
+        return [by_id.get(str(row[0])) for row in found.rows]
+    return list(texts(places))
+
+
+def _of_outcomes(
+    found: _Rows, places: dict[int, int], teacher: Answers, model: Answers, most: int
+) -> dict[str, Any]:
+    lost, won = _turned(teacher, model)
+    if teacher.right is None:
+        kinds = [(int(row), MOVED) for row in _moved(teacher, model)[:most]]
+    else:
+        kinds = [(int(row), LOST) for row in _surest(model, lost)[:most]]
+        kinds += [(int(row), WON) for row in _surest(model, won)[: min(MOST_WON, most)]]
+    sure = _confidences(model), _confidences(teacher)
+
+    def of_teacher(row: int) -> list[Any]:
+        places[row] = len(places)
+        label = teacher.label(row) or _given(teacher, row)
+        answer = found.word(_said(teacher, row))
+        return [teacher.ids[row], found.word(label), None, answer, _at(sure[1], row)]
+
+    shown = [
+        [
+            found.row(str(row), lambda row=row: of_teacher(row)),  # type: ignore[misc]
+            kind,
+            found.word(_said(model, row)),
+            _at(sure[0], row),
+        ]
+        for row, kind in kinds
+    ]
+    counts = {"moved": len(model)} if teacher.right is None else {"lost": len(lost), "won": len(won)}
+    return {**counts, "shown": shown}
+
+
+def _turned(teacher: Answers, model: Answers) -> tuple[Places, Places]:
+    """Places of rows from right to wrong, and from wrong to right."""
+    if teacher.right is None or model.right is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.flatnonzero(teacher.right & ~model.right), np.flatnonzero(~teacher.right & model.right)
+
+
+def _moved(teacher: Answers, model: Answers) -> Places:
+    """Where a task's rows are neither right nor wrong: furthest from the teacher first."""
+    if not teacher.values or teacher.values[0] not in model.values:
+        return np.zeros(0, np.int64)
+    name = teacher.values[0]
+    return np.argsort(-np.abs(model.numbers(name) - teacher.numbers(name)), kind="stable")
+
+
+def _surest(model: Answers, rows: Places) -> Places:
+    sure = _confidences(model)
+    return rows if sure is None else rows[np.argsort(-sure[rows], kind="stable")]
+
+
+def _confidences(model: Answers) -> npt.NDArray[np.float64] | None:
+    return None if model.probabilities is None else np.asarray(model.probabilities.max(axis=1))
+
+
+def _at(values: npt.NDArray[np.float64] | None, row: int) -> float | None:
+    return None if values is None else number(float(values[row]), 3)
+
+
+def _said(model: Answers, row: int) -> str | None:
+    said = model.said(row)
+    if said is None and model.values:
+        return f"{model.values[0]} {measured(float(model.numbers(model.values[0])[row]))}"
+    return said
+
+
+def _given(teacher: Answers, row: int) -> str | None:
+    """A gold score stands for the label; where there are more numbers they are no label."""
+    given = teacher.given_of(row) if len(teacher.given) == 1 else {}
+    return next((measured(value) for value in given.values()), None)
+
+
+def _quoted(record: RunRecord) -> Iterator[QuotedRow]:
+    for model in variants(record):
+        if model.behaviour is not None and model.behaviour.flips is not None:
+            yield from model.behaviour.flips.quoted
+
+
+def _of_record(record: RunRecord, found: _Rows, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the record itself quotes, of variants without outcomes."""
+    for model in variants(record):
+        flips = None if model.behaviour is None else model.behaviour.flips
+        if flips is None or model.name in known:
+            continue
+        shown = [
+            [
+                found.row(f"id {row.id}", lambda row=row: _quoted_row(found, row)),  # type: ignore[misc]
+                LOST,
+                found.word(row.variant),
+                number(row.variant_confidence, 3),
+            ]
+            for row in flips.quoted
+        ]
+        yield model.name, {"lost": flips.right_to_wrong, "won": flips.wrong_to_right, "shown": shown}
+
+
+def _quoted_row(found: _Rows, row: QuotedRow) -> list[Any]:
+    answer, label = found.word(row.teacher), found.word(row.label)
+    return [row.id, label, row.text, answer, number(row.teacher_confidence, 3)]

@@ -1,0 +1,135 @@
+"""What the page's charts draw of each model: drops, speed-ups, sizes, bits, sparsity, times of a call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.record import LatencyFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.report.figures import MISSING, as_fast, drop_words, megabytes, significant, smaller
+from slimgate.report.page.embedding import number
+from slimgate.report.plots import series_name
+from slimgate.report.standing import (
+    TEACHER,
+    budgeted,
+    inside_budgets,
+    median_ms,
+    metrics,
+    models,
+    standing,
+    teacher,
+    workload_words,
+    workloads,
+)
+
+# As many different values make a curve.
+_CURVE = 3
+
+
+def chart_data(record: RunRecord) -> dict[str, Any]:
+    """What the scripts read. metrics: budgeted ones first; limits: the drop that all allow."""
+    names = list(dict.fromkeys([*budgeted(record), *metrics(record)]))
+    able = {model.name for model in inside_budgets(record)}
+    shown = [_model(record, model, inside=model.name in able) for model in models(record)]
+    return {
+        "metrics": names,
+        "units": {name: _unit(record, name) for name in names},
+        "limits": {name: _limit(record, name) for name in names},
+        "workloads": {name: workload_words(name) for name in workloads(record)},
+        "axes": [key for key in ("bits", "sparsity") if _differ(shown, key)],
+        "models": shown,
+    }
+
+
+def _model(record: RunRecord, model: VariantRecord, *, inside: bool) -> dict[str, Any]:
+    artifact, original = model.artifact, teacher(record)
+    found: dict[str, Any] = {
+        "name": model.name,
+        "series": series_name(model.name),
+        "standing": standing(record, model).replace("*", ""),
+        "teacher": model.name == TEACHER,
+        "inside": inside,
+        "gated": model.gated,
+        "drops": {name: _drop(model, facts) for name, facts in model.quality.items()},
+        "speed": {name: _speed(original, model, name) for name in workloads(record)},
+        "times": {name: _times(facts) for name, facts in model.latency.items()},
+    }
+    if artifact is not None:
+        compression = model.footprint.compression if model.footprint else None
+        if model.name == TEACHER:
+            compression = 1.0
+        found |= {
+            "bytes": artifact.bytes,
+            "size": f"{megabytes(artifact.bytes)} MB",
+            "compression": number(compression),
+            "smaller": smaller(compression) or MISSING,
+            "bits": number(8 * artifact.bytes / artifact.parameters if artifact.parameters else None, 4),
+            "sparsity": number(_sparsity(artifact.parameters, artifact.nonzero_parameters), 4),
+        }
+    return found
+
+
+def _drop(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
+    """[drop, low, high, in words]: what the value is worse by, beside the teacher's."""
+    if model.name == TEACHER:
+        return [0.0, 0.0, 0.0, "reference"]
+    if facts.drop_points is None:
+        return None
+    low, high = facts.interval or (None, None)
+    words = drop_words(facts.drop_points, facts.interval, unit=facts.unit)
+    found = [number(facts.drop_points), number(low), number(high), words]
+    return None if found[0] is None else found
+
+
+def _speed(original: VariantRecord | None, model: VariantRecord, workload: str) -> list[Any] | None:
+    """[speed-up, its lower bound or None, in words]; from the medians where no duel was held."""
+    if model.name == TEACHER:
+        return [1.0, 1.0, "reference"]
+    facts = model.latency.get(workload)
+    if facts is not None and facts.speedup is not None and facts.speedup_interval is not None:
+        words = as_fast(facts.speedup, facts.speedup_interval)
+        return [number(facts.speedup), number(facts.speedup_interval[0]), words]
+    before, after = median_ms(original, workload), median_ms(model, workload)
+    if before is None or not after:
+        return None
+    return [number(before / after), None, f"{as_fast(before / after)} by the medians, no interval"]
+
+
+def _times(facts: LatencyFacts) -> dict[str, Any]:
+    found = {
+        "min": facts.min_ms,
+        "p50": facts.p50_ms,
+        "p90": facts.p90_ms,
+        "p95": facts.p95_ms,
+        "p99": facts.p99_ms,
+    }
+    known = {name: number(value, 4) for name, value in found.items()}
+    return {
+        **{name: value for name, value in known.items() if value is not None},
+        "words": ", ".join(
+            f"{name} {significant(value)}" for name, value in found.items() if value is not None
+        ),
+    }
+
+
+def _sparsity(parameters: int, nonzero: int) -> float | None:
+    return 1 - nonzero / parameters if parameters else None
+
+
+def _unit(record: RunRecord, metric: str) -> str:
+    units = {model.quality[metric].unit for model in record.variants if metric in model.quality}
+    return "percent" if units == {"percent"} else "points"
+
+
+def _limit(record: RunRecord, metric: str) -> float | None:
+    limits = {
+        budget.limit
+        for model in record.variants
+        if metric in model.quality and model.gated
+        for budget in model.quality[metric].budgets
+        if budget.kind == "drop_points"
+    }
+    return limits.pop() if len(limits) == 1 else None
+
+
+def _differ(shown: list[dict[str, Any]], key: str) -> bool:
+    return len({round(model[key], 2) for model in shown if model.get(key) is not None}) >= _CURVE

@@ -1,0 +1,173 @@
+"""What a model's row opens: its budgets with intervals drawn, how it was built, slices, times, confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import (
+    BehaviourFacts,
+    LatencyFacts,
+    RunRecord,
+    SliceFacts,
+    StepFacts,
+    VariantRecord,
+)
+from slimgate.report.built import not_shown, params_cell, plain
+from slimgate.report.escape import escaped
+from slimgate.report.figures import (
+    MISSING,
+    as_fast,
+    count,
+    drop_words,
+    duration,
+    fixed,
+    megabytes,
+    percent,
+    significant,
+)
+from slimgate.report.page.budgets import Budget, budgets
+from slimgate.report.page.drawing import Drawn, drawn, scale_of
+from slimgate.report.page.reliability import Reliability, reliability
+from slimgate.report.standing import models, teacher, workload_words
+from slimgate.report.verdicts import verdict_lines_of
+
+_MOST_SLICES = 12
+_ORIGIN = {True: "from the store", False: "built in this run", None: None}
+
+
+@dataclass(frozen=True)
+class Times:
+    """Times of a call; those of the teacher beside them."""
+
+    workload: str
+    found: Sequence[str]
+    speedup: str
+    picture: Drawn | None
+
+
+@dataclass(frozen=True)
+class Sliced:
+    facts: SliceFacts
+    name: str
+    drop: str
+    picture: Drawn | None
+
+
+@dataclass(frozen=True)
+class Details:
+    """Everything below a model's row. facts: (name, value); messages: one line a verdict, markdown."""
+
+    model: VariantRecord
+    number: int
+    facts: Sequence[tuple[str, str]]
+    messages: Sequence[str]
+    budgets: Sequence[Budget]
+    steps: Sequence[tuple[str, str, str, str, str]]
+    slices: Sequence[Sliced]
+    slices_in_all: int
+    times: Sequence[Times]
+    reliability: Reliability | None
+
+
+def details(record: RunRecord) -> list[Details]:
+    """In the table's order."""
+    return [
+        Details(
+            model,
+            number,
+            list(_facts(record, model)),
+            verdict_lines_of(model),
+            budgets(model),
+            [_step(step) for step in model.steps],
+            _slices(model.behaviour),
+            len((model.behaviour.slices if model.behaviour else None) or []),
+            [_times(record, model, name, facts) for name, facts in model.latency.items()],
+            reliability(model),
+        )
+        for number, model in enumerate(models(record))
+    ]
+
+
+def _facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]:
+    if model.parent is not None:
+        yield "made from", escaped(model.parent)
+    if model.twin is not None:
+        yield "twin, built without the step in question", escaped(model.twin)
+    if origin := _ORIGIN[model.from_store]:
+        yield "this run", origin
+    if (artifact := model.artifact) is not None:
+        yield "kind, runtime", f"{escaped(artifact.kind)}, {escaped(artifact.runtime)}"
+        yield "files to predict", f"{megabytes(artifact.bytes)} MB"
+        yield "parameters", f"{count(artifact.parameters)}, {count(artifact.nonzero_parameters)} not zero"
+        if artifact.parameters:
+            yield "bits a parameter, in files", fixed(8 * artifact.bytes / artifact.parameters, 1)
+        if artifact.load_seconds is not None:
+            yield "load", duration(artifact.load_seconds)
+    if model.memory is not None:
+        before = teacher(record)
+        own = megabytes(model.memory.peak_bytes)
+        beside = MISSING if before is None or before.memory is None else megabytes(before.memory.peak_bytes)
+        yield "peak memory", f"{own} MB (teacher {beside} MB)"
+        if model.memory.resident_after_load_bytes is not None:
+            yield "memory after loading", f"{megabytes(model.memory.resident_after_load_bytes)} MB"
+    yield from _behaviour_facts(model.behaviour)
+
+
+def _behaviour_facts(found: BehaviourFacts | None) -> Iterator[tuple[str, str]]:
+    if found is None:
+        return
+    if found.agreement is not None:
+        yield "agrees with the teacher", percent(found.agreement)
+    if found.kl_to_teacher is not None:
+        yield "KL to the teacher", f"{significant(found.kl_to_teacher)} nats"
+    if found.ece is not None:
+        yield "calibration error", f"{fixed(found.ece, 3)} (teacher {fixed(found.ece_teacher, 3)})"
+    for name, one in found.figures.items():
+        yield escaped(one.what or name), f"{significant(one.variant)} (teacher {significant(one.teacher)})"
+
+
+def _step(step: StepFacts) -> tuple[str, str, str, str, str]:
+    """Method, options, seconds, files after it, what it noted; as markdown."""
+    noted = plain(not_shown(step))
+    return (
+        escaped(step.method),
+        params_cell(step),
+        duration(step.seconds),
+        MISSING if step.bytes is None else f"{megabytes(step.bytes)} MB",
+        escaped(noted, longest=300) or MISSING,
+    )
+
+
+def _slices(found: BehaviourFacts | None) -> list[Sliced]:
+    """The largest drops, and every slice that is over its budget."""
+    known = (found.slices if found else None) or []
+    shown = sorted(known, key=lambda one: -one.drop_points)
+    shown = shown[:_MOST_SLICES] + [one for one in shown[_MOST_SLICES:] if one.verdict is Verdict.FAIL]
+    scale = scale_of(end for one in shown for end in (one.drop_points, *one.interval))
+    return [
+        Sliced(
+            one,
+            f"{one.column}: {one.value}",
+            (drop_words(one.drop_points, one.interval) or MISSING).removeprefix("drop "),
+            drawn(scale, one.drop_points, one.interval),
+        )
+        for one in shown
+    ]
+
+
+def _times(record: RunRecord, model: VariantRecord, workload: str, facts: LatencyFacts) -> Times:
+    values = [facts.min_ms, facts.p50_ms, facts.p90_ms, facts.p95_ms, facts.p99_ms]
+    others: Any = [one.latency.get(workload) for one in (teacher(record), model) if one is not None]
+    highest = [top for one in others if one for top in (one.p95_ms or one.p50_ms,) if top is not None]
+    scale = scale_of([0.0, *highest, *(value for value in values if value is not None)])
+    low, high = facts.min_ms, next((value for value in reversed(values) if value is not None), None)
+    ends = None if low is None or high is None else (low, high)
+    return Times(
+        workload_words(workload),
+        [significant(value) for value in values],
+        as_fast(facts.speedup, facts.speedup_interval) or MISSING,
+        drawn(scale, facts.p50_ms, ends),
+    )

@@ -1,0 +1,75 @@
+"""Intervals drawn beside their budget: places on a line from 0 to 100."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+_MARGIN = 0.06
+# One broken variant would squeeze all others into a dot: what is past so many budgets stands at the edge.
+_MOST_BUDGETS = 3.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """low, high: what stands at 0 and at 100."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """The place of a value; one beyond an end is at that end."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(100 * min(1.0, max(0.0, share)), 2)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An interval with its value; zero: where nothing has changed; limits: of budgets; cut: at the edge."""
+
+    low: float
+    value: float
+    high: float
+    zero: float
+    limits: tuple[float, ...]
+    cut: bool
+
+    @property
+    def width(self) -> float:
+        return round(max(self.high - self.low, 0.8), 2)
+
+
+def scale_of(
+    values: Iterable[float], limits: Sequence[float] = (), *, zero: float = 0.0, wide: bool = False
+) -> Scale:
+    """A scale that holds the values, the budgets and zero; wide: however far the values reach."""
+    found = [value for value in values if isfinite(value)]
+    low, high = min([*found, *limits, zero]), max([*found, *limits, zero])
+    if limits and not wide:
+        reach = _MOST_BUDGETS * max(abs(limit - zero) for limit in limits)
+        low, high = max(low, zero - reach), min(high, zero + reach)
+    margin = _MARGIN * (high - low) or 1.0
+    return Scale(low - margin, high + margin)
+
+
+def drawn(
+    scale: Scale,
+    value: float | None,
+    interval: tuple[float, float] | None,
+    limits: Sequence[float] = (),
+    *,
+    zero: float = 0.0,
+) -> Drawn | None:
+    """None where there is nothing to draw."""
+    low, high = (value, value) if interval is None else interval
+    if value is None or low is None or high is None or not all(map(isfinite, (value, low, high))):
+        return None
+    return Drawn(
+        scale.at(low),
+        scale.at(value),
+        scale.at(high),
+        scale.at(zero),
+        tuple(scale.at(limit) for limit in limits),
+        not scale.low <= value <= scale.high,
+    )

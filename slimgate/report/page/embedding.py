@@ -1,0 +1,39 @@
+"""Data inside a page: JSON that no text of a row can break out of, numbers that JSON can hold."""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+
+from markupsafe import Markup
+
+from slimgate.report.escape import visible
+
+# A browser ends a script at `</script`, whatever stands about it, and a row may hold just that.
+_ACTING = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def embedded(value: object) -> Markup:
+    """JSON for a `<script type="application/json">`; characters that would act are shown, as in all reports.
+
+    Raises ValueError for a number that is not finite.
+    """
+    text = json.dumps(_visible(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character, escape in _ACTING.items():
+        text = text.replace(character, escape)
+    return Markup(text)
+
+
+def _visible(value: object) -> object:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(str(key)): _visible(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible(inner) for inner in value]
+    return value
+
+
+def number(value: float | None, digits: int = 6) -> float | None:
+    """To so many significant digits; None where it is not known or not finite."""
+    return None if value is None or not isfinite(value) else float(f"{value:.{digits}g}")

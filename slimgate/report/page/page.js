@@ -1,0 +1,68 @@
+"use strict";
+
+/** The element of an id; null where a page has none. */
+const byId = (id) => document.getElementById(id);
+
+/** An HTML element with properties and children; texts become text, never markup. */
+function make(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in made) made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** What the page carries as JSON, read when it is first asked for. */
+function carried(id) {
+  let read;
+  return () => (read ??= JSON.parse(byId(id)?.textContent || "null"));
+}
+
+const data = carried("data");
+const changed = carried("changed");
+
+/** A table of texts: the first cell of a row is its head; number: places of columns that stand right. */
+function textTable(caption, heads, rows, number = []) {
+  const side = (k) => (number.includes(k) ? "number" : "");
+  const head = make("tr", {}, ...heads.map((text, k) => make("th", { scope: "col", className: side(k) }, text)));
+  const body = rows.map((row) =>
+    make("tr", {}, ...row.map((text, k) =>
+      k ? make("td", { className: side(k) }, text) : make("th", { scope: "row" }, text))));
+  const table = make("table", {}, make("caption", { className: "unseen" }, caption), make("thead", {}, head),
+    make("tbody", {}, ...body));
+  return make("div", { className: "scroll", role: "region", tabIndex: 0, ariaLabel: caption }, table);
+}
+
+let fields = 0;
+
+/** A field with its label beside it: inside, a field's value would be read as a part of its name. */
+function labelled(label, field) {
+  field.id = `field-${fields += 1}`;
+  return make("span", { className: "field" }, make("label", { htmlFor: field.id }, label), field);
+}
+
+/** A labelled choice; choices: [value, text]. */
+function choice(label, choices, onchange) {
+  const select = make("select", { onchange: () => onchange(select.value) });
+  select.append(...choices.map(([value, text]) => make("option", { value }, text)));
+  return labelled(label, select);
+}
+
+/** One word of a number: 1 row, 2 rows. */
+const counted = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+
+{
+  const root = document.documentElement;
+  const button = byId("theme");
+  const dark = () => getComputedStyle(root).colorScheme === "dark"
+    || (root.dataset.theme === undefined && matchMedia("(prefers-color-scheme: dark)").matches);
+  const show = () => button.setAttribute("aria-pressed", String(dark()));
+  button.addEventListener("click", () => {
+    root.dataset.theme = dark() ? "light" : "dark";
+    show();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+  show();
+}

@@ -1,0 +1,69 @@
+const KINDS_OF_CHANGE = ["right to wrong", "wrong to right", "moved"];
+const ROWS_AT_ONCE = 25;
+
+/** A row's answers and text beside the teacher's. */
+function changedRow([row, kind, answer, sure], found) {
+  const [id, label, text, before, beforeSure] = found.rows[row];
+  const word = (place, confidence) => {
+    if (place === null) return "–";
+    return confidence === null ? found.words[place] : `${found.words[place]} (${confidence.toFixed(2)})`;
+  };
+  return {
+    kind,
+    cells: [id, KINDS_OF_CHANGE[kind], word(label, null), word(before, beforeSure), word(answer, sure),
+      text ?? "–"],
+  };
+}
+
+/** What the page holds of a model's changes, of how many in all. */
+function changedWords(own) {
+  if (own.moved !== undefined) {
+    return `${own.shown.length} of ${counted(own.moved, "row", "rows")} are in this page, those that moved furthest.`;
+  }
+  const turned = `${counted(own.lost, "row", "rows")} turned from right to wrong, ${own.won.toLocaleString("en")} from wrong to right.`;
+  const total = own.lost + own.won;
+  const held = own.shown.length < total
+    ? ` ${own.shown.length} of them are in this page, the surest answers first; all are in outcomes/*.parquet.`
+    : "";
+  return turned + held;
+}
+
+/** The rows that changed under a model, some at a time, with a filter; nothing where none are known. */
+function fillChanged(name, host) {
+  const own = changed().models[name];
+  if (!own) return;
+  host.append(make("h3", {}, "Rows that changed"), make("p", { className: "quiet" }, changedWords(own)));
+  if (!own.shown.length) return;
+  const all = own.shown.map((one) => changedRow(one, changed()));
+  const filter = make("input", { type: "search", autocomplete: "off" });
+  const status = make("p", { role: "status", className: "quiet" });
+  const more = make("button", { type: "button" });
+  const place = make("div");
+  let kind = "all";
+  let most = ROWS_AT_ONCE;
+  const draw = () => {
+    const words = filter.value.toLowerCase();
+    const fitting = all.filter((row) => (kind === "all" || String(row.kind) === kind)
+      && row.cells.join(" ").toLowerCase().includes(words));
+    const shown = fitting.slice(0, most);
+    const heads = ["row", "change", "label", "teacher", name, "text"];
+    const empty = heads.map((_, k) => shown.every((row) => row.cells[k] === "–"));
+    const known = (cells) => cells.filter((_, k) => !empty[k]);
+    place.replaceChildren(textTable(`Rows that changed under ${name}`, known(heads),
+      shown.map((row) => known(row.cells))));
+    status.textContent = `${shown.length} of ${counted(fitting.length, "row", "rows")} shown`;
+    more.hidden = shown.length === fitting.length;
+    more.textContent = `Show ${Math.min(fitting.length - shown.length, 4 * ROWS_AT_ONCE)} more`;
+  };
+  filter.addEventListener("input", () => { most = ROWS_AT_ONCE; draw(); });
+  more.addEventListener("click", () => { most += 4 * ROWS_AT_ONCE; draw(); });
+  const found = [...new Set(all.map((row) => row.kind))].sort();
+  const tools = make("div", { className: "tools" }, labelled("Filter rows", filter));
+  if (found.length > 1) {
+    const choices = [["all", "all"], ...found.map((one) => [String(one), KINDS_OF_CHANGE[one]])];
+    tools.append(choice("Change", choices, (value) => { kind = value; most = ROWS_AT_ONCE; draw(); }));
+  }
+  tools.append(status);
+  host.append(tools, place, more);
+  draw();
+}

@@ -1,0 +1,156 @@
+"""The comparison as the page has it: cells with what they are sorted by, and intervals drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from slimgate.judge.verdict import Verdict, combined
+from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.report.comparison import latency_cell, parameters_cell, quality_cell, size_cell
+from slimgate.report.page.budgets import limit_words
+from slimgate.report.page.drawing import Drawn, Scale, drawn, scale_of
+from slimgate.report.standing import (
+    TEACHER,
+    budgeted,
+    median_ms,
+    metrics,
+    models,
+    standing,
+    unmeasured,
+    verdicts,
+    workload_words,
+    workloads,
+)
+
+Kind = Literal["PASS", "FAIL", "INCONCLUSIVE", "error", "not gated", "reference", "unfinished"]
+# As a reader looks for trouble first.
+KINDS: tuple[Kind, ...] = ("FAIL", "error", "INCONCLUSIVE", "unfinished", "PASS", "not gated", "reference")
+# Metrics without a budget fill the columns up to so many; all are in the section below.
+_METRICS = 3
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column. number: its cells stand right; note: a smaller second line."""
+
+    text: str
+    number: bool = True
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """text: markdown; sort: what it is sorted by, None last; picture: an interval."""
+
+    text: str
+    sort: float | str | None
+    picture: Drawn | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def value(self) -> str:
+        """The text without what stands in brackets behind it."""
+        return self.text.partition(" (")[0]
+
+    @property
+    def note(self) -> str:
+        """What stands in the brackets."""
+        return self.text.partition(" (")[2].removesuffix(")")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model with its cells after the name; kind: how it stands."""
+
+    name: str
+    number: int
+    kind: Kind
+    cells: Sequence[Cell]
+
+
+def heads(record: RunRecord) -> list[Head]:
+    """Of the columns after the name."""
+    return [
+        Head("verdict", number=False),
+        *(Head(name, note=_budget_words(record, name)) for name in _shown_metrics(record)),
+        Head("size", note="MB"),
+        *(Head("a call", note=f"ms, {workload_words(name)}") for name in workloads(record)),
+        Head("parameters"),
+    ]
+
+
+def rows(record: RunRecord) -> list[Row]:
+    """The teacher first, then the suite's order."""
+    names = _shown_metrics(record)
+    scales = {name: metric_scale(record, name) for name in names}
+    return [
+        Row(
+            model.name,
+            place,
+            kind_of(record, model),
+            [
+                Cell(standing(record, model), KINDS.index(kind_of(record, model))),
+                *(_quality(model.quality.get(name), scales[name]) for name in names),
+                Cell(size_cell(model), None if model.artifact is None else model.artifact.bytes),
+                *(
+                    Cell(latency_cell(model.latency.get(name)), median_ms(model, name))
+                    for name in workloads(record)
+                ),
+                Cell(
+                    parameters_cell(model.artifact),
+                    None if model.artifact is None else model.artifact.nonzero_parameters,
+                ),
+            ],
+        )
+        for place, model in enumerate(models(record))
+    ]
+
+
+def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
+    """One word for how a model stands; unfinished: something with a budget was not measured yet."""
+    if model.error is not None:
+        return "error"
+    if model.name == TEACHER:
+        return "reference"
+    if not model.gated:
+        return "not gated"
+    worst = combined(list(verdicts(model).values()))
+    if worst is Verdict.FAIL or worst is Verdict.INCONCLUSIVE:
+        return "FAIL" if worst is Verdict.FAIL else "INCONCLUSIVE"
+    return "PASS" if worst is Verdict.PASS and not unmeasured(record, model) else "unfinished"
+
+
+def metric_scale(record: RunRecord, metric: str) -> Scale:
+    """One scale for all variants of a metric, so that their intervals can be compared."""
+    found = [model.quality[metric] for model in record.variants if metric in model.quality]
+    ends = [bound for facts in found for bound in (facts.drop_points, *(facts.interval or ()))]
+    return scale_of([end for end in ends if end is not None], _limits(*found))
+
+
+def _quality(facts: QualityFacts | None, scale: Scale) -> Cell:
+    if facts is None:
+        return Cell(quality_cell(None), None)
+    picture = drawn(scale, facts.drop_points, facts.interval, _limits(facts))
+    drop = 0.0 if facts.drop_points is None else facts.drop_points
+    return Cell(quality_cell(facts), drop, picture, facts.verdict)
+
+
+def _limits(*found: QualityFacts) -> list[float]:
+    limits = [one.limit for facts in found for one in facts.budgets if one.kind == "drop_points"]
+    return list(dict.fromkeys(limits))
+
+
+def _shown_metrics(record: RunRecord) -> list[str]:
+    gated = budgeted(record)
+    free = [name for name in metrics(record) if name not in gated]
+    return gated + free[: max(0, _METRICS - len(gated))]
+
+
+def _budget_words(record: RunRecord, metric: str) -> str:
+    found = [model.quality[metric] for model in record.variants if model.gated and metric in model.quality]
+    limits = {(budget.kind, budget.limit) for facts in found for budget in facts.budgets}
+    if len(limits) == 1:
+        return limit_words(*limits.pop())
+    return "budgets differ" if limits else "no budget"

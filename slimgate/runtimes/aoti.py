@@ -1,0 +1,85 @@
+"""PyTorch's AOTInductor: runs the packages that `to_aoti` compiled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import MeasureError
+from slimgate.protocols import Arrays
+from slimgate.tables import Table
+
+kinds = frozenset({"torch_aoti"})
+default_for = kinds
+
+
+class Params(Table):
+    """runtime = { name = "aoti" } has no options: they were settled when the package was compiled."""
+
+
+class AotiPredictor:
+    """A package behind the Predictor's three calls."""
+
+    def __init__(self, package: Any, inputs: tuple[str, ...], device: str) -> None:
+        import torch
+
+        self._package: Any = package
+        self._inputs = inputs
+        self._device = torch.device(device)
+
+    def prepare(self, batch: Arrays) -> object:
+        """Arrays as tensors on the device. Raises MeasureError where they are not the package's inputs."""
+        import torch
+
+        if set(batch) != set(self._inputs):
+            raise MeasureError(
+                f"inputs {', '.join(sorted(batch))} came, expected those that the package was compiled for: "
+                f"{', '.join(sorted(self._inputs))}"
+            )
+        # its code relies on dense rows, and does not look
+        dense = {name: np.ascontiguousarray(batch[name]) for name in self._inputs}
+        return {name: torch.from_numpy(values).to(self._device) for name, values in dense.items()}
+
+    def forward(self, prepared: Any) -> object:
+        """Logits of one batch; on a GPU, finished when it returns."""
+        import torch
+
+        with torch.inference_mode():
+            logits = self._package(prepared)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return logits
+
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+        """Logits as float32 on the host."""
+        return np.asarray(output.cpu().numpy(), dtype=np.float32)
+
+    def close(self) -> None:
+        """Drops the package and the files that it was unpacked into."""
+        self._package = None
+
+
+def open_package(package: Path) -> Any:
+    """The package, called with a dict of tensors. Raises BuildError for one that holds more than code."""
+    from torch._inductor import aoti_load_package
+
+    from slimgate.compiling import quiet
+    from slimgate.exported_model import check_package
+
+    check_package(package)
+    with quiet():
+        return aoti_load_package(str(package), run_single_threaded=True)
+
+
+def load(folder: Path, params: Params, *, device: str, threads: int) -> AotiPredictor:
+    """The artifact's package, on `threads` threads. Raises BuildError where it is for another machine."""
+    import torch
+
+    from slimgate.exported_model import PACKAGE, read_description
+
+    torch.set_num_threads(threads)
+    description = read_description(folder, device)
+    return AotiPredictor(open_package(folder / PACKAGE), tuple(description["inputs"]), device)

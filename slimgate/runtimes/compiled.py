@@ -1,0 +1,155 @@
+"""PyTorch compiled: the network as kernels that torch.compile generates for it.
+
+    runtime = { name = "compiled", mode = "max-autotune", precision = "bfloat16" }
+
+| option    | what it does                                                                                 |
+|-----------|----------------------------------------------------------------------------------------------|
+| mode      | "default"; "reduce-overhead": on a GPU the calls of a shape are one CUDA graph, for small    |
+|           | batches whose time goes into launching kernels; "max-autotune": kernels are chosen by timing |
+| dynamic   | true: one program for all batch sizes and lengths; "auto": one for the first shape, which    |
+|           | is faster where shapes are few, and becomes dynamic at the second                            |
+| fullgraph | true: a network that cannot be one graph is an error, not a slower one                       |
+| precision | "bfloat16": products under autocast                                                          |
+| tolerance | how far scores may lie from those of the same network uncompiled, in their root mean square  |
+
+A shape that is new is called once in `prepare`, so that no timed call compiles; `compile_seconds` tells how
+long that took in all. What each graph gives for its first batch is held against the network uncompiled (in
+float32), and lying further apart is an error: compilers err too. It needs a C++ compiler. Where a graph is
+made again more than MOST_GRAPHS times, PyTorch would go on uncompiled without a word: here that is an error.
+Source: Ansel et al. 2024, "PyTorch 2", ASPLOS.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from slimgate.errors import BuildError
+from slimgate.protocols import Arrays
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.tables import Table
+
+kinds = frozenset({"torch", "torch_quantized"})
+MOST_GRAPHS = 64
+
+
+class Params(Table):
+    """How the network is compiled."""
+
+    mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
+    dynamic: Literal[True, "auto"] = True
+    fullgraph: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    tolerance: float = Field(default=0.1, gt=0)
+
+
+class CompiledPredictor(EagerPredictor):
+    """A compiled network behind the Predictor's three calls.
+
+    compile_seconds: what the first calls of all shapes took; shapes: how many those were; graphs: how many
+    were made for them; max_difference: the largest one to the scores of the network uncompiled, relative.
+    """
+
+    def __init__(self, network: Any, params: Params, device: str) -> None:
+        """Raises BuildError without a C++ compiler."""
+        from slimgate.compiling import compiler
+
+        super().__init__(network, device)
+        self._params = params
+        self._seen: set[tuple[Any, ...]] = set()
+        self.compile_seconds, self.max_difference, self.graphs = 0.0, 0.0, 0
+        with compiler("runtime compiled", device):
+            self._call = self._compiled(network)
+
+    def _compiled(self, network: Any) -> Any:
+        import torch
+
+        def logits(inputs: dict[str, Any]) -> Any:
+            return network(**inputs).logits
+
+        return torch.compile(  # type: ignore[call-overload]  # its stubs lag behind its options
+            logits,
+            mode=self._params.mode,
+            dynamic=True if self._params.dynamic is True else None,
+            fullgraph=self._params.fullgraph,
+            recompile_limit=MOST_GRAPHS,
+            # models of one class share their code, and would use up each other's limit
+            isolate_recompiles=True,
+        )
+
+    @property
+    def shapes(self) -> int:
+        """Shapes of input that were prepared."""
+        return len(self._seen)
+
+    def prepare(self, batch: Arrays) -> object:
+        """Arrays as tensors on the device; called once where the shape is new. Raises BuildError."""
+        from slimgate.compiling import compiler
+
+        prepared: Any = super().prepare(batch)
+        shape = tuple((name, tuple(tensor.shape)) for name, tensor in prepared.items())
+        if shape not in self._seen:
+            with compiler("runtime compiled", str(self._device)):
+                self._compile(prepared)
+            self._seen.add(shape)
+        return prepared
+
+    def _compile(self, prepared: Any) -> None:
+        """The first call of a shape."""
+        from torch._dynamo import config
+        from torch._dynamo.utils import counters
+
+        before, start = counters["stats"]["unique_graphs"], time.perf_counter()
+        with config.patch(fail_on_recompile_limit_hit=True):
+            logits = self.forward(prepared)
+        self.compile_seconds += time.perf_counter() - start
+        if made := counters["stats"]["unique_graphs"] - before:
+            self.graphs += made
+            self._check(self.fetch(logits), self.fetch(super().forward(prepared)))
+
+    def _check(self, compiled: npt.NDArray[np.float32], eager: npt.NDArray[np.float32]) -> None:
+        apart = float(np.abs(compiled - eager).max())
+        size = float(np.sqrt(np.square(eager, dtype=np.float64).mean()))
+        relative = apart / size if size > 0 else (0.0 if apart == 0 else float("inf"))
+        if not relative <= self._params.tolerance:  # NaN is no agreement either
+            raise BuildError(
+                f"runtime compiled disagrees with the network uncompiled: scores lie {apart:.4g} apart, "
+                f"{relative:.3g} of their size ({size:.3g}), expected at most {self._params.tolerance:g}; "
+                'use runtime "eager", or give another `tolerance` if that is meant'
+            )
+        self.max_difference = max(self.max_difference, relative)
+
+    def forward(self, prepared: Any) -> object:
+        """Logits of one batch; on a GPU, finished when it returns."""
+        import torch
+
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            if self._params.precision == "bfloat16":
+                stack.enter_context(torch.autocast(self._device.type, dtype=torch.bfloat16))
+            logits = self._call(prepared)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return logits
+
+    def close(self) -> None:
+        """Drops the network and what was compiled."""
+        super().close()
+        self._call = None
+        self._seen.clear()
+
+
+def load(folder: Path, params: Params, *, device: str, threads: int) -> CompiledPredictor:
+    """The artifact's network, compiled for `threads` threads."""
+    import torch
+
+    from slimgate.torch_model import load_torch_model
+
+    torch.set_num_threads(threads)
+    return CompiledPredictor(load_torch_model(folder, device=device).network, params, device)

@@ -1,0 +1,137 @@
+"""ONNX Runtime: runs the artifacts that ONNX graphs make up.
+
+runtime = { name = "onnxruntime", graph_optimization = "all", spinning = true }
+
+graph_optimization: which of its own rewritings ONNX Runtime makes while it loads; left_out: those it does not
+make all the same, by their names. It joins layer norms with the sum before them into an operator that took a
+CPU six times as long as the two it stands for, at 25 tokens, so that is left out. spinning: whether threads
+wait busily for the next operator within a call, which is faster. Between calls they never do: another model
+may have its turn on the same cores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import BuildError, MissingExtra
+from slimgate.protocols import Arrays
+from slimgate.tables import Table
+
+kinds = frozenset({"onnx"})
+default_for = kinds
+packages = ("onnxruntime",)
+FILE = "model.onnx"
+LEVELS = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "disabled": "ORT_DISABLE_ALL",
+}
+TYPES: dict[str, Any] = {
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(bool)": np.bool_,
+}
+ERRORS_ONLY = 3
+
+
+class Params(Table):
+    """How ONNX Runtime loads and calls a graph."""
+
+    graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
+    left_out: tuple[str, ...] = ("SkipLayerNormFusion",)
+    spinning: bool = True
+
+
+class OnnxPredictor:
+    """A session behind the Predictor's three calls. What a batch needs is bound once, when it is prepared."""
+
+    def __init__(self, session: Any, device: str) -> None:
+        self._session: Any = session
+        self._device = device.partition(":")[0]
+        self._inputs = {found.name: TYPES[found.type] for found in session.get_inputs()}
+        self._output = session.get_outputs()[0].name
+
+    def prepare(self, batch: Arrays) -> object:
+        """The inputs that the graph has, bound. Raises BuildError where the batch lacks one."""
+        from onnxruntime import OrtValue
+
+        if missing := [name for name in self._inputs if name not in batch]:
+            raise BuildError(f"the graph reads {missing[0]}, which the rows do not have: {', '.join(batch)}")
+        binding = self._session.io_binding()
+        for name, kind in self._inputs.items():
+            values = np.ascontiguousarray(batch[name], dtype=kind)
+            binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(values, self._device, 0))
+        binding.bind_output(self._output, self._device)
+        return binding
+
+    def forward(self, prepared: Any) -> object:
+        """One call; on a GPU, finished when it returns."""
+        self._session.run_with_iobinding(prepared)
+        return prepared
+
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+        """The scores of the last call on what was prepared, as float32 on the host."""
+        return np.array(output.copy_outputs_to_cpu()[0], dtype=np.float32)
+
+    def close(self) -> None:
+        """Drops the session."""
+        self._session = None
+
+
+def load(folder: Path, params: Params, *, device: str, threads: int) -> OnnxPredictor:
+    """The artifact's graph, on `threads` threads. Raises MissingExtra without onnxruntime."""
+    return OnnxPredictor(open_session(folder / FILE, params, device=device, threads=threads), device)
+
+
+def open_session(graph: Path | bytes, params: Params, *, device: str, threads: int) -> Any:
+    """A session of a graph's file or bytes. Raises BuildError where the device or the graph cannot be."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtra('runtime onnxruntime needs an extra: pip install "slimgate[onnx]"') from error
+    providers = _providers(device, onnxruntime.get_available_providers())
+    source = graph if isinstance(graph, bytes) else str(graph)
+    try:
+        return onnxruntime.InferenceSession(
+            source,
+            options(params, threads=threads),
+            providers=providers,
+            disabled_optimizers=list(params.left_out),
+        )
+    except Exception as error:  # its exceptions have no common base of their own
+        said = " ".join(str(error).split())
+        raise BuildError(f"ONNX Runtime cannot load the graph: {said}") from error
+
+
+def options(params: Params, *, threads: int) -> Any:
+    """SessionOptions: operators one after another, each on `threads` threads."""
+    import onnxruntime
+
+    found = onnxruntime.SessionOptions()
+    found.intra_op_num_threads, found.inter_op_num_threads = threads, 1
+    found.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    level = LEVELS[params.graph_optimization]
+    found.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    found.log_severity_level = ERRORS_ONLY
+    found.add_session_config_entry("session.intra_op.allow_spinning", str(int(params.spinning)))
+    found.add_session_config_entry("session.force_spinning_stop", "1")
+    return found
+
+
+def _providers(device: str, available: list[str]) -> list[Any]:
+    kind, _, number = device.partition(":")
+    if kind == "cpu":
+        return ["CPUExecutionProvider"]
+    if kind != "cuda" or "CUDAExecutionProvider" not in available:
+        raise BuildError(
+            f"this onnxruntime does not run on {device}, it has {', '.join(available)}; for a GPU of NVIDIA "
+            "install onnxruntime-gpu"
+        )
+    return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]

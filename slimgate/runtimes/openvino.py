@@ -1,0 +1,186 @@
+"""OpenVINO: runs the artifacts that OpenVINO graphs make up, on the CPU.
+
+runtime = { name = "openvino", inference_precision = "bf16", static_shapes = true }
+
+inference_precision: in which format floating-point operators compute; OpenVINO's own default is bfloat16 on
+CPUs that have it, so here it is always stated, and float32 where nothing else is asked for. Integer operators
+stay as they are. static_shapes: the graph is compiled for the shape of each prepared batch, the latest of
+which are kept: saves what deciding by shape costs in every call, and costs a compilation for every new shape.
+dynamic_quantization_group_size: of activations before weights that are compressed; 0: they stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from slimgate.errors import BuildError
+from slimgate.protocols import Arrays
+from slimgate.tables import Table
+
+kinds = frozenset({"openvino"})
+default_for = kinds
+packages = ("openvino",)
+KEPT_SHAPES = 8
+Shape = tuple[tuple[int, ...], ...]
+
+
+class Params(Table):
+    """How OpenVINO compiles and schedules a graph; false and None leave its own default."""
+
+    inference_precision: Literal["f32", "bf16", "f16"] = "f32"
+    performance_hint: Literal["LATENCY", "THROUGHPUT"] = "LATENCY"
+    scheduling: Literal["ANY_CORE", "PCORE_ONLY", "ECORE_ONLY"] = "ANY_CORE"
+    cpu_pinning: bool = False
+    hyper_threading: bool | None = None
+    static_shapes: bool = False
+    dynamic_quantization_group_size: int | None = Field(default=None, ge=0)
+    execution_mode: Literal["PERFORMANCE", "ACCURACY"] = "PERFORMANCE"
+
+
+@dataclass
+class Prepared:
+    """Inputs in the graph's order. arrays: whose memory the tensors share; owner: what they are for."""
+
+    owner: RequestPredictor
+    tensors: list[Any]
+    arrays: list[npt.NDArray[Any]]
+
+
+class RequestPredictor:
+    """A request of a compiled graph behind the Predictor's three calls; its inputs are set when they change.
+
+    What `forward` gives is to be read before the next call: it lies in the request.
+    """
+
+    def __init__(self, request: Any) -> None:
+        inputs = request.get_compiled_model().inputs
+        self._request: Any = request
+        self._inputs = {found.any_name: np.dtype(found.element_type.to_dtype()) for found in inputs}
+        self._bound: Prepared | None = None
+
+    def prepare(self, batch: Arrays) -> Prepared:
+        """The inputs that the graph has, without a copy. Raises BuildError where the batch lacks one."""
+        from openvino import Tensor
+
+        _check_inputs(self._inputs, batch)
+        arrays = [np.ascontiguousarray(batch[name], dtype=kind) for name, kind in self._inputs.items()]
+        prepared = Prepared(self, [Tensor(values, shared_memory=True) for values in arrays], arrays)
+        self._bind(prepared)
+        return prepared
+
+    def _bind(self, prepared: Prepared) -> None:
+        for number, tensor in enumerate(prepared.tensors):
+            self._request.set_input_tensor(number, tensor)
+        self._bound = prepared
+
+    def forward(self, prepared: Any) -> object:
+        """One call, finished when it returns. Started and awaited, because `infer` makes dicts besides."""
+        if self._bound is not prepared:
+            self._bind(prepared)
+        self._request.start_async()
+        self._request.wait()
+        return self._request
+
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+        """The scores of the last call, float32, copied."""
+        return np.array(output.get_output_tensor(0).data, dtype=np.float32)
+
+    def close(self) -> None:
+        """Drops the request and with it the graph."""
+        self._request = self._bound = None
+
+
+class StaticPredictor:
+    """A graph that is compiled for each shape of a batch, of which the latest stay."""
+
+    def __init__(self, graph: Any, compiled: Callable[[Any], RequestPredictor]) -> None:
+        self._graph, self._compiled = graph, compiled
+        self._names = [found.any_name for found in graph.inputs]
+        self._kept: OrderedDict[Shape, RequestPredictor] = OrderedDict()
+
+    def prepare(self, batch: Arrays) -> Prepared:
+        """The inputs that the graph has, for the graph of their shape."""
+        _check_inputs(self._names, batch)
+        shape = tuple(batch[name].shape for name in self._names)
+        if shape not in self._kept:
+            graph = self._graph.clone()
+            graph.reshape(dict(zip(self._names, map(list, shape), strict=True)))
+            self._kept[shape] = self._compiled(graph)
+        self._kept.move_to_end(shape)
+        if len(self._kept) > KEPT_SHAPES:
+            self._kept.popitem(last=False)
+        return self._kept[shape].prepare(batch)
+
+    def forward(self, prepared: Any) -> object:
+        """One call of the graph that the inputs were prepared for."""
+        return prepared.owner.forward(prepared)
+
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+        """The scores of the last call, float32, copied."""
+        return np.array(output.get_output_tensor(0).data, dtype=np.float32)
+
+    def close(self) -> None:
+        """Drops all graphs."""
+        self._kept.clear()
+        self._graph = None
+
+
+def _check_inputs(names: Iterable[str], batch: Arrays) -> None:
+    if missing := [name for name in names if name not in batch]:
+        raise BuildError(f"the graph reads {missing[0]}, which the rows do not have: {', '.join(batch)}")
+
+
+def load(folder: Path, params: Params, *, device: str, threads: int) -> RequestPredictor | StaticPredictor:
+    """The artifact's graph, on `threads` threads. Raises MissingExtra without openvino."""
+    from slimgate.openvino_model import read_graph
+
+    return predictor(read_graph(folder, mapped=True), params, device=device, threads=threads)
+
+
+def predictor(graph: Any, params: Params, *, device: str, threads: int) -> RequestPredictor | StaticPredictor:
+    """An openvino.Model behind the Predictor's calls. Raises BuildError off the CPU."""
+    from slimgate.openvino_package import load_openvino
+
+    if device.partition(":")[0] != "cpu":
+        raise BuildError(f"runtime openvino runs on the CPU, not on {device}; choose --slimgate-device cpu")
+    core = load_openvino("runtime openvino").Core()
+    properties = settings(params, threads=threads)
+
+    def compiled(shaped: Any) -> RequestPredictor:
+        try:
+            return RequestPredictor(core.compile_model(shaped, "CPU", properties).create_infer_request())
+        except RuntimeError as error:
+            said = " ".join(str(error).split())
+            raise BuildError(f"OpenVINO cannot compile the graph: {said}") from error
+
+    return StaticPredictor(graph, compiled) if params.static_shapes else compiled(graph)
+
+
+def settings(params: Params, *, threads: int) -> dict[str, Any]:
+    """OpenVINO's properties. Hyper-threads are used where more threads are asked for than there are cores."""
+    import psutil
+
+    siblings = params.hyper_threading
+    if siblings is None:
+        siblings = threads > (psutil.cpu_count(logical=False) or threads)
+    found: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": params.inference_precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": params.performance_hint,
+        "SCHEDULING_CORE_TYPE": params.scheduling,
+        "ENABLE_CPU_PINNING": params.cpu_pinning,
+        "ENABLE_HYPER_THREADING": siblings,
+        "EXECUTION_MODE_HINT": params.execution_mode,
+    }
+    if params.dynamic_quantization_group_size is not None:
+        found["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = params.dynamic_quantization_group_size
+    return found

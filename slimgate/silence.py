@@ -1,0 +1,25 @@
+"""Libraries that log, warn and print while they convert a model: what matters of it comes as an exception."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nothing reaches the terminal from inside."""
+    level = logging.root.manager.disable
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(io.StringIO()))
+        stack.enter_context(redirect_stderr(io.StringIO()))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        logging.disable(logging.ERROR)
+        try:
+            yield
+        finally:
+            logging.disable(level)

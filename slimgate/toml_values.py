@@ -1,0 +1,40 @@
+"""Values and keys as TOML writes them, on one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, time
+from typing import Any
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def toml_key(part: object) -> str:
+    """A key, in quotes where it needs them."""
+    return str(part) if _BARE_KEY.fullmatch(str(part)) else _string(str(part))
+
+
+def toml_value(value: Any) -> str:
+    """A value that `tomllib` reads as the same; tables are written inline. Of what TOML has not, its repr."""
+    return next((form(value) for kind, form in _FORMS if isinstance(value, kind)), repr(value))
+
+
+def _string(text: str) -> str:
+    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped
+    return json.dumps(str(text), ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def _table(table: Mapping[Any, Any]) -> str:
+    pairs = ", ".join(f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items())
+    return f"{{ {pairs} }}" if pairs else "{}"
+
+
+_FORMS: list[tuple[Any, Callable[[Any], str]]] = [
+    (bool, lambda v: str(v).lower()),
+    (str, _string),
+    (Mapping, _table),
+    ((list, tuple), lambda v: "[" + ", ".join(map(toml_value, v)) + "]"),
+    ((date, time), lambda v: str(v.isoformat())),
+]

@@ -1,0 +1,1 @@
+"""`slimgate tune`: searches step lists for the fastest variant inside a budget, on the split selection."""

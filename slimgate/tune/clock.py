@@ -1,0 +1,50 @@
+"""The time limit of a search, kept inside builds as well as between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from slimgate.errors import SlimgateError
+from slimgate.protocols import Progress
+
+
+class OutOfTime(SlimgateError):
+    """The search has used its time; what was being built is given up."""
+
+
+@dataclass
+class Clock:
+    """Counts from when it is made. now: seconds, such as time.monotonic."""
+
+    seconds: float
+    now: Callable[[], float] = time.monotonic
+    _began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.now()
+
+    @property
+    def used(self) -> float:
+        """Seconds since it was made."""
+        return self.now() - self._began
+
+    @property
+    def left(self) -> float:
+        """Seconds, never below 0."""
+        return max(0.0, self.seconds - self.used)
+
+    def check(self) -> None:
+        """Raises OutOfTime where nothing is left."""
+        if not self.left:
+            raise OutOfTime(f"the {self.seconds / 60:g} minutes are used")
+
+    def watched(self, progress: Progress) -> Progress:
+        """The same progress; a step that tells how far it is ends when the time does."""
+
+        def told(what: str, done: int, total: int) -> None:
+            self.check()
+            progress(what, done, total)
+
+        return told

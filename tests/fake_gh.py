@@ -1,0 +1,77 @@
+"""A `gh` that keeps a pull request's comments in a file, for tests of what calls it.
+
+    gh api --method GET|POST|PATCH repos/…          as GitHub would answer, 100 comments a page
+
+Beside it: comments.json, the comments; calls.jsonl, every call; denied, where there is such a file, makes it
+fail as GitHub does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+PROGRAM = f"""#!{sys.executable}
+import json, re, sys
+from pathlib import Path
+
+here = Path(__file__).parent
+api, flag, method, path, *rest = sys.argv[1:]
+body = json.load(sys.stdin) if rest == ["--input", "-"] else None
+with (here / "calls.jsonl").open("a") as calls:
+    calls.write(json.dumps([method, path, body]) + "\\n")
+if (here / "denied").exists():
+    sys.exit("gh: " + (here / "denied").read_text())
+store = here / "comments.json"
+comments = json.loads(store.read_text())
+assert (api, flag) == ("api", "--method")
+if method == "GET":
+    page = int(re.search(r"[?&]page=(\\d+)", path)[1])
+    print(json.dumps(comments[100 * (page - 1) : 100 * page]))
+elif method == "POST":
+    comments.append({{"id": 1 + len(comments), "user": {{"login": "github-actions[bot]"}}, **body}})
+    print(json.dumps(comments[-1]))
+elif method == "PATCH":
+    (found,) = [one for one in comments if one["id"] == int(path.rpartition("/")[2])]
+    found.update(body)
+    print(json.dumps(found))
+store.write_text(json.dumps(comments))
+"""
+
+
+class FakeGh:
+    """The program in a folder of its own, to be put on PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        self.write([])
+        program = folder / "gh"
+        program.write_text(PROGRAM)
+        program.chmod(0o755)
+
+    @property
+    def path(self) -> str:
+        """PATH with the program first."""
+        return f"{self.folder}{os.pathsep}{os.environ['PATH']}"
+
+    def write(self, comments: list[dict[str, Any]]) -> None:
+        (self.folder / "comments.json").write_text(json.dumps(comments))
+
+    def deny(self, message: str) -> None:
+        (self.folder / "denied").write_text(message)
+
+    @property
+    def comments(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads((self.folder / "comments.json").read_text())
+        return found
+
+    @property
+    def calls(self) -> list[tuple[str, str]]:
+        """Method and path of every call."""
+        file = self.folder / "calls.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [(call[0], call[1]) for call in map(json.loads, lines)]

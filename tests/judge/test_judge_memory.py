@@ -1,0 +1,67 @@
+"""slimgate.judge.memory: ratios of peaks, worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from slimgate.errors import MeasureError
+from slimgate.judge.memory import judge_memory, memory_message, memory_ratio
+from slimgate.judge.verdict import Verdict
+
+MB = 1024**2
+TEACHER = [100 * MB, 102 * MB, 101 * MB]
+VARIANT = [60 * MB, 59 * MB, 61 * MB]
+
+
+def test_the_ratio_is_of_medians_and_the_spread_is_all_that_the_readings_allow() -> None:
+    found = memory_ratio(TEACHER, VARIANT)
+    assert found.ratio == 60 / 101
+    assert found.spread == (59 / 102, 61 / 100)
+    assert found.readings == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"),
+    [
+        (0.62, Verdict.PASS),
+        (0.61, Verdict.PASS),
+        (0.60, Verdict.INCONCLUSIVE),
+        (0.58, Verdict.INCONCLUSIVE),
+        (0.57, Verdict.FAIL),
+    ],
+)
+def test_a_limit_inside_the_spread_is_not_decided(limit: float, verdict: Verdict) -> None:
+    judged = judge_memory(memory_ratio(TEACHER, VARIANT), limit, "phones")
+    assert (judged.kind, judged.limit, judged.verdict, judged.reason) == (
+        "memory_ratio_max",
+        limit,
+        verdict,
+        "phones",
+    )
+
+
+def test_the_order_of_the_readings_changes_nothing() -> None:
+    assert memory_ratio(TEACHER[::-1], VARIANT[::-1]) == memory_ratio(TEACHER, VARIANT)
+
+
+@pytest.mark.parametrize("limit", [0.1, 10.0])
+def test_one_reading_of_one_model_decides_nothing(limit: float) -> None:
+    assert judge_memory(memory_ratio(TEACHER, VARIANT[:1]), limit, None).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("teacher", "variant"), [([], VARIANT), (TEACHER, []), ([0], VARIANT)])
+def test_peaks_that_are_missing_or_nothing_are_refused(teacher: list[int], variant: list[int]) -> None:
+    with pytest.raises(MeasureError, match="peaks of both models"):
+        memory_ratio(teacher, variant)
+
+
+def test_the_line_says_what_was_measured_and_what_it_means() -> None:
+    found = memory_ratio(TEACHER, VARIANT)
+    assert memory_message("int8", found, judge_memory(found, 0.8, None)) == (
+        "int8: peak memory 60.0 vs 101.0 MB, 0.594 of the teacher's [0.578, 0.610] (n=3 processes), "
+        "budget 0.8: PASS"
+    )
+    undecided = memory_message("int8", found, judge_memory(found, 0.6, None))
+    assert undecided.endswith("budget 0.6: INCONCLUSIVE, the readings lie on both sides of it")
+    once = memory_ratio(TEACHER[:1], VARIANT[:1])
+    assert memory_message("a", once, None) == "a: peak memory 60.0 vs 100.0 MB, 0.600 of the teacher's"

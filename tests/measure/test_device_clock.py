@@ -1,0 +1,76 @@
+"""Times and memory of a device: the wall clock on the CPU, events in the queue of a GPU."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from slimgate.measure.device_clock import WallClock, device_clock, device_peak_bytes, reset_device_peak
+from slimgate.measure.duel_worker import Contender
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+def test_the_wall_clock_times_the_call_and_hands_over_what_was_prepared() -> None:
+    given: list[Any] = []
+
+    def call(prepared: Any) -> None:
+        given.append(prepared)
+        time.sleep(0.02)
+
+    seconds = device_clock("cpu").time(call, "a batch")
+    assert given == ["a batch"]
+    assert 0.02 <= seconds < 1
+
+
+def test_a_cpu_has_no_memory_of_its_own_to_count() -> None:
+    reset_device_peak("cpu")
+    assert device_peak_bytes("cpu") is None
+
+
+def test_a_contender_times_every_call_by_its_clock() -> None:
+    contender, forwarded = Contender(), []
+
+    class Counting:
+        def forward(self, prepared: Any) -> None:
+            forwarded.append(prepared)
+
+    class Ticking(WallClock):
+        def time(self, call: Any, prepared: Any) -> float:
+            super().time(call, prepared)
+            return 0.25
+
+    contender._predictor, contender._prepared, contender._clock = Counting(), "rows", Ticking()
+    told = contender.answer({"calls": 3, "discard": 2})
+    assert told["seconds"] == [0.25, 0.25, 0.25]
+    assert forwarded == ["rows"] * 5
+
+
+@needs_gpu
+def test_a_gpu_is_waited_for_although_the_call_only_fills_its_queue() -> None:
+    matrix = torch.rand(4096, 4096, device="cuda")
+
+    def call(times: int) -> None:
+        for _ in range(times):
+            torch.mm(matrix, matrix)
+
+    clock = device_clock("cuda")
+    clock.time(call, 2)
+    few, many = clock.time(call, 2), clock.time(call, 40)
+    assert many > 5 * few > 0
+
+
+@needs_gpu
+def test_the_peak_of_a_gpu_holds_what_was_freed_and_can_be_counted_anew() -> None:
+    reset_device_peak("cuda")
+    held = torch.zeros(2**20, dtype=torch.uint8, device="cuda")
+    peak = device_peak_bytes("cuda")
+    assert peak is not None
+    assert peak >= 2**20
+    del held
+    assert device_peak_bytes("cuda") == peak
+    reset_device_peak("cuda")
+    assert device_peak_bytes("cuda") < peak

@@ -1,0 +1,123 @@
+"""slimgate.measure.memory: real processes, whose memory is known because the runtime takes just that."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slimgate.errors import MeasureError
+from slimgate.measure.device_clock import device_peak_bytes
+from slimgate.measure.memory import MemoryReading, read_memory
+from slimgate.measure.memory_worker import peak_bytes, resident_bytes
+
+MB = 1024**2
+RUNTIME = '''
+"""Runtimes of our own that need no torch: one takes what it is told, the others break."""
+
+import os
+import sys
+
+import numpy as np
+
+from slimgate.tables import Table
+
+
+class Predictor:
+    def __init__(self, weights, transient):
+        self.weights, self.transient = weights, transient
+
+    def prepare(self, batch):
+        return batch["input_ids"]
+
+    def forward(self, prepared):
+        return np.ones((prepared.shape[0], self.transient * 2**20 // 8 // prepared.shape[0]))
+
+    def fetch(self, output):
+        return output[:, :2].astype(np.float32)
+
+
+class Sized:
+    class Params(Table):
+        held: int = 0
+        loading: int = 0
+        transient: int = 0
+
+    kinds = frozenset({"torch"})
+
+    @staticmethod
+    def load(folder, params, *, device, threads):
+        assert "torch" not in sys.modules
+        passing = np.ones((params.loading, 2**20), np.uint8)
+        del passing
+        return Predictor(np.ones((params.held, 2**20), np.uint8), params.transient)
+
+
+class Broken(Sized):
+    @staticmethod
+    def load(folder, params, *, device, threads):
+        raise RuntimeError("no weights in " + folder.name)
+
+
+class Killed(Sized):
+    @staticmethod
+    def load(folder, params, *, device, threads):
+        os.kill(os.getpid(), 9)
+'''
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the search path, as a user's repository is."""
+    (tmp_path / "own_runtimes.py").write_text(RUNTIME, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def reading(folder: Path, runtime: str, **params: int) -> MemoryReading:
+    inputs = {"input_ids": np.ones((4, 8), np.int64)}
+    return read_memory(folder, f"own_runtimes:{runtime}", params, inputs, device="cpu", threads=1)
+
+
+def test_each_figure_holds_what_was_taken_until_then(own: Path) -> None:
+    found = reading(own, "Sized", held=40, loading=100, transient=200)
+    assert found.resident_after_load_bytes is not None
+    assert 38 * MB < found.resident_after_load_bytes - found.baseline_bytes < 60 * MB
+    assert 98 * MB < found.load_peak_bytes - found.baseline_bytes < 120 * MB
+    assert 238 * MB < found.peak_bytes - found.baseline_bytes < 260 * MB
+    assert found.baseline_bytes < 150 * MB  # slimgate, numpy, pyarrow, and no torch
+    assert found.device_peak_bytes is None
+    assert 0 < found.load_seconds < 100
+
+
+def test_the_memory_of_the_process_that_asks_is_not_counted(own: Path) -> None:
+    large = np.ones(300 * MB, np.uint8)
+    assert reading(own, "Sized").peak_bytes < 150 * MB < large.nbytes
+
+
+@pytest.mark.parametrize(
+    ("runtime", "said"), [("Broken", "RuntimeError: no weights in "), ("Killed", "it ended with code -9")]
+)
+def test_a_process_that_fails_is_one_error_of_one_line(own: Path, runtime: str, said: str) -> None:
+    with pytest.raises(MeasureError, match=said) as error:
+        reading(own, runtime)
+    assert "\n" not in str(error.value)
+
+
+def test_what_the_system_does_not_tell_is_not_known(tmp_path: Path) -> None:
+    assert resident_bytes(tmp_path / "missing") is None
+    assert peak_bytes(tmp_path / "missing") >= 10 * MB  # by getrusage
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n")
+    assert (peak_bytes(tmp_path / "status"), resident_bytes(tmp_path / "status")) == (2 * MB, MB)
+    assert device_peak_bytes("cpu") is None
+
+
+def test_the_worker_itself_loads_no_torch() -> None:
+    code = "import sys, slimgate.measure.memory_worker; sys.exit('torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], check=False, env=environment)
+    assert done.returncode == 0

@@ -1,0 +1,71 @@
+"""The steps onnx_int8_dynamic, onnx_int8_static and onnx_weight_only: what becomes integers, what stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fixtures.exported import Exported, exported
+from slimgate.errors import BuildError
+from slimgate.methods import onnx_int8_dynamic, onnx_int8_static, onnx_weight_only
+from slimgate.onnx_graph import kinds_of
+from slimgate.predicting import predict_scores
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return exported(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [(onnx_int8_dynamic, "MatMulInteger"), (onnx_int8_static, "MatMulIntegerToFloat")],
+    ids=["dynamic", "static"],
+)
+def test_products_are_int8_and_the_output_layer_is_not(
+    tiny: Exported, tmp_path: Path, method: Any, kind: str
+) -> None:
+    model, context = tiny.copied(tmp_path)
+    made = method.apply(model, method.Params(), context)
+    assert kinds_of(made.proto)[kind] == 4 * 6 + 1  # blocks, pooler
+    assert made.footprint()["state_bytes"] < 0.5 * model.footprint()["state_bytes"]
+    assert 1e-4 < context.log["max_difference_relative"] < 1
+    model, context = tiny.copied(tmp_path)
+    with_output = method.apply(model, method.Params(output_layer=True), context)
+    assert kinds_of(with_output.proto)[kind] == 4 * 6 + 2
+
+
+def test_static_ranges_make_a_rows_answer_its_own(tiny: Exported, tmp_path: Path) -> None:
+    model, context = tiny.copied(tmp_path)
+    made = onnx_int8_static.apply(model, onnx_int8_static.Params(), context)
+    encoded = context.task.encode_rows(context.task_params, context.rows("train"), made.tokenizer)
+    predictor = made.predictor(context)
+    alone, together = (predict_scores(predictor, encoded, batch_size=size) for size in (1, 16))
+    assert np.abs(alone - together).max() < 0.02 * np.ptp(alone)
+
+
+def test_packed_weights_count_as_many_as_they_are(tiny: Exported, tmp_path: Path) -> None:
+    model, context = tiny.copied(tmp_path)
+    params = onnx_weight_only.Params(block_size=16, embeddings=True)
+    made = onnx_weight_only.apply(model, params, context)
+    kinds = kinds_of(made.proto)
+    assert (kinds["MatMulNBits"], kinds["GatherBlockQuantized"]) == (4 * 6 + 1, 1)
+    assert made.footprint()["parameters"] == tiny.parameters
+
+
+@pytest.mark.parametrize("method", [onnx_int8_dynamic, onnx_int8_static, onnx_weight_only])
+def test_a_graph_that_is_quantized_already_is_a_clear_error(
+    tiny: Exported, tmp_path: Path, method: Any
+) -> None:
+    model, context = tiny.copied(tmp_path)
+    made = onnx_int8_dynamic.apply(model, onnx_int8_dynamic.Params(output_layer=True), context)
+    with pytest.raises(BuildError, match=r"multiplies by no float matrix, it has .*MatMulInteger"):
+        method.apply(made, method.Params(output_layer=True), context)
+
+
+def test_a_percentile_needs_its_observer() -> None:
+    with pytest.raises(ValueError, match='percentile goes with observer = "percentile"'):
+        onnx_int8_static.Params(percentile=99.9)

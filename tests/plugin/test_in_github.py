@@ -1,0 +1,50 @@
+"""A run in a workflow: annotations, the step's summary, the comment; and JUnit properties of a gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from user_repository import pytest_in
+
+from slimgate.report.pr_comment import LIMIT, MARKER
+
+WANTED = ("bench/one.toml", "-k", "quality and accuracy and (same or damaged)", "--junitxml", "junit.xml")
+
+
+def test_a_failing_gate_is_told_where_reviewers_look(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(repository.parent))
+    ran = pytest_in(repository, *WANTED)
+    assert ran.code == 1
+    (line,) = [line for line in ran.lines if line.startswith("::error ")]
+    assert line.startswith(
+        f"::error file={repository.name}/bench/one.toml,title=slimgate%3A damaged%2C accuracy::"
+        "damaged: accuracy"
+    )
+    comment = (repository / "reports/latest/pr-comment.md").read_text()
+    assert comment.startswith(f"{MARKER}\n\n## slimgate: methods of our own\n\n**FAIL** · ")
+    assert len(comment) < LIMIT
+    assert summary.read_text() == f"{comment}\n"
+    assert (repository / "reports/latest/one/pr-comment.md").read_text() == comment
+
+    cases = {case.get("name"): case for case in ElementTree.parse(repository / "junit.xml").iter("testcase")}
+    damaged = cases["test_quality[damaged-accuracy]"]
+    told = {one.get("name"): one.get("value") for one in damaged.iter("property")}
+    assert (told["slimgate.metric"], told["slimgate.verdict"]) == ("accuracy", "FAIL")
+    assert told["slimgate.budget.drop_points"] == "5.0"
+    assert float(str(told["slimgate.drop_points"])) > 5
+    low, high = map(float, str(told["slimgate.interval"]).strip("[]").split(", "))
+    assert low < float(str(told["slimgate.drop_points"])) < high
+
+
+def test_elsewhere_nothing_is_annotated(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    ran = pytest_in(repository, *WANTED)
+    assert ran.code == 1
+    assert not [line for line in ran.lines if line.startswith("::")]

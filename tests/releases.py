@@ -1,0 +1,185 @@
+"""Releases of one suite as a run leaves them: records and outcomes whose figures the judge has made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.message import message
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.slices import SliceBudget
+from slimgate.judge.verdict import QualityBudget
+from slimgate.metrics import load_metric
+from slimgate.outcome_files import write_outcomes
+from slimgate.outcomes import ClassOutcomes
+from slimgate.parts import verdict
+from slimgate.record import (
+    ArtifactFacts,
+    BehaviourFacts,
+    LatencyFacts,
+    Machine,
+    QualityFacts,
+    RunRecord,
+    SelfTest,
+    SplitFacts,
+    SuiteFacts,
+    TaskFactsRecord,
+    VariantRecord,
+    to_json,
+)
+
+CLASSES = ("card", "cash", "loan", "transfer")
+ROWS = 2000  # of each label
+SUITE = "bench/support.toml"
+
+
+def answers(wrong: Mapping[str, Sequence[int]]) -> ClassOutcomes:
+    """2,000 rows of each label, of which the given ones (counted within the label) are wrong."""
+    labels = np.repeat(np.arange(len(CLASSES)), ROWS)
+    predictions = labels.copy()
+    for name, rows in wrong.items():
+        own = CLASSES.index(name)
+        predictions[own * ROWS + np.asarray(rows, dtype=np.int64)] = (own + 1) % len(CLASSES)
+    ids = np.asarray([f"row/{k}" for k in range(len(labels))], dtype=np.str_)
+    return ClassOutcomes(ids, labels, predictions, CLASSES)
+
+
+# The teacher has 100 of each label wrong; the variant those and 15 more of each.
+TEACHER = {name: range(100) for name in CLASSES}
+INT8 = {name: range(115) for name in CLASSES}
+
+
+@dataclass(frozen=True)
+class Model:
+    """What of a variant may differ from one release to the next."""
+
+    wrong: Mapping[str, Sequence[int]] = field(default_factory=lambda: INT8)
+    budgets: Sequence[QualityBudget] = (QualityBudget("drop_points", 1.0),)
+    flips: FlipsBudget | None = None
+    slices: SliceBudget | None = None
+    size: int = 1_000_000
+    speedup: tuple[float, float, float] = (2.0, 1.9, 2.1)
+    gated: bool = True
+    reason: str | None = None
+    error: str | None = None
+
+
+def write_release(
+    folder: Path,
+    *,
+    created: str = "2026-11-01T08:00:00+00:00",
+    teacher: Mapping[str, Sequence[int]] = TEACHER,
+    models: Mapping[str, Model] | None = None,
+    gate_digest: str = "gate-1",
+    missing: int = 0,
+    **changes: Any,
+) -> Path:
+    """Writes run.json and outcomes/ of a run; gives the folder."""
+    original = answers(teacher)
+    found = {"int8": Model()} if models is None else models
+    variants = [_teacher(original), *(_variant(name, original, model) for name, model in found.items())]
+    fields: dict[str, Any] = {
+        "slimgate": "0.1.0",
+        "created": created,
+        "command": "pytest bench",
+        "machine": machine(),
+        "suite": SuiteFacts(path=SUITE, title="What does the customer ask for?", digest="s", seeds=[0]),
+        "task": _task(gate_digest),
+        "variants": variants,
+        "self_test": SelfTest(),
+        "verdict": verdict(variants, SelfTest(), missing),
+    }
+    (folder / "outcomes").mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(to_json(RunRecord(**{**fields, **changes})))
+    write_outcomes(original, folder / "outcomes" / "teacher.parquet")
+    for name, model in found.items():
+        if model.error is None:
+            write_outcomes(answers(model.wrong), folder / "outcomes" / f"{name}.parquet")
+    return folder
+
+
+def machine(**changes: Any) -> Machine:
+    fields: dict[str, Any] = {
+        "cpu": "a cpu",
+        "cores": 2,
+        "threads": 2,
+        "memory_bytes": 8_000_000_000,
+        "device": "cpu",
+        "os": "Linux",
+        "python": "3.11",
+        "libraries": {"torch": "2.13.0"},
+    }
+    return Machine(**{**fields, **changes})
+
+
+def _task(digest: str) -> TaskFactsRecord:
+    gate = SplitFacts(n=ROWS * len(CLASSES), digest=digest, dropped_overlap=0, repeats=0)
+    return TaskFactsRecord(
+        kind="text_classification",
+        source={"name": "files"},
+        real=True,
+        classes=list(CLASSES),
+        splits={"gate": gate},
+    )
+
+
+def _artifact(size: int) -> ArtifactFacts:
+    return ArtifactFacts(
+        kind="torch",
+        digest=f"digest-{size}",
+        bytes=size,
+        parameters=size // 4,
+        nonzero_parameters=size // 4,
+        runtime="eager",
+    )
+
+
+def _teacher(outcomes: ClassOutcomes) -> VariantRecord:
+    value = float(outcomes.right.mean())
+    facts = QualityFacts(teacher=value, value=value, n=len(outcomes), measured="")
+    return VariantRecord(
+        name="teacher",
+        parent=None,
+        artifact=_artifact(4_000_000),
+        quality={"accuracy": facts},
+        latency={"b1": LatencyFacts(p50_ms=10.0, measured="")},
+    )
+
+
+def _variant(name: str, teacher: ClassOutcomes, model: Model) -> VariantRecord:
+    if model.error is not None:
+        awaited = ["accuracy"] if model.budgets else []
+        return VariantRecord(
+            name=name, parent="teacher", gated=model.gated, error=model.error, awaited=awaited
+        )
+    own, accuracy = answers(model.wrong), load_metric("accuracy")
+    judged = judge_quality(accuracy, teacher, own, model.budgets)
+    facts = {**quality_facts(judged, message(name, judged)), "measured": ""}
+    budgets = BehaviourBudgets(
+        flips=model.flips, slices={} if model.slices is None else {"accuracy": model.slices}
+    )
+    found = judge_behaviour(teacher, own, budgets, metrics={"accuracy": accuracy})
+    changed = behaviour_facts(behaviour(teacher, own), found, behaviour_message(name, found))
+    middle, low, high = model.speedup
+    return VariantRecord(
+        name=name,
+        parent="teacher",
+        gated=model.gated,
+        reason=model.reason,
+        artifact=_artifact(model.size),
+        quality={"accuracy": QualityFacts.model_validate(facts)},
+        behaviour=BehaviourFacts.model_validate({**changed, "measured": ""}),
+        latency={
+            "b1": LatencyFacts(
+                p50_ms=10.0 / middle, speedup=middle, speedup_interval=(low, high), measured=""
+            )
+        },
+    )

@@ -1,0 +1,77 @@
+"""A page as a tree, read by Python's own parser: enough to ask what stands where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+_VOID = frozenset({"meta", "link", "input", "br", "hr", "img"})
+
+
+@dataclass
+class Element:
+    """A tag with its attributes and what it holds."""
+
+    tag: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    children: list[Element | str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All text inside, white space collapsed."""
+        parts = (child if isinstance(child, str) else child.text for child in self.children)
+        return " ".join(" ".join(parts).split())
+
+    def all(self, *tags: str, **attributes: str) -> list[Element]:
+        """Elements below of one of the tags (any without) and with the attributes."""
+        return [
+            one
+            for one in self._below()
+            if (not tags or one.tag in tags)
+            and all(one.attributes.get(name.strip("_")) == value for name, value in attributes.items())
+        ]
+
+    def one(self, *tags: str, **attributes: str) -> Element:
+        """The only such element."""
+        (found,) = self.all(*tags, **attributes)
+        return found
+
+    def _below(self) -> Iterator[Element]:
+        for child in self.children:
+            if isinstance(child, Element):
+                yield child
+                yield from child._below()
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open = [Element("page")]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        made = Element(tag, {name: value or "" for name, value in attrs})
+        self.open[-1].children.append(made)
+        if tag not in _VOID:
+            self.open.append(made)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open[-1].tag == tag, f"</{tag}> closes <{self.open[-1].tag}>"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.open[-1].children.append(data)
+
+
+def read_page(text: str) -> Element:
+    """The page; an end tag that closes no open element is an error."""
+    reader = _Reader()
+    reader.feed(text)
+    reader.close()
+    assert [one.tag for one in reader.open] == ["page"]
+    return reader.open[0]

@@ -1,0 +1,361 @@
+"""report.html: sound and accessible HTML, the same answers as report.md, and no text comes alive in it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from page_reader import Element, read_page
+from sample_record import FAIL, PASS, artifact, latency, quality, sample_record, variant
+
+from slimgate.outcome_files import write_outcomes
+from slimgate.outcomes import ClassOutcomes, Outcomes
+from slimgate.record import (
+    BehaviourFacts,
+    Flips,
+    QuotedRow,
+    RunRecord,
+    RunVerdict,
+    SelfTest,
+    SelfTestPart,
+    StepFacts,
+    SuiteFacts,
+)
+from slimgate.report.html import html_index, html_report
+from slimgate.report.page.changed_rows import LOST, MOVED, WON, changed_rows
+from slimgate.report.page.drawing import drawn, scale_of
+
+SCRIPT = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+NASTY = {
+    "script": SCRIPT,
+    "comment": "<!-- <script> -->",
+    "attribute": "\" onmouseover=alert(1) x='",
+    "template": "{{ 7 * 7 }} {% raw %} </template>",
+    "entity": "&lt;b&gt; &#60;",
+    "separators": "a\u2028b\u2029c \u202edef \x1b[31m \ud800",
+    "markdown": "[x](javascript:alert(1)) ![i](http://evil.example/i.png) **b** <http://a.b>",
+}
+CLASSES = ("numpy", "pandas", "torch")
+
+
+def page_of(record: RunRecord, *more: Any) -> Element:
+    return read_page(html_report(record, *more))
+
+
+def carried(page: Element, name: str) -> Any:
+    return json.loads(page.one("script", id=name).children[0])  # type: ignore[arg-type]
+
+
+def row_of(page: Element, name: str) -> Element:
+    return page.one("tbody", **{"data-name": name})
+
+
+def details_of(page: Element, name: str) -> Element:
+    return page.one("template", id=f"details-{row_of(page, name).attributes['data-number']}")
+
+
+def test_the_answer_stands_on_top() -> None:
+    page = page_of(sample_record())
+    assert page.all("title")[0].text == "FAIL · Which library does this paragraph of documentation describe?"
+    assert page.one("header").all("p")[0].text.startswith("FAIL 8 budgets hold, 2 do not, 1 is undecided")
+    cards = {
+        card.all("h2")[0].text: card.text for card in page.all("section") if "card" in str(card.attributes)
+    }
+    assert "student: accuracy 0.800 vs 0.829, drop 2.9 points [2.3, 3.5]" in cards["What does not hold"]
+    assert "Smallest inside its budgets: distilled-int8 , 18.4 MB" in cards["What could ship"]
+    assert "pruned-50 is not gated" in cards["Before you trust this"]
+
+
+def test_every_model_has_a_row_and_what_it_opens() -> None:
+    record = sample_record()
+    page = page_of(record)
+    rows = page.one("table", id="models").all("tbody")
+    assert [row.attributes["data-name"] for row in rows] == [model.name for model in record.variants]
+    assert [row.attributes["data-kind"] for row in rows] == [
+        "reference", "FAIL", "PASS", "unfinished", "PASS", "INCONCLUSIVE", "not gated", "error",
+    ]  # fmt: skip
+    assert len(page.all("template")) == len(rows)
+    student = details_of(page, "student").text
+    assert "accuracy drop 2.9 [2.3, 3.5] drop at most 2 points FAIL" in student
+    assert "flips 6.02 % [5.39, 6.71] at most 4 % of the rows right to wrong FAIL" in student
+    assert "slices accuracy drop 6.4 [5.2, 7.7] in label numpy" in student
+    assert "fine_tune epochs = 2, batch_size = 32" in student
+    assert "label: numpy accuracy 1,500 0.829 0.765 6.4 [5.2, 7.7]" in student
+    assert "batch 1 3.30" not in student
+    assert "batch 1 3.20 3.30 3.46 3.56 –" in student
+    assert "its labels do not fit the data" in details_of(page, "released").text
+    assert "shows what pruning without recovery costs" in details_of(page, "pruned-50").text
+
+
+def test_the_page_is_sound_and_says_what_its_parts_are() -> None:
+    page = page_of(sample_record())
+    ids = [one.attributes["id"] for one in page.all() if "id" in one.attributes]
+    assert len(ids) == len(set(ids))
+    named = {
+        one.attributes[key]
+        for one in page.all()
+        for key in ("for", "aria-labelledby")
+        if key in one.attributes
+    }
+    assert named <= set(ids)
+    levels = [int(one.tag[1]) for one in page.all("h1", "h2", "h3", "h4")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    for table in page.all("table"):
+        assert table.all("caption"), table.text[:80]
+    assert all(head.attributes.get("scope") in ("col", "row") for head in page.all("th"))
+    fields = {one.attributes.get("for") for one in page.all("label")}
+    inside = {id(field) for label in page.all("label") for field in label.all("input")}
+    assert all(one.attributes.get("id") in fields or id(one) in inside for one in page.all("input"))
+    assert page.one("a", href="#main").text == "Skip to the report"
+    assert page.one("p", id="shown").attributes["role"] == "status"
+
+
+def test_the_page_is_one_file_and_runs_its_own_script_only() -> None:
+    page = page_of(sample_record())
+    linked = [
+        one.attributes[key]
+        for one in page.all()
+        for key in ("src", "href", "srcset")
+        if key in one.attributes
+    ]
+    assert set(linked) == {"#main", "data:,"}
+    policy = page.all("meta")[1].attributes["content"]
+    assert policy.startswith("default-src 'none'; ")
+    for tag in ("script", "style"):
+        text = page.all(tag)[-1].children[0]
+        digest = base64.b64encode(sha256(str(text).encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not [one for one in page.all() if "style" in one.attributes]
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", html_report(sample_record()))
+
+
+@pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
+def test_no_text_comes_alive(text: str) -> None:
+    plain, sample = page_of(sample_record()), sample_record()
+    nasty = variant(
+        text,
+        reason=text,
+        gated=False,
+        steps=[StepFacts(method=text, params={text: text}, seconds=1.0, log={"warning": text})],
+        quality={"accuracy": quality(text, "accuracy", 1.0, (0.5, 1.5), FAIL, message=text)},
+        behaviour=BehaviourFacts(
+            flips=Flips(
+                right_to_wrong=1,
+                wrong_to_right=0,
+                changed=1,
+                quoted=[QuotedRow(id=text, label=text, teacher=text, variant=text, text=text)],
+            )
+        ),
+        artifact=artifact(5, 5, kind=text, runtime=text),
+        latency={text: latency(1.0)},
+    )
+    record = sample.model_copy(
+        update={
+            "suite": sample.suite.model_copy(update={"title": text, "path": text, "reference": text}),
+            "variants": [sample.variants[0], nasty, variant("broken", error=text)],
+            "verdict": sample.verdict.model_copy(update={"messages": [text]}),
+            "command": text,
+        }
+    )
+    for written in (html_report(record), html_index([record], ["x/report.html"])):
+        written.encode("utf-8")
+        page = read_page(written)
+        assert {one.tag for one in page.all()} <= {one.tag for one in plain.all()} | {"a", "section"}
+        assert not [one for one in page.all() if any(name.startswith("on") for name in one.attributes)]
+        hrefs = {one.attributes["href"] for one in page.all("a")}
+        assert hrefs <= {"#main", "x/report.html", "http://a.b"}
+        assert written.count("</script") == written.count("<script") == len(page.all("script"))
+    page = page_of(record)
+    found = carried(page, "changed")
+    assert len(found["rows"]) == 1
+    assert not re.search("[\u2028\u2029\u202e\x1b]", str(found))
+    if text.isprintable():
+        assert found["rows"][0][2] == text
+        assert row_of(page, text).all("button")[0].text == text
+
+
+def outcomes(predictions: list[int], labels: list[int], sure: list[float]) -> ClassOutcomes:
+    """Rows of three classes; sure: the probability of the prediction, the others share the rest."""
+    shares = np.repeat((1 - np.array(sure))[:, None] / 2, 3, axis=1)
+    shares[np.arange(len(sure)), predictions] = sure
+    return ClassOutcomes(
+        np.array([f"all/{k}" for k in range(len(labels))]),
+        labels=np.array(labels),
+        predictions=np.array(predictions),
+        classes=CLASSES,
+        probabilities=shares,
+    )
+
+
+def judged(name: str, **fields: Any) -> Any:
+    return variant(name, quality={"accuracy": quality(name, "accuracy", 1.0, (0.5, 1.5), PASS)}, **fields)
+
+
+def written(folder: Path, **models: Outcomes) -> Path:
+    (folder / "outcomes").mkdir()
+    for name, found in models.items():
+        write_outcomes(found, folder / "outcomes" / f"{name}.parquet")
+    return folder
+
+
+def test_rows_that_changed_come_from_the_outcomes_the_surest_first(tmp_path: Path) -> None:
+    labels = [0, 1, 2, 0, 1]
+    teacher = outcomes([0, 1, 2, 1, 1], labels, [0.9, 0.8, 0.7, 0.6, 0.5])
+    student = outcomes([1, 1, 0, 0, 1], labels, [0.6, 0.8, 0.95, 0.6, 0.5])
+    folder = written(tmp_path, teacher=teacher, student=student)
+    record = sample_record(variants=[sample_record().variant("teacher"), judged("student")])
+    found = changed_rows(record, folder, lambda rows: [f"text {row}" for row in rows])
+    own = found["models"]["student"]
+    assert (own["lost"], own["won"]) == (2, 1)
+    words, rows = found["words"], found["rows"]
+    assert [(rows[row][0], kind, words[said], sure) for row, kind, said, sure in own["shown"]] == [
+        ("all/2", LOST, "numpy", 0.95),
+        ("all/0", LOST, "pandas", 0.6),
+        ("all/3", WON, "numpy", 0.6),
+    ]
+    assert [(row[0], words[row[1]], row[2], words[row[3]], row[4]) for row in rows] == [
+        ("all/2", "torch", "text 2", "torch", 0.7),
+        ("all/0", "numpy", "text 0", "numpy", 0.9),
+        ("all/3", "numpy", "text 3", "pandas", 0.6),
+    ]
+
+
+def test_of_very_many_rows_the_page_holds_some_and_says_of_how_many(tmp_path: Path) -> None:
+    labels = [0] * 1000
+    teacher = outcomes(labels, labels, [0.9] * 1000)
+    student = outcomes([1] * 1000, labels, [0.9] * 1000)
+    folder = written(tmp_path, teacher=teacher, student=student, other=student)
+    record = sample_record(variants=[sample_record().variant("teacher"), judged("student"), judged("other")])
+    found = changed_rows(record, folder)
+    assert found["models"]["student"]["lost"] == 1000
+    assert len(found["models"]["student"]["shown"]) == 300
+    assert len(found["rows"]) == 300, "a row that two variants lost stands once"
+    assert found["rows"][0][2] is None, "nobody gave its text"
+
+
+def test_without_outcomes_the_rows_are_those_that_the_record_quotes() -> None:
+    found = changed_rows(sample_record())
+    assert list(found["models"]) == ["student", "distilled"]
+    assert found["models"]["student"]["lost"] == 361
+    assert [found["rows"][one[0]][0] for one in found["models"]["student"]["shown"]] == ["all/8012", "all/77"]
+
+
+def test_where_rows_are_neither_right_nor_wrong_those_that_moved_furthest_are_shown(tmp_path: Path) -> None:
+    ids = np.array(["a", "b", "c"])
+    gold = np.array([1.0, 2.0, 3.0])
+
+    def scores(*values: float) -> Outcomes:
+        return Outcomes(ids, values={"gold": gold, "score": np.array(values)}, given=("gold",))
+
+    folder = written(tmp_path, teacher=scores(1.0, 2.0, 3.0), student=scores(1.5, 2.0, 1.0))
+    record = sample_record(variants=[sample_record().variant("teacher"), judged("student")])
+    found = changed_rows(record, folder)
+    shown = found["models"]["student"]["shown"]
+    assert [(found["rows"][row][0], kind, found["words"][said]) for row, kind, said, _ in shown] == [
+        ("c", MOVED, "score 1"),
+        ("a", MOVED, "score 1.500"),
+        ("b", MOVED, "score 2"),
+    ]
+    assert found["words"][found["rows"][0][1]] == "3"
+
+
+def test_charts_stand_at_what_is_proved() -> None:
+    data = carried(page_of(sample_record()), "data")
+    models = {model["name"]: model for model in data["models"]}
+    assert data["metrics"][:2] == ["accuracy", "f1_macro"]
+    assert data["limits"]["accuracy"] == 2.0
+    assert models["distilled-int8"]["speed"]["b1"][:2] == [2.31, 2.25]
+    assert models["student"]["speed"]["b1"][1] is None, "no duel was held"
+    assert models["student"]["drops"]["accuracy"][:3] == [2.9, 2.3, 3.5]
+    assert [name for name, model in models.items() if model["inside"]] == ["distilled", "distilled-int8"]
+    assert models["pruned-50"]["sparsity"] == pytest.approx(0.2337, abs=1e-4)
+    assert models["int8"]["times"]["b1"]["p50"] == 7.12
+
+
+def test_a_record_without_times_behaviour_and_budgets_is_a_page_too() -> None:
+    bare = [variant("teacher", parent=None), variant("small", awaited=["accuracy"])]
+    partial = RunVerdict(status="partial", passed=0, failed=0, inconclusive=0, not_gated=0, missing=4)
+    page = page_of(sample_record(variants=bare, verdict=partial, self_test=SelfTest(), followed=[]))
+    assert "Partial : 4 checks of the suite have not run yet" in page.text
+    assert row_of(page, "small").attributes["data-kind"] == "unfinished"
+    assert carried(page, "data")["workloads"] == {}
+    assert carried(page, "changed")["models"] == {}
+
+
+def test_figures_that_are_not_finite_are_left_out() -> None:
+    odd = variant(
+        "odd",
+        quality={"accuracy": quality("odd", "accuracy", float("nan"), (float("-inf"), float("inf")), None)},
+        latency={"b1": latency(float("inf"))},
+        artifact=artifact(0, 0),
+    )
+    page = page_of(sample_record(variants=[sample_record().variants[0], odd]))
+    found = carried(page, "data")["models"][1]
+    assert found["drops"] == {"accuracy": None}
+    assert "p50" not in found["times"]["b1"]
+
+
+def test_a_gate_that_failed_its_own_test_says_so() -> None:
+    fault = SelfTestPart(verdict=PASS, message="fault: accuracy 0.829: PASS", measured="now")
+    copy = SelfTestPart(verdict=FAIL, changed=9, message="copy: FAIL", measured="now")
+    page = page_of(sample_record(self_test=SelfTest(identical=copy, planted_fault=fault)))
+    assert "A copy of the teacher answered otherwise : 9 answers changed" in page.one("main").text
+    assert page.text.count("the gate cannot be trusted") == 2
+
+
+def test_the_page_over_all_suites_links_to_each() -> None:
+    passed = RunVerdict(status="PASS", passed=3, failed=0, inconclusive=0, not_gated=0)
+    suite = SuiteFacts(path="bench/my suite.toml", title="Mine", digest="x", seeds=[0])
+    records = [sample_record(), sample_record(verdict=passed, suite=suite)]
+    page = read_page(html_index(records, ["library_docs/report.html", Path("my suite/report.html")]))
+    assert [one.attributes["href"] for one in page.one("table").all("a")] == [
+        "library_docs/report.html",
+        "my%20suite/report.html",
+    ]
+    assert "Smallest inside its budgets" in page.text
+
+
+def test_intervals_stand_on_one_scale_and_far_ones_at_its_edge() -> None:
+    scale = scale_of([-1.0, 1.0, 40.0], [2.0])
+    assert (scale.low, scale.high) == pytest.approx((-1.42, 6.42))
+    near, far = drawn(scale, 1.0, (-1.0, 2.0), [2.0]), drawn(scale, 40.0, (39.0, 41.0), [2.0])
+    assert near is not None
+    assert far is not None
+    assert (near.high, near.cut) == (near.limits[0], False)
+    assert (far.low, far.high, far.cut) == (100.0, 100.0, True)
+    assert drawn(scale, None, None) is None
+    assert drawn(scale, float("nan"), None) is None
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb, WCAG 2.2."""
+    shares = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_all_text_can_be_read_on_its_ground(scheme: int) -> None:
+    style = str(page_of(sample_record()).one("style").children[0])
+    pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", style)
+    colours = {name: both[scheme] for name, *both in pairs}
+    written = [("text", ground) for ground in ("back", "card", "good-back")]
+    tones = ("quiet", "link", "good", "bad", "open")
+    written += [(tone, ground) for tone in tones for ground in ("back", "card")]
+    written += [("quiet", "good-back"), *(("on-badge", tone) for tone in ("good", "bad", "open", "free"))]
+    found = {pair: contrast(colours[pair[0]], colours[pair[1]]) for pair in written}
+    assert {pair: value for pair, value in found.items() if value < 4.5} == {}

@@ -1,0 +1,206 @@
+"""report.html in a real browser: it sorts, filters and opens, by keyboard too, and fetches nothing.
+
+Needs playwright (pip) and Debian's chromium; skipped where either is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from large_record import large_record
+from sample_record import sample_record
+
+from slimgate.record import RunRecord
+from slimgate.report.html import html_report
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+OPENING_SECONDS = 2.0
+
+
+class Opened:
+    """A page with what the browser had to say of it: errors, and what it asked for."""
+
+    def __init__(self, page: Any, path: Path) -> None:
+        self.page, self.path = page, path
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        page.on("console", lambda message: self.said.append(message.text))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.set_default_timeout(10_000)
+        page.goto(path.as_uri())
+
+    def models(self) -> list[str]:
+        """Names in the table that are shown, from top to bottom."""
+        found = "bodies => bodies.filter(body => !body.hidden).map(body => body.dataset.name)"
+        return list(self.page.eval_on_selector_all("#models > tbody", found))
+
+    def focused(self) -> str:
+        """What has the focus, in words."""
+        told = "() => { const on = document.activeElement; return [on.id, on.ariaLabel, on.innerText]; }"
+        return " ".join(part for part in self.page.evaluate(told) if part)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
+    """The sample's page; afterwards: no error, and nothing was asked for but the page."""
+    found = open_record(browser, sample_record(), tmp_path)
+    yield found
+    assert found.said == []
+    assert found.asked == [found.path.as_uri()]
+    found.page.close()
+
+
+def open_record(browser: Any, record: RunRecord, folder: Path, **options: Any) -> Opened:
+    path = folder / "report.html"
+    path.write_text(html_report(record, folder), "utf-8")
+    return Opened(browser.new_page(**options), path)
+
+
+def test_a_heading_sorts_one_way_and_then_the_other(opened: Opened) -> None:
+    heading = opened.page.locator("#models thead th", has_text="size")
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert opened.models()[:3] == ["distilled-int8", "int8", "student"]
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert opened.models()[-2:] == ["distilled-int8", "released"], "what has no size stays last"
+
+
+def test_the_filter_takes_words_and_verdicts_and_says_how_many_are_left(opened: Opened) -> None:
+    opened.page.get_by_label("Filter", exact=True).fill("int8 pass")
+    opened.page.get_by_text("2 of 8 models shown").wait_for()
+    assert opened.models() == ["int8", "distilled-int8"]
+    opened.page.get_by_label("unfinished").uncheck()
+    assert opened.models() == ["distilled-int8"]
+    assert opened.page.locator("#shown").inner_text() == "1 of 8 models shown"
+    assert opened.page.locator("#times g.times").count() == 1, "the chart of times follows the table"
+
+
+def test_a_model_opens_and_closes(opened: Opened) -> None:
+    button = opened.page.get_by_role("button", name="student", exact=True)
+    button.click()
+    assert button.get_attribute("aria-expanded") == "true"
+    region = opened.page.get_by_role("region", name="Details of student")
+    assert region.get_by_text("numpy (0.93)").is_visible()
+    assert region.get_by_text("Returns a view of the array | with `axis` *last* <b>…").is_visible()
+    assert region.get_by_text("361 rows turned from right to wrong").is_visible()
+    region.get_by_label("Filter rows").fill("pandas (0.55)")
+    assert region.get_by_role("status").inner_text() == "1 of 1 row shown"
+    button.click()
+    assert not region.is_visible()
+
+
+def test_dark_and_light(opened: Opened) -> None:
+    button = opened.page.get_by_role("button", name="Dark colours")
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert opened.page.evaluate(background) == "rgb(255, 255, 255)"
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    assert opened.page.evaluate(background) == "rgb(15, 20, 26)"
+    button.click()
+    assert opened.page.evaluate(background) == "rgb(255, 255, 255)"
+
+
+def test_a_reader_who_likes_it_dark_gets_it_dark(browser: Any, tmp_path: Path) -> None:
+    page = open_record(browser, sample_record(), tmp_path, color_scheme="dark").page
+    assert page.get_by_role("button", name="Dark colours").get_attribute("aria-pressed") == "true"
+    page.close()
+
+
+def test_the_keyboard_reaches_everything(opened: Opened) -> None:
+    reached = []
+    for _ in range(80):
+        opened.page.keyboard.press("Tab")
+        reached.append(opened.focused())
+    assert reached[0] == "Skip to the report"
+    reached = reached[: reached.index("Skip to the report", 1)]  # then it begins again
+    order = ["theme", "filter", "student", "int8: 0.89×", "int8: 8.679 bits", "Behaviour", "How to read"]
+    places = [next(k for k, one in enumerate(reached) if name in one) for name in order]
+    assert places == sorted(places)
+    assert sum(one.startswith("int8: ") for one in reached) == 2, "each chart of points is one stop"
+
+
+def test_arrow_keys_go_from_point_to_point_and_enter_opens_one(opened: Opened) -> None:
+    front = opened.page.locator("#front")
+    front.locator("g.point[tabindex='0']").focus()
+    opened.page.keyboard.press("End")
+    assert opened.focused().startswith(
+        "distilled-int8: 2.31× [2.25, 2.38] as fast; accuracy drop 0.5 [0.0, 1.1]"
+    )
+    assert front.locator(".hint").inner_text() == opened.focused()
+    opened.page.keyboard.press("Enter")
+    assert opened.page.get_by_role("region", name="Details of distilled-int8").is_visible()
+    assert opened.focused() == "distilled-int8"
+
+
+def test_the_front_follows_the_choices_and_has_a_table(opened: Opened) -> None:
+    front = opened.page.locator("#front")
+    assert "M" in (front.locator("path.front").get_attribute("d") or "")
+    front.get_by_role("combobox", name="Against").select_option("times smaller than the teacher")
+    front.get_by_role("combobox", name="Metric").select_option("f1_macro")
+    front.get_by_text("The same as a table").click()
+    rows = front.locator("tbody tr")
+    assert rows.first.inner_text().split("\t")[0] == "distilled-int8"
+    assert rows.count() == front.locator("g.point").count() == 6, "int8 has no f1_macro, released nothing"
+
+
+def test_a_page_of_a_record_with_nothing_measured_has_no_empty_charts(browser: Any, tmp_path: Path) -> None:
+    sample = sample_record()
+    bare = [model.model_copy(update={"quality": {}, "latency": {}}) for model in sample.variants]
+    found = open_record(browser, sample_record(variants=bare), tmp_path)
+    assert [found.page.locator(name).is_visible() for name in ("#front", "#times")] == [False, False]
+    assert found.said == []
+    found.page.close()
+
+
+def test_the_page_fits_a_narrow_screen(browser: Any, tmp_path: Path) -> None:
+    found = open_record(browser, sample_record(), tmp_path, viewport={"width": 400, "height": 800})
+    found.page.get_by_role("button", name="student", exact=True).click()
+    assert found.page.evaluate("document.documentElement.scrollWidth") == 400
+    found.page.close()
+
+
+@pytest.mark.slow
+def test_a_page_of_200_variants_and_20_000_rows_opens_in_under_two_seconds(
+    browser: Any, tmp_path: Path
+) -> None:
+    """By the time that the page's own thread computed: other processes' use of the cores is not its own."""
+    record = large_record(tmp_path, variants=200, rows=20_000)
+    path = tmp_path / "report.html"
+    path.write_text(html_report(record, tmp_path, lambda rows: ["x" * 150 for _ in rows]), "utf-8")
+    page = browser.new_page()
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.goto(path.as_uri())
+    found = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    loaded = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    size = path.stat().st_size / 1024**2
+    print(f"\n{size:.1f} MB, opened in {loaded:.0f} ms, {1000 * found['TaskDuration']:.0f} ms of computing")  # noqa: T201
+    assert page.locator("#models > tbody").count() == 201
+    assert found["TaskDuration"] < OPENING_SECONDS
+    assert size < 8
+    page.close()

@@ -1,0 +1,67 @@
+"""The runtime aoti: only packages of code are opened, and only their own inputs are run."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from slimgate.errors import BuildError, MeasureError
+from slimgate.methods.to_aoti import _compile
+from slimgate.runtime_choice import runtime_for
+from slimgate.runtimes.aoti import AotiPredictor, open_package
+
+torch.set_num_threads(1)
+
+
+class Head(torch.nn.Module):
+    """Doubles its columns; compiles in seconds."""
+
+    def forward(self, columns: Any) -> Any:
+        return type("Output", (), {"logits": columns * 2})
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package of Head, for any number of rows and columns."""
+    from slimgate.compiling import compiler
+
+    path = tmp_path_factory.mktemp("package") / "model.pt2"
+    with compiler("the test", "cpu"):
+        _compile(Head(), {"columns": torch.rand(3, 4)}, path, 1)
+    return path
+
+
+def test_a_package_runs_any_number_of_rows_also_of_a_transposed_array(package: Path) -> None:
+    predictor = AotiPredictor(open_package(package), ("columns",), "cpu")
+    for rows in (1, 3, 8):
+        values = np.arange(rows * 5, dtype=np.float32).reshape(5, rows).T
+        given = predictor.fetch(predictor.forward(predictor.prepare({"columns": values})))
+        assert given.dtype == np.float32
+        assert np.array_equal(given, values * 2)
+    predictor.close()
+
+
+def test_other_inputs_than_it_was_compiled_for_are_refused() -> None:
+    predictor = AotiPredictor(None, ("input_ids", "attention_mask"), "cpu")
+    with pytest.raises(
+        MeasureError, match=r"inputs input_ids came, .* compiled for: attention_mask, input_ids"
+    ):
+        predictor.prepare({"input_ids": np.zeros((1, 2), dtype=np.int64)})
+
+
+def test_a_package_with_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    with zipfile.ZipFile(path, "w") as stored:
+        stored.writestr("model/data/aotinductor/model/code.so", b"code")
+        stored.writestr("model/data/weights/weights.pt", b"a pickle")
+    with pytest.raises(BuildError, match=r"model\.pt2 holds model/data/weights/weights\.pt, expected only"):
+        open_package(path)
+
+
+def test_it_is_the_runtime_of_its_kind() -> None:
+    assert runtime_for("torch_aoti").name == "aoti"

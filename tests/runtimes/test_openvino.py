@@ -1,0 +1,139 @@
+"""slimgate.runtimes.openvino: what it computes in, on how many threads, and what its options change."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fixtures.openvino_models import exported, selection_scores
+from slimgate.artifact import LOADERS
+from slimgate.errors import BuildError, MissingExtra
+from slimgate.runtime_choice import runtime_for
+from slimgate.runtimes import openvino as runtime
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
+    """Folder, tokenizer and context of an exported model."""
+    root = tmp_path_factory.mktemp("openvino")
+    model, context = exported(root)
+    (root / "saved").mkdir()
+    model.save(root / "saved")
+    return root / "saved", model.tokenizer, context
+
+
+def loaded(folder: Path, **options: Any) -> Any:
+    return runtime.load(folder, runtime.Params(**options), device="cpu", threads=1)
+
+
+def scores(saved: tuple[Path, Any, Any], **options: Any) -> Any:
+    folder, tokenizer, context = saved
+    return selection_scores(loaded(folder, **options), tokenizer, context)
+
+
+def batches(saved: tuple[Path, Any, Any]) -> tuple[Any, Any]:
+    _, tokenizer, context = saved
+    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), tokenizer)
+    return encoded.batch([0, 1, 2]), encoded.batch([5])
+
+
+def test_it_executes_artifacts_of_its_kind_by_default() -> None:
+    assert runtime_for("openvino").name == "openvino"
+    assert "openvino" in LOADERS
+
+
+def test_computing_precision_and_threads_are_stated() -> None:
+    found = runtime.settings(runtime.Params(), threads=2)
+    assert found["INFERENCE_PRECISION_HINT"] == "f32"
+    assert found["INFERENCE_NUM_THREADS"] == 2
+    assert found["NUM_STREAMS"] == 1
+    assert found["ENABLE_CPU_PINNING"] is False
+
+
+def test_static_shapes_give_the_same_scores(saved: tuple[Path, Any, Any]) -> None:
+    plain = scores(saved)
+    assert plain.shape == (16, 2)
+    assert plain.dtype == np.float32
+    assert np.allclose(scores(saved, static_shapes=True), plain, atol=1e-5)
+
+
+def test_bfloat16_moves_the_scores_a_little(saved: tuple[Path, Any, Any]) -> None:
+    difference = np.abs(scores(saved, inference_precision="bf16") - scores(saved)).max()
+    assert difference < 0.3
+    if "avx512_bf16" in Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else False:
+        assert difference > 1e-5
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_batches_prepared_beforehand_are_not_mixed_up(saved: tuple[Path, Any, Any], static: bool) -> None:
+    predictor = loaded(saved[0], static_shapes=static)
+    one, other = batches(saved)
+    first, second = predictor.prepare(one), predictor.prepare(other)
+    alone = [predictor.fetch(predictor.forward(prepared)) for prepared in (first, second)]
+    again = predictor.fetch(predictor.forward(first))
+    assert np.array_equal(again, alone[0])
+    assert alone[0].shape == (3, 2)
+    assert alone[1].shape == (1, 2)
+
+
+def test_a_row_has_the_same_scores_in_any_batch(saved: tuple[Path, Any, Any]) -> None:
+    predictor = loaded(saved[0])
+    _, tokenizer, context = saved
+    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), tokenizer)
+    together = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(range(16)))))
+    for row in range(4):
+        alone = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch([row]))))
+        assert np.allclose(alone[0], together[row], atol=1e-5)
+
+
+def test_only_the_latest_shapes_are_kept(
+    saved: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "KEPT_SHAPES", 2)
+    predictor = loaded(saved[0], static_shapes=True)
+    ids = {name: values[:1] for name, values in batches(saved)[0].items()}
+    for tokens in (3, 4, 5, 3):
+        prepared = predictor.prepare({name: values[:, :tokens] for name, values in ids.items()})
+        assert predictor.fetch(predictor.forward(prepared)).shape == (1, 2)
+    assert len(predictor._kept) == 2
+
+
+def test_inputs_that_the_rows_lack_are_named(saved: tuple[Path, Any, Any]) -> None:
+    batch, _ = batches(saved)
+    with pytest.raises(BuildError, match=r"the graph reads \w+, which the rows do not have"):
+        loaded(saved[0]).prepare({"input_ids": batch["input_ids"]})
+
+
+def test_another_device_is_one_line(saved: tuple[Path, Any, Any]) -> None:
+    with pytest.raises(BuildError, match="runs on the CPU, not on cuda"):
+        runtime.load(saved[0], runtime.Params(), device="cuda", threads=1)
+
+
+def test_a_file_that_is_no_graph_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "model.xml").write_text("<net>")
+    with pytest.raises(BuildError, match=r"OpenVINO cannot read .*model\.xml") as caught:
+        loaded(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_package_it_says_what_to_install(
+    saved: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtra, match=r'pip install "slimgate\[openvino\]"'):
+        loaded(saved[0])
+
+
+def test_the_runtime_loads_no_torch() -> None:
+    tree = ast.parse(Path(runtime.__file__).read_text("utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not {name for name in names if name.split(".")[0] in ("torch", "transformers")}

@@ -1,0 +1,30 @@
+"""A reader sees the old file or the new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimgate.atomic_files import replacing, write_atomically
+
+
+def test_a_text_is_written_whole_with_the_folders_above(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a/b/run.json", "ü")
+    assert (tmp_path / "a/b/run.json").read_text("utf-8") == "ü"
+    assert [file.name for file in (tmp_path / "a/b").iterdir()] == ["run.json"]
+
+
+def test_the_old_file_stands_where_the_new_one_fails(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="the disk"):
+        write_half(path)
+    assert path.read_text() == "old"
+
+
+def write_half(path: Path) -> None:
+    with replacing(path) as new:
+        new.write_text("ha")
+        assert path.read_text() == "old"
+        raise RuntimeError("the disk")

@@ -1,0 +1,56 @@
+"""What a gate found, as JUnit properties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.gate_properties import gate_properties
+from slimgate.parts import part
+
+BUDGET = {"kind": "drop_points", "limit": 2.0, "verdict": "FAIL"}
+
+
+def told(kind: str, name: str = "", **facts: Any) -> dict[str, object]:
+    return dict(gate_properties(part(kind, "int8", name, facts)))
+
+
+def test_a_metric_has_its_figures_budget_and_verdict() -> None:
+    found = told(
+        "quality", "accuracy", teacher=0.9, value=0.87, drop_points=3.0, interval=[2.5, 3.5], n=800,
+        method="Tango", budgets=[BUDGET], verdict="FAIL",
+    )  # fmt: skip
+    assert found == {
+        "slimgate.variant": "int8",
+        "slimgate.metric": "accuracy",
+        "slimgate.teacher": 0.9,
+        "slimgate.value": 0.87,
+        "slimgate.n": 800,
+        "slimgate.method": "Tango",
+        "slimgate.drop_points": 3.0,
+        "slimgate.interval": "[2.5, 3.5]",
+        "slimgate.budget.drop_points": 2.0,
+        "slimgate.verdict.drop_points": "FAIL",
+        "slimgate.verdict": "FAIL",
+    }
+
+
+def test_a_speed_up_has_its_workload_and_interval() -> None:
+    found = told("speedup", "b1", speedup=2.0, speedup_interval=[1.9, 2.1], budgets=[], verdict=None)
+    assert found["slimgate.workload"] == "b1"
+    assert found["slimgate.speedup"] == 2.0
+    assert found["slimgate.interval"] == "[1.9, 2.1]"
+    assert found["slimgate.verdict"] == "not gated"
+
+
+def test_size_and_flips_have_their_own() -> None:
+    assert (
+        told("footprint", "size", compression=3.9, budgets=[], verdict="PASS")["slimgate.compression"] == 3.9
+    )
+    flips = {"percent": 1.5, "interval": [1.0, 2.0]}
+    found = told("behaviour", flips=flips, budgets=[], verdict="PASS")
+    assert (found["slimgate.flips_percent"], found["slimgate.interval"]) == (1.5, "[1, 2]")
+
+
+def test_what_is_no_judgement_has_none() -> None:
+    assert told("build", steps=[]) == {}
+    assert told("quality", "accuracy", teacher=0.9, value=0.9, n=800) == {}

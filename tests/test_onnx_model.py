@@ -1,0 +1,92 @@
+"""Models of an ONNX graph: their files, what they weigh, and weights that stand beside the graph."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from fixtures.building import tiny_context
+from fixtures.tiny_graph import MATRIX, TABLE, tiny_answers, tiny_onnx_model
+from slimgate import onnx_model
+from slimgate.artifact import LOADERS
+from slimgate.errors import BuildError
+from slimgate.onnx_model import load_onnx_model
+
+IDS = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int64)
+
+
+def test_it_is_saved_as_one_file_and_loads_the_same(tmp_path: Path) -> None:
+    model, context = tiny_onnx_model(tmp_path / "hub"), tiny_context(tmp_path / "rows")
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    model.save(folder)
+    assert {"model.onnx", "config.json", "tokenizer.json", "slimgate.json"} <= {
+        file.name for file in folder.iterdir()
+    }
+    assert not (folder / "model.onnx.data").exists()
+    assert "\n" not in (folder / "tokenizer.json").read_text("utf-8")
+    assert json.loads((folder / "slimgate.json").read_text("utf-8")) == {"kind": "onnx"}
+    again = load_onnx_model(folder)
+    assert again.proto == model.proto
+    predictor = again.predictor(context)
+    given = predictor.fetch(predictor.forward(predictor.prepare({"input_ids": IDS})))
+    np.testing.assert_allclose(given, tiny_answers(IDS), rtol=1e-6)
+
+
+def test_it_is_loaded_by_its_kind() -> None:
+    assert LOADERS["onnx"] == "slimgate.onnx_model:load_onnx_model"
+
+
+def test_it_weighs_what_its_matrices_hold(tmp_path: Path) -> None:
+    found = tiny_onnx_model(tmp_path).footprint()
+    assert found["parameters"] == 96 + 8  # not the axis
+    assert found["nonzero_parameters"] == 95 + np.count_nonzero(MATRIX)
+    assert found["state_bytes"] == TABLE.nbytes + MATRIX.nbytes + 8
+
+
+def test_weights_that_are_too_many_stand_beside_the_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_model, "MOST_INSIDE", 300)
+    model = tiny_onnx_model(tmp_path / "hub")
+    big = np.ones((64, 64), dtype=np.float32)
+    model.proto.graph.initializer.append(numpy_helper.from_array(big, "big"))
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    model.save(folder)
+    assert (folder / "model.onnx.data").stat().st_size >= big.nbytes
+    again = load_onnx_model(folder)
+    assert again.footprint() == model.footprint()
+    assert np.array_equal(numpy_helper.to_array(again.proto.graph.initializer[-1]), big)
+
+
+def test_weights_of_another_folder_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_model, "MOST_INSIDE", 300)
+    model, folder = tiny_onnx_model(tmp_path / "hub"), tmp_path / "saved"
+    big = np.ones((64, 64), dtype=np.float32)
+    model.proto.graph.initializer.append(numpy_helper.from_array(big, "big"))
+    folder.mkdir()
+    model.save(folder)
+    (folder / "model.onnx.data").rename(tmp_path / "elsewhere.data")
+    with pytest.raises(BuildError, match="which there is not"):
+        load_onnx_model(folder)
+    proto = onnx.load_model(folder / "model.onnx", load_external_data=False)
+    for entry in proto.graph.initializer[-1].external_data:
+        if entry.key == "location":
+            entry.value = "../elsewhere.data"
+    onnx.save_model(proto, folder / "model.onnx")
+    with pytest.raises(BuildError, match="big is stored outside of the folder"):
+        load_onnx_model(folder)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    model = tiny_onnx_model(tmp_path / "hub")
+    broken = np.array([[np.nan, 1.0]], dtype=np.float32)
+    model.proto.graph.initializer.append(numpy_helper.from_array(broken, "broken"))
+    with pytest.raises(BuildError, match="NaN or infinite after the step, first in broken"):
+        model.save(tmp_path)

@@ -1,0 +1,83 @@
+"""slimgate.openvino_model: what is saved comes back, and weights are counted by their true number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fixtures.openvino_models import exported, model_scores
+from slimgate.artifact import LOADERS
+from slimgate.errors import BuildError
+from slimgate.loading import load_object
+from slimgate.openvino_model import OpenVinoModel
+from slimgate.openvino_weights import first_broken, footprint, weight_types
+
+torch.set_num_threads(1)
+
+
+def graph_of(*outputs: Any, inputs: Any) -> Any:
+    import openvino
+
+    return openvino.Model(list(outputs), list(inputs), "hand")
+
+
+def test_it_loads_again_the_same(tmp_path: Path) -> None:
+    model, context = exported(tmp_path)
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    model.save(folder)
+    assert {"model.xml", "model.bin", "config.json", "tokenizer.json", "slimgate.json"} <= {
+        file.name for file in folder.iterdir()
+    }
+    assert json.loads((folder / "slimgate.json").read_text()) == {"kind": "openvino"}
+    again = load_object(LOADERS["openvino"])(folder, device="cpu")
+    assert np.array_equal(model_scores(again, context), model_scores(model, context))
+    assert again.footprint() == model.footprint()
+    assert again.config.hidden_size == 32
+    assert again.code_modules() == []
+
+
+def test_levels_count_each_and_their_scales_do_not() -> None:
+    import openvino
+    from openvino import opset13 as op
+
+    x = op.parameter([-1, 4], np.float32, name="x")
+    levels = op.constant(np.array([[1, 2, 8, 15], [8, 8, 3, 0]]), dtype=openvino.Type.u4)
+    point = op.constant(np.array([[8], [8]]), dtype=openvino.Type.u4)
+    scale = op.constant(np.array([[0.5], [0.25]], dtype=np.float32))
+    weight = op.multiply(op.subtract(op.convert(levels, "f32"), op.convert(point, "f32")), scale)
+    bias = op.constant(np.array([1.0, 0.0], dtype=np.float32))
+    graph = graph_of(op.add(op.matmul(x, weight, False, True), bias), inputs=[x])
+    assert footprint(graph) == {"parameters": 10, "nonzero_parameters": 6, "state_bytes": 4 + 1 + 8 + 8}
+    assert weight_types(graph) == {"f32": 2, "u4": 8}
+
+
+def test_signed_levels_and_ranges_of_activations() -> None:
+    import openvino
+    from openvino import opset13 as op
+
+    x = op.parameter([-1, 2], np.float32, name="x")
+    ends = [op.constant(np.array([[-1.0, -2.0]], dtype=np.float32)) for _ in range(2)]
+    ends += [op.constant(np.array([[1.0, 2.0]], dtype=np.float32)) for _ in range(2)]
+    limited = op.fake_quantize(x, ends[0], ends[2], ends[1], ends[3], 256)
+    levels = op.constant(np.array([[-8, 0], [7, 0]]), dtype=openvino.Type.i4)
+    weight = op.multiply(op.convert(levels, "f32"), op.constant(np.array([[2.0], [3.0]], dtype=np.float32)))
+    graph = graph_of(op.matmul(limited, weight, False, True), inputs=[x])
+    assert footprint(graph)["parameters"] == 4
+    assert footprint(graph)["nonzero_parameters"] == 2
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    from openvino import opset13 as op
+
+    x = op.parameter([-1, 2], np.float32, name="x")
+    weight = op.constant(np.array([[1.0, np.nan], [0.0, 1.0]], dtype=np.float32), name="broken")
+    graph = graph_of(op.matmul(x, weight, False, False), inputs=[x])
+    assert first_broken(graph) == "broken"
+    with pytest.raises(BuildError, match="NaN or infinite after the step, first in broken"):
+        OpenVinoModel(graph, None, None).save(tmp_path)

@@ -1,0 +1,53 @@
+"""Which way each kind of budget is looser, and what another limit would make of the figures."""
+
+from __future__ import annotations
+
+import pytest
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BudgetFacts
+from slimgate.recorded_budgets import Judged, looser, verdict_under
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["drop_points", "drop_relative", "error_increase_relative", "increase_relative", "ceiling",
+     "flips_max_percent", "slices.accuracy", "memory_ratio_max"],
+)  # fmt: skip
+def test_more_is_looser_where_a_limit_is_the_most(kind: str) -> None:
+    assert looser(kind, 2.0, 1.0)
+    assert not looser(kind, 1.0, 2.0)
+    assert not looser(kind, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["floor", "speedup_min", "compression_min"])
+def test_less_is_looser_where_a_limit_is_the_least(kind: str) -> None:
+    assert looser(kind, 1.0, 2.0)
+    assert not looser(kind, 2.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "verdict"),
+    [
+        ("drop_points", 3.0, Verdict.PASS),
+        ("drop_points", 1.5, Verdict.INCONCLUSIVE),
+        ("drop_points", 0.5, Verdict.FAIL),
+        ("floor", 0.5, Verdict.PASS),
+        ("floor", 1.5, Verdict.INCONCLUSIVE),
+        ("floor", 3.0, Verdict.FAIL),
+    ],
+)
+def test_another_limit_is_held_against_the_interval(kind: str, limit: float, verdict: Verdict) -> None:
+    facts = BudgetFacts(kind=kind, limit=9, verdict=Verdict.PASS)
+    assert verdict_under(kind, limit, Judged("accuracy", None, facts, 1.6, (1.0, 2.0))) is verdict
+
+
+def test_what_is_exact_holds_at_its_limit() -> None:
+    size = Judged("size", None, BudgetFacts(kind="compression_min", limit=1, verdict=Verdict.PASS), 1.5, None)
+    assert verdict_under("compression_min", 1.5, size) is Verdict.PASS
+    assert verdict_under("compression_min", 1.6, size) is Verdict.FAIL
+
+
+def test_of_slices_no_single_figure_decides() -> None:
+    facts = BudgetFacts(kind="slices.accuracy", limit=5, verdict=Verdict.PASS)
+    assert verdict_under("slices.accuracy", 1.0, Judged("slices", None, facts, None, None)) is None

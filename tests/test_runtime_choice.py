@@ -1,0 +1,55 @@
+"""The runtime of a variant whose suite names none: that of the kind which its steps leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimgate.errors import BuildError, SuiteError
+from slimgate.runtime_choice import kind_of, runtime_for
+from slimgate.suite import TEACHER, Suite, load_suite
+
+GRAPH = """\
+graph = { steps = [{ to_onnx = {} }] }
+int8-graph = { from = "graph", steps = [{ onnx_int8_dynamic = {} }] }
+"""
+INT8 = 'int8 = { from = "student", steps = [{ int8_dynamic = {} }] }'
+
+
+def loaded(bench: Path, text: str) -> Suite:
+    (bench / "s.toml").write_text(text, "utf-8")
+    return load_suite(bench / "s.toml", "s.toml")
+
+
+def test_each_kind_has_its_runtime() -> None:
+    assert runtime_for("torch").name == runtime_for("torch_quantized").name == "eager"
+    assert runtime_for("onnx").name == "onnxruntime"
+    with pytest.raises(BuildError, match=r"no runtime executes artifacts of kind stone; known: .*eager"):
+        runtime_for("stone")
+
+
+def test_steps_that_change_the_kind_change_the_runtime(bench: Path, suite_text: str) -> None:
+    suite = loaded(bench, suite_text.replace(INT8, GRAPH))
+    models = {TEACHER: suite.teacher, **suite.variants}
+    kinds = {name: kind_of(variant, models) for name, variant in models.items()}
+    assert kinds == {TEACHER: "torch", "student": "torch", "graph": "onnx", "int8-graph": "onnx"}
+    names = {name: variant.runtime.name for name, variant in models.items()}
+    assert names == {
+        TEACHER: "eager",
+        "student": "eager",
+        "graph": "onnxruntime",
+        "int8-graph": "onnxruntime",
+    }
+
+
+def test_a_stated_runtime_that_cannot_execute_the_kind_is_an_error(bench: Path, suite_text: str) -> None:
+    wrong = 'graph = { steps = [{ to_onnx = {} }], runtime = { name = "eager" } }'
+    with pytest.raises(SuiteError, match="eager does not execute an artifact of kind onnx"):
+        loaded(bench, suite_text.replace(INT8, wrong))
+
+
+def test_a_step_of_pytorch_behind_an_export_is_an_error(bench: Path, suite_text: str) -> None:
+    wrong = "graph = { steps = [{ to_onnx = {} }, { int8_dynamic = {} }] }"
+    with pytest.raises(SuiteError, match="cannot take an artifact of kind onnx, expected torch"):
+        loaded(bench, suite_text.replace(INT8, wrong))

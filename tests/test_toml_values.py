@@ -1,0 +1,36 @@
+"""Values as TOML: what is written is read as the same."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from slimgate.toml_values import toml_key, toml_value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1e-05,
+        2.34e-4,
+        1e22,
+        3,
+        True,
+        'a "b" \\ \n\x7f\x00 é 漢 😀',
+        [],
+        [[0], [0, 5]],
+        {},
+        {"a.b:c": {"with space": [1.0, {"x": "y"}]}, "": False},
+    ],
+    ids=repr,
+)
+def test_what_is_written_is_read_as_the_same(value: Any) -> None:
+    found = tomllib.loads(f"{toml_key('a key')} = {toml_value(value)}")["a key"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_tables_and_tuples_are_on_one_line() -> None:
+    assert toml_value({"a": (1, 2), "b.c": "x"}) == '{ a = [1, 2], "b.c" = "x" }'

@@ -1,0 +1,19 @@
+"""The time limit of a search."""
+
+from __future__ import annotations
+
+import pytest
+
+from slimgate.tune.clock import Clock, OutOfTime
+
+
+def test_a_step_that_tells_how_far_it_is_ends_with_the_time() -> None:
+    moments = iter([100.0, 110.0, 159.0, 160.0])
+    clock = Clock(60.0, now=lambda: next(moments))
+    told: list[tuple[str, int, int]] = []
+    progress = clock.watched(lambda *one: told.append(one))
+    progress("train", 1, 9)
+    progress("train", 2, 9)
+    with pytest.raises(OutOfTime, match="the 1 minutes are used"):
+        progress("train", 3, 9)
+    assert told == [("train", 1, 9), ("train", 2, 9)]

@@ -1,0 +1,78 @@
+"""Which trials are on the front, and which are kept for each budget."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from slimgate.judge.speed import Speedup
+from slimgate.tune.front import chosen, held, pareto_front
+from slimgate.tune.space import Space
+from slimgate.tune.trial import Found, State, Trial
+
+SPACE = Space(0, "s", "teacher", (), None)
+
+
+def trial(number: int, speed: float, *strains: float, state: State = State.TIMED) -> Trial:
+    """A trial whose slower workload has that lower bound; inside a budget where its strain is under 1."""
+    timed = {
+        load: Speedup(s, (s, s), s, noise_floor=0.0, rounds=12)
+        for load, s in (("a", speed), ("b", 2 * speed))
+    }
+    inside = tuple(strain < 1 for strain in strains)
+    found = Found({}, strains, inside, timed if state is State.TIMED else {}, 1, 1.0, 0.0, False)
+    return Trial(number, SPACE, (), state, None, None if state is State.FAILED else found)
+
+
+def numbers(trials: Sequence[Trial]) -> list[int]:
+    return [one.number for one in trials]
+
+
+def test_the_front_is_what_no_other_beats() -> None:
+    generator = random.Random(3)
+    trials = [trial(i, generator.randint(1, 9), generator.randint(-3, 9) / 4) for i in range(60)]
+
+    def beaten(one: Trial) -> bool:
+        return any(
+            other.speed >= one.speed
+            and other.strain <= one.strain
+            and (other.speed, other.strain) != (one.speed, one.strain)
+            for other in trials
+        )
+
+    free = {(one.speed, one.strain) for one in trials if not beaten(one)}
+    front = pareto_front(trials)
+    assert {(one.speed, one.strain) for one in front} == free
+    assert len(front) == len(free)  # of equal ones the first
+    assert front == sorted(front, key=lambda one: -one.speed)
+
+
+def test_what_failed_or_was_not_timed_is_not_on_the_front() -> None:
+    trials = [trial(1, 9.0, 0.1, state=State.FAILED), trial(2, 9.0, 1.4, state=State.BEYOND)]
+    assert pareto_front(trials) == []
+
+
+def test_for_each_budget_the_fastest_inside_it_are_kept_once() -> None:
+    trials = [
+        trial(1, 9.0, 3.0, 0.9),
+        trial(2, 5.0, 0.8, 0.4),
+        trial(3, 4.9, 0.9, 0.45),
+        trial(4, 3.0, 0.2, 0.1),
+    ]
+    found = chosen(trials, tiers=2, keep=2)
+    # of the first budget the two of the front before 3, which 2 beats
+    assert [(one.trial.number, one.tier, one.inside) for one in found] == [
+        (2, 0, True),
+        (4, 0, True),
+        (1, 1, True),
+    ]
+    assert held(found, tiers=2) == [True, True]
+
+
+def test_where_none_is_inside_the_nearest_is_kept_and_said_not_to_be() -> None:
+    trials = [trial(1, 9.0, 1.5, state=State.BEYOND), trial(2, 2.0, 1.9, 1.0), trial(3, 3.0, 1.2, 1.0)]
+    found = chosen(trials[1:], tiers=1, keep=3)
+    assert [(one.trial.number, one.inside) for one in found] == [(3, False)]
+    assert held(found, tiers=1) == [False]
+    assert [one.trial.number for one in chosen(trials[:1], tiers=1, keep=3)] == [1]
+    assert chosen([trial(1, 1.0, state=State.FAILED)], tiers=1, keep=3) == []

@@ -1,0 +1,86 @@
+"""Proposals: each step list once, the same for a seed, and learnt from what came of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slimgate.judge.speed import Speedup
+from slimgate.tune.proposing import Proposer, told
+from slimgate.tune.space import Choice, Drawn, Range, Space, StepTemplate
+from slimgate.tune.trial import Found, State, Trial
+
+SMALL = Space(
+    0,
+    "small",
+    "teacher",
+    (
+        StepTemplate({"keep_layers": Choice("layers", ((0,), (0, 5), (5, 0)))}, Choice("out", (False, True))),
+        StepTemplate({"prune_ffn": {"pruning_ratio": Choice("ratio", (0.25, 0.5))}}, None),
+    ),
+    None,
+)
+LARGE = Space(
+    0,
+    "large",
+    "teacher",
+    (
+        StepTemplate({"low_rank": {"rank": Range("rank", 1, 900, log=False, step=None, whole=True)}}, None),
+        StepTemplate({"fine_tune": {"learning_rate": Range("rate", 1e-4, 1e-2, True, None, False)}}, None),
+    ),
+    None,
+)
+
+
+def trial(number: int, one: Drawn, strain: float, speed: float) -> Trial:
+    speedup = Speedup(speed, (speed, speed), speed, noise_floor=0.0, rounds=12)
+    found = Found({}, (strain,), (strain < 1,), {"b1": speedup}, 1, 1.0, 0.0, False)
+    return Trial(number, one.space, (), State.TIMED, None, found)
+
+
+def proposals(space: Space, count: int, seed: int, result: Callable[[int, Drawn], Trial]) -> list[Drawn]:
+    proposer = Proposer([space], seed=seed, trials=count)
+    found: list[Drawn] = []
+    while len(found) < count and (one := proposer.next()) is not None:
+        found.append(one)
+        proposer.tell(one, result(len(found), one))
+    return found
+
+
+def failed(number: int, one: Drawn) -> Trial:
+    return Trial(number, one.space, (), State.FAILED, "no")
+
+
+def test_a_small_space_is_tried_to_its_end_each_step_list_once() -> None:
+    for result in (failed, lambda n, one: trial(n, one, 0.5, 2.0)):
+        keys = [one.key for one in proposals(SMALL, 50, 0, result)]
+        assert len(keys) == len(set(keys)) == 8
+
+
+def test_a_seed_gives_the_same_proposals() -> None:
+    def keys(seed: int) -> list[str]:
+        return [one.key for one in proposals(LARGE, 12, seed, failed)]
+
+    assert keys(1) == keys(1) != keys(2)
+
+
+def test_the_search_stays_away_from_what_is_outside_of_the_budget() -> None:
+    def measured(number: int, one: Drawn) -> Trial:
+        rank = one.picks["rank"]  # the lower, the faster; below 300 the drop leaves the budget
+        return trial(number, one, strain=2 - rank / 300, speed=900 / rank)
+
+    ranks = [one.picks["rank"] for one in proposals(LARGE, 60, 0, measured)]
+    assert sum(rank < 300 for rank in ranks[-30:]) < 30 / 3 / 2  # by chance it were a third
+
+
+def test_numbers_are_inside_their_range_and_can_be_read() -> None:
+    rates = [
+        step["fine_tune"]["learning_rate"]
+        for one in proposals(LARGE, 5, 0, failed)
+        for _, step in one.steps[1:]
+    ]
+    assert all(1e-4 <= rate <= 1e-2 and rate == float(f"{rate:.3g}") for rate in rates)
+
+
+def test_a_step_list_in_short() -> None:
+    steps = [{"keep_layers": (0, 2)}, {"distill": {"epochs": 2, "learning_rate": 0.000234}}, {"cast": {}}]
+    assert told(steps) == "keep_layers [0, 2] · distill epochs 2 learning_rate 0.000234 · cast"

@@ -1,0 +1,160 @@
+"""[tune] tables: mistakes are told in one line before any model is built."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from slimgate.errors import SuiteError
+from slimgate.suite import Suite, load_suite
+from slimgate.suite_file import read_suite_text
+from slimgate.suite_reader import Reader
+from slimgate.tune.candidate import candidate
+from slimgate.tune.space import Choice, Range, every
+
+STEP = "{ prune_ffn = { pruning_ratio = { choices = [0.25, 0.5] } }, optional = true }"
+TUNE = f"""
+[tune]
+budget = {{ accuracy = {{ drop_points = 1.0 }} }}
+[[tune.space]]
+name = "students"
+steps = [{{ keep_layers = {{ choices = [[0], [0, 3]] }} }}, {STEP}, {{ int8_dynamic = {{}} }}]
+"""
+
+
+def suite_of(bench: Path, text: str) -> Suite:
+    path = bench / "x.toml"
+    path.write_text(text)
+    return load_suite(path, "bench/x.toml")
+
+
+def mistake(bench: Path, text: str, old: str, new: str) -> str:
+    assert old in text
+    with pytest.raises(SuiteError) as caught:
+        suite_of(bench, text.replace(old, new))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_table_is_read_with_its_choices(bench: Path, suite_text: str) -> None:
+    tuning = suite_of(bench, suite_text + TUNE).tuning
+    assert tuning is not None
+    assert (tuning.max_minutes, tuning.max_trials, tuning.keep) == (30.0, 40, 3)
+    assert tuning.tiers[0].quality["accuracy"][0].limit == 1.0
+    [space] = tuning.spaces
+    assert (space.name, space.parent) == ("students", "teacher")
+    assert len(list(every(space))) == 6
+
+
+def test_without_a_budget_of_its_own_it_is_the_suites(bench: Path, suite_text: str) -> None:
+    text = (suite_text + TUNE).replace("budget = { accuracy = { drop_points = 1.0 } }", "")
+    tuning = suite_of(bench, text).tuning
+    assert tuning is not None
+    assert tuning.tiers[0].quality["accuracy"][0].limit == 2.0
+    assert tuning.tiers[0].stated is None
+
+
+def test_several_budgets_a_range_and_a_parent(bench: Path, suite_text: str) -> None:
+    text = (suite_text + TUNE).replace(
+        "budget = { accuracy = { drop_points = 1.0 } }",
+        "budget = [{ accuracy = { drop_points = 1.0 } }, "
+        "{ accuracy = { drop_points = 5.0 }, size = { compression_min = 3.0 } }]",
+    )
+    text = text.replace("{ choices = [0.25, 0.5] }", "{ low = 0.1, high = 0.5 }")
+    text = text.replace('name = "students"', 'from = "student"').replace("[[0], [0, 3]]", "[[0], [1, 0]]")
+    tuning = suite_of(bench, text).tuning
+    assert tuning is not None
+    assert tuning.tiers[1].size is not None
+    [space] = tuning.spaces
+    assert (space.name, space.parent) == ("space-1", "student")
+    ratio = space.steps[1].content["prune_ffn"]["pruning_ratio"]
+    assert ratio == Range("space-1 steps[1].prune_ffn.pruning_ratio", 0.1, 0.5, False, None, False)
+    assert isinstance(space.steps[0].content["keep_layers"], Choice)
+
+
+MISTAKES = [
+    ("{ keep_layers = { c", "{ keep_layer = { c", '[tune] space[0].steps[0]: "keep_layer": no such method'),
+    ("[[0], [0, 3]]", "[]", "[tune] space[0].steps[0].keep_layers.choices: [] came, expected a list of 1"),
+    ("[[0], [0, 3]]", "3", "[tune] space[0].steps[0].keep_layers.choices: 3 came, expected a list, in [ ]"),
+    (
+        "[[0], [0, 3]]",
+        "[[0], [0]]",
+        "[tune] space[0].steps[0].keep_layers.choices[1]: the same as choices[0]",
+    ),
+    ("[[0], [0, 3]]", '[[0], "a"]', '[tune] space[0].steps[0].keep_layers: "a" came, expected a list'),
+    ("[[0], [0, 3]]", "[[4], [5]]", "[4] came, but the model has blocks 0 to 3 at this step"),
+    ("[0.25, 0.5]", "[0.25, 0.0]", "pruning_ratio: 0.0 came, expected more than 0"),
+    ("[0.25, 0.5]", '[0.25, "0.5"]', 'steps[1].prune_ffn.pruning_ratio: "0.5" came, expected a number'),
+    ("choices = [0.25, 0.5]", "low = 0.5, high = 0.25", "low = 0.5 and high = 0.25 came, expected low under"),
+    ("choices = [0.25, 0.5]", "low = 0.5", "pruning_ratio.high: missing, it must be given"),
+    ("choices = [0.25, 0.5]", "low = 0.1, high = 2.0", "pruning_ratio: 2.0 came, expected less than 1"),
+    ("choices = [0.25, 0.5]", "low = 0.0, high = 0.5, log = true", "expected more than 0 where log = true"),
+    ("choices = [0.25, 0.5]", "low = 0.1, hihg = 0.5", "unknown key hihg. Did you mean high?"),
+    ("[0.25, 0.5] }", "[0.25, 0.5], log = true }", "pruning_ratio: unknown key log; known: choices"),
+    ("pruning_ratio =", "pruning_ration =", "unknown key pruning_ration. Did you mean pruning_ratio?"),
+    ("optional = true", 'optional = "yes"', 'steps[1].optional: "yes" came, expected true or false'),
+    ("optional = true", "optinal = true", "2 methods (prune_ffn, optinal) came, expected one method a step"),
+    ("[tune]\n", "[tune]\ntrials = 3\n", "[tune]: unknown key trials. Did you mean max_trials?"),
+    ("[tune]\n", "[tune]\nmax_minutes = 0\n", "[tune] max_minutes: 0 came, expected more than 0"),
+    ("[tune]\n", "[tune]\nkeep = 0\n", "[tune] keep: 0 came, expected 1 or more"),
+    ("[tune]\n", '[tune]\nsplit = "gate"\n', "the gate's rows only judge; a search chooses on selection"),
+    ("[tune]\n", '[tune]\nsplit = "train"\n', '[tune] split: "train" came, expected "selection"'),
+    ('name = "students"', 'from = "studnet"', 'space[0].from: "studnet": no such variant. Did you mean'),
+    ('name = "students"', 'nam = "students"', "[tune] space[0]: unknown key nam. Did you mean name?"),
+    (
+        'name = "students"',
+        'runtime = { name = "eagre" }',
+        '[tune] space[0].runtime: "eagre": no such runtime. Did you mean eager?',
+    ),
+    ("accuracy = { drop_points = 1.0 }", "acuracy = { drop_points = 1.0 }", "Did you mean accuracy?"),
+    ("accuracy = { drop_points = 1.0 }", "", "[tune.budget]: needs a budget on a metric, such as"),
+    (
+        "accuracy = { drop_points = 1.0 } }\n[[",
+        "accuracy = { drop_points = 1.0 }, latency = { speedup_min = 2.0 } }\n[[",
+        "a search is held to metrics and size; the gate judges the rest",
+    ),
+    ("selection = 24", "selection = 0", "[task.splits] selection: 0 came, but [tune] chooses on these rows"),
+    (
+        STEP,
+        "{ int8_dynamic = {} }, " + STEP.replace(", optional = true", ""),
+        "space[0].steps[2].prune_ffn: cannot take an artifact of kind torch_quantized, expected torch",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), MISTAKES, ids=[str(i) for i in range(len(MISTAKES))])
+def test_a_mistake_is_told_in_one_line(
+    bench: Path, suite_text: str, old: str, new: str, message: str
+) -> None:
+    said = mistake(bench, suite_text + TUNE, old, new)
+    assert said.startswith("bench/x.toml [ta" if "task" in message else "bench/x.toml [tune")
+    assert message in said
+
+
+def test_two_spaces_of_one_name(bench: Path, suite_text: str) -> None:
+    second = '[[tune.space]]\nname = "students"\nsteps = [{ int8_dynamic = {} }]\n'
+    said = mistake(bench, suite_text + TUNE, "[[tune.space]]", second + "[[tune.space]]")
+    assert said == 'bench/x.toml [tune] space[1].name: "students": the same as space[0]'
+
+
+def test_a_step_list_that_cannot_be_is_told_with_its_place_in_the_space(bench: Path, suite_text: str) -> None:
+    first = "{ keep_layers = { choices = [[0], [0, 3]] }, optional = true }, { keep_layers = [2] }"
+    text = (suite_text + TUNE).replace("{ keep_layers = { choices = [[0], [0, 3]] } }", first)
+    suite = suite_of(bench, text)
+    reader = Reader(read_suite_text(suite.path, "bench/x.toml"), True)
+    assert suite.tuning is not None
+    said = []
+    for one in every(suite.tuning.spaces[0]):
+        try:
+            variant = candidate(reader, suite, one, "trial-1")
+        except SuiteError as error:
+            said.append(str(error))
+        else:
+            assert [step.name for step in variant.steps] == [next(iter(step)) for _, step in one.steps]
+            assert one.steps[0] == (1, {"keep_layers": (2,)})
+    assert len(said) == 6  # of 9: both choices of the first step, times three of the third
+    assert all(
+        re.match(r"bench/x\.toml \[tune\] space\[0\]\.steps\[1\]\.keep_layers: \[2\] came", s) for s in said
+    )

@@ -1,0 +1,60 @@
+"""Spaces of step lists: which lists a template gives, and which choices are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.tune.space import Choice, Range, Space, StepTemplate, drawn, ends, every
+
+
+def space(*steps: StepTemplate) -> Space:
+    return Space(0, "s", "teacher", steps, None)
+
+
+LAYERS = StepTemplate({"keep_layers": Choice("layers", ((0,), (0, 5)))}, None)
+PRUNE = StepTemplate(
+    {"prune_ffn": {"pruning_ratio": Choice("ratio", (0.25, 0.5))}}, Choice("out", (False, True))
+)
+
+
+def steps_of(*templates: StepTemplate) -> list[list[dict[str, Any]]]:
+    return [[step for _, step in one.steps] for one in every(space(*templates))]
+
+
+def test_every_step_list_comes_once_and_a_step_that_is_left_out_asks_nothing() -> None:
+    one, two = {"keep_layers": (0,)}, {"keep_layers": (0, 5)}
+    low, high = ({"prune_ffn": {"pruning_ratio": ratio}} for ratio in (0.25, 0.5))
+    assert steps_of(LAYERS, PRUNE) == [[one, low], [one, high], [one], [two, low], [two, high], [two]]
+
+
+def test_choices_inside_of_choices_are_asked_where_they_are_met() -> None:
+    bits = StepTemplate(
+        Choice("bits", ({"int8_dynamic": {}}, {"gptq": {"bits": Choice("gptq bits", (4, 3))}})), None
+    )
+    assert steps_of(bits) == [[{"int8_dynamic": {}}], [{"gptq": {"bits": 4}}], [{"gptq": {"bits": 3}}]]
+    first, *_ = every(space(bits))
+    assert first.picks == {"bits": 0}
+
+
+def test_a_template_without_choices_is_one_step_list() -> None:
+    assert steps_of(StepTemplate({"fine_tune": {"epochs": 2}}, None)) == [[{"fine_tune": {"epochs": 2}}]]
+
+
+def test_a_range_of_numbers_is_told_by_its_ends_and_one_of_whole_ones_by_all() -> None:
+    rate = Range("rate", 1e-4, 5e-4, log=True, step=None, whole=False)
+    assert list(ends(rate)) == [1e-4, 5e-4]
+    assert list(ends(Range("epochs", 2, 8, log=False, step=3, whole=True))) == [2, 5, 8]
+
+
+def test_places_are_those_of_the_template() -> None:
+    left_out = drawn(space(PRUNE, LAYERS), lambda _: 1)
+    assert left_out.steps == ((1, {"keep_layers": (0, 5)}),)
+    assert left_out.key == drawn(space(PRUNE, LAYERS), lambda d: 1 if d.name != "ratio" else 0).key
+
+
+def test_only_numbers_in_order_are_neighbours() -> None:
+    assert Choice("a", (0.25, 0.5)).ordered
+    assert Choice("a", (4, 3, 2)).ordered
+    assert not Choice("a", (1, 3, 2)).ordered
+    assert not Choice("a", (False, True)).ordered
+    assert not Choice("a", ((0,), (1,))).ordered

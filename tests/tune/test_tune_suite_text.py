@@ -1,0 +1,76 @@
+"""The suite that is written: it reads back as what was chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimgate.errors import DataError
+from slimgate.suite import load_suite
+from slimgate.suite_file import read_suite_text
+from slimgate.suite_reader import Reader
+from slimgate.tune.front import Chosen
+from slimgate.tune.space import every
+from slimgate.tune.suite_text import HEADER, check_free, names_of, suite_text, write_suite
+from slimgate.tune.trial import Found, State, Trial
+
+TUNE = """
+[tune]
+budget = [{ accuracy = { drop_points = 1.0 } }, { accuracy = { drop_points = 5.0, floor = 0.5 } }]
+[[tune.space]]
+from = "student"
+runtime = { name = "eager" }
+steps = [{ distill = { learning_rate = { choices = [1e-5, 2.34e-4] }, transfer = "more.csv" } }]
+"""
+
+
+def test_a_written_suite_has_the_chosen_steps_budgets_and_paths(bench: Path, suite_text: str) -> None:
+    (bench / "more.csv").write_text("text\na film\n")
+    path, new = bench / "x.toml", bench.parent / "elsewhere/y.toml"
+    new.parent.mkdir()
+    path.write_text(
+        suite_text.replace("[budgets]", "tuned-1 = { steps = [{ int8_dynamic = {} }] }\n[budgets]") + TUNE
+    )
+    suite = load_suite(path, "bench/x.toml")
+    assert suite.tuning is not None
+    reader = Reader(read_suite_text(path, "bench/x.toml"), True)
+    found = Found({}, (0.5, 0.1), (True, True), {}, 2**20, 4.0, 1.0, False)
+    trials = [
+        Trial(i, one.space, tuple(step for _, step in one.steps), State.BEYOND, None, found)
+        for i, one in enumerate(every(suite.tuning.spaces[0]), 1)
+    ]
+    chosen = [Chosen(trials[0], 0, True), Chosen(trials[1], 1, False)]
+    assert names_of(chosen, suite) == ["tuned-2", "tuned-3"]
+    text = text_of(suite, reader, chosen, new)
+    assert text.startswith(HEADER)
+    assert "[tune" not in text
+    assert str(bench) not in text
+    assert "# Not inside its budget on selection" in text.partition("[variants.tuned-3]")[0]
+    write_suite(text, new)
+    again = load_suite(new, "elsewhere/y.toml")
+    assert again.opt_in
+    for one, name in zip(chosen, ("tuned-2", "tuned-3"), strict=True):
+        variant = again.variants[name]
+        assert variant.parent == "student"
+        [step] = variant.steps
+        params = step.params.model_dump()
+        assert params["learning_rate"] == one.trial.steps[0]["distill"]["learning_rate"]
+        assert step.row_files == (bench / "more.csv",)
+        assert again.budgets[name].quality == suite.tuning.tiers[one.tier].quality
+    assert again.budgets["student"].quality == suite.budgets["student"].quality
+
+
+def text_of(*arguments: object) -> str:
+    return suite_text(*arguments, rows=24, said="2 step lists")  # type: ignore[arg-type]
+
+
+def test_only_a_file_of_its_own_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    check_free(path)
+    write_suite(f"{HEADER} from y.toml\n", path)
+    check_free(path)
+    path.write_text("[suite]\n")
+    with pytest.raises(DataError, match="was not written by slimgate tune"):
+        check_free(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.toml"]

@@ -20,7 +20,7 @@ SPLITS = ("train", "calibration", "selection", "gate")
 UNLABELLED = "unlabelled"
 # The order in which a row belongs to the later of two splits.
 DRAWN = (UNLABELLED, *SPLITS)
-PARTS = ("all", *SPLITS)
+PARTS = (UNLABELLED, "all", *SPLITS)
 # str.split() takes it for white space, so no text that was collapsed can hold it.
 BETWEEN_TEXTS = "\x1f"
 
@@ -58,10 +58,14 @@ def pools_of(
     label_column: str | None,
     group_column: str | None,
 ) -> list[Pool]:
-    """A pool for every part, in the order of PARTS. Raises DataError for rows that cannot be used."""
+    """A pool for every part, in the order of PARTS. Raises DataError for rows that cannot be used.
+
+    Rows of the part unlabelled are free until `withhold` takes out what the other splits were dealt.
+    """
     tables = _with_ids(_known_parts(parts))
     texts = [_texts(name, table, text_columns) for name, table in tables.items()]
-    labels = _labels(tables, label_column)
+    known = {name: table for name, table in tables.items() if name != UNLABELLED}
+    labels = _labels(known, label_column)
     groups = [_groups(name, table, group_column) for name, table in tables.items()]
     if group_column is None:  # every row is a group of its own
         counts = np.cumsum([0, *(table.num_rows for table in tables.values())])
@@ -70,6 +74,8 @@ def pools_of(
         group_codes, _ = _codes(groups)
     text_codes, _ = _codes(texts)
     label_codes, names = _codes(labels)
+    if UNLABELLED in tables:  # nobody knows its labels
+        label_codes.insert(0, np.zeros(tables[UNLABELLED].num_rows, np.int64))
     label_names = tuple(names.to_pylist())
     pools = []
     for k, (name, table) in enumerate(tables.items()):
@@ -91,23 +97,32 @@ def pools_of(
 
 
 def _known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    expected = f"expected all, or some of {', '.join(SPLITS)}; and {UNLABELLED} beside them or not"
     for name in parts:
         if name not in PARTS:
-            raise DataError(f"the source gave a part {name!r}, expected all, or some of {', '.join(SPLITS)}")
-    if not parts or ("all" in parts and len(parts) > 1):
-        raise DataError(f"the source gave parts {list(parts)}, expected all, or some of {', '.join(SPLITS)}")
+            raise DataError(f"the source gave a part {name!r}, {expected}")
+    judged = set(parts) - {UNLABELLED}
+    if not judged or ("all" in judged and len(judged) > 1):
+        raise DataError(f"the source gave parts {list(parts)}, {expected}")
     return {name: parts[name] for name in PARTS if name in parts}
 
 
 def _drop_across(pools: Sequence[Pool]) -> None:
     """Takes the rows of earlier parts out whose group, or else whose text, stands in a later part."""
     later_texts, later_groups = np.empty(0, np.int64), np.empty(0, np.int64)
-    for pool in reversed(pools):
+    for pool in reversed([pool for pool in pools if pool.name != UNLABELLED]):
         pool.by_group[:] = np.isin(pool.groups, later_groups)
         pool.by_text[:] = ~pool.by_group & np.isin(pool.texts, later_texts)
         pool.free[:] = ~(pool.by_group | pool.by_text)
         later_texts = np.union1d(later_texts, pool.texts[pool.free])
         later_groups = np.union1d(later_groups, pool.groups[pool.free])
+
+
+def withhold(pool: Pool, *, texts: Ints, groups: Ints) -> None:
+    """Takes the rows out of the part unlabelled that have one of these texts or groups."""
+    pool.by_group[:] = np.isin(pool.groups, groups)
+    pool.by_text[:] = ~pool.by_group & np.isin(pool.texts, texts)
+    pool.free[:] = ~(pool.by_group | pool.by_text)
 
 
 def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:

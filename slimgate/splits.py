@@ -2,7 +2,8 @@
 
 A fifth, unlabelled, where a suite asks for it, holds rows for a teacher to label: their own label is taken
 off. A split that the source names is drawn from the part of that name; the others are cut from the part
-train, or from all. No group and no text stands in two splits.
+train, or from all. No group and no text stands in two splits; only a part that the source calls unlabelled
+may share groups with train, which learns as it does.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from slimgate.dealing import Asked, deal, left_out, shares_of
 from slimgate.errors import DataError, nearest
-from slimgate.pools import DRAWN, SPLITS, UNLABELLED, Pool, pools_of
+from slimgate.pools import DRAWN, SPLITS, UNLABELLED, Pool, pools_of, withhold
 from slimgate.strata import Ints
 from slimgate.tables import Table
 
@@ -124,10 +125,18 @@ def cut(
     plans = _plans(pools, sizes)
     splits: dict[str, pa.Table] = {}
     reports: dict[str, SplitReport] = {}
-    for pool in pools:
+    taken: list[Ints] = [np.empty(0, np.int64)]
+    held_out: list[Ints] = [np.empty(0, np.int64)]
+    for pool in sorted(pools, key=lambda pool: pool.name == UNLABELLED):  # after those that it gives way to
         plan = plans[pool.name]
+        if not plan:
+            continue
+        if pool.name == UNLABELLED:
+            withhold(pool, texts=np.concatenate(taken), groups=np.concatenate(held_out))
         drawn = deal(pool, plan, seed, grouped=group_column is not None)
         dropped = left_out(pool, drawn)
+        taken += [pool.texts[rows] for rows in drawn.values()]
+        held_out += [pool.groups[rows] for split, rows in drawn.items() if split not in (UNLABELLED, "train")]
         for rank, (split, rows) in enumerate(drawn.items()):
             label = None if split == UNLABELLED else label_column
             splits[split] = pool.table.take(pa.array(rows))
@@ -145,7 +154,7 @@ def cut(
             )
     for split in SPLITS:
         if split not in splits:
-            splits[split] = pools[0].table.slice(0, 0)
+            splits[split] = pools[-1].table.slice(0, 0)
             reports[split] = SplitReport(None, 0, hashlib.sha256().hexdigest(), 0, 0, 0, {}, 0.0, None)
     found = [name for name in DRAWN if name in splits]
     return Cut({name: splits[name] for name in found}, {name: reports[name] for name in found})
@@ -162,7 +171,7 @@ def _unlabelled(
 def _all_there(pools: list[Pool], columns: tuple[str, ...]) -> None:
     for pool in pools:
         known = pool.table.column_names
-        for column in columns:
+        for column in columns if pool.name != UNLABELLED else ():
             if column not in known:
                 raise DataError(f"part {pool.name} has no column {column}{nearest(column, known)}")
 

@@ -1,4 +1,4 @@
-"""Rows without labels that a student learns from: files, the split unlabelled, changed copies of `train`,
+"""Rows without labels that a student learns from: files, the split unlabelled, changed copies,
 text that its teacher writes.
 """
 
@@ -65,13 +65,10 @@ def _parts(
         yield "from_unlabelled", {name: table[name].to_pylist() for name in names}
     options = params.augment
     if options is not None and options.changes_words:
-        yield "augmented", _from_train(options, context, names, tokenizer)
+        yield "augmented", _changed(options, context, names, tokenizer)
     if options is not None and options.translator:
-        table = context.rows("train").table
-        yield (
-            "translated",
-            {name: translated(table[name].to_pylist(), options.translator) for name in names},
-        )
+        texts = _to_copy(options, context, names)
+        yield "translated", {name: translated(texts[name], options.translator) for name in names}
 
 
 def _from_files(params: TransferParams, context: BuildContext, names: Sequence[str]) -> Columns:
@@ -85,17 +82,21 @@ def _from_files(params: TransferParams, context: BuildContext, names: Sequence[s
     return found
 
 
-def _from_train(options: Augment, context: BuildContext, names: Sequence[str], tokenizer: Any) -> Columns:
+def _to_copy(options: Augment, context: BuildContext, names: Sequence[str]) -> Columns:
+    """The texts of train, and of the split unlabelled where its rows are copied too."""
+    splits = ("train", UNLABELLED) if options.unlabelled else ("train",)
+    tables = [context.rows(split).table for split in splits]
+    return {name: [text for table in tables for text in table[name].to_pylist()] for name in names}
+
+
+def _changed(options: Augment, context: BuildContext, names: Sequence[str], tokenizer: Any) -> Columns:
     if options.word_mask and tokenizer.mask_token is None:
         raise BuildError(
             "augment: word_mask needs a tokenizer with a mask token, this one has none; use word_replace"
         )
-    table = context.rows("train").table
-    mask = str(tokenizer.mask_token)
+    mask, texts = str(tokenizer.mask_token), _to_copy(options, context, names)
     return {
-        name: augmented(
-            list(map(collapsed, table[name].to_pylist())), options, mask=mask, seed=context.seed + place
-        )
+        name: augmented(list(map(collapsed, texts[name])), options, mask=mask, seed=context.seed + place)
         for place, name in enumerate(names)
     }
 

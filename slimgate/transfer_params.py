@@ -35,7 +35,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Augment(Table):
-    """Changed copies of the train rows; each word of a copy is changed with these chances, one after another.
+    """Changed copies of rows; each word of a copy is changed with these chances, one after another.
 
     word_replace: by another word of the train rows, drawn as often as they hold it (Xie et al. 2020, UDA);
     word_mask: by the tokenizer's mask (Tang et al. 2019); word_dropout: left out, word_swap: exchanged with
@@ -44,6 +44,8 @@ class Augment(Table):
     translator: a function of one's own, "package.module:function", from a list of texts to a list of as many,
     such as there and back through another language (Sennrich et al. 2016; Xie et al. 2020). It is given the
     train texts as they are; one copy more of each.
+
+    unlabelled: copies of the rows of the split unlabelled too.
     """
 
     copies: int = Field(default=1, ge=1, le=100)
@@ -52,6 +54,7 @@ class Augment(Table):
     word_mask: Share = 0.0
     word_replace: Share = 0.0
     translator: str | None = None
+    unlabelled: bool = False
 
     @property
     def changes_words(self) -> bool:
@@ -71,7 +74,7 @@ class Augment(Table):
 
 
 class TransferParams(Table):
-    """transfer: files of rows without labels, with the task's text columns; augment: made from `train`.
+    """transfer: files of rows without labels, with the task's text columns; augment: copies.
 
     unlabelled: the rows of the split unlabelled, which `[task] splits.unlabelled` cuts. generate: rows that
     the teacher writes. only_transfer: learn from all these alone, and not from `train`.
@@ -110,7 +113,8 @@ def row_files(params: TransferParams) -> tuple[Path, ...]:
 
 def also_reads(params: TransferParams) -> tuple[str, ...]:
     """The split that only some options read."""
-    return (UNLABELLED,) if params.unlabelled else ()
+    copied = params.augment is not None and params.augment.unlabelled
+    return (UNLABELLED,) if params.unlabelled or copied else ()
 
 
 def functions(params: TransferParams) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from slimgate.errors import BuildError, DataError
 from slimgate.protocols import Rows
 from slimgate.tasks import text_classification
 from slimgate.transfer import transfer_rows
-from slimgate.transfer_params import Augment, TransferParams
+from slimgate.transfer_params import Augment, TransferParams, also_reads
 
 TOKENIZER = SimpleNamespace(mask_token="[MASK]")
 
@@ -99,6 +99,19 @@ def test_rows_of_the_split_without_labels_are_a_transfer_set(tmp_path: Path) -> 
     assert rows.table["text"].to_pylist() == ["fresh words", "more words"]
     assert context.log["transfer"]["from_unlabelled"] == 3
     assert context.log["transfer"]["dropped_held_out"] == 1
+
+
+def test_copies_are_made_of_the_rows_without_labels_too_where_that_is_asked_for(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    context.splits = {**context.splits, "unlabelled": Rows(pa.table({"text": ["quite fresh words"]}))}
+    params = TransferParams(augment=Augment(copies=2, word_swap=0.5, unlabelled=True))
+    assert also_reads(params) == ("unlabelled",)
+    rows = transfer_rows(params, context, tokenizer=TOKENIZER)
+    assert rows is not None
+    assert context.log["transfer"]["augmented"] == 2 * (48 + 1)
+    copies = [text for text in rows.table["text"].to_pylist() if "quite" in text.split()]
+    assert copies
+    assert all(sorted(text.split()) == ["fresh", "quite", "words"] for text in copies)
 
 
 def there_and_back(texts: list[str]) -> list[str]:

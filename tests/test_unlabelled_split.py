@@ -90,6 +90,50 @@ def test_two_splits_cannot_both_take_the_rest() -> None:
         cut_of(table(40), gate=10, unlabelled="rest")
 
 
+def named(more: pa.Table, group: str | None = None, **parts: pa.Table) -> Cut:
+    return cut(
+        {**parts, "unlabelled": more},
+        SplitSizes(train=20, calibration=4, selection=6, gate=10, unlabelled="rest"),
+        text_columns=("text",),
+        label_column="label",
+        group_column=group,
+        seed=0,
+        read_columns=("label",),
+    )
+
+
+def test_a_part_that_the_source_calls_so_is_what_it_is_drawn_from() -> None:
+    more = pa.table({"text": [f"text {k}" for k in range(60)]})
+    result = named(more, all=table(40))
+    texts = {name: set(found["text"].to_pylist()) for name, found in result.splits.items()}
+    others = set().union(*(texts[name] for name in SPLITS))
+    assert texts["unlabelled"] == set(more["text"].to_pylist()) - others
+    report = result.reports["unlabelled"]
+    assert (report.part, report.n, report.dropped_overlap, report.label_counts) == ("unlabelled", 20, 40, {})
+    assert result.reports["gate"].label_counts == {"a": 5, "b": 5}
+    without = cut_of(table(40), train=20, calibration=4, selection=6, gate=10)
+    for name in SPLITS:
+        assert result.splits[name] == without.splits[name]
+
+
+def test_that_part_may_share_groups_with_train_and_with_no_other_split() -> None:
+    more = pa.table({"text": [f"more {k}" for k in range(40)], "file": [f"f{k // 2}" for k in range(40)]})
+    result = named(more, "file", all=table(40))
+    files = {name: set(found["file"].to_pylist()) for name, found in result.splits.items()}
+    held_out = files["calibration"] | files["selection"] | files["gate"]
+    assert files["unlabelled"] == {f"f{k}" for k in range(20)} - held_out
+    assert files["train"] <= files["unlabelled"]
+    assert result.reports["unlabelled"].dropped_group == 2 * len(held_out)
+
+
+def test_that_part_is_left_alone_where_a_suite_does_not_ask_for_it_and_is_no_source_alone() -> None:
+    parts = {"all": table(40), "unlabelled": table(4)}
+    options: Any = {"text_columns": ("text",), "label_column": "label", "group_column": None, "seed": 0}
+    assert tuple(cut(parts, SplitSizes(), **options).splits) == SPLITS
+    with pytest.raises(DataError, match=r"gave parts \['unlabelled'\], expected all, or some of train"):
+        cut({"unlabelled": table(4)}, SplitSizes(), **options)
+
+
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     result = cut_of(table(40), train=10, gate=10, unlabelled=12)
     write_splits(result, tmp_path)

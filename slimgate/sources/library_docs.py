@@ -9,7 +9,8 @@
 Rows come from the docstrings of packages that slimgate itself installs (pinned by constraints.txt), read
 with `ast` without importing them: people wrote them to explain a library, so the rows are real. Names of
 libraries are masked by the word "library", or the question would be one of spelling. At most 15 rows a
-file; texts found under two libraries, and repeats, are dropped.
+file; texts found under two libraries, and repeats, are dropped. With `unlabelled = true` all paragraphs,
+also those beyond the 15, are a part unlabelled, of which a suite's split unlabelled is drawn.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ COLUMNS = ("paragraph", "library", "file")
 
 
 class Params(Table):
-    """Which packages (by the name that imports them) and which paragraphs."""
+    """Which packages (by the name that imports them) and which paragraphs.
+
+    unlabelled: whether all paragraphs, without the limit per file, are a part unlabelled.
+    """
 
     libraries: tuple[str, ...] = ("networkx", "pandas", "sympy", "transformers")
     min_words: int = Field(default=5, ge=1)
     max_words: int = Field(default=40, ge=1)
     max_rows_per_file: int = Field(default=15, ge=1)
+    unlabelled: bool = False
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -57,8 +62,8 @@ def columns(params: Params) -> tuple[str, ...]:
 
 
 def parts(params: Params) -> tuple[str, ...]:
-    """One part: the splits are cut from it."""
-    return ("all",)
+    """One part, from which the splits are cut; and one of rows without labels where it is asked for."""
+    return ("unlabelled", "all") if params.unlabelled else ("all",)
 
 
 def is_real(params: Params) -> bool:
@@ -74,10 +79,19 @@ def digest(params: Params) -> str:
 
 def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
     """All rows, in the order of the libraries, then of the files, then of the text."""
-    rows = list(unique_rows(_rows(params), params.max_rows_per_file))
+    found = list(_rows(params))
+    rows = list(unique_rows(found, params.max_rows_per_file))
     if not rows:
         raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words was found")
-    return {"all": pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in COLUMNS]))}
+    if not params.unlabelled:
+        return {"all": _table(rows, COLUMNS)}
+    more = unique_rows(found, len(found))
+    return {"unlabelled": _table(more, ("paragraph", "file")), "all": _table(rows, COLUMNS)}
+
+
+def _table(rows: Iterable[dict[str, str]], columns: tuple[str, ...]) -> pa.Table:
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    return pa.Table.from_pylist([{name: row[name] for name in columns} for row in rows], schema=schema)
 
 
 def unique_rows(rows: Iterable[dict[str, str]], max_per_file: int) -> Iterator[dict[str, str]]:

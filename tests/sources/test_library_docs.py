@@ -37,6 +37,16 @@ def test_rows_have_the_stated_columns_and_labels(rows: Rows) -> None:
     assert library_docs.is_real(library_docs.Params())
 
 
+def test_all_paragraphs_are_a_part_without_labels_where_that_is_asked_for(tmp_path: Path) -> None:
+    params = library_docs.Params(libraries=("networkx", "pydantic"), unlabelled=True)
+    tables = library_docs.read(params, scratch=tmp_path)
+    assert tuple(tables) == library_docs.parts(params) == ("unlabelled", "all")
+    assert tables["unlabelled"].column_names == ["paragraph", "file"]
+    texts = [tables[name]["paragraph"].to_pylist() for name in tables]
+    assert len(set(texts[0])) == len(texts[0]) > len(texts[1])
+    assert set(texts[1]) < set(texts[0])
+
+
 def test_no_file_has_more_than_15_rows_and_some_have_as_many(rows: Rows) -> None:
     counts = Counter(row["file"] for row in rows)
     assert max(counts.values()) == 15

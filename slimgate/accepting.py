@@ -18,7 +18,10 @@ from slimgate.comparing.facts import BudgetChange
 from slimgate.errors import DataError
 from slimgate.record import AcceptedFacts, LoosenedBudget, RunRecord, to_json
 from slimgate.record_files import OUTCOMES, RECORD, Kept, baselines_in, read_run
+from slimgate.recorded_budgets import stated
 
+# of the baseline of that name
+Loosened = tuple[str, BudgetChange]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -29,24 +32,25 @@ def accept(
 
     Raises DataError for a name that is none or is taken (without `force`), outcomes that are not beside the
     record, and where a reason is wanted and none is given: for a run that is FAIL or partial, and for a
-    budget that allows more than in the newest baseline of the suite and has no reason of its own.
+    budget that allows more than in the newest baseline of the suite, or in the one that it replaces, and has
+    no reason of its own.
     """
     if NAME.fullmatch(name) is None:
         raise DataError(f'--name "{name}": expected letters, digits, ".", "_", "-", and no path')
     stem = PurePosixPath(run.record.suite.path).stem
     folder = baselines / name / stem
     _check_free(folder, run, force=force)
-    newest = _newest(run, baselines, folder)
-    loosened = _loosened(newest, run.record)
-    stated = reason.strip() if reason else None
-    if not stated:
-        _check_needs_no_reason(run, newest, loosened)
+    earlier = _earlier(run, baselines, folder)
+    loosened = _loosened(earlier, run.record)
+    why = stated(reason)
+    if why is None:
+        _check_needs_no_reason(run, loosened)
     facts = AcceptedFacts(
         name=name,
         at=at,
-        reason=stated or None,
-        against=newest and newest.name,
-        loosened=[_told(one, stated) for one in loosened],
+        reason=why,
+        against=earlier[0].name if earlier else None,
+        loosened=[_told(one, why) for _, one in loosened],
     )
     _write(folder, run, run.record.model_copy(update={"accepted": facts}), _outcomes(run))
     return Kept(folder / RECORD, read_run(folder / RECORD))
@@ -67,29 +71,35 @@ def _check_free(folder: Path, run: Kept, *, force: bool) -> None:
         )
 
 
-def _newest(run: Kept, baselines: Path, replaced: Path) -> Kept | None:
+def _earlier(run: Kept, baselines: Path, folder: Path) -> list[Kept]:
+    """The newest of the other baselines, and the one that is replaced: its budgets are given up as well."""
     found = baselines_in(baselines, run.record.suite.path) if baselines.is_dir() else []
-    return next((one for one in reversed(found) if one.file.parent != replaced), None)
+    others = [one for one in found if one.file.parent != folder]
+    return [*others[-1:], *(one for one in found if one.file.parent == folder)]
 
 
-def _loosened(newest: Kept | None, record: RunRecord) -> list[BudgetChange]:
-    if newest is None:
-        return []
+def _loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]:
+    """Each budget once, beside the baseline that it is looser than."""
     # a run that is accepted anew does not explain itself
     bare = record.model_copy(update={"accepted": None})
-    return [one for one in budget_changes(newest.record, bare) if one.looser]
+    found: dict[tuple[str, str, str], Loosened] = {}
+    for baseline in earlier:
+        for one in budget_changes(baseline.record, bare):
+            if one.looser:
+                found.setdefault((one.variant, one.budget, one.kind), (baseline.name, one))
+    return list(found.values())
 
 
-def _check_needs_no_reason(run: Kept, newest: Kept | None, loosened: Sequence[BudgetChange]) -> None:
+def _check_needs_no_reason(run: Kept, loosened: Sequence[Loosened]) -> None:
     found = run.record.verdict
     if found.status in ("FAIL", "partial"):
         why = found.messages[0] if found.messages else f"{found.missing} checks have not run"
         raise DataError(f'{run.file}: the run is {found.status} ({why}); say why it is kept: --reason "…"')
-    for one in loosened:
+    for baseline, one in loosened:
         if one.reason is None:
             now = "does not gate any more" if one.after is None else f"is {one.after:g}"
             what = f"{one.variant}, {one.budget}: {one.kind} was {one.before:g} and {now}"
-            since = f"looser than in the baseline {newest.name}" if newest else "looser"
+            since = f"looser than in the baseline {baseline}"
             raise DataError(f'{run.file}: {what}, {since}; say why: --reason "…"')
 
 
@@ -120,7 +130,6 @@ def _outcomes(run: Kept) -> list[Path]:
 
 def _write(folder: Path, run: Kept, record: RunRecord, outcomes: Sequence[Path]) -> None:
     """Beside its place first, under a name that begins with a dot; then moved there whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     new, old = (folder.with_name(f".{folder.name}.{what}.{os.getpid()}") for what in ("new", "old"))
     try:
         (new / OUTCOMES).mkdir(parents=True)
@@ -131,9 +140,9 @@ def _write(folder: Path, run: Kept, record: RunRecord, outcomes: Sequence[Path])
             os.replace(folder, old)
         os.replace(new, folder)
     except OSError as error:
-        if old.exists() and not folder.exists():
-            os.replace(old, folder)
         raise DataError(f"{folder}: {run.file} could not be kept there: {error.strerror}") from error
     finally:
+        if old.exists() and not folder.exists():  # also where somebody interrupts it
+            os.replace(old, folder)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

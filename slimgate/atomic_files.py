@@ -19,5 +19,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Where to write what shall stand at `path`: a reader sees the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    yield new
-    os.replace(new, path)
+    try:
+        yield new
+        os.replace(new, path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise

@@ -13,7 +13,7 @@ from slimgate.judge.flips import KIND as FLIPS
 from slimgate.judge.slices import slices_kind
 from slimgate.record import BaselineFacts, LoosenedBudget, RunRecord, VariantRecord, read_record
 from slimgate.record_files import RECORD, Kept, baselines_in
-from slimgate.recorded_budgets import judged_budgets, looser
+from slimgate.recorded_budgets import judged_budgets, looser, stated
 from slimgate.suite import Suite
 
 Limits = Mapping[tuple[str, str], tuple[float, str | None]]
@@ -44,7 +44,14 @@ def held_against(path: Path, shown: str, suites: Mapping[Path, Suite]) -> dict[P
         suite = next(suite for suite in suites.values() if suite.shown == one.record.suite.path)
         file = (Path(shown) / one.file.relative_to(path)).as_posix() if path.is_dir() else shown
         loosened = loosened_budgets(suite, one.record)
-        found[suite.path] = BaselineFacts(path=file, created=one.record.created, loosened=loosened)
+        gone = [
+            model.name
+            for model in one.record.variants[1:]
+            if model.gated and model.name not in suite.variants
+        ]
+        found[suite.path] = BaselineFacts(
+            path=file, created=one.record.created, loosened=loosened, gates_gone=gone
+        )
     return found
 
 
@@ -79,7 +86,8 @@ def loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
             came = f"{one.kind} = {one.limit:g} is looser than {one.before:g}"
             since = f"in the baseline of {baseline.created}"
             raise SuiteError(
-                f'{where}: {came} {since}; give the budget a reason = "…" that the report can show'
+                f"{where}: {came} {since}; "
+                'give the budget a reason = "…" for this change, that the report shows'
             )
     return found
 
@@ -89,10 +97,12 @@ def _of_variant(suite: Suite, name: str, baseline: RunRecord) -> Iterator[Loosen
     if earlier is None or not earlier.gated:
         return
     limits, variant = _limits(suite.budgets[name]), suite.variants[name]
-    for (budget, kind), before in _recorded(earlier).items():
+    for (budget, kind), (before, old_reason) in _recorded(earlier).items():
         limit, reason = limits.get((budget, kind), (None, None))
+        # the words that stood there before are not about this change
+        reason = stated(reason) if reason != old_reason else None
         if not variant.gated:
-            limit, reason = None, variant.reason
+            limit, reason = None, stated(variant.reason)
         if limit is None or looser(kind, limit, before):
             yield LoosenedBudget(
                 variant=name, budget=budget, kind=kind, before=before, limit=limit, reason=reason
@@ -120,6 +130,6 @@ def _limits(own: VariantBudgets) -> Limits:
     return found
 
 
-def _recorded(model: VariantRecord) -> dict[tuple[str, str], float]:
-    """(budget, kind) -> limit, as a record has them."""
-    return {(one.of, one.facts.kind): one.facts.limit for one in judged_budgets(model)}
+def _recorded(model: VariantRecord) -> Limits:
+    """(budget, kind) -> limit and reason, as a record has them."""
+    return {(one.of, one.facts.kind): (one.facts.limit, one.facts.reason) for one in judged_budgets(model)}

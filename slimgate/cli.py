@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,9 @@ WRONG_USAGE = 4
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. Exit codes: 0 all budgets hold, 1 a budget does not, 4 wrong usage or input."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe that is not UTF-8 cannot hold every sign
+            stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="slimgate", description=slimgate.__doc__)
     parser.add_argument("--version", action="version", version=f"slimgate {slimgate.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

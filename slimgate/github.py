@@ -5,12 +5,14 @@ https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.recorded_budgets import judged_budgets, message_of
+from slimgate.report.escape import visible
 
 _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
@@ -30,7 +32,7 @@ def budget_annotations(record: RunRecord, file: str) -> list[str]:
     found = list(_found(record))
     return [
         f"::{level} file={_escaped(file, _PROPERTY)},title={_escaped(title, _PROPERTY)}::"
-        f"{_escaped(message, _DATA)}"
+        f"{_escaped(_seen(message), _DATA)}"
         for level in ("error", "warning")
         for severity, title, message in found
         if severity == level
@@ -67,6 +69,11 @@ def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
         if message not in told or level == "error":
             told[message] = level, f"slimgate: {model.name}, {one.name}", message
     yield from told.values()
+
+
+def _seen(message: str) -> str:
+    """What would act on a reader's screen is shown; its lines stay lines."""
+    return re.sub(r"[^\r\n]+", lambda line: visible(line.group()), message)
 
 
 def _escaped(text: str, by: Mapping[str, str]) -> str:

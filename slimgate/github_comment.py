@@ -20,6 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slimgate.report.escape import visible
+
 AUTHOR = "github-actions[bot]"
 _MARKER = re.compile(r"<!-- slimgate:comment( [^\n]*)? -->")
 _KEY = re.compile(r"[\w./ -]{0,80}")
@@ -48,12 +50,17 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except OSError as error:
         sys.stderr.write(f"github_comment: {arguments[0]}: cannot be read: {error.strerror}\n")
         return WRONG_USAGE
+    except UnicodeDecodeError:
+        sys.stderr.write(
+            f"github_comment: {arguments[0]}: not UTF-8, expected the comment that a run wrote\n"
+        )
+        return WRONG_USAGE
     marker, body = _marked(text, key)
     try:
         done = _post(f"repos/{repository}", number, marker, body, environment)
     except GhFailed as error:
         denied = any(code in str(error) for code in _DENIED)
-        said = " ".join(str(error).split())
+        said = visible(" ".join(str(error).split())).replace("%", "%25")
         sys.stdout.write(
             f"::{'warning' if denied else 'error'} title=slimgate::no comment was posted: {said}\n"
         )

@@ -264,4 +264,7 @@ def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> N
         for line in budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):
             terminalreporter.write_line(line)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        append_summary(Path(summary), state.comment())
+        try:
+            append_summary(Path(summary), state.comment())
+        except OSError as error:  # in a container the file may not be there; the verdict must not hang on it
+            terminalreporter.write_line(f"slimgate: no summary of the step was written: {error}")

@@ -15,6 +15,7 @@ from slimgate.errors import DataError
 from slimgate.record import SCHEMA, RunRecord, read_record
 
 RECORD, OUTCOMES = "run.json", "outcomes"
+TEACHER = "teacher"
 
 
 class Kept(NamedTuple):
@@ -52,13 +53,24 @@ def record_file(path: Path) -> Path:
 def read_run(file: Path) -> RunRecord:
     """The record of a run.json. Raises DataError where it is none of this schema."""
     try:
-        return read_record(file)
+        record = read_record(file)
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise DataError(
-            f"{file}: not a run record of schema {SCHEMA} ({error.error_count()} errors)"
-        ) from error
+        raise DataError(f"{file}: not a run record of schema {SCHEMA}: {_first(error)}") from error
+    names = [model.name for model in record.variants]
+    if names[:1] != [TEACHER] or len(set(names)) < len(names):
+        came = ", ".join(names) or "none"
+        raise DataError(f"{file}: its variants are {came}, expected {TEACHER} first, and each name once")
+    return record
+
+
+def _first(error: ValidationError) -> str:
+    """Where the first of the errors is, and what it is."""
+    found = error.errors()
+    where = ".".join(map(str, found[0]["loc"])) or "the file"
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{where}: {found[0]['msg']}{more}"
 
 
 def read_kept(path: Path) -> Kept:

@@ -36,6 +36,11 @@ def judged_budgets(model: VariantRecord) -> list[Judged]:
     return list(_all(model))
 
 
+def stated(reason: str | None) -> str | None:
+    """A reason as somebody gave it; None where there is nothing to read in it."""
+    return (reason or "").strip() or None
+
+
 def looser(kind: str, limit: float, before: float) -> bool:
     """Whether a limit allows more than the one before."""
     return limit < before if kind in AT_LEAST else limit > before
@@ -44,8 +49,18 @@ def looser(kind: str, limit: float, before: float) -> bool:
 def verdict_under(kind: str, limit: float, one: Judged) -> Verdict | None:
     """What another limit of that kind would make of the figures; None where the record does not tell.
 
-    An interval is of the level of its test, so that it decides as the test does.
+    An interval is of the level of its test, so that it decides as the test does. Where the budget's own
+    verdict is undecided whatever its interval (a planted delay that was not seen, too few documents), so is
+    every other.
     """
+    found = _by_figures(kind, limit, one)
+    own = one.facts.verdict, _by_figures(kind, one.facts.limit, one)
+    if own[0] is Verdict.INCONCLUSIVE and own[1] is not own[0]:
+        return None if found is None else Verdict.INCONCLUSIVE
+    return found
+
+
+def _by_figures(kind: str, limit: float, one: Judged) -> Verdict | None:
     if one.measured is None:
         return None
     low, high = one.interval or (one.measured, one.measured)

@@ -164,3 +164,41 @@ def test_a_disk_that_fails_leaves_the_old_baseline(
     assert "No space left on device" in err
     assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
     assert os.listdir(tmp_path / "baselines/v1") == ["support"]
+
+
+def test_a_baseline_replaced_by_a_looser_one_needs_a_reason(accept: Run, tmp_path: Path) -> None:
+    accept(write_release(tmp_path / "v1"), "v1")
+    looser = write_release(tmp_path / "looser", models={"int8": budget(2.0)})
+    code, _, err = accept(looser, "v1", "--force")
+    assert code == 4
+    assert "drop_points was 1 and is 2, looser than in the baseline v1; say why" in err
+    code, out, _ = accept(looser, "v1", "--force", "--reason", "agreed")
+    assert (code, "loosened: int8, accuracy: drop_points 1 -> 2: agreed\n" in out) == (0, True)
+    assert (kept(tmp_path, "v1").accepted or pytest.fail("none")).against == "v1"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = write_release(tmp_path / "run")
+    code = main(["accept", str(run), "--name", "v1", "--baselines", str(run / "run.json")])
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == (4, 1)
+    assert "could not be kept there: Not a directory" in err
+
+
+def test_an_interrupted_replacement_leaves_the_old_baseline(
+    accept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(write_release(tmp_path / "run"), "v1")
+    replace, moved = os.replace, []
+
+    def interrupted_at_the_second(source: Path, target: Path) -> None:
+        moved.append(target)
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        accept(write_release(tmp_path / "new", created="2026-11-02"), "v1", "--force")
+    assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
+    assert os.listdir(tmp_path / "baselines/v1") == ["support"]

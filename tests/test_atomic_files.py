@@ -28,3 +28,11 @@ def write_half(path: Path) -> None:
         new.write_text("ha")
         assert path.read_text() == "old"
         raise RuntimeError("the disk")
+
+
+def test_what_failed_leaves_no_half_file_behind(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError):
+        write_half(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]

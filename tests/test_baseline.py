@@ -26,11 +26,11 @@ def suites(bench: Path, suite_text: str) -> dict[Path, Suite]:
     return {suite.path: suite}
 
 
-def baseline(folder: Path, name: str, points: float) -> Path:
+def baseline(folder: Path, name: str, points: float, reason: str | None = None, **more: Model) -> Path:
     """A release of that name whose int8 might lose so many points."""
     accepted = AcceptedFacts(name=name, at=f"2026-11-0{name[-1]}")
-    model = Model(budgets=(QualityBudget("drop_points", points),))
-    return write_release(folder / name / "x", models={"int8": model}, suite=HERE, accepted=accepted)
+    model = Model(budgets=(QualityBudget("drop_points", points, reason),))
+    return write_release(folder / name / "x", models={"int8": model, **more}, suite=HERE, accepted=accepted)
 
 
 @pytest.mark.parametrize("of", ["v1/x/run.json", "v1/x", "v1"])
@@ -59,3 +59,19 @@ def test_a_folder_without_the_suite_and_a_broken_record_are_told(
     (tmp_path / "b/v1/support/run.json").write_text("{}")
     with pytest.raises(SuiteError, match=r"not a run record of schema"):
         held_against(tmp_path / "b", "b", suites)
+
+
+def test_the_words_of_the_old_limit_are_no_reason_for_a_looser_one(
+    tmp_path: Path, suites: dict[Path, Suite]
+) -> None:
+    file = baseline(tmp_path, "v1", 1.0, "agreed") / "run.json"
+    with pytest.raises(SuiteError, match=r"drop_points = 1.5 is looser than 1 .* reason = \"…\" for this"):
+        held_against(file, "v1", suites)
+
+
+def test_gated_variants_that_the_suite_has_no_more_are_named(
+    tmp_path: Path, suites: dict[Path, Suite]
+) -> None:
+    file = baseline(tmp_path, "v1", 1.5, gone=Model(), shown=Model(gated=False, reason="x")) / "run.json"
+    (facts,) = held_against(file, "v1", suites).values()
+    assert facts.gates_gone == ["gone"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from releases import CLASSES, INT8, Model, write_release
 
 from slimgate.cli import main
 from slimgate.judge.verdict import QualityBudget
-from slimgate.record import AcceptedFacts, SuiteFacts
+from slimgate.record import AcceptedFacts, SuiteFacts, to_json
+from slimgate.record_files import read_kept
 
 Run = Callable[..., tuple[int, str, str]]
 FAILS = Model(wrong={**INT8, "loan": range(400)})
@@ -153,3 +155,48 @@ def test_comparing_loads_no_torch(old: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_gated_variant_that_went_is_in_the_first_line_and_gates_where_told_to(
+    compare: Run, old: Path, tmp_path: Path
+) -> None:
+    more = write_release(tmp_path / "more", models={"int8": Model(), "int4": Model()})
+    code, out, _ = compare(more, old, "--fail-on", "regressed", "--fail-on", "loosened")
+    assert (code, "stopped holding · 1 gated variant is gone\n" in out) == (0, True)
+    assert compare(more, old, "--fail-on", "removed")[0] == 1
+    assert compare(old, more, "--fail-on", "removed")[0] == 0
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(compare: Run, old: Path, tmp_path: Path) -> None:
+    new = write_release(tmp_path / "new")
+    code, out, err = compare(old, new, "--out", old / "run.json" / "x")
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert "run.json/x: cannot be written: Not a directory" in err
+
+
+def test_a_release_without_metrics_or_with_a_formula_for_a_name_is_told(
+    compare: Run, old: Path, tmp_path: Path
+) -> None:
+    odd = write_release(tmp_path / "$a_{$")
+    code, out, _ = compare(odd, old, "--out", tmp_path / "out")
+    assert (code, "![history]" in out) == (0, True)
+    assert "$a_{$" in (tmp_path / "out/plots/history.svg").read_text()
+    for folder in (odd, old):
+        record = read_kept(folder).record
+        bare = [one.model_copy(update={"quality": {}, "behaviour": None}) for one in record.variants]
+        (folder / "run.json").write_text(to_json(record.model_copy(update={"variants": bare})))
+    code, out, err = compare(odd, old, "--out", tmp_path / "bare")
+    assert (code, err, "![history]" in out) == (0, "", False)
+
+
+def test_a_pipe_that_is_not_utf_8_gets_escapes(old: Path, tmp_path: Path) -> None:
+    new = write_release(tmp_path / "new")
+    done = subprocess.run(
+        [sys.executable, "-m", "slimgate.cli", "compare", str(old), str(new)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2192" in done.stdout

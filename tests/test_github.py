@@ -87,3 +87,8 @@ def test_the_summary_is_added_to_what_is_there(tmp_path: Path) -> None:
     summary.write_text("before\n")
     append_summary(summary, "| ü |")
     assert summary.read_text("utf-8") == "before\n| ü |\n"
+
+
+def test_what_would_act_on_a_screen_is_shown(tmp_path: Path) -> None:
+    (line,) = budget_annotations(record(tmp_path, broken=Model(error="a\x1b[31m\u202e\0\nb")), "x.toml")
+    assert parsed(line)[3] == "a\\x1b[31m\\u202e\\x00\nb"

@@ -130,3 +130,16 @@ def test_a_file_that_is_not_there_is_named(
     assert post(tmp_path / "gone.md") == 4
     assert "gone.md: cannot be read" in capsys.readouterr().err
     assert gh.calls == []
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "comment.md").write_bytes(b"\xff\xfe")
+    assert post(tmp_path / "comment.md") == 4
+    assert "comment.md: not UTF-8" in capsys.readouterr().err
+
+
+def test_what_gh_says_stays_one_line(gh: FakeGh, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gh.deny("HTTP 403 %0A::error::x \x1b[31m")
+    assert post(file) == 0
+    out = capsys.readouterr().out
+    assert "HTTP 403 %250A::error::x \\x1b[31m" in out

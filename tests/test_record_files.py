@@ -8,7 +8,7 @@ import pytest
 from releases import SUITE, write_release
 
 from slimgate.errors import DataError
-from slimgate.record import AcceptedFacts, SuiteFacts
+from slimgate.record import AcceptedFacts, SuiteFacts, to_json
 from slimgate.record_files import baselines_in, read_kept, record_file
 
 
@@ -45,3 +45,23 @@ def test_a_baseline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "a/support/run.json").write_text("half")
     with pytest.raises(DataError, match=r"a/support/run\.json: not a run record of schema slimgate\.run/1"):
         baselines_in(tmp_path, SUITE)
+
+
+@pytest.mark.parametrize("names", [(), ("int8", "teacher"), ("teacher", "int8", "int8")])
+def test_a_record_without_its_teacher_first_or_with_a_name_twice_is_refused(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    write_release(tmp_path)
+    record = read_kept(tmp_path).record
+    models = [record.variant(name) for name in names]
+    (tmp_path / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
+    with pytest.raises(DataError, match=r"expected teacher first, and each name once$"):
+        read_kept(tmp_path)
+
+
+def test_what_is_wrong_with_a_record_is_told_by_its_place(tmp_path: Path) -> None:
+    write_release(tmp_path)
+    text = (tmp_path / "run.json").read_text()
+    (tmp_path / "run.json").write_text(text.replace('"cores": 2', '"cores": null'))
+    with pytest.raises(DataError, match=r"slimgate\.run/1: machine\.cores: Input should be a valid integer$"):
+        read_kept(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BudgetFacts
-from slimgate.recorded_budgets import Judged, looser, verdict_under
+from slimgate.recorded_budgets import Judged, looser, stated, verdict_under
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,17 @@ def test_what_is_exact_holds_at_its_limit() -> None:
 def test_of_slices_no_single_figure_decides() -> None:
     facts = BudgetFacts(kind="slices.accuracy", limit=5, verdict=Verdict.PASS)
     assert verdict_under("slices.accuracy", 1.0, Judged("slices", None, facts, None, None)) is None
+
+
+def test_what_was_undecided_whatever_its_interval_is_so_under_every_limit() -> None:
+    facts = BudgetFacts(kind="speedup_min", limit=1.2, verdict=Verdict.INCONCLUSIVE)
+    unseen = Judged("latency", "b1", facts, 2.0, (1.9, 2.1))
+    assert verdict_under("speedup_min", 1.5, unseen) is Verdict.INCONCLUSIVE
+    assert verdict_under("speedup_min", 3.0, unseen) is Verdict.INCONCLUSIVE
+    few = Judged("latency", "b1", facts, 1.3, (1.0, 1.6))
+    assert verdict_under("speedup_min", 1.7, few) is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("reason", "found"), [(None, None), ("", None), (" \n", None), (" why ", "why")])
+def test_a_reason_of_blanks_is_none(reason: str | None, found: str | None) -> None:
+    assert stated(reason) == found

@@ -19,7 +19,7 @@ beside the records, the answers of the two releases are tested row by row. OLD m
 folder of baselines, of which those of NEW's suite are taken: NEW is compared with the newest of them, and all
 are told as history. Exit codes: 0 compared, 1 what --fail-on names has happened, 4 wrong usage or input.
 """
-REGRESSED, LOOSENED = "regressed", "loosened"
+REGRESSED, LOOSENED, REMOVED = "regressed", "loosened", "removed"
 
 
 def add_to(commands: Any) -> None:
@@ -43,9 +43,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--fail-on",
         action="append",
-        choices=(REGRESSED, LOOSENED),
-        help="repeatable: exit code 1 where a budget that held does not (regressed), or allows more than it "
-        "did and nobody said why (loosened)",
+        choices=(REGRESSED, LOOSENED, REMOVED),
+        help="repeatable: exit code 1 where a budget that held does not (regressed), allows more than it did "
+        "and nobody said why (loosened), or went with its variant (removed)",
     )
     parser.set_defaults(run=run)
 
@@ -53,6 +53,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compares and prints. Raises SlimgateError for wrong input."""
     from slimgate.comparing import compare
+    from slimgate.errors import DataError
     from slimgate.record_files import read_kept
 
     # where a metric of one's own is found, as pytest and `slimgate judge` find it
@@ -64,7 +65,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         sys.stdout.write(found.model_dump_json(indent=1, by_alias=True) + "\n")
     else:
-        sys.stdout.write(_text(found, [*older, new], options.out))
+        try:
+            text = _text(found, [*older, new], options.out)
+        except OSError as error:
+            raise DataError(f"--out {options.out}: cannot be written: {error.strerror}") from error
+        sys.stdout.write(text)
     return int(_fails(found, options.fail_on or ()))
 
 
@@ -91,12 +96,12 @@ def _older(paths: Sequence[Path], new: Kept) -> list[Kept]:
 def _text(found: Comparison, releases: Sequence[Kept], out: Path | None) -> str:
     from slimgate.atomic_files import write_atomically
     from slimgate.report.compare import compare_report
-    from slimgate.report.history import history_report
+    from slimgate.report.history import gated_metrics, history_report
     from slimgate.report.history_plot import draw_history
     from slimgate.report.pictures import can_plot
 
     drawn = None
-    if out is not None and can_plot() and len(releases) > 1:
+    if out is not None and can_plot() and gated_metrics(releases):
         drawn = draw_history(releases, out / "plots" / "history.svg").relative_to(out).as_posix()
     text = compare_report(found)
     if len(releases) > 2:
@@ -109,4 +114,5 @@ def _text(found: Comparison, releases: Sequence[Kept], out: Path | None) -> str:
 
 
 def _fails(found: Comparison, wanted: Sequence[str]) -> bool:
-    return bool((REGRESSED in wanted and found.regressed) or (LOOSENED in wanted and found.unexplained))
+    happened = {REGRESSED: found.regressed, LOOSENED: found.unexplained, REMOVED: found.gates_gone}
+    return any(happened[one] for one in wanted)

@@ -33,6 +33,13 @@ def same_answers(old: Outcomes, new: Outcomes) -> bool:
     return all(_equal(before, after) for before, after in pairs)
 
 
+def _same_kind(old: Outcomes, new: Outcomes) -> None:
+    """Raises MeasureError where one is of a classification and the other is not."""
+    if type(old) is not type(new):
+        kinds = " and ".join(type(one).__name__ for one in (old, new))
+        raise MeasureError(f"the answers are of two kinds, {kinds}")
+
+
 def _equal(before: Column, after: Column) -> bool:
     if before is None or after is None:
         return before is after
@@ -63,8 +70,9 @@ class PairedAnswers:
             return None
         try:
             pair = read_outcomes(self._old.outcomes(model)), read_outcomes(self._new.outcomes(model))
+            _same_kind(*pair)
             same_rows(*pair)
-        except (SlimgateError, OSError, ValueError, KeyError) as error:
+        except (SlimgateError, OSError, ValueError, KeyError, TypeError) as error:
             self.notes.append(f"{model}: no test was made: {error}")
             return None
         return pair
@@ -72,6 +80,12 @@ class PairedAnswers:
     def could_not(self, model: str, metric: str, error: MeasureError) -> None:
         """Notes a metric that is not defined on the two releases' answers."""
         self.notes.append(f"{model}: no test of {metric} was made: {error}")
+
+    def other_metric(self, model: str, metric: str) -> None:
+        """Notes a metric of which the records have two values of the same answers."""
+        self.notes.append(
+            f"{model}: the answers are the same and {metric} is not: the metric itself is another now."
+        )
 
     def of_another_run(self, model: str, metric: str, value: float, recorded: float) -> None:
         """Notes answers that are not those of the record beside them."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from slimgate.comparing.facts import BudgetChange, Outcome, VerdictChange
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, VariantRecord
-from slimgate.recorded_budgets import Judged, judged_budgets, looser, message_of, verdict_under
+from slimgate.recorded_budgets import Judged, judged_budgets, looser, message_of, stated, verdict_under
 
 Key = tuple[str, str]
 _ORDER: tuple[Outcome | None, ...] = (
@@ -25,7 +25,7 @@ def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
     found = [
         change
         for before, after in shared(old, new)
-        for change in _limits_of(before, after, new.accepted.reason if new.accepted else None)
+        for change in _limits_of(before, after, stated(new.accepted.reason) if new.accepted else None)
     ]
     return sorted(found, key=lambda one: (not one.looser, one.reason is not None))
 
@@ -34,6 +34,12 @@ def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
     """Verdicts that are not what they were, of variants in both: first what held and fails now."""
     found = [change for before, after in shared(old, new) for change in _verdicts_of(before, after)]
     return sorted(found, key=lambda one: (not one.regressed, _ORDER.index(one.after)))
+
+
+def gates_gone(old: RunRecord, new: RunRecord) -> list[str]:
+    """Variants that gated and are not in the new record: with them went their budgets."""
+    names = {model.name for model in new.variants}
+    return [model.name for model in old.variants[1:] if model.gated and model.name not in names]
 
 
 def shared(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
@@ -63,7 +69,7 @@ def _limits_of(before: VariantRecord, after: VariantRecord, accepted: str | None
                 after=None,
                 looser=True,
                 gates_no_more=not after.gated,
-                reason=accepted if after.gated else after.reason or accepted,
+                reason=accepted if after.gated else stated(after.reason) or accepted,
             )
     for key, one in news.items():
         if key not in olds and not _awaited(before, one):
@@ -84,7 +90,7 @@ def _changed(variant: str, old: Judged, new: Judged, accepted: str | None) -> It
         return
     allows_more = looser(kind, after, before)
     # the words that stood there before are not about this change
-    own = new.facts.reason if new.facts.reason != old.facts.reason else None
+    own = stated(new.facts.reason) if new.facts.reason != old.facts.reason else None
     yield BudgetChange(
         variant=variant,
         budget=new.name,

@@ -152,7 +152,10 @@ class VerdictChange(Part):
 
 
 class Comparison(Part):
-    """What moved. notes: why something could not be compared, in words."""
+    """What moved. notes: why something could not be compared, in words.
+
+    gates_gone: those of `removed` that gated: their budgets went with them.
+    """
 
     schema_: Literal["slimgate.compare/1"] = Field(default=SCHEMA, alias="schema")
     old: Release
@@ -164,6 +167,7 @@ class Comparison(Part):
     budgets: list[BudgetChange] = Field(default_factory=list)
     added: list[str] = Field(default_factory=list)
     removed: list[str] = Field(default_factory=list)
+    gates_gone: list[str] = Field(default_factory=list)
     teacher: ModelChange | None = None
     variants: list[ModelChange] = Field(default_factory=list)
 

@@ -22,10 +22,11 @@ _ROUNDING = 1e-6
 def known_metrics(record: RunRecord) -> dict[str, Metric | None]:
     """Every metric of a record; None for one that cannot be loaded here, or would load what is heavy."""
     names = dict.fromkeys(name for model in record.variants for name in model.quality)
-    return {name: None if name.startswith(_HUB) else _loaded(name) for name in names}
+    return {name: None if name.startswith(_HUB) else loaded(name) for name in names}
 
 
-def _loaded(name: str) -> Metric | None:
+def loaded(name: str) -> Metric | None:
+    """The metric of that name, or None."""
     try:
         return load_metric(name)
     except (SlimgateError, ImportError):
@@ -50,7 +51,7 @@ def judged_by(
             except MeasureError as error:
                 answers.could_not(model.name, name, error)
                 return None
-            if not isclose(value, facts.value, rel_tol=_ROUNDING, abs_tol=_ROUNDING):
+            if not _close(value, facts.value):
                 answers.of_another_run(model.name, name, value, facts.value)
                 return None
     return pair
@@ -71,8 +72,11 @@ def metric_changes(
             continue
         before, metric = old.quality[name], metrics.get(name)
         moved = _untested(before, after, metric)
-        if unchanged:
+        # a metric that is not here, and gives other values of the same answers, is another metric now
+        if unchanged and _close(before.value, after.value):
             moved = _the_same(before, metric)
+        elif unchanged:
+            answers.other_metric(new.name, name)
         elif pair is not None and metric is not None and metric.resampled:
             try:
                 moved = _tested(metric, *pair)
@@ -89,6 +93,10 @@ def metric_changes(
             )
         )
     return found
+
+
+def _close(one: float, other: float) -> bool:
+    return isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
 
 
 def _tested(metric: Metric, old: Outcomes, new: Outcomes) -> Moved:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate.comparing.answers import PairedAnswers, same_gate_rows
-from slimgate.comparing.budgets import budget_changes, shared, verdict_changes
+from slimgate.comparing.budgets import budget_changes, gates_gone, shared, verdict_changes
 from slimgate.comparing.facts import Comparison, MetricChange, ModelChange, Release
 from slimgate.comparing.figures import latency_changes, same_hardware, size_change
-from slimgate.comparing.metrics import judged_by, known_metrics, metric_changes, reading
+from slimgate.comparing.metrics import judged_by, known_metrics, loaded, metric_changes, reading
 from slimgate.comparing.slices import slice_changes
-from slimgate.metrics import Metric, load_metric
+from slimgate.metrics import Metric
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record_files import Kept
 
@@ -35,6 +35,7 @@ def compare(old: Kept, new: Kept) -> Comparison:
         budgets=budget_changes(before, after),
         added=[model.name for model in after.variants if model.name not in names[0]],
         removed=[model.name for model in before.variants if model.name not in names[1]],
+        gates_gone=gates_gone(before, after),
         teacher=teacher,
         variants=[_read(one, teacher) for one in variants],
     )
@@ -86,7 +87,7 @@ def _sliced(record: RunRecord) -> dict[str, Metric | None]:
         for one in model.behaviour.slices or ()
     }
     named = {name for model in record.variants for name in model.quality}
-    return {name: load_metric(name) for name in sorted(names - named) if ":" not in name}
+    return {name: loaded(name) for name in sorted(names - named) if ":" not in name}
 
 
 def _read(model: ModelChange, teacher: ModelChange) -> ModelChange:
@@ -99,6 +100,7 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """What else differs and may be the cause of what moved."""
     if old.suite.path != new.suite.path:
         yield f"The records are of two suites, {old.suite.path} and {new.suite.path}."
+    yield from _other_task(old, new)
     if old.slimgate != new.slimgate:
         yield f"slimgate {old.slimgate} judged the old release, {new.slimgate} the new one."
     if not same_hardware(old.machine, new.machine):
@@ -115,6 +117,22 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
         yield f"The new release is not whole: {new.verdict.missing} checks of its suite have not run."
     if old.verdict.missing:
         yield f"The old release is not whole: {old.verdict.missing} checks of its suite had not run."
+
+
+def _other_task(old: RunRecord, new: RunRecord) -> Iterator[str]:
+    """What the suite asks of the models, where it is not what it was."""
+    tasks = old.task.kind, new.task.kind
+    if tasks[0] != tasks[1]:
+        yield f"The task was {tasks[0]} and is {tasks[1]}."
+    seeds = [", ".join(map(str, record.suite.seeds)) for record in (old, new)]
+    if seeds[0] != seeds[1]:
+        yield f"Built with other seeds: {seeds[0]} → {seeds[1]}."
+    names = [
+        list(dict.fromkeys(n for model in record.variants for n in model.quality)) for record in (old, new)
+    ]
+    for of, own, others in (("old", *names), ("new", *reversed(names))):
+        if alone := [name for name in own if name not in others]:
+            yield f"Only the {of} release measured {', '.join(alone)}."
 
 
 def _machine(record: RunRecord) -> str:

@@ -51,11 +51,12 @@ class LoosenedBudget(Part):
 
 
 class BaselineFacts(Part):
-    """The earlier run that this one's budgets were held against."""
+    """The earlier run that this one's budgets were held against. gates_gone: gated variants that went."""
 
     path: str
     created: str
     loosened: list[LoosenedBudget] = []
+    gates_gone: list[str] = []
 
 
 class AcceptedFacts(Part):

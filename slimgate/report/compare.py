@@ -56,6 +56,8 @@ def _counts(found: Comparison) -> Iterator[str]:
         yield f"{count(regressed)} {'budget' if regressed == 1 else 'budgets'} held and {_no_more(regressed)}"
     else:
         yield "no budget that held has stopped holding"
+    if gone := len(found.gates_gone):
+        yield f"{count(gone)} gated {'variant is' if gone == 1 else 'variants are'} gone"
     if loosened:
         without = f", {count(unexplained)} of them without a reason" if unexplained else ""
         yield f"{count(loosened)} {'budget' if loosened == 1 else 'budgets'} got looser{without}"

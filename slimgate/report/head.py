@@ -112,6 +112,8 @@ def _loosened(record: RunRecord) -> Iterator[str]:
         why = escaped(one.reason or "no reason is given")
         what = f"{escaped(one.variant)}, {escaped(one.budget)}"
         yield f"**Loosened**: {what} had {was} {since} and {now}: {why}"
+    if record.baseline and (gone := record.baseline.gates_gone):
+        yield f"**Gone since the baseline**, with their budgets: {_listed(gone)}"
 
 
 def _not_gated(record: RunRecord) -> Iterator[str]:

@@ -28,7 +28,9 @@ def draw_history(releases: Sequence[Kept], path: Path) -> Path:
         axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
         for row, metric in zip(axes, panels, strict=True):
             _panel(row[0], releases, metric)
-        axes[-1][0].set_xticks(range(len(releases)), [one.name for one in releases], rotation=20, ha="right")
+        # a folder's name may hold "$", which would begin a formula
+        names = [one.name for one in releases]
+        axes[-1][0].set_xticks(range(len(releases)), names, rotation=20, ha="right", parse_math=False)
         if len({_gate(one) for one in releases}) > 1:
             axes[0][0].plot([], [], label="other gate rows", color="gray", linestyle="none", **_HOLLOW)
         axes[0][0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
@@ -51,7 +53,7 @@ def _panel(axes: Any, releases: Sequence[Kept], metric: str) -> None:
             axes.plot(place, value, linestyle="none", **mark, **style)
         if points:
             axes.plot([], [], label=name, **_FULL, **style)
-    axes.set_ylabel(metric)
+    axes.set_ylabel(metric, parse_math=False)
     axes.grid(visible=True, axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 

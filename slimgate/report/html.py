@@ -116,7 +116,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"inline": inline, "count": count}
+    environment.filters |= {"inline": inline, "count": count, "said": escaped}
     style = _asset("page.css")
     script = "\n".join(_asset(f"{name}.js") for name in _SCRIPTS)
     environment.globals |= {

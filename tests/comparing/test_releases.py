@@ -5,13 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from releases import CLASSES, INT8, Model, machine, write_release
 
 from slimgate.comparing import Comparison, compare
 from slimgate.judge.tango import tango_interval
 from slimgate.judge.verdict import QualityBudget, Verdict
-from slimgate.record import AcceptedFacts, RunRecord, to_json
+from slimgate.outcome_files import read_outcomes, write_outcomes
+from slimgate.outcomes import Outcomes
+from slimgate.record import AcceptedFacts, QualityFacts, RunRecord, to_json
 from slimgate.record_files import Kept, read_kept
 
 LOSES_LOANS = {**INT8, "loan": range(145)}
@@ -241,3 +245,87 @@ def test_a_baseline_is_called_by_its_name(tmp_path: Path) -> None:
     folder = write_release(tmp_path / "x", accepted=AcceptedFacts(name="v9", at="2026-11-21"))
     kept: Kept = read_kept(folder)
     assert (kept.name, kept.at) == ("v9", "2026-11-21")
+
+
+def test_another_value_of_the_same_answers_is_not_called_no_change(tmp_path: Path) -> None:
+    old, new = (_renamed(write_release(tmp_path / name)) for name in ("old", "new"))
+    record = read_kept(new).record
+    models = [
+        one.model_copy(update={"quality": {n: _with_value(facts, 0.5) for n, facts in one.quality.items()}})
+        for one in record.variants
+    ]
+    (new / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
+    found = compared(old, new)
+    (own,) = found.variants[0].metrics
+    assert (own.interval, own.drop_points) == (None, pytest.approx(100 * (own.old - 0.5)))
+    assert "int8: the answers are the same and not.here:metric is not" in found.notes[-1]
+
+
+def _with_value(facts: QualityFacts, value: float) -> QualityFacts:
+    return facts.model_copy(update={"value": value})
+
+
+def test_a_slice_of_a_metric_that_is_not_here_is_compared_by_its_values(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        _sliced_by(write_release(tmp_path / name), "gone")
+    found = compared(tmp_path / "old", tmp_path / "new")
+    assert {(part.metric, part.p_holm) for part in found.variants[0].slices} == {("gone", None)}
+
+
+def _sliced_by(folder: Path, metric: str) -> None:
+    record = read_kept(folder).record
+    models = []
+    for one in record.variants:
+        found = one.behaviour
+        if found is not None:
+            slices = [part.model_copy(update={"metric": metric}) for part in found.slices or ()]
+            found = found.model_copy(update={"slices": slices})
+        models.append(one.model_copy(update={"behaviour": found}))
+    (folder / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
+
+
+def test_another_task_other_seeds_and_other_metrics_are_noted(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    new = _renamed(write_release(tmp_path / "new"))
+    record = read_kept(new).record
+    changes = {
+        "task": record.task.model_copy(update={"kind": "multi_label"}),
+        "suite": record.suite.model_copy(update={"seeds": [1, 2]}),
+    }
+    (new / "run.json").write_text(to_json(record.model_copy(update=changes)))
+    assert compared(tmp_path / "old", new).notes[:4] == [
+        "The task was text_classification and is multi_label.",
+        "Built with other seeds: 0 → 1, 2.",
+        "Only the old release measured accuracy.",
+        "Only the new release measured not.here:metric.",
+    ]
+
+
+def test_answers_that_cannot_be_read_are_not_tested(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    file = write_release(tmp_path / "new") / "outcomes/int8.parquet"
+    table = pq.read_table(file)
+    nothing = pa.array([None] * len(table))
+    pq.write_table(table.set_column(table.column_names.index("prediction"), "prediction", nothing), file)
+    (note,) = compared(tmp_path / "old", tmp_path / "new").notes
+    assert note.startswith("int8: no test was made: ")
+
+
+def test_answers_of_two_kinds_are_not_tested(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    file = write_release(tmp_path / "new") / "outcomes/int8.parquet"
+    write_outcomes(Outcomes(read_outcomes(file).ids), file)
+    (note,) = compared(tmp_path / "old", tmp_path / "new").notes
+    assert note == "int8: no test was made: the answers are of two kinds, ClassOutcomes and Outcomes"
+
+
+def test_gated_variants_that_are_gone_are_told_apart(tmp_path: Path) -> None:
+    shown = Model(gated=False, reason="to see")
+    write_release(tmp_path / "old", models={"int8": Model(), "int4": Model(), "int2": shown})
+    found = compared(tmp_path / "old", write_release(tmp_path / "new"))
+    assert (found.removed, found.gates_gone) == (["int4", "int2"], ["int4"])
+
+
+def test_blanks_are_no_reason(tmp_path: Path) -> None:
+    (change,) = releases(tmp_path, models={"int8": one(2.0, " ")}).loosened
+    assert change.reason is None

@@ -48,3 +48,14 @@ def test_elsewhere_nothing_is_annotated(repository: Path, monkeypatch: pytest.Mo
     ran = pytest_in(repository, *WANTED)
     assert ran.code == 1
     assert not [line for line in ran.lines if line.startswith("::")]
+
+
+def test_a_summary_that_cannot_be_written_changes_no_verdict(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "not" / "mounted"))
+    ran = pytest_in(repository, *WANTED)
+    assert ran.code == 1
+    assert "INTERNALERROR" not in ran.out
+    assert "slimgate: no summary of the step was written: " in ran.out

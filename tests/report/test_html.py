@@ -19,7 +19,9 @@ from slimgate.outcome_files import write_outcomes
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record import (
     BehaviourFacts,
+    BudgetFacts,
     Flips,
+    MemoryFacts,
     QuotedRow,
     RunRecord,
     RunVerdict,
@@ -359,3 +361,32 @@ def test_all_text_can_be_read_on_its_ground(scheme: int) -> None:
     written += [("quiet", "good-back"), *(("on-badge", tone) for tone in ("good", "bad", "open", "free"))]
     found = {pair: contrast(colours[pair[0]], colours[pair[1]]) for pair in written}
     assert {pair: value for pair, value in found.items() if value < 4.5} == {}
+
+
+def test_a_budget_on_memory_is_among_the_budgets() -> None:
+    budget = BudgetFacts(kind="memory_ratio_max", limit=0.5, verdict=FAIL, value=0.9, interval=(0.89, 0.91))
+    memory = MemoryFacts(
+        peak_bytes=10**8, ratio=0.9, spread=(0.89, 0.91), budgets=[budget], verdict=FAIL, measured="now"
+    )
+    page = page_of(sample_record(variants=[sample_record().variants[0], variant("big", memory=memory)]))
+    told = "memory 0.900 [0.890, 0.910] of the teacher's peak at most 0.5 of the teacher's FAIL"
+    assert told in details_of(page, "big").text
+
+
+def test_no_text_is_so_long_that_the_page_is() -> None:
+    sample, huge = sample_record(), "x" * 1_000_000
+    found = sample.variant("student").behaviour
+    assert found is not None
+    assert found.flips is not None
+    quoted = [one.model_copy(update={"id": huge, "text": huge}) for one in found.flips.quoted]
+    slices = [one.model_copy(update={"value": huge}) for one in found.slices or ()]
+    flips = found.flips.model_copy(update={"quoted": quoted})
+    student = sample.variant("student").model_copy(
+        update={"behaviour": found.model_copy(update={"flips": flips, "slices": slices})}
+    )
+    record = sample_record(
+        variants=[sample.variants[0], student, variant("broken", error=huge)],
+        verdict=sample.verdict.model_copy(update={"messages": [huge]}),
+    )
+    assert len(html_report(record)) < 200_000
+    assert len(html_index([record], ["x/report.html"])) < 60_000

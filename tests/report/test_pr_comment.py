@@ -136,3 +136,16 @@ def test_words_of_others_stay_words() -> None:
     )
     assert "<img" not in MarkdownIt("commonmark").render(text)
     assert text.splitlines().count(MARKER) == 1
+
+
+def test_a_suites_path_in_a_summary_is_html_and_not_markdown() -> None:
+    suite = sample_record().suite.model_copy(update={"path": "bench/_a[1]<b>.toml"})
+    text = pr_comment([sample_record(suite=suite)])
+    assert "<summary>All verdicts · bench/_a[1]&lt;b&gt;.toml</summary>" in text
+
+
+def test_gated_variants_that_went_since_the_baseline_are_told() -> None:
+    baseline = BaselineFacts(path="b.json", created="2026-11-01", gates_gone=["int4"])
+    assert "- **Gone since the baseline**, with their budgets: int4\n" in pr_comment(
+        [sample_record(baseline=baseline)]
+    )

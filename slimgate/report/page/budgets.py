@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slimgate.judge.verdict import Verdict
+from slimgate.quoting import LONGEST, shortened
 from slimgate.record import BehaviourFacts, BudgetFacts, QualityFacts, VariantRecord
 from slimgate.report.escape import escaped, visible
 from slimgate.report.figures import MISSING, as_fast, drop_words, significant, smaller
@@ -16,6 +17,7 @@ _LIMITS = {
     "drop_points": "drop at most {:g} points",
     "flips_max_percent": "at most {:g} % of the rows right to wrong",
     "compression_min": "at least {:g}× smaller",
+    "memory_ratio_max": "peak at most {:g} of the teacher's",
     "speedup_min": "at least {:g}× as fast",
     "drop_relative": "loses at most {:g} % of the teacher's value",
     "error_increase_relative": "errors grow by at most {:g} %",
@@ -38,7 +40,7 @@ class Budget:
 
 
 def budgets(model: VariantRecord) -> list[Budget]:
-    """Of quality, behaviour, size, times."""
+    """Of quality, behaviour, size, memory, times."""
     return list(_budgets(model))
 
 
@@ -52,6 +54,13 @@ def _budgets(model: VariantRecord) -> Iterator[Budget]:
             yield _line(
                 "size", smaller(size.compression) or MISSING, budget, size.compression, None, zero=1.0
             )
+    if (memory := model.memory) is not None:
+        for budget in memory.budgets:
+            words = (
+                MISSING if memory.ratio is None else f"{significant(memory.ratio)}{_bounds(memory.spread)}"
+            )
+            of_teacher = words if words == MISSING else f"{words} of the teacher's"
+            yield _line("memory", of_teacher, budget, memory.ratio, memory.spread, zero=1.0)
     for workload, times in model.latency.items():
         for budget in times.budgets:
             speed = as_fast(times.speedup, times.speedup_interval) or MISSING
@@ -79,7 +88,7 @@ def _behaviour(found: BehaviourFacts, budget: BudgetFacts) -> Budget:
     if value is None and (sliced := [one for one in found.slices or [] if one.metric == metric]):
         worst = max(sliced, key=lambda one: one.drop_points)
         value, interval = worst.drop_points, worst.interval
-        words = f"{drop_words(value, interval)} in {visible(worst.column)} {visible(worst.value)}"
+        words = f"{drop_words(value, interval)} in {visible(worst.column)} {shortened(worst.value, LONGEST)}"
     return _line(budget_words(budget.kind), words, budget, value, interval)
 
 

@@ -98,7 +98,7 @@ def _of_outcomes(
         places[row] = len(places)
         label = teacher.label(row) or _given(teacher, row)
         answer = found.word(_said(teacher, row))
-        return [teacher.ids[row], found.word(label), None, answer, _at(sure[1], row)]
+        return [shortened(teacher.ids[row], LONGEST), found.word(label), None, answer, _at(sure[1], row)]
 
     shown = [
         [
@@ -180,4 +180,5 @@ def _of_record(record: RunRecord, found: _Rows, known: set[str]) -> Iterator[tup
 
 def _quoted_row(found: _Rows, row: QuotedRow) -> list[Any]:
     answer, label = found.word(row.teacher), found.word(row.label)
-    return [row.id, label, row.text, answer, number(row.teacher_confidence, 3)]
+    text = None if row.text is None else shortened(row.text, LONGEST)
+    return [shortened(row.id, LONGEST), label, text, answer, number(row.teacher_confidence, 3)]

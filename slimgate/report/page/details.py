@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate.judge.verdict import Verdict
+from slimgate.quoting import LONGEST, shortened
 from slimgate.record import (
     BehaviourFacts,
     LatencyFacts,
@@ -150,7 +151,7 @@ def _slices(found: BehaviourFacts | None) -> list[Sliced]:
     return [
         Sliced(
             one,
-            f"{one.column}: {one.value}",
+            f"{one.column}: {shortened(one.value, LONGEST)}",
             (drop_words(one.drop_points, one.interval) or MISSING).removeprefix("drop "),
             drawn(scale, one.drop_points, one.interval),
         )

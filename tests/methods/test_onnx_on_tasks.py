@@ -25,7 +25,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm, sentence_embedding
 
 Made = tuple[Any, Any]
-BERT = {"num_hidden_layers": 2, "initializer_range": 0.2}
+BERT: dict[str, Any] = {"num_hidden_layers": 2, "initializer_range": 0.2}
 
 
 def of_rows(task: str) -> Callable[[Path], Made]:
@@ -46,7 +46,7 @@ def of_text(architecture: str) -> Callable[[Path], Made]:
         params = causal_lm.Params(text=("text",), max_tokens=16)
         context = tiny_context(folder / "rows", calibration=8, params=params, task=causal_lm, classes=())
         layers = "n_layer" if architecture == "gpt2" else "num_hidden_layers"
-        sizes = {layers: 2, "initializer_range": 0.2}
+        sizes: dict[str, Any] = {layers: 2, "initializer_range": 0.2}
         return load_tiny(write_tiny(folder / "hub", architecture, causal=True, **sizes), context), context
 
     return made
@@ -82,7 +82,7 @@ def also_stored(network: Any) -> int:
     """Numbers that a graph has beside the weights: an output layer that is the table, and frequencies."""
     tied = network.config.tie_word_embeddings and hasattr(network, "lm_head")
     frequencies = [b for name, b in network.named_buffers() if name.endswith(".inv_freq")]
-    return (network.lm_head.weight.numel() if tied else 0) + sum(b.numel() for b in frequencies)
+    return int((network.lm_head.weight.numel() if tied else 0) + sum(b.numel() for b in frequencies))
 
 
 @pytest.mark.parametrize("made", CASES)

@@ -19,10 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.protocols import Arrays, BuildContext, Predictor, iter_batches
+from slimgate.predicting import batches as cut_into_batches
+from slimgate.protocols import Arrays, BuildContext, Predictor
 
 Scores = npt.NDArray[np.float32]
 BATCH_SIZE = 32
+# A vocabulary has 50,000 scores a token: 400 MB a batch while it is predicted, and then what is kept of it.
+BATCH_TOKENS = 2048
+MOST_KEPT = 2**18
 
 
 def calibration_arrays(
@@ -34,12 +38,21 @@ def calibration_arrays(
     """
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), tokenizer)
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
-    return [encoded.batch(positions) for positions in iter_batches(order, batch_size)]
+    return [
+        encoded.batch(positions)
+        for positions in cut_into_batches(encoded.lengths, order, batch_size, BATCH_TOKENS)
+    ]
 
 
 def scores(predictor: Predictor, batches: Sequence[Arrays]) -> list[Scores]:
-    """What a model gives for each batch."""
-    return [predictor.fetch(predictor.forward(predictor.prepare(batch))) for batch in batches]
+    """What a model gives for each batch; of a language model's answers every n-th token's score."""
+    return [_thinned(predictor.fetch(predictor.forward(predictor.prepare(batch)))) for batch in batches]
+
+
+def _thinned(values: Scores) -> Scores:
+    """At most MOST_KEPT numbers, of the same places whenever the shape is the same."""
+    step = -(-values.size // MOST_KEPT)
+    return values if step < 2 else values[..., ::step].copy()
 
 
 def check_agreement(

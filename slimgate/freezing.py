@@ -1,7 +1,7 @@
 """Weights that a training step leaves as they are: no gradient, no optimiser state, no weight decay.
 
 Backpropagation stops at the lowest block that is trained, so that freezing the embeddings saves more than
-than their own share. Source: Lee et al. 2019, "What would Elsa do? Freezing layers during transformer
+their own share. Source: Lee et al. 2019, "What would Elsa do? Freezing layers during transformer
 fine-tuning".
 """
 

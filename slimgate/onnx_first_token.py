@@ -36,6 +36,8 @@ BY_TOKEN = {
 }
 # Of attention the query alone: keys and values are of all tokens.
 QUERY = (0,)
+# From here on its inputs have a place for each query, such as (rows, heads, queries, keys).
+BIAS_OF_PAIRS = 5
 
 
 def keep_first_token(graph: Graph) -> int:
@@ -92,7 +94,9 @@ def _moves(graph: Graph, node: Any) -> bool:
         return weight is not None and weight.ndim == 2
     if node.op_type == "LayerNormalization":
         return next((int(a.i) for a in node.attribute if a.name == "axis"), -1) == -1
-    return node.op_type in BY_TOKEN or node.op_type == "MultiHeadAttention"
+    if node.op_type == "MultiHeadAttention":
+        return not any(node.input[BIAS_OF_PAIRS:])
+    return node.op_type in BY_TOKEN
 
 
 def _vectors(node: Any) -> tuple[int, ...]:

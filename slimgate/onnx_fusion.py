@@ -30,6 +30,8 @@ FUSED = (
     "BiasGelu",
     "FastGelu",
 )
+# Longer than the windows of local attention.
+LONG_PROBE = 1024
 Gelu = Literal["exact", "tanh"]
 
 
@@ -102,9 +104,11 @@ def _linear(graph: Graph, name: str) -> _Linear | None:
         fixed = [graph.value(entry) for entry in add.input]
         place = 0 if fixed[0] is not None else 1
         bias, name = fixed[place], add.input[1 - place]
+        if bias is None:  # a sum of two computed values, such as with an adapter's
+            return None
     product = graph.maker(name, "MatMul")
     weight = None if product is None else graph.value(product.input[1])
-    if weight is None or weight.ndim != 2:
+    if weight is None or weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[1:]):
         return None
     return _Linear(
         product.input[0],
@@ -154,6 +158,8 @@ def _fuse_one(graph: Graph, softmax: Any, padding: dict[str, bool]) -> None:
     joined = None if turned is None else graph.only_reader(turned.output[0], "Reshape")
     if joined is None or tuple(options_of(turned)["perm"]) != (0, 2, 1, 3):
         return
+    if options_of(softmax).get("axis", -1) not in (-1, 3):
+        return
     scores, mask, scale = softmax.input[0], "", 1.0
     if (added := graph.maker(scores, "Add")) is not None:
         scores, mask = added.input
@@ -200,7 +206,10 @@ def _mask_int32(graph: Graph) -> str:
 
 
 def _is_padding(graph: Graph, mask: str) -> bool:
-    """Whether a mask is 0 where the tokenizer's is 1, for every query alike, and far below 0 elsewhere."""
+    """Whether a mask is 0 where the tokenizer's is 1, for every query alike, and far below 0 elsewhere.
+
+    Held on texts of five tokens and on long ones, in which a window around each token would show.
+    """
     from onnx import TensorProto, helper
     from onnxruntime import InferenceSession
 
@@ -215,12 +224,22 @@ def _is_padding(graph: Graph, mask: str) -> bool:
     probe.graph.input.extend(inputs)
     probe.graph.output.append(helper.make_tensor_value_info(mask, TensorProto.FLOAT, None))
     without_unread(probe)
-    given = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 0, 1, 0, 1]], dtype=np.int64)
-    feed = {found.name: given if found.name == MASK else np.ones_like(given) for found in inputs}
     session = InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
-    values = np.broadcast_to(session.run(None, feed)[0], (4, 1, 5, 5))
-    seen = np.broadcast_to(given[:, None, None, :], values.shape) == 1
-    return bool((values[seen] == 0).all() and (values[~seen] < -1e4).all())
+    short = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 0, 1, 0, 1]], dtype=np.int64)
+    long = np.ones((2, LONG_PROBE), dtype=np.int64)
+    long[1, -LONG_PROBE // 3 :] = 0
+    for given in (short, long):
+        feed = {found.name: given if found.name == MASK else np.ones_like(given) for found in inputs}
+        try:
+            values = np.asarray(session.run(None, feed)[0])
+        except Exception:  # a graph for fewer tokens: its errors have no common base
+            return False
+        rows, tokens = given.shape
+        values = np.broadcast_to(values, (rows, 1, tokens, tokens))
+        seen = np.broadcast_to(given[:, None, None, :], values.shape) == 1
+        if not ((values[seen] == 0).all() and (values[~seen] < -1e4).all()):
+            return False
+    return True
 
 
 def _fuse_embeddings(graph: Graph) -> None:

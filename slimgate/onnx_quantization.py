@@ -94,7 +94,7 @@ def products_from_gemms_(proto: Any) -> None:
         if weight is None or not plain:
             continue
         matrix = graph.constant(f"{node.output[0]}_matrix", weight.T if options.get("transB", 0) else weight)
-        has_bias = len(node.input) > 2
+        has_bias = len(node.input) > 2 and bool(node.input[2])
         product = f"{node.output[0]}_product" if has_bias else node.output[0]
         new = [helper.make_node("MatMul", [node.input[0], matrix], [product], name=f"{product}_node")]
         if has_bias:

@@ -1,7 +1,7 @@
 """The numbers that an ONNX graph holds: which are weights, how many of them, how many other than zero.
 
-Weights are the graph's initializers, without integers that index and shape, without single numbers, and
-without the scales and zero points of quantized ones, which say what the levels stand for. Levels that are
+Weights are the graph's initializers, without integers that index and shape, without masks and single numbers,
+and without the scales and zero points of quantized ones, which say what the levels stand for. Levels that are
 packed several to a byte count each.
 """
 
@@ -57,7 +57,8 @@ def weight_counts(proto: Any) -> Iterator[tuple[int, int]]:
             yield _packed_counts(packed[name], tensors)
         elif name not in grids and not name.endswith(GRID_ENDS):
             values = array_of(tensor)
-            if (values.ndim and values.dtype.kind in "fV") or values.dtype.itemsize == 1 < values.size:
+            levels = values.dtype.kind != "b" and values.dtype.itemsize == 1 < values.size
+            if (values.ndim and values.dtype.kind in "fV") or levels:
                 zero = _zero_point(name, values, tensors)
                 yield values.size, int(np.count_nonzero(values.astype(np.float32) - zero))
 

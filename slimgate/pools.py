@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from slimgate.errors import DataError, nearest
 
 SPLITS = ("train", "calibration", "selection", "gate")
-UNLABELLED = "unlabelled"
+UNLABELLED, CALIBRATION = "unlabelled", "calibration"
 # The order in which a row belongs to the later of two splits.
 DRAWN = (UNLABELLED, *SPLITS)
 PARTS = (UNLABELLED, "all", *SPLITS)

@@ -325,7 +325,9 @@ class Method(Protocol[P]):
     before the step, or a variant; row_files(params): files of rows that it reads beside the splits, whose
     contents belong to the key; adds_rows(params): whether it trains on other rows than those of the splits:
     then it must ask stands_later, and the later splits belong to the key; also_reads(params): the splits that
-    these options have it read beside `reads`, such as unlabelled; functions(params): a user's own functions
+    these options have it read beside `reads`, such as unlabelled; does_without(params): those of `reads` that
+    may be empty with these options: a suite without calibration rows is refused before any model loads, where
+    a step reads them and does not say so; functions(params): a user's own functions
     that it calls, by dotted path, whose code belongs to the key; resolved(params): the
     method in its place that these options make, where what it reads and gives depends on them, with
     code_modules, further modules whose code belongs to the key.

@@ -10,7 +10,7 @@ from slimgate.digests import code_digest, json_digest
 from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import module_of
 from slimgate.model_ref import read_config
-from slimgate.pools import SPLITS
+from slimgate.pools import CALIBRATION, SPLITS
 from slimgate.protocols import Rows, TaskFacts
 from slimgate.slicing import column_slices
 from slimgate.splits import SplitReport, cut, read_splits, write_splits
@@ -50,6 +50,7 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         # An error of these ends a run before a model loads.
         column_slices(suite.setup, splits["gate"])
         _check_folders(suite, facts)
+        _check_calibration(suite, splits)
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error
     return PreparedRows(splits, stored.reports, facts, entry.from_store)
@@ -62,6 +63,19 @@ def _check_folders(suite: Suite, facts: TaskFacts) -> None:
         ref = suite.model(name).ref
         if ref is not None and ref.folder is not None:
             task.object.check_model(task.params, ref, read_config(ref.folder), facts)
+
+
+def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
+    """Whether steps that need calibration rows get some: few rows leave none where no size is stated."""
+    if len(splits[CALIBRATION]):
+        return
+    for name in (TEACHER, *suite.variants):
+        for step in suite.model(name).steps:
+            if CALIBRATION in step.needs:
+                raise DataError(
+                    f"{name}: step {step.name} needs rows of the split calibration, and these rows leave it "
+                    "none; give it some by splits.calibration, such as calibration = 16"
+                )
 
 
 def _key(suite: Suite) -> str:

@@ -231,6 +231,14 @@ class ModelHandle:
             self.load_seconds = time.perf_counter() - start
         return self._predictor
 
+    @property
+    def compiled(self) -> dict[str, Any]:
+        """What compiling for the shapes so far took, of a runtime that compiles when it is called."""
+        seconds = getattr(self._predictor, "compile_seconds", None)
+        if seconds is None:
+            return {}
+        return {"compile_seconds": seconds, "compiled_graphs": getattr(self._predictor, "graphs", None)}
+
     def memory(self, readings: int = 1) -> list[MemoryReading]:
         """Readings of its memory, each of a fresh process that takes seconds; those taken before are kept."""
         return self.run.memory(self.name, readings)

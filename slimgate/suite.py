@@ -42,6 +42,13 @@ class Plugin:
         return (*self.object.reads, *(() if also is None else also(self.params)))
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Those of them that these options of the step cannot do without."""
+        does_without = getattr(self.object, "does_without", None)
+        spared = () if does_without is None else does_without(self.params)
+        return tuple(split for split in self.reads if split not in spared)
+
+    @property
     def functions(self) -> tuple[str, ...]:
         """A user's own functions that a step calls, by dotted path."""
         functions = getattr(self.object, "functions", None)

@@ -10,7 +10,7 @@ from slimgate.classifier_loading import longest_text
 from slimgate.errors import SlimgateError, SuiteError, nearest
 from slimgate.loading import own_object
 from slimgate.model_ref import read_config
-from slimgate.pools import UNLABELLED
+from slimgate.pools import CALIBRATION, UNLABELLED
 from slimgate.protocols import ModelRef
 from slimgate.row_files import columns_of
 from slimgate.runtimes import eager
@@ -131,6 +131,7 @@ class _Walk:
             self._check_teacher(step, state, here)
             self._check_files(step, here)
             self._check_unlabelled(step, here)
+            self._check_calibration(step, here)
             self._check_functions(step, here)
             state = self._after(step, state, here)
         return state
@@ -171,6 +172,15 @@ class _Walk:
         """The split unlabelled is there where a step reads it."""
         if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
             problem = "reads the split unlabelled, which there is not; give [task] splits.unlabelled = 2000"
+            raise self.error_at(here, problem)
+
+    def _check_calibration(self, step: Plugin, here: Loc) -> None:
+        """The split calibration has rows where a step cannot do without."""
+        if CALIBRATION in step.needs and self.suite.setup.sizes.calibration == 0:
+            problem = (
+                "needs rows of the split calibration, and [task] splits.calibration = 0 came; give it some, "
+                "such as calibration = 512"
+            )
             raise self.error_at(here, problem)
 
     def _check_functions(self, step: Plugin, here: Loc) -> None:

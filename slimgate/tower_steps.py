@@ -110,6 +110,16 @@ class TowerSteps:
         """The further splits that options have the steps read."""
         return tuple(split for s in self.steps for split in _declared(s, "also_reads", ()))
 
+    def does_without(self, params: Any) -> tuple[str, ...]:  # noqa: ARG002
+        """The splits that none of the steps needs."""
+        needed = {
+            split
+            for s in self.steps
+            for split in s.method.reads
+            if split not in _declared(s, "does_without", ())
+        }
+        return tuple(split for split in self.reads if split not in needed)
+
     def functions(self, params: Any) -> tuple[str, ...]:  # noqa: ARG002
         """The user's own functions that the steps call."""
         return tuple(name for s in self.steps for name in _declared(s, "functions", ()))

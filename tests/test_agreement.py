@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fixtures.building import tiny_context
-from slimgate.agreement import check_agreement
+from fixtures.tiny import tiny_tokenizer
+from slimgate import agreement
+from slimgate.agreement import calibration_arrays, check_agreement, scores
 from slimgate.errors import BuildError
 
 BATCH = {"input_ids": np.zeros((2, 3), np.int64), "attention_mask": np.array([[1, 1, 1], [1, 0, 0]])}
@@ -48,3 +51,37 @@ def test_other_shapes_and_nan_are_errors(tmp_path: Path) -> None:
         check_agreement([BEFORE], [BEFORE[:, :1]], [BATCH], context, tolerance=1.0)
     with pytest.raises(BuildError, match="NaN or infinite"):
         check_agreement([BEFORE], [BEFORE * np.nan], [BATCH], context, tolerance=1.0)
+
+
+class Vocabulary:
+    """A language model's shape of answers: each token scores 200,000 others, by its own number."""
+
+    def prepare(self, batch: Any) -> Any:
+        return batch["input_ids"]
+
+    def forward(self, prepared: Any) -> Any:
+        return prepared[..., None] + np.arange(200_000, dtype=np.float32)
+
+    def fetch(self, output: Any) -> Any:
+        return output
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def test_of_a_large_vocabulary_only_some_scores_are_kept_the_same_each_time(tmp_path: Path) -> None:
+    [one], [other] = (scores(Vocabulary(), [BATCH]) for _ in range(2))
+    assert one.shape[:2] == (2, 3)
+    assert one.size <= agreement.MOST_KEPT
+    check_agreement([one], [other], [BATCH], tiny_context(tmp_path), tolerance=1e-6)
+    with pytest.raises(BuildError, match="disagrees"):
+        check_agreement([one], [other[..., ::-1]], [BATCH], tiny_context(tmp_path), tolerance=0.1)
+
+
+def test_long_rows_come_in_smaller_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, tokenizer = tiny_context(tmp_path / "rows", calibration=16), tiny_tokenizer(tmp_path / "hub")
+    assert [len(batch["input_ids"]) for batch in calibration_arrays(tokenizer, context)] == [16]
+    monkeypatch.setattr(agreement, "BATCH_TOKENS", 64)
+    batches = calibration_arrays(tokenizer, context)
+    assert sum(len(batch["input_ids"]) for batch in batches) == 16
+    assert max(batch["input_ids"].size for batch in batches) <= 64

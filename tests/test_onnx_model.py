@@ -49,6 +49,12 @@ def test_it_weighs_what_its_matrices_hold(tmp_path: Path) -> None:
     assert found["state_bytes"] == TABLE.nbytes + MATRIX.nbytes + 8
 
 
+def test_a_mask_is_no_weight(tmp_path: Path) -> None:
+    model = tiny_onnx_model(tmp_path)
+    model.proto.graph.initializer.append(numpy_helper.from_array(np.tril(np.ones((64, 64), bool)), "causal"))
+    assert model.footprint()["parameters"] == 96 + 8
+
+
 def test_weights_that_are_too_many_stand_beside_the_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

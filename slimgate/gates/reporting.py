@@ -24,7 +24,7 @@ def report_build(model: ModelHandle, report: Report) -> None:
     manifest = built.artifact.manifest
     artifact = {key: manifest[key] for key in (*SIZES, "digest")}
     artifact.update(state_bytes=manifest["state_bytes"], runtime=model.variant.runtime.name)
-    artifact.update(load_seconds=model.load_seconds)
+    artifact.update(load_seconds=model.load_seconds, **model.compiled)
     facts = {
         "steps": _steps(model),
         "artifact": artifact,

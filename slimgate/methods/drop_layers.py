@@ -59,6 +59,11 @@ def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "num_hidden_layers": blocks - count}
 
 
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where blocks are chosen by their place."""
+    return ("calibration",) if params.strategy in ("alternate", "top") else ()
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model without those blocks; its configuration says how many there are."""
     from slimgate.block_choice import keep_blocks_

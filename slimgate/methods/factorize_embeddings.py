@@ -43,6 +43,11 @@ class Params(Table):
         return self
 
 
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows: tokens are counted in the splits that have rows."""
+    return ("calibration",)
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with a narrow token table."""
     from slimgate.embedding_factors import factorize_embeddings_

@@ -56,6 +56,11 @@ class Params(Table):
         return self
 
 
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where the weights alone are looked at."""
+    return () if params.activation_aware or params.loss_aware else ("calibration",)
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with thin factors for its big matrices."""
     from slimgate.low_rank_layers import factorize_layers_

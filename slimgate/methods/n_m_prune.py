@@ -39,6 +39,11 @@ class Params(Table):
         return self
 
 
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where the weights alone are looked at."""
+    return ("calibration",) if params.score == "magnitude" else ()
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with at least m - n zeros in every group of m weights."""
     from slimgate.calibration import calibration_batches

@@ -4,10 +4,10 @@
 
 Weights: symmetric int8, a scale per output channel (per_channel = false: one a matrix; weight_type = "uint8":
 with a zero point). Activations: uint8, one scale and zero point for the whole batch, taken when the product
-is computed: so a row's outcome depends a little on what else is in its batch, unlike int8_dynamic's;
-onnx_int8_static has none of that. reduce_range keeps weights to 7 bits, for CPUs without VNNI, whose sums
-would saturate. `embeddings` has tables of tokens in int8 too. The product that gives the logits stays in
-float unless output_layer = true. By onnxruntime.quantization.
+is computed: so a row's outcome depends a little on what else is in its batch, unlike int8_dynamic's, which
+the record and the report say; onnx_int8_static has none of that. reduce_range keeps weights to 7 bits, for
+CPUs without VNNI, whose sums would saturate. `embeddings` has tables of tokens in int8 too. The product that
+gives the logits stays in float unless output_layer = true. By onnxruntime.quantization.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ uses_teacher = False
 stochastic = False
 packages = ("onnx", "onnxruntime")
 claims = ("smaller", "faster")
+BY_BATCH = (
+    "activations share one scale over the whole batch, so a row's answer depends a little on the rows beside "
+    "it; onnx_int8_static has fixed ranges"
+)
 
 
 class Params(Table):
@@ -63,5 +67,8 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
             extra_options={"DefaultTensorType": TensorProto.FLOAT, "MatMulConstBOnly": True},
         )
     proto = work.read()
-    context.log.update(embedding_tables=len(tables), integer_products=kinds_of(proto)["MatMulInteger"])
+    products = kinds_of(proto)["MatMulInteger"]
+    context.log.update(embedding_tables=len(tables), integer_products=products)
+    if products:
+        context.log["warning"] = BY_BATCH
     return work.done(proto, tolerance=params.tolerance)

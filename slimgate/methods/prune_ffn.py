@@ -39,6 +39,11 @@ class Params(Table):
     multiple_of: int = Field(default=8, ge=1, le=1024)
 
 
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where the weights alone are looked at."""
+    return ("calibration",) if params.importance == "magnitude" else ()
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with narrower feed-forward layers."""
     from slimgate.blocks import blocks

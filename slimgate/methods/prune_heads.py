@@ -45,6 +45,11 @@ class Params(Table):
         return self
 
 
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where the weights alone are looked at."""
+    return ("calibration",) if params.importance == "magnitude" else ()
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model without those heads."""
     from slimgate.attention_heads import kept_attention

@@ -60,6 +60,11 @@ def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "hidden_size": _new_width(params, width, heads)}
 
 
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where the weights alone are looked at."""
+    return ("calibration",) if params.importance == "magnitude" and not params.rescale_norms else ()
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with a narrower residual stream."""
     from slimgate.cutting import check_linear

@@ -49,6 +49,11 @@ class Params(distill.Params, WeightGridParams):
     output_layer: bool = False
 
 
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where weights start from the nearest levels."""
+    return ("calibration",) if params.start == "nearest" else ()
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model after training, its weights on the grid."""
     from slimgate.fake_quantization import fake_quantized, mean_change

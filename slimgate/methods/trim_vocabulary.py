@@ -42,6 +42,11 @@ class Params(Table):
     keep: tuple[str, ...] = ()
 
 
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows: tokens are counted in the splits that have rows."""
+    return ("calibration",)
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with a vocabulary of its own."""
     from slimgate.trimming import trim_vocabulary_

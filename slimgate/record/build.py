@@ -46,7 +46,11 @@ class StageFacts(Part):
 
 
 class ArtifactFacts(Part):
-    """bytes: the files needed to predict; state_bytes: the state saved in memory."""
+    """bytes: the files needed to predict; state_bytes: the state saved in memory.
+
+    compile_seconds, compiled_graphs: of a runtime that compiles at the first call of a shape, over all
+    workloads so far; null of others.
+    """
 
     kind: str
     digest: str
@@ -56,6 +60,8 @@ class ArtifactFacts(Part):
     state_bytes: int | None = None
     runtime: str
     load_seconds: float | None = None
+    compile_seconds: float | None = None
+    compiled_graphs: int | None = None
 
 
 class ClaimFacts(Part):

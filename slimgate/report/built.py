@@ -92,6 +92,8 @@ def _artifact_table(record: RunRecord) -> str:
         Column("parameters", [count(artifact.parameters) for _, artifact in found], right=True),
         Column("nonzero", [count(artifact.nonzero_parameters) for _, artifact in found], right=True),
         Column("load", [duration(artifact.load_seconds) for _, artifact in found], right=True),
+        Column("compiling", [duration(artifact.compile_seconds) for _, artifact in found], right=True),
+        Column("compiled graphs", [count(artifact.compiled_graphs) for _, artifact in found], right=True),
         Column("digest", [escaped(artifact.digest[:12]) for _, artifact in found]),
     ]
     return table(without_empty(columns)) if found else ""

@@ -46,3 +46,10 @@ def candidate(reader: Reader, suite: Suite, one: Drawn, name: str) -> Variant:
     known_teachers(whole.variants, error_at)
     check_models(whole, error_at, folders=reader.check_data)
     return whole.variants[name]
+
+
+def free_name(wanted: str, suite: Suite) -> str:
+    """The name, or one like it where a variant of the suite has it: its steps may start from that one."""
+    while wanted in suite.variants:
+        wanted += "-again"
+    return wanted

@@ -7,13 +7,14 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from slimgate.arena import Arena
-from slimgate.digests import code_digest, json_digest
+from slimgate.digests import code_digest, json_digest, versions
 from slimgate.environment import describe_machine
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement, Verdict
+from slimgate.loading import module_of
 from slimgate.metrics import load_metric
 from slimgate.protocols import Progress, Workload, no_progress
 from slimgate.run import SuiteRun
@@ -24,6 +25,7 @@ from slimgate.tune.space import Tier
 from slimgate.tune.trial import Found
 
 SELECTION = "selection"
+DUEL_CODE = ("slimgate.measure.duel", "slimgate.judge.speed")
 
 
 class Bench:
@@ -99,14 +101,21 @@ class Bench:
         return replace(found, speedups=speedups)
 
     def _speedup(self, variant: Variant, workload: Workload) -> Speedup:
-        """By a duel in processes of their own, or as an earlier search of this machine found it."""
+        """By a duel in processes of their own, or as an earlier search of this machine found it.
+
+        One that the clock cuts short is of that search alone: the next one takes its time.
+        """
+        whole = self._run.suite.measure.max_seconds / 2
 
         def fill(_folder: object) -> dict[str, Any]:
-            seconds = min(self._run.suite.measure.max_seconds / 2, self._clock.left)
             handle = self._run.handle(variant.name)
             return {"speedup": asdict(self._arena.speedup(handle, workload, max_seconds=seconds))}
 
-        entry = self._duels.make("duels", self._key(variant, workload), fill)
+        key = self._key(variant, workload)
+        entry, seconds = self._duels.find("duels", key), min(whole, self._clock.left)
+        if entry is None and seconds < whole:
+            return self._arena.speedup(self._run.handle(variant.name), workload, max_seconds=seconds)
+        entry = entry or self._duels.make("duels", key, fill)
         stored = entry.manifest["speedup"]
         return Speedup(**{**stored, "interval": tuple(stored["interval"])})
 
@@ -122,9 +131,19 @@ class Bench:
                 "task": params_json(run.suite.setup.task.params),
                 "seconds": run.suite.measure.max_seconds,
                 "machine": machine.model_dump(mode="json", exclude={"warnings"}),
-                "code": [code_digest(name) for name in ("slimgate.measure.duel", "slimgate.judge.speed")],
+                "versions": dict(versions(_packages(models))),
+                "code": [code_digest(name) for name in (*DUEL_CODE, *_runtime_code(models))],
             }
         )
+
+
+def _packages(models: Sequence[Variant]) -> list[str]:
+    """What executes the models, beside what every machine's description names."""
+    return [name for one in models for name in getattr(one.runtime.object, "packages", ())]
+
+
+def _runtime_code(models: Sequence[Variant]) -> list[str]:
+    return [module_of(one.runtime.object) for one in models]
 
 
 def _by_metric(tiers: Sequence[Tier]) -> dict[str, list[QualityBudget]]:

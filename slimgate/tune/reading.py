@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from slimgate.errors import SuiteError, nearest
 from slimgate.suite_errors import Loc, from_validation, shown
-from slimgate.tune.candidate import candidate
+from slimgate.tune.candidate import candidate, free_name
 from slimgate.tune.space import Choice, Range, Space, StepTemplate, Tier, Tuning, every
 from slimgate.tune.tables import ChoiceTable, RangeTable, SpaceTable, TuneTable
 
@@ -116,7 +116,7 @@ def _check_some_can_be(reader: Reader, suite: Suite, space: Space) -> None:
     first: SuiteError | None = None
     for one in islice(every(space), _LOOKED_AT):
         try:
-            candidate(reader, suite, one, "tuned")
+            candidate(reader, suite, one, free_name("tuned", suite))
         except SuiteError as error:
             first = first or error
         else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from slimgate.errors import SlimgateError, SuiteError
 from slimgate.suite import Suite, Variant
 from slimgate.suite_reader import Reader
-from slimgate.tune.candidate import candidate
+from slimgate.tune.candidate import candidate, free_name
 from slimgate.tune.clock import Clock, OutOfTime
 from slimgate.tune.measuring import Bench
 from slimgate.tune.proposing import Proposer
@@ -49,7 +49,7 @@ def search(
     def run_one(one: Drawn) -> Trial:
         number = len(trials) + 1
         try:
-            variant = candidate(reader, suite, one, f"trial-{number}")
+            variant = candidate(reader, suite, one, free_name(f"trial-{number}", suite))
         except SuiteError as error:
             return _trial(number, one, State.IMPOSSIBLE, str(error))
         return _measured(number, one, variant, bench)

@@ -11,7 +11,7 @@ from slimgate.errors import SuiteError
 from slimgate.suite import Suite, load_suite
 from slimgate.suite_file import read_suite_text
 from slimgate.suite_reader import Reader
-from slimgate.tune.candidate import candidate
+from slimgate.tune.candidate import candidate, free_name
 from slimgate.tune.space import Choice, Range, every
 
 STEP = "{ prune_ffn = { pruning_ratio = { choices = [0.25, 0.5] } }, optional = true }"
@@ -54,6 +54,18 @@ def test_without_a_budget_of_its_own_it_is_the_suites(bench: Path, suite_text: s
     assert tuning is not None
     assert tuning.tiers[0].quality["accuracy"][0].limit == 2.0
     assert tuning.tiers[0].stated is None
+
+
+@pytest.mark.parametrize("name", ["tuned", "trial-1"])
+def test_steps_may_start_from_a_variant_of_any_name(bench: Path, suite_text: str, name: str) -> None:
+    text = suite_text.replace("student", name) + TUNE.replace("steps = [", f'from = "{name}"\nsteps = [', 1)
+    text = text.replace("choices = [[0], [0, 3]]", "choices = [[0], [0, 1]]")
+    suite = suite_of(bench, text)
+    assert suite.tuning is not None
+    reader = Reader(read_suite_text(suite.path, "bench/x.toml"), True)
+    one = next(iter(every(suite.tuning.spaces[0])))
+    made = candidate(reader, suite, one, free_name(name, suite))
+    assert (made.parent, made.name) == (name, f"{name}-again")
 
 
 def test_several_budgets_a_range_and_a_parent(bench: Path, suite_text: str) -> None:

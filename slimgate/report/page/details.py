@@ -107,6 +107,9 @@ def _facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]
             yield "bits a parameter, in files", fixed(8 * artifact.bytes / artifact.parameters, 1)
         if artifact.load_seconds is not None:
             yield "load", duration(artifact.load_seconds)
+        if artifact.compile_seconds is not None:
+            graphs = count(artifact.compiled_graphs)
+            yield "compiling", f"{duration(artifact.compile_seconds)}, {graphs} graphs"
     if model.memory is not None:
         before = teacher(record)
         own = megabytes(model.memory.peak_bytes)

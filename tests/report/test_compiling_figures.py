@@ -1,0 +1,37 @@
+"""What compiling took stands beside the runtime that compiles, in the record and its report."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from sample_record import artifact, sample_record, variant
+
+from slimgate.record import RunRecord
+from slimgate.report import suite_report
+from slimgate.run import ModelHandle
+
+
+def record_with(**fields: Any) -> RunRecord:
+    compiled = variant("compiled", artifact=artifact(1_000_000, 250_000, **fields))
+    return sample_record(variants=[sample_record().variants[0], compiled])
+
+
+def test_seconds_and_graphs_are_columns_where_a_runtime_compiles() -> None:
+    record = record_with(runtime="compiled", compile_seconds=41.3, compiled_graphs=3)
+    section = suite_report(record).partition("### Artifacts")[2]
+    header, line = (
+        next(row for row in section.splitlines() if word in row) for word in ("digest", "| compiled")
+    )
+    cells = dict(zip(*([cell.strip() for cell in row.split("|")] for row in (header, line)), strict=True))
+    assert (cells["runtime"], cells["compiling"], cells["compiled graphs"]) == ("compiled", "41 s", "3")
+    assert "compiled graphs" not in suite_report(record_with())
+
+
+def test_a_handle_tells_what_its_loaded_runtime_says() -> None:
+    handle = ModelHandle(run=None, variant=None)  # type: ignore[arg-type]
+    assert handle.compiled == {}
+    handle._predictor = SimpleNamespace(compile_seconds=1.5, graphs=2)
+    assert handle.compiled == {"compile_seconds": 1.5, "compiled_graphs": 2}
+    handle._predictor = SimpleNamespace()
+    assert handle.compiled == {}

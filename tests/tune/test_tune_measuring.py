@@ -1,0 +1,45 @@
+"""Duels of a search: what the clock cuts short is not kept for the next one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from slimgate.judge.speed import Speedup
+from slimgate.protocols import Workload
+from slimgate.store import Store
+from slimgate.tune.clock import Clock
+from slimgate.tune.measuring import Bench
+
+
+class Arena:
+    """Notes how long each duel was given."""
+
+    def __init__(self) -> None:
+        self.given: list[float] = []
+
+    def speedup(self, _handle: Any, _workload: Workload, *, max_seconds: float) -> Speedup:
+        self.given.append(max_seconds)
+        return Speedup(2.0, (1.5, 2.5), 2.0, 0.01, 12)
+
+
+def bench_of(folder: Path, seconds: float) -> Any:
+    """A Bench with nothing but what a duel asks of it."""
+    bench: Any = object.__new__(Bench)
+    measure = SimpleNamespace(max_seconds=4.0)
+    bench._run = SimpleNamespace(suite=SimpleNamespace(measure=measure), handle=lambda name: name)
+    bench._duels, bench._arena = Store(folder), Arena()
+    bench._clock = Clock(seconds, now=lambda: 0.0)
+    return bench
+
+
+def test_a_duel_that_was_cut_short_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "_key", lambda *_: "key")
+    variant, workload = SimpleNamespace(name="trial-1"), Workload(1)
+    short, whole, late = (bench_of(tmp_path, seconds) for seconds in (0.5, 60, 0.5))
+    found = [bench._speedup(variant, workload) for bench in (short, whole, late)]
+    assert [bench._arena.given for bench in (short, whole, late)] == [[0.5], [2.0], []]
+    assert found[0] == found[1] == found[2]

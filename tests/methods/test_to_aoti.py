@@ -169,7 +169,9 @@ def test_a_compiler_that_hangs_ends_with_the_limit_and_leaves_no_process(
     hang = f"echo $$ > {started}; exec sleep 600"
     compiler_that(hang, tmp_path, monkeypatch, version=hang)
     for limit in (20, 80, 320):  # a busy machine takes long until it compiles
-        with pytest.raises(BuildError, match=rf"^to_aoti: compiling .* did not end within {limit} s") as caught:
+        with pytest.raises(
+            BuildError, match=rf"^to_aoti: compiling .* did not end within {limit} s"
+        ) as caught:
             apart(tmp_path / str(limit), limit=limit)
         assert not isinstance(caught.value, ProcessDied)
         if started.exists():

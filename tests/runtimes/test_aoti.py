@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package for any number of rows and columns, which has run in another process."""
     folder = tmp_path_factory.mktemp("package")
-    ended = run_worker(doubling_package.__name__, folder, limit=600)
+    ended = run_worker(doubling_package.__name__, folder, limit=3600)
     if ended.signal:
         pytest.skip(f"this machine cannot run what its compiler makes: {ended.told}")
     assert ended.code == 0, ended.told

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slimgate import torchao_notes
 from slimgate.artifact import Artifact
 from slimgate.digests import code_digest, file_sha256, folder_digest, json_digest, versions
 from slimgate.errors import BuildError, SlimgateError
@@ -240,6 +241,7 @@ class Builder:
         def fill(folder: Path) -> Json:
             import torch
 
+            torchao_notes.keep_back()
             torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
             with scratch_beside(folder) as scratch:
                 context = self._context(where, reads, teacher, scratch)

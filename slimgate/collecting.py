@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.parts import SELF_TESTS
-from slimgate.session import SESSION
-from slimgate.suite import TEACHER, Suite, load_suite
+from slimgate.stashed import SESSION
+
+if TYPE_CHECKING:
+    from slimgate.suite import Suite
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -42,6 +43,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     suite = module.suite if module else _marked(metafunc)
     if suite is None:
         return
+    from slimgate.parts import SELF_TESTS
+    from slimgate.suite import TEACHER
+
     names = metafunc.fixturenames
     if "metric" in names:
         pairs = [(name, metric) for name in suite.variants for metric in suite.metrics]
@@ -68,11 +72,14 @@ def _marked(metafunc: pytest.Metafunc) -> Suite | None:
     mark = metafunc.definition.get_closest_marker("slimgate")
     if mark is None or "slimgate_run" not in metafunc.fixturenames:
         return None
+    from slimgate.session_start import session_of
+    from slimgate.suite import load_suite
+
     config = metafunc.config
     if len(mark.args) != 1 or not isinstance(mark.args[0], str):
         raise pytest.Collector.CollectError('@pytest.mark.slimgate takes one path: slimgate("bench/x.toml")')
     path = Path(config.rootpath, mark.args[0]).resolve()
-    suites = config.stash[SESSION].suites
+    suites = session_of(config).suites
     if path not in suites:
         try:
             suites[path] = load_suite(path, mark.args[0])
@@ -131,6 +138,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
     """Where a test stands in its phase: by variant, then metric or workload, as the suite states them."""
+    from slimgate.parts import SELF_TESTS
+    from slimgate.suite import TEACHER
+
     params = getattr(item, "callspec").params  # noqa: B009  not declared
     orders: dict[str, Sequence[Any]] = {
         "variant": [*suite.variants],

@@ -8,13 +8,12 @@ The compiler's own processes are left out: they would stand beside a model that 
 
 from __future__ import annotations
 
-import io
 import logging
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 
 from slimgate.errors import BuildError, SlimgateError
+from slimgate.silence import silent
 
 LONGEST = 300
 
@@ -26,7 +25,7 @@ def compiler(what: str, device: str) -> Iterator[None]:
     what: who compiles, as errors call it. Raises BuildError in one line where there is no C++ compiler, and
     for whatever the compiler raises.
     """
-    with quiet():
+    with silent(logging.WARNING):
         from torch._inductor import config
 
         check_compiler(what, device)
@@ -51,23 +50,6 @@ def check_compiler(what: str, device: str) -> None:
             f"{what} compiles a model for {device} by a C++ compiler, and there is none: "
             "install g++ or clang++, or name one in CXX"
         ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, no warning, log line or printed line below an error reaches the terminal."""
-    before = logging.root.manager.disable
-    logging.disable(max(before, logging.WARNING))
-    try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def in_one_line(error: BaseException) -> str:

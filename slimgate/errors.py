@@ -4,6 +4,7 @@
     ├── SuiteError      the suite file is wrong: schema, names, paths, budgets
     ├── DataError       rows are missing, unlabelled, too few, or used where they may not be
     ├── BuildError      a model could not be loaded or a step could not be applied
+    │   └── ProcessDied     a signal ended the process that built it
     ├── MeasureError    outcomes, times or bytes could not be taken or are not finite
     └── MissingExtra    an optional package is needed; the message says what to install
 
@@ -30,6 +31,10 @@ class DataError(SlimgateError):
 
 class BuildError(SlimgateError):
     """A model that could not be loaded, or a step that could not be applied to it."""
+
+
+class ProcessDied(BuildError):
+    """A signal, such as SIGILL or SIGKILL, ended the process in which a step was tried."""
 
 
 class MeasureError(SlimgateError):

@@ -13,7 +13,6 @@ that holds anything but code and its descriptions is refused before it is opened
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 import zipfile
@@ -21,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slimgate import beside_graph
 from slimgate.errors import BuildError
-from slimgate.tokenizer_files import save_tokenizer
 
-DESCRIPTION = "slimgate.json"
 PACKAGE = "model.pt2"
 KIND = "torch_aoti"
 # What the compiler puts into a package, beside the archive's own notes, which have no suffix.
@@ -66,16 +64,10 @@ class ExportedModel:
     def save(self, folder: Path) -> None:
         """Writes the files of the artifact. Raises BuildError for a package that holds more than code."""
         check_package(self.package)
-        self.config.save_pretrained(folder)
-        save_tokenizer(self.tokenizer, folder)
         shutil.copyfile(self.package, folder / PACKAGE)
-        description = {
-            "kind": self.kind,
-            "inputs": list(self.inputs),
-            "device": self.device,
-            "instructions": instructions(),
-        }
-        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+        beside_graph.save_beside(
+            folder, self, inputs=list(self.inputs), device=self.device, instructions=instructions()
+        )
 
 
 def check_package(package: Path) -> None:
@@ -92,7 +84,7 @@ def check_package(package: Path) -> None:
 
 def read_description(folder: Path, device: str) -> Json:
     """What `ExportedModel.save` wrote down. Raises BuildError where it is for another kind of machine."""
-    description: Json = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+    description = beside_graph.read_description(folder)
     here = {"device": device.partition(":")[0], "instructions": instructions()}
     for what, found in here.items():
         if description[what] != found:

@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimgate.errors import SuiteError
-from slimgate.suite import Suite, load_suite
-from slimgate.suite_file import parse_toml, read_suite_text
+
+if TYPE_CHECKING:
+    from slimgate.suite import Suite
 
 SUITE_TABLE = re.compile(rb"^\s*\[\s*suite\b", re.MULTILINE)
 
@@ -34,6 +36,11 @@ class Search:
     shallow: bool = False
 
 
+def has_candidates(search: Search) -> bool:
+    """Whether any file of the run could be a suite, by its name and place; none is read."""
+    return next(_candidates(search), None) is not None
+
+
 def find_suites(search: Search, *, enter: Callable[[Path], None] = lambda _: None) -> dict[Path, Suite]:
     """Every suite of the run by its path, validated.
 
@@ -41,6 +48,8 @@ def find_suites(search: Search, *, enter: Callable[[Path], None] = lambda _: Non
     An opt-in suite counts only where it is named itself; else it is checked by syntax and schema alone.
     Raises SuiteError: one line for each file that is wrong.
     """
+    from slimgate.suite import load_suite
+
     suites: dict[Path, Suite] = {}
     problems: list[str] = []
     for path, named in _candidates(search):
@@ -101,6 +110,8 @@ def _is_suite(path: Path, shown: str, *, expected: bool) -> bool:
 
     expected: it was named and lies where suites do, so it is told what it lacks.
     """
+    from slimgate.suite_file import parse_toml
+
     try:
         data = parse_toml(path, shown)
     except SuiteError:
@@ -126,6 +137,8 @@ def _looks_like_one(path: Path) -> bool:
 
 
 def _opts_in(path: Path, shown: str) -> bool:
+    from slimgate.suite_file import read_suite_text
+
     suite = read_suite_text(path, shown).data.get("suite")
     return isinstance(suite, dict) and suite.get("opt_in") is True
 

@@ -13,10 +13,10 @@ from typing import Any
 # transformers imports its modules when they are first used, so those that every model uses are named.
 PRELOAD = [
     "torch",
+    "slimgate.torch_model",  # before transformers, whose import of torchao it makes silent
     "transformers.modeling_utils",
     "transformers.models.auto.modeling_auto",
     "transformers.generation.utils",
-    "slimgate.torch_model",
     "slimgate.measure.duel_worker",
     "slimgate.training",
 ]

@@ -11,18 +11,16 @@ The graph's inputs are named as a tokenizer names them, (rows, tokens) each; its
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from slimgate.beside_graph import load_beside, save_beside
 from slimgate.errors import BuildError
 from slimgate.onnx_weights import array_of, footprint, stored_bytes
-from slimgate.tokenizer_files import save_tokenizer
 
-DESCRIPTION = "slimgate.json"
 MODEL = "model.onnx"
 DATA = "model.onnx.data"
 KIND = "onnx"
@@ -68,10 +66,8 @@ class OnnxModel:
             values = array_of(tensor)
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise BuildError(f"weights are NaN or infinite after the step, first in {tensor.name}")
-        self.config.save_pretrained(folder)
-        save_tokenizer(self.tokenizer, folder)
+        save_beside(folder, self)
         _write_graph(self.proto, folder)
-        (folder / DESCRIPTION).write_text(json.dumps({"kind": self.kind}, indent=1), "utf-8")
 
 
 def _write_graph(proto: Any, folder: Path) -> None:
@@ -88,15 +84,7 @@ def _write_graph(proto: Any, folder: Path) -> None:
 
 def load_onnx_model(folder: Path, *, device: str = "cpu") -> OnnxModel:  # noqa: ARG001
     """What `OnnxModel.save` wrote. Raises BuildError where weights would be read from another folder."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-    return OnnxModel(
-        proto=read_graph(folder),
-        tokenizer=AutoTokenizer.from_pretrained(folder),
-        config=AutoConfig.from_pretrained(folder),
-        kind=description["kind"],
-    )
+    return OnnxModel(proto=read_graph(folder), **load_beside(folder))
 
 
 def read_graph(folder: Path) -> Any:

@@ -11,18 +11,16 @@ The graph's inputs are named as a tokenizer names them, (rows, tokens) each; its
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slimgate.beside_graph import load_beside, save_beside
 from slimgate.errors import BuildError
 from slimgate.openvino_package import load_openvino
 from slimgate.openvino_weights import first_broken, footprint
 from slimgate.silence import silent
-from slimgate.tokenizer_files import save_tokenizer
 
-DESCRIPTION = "slimgate.json"
 MODEL = "model.xml"
 KIND = "openvino"
 OUTPUT = "logits"
@@ -55,10 +53,8 @@ class OpenVinoModel:
         """Writes the files of the artifact. Raises BuildError for weights that are NaN or infinite."""
         if broken := first_broken(self.graph):
             raise BuildError(f"weights are NaN or infinite after the step, first in {broken}")
-        self.config.save_pretrained(folder)
-        save_tokenizer(self.tokenizer, folder)
+        save_beside(folder, self)
         write_graph(self.graph, folder)
-        (folder / DESCRIPTION).write_text(json.dumps({"kind": self.kind}, indent=1), "utf-8")
 
 
 def write_graph(graph: Any, folder: Path, *, compress_to_fp16: bool = False) -> None:
@@ -84,12 +80,4 @@ def read_graph(folder: Path, *, mapped: bool = False) -> Any:
 
 def load_openvino_model(folder: Path, *, device: str = "cpu") -> OpenVinoModel:  # noqa: ARG001
     """What `OpenVinoModel.save` wrote."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-    return OpenVinoModel(
-        graph=read_graph(folder),
-        tokenizer=AutoTokenizer.from_pretrained(folder),
-        config=AutoConfig.from_pretrained(folder),
-        kind=description["kind"],
-    )
+    return OpenVinoModel(graph=read_graph(folder), **load_beside(folder))

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import nullcontext
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from slimgate.collecting import suite_of
 from slimgate.errors import SlimgateError, SuiteError
+from slimgate.finding import Search, find_suites, has_candidates
+from slimgate.stashed import PARTS, SESSION
+
+if TYPE_CHECKING:
+    from slimgate.session import Session
 
 pytest.register_assert_rewrite("slimgate.gates")
-
-from slimgate.baseline import held_against  # noqa: E402
-from slimgate.collecting import suite_of  # noqa: E402
-from slimgate.finding import Search, find_suites  # noqa: E402
-from slimgate.github import append_summary, budget_annotations, in_actions  # noqa: E402
-from slimgate.parts import part  # noqa: E402
-from slimgate.plan import head_lines, plan_lines  # noqa: E402
-from slimgate.progress import ProgressLine  # noqa: E402
-from slimgate.protocols import Progress, no_progress  # noqa: E402
-from slimgate.record import BaselineFacts  # noqa: E402
-from slimgate.session import PARTS, SESSION, Session  # noqa: E402
-from slimgate.store import moment  # noqa: E402
-from slimgate.suite import TEACHER, Suite  # noqa: E402
 
 pytest_plugins = ("slimgate.collecting", "slimgate.public_fixtures")
 
@@ -58,67 +49,33 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Finds and validates the suites: a configuration error ends the run here, with exit code 4."""
+    """Finds and validates the suites: a configuration error ends the run here, with exit code 4.
+
+    Where no file could be one, nothing more of slimgate is imported.
+    """
     config = session.config
+    search = _search(config)
+    if not has_candidates(search) and config.getoption("slimgate_baseline") is None:
+        return
+    from slimgate.session_start import start_session
+
     try:
-        suites = find_suites(_search(config), enter=lambda folder: _importable(config.rootpath, folder))
-        baselines = _baselines(config, suites)
+        start_session(config, find_suites(search, enter=lambda folder: _importable(config.rootpath, folder)))
     except SuiteError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[SESSION] = Session(
-        suites,
-        store_root=_store_root(config),
-        report_root=_folder(config, config.getoption("slimgate_report"), "reports/latest"),
-        rebuild_before=_rebuild_before(config),
-        device=config.getoption("slimgate_device"),
-        workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
-        command=_command(config),
-        progress=_progress(config),
-        baselines=baselines,
-    )
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(RecordKeeper(config.stash[SESSION]), "slimgate-record")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tells an xdist worker which suites there are: it cannot see how the command line was given."""
-    state = node.config.stash[SESSION]
-    node.workerinput["slimgate_suites"] = [str(path) for path in state.suites]
-    node.workerinput["slimgate_rebuild_before"] = state.rebuild_before
+    config = node.config
+    node.workerinput.update(slimgate_suites=[], slimgate_rebuild_before=None)
+    if SESSION in config.stash or config.getoption("slimgate_rebuild"):  # which tests with a mark obey too
+        from slimgate.session_start import session_of
 
-
-def _progress(config: pytest.Config) -> Progress:
-    """A line below pytest's own where somebody watches a terminal; nothing under -q or in a pipe."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    writer = config.get_terminal_writer()
-    watched = reporter is not None and reporter.isatty and config.get_verbosity() >= 0
-    if not watched or hasattr(config, "workerinput"):
-        return no_progress
-
-    def write(text: str) -> None:
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            sys.stdout.write(text)
-            sys.stdout.flush()
-
-    return ProgressLine(write, lambda: writer.width_of_current_line, writer.fullwidth)
-
-
-def _baselines(config: pytest.Config, suites: Mapping[Path, Suite]) -> Mapping[Path, BaselineFacts]:
-    """What --slimgate-baseline says of the suites' budgets; workers leave it to the controller."""
-    given: str | None = config.getoption("slimgate_baseline")
-    if given is None or hasattr(config, "workerinput"):
-        return {}
-    return held_against(Path(config.invocation_params.dir, given), given, suites)
-
-
-def _rebuild_before(config: pytest.Config) -> str | None:
-    """With --slimgate-rebuild the start of the session, which all of its workers share."""
-    if hasattr(config, "workerinput"):
-        shared: str | None = config.workerinput["slimgate_rebuild_before"]
-        return shared
-    return moment() if config.getoption("slimgate_rebuild") else None
+        state = session_of(config)
+        node.workerinput["slimgate_suites"] = [str(path) for path in state.suites]
+        node.workerinput["slimgate_rebuild_before"] = state.rebuild_before
 
 
 def _importable(*folders: Path) -> None:
@@ -149,20 +106,6 @@ def _bare(config: pytest.Config) -> bool:
     return at_root and config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR
 
 
-def _store_root(config: pytest.Config) -> Path:
-    return _folder(
-        config, config.getoption("slimgate_store") or os.environ.get("SLIMGATE_STORE"), ".slimgate"
-    )
-
-
-def _folder(config: pytest.Config, given: str | None, default: str) -> Path:
-    return Path(config.invocation_params.dir, given).resolve() if given else config.rootpath / default
-
-
-def _command(config: pytest.Config) -> str:
-    return shlex.join(["pytest", *map(str, config.invocation_params.args)])
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Cuts and stores the splits, before the first test: too few rows end the run with exit code 4.
@@ -172,7 +115,12 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     config = session.config
     if config.option.collectonly or session.testsfailed or hasattr(config, "workerinput"):
         return None
-    state = config.stash[SESSION]
+    planned = config.getoption("slimgate_plan")
+    state = config.stash.get(SESSION, None)
+    if state is None:
+        return True if planned else None
+    from slimgate.plan import head_lines, plan_lines
+
     nodes = [suite_of(item) for item in getattr(session, "items", None) or ()]
     wanted = [suite for suite in nodes if suite] or (
         [] if getattr(session, "items", None) else state.suites.values()
@@ -182,7 +130,6 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             state.run(state.suites[suite]).rows  # noqa: B018  preparing is what asking does
     except SlimgateError as error:
         raise pytest.UsageError(str(error)) from error
-    planned = config.getoption("slimgate_plan")
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     for path in dict.fromkeys(suite.path for suite in wanted):
         run, earlier = state.run(state.suites[path]), state.last_record(state.suites[path])
@@ -201,6 +148,8 @@ def pytest_runtest_makereport(
     suite = suite_of(item)
     if suite is None:
         return report
+    from slimgate.parts import part
+
     parts = item.stash.get(PARTS, [])
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, SlimgateError | pytest.fail.Exception):
@@ -218,23 +167,11 @@ def pytest_runtest_makereport(
 
 
 def _failed_variant(item: pytest.Item) -> str:
+    from slimgate.suite import TEACHER
+
     params = getattr(item, "callspec").params  # noqa: B009  not declared
     named = (params[key] for key in ("variant", "timed", "weighed") if key in params)
     return str(next(named, TEACHER))
-
-
-class RecordKeeper:
-    """Collects the parts that tests report, in the process that writes the records."""
-
-    def __init__(self, state: Session) -> None:
-        self._state = state
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Takes a test's parts; the record on disk is up to date after each test."""
-        sent = getattr(report, "slimgate", None)
-        if sent is not None:
-            self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
 
 
 @pytest.hookimpl(trylast=True)
@@ -253,12 +190,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("slimgate")
     for line in state.summary():
         terminalreporter.write_line(line)
+    from slimgate.github import in_actions
+
     if in_actions(os.environ):
         _tell_github(state, terminalreporter)
 
 
 def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
     """Annotations on the suites' files, and the comment as the summary of the step."""
+    from slimgate.github import append_summary, budget_annotations
+
     root = os.environ.get("GITHUB_WORKSPACE") or str(terminalreporter.config.rootpath)
     for path, record in state.records.items():
         for line in budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):

@@ -10,25 +10,29 @@ A test with `variant` runs once for each variant of its suite. Nothing is built 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from slimgate.arena import Arena
-from slimgate.gate_properties import gate_properties
-from slimgate.judge.speed import Speedup
-from slimgate.outcomes import Outcomes
-from slimgate.parts import Part
-from slimgate.protocols import Workload
-from slimgate.run import ModelHandle, SuiteRun
-from slimgate.session import PARTS, SESSION
-from slimgate.suite import TEACHER, Suite
+from slimgate.stashed import PARTS
+
+if TYPE_CHECKING:  # every run of pytest imports this file
+    from slimgate.arena import Arena
+    from slimgate.judge.speed import Speedup
+    from slimgate.outcomes import Outcomes
+    from slimgate.parts import Part
+    from slimgate.protocols import Workload
+    from slimgate.run import ModelHandle, SuiteRun
+    from slimgate.suite import Suite
 
 
 @pytest.fixture(scope="module")
 def slimgate_run(request: pytest.FixtureRequest) -> SuiteRun:
     """The run of the test's suite: of its suite file, or of the one that its mark names."""
+    from slimgate.session_start import session_of
+
     path = getattr(request, "param", None) or getattr(request.node, "path", None)
-    state = request.config.stash[SESSION]
+    state = session_of(request.config)
     found = state.suites.get(path.resolve()) if path is not None else None
     if found is None:
         raise pytest.UsageError(
@@ -47,6 +51,8 @@ def suite(slimgate_run: SuiteRun) -> Suite:
 @pytest.fixture(scope="module")
 def teacher(slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
     """The suite's teacher: `outcomes`, `predictor`, `built`, each loaded when first asked for."""
+    from slimgate.suite import TEACHER
+
     yield from _handle(slimgate_run, TEACHER)
 
 
@@ -77,6 +83,8 @@ def outcomes(variant: ModelHandle) -> Outcomes:
 @pytest.fixture(scope="module")
 def arena(teacher: ModelHandle) -> Iterator[Arena]:
     """The processes of a suite's duels, started when first asked for."""
+    from slimgate.arena import Arena
+
     found = Arena(teacher)
     yield found
     found.close()
@@ -91,6 +99,8 @@ def duel(arena: Arena) -> Callable[[ModelHandle, Workload], Speedup]:
 @pytest.fixture
 def report_part(request: pytest.FixtureRequest) -> Callable[[Part], None]:
     """Adds a part to the record, and what a gate found to the properties of its test."""
+    from slimgate.gate_properties import gate_properties
+
     parts: list[Part] = request.node.stash.setdefault(PARTS, [])
 
     def report(new: Part) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import pytest
 from pydantic import ValidationError
 
 import slimgate
@@ -40,9 +39,6 @@ from slimgate.suite import TEACHER, Suite, params_json
 # How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
 RECORD_SECONDS = 1.0
 PR_COMMENT = "pr-comment.md"
-
-SESSION: pytest.StashKey[Session] = pytest.StashKey()
-PARTS: pytest.StashKey[list[Part]] = pytest.StashKey()
 
 
 class Session:

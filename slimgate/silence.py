@@ -10,16 +10,16 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 
 
 @contextmanager
-def silent() -> Iterator[None]:
-    """Nothing reaches the terminal from inside."""
-    level = logging.root.manager.disable
+def silent(level: int = logging.ERROR) -> Iterator[None]:
+    """Nothing printed or warned reaches the terminal from inside, nor log lines up to the level."""
+    before = logging.root.manager.disable
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(io.StringIO()))
         stack.enter_context(redirect_stderr(io.StringIO()))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        logging.disable(logging.ERROR)
+        logging.disable(max(before, level))
         try:
             yield
         finally:
-            logging.disable(level)
+            logging.disable(before)

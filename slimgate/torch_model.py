@@ -21,10 +21,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from slimgate import torchao_notes
 from slimgate.errors import BuildError
 from slimgate.loading import load as load_plugin
 from slimgate.loading import load_object, module_of
 from slimgate.tokenizer_files import save_tokenizer
+
+torchao_notes.keep_back()
 
 DESCRIPTION = "slimgate.json"
 WEIGHTS = "model.safetensors"

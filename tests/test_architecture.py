@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = frozenset(
     {"torch", "transformers", "datasets", "evaluate", "accelerate", "sklearn", "pandas", "tokenizers"}
+    | {"onnxruntime", "openvino", "nncf", "torchao", "matplotlib", "optuna"}
 )
+# What a suite needs before any model is loaded; runs without suites need none of it.
+OF_SUITES = frozenset({"numpy", "pyarrow", "pydantic", "scipy"})
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "slimgate").rglob("*.py"))
@@ -76,7 +79,7 @@ def loads(module: str) -> set[str]:
 
 def test_these_tests_see_what_a_module_loads() -> None:
     assert "torch" in loads("slimgate.torch_model")
-    assert "slimgate.judge.tango" in loads("slimgate.plugin")
+    assert "slimgate.judge.tango" in loads("slimgate.session_start")
     assert "slimgate.training" not in loads("slimgate.methods.fine_tune")
     assert "slimgate.training" in anywhere("slimgate.methods.fine_tune")
 
@@ -94,6 +97,7 @@ def test_judge_record_and_report_never_load_torch(module: str) -> None:
     [
         "slimgate",
         "slimgate.plugin",
+        "slimgate.session_start",
         "slimgate.cli",
         "slimgate.gates",
         "slimgate.suite_reader",
@@ -102,6 +106,11 @@ def test_judge_record_and_report_never_load_torch(module: str) -> None:
 )
 def test_what_validates_and_collects_is_light(module: str) -> None:
     assert not loads(module) & HEAVY
+
+
+@pytest.mark.parametrize("module", ["slimgate", "slimgate.plugin", "slimgate.public_fixtures"])
+def test_what_every_run_of_pytest_imports_needs_pytest_alone(module: str) -> None:
+    assert not loads(module) & (HEAVY | OF_SUITES)
 
 
 @pytest.mark.parametrize("module", PLUG_INS)

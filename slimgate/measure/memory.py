@@ -7,9 +7,6 @@ the model's.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.protocols import Arrays
+from slimgate.worker_process import run_worker
 
 REQUEST, INPUTS, ANSWER = "request.json", "inputs.npz", "answer.json"
 # The first call allocates what the later ones reuse; a runtime that tunes itself does so in the first two.
@@ -68,16 +66,8 @@ def read_memory(
 
 
 def _run(folder: Path) -> None:
-    """The worker on a folder, with this process's search path, so that a user's own runtime is found."""
-    command = [sys.executable, "-P", "-m", "slimgate.measure.memory_worker", str(folder)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
-    try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise MeasureError(f"no answer for {PATIENCE_SECONDS:.0f} s while memory was measured") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        said = lines[-1] if lines else f"it ended with code {done.returncode}"
-        raise MeasureError(f"the process that measures memory failed: {said}")
+    ended = run_worker("slimgate.measure.memory_worker", folder, limit=PATIENCE_SECONDS)
+    if ended.code is None:
+        raise MeasureError(f"no answer for {PATIENCE_SECONDS:.0f} s while memory was measured")
+    if ended.code:
+        raise MeasureError(f"the process that measures memory failed: {ended.told}")

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimgate.compiling import quiet
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.nn.int8_linear import frozen
+from slimgate.silence import silent
 
 Compute = Literal["float32", "bfloat16"]
 Json = dict[str, Any]
@@ -26,7 +27,7 @@ Json = dict[str, Any]
 
 def torchao_quantization() -> Any:
     """torchao.quantization, imported without what it says of other machines. Raises MissingExtra."""
-    with quiet():
+    with silent(logging.WARNING):
         try:
             import torchao.quantization
         except ImportError as error:
@@ -69,7 +70,7 @@ class TorchaoLinear(nn.Module):
         """The layer of a float one, on its device. Raises BuildError where torchao leaves it as it is."""
         ao = torchao_quantization()
         inner = copy.deepcopy(linear).to(getattr(torch, compute))
-        with quiet():
+        with silent(logging.WARNING):
             ao.quantize_(inner, config)
         wrapper = _described(inner.weight)
         shape = f"{linear.out_features} x {linear.in_features}"
@@ -93,7 +94,7 @@ class TorchaoLinear(nn.Module):
 
     def _wrapped(self) -> Any:
         torchao_quantization()
-        with quiet():
+        with silent(logging.WARNING):
             from torchao.prototype.safetensors.safetensors_utils import object_from_dict
 
         named = {name: getattr(self, name) for name in self.wrapper["_tensor_data_names"]}
@@ -136,7 +137,7 @@ class TorchaoLinear(nn.Module):
 
 def _described(weight: Any) -> Json | None:
     """A wrapper as JSON, without the tensors in it; None for a plain tensor."""
-    with quiet():
+    with silent(logging.WARNING):
         from torchao.prototype.safetensors.safetensors_utils import (
             ALLOWED_TENSORS_SUBCLASSES,
             TensorSubclassAttributeJSONEncoder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,11 @@ def open_package(package: Path) -> Any:
     """The package, called with a dict of tensors. Raises BuildError for one that holds more than code."""
     from torch._inductor import aoti_load_package
 
-    from slimgate.compiling import quiet
     from slimgate.exported_model import check_package
+    from slimgate.silence import silent
 
     check_package(package)
-    with quiet():
+    with silent(logging.WARNING):
         return aoti_load_package(str(package), run_single_threaded=True)
 
 

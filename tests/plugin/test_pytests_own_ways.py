@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -58,12 +59,20 @@ def test_ctrl_c_leaves_a_valid_partial_record_and_report(repository: Path) -> No
         text=True,
         # a job in the background of a shell ignores Ctrl-C, and so would its children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # of its own, so that no signal to it reaches the process that runs this test
+        start_new_session=True,
     )
-    until = time.monotonic() + 120
-    while not record.exists() and time.monotonic() < until:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    try:
+        assert os.getpgid(process.pid) == process.pid != os.getpgrp()
+        until = time.monotonic() + 120
+        while not record.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     assert process.returncode == 2
     assert "KeyboardInterrupt" in out
     assert read_record(record).verdict.missing > 0

@@ -1,0 +1,37 @@
+"""What stands beside a graph in its artifact's folder: configuration, tokenizer, and slimgate.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from slimgate.tokenizer_files import save_tokenizer
+
+DESCRIPTION = "slimgate.json"
+Json = dict[str, Any]
+
+
+def save_beside(folder: Path, model: Any, **more: Any) -> None:
+    """Writes them. model: has config, tokenizer and kind; more: further entries of slimgate.json."""
+    model.config.save_pretrained(folder)
+    save_tokenizer(model.tokenizer, folder)
+    description = {"kind": model.kind, **more}
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+
+
+def load_beside(folder: Path) -> Json:
+    """What `save_beside` wrote of every graph: tokenizer, config, kind."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    return {
+        "tokenizer": AutoTokenizer.from_pretrained(folder),
+        "config": AutoConfig.from_pretrained(folder),
+        "kind": read_description(folder)["kind"],
+    }
+
+
+def read_description(folder: Path) -> Json:
+    """slimgate.json alone."""
+    description: Json = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+    return description

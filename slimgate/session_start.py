@@ -1,0 +1,111 @@
+"""The session of a pytest run: made where a suite is found, or a test asks for one by its mark.
+
+    state = session_of(config)
+
+A run without suites never imports this file, nor what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from slimgate.baseline import held_against
+from slimgate.progress import ProgressLine
+from slimgate.protocols import Progress, no_progress
+from slimgate.record import BaselineFacts
+from slimgate.session import Session
+from slimgate.stashed import SESSION
+from slimgate.store import moment
+from slimgate.suite import Suite
+
+
+def session_of(config: pytest.Config) -> Session:
+    """The run's session; without suites, where none was found."""
+    return config.stash[SESSION] if SESSION in config.stash else start_session(config, {})
+
+
+def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
+    """Makes the session of the run, and has it collect what tests report. Raises SuiteError."""
+    state = Session(
+        suites,
+        store_root=_store_root(config),
+        report_root=_folder(config, config.getoption("slimgate_report"), "reports/latest"),
+        rebuild_before=rebuild_before(config),
+        device=config.getoption("slimgate_device"),
+        workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+        command=_command(config),
+        progress=_progress(config),
+        baselines=_baselines(config, suites),
+    )
+    config.stash[SESSION] = state
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(RecordKeeper(state), "slimgate-record")
+    return state
+
+
+class RecordKeeper:
+    """Collects the parts that tests report, in the process that writes the records."""
+
+    def __init__(self, state: Session) -> None:
+        self._state = state
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Takes a test's parts; the record on disk is up to date after each test."""
+        sent = getattr(report, "slimgate", None)
+        if sent is not None:
+            self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
+
+
+def rebuild_before(config: pytest.Config) -> str | None:
+    """With --slimgate-rebuild the start of the session, which all of its workers share."""
+    if hasattr(config, "workerinput"):
+        shared: str | None = config.workerinput["slimgate_rebuild_before"]
+        return shared
+    return moment() if config.getoption("slimgate_rebuild") else None
+
+
+def _progress(config: pytest.Config) -> Progress:
+    """A line below pytest's own where somebody watches a terminal; nothing under -q or in a pipe."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    writer = config.get_terminal_writer()
+    watched = reporter is not None and reporter.isatty and config.get_verbosity() >= 0
+    if not watched or hasattr(config, "workerinput"):
+        return no_progress
+
+    def write(text: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    return ProgressLine(write, lambda: writer.width_of_current_line, writer.fullwidth)
+
+
+def _baselines(config: pytest.Config, suites: Mapping[Path, Suite]) -> Mapping[Path, BaselineFacts]:
+    """What --slimgate-baseline says of the suites' budgets; workers leave it to the controller."""
+    given: str | None = config.getoption("slimgate_baseline")
+    if given is None or hasattr(config, "workerinput"):
+        return {}
+    return held_against(Path(config.invocation_params.dir, given), given, suites)
+
+
+def _store_root(config: pytest.Config) -> Path:
+    return _folder(
+        config, config.getoption("slimgate_store") or os.environ.get("SLIMGATE_STORE"), ".slimgate"
+    )
+
+
+def _folder(config: pytest.Config, given: str | None, default: str) -> Path:
+    return Path(config.invocation_params.dir, given).resolve() if given else config.rootpath / default
+
+
+def _command(config: pytest.Config) -> str:
+    return shlex.join(["pytest", *map(str, config.invocation_params.args)])

@@ -1,0 +1,74 @@
+"""A worker: a module run in a process of its own, which may hang or die without taking this one along.
+
+    ended = run_worker("slimgate.measure.memory_worker", folder, limit=600)
+
+What it is asked and what it answers are files of the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+SAID = "worker.log"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a worker ended. code: of its exit, minus the signal that ended it, or None where the limit did.
+
+    said: the last line of its standard error.
+    """
+
+    code: int | None
+    said: str
+
+    @property
+    def signal(self) -> str | None:
+        """The name of the signal that ended it, such as SIGILL; None where none did."""
+        if self.code is None or self.code >= 0:
+            return None
+        with suppress(ValueError):
+            return signal.Signals(-self.code).name
+        return f"signal {-self.code}"
+
+    @property
+    def told(self) -> str:
+        """Why it failed, for a message."""
+        if self.signal:
+            return f"it died by {self.signal}"
+        return self.said or f"it ended with code {self.code}"
+
+
+def run_worker(module: str, folder: Path, *, limit: float) -> Ended:
+    """`python -m module folder`, with this process's search path, so that a user's own code is found.
+
+    It is a session of its own: at the limit (seconds), and where it dies, what it started ends with it.
+    """
+    command = [sys.executable, "-P", "-m", module, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    with (folder / SAID).open("wb") as said:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+        code: int | None = None
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(limit)
+        finally:  # Ctrl-C comes through here too, and does not reach the worker's session
+            if code != 0:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    lines = (folder / SAID).read_text("utf-8", errors="replace").strip().splitlines()
+    return Ended(code, lines[-1] if lines else "")

@@ -8,10 +8,13 @@ attention: as one operator ("sdpa"), or written out as products and softmax ("ea
 quantize and OpenVINO fuses again. compress_to_fp16: weights are stored as float16 and computed with in the
 runtime's precision: half the bytes, answers that differ in the third digit. Weights that weight_only has
 packed become float32 again; layers that compute in integers are not exported: export first, quantize then.
+first_token: where the head reads nothing but the first token's vector, the last block is computed for that
+token alone (slimgate/first_token.py); the answers stay as they are.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Literal
 
 from pydantic import Field
@@ -32,6 +35,7 @@ class Params(Table):
 
     attention: Literal["sdpa", "eager"] = "eager"
     compress_to_fp16: bool = False
+    first_token: bool = True
     tolerance: float = Field(default=0.01, gt=0)
 
 
@@ -39,6 +43,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """An OpenVinoModel that answers as the model does. Raises BuildError where that cannot be."""
     from slimgate.agreement import calibration_arrays, check_agreement, scores
     from slimgate.errors import BuildError
+    from slimgate.first_token import first_token_alone
     from slimgate.openvino_export import export_openvino
     from slimgate.openvino_model import OpenVinoModel, read_graph, write_graph
 
@@ -47,14 +52,16 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         raise BuildError(f"{name} reads more than text, which to_openvino does not export")
     batches = calibration_arrays(model.tokenizer, context)
     before = scores(model.predictor(context), batches)
-    graph = export_openvino(model.network.eval(), _example(model, context), attention=params.attention)
+    network, example = model.network.eval(), _example(model, context)
+    with first_token_alone(network, example) if params.first_token else nullcontext(False) as narrowed:
+        graph = export_openvino(network, example, attention=params.attention)
     if params.compress_to_fp16:
         write_graph(graph, context.scratch / "half", compress_to_fp16=True)
         graph = read_graph(context.scratch / "half")
     exported = OpenVinoModel(graph, model.tokenizer, model.config)
     after = scores(exported.predictor(context), batches)
     check_agreement(before, after, batches, context, tolerance=params.tolerance)
-    context.log.update(operators=len(graph.get_ops()))
+    context.log.update(operators=len(graph.get_ops()), first_token_alone=narrowed)
     return exported
 
 

@@ -46,11 +46,12 @@ def compile_apart(
     *,
     precision: str,
     limit: float = LIMIT_SECONDS,
+    worker: str = aoti_worker.__name__,
 ) -> Compiled:
     """The model's package, and what it gives for the batches, in the context's scratch folder.
 
-    limit: seconds for all of it. Raises ProcessDied where a signal ended the process, and BuildError where
-    the limit did or the network cannot be compiled; one line each.
+    limit: seconds for all of it; worker: the module that answers. Raises ProcessDied where a signal ended
+    the process, and BuildError where the limit did or the network cannot be compiled; one line each.
     """
     folder = Path(tempfile.mkdtemp(prefix="aoti-", dir=context.scratch))
     (folder / aoti_worker.MODEL).mkdir()
@@ -58,7 +59,7 @@ def compile_apart(
     aoti_worker.write_batches(folder / aoti_worker.BATCHES, batches)
     request = {"device": context.device, "threads": context.threads, "precision": precision}
     (folder / aoti_worker.REQUEST).write_text(json.dumps(request), "utf-8")
-    ended = run_worker(aoti_worker.__name__, folder, limit=limit)
+    ended = run_worker(worker, folder, limit=limit)
     package = folder / aoti_worker.PACKAGE
     if ended.code != 0:
         raise _failure(ended, compiling=not package.exists(), limit=limit)

@@ -1,0 +1,81 @@
+"""slimgate.worker_process: modules written here, which end, die or hang in a process of their own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from slimgate.worker_process import Ended, run_worker
+
+FOREVER = 600.0
+
+
+def run(root: Path, monkeypatch: pytest.MonkeyPatch, body: str, *, limit: float = FOREVER) -> Ended:
+    """The end of a worker with that body. Its folder is `folder`."""
+    (root / "own_worker.py").write_text(
+        f"import os, signal, subprocess, sys, time\nfolder = sys.argv[1]\n{body}\n", "utf-8"
+    )
+    monkeypatch.syspath_prepend(root)
+    return run_worker("own_worker", root, limit=limit)
+
+
+def test_a_worker_of_ones_own_path_answers_by_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = run(tmp_path, monkeypatch, "open(folder + '/answer', 'w').write('4')")
+    assert ended == Ended(0, "")
+    assert (tmp_path / "answer").read_text("utf-8") == "4"
+
+
+def test_the_last_line_that_it_said_tells_why_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = run(tmp_path, monkeypatch, "print('at first', file=sys.stderr)\nraise ValueError('no weights')")
+    assert (ended.code, ended.signal, ended.told) == (1, None, "ValueError: no weights")
+
+
+def test_one_that_says_nothing_is_told_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(tmp_path, monkeypatch, "sys.exit(3)").told == "it ended with code 3"
+
+
+def test_one_that_dies_is_told_by_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = run(tmp_path, monkeypatch, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert (ended.code, ended.signal, ended.told) == (-9, "SIGKILL", "it died by SIGKILL")
+
+
+# starts a process that would outlive it, and says which one only when it runs
+STARTS = """
+child = subprocess.Popen(["sleep", "600"])
+open(folder + "/writing", "w").write(str(child.pid))
+os.rename(folder + "/writing", folder + "/started")
+"""
+
+
+def test_what_it_started_ends_where_it_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = run(tmp_path, monkeypatch, STARTS + "os.kill(os.getpid(), signal.SIGILL)")
+    assert ended.signal == "SIGILL"
+    assert_ends(int((tmp_path / "started").read_text("utf-8")))
+
+
+def test_at_the_limit_it_ends_and_what_it_started_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in (1, 10, 100):  # a busy machine takes long to start it
+        ended = run(tmp_path, monkeypatch, STARTS + "time.sleep(600)", limit=limit)
+        assert ended.code is None
+        if (tmp_path / "started").exists():
+            break
+    assert_ends(int((tmp_path / "started").read_text("utf-8")))
+
+
+def assert_ends(process: int) -> None:
+    """Fails where the process lives on; SIGKILL takes a moment, and nobody may have asked for its end yet."""
+    status = Path("/proc", str(process), "status")
+    for _ in range(600):
+        try:
+            if "State:\tZ" in status.read_text("utf-8"):
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {process} lives on")

@@ -59,7 +59,7 @@ def weigh(
     baseline = resident_bytes() or peak_bytes()
     start = time.perf_counter()
     plugin = load("runtime", runtime)
-    options = plugin.Params.model_validate(params)
+    options = plugin.Params.model_validate_json(json.dumps(params))  # lists are tuples there
     predictor = plugin.load(Path(artifact), options, device=device, threads=threads)
     load_seconds = time.perf_counter() - start
     resident, load_peak = resident_bytes(), peak_bytes()
@@ -79,9 +79,12 @@ def weigh(
 
 
 def main(folder: Path) -> None:
-    """Answers the request of a folder."""
+    """Answers the request of a folder; what fails is one line of standard error."""
     request = json.loads((folder / REQUEST).read_text("utf-8"))
-    answer = weigh(**request, inputs=folder / INPUTS)
+    try:
+        answer = weigh(**request, inputs=folder / INPUTS)
+    except Exception as error:  # a runtime, a user's own too, may raise anything
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
     (folder / ANSWER).write_text(json.dumps(answer), "utf-8")
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from slimgate.measure.duel import Contender, ContenderSpec, duel
+from slimgate.measure.memory import read_memory
 from slimgate.protocols import Workload
-from slimgate.suite import TEACHER
+from slimgate.suite import TEACHER, params_json
 from tests.tiny_suite import tiny_run
 
 SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
@@ -39,3 +40,8 @@ def test_a_graph_is_built_answers_and_duels_with_its_teacher(tmp_path: Path) -> 
         for contender in contenders:
             contender.close()
     assert all((times.blocks[name] > 0).all() for name in (TEACHER, "graph"))
+    assert graph.runtime.params.left_out  # a tuple, and a list once it is JSON
+    options = params_json(graph.runtime.params)
+    folder = run.built("graph").artifact.folder
+    memory = read_memory(folder, graph.runtime.name, options, inputs["graph"], device="cpu", threads=1)
+    assert memory.baseline_bytes < memory.peak_bytes

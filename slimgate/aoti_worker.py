@@ -20,6 +20,7 @@ import numpy as np
 
 from slimgate.errors import SlimgateError
 from slimgate.protocols import Arrays
+from slimgate.worker_process import end_with_parent
 
 REQUEST, MODEL, BATCHES = "request.json", "model", "batches.npz"
 PACKAGE, SCORES, ANSWER = "model.pt2", "scores.npz", "answer.json"
@@ -121,4 +122,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main(Path(sys.argv[1]))

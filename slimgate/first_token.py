@@ -11,6 +11,7 @@ onnx_first_token.py that does this.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,19 +30,25 @@ from slimgate.protocols import Arrays
 def first_token_alone(network: nn.Module, batch: Arrays) -> Iterator[bool]:
     """The network with a narrower last block while the context lasts; False where it stays as it is.
 
-    batch: rows of several tokens, which show whether the logits hang on other tokens' last vectors. Blocks
-    are narrowed that are built as BERT's: attention.self.query, .key, .value, and attention.output, which
-    adds what attention was given.
+    batch: rows of several tokens, which show whether the logits hang on other tokens' last vectors, and that
+    they stay as they were. Blocks are narrowed that are built as BERT's: attention.self.query, .key, .value,
+    and attention.output, which adds what attention was given. Others that have these names and attend
+    otherwise (ESM turns its vectors by their places) give other logits, and stay whole.
     """
     block = _last_block(network)
     if block is None or not _is_berts(block) or not reads_first_token_alone(network, batch):
         yield False
         return
+    before = _logits(network, batch)
     attention, whole = block.attention, block.attention.self
     residual = attention.output.register_forward_pre_hook(lambda _, given: (given[0], given[1][:, :1]))
     attention.self = _FirstQuery(whole)
     try:
-        yield True
+        same = torch.allclose(_logits(network, batch), before, rtol=1e-3, atol=1e-4 * float(before.std()))
+        if not same:
+            attention.self = whole
+            residual.remove()
+        yield same
     finally:
         attention.self = whole
         residual.remove()
@@ -52,20 +59,20 @@ def reads_first_token_alone(network: nn.Module, batch: Arrays) -> bool:
     block = _last_block(network)
     if block is None:
         return False
-    inputs = {name: torch.from_numpy(values) for name, values in batch.items()}
-    with torch.inference_mode():
-        before = _logits(network, inputs)
-        handle = block.register_forward_hook(_others_turned)
-        try:
-            after = _logits(network, inputs)
-        finally:
-            handle.remove()
+    before = _logits(network, batch)
+    handle = block.register_forward_hook(_others_turned)
+    try:
+        after = _logits(network, batch)
+    finally:
+        handle.remove()
     return torch.equal(before, after)
 
 
-def _logits(network: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def _logits(network: nn.Module, batch: Arrays) -> torch.Tensor:
     device = next(network.parameters()).device
-    logits: torch.Tensor = network(**{name: value.to(device) for name, value in inputs.items()}).logits
+    inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
+    with torch.inference_mode():
+        logits: torch.Tensor = network(**inputs).logits
     return logits
 
 
@@ -92,6 +99,7 @@ def _is_berts(block: Any) -> bool:
         and hasattr(own, "scaling")
         and hasattr(own, "attention_head_size")
         and not getattr(own, "is_decoder", False)
+        and list(inspect.signature(own.forward).parameters)[:2] == ["hidden_states", "attention_mask"]
         and hasattr(sys.modules[type(own).__module__], "eager_attention_forward")
     )
 

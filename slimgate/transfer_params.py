@@ -45,7 +45,8 @@ class Augment(Table):
     such as there and back through another language (Sennrich et al. 2016; Xie et al. 2020). It is given the
     train texts as they are; one copy more of each.
 
-    unlabelled: copies of the rows of the split unlabelled too.
+    unlabelled: copies of the rows of the split unlabelled too, which then also count among the rows whose
+    words replace others and that are translated.
     """
 
     copies: int = Field(default=1, ge=1, le=100)

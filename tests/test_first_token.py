@@ -5,8 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from transformers import (
+    EsmConfig,
+    EsmForSequenceClassification,
+    MobileBertConfig,
+    MobileBertForSequenceClassification,
+)
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
@@ -89,6 +96,32 @@ def test_blocks_that_are_not_built_as_berts_are_left_as_they_are(tmp_path: Path,
     model, context = tiny(tmp_path, architecture)
     with first_token_alone(model.network, batch_of(model, context)) as narrowed:
         assert not narrowed
+
+
+@pytest.mark.parametrize(
+    ("config", "network"),
+    [
+        (
+            EsmConfig(
+                position_embedding_type="rotary", pad_token_id=1, mask_token_id=2, initializer_range=0.2
+            ),
+            EsmForSequenceClassification,
+        ),
+        (MobileBertConfig(embedding_size=32, intra_bottleneck_size=32), MobileBertForSequenceClassification),
+    ],
+)
+def test_attention_that_has_berts_names_and_is_another_stays_whole(config: Any, network: Any) -> None:
+    config.update(
+        {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+        | {"intermediate_size": 64, "max_position_embeddings": 32}
+    )
+    torch.manual_seed(0)
+    model = network(config).eval()
+    batch = {"input_ids": np.arange(3, 30).reshape(3, 9), "attention_mask": np.ones((3, 9), np.int64)}
+    before = logits(model, batch)
+    with first_token_alone(model, batch) as narrowed:
+        assert not narrowed
+        assert torch.equal(logits(model, batch), before)
 
 
 @pytest.mark.parametrize("first_token", [True, False])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -65,6 +67,24 @@ def test_at_the_limit_it_ends_and_what_it_started_too(
         assert ended.code is None
         if (tmp_path / "started").exists():
             break
+    assert_ends(int((tmp_path / "started").read_text("utf-8")))
+
+
+def test_it_ends_with_whoever_asked_even_where_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "own_worker.py").write_text(
+        "import os, subprocess, sys, time\nfrom slimgate.worker_process import end_with_parent\n"
+        "end_with_parent(0.05)\nfolder = sys.argv[1]\n" + STARTS + "time.sleep(600)\n",
+        "utf-8",
+    )
+    asks = f"import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(tmp_path)!r})\n"
+    asks += "from slimgate.worker_process import run_worker\n"
+    asks += f"run_worker('own_worker', Path({str(tmp_path)!r}), limit=600)\n"
+    asking = subprocess.Popen([sys.executable, "-c", asks])
+    until = time.monotonic() + 120
+    while not (tmp_path / "started").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    asking.kill()
+    asking.wait()
     assert_ends(int((tmp_path / "started").read_text("utf-8")))
 
 

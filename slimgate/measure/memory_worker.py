@@ -22,6 +22,7 @@ import numpy as np
 from slimgate.loading import load
 from slimgate.measure.device_clock import device_peak_bytes
 from slimgate.measure.memory import ANSWER, CALLS, INPUTS, REQUEST
+from slimgate.worker_process import end_with_parent
 
 STATUS = Path("/proc/self/status")
 
@@ -96,4 +97,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main(Path(sys.argv[1]))

@@ -91,7 +91,7 @@ def _last_block(network: nn.Module) -> Any:
 
 def _is_berts(block: Any) -> bool:
     attention = getattr(block, "attention", None)
-    own = getattr(attention, "self", None)
+    own: Any = getattr(attention, "self", None)
     named = all(isinstance(getattr(own, name, None), nn.Module) for name in ("query", "key", "value"))
     return (
         named

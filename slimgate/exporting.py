@@ -8,14 +8,14 @@ gives the plainest graph: the fused call brings checks for rows without any toke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from slimgate.errors import BuildError, MissingExtra
+from slimgate.exportable import exportable
 from slimgate.protocols import Arrays, Encoded
 from slimgate.silence import silent
 
@@ -52,7 +52,7 @@ def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
     names = list(batches[0])
     device = next(network.parameters()).device
     inputs = [torch.from_numpy(values).to(device) for values in batches[0].values()]
-    with silent(), _plain_attention(network):
+    with silent(), exportable(network, "eager"):
         try:
             program: Any = torch.onnx.export(
                 _Logits(network, names).eval(),
@@ -125,26 +125,3 @@ def _told(network: nn.Module, error: Exception) -> str:
         error = error.__cause__
     said = " ".join(str(error).split())[:300]
     return f"{type(network).__name__} cannot be exported: {type(error).__name__}: {said}"
-
-
-@contextmanager
-def _plain_attention(network: nn.Module) -> Iterator[None]:
-    """Attention written out, and no cache of keys and values among the outputs."""
-    configs: Mapping[int, Any] = {id(m.config): m.config for m in network.modules() if hasattr(m, "config")}
-    before = [
-        (config, getattr(config, "_attn_implementation", None), getattr(config, "use_cache", None))
-        for config in configs.values()
-    ]
-    try:
-        for config, attention, cache in before:
-            if attention is not None:
-                config._attn_implementation = "eager"
-            if cache is not None:
-                config.use_cache = False
-        yield
-    finally:
-        for config, attention, cache in before:
-            if attention is not None:
-                config._attn_implementation = attention
-            if cache is not None:
-                config.use_cache = cache

@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -40,18 +40,19 @@ def first_token_alone(network: nn.Module, batch: Arrays) -> Iterator[bool]:
         yield False
         return
     before = _logits(network, batch)
-    attention, whole = block.attention, block.attention.self
-    residual = attention.output.register_forward_pre_hook(lambda _, given: (given[0], given[1][:, :1]))
-    attention.self = _FirstQuery(whole)
-    try:
+    with ExitStack() as whole_again:
+        _narrow(block.attention, whole_again)
         same = torch.allclose(_logits(network, batch), before, rtol=1e-3, atol=1e-4 * float(before.std()))
         if not same:
-            attention.self = whole
-            residual.remove()
+            whole_again.close()
         yield same
-    finally:
-        attention.self = whole
-        residual.remove()
+
+
+def _narrow(attention: Any, undo: ExitStack) -> None:
+    undo.callback(setattr, attention, "self", attention.self)
+    first = attention.output.register_forward_pre_hook(lambda _, given: (given[0], given[1][:, :1]))
+    undo.callback(first.remove)
+    attention.self = _FirstQuery(attention.self)
 
 
 def reads_first_token_alone(network: nn.Module, batch: Arrays) -> bool:

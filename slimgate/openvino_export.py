@@ -7,14 +7,14 @@ By torch.export, which says so where a shape would be fixed; tracing would fix i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from slimgate.errors import BuildError
+from slimgate.exportable import exportable
 from slimgate.openvino_model import OUTPUT
 from slimgate.openvino_package import load_openvino
 from slimgate.protocols import Arrays
@@ -30,7 +30,7 @@ def export_openvino(network: nn.Module, batch: Arrays, *, attention: str) -> Any
     openvino = load_openvino("to_openvino")
     inputs = {name: torch.from_numpy(values) for name, values in batch.items()}
     axes = tuple(dict.fromkeys(range(values.dim()), torch.export.Dim.AUTO) for values in inputs.values())
-    with silent(), _exportable(network, attention):
+    with silent(), exportable(network, attention):
         try:
             program = torch.export.export(
                 _Logits(network, tuple(inputs)).eval(),
@@ -79,23 +79,3 @@ def _told(network: nn.Module, error: Exception) -> str:
     )
     said = " ".join(str(error).split())[:300] or "no message"
     return f"{type(network).__name__} cannot be exported: {type(error).__name__}: {said}{hint}"
-
-
-@contextmanager
-def _exportable(network: nn.Module, attention: str) -> Iterator[None]:
-    """Attention in the form asked for, and no cache of keys and values among the outputs."""
-    changes = {"_attn_implementation": attention, "use_cache": False}
-    configs = {id(m.config): m.config for m in network.modules() if hasattr(m, "config")}
-    before = [
-        (config, key, getattr(config, key))
-        for config in configs.values()
-        for key in changes
-        if getattr(config, key, None) is not None
-    ]
-    try:
-        for config, key, _ in before:
-            setattr(config, key, changes[key])
-        yield
-    finally:
-        for config, key, value in before:
-            setattr(config, key, value)

@@ -111,15 +111,13 @@ def _drop_across(pools: Sequence[Pool]) -> None:
     """Takes the rows of earlier parts out whose group, or else whose text, stands in a later part."""
     later_texts, later_groups = np.empty(0, np.int64), np.empty(0, np.int64)
     for pool in reversed([pool for pool in pools if pool.name != UNLABELLED]):
-        pool.by_group[:] = np.isin(pool.groups, later_groups)
-        pool.by_text[:] = ~pool.by_group & np.isin(pool.texts, later_texts)
-        pool.free[:] = ~(pool.by_group | pool.by_text)
+        withhold(pool, texts=later_texts, groups=later_groups)
         later_texts = np.union1d(later_texts, pool.texts[pool.free])
         later_groups = np.union1d(later_groups, pool.groups[pool.free])
 
 
 def withhold(pool: Pool, *, texts: Ints, groups: Ints) -> None:
-    """Takes the rows out of the part unlabelled that have one of these texts or groups."""
+    """Takes the rows out of a part that have one of these texts or groups."""
     pool.by_group[:] = np.isin(pool.groups, groups)
     pool.by_text[:] = ~pool.by_group & np.isin(pool.texts, texts)
     pool.free[:] = ~(pool.by_group | pool.by_text)

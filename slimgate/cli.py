@@ -6,6 +6,7 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import slimgate
 from slimgate.commands import accept, compare, explain, judge, methods, schema, tune
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = command_parser().parse_args(arguments)
     except SystemExit as exit_:
         return WRONG_USAGE if exit_.code else 0
+    # where `python -m` and pytest look for plug-ins of one's own; last, so that it hides nothing
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
         code: int = options.run(options)
     except SlimgateError as error:

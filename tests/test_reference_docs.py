@@ -21,7 +21,8 @@ MADE = reference()
 @pytest.mark.parametrize("name", MADE)
 def test_a_page_is_what_the_code_makes(name: str) -> None:
     page = FOLDER / name
-    assert page.is_file() and page.read_text("utf-8") == MADE[name], (
+    committed = page.read_text("utf-8") if page.is_file() else ""
+    assert committed == MADE[name], (
         f"docs/reference/{name} is not what the code makes; run `{REFRESH}` and commit what it wrote"
     )
 

@@ -46,7 +46,6 @@ class FunctionMethod:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__module__ = function.__module__  # whose code the store's key digests
-        self.__doc__ = function.__doc__  # which `slimgate methods` tells
         self._function = function
         self.Params = params_of(function)
         for name, default in DECLARED.items():

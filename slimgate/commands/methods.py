@@ -34,11 +34,12 @@ def details(name: str) -> str:
     """What its file says of a method, its options with their defaults, and what it reads and promises."""
     from tabulate import tabulate
 
-    from slimgate.loading import load
+    from slimgate.loading import load, own_object
     from slimgate.option_tables import option_tables
 
     method = load("method", name)
-    parts = [method_text(method)]
+    # a function of one's own becomes a method, which has a docstring of its own
+    parts = [method_text(own_object("method", name) if ":" in name else method)]
     for table in option_tables(method.Params.model_json_schema()):
         rows = [(option.name, option.kind, option.default) for option in table.options]
         named = "".join(f"{name} = {{ … }}\n" for name in table.names)

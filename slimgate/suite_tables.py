@@ -34,20 +34,31 @@ def _table_such_as(example: str) -> BeforeValidator:
 Step = Annotated[dict[str, Any], _table_such_as("{ int8_dynamic = {} }")]
 Steps = tuple[Step, ...]
 OnInconclusive = Literal["fail", "warn"]
+MODEL = "a folder, a hub id (name@revision), package:NAME/PATH, or fresh:FOLDER for random weights"
+WEIGHTS_DIGEST = "sha256 of its weights, which are checked against it"
+REASON = "why; the report shows it, and a budget that got looser than a baseline's needs one"
+UNDECIDED = "where the rows cannot tell: fail, or warn and pass; default: that of [measure]"
 
 
 class SuiteTable(Table):
     """[suite]"""
 
-    title: str
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    title: str = Field(description="what the suite asks; the report's heading")
+    seed: int = Field(
+        default=0, ge=0, le=MAX_SEED, description="of the splits and of every step that draws numbers"
+    )
     seeds: tuple[Seed, ...] | None = Field(
         default=None,
         description="stochastic variants are built for each; the first takes the place of seed, and ships",
     )
-    opt_in: bool = False
-    extends: str | tuple[str, ...] | None = None
-    threads: int | None = Field(default=None, ge=1, le=1024)
+    opt_in: bool = Field(default=False, description="runs only where it is named on the command line")
+    extends: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="suite files that this one is laid over: tables merge, lists are replaced",
+    )
+    threads: int | None = Field(
+        default=None, ge=1, le=1024, description="of every build and call; default: physical cores"
+    )
     reference: SuitePath | None = Field(
         default=None, description="a markdown file of published figures, which the report shows beside ours"
     )
@@ -66,36 +77,47 @@ class SuiteTable(Table):
 class TaskTable(Table):
     """[task]: what is common to all tasks; the other keys belong to the task's own Params."""
 
-    kind: str
-    source: Annotated[dict[str, Any], _table_such_as('{ name = "files", path = "rows.csv" }')]
-    group: str | None = None
+    kind: str = Field(description="the task, which says what the other keys of this table are")
+    source: Annotated[dict[str, Any], _table_such_as('{ name = "files", path = "rows.csv" }')] = Field(
+        description="where rows come from: its name, and its options"
+    )
+    group: str | None = Field(
+        default=None, description="a column; rows of one value stay in one split, and are judged as one unit"
+    )
     slices: tuple[str, ...] = Field(
         default=(), description="columns whose values are judged apart, and length_bucket"
     )
-    splits: SplitSizes = SplitSizes()
+    splits: SplitSizes = Field(default=SplitSizes(), description="rows of each split")
 
 
 class TeacherTable(Table):
     """[teacher]"""
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
-    model: str
-    sha256: SHA256 | None = None
-    steps: Steps = ()
+    model: str = Field(description=MODEL)
+    sha256: SHA256 | None = Field(default=None, description=WEIGHTS_DIGEST)
+    steps: Steps = Field(default=(), description="steps that make the teacher of it, such as fine_tune")
 
 
 class VariantTable(Table):
     """[variants.NAME]: a parent or a ready-made model, then steps."""
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
-    parent: str | None = Field(default=None, alias="from")
-    model: str | None = None
-    sha256: SHA256 | None = None
-    steps: Steps = ()
-    twin: str | None = None
-    gated: bool = True
-    reason: str | None = None
-    runtime: Annotated[dict[str, Any], _table_such_as('{ name = "eager" }')] | None = None
+    parent: str | None = Field(
+        default=None, alias="from", description="the variant that the steps start from; default: the teacher"
+    )
+    model: str | None = Field(default=None, description=f"instead of from: {MODEL}")
+    sha256: SHA256 | None = Field(default=None, description=WEIGHTS_DIGEST)
+    steps: Steps = Field(default=(), description="the steps, in order")
+    twin: str | None = Field(
+        default=None, description="a variant of the same shape, built without a teacher's answers"
+    )
+    gated: bool = Field(default=True, description="false: its verdicts are shown, and fail no run")
+    reason: str | None = Field(default=None, description="why it is not gated; needed where it is not")
+    runtime: Annotated[dict[str, Any], _table_such_as('{ name = "eager" }')] | None = Field(
+        default=None,
+        description="what executes it: its name, and its options; default: by the artifact's kind",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -125,14 +147,22 @@ class VariantTable(Table):
 class QualityBudgetTable(Table):
     """Budgets on a metric, all of which must hold; judge/budget_kinds.py says what each kind means."""
 
-    drop_points: float | None = Field(default=None, gt=0, le=100)
-    drop_relative: float | None = Field(default=None, gt=0, lt=1)
-    error_increase_relative: float | None = Field(default=None, gt=0)
-    increase_relative: float | None = Field(default=None, gt=0)
-    floor: float | None = None
-    ceiling: float | None = None
-    reason: str | None = None
-    on_inconclusive: OnInconclusive | None = None
+    drop_points: float | None = Field(
+        default=None, gt=0, le=100, description="percentage points that the metric may lose"
+    )
+    drop_relative: float | None = Field(
+        default=None, gt=0, lt=1, description="the share of the teacher's value that it may lose"
+    )
+    error_increase_relative: float | None = Field(
+        default=None, gt=0, description="by how much of the teacher's error rate the error rate may grow"
+    )
+    increase_relative: float | None = Field(
+        default=None, gt=0, description="by how much of the teacher's loss or perplexity it may grow"
+    )
+    floor: float | None = Field(default=None, description="the least value, by the variant's own interval")
+    ceiling: float | None = Field(default=None, description="the largest value, of a loss")
+    reason: str | None = Field(default=None, description=REASON)
+    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
@@ -148,24 +178,26 @@ class QualityBudgetTable(Table):
 class SizeBudgetTable(Table):
     """A budget on the artifact's bytes: teacher / variant must reach this."""
 
-    compression_min: float = Field(gt=0)
-    reason: str | None = None
+    compression_min: float = Field(gt=0, description="teacher bytes / variant bytes must reach this")
+    reason: str | None = Field(default=None, description=REASON)
 
 
 class MemoryBudgetTable(Table):
     """A budget on peak memory of loading and predicting: variant / teacher may reach at most this."""
 
-    memory_ratio_max: float = Field(gt=0)
-    reason: str | None = None
-    on_inconclusive: OnInconclusive | None = None
+    memory_ratio_max: float = Field(gt=0, description="peak memory, variant / teacher, may be at most this")
+    reason: str | None = Field(default=None, description=REASON)
+    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
 
 
 class FlipsBudgetTable(Table):
     """A budget on behaviour: at most this percentage of the gate rows may turn from right to wrong."""
 
-    flips_max_percent: float = Field(gt=0, lt=100)
-    reason: str | None = None
-    on_inconclusive: OnInconclusive | None = None
+    flips_max_percent: float = Field(
+        gt=0, lt=100, description="percentage of gate rows that may turn from right to wrong"
+    )
+    reason: str | None = Field(default=None, description=REASON)
+    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
 
 
 class SliceBudgetTable(Table):
@@ -174,16 +206,20 @@ class SliceBudgetTable(Table):
     not_yet: ClassVar[frozenset[str]] = frozenset(
         {"drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"}
     )
-    drop_points: float = Field(gt=0, le=100)
-    reason: str | None = None
+    drop_points: float = Field(
+        gt=0, le=100, description="percentage points that each slice may lose, by Holm's correction"
+    )
+    reason: str | None = Field(default=None, description=REASON)
 
 
 class LatencyBudgetTable(Table):
     """A budget on speed: teacher time / variant time must reach this, on every workload."""
 
-    speedup_min: float = Field(gt=0)
-    reason: str | None = None
-    on_inconclusive: OnInconclusive | None = None
+    speedup_min: float = Field(
+        gt=0, description="teacher time / variant time must reach this, on every workload"
+    )
+    reason: str | None = Field(default=None, description=REASON)
+    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
 
 
 class MeasureTable(Table):
@@ -193,14 +229,25 @@ class MeasureTable(Table):
     rows, and so many tokens with padding.
     """
 
-    metrics: tuple[str, ...] | None = None
-    workloads: tuple[WorkloadTable, ...] | None = None
-    warmup: int = Field(default=10, ge=0)
-    rounds: int = Field(default=100, ge=1)
-    max_seconds: float = Field(default=2.0, gt=0)
-    batch_size: int = Field(default=64, ge=1)
-    batch_tokens: int | None = Field(default=None, ge=1)
-    on_inconclusive: OnInconclusive = "fail"
+    metrics: tuple[str, ...] | None = Field(
+        default=None, description="what is measured beside the metrics with a budget; default: the task's"
+    )
+    workloads: tuple[WorkloadTable, ...] | None = Field(
+        default=None, description="the calls that are timed; default: one and 32 gate rows"
+    )
+    warmup: int = Field(default=10, ge=0, description="calls before timing starts")
+    rounds: int = Field(default=100, ge=1, description="timed calls of a workload, at most")
+    max_seconds: float = Field(
+        default=2.0, gt=0, description="a workload and model: timed calls and duel together"
+    )
+    batch_size: int = Field(default=64, ge=1, description="rows of a batch in which answers are predicted")
+    batch_tokens: int | None = Field(
+        default=None, ge=1, description="tokens of such a batch with padding, at most"
+    )
+    on_inconclusive: OnInconclusive = Field(
+        default="fail",
+        description="where the rows cannot tell whether a budget holds: fail, or warn and pass",
+    )
     memory: bool = Field(
         default=False,
         description="peak memory of every model, each loaded in a process of its own, which takes seconds; "
@@ -211,8 +258,10 @@ class MeasureTable(Table):
 class WorkloadTable(Table):
     """One timed call: so many gate rows, of their own lengths or padded and cut to `tokens`."""
 
-    batch: int = Field(ge=1, le=65536)
-    tokens: int | None = Field(default=None, ge=1)
+    batch: int = Field(ge=1, le=65536, description="gate rows of one call")
+    tokens: int | None = Field(
+        default=None, ge=1, description="padded or cut to so many; default: the rows' own lengths"
+    )
 
 
 class SuiteFile(Table):

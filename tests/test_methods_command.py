@@ -36,6 +36,13 @@ def test_every_method_can_be_told(name: str, capsys: pytest.CaptureFixture[str])
     assert "starts from" in capsys.readouterr().out
 
 
+def test_the_options_of_inner_tables_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "mixed_precision"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("narrow.gptq = { … }\nwide.gptq = { … }\n\noption ") == 1
+    assert told.count("\ndamping ") == 1
+
+
 def test_of_a_method_that_applies_others_they_say_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", "in_tower"]) == 0
     told = capsys.readouterr().out
@@ -45,7 +52,9 @@ def test_of_a_method_that_applies_others_they_say_what_it_reads(capsys: pytest.C
 
 def test_a_method_of_a_users_own_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", "fixtures.own_method:round_weights"]) == 0
-    assert "digits" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told.startswith("Rounds every weight to so many decimal places.\n\noption ")
+    assert "digits" in told
 
 
 def test_an_unknown_name_is_exit_code_4_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,9 +56,6 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.errors import DataError
     from slimgate.record_files import read_kept
 
-    # where a metric of one's own is found, as pytest and `slimgate judge` find it
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
     new = read_kept(options.new)
     older = _older(options.old, new)
     found = compare(older[-1], new)

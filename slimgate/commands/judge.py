@@ -76,9 +76,6 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.commands.judge_output import as_json, as_text
     from slimgate.report.escape import visible
 
-    # where `python -m` and pytest look for a metric of one's own; last, so that it hides nothing
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
     wanted = asked(options)
     pair = _read(options.teacher, options.variant, _column_names(options))
     judged = _judge(pair, wanted, options)

@@ -26,7 +26,7 @@ def overview() -> str:
 
     from slimgate.loading import known, load
 
-    rows = [(name, _summary(load("method", name))) for name in known("method")]
+    rows = [(name, method_summary(load("method", name))) for name in known("method")]
     return tabulate(rows, headers=["step", "what it does"]) + "\n"
 
 
@@ -34,14 +34,26 @@ def details(name: str) -> str:
     """What its file says of a method, its options with their defaults, and what it reads and promises."""
     from tabulate import tabulate
 
-    from slimgate.loading import load
+    from slimgate.loading import load, own_object
+    from slimgate.option_tables import option_tables
 
     method = load("method", name)
-    parts = [
-        _text(method),
-        tabulate(_options(method), headers=["option", "value", "default"]) or "No options.",
-    ]
-    facts = {
+    # a function of one's own becomes a method, which has a docstring of its own
+    parts = [method_text(own_object("method", name) if ":" in name else method)]
+    for table in option_tables(method.Params.model_json_schema()):
+        rows = [(option.name, option.kind, option.default) for option in table.options]
+        named = "".join(f"{name} = {{ … }}\n" for name in table.names)
+        told = tabulate(rows, headers=["option", "value", "default"], disable_numparse=True)
+        parts.append(f"{named}\n{told}".lstrip() if rows else "No options.")
+    parts.append(tabulate(method_facts(method).items(), tablefmt="plain"))
+    return "\n\n".join(parts) + "\n"
+
+
+def method_facts(method: Any) -> dict[str, str]:
+    """What it starts from, leaves, reads and promises, in words."""
+    if hasattr(method, "resolved"):
+        return {"starts from": "what its steps start from; it leaves, reads and promises what they do"}
+    return {
         "starts from": ", ".join(sorted(method.takes)),
         "leaves": method.gives or "the same kind",
         "reads": ", ".join(method.reads) or "no rows",
@@ -49,53 +61,13 @@ def details(name: str) -> str:
         "another seed, another model": "yes" if method.stochastic else "no",
         "promises": ", ".join(getattr(method, "claims", ())) or "nothing",
     }
-    if hasattr(method, "resolved"):
-        facts = {"starts from": "what its steps start from; it leaves, reads and promises what they do"}
-    parts.append(tabulate(facts.items(), tablefmt="plain"))
-    return "\n\n".join(parts) + "\n"
 
 
-def _text(method: Any) -> str:
+def method_text(method: Any) -> str:
+    """What its file says of it."""
     return (method.__doc__ or "It has no docstring.").strip()
 
 
-def _summary(method: Any) -> str:
-    return _text(method).split("\n\n")[0].replace("\n", " ")
-
-
-def _options(method: Any) -> list[tuple[str, str, str]]:
-    """(name, what it may be, default), read from the JSON Schema of its Params."""
-    schema = method.Params.model_json_schema()
-    required, definitions = schema.get("required", ()), schema.get("$defs", {})
-    return [
-        (name, _kind(of, definitions), "required" if name in required else _value(of.get("default")))
-        for name, of in schema.get("properties", {}).items()
-    ]
-
-
-def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        schema = definitions[schema["$ref"].rsplit("/", 1)[1]]
-    if "anyOf" in schema:
-        return " or ".join(_kind(one, definitions) for one in schema["anyOf"] if one.get("type") != "null")
-    if "enum" in schema or "const" in schema:
-        return " | ".join(map(_value, schema.get("enum", [schema.get("const")])))
-    bounds = [
-        f"{sign} {schema[key]:g}"
-        for key, sign in (
-            ("minimum", ">="),
-            ("exclusiveMinimum", ">"),
-            ("maximum", "<="),
-            ("exclusiveMaximum", "<"),
-        )
-        if key in schema
-    ]
-    return ", ".join([str(schema.get("type", "any")), *bounds])
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+def method_summary(method: Any) -> str:
+    """The first sentence of that."""
+    return method_text(method).split("\n\n")[0].replace("\n", " ")

@@ -90,12 +90,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _suite(path: Path) -> Suite:
-    """The suite with its [tune]; plug-ins of a user's own are found here and beside it."""
+    """The suite with its [tune]; plug-ins of a user's own are found beside it too."""
     from slimgate.suite import load_suite
 
-    for folder in (Path.cwd(), path.absolute().parent):
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    if str(path.absolute().parent) not in sys.path:
+        sys.path.append(str(path.absolute().parent))
     suite = load_suite(path.absolute(), str(path))
     if suite.tuning is None:
         raise SuiteError(f"{path}: has no [tune] table, which says what to search; see docs/tune.md")

@@ -114,7 +114,7 @@ def gather(
     return by_contrast(
         paired,
         n=len(teacher),
-        method=_method(metric) if groups is None else f"{_method(metric)}, grouped",
+        method=contrast_method(metric) if groups is None else f"{contrast_method(metric)}, grouped",
         higher_is_better=metric.higher_is_better,
         groups=count,
     )
@@ -201,5 +201,6 @@ def by_contrast(
     )
 
 
-def _method(metric: Metric) -> str:
+def contrast_method(metric: Metric) -> str:
+    """How a verdict names the way to the interval of a metric that is no share of right rows."""
     return "paired BCa bootstrap" if metric.influence is None else f"paired {metric.influence_name}"

@@ -31,6 +31,7 @@ from slimgate.judge.verdict import QualityJudgement, most_rows
 from slimgate.metrics.base import Unit
 from slimgate.outcomes import Floats, Ints
 
+METHOD = "paired studentized bootstrap over documents"
 # Of fewer documents a bootstrap knows too little for a verdict.
 FEWEST_DOCUMENTS = 30
 # Of a larger number the exponential times 100 is no float64.
@@ -89,7 +90,7 @@ def judge_perplexity(
         drop_points=grown,
         interval=difference.interval and _percent(difference.interval),
         level=LEVEL,
-        method="paired studentized bootstrap over documents",
+        method=METHOD,
         n=rows,
         n_needed=most_rows(judged),
         budgets=judged,

@@ -55,8 +55,10 @@ class SpaceTable(Table):
 
     name: SPACE_NAME | None = Field(default=None, description="default: space-1, space-2, …")
     parent: str | None = Field(default=None, alias="from", description="what the steps start from")
-    steps: tuple[dict[str, Any], ...] = Field(min_length=1)
-    runtime: dict[str, Any] | None = None
+    steps: tuple[dict[str, Any], ...] = Field(
+        min_length=1, description="steps whose options may be choices or ranges; a step may be optional"
+    )
+    runtime: dict[str, Any] | None = Field(default=None, description="what executes them, as of a variant")
 
 
 class TuneTable(Table):
@@ -65,8 +67,10 @@ class TuneTable(Table):
     budget: dict[str, Any] | tuple[dict[str, Any], ...] | None = Field(
         default=None, description="budgets on metrics and size, or several such tables; default [budgets]"
     )
-    max_minutes: float = Field(default=30.0, gt=0)
-    max_trials: int = Field(default=40, ge=1)
+    max_minutes: float = Field(default=30.0, gt=0, description="after so many no new trial begins")
+    max_trials: int = Field(default=40, ge=1, description="step lists that are tried, at most")
     keep: int = Field(default=3, ge=1, description="variants that are written for each budget")
-    split: Annotated[Literal["selection"], BeforeValidator(_only_selection)] = "selection"
-    space: tuple[SpaceTable, ...] = Field(min_length=1)
+    split: Annotated[Literal["selection"], BeforeValidator(_only_selection)] = Field(
+        default="selection", description="the rows that choose; the gate's only judge"
+    )
+    space: tuple[SpaceTable, ...] = Field(min_length=1, description="the spaces that are searched")

@@ -1,0 +1,106 @@
+"""docs/reference/ is what the code makes, and the code says enough for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.reference import FOLDER, PAGES, REFRESH, reference
+from fixtures.reference.commands import arguments_of, pytest_options, subcommands
+from fixtures.reference.markdown import anchor, plain, prose
+from fixtures.reference.record_keys import unit_of
+from fixtures.reference.suite_keys import TABLES
+from slimgate.cli import COMMANDS
+from slimgate.loading import known
+from slimgate.metrics import known_metrics
+from slimgate.option_tables import option_tables
+from slimgate.record import RunRecord
+
+MADE = reference()
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_page_is_what_the_code_makes(name: str) -> None:
+    page = FOLDER / name
+    committed = page.read_text("utf-8") if page.is_file() else ""
+    assert committed == MADE[name], (
+        f"docs/reference/{name} is not what the code makes; run `{REFRESH}` and commit what it wrote"
+    )
+
+
+def test_no_page_is_there_that_the_code_does_not_make() -> None:
+    assert {file.name for file in FOLDER.iterdir()} == {"README.md", *PAGES}
+
+
+@pytest.mark.parametrize(
+    ("page", "kind"),
+    [("steps.md", "method"), ("tasks.md", "task"), ("sources.md", "source"), ("runtimes.md", "runtime")],
+)
+def test_every_plug_in_has_its_section(page: str, kind: str) -> None:
+    assert [name for name in known(kind) if f"\n## {name}\n" not in MADE[page]] == []
+
+
+def test_every_metric_is_told() -> None:
+    assert [name for name in known_metrics() if f"\n| `{name}` | " not in MADE["metrics.md"]] == []
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_key_of_a_suite_says_what_it_is(name: str) -> None:
+    model, _ = TABLES[name]
+    tables = option_tables(model.model_json_schema())
+    assert [option.name for table in tables for option in table.options if not option.about] == []
+
+
+def test_every_number_of_the_record_that_is_no_count_has_a_unit() -> None:
+    schema = RunRecord.model_json_schema(by_alias=True)
+    bare = [
+        f"{name}.{key}"
+        for name, part in {"RunRecord": schema, **schema["$defs"]}.items()
+        for key, of in part.get("properties", {}).items()
+        if "'number'" in str(of) and not unit_of(name, key)
+    ]
+    assert bare == [], "fixtures/reference/record_keys.py says the units"
+
+
+def test_every_command_and_option_is_told_with_its_help() -> None:
+    assert len(subcommands()) == len(COMMANDS)
+    for name, (parser, _) in subcommands().items():
+        section = MADE["commands.md"].partition(f"\n## slimgate {name}\n")[2].partition("\n## ")[0]
+        for action in arguments_of(parser):
+            assert action.help, f"slimgate {name} {action.dest}"
+            assert all(f"`{option}`" in section for option in action.option_strings)
+    assert [name for name in pytest_options().options if f"`{name}" not in MADE["commands.md"]] == []
+
+
+def test_a_docstring_becomes_prose_code_and_tables() -> None:
+    told = prose(
+        """Keeps <some> of `a_b`.
+
+            { keep = [0, 2] }
+
+        [task]
+        kind = "x"
+
+        loss = a
+             + b
+
+        | name | is   |
+        |------|------|
+        | one  | long |
+        |      | text |
+        """
+    )
+    assert told == (
+        "Keeps &lt;some&gt; of `a_b`.\n\n"
+        '```toml\n{ keep = [0, 2] }\n\n[task]\nkind = "x"\n```\n\n'
+        "```text\nloss = a\n     + b\n```\n\n"
+        "| name | is |\n| ------ | ------ |\n| one | long text |"
+    )
+
+
+def test_prose_around_code_keeps_its_blanks() -> None:
+    assert plain("rows of\n`train` * 2") == "rows of `train` \\* 2"
+
+
+def test_an_anchor_is_as_github_makes_it() -> None:
+    assert anchor("budgets: metrics") == "budgets-metrics"
+    assert anchor("variants.NAME") == "variantsname"

@@ -79,7 +79,9 @@ def test_the_columns_tell_the_task(rows: dict[str, list[Any]], kind: str, option
 def test_text_alone_is_for_a_language_model_only() -> None:
     rows = pa.table({"text": TEXT})
     assert guess(rows, Said(), causal=True).kind == "causal_lm"
-    with pytest.raises(DataError, match="no column looks like the label of a task: there are text; name it by"):
+    with pytest.raises(
+        DataError, match="no column looks like the label of a task: there are text; name it by"
+    ):
         guess(rows, Said(), causal=False)
 
 

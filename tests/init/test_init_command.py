@@ -55,13 +55,18 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
     assert (code, err) == (0, "")
     suite = written(repository, "reviews")
     assert suite["task"]["source"] == {"name": "files", "path": "../reviews.csv"}
-    assert (suite["task"]["text"], suite["task"]["label"], suite["task"]["group"]) == (["text"], "label", "file")
+    assert (suite["task"]["text"], suite["task"]["label"], suite["task"]["group"]) == (
+        ["text"],
+        "label",
+        "file",
+    )
     assert suite["teacher"]["model"] == "../model"
     assert "fine_tune" in suite["teacher"]["steps"][0]
     assert suite["variants"]["student"]["steps"][0] == {"keep_layers": [0, 3]}
     assert [name for name, one in suite["variants"].items() if not one.get("gated", True)] == ["pruned-50"]
-    assert suite["budgets"]["accuracy"] == {"drop_points": 5.0}
-    assert out.count("160 can decide it") == out.count("budget accuracy") == 1
+    assert suite["budgets"]["accuracy"] == {"drop_points": 10.0}
+    assert suite["budgets"]["variants"]["int8"]["accuracy"] == {"drop_points": 5.0}
+    assert out.count("160 can decide it") == out.count("budget accuracy") == 2
     text = (repository / "bench/reviews.toml").read_text("utf-8")
     assert text.startswith("#:schema ./suite.schema.json\n")
     assert "1 point takes about 3,092 gate rows and 2 points 773" in text
@@ -157,7 +162,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     repository: Path, init: Init, arguments: list[str], message: str
 ) -> None:
     rows = (repository / "reviews.csv").read_text("utf-8").splitlines()
-    unlabelled = [rows[0], *(row.replace(",pos,", ",,") for row in rows[1:5]), *rows[5:]]
+    unlabelled = [rows[0], *(row.replace(",pos,", ",,") for row in rows[1:50]), *rows[50:]]
     (repository / "unlabelled.csv").write_text("\n".join(unlabelled), "utf-8")
     one = [rows[0], *(row.replace(",pos,", ",neg,") for row in rows[1:])]
     (repository / "one.csv").write_text("\n".join(one), "utf-8")

@@ -12,7 +12,9 @@ from slimgate.judge.rows_needed import planned_rows
     ("blocks", "kept"),
     [(None, None), (1, None), (2, [0]), (3, [0]), (4, [0, 3]), (6, [0, 2, 5]), (12, [0, 2, 4, 7, 9, 11])],
 )
-def test_half_of_the_blocks_stay_with_the_first_and_the_last(blocks: int | None, kept: list[int] | None) -> None:
+def test_half_of_the_blocks_stay_with_the_first_and_the_last(
+    blocks: int | None, kept: list[int] | None
+) -> None:
     assert kept_blocks(blocks) == kept
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -180,7 +181,6 @@ def _tell(draft: Draft, path: Path, planned: list[str], *, here: bool) -> None:
         *(f"  {line}" for line in planned),
         f"{path.with_name(SCHEMA_FILE)}: for editors",
     ]
-    lines.append(
-        f"next: {'' if here else f'cd {path.parent.parent} && '}pytest bench/{path.name} --slimgate-plan"
-    )
+    there = "" if here else f"cd {shlex.quote(str(path.parent.parent))} && "
+    lines.append(f"next: {there}pytest bench/{path.name} --slimgate-plan")
     sys.stdout.writelines(f"{visible(line)}\n" for line in lines)

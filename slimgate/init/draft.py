@@ -9,7 +9,9 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+from pydantic import ValidationError
 
+from slimgate.errors import DataError
 from slimgate.init import proposing
 from slimgate.init.columns import texts_of
 from slimgate.init.data import DataFiles, whole
@@ -84,7 +86,11 @@ class Draft:
     def cut(self) -> Cut:
         """The splits as a run will cut them. Raises DataError for rows that cannot be used."""
         task = load("task", self.guess.kind)
-        params = task.Params.model_validate(self.options)
+        try:
+            params = task.Params.model_validate(self.options)
+        except ValidationError as error:
+            told = "; ".join(f"{one['loc'][0] if one['loc'] else ''}: {one['msg']}" for one in error.errors())
+            raise DataError(f"a task {self.guess.kind} cannot be of these columns: {told}") from None
         return cut(
             self.parts,
             SplitSizes.model_validate(self.sizes),

@@ -65,6 +65,8 @@ def _any_number(columns: Columns) -> str | None:
 
 def _labelled(columns: Columns, said: Said, label: str) -> Guess:
     texts = texts_among(columns, said, (label,))
+    if columns[label].kind in ("list", "other"):
+        raise DataError(f'column "{label}" holds no plain values, expected a class in every row')
     if said.task == "sentence_embedding":
         options = {"text": texts[0], "label": label}
         return Guess("sentence_embedding", options, f'texts of one value of "{label}" belong together')

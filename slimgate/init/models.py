@@ -93,12 +93,18 @@ def token_counts(model: ModelFound, table: Any, columns: tuple[str, ...], *, row
     """Tokens of each of some rows, by the model's tokenizer; estimated where it has no tokenizer.json."""
     places = range(0, table.num_rows, max(1, table.num_rows // rows))  # files may be sorted
     texts = texts_of(table.take(list(places)[:rows]), columns)
-    file = model.folder / "tokenizer.json"
-    if model.fresh or not file.is_file():
+    tokenizer = None if model.fresh else _tokenizer(model.folder / "tokenizer.json")
+    if tokenizer is None:
         return [max(len(text.split()) * 3 // 2, len(text) // 4) + 1 + len(columns) for text in texts]
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return [len(found.ids) + len(columns) - 1 for found in tokenizer.encode_batch(texts)]
+
+
+def _tokenizer(file: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception:  # tokenizers raises nothing narrower, also where there is no such file
+        return None

@@ -150,6 +150,10 @@ WRONG = {
     "no folder": (["--model", "./modle", "--data", "reviews.csv"], "no such folder. Did you mean model?"),
     "format": (["--model", "model", "--data", "model/config.xml"], "does not tell a format"),
     "label": (["--model", "model", "--data", "reviews.csv", "--label", "labl"], "Did you mean label?"),
+    "three texts": (
+        ["--model", "model", "--data", "reviews.csv", *("--text", "text") * 3, "--label", "label"],
+        "a task text_classification cannot be of these columns: text: ",
+    ),
     "pair of labels": (["--model", "model", "--by-label", "x"], "expected NAME=FILE"),
     "name": (["--model", "model", "--data", "reviews.csv", "--name", "../x"], "expected letters"),
     "validation": (["--model", "model", "--data", "unlabelled.csv"], "partly unlabelled"),

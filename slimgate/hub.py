@@ -32,6 +32,14 @@ def fetch_model(ref: ModelRef) -> ModelRef:
     return replace(ref, folder=folder, revision=commit)
 
 
+def fetch_settings(ref: ModelRef) -> Path:
+    """The folder of a hub model's config.json and tokenizer, without its weights. Raises BuildError."""
+    folder = _snapshot(ref, ("config.json", "tokenizer.json"))
+    if not (folder / "config.json").is_file():
+        raise BuildError(f"{ref.text}: has no config.json, expected a model that transformers loads")
+    return folder
+
+
 def _snapshot(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

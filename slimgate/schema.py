@@ -7,6 +7,7 @@ from typing import Any
 from slimgate.budgets import NOT_YET, per_row_metrics
 from slimgate.loading import known, load
 from slimgate.metrics import known_metrics
+from slimgate.schema_words import BUDGET, OPTIONS, SUITE, TABLES, TASK, Words
 from slimgate.suite_tables import (
     FlipsBudgetTable,
     LatencyBudgetTable,
@@ -20,15 +21,17 @@ from slimgate.suite_tables import (
 from slimgate.tune.schema import tuned_step
 
 OWN = "^[^:]+:[^:]+$"
+TITLE = "A suite of slimgate"
 
 
 def suite_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of SuiteFile, with the options of slimgate's own tasks, sources and methods.
 
-    Plug-ins of a user's own are named by dotted path; the schema lets them pass.
+    Plug-ins of a user's own are named by dotted path; the schema lets them pass. No table and no title is
+    required: a file may have them from one that it extends, and a run says what is missing.
     """
     schema = SuiteFile.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE}
     definitions = schema["$defs"]
     definitions["Step"] = _one_of_methods(definitions)
     for table in ("TeacherTable", "VariantTable"):
@@ -36,7 +39,40 @@ def suite_schema() -> dict[str, Any]:
     schema["properties"]["task"] = _task(definitions)
     schema["properties"]["budgets"] = _budgets(definitions)
     definitions["SpaceTable"]["properties"]["steps"]["items"] = tuned_step(definitions)
+    _leave_to_extends(schema)
+    _describe(schema)
     return schema
+
+
+def _leave_to_extends(schema: dict[str, Any]) -> None:
+    for table in (
+        schema,
+        schema["$defs"]["SuiteTable"],
+        schema["$defs"]["TeacherTable"],
+        schema["properties"]["task"],
+    ):
+        table.pop("required", None)
+    del schema["properties"]["task"]["properties"]["source"]["required"]
+
+
+def _describe(schema: dict[str, Any]) -> None:
+    """Gives keys without a description what an editor shows of them."""
+    definitions = schema["$defs"]
+    _say(schema, SUITE)
+    _say(schema["properties"]["task"], TASK)
+    for name, words in TABLES.items():
+        _say(definitions[name], words)
+        _say(definitions[name], {} if name in ("SuiteTable", "VariantTable") else BUDGET)
+    for name in known("method"):
+        _say(definitions[f"method_{name}"], OPTIONS)
+        text = (load("method", name).__doc__ or name).strip().split("\n\n")[0]
+        definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
+
+
+def _say(table: dict[str, Any], words: Words) -> None:
+    for key, own in table.get("properties", {}).items():
+        if key in words:
+            own.setdefault("description", words[key])
 
 
 def _add(definitions: dict[str, Any], name: str, model: Any) -> dict[str, str]:
@@ -64,7 +100,8 @@ def _task(definitions: dict[str, Any]) -> dict[str, Any]:
     common = _add(definitions, "TaskTable", TaskTable)
     properties = dict(definitions["TaskTable"]["properties"])
     for name in known("task"):
-        properties.update(load("task", name).Params.model_json_schema()["properties"])
+        for key, own in load("task", name).Params.model_json_schema()["properties"].items():
+            properties[key] = _either(properties.get(key), own)
     properties["source"] = {
         "type": "object",
         "required": ["name"],
@@ -72,6 +109,16 @@ def _task(definitions: dict[str, Any]) -> dict[str, Any]:
     }
     del definitions[common["$ref"].rsplit("/", 1)[1]]
     return {"type": "object", "required": ["kind", "source"], "properties": properties}
+
+
+def _either(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
+    """A key that tasks write in different forms may have any of them; its first default is shown."""
+    if one is None or one == other:
+        return other
+    forms = [*one.get("anyOf", [one]), *other.get("anyOf", [other])]
+    bare = [{key: v for key, v in form.items() if key not in ("title", "default")} for form in forms]
+    about = {key: v for key, v in one.items() if key in ("title", "default", "description")}
+    return about | {"anyOf": [form for i, form in enumerate(bare) if form not in bare[:i]]}
 
 
 def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:

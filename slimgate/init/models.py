@@ -1,0 +1,110 @@
+"""The model that a suite is written for, known by its config.json: its shape, and whether its head fits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from slimgate.classifier_loading import SEQUENCE, TOKENS, Head, has_head, longest_text, model_labels
+from slimgate.errors import SuiteError
+from slimgate.hub import fetch_settings
+from slimgate.init.columns import texts_of
+from slimgate.labels import output_order
+from slimgate.model_ref import FRESH, parse_model_ref, read_config
+
+Standing = Literal["ready", "other labels", "headless"]
+AUTO = {
+    "text_classification": SEQUENCE,
+    "multi_label": SEQUENCE,
+    "text_regression": SEQUENCE,
+    "token_classification": TOKENS,
+}
+
+
+@dataclass(frozen=True)
+class ModelFound:
+    """text: as a suite names it. folder: of its settings; config: its config.json."""
+
+    text: str
+    folder: Path
+    config: dict[str, Any]
+    fresh: bool
+
+    @property
+    def blocks(self) -> int | None:
+        """How many transformer blocks it has; None where it is of two halves, or does not say."""
+        if self.config.get("is_encoder_decoder"):
+            return None
+        return self._number("num_hidden_layers", "n_layers", "n_layer")
+
+    @property
+    def width(self) -> int | None:
+        return self._number("hidden_size", "dim", "n_embd")
+
+    @property
+    def longest(self) -> int | None:
+        """How many tokens it has positions for."""
+        return longest_text(self.config)
+
+    @property
+    def causal(self) -> bool:
+        """Whether it is a language model, which predicts next tokens."""
+        names = self.config.get("architectures") or ()
+        return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+
+    def _number(self, *keys: str) -> int | None:
+        found = next((self.config[key] for key in keys if key in self.config), None)
+        return found if isinstance(found, int) else None
+
+    def standing(self, kind: str, classes: Sequence[str], stated: Sequence[str]) -> Standing:
+        """Whether it can do the task as it is. stated: the data's label of each output, if any."""
+        if self.fresh:
+            return "headless"
+        if kind not in AUTO:
+            return "ready"
+        head = Head(AUTO[kind], tuple(classes) or ("score",), ordered=kind != "text_regression")
+        if not has_head(head, self.config):
+            return "headless"
+        try:
+            if head.ordered:
+                output_order(model_labels(self.config), head.names, tuple(stated) or None, self.text)
+        except SuiteError:
+            return "other labels"
+        return "ready"
+
+
+def find_model(text: str, folder: Path) -> ModelFound:
+    """The model that was named from here, as a suite of this folder names it. Raises SlimgateError."""
+    ref = parse_model_ref(text)
+    fresh = text.startswith(FRESH)
+    if ref.folder is None:
+        settings = fetch_settings(ref)
+        return ModelFound(text, settings, read_config(settings), False)
+    if not text.startswith("package:"):
+        written = Path(os.path.relpath(ref.folder, folder)).as_posix()
+        text = f"{FRESH}{written}" if fresh else written
+    return ModelFound(text, ref.folder, read_config(ref.folder), fresh)
+
+
+def token_counts(model: ModelFound, table: Any, columns: tuple[str, ...], *, rows: int = 2000) -> list[int]:
+    """Tokens of each of some rows, by the model's tokenizer; estimated where it has no tokenizer.json."""
+    places = range(0, table.num_rows, max(1, table.num_rows // rows))  # files may be sorted
+    texts = texts_of(table.take(list(places)[:rows]), columns)
+    tokenizer = None if model.fresh else _tokenizer(model.folder / "tokenizer.json")
+    if tokenizer is None:
+        return [max(len(text.split()) * 3 // 2, len(text) // 4) + 1 + len(columns) for text in texts]
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return [len(found.ids) + len(columns) - 1 for found in tokenizer.encode_batch(texts)]
+
+
+def _tokenizer(file: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception:  # tokenizers raises nothing narrower, also where there is no such file
+        return None

@@ -1,0 +1,64 @@
+"""Writes a draft as a suite: validated in its place before it stands there, with the schema beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from slimgate.atomic_files import replacing, write_atomically
+from slimgate.budget_plan import PlannedBudget, planned_budgets
+from slimgate.errors import DataError
+from slimgate.init.draft import Draft
+from slimgate.init.suite_text import SCHEMA_FILE, suite_text
+from slimgate.rows import prepare_rows
+from slimgate.schema import TITLE, suite_schema
+from slimgate.store import Store
+from slimgate.suite import load_suite
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Raises DataError where the suite or its schema would write over somebody's own file."""
+    if path.exists() and not force:
+        raise DataError(f"{path}: is there already; call the new suite otherwise (--name), or give --force")
+    schema = path.with_name(SCHEMA_FILE)
+    if schema.exists() and not force and not _is_ours(schema):
+        raise DataError(f"{schema}: is there and no schema of slimgate's; move it, or give --force")
+
+
+def write_suite(draft: Draft, path: Path) -> list[PlannedBudget]:
+    """Writes the suite and its schema; what its gate rows can decide.
+
+    Raises SlimgateError where the suite would not run; then nothing new stands there.
+    """
+    with _folder_of(path), replacing(path) as new:
+        new.write_text(suite_text(draft, path.parent), "utf-8")
+        suite = load_suite(new, str(path))
+        with TemporaryDirectory(prefix="slimgate-") as store:
+            rows = prepare_rows(suite, Store(Path(store))).reports["gate"].n
+        planned = planned_budgets(suite, rows, None)
+        write_atomically(path.with_name(SCHEMA_FILE), json.dumps(suite_schema(), indent=1) + "\n")
+    return planned
+
+
+@contextmanager
+def _folder_of(path: Path) -> Iterator[None]:
+    """Takes the folders away again that were made for a suite which was not written."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+
+
+def _is_ours(schema: Path) -> bool:
+    try:
+        content = json.loads(schema.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("title") == TITLE

@@ -1,0 +1,118 @@
+"""Which task rows are taken for, by their columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from slimgate.errors import DataError
+from slimgate.init.guessing import guess
+from slimgate.init.roles import Said
+
+N = 60
+TEXT = [f"this is sentence number {i} of them" for i in range(N)]
+OTHER = [f"and another one called {i * 7} here" for i in range(N)]
+CLASS = ["yes" if i % 3 else "no" for i in range(N)]
+
+SHAPES: dict[str, tuple[dict[str, list[Any]], str, dict[str, Any]]] = {
+    "a text and its class": (
+        {"review": TEXT, "stars": ["1", "5"] * 30},
+        "text_classification",
+        {"text": ("review",), "label": "stars"},
+    ),
+    "two texts": (
+        {"first": TEXT, "second": OTHER, "same": CLASS},
+        "text_classification",
+        {"text": ("first", "second"), "label": "same"},
+    ),
+    "a label before a confidence": (
+        {"text": TEXT, "label": CLASS, "score": [i / 7 for i in range(N)]},
+        "text_classification",
+        {"text": ("text",), "label": "label"},
+    ),
+    "a measured number": (
+        {"sentence1": TEXT, "sentence2": OTHER, "label": [str(i / 7) for i in range(N)]},
+        "text_regression",
+        {"text": ("sentence1", "sentence2"), "score": "label"},
+    ),
+    "lists of labels": (
+        {"text": TEXT, "topics": [["a", "b"], []] * 30},
+        "multi_label",
+        {"text": ("text",), "label": "topics"},
+    ),
+    "joined labels": (
+        {"text": TEXT, "topics": ["a, b", "b", "a"] * 20},
+        "multi_label",
+        {"text": ("text",), "label": "topics", "separator": ","},
+    ),
+    "columns of 0 and 1": (
+        {"text": TEXT, "toxic": ["0", "1"] * 30, "insult": ["0", "1"] * 30, "threat": ["0", "1"] * 30},
+        "multi_label",
+        {"text": ("text",), "label": ["toxic", "insult", "threat"]},
+    ),
+    "words and tags": (
+        {"tokens": [["a", "b"]] * N, "ner": [["O", "B-PER"]] * N},
+        "token_classification",
+        {"words": "tokens", "tags": "ner"},
+    ),
+    "tags as text": (
+        {"text": TEXT, "tags": [" ".join(["O"] * 7)] * N},
+        "token_classification",
+        {"words": "text", "tags": "tags"},
+    ),
+    "texts that belong together": (
+        {"query": TEXT, "document": OTHER},
+        "sentence_embedding",
+        {"pair": ("query", "document")},
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "kind", "options"), SHAPES.values(), ids=SHAPES)
+def test_the_columns_tell_the_task(rows: dict[str, list[Any]], kind: str, options: dict[str, Any]) -> None:
+    found = guess(pa.table(rows), Said(), causal=False)
+    assert (found.kind, dict(found.options)) == (kind, options)
+
+
+def test_text_alone_is_for_a_language_model_only() -> None:
+    rows = pa.table({"text": TEXT})
+    assert guess(rows, Said(), causal=True).kind == "causal_lm"
+    with pytest.raises(
+        DataError, match="no column looks like the label of a task: there are text; name it by"
+    ):
+        guess(rows, Said(), causal=False)
+
+
+def test_what_is_said_goes_before_what_is_guessed() -> None:
+    rows = pa.table({"text": TEXT, "stars": ["1", "2", "3"] * 20, "shop": CLASS})
+    assert guess(rows, Said(), causal=False).options["label"] == "shop"
+    assert guess(rows, Said(label="stars"), causal=False).options["label"] == "stars"
+    found = guess(rows, Said(task="text_regression", label="stars"), causal=False)
+    assert (found.options["score"], found.left) == ("stars", ("shop",))
+
+
+def test_a_column_of_documents_is_the_group() -> None:
+    rows = pa.table({"text": TEXT, "label": CLASS, "document": [f"d{i // 4}" for i in range(N)]})
+    assert guess(rows, Said(), causal=False).group == "document"
+
+
+WRONG = {
+    "column": (Said(label="lable"), 'the rows have no column "lable". Did you mean label?'),
+    "task": (Said(task="text_clasification"), "Did you mean text_classification"),
+    "other task": (Said(task="token_classification"), "the columns look like sentence|no column looks like"),
+}
+
+
+@pytest.mark.parametrize(("said", "message"), WRONG.values(), ids=WRONG)
+def test_what_does_not_fit_is_told(said: Said, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        guess(pa.table({"text": TEXT, "label": CLASS}), said, causal=False)
+
+
+def test_tags_that_are_numbers_want_their_names() -> None:
+    rows = pa.table({"tokens": [["a", "b"]] * N, "ner_tags": [[0, 1]] * N})
+    with pytest.raises(DataError, match="say what they stand for by --names O,B-PER,I-PER"):
+        guess(rows, Said(), causal=False)
+    assert guess(rows, Said(names=("O", "B-X")), causal=False).options["names"] == ("O", "B-X")

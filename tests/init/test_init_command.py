@@ -1,0 +1,190 @@
+"""`slimgate init` as a user runs it: what it writes, what it refuses, what it asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.architectures import write_tiny
+from fixtures.tiny import write_rows, write_tiny_bert
+from slimgate.cli import main
+from slimgate.schema import suite_schema
+from slimgate.suite import load_suite
+
+Init = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's repository, in which the test stands: model/ without a head, reviews.csv."""
+    write_tiny_bert(tmp_path / "model")
+    write_rows(tmp_path / "reviews.csv", 400)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def init(capsys: pytest.CaptureFixture[str]) -> Init:
+    """Runs the command: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["init", "--yes", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def written(repository: Path, name: str) -> dict[str, Any]:
+    path = repository / "bench" / f"{name}.toml"
+    load_suite(path)
+    return tomllib.loads(path.read_text("utf-8"))
+
+
+def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
+    code, out, err = init("--model", "model", "--data", "reviews.csv")
+    assert (code, err) == (0, "")
+    suite = written(repository, "reviews")
+    assert suite["task"]["source"] == {"name": "files", "path": "../reviews.csv"}
+    assert (suite["task"]["text"], suite["task"]["label"], suite["task"]["group"]) == (
+        ["text"],
+        "label",
+        "file",
+    )
+    assert suite["teacher"]["model"] == "../model"
+    assert "fine_tune" in suite["teacher"]["steps"][0]
+    assert suite["variants"]["student"]["steps"][0] == {"keep_layers": [0, 3]}
+    assert [name for name, one in suite["variants"].items() if not one.get("gated", True)] == ["pruned-50"]
+    assert suite["budgets"]["accuracy"] == {"drop_points": 10.0}
+    assert suite["budgets"]["variants"]["int8"]["accuracy"] == {"drop_points": 5.0}
+    assert out.count("160 can decide it") == out.count("budget accuracy") == 2
+    text = (repository / "bench/reviews.toml").read_text("utf-8")
+    assert text.startswith("#:schema ./suite.schema.json\n")
+    assert "1 point takes about 3,092 gate rows and 2 points 773" in text
+    assert json.loads((repository / "bench/suite.schema.json").read_text("utf-8")) == suite_schema()
+
+
+def test_a_model_whose_labels_fit_is_judged_as_it_is(repository: Path, init: Init) -> None:
+    write_tiny_bert(repository / "ready", labels=("pos", "neg"))
+    assert init("--model", "ready", "--data", "reviews.csv")[0] == 0
+    suite = written(repository, "reviews")
+    assert "steps" not in suite["teacher"]
+    assert "pooling" not in suite["task"]
+
+
+def test_a_model_of_other_labels_gets_a_new_head_unless_they_are_translated(
+    repository: Path, init: Init
+) -> None:
+    write_tiny_bert(repository / "ready", labels=("good", "bad"))
+    assert "the model's labels are not the data's" in init("--model", "ready", "--data", "reviews.csv")[1]
+    assert written(repository, "reviews")["task"]["pooling"] == "mean"
+    assert init("--model", "ready", "--data", "reviews.csv", "--model-labels", "pos,neg", "--force")[0] == 0
+    suite = written(repository, "reviews")
+    assert suite["task"]["labels"] == ["pos", "neg"]
+    assert "steps" not in suite["teacher"]
+
+
+def test_a_file_a_label_with_the_signs_of_old_editors(repository: Path, init: Init) -> None:
+    for name in ("good", "bad"):
+        lines = [f"it is \u0093{name}\u0094 film \u0096 number {i}" for i in range(60)]
+        (repository / f"{name}.lines").write_text("\n".join(lines), "utf-8")
+    given = ("--by-label", "a\u0091=good.lines", "--by-label", "b=bad.lines", "--name", "lines")
+    assert init("--model", "model", *given)[0] == 0
+    assert set(written(repository, "lines")["task"]["source"]["by_label"]) == {"a\u0091", "b"}
+    comments = [x for x in (repository / "bench/lines.toml").read_text("utf-8").splitlines() if x[:1] == "#"]
+    assert "\u0091" not in "".join(comments)
+
+
+def test_a_gate_of_its_own_and_the_rows_that_leak_into_it(repository: Path, init: Init) -> None:
+    rows = (repository / "reviews.csv").read_text("utf-8").splitlines()
+    (repository / "train.csv").write_text("\n".join(rows[:301]) + "\n", "utf-8")
+    own = [f"{i} {row.rsplit(',', 1)[0]},g{i}" for i, row in enumerate(rows[301:])]
+    (repository / "test.csv").write_text("\n".join([rows[0], rows[1], *own]) + "\n", "utf-8")
+    assert init("--model", "model", "--data", "train.csv", "--gate", "test.csv", "--name", "r")[0] == 0
+    assert written(repository, "r")["task"]["source"] == {
+        "name": "files",
+        "train": "../train.csv",
+        "gate": "../test.csv",
+    }
+
+
+def test_a_language_model_and_text_alone(repository: Path, init: Init) -> None:
+    write_tiny(repository / "gpt", "gpt2", causal=True)
+    (repository / "notes.txt").write_text("\n".join(f"the film is good a {i}" for i in range(80)), "utf-8")
+    assert init("--model", "gpt", "--data", "notes.txt")[0] == 0
+    suite = written(repository, "notes")
+    assert (suite["task"]["kind"], suite["measure"]["on_inconclusive"]) == ("causal_lm", "warn")
+
+
+def test_a_suite_is_not_written_over(repository: Path, init: Init) -> None:
+    bench = repository / "bench"
+    bench.mkdir()
+    (bench / "reviews.toml").write_text("# mine", "utf-8")
+    code, _, err = init("--model", "model", "--data", "reviews.csv")
+    assert (code, (bench / "reviews.toml").read_text("utf-8")) == (4, "# mine")
+    assert "is there already; call the new suite otherwise (--name), or give --force" in err
+    assert init("--model", "model", "--data", "reviews.csv", "--force")[0] == 0
+
+
+def test_a_schema_that_is_somebody_elses_is_not_written_over(repository: Path, init: Init) -> None:
+    (repository / "bench").mkdir()
+    (repository / "bench/suite.schema.json").write_text("{}", "utf-8")
+    code, _, err = init("--model", "model", "--data", "reviews.csv")
+    assert code == 4
+    assert "no schema of slimgate's" in err
+
+
+WRONG = {
+    "no model": (["--data", "reviews.csv"], "--model is missing"),
+    "no data": (["--model", "model"], "expected --data FILE"),
+    "no file": (["--model", "model", "--data", "review.csv"], "no such file. Did you mean reviews.csv?"),
+    "no folder": (["--model", "./modle", "--data", "reviews.csv"], "no such folder. Did you mean model?"),
+    "format": (["--model", "model", "--data", "model/config.xml"], "does not tell a format"),
+    "label": (["--model", "model", "--data", "reviews.csv", "--label", "labl"], "Did you mean label?"),
+    "three texts": (
+        ["--model", "model", "--data", "reviews.csv", *("--text", "text") * 3, "--label", "label"],
+        "a task text_classification cannot be of these columns: text: ",
+    ),
+    "pair of labels": (["--model", "model", "--by-label", "x"], "expected NAME=FILE"),
+    "name": (["--model", "model", "--data", "reviews.csv", "--name", "../x"], "expected letters"),
+    "validation": (["--model", "model", "--data", "unlabelled.csv"], "partly unlabelled"),
+    "one label": (["--model", "model", "--data", "one.csv", "--label", "label"], "one label only"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_input_is_one_line_and_leaves_nothing(
+    repository: Path, init: Init, arguments: list[str], message: str
+) -> None:
+    rows = (repository / "reviews.csv").read_text("utf-8").splitlines()
+    unlabelled = [rows[0], *(row.replace(",pos,", ",,") for row in rows[1:50]), *rows[50:]]
+    (repository / "unlabelled.csv").write_text("\n".join(unlabelled), "utf-8")
+    one = [rows[0], *(row.replace(",pos,", ",neg,") for row in rows[1:])]
+    (repository / "one.csv").write_text("\n".join(one), "utf-8")
+    code, out, err = init(*arguments)
+    assert (code, out) == (4, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (repository / "bench").exists()
+
+
+def test_on_a_terminal_it_asks_for_what_is_missing(repository: Path) -> None:
+    keys, terminal = pty.openpty()
+    os.write(keys, b"reviews.csv\n\nmodel\n\n\n")
+    command = [sys.executable, "-m", "slimgate.cli", "init"]
+    done = subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=False, timeout=120)
+    os.close(keys)
+    os.close(terminal)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "It looks like text_classification" in done.stdout
+    assert "Column of the label (- for none) [label]: " in done.stdout
+    assert written(repository, "reviews")["task"]["label"] == "label"

@@ -1,0 +1,44 @@
+"""Blocks that stay, windows and budgets that rows can decide."""
+
+from __future__ import annotations
+
+import pytest
+
+from slimgate.init.proposing import budgets_for, kept_blocks, split_sizes, window
+from slimgate.judge.rows_needed import planned_rows
+
+
+@pytest.mark.parametrize(
+    ("blocks", "kept"),
+    [(None, None), (1, None), (2, [0]), (3, [0]), (4, [0, 3]), (6, [0, 2, 5]), (12, [0, 2, 4, 7, 9, 11])],
+)
+def test_half_of_the_blocks_stay_with_the_first_and_the_last(
+    blocks: int | None, kept: list[int] | None
+) -> None:
+    assert kept_blocks(blocks) == kept
+
+
+@pytest.mark.parametrize(("rows", "common", "tight"), [(4000, 2, 1), (1600, 2, 2), (800, 3, 2), (130, 10, 5)])
+def test_a_budget_is_the_tightest_that_the_rows_decide(rows: int, common: float, tight: float) -> None:
+    found = budgets_for("text_classification", rows)
+    assert (found.common, found.of_int8) == ({"drop_points": common}, {"drop_points": tight})
+    assert found.decidable
+    assert planned_rows(common / 100, discordance=0.1) <= rows
+
+
+def test_too_few_rows_for_any_budget_are_known_to_be() -> None:
+    assert not budgets_for("text_classification", 5).decidable
+    assert not budgets_for("text_regression", 100_000).decidable  # no plan can tell before a run
+
+
+def test_one_file_is_split_and_a_gate_of_its_own_stays_whole() -> None:
+    assert split_sizes({"all": 1000}) == {"train": "rest", "calibration": 50, "selection": 100, "gate": 400}
+    assert split_sizes({"train": 1000, "gate": 300})["gate"] == "rest"
+    large = split_sizes({"all": 1_000_000})
+    assert large == {"train": 20_000, "calibration": 512, "selection": 1000, "gate": 6000}
+
+
+def test_the_window_leaves_nearly_all_rows_whole_within_the_models_positions() -> None:
+    assert window([10] * 99 + [500], 512) == 16
+    assert window([100] * 10, 512) == 128
+    assert window([100] * 10, 64) == 64

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 import slimgate
-from slimgate.commands import accept, compare, explain, judge, methods, schema, tune
+from slimgate.commands import accept, card, compare, explain, export, judge, methods, schema, tune
 from slimgate.errors import SlimgateError
 
-COMMANDS = (judge, tune, explain, compare, accept, methods, schema)
+COMMANDS = (judge, tune, explain, compare, accept, card, export, methods, schema)
 WRONG_USAGE = 4
 
 

@@ -57,7 +57,9 @@ def export(
     except SlimgateError as error:
         raise type(error)(f"{model.name}: {error}") from error
     except OSError as error:
-        raise BuildError(f"{folder}: {model.name} could not be written there: {error.strerror}") from error
+        raise BuildError(
+            f"{folder}: {model.name} could not be written there: {error.strerror or error}"
+        ) from error
     return written
 
 
@@ -69,8 +71,6 @@ def _write_beside(written: Written, run: Kept, params: Mapping[str, Any], folder
     tokenizer = written.tokenizer
     if params.get("max_tokens"):
         tokenizer.model_max_length = int(params["max_tokens"])
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     if run.record.task.kind == "causal_lm":
         tokenizer.padding_side = "right"
     save_tokenizer(tokenizer, folder)

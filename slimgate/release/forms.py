@@ -35,15 +35,14 @@ GRAPHS = {
 class Written:
     """What a form's folder holds. auto: the class that loads a folder of transformers.
 
-    outputs: axes of the scores, 2 for (rows, outputs); pairs: a row takes two texts, encoded apart; compared:
-    how far the form's answers lay from the model's (max_difference, …), empty of a graph that was copied.
+    pairs: a row takes two texts, encoded apart; compared: how far the form's answers lay from the model's
+    (max_difference, …), empty of a graph that was copied.
     """
 
     form: str
     tokenizer: Any
     config: Any
     auto: str | None = None
-    outputs: int = 2
     pairs: bool = False
     compared: dict[str, Any] = field(default_factory=dict)
 
@@ -83,8 +82,8 @@ def _copied(artifact: Artifact, form: str, folder: Path) -> Written:
         if (artifact.folder / name).exists():
             shutil.copyfile(artifact.folder / name, folder / name)
     beside = beside_graph.load_beside(artifact.folder)
-    pairs = _texts(beside["config"]) > 1
-    return Written(form, beside["tokenizer"], beside["config"], pairs=pairs)
+    pad_(beside["tokenizer"])
+    return Written(form, beside["tokenizer"], beside["config"], pairs=_texts(beside["config"]) > 1)
 
 
 def _texts(config: Any) -> int:
@@ -102,7 +101,9 @@ def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Writte
         other = "--format onnx, or --format openvino" if model.kind == "torch" else "--format onnx"
         raise BuildError(f"no class of transformers holds it ({own}); say {other}")
     form = form or ("onnx" if own else "transformers")
-    prepare_(model)
+    pad_(model.tokenizer)
+    if getattr(model.config, "sentence", None):  # one text a row, where the task's rows have two
+        model.config.sentence = {**model.config.sentence, "texts": 1}
     batches = example_batches(model.tokenizer, model.config)
     before = scores(model.predictor(here), batches)
     made, tolerance = WRITERS[form](model, batches, folder)
@@ -112,17 +113,14 @@ def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Writte
         model.tokenizer,
         model.config,
         auto=auto_class(model) if form == "transformers" else None,
-        outputs=before[0].ndim,
         compared=here.log,
     )
 
 
-def prepare_(model: Any) -> None:
-    """A tokenizer that can pad, as slimgate pads; an encoder that takes one text a row."""
-    if model.tokenizer.pad_token_id is None:
-        model.tokenizer.pad_token = model.tokenizer.eos_token or model.tokenizer.convert_ids_to_tokens(0)
-    if getattr(model.config, "sentence", None):
-        model.config.sentence = {**model.config.sentence, "texts": 1}
+def pad_(tokenizer: Any) -> None:
+    """Gives a tokenizer without a padding token one; the mask says that it does not count."""
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
 
 
 def _write_transformers(model: Any, batches: Any, folder: Path) -> tuple[Any, float]:  # noqa: ARG001

@@ -54,7 +54,8 @@ _TAILS = {
         "    print(text, repr(tokenizer.decode(row[int(mask.sum()) - 1].argmax())))",
     ),
 }
-_VECTORS = "vectors = {of}\nprint(vectors.shape, vectors @ vectors.T)"
+# Of each text its vector as a query first, as a document last: one and the same but for asymmetric search.
+_VECTORS = "vectors = {of}.reshape(len(texts), -1, scores.shape[-1])\nprint(vectors[:, 0] @ vectors[:, -1].T)"
 _SENTENCES = ("sentence_embedding", "sentence_similarity")
 
 
@@ -83,9 +84,7 @@ def _tail(written: Written, kind: str) -> tuple[bool, str]:
     if kind not in _SENTENCES:
         return _TAILS.get(kind, (False, "print(scores)"))
     if written.pairs:  # the first half of the texts are the first ones of the rows, the other half the second
-        return False, _VECTORS.format(of="scores.transpose(1, 0, 2).reshape(len(texts), -1)")
-    if written.outputs > 2:
-        return False, "queries, documents = scores[:, 0], scores[:, 1]\nprint(queries @ documents.T)"
+        return False, _VECTORS.format(of="scores.transpose(1, 0, 2)")
     return False, _VECTORS.format(of="scores")
 
 

@@ -33,12 +33,12 @@ def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = 
     from huggingface_hub import ModelCardData
 
     results = list(_results(record, model))
-    kind = model.artifact.kind if model.artifact else None
+    of_form = form or (model.artifact.kind if model.artifact else None)
     data = ModelCardData(
         base_model=base_model(record, model),
         library_name=LIBRARIES.get(form or ""),
         pipeline_tag=PIPELINES.get(record.task.kind),
-        tags=sorted({"slimgate", "model-compression", *([form or kind] if form or kind else [])}),
+        tags=["slimgate", "model-compression", *([of_form] if of_form else [])],
         datasets=[str(record.task.source["id"])] if _hub_rows(record) else None,
         metrics=list(model.quality) or None,
         model_name=model.name if results else None,

@@ -7,12 +7,12 @@ A folder a suite, so that one release may hold several. What stands there is who
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from slimgate.atomic_files import replacing_folder
 from slimgate.comparing.budgets import budget_changes
 from slimgate.comparing.facts import BudgetChange
 from slimgate.errors import DataError
@@ -129,20 +129,11 @@ def _outcomes(run: Kept) -> list[Path]:
 
 
 def _write(folder: Path, run: Kept, record: RunRecord, outcomes: Sequence[Path]) -> None:
-    """Beside its place first, under a name that begins with a dot; then moved there whole."""
-    new, old = (folder.with_name(f".{folder.name}.{what}.{os.getpid()}") for what in ("new", "old"))
     try:
-        (new / OUTCOMES).mkdir(parents=True)
-        for file in outcomes:
-            shutil.copyfile(file, new / OUTCOMES / file.name)
-        (new / RECORD).write_text(to_json(record), "utf-8")
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(new, folder)
+        with replacing_folder(folder) as new:
+            (new / OUTCOMES).mkdir()
+            for file in outcomes:
+                shutil.copyfile(file, new / OUTCOMES / file.name)
+            (new / RECORD).write_text(to_json(record), "utf-8")
     except OSError as error:
         raise DataError(f"{folder}: {run.file} could not be kept there: {error.strerror}") from error
-    finally:
-        if old.exists() and not folder.exists():  # also where somebody interrupts it
-            os.replace(old, folder)
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

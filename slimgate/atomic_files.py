@@ -1,8 +1,9 @@
-"""Files that a reader sees whole: the old one or the new one, never half."""
+"""Files and folders that a reader sees whole: the old one or the new one, never half."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,3 +26,24 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Where to write what shall stand in `folder`, which is made or replaced whole as the context ends.
+
+    Written beside its place under a name that begins with a dot, then moved there.
+    """
+    folder = folder.resolve()
+    new, old = (folder.with_name(f".{folder.name}.{what}.{os.getpid()}") for what in ("new", "old"))
+    try:
+        new.mkdir(parents=True)
+        yield new
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(new, folder)
+    finally:
+        if old.exists() and not folder.exists():  # also where somebody interrupts it
+            os.replace(old, folder)
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

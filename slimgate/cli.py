@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import slimgate
-from slimgate.commands import accept, compare, explain, init, judge, methods, schema, tune
+from slimgate.commands import accept, card, compare, explain, export, init, judge, methods, schema, tune
 from slimgate.errors import SlimgateError
 
-COMMANDS = (init, judge, tune, explain, compare, accept, methods, schema)
+COMMANDS = (init, judge, tune, explain, compare, accept, card, export, methods, schema)
 WRONG_USAGE = 4
 
 

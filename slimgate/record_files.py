@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from slimgate.errors import DataError
-from slimgate.record import SCHEMA, RunRecord, read_record
+from slimgate.errors import DataError, nearest
+from slimgate.record import SCHEMA, RunRecord, VariantRecord, read_record
 
 RECORD, OUTCOMES = "run.json", "outcomes"
 TEACHER = "teacher"
@@ -34,6 +34,13 @@ class Kept(NamedTuple):
     def at(self) -> str:
         """When it became a baseline; of a run that is none, when it ran."""
         return self.record.accepted.at if self.record.accepted else self.record.created
+
+    def model(self, name: str) -> VariantRecord:
+        """The teacher or variant of that name. Raises DataError that names the nearest."""
+        names = [model.name for model in self.record.variants]
+        if name not in names:
+            raise DataError(f'{self.file}: no variant "{name}"{nearest(name, names)}')
+        return self.record.variant(name)
 
     def outcomes(self, model: str) -> Path:
         """Where the model's answers on the gate rows are, if they were kept."""

@@ -233,6 +233,7 @@ def _task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:
     }
     return TaskFactsRecord(
         kind=suite.setup.task.name,
+        params=params_json(suite.setup.task.params),
         source={"name": source.name, **params_json(source.params)},
         real=source.object.is_real(source.params),
         classes=list(rows.facts.classes),

@@ -124,6 +124,7 @@ def _task(digest: str) -> TaskFactsRecord:
     gate = SplitFacts(n=ROWS * len(CLASSES), digest=digest, dropped_overlap=0, repeats=0)
     return TaskFactsRecord(
         kind="text_classification",
+        params={"text": ["message"], "label": "intent", "max_tokens": 64},
         source={"name": "files"},
         real=True,
         classes=list(CLASSES),

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from releases import INT8, Model, write_release
+from releases import CLASSES, INT8, Model, write_release
 
+from fixtures.tiny_graph import tiny_onnx_model
 from slimgate.cli import main
 from slimgate.judge.slices import SliceBudget
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import read_record
 from slimgate.report.pr_comment import pr_comment
+from slimgate.store import Store
 
 PAGE = Path(__file__).parents[1] / "docs" / "release.md"
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -43,6 +45,8 @@ class Shell:
         if program == "pytest":
             self._release()
             return ""
+        if program == "ls":
+            return "".join(f"{path.name}\n" for path in sorted((self.folder / arguments[0]).iterdir()))
         if program == "head":
             lines = (self.folder / arguments[1]).read_text().splitlines(keepends=True)
             return "".join(lines[: int(arguments[0].lstrip("-"))])
@@ -56,6 +60,19 @@ class Shell:
         latest = self.folder / "reports/latest/support"
         write_release(latest, created=created, models={"int8": model})
         (latest / "pr-comment.md").write_text(pr_comment([read_record(latest / "run.json")]))
+        _store(self.folder, f"digest-{model.size}")
+
+
+def _store(folder: Path, digest: str) -> None:
+    """What the suite of the page would have built: a graph of that digest."""
+
+    def fill(target: Path) -> dict[str, str]:
+        model = tiny_onnx_model(target)
+        model.config.id2label = dict(enumerate(CLASSES))
+        model.save(target)
+        return {"kind": model.kind, "digest": digest}
+
+    Store(folder / ".slimgate").make("artifacts", digest, fill)
 
 
 def commands(block: str) -> Iterator[str]:
@@ -66,6 +83,7 @@ def test_the_commands_of_the_page_print_what_it_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLIMGATE_STORE", raising=False)
     shell, text = Shell(tmp_path, capsys), PAGE.read_text()
 
     def played(block: re.Match[str]) -> str:
@@ -75,6 +93,6 @@ def test_the_commands_of_the_page_print_what_it_says(
     if os.environ.get("SLIMGATE_REFRESH_GOLDEN"):
         PAGE.write_text(told)
     assert told == PAGE.read_text()
-    assert list(shell.codes.values()) == [0, 1, 4, 0, 0]
+    assert list(shell.codes.values()) == [0, 1, 4, 0, 0, 0, 0]
     assert "label loan" in told
     assert "loans get a model of their own in v3" in told.split("--fail-on loosened")[1]

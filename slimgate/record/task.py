@@ -30,7 +30,10 @@ class SplitFacts(Part):
 
 
 class TaskFactsRecord(Part):
+    """params: [task] as the task has it; None of a record that an earlier slimgate wrote."""
+
     kind: str
+    params: dict[str, Any] | None = None
     source: dict[str, Any]
     real: bool
     classes: list[str]

@@ -81,13 +81,14 @@ def machine(record: RunRecord) -> str:
     """The section, with the command that made the run."""
     return blocks(
         "## Machine and versions",
-        bullets([*_machine_lines(record.machine), *_run_lines(record)]),
+        bullets([*machine_lines(record.machine), *_run_lines(record)]),
         "The command that made this:",
         fenced(record.command),
     )
 
 
-def _machine_lines(found: Machine) -> Iterator[str]:
+def machine_lines(found: Machine) -> Iterator[str]:
+    """Processor, system, libraries, and what made times unsteady."""
     cores = f"{count(found.cores)} cores, {count(found.threads)} threads used"
     memory = f"{fixed(found.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
     yield f"{escaped(found.cpu)}, {cores}, {memory}, device {escaped(found.device)}"

@@ -1,0 +1,50 @@
+"""`slimgate export RUN VARIANT DIR`: a judged model as a folder that loads without slimgate."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from slimgate.commands.card import add_model
+
+DESCRIPTION = """\
+Writes a model of a run, from the store, as a folder for the plain libraries: weights or graph, tokenizer,
+config.json with id2label, and README.md, a model card whose lines of Python predict without slimgate. Without
+--format a graph stays what it is; a PyTorch model is written for transformers where one of its classes holds
+it, else as ONNX. Nothing is built or measured. Exit codes: 0 written, 4 wrong usage or input.
+"""
+FORMATS = ("transformers", "onnx", "openvino")
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "export", help="write a variant for the plain libraries", description=DESCRIPTION
+    )
+    add_model(parser)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where to, a folder that is new or empty")
+    parser.add_argument("--format", choices=FORMATS, help="default: the nearest to how it was judged")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="default: SLIMGATE_STORE, else .slimgate")
+    parser.add_argument("--force", action="store_true", help="replace what the folder holds, all of it")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the folder and says what is in it. Raises SlimgateError for wrong input."""
+    from slimgate.record_files import read_kept
+    from slimgate.release.folder import check_free, export
+    from slimgate.release.stored import stored_artifact, task_params
+    from slimgate.report.escape import visible
+
+    found = read_kept(options.record)
+    model = found.model(options.variant)
+    check_free(options.folder, force=options.force)
+    store = Path(options.store or os.environ.get("SLIMGATE_STORE") or ".slimgate")
+    artifact, params = stored_artifact(found, model, store), task_params(found)
+    written = export(found, model, artifact, params, options.folder, form=options.format)
+    told = f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"
+    sys.stdout.write(visible(told) + "\n")
+    return 0

@@ -1,0 +1,1 @@
+"""A judged model as a folder that loads without slimgate: `slimgate export`."""

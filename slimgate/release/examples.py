@@ -1,0 +1,41 @@
+"""Inputs of made-up token ids: what an exporter takes shapes from, and on what two forms are compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from slimgate.protocols import Arrays
+
+ROWS = (3, 5)
+TOKENS = (12, 9)
+PADDED = 3
+SEED = 0
+
+
+def example_batches(tokenizer: Any, config: Any) -> tuple[Arrays, Arrays]:
+    """Two batches that differ in rows and in tokens; the last row of each ends in padding.
+
+    Named as the tokenizer names its answers: (rows, tokens) int64.
+    """
+    generator = np.random.default_rng(SEED)
+    names = list(tokenizer("a"))
+    one, other = (
+        _batch(tokenizer, config, names, generator, (rows, tokens))
+        for rows, tokens in zip(ROWS, TOKENS, strict=True)
+    )
+    return one, other
+
+
+def _batch(
+    tokenizer: Any, config: Any, names: list[str], generator: np.random.Generator, shape: tuple[int, int]
+) -> Arrays:
+    padding = tokenizer.pad_token_id
+    known = np.arange(min(len(tokenizer), config.vocab_size))
+    ids = generator.choice(known[known != padding], shape)
+    mask = np.ones(shape, dtype=np.int64)
+    end = slice(-PADDED, None) if tokenizer.padding_side == "right" else slice(None, PADDED)
+    ids[-1, end], mask[-1, end] = padding, 0
+    given = {"input_ids": ids.astype(np.int64), "attention_mask": mask}
+    return {name: given.get(name, np.zeros(shape, dtype=np.int64)) for name in names}

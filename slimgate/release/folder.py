@@ -1,0 +1,106 @@
+"""The exported folder, whole or not there: the model's files, tokenizer, config.json, README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimgate.artifact import Artifact
+from slimgate.atomic_files import replacing_folder
+from slimgate.beside_graph import DESCRIPTION
+from slimgate.errors import BuildError, DataError, SlimgateError
+from slimgate.record import VariantRecord
+from slimgate.record_files import Kept
+from slimgate.release.forms import Written, write_form
+from slimgate.release.snippets import snippet
+from slimgate.report.card import card
+from slimgate.report.figures import megabytes, significant
+from slimgate.report.tables import blocks, bullets
+from slimgate.store import files_of, scratch_beside
+from slimgate.tokenizer_files import save_tokenizer
+
+README = "README.md"
+READABLE = 0o644
+PACKAGES = {"transformers": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+RUNTIMES = {"transformers": ("eager",), "onnx": ("onnxruntime",), "openvino": ("openvino",)}
+
+
+def check_free(folder: Path, *, force: bool) -> None:
+    """Raises DataError for a file, the folder we stand in, or (without `force`) one that holds something."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: a file is there, expected a folder, or none")
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise DataError(f"{folder}: the command runs inside of it; name a folder of its own")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise DataError(f"{folder}: the folder is not empty; name another, or replace all of it by --force")
+
+
+def export(
+    run: Kept,
+    model: VariantRecord,
+    artifact: Artifact,
+    params: Mapping[str, Any],
+    folder: Path,
+    *,
+    form: str | None,
+) -> Written:
+    """Writes the folder. params: of the task. Raises SlimgateError that names the variant."""
+    try:
+        with replacing_folder(folder) as new, scratch_beside(new) as scratch:
+            written = write_form(artifact, form, new, scratch)
+            _write_beside(written, run, params, new)
+            text = blocks(card(run.record, model, form=written.form), _use(run, model, written, params, new))
+            (new / README).write_text(text + "\n", "utf-8")
+            for name in files_of(new):
+                (new / name).chmod(READABLE)  # safetensors writes for its owner alone
+    except SlimgateError as error:
+        raise type(error)(f"{model.name}: {error}") from error
+    except OSError as error:
+        raise BuildError(
+            f"{folder}: {model.name} could not be written there: {error.strerror or error}"
+        ) from error
+    return written
+
+
+def _write_beside(written: Written, run: Kept, params: Mapping[str, Any], folder: Path) -> None:
+    """config.json of graphs, and a tokenizer that cuts where the task did."""
+    (folder / DESCRIPTION).unlink(missing_ok=True)
+    if written.form != "transformers":
+        written.config.save_pretrained(folder)
+    tokenizer = written.tokenizer
+    if params.get("max_tokens"):
+        tokenizer.model_max_length = int(params["max_tokens"])
+    if run.record.task.kind == "causal_lm":
+        tokenizer.padding_side = "right"
+    save_tokenizer(tokenizer, folder)
+
+
+def _use(run: Kept, model: VariantRecord, written: Written, params: Mapping[str, Any], folder: Path) -> str:
+    needs = f"pip install {PACKAGES[written.form]} transformers"
+    size = sum((folder / name).stat().st_size for name in files_of(folder))
+    return blocks(
+        "## Use",
+        f"Needs `{needs}`; run it inside of this folder ({megabytes(size)} MB).",
+        f"```python\n{snippet(written, run.record.task.kind, params)}\n```",
+        bullets(_notes(model, written)),
+    )
+
+
+def _notes(model: VariantRecord, written: Written) -> list[str]:
+    found = list[str]()
+    judged = model.artifact.runtime if model.artifact else ""
+    if written.compared:
+        apart = written.compared["max_difference"]
+        near = f"lie at most {significant(apart, 2)} from its own" if apart else "are its own"
+        found.append(f"Made from the model that was judged: on made-up token ids the scores {near}.")
+    else:
+        found.append("The graph is the file that was judged.")
+    if judged not in RUNTIMES[written.form]:
+        found.append(f"It was judged in the runtime {judged}: its times and bytes above are of that form.")
+    if written.pairs:
+        found.append(
+            "The graph takes an even number of texts: the first half are queries (or first texts), the "
+            "second half documents (or second texts)."
+        )
+    return found

@@ -1,0 +1,73 @@
+"""From a record back to what it is of: the artifact in a store, and how the task reads text."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from slimgate.artifact import Artifact
+from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.record_files import Kept
+from slimgate.store import Entry, read_manifest
+
+Json = dict[str, Any]
+
+
+def stored_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
+    """The artifact that was judged, by its digest. Nothing is built, and the store is only read.
+
+    Raises DataError for a model that was not built, BuildError where the store does not have it whole.
+    """
+    if model.artifact is None:
+        why = f": {model.error}" if model.error else ""
+        raise DataError(f"{run.file}: {model.name} was not built in this run{why}")
+    for folder in sorted((store / "artifacts").glob("*")):
+        manifest = read_manifest(folder)
+        if manifest is not None and manifest.get("digest") == model.artifact.digest:
+            return Artifact(Entry(folder, manifest, True))
+    raise BuildError(
+        f"{store}: the store has no artifact {model.artifact.digest[:12]}, which is {model.name} of "
+        f"{run.file}; name its store by --store DIR, or build it: {building(run.record, model, store)}"
+    )
+
+
+def building(record: RunRecord, model: VariantRecord, store: Path) -> str:
+    """The command that builds a model into a store. The teacher is built with any variant."""
+    names = [one.name for one in record.variants if one.name != "teacher"]
+    variant = model.name if model.name != "teacher" else (names or ["teacher"])[0]
+    test = shlex.quote(f"{record.suite.path}::test_footprint[{variant}]")
+    return f"pytest {test} --slimgate-store {shlex.quote(str(store))}"
+
+
+def task_params(run: Kept) -> Json:
+    """[task] as the run had it; of a record that does not hold it, from the suite where that is the same.
+
+    Raises DataError where neither tells.
+    """
+    record = run.record
+    if record.task.params is not None:
+        return record.task.params
+    path = Path(record.suite.path)
+    found = _suite_params(path, record.suite.digest) if path.is_file() else None
+    if found is None:
+        there = "is another one by now" if path.is_file() else "is not there"
+        raise DataError(
+            f"{run.file}: an earlier slimgate wrote it, without [task], and {PurePosixPath(path)} {there}; "
+            "run this where the suite is as it was, or measure again"
+        )
+    return found
+
+
+def _suite_params(path: Path, digest: str) -> Json | None:
+    from slimgate.suite import load_suite, params_json
+
+    try:
+        suite = load_suite(path, check_data=False)
+    except SuiteError:
+        return None
+    if suite.digest != digest:
+        return None
+    found: Json = params_json(suite.setup.task.params)
+    return found

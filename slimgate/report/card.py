@@ -1,0 +1,178 @@
+"""What a record says of one model, as the evaluation part of a Hugging Face model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.report.built import params_cell
+from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
+from slimgate.report.escape import escaped, fenced
+from slimgate.report.figures import (
+    MISSING,
+    as_fast,
+    count,
+    drop_words,
+    measured,
+    megabytes,
+    significant,
+    smaller,
+)
+from slimgate.report.standing import (
+    TEACHER,
+    median_ms,
+    standing,
+    teacher,
+    unmeasured,
+    workload_words,
+)
+from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
+from slimgate.report.trust import machine_lines
+
+
+def card(record: RunRecord, model: VariantRecord, *, form: str | None = None) -> str:
+    """Front matter and markdown. form: of an exported folder, as `slimgate export` names it."""
+    return blocks(
+        front_matter(record, model, form=form),
+        f"# {escaped(model.name)}",
+        _first_lines(record, model),
+        titled("## Evaluation", blocks(_quality(model), bullets(_verdicts(model)))),
+        titled("## Speed", blocks(_speed(record, model), _machine(record) if model.latency else "")),
+        titled("## Size", _size(model)),
+        titled("## How it was built", bullets(_steps(record, model))),
+        titled("## Limits", bullets(_limits(record, model))),
+        titled("## Reproduce", _reproduce(record)),
+    )
+
+
+def _first_lines(record: RunRecord, model: VariantRecord) -> str:
+    gate = record.task.splits.get("gate")
+    rows = f"{count(gate.n)} rows of " if gate else "rows of "
+    told = "The teacher" if model.name == TEACHER else f"Against its budgets: {standing(record, model)}"
+    return blocks(
+        escaped(record.suite.title),
+        f"{told}. Judged by slimgate {escaped(record.slimgate)} on {rows}{escaped(rows_name(record))} "
+        f"({escaped(gate_split(record))}), {escaped(record.created)}.",
+    )
+
+
+def _quality(model: VariantRecord) -> str:
+    found = list(model.quality.items())
+    columns = [
+        Column("metric", [escaped(name) for name, _ in found]),
+        Column("value", [measured(facts.value) for _, facts in found], right=True),
+        Column("teacher", [_teachers(facts) for _, facts in found], right=True),
+        Column("against the teacher", [_drop(facts) for _, facts in found], right=True),
+        Column("method", [escaped(facts.method or MISSING) for _, facts in found]),
+        Column("rows", [count(facts.n) for _, facts in found], right=True),
+        Column("verdict", [MISSING if facts.verdict is None else str(facts.verdict) for _, facts in found]),
+    ]
+    return table(without_empty(columns)) if found else ""
+
+
+def _teachers(facts: QualityFacts) -> str:
+    return MISSING if facts.drop_points is None else measured(facts.teacher)
+
+
+def _drop(facts: QualityFacts) -> str:
+    limits = [budget.limit for budget in facts.budgets]
+    return drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
+
+
+def _verdicts(model: VariantRecord) -> Iterator[str]:
+    """Every message of the judge, of this model."""
+    yield from (escaped(facts.message) for facts in model.quality.values() if facts.message)
+    if model.behaviour is not None and model.behaviour.message:
+        yield escaped(model.behaviour.message)
+
+
+def _speed(record: RunRecord, model: VariantRecord) -> str:
+    found, original = list(model.latency.items()), teacher(record)
+    columns = [
+        Column("workload", [workload_words(name) for name, _ in found]),
+        Column("median, ms", [significant(facts.p50_ms) for _, facts in found], right=True),
+        Column("p95, ms", [significant(facts.p95_ms) for _, facts in found], right=True),
+        Column("a second", [significant(facts.throughput_per_s) for _, facts in found], right=True),
+        Column("threads", [count(facts.threads) for _, facts in found], right=True),
+    ]
+    if model.name != TEACHER:
+        columns += [
+            Column("teacher, ms", [significant(median_ms(original, name)) for name, _ in found], right=True),
+            Column(
+                "against the teacher",
+                [as_fast(facts.speedup, facts.speedup_interval) or MISSING for _, facts in found],
+                right=True,
+            ),
+            Column(
+                "verdict", [MISSING if facts.verdict is None else str(facts.verdict) for _, facts in found]
+            ),
+        ]
+    return table(without_empty(columns)) if found else ""
+
+
+def _machine(record: RunRecord) -> str:
+    return "One forward call on prepared tensors, on this machine:\n\n" + bullets(
+        machine_lines(record.machine)
+    )
+
+
+def _size(model: VariantRecord) -> str:
+    found = model.artifact
+    if found is None:
+        return ""
+    lines = [f"{megabytes(found.bytes)} MB of files (1 MB = 1024² bytes), kind {escaped(found.kind)}"]
+    if model.footprint is not None and (words := smaller(model.footprint.compression)):
+        lines.append(f"{words} than the teacher" if "×" in words else f"{words} as the teacher")
+    lines.append(f"{count(found.parameters)} parameters, {count(found.nonzero_parameters)} other than 0")
+    if model.memory is not None and model.memory.peak_bytes is not None:
+        lines.append(f"{megabytes(model.memory.peak_bytes)} MB of memory at most, in a process of its own")
+    return bullets(lines)
+
+
+def _steps(record: RunRecord, model: VariantRecord) -> Iterator[str]:
+    for one in way(record, model):
+        for step in one.steps:
+            given = params_cell(step)
+            what = "loaded" if step.method == LOAD else escaped(step.method)
+            yield f"{escaped(one.name)}: {what}" + ("" if given == MISSING else f" ({given})")
+    if model.artifact is not None:
+        found = model.artifact
+        yield f"judged in the runtime {escaped(found.runtime)}, artifact {escaped(found.digest)}"
+
+
+def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
+    if not record.task.real:
+        yield "**The rows are made up.** Nothing here says how it does on text that people wrote."
+    yield "The figures are of the rows named above; of other text they say nothing."
+    if model.error is not None:
+        yield f"It could not be built or measured whole: {escaped(model.error)}"
+    if lacking := unmeasured(record, model):
+        yield f"Not measured, though budgeted: {', '.join(map(escaped, lacking))}."
+    if not model.gated:
+        yield f"Not gated: {escaped(model.reason or 'no reason is given')}"
+    for facts in model.quality.values():
+        yield from map(escaped, facts.warnings)
+    for one in way(record, model):
+        for step in one.steps:
+            if warning := step.log.get("warning"):
+                yield f"{escaped(step.method)}: {escaped(warning)}"
+    made_from = origin(record, model)
+    if made_from is not None and made_from.startswith("fresh:"):
+        yield "It began from random weights."
+    yield from _self_test(record)
+
+
+def _self_test(record: RunRecord) -> Iterator[str]:
+    tested = record.self_test
+    if tested.identical is None or tested.planted_fault is None:
+        yield "The gate itself was not tested in this run."
+    if tested.planted_delay is not None and not tested.planted_delay.seen:
+        said = escaped(tested.planted_delay.message)
+        yield f"A planted delay was not seen, so no speed-up is decided: {said}"
+
+
+def _reproduce(record: RunRecord) -> str:
+    suite = record.suite
+    seeds = ", ".join(map(str, suite.seeds)) or "not stated"
+    told = f"Suite {escaped(suite.path)}, sha256 {escaped(suite.digest)}, seed {seeds}."
+    return blocks(fenced(record.command), told)

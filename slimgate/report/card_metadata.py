@@ -1,0 +1,149 @@
+"""The front matter of a model card: model-index as the Hugging Face hub reads it, figures unrounded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from math import isfinite
+from pathlib import Path, PurePath
+from typing import Any
+
+from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.report.figures import fixed
+
+LOAD = "load_model"
+# The hub's name of each task; a task of one's own has none.
+PIPELINES = {
+    "text_classification": "text-classification",
+    "multi_label": "text-classification",
+    "text_regression": "text-classification",
+    "token_classification": "token-classification",
+    "causal_lm": "text-generation",
+    "sentence_embedding": "feature-extraction",
+    "sentence_similarity": "sentence-similarity",
+    "image_text": "zero-shot-image-classification",
+}
+LIBRARIES = {"transformers": "transformers", "onnx": "onnx", "openvino": "openvino"}
+# owner/name: what the hub takes for a base model; a folder or a package is none.
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = None) -> str:
+    """YAML between lines of dashes. form: of an exported folder, as `slimgate export` names it."""
+    from huggingface_hub import ModelCardData
+
+    results = list(_results(record, model))
+    of_form = form or (model.artifact.kind if model.artifact else None)
+    data = ModelCardData(
+        base_model=base_model(record, model),
+        library_name=LIBRARIES.get(form or ""),
+        pipeline_tag=PIPELINES.get(record.task.kind),
+        tags=["slimgate", "model-compression", *([of_form] if of_form else [])],
+        datasets=[str(record.task.source["id"])] if _hub_rows(record) else None,
+        metrics=list(model.quality) or None,
+        model_name=model.name if results else None,
+        eval_results=results or None,
+    )
+    return f"---\n{data.to_yaml()}\n---"
+
+
+def base_model(record: RunRecord, model: VariantRecord) -> str | None:
+    """The hub's name of what the model was made from; None of a folder, a package, random weights."""
+    made_from = origin(record, model)
+    if made_from is None:
+        return None
+    name = made_from.partition("@")[0]
+    # a suite may name its own folder "models/teacher", which looks like one of the hub
+    local = PurePath(record.suite.path).parent / name
+    return name if _HUB_ID.fullmatch(name) and not Path(local).exists() else None
+
+
+def origin(record: RunRecord, model: VariantRecord) -> str | None:
+    """What the suite names as the model that all began with: hub id, folder or package:NAME/PATH."""
+    for one in way(record, model):
+        for step in one.steps:
+            if step.method == LOAD:
+                return str(step.params)
+    return None
+
+
+def way(record: RunRecord, model: VariantRecord) -> list[VariantRecord]:
+    """The models that it was made from, the first one first, itself the last."""
+    by_name = {one.name: one for one in record.variants}
+    found = [model]
+    while (parent := by_name.get(found[0].parent or "")) is not None and parent not in found:
+        found.insert(0, parent)
+    return found
+
+
+def rows_name(record: RunRecord) -> str:
+    """What the rows are called: the hub's id, the folder's name, the source's."""
+    source = record.task.source
+    identity = source.get("id")
+    return (
+        PurePath(str(identity)).name if identity and not _hub_rows(record) else str(identity or _name(source))
+    )
+
+
+def _name(source: dict[str, Any]) -> str:
+    return str(source.get("name", "unknown"))
+
+
+def _hub_rows(record: RunRecord) -> bool:
+    """Whether the rows are of the hub, not of a folder in its layout."""
+    identity = str(record.task.source.get("id") or "")
+    return _name(record.task.source) == "hub" and not PurePath(identity).is_absolute()
+
+
+def gate_split(record: RunRecord) -> str:
+    """The hub's name of the split that judged, where the suite says it; else "gate"."""
+    named = record.task.source.get("splits")
+    return str((named.get("gate") if isinstance(named, dict) else None) or "gate")
+
+
+def _results(record: RunRecord, model: VariantRecord) -> Iterator[Any]:
+    from huggingface_hub import EvalResult
+
+    source = record.task.source
+    gate = record.task.splits.get("gate")
+    for name, facts in model.quality.items():
+        if not isfinite(facts.value):
+            continue
+        yield EvalResult(
+            task_type=PIPELINES.get(record.task.kind, record.task.kind),
+            task_name=record.suite.title,
+            dataset_type=rows_name(record),
+            dataset_name=rows_name(record),
+            dataset_config=source.get("config"),
+            dataset_split=gate_split(record),
+            dataset_revision=source.get("revision"),
+            dataset_args={"rows": gate.n, "digest": gate.digest} if gate else None,
+            metric_type=name,
+            metric_name=_metric_name(name, facts),
+            metric_value=facts.value,
+            metric_args=_metric_args(facts) or None,
+        )
+
+
+def _metric_name(name: str, facts: QualityFacts) -> str:
+    """With the interval of the drop, which the hub shows nowhere else."""
+    if facts.drop_points is None or facts.interval is None or facts.level is None:
+        return name
+    low, high = (fixed(bound, 2) for bound in facts.interval)
+    what = "grown by" if facts.unit == "percent" else "drop"
+    unit = "%" if facts.unit == "percent" else "points"
+    return f"{name} ({what} {fixed(facts.drop_points, 2)} {unit} [{low}, {high}] against its teacher)"
+
+
+def _metric_args(facts: QualityFacts) -> dict[str, Any]:
+    found = {
+        "rows": facts.n,
+        "teacher": facts.teacher if facts.drop_points is not None else None,
+        "drop": facts.drop_points,
+        "drop_unit": facts.unit if facts.drop_points is not None else None,
+        "drop_interval": None if facts.interval is None else list(facts.interval),
+        "level": facts.level,
+        "method": facts.method,
+        "verdict": None if facts.verdict is None else str(facts.verdict),
+    }
+    return {key: value for key, value in found.items() if value is not None}

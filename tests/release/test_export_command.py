@@ -1,0 +1,288 @@
+"""`slimgate export`: folders that the plain libraries load, held against what slimgate itself predicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fixtures.architectures import write_tiny
+from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder
+from fixtures.kept_models import KeptRun, kept_run, predicted
+from slimgate.cli import main
+from slimgate.loading import load
+from slimgate.predicting import predict_scores
+from slimgate.protocols import BuildContext
+from slimgate.tasks import causal_lm
+
+Run = Callable[..., tuple[int, str, str]]
+CLASSES = ("neg", "pos")
+# What float32 leaves open between two libraries, of a share.
+ROUNDING = 1e-5
+# An int8 layer takes now and then the next of its 256 levels, and a tiny random network shows it.
+INTEGER_ROUNDING = 2e-3
+
+
+@pytest.fixture
+def export(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Exports the model "small" to tmp_path/out: exit code, standard output, standard error."""
+
+    def run(kept: KeptRun, *arguments: str, name: str = "small") -> tuple[int, str, str]:
+        where = (str(kept.record), name, str(tmp_path / "out"), "--store", str(kept.store))
+        capsys.readouterr()  # what was printed while the model was made
+        code = main(["export", *where, *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> BuildContext:
+    return tiny_context(tmp_path / "rows", calibration=16)
+
+
+def classifier(folder: Path, context: BuildContext, **task: Any) -> Any:
+    context.task_params = PARAMS.model_copy(update=task)
+    return load_tiny(write_tiny(folder / "hub", "bert", labels=CLASSES, initializer_range=0.2), context)
+
+
+def stepped(model: Any, context: BuildContext, *steps: str, **options: Any) -> Any:
+    """The model after steps; options are the last one's."""
+    for step in steps:
+        method = load("method", step)
+        params = method.Params(**(options if step == steps[-1] else {}))
+        model = method.apply(model, params, context)
+        model.kind = method.gives or model.kind
+    return model
+
+
+def kept(folder: Path, model: Any, context: BuildContext) -> KeptRun:
+    kind = context.task.__name__.rpartition(".")[2]
+    return kept_run(folder, "small", model, kind, context.task_params)
+
+
+def selection(context: BuildContext) -> list[str]:
+    texts: list[str] = context.rows("selection").table["text"].to_pylist()
+    return texts
+
+
+def own_shares(model: Any, context: BuildContext) -> npt.NDArray[np.float64]:
+    """The probabilities that slimgate's outcomes have, of the rows of `selection` as one batch."""
+    rows = context.rows("selection")
+    encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
+    scores = predict_scores(model.predictor(context), encoded, batch_size=len(rows))
+    found = context.task.outcomes(context.facts, rows, scores, context.task_params, None).probabilities
+    return np.asarray(found)
+
+
+def test_a_bert_with_its_own_pooling_loads_with_transformers_alone(
+    tmp_path: Path, context: BuildContext, export: Run
+) -> None:
+    model = stepped(classifier(tmp_path, context), context, "keep_layers", root=[0, 2])
+    expected = own_shares(model, context)
+
+    code, out, _ = export(kept(tmp_path, model, context))
+
+    assert (code, "small for transformers" in out) == (0, True)
+    out_folder = tmp_path / "out"
+    assert {"model.safetensors", "tokenizer.json", "config.json", "README.md"} <= {
+        file.name for file in out_folder.iterdir()
+    }
+    assert json.loads((out_folder / "config.json").read_text())["id2label"] == {"0": "neg", "1": "pos"}
+    assert np.abs(predicted(out_folder, selection(context), "shares") - expected).max() < ROUNDING
+    assert not list(tmp_path.glob(".out*")), "what was written beside is gone"
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_mean_pooling_is_a_graph_and_nothing_for_transformers(
+    tmp_path: Path, context: BuildContext, export: Run, form: str
+) -> None:
+    model = classifier(tmp_path, context, pooling="mean")
+    run, expected = kept(tmp_path, model, context), own_shares(model, context)
+
+    code, _, err = export(run, "--format", "transformers")
+    assert code == 4
+    assert err == (
+        "slimgate export: small: no class of transformers holds it (MeanPoolingClassifier is no class of "
+        "transformers); say --format onnx, or --format openvino\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+    assert export(run, "--format", form)[0] == 0
+    assert np.abs(predicted(tmp_path / "out", selection(context), "shares") - expected).max() < ROUNDING
+
+
+def test_int8_layers_are_exported_with_their_integers(
+    tmp_path: Path, context: BuildContext, export: Run
+) -> None:
+    model = stepped(classifier(tmp_path, context), context, "int8_dynamic")
+    run, expected = kept(tmp_path, model, context), own_shares(model, context)
+
+    code, out, _ = export(run)
+
+    assert (code, "small for onnx" in out) == (0, True)
+    assert np.abs(predicted(tmp_path / "out", selection(context), "shares") - expected).max() < (
+        INTEGER_ROUNDING
+    )
+    assert "its times and bytes above are of that form" in (tmp_path / "out" / "README.md").read_text()
+    assert "say --format onnx\n" in export(run, "--format", "openvino", "--force")[2]
+
+
+def test_an_onnx_graph_is_the_file_that_was_judged(
+    tmp_path: Path, context: BuildContext, export: Run
+) -> None:
+    model = stepped(classifier(tmp_path, context), context, "to_onnx", "onnx_int8_dynamic")
+    run, expected = kept(tmp_path, model, context), own_shares(model, context)
+
+    assert export(run)[0] == 0
+
+    judged = run.store / "artifacts" / "key-of-small" / "model.onnx"
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == judged.read_bytes()
+    assert np.abs(predicted(tmp_path / "out", selection(context), "shares") - expected).max() < ROUNDING
+    assert "say --format onnx" in export(run, "--format", "transformers", "--force")[2]
+
+
+def test_an_openvino_graph_is_the_files_that_were_judged(
+    tmp_path: Path, context: BuildContext, export: Run
+) -> None:
+    model = stepped(classifier(tmp_path, context), context, "to_openvino")
+    run, expected = kept(tmp_path, model, context), own_shares(model, context)
+
+    assert export(run)[0] == 0
+
+    for name in ("model.xml", "model.bin"):
+        judged = run.store / "artifacts" / "key-of-small" / name
+        assert (tmp_path / "out" / name).read_bytes() == judged.read_bytes()
+    assert np.abs(predicted(tmp_path / "out", selection(context), "shares") - expected).max() < ROUNDING
+
+
+def test_a_language_model_predicts_as_its_outcomes_say(
+    tmp_path: Path, context: BuildContext, export: Run
+) -> None:
+    context.task, context.task_params = causal_lm, causal_lm.Params(text=("text",), max_tokens=32)
+    hub = write_tiny(tmp_path / "hub", "gpt2", causal=True, initializer_range=0.5)
+    model, rows = load_tiny(hub, context), context.rows("selection")
+    windows = causal_lm.judged_windows(context.task_params, rows, model.tokenizer)
+    sums = predict_scores(
+        model.predictor(context),
+        windows,
+        batch_size=4,
+        read=lambda output, batch: causal_lm.read_output(context.task_params, output, batch),
+    )
+
+    assert export(kept(tmp_path, model, context))[0] == 0
+
+    scores = predicted(tmp_path / "out", selection(context), "scores")
+    told = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    for row, ids in enumerate(model.tokenizer(selection(context))["input_ids"]):
+        nats = -sum(told[row, place, token] for place, token in enumerate(ids[1:]))
+        assert nats == pytest.approx(sums[row, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize("params", [PAIRS, LABELS], ids=["pairs", "labels"])
+def test_an_encoder_gives_a_vector_for_each_text(tmp_path: Path, export: Run, params: Any) -> None:
+    context = embedding_context(tmp_path / "rows", params)
+    model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
+    rows = context.rows("selection")
+    encoded = context.task.encode_rows(params, rows, model.tokenizer)
+    vectors = predict_scores(model.predictor(context), encoded, batch_size=8)
+    documents = vectors[:, -1] if vectors.ndim == 3 else vectors
+
+    assert export(kept(tmp_path, model, context))[0] == 0
+
+    found = predicted(tmp_path / "out", selection(context), "vectors")
+    assert found.shape == (len(documents), 1, documents.shape[1])
+    assert np.abs(found[:, 0] - documents).max() < ROUNDING
+
+
+def test_a_graph_of_pairs_gives_vectors_in_the_order_of_the_texts(tmp_path: Path, export: Run) -> None:
+    context = embedding_context(tmp_path / "rows", PAIRS, calibration=16)
+    model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
+    rows = context.rows("selection")
+    encoded = context.task.encode_rows(PAIRS, rows, model.tokenizer)
+    vectors = predict_scores(model.predictor(context), encoded, batch_size=8)
+    graph = stepped(model, context, "to_onnx")
+
+    assert export(kept(tmp_path, graph, context))[0] == 0
+
+    texts = [*rows.table["summary"].to_pylist(), *rows.table["text"].to_pylist()]
+    found = predicted(tmp_path / "out", texts, "vectors")
+    assert np.abs(found[:, 0] - np.concatenate([vectors[:, 0], vectors[:, 1]])).max() < ROUNDING
+
+
+def test_a_folder_that_holds_something_is_left_alone_without_force(
+    tmp_path: Path, context: BuildContext, export: Run
+) -> None:
+    run = kept(tmp_path, stepped(classifier(tmp_path, context), context), context)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+
+    code, _, err = export(run)
+
+    assert (code, err) == (
+        4,
+        f"slimgate export: {tmp_path / 'out'}: the folder is not empty; name another, or replace all of it "
+        "by --force\n",
+    )
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine"]
+    assert export(run, "--force")[0] == 0
+    assert not (tmp_path / "out" / "mine").exists()
+
+
+def test_what_fails_half_way_leaves_the_old_folder_whole(
+    tmp_path: Path, context: BuildContext, export: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kept(tmp_path, stepped(classifier(tmp_path, context), context), context)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("slimgate.release.folder.snippet", full)
+    code, _, err = export(run, "--force")
+
+    assert (code, err.count("\n"), "No space left on device" in err) == (4, 1, True)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine"]
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_an_artifact_that_the_store_has_not_is_told_with_the_command_that_builds_it(
+    tmp_path: Path, context: BuildContext, export: Run
+) -> None:
+    run = kept(tmp_path, classifier(tmp_path, context), context)
+    code, _, err = export(KeptRun(run.record, tmp_path / "other"))
+
+    assert (code, err.count("\n")) == (4, 1)
+    assert "pytest 'bench/films.toml::test_footprint[small]' --slimgate-store" in err
+    assert not (tmp_path / "other").exists(), "a store is only read"
+
+
+def test_an_unknown_variant_and_a_model_that_was_not_built_are_one_line(
+    tmp_path: Path, context: BuildContext, export: Run
+) -> None:
+    run = kept(tmp_path, classifier(tmp_path, context), context)
+    assert export(run, name="smal")[2].endswith('no variant "smal". Did you mean small?\n')
+    assert "teacher was not built in this run" in export(run, name="teacher")[2]
+
+
+def test_a_record_without_the_tasks_settings_wants_the_suite_beside(
+    tmp_path: Path, context: BuildContext, export: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kept(tmp_path, classifier(tmp_path, context), context)
+    file = run.record / "run.json"
+    content = json.loads(file.read_text())
+    content["task"]["params"] = None
+    file.write_text(json.dumps(content))
+    monkeypatch.chdir(tmp_path)
+
+    code, _, err = export(run)
+
+    assert (code, "bench/films.toml is not there" in err) == (4, True)

@@ -1,0 +1,37 @@
+"""Which networks transformers' own classes hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.architectures import write_tiny
+from fixtures.building import load_tiny, tiny_context
+from slimgate.loading import load
+from slimgate.release.stock import not_stock
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "gpt2", "llama"])
+def test_a_model_as_it_was_loaded_is_held(tmp_path: Path, architecture: str) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos")), context)
+    assert not_stock(model) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "options", "told"),
+    [
+        ("low_rank", {"rank": 4}, "LowRankLinear"),
+        ("prune_heads", {"pruning_ratio": 0.5}, "and config.json says"),
+        ("prune_ffn", {"pruning_ratio": 0.5}, "and config.json says"),
+        ("int8_dynamic", {}, "Int8"),
+    ],
+)
+def test_what_no_class_holds_is_named(tmp_path: Path, step: str, options: Any, told: str) -> None:
+    context = tiny_context(tmp_path / "rows", calibration=16)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    method = load("method", step)
+    found = not_stock(method.apply(model, method.Params(**options), context))
+    assert told in str(found)

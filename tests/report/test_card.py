@@ -1,0 +1,123 @@
+"""`slimgate card`: a model card whose figures are the record's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from releases import Model, machine, write_release
+from sample_record import sample_record
+
+from slimgate.cli import main
+from slimgate.record import StepFacts, TaskFactsRecord, VariantRecord, read_record, to_json
+from slimgate.report.card import card
+from slimgate.report.card_metadata import base_model
+
+Card = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def written(capsys: pytest.CaptureFixture[str]) -> Card:
+    """Runs the command: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["card", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_the_hubs_own_reader_finds_the_figures_of_the_record(tmp_path: Path, written: Card) -> None:
+    folder = write_release(tmp_path / "run", models={"int8": Model()})
+    facts = read_record(folder / "run.json").variant("int8").quality["accuracy"]
+
+    code, out, _ = written(folder, "int8")
+
+    [found] = ModelCard(out).data.eval_results or []
+    assert code == 0
+    assert (found.metric_type, found.metric_value) == ("accuracy", facts.value)
+    assert found.metric_args["drop"] == facts.drop_points
+    assert tuple(found.metric_args["drop_interval"]) == facts.interval
+    assert (found.dataset_name, found.dataset_split) == ("files", "gate")
+    assert found.task_type == "text-classification"
+
+
+def test_a_card_says_how_it_was_built_how_fast_and_on_what(tmp_path: Path, written: Card) -> None:
+    folder = write_release(tmp_path / "run", machine=machine(cpu="an old cpu"))
+    _, out, _ = written(folder / "run.json", "int8")
+    for told in (
+        "drop 0.7 [0.6, 0.9]",
+        "2.00× [1.90, 2.10] as fast",
+        "an old cpu, 2 cores",
+        "MB of files (1 MB = 1024² bytes), kind torch",
+        "pytest bench",
+        "The gate itself was not tested",
+    ):
+        assert told in out
+
+
+@pytest.mark.parametrize("name", [model.name for model in sample_record().variants])
+def test_every_model_of_a_full_record_has_a_card_that_the_hub_reads(name: str) -> None:
+    record = sample_record()
+    model = record.variant(name)
+    text = card(record, model)
+    front = yaml.safe_load(text.split("---\n")[1])
+    results = front.get("model-index", [{"results": []}])[0]["results"]
+    told = {one["type"]: one["value"] for result in results for one in result["metrics"]}
+    assert told == {metric: facts.value for metric, facts in model.quality.items()}
+    assert not re.search(r"\b(None|nan)\b", text)
+
+
+def test_a_base_model_is_named_where_it_is_one_of_the_hub() -> None:
+    def of(text: str) -> str | None:
+        loaded = StepFacts(method="load_model", params=text, seconds=0.0, log={})
+        teacher = VariantRecord(name="teacher", parent=None, steps=[loaded])
+        small = VariantRecord(name="small", parent="teacher")
+        return base_model(sample_record().model_copy(update={"variants": [teacher, small]}), small)
+
+    assert of("openai-community/gpt2@main") == "openai-community/gpt2"
+    assert [of(text) for text in ("../models/teacher", "package:demo/model", "fresh:shapes/x")] == [None] * 3
+
+
+def test_rows_of_the_hub_keep_config_split_and_revision(tmp_path: Path, written: Card) -> None:
+    folder = write_release(tmp_path / "run")
+    record = read_record(folder / "run.json")
+    source = {"name": "hub", "id": "nyu-mll/glue", "config": "qqp", "revision": "abc"}
+    source |= {"splits": {"gate": "validation"}}  # type: ignore[dict-item]
+    task = TaskFactsRecord.model_validate({**record.task.model_dump(), "source": source})
+    (folder / "run.json").write_text(to_json(record.model_copy(update={"task": task})))
+
+    data = ModelCard(written(folder, "int8")[1]).data
+
+    [found] = data.eval_results or []
+    assert (found.dataset_config, found.dataset_split, found.dataset_revision) == ("qqp", "validation", "abc")
+    assert data.datasets == ["nyu-mll/glue"]
+
+
+def test_a_card_goes_into_a_file(tmp_path: Path, written: Card) -> None:
+    folder = write_release(tmp_path / "run")
+    assert written(folder, "int8", "--output", tmp_path / "cards" / "int8.md") == (0, "", "")
+    assert (tmp_path / "cards" / "int8.md").read_text() == written(folder, "int8")[1]
+
+
+def test_an_unknown_variant_is_one_line_with_the_nearest(tmp_path: Path, written: Card) -> None:
+    folder = write_release(tmp_path / "run")
+    file = folder / "run.json"
+    expected = f'slimgate card: {file}: no variant "int9". Did you mean int8?\n'
+    assert written(folder, "int9") == (4, "", expected)
+
+
+def test_a_card_loads_no_torch(tmp_path: Path) -> None:
+    folder = write_release(tmp_path / "run")
+    told = "import sys; from slimgate.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", told, "card", str(folder), "int8"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BehaviourFacts, Flips, QuotedRow, RunRecord, SliceFacts, VariantRecord
@@ -12,18 +13,20 @@ from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, drop_words, fixed, percent, significant, with_note
 from slimgate.report.slice_gaps import gap_line, slice_tables
 from slimgate.report.standing import variants
-from slimgate.report.tables import Column, blocks, table, titled, without_empty
+from slimgate.report.tables import Column, blocks, folded, table, titled, without_empty
 from slimgate.report.task_figures import task_figures
 
 # All slices are in run.json; a reader wants those that lost.
 _MOST_SLICES = 8
 _LONGEST = 60
+CONFUSION, TRADEOFF = "confusion", "precision-recall"
+NO_PICTURES: Mapping[str, str] = MappingProxyType({})
 
 Found = tuple[VariantRecord, BehaviourFacts]
 
 
-def behaviour(record: RunRecord) -> str:
-    """The section; nothing where no behaviour was measured."""
+def behaviour(record: RunRecord, pictures: Mapping[str, str] = NO_PICTURES) -> str:
+    """The section; nothing where no behaviour was measured. pictures: by name, as markdown."""
     found = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
     return titled(
         "## Behaviour",
@@ -34,10 +37,20 @@ def behaviour(record: RunRecord) -> str:
             titled("### Slices before and after", slice_tables(found)),
             titled("### Rows lost", blocks(*map(_lost, found))),
             titled("### Calibration", calibration_tables(found)),
-            titled("### Precision and recall at thresholds", tradeoff_tables(found, record.task.classes)),
-            titled("### Confusion", confusion_tables(found, record.task.classes)),
+            titled(
+                "### Precision and recall at thresholds",
+                _below(pictures.get(TRADEOFF, ""), tradeoff_tables(found, record.task.classes)),
+            ),
+            titled(
+                "### Confusion",
+                _below(pictures.get(CONFUSION, ""), confusion_tables(found, record.task.classes)),
+            ),
         ),
     )
+
+
+def _below(picture: str, text: str) -> str:
+    return blocks(picture, text) if text else ""
 
 
 def _changed(found: list[Found]) -> str:
@@ -77,15 +90,25 @@ def _slices(found: Found) -> str:
     model, facts = found
     slices = facts.slices or []
     metrics = dict.fromkeys(one.metric for one in slices)
-    tables = [_slice_table(model, [one for one in slices if one.metric == name]) for name in metrics]
-    return blocks(*tables, gap_line(model, facts.slice_gaps or []))
+    gaps = facts.slice_gaps or []
+    return blocks(
+        *(
+            _slice_table(
+                model,
+                [one for one in slices if one.metric == name],
+                gap_line(model, [gap for gap in gaps if gap.metric == name]),
+            )
+            for name in metrics
+        )
+    )
 
 
-def _slice_table(model: VariantRecord, slices: list[SliceFacts]) -> str:
-    name = f"**{escaped(model.name)}**, {escaped(slices[0].metric)}"
+def _slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> str:
+    metric = slices[0].metric
     lost = [one for one in slices if one.drop_points > 0]
     if not lost:
-        return f"{name}: none of {count(len(slices))} slices lost."
+        none = f"**{escaped(model.name)}**, {escaped(metric)}: none of {count(len(slices))} slices lost."
+        return f"{none} {gaps}".strip()
     shown = lost[:_MOST_SLICES] + [one for one in lost[_MOST_SLICES:] if one.verdict is Verdict.FAIL]
     which = f"the {count(len(lost))} of {count(len(slices))} slices that lost"
     if len(shown) < len(lost):
@@ -103,7 +126,7 @@ def _slice_table(model: VariantRecord, slices: list[SliceFacts]) -> str:
         Column("p, Holm", [significant(one.p_holm, 2) for one in shown], right=True),
         Column("verdict", [_slice_verdict(one) for one in shown]),
     ]
-    return blocks(f"{name}, {which}:", table(without_empty(columns)))
+    return folded(model.name, f", {metric}, {which}", blocks(table(without_empty(columns)), gaps))
 
 
 def _slice_name(one: SliceFacts) -> str:
@@ -135,8 +158,7 @@ def _lost(found: Found) -> str:
         Column(escaped(model.name), [_answer(row.variant, row.variant_confidence) for row in rows]),
         Column("text", [_text(row) for row in rows]),
     ]
-    heading = f"**{escaped(model.name)}**, surest in its wrong answer first{which}:"
-    return blocks(heading, table(without_empty(columns)))
+    return folded(model.name, f", surest in its wrong answer first{which}", table(without_empty(columns)))
 
 
 def _answer(name: str | None, confidence: float | None) -> str:

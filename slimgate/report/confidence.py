@@ -22,6 +22,7 @@ def calibration_tables(found: Sequence[Found]) -> str:
     models = _models([(model.name, facts.reliability, facts.reliability_teacher) for model, facts in found])
     if not models:
         return ""
+    models = [(escaped(name), points) for name, points in models]
     bins = [k for k in range(len(models[0][1])) if any(points[k].count for _, points in models)]
     heads = [f"{fixed(models[0][1][k].low, 2)} to {fixed(models[0][1][k].high, 2)}" for k in bins]
     columns = [Column(name, [_reliability(points[k]) for k in bins], right=True) for name, points in models]
@@ -31,7 +32,7 @@ def calibration_tables(found: Sequence[Found]) -> str:
 
 def tradeoff_tables(found: Sequence[Found], classes: Sequence[str]) -> str:
     """Precision, recall and coverage at each threshold."""
-    models = _models([(model.name, facts.tradeoff, facts.tradeoff_teacher) for model, facts in found])
+    models = [(escaped(name), points) for name, points in tradeoffs(found)]
     if not models:
         return ""
     heads = [fixed(point.threshold, 1) for point in models[0][1]]
@@ -44,10 +45,15 @@ def tradeoff_tables(found: Sequence[Found], classes: Sequence[str]) -> str:
     return blocks(told, *_wide(Column("threshold", heads, right=True), columns))
 
 
+def tradeoffs(found: Sequence[Found]) -> list[tuple[str, list[TradeoffFacts]]]:
+    """(name, points) of the teacher and of each variant that has any."""
+    return _models([(model.name, facts.tradeoff, facts.tradeoff_teacher) for model, facts in found])
+
+
 def _models(given: Sequence[tuple[str, list[T] | None, list[T] | None]]) -> list[tuple[str, list[T]]]:
     """(name, points) of the teacher, as the first variant has it, and of each variant that has any."""
     teacher = next((points for _, _, points in given if points), None)
-    own = [(escaped(name), points) for name, points, _ in given if points]
+    own = [(name, points) for name, points, _ in given if points]
     return [*([("teacher", teacher)] if teacher else []), *own]
 
 

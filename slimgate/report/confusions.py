@@ -20,7 +20,7 @@ Cell = tuple[int, int, int, int]
 
 def confusion_tables(found: Sequence[Found], classes: Sequence[str]) -> str:
     """The teacher's matrix and each variant's with the difference, or the pairs that changed most."""
-    known = [(model, cells) for model, facts in found if (cells := _cells(facts))]
+    known = [(model, cells) for model, facts in found if (cells := cells_of(facts))]
     if not known:
         return ""
     names = [escaped(name, longest=_LONGEST) for name in classes]
@@ -28,15 +28,15 @@ def confusion_tables(found: Sequence[Found], classes: Sequence[str]) -> str:
         return blocks(*(_changes(model, cells, names) for model, cells in known))
     told = "Rows by label (down) and prediction (across); of variants with the difference to the teacher."
     before = _matrix("teacher", [(a, b, rows, rows) for a, b, rows, _ in known[0][1]], names)
-    moved = [(model, cells) for model, cells in known if _moved(cells)]
-    same = [escaped(model.name) for model, cells in known if not _moved(cells)]
+    moved = [(model, cells) for model, cells in known if moved_of(cells)]
+    same = [escaped(model.name) for model, cells in known if not moved_of(cells)]
     unmoved = f"As the teacher's in every cell: {', '.join(same)}." if same else ""
     return blocks(
         told, before, *(_matrix(escaped(model.name), cells, names) for model, cells in moved), unmoved
     )
 
 
-def _cells(facts: BehaviourFacts) -> list[Cell]:
+def cells_of(facts: BehaviourFacts) -> list[Cell]:
     """(label, prediction, rows of the teacher, rows of the variant) of the cells that are not empty."""
     if facts.confusion_cells is not None:
         return facts.confusion_cells
@@ -48,7 +48,7 @@ def _cells(facts: BehaviourFacts) -> list[Cell]:
     ]
 
 
-def _moved(cells: Sequence[Cell]) -> list[Cell]:
+def moved_of(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell[2] != cell[3]]
 
 
@@ -67,7 +67,7 @@ def _change(before: int, after: int) -> str:
 
 def _changes(model: VariantRecord, cells: Sequence[Cell], names: Sequence[str]) -> str:
     """The pairs whose count moved furthest: mistakes that are new or gone, right answers lost or won."""
-    moved = _moved(cells)
+    moved = moved_of(cells)
     if not moved:
         return f"**{escaped(model.name)}**: every pair of label and prediction has as many rows as before."
     most = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]

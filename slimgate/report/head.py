@@ -8,7 +8,7 @@ from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.best import best
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.escape import escaped
-from slimgate.report.figures import count, percent, significant
+from slimgate.report.figures import count, moment, percent, significant
 from slimgate.report.standing import (
     budgeted,
     median_ms,
@@ -70,7 +70,7 @@ def origin(record: RunRecord) -> str:
     """Suite, rows, time."""
     gate = record.task.splits.get("gate")
     rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
-    return " · ".join([f"Suite {escaped(record.suite.path)}", *rows, escaped(record.created)])
+    return " · ".join([f"Suite {escaped(record.suite.path)}", *rows, moment(record.created)])
 
 
 def warnings(record: RunRecord) -> Iterator[str]:

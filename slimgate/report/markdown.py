@@ -7,7 +7,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate.record import RunRecord, Status
-from slimgate.report.behaviour import behaviour
+from slimgate.report.behaviour import CONFUSION, TRADEOFF, behaviour
 from slimgate.report.best import best
 from slimgate.report.built import built
 from slimgate.report.comparison import comparison
@@ -15,14 +15,17 @@ from slimgate.report.data import data
 from slimgate.report.epoch_plots import EPOCHS
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count
+from slimgate.report.folding import folding
 from slimgate.report.followed import followed
 from slimgate.report.head import head
 from slimgate.report.published import published
-from slimgate.report.tables import Column, blocks, bullets, table
+from slimgate.report.tables import Column, blocks, bullets, folded, table
 from slimgate.report.teacher_labels import teacher_labels
 from slimgate.report.trust import how_to_read, machine, self_test
 from slimgate.report.verdicts import verdict_lines
 
+# Pictures with a place of their own; the others follow the comparison.
+_PLACED = (EPOCHS, CONFUSION, TRADEOFF)
 _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "PASS")
 
 
@@ -31,23 +34,24 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
 
     plots: pictures beside the report, as paths from it.
     """
-    of_epochs = [path for path in plots if PurePath(path).stem == EPOCHS]
+    named = {stem: _picture(path) for path in plots if (stem := PurePath(path).stem) in _PLACED}
+    others = [_picture(path) for path in plots if PurePath(path).stem not in _PLACED]
     sections = (
-        head,
-        comparison,
-        lambda _: _pictures([path for path in plots if path not in of_epochs]),
-        teacher_labels,
-        published,
-        verdict_lines,
-        behaviour,
-        followed,
-        lambda _: built(record, _pictures(of_epochs)),
-        data,
-        self_test,
-        machine,
-        how_to_read,
+        head(record),
+        folding(comparison(record)),
+        _gallery(others),
+        folding(teacher_labels(record)),
+        published(record),
+        folding(verdict_lines(record)),
+        folding(behaviour(record, named)),
+        folding(followed(record)),
+        folding(built(record, named.get(EPOCHS, ""))),
+        folding(data(record)),
+        self_test(record),
+        machine(record),
+        folding(how_to_read(record)),
     )
-    return blocks(*(section(record) for section in sections)) + "\n"
+    return blocks(*sections) + "\n"
 
 
 def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] | None = None) -> str:
@@ -68,8 +72,15 @@ def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] |
     )
 
 
-def _pictures(plots: Sequence[str]) -> str:
-    return blocks(*(f"![{escaped(PurePath(path).stem)}]({quote(path)})" for path in plots))
+def _gallery(pictures: Sequence[str]) -> str:
+    """The first picture, and behind a line the others: each fills half a screen."""
+    first, rest = pictures[:1], pictures[1:]
+    more = "1 more picture" if len(rest) == 1 else f"{count(len(rest))} more pictures"
+    return blocks(*first, folded("", f"Show {more}", blocks(*rest)) if rest else "")
+
+
+def _picture(path: str) -> str:
+    return f"![{escaped(PurePath(path).stem)}]({quote(path)})"
 
 
 def _overall(records: Sequence[RunRecord]) -> str:

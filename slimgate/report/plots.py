@@ -1,4 +1,4 @@
-"""Plots of a record: a metric against bytes, speed, and rows a teacher labelled; training by epoch.
+"""Plots of a record: a metric against bytes, speed, rows a teacher labelled; behaviour; training by epoch.
 
 matplotlib is an extra; where it is missing there are no plots, and the report says nothing of them.
 """
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.record import RunRecord, VariantRecord
+from slimgate.report.behaviour_plots import draw_behaviour
 from slimgate.report.epoch_plots import draw_epochs
-from slimgate.report.pictures import picture
-from slimgate.report.standing import TEACHER, budgeted, metrics, models
+from slimgate.report.pictures import COLOURS, picture
+from slimgate.report.standing import TEACHER, budgeted, metrics, models, workload_words
 from slimgate.report.teacher_labels import asked
 
 _MEGABYTE = 1024**2
@@ -34,7 +35,7 @@ class Point:
 
 
 def write_plots(record: RunRecord, folder: Path) -> list[Path]:
-    """Writes, as SVG, the first metric that has a budget against each, and the epochs of training.
+    """Writes, as SVG, the first metric that has a budget against each, behaviour, the epochs of training.
 
     Gives the files. Needs matplotlib. Nothing is drawn where fewer than two models have been measured, or
     no step trained for two epochs.
@@ -47,10 +48,11 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
         }
         for workload in _workloads(record):
             speeds = list(_by_speed(record, metric, workload))
-            against[f"speed-{workload}"] = (f"speed-up over the teacher, {workload}", speeds)
+            against[f"speed-{workload}"] = (f"speed-up over the teacher, {workload_words(workload)}", speeds)
         for name, (what, points) in against.items():
             if len(points) > 1:
                 written.append(_draw(record, metric, points, what, folder / f"{metric}-{name}.svg"))
+    written += draw_behaviour(record, folder)
     epochs = draw_epochs(record, folder)
     return written if epochs is None else [*written, epochs]
 
@@ -97,12 +99,12 @@ def _draw(record: RunRecord, metric: str, points: list[Point], what: str, path: 
         axes = figure.add_subplot()
         _limits(axes, record, metric, points)
         for number, series in enumerate(_series(points)):
-            _line(axes, series, f"C{number % 10}")
-        axes.set(xscale="log", xlabel=what, ylabel=metric, title=record.suite.title)
+            _line(axes, series, COLOURS[number % len(COLOURS)])
+        axes.set(xscale="log", xlabel=what, ylabel=metric, title=f"{metric} against {what}")
         axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.xaxis.set_minor_formatter(FormatStrFormatter("%g"))
         axes.tick_params(axis="x", which="both", labelsize=8)
-        axes.margins(x=0.1)
+        axes.margins(x=0.16)  # room for the names
         axes.grid(alpha=0.25)
     return path
 
@@ -150,5 +152,5 @@ def _line(axes: Any, series: list[Point], colour: str) -> None:
             capsize=2, elinewidth=1,
         )  # fmt: skip
         axes.annotate(
-            point.name, (point.x, point.value), xytext=(5, 4), textcoords="offset points", fontsize=7
+            point.name, (point.x, point.value), xytext=(5, 4), textcoords="offset points", fontsize=8
         )

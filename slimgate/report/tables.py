@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from tabulate import tabulate
+
+from slimgate.report.escape import visible
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,16 @@ def bullets(lines: Iterable[str]) -> str:
 def blocks(*parts: str) -> str:
     """Parts with a blank line between them, without those that are empty."""
     return "\n\n".join(part for part in parts if part)
+
+
+def folded(name: str, rest: str, text: str) -> str:
+    """The text behind one line, `name` in bold print and the rest: GitHub wants the blank lines.
+
+    Both are plain texts: a summary is HTML, in which markdown would show its backslashes.
+    """
+    name, rest = (escape(visible(part), quote=False) for part in (name, rest))
+    summary = f"<b>{name}</b>{rest}" if name else rest
+    return blocks(f"<details><summary>{summary}</summary>", text, "</details>")
 
 
 def titled(heading: str, text: str) -> str:

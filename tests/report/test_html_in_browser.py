@@ -1,6 +1,6 @@
 """report.html in a real browser: it sorts, filters and opens, by keyboard too, and fetches nothing.
 
-Needs playwright (pip) and Debian's chromium; skipped where either is missing.
+Needs `pip install playwright` and Debian's chromium (`apt-get install chromium`); skipped without them.
 """
 
 from __future__ import annotations
@@ -181,6 +181,29 @@ def test_the_page_fits_a_narrow_screen(browser: Any, tmp_path: Path) -> None:
     found = open_record(browser, sample_record(), tmp_path, viewport={"width": 400, "height": 800})
     found.page.get_by_role("button", name="student", exact=True).click()
     assert found.page.evaluate("document.documentElement.scrollWidth") == 400
+    found.page.close()
+
+
+def test_charts_fit_a_narrow_screen_and_hold_every_point(browser: Any, tmp_path: Path) -> None:
+    sample = sample_record()
+    gained = {"drop_points": -17.0, "interval": (-18.0, -16.0)}
+    accuracy = sample.variant("student").quality["accuracy"].model_copy(update=gained)
+    better = sample.variant("student").model_copy(update={"quality": {"accuracy": accuracy}})
+    models = [better if model.name == "student" else model for model in sample.variants]
+    size = {"width": 400, "height": 800}
+    found = open_record(browser, sample_record(variants=models), tmp_path, viewport=size, color_scheme="dark")
+    outside = """charts => charts.flatMap(chart => {
+      const frame = chart.getBoundingClientRect();
+      return [...chart.querySelectorAll("g.point")].filter(mark => {
+        const box = mark.getBoundingClientRect();
+        return box.top < frame.top || box.bottom > frame.bottom || box.right > frame.right;
+      }).map(mark => mark.getAttribute("aria-label"));
+    })"""
+    assert found.page.locator("#front g.point").count() > 3
+    assert found.page.eval_on_selector_all(".drawing svg", outside) == []
+    wider = "all => all.filter(one => one.scrollWidth > one.clientWidth).length"
+    assert found.page.eval_on_selector_all(".drawing", wider) == 0
+    assert found.said == []
     found.page.close()
 
 

@@ -543,6 +543,9 @@ def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> N
             "pre",
             "code",
             "a",
+            "details",
+            "summary",
+            "b",
         }
         assert set(re.findall(r"<([a-z0-9]+)", rendered(report))) <= allowed
         assert set(re.findall(r'href="([^"]*)"', rendered(report))) <= {"x/report.md"}

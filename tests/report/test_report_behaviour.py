@@ -47,7 +47,7 @@ def test_changed_answers_stand_beside_the_teachers_calibration() -> None:
 
 def test_slices_that_lost_are_listed_and_few_rows_marked() -> None:
     text = section(suite_report(sample_record()), "Slices, the largest drop first")
-    assert "**student**, accuracy, the 3 of 4 slices that lost:" in text
+    assert "<summary><b>student</b>, accuracy, the 3 of 4 slices that lost</summary>" in text
     rows = [line for line in text.splitlines() if line.startswith("| la") or line.startswith("| le")]
     assert [row.split("|")[1].strip() for row in rows] == [
         "label: numpy",
@@ -64,7 +64,7 @@ def test_of_many_slices_the_worst_are_shown_and_those_that_fail() -> None:
     slices = [sliced("label", f"c{k}", 60, 20.0 - k, (1.0, 30.0), verdict=PASS) for k in range(15)]
     slices[12] = slices[12].model_copy(update={"verdict": FAIL})
     text = section(suite_report(record_of(BehaviourFacts(slices=slices))), "Slices, the largest drop first")
-    assert "9 of the 15 slices that lost, of 15 in all:" in text
+    assert "9 of the 15 slices that lost, of 15 in all</summary>" in text
     assert re.findall(r"label: (c\d+)", text) == [*(f"c{k}" for k in range(8)), "c12"]
 
 
@@ -82,7 +82,7 @@ def test_a_verdict_without_its_line_is_told_from_the_budgets() -> None:
 
 def test_lost_rows_are_quoted_with_the_confidence_of_both() -> None:
     text = section(suite_report(sample_record()), "Rows lost")
-    assert "**student**, surest in its wrong answer first, 2 of 361:" in text
+    assert "<summary><b>student</b>, surest in its wrong answer first, 2 of 361</summary>" in text
     assert "| all/8012 | numpy | numpy (0.93) | torch (0.98) |" in re.sub(" +", " ", text)
     assert r"Returns a view of the array \| with \`axis\` \*last\* &lt;b&gt;…" in text
     assert "distilled" not in text

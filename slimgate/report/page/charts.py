@@ -6,6 +6,7 @@ from typing import Any
 
 from slimgate.record import LatencyFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, as_fast, drop_words, megabytes, significant, smaller
+from slimgate.report.page.drawing import drop_limits
 from slimgate.report.page.embedding import number
 from slimgate.report.plots import series_name
 from slimgate.report.standing import (
@@ -17,6 +18,7 @@ from slimgate.report.standing import (
     models,
     standing,
     teacher,
+    variants,
     workload_words,
     workloads,
 )
@@ -116,17 +118,16 @@ def _sparsity(parameters: int, nonzero: int) -> float | None:
 
 
 def _unit(record: RunRecord, metric: str) -> str:
-    units = {model.quality[metric].unit for model in record.variants if metric in model.quality}
+    units = {model.quality[metric].unit for model in variants(record) if metric in model.quality}
     return "percent" if units == {"percent"} else "points"
 
 
 def _limit(record: RunRecord, metric: str) -> float | None:
     limits = {
-        budget.limit
+        limit
         for model in record.variants
         if metric in model.quality and model.gated
-        for budget in model.quality[metric].budgets
-        if budget.kind == "drop_points"
+        for limit in drop_limits(model.quality[metric])
     }
     return limits.pop() if len(limits) == 1 else None
 

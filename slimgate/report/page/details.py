@@ -30,8 +30,10 @@ from slimgate.report.figures import (
     significant,
 )
 from slimgate.report.page.budgets import Budget, budgets
+from slimgate.report.page.confusion import Confusion, confusion
 from slimgate.report.page.drawing import Drawn, drawn, scale_of
 from slimgate.report.page.reliability import Reliability, reliability
+from slimgate.report.page.tradeoff import Curve, tradeoff_curve
 from slimgate.report.standing import models, teacher, workload_words
 from slimgate.report.verdicts import verdict_lines_of
 
@@ -71,6 +73,8 @@ class Details:
     slices_in_all: int
     times: Sequence[Times]
     reliability: Reliability | None
+    tradeoff: Curve | None
+    confusion: Confusion | None
 
 
 def details(record: RunRecord) -> list[Details]:
@@ -87,6 +91,8 @@ def details(record: RunRecord) -> list[Details]:
             len((model.behaviour.slices if model.behaviour else None) or []),
             [_times(record, model, name, facts) for name, facts in model.latency.items()],
             reliability(model),
+            tradeoff_curve(model),
+            confusion(record, model),
         )
         for number, model in enumerate(models(record))
     ]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from slimgate.record import QualityFacts
+
 _MARGIN = 0.06
 # One broken variant would squeeze all others into a dot: what is past so many budgets stands at the edge.
 _MOST_BUDGETS = 3.0
@@ -51,6 +53,13 @@ def scale_of(
         low, high = max(low, zero - reach), min(high, zero + reach)
     margin = _MARGIN * (high - low) or 1.0
     return Scale(low - margin, high + margin)
+
+
+def drop_limits(facts: QualityFacts) -> list[float]:
+    """The budgets on a metric's drop, in the unit in which its drop is told."""
+    of_percent = [100 * one.limit for one in facts.budgets if one.kind == "increase_relative"]
+    of_points = [one.limit for one in facts.budgets if one.kind == "drop_points"]
+    return of_percent if facts.unit == "percent" else of_points
 
 
 def drawn(

@@ -1,4 +1,3 @@
-const WIDTH = 900;
 const HEIGHT = 460;
 const EDGE = { left: 62, right: 24, top: 18, bottom: 46 };
 const LARGEST = 22;
@@ -16,7 +15,10 @@ function frontOf(points) {
 
 /** Places of names that do not cover each other; a point whose name has no room keeps it for its label. */
 function namesOf(points, first) {
-  const taken = points.map((point) => [point.px - 4, point.py - 4, point.px + 4, point.py + 4]);
+  const taken = points.map(({ px, py, r }) => {
+    const half = Math.max(4, 0.8 * r);
+    return [px - half, py - half, px + half, py + half];
+  });
   const free = (box) => box[0] > EDGE.left && box[2] < WIDTH - 4 && box[1] > 4 && box[3] < HEIGHT - EDGE.bottom
     && taken.every((other) => box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
   const names = [];
@@ -43,7 +45,7 @@ function dropRange(points, limit, whole, interval) {
   const sorted = points.map((point) => point.y).sort((a, b) => a - b);
   const usual = sorted[Math.floor(0.75 * (sorted.length - 1))] * 1.6;
   const reach = whole || points.length < 4 ? Infinity : Math.max(2.5 * (limit ?? 0), usual, 0.1);
-  const low = Math.min(0, ...drops.map((drop) => Math.max(drop, -reach)));
+  const low = Math.min(0, ...points.map((point) => point.y), ...drops.map((drop) => Math.max(drop, -reach)));
   const high = Math.max(limit ?? 0, 0.1, ...drops.filter((drop) => drop <= reach));
   const margin = 0.08 * (high - low);
   return [low - margin, high + margin];
@@ -97,13 +99,14 @@ function dropChart(host, axes) {
   const [tools, place, asTable] = [".tools", ".drawing", ".as-table"].map((name) => host.querySelector(name));
   const hint = make("p", { className: "hint", ariaHidden: "true" });
   const update = () => {
+    WIDTH = widthOf(place);
     const axis = axes[state.axis];
     const points = data().models.map((model) => pointOf(model, state.metric, axis)).filter(Boolean);
     const front = axis.interval ? [] : frontOf(points);
     const lacking = data().models.length - points.length;
     place.replaceChildren(drawPoints(points, front, axis, state, hint), hint, make("p", { className: "quiet" },
       `Filled: inside all its budgets; hollow: not, or not gated; dashed: by medians, without an interval; diamond: the teacher. `
-      + `Arrow keys go from point to point, Enter opens one.${lacking ? ` ${counted(lacking, "model has", "models have")} no figure for both axes.` : ""}`));
+      + `Arrow keys go from point to point, Enter opens one.${lacking ? ` ${counted(lacking, "model has", "models have")} no figure on one of the axes.` : ""}`));
     hint.textContent = "";
     fillTable(asTable, points, front, axis, state.metric);
   };
@@ -117,8 +120,9 @@ function dropChart(host, axes) {
   const whole = make("input", { type: "checkbox", onchange: () => { state.whole = whole.checked; update(); } });
   tools.append(make("label", { className: "field" }, whole, " the whole range of drops"));
   asTable.addEventListener("toggle", update);
-  update();
   host.hidden = false;
+  update();
+  whenResized(place, update);
 }
 
 function fillTable(asTable, points, front, axis, metric) {
@@ -133,6 +137,7 @@ function fillTable(asTable, points, front, axis, metric) {
 function drawPoints(points, front, axis, state, hint) {
   const limit = data().limits[state.metric];
   const unit = data().units[state.metric] === "percent" ? "growth, %" : "drop, points";
+  const size = WIDTH < 600 ? 0.6 : 1;
   const [low, high] = dropRange(points, limit, state.whole, axis.interval);
   const down = linear(low, high, EDGE.top, HEIGHT - EDGE.bottom);
   const xs = points.map((point) => point.x);
@@ -145,7 +150,7 @@ function drawPoints(points, front, axis, state, hint) {
     point.below = point.y > down.high;
     point.px = across.at(point.x);
     point.py = down.at(Math.min(point.y, down.high));
-    point.r = axis.interval ? 5 : point.model.teacher ? 7 : Math.max(4, (points.length > CROWD ? LARGEST / 2 : LARGEST) * Math.sqrt((point.model.bytes ?? 0) / most));
+    point.r = axis.interval ? 5 : point.model.teacher ? 7 : Math.max(4, (points.length > CROWD ? LARGEST / 2 : LARGEST * size) * Math.sqrt((point.model.bytes ?? 0) / most));
   }
   const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group",
     "aria-label": `${state.metric}, ${unit}, against ${axis.label}: ${counted(points.length, "model", "models")}` });

@@ -1,5 +1,5 @@
 const KINDS_OF_CHANGE = ["right to wrong", "wrong to right", "moved"];
-const ROWS_AT_ONCE = 25;
+const ROWS_AT_ONCE = 10;
 
 /** A row's answers and text beside the teacher's. */
 function changedRow([row, kind, answer, sure], found) {

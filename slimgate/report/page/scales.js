@@ -1,3 +1,17 @@
+/** How wide the charts are drawn: as wide as they stand, so that their text is as large on a phone. */
+let WIDTH = 900;
+const widthOf = (host) => Math.min(1400, Math.max(320, host.clientWidth || 900));
+
+/** Draws again when the window has become wider or narrower. */
+function whenResized(host, draw) {
+  let drawn = widthOf(host);
+  new ResizeObserver(() => {
+    if (Math.abs(widthOf(host) - drawn) < 8) return;
+    drawn = widthOf(host);
+    draw();
+  }).observe(host);
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An SVG element with attributes and children. */

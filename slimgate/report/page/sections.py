@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from html import escape
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 
+_FOLD = re.compile(r"<details><summary>(?:<b>(?P<name>[^<>]*)</b>)?(?P<rest>[^<>]*)</summary>")
+
+
 def inline(markdown: str) -> Markup:
     """One line: escapes and bold print."""
     return Markup(_parser().renderInline(markdown))
@@ -22,7 +26,7 @@ def inline(markdown: str) -> Markup:
 def section(markdown: str) -> Markup:
     """Blocks. Tables get a caption from the heading above, row heads, and a box that scrolls by itself."""
     parser = _parser()
-    tokens = list(_accessible(parser.parse(markdown)))
+    tokens = list(_accessible(list(_unfolded(parser.parse(markdown)))))
     return Markup(parser.renderer.render(tokens, parser.options, {}))
 
 
@@ -32,6 +36,25 @@ def _parser() -> MarkdownIt:
 
     # A picture would be fetched from somewhere: the page is one file.
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+
+
+def _unfolded(tokens: Sequence[Token]) -> Iterator[Token]:
+    """The report's own folds come alive; nothing else does, and their summary holds no markup but bold."""
+    folds = {place: fold for place, token in enumerate(tokens) if (fold := _fold(token)) is not None}
+    for place, token in enumerate(tokens):
+        if place in folds:
+            yield _html(folds[place])
+        elif place + 1 not in folds and place - 1 not in folds:  # its paragraph
+            yield token
+
+
+def _fold(token: Token) -> str | None:
+    if token.type != "inline":
+        return None
+    if found := _FOLD.fullmatch(token.content):
+        name = f"<b>{found['name']}</b>" if found["name"] else ""
+        return f'<details class="more"><summary>{name}{found["rest"]}</summary>'
+    return token.content if token.content == "</details>" else None
 
 
 def _accessible(tokens: Sequence[Token]) -> Iterator[Token]:

@@ -10,7 +10,7 @@ from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.comparison import latency_cell, parameters_cell, quality_cell, size_cell
 from slimgate.report.page.budgets import limit_words
-from slimgate.report.page.drawing import Drawn, Scale, drawn, scale_of
+from slimgate.report.page.drawing import Drawn, Scale, drawn, drop_limits, scale_of
 from slimgate.report.standing import (
     TEACHER,
     budgeted,
@@ -138,8 +138,7 @@ def _quality(facts: QualityFacts | None, scale: Scale) -> Cell:
 
 
 def _limits(*found: QualityFacts) -> list[float]:
-    limits = [one.limit for facts in found for one in facts.budgets if one.kind == "drop_points"]
-    return list(dict.fromkeys(limits))
+    return list(dict.fromkeys(limit for facts in found for limit in drop_limits(facts)))
 
 
 def _shown_metrics(record: RunRecord) -> list[str]:

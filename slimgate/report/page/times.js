@@ -1,6 +1,6 @@
 const LINE = 22;
 const MOST_LINES = 60;
-const NAME_ROOM = 210;
+const nameRoom = () => Math.min(210, 0.34 * WIDTH);
 
 /** Times of a call on one workload of the models that the table shows, in its order. */
 function timesChart(host) {
@@ -9,6 +9,7 @@ function timesChart(host) {
   const [tools, place, asTable] = [".tools", ".drawing", ".as-table"].map((name) => host.querySelector(name));
   let [workload] = workloads[0];
   const update = () => {
+    WIDTH = widthOf(place);
     const timed = visibleBodies().map((body) => byName.get(body.dataset.name)).filter((model) => model.times[workload]?.p50);
     const teacher = data().models.find((model) => model.teacher)?.times[workload]?.p50;
     const shown = timed.slice(0, MOST_LINES);
@@ -24,8 +25,9 @@ function timesChart(host) {
   if (workloads.length > 1) tools.append(choice("Workload", workloads, (value) => { workload = value; update(); }));
   document.addEventListener("models-shown", update);
   asTable.addEventListener("toggle", update);
-  update();
   host.hidden = false;
+  update();
+  whenResized(place, update);
 }
 
 function drawTimes(shown, workload, teacher) {
@@ -35,8 +37,8 @@ function drawTimes(shown, workload, teacher) {
   });
   const [low, high] = [Math.min(...ends.map(([min]) => min)), Math.max(...ends.map(([, max]) => max))];
   const wide = high / low > 12;
-  const end = WIDTH - 90;
-  const scale = wide ? logarithmic(low / 1.1, high * 1.1, NAME_ROOM, end) : linear(0, high * 1.03, NAME_ROOM, end);
+  const end = WIDTH - (WIDTH < 600 ? 52 : 90);
+  const scale = wide ? logarithmic(low / 1.1, high * 1.1, nameRoom(), end) : linear(0, high * 1.03, nameRoom(), end);
   const height = LINE * shown.length + 44;
   const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img",
     "aria-label": `Times of a call on ${data().workloads[workload]} of ${counted(shown.length, "model", "models")}; the table below has the figures` });
@@ -44,7 +46,7 @@ function drawTimes(shown, workload, teacher) {
     svg.append(draw("path", { class: "grid", d: `M${scale.at(tick)} 8V${height - 34}` }),
       draw("text", { class: "tick", x: scale.at(tick), y: height - 18, "text-anchor": "middle" }, tickText(tick)));
   }
-  svg.append(draw("text", { class: "label", x: (NAME_ROOM + end) / 2, y: height - 3, "text-anchor": "middle" }, `ms a call${wide ? ", equal factors equally far apart" : ""}`));
+  svg.append(draw("text", { class: "label", x: (nameRoom() + end) / 2, y: height - 3, "text-anchor": "middle" }, `ms a call${wide ? ", equal factors equally far apart" : ""}`));
   if (teacher && teacher >= scale.low && teacher <= scale.high) {
     svg.append(draw("path", { class: "limit", d: `M${scale.at(teacher)} 8V${height - 34}` }));
   }
@@ -53,10 +55,10 @@ function drawTimes(shown, workload, teacher) {
     const y = 8 + LINE * (k + 0.5);
     const [min, max] = ends[k].map(scale.at);
     const thick = scale.at(found.p90 ?? found.p50);
-    const name = model.name.length > 30 ? `${model.name.slice(0, 29)}…` : model.name;
+    const name = model.name.length * 6.6 > nameRoom() - 12 ? `${model.name.slice(0, Math.floor(nameRoom() / 6.6) - 3)}…` : model.name;
     svg.append(draw("g", { class: `times ${model.teacher ? "reference" : model.inside ? "inside" : "outside"}` },
       draw("title", {}, `${model.name}: ${found.words}`),
-      draw("text", { class: "name", x: NAME_ROOM - 10, y: y + 4, "text-anchor": "end" }, name),
+      draw("text", { class: "name", x: nameRoom() - 10, y: y + 4, "text-anchor": "end" }, name),
       draw("path", { class: "whisker", d: `M${min} ${y}H${max}` }),
       draw("rect", { x: min, y: y - 5, width: Math.max(thick - min, 1), height: 10 }),
       draw("path", { class: "median", d: `M${scale.at(found.p50)} ${y - 8}V${y + 8}` }),

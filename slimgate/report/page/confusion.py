@@ -1,0 +1,63 @@
+"""A model's confusion as a table whose cells are tinted by what moved in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slimgate.quoting import shortened
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.report.confusions import MOST_CLASSES, cells_of, moved_of
+from slimgate.report.figures import count
+
+_LONGEST = 40
+_MOST_PAIRS = 12
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Rows of a cell; change: in words, empty where none; tone: `better 2`, `worse 3`, or nothing."""
+
+    rows: str
+    change: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """lines: (label, cells) of a whole matrix; pairs: (label, prediction, teacher, cell) of a large one."""
+
+    names: Sequence[str]
+    lines: Sequence[tuple[str, Sequence[Moved]]]
+    pairs: Sequence[tuple[str, str, str, Moved]]
+    moved: int
+
+
+def confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
+    """None where nothing moved, or no matrix was counted."""
+    cells = [] if model.behaviour is None else cells_of(model.behaviour)
+    moved = moved_of(cells)
+    if not moved:
+        return None
+    names = [shortened(name, _LONGEST) for name in record.task.classes]
+    most = max(abs(after - before) for _, _, before, after in moved)
+    found = {(a, b): _moved(a == b, before, after, most) for a, b, before, after in cells}
+    if len(names) <= MOST_CLASSES:
+        empty = Moved("0", "", "")
+        lines = [
+            (name, [found.get((a, b), empty) for b in range(len(names))]) for a, name in enumerate(names)
+        ]
+        return Confusion(names, lines, [], len(moved))
+    worst = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]
+    pairs = [
+        (names[a], "(right)" if a == b else names[b], count(before), found[a, b]) for a, b, before, _ in worst
+    ]
+    return Confusion(names, [], pairs, len(moved))
+
+
+def _moved(right: bool, before: int, after: int, most: int) -> Moved:
+    if before == after:
+        return Moved(count(after), "", "")
+    strength = 1 + min(2, int(3 * abs(after - before) / most))
+    tone = "better" if (after > before) == right else "worse"
+    return Moved(count(after), f"{after - before:+,}", f"{tone} by-{strength}")

@@ -1,0 +1,104 @@
+"""Confusion, and precision against recall: in the page and as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sample_record import sample_record, variant
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BehaviourFacts, BudgetFacts, QualityFacts, RunRecord, TradeoffFacts
+from slimgate.report.behaviour_plots import draw_behaviour
+from slimgate.report.html import html_report
+from slimgate.report.page.charts import chart_data
+from slimgate.report.page.confusion import confusion
+from slimgate.report.page.tradeoff import tradeoff_curve
+
+POINTS = [(0.5, 0.8, 0.7), (0.9, 0.95, 0.5)]
+
+
+def points(moved: float = 0.0) -> list[TradeoffFacts]:
+    return [
+        TradeoffFacts(threshold=at, coverage=0.9, precision=precision - moved, recall=recall)
+        for at, precision, recall in POINTS
+    ]
+
+
+def record_of(facts: BehaviourFacts, classes: list[str]) -> RunRecord:
+    sample = sample_record()
+    task = sample.task.model_copy(update={"classes": classes})
+    return sample_record(variants=[sample.variants[0], variant("x", behaviour=facts)], task=task)
+
+
+def test_more_rows_on_the_diagonal_are_better_and_beside_it_worse() -> None:
+    facts = BehaviourFacts(confusion=[[9, 3], [0, 10]], confusion_teacher=[[12, 0], [1, 9]])
+    record = record_of(facts, ["a", "b"])
+    found = confusion(record, record.variants[1])
+    assert found is not None
+    tones = [[(cell.change, cell.tone) for cell in cells] for _, cells in found.lines]
+    assert tones == [
+        [("-3", "worse by-3"), ("+3", "worse by-3")],
+        [("-1", "better by-2"), ("+1", "better by-2")],
+    ]
+    page = html_report(record)
+    assert '<td class="number worse by-3">9 <small>-3</small></td>' in page
+
+
+def test_of_many_classes_the_pairs_that_moved_are_shown() -> None:
+    cells = [(0, 0, 40, 30), (0, 9, 1, 11), (3, 3, 5, 5)]
+    record = record_of(BehaviourFacts(confusion_cells=cells), [f"c{k}" for k in range(12)])
+    found = confusion(record, record.variants[1])
+    assert found is not None
+    assert [(label, to, before, cell.rows) for label, to, before, cell in found.pairs] == [
+        ("c0", "(right)", "40", "30"),
+        ("c0", "c9", "1", "11"),
+    ]
+
+
+def test_a_confusion_that_did_not_move_is_not_shown() -> None:
+    record = record_of(BehaviourFacts(confusion_cells=[(0, 0, 4, 4)]), ["a", "b"])
+    assert confusion(record, record.variants[1]) is None
+
+
+def test_a_curve_stands_in_its_square_from_a_round_value_to_1() -> None:
+    model = variant("x", behaviour=BehaviourFacts(tradeoff=points(), tradeoff_teacher=points(-0.02)))
+    found = tradeoff_curve(model)
+    assert found is not None
+    assert found.low == "0.5"
+    assert [(spot.x, spot.y) for spot in found.own] == [(40.0, 40.0), (0.0, 10.0)]
+    assert found.path == "M40.0 40.0L0.0 10.0"
+    assert found.rows[0] == ("0.5", "0.800", "0.700", "90 %", "0.820", "0.700")
+
+
+@pytest.mark.parametrize("found", [None, [], points()[:1]], ids=["none", "empty", "one"])
+def test_one_threshold_is_no_curve(found: list[TradeoffFacts] | None) -> None:
+    assert tradeoff_curve(variant("x", behaviour=BehaviourFacts(tradeoff=found))) is None
+
+
+def test_pictures_are_drawn_of_what_there_is(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    facts = BehaviourFacts(
+        confusion=[[9, 3], [0, 10]],
+        confusion_teacher=[[12, 0], [1, 9]],
+        tradeoff=points(),
+        tradeoff_teacher=points(),
+    )
+    both = draw_behaviour(record_of(facts, ["a", "b"]), tmp_path)
+    assert [path.name for path in both] == ["confusion.svg", "precision-recall.svg"]
+    text = both[0].read_text("utf-8")
+    assert "x − teacher" in text
+    assert "+3" in text
+    assert draw_behaviour(record_of(BehaviourFacts(), ["a", "b"]), tmp_path / "none") == []
+
+
+def test_growth_of_a_perplexity_is_drawn_in_percent_with_its_budget() -> None:
+    common = {"teacher": 380.0, "n": 2000, "measured": "now"}
+    budget = BudgetFacts(kind="increase_relative", limit=0.03, verdict=Verdict.PASS)
+    better = {"value": 315.4, "drop_points": -17.0, "interval": (-18.0, -16.0), "unit": "percent"}
+    shown = QualityFacts.model_validate({**common, **better, "budgets": [budget]})
+    before = QualityFacts.model_validate({**common, "value": 380.0})
+    teacher = sample_record().variants[0].model_copy(update={"quality": {"perplexity": before}})
+    data = chart_data(sample_record(variants=[teacher, variant("x", quality={"perplexity": shown})]))
+    assert data["units"] == {"perplexity": "percent"}
+    assert data["limits"] == {"perplexity": pytest.approx(3.0)}

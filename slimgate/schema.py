@@ -7,7 +7,7 @@ from typing import Any
 from slimgate.budgets import NOT_YET, per_row_metrics
 from slimgate.loading import known, load
 from slimgate.metrics import known_metrics
-from slimgate.schema_words import BUDGET, OPTIONS, SUITE, TABLES, TASK, Words
+from slimgate.schema_words import OPTIONS, SUITE, TASK, Words
 from slimgate.suite_tables import (
     FlipsBudgetTable,
     LatencyBudgetTable,
@@ -60,9 +60,6 @@ def _describe(schema: dict[str, Any]) -> None:
     definitions = schema["$defs"]
     _say(schema, SUITE)
     _say(schema["properties"]["task"], TASK)
-    for name, words in TABLES.items():
-        _say(definitions[name], words)
-        _say(definitions[name], {} if name in ("SuiteTable", "VariantTable") else BUDGET)
     for name in known("method"):
         _say(definitions[f"method_{name}"], OPTIONS)
         text = (load("method", name).__doc__ or name).strip().split("\n\n")[0]

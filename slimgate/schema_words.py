@@ -1,4 +1,4 @@
-"""What an editor shows of a suite's keys, where their tables do not say it themselves.
+"""What an editor shows of the keys of tasks and steps; the suite's own tables say it themselves.
 
 Kept apart from the Params of tasks and steps: their modules are part of every artifact's key, and a better
 word shall build no model anew.
@@ -19,65 +19,6 @@ SUITE: Words = {
     "[budgets.variants.NAME] for one variant.",
     "measure": "Which metrics and timed calls, and how long.",
     "tune": "What `slimgate tune` searches; docs/tune.md.",
-}
-TABLES: Mapping[str, Words] = {
-    "SuiteTable": {
-        "title": "The question that the suite answers; heads its report.",
-        "seed": "Of splits, fresh weights and training; default 0.",
-        "opt_in": "true: runs only when it is named on the command line.",
-        "extends": "Another suite file, or several: tables merge, lists are replaced, later files win.",
-        "threads": "CPU threads of every model; default the physical cores.",
-    },
-    "TeacherTable": {
-        "model": "A folder (from this file's), a hub id (name@revision), package:NAME/PATH, or fresh:FOLDER "
-        "for random weights.",
-        "sha256": "The digest that its weights must have.",
-        "steps": "Done once, before any variant: [{ fine_tune = { epochs = 2 } }].",
-    },
-    "VariantTable": {
-        "from": "The variant that its steps start from; default the teacher.",
-        "model": "A model that was built elsewhere, in place of from: a folder, a hub id, package:NAME/PATH.",
-        "sha256": "The digest that the weights of model must have.",
-        "steps": "Compression steps in order: [{ keep_layers = [0, 2, 5] }, { int8_dynamic = {} }].",
-        "twin": "The variant of the same shape that learnt without a teacher; shown beside this one.",
-        "gated": "false: its verdict is shown and fails no run; needs a reason.",
-        "reason": "Why it is not gated; stands in the report.",
-        "runtime": 'What executes it, such as { name = "compiled" }; default by the kind of its artifact.',
-    },
-    "MeasureTable": {
-        "metrics": "Metrics to measure; those with a budget are gated. Default by the task.",
-        "workloads": "Timed calls: [{ batch = 1 }, { batch = 32, tokens = 32 }]; default 1 and 32 rows.",
-        "warmup": "Calls before the timed ones.",
-        "rounds": "Timed calls at most.",
-        "max_seconds": "Of timing a workload and a model: half for rounds, half for the duel.",
-        "batch_size": "Rows of a batch when gate rows are predicted.",
-        "batch_tokens": "Tokens of such a batch at most, with padding.",
-        "on_inconclusive": '"warn": a budget that the rows cannot decide fails no run. Default "fail".',
-    },
-    "WorkloadTable": {
-        "batch": "Rows of a call.",
-        "tokens": "Rows are padded or cut to so many; default their own lengths.",
-    },
-    "QualityBudget": {
-        "drop_points": "Percentage points of the metric that a variant may lose.",
-        "drop_relative": "Fraction of the teacher's value that it may lose: 0.02 leaves 98 %.",
-        "error_increase_relative": "By how much its error rate may grow: 0.1 is 1.1 times the teacher's.",
-        "increase_relative": "By how much a loss or perplexity may grow: 0.05 is 1.05 times the teacher's.",
-        "floor": "The least value that it must have, by its own interval.",
-        "ceiling": "The largest value that it may have, by its own interval.",
-    },
-    "SizeBudget": {"compression_min": "Bytes of the teacher / bytes of the variant must reach this."},
-    "LatencyBudget": {"speedup_min": "Teacher time / variant time must reach this, on every workload."},
-    "MemoryBudget": {
-        "memory_ratio_max": "Peak memory of the variant / of the teacher may reach this at most."
-    },
-    "FlipsBudget": {"flips_max_percent": "Gate rows that may turn from right to wrong, in percent."},
-    "SliceBudget": {"drop_points": "Percentage points that any slice may lose."},
-}
-# Of every table of budgets.
-BUDGET: Words = {
-    "reason": "Why the budget is as it is; a looser one needs a reason.",
-    "on_inconclusive": '"warn": where the rows cannot decide this budget the run does not fail.',
 }
 TASK: Words = {
     "kind": "What a model does with a row; README, Tasks. Your own as package.module:object.",

@@ -9,7 +9,7 @@ from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.best import best
 from slimgate.report.comparison import quality_cell, size_cell
-from slimgate.report.escape import escaped, fenced, visible
+from slimgate.report.escape import escaped, fenced, visible, without_references
 from slimgate.report.figures import MISSING, as_fast
 from slimgate.report.fitting import Piece, fitted, whole
 from slimgate.report.head import verdict_line, warnings
@@ -117,7 +117,7 @@ def _speed(model: VariantRecord, workload: str) -> str:
 
 def _details(record: RunRecord) -> list[Piece]:
     """Folded; the lines of a section may be cut, the section itself is closed all the same."""
-    of = f" · {escape(visible(record.suite.path))}"  # a summary is HTML, not markdown
+    of = f" · {without_references(escape(visible(record.suite.path)))}"  # a summary is HTML, not markdown
     return [
         _folded(f"All verdicts{of}", "verdicts", verdict_lines(record)),
         _folded(f"Is the gate itself sound?{of}", "lines of the self-test", self_test(record)),

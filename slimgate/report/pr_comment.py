@@ -13,6 +13,7 @@ from slimgate.report.escape import escaped, fenced, visible, without_references
 from slimgate.report.figures import MISSING, as_fast
 from slimgate.report.fitting import Piece, fitted, whole
 from slimgate.report.head import verdict_line, warnings
+from slimgate.report.since import baseline_name, since_table
 from slimgate.report.standing import (
     budgeted,
     standing,
@@ -63,6 +64,7 @@ def _told(record: RunRecord) -> list[Piece]:
             ),
         ),
         Piece("variants", len(models), lambda rows: _table(record, models[:rows])),
+        whole("what was lost since the baseline", titled(_since(record), since_table(record))),
         whole("what could ship", titled("What could ship:", bullets(best(record)))),
         Piece(
             "warnings",
@@ -108,6 +110,10 @@ def _table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
             ]
         )
     )
+
+
+def _since(record: RunRecord) -> str:
+    return f"Since the baseline {baseline_name(record)}:"
 
 
 def _speed(model: VariantRecord, workload: str) -> str:

@@ -65,8 +65,8 @@ def planned_budgets(suite: Suite, rows: int, earlier: RunRecord | None) -> list[
             for budget in budgets:
                 margin = _margin(budget, known)
                 if margin is not None and _foreseeable(metric, known):
-                    key = (what, budget.kind, budget.limit, *_needed(margin, known))
-                    found.setdefault(key, []).append(name)
+                    planned = (what, budget.kind, budget.limit, *_needed(margin, known))
+                    found.setdefault(planned, []).append(name)
         if (flips := own.behaviour.flips) is not None:
             limit = flips.flips_max_percent
             key = ("flips", "flips_max_percent", limit, *_needed_for_flips(flips))

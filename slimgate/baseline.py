@@ -45,6 +45,11 @@ class Given(NamedTuple):
     def is_folder_of_baselines(self) -> bool:
         return self.path.is_dir() and not (self.path / RECORD).is_file()
 
+    @property
+    def file(self) -> Path:
+        """The run.json, where it is no folder of baselines."""
+        return self.path / RECORD if self.path.is_dir() else self.path
+
 
 def held_against(given: Given | None, suites: Mapping[Path, Suite], root: Path) -> dict[Path, Baseline]:
     """The baseline of every suite that has one, by the suite's path.
@@ -62,6 +67,8 @@ def held_against(given: Given | None, suites: Mapping[Path, Suite], root: Path) 
 
 
 def _of_option(given: Given, suites: Mapping[Path, Suite]) -> dict[Path, tuple[Given, Kept]]:
+    if not suites:
+        raise SuiteError(f"{given.where} {given.shown}: this run has no suite to hold against it")
     found = {path: (given, kept) for path, suite in suites.items() if (kept := _newest(given, suite))}
     if not found:
         raise _means_none(given, suites.values())
@@ -88,19 +95,17 @@ def _newest(given: Given, suite: Suite) -> Kept | None:
     try:
         if given.is_folder_of_baselines:
             return next(reversed(baselines_in(given.path, suite.shown)), None)
-        file = given.path / RECORD if given.path.is_dir() else given.path
-        kept = Kept(file, read_run(file))
+        kept = Kept(given.file, read_run(given.file))
     except DataError as error:
         raise SuiteError(f"{given.where} {error}; expected the run.json of an earlier run") from error
     return kept if kept.record.suite.path == suite.shown else None
 
 
 def _means_none(given: Given, suites: Iterable[Suite]) -> SuiteError:
-    names = ", ".join(suite.shown for suite in suites) or "a suite of this run"
+    names = ", ".join(suite.shown for suite in suites)
     if given.is_folder_of_baselines:
         return SuiteError(f"{given.where} {given.shown}: no baseline of {names} is in this folder")
-    file = given.path / RECORD if given.path.is_dir() else given.path
-    of = read_run(file).suite.path if file.is_file() else "no suite"
+    of = read_run(given.file).suite.path
     return SuiteError(f"{given.where} {given.shown}: it is of {of}, expected a run of {names}")
 
 

@@ -172,3 +172,11 @@ def test_answers_of_then_that_are_gone_are_an_error_before_anything_is_built(
     record = record.model_copy(update={"variants": [record.variants[0], bare]})
     (folder / "run.json").write_text(to_json(record))
     assert of_option(folder, "v1", suites).name == "v1"  # it broke then, and is new now
+
+
+def test_a_run_without_suites_has_nothing_to_hold_against_a_baseline(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("half")
+    with pytest.raises(
+        SuiteError, match=r"^--slimgate-baseline v1: this run has no suite to hold against it$"
+    ):
+        held_against(Given(tmp_path, "v1"), {}, tmp_path)

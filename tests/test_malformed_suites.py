@@ -870,9 +870,10 @@ accuracy = {""",
     ),
     pytest.param(
         "accuracy = {",
-        """baseline = { speedup_min = 2 }
+        """baseline = { latency = { speedup_min = 2 } }
 accuracy = {""",
-        "[budgets.baseline]: baselines are not supported yet",
+        "[budgets.baseline.latency]: only metrics are held against the baseline, "
+        "such as accuracy = { drop_points = 2.0 }",
         id="budget-baseline",
     ),
     pytest.param(

@@ -35,8 +35,10 @@ def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
     try:
         pair = paired(baseline.outcomes(name), now)
         other = _not_as_recorded(model, pair[0])
-    except (SlimgateError, OSError, ValueError, KeyError, TypeError) as error:
+    except SlimgateError as error:
         return Since(model, None, str(error))
+    except (OSError, ValueError, KeyError, TypeError) as error:  # its words may hold a path of this machine
+        return Since(model, None, f"its outcomes of then cannot be read ({type(error).__name__})")
     return Since(model, None, other) if other else Since(model, pair, None)
 
 

@@ -145,7 +145,7 @@ class VariantTable(Table):
 
 
 class BaselineBudgetTable(Table):
-    """Budgets on what a metric lost since the baseline, which stands in the teacher's place; all must hold."""
+    """Budgets on what a metric lost since the baseline, which stands in the teacher's place."""
 
     drop_points: float | None = Field(
         default=None, gt=0, le=100, description="percentage points that the metric may lose"

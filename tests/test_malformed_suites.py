@@ -971,7 +971,7 @@ def test_a_mistake_is_told_in_one_whole_line(
     filled = {
         "{bench}": str(bench),
         "{root}": str(bench.parent),
-        "{budgets}": ", ".join(sorted([*known, "flips", "latency", "memory", "size", "slices"])),
+        "{budgets}": ", ".join(sorted([*known, "baseline", "flips", "latency", "memory", "size", "slices"])),
         "{per_row}": ", ".join(per_row),
     }
     folders = message

@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import slimgate
-from slimgate.commands import accept, card, compare, explain, export, init, judge, lines, methods, schema, tune
+from slimgate.commands import (
+    accept,
+    card,
+    compare,
+    explain,
+    export,
+    init,
+    judge,
+    lines,
+    methods,
+    schema,
+    tune,
+)
 from slimgate.errors import SlimgateError
 
 COMMANDS = (init, judge, tune, explain, compare, accept, card, export, lines, methods, schema)

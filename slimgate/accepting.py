@@ -16,7 +16,7 @@ from slimgate.atomic_files import replacing_folder
 from slimgate.comparing.budgets import budget_changes
 from slimgate.comparing.facts import BudgetChange
 from slimgate.errors import DataError
-from slimgate.record import AcceptedFacts, LoosenedBudget, RunRecord, to_json
+from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
 from slimgate.record_files import OUTCOMES, RECORD, Kept, baselines_in, read_run
 from slimgate.recorded_budgets import stated
 
@@ -97,10 +97,18 @@ def _check_needs_no_reason(run: Kept, loosened: Sequence[Loosened]) -> None:
         raise DataError(f'{run.file}: the run is {found.status} ({why}); say why it is kept: --reason "…"')
     for baseline, one in loosened:
         if one.reason is None:
-            now = "does not gate any more" if one.after is None else f"is {one.after:g}"
-            what = f"{one.variant}, {one.budget}: {one.kind} was {one.before:g} and {now}"
+            what = f"{one.variant}, {one.budget}: {one.kind} {_was_and_is(one)}"
             since = f"looser than in the baseline {baseline}"
             raise DataError(f'{run.file}: {what}, {since}; say why: --reason "…"')
+
+
+def _was_and_is(one: BudgetChange) -> str:
+    if one.after is None:
+        return f"was {one.before:g} and does not gate any more"
+    told = [] if one.after == one.before else [f"was {one.before:g} and is {one.after:g}"]
+    if one.undecided == ONLY_WARNS:
+        told.append("failed the run where it was undecided and only warns now")
+    return ", ".join(told)
 
 
 def _told(one: BudgetChange, reason: str | None) -> LoosenedBudget:
@@ -111,12 +119,13 @@ def _told(one: BudgetChange, reason: str | None) -> LoosenedBudget:
         before=one.before or 0.0,
         limit=one.after,
         reason=one.reason or reason,
+        undecided=one.undecided,
     )
 
 
 def _outcomes(run: Kept) -> list[Path]:
     """The outcomes of every model that was measured. Raises DataError where one is missing."""
-    names = [model.name for model in run.record.variants if model.quality or model.behaviour]
+    names = [model.name for model in run.record.variants if model.measured]
     files = [run.outcomes(name) for name in names]
     missing = [file.as_posix() for file in files if not file.is_file()]
     if missing:

@@ -1,135 +1,138 @@
-"""Budgets held against those of an earlier release's record: which have become looser, and why."""
+"""Baselines of a run: the record of an earlier release that each suite's budgets are held against.
+
+It is what --slimgate-baseline names, else the file of the suite's own [budgets.baseline].
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from slimgate.budgets import VariantBudgets
 from slimgate.errors import DataError, SuiteError
-from slimgate.judge.flips import KIND as FLIPS
-from slimgate.judge.slices import slices_kind
-from slimgate.record import BaselineFacts, LoosenedBudget, RunRecord, VariantRecord, read_record
-from slimgate.record_files import RECORD, Kept, baselines_in
-from slimgate.recorded_budgets import judged_budgets, looser, stated
+from slimgate.loosened import loosened_budgets
+from slimgate.record import BaselineFacts
+from slimgate.record_files import RECORD, Kept, baselines_in, read_run
 from slimgate.suite import Suite
 
-Limits = Mapping[tuple[str, str], tuple[float, str | None]]
+OPTION = "--slimgate-baseline"
 
 
-def read_baseline(path: Path) -> RunRecord:
-    """The record of a run.json. Raises SuiteError where it is none."""
-    try:
-        return read_record(path)
-    except OSError as error:
-        raise SuiteError(f"--slimgate-baseline {path}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        problem = f"{where}: {first['msg']}; expected the run.json of an earlier run"
-        raise SuiteError(f"--slimgate-baseline {path}: {problem}") from error
+class Baseline(NamedTuple):
+    """The earlier release of one suite."""
+
+    kept: Kept
+    facts: BaselineFacts
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it."""
+        return self.facts.name or self.facts.path
 
 
-def held_against(path: Path, shown: str, suites: Mapping[Path, Suite]) -> dict[Path, BaselineFacts]:
-    """The facts of the suites that a baseline is of, by the suite's path.
+class Given(NamedTuple):
+    """A run.json, its folder, or a folder of baselines, of which each suite takes its newest.
 
-    path: a run.json or its folder, or a folder of baselines, of which each suite takes its newest.
-    shown: the path as messages print it. Raises SuiteError where no suite of the run is meant, or a budget
+    shown: the path as messages print it; where: what names it, the option or a place in a suite.
+    """
+
+    path: Path
+    shown: str
+    where: str = OPTION
+
+    @property
+    def is_folder_of_baselines(self) -> bool:
+        return self.path.is_dir() and not (self.path / RECORD).is_file()
+
+    @property
+    def file(self) -> Path:
+        """The run.json, where it is no folder of baselines."""
+        return self.path / RECORD if self.path.is_dir() else self.path
+
+
+def held_against(given: Given | None, suites: Mapping[Path, Suite], root: Path) -> dict[Path, Baseline]:
+    """The baseline of every suite that has one, by the suite's path.
+
+    given: what the option names, which goes before what the suites say; root: where their paths are shown
+    from. Raises SuiteError where the option means no suite of the run, a suite's file is no baseline of it, a
+    suite has budgets against a baseline and there is none, or answers of then are missing, and where a budget
     is looser without a reason.
     """
-    found = {}
-    for one in _baselines(path, shown, suites.values()):
-        suite = next(suite for suite in suites.values() if suite.shown == one.record.suite.path)
-        file = (Path(shown) / one.file.relative_to(path)).as_posix() if path.is_dir() else shown
-        loosened = loosened_budgets(suite, one.record)
-        gone = [
-            model.name
-            for model in one.record.variants[1:]
-            if model.gated and model.name not in suite.variants
-        ]
-        found[suite.path] = BaselineFacts(
-            path=file, created=one.record.created, loosened=loosened, gates_gone=gone
-        )
+    found = {} if given is None else _of_option(given, suites)
+    for path, suite in suites.items():
+        if path not in found and (own := _of_suite(suite, root)) is not None:
+            found[path] = own
+    return {path: _held(suites[path], *one) for path, one in found.items()}
+
+
+def _of_option(given: Given, suites: Mapping[Path, Suite]) -> dict[Path, tuple[Given, Kept]]:
+    if not suites:
+        raise SuiteError(f"{given.where} {given.shown}: this run has no suite to hold against it")
+    found = {path: (given, kept) for path, suite in suites.items() if (kept := _newest(given, suite))}
+    if not found:
+        raise _means_none(given, suites.values())
     return found
 
 
-def _baselines(path: Path, shown: str, suites: Iterable[Suite]) -> list[Kept]:
-    """Those that are of a suite of this run; there is at least one."""
-    names = [suite.shown for suite in suites]
-    if not path.is_dir() or (path / RECORD).is_file():
-        file = path / RECORD if path.is_dir() else path
-        record = read_baseline(file)
-        if record.suite.path in names:
-            return [Kept(file, record)]
-        of = f"it is of {record.suite.path}, which this run does not have"
-        raise SuiteError(f"--slimgate-baseline {shown}: {of}")
+def _of_suite(suite: Suite, root: Path) -> tuple[Given, Kept] | None:
+    where = f"{suite.shown} [budgets.baseline]"
+    if suite.baseline is None:
+        if not suite.since_baseline:
+            return None
+        wanted = f'give file = "…", a run.json or a folder of baselines, or {OPTION} on the command line'
+        raise SuiteError(f"{where}: there is no baseline to hold the variants against; {wanted}")
+    shown = Path(os.path.relpath(suite.baseline, root)).as_posix()
+    given = Given(suite.baseline, shown, f"{where} file")
+    kept = _newest(given, suite)
+    if kept is None:
+        raise _means_none(given, [suite])
+    return given, kept
+
+
+def _newest(given: Given, suite: Suite) -> Kept | None:
+    """The newest baseline of the suite; None where there is none of it."""
     try:
-        newest = [found[-1] for name in names if (found := baselines_in(path, name))]
+        if given.is_folder_of_baselines:
+            return next(reversed(baselines_in(given.path, suite.shown)), None)
+        kept = Kept(given.file, read_run(given.file))
     except DataError as error:
-        raise SuiteError(f"--slimgate-baseline {error}") from error
-    if not newest:
-        raise SuiteError(f"--slimgate-baseline {shown}: no baseline of {', '.join(names)} is in this folder")
-    return newest
+        raise SuiteError(f"{given.where} {error}; expected the run.json of an earlier run") from error
+    return kept if kept.record.suite.path == suite.shown else None
 
 
-def loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
-    """The budgets of variants in both that allow more than they did, or are gone.
+def _means_none(given: Given, suites: Iterable[Suite]) -> SuiteError:
+    names = ", ".join(suite.shown for suite in suites)
+    if given.is_folder_of_baselines:
+        return SuiteError(f"{given.where} {given.shown}: no baseline of {names} is in this folder")
+    of = read_run(given.file).suite.path
+    return SuiteError(f"{given.where} {given.shown}: it is of {of}, expected a run of {names}")
 
-    Raises SuiteError for one that is looser and does not say why.
-    """
-    found = [one for name in suite.variants for one in _of_variant(suite, name, baseline)]
-    for one in found:
-        if one.limit is not None and one.reason is None:
-            where = f"{suite.shown} [budgets.variants.{one.variant}] {one.budget}"
-            came = f"{one.kind} = {one.limit:g} is looser than {one.before:g}"
-            since = f"in the baseline of {baseline.created}"
+
+def _held(suite: Suite, given: Given, kept: Kept) -> Baseline:
+    _check_answers(suite, given, kept)
+    inside = kept.file.relative_to(given.path) if given.path.is_dir() else None
+    facts = BaselineFacts(
+        path=given.shown if inside is None else (Path(given.shown) / inside).as_posix(),
+        name=kept.record.accepted.name if kept.record.accepted else None,
+        created=kept.record.created,
+        loosened=loosened_budgets(suite, kept.record),
+        gates_gone=[
+            model.name
+            for model in kept.record.variants[1:]
+            if model.gated and model.name not in suite.variants
+        ],
+    )
+    return Baseline(kept, facts)
+
+
+def _check_answers(suite: Suite, given: Given, kept: Kept) -> None:
+    """Raises where the answers of a variant that is to be held against the baseline are not there."""
+    wanted = {name for name, _ in suite.since_baseline}
+    for model in kept.record.variants[1:]:
+        if model.name in wanted and model.measured and not kept.outcomes(model.name).is_file():
+            file = kept.outcomes(model.name).relative_to(kept.file.parent).as_posix()
             raise SuiteError(
-                f"{where}: {came} {since}; "
-                'give the budget a reason = "…" for this change, that the report shows'
+                f"{given.where} {given.shown}: there is no {file} beside {kept.file.name}; {model.name} is "
+                "held against its answers of then, row by row: keep them, as slimgate accept does"
             )
-    return found
-
-
-def _of_variant(suite: Suite, name: str, baseline: RunRecord) -> Iterator[LoosenedBudget]:
-    earlier = next((model for model in baseline.variants if model.name == name), None)
-    if earlier is None or not earlier.gated:
-        return
-    limits, variant = _limits(suite.budgets[name]), suite.variants[name]
-    for (budget, kind), (before, old_reason) in _recorded(earlier).items():
-        limit, reason = limits.get((budget, kind), (None, None))
-        # the words that stood there before are not about this change
-        reason = stated(reason) if reason != old_reason else None
-        if not variant.gated:
-            limit, reason = None, stated(variant.reason)
-        if limit is None or looser(kind, limit, before):
-            yield LoosenedBudget(
-                variant=name, budget=budget, kind=kind, before=before, limit=limit, reason=reason
-            )
-
-
-def _limits(own: VariantBudgets) -> Limits:
-    """(budget, kind) -> limit and reason, as the suite has them now."""
-    found: dict[tuple[str, str], tuple[float, str | None]] = {
-        (metric, budget.kind): (budget.limit, budget.reason)
-        for metric, budgets in own.quality.items()
-        for budget in budgets
-    }
-    flips = own.behaviour.flips
-    if flips is not None:
-        found["flips", FLIPS] = (flips.flips_max_percent, flips.reason)
-    for metric, slices in own.behaviour.slices.items():
-        found["slices", slices_kind(metric)] = (slices.drop_points, slices.reason)
-    if own.size is not None:
-        found["size", "compression_min"] = (own.size.compression_min, own.size.reason)
-    if own.memory is not None:
-        found["memory", "memory_ratio_max"] = (own.memory.memory_ratio_max, own.memory.reason)
-    if own.speed is not None:
-        found["latency", "speedup_min"] = (own.speed.speedup_min, own.speed.reason)
-    return found
-
-
-def _recorded(model: VariantRecord) -> Limits:
-    """(budget, kind) -> limit and reason, as a record has them."""
-    return {(one.of, one.facts.kind): (one.facts.limit, one.facts.reason) for one in judged_budgets(model)}

@@ -11,6 +11,7 @@ from slimgate.judge.proportion import share_rows
 from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, planned_rows
 from slimgate.metrics import load_metric
 from slimgate.record import QualityFacts, RunRecord
+from slimgate.recorded_budgets import BASELINE
 from slimgate.suite import Suite
 
 _MOST_NAMES = 4
@@ -56,13 +57,16 @@ def planned_budgets(suite: Suite, rows: int, earlier: RunRecord | None) -> list[
     """
     found: dict[tuple[str, str, float, int, str], list[str]] = {}
     for name, own in suite.budgets.items():
-        for metric, budgets in own.quality.items():
-            known = _measured(earlier, name, metric)
+        of_metrics = [(metric, metric, budgets) for metric, budgets in own.quality.items()]
+        of_metrics += [(f"{BASELINE} {metric}", metric, budgets) for metric, budgets in own.baseline.items()]
+        for what, metric, budgets in of_metrics:
+            # how much a variant differs from its teacher says nothing of how it differs from its last release
+            known = _measured(earlier, name, metric) if what == metric else None
             for budget in budgets:
                 margin = _margin(budget, known)
                 if margin is not None and _foreseeable(metric, known):
-                    what = (metric, budget.kind, budget.limit)
-                    found.setdefault((*what, *_needed(margin, known)), []).append(name)
+                    planned = (what, budget.kind, budget.limit, *_needed(margin, known))
+                    found.setdefault(planned, []).append(name)
         if (flips := own.behaviour.flips) is not None:
             limit = flips.flips_max_percent
             key = ("flips", "flips_max_percent", limit, *_needed_for_flips(flips))

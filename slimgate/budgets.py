@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -16,6 +17,8 @@ from slimgate.judge.slices import NOT_PER_ROW, SliceBudget
 from slimgate.metrics import known_metrics, load_metric
 from slimgate.suite_errors import Loc, from_validation, shown, suite_error
 from slimgate.suite_tables import (
+    BaselineBudgetTable,
+    BaselineTable,
     FlipsBudgetTable,
     LatencyBudgetTable,
     MemoryBudgetTable,
@@ -24,9 +27,6 @@ from slimgate.suite_tables import (
     SliceBudgetTable,
 )
 
-NOT_YET = {
-    "baseline": "baselines",
-}
 EXAMPLE = "{ drop_points = 2.0 }"
 EXAMPLES = {
     "size": "{ compression_min = 1.5 }",
@@ -34,6 +34,7 @@ EXAMPLES = {
     "memory": "{ memory_ratio_max = 0.8 }",
     "flips": "{ flips_max_percent = 1.0 }",
     "slices": "{ accuracy = { drop_points = 5.0 } }",
+    "baseline": "{ accuracy = { drop_points = 1.0 } }",
 }
 
 
@@ -65,13 +66,17 @@ class MemoryBudget:
 
 @dataclass(frozen=True)
 class VariantBudgets:
-    """The budgets of one variant. quality: by metric name; all of a metric's must hold."""
+    """The budgets of one variant. quality: by metric name; all of a metric's must hold.
+
+    baseline: the same of what it lost since the baseline.
+    """
 
     quality: Mapping[str, tuple[QualityBudget, ...]] = field(default_factory=dict)
     size: SizeBudget | None = None
     speed: SpeedBudget | None = None
     behaviour: BehaviourBudgets = field(default_factory=BehaviourBudgets)
     memory: MemoryBudget | None = None
+    baseline: Mapping[str, tuple[QualityBudget, ...]] = field(default_factory=dict)
 
     def over(self, common: VariantBudgets) -> VariantBudgets:
         """These, and what they leave to the common ones."""
@@ -84,6 +89,7 @@ class VariantBudgets:
                 {**common.behaviour.slices, **self.behaviour.slices},
             ),
             self.memory or common.memory,
+            {**common.baseline, **self.baseline},
         )
 
 
@@ -118,6 +124,7 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
     """The budgets of the table that stands at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
     slices: dict[str, SliceBudget] = {}
+    baseline: dict[str, tuple[QualityBudget, ...]] = {}
     size, speed, flips, memory = None, None, None, None
     for key, table in budgets.items():
         loc = (*prefix, key)
@@ -135,15 +142,57 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
                 flips = FlipsBudget(**FlipsBudgetTable.model_validate(table).model_dump())
             elif key == "slices":
                 slices = _slices(table, loc, data, file)
+            elif key == "baseline":
+                baseline = _since_baseline(table, loc, data, file)
             else:
                 quality[key] = _quality(QualityBudgetTable.model_validate(table))
                 _refuse_unsuited(key, quality[key], loc, data, file)
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
-    return VariantBudgets(quality, size, speed, BehaviourBudgets(flips, slices), memory)
+    return VariantBudgets(quality, size, speed, BehaviourBudgets(flips, slices), memory, baseline)
 
 
-def _quality(table: QualityBudgetTable) -> tuple[QualityBudget, ...]:
+def baseline_file(data: Mapping[str, Any], file: str) -> Path | None:
+    """What [budgets.baseline] names. Raises SuiteError."""
+    table = data.get("budgets", {}).get("baseline", {})
+    own = {key: table[key] for key in BaselineTable.model_fields if key in table}
+    try:
+        return BaselineTable.model_validate(own).file
+    except ValidationError as error:
+        raise from_validation(error, file, data, ("budgets", "baseline")) from None
+
+
+def _since_baseline(
+    tables: Mapping[str, Any], prefix: Loc, data: Any, file: str
+) -> dict[str, tuple[QualityBudget, ...]]:
+    """[budgets.baseline]: by metric; of a variant's own the file is that of all."""
+    found = {}
+    for name, table in tables.items():
+        loc = (*prefix, name)
+        if name in BaselineTable.model_fields:
+            if len(prefix) > 2:
+                raise suite_error(
+                    file, loc, data, "one baseline is for all variants; write it under [budgets.baseline]"
+                )
+            continue
+        if name in EXAMPLES:
+            problem = f"only metrics are held against the baseline, such as accuracy = {EXAMPLE}"
+            raise suite_error(file, loc, data, problem)
+        _refuse_metric(name, loc, data, file, [*known_metrics(), *BaselineTable.model_fields])
+        _refuse_value(table, EXAMPLE, loc, data, file)
+        for kind in {*QualityBudgetTable.model_fields} - {*BaselineBudgetTable.model_fields}:
+            if kind in table:
+                problem = "limits the value of now, whatever it was; write it under [budgets]"
+                raise suite_error(file, (*loc, kind), data, problem)
+        try:
+            found[name] = _quality(BaselineBudgetTable.model_validate(table))
+        except ValidationError as error:
+            raise from_validation(error, file, data, loc) from None
+        _refuse_unsuited(name, found[name], loc, data, file)
+    return found
+
+
+def _quality(table: BaselineBudgetTable) -> tuple[QualityBudget, ...]:
     return tuple(
         QualityBudget(kind, limit, table.reason, table.on_inconclusive)
         for kind, limit in table.limits().items()
@@ -182,8 +231,6 @@ def per_row_metrics() -> tuple[str, ...]:
 
 
 def _refuse(key: str, table: Any, loc: Loc, data: Any, file: str) -> None:
-    if key in NOT_YET:
-        raise suite_error(file, loc, data, f"{NOT_YET[key]} are not supported yet")
     if key not in EXAMPLES:
         _refuse_metric(key, loc, data, file, [*known_metrics(), *EXAMPLES])
     _refuse_value(table, EXAMPLES.get(key, EXAMPLE), loc, data, file)

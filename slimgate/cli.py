@@ -9,10 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import slimgate
-from slimgate.commands import accept, card, compare, explain, export, init, judge, methods, schema, tune
+from slimgate.commands import (
+    accept,
+    card,
+    compare,
+    explain,
+    export,
+    init,
+    judge,
+    lines,
+    methods,
+    schema,
+    tune,
+)
 from slimgate.errors import SlimgateError
 
-COMMANDS = (init, judge, tune, explain, compare, accept, card, export, methods, schema)
+COMMANDS = (init, judge, tune, explain, compare, accept, card, export, lines, methods, schema)
 WRONG_USAGE = 4
 
 

@@ -47,7 +47,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from slimgate.suite import TEACHER
 
     names = metafunc.fixturenames
-    if "metric" in names:
+    if "baseline_metric" in names and module:
+        ids = [f"{v}-{m}" for v, m in suite.since_baseline]
+        _parametrize(metafunc, ("variant", "baseline_metric"), list(suite.since_baseline), ids)
+    elif "metric" in names:
         pairs = [(name, metric) for name in suite.variants for metric in suite.metrics]
         _parametrize(metafunc, ("variant", "metric"), pairs, [f"{v}-{m}" for v, m in pairs])
     elif "timed" in names:
@@ -99,6 +102,7 @@ def _parametrize(
 
 PHASES = (
     "test_quality",
+    "test_baseline",
     "test_behaviour",
     "test_footprint",
     "test_memory",
@@ -147,6 +151,7 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
         "timed": [TEACHER, *suite.variants],
         "weighed": suite.weighed,
         "metric": suite.metrics,
+        "baseline_metric": suite.metrics,
         "workload": suite.workloads,
         "check": SELF_TESTS,
     }

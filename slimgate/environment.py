@@ -32,6 +32,8 @@ LIBRARIES = (
     "pytest",
     "pytest-benchmark",
 )
+# What extras bring, and runs and quantizes models: told where it is installed.
+OPTIONAL = ("onnxruntime", "openvino", "nncf", "torchao")
 
 
 def describe_machine(*, threads: int, device: str, load: float | None = None) -> Machine:
@@ -49,9 +51,14 @@ def describe_machine(*, threads: int, device: str, load: float | None = None) ->
         device=device,
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        libraries=dict(versions(LIBRARIES)),
+        libraries=_libraries(),
         warnings=[*_load_warning(load), *_threads_warning(threads), *clock_warnings(CPUS)],
     )
+
+
+def _libraries() -> dict[str, str | None]:
+    installed = {name: version for name, version in versions(OPTIONAL).items() if version is not None}
+    return dict(sorted({**versions(LIBRARIES), **installed}.items()))
 
 
 def same_machine(one: Machine, other: Machine) -> bool:

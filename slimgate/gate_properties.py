@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slimgate.parts import Part
+from slimgate.parts import SINCE, Part
 
 Property = tuple[str, object]
-_GATES = frozenset({"quality", "behaviour", "footprint", "memory", "speedup"})
-_UNITS = {"quality": "drop_points", "footprint": "compression", "memory": "ratio", "speedup": "speedup"}
+_GATES = frozenset({"quality", SINCE, "behaviour", "footprint", "memory", "speedup"})
+_UNITS = {
+    "quality": "drop_points",
+    SINCE: "drop_points",
+    "footprint": "compression",
+    "memory": "ratio",
+    "speedup": "speedup",
+}
 
 
 def gate_properties(part: Part) -> list[Property]:
@@ -25,6 +31,9 @@ def _told(part: Part) -> Iterator[Property]:
     if kind == "quality":
         yield "metric", part["name"]
         yield from ((key, facts.get(key)) for key in ("teacher", "value", "n", "method"))
+    if kind == SINCE:
+        yield "metric", part["name"]
+        yield from ((key, facts.get(key)) for key in ("baseline", "value", "n", "method", "note"))
     if kind == "speedup":
         yield "workload", part["name"]
     if kind in _UNITS:

@@ -2,7 +2,7 @@
 
 A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
 a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, latency,
-speedup, self_test, behaviour, error.
+speedup, self_test, behaviour, since, error.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from slimgate.record import (
     RunRecord,
     RunVerdict,
     SelfTest,
+    SinceFacts,
     StageFacts,
     Status,
     StepFacts,
@@ -36,11 +37,13 @@ from slimgate.record import (
     TaskFactsRecord,
     VariantRecord,
 )
+from slimgate.recorded_budgets import BASELINE
 from slimgate.suite import TEACHER, Suite
 
 Part = dict[str, Any]
 Key = tuple[str, str, str]
-Judged = QualityFacts | BehaviourFacts | FootprintFacts | MemoryFacts | LatencyFacts
+Judged = QualityFacts | SinceFacts | BehaviourFacts | FootprintFacts | MemoryFacts | LatencyFacts
+SINCE = "since"  # a metric beside that of the baseline
 PLANTED_DELAY = "planted_delay"
 SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
@@ -70,6 +73,7 @@ def now() -> str:
 def expected(suite: Suite) -> list[Key]:
     """Every check that a whole run of a suite makes."""
     keys: list[Key] = [("quality", name, metric) for name in suite.variants for metric in suite.metrics]
+    keys += [(SINCE, name, metric) for name, metric in suite.since_baseline]
     keys += [("behaviour", name, "") for name in suite.variants]
     keys += [("footprint", name, "size") for name in suite.variants]
     keys += [("memory", name, "") for name in suite.weighed]
@@ -142,6 +146,10 @@ def parts_of(record: RunRecord) -> list[Part]:
             }
             parts.append(part("build", v.name, "", facts))
         parts += [part("quality", v.name, name, q.model_dump(mode="json")) for name, q in v.quality.items()]
+        parts += [
+            part(SINCE, v.name, name, facts.model_dump(mode="json"))
+            for name, facts in v.since_baseline.items()
+        ]
         for name, times in v.latency.items():
             parts += _latency_parts(v.name, name, times)
         if v.error is not None:
@@ -231,6 +239,7 @@ def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int
             messages.append(v.error)
         judged: list[Judged] = [
             *v.quality.values(),
+            *v.since_baseline.values(),
             *([v.behaviour] if v.behaviour else []),
             *([v.footprint] if v.footprint else []),
             *([v.memory] if v.memory else []),
@@ -271,6 +280,7 @@ def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
     """What of a variant has a budget and has not reported, in words: metrics, flips and slices, size, …"""
     own = suite.budgets.get(name, VariantBudgets())
     checks = {metric: ("quality", name, metric) for metric in own.quality}
+    checks |= {f"{BASELINE} {metric}": (SINCE, name, metric) for metric in own.baseline}
     if own.behaviour != BehaviourBudgets():
         checks["flips and slices"] = ("behaviour", name, "")
     if own.size is not None:
@@ -310,6 +320,7 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
         latency=latency,
         memory=MemoryFacts.model_validate(memory) if memory else None,
         shapes=RowShapes.model_validate(shapes) if shapes else None,
+        since_baseline={k: SinceFacts.model_validate(v) for k, v in parts.of(SINCE, name).items()},
         awaited=awaited(suite, name, parts),
         error=errors[0] if errors else None,
     )

@@ -7,28 +7,39 @@ from typing import NamedTuple
 
 from slimgate.judge.flips import KIND as FLIPS
 from slimgate.judge.verdict import Verdict
-from slimgate.record import BehaviourFacts, BudgetFacts, VariantRecord
+from slimgate.record import (
+    BehaviourFacts,
+    BudgetFacts,
+    QualityFacts,
+    SinceFacts,
+    UndecidedChange,
+    VariantRecord,
+)
 
+# What the budgets of [budgets.baseline] are of.
+BASELINE = "baseline"
 # Kinds whose limit is the least that a variant must reach; of all others it is the most that it may lose.
 AT_LEAST = frozenset({"floor", "speedup_min", "compression_min"})
 
 
 class Judged(NamedTuple):
-    """A judged budget. of: the metric, or flips, slices, size, memory, latency; workload: of a latency.
+    """A judged budget. of: the metric, or flips, slices, size, memory, latency, baseline.
+
+    detail: the workload of a latency, the metric that is held against the baseline.
 
     measured: what the limit is held against, in the limit's unit; interval: of it, None where it is exact.
     """
 
     of: str
-    workload: str | None
+    detail: str | None
     facts: BudgetFacts
     measured: float | None
     interval: tuple[float, float] | None
 
     @property
     def name(self) -> str:
-        """`accuracy`, `latency b1`: what tells it from the others of its variant, beside the kind."""
-        return self.of if self.workload is None else f"{self.of} {self.workload}"
+        """`accuracy`, `latency b1`, `baseline f1_macro`: what tells it from others, beside the kind."""
+        return self.of if self.detail is None else f"{self.of} {self.detail}"
 
 
 def judged_budgets(model: VariantRecord) -> list[Judged]:
@@ -44,6 +55,12 @@ def stated(reason: str | None) -> str | None:
 def looser(kind: str, limit: float, before: float) -> bool:
     """Whether a limit allows more than the one before."""
     return limit < before if kind in AT_LEAST else limit > before
+
+
+def undecided_change(before: BudgetFacts, after: BudgetFacts) -> UndecidedChange | None:
+    """What INCONCLUSIVE did of a budget and does now; None where that is the same, or not recorded."""
+    was, now = before.on_inconclusive, after.on_inconclusive
+    return None if was is None or now is None or was == now else (was, now)
 
 
 def verdict_under(kind: str, limit: float, one: Judged) -> Verdict | None:
@@ -73,9 +90,11 @@ def _by_figures(kind: str, limit: float, one: Judged) -> Verdict | None:
 
 def message_of(model: VariantRecord, budget: str) -> str | None:
     """The gate's own line on a budget of that name; None where the record has none."""
-    of, _, workload = budget.partition(" ")
-    if of == "latency" and workload in model.latency:
-        return model.latency[workload].message
+    of, _, detail = budget.partition(" ")
+    if of == "latency" and detail in model.latency:
+        return model.latency[detail].message
+    if of == BASELINE and detail in model.since_baseline:
+        return model.since_baseline[detail].message
     if of == "size" and model.footprint is not None:
         return model.footprint.message
     if of in ("flips", "slices") and model.behaviour is not None:
@@ -88,12 +107,9 @@ def message_of(model: VariantRecord, budget: str) -> str | None:
 
 def _all(model: VariantRecord) -> Iterator[Judged]:
     for metric, facts in model.quality.items():
-        for budget in facts.budgets:
-            points = budget.kind == "drop_points"
-            value, interval = (
-                (facts.drop_points, facts.interval) if points else (budget.value, budget.interval)
-            )
-            yield Judged(metric, None, budget, value, interval)
+        yield from (Judged(metric, None, budget, *_held(facts, budget)) for budget in facts.budgets)
+    for metric, since in model.since_baseline.items():
+        yield from (Judged(BASELINE, metric, budget, *_held(since, budget)) for budget in since.budgets)
     if model.behaviour is not None:
         yield from _of_behaviour(model.behaviour)
     if model.footprint is not None:
@@ -104,6 +120,15 @@ def _all(model: VariantRecord) -> Iterator[Judged]:
     for workload, times in model.latency.items():
         for budget in times.budgets:
             yield Judged("latency", workload, budget, times.speedup, times.speedup_interval)
+
+
+def _held(
+    facts: QualityFacts | SinceFacts, budget: BudgetFacts
+) -> tuple[float | None, tuple[float, float] | None]:
+    """What a budget on a metric is held against, and its interval."""
+    if budget.kind == "drop_points":
+        return facts.drop_points, facts.interval
+    return budget.value, budget.interval
 
 
 def _of_behaviour(found: BehaviourFacts) -> Iterator[Judged]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.artifact import Artifact
+from slimgate.baseline import Baseline
 from slimgate.build import Builder, Built
 from slimgate.errors import DataError, MeasureError
 from slimgate.measure.latency import workload_rows
@@ -37,19 +38,30 @@ class SuiteRun:
         workers: int = 1,
         progress: Progress = no_progress,
         split: str = GATE,
+        baseline: Baseline | None = None,
     ) -> None:
         """workers: how many processes share the machine; each takes its part of the threads.
+
+        baseline: the release that variants may be held against.
 
         split: whose rows the models answer and are timed on; a run on another one cannot ask for the gate's.
         """
         self.suite = replace(suite, threads=max(1, suite.threads // workers))
         self.store, self.device, self.progress, self.split = store, device, progress, split
+        self._baseline = baseline
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
         self._builders: dict[int, Builder] = {}
         self._encoders: dict[str, Encoder] = {}
         self._teacher_outcomes: Outcomes | None = None
         self._memory: dict[str, list[MemoryReading]] = {}
+
+    @property
+    def baseline(self) -> Baseline:
+        """The earlier release. Raises DataError for a run without one."""
+        if self._baseline is None:
+            raise DataError(f"{self.suite.shown}: this run has no baseline")
+        return self._baseline
 
     @property
     def seconds(self) -> float:

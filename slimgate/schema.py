@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.budgets import NOT_YET, per_row_metrics
+from slimgate.budgets import per_row_metrics
 from slimgate.loading import known, load
 from slimgate.metrics import known_metrics
 from slimgate.schema_words import OPTIONS, SUITE, TASK, Words
 from slimgate.suite_tables import (
+    BaselineBudgetTable,
+    BaselineTable,
     FlipsBudgetTable,
     LatencyBudgetTable,
     MemoryBudgetTable,
@@ -137,10 +139,19 @@ def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
         },
     }
     dotted = {"patternProperties": {OWN: quality}, "additionalProperties": False}
-    variants = {"type": "object", "additionalProperties": {"type": "object", "properties": own, **dotted}}
-    not_yet = {name: {"not": {}, "description": "not supported yet"} for name in NOT_YET}
+    since = _add(definitions, "BaselineBudget", BaselineBudgetTable)
+    baseline: dict[str, Any] = {
+        "type": "object",
+        "properties": dict.fromkeys(known_metrics(), since),
+        "patternProperties": {OWN: since},
+        "additionalProperties": False,
+    }
+    of_variant = {"type": "object", "properties": {**own, "baseline": baseline}, **dotted}
+    variants = {"type": "object", "additionalProperties": of_variant}
+    file = BaselineTable.model_json_schema()["properties"]
+    of_all = {**baseline, "properties": {**file, **baseline["properties"]}}
     return {
         "type": "object",
-        "properties": {**own, **not_yet, "variants": variants},
+        "properties": {**own, "baseline": of_all, "variants": variants},
         **dotted,
     }

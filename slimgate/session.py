@@ -11,10 +11,12 @@ from pydantic import ValidationError
 
 import slimgate
 from slimgate.atomic_files import replacing, write_atomically
+from slimgate.baseline import Baseline
+from slimgate.comparing import compare
 from slimgate.environment import describe_machine, load_of_others, same_machine
 from slimgate.followed_rows import gate_texts, rows_followed
 from slimgate.outcome_files import write_outcomes
-from slimgate.parts import Part, Parts, compose, parts_of
+from slimgate.parts import SINCE, Part, Parts, compose, parts_of
 from slimgate.protocols import Progress, no_progress
 from slimgate.record import (
     BaselineFacts,
@@ -25,11 +27,14 @@ from slimgate.record import (
     read_record,
     to_json,
 )
+from slimgate.record_files import Kept
+from slimgate.report.compare import compare_report
 from slimgate.report.escape import visible
 from slimgate.report.markdown import index_report, suite_report
 from slimgate.report.pictures import can_plot
 from slimgate.report.plots import write_plots
 from slimgate.report.pr_comment import pr_comment
+from slimgate.report.since import COMPARISON
 from slimgate.report.terminal import machine_lines, summary_table
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
@@ -55,7 +60,7 @@ class Session:
         workers: int,
         command: str,
         progress: Progress = no_progress,
-        baselines: Mapping[Path, BaselineFacts] | None = None,
+        baselines: Mapping[Path, Baseline] | None = None,
     ) -> None:
         """baselines: what the budgets of a suite were held against, by the suite's path."""
         self.suites = suites
@@ -83,7 +88,12 @@ class Session:
         """The run of a suite."""
         if suite.path not in self._runs:
             self._runs[suite.path] = SuiteRun(
-                suite, self.store, device=self._device, workers=self._workers, progress=self._progress
+                suite,
+                self.store,
+                device=self._device,
+                workers=self._workers,
+                progress=self._progress,
+                baseline=self._baselines.get(suite.path),
             )
         return self._runs[suite.path]
 
@@ -117,6 +127,7 @@ class Session:
                 folder / "report.md", suite_report(record, [f"plots/{one.name}" for one in plots])
             )
             write_atomically(folder / PR_COMMENT, pr_comment([record]))
+            self._write_comparison(path, record)
             write_atomically(folder / "report.html", self._page(path, record))
         if self.records:
             write_atomically(self.report_root / PR_COMMENT, self.comment())
@@ -127,6 +138,19 @@ class Session:
                 ),
             )
             write_atomically(self.report_root / "report.html", self._index_page())
+
+    def _write_comparison(self, path: Path, record: RunRecord) -> None:
+        """What moved since the baseline, teacher drift apart from variant drift; nothing without one."""
+        file, baseline = self.folder(path) / COMPARISON, self._baselines.get(path)
+        file.unlink(missing_ok=True)  # of an earlier run
+        if baseline is not None:
+            found = compare(baseline.kept, Kept(self.folder(path) / "run.json", record))
+            named = {"old": baseline.name, "new": "this run"}
+            releases = {
+                which: getattr(found, which).model_copy(update={"name": name})
+                for which, name in named.items()
+            }
+            write_atomically(file, compare_report(found.model_copy(update=releases)))
 
     def _page(self, path: Path, record: RunRecord) -> str:
         """Quotes rows that changed, where the suite's own rows could be read."""
@@ -189,7 +213,11 @@ class Session:
             and record.slimgate == slimgate.__version__
             and record.task == _task_facts(run.suite, run.rows)
         )
-        return parts_of(record) if same else []
+        if not same:
+            return []
+        facts = self._baseline_facts(suite)
+        kept = record.baseline and facts and record.baseline.created == facts.created
+        return [one for one in parts_of(record) if kept or one["kind"] != SINCE]
 
     def _compose(self, suite: Suite) -> RunRecord:
         run = self.run(suite)
@@ -201,8 +229,12 @@ class Session:
             command=self._command,
             seconds=run.seconds,
             version=slimgate.__version__,
-            baseline=self._baselines.get(suite.path),
+            baseline=self._baseline_facts(suite),
         )
+
+    def _baseline_facts(self, suite: Suite) -> BaselineFacts | None:
+        baseline = self._baselines.get(suite.path)
+        return baseline and baseline.facts
 
     def _machine(self, run: SuiteRun) -> Machine:
         """The machine, with what was wrong with it when the session began."""

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.baseline import held_against
+from slimgate.baseline import Baseline, Given, held_against
 from slimgate.progress import ProgressLine
 from slimgate.protocols import Progress, no_progress
-from slimgate.record import BaselineFacts
 from slimgate.session import Session
 from slimgate.stashed import SESSION
 from slimgate.store import moment
@@ -89,12 +88,11 @@ def _progress(config: pytest.Config) -> Progress:
     return ProgressLine(write, lambda: writer.width_of_current_line, writer.fullwidth)
 
 
-def _baselines(config: pytest.Config, suites: Mapping[Path, Suite]) -> Mapping[Path, BaselineFacts]:
-    """What --slimgate-baseline says of the suites' budgets; workers leave it to the controller."""
-    given: str | None = config.getoption("slimgate_baseline")
-    if given is None or hasattr(config, "workerinput"):
-        return {}
-    return held_against(Path(config.invocation_params.dir, given), given, suites)
+def _baselines(config: pytest.Config, suites: Mapping[Path, Suite]) -> Mapping[Path, Baseline]:
+    """What the suites' budgets are held against; workers, which judge variants by it, read it again."""
+    option: str | None = config.getoption("slimgate_baseline")
+    given = option and Given(Path(config.invocation_params.dir, option), option)
+    return held_against(given or None, suites, config.rootpath)
 
 
 def _store_root(config: pytest.Config) -> Path:

@@ -105,6 +105,7 @@ class Suite:
     shown: its path as messages print it; reference: published figures as markdown, to show beside ours.
     seeds: stochastic variants are built for each; all else goes by the first.
     tuning: what `slimgate tune` searches; None where the suite has no such table.
+    baseline: a run.json, its folder, or a folder of baselines, where the suite names one.
     """
 
     path: Path
@@ -123,6 +124,7 @@ class Suite:
     measure: MeasureTable
     reference: str | None = None
     tuning: Tuning | None = None
+    baseline: Path | None = None
 
     @property
     def seed(self) -> int:
@@ -139,6 +141,11 @@ class Suite:
         return tuple(
             name for name in self.variants if self.measure.memory or self.budgets[name].memory is not None
         )
+
+    @property
+    def since_baseline(self) -> tuple[tuple[str, str], ...]:
+        """The variants and metrics that have a budget against the baseline."""
+        return tuple((name, metric) for name in self.variants for metric in self.budgets[name].baseline)
 
     def is_stochastic(self, name: str) -> bool:
         """Whether another seed builds another variant. The teacher is built once, by the first seed."""

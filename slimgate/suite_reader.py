@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slimgate.budgets import VariantBudgets, resolve_budgets
+from slimgate.budgets import VariantBudgets, baseline_file, resolve_budgets
 from slimgate.errors import SuiteError, nearest
 from slimgate.loading import known, load
 from slimgate.metrics import load_metric
@@ -58,6 +58,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         workloads=reader.workloads(tables.measure),
         measure=tables.measure,
         reference=reader.reference(tables.suite),
+        baseline=baseline_file(text.data, text.shown),
     )
     known_teachers(variants, reader.error)
     no_cycle(variants, reader.error)
@@ -220,9 +221,15 @@ class Reader:
         """The metrics to measure, then those that only a budget names."""
         usual = getattr(task.object, "default_metrics", DEFAULT_METRICS)
         stated = usual if table.metrics is None else table.metrics
-        budgeted = [name for own in budgets.values() for name in own.quality]
+        places: dict[str, Loc] = {
+            name: (*table, name)
+            for own in budgets.values()
+            for table, names in ((("budgets", "baseline"), own.baseline), (("budgets",), own.quality))
+            for name in names
+        }
+        budgeted = [name for own in budgets.values() for name in (*own.quality, *own.baseline)]
         for i, name in enumerate((*stated, *budgeted)):
-            loc: Loc = ("measure", "metrics", i) if i < len(stated) else ("budgets", name)
+            loc: Loc = ("measure", "metrics", i) if i < len(stated) else places[name]
             try:
                 metric = load_metric(name)
             except SuiteError as error:

@@ -144,8 +144,8 @@ class VariantTable(Table):
         return self
 
 
-class QualityBudgetTable(Table):
-    """Budgets on a metric, all of which must hold; judge/budget_kinds.py says what each kind means."""
+class BaselineBudgetTable(Table):
+    """Budgets on what a metric lost since the baseline, which stands in the teacher's place."""
 
     drop_points: float | None = Field(
         default=None, gt=0, le=100, description="percentage points that the metric may lose"
@@ -159,20 +159,36 @@ class QualityBudgetTable(Table):
     increase_relative: float | None = Field(
         default=None, gt=0, description="by how much of the teacher's loss or perplexity it may grow"
     )
-    floor: float | None = Field(default=None, description="the least value, by the variant's own interval")
-    ceiling: float | None = Field(default=None, description="the largest value, of a loss")
     reason: str | None = Field(default=None, description=REASON)
     on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
         if not self.limits():
-            raise ValueError(f"expected at least one of {', '.join(KINDS)}, as in {{ drop_points = 2.0 }}")
+            kinds = ", ".join(kind for kind in KINDS if kind in type(self).model_fields)
+            raise ValueError(f"expected at least one of {kinds}, as in {{ drop_points = 2.0 }}")
         return self
 
     def limits(self) -> dict[BudgetKind, float]:
         """The limit of each kind that is set."""
-        return {kind: limit for kind in KINDS if (limit := getattr(self, kind)) is not None}
+        return {kind: limit for kind in KINDS if (limit := getattr(self, kind, None)) is not None}
+
+
+class QualityBudgetTable(BaselineBudgetTable):
+    """Budgets on a metric, all of which must hold; judge/budget_kinds.py says what each kind means."""
+
+    floor: float | None = Field(default=None, description="the least value, by the variant's own interval")
+    ceiling: float | None = Field(default=None, description="the largest value, of a loss")
+
+
+class BaselineTable(Table):
+    """[budgets.baseline]: the earlier release. Its other keys are metrics, as in [budgets]."""
+
+    file: SuitePath | None = Field(
+        default=None,
+        description="a run.json, its folder, or a folder of baselines, of which the newest of this suite is "
+        "taken; --slimgate-baseline goes before it",
+    )
 
 
 class SizeBudgetTable(Table):

@@ -7,6 +7,7 @@ import pytest
 from slimgate.budgets import MemoryBudget, resolve_budgets
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.slices import SliceBudget
 
@@ -91,6 +92,39 @@ def test_a_memory_budget_is_that_of_the_variant_or_the_common_one() -> None:
     assert budgets["b"].memory == MemoryBudget(0.5, "phones", "warn")
 
 
-def test_what_is_not_judged_yet_is_refused_for_one_variant_too() -> None:
-    with pytest.raises(SuiteError, match="not supported yet"):
-        resolve_budgets({"budgets": {"variants": {"a": {"baseline": {}}}}}, VARIANTS, "x")
+def test_a_budget_against_the_baseline_is_that_of_the_variant_or_the_common_one() -> None:
+    own = {"b": {"baseline": {"accuracy": {"drop_points": 0.5, "reason": "ships"}}}}
+    common = {"file": "v1", "accuracy": {"drop_points": 1.0}, "f1_macro": {"drop_relative": 0.1}}
+    budgets = resolve_budgets({"budgets": {"baseline": common, "variants": own}}, VARIANTS, "x")
+    relative = (QualityBudget("drop_relative", 0.1),)
+    assert budgets["a"].baseline == {"accuracy": (QualityBudget("drop_points", 1.0),), "f1_macro": relative}
+    assert budgets["b"].baseline == {
+        "accuracy": (QualityBudget("drop_points", 0.5, "ships"),),
+        "f1_macro": relative,
+    }
+    assert budgets["a"].quality == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ({"size": {"compression_min": 1.5}}, r"\[budgets.baseline.size\]: only metrics are held against"),
+        ({"acuracy": {"drop_points": 1.0}}, r"no such metric. Did you mean accuracy\?"),
+        ({"accuracy": {"floor": 0.8}}, r"accuracy\] floor: limits the value of now, .* under \[budgets\]"),
+        ({"accuracy": {}}, r"expected at least one of drop_points, drop_relative, .*increase_relative, as"),
+        ({"accuracy": 1.0}, r"1.0 came, expected a table, such as \{ drop_points = 2.0 \}"),
+        ({"perplexity": {"drop_points": 1.0}}, r"drop_points does not suit perplexity"),
+    ],
+    ids=["not a metric", "unknown", "floor", "nothing", "a number", "unsuited"],
+)
+def test_a_wrong_budget_against_the_baseline_is_told_by_its_place(
+    table: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(SuiteError, match=problem):
+        resolve_budgets({"budgets": {"baseline": table}}, VARIANTS, "x")
+
+
+def test_one_baseline_is_for_all_variants() -> None:
+    data = {"budgets": {"variants": {"a": {"baseline": {"file": "v1"}}}}}
+    with pytest.raises(SuiteError, match=r"\[budgets.variants.a.baseline\] file: one baseline is for all"):
+        resolve_budgets(data, VARIANTS, "x")

@@ -24,6 +24,14 @@ def cpus(folder: Path, *governors: str, **files: str) -> Path:
     return folder
 
 
+def test_runtimes_and_quantizers_are_told_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "OPTIONAL", ("numpy-that-there-is-not", "pip"))
+    told = describe_machine(threads=1, device="cpu").libraries
+    assert told["pip"] is not None
+    assert "numpy-that-there-is-not" not in told
+    assert list(told) == sorted(told)
+
+
 def test_a_clock_that_stands_still_is_no_warning(tmp_path: Path) -> None:
     assert (
         list(clock_warnings(cpus(tmp_path, "performance", "performance", intel_pstate__no_turbo="1"))) == []

@@ -870,9 +870,10 @@ accuracy = {""",
     ),
     pytest.param(
         "accuracy = {",
-        """baseline = { speedup_min = 2 }
+        """baseline = { latency = { speedup_min = 2 } }
 accuracy = {""",
-        "[budgets.baseline]: baselines are not supported yet",
+        "[budgets.baseline.latency]: only metrics are held against the baseline, "
+        "such as accuracy = { drop_points = 2.0 }",
         id="budget-baseline",
     ),
     pytest.param(
@@ -970,7 +971,7 @@ def test_a_mistake_is_told_in_one_whole_line(
     filled = {
         "{bench}": str(bench),
         "{root}": str(bench.parent),
-        "{budgets}": ", ".join(sorted([*known, "flips", "latency", "memory", "size", "slices"])),
+        "{budgets}": ", ".join(sorted([*known, "baseline", "flips", "latency", "memory", "size", "slices"])),
         "{per_row}": ", ".join(per_row),
     }
     folders = message

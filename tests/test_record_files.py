@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from math import inf
 from pathlib import Path
 
 import pytest
 from releases import SUITE, write_release
 
 from slimgate.errors import DataError
-from slimgate.record import AcceptedFacts, SuiteFacts, to_json
+from slimgate.record import AcceptedFacts, LatencyFacts, QualityFacts, SuiteFacts, to_json
 from slimgate.record_files import baselines_in, read_kept, record_file
 
 
@@ -57,6 +59,21 @@ def test_a_record_without_its_teacher_first_or_with_a_name_twice_is_refused(
     (tmp_path / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
     with pytest.raises(DataError, match=r"expected teacher first, and each name once$"):
         read_kept(tmp_path)
+
+
+def test_a_figure_that_is_not_finite_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    write_release(tmp_path)
+    record = read_kept(tmp_path).record
+    times = LatencyFacts(speedup=inf, speedup_interval=(0.5, inf), measured="")
+    metrics = {"loss": QualityFacts(teacher=0.5, value=inf, drop_points=inf, n=10, measured="")}
+    int8 = record.variant("int8").model_copy(update={"latency": {"b1": times}, "quality": metrics})
+    text = to_json(record.model_copy(update={"variants": [record.variants[0], int8]}))
+    (tmp_path / "run.json").write_text(text)
+    found = read_kept(tmp_path).record.variant("int8")
+    assert found.latency["b1"].speedup_interval == (0.5, inf)
+    assert (found.quality["loss"].value, found.quality["loss"].drop_points) == (inf, inf)
+    assert found.quality["loss"].interval is None
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
 def test_what_is_wrong_with_a_record_is_told_by_its_place(tmp_path: Path) -> None:

@@ -36,8 +36,13 @@ def test_the_schema_knows_every_table_method_and_metric() -> None:
     )
 
 
-def test_what_is_not_supported_yet_fits_no_value() -> None:
-    assert suite_schema()["properties"]["budgets"]["properties"]["baseline"]["not"] == {}
+def test_the_schema_knows_the_budgets_against_a_baseline_and_its_file() -> None:
+    schema = suite_schema()
+    own = schema["properties"]["budgets"]["properties"]
+    assert "folder of baselines" in own["baseline"]["properties"]["file"]["description"]
+    of_variant = own["variants"]["additionalProperties"]["properties"]["baseline"]["properties"]
+    assert set(of_variant) == set(known_metrics())
+    assert "floor" not in schema["$defs"]["BaselineBudget"]["properties"]
 
 
 def test_the_schema_knows_the_budget_on_memory_and_how_it_is_measured() -> None:

@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
     """Keeps the run and says where. Raises SlimgateError for wrong input."""
     from slimgate.accepting import accept
     from slimgate.parts import now
+    from slimgate.record import ONLY_WARNS
     from slimgate.record_files import read_kept
     from slimgate.report.escape import visible
 
@@ -51,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
     accepted = kept.record.accepted
     for one in accepted.loosened if accepted else ():
         limit = "no longer gated" if one.limit is None else f"{one.limit:g}"
+        if one.undecided == ONLY_WARNS:
+            limit += " (undecided, it only warns)"
         lines.append(
             f"loosened: {one.variant}, {one.budget}: {one.kind} {one.before:g} -> {limit}: {one.reason}"
         )

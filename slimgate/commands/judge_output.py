@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.behaviour_message import behaviour_message
-from slimgate.judge.budget_kinds import when_undecided
+from slimgate.judge.budget_kinds import OnInconclusive, when_undecided, wishes
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.quality import judge_quality
@@ -27,10 +27,14 @@ from slimgate.report.figures import count, drop_words, fixed, percent
 
 @dataclass(frozen=True)
 class JudgedMetric:
-    """line: the judgement as a gate prints it; fails: whether it is to end in exit code 1."""
+    """line: the judgement as a gate prints it; wishes: what INCONCLUSIVE does, of each budget.
+
+    fails: whether it is to end in exit code 1.
+    """
 
     judged: QualityJudgement
     line: str
+    wishes: Sequence[OnInconclusive]
     fails: bool
 
 
@@ -67,7 +71,8 @@ def one_judged(
     """Judges one metric of the variant of that name. A budget's own on_inconclusive goes before the other."""
     judged = judge_quality(metric, pair.teacher, pair.variant, budgets, seed=seed)
     undecided = when_undecided(budgets, judged.budgets, on_inconclusive)
-    return JudgedMetric(judged, message(name, judged), _fails(judged.verdict, undecided))
+    of_each = wishes(budgets, on_inconclusive)
+    return JudgedMetric(judged, message(name, judged), of_each, _fails(judged.verdict, undecided))
 
 
 def judged_behaviour(
@@ -76,8 +81,9 @@ def judged_behaviour(
     """What changed, and the budgets on it; the slices are the labels: predictions have no others."""
     metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.slices)}
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
-    facts = behaviour_facts(behaviour(pair.teacher, pair.variant), judged, behaviour_message(name, judged))
     wish = (budgets.flips and budgets.flips.on_inconclusive) or on_inconclusive
+    line = behaviour_message(name, judged)
+    facts = behaviour_facts(behaviour(pair.teacher, pair.variant), judged, line, wish)
     return JudgedBehaviour({**facts, "measured": now()}, _fails(judged.verdict, wish))
 
 
@@ -119,7 +125,7 @@ def _lines(texts: Iterable[str]) -> str:
 def _facts(judged: Judged) -> dict[str, Any]:
     measured = now()
     return {
-        name: {**quality_facts(one.judged, one.line), "measured": measured}
+        name: {**quality_facts(one.judged, one.line, one.wishes), "measured": measured}
         for name, one in judged.metrics.items()
     }
 

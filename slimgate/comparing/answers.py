@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,14 @@ def same_answers(old: Outcomes, new: Outcomes) -> bool:
     if isinstance(old, ClassOutcomes) and isinstance(new, ClassOutcomes):
         pairs += [(old.predictions, new.predictions), (old.probabilities, new.probabilities)]
     return all(_equal(before, after) for before, after in pairs)
+
+
+def paired(file: Path, new: Outcomes) -> Pair:
+    """The answers that a release kept, and newer ones. Raises MeasureError where the rows are other ones."""
+    old = read_outcomes(file)
+    _same_kind(old, new)
+    same_rows(old, new)
+    return old, new
 
 
 def _same_kind(old: Outcomes, new: Outcomes) -> None:
@@ -69,13 +78,10 @@ class PairedAnswers:
             self.notes.append(f"{model}: no test was made, for want of {where}.")
             return None
         try:
-            pair = read_outcomes(self._old.outcomes(model)), read_outcomes(self._new.outcomes(model))
-            _same_kind(*pair)
-            same_rows(*pair)
+            return paired(self._old.outcomes(model), read_outcomes(self._new.outcomes(model)))
         except (SlimgateError, OSError, ValueError, KeyError, TypeError) as error:
             self.notes.append(f"{model}: no test was made: {error}")
             return None
-        return pair
 
     def could_not(self, model: str, metric: str, error: MeasureError) -> None:
         """Notes a metric that is not defined on the two releases' answers."""

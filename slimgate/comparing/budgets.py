@@ -6,8 +6,16 @@ from collections.abc import Iterator
 
 from slimgate.comparing.facts import BudgetChange, Outcome, VerdictChange
 from slimgate.judge.verdict import Verdict
-from slimgate.record import RunRecord, VariantRecord
-from slimgate.recorded_budgets import Judged, judged_budgets, looser, message_of, stated, verdict_under
+from slimgate.record import ONLY_WARNS, RunRecord, VariantRecord
+from slimgate.recorded_budgets import (
+    Judged,
+    judged_budgets,
+    looser,
+    message_of,
+    stated,
+    undecided_change,
+    verdict_under,
+)
 
 Key = tuple[str, str]
 _ORDER: tuple[Outcome | None, ...] = (
@@ -86,9 +94,11 @@ def _limits_of(before: VariantRecord, after: VariantRecord, accepted: str | None
 
 def _changed(variant: str, old: Judged, new: Judged, accepted: str | None) -> Iterator[BudgetChange]:
     kind, before, after = new.facts.kind, old.facts.limit, new.facts.limit
-    if before == after:
+    undecided = undecided_change(old.facts, new.facts)
+    if before == after and undecided is None:
         return
-    allows_more = looser(kind, after, before)
+    higher = looser(kind, after, before)
+    allows_more = higher or undecided == ONLY_WARNS
     # the words that stood there before are not about this change
     own = stated(new.facts.reason) if new.facts.reason != old.facts.reason else None
     yield BudgetChange(
@@ -99,7 +109,8 @@ def _changed(variant: str, old: Judged, new: Judged, accepted: str | None) -> It
         after=after,
         looser=allows_more,
         reason=own or (accepted if allows_more else None),
-        under_before=verdict_under(kind, before, new) if allows_more else None,
+        under_before=verdict_under(kind, before, new) if higher else None,
+        undecided=undecided,
     )
 
 

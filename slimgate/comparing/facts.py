@@ -11,7 +11,7 @@ from pydantic import Field
 
 from slimgate.judge.verdict import Verdict
 from slimgate.metrics.base import Unit
-from slimgate.record import Status
+from slimgate.record import Status, UndecidedChange
 from slimgate.record.part import Part
 
 SCHEMA: Literal["slimgate.compare/1"] = "slimgate.compare/1"
@@ -126,6 +126,7 @@ class BudgetChange(Part):
 
     gates_no_more: the variant is shown and not gated any more. reason: None where nobody gave one.
     under_before: of a looser limit, what the limit before would make of the new release's figures.
+    undecided: what INCONCLUSIVE did of the budget and does now, where that is not the same.
     """
 
     variant: str
@@ -137,6 +138,7 @@ class BudgetChange(Part):
     gates_no_more: bool = False
     reason: str | None = None
     under_before: Verdict | None = None
+    undecided: UndecidedChange | None = None
 
 
 class VerdictChange(Part):

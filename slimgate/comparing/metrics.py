@@ -51,7 +51,7 @@ def judged_by(
             except MeasureError as error:
                 answers.could_not(model.name, name, error)
                 return None
-            if not _close(value, facts.value):
+            if not same_value(value, facts.value):
                 answers.of_another_run(model.name, name, value, facts.value)
                 return None
     return pair
@@ -73,7 +73,7 @@ def metric_changes(
         before, metric = old.quality[name], metrics.get(name)
         moved = _untested(before, after, metric)
         # a metric that is not here, and gives other values of the same answers, is another metric now
-        if unchanged and _close(before.value, after.value):
+        if unchanged and same_value(before.value, after.value):
             moved = _the_same(before, metric)
         elif unchanged:
             answers.other_metric(new.name, name)
@@ -95,7 +95,8 @@ def metric_changes(
     return found
 
 
-def _close(one: float, other: float) -> bool:
+def same_value(one: float, other: float) -> bool:
+    """Whether two values of a metric differ by no more than rounding."""
     return isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
 
 

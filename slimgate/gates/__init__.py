@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType
 
+from slimgate.gates.baseline import test_baseline
 from slimgate.gates.behaviour import test_behaviour
 from slimgate.gates.footprint import test_footprint
 from slimgate.gates.latency import test_latency
@@ -26,11 +27,12 @@ OF_VARIANTS: tuple[Callable[..., None], ...] = (
 def as_module(suite: Suite) -> ModuleType:
     """A module that holds the gates of one suite; those of variants only where it has any.
 
-    Memory only where some variant's is to be measured: nothing is parametrized by an empty list.
+    Memory and baseline only where some variant has such a budget: nothing is parametrized by an empty list.
     """
     module = ModuleType(suite.path.stem, f"The gates of {suite.shown}.")
     module.__file__ = str(suite.path)
     weighing = (test_memory,) if suite.weighed else ()
-    for gate in (*(OF_VARIANTS if suite.variants else ()), *weighing, *OF_THE_TEACHER):
+    since = (test_baseline,) if suite.since_baseline else ()
+    for gate in (*(OF_VARIANTS if suite.variants else ()), *since, *weighing, *OF_THE_TEACHER):
         setattr(module, gate.__name__, gate)
     return module

@@ -44,9 +44,10 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         columns=column_slices(suite.setup, gate),
     )
     line = behaviour_message(variant.name, judged)
-    facts = behaviour_facts(measured, judged, line)
+    wish = _when_undecided(suite, variant.name)
+    facts = behaviour_facts(measured, judged, line, wish)
     report_part(part("behaviour", variant.name, "", {**facts, "measured": now()}))
-    conclude(variant, judged.verdict, line, _when_undecided(suite, variant.name))
+    conclude(variant, judged.verdict, line, wish)
 
 
 def _sliceable(metric: str, needs: frozenset[str]) -> bool:

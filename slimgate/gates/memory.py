@@ -24,6 +24,7 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
     report_build(teacher, report_part)
     report_build(weighed, report_part)
     budget = suite.budgets[weighed.name].memory
+    wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     readings = READINGS if budget else 1
     before, after = teacher.memory(readings), weighed.memory(readings)
     device = all(one.device_peak_bytes is not None for one in (*before, *after))
@@ -37,12 +38,11 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
         **_facts(after, own, workload),
         "ratio": found.ratio,
         "spread": list(found.spread) if found.readings > 1 else None,
-        "budgets": [budget_facts(judged)] if judged else [],
+        "budgets": [budget_facts(judged, wish)] if judged else [],
         "verdict": judged.verdict.value if judged else None,
         "message": line,
     }
     report_part(part("memory", weighed.name, "", facts))
-    wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     conclude(weighed, judged.verdict if judged else None, line, wish)
 
 

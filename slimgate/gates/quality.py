@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from slimgate.gates.reporting import Report, conclude, report_build
-from slimgate.judge.budget_kinds import when_undecided
+from slimgate.judge.budget_kinds import when_undecided, wishes
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.quality import judge_quality
@@ -31,9 +31,11 @@ def test_quality(
     judged = judge_quality(measured, teacher.outcomes, variant.outcomes, budgets, seed=suite.seed)
     line = message(variant.name, judged)
     report_part(part("quality", "teacher", metric, _teacher_facts(judged)))
-    facts = {**quality_facts(judged, line), "builds": builds(variant, measured, judged), "measured": now()}
+    otherwise = suite.measure.on_inconclusive
+    facts = quality_facts(judged, line, wishes(budgets, otherwise))
+    facts |= {"builds": builds(variant, measured, judged), "measured": now()}
     report_part(part("quality", variant.name, metric, facts))
-    wish = when_undecided(budgets, judged.budgets, suite.measure.on_inconclusive)
+    wish = when_undecided(budgets, judged.budgets, otherwise)
     conclude(variant, judged.verdict, line, wish)
 
 

@@ -31,6 +31,7 @@ def test_speedup(
     A verdict needs that the duel sees a planted delay; where no self-test looked for it, this test does.
     """
     budget = suite.budgets[variant.name].speed
+    wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     reason = not_timed(request.config)
     if reason is not None:
         if budget is not None and variant.variant.gated:
@@ -48,11 +49,10 @@ def test_speedup(
         "speedup_of_minima": found.of_minima,
         "duel_rounds": found.rounds,
         "duel_threads": found.threads,
-        "budgets": [budget_facts(judged)] if judged else [],
+        "budgets": [budget_facts(judged, wish)] if judged else [],
         "verdict": judged.verdict.value if judged else None,
         "message": line,
         "measured": now(),
     }
     report_part(part("speedup", variant.name, workload.id, facts))
-    wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     conclude(variant, judged.verdict if judged else None, line, wish)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from slimgate.errors import MeasureError
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.calibration import brier_score, confidences, expected_calibration_error, reliability
 from slimgate.judge.confusion_counts import MOST_CLASSES_OF_A_MATRIX, confusion_cells, confusion_counts
 from slimgate.judge.divergence import kl_to_teacher
 from slimgate.judge.facts import budget_facts
+from slimgate.judge.flips import KIND as FLIPS
 from slimgate.judge.flips import FlipsBudget, FlipShare, flip_share, judge_flips, surest_lost, turned
 from slimgate.judge.slice_gaps import slice_gaps
 from slimgate.judge.slices import (
@@ -118,14 +120,24 @@ def _of_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any
     }
 
 
-def behaviour_facts(measured: Mapping[str, Any], judged: BehaviourJudgement, message: str) -> dict[str, Any]:
-    """The record's `behaviour`: what was measured, and what was judged of it. message: its line."""
+def behaviour_facts(
+    measured: Mapping[str, Any],
+    judged: BehaviourJudgement,
+    message: str,
+    on_inconclusive: OnInconclusive | None = None,
+) -> dict[str, Any]:
+    """The record's `behaviour`: what was measured, and what was judged of it.
+
+    message: its line; on_inconclusive: what undecided flips do, for slices are never undecided as a whole.
+    """
     return {
         **measured,
         "flips": None if judged.flips is None else {**measured["flips"], **_share(judged.flips)},
         "slices": [{**asdict(one), "verdict": one.verdict and one.verdict.value} for one in judged.slices],
         "slice_gaps": [asdict(gap) for gap in slice_gaps(judged.slices)],
-        "budgets": [budget_facts(one) for one in judged.budgets],
+        "budgets": [
+            budget_facts(one, on_inconclusive if one.kind == FLIPS else None) for one in judged.budgets
+        ],
         "verdict": judged.verdict and judged.verdict.value,
         "message": message,
     }

@@ -105,12 +105,17 @@ def when_undecided(
 
     judged: the verdict on each of the budgets; otherwise: the wish of a budget that has none of its own.
     """
-    wishes = [
-        budget.on_inconclusive or otherwise
-        for budget, one in zip(budgets, judged, strict=True)
+    undecided = [
+        wish
+        for wish, one in zip(wishes(budgets, otherwise), judged, strict=True)
         if one.verdict is Verdict.INCONCLUSIVE
     ]
-    return "fail" if "fail" in wishes else "warn"
+    return "fail" if "fail" in undecided else "warn"
+
+
+def wishes(budgets: Sequence[QualityBudget], otherwise: OnInconclusive) -> list[OnInconclusive]:
+    """What INCONCLUSIVE shall do of each budget; otherwise: as above."""
+    return [budget.on_inconclusive or otherwise for budget in budgets]
 
 
 def allowed_drop(budget: QualityBudget, teacher: float) -> float:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement
 
 
-def quality_facts(judged: QualityJudgement, message: str) -> dict[str, Any]:
-    """A judged metric of a variant. message: its line."""
+def quality_facts(
+    judged: QualityJudgement, message: str, wishes: Sequence[OnInconclusive] = ()
+) -> dict[str, Any]:
+    """A judged metric of a variant. message: its line; wishes: what INCONCLUSIVE does, of each budget."""
     return {
         "teacher": judged.teacher,
         "value": judged.value,
@@ -18,7 +23,7 @@ def quality_facts(judged: QualityJudgement, message: str) -> dict[str, Any]:
         "method": judged.method,
         "n": judged.n,
         "n_needed": judged.n_needed,
-        "budgets": [budget_facts(one) for one in judged.budgets],
+        "budgets": [budget_facts(*pair) for pair in zip_longest(judged.budgets, wishes)],
         "verdict": judged.verdict.value if judged.verdict else None,
         "band": judged.band,
         "groups": judged.groups,
@@ -30,13 +35,14 @@ def quality_facts(judged: QualityJudgement, message: str) -> dict[str, Any]:
     }
 
 
-def budget_facts(budget: BudgetVerdict) -> dict[str, Any]:
-    """A judged budget."""
+def budget_facts(budget: BudgetVerdict, on_inconclusive: OnInconclusive | None = None) -> dict[str, Any]:
+    """A judged budget. on_inconclusive: what it does where undecided; None where it never is."""
     return {
         "kind": budget.kind,
         "limit": budget.limit,
         "verdict": budget.verdict.value,
         "reason": budget.reason,
+        "on_inconclusive": on_inconclusive,
         "n_needed": budget.n_needed,
         "value": budget.value,
         "interval": list(budget.interval) if budget.interval else None,

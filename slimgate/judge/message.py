@@ -9,17 +9,20 @@ from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 _FURTHER_DECIMALS = 3
 
 
-def message(name: str, judgement: QualityJudgement) -> str:
+def message(name: str, judgement: QualityJudgement, *, since: str | None = None) -> str:
     """`int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872, Tango): FAIL`.
 
-    name: the variant. Points have one decimal, and more where one would round a bound onto its budget. Other
-    kinds of budget stand with what they limit: `floor 0.80: 0.812 [0.801, 0.823]`, in the limit's own unit.
+    name: the variant; since: the baseline that stands in the teacher's place. Points have one decimal, and
+    more where one would round a bound onto its budget. Other kinds of budget stand with what they limit:
+    `floor 0.80: 0.812 [0.801, 0.823]`, in the limit's own unit.
     """
     digits = _decimals(judgement)
     bounds = ", ".join(f"{bound:z.{digits}f}" for bound in judgement.interval or ())
     word, unit = ("grown", "%") if judgement.unit == "percent" else ("drop", "points")
     drop = f"{word} {judgement.drop_points:z.{digits}f} {unit}" + (f" [{bounds}]" if bounds else "")
     values = f"{_value(judgement.value)} vs {_value(judgement.teacher)}"
+    if since is not None:
+        values += f" in the baseline {since}"
     budgets = "".join(f", {_budget(one, digits)}" for one in judgement.budgets)
     return (
         f"{name}: {judgement.metric} {values}, {drop}{budgets} "

@@ -18,8 +18,10 @@ from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, Memor
 from slimgate.record.part import Part
 from slimgate.record.quality import BudgetFacts, BuildsFacts, QualityFacts
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
+from slimgate.record.since import SinceFacts
 from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import (
+    ONLY_WARNS,
     AcceptedFacts,
     BaselineFacts,
     LoosenedBudget,
@@ -28,9 +30,11 @@ from slimgate.record.verdicts import (
     SelfTest,
     SelfTestPart,
     Status,
+    UndecidedChange,
 )
 
 __all__ = [
+    "ONLY_WARNS",
     "SCHEMA",
     "AcceptedFacts",
     "AnswerFacts",
@@ -58,6 +62,7 @@ __all__ = [
     "RunVerdict",
     "SelfTest",
     "SelfTestPart",
+    "SinceFacts",
     "SliceFacts",
     "SliceGapFacts",
     "SplitFacts",
@@ -68,6 +73,7 @@ __all__ = [
     "TaskFactsRecord",
     "TensorFacts",
     "TradeoffFacts",
+    "UndecidedChange",
     "VariantRecord",
     "read_record",
     "to_json",

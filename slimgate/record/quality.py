@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
 from slimgate.metrics.base import Unit
 from slimgate.record.part import Part
@@ -11,12 +12,15 @@ class BudgetFacts(Part):
     """A judged budget. value, interval: what it limits and its 90 % interval, in the unit of the limit.
 
     None where they stand beside it already: a drop, a speed-up, a compression.
+    on_inconclusive: whether the budget fails the run where it is undecided; None where it never is, and in
+    records from before it was kept.
     """
 
     kind: str
     limit: float
     verdict: Verdict
     reason: str | None = None
+    on_inconclusive: OnInconclusive | None = None
     n_needed: int | None = None
     value: float | None = None
     interval: tuple[float, float] | None = None

@@ -13,6 +13,7 @@ from slimgate.record.followed import FollowedRow, RowShapes
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.part import Part
 from slimgate.record.quality import QualityFacts
+from slimgate.record.since import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import AcceptedFacts, BaselineFacts, RunVerdict, SelfTest
 
@@ -23,6 +24,7 @@ class VariantRecord(Part):
     """One model. error: why it could not be built or measured, where that happened.
 
     shapes: the way of one gate row through it, the same row for all models.
+    since_baseline: metrics that have a budget against the same variant of the baseline.
     awaited: what has a budget and no run has measured yet.
     """
 
@@ -42,8 +44,14 @@ class VariantRecord(Part):
     latency: dict[str, LatencyFacts] = {}
     memory: MemoryFacts | None = None
     shapes: RowShapes | None = None
+    since_baseline: dict[str, SinceFacts] = {}
     awaited: list[str] = []
     error: str | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether it answered the gate rows, which are then kept beside the record."""
+        return bool(self.quality) or self.behaviour is not None
 
 
 class RunRecord(Part):

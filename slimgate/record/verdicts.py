@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
 from slimgate.record.part import Part
 
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial"]
+# What an undecided budget did to a run, and what it does now.
+UndecidedChange = tuple[OnInconclusive, OnInconclusive]
+ONLY_WARNS: UndecidedChange = ("fail", "warn")
 
 
 class SelfTestPart(Part):
@@ -40,7 +44,10 @@ class SelfTest(Part):
 
 
 class LoosenedBudget(Part):
-    """A budget that allows more than in the baseline. limit: None where it is gone or gates no more."""
+    """A budget that allows more than in the baseline. limit: None where it is gone or gates no more.
+
+    undecided: what INCONCLUSIVE did and does, where that is another now; the limit may be as it was.
+    """
 
     variant: str
     budget: str
@@ -48,12 +55,27 @@ class LoosenedBudget(Part):
     before: float
     limit: float | None
     reason: str | None
+    undecided: UndecidedChange | None = None
+
+    @property
+    def now(self) -> str:
+        """What became of the limit, in words: `is 2 now`."""
+        if self.limit is None:
+            return "is not gated any more"
+        warns = "only warns where it is undecided" if self.undecided == ONLY_WARNS else ""
+        if warns and self.limit == self.before:
+            return f"{warns} now"
+        return f"is {self.limit:g} now" + (f" and {warns}" if warns else "")
 
 
 class BaselineFacts(Part):
-    """The earlier run that this one's budgets were held against. gates_gone: gated variants that went."""
+    """The earlier run that this one's budgets were held against. gates_gone: gated variants that went.
+
+    name: of the release, where it was accepted.
+    """
 
     path: str
+    name: str | None = None
     created: str
     loosened: list[LoosenedBudget] = []
     gates_gone: list[str] = []

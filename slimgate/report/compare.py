@@ -19,6 +19,13 @@ _HOW = (
 )
 
 
+_UNDECIDED = {
+    None: "",
+    ("fail", "warn"): ", undecided it failed and only warns now",
+    ("warn", "fail"): ", undecided it only warned and fails now",
+}
+
+
 def compare_report(found: Comparison) -> str:
     """The whole text."""
     return (
@@ -123,7 +130,8 @@ def _budget(change: BudgetChange) -> str:
     elif change.after is None:
         said = f"{what} {change.before:g} is gone"
     else:
-        said = f"{what} {change.before:g} → {change.after:g}"
+        limits = [change.before, *([] if change.after == change.before else [change.after])]
+        said = f"{what} {' → '.join(f'{limit:g}' for limit in limits)}{_UNDECIDED[change.undecided]}"
     if not change.looser:
         return f"{said} (tighter)"
     why = escaped(change.reason) if change.reason else "no reason given"

@@ -16,21 +16,31 @@ _MARKUP = re.compile(r"[\\`*\[\]|~$#]|(?<![^\W_])_|_(?![^\W_])")
 # An interval or a list of numbers stays readable in the raw file: it is no link unless one of these follows.
 _NUMBERS = re.compile(r"\\\[([-\d., ]*\d)\\\](?!\(|\\\[|:)")
 _AUTOLINK = re.compile(r"(?<=www)\.|:(?=//)", re.IGNORECASE)
+# A person, a team, an issue or a pull request, as GitHub finds them in the text that is left once markdown is
+# rendered: a backslash or an entity in place of the sign does not stop it, a zero-width space behind it does.
+_REFERENCE = re.compile(r"@(?=\w)|#(?=\d)|(?<=\bGH)-(?=\d)", re.IGNORECASE)
+APART = "&#8203;"
 _LIST_OR_RULE = re.compile(r"^(?:[-+](?=[-+\s]|$)|=|\d+(?=[.)](?:\s|$)))")
 
 
 def escaped(text: object, *, longest: int = _LONGEST) -> str:
     """The text on one line, as a reader should see it: no markdown, no HTML, no link comes alive in it.
 
-    Line breaks and control characters are shown as Python writes them. Past `longest` characters it is cut,
-    and says so. Safe in a table's cell, a list item, a heading; not inside a code span.
+    Nor does GitHub call the people or link the issues that it names. Line breaks and control characters are
+    shown as Python writes them. Past `longest` characters it is cut, and says so. Safe in a table's cell, a
+    list item, a heading; not inside a code span.
     """
     shown = _cut(visible(str(text).strip()), longest)
     marked = _MARKUP.sub(lambda match: "\\" + match.group(), shown)
     marked = _NUMBERS.sub(r"[\1]", marked)
-    plain = "".join(_HTML.get(character, character) for character in marked)
+    plain = without_references("".join(_HTML.get(character, character) for character in marked))
     unlinked = _AUTOLINK.sub(lambda match: f"&#{ord(match.group())};", plain)
     return _LIST_OR_RULE.sub(_harmless_start, unlinked)
+
+
+def without_references(html: str) -> str:
+    """Text of HTML or markdown whose @name and #123 call nobody and link nothing on GitHub."""
+    return _REFERENCE.sub(lambda match: match.group() + APART, html)
 
 
 def fenced(text: str) -> str:

@@ -9,6 +9,7 @@ from slimgate.report.best import best
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, moment, percent, significant
+from slimgate.report.since import baseline_name, new_since_baseline
 from slimgate.report.standing import (
     budgeted,
     median_ms,
@@ -107,11 +108,13 @@ def _loosened(record: RunRecord) -> Iterator[str]:
     """Budgets that allow more than those of the baseline, with the reason that the suite gives."""
     for one in record.baseline.loosened if record.baseline else ():
         was = f"{escaped(one.kind)} {one.before:g}"
-        now = "is not gated any more" if one.limit is None else f"is {one.limit:g} now"
         since = f"in the baseline of {escaped(record.baseline.created)}" if record.baseline else ""
         why = escaped(one.reason or "no reason is given")
         what = f"{escaped(one.variant)}, {escaped(one.budget)}"
-        yield f"**Loosened**: {what} had {was} {since} and {now}: {why}"
+        yield f"**Loosened**: {what} had {was} {since} and {one.now}: {why}"
+    if new := new_since_baseline(record):
+        name = baseline_name(record)
+        yield f"**New since the baseline {name}**, so not held against it: {_listed(new)}."
     if record.baseline and (gone := record.baseline.gates_gone):
         yield f"**Gone since the baseline**, with their budgets: {_listed(gone)}"
 

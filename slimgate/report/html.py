@@ -34,6 +34,7 @@ from slimgate.report.page.embedding import embedded
 from slimgate.report.page.sections import inline, section
 from slimgate.report.page.table import KINDS, heads, rows
 from slimgate.report.published import published
+from slimgate.report.since import since_baseline
 from slimgate.report.standing import inside_budgets
 from slimgate.report.teacher_labels import teacher_labels
 from slimgate.report.trust import how_to_read, machine, self_test
@@ -46,6 +47,7 @@ _SCRIPTS = ("page", "rows", "table", "scales", "front", "times")
 # The sections of report.md, folded below what the page itself shows.
 _FOLDED = (
     verdict_lines,
+    since_baseline,
     behaviour,
     comparison,
     teacher_labels,

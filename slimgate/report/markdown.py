@@ -19,6 +19,7 @@ from slimgate.report.folding import folding
 from slimgate.report.followed import followed
 from slimgate.report.head import head
 from slimgate.report.published import published
+from slimgate.report.since import since_baseline
 from slimgate.report.tables import Column, blocks, bullets, folded, table
 from slimgate.report.teacher_labels import teacher_labels
 from slimgate.report.trust import how_to_read, machine, self_test
@@ -39,6 +40,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
     sections = (
         head(record),
         folding(comparison(record)),
+        since_baseline(record),
         _gallery(others),
         folding(teacher_labels(record)),
         published(record),

@@ -9,10 +9,11 @@ from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.best import best
 from slimgate.report.comparison import quality_cell, size_cell
-from slimgate.report.escape import escaped, fenced, visible
+from slimgate.report.escape import escaped, fenced, visible, without_references
 from slimgate.report.figures import MISSING, as_fast
 from slimgate.report.fitting import Piece, fitted, whole
 from slimgate.report.head import verdict_line, warnings
+from slimgate.report.since import baseline_name, since_table
 from slimgate.report.standing import (
     budgeted,
     standing,
@@ -63,6 +64,7 @@ def _told(record: RunRecord) -> list[Piece]:
             ),
         ),
         Piece("variants", len(models), lambda rows: _table(record, models[:rows])),
+        whole("what was lost since the baseline", titled(_since(record), since_table(record))),
         whole("what could ship", titled("What could ship:", bullets(best(record)))),
         Piece(
             "warnings",
@@ -110,6 +112,10 @@ def _table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
     )
 
 
+def _since(record: RunRecord) -> str:
+    return f"Since the baseline {baseline_name(record)}:"
+
+
 def _speed(model: VariantRecord, workload: str) -> str:
     facts = model.latency.get(workload)
     return (facts and as_fast(facts.speedup, facts.speedup_interval)) or MISSING
@@ -117,7 +123,7 @@ def _speed(model: VariantRecord, workload: str) -> str:
 
 def _details(record: RunRecord) -> list[Piece]:
     """Folded; the lines of a section may be cut, the section itself is closed all the same."""
-    of = f" · {escape(visible(record.suite.path))}"  # a summary is HTML, not markdown
+    of = f" · {without_references(escape(visible(record.suite.path)))}"  # a summary is HTML, not markdown
     return [
         _folded(f"All verdicts{of}", "verdicts", verdict_lines(record)),
         _folded(f"Is the gate itself sound?{of}", "lines of the self-test", self_test(record)),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
+from slimgate.recorded_budgets import BASELINE
 from slimgate.report.escape import escaped
 
 TEACHER = "teacher"
@@ -60,8 +61,9 @@ def workload_words(workload: str) -> str:
 
 
 def verdicts(model: VariantRecord) -> dict[str, Verdict]:
-    """What was judged against a budget: metrics, flips, slices, size, memory, latency by workload."""
+    """What was judged against a budget, and since the baseline; of latency each workload."""
     found = {escaped(name): facts.verdict for name, facts in model.quality.items()}
+    found |= {f"{BASELINE} {escaped(name)}": facts.verdict for name, facts in model.since_baseline.items()}
     if model.behaviour is not None:
         found |= {budget_words(budget.kind): budget.verdict for budget in model.behaviour.budgets}
     if model.footprint is not None:

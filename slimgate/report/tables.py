@@ -8,7 +8,7 @@ from html import escape
 
 from tabulate import tabulate
 
-from slimgate.report.escape import visible
+from slimgate.report.escape import visible, without_references
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def folded(name: str, rest: str, text: str) -> str:
 
     Both are plain texts: a summary is HTML, in which markdown would show its backslashes.
     """
-    name, rest = (escape(visible(part), quote=False) for part in (name, rest))
+    name, rest = (without_references(escape(visible(part), quote=False)) for part in (name, rest))
     summary = f"<b>{name}</b>{rest}" if name else rest
     return blocks(f"<details><summary>{summary}</summary>", text, "</details>")
 

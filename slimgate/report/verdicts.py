@@ -42,6 +42,10 @@ def _lines(model: VariantRecord) -> Iterator[str]:
                 _basis(facts),
                 facts.budgets,
             )
+    for metric, since in model.since_baseline.items():
+        if since.budgets:
+            otherwise = f"{escaped(model.name)}: {escaped(metric)} since the baseline: {since.verdict}"
+            yield _line(model, _said(since.message, otherwise), [], since.budgets)
     if model.behaviour is not None and model.behaviour.budgets:
         found = model.behaviour
         yield _line(model, _said(found.message, _plain_message(model, found)), [], found.budgets)

@@ -60,6 +60,7 @@ def test_budgets_against_a_baseline(with_baseline: Path) -> None:
             "before": 0.1,
             "limit": 0.2,
             "reason": "new | data",
+            "undecided": None,
         }
     ]
     report = (with_baseline / "reports/latest/two/report.md").read_text()

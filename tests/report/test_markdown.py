@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ from slimgate.record import (
 from slimgate.report import figures, index_report, suite_report
 from slimgate.report.escape import escaped, visible
 from slimgate.report.figures import MISSING
+from slimgate.report.pr_comment import pr_comment
 from slimgate.report.terminal import machine_lines
 
 GOLDEN = Path(__file__).with_name("golden_report.md")
@@ -477,7 +478,23 @@ def test_many_labels_are_summed_up_in_a_line_a_split() -> None:
 def test_escaped_text_reads_as_it_was_written_and_nothing_in_it_comes_alive(text: str, place: str) -> None:
     shown = escape(visible(text.strip()), quote=False).replace('"', "&quot;")
     html, plain = rendered(place.format(escaped(text))), rendered(place.format("SAFE"))
-    assert re.sub(r"\s", "", html) == re.sub(r"\s", "", plain.replace("SAFE", shown))
+    read = html.replace("\u200b", "")  # nothing to see: it stands behind what GitHub would link
+    assert re.sub(r"\s", "", read) == re.sub(r"\s", "", plain.replace("SAFE", shown))
+
+
+# As GitHub looks for them in the text that it has rendered.
+REFERENCE = re.compile(r"(?<!\w)@[a-z\d]|\w@[\da-f]{7}|#\d|\bgh-\d", re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["@octocat", "thanks @octo-org/team, see", "#123", "fixes octo/hello#7", "GH-45", "gh-45", "a@1234567"],
+)
+def test_text_of_data_calls_nobody_and_links_no_issue(text: str) -> None:
+    assert REFERENCE.search(rendered(text))
+    told = rendered(f"| a |\n|---|\n| {escaped(text)} |")
+    assert not REFERENCE.search(told)
+    assert told.replace("\u200b", "") == rendered("| a |\n|---|\n| SAFE |").replace("SAFE", text)
 
 
 def test_escaped_text_has_no_line_break_and_no_control_character() -> None:
@@ -496,8 +513,8 @@ def test_very_long_text_is_cut_and_says_so() -> None:
     assert escaped("x" * 1500).endswith("x … (500 more characters)")
 
 
-@pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
-def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> None:
+def record_of(text: str) -> RunRecord:
+    """A record in which everything that may come from data or a suite is this text."""
     sample = sample_record()
     facts = quality("x", "accuracy", 0.3, (0.0, 0.6), PASS, message=text, warnings=[text])
     step = sample.variants[1].steps[1].model_copy(update={"given": {text: text}, "log": {text: [text]}})
@@ -510,7 +527,7 @@ def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> N
         id=text, number=0, why=text, label=text, text=text, given={text: 1}, answers=[answer] * 2
     )
     gate = SplitFacts(n=2, digest=text, dropped_overlap=0, repeats=0, label_counts={text: 2})
-    record = sample.model_copy(
+    return sample.model_copy(
         update={
             "command": text,
             "followed": [row],
@@ -523,6 +540,19 @@ def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> N
             "machine": sample.machine.model_copy(update={"cpu": text, "libraries": {text: text}}),
         }
     )
+
+
+def test_text_of_data_anywhere_in_a_record_calls_nobody_and_links_no_issue() -> None:
+    record = record_of("@octocat #12")
+    for report in (suite_report(record), index_report([record], ["x/report.md"]), pr_comment([record])):
+        html = re.sub(r"<pre>.*?</pre>", "", rendered(report), flags=re.DOTALL)
+        assert "octocat" in html
+        assert not REFERENCE.search(unescape(re.sub(r"href=\"[^\"]*\"", "", html)))
+
+
+@pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
+def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> None:
+    record = record_of(text)
     for report in (suite_report(record), index_report([record], ["x/report.md"])):
         report.encode("utf-8")
         assert report.replace("\n", "").isprintable()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slimgate.judge.verdict import Verdict
 from slimgate.quoting import LONGEST, shortened
-from slimgate.record import BehaviourFacts, BudgetFacts, QualityFacts, VariantRecord
+from slimgate.record import BehaviourFacts, BudgetFacts, QualityFacts, SinceFacts, VariantRecord
 from slimgate.report.escape import escaped, visible
 from slimgate.report.figures import MISSING, as_fast, drop_words, significant, smaller
 from slimgate.report.page.drawing import Drawn, drawn, scale_of
@@ -46,7 +46,10 @@ def budgets(model: VariantRecord) -> list[Budget]:
 
 def _budgets(model: VariantRecord) -> Iterator[Budget]:
     for metric, facts in model.quality.items():
-        yield from (_quality(metric, facts, budget) for budget in facts.budgets)
+        yield from (_quality(escaped(metric), facts, budget) for budget in facts.budgets)
+    for metric, since in model.since_baseline.items():
+        of = f"{escaped(metric)}, since the baseline"
+        yield from (_quality(of, since, budget) for budget in since.budgets)
     if (found := model.behaviour) is not None:
         yield from (_behaviour(found, budget) for budget in found.budgets)
     if (size := model.footprint) is not None:
@@ -68,14 +71,14 @@ def _budgets(model: VariantRecord) -> Iterator[Budget]:
             yield _line(of, speed, budget, times.speedup, times.speedup_interval, zero=1.0)
 
 
-def _quality(metric: str, facts: QualityFacts, budget: BudgetFacts) -> Budget:
+def _quality(what: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:
     value, interval = budget.value, budget.interval
     if value is None and budget.kind == "drop_points":
         value, interval = facts.drop_points, facts.interval
     words = drop_words(facts.drop_points, facts.interval, [budget.limit], unit=facts.unit) or MISSING
     if budget.kind != "drop_points" and value is not None:
         words = f"{significant(value)}{_bounds(interval)}"
-    return _line(escaped(metric), words, budget, value, interval)
+    return _line(what, words, budget, value, interval)
 
 
 def _behaviour(found: BehaviourFacts, budget: BudgetFacts) -> Budget:

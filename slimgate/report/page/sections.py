@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from slimgate.report.escape import APART
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
@@ -20,14 +22,19 @@ _FOLD = re.compile(r"<details><summary>(?:<b>(?P<name>[^<>]*)</b>)?(?P<rest>[^<>
 
 def inline(markdown: str) -> Markup:
     """One line: escapes and bold print."""
-    return Markup(_parser().renderInline(markdown))
+    return Markup(_parser().renderInline(_together(markdown)))
 
 
 def section(markdown: str) -> Markup:
     """Blocks. Tables get a caption from the heading above, row heads, and a box that scrolls by itself."""
     parser = _parser()
-    tokens = list(_accessible(list(_unfolded(parser.parse(markdown)))))
+    tokens = list(_accessible(list(_unfolded(parser.parse(_together(markdown))))))
     return Markup(parser.renderer.render(tokens, parser.options, {}))
+
+
+def _together(markdown: str) -> str:
+    """Without what keeps GitHub from calling somebody: a page of one's own calls nobody."""
+    return markdown.replace(APART, "")
 
 
 @cache

@@ -1,0 +1,36 @@
+"""A variant of now beside the same variant of the baseline."""
+
+from __future__ import annotations
+
+from slimgate.judge.verdict import Verdict
+from slimgate.metrics.base import Unit
+from slimgate.record.part import Part
+from slimgate.record.quality import BudgetFacts
+
+
+class SinceFacts(Part):
+    """One metric then and now, on the same gate rows; as in QualityFacts, the baseline for the teacher.
+
+    new: the baseline has no answers of the variant, so that nothing is held against it. note: why it is new,
+    or why the rows could not be paired, which leaves its budgets undecided.
+    right_to_wrong, wrong_to_right: rows since the baseline, of metrics of right and wrong rows.
+    """
+
+    baseline: float | None = None
+    value: float | None = None
+    drop_points: float | None = None
+    unit: Unit = "points"
+    interval: tuple[float, float] | None = None
+    level: float | None = None
+    method: str | None = None
+    n: int | None = None
+    n_needed: int | None = None
+    right_to_wrong: int | None = None
+    wrong_to_right: int | None = None
+    new: bool = False
+    note: str | None = None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    warnings: list[str] = []
+    message: str | None = None
+    measured: str

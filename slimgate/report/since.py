@@ -1,0 +1,81 @@
+"""Since the baseline: each variant beside itself in the release that the suite is held against."""
+
+from __future__ import annotations
+
+from slimgate.record import RunRecord, SinceFacts, VariantRecord
+from slimgate.report.escape import escaped
+from slimgate.report.figures import MISSING, count, drop_words, fixed
+from slimgate.report.standing import variants
+from slimgate.report.tables import Column, blocks, bullets, table, without_empty
+
+# Beside report.md: teacher drift and variant drift, by every metric, slice, size and time.
+COMPARISON = "compare.md"
+
+
+def since_baseline(record: RunRecord) -> str:
+    """The section of report.md; empty without a baseline."""
+    if record.baseline is None:
+        return ""
+    more = f"What else moved since then, the teacher apart from its variants: [{COMPARISON}]({COMPARISON})."
+    return blocks(f"## Since the baseline {baseline_name(record)}", since_table(record), more)
+
+
+def since_table(record: RunRecord) -> str:
+    """A line a variant and metric, then why one was not tested; empty where nothing is held against it."""
+    found = [(model, name, one) for model in variants(record) for name, one in model.since_baseline.items()]
+    notes = [
+        f"{escaped(model.name)}, {escaped(name)}: {escaped(one.note)}."
+        for model, name, one in found
+        if one.note
+    ]
+    columns = [
+        Column("variant", [escaped(model.name) for model, _, _ in found]),
+        Column("metric", [escaped(name) for _, name, _ in found]),
+        Column(
+            "then → now", [f"{_value(one.baseline)} → {_value(one.value)}" for _, _, one in found], right=True
+        ),
+        Column("drop since then", [_drop(one) for _, _, one in found], right=True),
+        Column("rows lost / won", [_rows(one) for _, _, one in found], right=True),
+        Column("budget", [_budgets(one) for _, _, one in found]),
+        Column("verdict", [_verdict(model, one) for model, _, one in found]),
+    ]
+    return blocks(table(without_empty(columns)), bullets(notes))
+
+
+def baseline_name(record: RunRecord) -> str:
+    """Of the release where it has one, else its file."""
+    found = record.baseline
+    return escaped(found.name or found.path) if found else ""
+
+
+def new_since_baseline(record: RunRecord) -> list[str]:
+    """The variants that have budgets against the baseline, and that it has no answers of."""
+    return [model.name for model in variants(record) if any(one.new for one in model.since_baseline.values())]
+
+
+def _value(value: float | None) -> str:
+    return fixed(value, 3 if value is None or abs(value) < 10 else 2)
+
+
+def _drop(one: SinceFacts) -> str:
+    limits = [budget.limit for budget in one.budgets if budget.kind == "drop_points"]
+    words = drop_words(one.drop_points, one.interval, limits, unit=one.unit) or MISSING
+    return words.removeprefix("drop ")
+
+
+def _rows(one: SinceFacts) -> str:
+    if one.right_to_wrong is None:
+        return MISSING
+    return f"{count(one.right_to_wrong)} / {count(one.wrong_to_right)}"
+
+
+def _budgets(one: SinceFacts) -> str:
+    return ", ".join(f"{escaped(budget.kind)} {budget.limit:g}" for budget in one.budgets) or MISSING
+
+
+def _verdict(model: VariantRecord, one: SinceFacts) -> str:
+    if one.verdict is None:
+        return "new, not gated" if one.new else MISSING
+    if not model.gated:
+        return f"not gated (would {one.verdict})"
+    return str(one.verdict) if one.verdict == "PASS" else f"**{one.verdict}**"

@@ -1,0 +1,114 @@
+"""[budgets.baseline]: a variant that lost more than it may since the last release fails the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from user_repository import Ran, pytest_in
+
+from slimgate.cli import main
+
+SUITE = """\
+[suite]
+title = "held against the last release"
+extends = "_common.toml"
+
+[variants]
+same = { steps = [{ "own_methods:Same" = {} }] }
+"""
+SINCE = """
+[budgets.baseline]
+file = "../reports/baselines"
+accuracy = { drop_points = 5.0 }
+"""
+LATE = 'late = { steps = [{ "own_methods:Same" = {} }] }\n'
+
+
+def run(repository: Path, text: str, *arguments: str) -> Ran:
+    (repository / "bench/three.toml").write_text(text)
+    return pytest_in(repository, "bench/three.toml", "-v", "-k", "quality or baseline", *arguments)
+
+
+@pytest.fixture(scope="module")
+def released(repository: Path) -> Path:
+    """A repository whose first release is a baseline."""
+    assert run(repository, SUITE).code == 0
+    latest, baselines = repository / "reports/latest/three", repository / "reports/baselines"
+    told = ["accept", str(latest), "--name", "v1", "--baselines", str(baselines), "--reason", "quality alone"]
+    assert main(told) == 0
+    return repository
+
+
+def test_a_variant_that_is_as_it_was_holds_and_a_new_one_is_said_to_be_new(released: Path) -> None:
+    ran = run(released, SUITE + LATE + SINCE)
+    assert ran.code == 0
+    assert ran.outcome("bench/three.toml::test_baseline[same-accuracy]") == "PASSED"
+    same, late = (ran.variant("three", name)["since_baseline"]["accuracy"] for name in ("same", "late"))
+    assert (same["verdict"], same["drop_points"], same["n"], same["new"]) == ("PASS", 0.0, 400, False)
+    assert same["budgets"][0]["on_inconclusive"] == "fail"
+    assert (late["verdict"], late["new"], late["budgets"]) == (None, True, [])
+    assert late["message"] == "late: accuracy against the baseline v1: new since then, not gated"
+    assert ran.record("three")["baseline"]["name"] == "v1"
+    assert ran.record("three")["baseline"]["path"] == "reports/baselines/v1/three/run.json"
+    report = (released / "reports/latest/three/report.md").read_text()
+    assert "- **New since the baseline v1**, so not held against it: late." in report
+    assert "# v1 → this run" in (released / "reports/latest/three/compare.md").read_text()
+
+
+def test_a_variant_that_lost_too_much_since_then_fails(released: Path) -> None:
+    worse = SUITE.replace("own_methods:Same", "own_methods:Invert")
+    ran = run(released, worse + SINCE)
+    assert ran.code == 1
+    assert ran.outcome("bench/three.toml::test_baseline[same-accuracy]") == "FAILED"
+    facts = ran.variant("three", "same")["since_baseline"]["accuracy"]
+    assert facts["verdict"] == "FAIL"
+    assert facts["message"].startswith("same: accuracy 0.")
+    assert " in the baseline v1, drop " in facts["message"]
+    verdict = ran.record("three")["verdict"]
+    assert (verdict["status"], verdict["failed"]) == ("FAIL", 1)
+    for name in ("report.md", "pr-comment.md", "report.html"):
+        text = (released / "reports/latest/three" / name).read_text()
+        assert " in the baseline v1, drop " in text
+        assert "Since the baseline v1" in text
+
+
+def test_other_gate_rows_leave_it_undecided_and_a_worker_knows_the_baseline_too(released: Path) -> None:
+    other = (
+        SUITE + SINCE + "\n[task]\nsplits = { train = 200, calibration = 16, selection = 40, gate = 380 }\n"
+    )
+    ran = run(released, other, "-n", "1")
+    assert ran.code == 1
+    facts = ran.variant("three", "same")["since_baseline"]["accuracy"]
+    assert facts["verdict"] == "INCONCLUSIVE"
+    assert facts["message"] == (
+        "same: accuracy against the baseline v1, budget drop_points 5: INCONCLUSIVE, "
+        "the gate rows are other ones (the digests of the split differ)"
+    )
+    assert facts["drop_points"] is None
+    warned = run(released, other + '\n[measure]\non_inconclusive = "warn"\n')
+    assert (warned.code, warned.record("three")["verdict"]["status"]) == (0, "INCONCLUSIVE")
+
+
+def test_without_its_baseline_nothing_is_run(released: Path) -> None:
+    elsewhere = SINCE.replace("../reports/baselines", "../reports/none.json")
+    ran = run(released, SUITE + elsewhere)
+    assert ran.code == 4
+    assert "bench/three.toml [budgets.baseline] file " in ran.out
+    assert "cannot be read: No such file or directory" in ran.out
+    assert "Traceback" not in ran.out
+    assert "PASSED" not in ran.out
+
+
+def test_answers_that_are_not_those_of_the_record_are_not_tested_against(released: Path) -> None:
+    file = released / "reports/baselines/v1/three/run.json"
+    text = file.read_text()
+    record = json.loads(text)
+    record["variants"][1]["quality"]["accuracy"]["value"] = 0.125
+    file.write_text(json.dumps(record))
+    ran = run(released, SUITE + SINCE)
+    file.write_text(text)
+    facts = ran.variant("three", "same")["since_baseline"]["accuracy"]
+    assert (ran.code, facts["verdict"]) == (1, "INCONCLUSIVE")
+    assert "its outcomes are of another run than its record: accuracy of the answers is" in facts["message"]

@@ -1,0 +1,86 @@
+"""Since the baseline, in every report."""
+
+from __future__ import annotations
+
+import pytest
+from sample_record import sample_record
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BaselineFacts, BudgetFacts, RunRecord, SinceFacts
+from slimgate.report.html import html_report
+from slimgate.report.markdown import suite_report
+from slimgate.report.pr_comment import pr_comment
+from slimgate.report.since import since_baseline
+from slimgate.report.standing import standing
+
+LOST = SinceFacts(
+    baseline=0.9425,
+    value=0.939,
+    drop_points=0.35,
+    interval=(0.25, 0.48),
+    method="Tango",
+    n=8000,
+    right_to_wrong=30,
+    wrong_to_right=2,
+    budgets=[BudgetFacts(kind="drop_points", limit=0.2, verdict=Verdict.FAIL)],
+    verdict=Verdict.FAIL,
+    message="int8: accuracy 0.939 vs 0.943 in the baseline v1, drop 0.35 points: FAIL",
+    measured="",
+)
+
+
+def record(facts: SinceFacts, *, gated: bool = True, name: str | None = "v1") -> RunRecord:
+    """The sample, whose int8 is held against a baseline."""
+    sample = sample_record(baseline=BaselineFacts(path="b/run.json", name=name, created="2026-11-01"))
+    changed = [
+        one.model_copy(update={"since_baseline": {"accuracy": facts}, "gated": gated})
+        if one.name == "int8"
+        else one
+        for one in sample.variants
+    ]
+    return sample.model_copy(update={"variants": changed})
+
+
+def test_what_was_lost_is_a_row_with_its_budget_and_verdict() -> None:
+    row = "int8 accuracy 0.943 → 0.939 0.35 [0.25, 0.48] 30 / 2 drop_points 0.2 **FAIL**"
+    found = since_baseline(record(LOST))
+    assert found.startswith("## Since the baseline v1\n")
+    assert [line.replace("|", " ").split() for line in found.splitlines()][4] == row.split()
+    assert "[compare.md](compare.md)" in found
+
+
+@pytest.mark.parametrize("write", [suite_report, html_report, lambda one: pr_comment([one])])
+def test_every_report_has_the_section_and_the_verdict_of_the_variant(write) -> None:  # type: ignore[no-untyped-def]
+    text = write(record(LOST))
+    assert "Since the baseline v1" in text
+    assert "30 / 2" in text
+    assert "0.939 vs 0.943 in the baseline v1" in text
+    assert "baseline accuracy" in standing(record(LOST), record(LOST).variant("int8"))
+
+
+def test_a_variant_that_is_not_gated_would_fail() -> None:
+    assert "not gated (would FAIL)" in since_baseline(record(LOST, gated=False))
+
+
+def test_rows_that_cannot_be_paired_leave_the_values_and_say_why() -> None:
+    budget = BudgetFacts(kind="drop_points", limit=0.2, verdict=Verdict.INCONCLUSIVE)
+    facts = SinceFacts(
+        baseline=0.9,
+        value=0.9,
+        note="the gate rows are other ones",
+        budgets=[budget],
+        verdict=Verdict.INCONCLUSIVE,
+        measured="",
+    )
+    found = since_baseline(record(facts, name=None))
+    assert "## Since the baseline b/run.json" in found
+    assert "0.900 → 0.900" in found
+    assert "**INCONCLUSIVE**" in found
+    assert "- int8, accuracy: the gate rows are other ones." in found
+
+
+def test_a_new_variant_is_said_to_be_new_and_without_a_baseline_there_is_no_section() -> None:
+    new = SinceFacts(value=0.9, new=True, note="new since then", measured="")
+    assert "- **New since the baseline v1**, so not held against it: int8." in suite_report(record(new))
+    assert "new, not gated" in since_baseline(record(new))
+    assert since_baseline(sample_record()) == ""

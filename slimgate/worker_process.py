@@ -16,15 +16,17 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 SAID = "worker.log"
+MOST_SAID = 500  # characters
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a worker ended. code: of its exit, minus the signal that ended it, or None where the limit did.
 
-    said: the last line of its standard error.
+    said: what its standard error ends with: the exception's own words, else the last line.
     """
 
     code: int | None
@@ -84,5 +86,17 @@ def run_worker(module: str, folder: Path, *, limit: float) -> Ended:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    lines = (folder / SAID).read_text("utf-8", errors="replace").strip().splitlines()
-    return Ended(code, lines[-1] if lines else "")
+    return Ended(code, last_words((folder / SAID).read_text("utf-8", errors="replace")))
+
+
+def last_words(text: str) -> str:
+    """In one line what a process said last: the exception of a traceback, all lines of it, else the last line."""
+    lines = text.strip().splitlines()
+    starts = [
+        place for place, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")
+    ]
+    if not starts:
+        return lines[-1] if lines else ""
+    after = lines[starts[-1] + 1 :]
+    frames = next((place for place, line in enumerate(after) if not line.startswith(" ")), 0)
+    return shorten(" ".join(" ".join(after[frames:]).split()), MOST_SAID, placeholder=" …")

@@ -99,3 +99,11 @@ def assert_ends(process: int) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(f"process {process} lives on")
+
+
+def test_an_error_of_several_lines_is_told_whole_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "raise ValueError('1 error for Params\\n  sizes: not a tuple\\n    For more see a page')"
+    ended = run(tmp_path, monkeypatch, body)
+    assert ended.told == "ValueError: 1 error for Params sizes: not a tuple For more see a page"

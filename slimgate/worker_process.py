@@ -90,7 +90,7 @@ def run_worker(module: str, folder: Path, *, limit: float) -> Ended:
 
 
 def last_words(text: str) -> str:
-    """In one line what a process said last: the exception of a traceback, all lines of it, else the last line."""
+    """What a process said last, in one line: the whole exception of a traceback, else the last line."""
     lines = text.strip().splitlines()
     starts = [
         place for place, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")

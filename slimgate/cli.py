@@ -19,12 +19,13 @@ from slimgate.commands import (
     judge,
     lines,
     methods,
+    mlflow,
     schema,
     tune,
 )
 from slimgate.errors import SlimgateError
 
-COMMANDS = (init, judge, tune, explain, compare, accept, card, export, lines, methods, schema)
+COMMANDS = (init, judge, tune, explain, compare, accept, card, export, lines, mlflow, methods, schema)
 WRONG_USAGE = 4
 
 

@@ -33,8 +33,8 @@ class Stage:
         self.done, self.total = done, total
 
 
-def stage_lines(stage: Stage, now: float, *, width: int, colour: bool) -> list[str]:
-    """HEIGHT lines of at most `width` cells, with styles where there is colour."""
+def stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) -> list[str]:
+    """HEIGHT lines of at most `width` cells, with styles where there is colour. now: None: no times."""
     from rich.console import Console
     from rich.progress_bar import ProgressBar
     from rich.text import Text
@@ -47,27 +47,24 @@ def stage_lines(stage: Stage, now: float, *, width: int, colour: bool) -> list[s
         highlight=False,
     )
     name, _, rest = visible(stage.what).partition(" · ")
-    head = Text.assemble((name, "bold"), f" · {rest}" if rest else "", (f" · {_times(stage, now)}", "cyan"))
+    times = "" if now is None else f" · {_times(stage, now)}"
+    head = Text.assemble((name, "bold"), f" · {rest}" if rest else "", (times, "cyan"))
     with console.capture() as captured:
         console.print(head, overflow="ellipsis", no_wrap=True)
-        if stage.total > 0:
+        if stage.total > 0 and now is not None:
             bar = min(_WIDEST_BAR, width // 4)
-            console.print(ProgressBar(total=stage.total, completed=stage.done, width=bar), end=" ")
-            told = Text(visible(_told(stage, now)))
-            told.truncate(width - bar - 1, overflow="ellipsis")
+            console.print(ProgressBar(total=stage.total, completed=stage.done, width=bar), end="")
+            told = Text(f" {visible(_told(stage, now))}")
+            told.truncate(width - bar, overflow="ellipsis")
             console.print(told, no_wrap=True)
     lines = captured.get().splitlines()
     return (lines + [""] * HEIGHT)[:HEIGHT]
 
 
 def still_lines(stage: Stage, *, width: int, colour: bool) -> list[str]:
-    """The lines of a stage beside which nothing is written: they must stay true until it ends."""
-    return stage_lines(
-        Stage(f"{stage.what} · timed, so nothing moves here", stage.began),
-        stage.began,
-        width=width,
-        colour=colour,
-    )
+    """The lines of a stage beside which nothing is written: they stay true until it ends."""
+    still = Stage(f"{stage.what} · timed, so nothing moves here", stage.began)
+    return stage_lines(still, None, width=width, colour=colour)
 
 
 def _times(stage: Stage, now: float) -> str:

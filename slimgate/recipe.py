@@ -1,4 +1,4 @@
-"""How a model comes about, as a digest a step: what it starts from, and the steps on the way; not the data."""
+"""How a model comes about, as a digest a step: what it starts from and the steps on the way, without data."""
 
 from __future__ import annotations
 

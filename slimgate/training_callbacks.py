@@ -95,7 +95,7 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         rows = args.train_batch_size
-        told = f"train · epoch {len(self.history) + 1} of {args.num_train_epochs:g}"
+        told = f"train rows · epoch {len(self.history) + 1} of {args.num_train_epochs:g}"
         if self.losses:
             told += f" · loss {np.mean(self.losses[-LATEST:]):.3f}"
         self._context.progress(told, state.global_step * rows, state.max_steps * rows)

@@ -35,7 +35,7 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
 
 
 def summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
-    """Variant, size, speed-up by workload, drop of each budgeted metric, verdict. Of many, the worst first."""
+    """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many, the worst first."""
     names = budgeted(record)
     shown = _worst_first(record) if len(record.variants) > MOST + 1 else models(record)
     rows = [

@@ -84,7 +84,7 @@ def _planned(run: SuiteRun, lookup: _Lookup, variant: Variant) -> PlannedModel:
         artifact = lookup.built(variant.name).artifact
         answers = answered(run.suite, run.rows, artifact, variant.runtime, GATE, run.store, device=run.device)
     except _NotStored:
-        pass
+        answers = False
     except SlimgateError as found:
         error = str(found)
     plugins = [*([None] if variant.ref else []), *variant.steps]

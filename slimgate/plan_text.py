@@ -118,7 +118,8 @@ def _measured(suite: Suite) -> Iterator[str]:
 
 def _whole(earlier: RunRecord | None) -> Iterator[str]:
     if earlier is not None and earlier.seconds is not None:
-        yield f"the run of {visible(earlier.created)} took {duration(earlier.seconds)} in all"
+        took = f"{duration(earlier.seconds)} in all, with what its store had"
+        yield f"the run of {visible(earlier.created)} took {took}"
 
 
 def _budget_row(budget: PlannedBudget) -> dict[str, str]:

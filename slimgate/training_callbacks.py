@@ -94,11 +94,11 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
         self.history: list[dict[str, float]] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        rows = args.train_batch_size
+        rows = round(len(kwargs["train_dataloader"].dataset) * args.num_train_epochs)
         told = f"train rows · epoch {len(self.history) + 1} of {args.num_train_epochs:g}"
         if self.losses:
             told += f" · loss {np.mean(self.losses[-LATEST:]):.3f}"
-        self._context.progress(told, state.global_step * rows, state.max_steps * rows)
+        self._context.progress(told, rows * state.global_step // state.max_steps, rows)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.losses:

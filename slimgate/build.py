@@ -20,7 +20,7 @@ from slimgate.model_ref import read_config
 from slimgate.past_times import PastTimes, Work
 from slimgate.pools import collapsed_texts
 from slimgate.progress import UNWATCHED, Watch
-from slimgate.protocols import BuildContext, ModelRef, Progress, adds_no_rows
+from slimgate.protocols import BuildContext, ModelRef, Progress, adds_no_rows, no_progress
 from slimgate.recipe import LOAD, recipes
 from slimgate.rows import PreparedRows
 from slimgate.sharing import SharedBySteps
@@ -317,7 +317,7 @@ class Builder:
         reads: tuple[str, ...],
         teacher: Artifact | None,
         scratch: Path,
-        progress: Progress,
+        progress: Progress = no_progress,
     ) -> BuildContext:
         def load_teacher() -> Any:
             if teacher is None:

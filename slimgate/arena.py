@@ -102,7 +102,8 @@ class Arena:
         inputs = {name: run.workload(model.name, workload).inputs for name, model in models.items()}
         try:
             contenders = [self._contender(name, model) for name, model in models.items()]
-            times = duel(contenders, inputs, seed=run.suite.seed, max_seconds=max_seconds, enough=enough)
+            with run.watch.stage(f"{last} · duel on {workload.id}", still=True):
+                times = duel(contenders, inputs, seed=run.suite.seed, max_seconds=max_seconds, enough=enough)
         except MeasureError:
             self.close()  # the next variant starts with processes of its own
             raise

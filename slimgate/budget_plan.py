@@ -37,14 +37,18 @@ class PlannedBudget:
         return self.rows >= self.needed
 
     @property
+    def names(self) -> str:
+        """The first few variants."""
+        names = ", ".join(self.variants[:_MOST_NAMES])
+        more = len(self.variants) - _MOST_NAMES
+        return f"{names} and {more} more" if more > 0 else names
+
+    @property
     def line(self) -> str:
         """`budget accuracy drop_points 0.5 (int8): takes about 12,366 gate rows (…), 6,000 CANNOT …`."""
-        names = ", ".join(self.variants[:_MOST_NAMES])
-        if len(self.variants) > _MOST_NAMES:
-            names += f" and {len(self.variants) - _MOST_NAMES} more"
         told = f"{self.rows:,} can decide it" if self.decidable else f"{self.rows:,} CANNOT decide it"
         return (
-            f"budget {self.metric} {self.kind} {self.limit:g} ({names}): "
+            f"budget {self.metric} {self.kind} {self.limit:g} ({self.names}): "
             f"takes about {self.needed:,} gate rows ({self.basis}), {told}"
         )
 

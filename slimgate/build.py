@@ -17,15 +17,17 @@ from slimgate.errors import BuildError, SlimgateError
 from slimgate.hub import fetch_model
 from slimgate.loading import module_of
 from slimgate.model_ref import read_config
+from slimgate.past_times import PastTimes, Work
 from slimgate.pools import collapsed_texts
+from slimgate.progress import UNWATCHED, Watch
 from slimgate.protocols import BuildContext, ModelRef, Progress, adds_no_rows, no_progress
+from slimgate.recipe import LOAD, recipes
 from slimgate.rows import PreparedRows
 from slimgate.sharing import SharedBySteps
 from slimgate.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite import SELF, TEACHER, Plugin, Suite, Variant, params_json
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
-LOAD = "load_model"
 HELD_OUT = ("calibration", "selection", "gate")
 # Files of the folder itself, and of the numbered ones in which sentence-transformers keeps further modules.
 _MODULES = re.compile(r"^(\d+_\w+/)?[^/]+$")
@@ -43,6 +45,14 @@ class Built:
         return all(step.entry.from_store for step in self.steps)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A step among those of its variant: as a watcher is told of it, and how the model came about so far."""
+
+    told: str
+    recipe: str
+
+
 class Builder:
     """Builds the models of one suite on demand. A model that failed fails again at once, not by building."""
 
@@ -53,13 +63,17 @@ class Builder:
         store: Store,
         *,
         device: str,
-        progress: Progress = no_progress,
+        watch: Watch = UNWATCHED,
+        past: PastTimes | None = None,
         seed: int | None = None,
         teacher: Builder | None = None,
     ) -> None:
-        """seed: the suite's, where none is given. teacher: who builds the teacher, where not this builder."""
+        """seed: the suite's, where none is given. teacher: who builds the teacher, where not this builder.
+
+        past: how long steps took before.
+        """
         self._suite, self._rows, self._store = suite, rows, store
-        self._device, self._progress = device, progress
+        self._device, self._watch, self._past = device, watch, past
         self._seed = suite.seed if seed is None else seed
         self._teacher = teacher
         self._built: dict[str, Built] = {}
@@ -82,17 +96,24 @@ class Builder:
 
     def _build(self, variant: Variant) -> Built:
         steps: list[Artifact] = []
+        places = self._places(variant)
         if variant.ref is not None:
-            steps.append(self._load(variant, variant.ref))
+            steps.append(self._load(variant, variant.ref, next(places)))
             artifact = steps[0]
         else:
             artifact = self.built(variant.parent or TEACHER).artifact
         for step in variant.steps:
-            artifact = self._step(variant, step, artifact)
+            artifact = self._step(variant, step, artifact, next(places))
             steps.append(artifact)
         return Built(artifact, tuple(steps))
 
-    def _load(self, variant: Variant, ref: ModelRef) -> Artifact:
+    def _places(self, variant: Variant) -> Iterator[_Place]:
+        """Where each of a variant's own steps stands."""
+        found = recipes(self._suite, variant)
+        for number, recipe in enumerate(found, 1):
+            yield _Place(f"{self._told(variant)} · step {number} of {len(found)}", recipe)
+
+    def _load(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
         task = self._suite.setup.task
         where = f"{self._told(variant)}: model {ref.text}"
         with _explained(where):
@@ -113,10 +134,16 @@ class Builder:
         if "train" not in reads:
             key["seed"] = None  # nothing is drawn for a model that is complete
         return self._make(
-            where, LOAD, str(ref.text), key, reads, lambda c: task.object.load_model(task.params, ref, c)
+            where,
+            LOAD,
+            str(ref.text),
+            key,
+            reads,
+            lambda c: task.object.load_model(task.params, ref, c),
+            place=place,
         )
 
-    def _step(self, variant: Variant, step: Plugin, parent: Artifact) -> Artifact:
+    def _step(self, variant: Variant, step: Plugin, parent: Artifact, place: _Place) -> Artifact:
         method, task = step.object, self._suite.setup.task
         teacher = self._learns_from(step, parent)
         params = params_json(step.params)
@@ -156,7 +183,15 @@ class Builder:
         where = f"{self._told(variant)}: step {step.name}"
         stands_later = self._stands_later if step.adds_rows else adds_no_rows
         return self._make(
-            where, step.name, params, key, step.reads, apply, teacher=teacher, stands_later=stands_later
+            where,
+            step.name,
+            params,
+            key,
+            step.reads,
+            apply,
+            place=place,
+            teacher=teacher,
+            stands_later=stands_later,
         )
 
     def _in_processes(
@@ -235,6 +270,7 @@ class Builder:
         reads: tuple[str, ...],
         make: Any,
         *,
+        place: _Place,
         teacher: Artifact | None = None,
         stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
     ) -> Artifact:
@@ -243,8 +279,11 @@ class Builder:
 
             torchao_notes.keep_back()
             torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
-            with scratch_beside(folder) as scratch:
-                context = self._context(where, reads, teacher, scratch)
+            with (
+                scratch_beside(folder) as scratch,
+                self._watch.stage(f"{place.told}: {method}", expected=self._expected(work)) as progress,
+            ):
+                context = self._context(where, reads, teacher, scratch, progress)
                 context.stands_later = stands_later
                 start = time.perf_counter()
                 with _explained(where):
@@ -252,13 +291,33 @@ class Builder:
                     with context.timed("save"):
                         model.save(folder)
                 seconds = time.perf_counter() - start
-            return _manifest(folder, model, method, params, seconds, context.log)
+            return {
+                **_manifest(folder, model, method, params, seconds, context.log),
+                "made": work.noted,
+            }
 
+        work = self.work(method, params, place.recipe, reads)
         entry: Entry = self._store.make("artifacts", json_digest(key), fill)
         return Artifact(entry)
 
+    def work(self, method: str, params: Any, recipe: str, reads: tuple[str, ...]) -> Work:
+        """A step as times are looked up by."""
+        splits = self._rows.splits
+        wanted = ("train",) if method == LOAD else reads  # a fresh head is fitted on them
+        rows = {name: len(splits[name]) for name in wanted if len(splits.get(name, ()))}
+        return Work(recipe, method, params, rows, (self._device.split(":")[0], self._suite.threads))
+
+    def _expected(self, work: Work) -> float | None:
+        found = self._past.step(work) if self._past else None
+        return found.seconds if found else None
+
     def _context(
-        self, where: str, reads: tuple[str, ...], teacher: Artifact | None, scratch: Path
+        self,
+        where: str,
+        reads: tuple[str, ...],
+        teacher: Artifact | None,
+        scratch: Path,
+        progress: Progress = no_progress,
     ) -> BuildContext:
         def load_teacher() -> Any:
             if teacher is None:
@@ -283,7 +342,7 @@ class Builder:
             device=self._device,
             threads=self._suite.threads,
             scratch=scratch,
-            progress=lambda what, done, total: self._progress(f"{where}: {what}", done, total),
+            progress=progress,
             share=None if teacher is None else self._shared(teacher),
         )
         return context

@@ -1,18 +1,56 @@
-"""What a run would do: which steps the store has, and whether the gate's rows can decide each budget."""
+"""What a run would do: what the store has of each model, and what the rest took before. Builds nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from slimgate.artifact import Artifact
-from slimgate.budget_plan import planned_budgets
-from slimgate.build import LOAD, Builder
+from slimgate.build import Builder
 from slimgate.digests import json_digest
 from slimgate.errors import SlimgateError
-from slimgate.record import RunRecord
-from slimgate.run import SuiteRun
-from slimgate.suite import TEACHER, Plugin, Suite
+from slimgate.measure.quality import answered
+from slimgate.past_times import Estimate
+from slimgate.recipe import LOAD, recipe, recipes
+from slimgate.run import GATE, SuiteRun
+from slimgate.suite import TEACHER, Plugin, Variant, params_json
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step of a model. seconds: what it took before, where it is to be built and that is known."""
+
+    name: str
+    recipe: str
+    bytes: int | None = None
+    stored: bool = False
+    seconds: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """A model: what it starts from, its own steps, its answers on the gate rows.
+
+    predicting: what answering took before. error: why it cannot be built.
+    """
+
+    name: str
+    start: str
+    recipe: str
+    steps: tuple[PlannedStep, ...]
+    answered: bool
+    predicting: Estimate | None
+    error: str | None
+
+    @property
+    def missing(self) -> tuple[PlannedStep, ...]:
+        """The steps to build."""
+        return tuple(step for step in self.steps if not step.stored)
+
+    @property
+    def bytes(self) -> int | None:
+        """Of the artifact, where the store has it."""
+        return self.steps[-1].bytes if self.steps else None
 
 
 class _NotStored(Exception):
@@ -22,55 +60,56 @@ class _NotStored(Exception):
 class _Lookup(Builder):
     """A builder that only looks: it stops at the first step that would have to be built."""
 
+    def __init__(self, run: SuiteRun) -> None:
+        super().__init__(run.suite, run.rows, run.store, device=run.device)
+        self.found: dict[str, Artifact] = {}
+
     def _make(self, where: str, method: str, params: Any, key: Any, *others: Any, **more: Any) -> Artifact:  # noqa: ARG002
         entry = self._store.find("artifacts", json_digest(key))
         if entry is None:
             raise _NotStored(where)
-        return Artifact(entry)
+        self.found[more["place"].recipe] = Artifact(entry)
+        return self.found[more["place"].recipe]
 
 
-def plan_lines(run: SuiteRun, earlier: RunRecord | None) -> Iterator[str]:
-    """The plan of one suite, line by line. Cuts the splits where that was not done; builds nothing.
-
-    earlier: the record of a run that judged the same rows, from which the discordance is known.
-    """
-    suite = run.suite
-    yield f"{suite.shown}: {suite.title}"
-    sizes = ", ".join(f"{name} {report.n:,}" for name, report in run.rows.reports.items())
-    yield f"  rows: {sizes}"
-    lookup = _Lookup(suite, run.rows, run.store, device=run.device)
-    for name in (TEACHER, *suite.variants):
-        yield f"  {name}: {_state(lookup, suite, name)}"
-    checks = f"{len(suite.metrics)} metrics, behaviour, size, {len(suite.workloads)} workloads"
-    yield f"  measured of each variant: {checks}"
-    yield from (f"  {one.line}" for one in planned_budgets(suite, run.rows.reports["gate"].n, earlier))
+def planned_models(run: SuiteRun) -> list[PlannedModel]:
+    """The teacher and the variants, in the suite's order. Cuts the splits where that was not done."""
+    lookup = _Lookup(run)
+    return [_planned(run, lookup, run.suite.model(name)) for name in (TEACHER, *run.suite.variants)]
 
 
-def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
-    """For the head of a run: the budgets that the rows cannot decide; unless quiet, that there are none."""
-    suite = run.suite
-    planned = planned_budgets(suite, run.rows.reports["gate"].n, earlier)
-    undecidable = [one for one in planned if not one.decidable]
-    yield from (f"{suite.shown}: {one.line}" for one in undecidable)
-    if planned and not undecidable and not quiet:
-        hardest = max(one.needed for one in planned)
-        rows = f"{planned[0].rows:,} gate rows can decide every budget on drops and flips"
-        yield f"{suite.shown}: {rows} (the hardest takes about {hardest:,})"
-
-
-def _step(step: Plugin) -> str:
-    """Its name, and what it learns from where that is not the suite's teacher."""
-    return step.name if step.teacher in (None, TEACHER) else f"{step.name} from {step.teacher}"
-
-
-def _state(lookup: _Lookup, suite: Suite, name: str) -> str:
-    variant = suite.model(name)
-    steps = [*([LOAD] if variant.ref else []), *map(_step, variant.steps)]
-    told = f"{variant.parent or (variant.ref and variant.ref.text)} -> {' -> '.join(steps)}"
+def _planned(run: SuiteRun, lookup: _Lookup, variant: Variant) -> PlannedModel:
+    answers, error = False, None
     try:
-        lookup.built(name)
-    except _NotStored as missing:
-        return f"{told}: to build, from {missing} on"
-    except SlimgateError as error:
-        return f"{told}: cannot be built: {error}"
-    return f"{told}: in the store"
+        artifact = lookup.built(variant.name).artifact
+        answers = answered(run.suite, run.rows, artifact, variant.runtime, GATE, run.store, device=run.device)
+    except _NotStored:
+        answers = False
+    except SlimgateError as found:
+        error = str(found)
+    plugins = [*([None] if variant.ref else []), *variant.steps]
+    steps = zip(plugins, recipes(run.suite, variant), strict=True)
+    return PlannedModel(
+        name=variant.name,
+        start=str(variant.ref.text if variant.ref else variant.parent or TEACHER),
+        recipe=recipe(run.suite, variant.name),
+        steps=tuple(_step(run, lookup, variant, *one) for one in steps),
+        answered=answers,
+        predicting=None
+        if answers
+        else run.past.prediction(run.predicting(variant.name, variant.runtime, GATE)),
+        error=error,
+    )
+
+
+def _step(
+    run: SuiteRun, lookup: _Lookup, variant: Variant, plugin: Plugin | None, recipe: str
+) -> PlannedStep:
+    """plugin: None for loading the model that the variant names."""
+    name = LOAD if plugin is None else plugin.name
+    told = name if plugin is None or plugin.teacher in (None, TEACHER) else f"{name} from {plugin.teacher}"
+    if (found := lookup.found.get(recipe)) is not None:
+        return PlannedStep(told, recipe, int(found.manifest["bytes"]), stored=True)
+    params = variant.ref.text if plugin is None and variant.ref else plugin and params_json(plugin.params)
+    work = lookup.work(name, params, recipe, () if plugin is None else plugin.reads)
+    return PlannedStep(told, recipe, seconds=run.past.step(work))

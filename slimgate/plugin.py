@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from slimgate.finding import Search, find_suites, has_candidates
 from slimgate.stashed import PARTS, SESSION
 
 if TYPE_CHECKING:
+    from slimgate.report.terminal_table import Line
     from slimgate.session import Session
 
 pytest.register_assert_rewrite("slimgate.gates")
@@ -119,7 +120,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     state = config.stash.get(SESSION, None)
     if state is None:
         return True if planned else None
-    from slimgate.plan import head_lines, plan_lines
+    from slimgate.plan_text import head_lines, plan_lines
 
     nodes = [suite_of(item) for item in getattr(session, "items", None) or ()]
     wanted = [suite for suite in nodes if suite] or (
@@ -133,8 +134,11 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     for path in dict.fromkeys(suite.path for suite in wanted):
         run, earlier = state.run(state.suites[path]), state.last_record(state.suites[path])
-        quiet = config.get_verbosity() < 0
-        for line in plan_lines(run, earlier) if planned else head_lines(run, earlier, quiet=quiet):
+        run.learn_times(earlier)
+        if planned:
+            _write_lines(reporter, plan_lines(run, earlier, width=_width(reporter)))
+            continue
+        for line in head_lines(run, earlier, quiet=config.get_verbosity() < 0):
             reporter.write_line(line)
     return True if planned else None
 
@@ -188,12 +192,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if state is None or not state.records:
         return
     terminalreporter.section("slimgate")
-    for line in state.summary():
-        terminalreporter.write_line(line)
+    _write_lines(terminalreporter, state.summary(_width(terminalreporter)))
     from slimgate.github import in_actions
 
     if in_actions(os.environ):
         _tell_github(state, terminalreporter)
+
+
+def _width(reporter: pytest.TerminalReporter) -> int | None:
+    """Of the terminal; None in a pipe, where nothing has to be fitted."""
+    return reporter.config.get_terminal_writer().fullwidth if reporter.isatty() else None
+
+
+def _write_lines(reporter: pytest.TerminalReporter, lines: Iterable[Line]) -> None:
+    """Lines with styles, which pytest's own writer leaves out where there is no colour."""
+    for line in lines:
+        for text, style in line:
+            reporter.write(text, **({style: True} if style else {}))
+        reporter.line("")
 
 
 def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:

@@ -17,7 +17,11 @@ from slimgate.measure.latency import workload_rows
 from slimgate.measure.memory import MemoryReading, read_memory
 from slimgate.measure.quality import Encoder, outcomes_of
 from slimgate.outcomes import Outcomes
-from slimgate.protocols import Arrays, Compared, Encoded, Predictor, Progress, Workload, no_progress
+from slimgate.past_times import PastTimes, Work
+from slimgate.progress import UNWATCHED, Watch
+from slimgate.protocols import Arrays, Compared, Encoded, Predictor, Workload
+from slimgate.recipe import recipe
+from slimgate.record import RunRecord
 from slimgate.rows import PreparedRows, prepare_rows
 from slimgate.runtime_choice import runtime_for
 from slimgate.store import Store
@@ -36,7 +40,7 @@ class SuiteRun:
         *,
         device: str,
         workers: int = 1,
-        progress: Progress = no_progress,
+        watch: Watch = UNWATCHED,
         split: str = GATE,
         baseline: Baseline | None = None,
     ) -> None:
@@ -47,7 +51,7 @@ class SuiteRun:
         split: whose rows the models answer and are timed on; a run on another one cannot ask for the gate's.
         """
         self.suite = replace(suite, threads=max(1, suite.threads // workers))
-        self.store, self.device, self.progress, self.split = store, device, progress, split
+        self.store, self.device, self.watch, self.split = store, device, watch, split
         self._baseline = baseline
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
@@ -55,6 +59,7 @@ class SuiteRun:
         self._encoders: dict[str, Encoder] = {}
         self._teacher_outcomes: Outcomes | None = None
         self._memory: dict[str, list[MemoryReading]] = {}
+        self.past = PastTimes(store, suite)
 
     @property
     def baseline(self) -> Baseline:
@@ -99,7 +104,8 @@ class SuiteRun:
                 self.rows,
                 self.store,
                 device=self.device,
-                progress=self.progress,
+                watch=self.watch,
+                past=self.past,
                 seed=seed,
                 teacher=None if seed == self.suite.seed else self._builder(self.suite.seed),
             )
@@ -129,17 +135,33 @@ class SuiteRun:
         return self._predicted(name, stage, runtime, "selection")
 
     def _predicted(self, name: str, artifact: Artifact, runtime: Plugin, split: str) -> Outcomes:
-        found, _ = outcomes_of(
-            self.suite,
-            self.rows,
-            artifact,
-            runtime,
-            self.encoder_of(split),
-            self.store,
-            device=self.device,
-            progress=lambda what, done, total: self.progress(f"{name}: {what}", done, total),
-        )
+        work = self.predicting(name, runtime, split) if artifact is self.built(name).artifact else None
+        expected = self.past.prediction(work) if work else None
+        with self.watch.stage(
+            f"{name} · {split} rows", expected=expected.seconds if expected else None
+        ) as progress:
+            found, _ = outcomes_of(
+                self.suite,
+                self.rows,
+                artifact,
+                runtime,
+                self.encoder_of(split),
+                self.store,
+                device=self.device,
+                progress=progress,
+                work=work,
+            )
         return found
+
+    def learn_times(self, earlier: RunRecord | None) -> None:
+        """From the record of an earlier run, beside what the store's manifests say."""
+        self.past = PastTimes(self.store, self.suite, earlier)
+
+    def predicting(self, name: str, runtime: Plugin, split: str) -> Work:
+        """Predicting a split, as times are looked up by."""
+        rows = {split: len(self.rows.splits[split])}
+        machine = (self.device.split(":")[0], self.suite.threads)
+        return Work(recipe(self.suite, name), runtime.name, None, rows, machine)
 
     def workload(self, name: str, workload: Workload) -> WorkloadInputs:
         """The split's rows of a workload as one model's inputs; the rows are the same for all models.
@@ -164,8 +186,9 @@ class SuiteRun:
         """At least so many readings of a model's memory with the largest workload; none is taken twice."""
         found = self._memory.setdefault(name, [])
         while len(found) < readings:
-            self.progress(f"{name}: memory", len(found), readings)
-            found.append(self._read_memory(name))
+            reading = f"{name} · memory in a fresh process, reading {len(found) + 1} of {readings}"
+            with self.watch.stage(reading, still=True):
+                found.append(self._read_memory(name))
         return list(found)
 
     def _read_memory(self, name: str) -> MemoryReading:

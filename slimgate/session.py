@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from slimgate.environment import describe_machine, load_of_others, same_machine
 from slimgate.followed_rows import gate_texts, rows_followed
 from slimgate.outcome_files import write_outcomes
 from slimgate.parts import SINCE, Part, Parts, compose, parts_of
-from slimgate.protocols import Progress, no_progress
+from slimgate.progress import UNWATCHED, Watch
 from slimgate.record import (
     BaselineFacts,
     Machine,
@@ -29,13 +29,13 @@ from slimgate.record import (
 )
 from slimgate.record_files import Kept
 from slimgate.report.compare import compare_report
-from slimgate.report.escape import visible
 from slimgate.report.markdown import index_report, suite_report
 from slimgate.report.pictures import can_plot
 from slimgate.report.plots import write_plots
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.since import COMPARISON
-from slimgate.report.terminal import machine_lines, summary_table
+from slimgate.report.terminal import summary_lines
+from slimgate.report.terminal_table import Line
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
 from slimgate.store import Store
@@ -59,7 +59,7 @@ class Session:
         device: str,
         workers: int,
         command: str,
-        progress: Progress = no_progress,
+        watch: Watch = UNWATCHED,
         baselines: Mapping[Path, Baseline] | None = None,
     ) -> None:
         """baselines: what the budgets of a suite were held against, by the suite's path."""
@@ -69,7 +69,7 @@ class Session:
         self.records: dict[Path, RunRecord] = {}
         self._store_root, self.rebuild_before = store_root, rebuild_before
         self._device, self._workers, self._command = device, workers, command
-        self._progress = progress
+        self._watch = watch
         self._store: Store | None = None
         self._runs: dict[Path, SuiteRun] = {}
         self._parts: dict[Path, Parts] = {}
@@ -92,7 +92,7 @@ class Session:
                 self.store,
                 device=self._device,
                 workers=self._workers,
-                progress=self._progress,
+                watch=self._watch,
                 baseline=self._baselines.get(suite.path),
             )
         return self._runs[suite.path]
@@ -176,16 +176,11 @@ class Session:
         """What a pull request is told of all suites of the run."""
         return pr_comment(list(self.records.values()))
 
-    def summary(self) -> Sequence[str]:
+    def summary(self, width: int | None) -> Iterator[Line]:
         """For the terminal: a line a variant, what does not hold or could not be told, and a line a suite."""
-        lines: list[str] = []
         for path, record in self.records.items():
-            v = record.verdict
-            lines += [*summary_table(record), "", *map(visible, v.messages), *machine_lines(record)]
-            counts = f"{v.passed} passed, {v.failed} failed, {v.inconclusive} inconclusive"
             where = os.path.relpath(self.folder(path) / "report.md")
-            lines.append(f"{record.suite.path}: {v.status} ({counts}, {v.not_gated} not gated) {where}")
-        return lines
+            yield from summary_lines(record, where, width=width)
 
     def folder(self, path: Path) -> Path:
         """Where the record of a suite goes."""

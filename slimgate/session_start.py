@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from slimgate.baseline import Baseline, Given, held_against
-from slimgate.progress import ProgressLine
-from slimgate.protocols import Progress, no_progress
 from slimgate.session import Session
 from slimgate.stashed import SESSION
 from slimgate.store import moment
 from slimgate.suite import Suite
+from slimgate.terminal_watch import watch_of
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -40,7 +37,7 @@ def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
         device=config.getoption("slimgate_device"),
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         command=_command(config),
-        progress=_progress(config),
+        watch=watch_of(config),
         baselines=_baselines(config, suites),
     )
     config.stash[SESSION] = state
@@ -69,23 +66,6 @@ def rebuild_before(config: pytest.Config) -> str | None:
         shared: str | None = config.workerinput["slimgate_rebuild_before"]
         return shared
     return moment() if config.getoption("slimgate_rebuild") else None
-
-
-def _progress(config: pytest.Config) -> Progress:
-    """A line below pytest's own where somebody watches a terminal; nothing under -q or in a pipe."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    writer = config.get_terminal_writer()
-    watched = reporter is not None and reporter.isatty and config.get_verbosity() >= 0
-    if not watched or hasattr(config, "workerinput"):
-        return no_progress
-
-    def write(text: str) -> None:
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            sys.stdout.write(text)
-            sys.stdout.flush()
-
-    return ProgressLine(write, lambda: writer.width_of_current_line, writer.fullwidth)
 
 
 def _baselines(config: pytest.Config, suites: Mapping[Path, Suite]) -> Mapping[Path, Baseline]:

@@ -18,6 +18,8 @@ from slimgate.sparsity import pruned_layers
 
 # The name under which weights stand that are trained along and thrown away.
 ATTACHED = "slimgate_attached"
+# The loss that progress tells is the mean of so many batches: that of one jumps.
+LATEST = 20
 
 
 class TrainingHook(Protocol):
@@ -92,7 +94,11 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
         self.history: list[dict[str, float]] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._context.progress("train", state.global_step, state.max_steps)
+        rows = round(len(kwargs["train_dataloader"].dataset) * args.num_train_epochs)
+        told = f"train rows · epoch {len(self.history) + 1} of {args.num_train_epochs:g}"
+        if self.losses:
+            told += f" · loss {np.mean(self.losses[-LATEST:]):.3f}"
+        self._context.progress(told, rows * state.global_step // state.max_steps, rows)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.losses:

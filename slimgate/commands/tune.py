@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
-    from slimgate.protocols import Progress
+    from slimgate.progress import Watch
     from slimgate.suite import Suite
 
 DESCRIPTION = """\
@@ -72,13 +72,12 @@ def run(options: argparse.Namespace) -> int:
         clock,
         device=options.device,
         duels=Store(root, rebuild_before=moment()) if options.time_again else None,
-        progress=told.progress,
+        watch=told.watch,
     )
     try:
         searched = search(suite, reader, bench, proposer, clock, max_trials=trials, on_trial=told.trial)
     finally:
         bench.close()
-        told.clear()
     found = chosen(searched.trials, tiers=len(tuning.tiers), keep=tuning.keep)
     names = names_of(found, suite)
     if found:
@@ -115,29 +114,19 @@ class _Told:
     """What is going on, on standard error: a line a trial, and progress where somebody watches."""
 
     def __init__(self) -> None:
-        from slimgate.progress import ProgressLine
-        from slimgate.protocols import no_progress
+        from slimgate.live import LiveLines, can_draw
+        from slimgate.progress import UNWATCHED
 
-        self._line: ProgressLine | None = None
-        self.progress: Progress = no_progress
-        if sys.stderr.isatty():
-            self._line = ProgressLine(
-                _to_stderr, lambda: 0, os.get_terminal_size(sys.stderr.fileno()).columns
-            )
-            self.progress = self._line
+        self.watch: Watch = UNWATCHED
+        if sys.stderr.isatty() and can_draw(os.environ):
+            self.watch = LiveLines(sys.stderr.fileno(), lambda: 0, colour=not os.environ.get("NO_COLOR"))
 
     def trial(self, trial: Any) -> None:
         """A trial that has ended."""
         from slimgate.commands.tune_output import trial_line
         from slimgate.report.escape import visible
 
-        self.clear()
         _to_stderr(visible(trial_line(trial)) + "\n")
-
-    def clear(self) -> None:
-        """Takes the progress line away."""
-        if self._line is not None:
-            self._line.clear()
 
 
 def _to_stderr(text: str) -> None:

@@ -32,12 +32,13 @@ def test_latency(
     call = timed.caller(batch.inputs)
     report_build(timed, report_part)
     measure = suite.measure
-    made, rounds = plan_rounds(
-        call, warmup=measure.warmup, rounds=measure.rounds, max_seconds=measure.max_seconds / 2
-    )
     benchmark: Any = request.getfixturevalue("benchmark")
-    with no_collection():
-        benchmark.pedantic(call, rounds=rounds, iterations=1)
+    with timed.run.watch.stage(f"{timed.name} · rounds of {workload.id}", still=True):
+        made, rounds = plan_rounds(
+            call, warmup=measure.warmup, rounds=measure.rounds, max_seconds=measure.max_seconds / 2
+        )
+        with no_collection():
+            benchmark.pedantic(call, rounds=rounds, iterations=1)
     times = summarise(benchmark.stats.stats.data, workload.batch)
     facts: dict[str, Any] = {
         **vars(times),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from slimgate.errors import MeasureError, SlimgateError
 from slimgate.loading import module_of
 from slimgate.outcome_files import read_outcomes, write_outcomes
 from slimgate.outcomes import Outcomes
+from slimgate.past_times import Work
 from slimgate.predicting import ReadOutput, predict_scores
 from slimgate.protocols import Encoded, Progress, Rows, no_progress
 from slimgate.rows import PreparedRows
@@ -54,16 +56,37 @@ def outcomes_of(
     *,
     device: str,
     progress: Progress = no_progress,
+    work: Work | None = None,
 ) -> tuple[Outcomes, Entry]:
-    """What the artifact answers on every row of the encoder, and the store's entry that holds it."""
+    """What the artifact answers on every row of the encoder, and the store's entry that holds it.
+
+    work: as which the time that it took is noted.
+    """
 
     def fill(folder: Path) -> Json:
+        start = time.perf_counter()
         found = predict(suite, rows, artifact, runtime, encoder, device=device, progress=progress)
+        seconds = round(time.perf_counter() - start, 3)
         write_outcomes(found, folder / FILE)
-        return {"artifact": artifact.digest, "rows": len(found)}
+        told = {"artifact": artifact.digest, "rows": len(found)}
+        return {**told, "seconds": seconds, "runtime": runtime.name, "made": work.noted} if work else told
 
     entry = store.make("outcomes", _key(suite, rows, artifact, runtime, encoder.split, device), fill)
     return read_outcomes(entry.folder / FILE), entry
+
+
+def answered(
+    suite: Suite,
+    rows: PreparedRows,
+    artifact: Artifact,
+    runtime: Plugin,
+    split: str,
+    store: Store,
+    *,
+    device: str,
+) -> bool:
+    """Whether the store has the artifact's outcomes on a split."""
+    return store.find("outcomes", _key(suite, rows, artifact, runtime, split, device)) is not None
 
 
 def predict(

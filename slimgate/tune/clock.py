@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from slimgate.errors import SlimgateError
+from slimgate.progress import Watch
 from slimgate.protocols import Progress
 
 
@@ -40,11 +42,22 @@ class Clock:
         if not self.left:
             raise OutOfTime(f"the {self.seconds / 60:g} minutes are used")
 
-    def watched(self, progress: Progress) -> Progress:
-        """The same progress; a step that tells how far it is ends when the time does."""
+    def watched(self, watch: Watch) -> Watch:
+        """The same watch; a step that tells how far it is ends when the time does."""
+        return _Limited(self, watch)
 
-        def told(what: str, done: int, total: int) -> None:
-            self.check()
-            progress(what, done, total)
 
-        return told
+@dataclass(frozen=True)
+class _Limited:
+    clock: Clock
+    watch: Watch
+
+    @contextmanager
+    def stage(self, what: str, *, expected: float | None = None, still: bool = False) -> Iterator[Progress]:
+        with self.watch.stage(what, expected=expected, still=still) as progress:
+
+            def told(what: str, done: int, total: int) -> None:
+                self.clock.check()
+                progress(what, done, total)
+
+            yield told

@@ -16,7 +16,8 @@ from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement, Verdict
 from slimgate.loading import module_of
 from slimgate.metrics import load_metric
-from slimgate.protocols import Progress, Workload, no_progress
+from slimgate.progress import UNWATCHED, Watch
+from slimgate.protocols import Workload
 from slimgate.run import SuiteRun
 from slimgate.store import Store
 from slimgate.suite import TEACHER, Suite, Variant, params_json
@@ -43,12 +44,12 @@ class Bench:
         *,
         device: str,
         duels: Store | None = None,
-        progress: Progress = no_progress,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self._variants: dict[str, Variant] = dict(suite.variants)
         # the run looks variants up by name, and learns of a trial's by this very mapping
         suite = replace(suite, variants=self._variants)
-        self._run = SuiteRun(suite, store, device=device, progress=clock.watched(progress), split=SELECTION)
+        self._run = SuiteRun(suite, store, device=device, watch=clock.watched(watch), split=SELECTION)
         self._duels, self._tiers, self._clock = duels or store, tiers, clock
         self._arena = Arena(self._run.handle(TEACHER))
 

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from user_repository import pytest_in
+from user_repository import Ran, pytest_in
+
+
+def row(ran: Ran, name: str) -> list[str]:
+    """The cells of a table's row."""
+    [line] = [line for line in ran.lines if line.startswith(f"{name}  ")]
+    return re.split(r"\s{2,}", line.strip())
 
 
 def test_the_plan_builds_nothing_and_then_says_what_the_store_has(repository: Path) -> None:
     ran = pytest_in(repository, "bench/two.toml", "--slimgate-plan")
     assert ran.code == 0
     assert "rows: train 200, calibration 16, selection 40, gate 400" in ran.out
-    assert "  same: teacher -> keep_layers -> fine_tune: to build, from teacher: model " in ran.out
-    assert "budget accuracy" in ran.out
-    assert "400 CANNOT decide it" in ran.out
+    assert row(ran, "same") == [
+        "same",
+        "teacher -> keep_layers -> fine_tune",
+        "–",
+        "?",
+        "?",
+        "to build, from keep_layers on",
+    ]
+    assert "to build 5 steps, to predict for 4 models: 9 of which no earlier run is known (?)" in ran.out
+    assert row(ran, "accuracy drop_points 0.1")[-1] == "400 CANNOT"
+    assert "\x1b" not in ran.out
     assert "no tests ran" in ran.out
     assert not (repository / ".slimgate" / "artifacts").exists()
     assert not (repository / "reports").exists()
 
-    assert pytest_in(repository, "bench/two.toml", "-k", "footprint and same").code == 0
+    assert pytest_in(repository, "bench/two.toml", "-k", "quality and same and accuracy").code == 0
     ran = pytest_in(repository, "bench/two.toml", "--slimgate-plan")
-    assert "  same: teacher -> keep_layers -> fine_tune: in the store" in ran.out
-    assert "  int8: same -> int8_dynamic: to build, from int8: step int8_dynamic on" in ran.out
+    assert row(ran, "same")[3:] == ["–", "–", "in the store, with its answers"]
+    assert float(row(ran, "same")[2]) > 0
+    assert row(ran, "int8")[3:] == ["?", "?", "to build, from int8_dynamic on"]
+    assert "to build 2 steps, to predict for 2 models: 4 of which no earlier run is known (?)" in ran.out
+
+    ran = pytest_in(repository, "bench/two.toml", "--slimgate-plan", "--slimgate-rebuild")
+    assert all(re.fullmatch(r"\d+\.\d", seconds) for seconds in row(ran, "same")[3:5])
+    assert "by earlier runs and 4 of which no earlier run is known (?)" in ran.out
 
 
 def test_a_run_names_at_its_head_the_budgets_that_its_rows_cannot_decide(repository: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
+from slimgate.protocols import Progress
 from slimgate.tune.clock import Clock, OutOfTime
 
 
@@ -11,9 +15,15 @@ def test_a_step_that_tells_how_far_it_is_ends_with_the_time() -> None:
     moments = iter([100.0, 110.0, 159.0, 160.0])
     clock = Clock(60.0, now=lambda: next(moments))
     told: list[tuple[str, int, int]] = []
-    progress = clock.watched(lambda *one: told.append(one))
-    progress("train", 1, 9)
-    progress("train", 2, 9)
-    with pytest.raises(OutOfTime, match="the 1 minutes are used"):
-        progress("train", 3, 9)
+
+    class Told:
+        @contextmanager
+        def stage(self, _what: str, **_more: object) -> Iterator[Progress]:
+            yield lambda *one: told.append(one)
+
+    with clock.watched(Told()).stage("x · step 1 of 1: fine_tune") as progress:
+        progress("train", 1, 9)
+        progress("train", 2, 9)
+        with pytest.raises(OutOfTime, match="the 1 minutes are used"):
+            progress("train", 3, 9)
     assert told == [("train", 1, 9), ("train", 2, 9)]

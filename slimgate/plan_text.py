@@ -1,0 +1,132 @@
+"""The plan of a run as lines of a terminal, and what the head of a run says of its budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from slimgate.budget_plan import PlannedBudget, planned_budgets
+from slimgate.past_times import Estimate
+from slimgate.plan import PlannedModel, planned_models
+from slimgate.progress_lines import duration
+from slimgate.record import RunRecord
+from slimgate.report.escape import visible
+from slimgate.report.terminal import MEGABYTE
+from slimgate.report.terminal_table import MISSING, Line, terminal_table, wrapped
+from slimgate.run import SuiteRun
+from slimgate.suite import Suite
+
+UNKNOWN = "?"
+
+
+def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = None) -> Iterator[Line]:
+    """The plan of one suite. Cuts the splits where that was not done; builds nothing.
+
+    earlier: the record of a run that judged the same rows; width: of the terminal, where there is one.
+    """
+    suite, models = run.suite, planned_models(run)
+    sizes = ", ".join(f"{name} {report.n:,}" for name, report in run.rows.reports.items())
+    yield from wrapped(visible(f"{suite.shown}: {suite.title}"), width, "  ")
+    yield from wrapped(f"rows: {sizes}", width, "  ")
+    yield [("", "")]
+    yield from terminal_table(
+        [_row(one) for one in models], ["" if one.error is None else "red" for one in models], width=width
+    )
+    yield [("", "")]
+    for model in models:
+        if model.error is not None:
+            yield from wrapped(visible(f"{model.name} cannot be built: {model.error}"), width, "  ")
+    for line in (*_estimates(models), *_measured(suite), *_whole(earlier)):
+        yield from wrapped(line, width, "  ")
+    budgets = planned_budgets(suite, run.rows.reports["gate"].n, earlier)
+    if budgets:
+        styles = ["green" if one.decidable else "red" for one in budgets]
+        yield [("", "")]
+        yield from terminal_table([_budget_row(one) for one in budgets], styles, width=width)
+
+
+def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
+    """For the head of a run: the budgets that the rows cannot decide; unless quiet, that there are none."""
+    suite = run.suite
+    planned = planned_budgets(suite, run.rows.reports["gate"].n, earlier)
+    undecidable = [one for one in planned if not one.decidable]
+    yield from (f"{suite.shown}: {one.line}" for one in undecidable)
+    if planned and not undecidable and not quiet:
+        hardest = max(one.needed for one in planned)
+        rows = f"{planned[0].rows:,} gate rows can decide every budget on drops and flips"
+        yield f"{suite.shown}: {rows} (the hardest takes about {hardest:,})"
+
+
+def _row(model: PlannedModel) -> dict[str, str]:
+    return {
+        "model": model.name,
+        "steps": visible(" -> ".join([model.start, *(step.name for step in model.steps)])),
+        "MB": MISSING if model.bytes is None else f"{model.bytes / MEGABYTE:.1f}",
+        "build s": _seconds([step.seconds for step in model.missing]),
+        "predict s": MISSING if model.answered else _seconds([model.predicting]),
+        "store": _state(model),
+    }
+
+
+def _state(model: PlannedModel) -> str:
+    if model.error is not None:
+        return "cannot be built"
+    if model.missing:
+        return f"to build, from {visible(model.missing[0].name)} on"
+    return "in the store, with its answers" if model.answered else "in the store, no answers yet"
+
+
+def _seconds(parts: Sequence[Estimate | None]) -> str:
+    """`12`, `~39 + ?`: the known ones together, and that there are others."""
+    known = [part for part in parts if part is not None]
+    told = [str(_together(known))] if known else []
+    return " + ".join([*told, *([UNKNOWN] if len(known) < len(parts) else [])]) or MISSING
+
+
+def _together(known: Sequence[Estimate]) -> Estimate:
+    return Estimate(sum(one.seconds for one in known), alike=any(one.alike for one in known))
+
+
+def _estimates(models: Sequence[PlannedModel]) -> Iterator[str]:
+    """What is to be done altogether, each thing once: models share steps."""
+    steps = {step.recipe: step.seconds for model in models for step in model.missing}
+    answers = {model.recipe: model.predicting for model in models if not model.answered}
+    parts = [*steps.values(), *answers.values()]
+    if not parts:
+        yield "nothing to build or to predict: the store has it all"
+        return
+    known = [one for one in parts if one is not None]
+    unknown = len(parts) - len(known)
+    told = f"to build {len(steps)} steps, to predict for {len(answers)} models: "
+    if known:
+        told += f"{duration(_together(known).seconds)} by earlier runs"
+    if unknown:
+        told += f"{' and ' if known else ''}{unknown} of which no earlier run is known ({UNKNOWN})"
+    yield told
+    if any(one.alike for one in known):
+        yield "~: by the same step with the same options and as many rows, of another model"
+
+
+def _measured(suite: Suite) -> Iterator[str]:
+    """What is measured, and the time that [measure] gives it."""
+    count, loads = len(suite.variants), len(suite.workloads)
+    checks = f"{len(suite.metrics)} metrics, behaviour, size, {loads} workloads"
+    seconds = suite.measure.max_seconds * (loads * (2 * count + 1) / 2 + 1)
+    yield f"measured of each variant: {checks}; timing takes about {duration(seconds)}, loading apart"
+    if len(suite.seeds) > 1:
+        yield f"the table is of seed {suite.seed}; variants that draw are built for {len(suite.seeds)} seeds"
+
+
+def _whole(earlier: RunRecord | None) -> Iterator[str]:
+    if earlier is not None and earlier.seconds is not None:
+        took = f"{duration(earlier.seconds)} in all, with what its store had"
+        yield f"the run of {visible(earlier.created)} took {took}"
+
+
+def _budget_row(budget: PlannedBudget) -> dict[str, str]:
+    return {
+        "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
+        "variants": budget.names,
+        "takes about": f"{budget.needed:,} rows",
+        "assumed": budget.basis,
+        "decidable": f"{budget.rows:,} can" if budget.decidable else f"{budget.rows:,} CANNOT",
+    }

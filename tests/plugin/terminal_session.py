@@ -1,0 +1,131 @@
+"""pytest at a pseudo-terminal, and the screen that somebody before it sees."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from fcntl import ioctl
+from pathlib import Path
+from struct import pack
+from termios import TIOCSWINSZ
+
+_PIECES = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|([\r\n\b])|(\x1b.|[^\x1b\r\n\b]+)", re.DOTALL)
+
+
+@dataclass
+class Screen:
+    """What a terminal shows that never scrolls: enough of one for pytest and for lines rewritten in place.
+
+    unknown: control sequences that it does not obey.
+    """
+
+    rows: dict[int, str] = field(default_factory=dict)
+    row: int = 0
+    column: int = 0
+    unknown: list[str] = field(default_factory=list)
+
+    def feed(self, text: str) -> None:
+        for match in _PIECES.finditer(text):
+            numbers, letter, control, plain = match.groups()
+            if letter is not None:
+                self._obey(numbers, letter)
+            elif control is not None:
+                self._control(control)
+            elif plain.startswith("\x1b") or not plain.isprintable():
+                self.unknown.append(plain)
+            else:
+                self._put(plain)
+
+    @property
+    def lines(self) -> list[str]:
+        return [self.rows.get(row, "").rstrip() for row in range(max(self.rows, default=-1) + 1)]
+
+    def _obey(self, numbers: str, letter: str) -> None:
+        count = int(numbers) if numbers.isdigit() else 1
+        if letter == "A":
+            self.row -= count
+        elif letter == "G":
+            self.column = count - 1
+        elif letter == "K" and numbers == "2":
+            self.rows[self.row] = ""
+        elif letter != "m":
+            self.unknown.append(f"{numbers}{letter}")
+
+    def _control(self, control: str) -> None:
+        if control == "\n":
+            self.row += 1
+        self.column = max(self.column - 1, 0) if control == "\b" else self.column if control == "\n" else 0
+
+    def _put(self, text: str) -> None:
+        line = self.rows.get(self.row, "").ljust(self.column)
+        self.rows[self.row] = line[: self.column] + text + line[self.column + len(text) :]
+        self.column += len(text)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """raw: everything that was written; frames: the screen after each write that changed it."""
+
+    code: int
+    raw: str
+    frames: list[list[str]]
+    unknown: list[str]
+
+    @property
+    def last(self) -> str:
+        return "\n".join(self.frames[-1])
+
+    def live(self, text: str) -> list[str]:
+        """Lines with that text that stood on the screen at some time, each once."""
+        return list(dict.fromkeys(line for frame in self.frames for line in frame if text in line))
+
+
+def pytest_at_a_terminal(
+    folder: Path, *arguments: str, columns: int = 110, seconds: float = 280, **environment: str
+) -> Seen:
+    """Runs pytest in a folder, before a terminal of that width."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, TIOCSWINSZ, pack("HHHH", 40, columns, 0, 0))
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST_", "COLUMNS", "LINES"))
+        and name not in ("CI", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "PY_COLORS", "SLIMGATE_STORE")
+    }
+    kept |= {"TERM": "xterm-256color", "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", **environment}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    running = subprocess.Popen(command, cwd=folder, env=kept, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    try:
+        return _read(ours, running, time.monotonic() + seconds)
+    finally:
+        running.kill()
+        running.wait()
+        os.close(ours)
+
+
+def _read(terminal: int, running: subprocess.Popen[bytes], until: float) -> Seen:
+    raw, screen, frames = b"", Screen(), [[""]]
+    while time.monotonic() < until:
+        if not select.select([terminal], [], [], 0.2)[0]:
+            continue
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # Linux says so where the other end is closed
+            piece = b""
+        if not piece:
+            break
+        raw += piece
+        screen = Screen()
+        screen.feed(raw.decode("utf-8", "ignore"))
+        if screen.lines != frames[-1]:
+            frames.append(screen.lines)
+    else:
+        raise TimeoutError(raw.decode("utf-8", "replace")[-2000:])
+    return Seen(running.wait(timeout=30), raw.decode("utf-8", "replace"), frames, screen.unknown)

@@ -1,0 +1,78 @@
+"""A whole tiny suite before a pseudo-terminal: live lines, colours, a narrow screen; none of it in a pipe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from terminal_session import Seen, pytest_at_a_terminal
+from user_repository import pytest_in
+
+SOME = ("bench/two.toml", "-k", "(quality and accuracy or latency or footprint) and (same or unsure)")
+
+
+@pytest.fixture(scope="module")
+def trained(repository: Path) -> Path:
+    """The repository, with a step that takes long enough to be seen."""
+    suite = repository / "bench" / "two.toml"
+    suite.write_text(suite.read_text().replace("epochs = 1", "epochs = 20"))
+    return repository
+
+
+@pytest.fixture(scope="module")
+def narrow(trained: Path) -> Seen:
+    """A run before 60 columns."""
+    return pytest_at_a_terminal(trained, *SOME, columns=60)
+
+
+def test_the_run_shows_what_it_builds_and_leaves_pytests_own_output_whole(narrow: Seen) -> None:
+    assert narrow.code == 0, narrow.last
+    assert narrow.live("same · step 2 of 2: fine_tune · ")
+    training = "\n".join(narrow.live("train rows "))
+    assert re.search(r"[\d,]+/4,000 · [\d,.]+/s", training)
+    assert narrow.live("same · rounds of b1 · timed, so nothing")
+    assert not any(told in narrow.last for told in ("so far", "train rows", "timed, so"))
+    [tests] = [line for line in narrow.last.splitlines() if line.startswith("bench/two.toml .")]
+    assert re.fullmatch(r"bench/two.toml \.+ +\[100%\]", tests)
+    assert not narrow.unknown
+
+
+def test_the_narrow_summary_is_blocks_in_colour(narrow: Seen) -> None:
+    assert "\x1b[32mPASS" in narrow.raw
+    assert "\x1b[33mINCONCLUSIVE" in narrow.raw
+    own = narrow.last.partition(" slimgate ")[2].splitlines()
+    assert any(line.startswith("same: ") for line in own)
+    assert any(line.startswith("  accuracy drop ") for line in own)
+
+
+def test_no_color_keeps_the_lines_and_leaves_out_the_colours(trained: Path, narrow: Seen) -> None:  # noqa: ARG001  built
+    seen = pytest_at_a_terminal(
+        trained, "bench/two.toml", "-k", "latency and same", "--slimgate-rebuild", NO_COLOR="1"
+    )
+    assert seen.live("same · step 2 of 2: fine_tune · ")
+    assert re.search(r"epoch \d+ of 20 · loss \d\.\d{3}", "\n".join(seen.live("train rows ")))
+    assert not re.search(r"\x1b\[[\d;]*m", seen.raw)
+    assert "left, as before" in "\n".join(seen.live("step "))
+
+
+@pytest.mark.parametrize(
+    ("more", "environment"),
+    [((), {"TERM": "dumb"}), ((), {"CI": "true"}), (("-qq",), {}), (("-s",), {}), (("-n", "1"), {})],
+    ids=["dumb", "CI", "quiet", "uncaptured", "xdist"],
+)
+def test_where_lines_would_spoil_something_there_are_none(
+    trained: Path, more: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    wanted = ("bench/two.toml", "-k", "footprint and same", "--slimgate-rebuild", *more)
+    seen = pytest_at_a_terminal(trained, *wanted, **environment)
+    assert seen.code == 0, seen.last
+    assert "step 2 of 2" not in seen.raw
+    assert "\x1b[1A" not in seen.raw
+
+
+def test_a_pipe_gets_no_control_characters(trained: Path, narrow: Seen) -> None:  # noqa: ARG001  built
+    ran = pytest_in(trained, *SOME)
+    assert ran.code == 0
+    assert "\x1b" not in ran.out
+    assert any(line.startswith("same ") and "PASS" in line for line in ran.lines)

@@ -1,0 +1,81 @@
+"""The summary at a terminal: it fits, it names the worst first, and data does not command the terminal."""
+
+from __future__ import annotations
+
+import pytest
+from sample_record import sample_record, variant
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import RunRecord
+from slimgate.report.terminal import MOST, summary_lines, summary_table
+from slimgate.report.terminal_table import plain, terminal_table
+
+WHERE = "reports/latest/x/report.md"
+
+
+def texts(record: RunRecord, width: int | None) -> list[str]:
+    return [plain(line) for line in summary_lines(record, WHERE, width=width)]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_summary_fits_the_terminal(width: int) -> None:
+    lines = texts(sample_record(), width)
+    assert max(map(len, lines[:-1])) <= width  # the last names the report, which is copied whole
+    assert any("distilled-int8" in line for line in lines)
+
+
+def test_a_narrow_terminal_gets_a_block_a_variant_with_every_figure() -> None:
+    [name] = [v.name for v in sample_record().variants if v.name == "distilled"]
+    lines = texts(sample_record(), 60)
+    at = next(i for i, line in enumerate(lines) if line.startswith(f"{name}: "))
+    assert lines[at + 1].startswith("  MB ")
+    assert any(line.startswith("  accuracy drop ") for line in lines[at + 1 : at + 5])
+
+
+def test_a_pipe_gets_the_whole_table() -> None:
+    assert texts(sample_record(), None)[0].startswith("variant ")
+
+
+def test_verdicts_are_coloured_by_what_they_are_and_nothing_else_is() -> None:
+    styles = {
+        text.partition(" ")[0].rstrip(","): style
+        for line in summary_table(sample_record(), WHERE)
+        for text, style in line
+        if style
+    }
+    assert (
+        styles.items() <= {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "error": "red"}.items()
+    )
+    assert "green" in styles.values()
+
+
+def test_of_two_hundred_variants_the_failing_come_first_and_the_rest_are_counted() -> None:
+    record = sample_record()
+    good = next(v for v in record.variants if v.name == "distilled")
+    many = [record.variants[0], *(good.model_copy(update={"name": f"v{i}"}) for i in range(200))]
+    facts = good.quality["accuracy"].model_copy(update={"verdict": Verdict.FAIL})
+    many[150] = many[150].model_copy(update={"quality": {**good.quality, "accuracy": facts}})
+    lines = [plain(line) for line in summary_table(record.model_copy(update={"variants": many}), WHERE)]
+    assert lines[3].startswith("v149 ")
+    assert "FAIL" in lines[3]
+    assert len(lines) == 2 + 1 + MOST + 1
+    assert lines[-1].startswith("… and 180 more (180 PASS")
+    assert lines[-1].endswith(WHERE)
+
+
+def test_control_characters_of_a_suite_never_reach_the_terminal() -> None:
+    record = sample_record()
+    record = record.model_copy(
+        update={
+            "variants": [*record.variants, variant("x\x1b[2J", error="\x9b31m\x1b]0;owned\x07")],
+            "verdict": record.verdict.model_copy(update={"messages": ["x\x1b[2J: FAIL"]}),
+        }
+    )
+    for width in (60, None):
+        assert all(line.isprintable() for line in texts(record, width))
+
+
+def test_a_table_that_fits_stays_a_table() -> None:
+    rows = [{"model": "a", "state": "PASS"}]
+    assert terminal_table(rows, ["green"], width=20)[-1] == [("a        ", ""), ("PASS", "green")]
+    assert terminal_table(rows, ["green"], width=10) == [[("a: ", ""), ("PASS", "green")]]

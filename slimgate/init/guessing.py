@@ -37,9 +37,7 @@ def guess(table: pa.Table, said: Said, *, causal: bool) -> Guess:
             f"--text and --label; there are {', '.join(columns)}"
         )
     if said.group in found.columns:
-        raise DataError(
-            f"--group {said.group}: the task reads that column, expected another"
-        )
+        raise DataError(f"--group {said.group}: the task reads that column, expected another")
     if found.kind == "text_classification":
         _has_header(table, found.options["label"])
     group = said.group or group_among(columns, found.columns)

@@ -87,7 +87,12 @@ def has_head(head: Head, config: Mapping[str, Any]) -> bool:
 def model_labels(config: Mapping[str, Any]) -> list[str]:
     """The label of each output, as the model's configuration names them."""
     labels = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))}
-    return [str(labels[key]) for key in sorted(labels, key=int)]
+    try:
+        return [str(labels[key]) for key in sorted(labels, key=int)]
+    except (TypeError, ValueError, IndexError):
+        raise SuiteError(
+            f'id2label of a model\'s config.json is {labels!r:.60}, expected {{"0": name, "1": name, …}}'
+        ) from None
 
 
 def check_outputs(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:

@@ -108,6 +108,10 @@ def typed(rows: list[dict[str, Any]], *, where: str) -> pa.Table:
 def _column(values: list[Any], where: str) -> pa.Array:
     try:
         return pa.array(values)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where}: {error.object[error.start]!r} is half of a surrogate pair, which no text can hold"
+        ) from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         if any(isinstance(value, dict | list) for value in values):
             raise DataError(

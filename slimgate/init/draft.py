@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
+from slimgate.classifier_loading import model_labels
 from slimgate.errors import DataError
 from slimgate.init import proposing
 from slimgate.init.columns import texts_of
@@ -18,8 +19,9 @@ from slimgate.init.data import DataFiles, whole
 from slimgate.init.guess import Guess
 from slimgate.init.models import ModelFound, Standing, token_counts
 from slimgate.label_sets import label_sets
-from slimgate.labels import class_names
+from slimgate.labels import class_names, label_map
 from slimgate.loading import load
+from slimgate.pools import collapsed_texts
 from slimgate.protocols import Rows
 from slimgate.splits import Cut, SplitSizes, cut
 from slimgate.tagged_words import OUTSIDE, tags_of
@@ -80,7 +82,23 @@ class Draft:
 
     @cached_property
     def sizes(self) -> dict[str, Any]:
-        return proposing.split_sizes({name: table.num_rows for name, table in self.parts.items()})
+        return proposing.split_sizes(
+            {**{name: table.num_rows for name, table in self.parts.items()}, **self._free()}
+        )
+
+    def _free(self) -> dict[str, int]:
+        """Rows of train whose group and text the gate has not: the others are left out."""
+        if "gate" not in self.parts or "train" not in self.parts:
+            return {}
+        train, gate = (list(self._keys(self.parts[name])) for name in ("train", "gate"))
+        texts, groups = {text for text, _ in gate}, {group for _, group in gate if group is not None}
+        return {"train": sum(text not in texts and group not in groups for text, group in train)}
+
+    def _keys(self, table: pa.Table) -> Iterator[tuple[str, Any]]:
+        group = self.guess.group
+        known = group is not None and group in table.column_names
+        groups = table[group].to_pylist() if known else [None] * table.num_rows
+        return zip(collapsed_texts(table, self.guess.texts), map(_as_text, groups), strict=True)
 
     @cached_property
     def cut(self) -> Cut:
@@ -110,10 +128,21 @@ class Draft:
         if pooling is not None:
             found["pooling"] = pooling
         if self.stated:
-            found["labels"] = self.stated
+            found["labels"] = self._stated()
         if self.guess.kind == "causal_lm" and self.model.config.get("bos_token_id") is not None:
             found["add_bos"] = True
         return found
+
+    def _stated(self) -> tuple[str, ...]:
+        if self.standing == "headless":
+            raise DataError("--model-labels: the model has no head for this task, whose outputs have labels")
+        if self.standing == "other labels":
+            raise DataError(
+                f"--model-labels: {label_map(self.stated)} came, expected the data's label of each of the "
+                f"model's outputs ({label_map(model_labels(self.model.config))}); the data's are "
+                f"{label_map(self.classes)}"
+            )
+        return self.stated
 
     @property
     def gate_rows(self) -> int:
@@ -128,3 +157,7 @@ class Draft:
         rows = list(zip(*columns, strict=True))
         seen = Counter(text for row in rows for text in set(row))
         return sum(any(seen[text] > 1 for text in row) for row in rows)
+
+
+def _as_text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -26,6 +26,8 @@ def guess(table: pa.Table, said: Said, *, causal: bool) -> Guess:
     for name in (*said.text, *filter(None, (said.label, said.group))):
         if name not in columns:
             raise DataError(f'the rows have no column "{name}"{nearest(name, columns)}')
+    if said.label is not None and said.label in said.text:
+        raise DataError(f'column "{said.label}" is named by --text and by --label, expected two columns')
     if said.task is not None and said.task not in TASKS:
         raise DataError(f'--task "{said.task}": init knows no such task{nearest(said.task, TASKS)}')
     found = _guessed(table, columns, said, causal)
@@ -34,10 +36,22 @@ def guess(table: pa.Table, said: Said, *, causal: bool) -> Guess:
             f"--task {said.task}: the columns look like {found.kind} ({found.why}); say which is which by "
             f"--text and --label; there are {', '.join(columns)}"
         )
+    if said.group in found.columns:
+        raise DataError(f"--group {said.group}: the task reads that column, expected another")
+    if found.kind == "text_classification":
+        _has_header(table, found.options["label"])
     group = said.group or group_among(columns, found.columns)
     used = {*found.columns, group}
     left = tuple(name for name in columns if name not in used)
     return Guess(found.kind, found.options, found.why, group, left)
+
+
+def _has_header(table: pa.Table, label: str) -> None:
+    if label in map(str, table[label].unique().to_pylist()):
+        raise DataError(
+            f'"{label}" is the name of a column and a label of its rows: the first row of the file is taken for '
+            "its header; give it one, and take a repeated one out"
+        )
 
 
 def _guessed(table: pa.Table, columns: Columns, said: Said, causal: bool) -> Guess:

@@ -73,6 +73,11 @@ def label_among(columns: Columns, said: Said) -> str | None:
     for name in LABELS:
         if name in lower:
             return lower[name]
+    constant = next((n for n, c in columns.items() if n.lower() == "label" and c.distinct == 1), None)
+    if constant is not None and constant not in said.text:
+        raise DataError(
+            f'column "{constant}" has one value in all rows; name the column of labels by --label'
+        )
     looks = [
         n
         for n, c in free.items()

@@ -96,9 +96,19 @@ def found(draft: Draft) -> Iterator[str]:
     elif draft.classes:
         shown = ", ".join(map(said, draft.classes[:8]))
         yield f"{len(draft.classes)} labels: {shown}{', …' if len(draft.classes) > 8 else ''}."
+    yield from _unknown(draft)
     yield from _repeats(draft)
     if draft.guess.left:
         yield f"Columns not used: {', '.join(map(said, draft.guess.left[:12]))}."
+
+
+def _unknown(draft: Draft) -> Iterator[str]:
+    """Labels of gate rows that no row has from which a model learns."""
+    learnt, judged = (draft.cut.reports[name].label_counts for name in ("train", "gate"))
+    unknown = [label for label, count in judged.items() if count and not learnt.get(label)]
+    if unknown:
+        shown = ", ".join(map(said, unknown[:8]))
+        yield f"GATE ROWS HAVE LABELS THAT NO TRAIN ROW HAS: {shown}{', …' if len(unknown) > 8 else ''}."
 
 
 def _repeats(draft: Draft) -> Iterator[str]:
@@ -156,7 +166,10 @@ def _variants(draft: Draft) -> Iterator[str]:
 def _budgets(draft: Draft) -> Iterator[str]:
     kind, rows = draft.guess.kind, draft.gate_rows
     proposed, metric = proposing.budgets_for(kind, rows), proposing.METRICS[kind][0]
-    yield from (f"# {line}" for line in _reach(kind, rows, decidable=proposed.decidable))
+    yield from (
+        f"# {line}"
+        for line in _reach(kind, rows, decidable=proposed.decidable, grouped=draft.guess.group is not None)
+    )
     yield "[budgets]"
     yield f"{toml_key(metric)} = {toml_value(proposed.common)}"
     if proposed.of_int8 != proposed.common:
@@ -169,7 +182,7 @@ def _budgets(draft: Draft) -> Iterator[str]:
         yield '# latency = { speedup_min = 1.5, on_inconclusive = "warn" }'
 
 
-def _reach(kind: str, rows: int, *, decidable: bool) -> Iterator[str]:
+def _reach(kind: str, rows: int, *, decidable: bool, grouped: bool) -> Iterator[str]:
     if kind not in proposing.BY_ROWS:
         yield f"How many rows these take shows after a first run (--slimgate-plan); there are {rows:,}."
         yield "A budget that they cannot decide only warns (on_inconclusive below)."
@@ -179,6 +192,8 @@ def _reach(kind: str, rows: int, *, decidable: bool) -> Iterator[str]:
     share = f"{ASSUMED_DISCORDANCE:.0%}"
     yield f"If {share} of the answers change, 1 point takes about {one:,} gate rows and 2 points {two:,};"
     yield "a student changes more, and is given room for twice that."
+    if grouped:
+        yield "Rows of one group are alike, so they decide less than as many single ones do."
     if not decidable:
         yield "THESE ROWS ARE TOO FEW for any: gather more. Until then an undecided budget only warns."
 

@@ -21,9 +21,12 @@ from slimgate.suite import load_suite
 
 def check_free(path: Path, *, force: bool) -> None:
     """Raises DataError where the suite or its schema would write over somebody's own file."""
-    if path.exists() and not force:
+    if (path.exists() or path.is_symlink()) and not force:
         raise DataError(f"{path}: is there already; call the new suite otherwise (--name), or give --force")
     schema = path.with_name(SCHEMA_FILE)
+    for one in (path, schema):
+        if one.is_dir():
+            raise DataError(f"{one}: is a folder, expected a file, or none")
     if schema.exists() and not force and not _is_ours(schema):
         raise DataError(f"{schema}: is there and no schema of slimgate's; move it, or give --force")
 
@@ -33,8 +36,16 @@ def write_suite(draft: Draft, path: Path) -> list[PlannedBudget]:
 
     Raises SlimgateError where the suite would not run; then nothing new stands there.
     """
+    try:
+        return _written(draft, path)
+    except OSError as error:
+        raise DataError(f"{path}: the suite cannot be written there: {error.strerror or error}") from error
+
+
+def _written(draft: Draft, path: Path) -> list[PlannedBudget]:
     with _folder_of(path), replacing(path) as new:
-        new.write_text(suite_text(draft, path.parent), "utf-8")
+        # resolved: ".." of a link leads up from where it points
+        new.write_text(suite_text(draft, path.parent.resolve()), "utf-8")
         suite = load_suite(new, str(path))
         with TemporaryDirectory(prefix="slimgate-") as store:
             rows = prepare_rows(suite, Store(Path(store))).reports["gate"].n

@@ -15,6 +15,7 @@ from slimgate.record_files import Kept
 from slimgate.release.forms import Written, write_form
 from slimgate.release.snippets import snippet
 from slimgate.report.card import card
+from slimgate.report.card_metadata import TAG
 from slimgate.report.figures import megabytes, significant
 from slimgate.report.tables import blocks, bullets
 from slimgate.store import files_of, scratch_beside
@@ -27,13 +28,30 @@ RUNTIMES = {"transformers": ("eager",), "onnx": ("onnxruntime",), "openvino": ("
 
 
 def check_free(folder: Path, *, force: bool) -> None:
-    """Raises DataError for a file, the folder we stand in, or (without `force`) one that holds something."""
+    """Raises DataError for a file, the folder we stand in, or one that holds more than `force` replaces."""
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: a file is there, expected a folder, or none")
     if Path.cwd().is_relative_to(folder.resolve()):
         raise DataError(f"{folder}: the command runs inside of it; name a folder of its own")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not force:
         raise DataError(f"{folder}: the folder is not empty; name another, or replace all of it by --force")
+    if not _is_export(folder):
+        raise DataError(
+            f"{folder}: what is in it is no export, and --force replaces nothing else; name another folder, "
+            "or empty that one"
+        )
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether `slimgate export` wrote it, and nobody made more of it, such as a clone with its .git."""
+    try:
+        start, _, text = (folder / README).read_text("utf-8").partition("---\n")
+    except (OSError, ValueError):
+        return False
+    tagged = not start and f"\n- {TAG}\n" in text.partition("\n---\n")[0]
+    return tagged and not any(one.name.startswith(".") for one in folder.iterdir())
 
 
 def export(
@@ -73,6 +91,7 @@ def _write_beside(written: Written, run: Kept, params: Mapping[str, Any], folder
         tokenizer.model_max_length = int(params["max_tokens"])
     if run.record.task.kind == "causal_lm":
         tokenizer.padding_side = "right"
+        tokenizer.truncation_side = "left"  # the next word follows from the end of a text
     save_tokenizer(tokenizer, folder)
 
 
@@ -93,7 +112,10 @@ def _notes(model: VariantRecord, written: Written) -> list[str]:
     if written.compared:
         apart = written.compared["max_difference"]
         near = f"lie at most {significant(apart, 2)} from its own" if apart else "are its own"
-        found.append(f"Made from the model that was judged: on made-up token ids the scores {near}.")
+        found.append(
+            f"Made from the model that was judged: on made-up token ids the scores {near}. The figures above "
+            "are of the model as it was judged; this form has not been held against the rows."
+        )
     else:
         found.append("The graph is the file that was judged.")
     if judged not in RUNTIMES[written.form]:

@@ -44,8 +44,11 @@ _TAILS = {
     ),
     "token_classification": (
         True,
+        "# a word's tag is that of its first token\n"
+        "added = set(tokenizer.all_special_tokens) - {tokenizer.unk_token}\n"
         "for ids, row in zip(batch['input_ids'], scores.argmax(-1)):\n"
-        "    print([(t, labels[int(k)]) for t, k in zip(tokenizer.convert_ids_to_tokens(ids), row)])",
+        "    tokens = tokenizer.convert_ids_to_tokens(ids)\n"
+        "    print([(t, labels[int(k)]) for t, k in zip(tokens, row) if t not in added])",
     ),
     "text_regression": (False, "for text, row in zip(texts, scores):\n    print(text, float(row[0]))"),
     "causal_lm": (

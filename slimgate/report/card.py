@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slimgate.judge.speed import LEVEL as SPEED_LEVEL
+from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.built import params_cell
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
@@ -15,6 +17,7 @@ from slimgate.report.figures import (
     drop_words,
     measured,
     megabytes,
+    percent,
     significant,
     smaller,
 )
@@ -36,8 +39,8 @@ def card(record: RunRecord, model: VariantRecord, *, form: str | None = None) ->
         front_matter(record, model, form=form),
         f"# {escaped(model.name)}",
         _first_lines(record, model),
-        titled("## Evaluation", blocks(_quality(model), bullets(_verdicts(model)))),
-        titled("## Speed", blocks(_speed(record, model), _machine(record) if model.latency else "")),
+        titled("## Evaluation", blocks(_quality(model), _how_to_read(model), bullets(_verdicts(model)))),
+        titled("## Speed", blocks(_speed(record, model), _machine(record, model) if model.latency else "")),
         titled("## Size", _size(model)),
         titled("## How it was built", bullets(_steps(record, model))),
         titled("## Limits", bullets(_limits(record, model))),
@@ -65,7 +68,7 @@ def _quality(model: VariantRecord) -> str:
         Column("against the teacher", [_drop(facts) for _, facts in found], right=True),
         Column("method", [escaped(facts.method or MISSING) for _, facts in found]),
         Column("rows", [count(facts.n) for _, facts in found], right=True),
-        Column("verdict", [MISSING if facts.verdict is None else str(facts.verdict) for _, facts in found]),
+        Column("verdict", [_verdict(model, facts.verdict) for _, facts in found]),
     ]
     return table(without_empty(columns)) if found else ""
 
@@ -79,11 +82,39 @@ def _drop(facts: QualityFacts) -> str:
     return drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
 
 
+def _verdict(model: VariantRecord, verdict: Verdict | None) -> str:
+    """A cell: of a model that is not gated, what it would be."""
+    if verdict is None:
+        return MISSING
+    if model.gated:
+        return str(verdict)
+    return f"not gated ({'undecided' if verdict is Verdict.INCONCLUSIVE else f'would {verdict}'})"
+
+
+def _how_to_read(model: VariantRecord) -> str:
+    """What the table's drops are, and their brackets."""
+    levels = {facts.level for facts in model.quality.values() if facts.interval and facts.level is not None}
+    if not levels:
+        return ""
+    points = "percentage points"
+    if "log_loss" in model.quality:
+        points += " (log loss: hundredths of a nat)"
+    brackets = " or ".join(percent(level, 0) for level in sorted(levels))
+    return (
+        f"A drop is positive where this model is worse than its teacher, whatever the metric, in {points}; "
+        f"the brackets hold its {brackets} interval."
+    )
+
+
 def _verdicts(model: VariantRecord) -> Iterator[str]:
-    """Every message of the judge, of this model."""
+    """Every message of the judge, of this model; of size, memory and times where a budget was judged."""
     yield from (escaped(facts.message) for facts in model.quality.values() if facts.message)
+    yield from (escaped(facts.message) for facts in model.since_baseline.values() if facts.message)
     if model.behaviour is not None and model.behaviour.message:
         yield escaped(model.behaviour.message)
+    for facts in (model.footprint, model.memory, *model.latency.values()):
+        if facts is not None and facts.verdict is not None and facts.message:
+            yield escaped(facts.message)
 
 
 def _speed(record: RunRecord, model: VariantRecord) -> str:
@@ -103,15 +134,18 @@ def _speed(record: RunRecord, model: VariantRecord) -> str:
                 [as_fast(facts.speedup, facts.speedup_interval) or MISSING for _, facts in found],
                 right=True,
             ),
-            Column(
-                "verdict", [MISSING if facts.verdict is None else str(facts.verdict) for _, facts in found]
-            ),
+            Column("verdict", [_verdict(model, facts.verdict) for _, facts in found]),
         ]
     return table(without_empty(columns)) if found else ""
 
 
-def _machine(record: RunRecord) -> str:
-    return "One forward call on prepared tensors, on this machine:\n\n" + bullets(
+def _machine(record: RunRecord, model: VariantRecord) -> str:
+    duelled = any(facts.speedup_interval is not None for facts in model.latency.values())
+    ratio = (
+        "Against the teacher: its time / this model's, taken by turns, with the "
+        f"{percent(SPEED_LEVEL, 0)} interval. "
+    )
+    return f"{ratio if duelled else ''}One forward call on prepared tensors, on this machine:\n\n" + bullets(
         machine_lines(record.machine)
     )
 
@@ -166,6 +200,9 @@ def _self_test(record: RunRecord) -> Iterator[str]:
     tested = record.self_test
     if tested.identical is None or tested.planted_fault is None:
         yield "The gate itself was not tested in this run."
+    for part, forbidden in ((tested.identical, Verdict.FAIL), (tested.planted_fault, Verdict.PASS)):
+        if part is not None and part.verdict is forbidden:
+            yield f"**The gate of this run cannot be trusted**: {escaped(part.message)}"
     if tested.planted_delay is not None and not tested.planted_delay.seen:
         said = escaped(tested.planted_delay.message)
         yield f"A planted delay was not seen, so no speed-up is decided: {said}"

@@ -9,9 +9,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
-from slimgate.report.figures import fixed
+from slimgate.report.figures import fixed, percent
 
 LOAD = "load_model"
+TAG = "slimgate"
 # The hub's name of each task; a task of one's own has none.
 PIPELINES = {
     "text_classification": "text-classification",
@@ -38,7 +39,7 @@ def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = 
         base_model=base_model(record, model),
         library_name=LIBRARIES.get(form or ""),
         pipeline_tag=PIPELINES.get(record.task.kind),
-        tags=["slimgate", "model-compression", *([of_form] if of_form else [])],
+        tags=[TAG, "model-compression", *([of_form] if of_form else [])],
         datasets=[str(record.task.source["id"])] if _hub_rows(record) else None,
         metrics=list(model.quality) or None,
         model_name=model.name if results else None,
@@ -121,7 +122,7 @@ def _results(record: RunRecord, model: VariantRecord) -> Iterator[Any]:
             metric_type=name,
             metric_name=_metric_name(name, facts),
             metric_value=facts.value,
-            metric_args=_metric_args(facts) or None,
+            metric_args=_metric_args(model, facts) or None,
         )
 
 
@@ -129,13 +130,20 @@ def _metric_name(name: str, facts: QualityFacts) -> str:
     """With the interval of the drop, which the hub shows nowhere else."""
     if facts.drop_points is None or facts.interval is None or facts.level is None:
         return name
+    if not all(map(isfinite, (facts.drop_points, *facts.interval))):
+        return name
     low, high = (fixed(bound, 2) for bound in facts.interval)
     what = "grown by" if facts.unit == "percent" else "drop"
     unit = "%" if facts.unit == "percent" else "points"
-    return f"{name} ({what} {fixed(facts.drop_points, 2)} {unit} [{low}, {high}] against its teacher)"
+    level = f"{percent(facts.level, 0)} interval"
+    return (
+        f"{name} ({what} {fixed(facts.drop_points, 2)} {unit} against its teacher, {level} [{low}, {high}])"
+    )
 
 
-def _metric_args(facts: QualityFacts) -> dict[str, Any]:
+def _metric_args(model: VariantRecord, facts: QualityFacts) -> dict[str, Any]:
+    """What is known; a figure that is not finite is left out, for JSON has none."""
+    judged = facts.verdict is not None
     found = {
         "rows": facts.n,
         "teacher": facts.teacher if facts.drop_points is not None else None,
@@ -144,6 +152,13 @@ def _metric_args(facts: QualityFacts) -> dict[str, Any]:
         "drop_interval": None if facts.interval is None else list(facts.interval),
         "level": facts.level,
         "method": facts.method,
-        "verdict": None if facts.verdict is None else str(facts.verdict),
+        "budgets": [f"{budget.kind} {budget.limit:g}" for budget in facts.budgets] or None,
+        "verdict": str(facts.verdict) if judged else None,
+        "gated": model.gated if judged else None,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in found.items() if value is not None and _finite(value)}
+
+
+def _finite(value: Any) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return all(isfinite(one) for one in numbers if isinstance(one, float))

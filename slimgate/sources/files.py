@@ -86,7 +86,9 @@ class Params(Table):
     @model_validator(mode="after")
     def _readable(self) -> Params:
         try:
-            codecs.lookup(self.encoding)
+            "".encode(
+                codecs.lookup(self.encoding).name
+            )  # rot13 and the like are known, and no encodings of text
         except LookupError:
             raise _wrong(f'encoding {self.encoding} is not known; for example "utf-8" or "latin-1"') from None
         seen: dict[Path, str] = {}

@@ -143,6 +143,35 @@ def test_a_schema_that_is_somebody_elses_is_not_written_over(repository: Path, i
     assert "no schema of slimgate's" in err
 
 
+def test_a_bench_that_is_a_link_finds_the_rows_from_where_it_points(repository: Path, init: Init) -> None:
+    (repository / "kept/far/away").mkdir(parents=True)
+    (repository / "bench").symlink_to("kept/far/away")
+    assert init("--model", "model", "--data", "reviews.csv")[0] == 0
+    assert written(repository, "reviews")["task"]["source"]["path"] == "../../../reviews.csv"
+
+
+@pytest.mark.parametrize("name", ["reviews.toml", "suite.schema.json"])
+def test_a_folder_in_the_place_of_a_file_is_told(repository: Path, init: Init, name: str) -> None:
+    (repository / "bench" / name).mkdir(parents=True)
+    code, _, err = init("--model", "model", "--data", "reviews.csv", "--force")
+    assert (code, err.count("\n"), "is a folder, expected a file" in err) == (4, 1, True)
+    assert [one.name for one in (repository / "bench").iterdir()] == [name]
+
+
+def test_a_link_that_leads_nowhere_is_not_written_over(repository: Path, init: Init) -> None:
+    (repository / "bench").mkdir()
+    (repository / "bench/reviews.toml").symlink_to("gone.toml")
+    assert init("--model", "model", "--data", "reviews.csv")[0] == 4
+    assert (repository / "bench/reviews.toml").is_symlink()
+
+
+def test_labels_that_only_the_gate_has_are_told(repository: Path, init: Init) -> None:
+    new = "\n".join(f"a film {i},{'pos' if i % 2 else 'new'},g{i}" for i in range(40))
+    (repository / "gate.csv").write_text(f"text,label,file\n{new}\n", "utf-8")
+    out = init("--model", "model", "--data", "reviews.csv", "--gate", "gate.csv", "--name", "r")[1]
+    assert "GATE ROWS HAVE LABELS THAT NO TRAIN ROW HAS: new." in out
+
+
 WRONG = {
     "no model": (["--data", "reviews.csv"], "--model is missing"),
     "no data": (["--model", "model"], "expected --data FILE"),
@@ -157,6 +186,34 @@ WRONG = {
     "pair of labels": (["--model", "model", "--by-label", "x"], "expected NAME=FILE"),
     "name": (["--model", "model", "--data", "reviews.csv", "--name", "../x"], "expected letters"),
     "validation": (["--model", "model", "--data", "unlabelled.csv"], "partly unlabelled"),
+    "text is label": (
+        ["--model", "model", "--data", "reviews.csv", "--text", "text", "--label", "text"],
+        "is named by --text and by --label",
+    ),
+    "group is label": (
+        ["--model", "model", "--data", "reviews.csv", "--group", "label"],
+        "reads that column",
+    ),
+    "no header": (
+        ["--model", "model", "--data", "headless.csv"],
+        '"neg" is the name of a column and a label',
+    ),
+    "a label of one value": (["--model", "model", "--data", "one.csv"], '"label" has one value in all rows'),
+    "encoding": (["--model", "model", "--data", "reviews.csv", "--encoding", "rot13"], "is not known"),
+    "half a sign": (["--model", "model", "--data", "half.jsonl"], "is half of a surrogate pair"),
+    "labels of no head": (
+        ["--model", "model", "--data", "reviews.csv", "--model-labels", "pos,neg"],
+        "the model has no head",
+    ),
+    "labels of others": (
+        ["--model", "ready", "--data", "reviews.csv", "--model-labels", "positive,negative"],
+        "0=positive, 1=negative came, expected",
+    ),
+    "id2label": (["--model", "listed", "--data", "reviews.csv"], "id2label of a model's config.json is"),
+    "a file for DIR": (
+        ["reviews.csv", "--model", "model", "--data", "reviews.csv"],
+        "cannot be written there",
+    ),
     "one label": (["--model", "model", "--data", "one.csv", "--label", "label"], "one label only"),
 }
 
@@ -170,6 +227,15 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     (repository / "unlabelled.csv").write_text("\n".join(unlabelled), "utf-8")
     one = [rows[0], *(row.replace(",pos,", ",neg,") for row in rows[1:])]
     (repository / "one.csv").write_text("\n".join(one), "utf-8")
+    (repository / "headless.csv").write_text("the film is,neg,fx\n" + "\n".join(rows[1:]), "utf-8")
+    half = ['{"text": "a \\ud800 film", "label": "pos"}', '{"text": "a film", "label": "neg"}'] * 9
+    (repository / "half.jsonl").write_text("\n".join(half), "utf-8")
+    for name in ("ready", "listed"):
+        (repository / name).mkdir()
+        (repository / name / "model.safetensors").touch()
+    shape = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "good", "1": "bad"}}
+    (repository / "ready/config.json").write_text(json.dumps(shape))
+    (repository / "listed/config.json").write_text(json.dumps({**shape, "id2label": ["good", "bad"]}))
     code, out, err = init(*arguments)
     assert (code, out) == (4, "")
     assert message in err

@@ -232,8 +232,25 @@ def test_a_folder_that_holds_something_is_left_alone_without_force(
         "by --force\n",
     )
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+def test_force_replaces_an_export_and_nothing_else(
+    tmp_path: Path, context: BuildContext, export: Run
+) -> None:
+    run, out = kept(tmp_path, classifier(tmp_path, context), context), tmp_path / "out"
+    assert export(run)[0] == 0
+    (out / "old").touch()
     assert export(run, "--force")[0] == 0
-    assert not (tmp_path / "out" / "mine").exists()
+    assert not (out / "old").exists()
+
+    (out / ".git").mkdir()
+    assert export(run, "--force")[0] == 4
+    assert (out / ".git").is_dir()
+    (out / ".git").rmdir()
+    (out / "README.md").write_text("# mine\n\n- slimgate\n")
+    code, _, err = export(run, "--force")
+    assert (code, err.count("\n"), "is no export, and --force replaces nothing else" in err) == (4, 1, True)
+    assert (out / "README.md").read_text() == "# mine\n\n- slimgate\n"
 
 
 def test_what_fails_half_way_leaves_the_old_folder_whole(
@@ -241,7 +258,7 @@ def test_what_fails_half_way_leaves_the_old_folder_whole(
 ) -> None:
     run = kept(tmp_path, stepped(classifier(tmp_path, context), context), context)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine").touch()
+    (tmp_path / "out" / "README.md").write_text("---\ntags:\n- slimgate\n---\n")
 
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
@@ -250,7 +267,7 @@ def test_what_fails_half_way_leaves_the_old_folder_whole(
     code, _, err = export(run, "--force")
 
     assert (code, err.count("\n"), "No space left on device" in err) == (4, 1, True)
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine"]
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["README.md"]
     assert not list(tmp_path.glob(".out*"))
 
 

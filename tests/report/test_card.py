@@ -15,7 +15,17 @@ from releases import Model, machine, write_release
 from sample_record import sample_record
 
 from slimgate.cli import main
-from slimgate.record import StepFacts, TaskFactsRecord, VariantRecord, read_record, to_json
+from slimgate.judge.verdict import Verdict
+from slimgate.record import (
+    QualityFacts,
+    RunRecord,
+    SelfTestPart,
+    StepFacts,
+    TaskFactsRecord,
+    VariantRecord,
+    read_record,
+    to_json,
+)
 from slimgate.report.card import card
 from slimgate.report.card_metadata import base_model
 
@@ -112,6 +122,52 @@ def test_an_unknown_variant_is_one_line_with_the_nearest(tmp_path: Path, written
     file = folder / "run.json"
     expected = f'slimgate card: {file}: no variant "int9". Did you mean int8?\n'
     assert written(folder, "int9") == (4, "", expected)
+
+
+def changed(**update: object) -> tuple[RunRecord, VariantRecord]:
+    """sample_record with its first variant changed, and that one's accuracy."""
+    record = sample_record()
+    model = next(one for one in record.variants[1:] if "accuracy" in one.quality)
+    of_accuracy = {key: value for key, value in update.items() if key in QualityFacts.model_fields}
+    of_model = {key: value for key, value in update.items() if key not in QualityFacts.model_fields}
+    facts = model.quality["accuracy"].model_copy(update=of_accuracy)
+    return record, model.model_copy(update={**of_model, "quality": {"accuracy": facts}})
+
+
+def metric_args(text: str) -> dict[str, object]:
+    [result] = yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"]
+    found: dict[str, object] = result["metrics"][0]["args"]
+    return found
+
+
+def test_what_would_pass_of_a_model_that_is_not_gated_is_no_pass() -> None:
+    text = card(*changed(gated=False, reason="a twin", verdict=Verdict.PASS))
+    assert (metric_args(text)["verdict"], metric_args(text)["gated"]) == ("PASS", False)
+    assert re.search(r"^\| accuracy .* not gated \(would PASS\) +\|$", text, re.M)
+
+
+def test_a_card_says_what_a_drop_is_and_its_interval() -> None:
+    text = card(*changed(drop_points=1.0, interval=(0.5, 1.5), level=0.9))
+    assert "positive where this model is worse than its teacher" in text
+    assert "the brackets hold its 90 % interval" in text
+    front = yaml.safe_load(text.split("---\n")[1])
+    [result] = front["model-index"][0]["results"]
+    told = "accuracy (drop 1.00 points against its teacher, 90 % interval [0.50, 1.50])"
+    assert result["metrics"][0]["name"] == told
+
+
+def test_a_figure_that_is_not_finite_is_left_out_of_the_front_matter() -> None:
+    interval = (float("-inf"), float("inf"))
+    args = metric_args(card(*changed(drop_points=float("nan"), interval=interval)))
+    assert not {"drop", "drop_interval"} & set(args)
+
+
+def test_a_gate_that_fails_its_own_test_is_told_on_the_card() -> None:
+    record, model = changed()
+    part = SelfTestPart(verdict=Verdict.FAIL, message="9 answers changed", measured="")
+    tested = record.self_test.model_copy(update={"identical": part})
+    text = card(record.model_copy(update={"self_test": tested}), model)
+    assert "**The gate of this run cannot be trusted**: 9 answers changed" in text
 
 
 def test_a_card_loads_no_torch(tmp_path: Path) -> None:

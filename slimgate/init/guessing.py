@@ -49,13 +49,8 @@ def guess(table: pa.Table, said: Said, *, causal: bool) -> Guess:
 def _has_header(table: pa.Table, label: str) -> None:
     if label in map(str, table[label].unique().to_pylist()):
         raise DataError(
-<<<<<<< HEAD
-            f'"{label}" is the name of a column and a label of its rows: the first row of the file is taken for its '
-            "header; give it one, and take a repeated one out"
-=======
             f'"{label}" is the name of a column and a label of its rows: the first row is taken for '
             "its header; give it one, and take a repeated one out"
->>>>>>> review-a
         )
 
 

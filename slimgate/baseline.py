@@ -66,6 +66,21 @@ def held_against(given: Given | None, suites: Mapping[Path, Suite], root: Path) 
     return {path: _held(suites[path], *one) for path, one in found.items()}
 
 
+def refuse_last_run(held: Mapping[Path, Baseline], suites: Mapping[Path, Suite], report_root: Path) -> None:
+    """Raises SuiteError where variants would be held against the record that this run replaces.
+
+    Their loss would fail one run, and be the baseline of the next, which would pass.
+    """
+    for path, baseline in held.items():
+        last = report_root / path.stem / RECORD
+        if suites[path].since_baseline and baseline.kept.file.resolve() == last.resolve():
+            raise SuiteError(
+                f"{suites[path].shown} [budgets.baseline]: {baseline.facts.path} is the record that this run "
+                "replaces: what is lost now would be the baseline of the next run; keep a release by "
+                "slimgate accept, and give that"
+            )
+
+
 def _of_option(given: Given, suites: Mapping[Path, Suite]) -> dict[Path, tuple[Given, Kept]]:
     if not suites:
         raise SuiteError(f"{given.where} {given.shown}: this run has no suite to hold against it")

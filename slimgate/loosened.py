@@ -10,7 +10,15 @@ from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.flips import KIND as FLIPS
 from slimgate.judge.slices import slices_kind
-from slimgate.record import ONLY_WARNS, BudgetFacts, LoosenedBudget, RunRecord, UndecidedChange, VariantRecord
+from slimgate.record import (
+    ONLY_WARNS,
+    BudgetFacts,
+    LoosenedBudget,
+    RunRecord,
+    UndecidedChange,
+    VariantRecord,
+    WaitingBudget,
+)
 from slimgate.recorded_budgets import BASELINE, judged_budgets, looser, stated
 from slimgate.suite import Suite
 
@@ -34,13 +42,19 @@ def loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
     found = [one for name in suite.variants for one in _of_variant(suite, name, baseline)]
     for one in found:
         if one.limit is not None and one.reason is None:
-            where = f"{suite.shown} [budgets.variants.{one.variant}] {one.budget}"
+            where = f"{suite.shown} [{_table(one)}] {one.budget.removeprefix(f'{BASELINE} ')}"
             since = f"in the baseline of {baseline.created}"
             raise SuiteError(
                 f"{where}: {_came(one)} {since}; "
                 'give the budget a reason = "…" for this change, that the report shows'
             )
     return found
+
+
+def _table(one: LoosenedBudget) -> str:
+    """Where the suite has the budget of that variant, or may have it."""
+    own = f"budgets.variants.{one.variant}"
+    return f"{own}.{BASELINE}" if one.budget.startswith(f"{BASELINE} ") else own
 
 
 def _came(one: LoosenedBudget) -> str:
@@ -105,11 +119,17 @@ def _limits(own: VariantBudgets, otherwise: OnInconclusive) -> Limits:
 
 def _recorded(model: VariantRecord) -> Limits:
     """By budget and kind, as a record has them; of latency once for all workloads."""
-    return {
+    judged = {
         ("latency" if one.of == "latency" else one.name, one.facts.kind): _limit(one.facts)
         for one in judged_budgets(model)
     }
+    waiting = {
+        (f"{BASELINE} {metric}", one.kind): _limit(one)
+        for metric, since in model.since_baseline.items()
+        for one in since.waiting
+    }
+    return judged | waiting
 
 
-def _limit(facts: BudgetFacts) -> Limit:
+def _limit(facts: BudgetFacts | WaitingBudget) -> Limit:
     return Limit(facts.limit, facts.reason, facts.on_inconclusive)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.baseline import Baseline, Given, held_against
+from slimgate.baseline import Baseline, Given, held_against, refuse_last_run
 from slimgate.session import Session
 from slimgate.stashed import SESSION
 from slimgate.store import moment
@@ -29,16 +29,17 @@ def session_of(config: pytest.Config) -> Session:
 
 def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
     """Makes the session of the run, and has it collect what tests report. Raises SuiteError."""
+    report_root = _folder(config, config.getoption("slimgate_report"), "reports/latest")
     state = Session(
         suites,
         store_root=_store_root(config),
-        report_root=_folder(config, config.getoption("slimgate_report"), "reports/latest"),
+        report_root=report_root,
         rebuild_before=rebuild_before(config),
         device=config.getoption("slimgate_device"),
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         command=_command(config),
         watch=watch_of(config),
-        baselines=_baselines(config, suites),
+        baselines=_baselines(config, suites, report_root),
     )
     config.stash[SESSION] = state
     if not hasattr(config, "workerinput"):
@@ -68,11 +69,15 @@ def rebuild_before(config: pytest.Config) -> str | None:
     return moment() if config.getoption("slimgate_rebuild") else None
 
 
-def _baselines(config: pytest.Config, suites: Mapping[Path, Suite]) -> Mapping[Path, Baseline]:
+def _baselines(
+    config: pytest.Config, suites: Mapping[Path, Suite], report_root: Path
+) -> Mapping[Path, Baseline]:
     """What the suites' budgets are held against; workers, which judge variants by it, read it again."""
     option: str | None = config.getoption("slimgate_baseline")
     given = option and Given(Path(config.invocation_params.dir, option), option)
-    return held_against(given or None, suites, config.rootpath)
+    held = held_against(given or None, suites, config.rootpath)
+    refuse_last_run(held, suites, report_root)
+    return held
 
 
 def _store_root(config: pytest.Config) -> Path:

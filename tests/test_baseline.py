@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from releases import Model, write_release
 
-from slimgate.baseline import Given, held_against
+from slimgate.baseline import Given, held_against, refuse_last_run
 from slimgate.errors import SuiteError
 from slimgate.judge.verdict import QualityBudget
-from slimgate.record import AcceptedFacts, BaselineFacts, SuiteFacts, to_json
+from slimgate.record import AcceptedFacts, BaselineFacts, SinceFacts, SuiteFacts, WaitingBudget, to_json
 from slimgate.record_files import read_run
 from slimgate.suite import Suite, load_suite
 
@@ -180,3 +181,36 @@ def test_a_run_without_suites_has_nothing_to_hold_against_a_baseline(tmp_path: P
         SuiteError, match=r"^--slimgate-baseline v1: this run has no suite to hold against it$"
     ):
         held_against(Given(tmp_path, "v1"), {}, tmp_path)
+
+
+def test_variants_are_not_held_against_the_record_that_the_run_replaces(
+    tmp_path: Path, bench: Path, suite_text: str
+) -> None:
+    """Else a loss fails one run, and is what the next one is held against."""
+    folder = baseline(tmp_path, "latest", 1.0)
+    told = r"x.toml \[budgets.baseline\]: latest/x/run.json is the record that this run replaces"
+    for budgets, refused in ((SINCE % "", True), (ONE_POINT % "", False)):
+        suites = suite_with(bench, suite_text, budgets)
+        held = held_against(Given(folder, "latest/x"), suites, tmp_path)
+        refuse_last_run(held, suites, tmp_path / "other")
+        with pytest.raises(SuiteError, match=told) if refused else nullcontext():
+            refuse_last_run(held, suites, tmp_path / "latest")
+
+
+def test_a_budget_that_waited_for_a_new_variant_may_not_be_loosened_in_silence(
+    tmp_path: Path, bench: Path, suite_text: str
+) -> None:
+    """The release in which a variant is new judged nothing by it, and has its limit all the same."""
+    folder = baseline(tmp_path, "v1", 1.0)
+    record = read_run(folder / "run.json")
+    waiting = [WaitingBudget(kind="drop_points", limit=0.5, on_inconclusive="fail")]
+    since = SinceFacts(new=True, note="new since then", waiting=waiting, measured="2026-11-01")
+    late = record.variant("int8").model_copy(update={"since_baseline": {"accuracy": since}})
+    (folder / "run.json").write_text(
+        to_json(record.model_copy(update={"variants": [record.variants[0], late]}))
+    )
+    told = (
+        r"\[budgets.variants.int8.baseline\] accuracy: drop_points = 1 is looser than 0.5 in the baseline of"
+    )
+    with pytest.raises(SuiteError, match=told):
+        of_option(folder, "v1", suite_with(bench, suite_text, SINCE % ""))

@@ -10,7 +10,7 @@ from slimgate.judge.budget_kinds import QualityBudget, when_undecided, wishes
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.message import message
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.since import since_facts, undecided
+from slimgate.judge.since import since_facts, undecided, waiting_facts
 from slimgate.judge.verdict import Verdict
 from slimgate.metrics import load_metric, value_of
 from slimgate.parts import SINCE, now, part
@@ -56,7 +56,9 @@ def _untested(suite: Suite, variant: ModelHandle, metric: str, found: Since) -> 
     }
     where = f"{variant.name}: {metric} against the baseline {variant.run.baseline.name}"
     if found.model is None:
-        return {**facts, "new": True, "verdict": None, "message": f"{where}: {found.why_not}, not gated"}
+        waiting = [waiting_facts(*pair) for pair in zip(budgets, wishes(budgets, otherwise), strict=True)]
+        told = f"{where}: {found.why_not}, not gated"
+        return {**facts, "new": True, "waiting": waiting, "verdict": None, "message": told}
     told = f"{where}, {_limits(budgets)}: {Verdict.INCONCLUSIVE}, {found.why_not}"
     judged = [
         budget_facts(*pair) for pair in zip(undecided(budgets), wishes(budgets, otherwise), strict=True)

@@ -37,3 +37,8 @@ def undecided(budgets: Sequence[QualityBudget]) -> tuple[BudgetVerdict, ...]:
     return tuple(
         BudgetVerdict(one.kind, one.limit, Verdict.INCONCLUSIVE, one.reason, None) for one in budgets
     )
+
+
+def waiting_facts(budget: QualityBudget, wish: OnInconclusive) -> dict[str, Any]:
+    """A budget of a variant that is new, as the record has it. wish: what INCONCLUSIVE will do."""
+    return {"kind": budget.kind, "limit": budget.limit, "reason": budget.reason, "on_inconclusive": wish}

@@ -18,7 +18,7 @@ from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, Memor
 from slimgate.record.part import Part
 from slimgate.record.quality import BudgetFacts, BuildsFacts, QualityFacts
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
-from slimgate.record.since import SinceFacts
+from slimgate.record.since import SinceFacts, WaitingBudget
 from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import (
     ONLY_WARNS,
@@ -75,6 +75,7 @@ __all__ = [
     "TradeoffFacts",
     "UndecidedChange",
     "VariantRecord",
+    "WaitingBudget",
     "read_record",
     "to_json",
 ]

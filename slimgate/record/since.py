@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
 from slimgate.metrics.base import Unit
 from slimgate.record.part import Part
 from slimgate.record.quality import BudgetFacts
 
 
+class WaitingBudget(Part):
+    """A budget that nothing was held against yet: it says what the next release may not loosen in silence."""
+
+    kind: str
+    limit: float
+    reason: str | None = None
+    on_inconclusive: OnInconclusive | None = None
+
+
 class SinceFacts(Part):
     """One metric then and now, on the same gate rows; as in QualityFacts, the baseline for the teacher.
 
     new: the baseline has no answers of the variant, so that nothing is held against it. note: why it is new,
-    or why the rows could not be paired, which leaves its budgets undecided.
+    or why the rows could not be paired, which leaves its budgets undecided. waiting: budgets of what is new.
     right_to_wrong, wrong_to_right: rows since the baseline, of metrics of right and wrong rows.
     """
 
@@ -30,6 +40,7 @@ class SinceFacts(Part):
     new: bool = False
     note: str | None = None
     budgets: list[BudgetFacts] = []
+    waiting: list[WaitingBudget] = []
     verdict: Verdict | None = None
     warnings: list[str] = []
     message: str | None = None

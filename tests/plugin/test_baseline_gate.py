@@ -49,6 +49,9 @@ def test_a_variant_that_is_as_it_was_holds_and_a_new_one_is_said_to_be_new(relea
     assert (same["verdict"], same["drop_points"], same["n"], same["new"]) == ("PASS", 0.0, 400, False)
     assert same["budgets"][0]["on_inconclusive"] == "fail"
     assert (late["verdict"], late["new"], late["budgets"]) == (None, True, [])
+    assert late["waiting"] == [
+        {"kind": "drop_points", "limit": 5.0, "reason": None, "on_inconclusive": "fail"}
+    ]
     assert late["message"] == "late: accuracy against the baseline v1: new since then, not gated"
     assert ran.record("three")["baseline"]["name"] == "v1"
     assert ran.record("three")["baseline"]["path"] == "reports/baselines/v1/three/run.json"

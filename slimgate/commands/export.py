@@ -28,7 +28,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="where to, a folder that is new or empty")
     parser.add_argument("--format", choices=FORMATS, help="default: the nearest to how it was judged")
     parser.add_argument("--store", type=Path, metavar="DIR", help="default: SLIMGATE_STORE, else .slimgate")
-    parser.add_argument("--force", action="store_true", help="replace what the folder holds, all of it")
+    parser.add_argument("--force", action="store_true", help="replace an earlier export, all of it")
     parser.set_defaults(run=run)
 
 

@@ -50,7 +50,7 @@ def _is_export(folder: Path) -> bool:
         start, _, text = (folder / README).read_text("utf-8").partition("---\n")
     except (OSError, ValueError):
         return False
-    tagged = not start and f"\n- {TAG}\n" in text.partition("\n---\n")[0]
+    tagged = not start and f"- {TAG}" in text.partition("\n---\n")[0].splitlines()
     return tagged and not any(one.name.startswith(".") for one in folder.iterdir())
 
 

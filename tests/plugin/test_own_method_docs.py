@@ -167,7 +167,7 @@ def stored(repository: Path) -> set[str]:
     """The variants that the store has, as a plan tells."""
     run = pytest_in(repository, "bench/neurons.toml", "--slimgate-plan")
     assert run.code == 0, run.out
-    return set(re.findall(r"^  ([\w-]+): teacher -> .*: in the store$", run.out, re.MULTILINE))
+    return set(re.findall(r"^ *([\w-]+) +teacher -> .* in the store", run.out, re.MULTILINE))
 
 
 def test_only_what_changed_is_built_anew(ran: dict[str, Ran], repository: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.comparison import quality_cell, size_cell
 from slimgate.report.escape import escaped
@@ -51,22 +53,34 @@ def _fastest(record: RunRecord, able: list[VariantRecord]) -> list[str]:
     times: dict[str, list[str]] = {}
     for workload in workloads(record):
         timed = [(time, model) for model in able if (time := median_ms(model, workload)) is not None]
+        # a duel says more than medians, which were taken at other moments
+        shown_faster = [(time, model) for time, model in timed if _at_least(model, workload) > 1] or timed
         if timed:
-            who, how = _fastest_on(record, min(timed, key=lambda pair: pair[0])[1], workload)
+            who, how = _fastest_on(record, min(shown_faster, key=lambda pair: pair[0])[1], workload)
             times.setdefault(who, []).append(how)
     shown = [f"{who}, {', '.join(on)}" for who, on in times.items()]
     return [f"Fastest inside its budgets, by the median of a call: {'; '.join(shown)}."] if shown else []
 
 
+def _at_least(model: VariantRecord, workload: str) -> float:
+    """The lower bound of its duel; infinite where there was none, so that medians are all there is."""
+    interval = model.latency[workload].speedup_interval
+    return inf if interval is None else interval[0]
+
+
 def _fastest_on(record: RunRecord, model: VariantRecord, workload: str) -> tuple[str, str]:
-    """Who is fastest, and its time: nobody where that is no faster than the teacher."""
+    """Who is fastest, and its time: nobody where that is not shown to be faster than the teacher."""
     facts, original = model.latency[workload], teacher(record)
+    interval = facts.speedup_interval
     name, time = f"**{escaped(model.name)}**", f"{significant(facts.p50_ms)} ms on {workload_words(workload)}"
     before = median_ms(original, workload)
     if before is None or facts.p50_ms is None:
         return name, time
-    if facts.p50_ms >= before:
-        return "none faster than the teacher", f"{significant(before)} ms on {workload_words(workload)}"
+    if facts.p50_ms >= before or (interval is not None and interval[0] <= 1):
+        return (
+            "none shown to be faster than the teacher",
+            f"{significant(before)} ms on {workload_words(workload)}",
+        )
     faster = as_fast(facts.speedup, facts.speedup_interval)
     return name, with_note(time, f"teacher {significant(before)} ms", faster)
 

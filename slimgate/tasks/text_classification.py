@@ -35,6 +35,9 @@ class Params(text_rows.TextParams):
     labels: tuple[str, ...] | None = None
 
 
+# Rows from which on labels are counted: fewer may well have one each.
+ENOUGH_TO_TELL = 100
+
 text_columns = text_rows.text_columns
 encode_rows = text_rows.encode_rows
 row_encoder = text_rows.row_encoder
@@ -57,12 +60,19 @@ def metrics() -> frozenset[str]:
 
 
 def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-    """The classes of all splits. Raises DataError where there is only one."""
+    """The classes of all splits. Raises DataError where there is only one, or nearly one a row."""
     values = {value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()}
     classes = class_names(values)
     if len(classes) < 2:
         raise DataError(
             f'column "{params.label}" holds one label only ({classes}); a classification needs two'
+        )
+    count = sum(len(rows) for rows in splits.values())
+    if count >= ENOUGH_TO_TELL and len(classes) > count / 2:
+        others = ", ".join(next(iter(splits.values())).table.column_names)
+        raise DataError(
+            f'column "{params.label}" holds {len(classes):,} labels in {count:,} rows, most of them of '
+            f"one row alone, which nothing can learn; name another of the columns {others}"
         )
     return TaskFacts(classes)
 

@@ -88,6 +88,14 @@ def test_one_label_only_is_an_error() -> None:
         task.facts(PARAMS, {"train": rows_of(["a", "a"])})
 
 
+def test_a_column_with_nearly_one_label_a_row_is_an_error() -> None:
+    said = [f"review {place}" for place in range(90)] + ["good"] * 30
+    with pytest.raises(
+        DataError, match=r'column "label" holds 91 labels in 120 rows, .* another of the columns'
+    ):
+        task.facts(PARAMS, {"train": rows_of(said)})
+
+
 def test_one_and_two_columns_are_tokenised_and_cut(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)

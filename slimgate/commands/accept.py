@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slimgate.commands.run_arguments import add_run
+
 DESCRIPTION = """\
 Keeps a run's record and outcomes as a baseline, reports/baselines/NAME/SUITE/, to be committed: what later
 releases are compared with (`slimgate compare reports/baselines RUN`, `pytest --slimgate-baseline FILE`).
@@ -19,12 +21,7 @@ Exit codes: 0 kept, 4 wrong usage or input, a name that is taken, or a missing r
 def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
     parser = commands.add_parser("accept", help="keep a run as a baseline", description=DESCRIPTION)
-    parser.add_argument(
-        "record",
-        type=Path,
-        metavar="RUN",
-        help="a run.json, or its folder, such as reports/latest/library_docs",
-    )
+    add_run(parser)
     parser.add_argument("--name", required=True, help="of the release, such as v1.2")
     parser.add_argument("--reason", help="why this run is kept although it fails, or allows more")
     parser.add_argument(

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slimgate.commands.run_arguments import add_model
+
 DESCRIPTION = """\
 Writes what a run says of one model as a model card: YAML front matter with model-index, then verdicts, drops
 with their intervals, times with the machine, size, how it was built, limits, and the command that made it.
@@ -20,17 +22,6 @@ def add_to(commands: Any) -> None:
     add_model(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there, and not to the terminal")
     parser.set_defaults(run=run)
-
-
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """The arguments that name a model of a run."""
-    parser.add_argument(
-        "record",
-        type=Path,
-        metavar="RUN",
-        help="a run.json, or its folder, such as reports/latest/library_docs",
-    )
-    parser.add_argument("variant", metavar="VARIANT", help="a variant's name, or teacher")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimgate.commands.run_arguments import add_run
 from slimgate.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,12 +30,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "explain", help="show one gate row through all models of a run", description=DESCRIPTION
     )
-    parser.add_argument(
-        "record",
-        type=Path,
-        metavar="RUN",
-        help="a run.json, or its folder, such as reports/latest/library_docs",
-    )
+    add_run(parser)
     parser.add_argument("row", metavar="ROW", help="the row's id, or its number in the gate, from 0")
     parser.add_argument("--json", action="store_true", help="print the same as JSON")
     parser.set_defaults(run=run)

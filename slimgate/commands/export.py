@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slimgate.commands.card import add_model
+from slimgate.commands.run_arguments import add_model
 
 DESCRIPTION = """\
 Writes a model of a run, from the store, as a folder for the plain libraries: weights or graph, tokenizer,

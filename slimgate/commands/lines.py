@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
+
+from slimgate.commands.run_arguments import add_runs
 
 DESCRIPTION = """\
 Prints runs as JSON lines: one flat object for each metric, workload, size and memory of each model, with the
@@ -17,13 +18,7 @@ Exit codes: 0 printed, 4 wrong usage or input.
 def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
     parser = commands.add_parser("lines", help="print runs as JSON lines", description=DESCRIPTION)
-    parser.add_argument(
-        "runs",
-        type=Path,
-        nargs="+",
-        metavar="RUN",
-        help="a run.json, or its folder, such as reports/latest/library_docs",
-    )
+    add_runs(parser)
     parser.set_defaults(run=run)
 
 

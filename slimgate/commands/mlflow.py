@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import Any
+
+from slimgate.commands.run_arguments import add_runs
 
 DESCRIPTION = """\
 Logs runs to MLflow: one run for each suite and, below it, one for each model, with the figures of `slimgate
@@ -20,13 +21,7 @@ _EXPERIMENT = "slimgate"
 def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
     parser = commands.add_parser("mlflow", help="log runs to MLflow", description=DESCRIPTION)
-    parser.add_argument(
-        "runs",
-        type=Path,
-        nargs="+",
-        metavar="RUN",
-        help="a run.json, or its folder, such as reports/latest/library_docs",
-    )
+    add_runs(parser)
     parser.add_argument(
         "--experiment",
         metavar="NAME",

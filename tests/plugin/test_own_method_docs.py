@@ -63,7 +63,7 @@ def of_suite(repository: Path, suite: str) -> dict[str, dict[str, Any]]:
 
 def test_the_page_holds_the_files_that_it_lists() -> None:
     told = re.findall(r"\w+\.(?:py|toml)", PAGE.split("```text\n")[1].split("```")[0])
-    assert {Path(name).name for name in FILES} == {*told, "worst_class.toml", "database.toml", "half.toml"}
+    assert {Path(name).name for name in FILES} == {*told, "heard.toml", "worst_class.toml", "database.toml", "half.toml"}
     assert PAGE.count("```toml") + PAGE.count("```python") == len(FILES) + 1  # and the line with a version
 
 
@@ -87,6 +87,15 @@ def test_the_step_takes_neurons_out_and_says_so(ran: dict[str, Ran], repository:
         assert step["method"] == METHOD
         assert step["log"]["neurons_kept"] == [kept] * 4
         assert [claim["held"] for claim in claims if claim["step"] == METHOD] == [True, True]
+
+
+def test_the_step_that_looks_at_rows_chooses_other_neurons(ran: dict[str, Ran], repository: Path) -> None:
+    assert ran
+    found = of_suite(repository, "heard")
+    step = found["unheard-half"]["steps"][0]
+    assert step["log"]["neurons_kept"] == [32] * 4
+    assert found["unheard-half"]["artifact"]["digest"] != found["half"]["artifact"]["digest"]
+    assert found["unheard-half"]["artifact"]["bytes"] == found["half"]["artifact"]["bytes"]
 
 
 def test_slimgate_methods_tells_of_it(repository: Path) -> None:

@@ -38,7 +38,7 @@ def head(record: RunRecord) -> str:
     return blocks(
         f"# {escaped(record.suite.title)}",
         verdict_line(record),
-        titled("What does not hold:", bullets(map(escaped, record.verdict.messages))),
+        titled(f"{reasons_title(record)}:", bullets(map(escaped, record.verdict.messages))),
         titled("What could ship:", bullets(best(record))),
         titled("Before you trust this:", bullets(warnings(record))),
         origin(record),
@@ -65,6 +65,13 @@ def verdict_line(record: RunRecord) -> str:
     if found.missing:
         parts.append(_number(found.missing, "check not run yet", "checks not run yet"))
     return " · ".join(parts)
+
+
+def reasons_title(record: RunRecord) -> str:
+    """What stands above the verdict's messages: where nothing fails they are of what it could not tell."""
+    broken = any(model.error is not None for model in record.variants)
+    fails = record.verdict.status == "FAIL" or record.verdict.failed or broken
+    return "What does not hold" if fails else "What could not be decided"
 
 
 def origin(record: RunRecord) -> str:

@@ -26,7 +26,7 @@ from slimgate.report.data import data
 from slimgate.report.escape import escaped, visible
 from slimgate.report.figures import count
 from slimgate.report.followed import followed
-from slimgate.report.head import origin, verdict_line, warnings
+from slimgate.report.head import origin, reasons_title, verdict_line, warnings
 from slimgate.report.page.changed_rows import Texts, changed_rows
 from slimgate.report.page.charts import chart_data
 from slimgate.report.page.details import details
@@ -73,6 +73,7 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         record=record,
         verdict=verdict_line(record).partition(" · ")[2],
         reasons=[escaped(message) for message in record.verdict.messages],
+        reasons_title=reasons_title(record),
         best=best(record),
         ships=bool(inside_budgets(record)),
         warnings=list(warnings(record)),

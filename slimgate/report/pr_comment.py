@@ -12,7 +12,7 @@ from slimgate.report.comparison import quality_cell, size_cell
 from slimgate.report.escape import escaped, fenced, visible, without_references
 from slimgate.report.figures import MISSING, as_fast
 from slimgate.report.fitting import Piece, fitted, whole
-from slimgate.report.head import verdict_line, warnings
+from slimgate.report.head import reasons_title, verdict_line, warnings
 from slimgate.report.since import baseline_name, since_table
 from slimgate.report.standing import (
     budgeted,
@@ -59,7 +59,7 @@ def _told(record: RunRecord) -> list[Piece]:
             "budgets that do not hold",
             len(messages),
             lambda rows: blocks(
-                "What does not hold:",
+                f"{reasons_title(record)}:",
                 bullets(escaped(message, longest=_LONGEST) for message in messages[:rows]),
             ),
         ),

@@ -63,7 +63,13 @@ def of_suite(repository: Path, suite: str) -> dict[str, dict[str, Any]]:
 
 def test_the_page_holds_the_files_that_it_lists() -> None:
     told = re.findall(r"\w+\.(?:py|toml)", PAGE.split("```text\n")[1].split("```")[0])
-    assert {Path(name).name for name in FILES} == {*told, "heard.toml", "worst_class.toml", "database.toml", "half.toml"}
+    assert {Path(name).name for name in FILES} == {
+        *told,
+        "heard.toml",
+        "worst_class.toml",
+        "database.toml",
+        "half.toml",
+    }
     assert PAGE.count("```toml") + PAGE.count("```python") == len(FILES) + 1  # and the line with a version
 
 

@@ -350,6 +350,14 @@ def test_a_clean_run_has_no_warnings() -> None:
     assert "What does not hold" not in report
 
 
+def test_under_a_pass_nothing_is_said_not_to_hold() -> None:
+    unseen = "a planted delay was not seen"
+    verdict = RunVerdict(status="PASS", passed=1, failed=0, inconclusive=0, not_gated=0, messages=[unseen])
+    report = suite_report(one_variant().model_copy(update={"verdict": verdict}))
+    assert f"What could not be decided:\n\n- {unseen}" in report
+    assert "What does not hold" not in report
+
+
 def test_warnings_of_the_judge_are_said_once_for_all_variants() -> None:
     teacher, student, distilled = sample_record().variants[:3]
     few = ["class b has 12 gate rows, under 50"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,12 +82,20 @@ def find_model(text: str, folder: Path) -> ModelFound:
     ref = parse_model_ref(text)
     fresh = text.startswith(FRESH)
     if ref.folder is None:
+        _check_not_mistyped(text)
         settings = fetch_settings(ref)
         return ModelFound(text, settings, read_config(settings), False)
     if not text.startswith("package:"):
         written = Path(os.path.relpath(ref.folder, folder)).as_posix()
         text = f"{FRESH}{written}" if fresh else written
     return ModelFound(text, ref.folder, read_config(ref.folder), fresh)
+
+
+def _check_not_mistyped(text: str) -> None:
+    """Raises SuiteError where a hub id is nearly the name of a folder here that holds a model."""
+    beside = [folder.name for folder in Path().iterdir() if (folder / "config.json").is_file()]
+    if close := difflib.get_close_matches(text, beside, n=1, cutoff=0.67):
+        raise SuiteError(f"--model {text}: no such folder. Did you mean {close[0]}?")
 
 
 def token_counts(model: ModelFound, table: Any, columns: tuple[str, ...], *, rows: int = 2000) -> list[int]:

@@ -73,6 +73,12 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
     assert json.loads((repository / "bench/suite.schema.json").read_text("utf-8")) == suite_schema()
 
 
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(repository: Path, init: Init) -> None:
+    code, _, err = init("--model", "models", "--data", "reviews.csv")
+    assert code == 4
+    assert err == "slimgate init: --model models: no such folder. Did you mean model?\n"
+
+
 def test_a_model_whose_labels_fit_is_judged_as_it_is(repository: Path, init: Init) -> None:
     write_tiny_bert(repository / "ready", labels=("pos", "neg"))
     assert init("--model", "ready", "--data", "reviews.csv")[0] == 0

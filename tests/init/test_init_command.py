@@ -73,7 +73,8 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
     assert json.loads((repository / "bench/suite.schema.json").read_text("utf-8")) == suite_schema()
 
 
-def test_a_mistyped_folder_is_not_looked_for_on_the_hub(repository: Path, init: Init) -> None:
+@pytest.mark.usefixtures("repository")
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(init: Init) -> None:
     code, _, err = init("--model", "models", "--data", "reviews.csv")
     assert code == 4
     assert err == "slimgate init: --model models: no such folder. Did you mean model?\n"

@@ -9,7 +9,6 @@ and perhaps `answer`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slimgate.errors import DataError
+from slimgate.json_text import text_list
 from slimgate.record import AnswerFacts, RunRecord
 
 MOST_PROBABLE = 3
@@ -121,8 +121,10 @@ class Answers:
 
     def _told(self, key: str) -> list[str]:
         metadata = self.table.schema.metadata or {}
-        found: list[str] = json.loads(metadata.get(f"slimgate.{key}".encode(), b"[]"))
-        return found
+        try:
+            return text_list(metadata.get(f"slimgate.{key}".encode(), b"[]"))
+        except ValueError as error:
+            raise DataError(f"outcomes of {self.model}: their metadata slimgate.{key}: {error}") from error
 
 
 def read_answers(path: Path) -> Answers:

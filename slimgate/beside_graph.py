@@ -25,8 +25,8 @@ def load_beside(folder: Path) -> Json:
     from transformers import AutoConfig, AutoTokenizer
 
     return {
-        "tokenizer": AutoTokenizer.from_pretrained(folder),
-        "config": AutoConfig.from_pretrained(folder),
+        "tokenizer": AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
+        "config": AutoConfig.from_pretrained(folder, trust_remote_code=False),
         "kind": read_description(folder)["kind"],
     }
 

@@ -16,7 +16,7 @@ from slimgate.digests import code_digest, file_sha256, folder_digest, json_diges
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.hub import fetch_model
 from slimgate.loading import module_of
-from slimgate.model_ref import read_config
+from slimgate.model_ref import read_config, weight_files
 from slimgate.past_times import PastTimes, Work
 from slimgate.pools import collapsed_texts
 from slimgate.progress import UNWATCHED, Watch
@@ -133,13 +133,22 @@ class Builder:
         }
         if "train" not in reads:
             key["seed"] = None  # nothing is drawn for a model that is complete
+
+        def load(context: BuildContext) -> Any:
+            weights = [] if ref.fresh or ref.folder is None else weight_files(ref.folder)
+            if any(file.suffix == ".bin" for file in weights):
+                context.log["weights"] = (
+                    f"{weights[0].name}, read by weights_only: safetensors there are none"
+                )
+            return task.object.load_model(task.params, ref, context)
+
         return self._make(
             where,
             LOAD,
             str(ref.text),
             key,
             reads,
-            lambda c: task.object.load_model(task.params, ref, c),
+            load,
             place=place,
         )
 

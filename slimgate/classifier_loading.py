@@ -114,7 +114,7 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
     from slimgate.torch_model import TorchModel
 
     assert ref.folder is not None
-    config = AutoConfig.from_pretrained(ref.folder)
+    config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = tokenizer_of(ref, texts, config)
     ready = has_head(head, config.to_dict()) and not ref.fresh
     own_names = tuple(model_labels(config.to_dict()))

@@ -45,10 +45,14 @@ class MissingExtra(SlimgateError):
     """An optional package is not installed; the message says what to install."""
 
 
+MOST_NAMED = 100
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`. Did you mean X?` where a known name is close to `name`, else the known names, else nothing."""
+    """`. Did you mean X?` where a known name is close to `name`, else the known names (of many some)."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.67)
     if close:
         return f". Did you mean {close[0]}?"
-    return f"; known: {', '.join(known)}" if known else ""
+    more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+    return f"; known: {', '.join(known[:MOST_NAMED])}{more}" if known else ""

@@ -86,7 +86,7 @@ def _walk(folder: Path, search: Search) -> Iterator[Path]:
         base = Path(here)
         folders[:] = [] if search.shallow else sorted(f for f in folders if not _skipped(base / f, search))
         for name in sorted(files):
-            path = (base / name).resolve()
+            path = Path(os.path.realpath(base / name))  # resolve() raises for links in a circle
             wanted = name.endswith(".toml") and not name.startswith("_") and _matches(path, search)
             if wanted and not _ignored(path, search):
                 yield path

@@ -38,7 +38,7 @@ def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: Any) -> Any:
 
     assert ref.folder is not None
     if not ref.fresh or any((ref.folder / name).is_file() for name in TOKENIZER_FILES):
-        return AutoTokenizer.from_pretrained(ref.folder)
+        return AutoTokenizer.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = trained_tokenizer(texts, family=config.model_type, size=_sized(config).vocab_size)
     fit_config(config, tokenizer)
     return tokenizer
@@ -50,7 +50,7 @@ def fresh_network(auto: str, ref: ModelRef, config: Any) -> Any:
     import transformers
 
     try:
-        return getattr(transformers, auto).from_config(config).to(torch.float32)
+        return getattr(transformers, auto).from_config(config, trust_remote_code=False).to(torch.float32)
     except (ValueError, KeyError) as error:
         said = " ".join(str(error).split())
         raise BuildError(f"{ref.text}: transformers cannot make it as {auto}: {said}") from error

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimgate.errors import BuildError
+from slimgate.model_files import check_model_files
 from slimgate.model_ref import weights_sha256
 from slimgate.protocols import ModelRef
 
@@ -26,6 +27,7 @@ def fetch_model(ref: ModelRef) -> ModelRef:
     folder = _snapshot(ref, ("*.safetensors", *SETTINGS))
     if not any(folder.glob("*.safetensors")):
         folder = _snapshot(ref, ("*.bin", *SETTINGS))
+    check_model_files(folder, ref.text)
     if ref.sha256 is not None and (came := weights_sha256(folder)) != ref.sha256:
         raise BuildError(f"{ref.text}: the weights have sha256 {came}, the suite expects {ref.sha256}")
     commit = folder.name if COMMIT.match(folder.name) else ref.revision

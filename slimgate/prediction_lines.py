@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from slimgate.errors import DataError
+from slimgate.json_text import NOT_JSON, said
 from slimgate.prediction_columns import ColumnNames, Layout, find_columns
 
 BLOCK = 50_000
+_HALVES = re.compile("[\ud800-\udfff]")
 Line = tuple[int, dict[str, Any]]
 
 
@@ -87,12 +90,10 @@ def _objects(path: Path) -> Iterator[Line]:
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        said = (
-            "nested too deeply" if isinstance(error, RecursionError) else f"{error.msg}, column {error.colno}"
-        )
+    except NOT_JSON as error:
         raise DataError(
-            f"{path}: line {number} is not JSON ({said}): {line.strip()[:60]!r}; expected one object a line"
+            f"{path}: line {number} is not JSON ({said(error)}): {line.strip()[:60]!r}; "
+            "expected one object a line"
         ) from None
     if not isinstance(row, dict):
         raise DataError(f"{path}: line {number} is {line.strip()[:60]}, expected an object")
@@ -100,6 +101,10 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def _text(path: Path, line: int, value: Any) -> str | None:
+    if isinstance(value, str) and not value.isascii() and _HALVES.search(value):
+        raise DataError(
+            f"{path}: line {line}: {value[:60]!a} holds half of a surrogate pair, which no text can"
+        )
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,11 +24,12 @@ def pretrained(auto: str, ref: ModelRef, **options: Any) -> tuple[Any, list[str]
         return fresh_network(auto, ref, options["config"]), []
 
     try:
-        with _quiet():
+        with _quiet(), numbers_alone(ref.text):
             network, info = getattr(transformers, auto).from_pretrained(
                 ref.folder,
                 dtype=torch.float32,
                 weights_only=True,
+                trust_remote_code=False,
                 output_loading_info=True,
                 **options,
             )
@@ -36,6 +38,18 @@ def pretrained(auto: str, ref: ModelRef, **options: Any) -> tuple[Any, list[str]
         raise BuildError(f"{ref.text}: transformers cannot load it as {auto}: {said}") from error
     mismatched = [name for name, *_ in info["mismatched_keys"]]  # where they may be ignored, else an error
     return network, sorted({*info["missing_keys"], *mismatched})
+
+
+@contextmanager
+def numbers_alone(text: str) -> Iterator[None]:
+    """Where torch reads a .bin, by weights_only. Raises BuildError where it holds anything else."""
+    try:
+        yield
+    except pickle.UnpicklingError as error:  # torch's own words advise to load it all the same
+        raise BuildError(
+            f"{text}: its .bin holds more than numbers, and loading that could run code: it is not loaded; "
+            "where you trust it, save the model as safetensors yourself"
+        ) from error
 
 
 @contextmanager

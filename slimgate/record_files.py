@@ -6,7 +6,7 @@ reports/baselines/<name>/<suite>/run.json, outcomes/…        what `slimgate ac
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -69,7 +69,15 @@ def read_run(file: Path) -> RunRecord:
     if names[:1] != [TEACHER] or len(set(names)) < len(names):
         came = ", ".join(names) or "none"
         raise DataError(f"{file}: its variants are {came}, expected {TEACHER} first, and each name once")
+    paths = [name for name in (*names, PurePosixPath(record.suite.path).stem) if not _is_plain(name)]
+    if paths:
+        raise DataError(f"{file}: the name {paths[0]!r} leads to another folder; no suite or variant has it")
     return record
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name of a record, of which files and folders are named, stays in its folder."""
+    return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
 def _first(error: ValidationError) -> str:

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slimgate.errors import DataError, SuiteError
+from slimgate.json_text import NOT_JSON, said
 
 SUFFIXES = {
     ".csv": "csv",
@@ -31,6 +32,9 @@ SUFFIXES = {
     ".txt": "text",
     ".text": "text",
 }
+# What is no parquet is read whole, in text; so is one field of it.
+MOST_BYTES = 4 * 2**30
+LONGEST_FIELD = 16 * 2**20
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
@@ -124,6 +128,11 @@ def _column(values: list[Any], where: str) -> pa.Array:
 
 def _text(file: RowFile) -> str:
     """The whole file, decoded, without byte order mark. Raises DataError at the first byte that is wrong."""
+    if (size := file.path.stat().st_size) > MOST_BYTES:
+        raise DataError(
+            f"{file.path} has {size:,} bytes, and {file.format} is read up to {MOST_BYTES:,}; "
+            "write it as parquet"
+        )
     raw = file.path.read_bytes()
     try:
         return raw.decode(file.encoding).removeprefix("\ufeff")
@@ -133,6 +142,21 @@ def _text(file: RowFile) -> str:
             f"{file.path}: byte {error.start} (0x{raw[error.start]:02x}) is not {file.encoding}; "
             f'add encoding = "{"utf-16" if wide else "latin-1"}" if that is how it was written'
         ) from None
+
+
+def _no_endless_line(file: RowFile, text: str) -> None:
+    """No row of a csv is longer: pandas would hold it many times over."""
+    start = 0
+    for number in itertools.count(1):
+        end = text.find("\n", start)
+        if (len(text) if end < 0 else end) - start > LONGEST_FIELD:
+            raise DataError(
+                f"{file.path}: line {number} is longer than {LONGEST_FIELD:,} characters, expected rows "
+                f"as {file.format}"
+            )
+        if end < 0:
+            return
+        start = end + 1
 
 
 def _header(file: RowFile) -> tuple[str, ...]:
@@ -166,6 +190,8 @@ def _listed(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: line {error.lineno} is not JSON: {error.msg}") from None
+    except NOT_JSON as error:
+        raise DataError(f"{path} is not JSON: {said(error)}") from None
     for number, row in enumerate(rows, start=1):
         yield number, _object(row, f"{path}: item {number}")
 
@@ -176,9 +202,9 @@ def _lines(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, An
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except NOT_JSON as error:
             raise DataError(
-                f"{path}: line {number} is not JSON ({error.msg}, column {error.colno}): "
+                f"{path}: line {number} is not JSON ({said(error)}): "
                 f"{line.strip()[:60]!r}; expected one object a line"
             ) from None
         yield number, _object(row, f"{path}: line {number}")
@@ -211,8 +237,10 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
 
     # A copy in UTF-8, under a name in which datasets sees no pattern and no address.
     handle, copy = tempfile.mkstemp(suffix=".csv", dir=scratch)
+    text = _text(file)
+    _no_endless_line(file, text)
     with open(handle, "wb") as stream:
-        stream.write(_text(file).encode())
+        stream.write(text.encode())
     names = columns_of(file)
     with warnings.catch_warnings():
         # Rows that are all longer than the header only warn, and lose their last fields.

@@ -7,11 +7,11 @@ Only the settings are read here; a folder without modules.json says nothing.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError
+from slimgate.json_text import read_json
 
 # Of pooling's config.json, in both ways in which it is written.
 _POOLING = {"mean": "mean", "cls": "cls", "max": "max", "lasttoken": "last"}
@@ -34,7 +34,7 @@ def sentence_layout(folder: Path) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {"normalize": False, "dense": [], "dense_files": []}
     for module in _read(path):
-        kind, inner = str(module["type"]).rpartition(".")[2], folder / str(module.get("path", ""))
+        kind, inner = str(module["type"]).rpartition(".")[2], _inside(folder, module.get("path", ""))
         if found["normalize"]:
             raise BuildError(
                 f"{path}: module {kind} stands behind Normalize, which is expected to be the last"
@@ -51,6 +51,13 @@ def sentence_layout(folder: Path) -> dict[str, Any]:
                 f"{path}: module {kind} is not known, expected Transformer, Pooling, Dense or Normalize"
             )
     return found
+
+
+def _inside(folder: Path, path: Any) -> Path:
+    """A module's folder, by its name: what leads out of the model's folder is none."""
+    if Path(str(path)).is_absolute() or ".." in Path(str(path)).parts:
+        raise BuildError(f"{folder / 'modules.json'}: path {path!r} leaves the model's folder")
+    return folder / str(path)
 
 
 def _pooling(path: Path) -> str:
@@ -89,6 +96,6 @@ def _weights(folder: Path) -> Path:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return read_json(path)
     except (OSError, ValueError) as error:
         raise BuildError(f"{path}: cannot be read: {error}") from error

@@ -11,7 +11,7 @@ from typing import Any
 
 from slimgate.classifier_loading import check_positions
 from slimgate.errors import BuildError, SuiteError
-from slimgate.pretrained import pretrained
+from slimgate.pretrained import numbers_alone, pretrained
 from slimgate.protocols import BuildContext, ModelRef
 from slimgate.sentence_layout import sentence_layout
 from slimgate.sentence_params import SentenceParams
@@ -41,7 +41,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
     from slimgate.torch_model import TorchModel
 
     assert ref.folder is not None
-    config = AutoConfig.from_pretrained(ref.folder)
+    config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
     layout = {} if ref.fresh else sentence_layout(ref.folder)
     files: list[Path] = layout.pop("dense_files", [])
@@ -85,7 +85,8 @@ def _read_dense(network: Any, files: list[Path]) -> None:
         if file.suffix == ".safetensors":
             state = safetensors.torch.load_file(str(file))
         else:
-            state = torch.load(file, weights_only=True)
+            with numbers_alone(str(file)):
+                state = torch.load(file, weights_only=True)
         layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in state.items()})
 
 

@@ -86,5 +86,5 @@ def row_encoder(params: SentenceParams, folder: Path) -> Callable[[Rows], Encode
     """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return lambda rows: encode_sentences(params, rows, tokenizer)

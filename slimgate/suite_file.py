@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import SuiteError, nearest
+from slimgate.suite_paths import suite_path
 from slimgate.tables import Located
 
 MAX_BYTES = 1_000_000
@@ -46,20 +47,23 @@ def read_suite_text(path: Path, shown: str) -> SuiteText:
 def parse_toml(path: Path, shown: str) -> dict[str, Any]:
     """The TOML of one file. Raises SuiteError that says where it is malformed."""
     try:
-        raw = path.read_bytes()
+        size = path.stat().st_size
+        raw = path.read_bytes() if size <= MAX_BYTES else b""
     except OSError as error:
         raise SuiteError(f"{shown}: cannot be read: {error.strerror}") from error
-    if len(raw) > MAX_BYTES:
-        raise SuiteError(f"{shown}: {len(raw)} bytes, a suite has at most {MAX_BYTES}")
+    if size > MAX_BYTES:
+        raise SuiteError(f"{shown}: {size} bytes, a suite has at most {MAX_BYTES}")
     try:
         text = raw.decode("utf-8-sig")  # Windows' editors begin a file with a byte order mark
         return dict(tomllib.loads(text))
+    except RecursionError as error:
+        raise SuiteError(f"{shown}: not TOML: nested too deeply") from error
     except UnicodeDecodeError as error:
         raise SuiteError(f"{shown}: not UTF-8 at byte {error.start}; a TOML file is UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(_bad_toml(shown, text, str(error))) from error
-    except RecursionError as error:
-        raise SuiteError(f"{shown}: not TOML: nested too deeply") from error
+    except ValueError as error:  # of int()
+        raise SuiteError(f"{shown}: not TOML: a number of too many digits") from error
 
 
 TWICE = re.compile(r"Cannot (overwrite a value|declare \(.*\) twice)|.*is already defined")
@@ -85,7 +89,10 @@ def _read(path: Path, shown: str, digest: Any, seen: tuple[Path, ...], files: li
     files.append(shown if not seen else path.name)
     merged: dict[str, Any] = {}
     for parent in _extended(own, shown):
-        base = (path.parent / parent).resolve()
+        try:
+            base = suite_path(path.parent, parent)
+        except ValueError as error:
+            raise SuiteError(f"{shown} [suite] extends: {error}") from error
         if not base.is_file():
             beside = nearest(base.name, [p.name for p in path.parent.glob("*.toml") if p != path])
             raise SuiteError(

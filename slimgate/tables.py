@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, model_valid
 from pydantic_core import PydanticCustomError
 
 from slimgate.errors import nearest
+from slimgate.suite_paths import suite_path
 
 
 class Located(str):
@@ -26,7 +27,7 @@ class Located(str):
 def resolve_path(value: Any) -> Any:
     """A path of a suite, made absolute from the folder of the file that states it."""
     if isinstance(value, str):
-        return Path(getattr(value, "base", Path.cwd()), value).resolve()
+        return suite_path(getattr(value, "base", Path.cwd()), value)
     return value
 
 

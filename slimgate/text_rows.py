@@ -45,7 +45,7 @@ def row_encoder(params: TextParams, folder: Path) -> Callable[[Rows], EncodedTex
     """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return lambda rows: encode_rows(params, rows, tokenizer)
 
 

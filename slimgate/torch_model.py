@@ -96,7 +96,9 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
     from transformers import AutoConfig
 
     description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-    network = _empty_network(description["architecture"], AutoConfig.from_pretrained(folder))
+    network = _empty_network(
+        description["architecture"], AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    )
     for change in description["modifications"]:
         restore = getattr(load_plugin("method", change["method"]), "restore", None)
         if restore is not None:

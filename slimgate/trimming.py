@@ -98,7 +98,7 @@ def rebuilt(tokenizer: Any, state: Json, kept: Sequence[int], folder: Path) -> A
     config = json.loads(settings.read_text("utf-8"))
     config.pop("added_tokens_decoder", None)  # tokenizer.json holds them, with their new ids
     settings.write_text(json.dumps(config), "utf-8")
-    made = AutoTokenizer.from_pretrained(folder)
+    made = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     tokens = tokenizer.convert_ids_to_tokens(list(kept))
     if made.convert_tokens_to_ids(tokens) != list(range(len(kept))) or len(made) != len(kept):
         raise BuildError(

@@ -63,7 +63,7 @@ def _diversity(model: Compared, tokens: int) -> dict[str, float | None]:
         return {}
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model.folder)
+    tokenizer = AutoTokenizer.from_pretrained(model.folder, trust_remote_code=False)
     encoded: Any = model.encoded
     firsts = np.unique(encoded.row_of, return_index=True)[1]
     chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, min(PROMPTS, len(firsts))).round().astype(int))]

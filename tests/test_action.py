@@ -101,7 +101,20 @@ def test_a_fork_gets_no_comment_and_nothing_hangs_on_one() -> None:
     assert "github.event.pull_request.head.repo.full_name == github.repository" in step["if"]
     assert "github.event_name == 'pull_request'" in step["if"]
     assert step["continue-on-error"] is True
-    assert "pull_request_target" not in (ROOT / "action.yml").read_text()
+
+
+def test_events_that_hold_secrets_beside_the_code_of_a_fork_are_refused_first(repository: Path) -> None:
+    step = ACTION["runs"]["steps"][0]
+    assert all(event in step["if"] for event in ("'pull_request_target'", "'workflow_run'"))
+    done = bash(step["name"], repository, {})
+    assert (done.returncode, done.stdout.count("\n")) == (4, 1)
+    assert done.stdout.startswith("::error title=slimgate::")
+
+
+def test_no_step_checks_out_code() -> None:
+    """What is measured is what the workflow checked out, under the rights that it gave."""
+    text = (ROOT / "action.yml").read_text()
+    assert not [name for name in ("actions/checkout", "git fetch", "head.ref", "head.sha") if name in text]
 
 
 def test_what_comes_after_the_gate_runs_whatever_it_says() -> None:

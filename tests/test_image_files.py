@@ -53,6 +53,16 @@ def test_what_names_no_file_is_told_with_its_row(tmp_path: Path) -> None:
         files.read(params_of(tmp_path / "rows.csv", images=("imge",)), scratch=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../light.png", "/etc/passwd", "pictures/../../x.png", "linked.png"])
+def test_an_image_lies_in_the_folder_of_the_rows(tmp_path: Path, name: str) -> None:
+    params = write_rows(tmp_path / "rows")
+    (tmp_path / "light.png").write_bytes(b"secret")
+    (tmp_path / "rows/linked.png").symlink_to(tmp_path / "light.png")
+    (tmp_path / "rows/rows.csv").write_text(f"image,label\n{name},dark\n")
+    with pytest.raises(DataError, match=r"column image, row 0: .* leads out of .*, the folder of the rows"):
+        files.digest(params)
+
+
 def test_rows_of_lines_have_no_images() -> None:
     with pytest.raises(ValidationError, match="by_label has columns text and label alone"):
         files.Params.model_validate({"by_label": {"a": "a.txt", "b": "b.txt"}, "images": ("image",)})

@@ -18,7 +18,9 @@ class MeanPoolingClassifier(nn.Module):
 
     def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
         super().__init__()
-        self.encoder: Any = encoder if encoder is not None else AutoModel.from_config(config)
+        self.encoder: Any = (
+            encoder if encoder is not None else AutoModel.from_config(config, trust_remote_code=False)
+        )
         self.config = self.encoder.config  # one object: what a step changes in it, both see
         if hasattr(self.encoder, "pooler"):
             self.encoder.pooler = None

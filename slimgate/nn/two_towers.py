@@ -37,7 +37,7 @@ class TwoTowers(nn.Module):
     def __init__(self, config: Any, clip: nn.Module | None = None) -> None:
         super().__init__()
         self._tower: Tower | None = None
-        self.clip: Any = clip if clip is not None else AutoModel.from_config(config)
+        self.clip: Any = clip if clip is not None else AutoModel.from_config(config, trust_remote_code=False)
 
     @classmethod
     def from_config(cls, config: Any) -> TwoTowers:

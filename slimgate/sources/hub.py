@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError
 
 from slimgate.digests import folder_digest, json_digest
 from slimgate.errors import DataError, SuiteError, nearest
+from slimgate.suite_paths import suite_path
 from slimgate.tables import Table
 
 NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
@@ -40,7 +41,7 @@ def _folder_or_name(value: Any) -> Any:
     """A folder, made absolute from the one of the suite file; else the name as it is."""
     if not isinstance(value, str):
         return value
-    folder = Path(getattr(value, "base", Path.cwd()), Path(value).expanduser()).resolve()
+    folder = suite_path(getattr(value, "base", Path.cwd()), value, home=True)
     if value.startswith((".", "/", "~")) or folder.is_dir():
         return str(folder)
     if not NAME.match(value):

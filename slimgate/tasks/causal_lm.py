@@ -114,7 +114,7 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     from slimgate.torch_model import TorchModel
 
     assert ref.folder is not None
-    config = AutoConfig.from_pretrained(ref.folder)
+    config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
     rows = context.rows("train") if ref.fresh else None
     tokenizer = tokenizer_of(ref, _texts(params, rows) if rows is not None else (), config)
     with isolated_seed(context.seed):
@@ -143,7 +143,7 @@ def row_encoder(params: Params, folder: Path) -> Callable[[Rows], Windows]:
     """Cuts rows into windows by the tokenizer of an artifact, which is loaded once."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return lambda rows: judged_windows(params, rows, tokenizer)
 
 

@@ -158,7 +158,7 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     from slimgate.torch_model import TorchModel
 
     assert ref.folder is not None
-    config = AutoConfig.from_pretrained(ref.folder)
+    config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
     processor = ImageTextProcessor.of(tokenizer, ref.folder, config)
     processor.check_side(config, ref.text)
@@ -203,7 +203,10 @@ def row_encoder(params: Params, folder: Path) -> Callable[[Rows], EncodedImages]
 
     from slimgate.image_text_processor import ImageTextProcessor
 
-    processor, config = ImageTextProcessor.from_pretrained(folder), AutoConfig.from_pretrained(folder)
+    processor, config = (
+        ImageTextProcessor.from_pretrained(folder),
+        AutoConfig.from_pretrained(folder, trust_remote_code=False),
+    )
     prompts = class_prompts(params, tuple(config.id2label[i] for i in sorted(config.id2label)))
     return lambda rows: _encoded(params, rows, processor, prompts, own=False)
 

@@ -1,0 +1,45 @@
+"""JSON of files that others wrote: read up to a size, and what is wrong with it in words.
+
+json.loads raises three kinds of error for a text that is no JSON: JSONDecodeError, a plain ValueError for a
+number of thousands of digits, RecursionError for thousands of brackets. NOT_JSON holds them all.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+NOT_JSON = (ValueError, RecursionError)
+# The largest tokenizer.json in use has some 35 MB, a config.json has kilobytes.
+MAX_BYTES = 100_000_000
+
+
+def said(error: Exception) -> str:
+    """What is wrong, in a few words. error: one of NOT_JSON."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}, column {error.colno}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8"
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number of too many digits"
+
+
+def text_list(raw: bytes) -> list[str]:
+    """The texts of a file's metadata, such as its class names. Raises ValueError in one line."""
+    try:
+        found = json.loads(raw)
+    except NOT_JSON as error:
+        raise ValueError(f"not JSON: {said(error)}") from error
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ValueError(f"{raw[:60]!r} came, expected a list of texts")
+    return found
+
+
+def read_json(path: Path, *, most: int = MAX_BYTES) -> Any:
+    """The value of a file. Raises ValueError that says what is wrong in one line, OSError as it comes."""
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"{size} bytes came, expected at most {most}")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except NOT_JSON as error:
+        raise ValueError(f"not JSON: {said(error)}") from error

@@ -1,0 +1,97 @@
+"""What a model's folder may not ask for."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from fixtures.hostile.models import Bomb
+from slimgate.errors import BuildError, SuiteError
+from slimgate.model_files import check_model_files
+from slimgate.pretrained import numbers_alone
+from slimgate.sentence_layout import sentence_layout
+
+
+def folder_of(path: Path, **config: Any) -> Path:
+    """A model's folder with this config.json."""
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def test_a_sound_folder_is_let_through(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, model_type="bert")
+    for name in ("a.safetensors", "b.safetensors"):
+        save_file({"x": np.zeros(2)}, folder / name)
+    (folder / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}'
+    )
+    check_model_files(folder, "m")
+
+
+def test_code_of_its_own_is_left_alone_where_transformers_has_the_classes(tmp_path: Path) -> None:
+    check_model_files(folder_of(tmp_path, model_type="bert", auto_map={"AutoModel": "own.Model"}), "m")
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "BertTokenizerFast", "auto_map": {"AutoTokenizer": ["own.Tokenizer", null]}}'
+    )
+    check_model_files(tmp_path, "m")
+
+
+def test_code_of_its_own_is_refused_where_nothing_else_would_do(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, model_type="own", auto_map={"AutoModel": "own.Model"})
+    with pytest.raises(
+        SuiteError, match=r'^"m": config\.json names code of the model\'s own \(own\.Model\), which'
+    ):
+        check_model_files(folder, "m")
+
+
+@pytest.mark.parametrize(
+    "shard", ["../a.safetensors", "/a.safetensors", "inner/a.safetensors", "gone.safetensors"]
+)
+def test_shards_stand_beside_their_index(tmp_path: Path, shard: str) -> None:
+    folder = folder_of(tmp_path, model_type="bert")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": shard}}))
+    with pytest.raises(SuiteError, match="expected one beside it that there is"):
+        check_model_files(folder, "m")
+
+
+def test_a_compressed_bin_is_not_opened(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "pytorch_model.bin", "w", zipfile.ZIP_DEFLATED) as stored:
+        stored.writestr("archive/data/0", bytes(1_000_000))
+    with pytest.raises(SuiteError, match=r"pytorch_model\.bin is compressed, 1,000,000 bytes in 1,\d+"):
+        check_model_files(tmp_path, "m")
+
+
+def test_what_torch_saves_is_not_taken_for_a_bomb(tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"x": torch.zeros(1000)}, tmp_path / "pytorch_model.bin")
+    check_model_files(tmp_path, "m")
+
+
+def test_a_pickle_of_more_than_numbers_is_refused_without_advice_to_load_it(tmp_path: Path) -> None:
+    import torch
+
+    file = tmp_path / "pytorch_model.bin"
+    file.write_bytes(pickle.dumps(Bomb(tmp_path / "ran"), protocol=2))
+    with (
+        pytest.raises(BuildError, match=r"^m: its \.bin holds more than numbers") as caught,
+        numbers_alone("m"),
+    ):
+        torch.load(file, weights_only=True)
+    assert "weights_only" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("path", ["../other", "/tmp", "a/../../b"])
+def test_a_module_of_sentence_transformers_stays_in_its_folder(tmp_path: Path, path: str) -> None:
+    modules = [{"type": "sentence_transformers.models.Pooling", "path": path}]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(BuildError, match="leaves the model's folder"):
+        sentence_layout(tmp_path)

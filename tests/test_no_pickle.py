@@ -1,0 +1,70 @@
+"""No call in slimgate loads a pickle, runs a model's own code, or reads YAML as objects."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import slimgate
+
+FILES = sorted(Path(slimgate.__file__).parent.rglob("*.py"))
+FORBIDDEN = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+OPENED_BY = {"AutoTokenizer", "AutoConfig", "CLIPImageProcessorPil"}
+
+
+def calls() -> Iterator[tuple[str, str, dict[str, str]]]:
+    """file:line, the called name as it is written, its keywords."""
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                keywords = {one.arg or "**": ast.unparse(one.value) for one in node.keywords}
+                yield f"{file.name}:{node.lineno}", ast.unparse(node.func), keywords
+
+
+CALLS = list(calls())
+
+
+def test_there_are_calls_to_look_at() -> None:
+    names = {name for _, name, _ in CALLS}
+    assert {"np.load", "torch.load", "AutoTokenizer.from_pretrained"} <= names
+
+
+def test_nothing_of_pickle_is_called_and_only_its_error_is_named() -> None:
+    called = [where for where, name, _ in CALLS if name.split(".")[0] in FORBIDDEN or "read_pickle" in name]
+    assert called == []
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("pickle."):
+                assert node.attr == "UnpicklingError", file
+
+
+@pytest.mark.parametrize(
+    ("name", "keyword", "value"),
+    [
+        ("torch.load", "weights_only", "True"),
+        ("np.load", "allow_pickle", "False"),
+        ("numpy.load", "allow_pickle", "False"),
+    ],
+)
+def test_loaders_that_could_read_a_pickle_are_told_not_to(name: str, keyword: str, value: str) -> None:
+    assert [where for where, called, given in CALLS if called == name and given.get(keyword) != value] == []
+
+
+def test_no_call_lets_a_model_run_code_of_its_own() -> None:
+    opened = [
+        (where, given.get("trust_remote_code"))
+        for where, name, given in CALLS
+        if name in {f"{one}.from_pretrained" for one in OPENED_BY}
+        or name in {"AutoModel.from_config", "getattr(transformers, auto).from_pretrained"}
+    ]
+    assert len(opened) > 15
+    assert [where for where, trusted in opened if trusted != "False"] == []
+
+
+def test_yaml_is_never_read() -> None:
+    assert [
+        where for where, name, _ in CALLS if name in ("yaml.load", "yaml.unsafe_load", "eval", "exec")
+    ] == []

@@ -18,6 +18,7 @@ from slimgate.commands import (
     init,
     judge,
     lines,
+    merge,
     methods,
     mlflow,
     schema,
@@ -25,7 +26,7 @@ from slimgate.commands import (
 )
 from slimgate.errors import SlimgateError
 
-COMMANDS = (init, judge, tune, explain, compare, accept, card, export, lines, mlflow, methods, schema)
+COMMANDS = (init, judge, tune, explain, compare, accept, merge, card, export, lines, mlflow, methods, schema)
 WRONG_USAGE = 4
 
 

@@ -29,6 +29,7 @@ from slimgate.record import (
     RunRecord,
     RunVerdict,
     SelfTest,
+    ShardFacts,
     SinceFacts,
     StageFacts,
     Status,
@@ -81,6 +82,11 @@ def expected(suite: Suite) -> list[Key]:
     keys += [("latency", name, w.id) for name in (TEACHER, *suite.variants) for w in suite.workloads]
     keys += [("speedup", name, w.id) for name in suite.variants for w in suite.workloads]
     return keys
+
+
+def told(key: Key) -> str:
+    """A check in words: `quality int8 accuracy`."""
+    return " ".join(word for word in key if word)
 
 
 class Parts:
@@ -199,6 +205,7 @@ def compose(
     seconds: float,
     version: str,
     baseline: BaselineFacts | None = None,
+    shards: Iterable[ShardFacts] = (),
 ) -> RunRecord:
     """The record of a suite from the parts that have reported."""
     variants = [_variant(suite, name, parts) for name in (TEACHER, *suite.variants)]
@@ -215,6 +222,7 @@ def compose(
         variants=variants,
         self_test=self_test,
         baseline=baseline,
+        shards=list(shards),
         verdict=verdict(variants, self_test, missing),
     )
 

@@ -13,6 +13,7 @@ import pytest
 from slimgate.collecting import suite_of
 from slimgate.errors import SlimgateError, SuiteError
 from slimgate.finding import Search, find_suites, has_candidates
+from slimgate.sharding import shard_lines, shard_option
 from slimgate.stashed import PARTS, SESSION
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("slimgate.gates")
 
-pytest_plugins = ("slimgate.collecting", "slimgate.public_fixtures")
+pytest_plugins = ("slimgate.collecting", "slimgate.sharding", "slimgate.public_fixtures")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="an earlier run.json, or a folder of baselines; looser budgets need a reason",
     )
     add("--slimgate-device", metavar="DEVICE", default="cpu", help="cpu (default), cuda, cuda:1, …")
+    add(
+        "--slimgate-shard",
+        metavar="K/N",
+        type=shard_option,
+        help="build and measure the K-th of N shares of each suite's variants; see slimgate merge",
+    )
     parser.addini("slimgate_files", "globs of suite files", type="args", default=["bench/*.toml"])
 
 
@@ -135,6 +142,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     for path in dict.fromkeys(suite.path for suite in wanted):
         run, earlier = state.run(state.suites[path]), state.last_record(state.suites[path])
         run.learn_times(earlier)
+        for line in shard_lines(config, run.suite):
+            reporter.write_line(line)
         if planned:
             _write_lines(reporter, plan_lines(run, earlier, width=_width(reporter)))
             continue

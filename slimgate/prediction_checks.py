@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.errors import DataError
-from slimgate.outcomes import Floats
+from slimgate.id_order import by_id, standing_twice
+from slimgate.outcomes import Floats, Ints
 from slimgate.suite_errors import shown as quoted
+from slimgate.words import is_empty
 
 EXAMPLES = 3
 SUM_TOLERANCE = 1e-3
@@ -27,8 +29,7 @@ def check_missing(shown: str, ids: pa.Array, columns: Mapping[str, pa.Array]) ->
     """Raises DataError where a row has no value in one of the columns."""
     for name, column in columns.items():
         # parquet and jsonl can hold an empty text where csv has nothing
-        missing = pc.fill_null(pc.equal(column, ""), True)
-        rows = np.flatnonzero(missing.to_numpy(zero_copy_only=False))
+        rows = np.flatnonzero(is_empty(column).to_numpy(zero_copy_only=False))
         if len(rows):
             raise DataError(
                 f'{shown}: column "{name}" has no value in {len(rows):,} of {len(column):,} rows '
@@ -44,24 +45,27 @@ def _which(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
     return f"rows {some(pa.array(rows + 1))}"
 
 
-def check_ids(shown: str, ids: pa.Array) -> None:
-    """Raises DataError where an id stands twice."""
-    counts = pc.value_counts(ids)
-    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+def check_ids(shown: str, ids: pa.Array) -> Ints:
+    """(rows,) positions in the order of the ids. Raises DataError where an id stands twice."""
+    order = by_id(ids)
+    twice = standing_twice(ids, order)
     if len(twice):
         stand = "id stands" if len(twice) == 1 else "ids stand"
         raise DataError(
             f"{shown}: {len(twice):,} {stand} more than once: {some(twice)}; expected one row an id"
         )
+    return order
 
 
-def check_probabilities(shown: str, ids: pa.Array, columns: Mapping[str, pa.ChunkedArray]) -> Floats:
-    """(rows, classes) float64 of the columns, class -> probability.
+def check_probabilities(shown: str, ids: pa.Array, columns: dict[str, list[pa.Array]]) -> Floats:
+    """(rows, classes) float64 of the columns, class -> probability in blocks; takes them out as it goes.
 
     Raises DataError where one is missing, not finite or negative, or where a row does not sum to 1.
     """
     values = np.empty((len(ids), len(columns)))
-    for k, (name, column) in enumerate(columns.items()):
+    names = list(columns)
+    for k, name in enumerate(names):
+        column = pa.chunked_array(columns.pop(name), pa.float64())
         if column.null_count:
             missing = pc.is_null(column).to_numpy()
             _refuse(shown, ids, missing, f'no probability of class "{name}"')
@@ -71,7 +75,7 @@ def check_probabilities(shown: str, ids: pa.Array, columns: Mapping[str, pa.Chun
     sums = values.sum(axis=1)
     off = np.abs(sums - 1) > SUM_TOLERANCE
     if off.any():
-        of = some(pa.array(list(columns)))
+        of = some(pa.array(names))
         what = (
             f"probabilities (of {of}) that do not sum to 1 within {SUM_TOLERANCE:g}, first {sums[off][0]:.6g}"
         )

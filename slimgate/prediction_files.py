@@ -1,12 +1,13 @@
 """Prediction files of any tool: csv, tsv, jsonl or parquet -> what they say of each row, checked.
 
-Read in columns, only those that are needed; ids and class names are text, as written: "007" stays, and the
-number 7 is "7". slimgate's own outcomes/*.parquet give their class names in the schema's metadata.
+Read block by block, only the columns that are needed, so that ten million rows fit in memory: of each block
+labels and predictions become codes, probabilities numbers. Ids and class names are text, as written: "007"
+stays, and the number 7 is "7". slimgate's own outcomes/*.parquet name their classes in the schema's metadata.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,21 +18,27 @@ import pyarrow.parquet as pq
 
 from slimgate.errors import DataError
 from slimgate.json_text import text_list
-from slimgate.outcomes import Floats
+from slimgate.outcomes import Floats, Ints
 from slimgate.prediction_checks import check_ids, check_missing, check_probabilities
 from slimgate.prediction_columns import ColumnNames, Layout, find_columns
 from slimgate.prediction_lines import read_jsonl
 from slimgate.row_files import SEPARATORS, RowFile, columns_of, require
+from slimgate.words import TEXT, encoded
 
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
-TEXT = pa.large_string()
 # A csv is read in blocks of so many bytes, and a row (with its columns of text) must fit into one.
 LONGEST_ROW = 16 * 2**20
+# Rows of a block of a parquet file.
+ROWS_AT_ONCE = 250_000
+# The roles whose texts are few.
+WORDS = ("label", "prediction")
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One file. ids, labels, predictions, groups: (rows,) Arrow text; ids are distinct, nothing is missing.
+    """One file. ids, groups: (rows,) Arrow text; labels, predictions: the same in codes. Nothing is missing.
+
+    by_id: (rows,) positions in the order of the ids, which are distinct.
 
     probabilities: (rows, len(classes)) float64, each row summing to 1; classes: what the file calls them.
     predictions: None where the file leaves it to the most probable class. shown: the file, for messages.
@@ -40,8 +47,9 @@ class Predictions:
     shown: str
     columns: tuple[str, ...]
     ids: pa.Array
-    labels: pa.Array
-    predictions: pa.Array | None
+    by_id: Ints
+    labels: pa.DictionaryArray
+    predictions: pa.DictionaryArray | None
     groups: pa.Array | None
     probabilities: Floats | None
     classes: tuple[str, ...]
@@ -68,28 +76,33 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
         said = " ".join(str(error).split())
         raise DataError(f"{shown} cannot be read as {file.format}: {said[:300]}") from error
-    if not len(texts["id"]):
+    if not sum(map(len, texts["id"])):
         raise DataError(f"{shown} has no rows, expected at least one")
-    flat = {role: _flat(column) for role, column in texts.items()}
+    flat = {role: _column(role, texts.pop(role)) for role in list(texts)}
     check_missing(shown, flat["id"], {names.of(role): column for role, column in flat.items()})
-    check_ids(shown, flat["id"])
+    order = check_ids(shown, flat["id"])
+    stated = _class_names(numbers, classes)
     probabilities = check_probabilities(shown, flat["id"], numbers) if numbers else None
     if classes is not None:
         for role in {"label", "prediction"} & flat.keys():
             flat[role] = _named(shown, names.of(role), flat[role], classes)
+    pa.default_memory_pool().release_unused()  # what reading took beside, before the next file is read
     return Predictions(
         shown=shown,
         columns=tuple(columns),
         ids=flat["id"],
+        by_id=order,
         labels=flat["label"],
         predictions=flat.get("prediction"),
         groups=flat.get("group"),
         probabilities=probabilities,
-        classes=_class_names(numbers, classes),
+        classes=stated,
     )
 
 
-Read = tuple[list[str], dict[str, pa.ChunkedArray], dict[str, pa.ChunkedArray], tuple[str, ...] | None]
+Blocks = list[pa.Array]
+# Columns of the file; role -> blocks of text or codes; class -> blocks of float64; class names it states.
+Read = tuple[list[str], dict[str, Blocks], dict[str, Blocks], tuple[str, ...] | None]
 
 
 def _row_file(path: Path) -> RowFile:
@@ -117,7 +130,7 @@ def _read_csv(file: RowFile, names: ColumnNames) -> Read:
         )
     kinds = dict.fromkeys(layout.roles.values(), TEXT)
     kinds.update(dict.fromkeys(layout.probabilities.values(), pa.float64()))
-    table = pyarrow.csv.read_csv(
+    reader = pyarrow.csv.open_csv(
         file.path,
         read_options=pyarrow.csv.ReadOptions(block_size=LONGEST_ROW),
         parse_options=pyarrow.csv.ParseOptions(delimiter=SEPARATORS[file.format], newlines_in_values=True),
@@ -129,38 +142,50 @@ def _read_csv(file: RowFile, names: ColumnNames) -> Read:
             strings_can_be_null=True,
         ),
     )
-    numbers = {name: table[column] for name, column in layout.probabilities.items()}
-    return columns, _texts(table, layout), numbers, None
+    with reader:
+        return columns, *_in_blocks(reader, layout), None
 
 
 def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
-    with pq.ParquetFile(file.path) as parquet:
+    with pq.ParquetFile(file.path, pre_buffer=False) as parquet:  # it would hold the whole file
         schema = parquet.schema_arrow
         layout = find_columns(str(file.path), schema.names, names)
-        table = parquet.read(columns=layout.columns)
-    if layout.nested is not None:
-        numbers = _unnested(str(file.path), layout.nested, table[layout.nested])
-    else:
-        numbers = {name: table[column].cast(pa.float64()) for name, column in layout.probabilities.items()}
+        flat = [column for column in layout.columns if column != layout.nested]
+        texts, numbers = _in_blocks(parquet.iter_batches(ROWS_AT_ONCE, columns=flat), layout)
+        if layout.nested is not None:  # whole: its lists are to be of one length
+            column = parquet.read(columns=[layout.nested])[layout.nested]
+            unnested = _unnested(str(file.path), layout.nested, column)
+            numbers = {name: values.chunks for name, values in unnested.items()}
     try:
         stated = text_list((schema.metadata or {}).get(b"slimgate.classes", b"[]"))
     except ValueError as error:
         raise DataError(f"{file.path}: its metadata slimgate.classes: {error}") from error
     is_index = pa.types.is_integer(schema.field(layout.roles["label"]).type)
-    return schema.names, _texts(table, layout), numbers, tuple(stated) if stated and is_index else None
+    return schema.names, texts, numbers, tuple(stated) if stated and is_index else None
 
 
 def _read_jsonl(file: RowFile, names: ColumnNames) -> Read:
-    columns, texts, numbers = read_jsonl(file.path, names)
-    return columns, texts, numbers, None
+    return *read_jsonl(file.path, names), None
 
 
 _READERS = {"parquet": _read_parquet, "jsonl": _read_jsonl}
 
 
-def _texts(table: pa.Table, layout: Layout) -> dict[str, pa.ChunkedArray]:
-    """role -> column as text; whole floating numbers (pandas makes them of integers) without their ".0"."""
-    return {role: pc.cast(table[column], TEXT) for role, column in layout.roles.items()}
+def _in_blocks(
+    batches: Iterable[pa.RecordBatch], layout: Layout
+) -> tuple[dict[str, Blocks], dict[str, Blocks]]:
+    """Of each block what is kept: texts, whole floating numbers (pandas makes them of integers) without
+    their ".0", and probabilities.
+    """
+    texts: dict[str, Blocks] = {role: [] for role in layout.roles}
+    numbers: dict[str, Blocks] = {name: [] for name in layout.probabilities}
+    for batch in batches:
+        for role, column in layout.roles.items():
+            text = pc.cast(batch.column(column), TEXT)
+            texts[role].append(text.dictionary_encode() if role in WORDS else text)
+        for name, column in layout.probabilities.items():
+            numbers[name].append(pc.cast(batch.column(column), pa.float64()))
+    return texts, numbers
 
 
 def _unnested(shown: str, name: str, column: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
@@ -185,19 +210,19 @@ def _unnested(shown: str, name: str, column: pa.ChunkedArray) -> dict[str, pa.Ch
     return {str(k): pa.chunked_array([values[k :: sizes[0]]]) for k in range(sizes[0])}
 
 
-def _flat(column: pa.ChunkedArray) -> pa.Array:
-    flat = column.combine_chunks()
-    # older pyarrow gives a chunked array for one without chunks
-    return flat if isinstance(flat, pa.Array) else pa.concat_arrays(flat.chunks)
+def _column(role: str, blocks: Blocks) -> pa.Array:
+    return encoded(blocks) if role in WORDS else pa.concat_arrays(blocks)
 
 
-def _named(shown: str, column: str, indices: pa.Array, classes: tuple[str, ...]) -> pa.Array:
+def _named(
+    shown: str, column: str, indices: pa.DictionaryArray, classes: tuple[str, ...]
+) -> pa.DictionaryArray:
     """slimgate's own class indices -> class names."""
-    at = pc.index_in(indices, value_set=pa.array([str(k) for k in range(len(classes))], TEXT))
+    at = pc.index_in(indices.dictionary, value_set=pa.array([str(k) for k in range(len(classes))], TEXT))
     if at.null_count:
-        wrong = pc.filter(indices, pc.is_null(at))[0].as_py()
+        wrong = pc.filter(indices.dictionary, pc.is_null(at))[0].as_py()
         raise DataError(f"{shown}: {column} {wrong} is no class index, expected 0 … {len(classes) - 1}")
-    return pc.take(pa.array(classes, TEXT), at)
+    return pa.DictionaryArray.from_arrays(indices.indices, pc.take(pa.array(classes, TEXT), at))
 
 
 def _class_names(numbers: Mapping[str, object], classes: tuple[str, ...] | None) -> tuple[str, ...]:

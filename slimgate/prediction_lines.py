@@ -24,17 +24,13 @@ Line = tuple[int, dict[str, Any]]
 class _Column:
     """A column that grows by blocks; rows before its first block are 0."""
 
-    def __init__(self, kind: pa.DataType, rows_before: int = 0) -> None:
-        self.kind = kind
+    def __init__(self, rows_before: int = 0) -> None:
         self.blocks = [pa.array(np.zeros(rows_before))] if rows_before else []
-
-    def done(self) -> pa.ChunkedArray:
-        return pa.chunked_array(self.blocks, self.kind)
 
 
 def read_jsonl(
     path: Path, names: ColumnNames
-) -> tuple[list[str], dict[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
+) -> tuple[list[str], dict[str, list[pa.Array]], dict[str, list[pa.Array]]]:
     """(keys of the first object, role -> text, class -> probability). Raises DataError naming the line.
 
     A key that an object has not is null; a class that a mapping of probabilities has not is 0.
@@ -45,7 +41,7 @@ def read_jsonl(
         raise DataError(f"{path} has no rows, expected one JSON object a line")
     columns = list(first[1])
     layout = find_columns(str(path), columns, names)
-    texts = {role: _Column(pa.large_string()) for role in layout.roles}
+    texts = {role: _Column() for role in layout.roles}
     numbers: dict[str, _Column] = {}
     lines, rows = itertools.chain([first], lines), 0
     while block := list(itertools.islice(lines, BLOCK)):
@@ -55,16 +51,13 @@ def read_jsonl(
             )
         found = _probabilities(path, layout, block, first[1])
         for name in found.keys() - numbers.keys():
-            numbers[name] = _Column(pa.float64(), rows)
+            numbers[name] = _Column(rows)
         for name in numbers:
             values = found.get(name)
             numbers[name].blocks.append(pa.array(np.zeros(len(block))) if values is None else values)
         rows += len(block)
-    return columns, _done(texts), {name: numbers[name].done() for name in _in_order(numbers, layout)}
-
-
-def _done(columns: dict[str, _Column]) -> dict[str, pa.ChunkedArray]:
-    return {name: column.done() for name, column in columns.items()}
+    in_blocks = {name: numbers[name].blocks for name in _in_order(numbers, layout)}
+    return columns, {role: column.blocks for role, column in texts.items()}, in_blocks
 
 
 def _in_order(numbers: dict[str, _Column], layout: Layout) -> list[str]:

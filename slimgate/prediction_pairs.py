@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.errors import DataError
+from slimgate.id_order import matched
 from slimgate.labels import class_names
-from slimgate.outcomes import ClassOutcomes, Floats, Ints
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 from slimgate.prediction_checks import EXAMPLES, some
-from slimgate.prediction_files import TEXT, Predictions
+from slimgate.prediction_files import Predictions
 from slimgate.suite_errors import shown as quoted
+from slimgate.words import TEXT, codes_of, differ
 
-# Ids are fixed-width text from here on, where they only name rows in messages: one long id must not cost
-# its length in every row.
+# Ids only name rows in messages from here on: of a long one its beginning does, and a short one is kept in
+# 16 bytes, where text of a fixed width takes 4 bytes a character.
 LONGEST_ID = 64
+SHOWN_ID = np.dtypes.StringDType()
+_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +38,17 @@ class Pair:
 def pair_predictions(teacher: Predictions, variant: Predictions) -> Pair:
     """Matches rows by id. Raises DataError where ids, labels or groups disagree, with examples."""
     order = _matched(teacher, variant)
-    ids = teacher.ids
-    _same("label", ids, (teacher, teacher.labels), (variant, variant.labels.take(order)))
+    _same("label", teacher.ids, (teacher, teacher.labels), (variant, variant.labels.take(pa.array(order))))
     groups = _groups(teacher, variant, order)
+    shown_ids = _shown_ids(teacher.ids)
+    teacher, variant = _without_ids(teacher), _without_ids(variant)
     stated = _names([teacher.labels, teacher.predictions, variant.labels, variant.predictions])
     warnings: list[str] = []
     files = [_with_names(file, stated, warnings) for file in (teacher, variant)]
     classes = class_names([*stated, *files[0].classes, *files[1].classes])
-    labels = _indices(teacher.labels, classes)
-    shown_ids = np.array(pc.utf8_slice_codeunits(ids, 0, LONGEST_ID).to_pylist(), dtype=np.str_)
+    labels = codes_of(teacher.labels, classes)
     outcomes = []
-    for file, rows in ((files[0], None), (files[1], order.to_numpy())):
+    for file, rows in ((files[0], None), (files[1], order)):
         probabilities = _over_classes(file, rows, classes)
         predictions = _predicted(file, rows, classes, probabilities)
         warnings += _warnings(file, labels, predictions, probabilities, classes)
@@ -51,23 +56,37 @@ def pair_predictions(teacher: Predictions, variant: Predictions) -> Pair:
     return Pair(outcomes[0], outcomes[1], tuple(warnings))
 
 
-def _matched(teacher: Predictions, variant: Predictions) -> pa.Array:
+def _matched(teacher: Predictions, variant: Predictions) -> Ints:
     """(rows,) the row of the variant's file that has the id of each row of the teacher's."""
-    order = pc.index_in(teacher.ids, value_set=variant.ids)
+    order = matched(teacher.ids, teacher.by_id, variant.ids, variant.by_id)
+    if order is not None:
+        return order
     lacking = [
         f"{file.shown} lacks {len(ids):,} of the {len(other):,} ids of {other.shown}: {some(ids)}"
         for file, other in ((variant, teacher), (teacher, variant))
         if len(ids := other.ids.filter(pc.is_null(pc.index_in(other.ids, value_set=file.ids))))
     ]
-    if lacking:
-        raise DataError("; ".join(lacking))
-    return order
+    raise DataError("; ".join(lacking))
+
+
+def _shown_ids(ids: pa.Array) -> Texts:
+    """(rows,) their first 64 characters."""
+    found = np.empty(len(ids), dtype=SHOWN_ID)
+    for start in range(0, len(ids), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        found[part] = pc.utf8_slice_codeunits(ids[part], 0, LONGEST_ID).to_pylist()
+    return cast(Texts, found)
+
+
+def _without_ids(file: Predictions) -> Predictions:
+    """What is needed of a file once its rows are matched."""
+    return replace(file, ids=pa.array([], TEXT), by_id=np.empty(0, np.int64))  # a slice would hold the whole
 
 
 def _same(what: str, ids: pa.Array, *both: tuple[Predictions, pa.Array]) -> None:
     """Raises DataError where two columns in the same order differ."""
     (one, before), (other, after) = both
-    rows = np.flatnonzero(pc.not_equal(before, after).to_numpy(zero_copy_only=False))
+    rows = differ(before, after)
     if not len(rows):
         return
     named = (column.take(rows[:EXAMPLES]).to_pylist() for column in (ids, before, after))
@@ -79,9 +98,9 @@ def _same(what: str, ids: pa.Array, *both: tuple[Predictions, pa.Array]) -> None
     )
 
 
-def _groups(teacher: Predictions, variant: Predictions, order: pa.Array) -> Ints | None:
+def _groups(teacher: Predictions, variant: Predictions, order: Ints) -> Ints | None:
     """(rows,) int64, equal for rows of one group; from either file where only one has groups."""
-    theirs = None if variant.groups is None else variant.groups.take(order)
+    theirs = None if variant.groups is None else variant.groups.take(pa.array(order))
     if teacher.groups is not None and theirs is not None:
         _same("group", teacher.ids, (teacher, teacher.groups), (variant, theirs))
     groups = theirs if teacher.groups is None else teacher.groups
@@ -122,11 +141,6 @@ def _order(names: Sequence[str]) -> str:
     return listed + (", …" if len(names) > EXAMPLES else "")
 
 
-def _indices(names: pa.Array, classes: Sequence[str]) -> Ints:
-    at = pc.index_in(names, value_set=pa.array(classes, TEXT))
-    return np.asarray(at.to_numpy(), dtype=np.int64)
-
-
 def _over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]) -> Floats | None:
     """(rows, classes) in the order of the given rows and of all classes; 0 for one that is not there."""
     if file.probabilities is None:
@@ -134,7 +148,7 @@ def _over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]
     if rows is None and file.classes == classes:
         return file.probabilities
     at = [classes.index(name) for name in file.classes]
-    found = np.zeros((len(file), len(classes)))
+    found = np.zeros((len(file.probabilities), len(classes)))
     for k, column in enumerate(at):
         values = file.probabilities[:, k]
         found[:, column] = values if rows is None else values[rows]
@@ -146,7 +160,7 @@ def _predicted(
 ) -> Ints:
     """(rows,) what the file says, or the most probable class."""
     if file.predictions is not None:
-        found = _indices(file.predictions, classes)
+        found = codes_of(file.predictions, classes)
         return found if rows is None else found[rows]
     if probabilities is None:
         raise DataError(f"{file.shown}: neither predictions nor probabilities")
@@ -174,9 +188,9 @@ def _warnings(
             f"{file.shown} has no probability of {_listed(lacking, classes)}, which {rows:,} rows are "
             "labelled: taken as 0"
         )
-    other = probabilities[np.arange(len(predictions)), predictions] < probabilities.max(axis=1)
-    if other.any():
-        found.append(f"{file.shown}: in {other.sum():,} rows the prediction is not the most probable class")
+    own = probabilities[np.arange(len(predictions)), predictions]
+    if other := int((own < probabilities.max(axis=1)).sum()):
+        found.append(f"{file.shown}: in {other:,} rows the prediction is not the most probable class")
     return found
 
 

@@ -15,8 +15,9 @@ from slimgate.baseline import Baseline
 from slimgate.comparing import compare
 from slimgate.environment import describe_machine, load_of_others, same_machine
 from slimgate.followed_rows import gate_texts, rows_followed
+from slimgate.kept_texts import keep_texts
 from slimgate.outcome_files import write_outcomes
-from slimgate.parts import SINCE, Part, Parts, compose, parts_of
+from slimgate.parts import SINCE, Part, Parts, compose, now, parts_of
 from slimgate.progress import UNWATCHED, Watch
 from slimgate.record import (
     BaselineFacts,
@@ -29,21 +30,21 @@ from slimgate.record import (
 )
 from slimgate.record_files import Kept
 from slimgate.report.compare import compare_report
-from slimgate.report.markdown import index_report, suite_report
-from slimgate.report.pictures import can_plot
-from slimgate.report.plots import write_plots
+from slimgate.report.markdown import index_report
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.since import COMPARISON
 from slimgate.report.terminal import summary_lines
 from slimgate.report.terminal_table import Line
+from slimgate.report_files import PR_COMMENT, write_reports
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
+from slimgate.shard_facts import shard_facts
+from slimgate.shards import Shard
 from slimgate.store import Store
 from slimgate.suite import TEACHER, Suite, params_json
 
 # How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
 RECORD_SECONDS = 1.0
-PR_COMMENT = "pr-comment.md"
 
 
 class Session:
@@ -61,15 +62,19 @@ class Session:
         command: str,
         watch: Watch = UNWATCHED,
         baselines: Mapping[Path, Baseline] | None = None,
+        shard: Shard | None = None,
     ) -> None:
-        """baselines: what the budgets of a suite were held against, by the suite's path."""
+        """baselines: what the budgets of a suite were held against, by the suite's path.
+
+        shard: which of several runs this one is; None where it is the whole.
+        """
         self.suites = suites
         self._baselines = baselines or {}
         self.report_root = report_root
         self.records: dict[Path, RunRecord] = {}
         self._store_root, self.rebuild_before = store_root, rebuild_before
         self._device, self._workers, self._command = device, workers, command
-        self._watch = watch
+        self._watch, self._shard = watch, shard
         self._store: Store | None = None
         self._runs: dict[Path, SuiteRun] = {}
         self._parts: dict[Path, Parts] = {}
@@ -121,14 +126,11 @@ class Session:
             self._write_record(path)
         for path in self.records:
             record = self._with_rows_followed(path)
-            folder = self.folder(path)
-            plots = write_plots(record, folder / "plots") if can_plot() else []
-            write_atomically(
-                folder / "report.md", suite_report(record, [f"plots/{one.name}" for one in plots])
-            )
-            write_atomically(folder / PR_COMMENT, pr_comment([record]))
+            texts = gate_texts(self.run(self.suites[path]))
             self._write_comparison(path, record)
-            write_atomically(folder / "report.html", self._page(path, record))
+            write_reports(record, self.folder(path), texts)
+            if self._shard is not None:
+                keep_texts(texts, record.task.splits["gate"].n, self.folder(path))
         if self.records:
             write_atomically(self.report_root / PR_COMMENT, self.comment())
             write_atomically(
@@ -151,12 +153,6 @@ class Session:
                 for which, name in named.items()
             }
             write_atomically(file, compare_report(found.model_copy(update=releases)))
-
-    def _page(self, path: Path, record: RunRecord) -> str:
-        """Quotes rows that changed, where the suite's own rows could be read."""
-        from slimgate.report.html import html_report
-
-        return html_report(record, self.folder(path), gate_texts(self.run(self.suites[path])))
 
     def _index_page(self) -> str:
         from slimgate.report.html import html_index
@@ -207,6 +203,7 @@ class Session:
             and same_machine(record.machine, self._machine(run))
             and record.slimgate == slimgate.__version__
             and record.task == _task_facts(run.suite, run.rows)
+            and [Shard(one.number, one.of) for one in record.shards] == [*filter(None, [self._shard])]
         )
         if not same:
             return []
@@ -215,16 +212,22 @@ class Session:
         return [one for one in parts_of(record) if kept or one["kind"] != SINCE]
 
     def _compose(self, suite: Suite) -> RunRecord:
-        run = self.run(suite)
+        run, parts = self.run(suite), self._parts[suite.path]
+        machine = self._machine(run)
+        shards = [
+            shard_facts(suite, one, parts, machine, created=now(), seconds=run.seconds)
+            for one in filter(None, [self._shard])
+        ]
         return compose(
             run.suite,
             _task_facts(run.suite, run.rows),
-            self._parts[suite.path],
-            self._machine(run),
+            parts,
+            machine,
             command=self._command,
             seconds=run.seconds,
             version=slimgate.__version__,
             baseline=self._baseline_facts(suite),
+            shards=shards,
         )
 
     def _baseline_facts(self, suite: Suite) -> BaselineFacts | None:

@@ -16,6 +16,7 @@ import pytest
 
 from slimgate.baseline import Baseline, Given, held_against, refuse_last_run
 from slimgate.session import Session
+from slimgate.sharding import shard_of
 from slimgate.stashed import SESSION
 from slimgate.store import moment
 from slimgate.suite import Suite
@@ -40,6 +41,7 @@ def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
         command=_command(config),
         watch=watch_of(config),
         baselines=_baselines(config, suites, report_root),
+        shard=shard_of(config),
     )
     config.stash[SESSION] = state
     if not hasattr(config, "workerinput"):

@@ -10,11 +10,13 @@ from typing import Any
 import yaml
 
 from slimgate.commands import compare
-from slimgate.session import PR_COMMENT
+from slimgate.report_files import PR_COMMENT
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/ci.md").read_text()
-GITHUB, COMPARE, GITLAB = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+GITHUB, COMPARE, GITLAB, GITHUB_SHARDS, GITLAB_SHARDS = (
+    yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+)
 INPUTS: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
 
 
@@ -56,3 +58,13 @@ def test_the_gitlab_job_can_be_read_by_a_shell() -> None:
         shell_reads(script)
     assert f"body@reports/latest/{PR_COMMENT}" in job["after_script"][0]
     assert job["artifacts"]["reports"]["junit"] in job["script"][-1]
+
+
+def test_the_matrix_has_every_shard_that_its_command_counts() -> None:
+    jobs = GITHUB_SHARDS["jobs"]
+    runs = [step["run"] for step in jobs["shard"]["steps"] if "run" in step]
+    of = re.findall(r"--slimgate-shard \$\{\{ matrix\.shard \}\}/(\d+)", "\n".join(runs))
+    assert jobs["shard"]["strategy"]["matrix"]["shard"] == list(range(1, int(of[0]) + 1))
+    assert (jobs["shard"]["needs"], jobs["merge"]["needs"]) == ("teacher", "shard")
+    for script in GITLAB_SHARDS["default"]["before_script"], *(GITLAB_SHARDS[job]["script"] for job in jobs):
+        shell_reads("\n".join(script))

@@ -95,14 +95,20 @@ def _column_names(options: argparse.Namespace) -> ColumnNames:
 
 
 def _read(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
+    import pyarrow as pa
+
     from slimgate.prediction_columns import require_group
     from slimgate.prediction_files import read_predictions
     from slimgate.prediction_pairs import pair_predictions
 
-    one, other = read_predictions(teacher, names), read_predictions(variant, names)
-    found = one.groups is not None or other.groups is not None
-    require_group(names, (one.shown, other.shown), (*one.columns, *other.columns), found=found)
-    return pair_predictions(one, other)
+    files = [read_predictions(path, names) for path in (teacher, variant)]
+    columns = [column for file in files for column in file.columns]
+    found = any(file.groups is not None for file in files)
+    require_group(names, [file.shown for file in files], columns, found=found)
+    files.reverse()
+    pair = pair_predictions(files.pop(), files.pop())  # nothing else may hold them, so that they are freed
+    pa.default_memory_pool().release_unused()
+    return pair
 
 
 def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:

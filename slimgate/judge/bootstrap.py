@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -71,6 +71,8 @@ def paired_resamples(
     rng = np.random.default_rng(seed)
     if not (isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes)):
         return resample_sums(metric.name, with_extremes(metric, teacher, variant), rng, resamples)
+    if metric.from_confusion is not None:  # its pseudo-changes copy every column
+        teacher, variant = replace(teacher, probabilities=None), replace(variant, probabilities=None)
     both = with_pseudo_changes(metric, teacher, variant)
     if metric.row_sums is not None:
         return resample_sums(metric.name, of_outcomes(metric.row_sums, *both), rng, resamples)

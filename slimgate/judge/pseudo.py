@@ -8,6 +8,8 @@ binary precision or recall it is the class that the metric looks at, whether or 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from slimgate.errors import MeasureError
@@ -35,10 +37,9 @@ def with_pseudo_changes(
     label, wrong = _place(metric, teacher)
     right_scores, wrong_scores = _turned_scores(teacher, label, wrong)
     lost_and_won = _stack(right_scores, wrong_scores), _stack(wrong_scores, right_scores)
-    return (
-        _appended(teacher, label, np.array([label, wrong]), lost_and_won[0]),
-        _appended(variant, label, np.array([wrong, label]), lost_and_won[1]),
-    )
+    before = _appended(teacher, label, np.array([label, wrong]), lost_and_won[0])
+    after = _appended(variant, label, np.array([wrong, label]), lost_and_won[1])
+    return before, replace(after, ids=before.ids)  # the same names, once
 
 
 def _place(metric: Metric, teacher: ClassOutcomes) -> tuple[int, int]:

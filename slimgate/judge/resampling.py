@@ -87,7 +87,7 @@ def resampler(metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes) ->
     if metric.from_confusion is not None:
         k = len(teacher.classes)
         joint = (teacher.labels * k + teacher.predictions) * k + variant.predictions
-        _, first, column = np.unique(joint, return_index=True, return_inverse=True)
+        first, column = _kinds(joint, k**3)
         teacher_columns, variant_columns = _cells(teacher, first), _cells(variant, first)
     else:
         teacher_columns, variant_columns = teacher, variant
@@ -95,6 +95,22 @@ def resampler(metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes) ->
         return Resampler(teacher_columns, variant_columns, np.bincount(column), None)
     members = _members(teacher.groups, column)
     return Resampler(teacher_columns, variant_columns, np.ones(members.shape[0], np.int64), members)
+
+
+def _kinds(values: Ints, limit: int) -> tuple[Ints, Ints]:
+    """The first row of each value, in the order of the values, and (rows,) the place of each row's value.
+
+    values: below `limit`. Where they can be counted, without the copies that sorting makes.
+    """
+    if limit > len(values):
+        _, first, place = np.unique(values, return_index=True, return_inverse=True)
+        return first, place
+    present = np.flatnonzero(np.bincount(values, minlength=limit))
+    where = np.zeros(limit, dtype=np.int64)
+    where[values[::-1]] = np.arange(len(values))[::-1]  # of several rows the last that is written stays
+    first = where[present]
+    where[present] = np.arange(len(present))
+    return first, where[values]
 
 
 def _cells(outcomes: ClassOutcomes, first: Ints) -> ClassOutcomes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimgate.errors import SuiteError
-from slimgate.judge.evidence import Evidence, gather
+from slimgate.judge.evidence import Evidence, gather_parts
 from slimgate.judge.holm import holm_adjusted
 from slimgate.judge.levels import ALPHA
 from slimgate.judge.tango import tango_z
@@ -88,7 +88,7 @@ def judge_slices(
         raise SuiteError(f"{metric.name} {NOT_PER_ROW}")
     before, after = metric.per_row(teacher), metric.per_row(variant)
     sign = 1.0 if metric.higher_is_better else -1.0
-    evidence = [_evidence(metric, teacher, variant, one) for one in slices]
+    evidence = gather_parts(metric, teacher, variant, [one.rows for one in slices])
     p_values, adjusted = _p_values(evidence, slices, budget)
     judged = []
     for k, (one, found) in enumerate(zip(slices, evidence, strict=True)):
@@ -124,11 +124,6 @@ def slices_verdict(metric: str, judged: Sequence[SliceJudgement], budget: SliceB
 def slices_kind(metric: str) -> str:
     """The kind that a budget of a metric on slices has in the record."""
     return f"slices.{metric}"
-
-
-def _evidence(metric: Metric, teacher: Outcomes, variant: Outcomes, one: Slice) -> Evidence:
-    # of a metric of 0/1 per row nothing is resampled
-    return gather(metric, teacher.take(one.rows), variant.take(one.rows), seed=0, resamples=None)
 
 
 def _p_values(

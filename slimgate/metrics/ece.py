@@ -48,7 +48,7 @@ METRICS: Mapping[str, Metric] = {
         higher_is_better=False,
         value_range=(0.0, 1.0),
         needs="probabilities",
-        statistic=statistic_of_sums(_ROW_SUMS),
+        statistic=statistic_of_sums(_ROW_SUMS, in_blocks=True),
         row_sums=_ROW_SUMS,
         own_interval=False,  # few rows a bin make it too large
     )

@@ -10,13 +10,24 @@ import numpy as np
 from slimgate.metrics.base import RowSums, Statistic, check_weights
 from slimgate.outcomes import Floats
 
+# So many rows of 16 terms each take 32 MB.
+_ROWS_AT_ONCE = 2**18
 
-def statistic_of_sums(row_sums: RowSums) -> Statistic:
-    """Weighted sums over rows, then the value of them."""
+
+def statistic_of_sums(row_sums: RowSums, *, in_blocks: bool = False) -> Statistic:
+    """Weighted sums over rows, then the value of them.
+
+    in_blocks: where the terms of a row hang on that row alone, and are many, some rows at a time.
+    """
 
     def statistic(outcomes: Any, weights: Floats) -> Floats:
         check_weights(outcomes, weights)
-        return row_sums.value(weights @ row_sums.terms(outcomes))
+        if not in_blocks or weights.ndim > 1 or len(weights) <= _ROWS_AT_ONCE:
+            return row_sums.value(weights @ row_sums.terms(outcomes))
+        starts = range(0, len(weights), _ROWS_AT_ONCE)
+        parts = (np.arange(start, min(start + _ROWS_AT_ONCE, len(weights))) for start in starts)
+        sums = sum(weights[rows] @ row_sums.terms(outcomes.take(rows)) for rows in parts)
+        return row_sums.value(np.asarray(sums))
 
     return statistic
 

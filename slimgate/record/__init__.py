@@ -18,6 +18,7 @@ from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, Memor
 from slimgate.record.part import Part
 from slimgate.record.quality import BudgetFacts, BuildsFacts, QualityFacts
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
+from slimgate.record.shard import ShardFacts
 from slimgate.record.since import SinceFacts, WaitingBudget
 from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import (
@@ -62,6 +63,7 @@ __all__ = [
     "RunVerdict",
     "SelfTest",
     "SelfTestPart",
+    "ShardFacts",
     "SinceFacts",
     "SliceFacts",
     "SliceGapFacts",

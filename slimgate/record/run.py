@@ -13,6 +13,7 @@ from slimgate.record.followed import FollowedRow, RowShapes
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.part import Part
 from slimgate.record.quality import QualityFacts
+from slimgate.record.shard import ShardFacts
 from slimgate.record.since import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import AcceptedFacts, BaselineFacts, RunVerdict, SelfTest
@@ -55,7 +56,10 @@ class VariantRecord(Part):
 
 
 class RunRecord(Part):
-    """One suite's run. followed: a few gate rows with every model's answer; accepted: of a baseline."""
+    """One suite's run. followed: a few gate rows with every model's answer; accepted: of a baseline.
+
+    shards: of a run that is one shard of several, that one; of a merged record all of them, in order.
+    """
 
     schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
     slimgate: str
@@ -71,6 +75,7 @@ class RunRecord(Part):
     baseline: BaselineFacts | None = None
     verdict: RunVerdict
     accepted: AcceptedFacts | None = None
+    shards: list[ShardFacts] = []
 
     def variant(self, name: str) -> VariantRecord:
         """The variant of that name; "teacher" is the first."""

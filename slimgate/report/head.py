@@ -85,6 +85,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     """What to know before the verdict is trusted, as markdown."""
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
+    yield from _shards(record)
     yield from _gaps(record)
     yield from _loosened(record)
     yield from _not_gated(record)
@@ -99,6 +100,15 @@ def warnings(record: RunRecord) -> Iterator[str]:
         yield f"**A copy of the teacher answered otherwise**: {changed} changed, so runs cannot be repeated."
     if record.self_test.identical is None and record.self_test.planted_fault is None:
         yield "The gate itself was not tested: no self-test has run."
+
+
+def _shards(record: RunRecord) -> Iterator[str]:
+    """Of a record that is only one shard of a run: which variants are its own."""
+    if len(record.shards) == 1:
+        one = record.shards[0]
+        own = _listed(one.variants) or "none, for there are more shards than variants"
+        which = f"**Shard {one.number} of {one.of}**"
+        yield f"{which}: its variants are {own}; `slimgate merge` joins all shards."
 
 
 def _gaps(record: RunRecord) -> Iterator[str]:

@@ -6,6 +6,7 @@ from scipy import stats
 
 from slimgate.judge import multiplicities as module
 from slimgate.judge.multiplicities import POISSON_FROM, multiplicities
+from slimgate.judge.resampling import _kinds
 
 
 def test_few_units_are_drawn_as_many_times_as_there_are() -> None:
@@ -54,3 +55,10 @@ def test_a_mean_has_the_same_standard_error_either_way(monkeypatch: pytest.Monke
         weights = multiplicities(np.random.default_rng(3), np.ones(2000, dtype=np.int64), 6000)
         errors.append((weights @ rows / weights.sum(axis=1)).std())
     assert errors == pytest.approx([rows.std() / np.sqrt(2000)] * 2, rel=0.03)
+
+
+def test_kinds_that_are_counted_are_those_that_are_sorted() -> None:
+    values = np.random.default_rng(0).integers(0, 40, 1000)
+    counted, sorted_ = _kinds(values, 50), _kinds(values, 5000)
+    for one, other in zip(counted, sorted_, strict=True):
+        assert np.array_equal(one, other)

@@ -9,6 +9,7 @@ from scipy.stats import norm, t
 
 from slimgate.errors import SuiteError
 from slimgate.judge import Verdict
+from slimgate.judge.evidence import gather, gather_parts
 from slimgate.judge.slices import (
     Slice,
     SliceBudget,
@@ -167,3 +168,20 @@ def test_slices_that_all_lose_exactly_the_budget_fail_in_at_most_five_percent_of
         failed += any(one.verdict is Verdict.FAIL for one in found)
     # 5 % of 120 is 6, with a standard deviation of 2.4
     assert failed <= 12
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_parts_are_judged_as_rows_that_were_taken_out(drawn: Make, *, grouped: bool) -> None:
+    groups = np.arange(600) // 7 if grouped else None
+    teacher, variant = drawn(600, prior=[0.5, 0.3, 0.2], lost=0.06, won=0.02, groups=groups)
+    parts = [one.rows for one in label_slices(teacher)] + [np.arange(0, 600, 7)]
+    found = gather_parts(ACCURACY, teacher, variant, parts)
+    for rows, part in zip(parts, found, strict=True):
+        own = gather(ACCURACY, teacher.take(rows), variant.take(rows), seed=0, resamples=None)
+        assert (part.n, part.interval, part.method, part.groups) == (
+            own.n,
+            own.interval,
+            own.method,
+            own.groups,
+        )
+        assert part.below(0.05) == own.below(0.05)

@@ -150,6 +150,16 @@ def test_ece_is_the_gap_of_each_bin_weighted_by_its_rows(outcomes_of: MakeOutcom
     assert value("ece", outcomes) == pytest.approx((abs(1 - 0.70 - 0.72) + abs(1 - 0.95)) / 3)
 
 
+def test_ece_of_many_rows_is_summed_up_some_at_a_time(
+    outcomes_of: MakeOutcomes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure = np.linspace(0.5, 1.0, 50)
+    outcomes = outcomes_of([0, 1] * 25, None, np.stack([sure, 1 - sure], axis=1).tolist())
+    whole = value("ece", outcomes)
+    monkeypatch.setattr("slimgate.metrics.row_sums._ROWS_AT_ONCE", 7)
+    assert value("ece", outcomes) == pytest.approx(whole, rel=1e-14)
+
+
 def test_a_confidence_on_the_end_of_a_bin_belongs_to_the_bin_below(outcomes_of: MakeOutcomes) -> None:
     # 0.6 = 9/15 ends the 9th bin, 0.61 begins the 10th: the gaps 0.4 and -0.61 do not cancel
     outcomes = outcomes_of([1, 0], None, [[0.4, 0.6], [0.39, 0.61]])

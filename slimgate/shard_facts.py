@@ -1,0 +1,37 @@
+"""What a shard's record says of itself: its variants, what of them is missing, which code and machine."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from slimgate.digests import folder_digest
+from slimgate.parts import Parts, expected, told
+from slimgate.record import Machine, ShardFacts
+from slimgate.shards import Shard, share
+from slimgate.suite import TEACHER, Suite
+
+
+def shard_facts(
+    suite: Suite, shard: Shard, parts: Parts, machine: Machine, *, created: str, seconds: float
+) -> ShardFacts:
+    """Of a shard whose parts have reported so far."""
+    own = share(suite, shard)
+    checks = [key for key in expected(suite) if key[1] in (TEACHER, *own)]
+    return ShardFacts(
+        number=shard.number,
+        of=shard.of,
+        variants=list(own),
+        missing=[told(key) for key in checks if not parts.has(key)],
+        code=_code(),
+        machine=f"{machine.cpu}, {machine.cores} cores",
+        created=created,
+        seconds=round(seconds, 1),
+    )
+
+
+@cache
+def _code() -> str:
+    """Digest of slimgate's own files: between releases its version says too little."""
+    root = Path(__file__).parent
+    return folder_digest(root, (path.relative_to(root).as_posix() for path in root.rglob("*.py")))

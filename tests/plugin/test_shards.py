@@ -1,0 +1,182 @@
+"""A suite in shards: each variant in one of them, and merged they are what a run without shards leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from user_repository import Ran, pytest_in
+
+from slimgate.cli import main
+from slimgate.judge.verdict import Verdict
+from slimgate.merging import fails
+from slimgate.record import QualityFacts, VariantRecord, read_record
+
+SUITE = """\
+[suite]
+title = "four variants"
+extends = "_common.toml"
+
+[variants]
+damaged = { steps = [{ "own_methods:Invert" = {} }] }
+tuned = { steps = [{ keep_layers = [0, 3] }, { fine_tune = { epochs = 1, learning_rate = 1e-3 } }] }
+int8 = { from = "tuned", steps = [{ int8_dynamic = {} }] }
+broken = { steps = [{ "own_methods:Broken" = {} }] }
+
+[budgets]
+accuracy = { drop_points = 40.0 }
+size = { compression_min = 0.5 }
+slices = { accuracy = { drop_points = 60.0 } }
+"""
+BENCH = "bench/four.toml"
+# Timing takes most of a run, and times are not compared: without it, the checks that are missing are counted.
+UNTIMED = "--benchmark-disable"
+# All keys of the record are compared but these: what tells when, how long, on how busy a machine, and from
+# which store. Of latencies their workloads are compared, of the planted delay that it was looked for, of what
+# steps promise all but that the model is faster.
+APART = {"created", "command", "seconds", "measured", "warnings", "from_store", "load_seconds", "shards"}
+
+
+def comparable(value: Any) -> Any:
+    """A record, or a part of it, without times."""
+    if isinstance(value, list):
+        return [comparable(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: comparable(one) for key, one in value.items() if key not in APART}
+    if "latency" in kept:
+        kept["latency"] = sorted(kept["latency"])
+    if "claims" in kept:
+        kept["claims"] = [one for one in kept["claims"] if one["claim"] != "faster"]
+    if "planted_delay" in kept:
+        kept["planted_delay"] = kept["planted_delay"] is not None
+    if "messages" in kept:
+        kept["messages"] = [line for line in kept["messages"] if "planted delay" not in line]
+    return kept
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "run.json").read_text("utf-8")))
+
+
+def shard(repository: Path, number: int, of: int, *more: str) -> Path:
+    """Runs one shard; the folder of its record."""
+    report = repository / f"shards-{of}/{number}"
+    ran = pytest_in(
+        repository, BENCH, f"--slimgate-shard={number}/{of}", f"--slimgate-report={report}", UNTIMED, *more
+    )
+    own = record_of(report / "four")["shards"][0]["variants"]
+    assert ran.code == int({"damaged", "broken"} & set(own) != set()), ran.out
+    return report / "four"
+
+
+@pytest.fixture(scope="module")
+def whole(repository: Path) -> Ran:
+    """The suite in one run."""
+    (repository / BENCH).write_text(SUITE)
+    return pytest_in(repository, BENCH, UNTIMED)
+
+
+@pytest.fixture(scope="module")
+def two(whole: Ran) -> list[Path]:
+    """Two shards, each with a store of its own, as on two machines."""
+    return [shard(whole.folder, number, 2, f"--slimgate-store=store-{number}") for number in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def five(whole: Ran) -> list[Path]:
+    """Five shards over one store; there are four variants."""
+    return [shard(whole.folder, number, 5) for number in range(1, 6)]
+
+
+def merged(shards: list[Path], out: Path) -> tuple[int, dict[str, Any]]:
+    code = main(["merge", *map(str, shards), "--out", str(out)])
+    return code, record_of(out)
+
+
+def test_a_shard_says_which_it_is_and_measures_its_own_variants_only(two: list[Path]) -> None:
+    records = [record_of(folder) for folder in two]
+    owned = [record["shards"][0]["variants"] for record in records]
+    assert sorted(owned[0] + owned[1]) == ["broken", "damaged", "int8", "tuned"]
+    assert any({"tuned", "int8"} <= set(own) for own in owned)
+    for record, own in zip(records, owned, strict=True):
+        assert (record["shards"][0]["of"], record["verdict"]["missing"] > 0) == (2, True)
+        measured = {model["name"] for model in record["variants"][1:] if model["quality"] or model["error"]}
+        assert measured == set(own)
+        assert record["self_test"]["identical"] is not None
+
+
+@pytest.mark.parametrize("of", [2, 5])
+def test_merged_shards_are_the_record_of_a_whole_run_apart_from_times(
+    whole: Ran, request: pytest.FixtureRequest, tmp_path: Path, of: int
+) -> None:
+    shards = request.getfixturevalue({2: "two", 5: "five"}[of])
+    code, record = merged(list(reversed(shards)), tmp_path / "out")
+    assert (code, whole.code) == (1, 1)
+    assert comparable(record) == comparable(whole.record("four"))
+    assert [one["number"] for one in record["shards"]] == list(range(1, of + 1))
+    assert record["verdict"]["status"] == "FAIL"
+    ours = whole.folder / "reports/latest/four"
+    outcomes = sorted(path.name for path in (ours / "outcomes").iterdir())
+    assert sorted(path.name for path in (tmp_path / "out/outcomes").iterdir()) == outcomes
+    for name in outcomes:
+        assert pq.read_table(tmp_path / "out/outcomes" / name).equals(pq.read_table(ours / "outcomes" / name))
+    assert {"report.md", "report.html", "pr-comment.md"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+def test_missing_doubled_and_foreign_shards_are_refused_in_one_line(
+    whole: Ran, two: list[Path], five: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole_folder = whole.folder / "reports/latest/four"
+    for records, said in (
+        (two[:1], "shard 2 of 2 missing; came 1"),
+        ([*two, two[0]], "shard 1/2 came 2 times"),
+        ([two[0], five[1]], "another number of shards: 2 and 5"),
+        ([two[0], whole_folder], "was run without --slimgate-shard"),
+    ):
+        assert main(["merge", *map(str, records), "--out", str(tmp_path / "out")]) == 4
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+    assert main(["merge", *map(str, two), "--out", str(two[0])]) == 4
+    assert "is the folder of a shard" in capsys.readouterr().err
+
+
+def test_a_shard_that_cannot_be_ends_with_exit_code_4(repository: Path) -> None:
+    ran = pytest_in(repository, "--slimgate-shard", "6/5", "--collect-only")
+    assert ran.code == 4
+    assert '"6/5", expected NUMBER/COUNT such as 2/5' in ran.out
+
+
+def test_a_merge_fails_for_what_is_undecided_or_was_not_measured(two: list[Path], tmp_path: Path) -> None:
+    merged(two, tmp_path / "out")
+    record = read_record(tmp_path / "out/run.json")
+    assert fails(record) == ["a budget does not hold"]
+    tuned = record.variant("tuned")
+    good = record.model_copy(
+        update={
+            "variants": [record.variants[0], tuned],
+            "verdict": record.verdict.model_copy(update={"status": "PASS"}),
+        }
+    )
+    assert fails(good) == []
+    for changes, said in (
+        ({"awaited": ["accuracy"]}, ["tuned: not measured: accuracy"]),
+        ({"awaited": ["accuracy"], "gated": False}, []),
+        ({"quality": {"accuracy": undecided(tuned, "fail")}}, ["tuned: accuracy is undecided"]),
+        ({"quality": {"accuracy": undecided(tuned, "warn")}}, []),
+    ):
+        other = good.model_copy(update={"variants": [good.variants[0], tuned.model_copy(update=changes)]})
+        assert fails(other) == said
+    untested = good.self_test.model_copy(update={"planted_fault": None})
+    assert fails(good.model_copy(update={"self_test": untested})) == ["the gate's self-test has not run"]
+
+
+def undecided(model: VariantRecord, wish: str) -> QualityFacts:
+    """Its accuracy, as if its budget could not be decided."""
+    facts = model.quality["accuracy"]
+    budget = {"verdict": Verdict.INCONCLUSIVE, "on_inconclusive": wish}
+    return facts.model_copy(update={"budgets": [one.model_copy(update=budget) for one in facts.budgets]})

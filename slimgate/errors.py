@@ -45,6 +45,10 @@ class MissingExtra(SlimgateError):
     """An optional package is not installed; the message says what to install."""
 
 
+class WorkerLog(Exception):
+    """What another process wrote before it failed, and where that was: the cause of its error."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`. Did you mean X?` where a known name is close to `name`, else the known names, else nothing."""
     known = sorted(known)

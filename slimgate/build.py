@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +67,17 @@ class Builder:
         past: PastTimes | None = None,
         seed: int | None = None,
         teacher: Builder | None = None,
+        elsewhere: Collection[str] = (),
     ) -> None:
         """seed: the suite's, where none is given. teacher: who builds the teacher, where not this builder.
 
-        past: how long steps took before.
+        past: how long steps took before. elsewhere: keys of artifacts that this run has had built by others:
+        they lie in the store, and are new all the same.
         """
         self._suite, self._rows, self._store = suite, rows, store
         self._device, self._watch, self._past = device, watch, past
         self._seed = suite.seed if seed is None else seed
-        self._teacher = teacher
+        self._teacher, self._elsewhere = teacher, elsewhere
         self._built: dict[str, Built] = {}
         self._failed: dict[str, SlimgateError] = {}
         self._held_out: frozenset[str] | None = None
@@ -93,6 +95,10 @@ class Builder:
                 self._failed[name] = type(error)(*error.args)  # without the frames, which hold models
                 raise
         return self._built[name]
+
+    def fail(self, name: str, error: SlimgateError) -> None:
+        """Whoever asks for the model gets this error: it was tried elsewhere."""
+        self._failed[name] = error
 
     def _build(self, variant: Variant) -> Built:
         steps: list[Artifact] = []
@@ -306,8 +312,9 @@ class Builder:
             }
 
         work = self.work(method, params, place.recipe, reads)
-        entry: Entry = self._store.make("artifacts", json_digest(key), fill)
-        return Artifact(entry)
+        digest = json_digest(key)
+        entry: Entry = self._store.make("artifacts", digest, fill)
+        return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
 
     def work(self, method: str, params: Any, recipe: str, reads: tuple[str, ...]) -> Work:
         """A step as times are looked up by."""

@@ -45,6 +45,10 @@ class MissingExtra(SlimgateError):
     """An optional package is not installed; the message says what to install."""
 
 
+class WorkerLog(Exception):
+    """What another process wrote before it failed, and where that was: the cause of its error."""
+
+
 MOST_NAMED = 100
 
 

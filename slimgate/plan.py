@@ -53,37 +53,38 @@ class PlannedModel:
         return self.steps[-1].bytes if self.steps else None
 
 
-class _NotStored(Exception):
+class NotStored(Exception):
     """A step that the store does not have."""
 
 
-class _Lookup(Builder):
+class Lookup(Builder):
     """A builder that only looks: it stops at the first step that would have to be built."""
 
-    def __init__(self, run: SuiteRun) -> None:
-        super().__init__(run.suite, run.rows, run.store, device=run.device)
+    def __init__(self, run: SuiteRun, seed: int | None = None, teacher: Builder | None = None) -> None:
+        """seed, teacher: as of a builder."""
+        super().__init__(run.suite, run.rows, run.store, device=run.device, seed=seed, teacher=teacher)
         self.found: dict[str, Artifact] = {}
 
     def _make(self, where: str, method: str, params: Any, key: Any, *others: Any, **more: Any) -> Artifact:  # noqa: ARG002
         entry = self._store.find("artifacts", json_digest(key))
         if entry is None:
-            raise _NotStored(where)
+            raise NotStored(where)
         self.found[more["place"].recipe] = Artifact(entry)
         return self.found[more["place"].recipe]
 
 
 def planned_models(run: SuiteRun) -> list[PlannedModel]:
     """The teacher and the variants, in the suite's order. Cuts the splits where that was not done."""
-    lookup = _Lookup(run)
+    lookup = Lookup(run)
     return [_planned(run, lookup, run.suite.model(name)) for name in (TEACHER, *run.suite.variants)]
 
 
-def _planned(run: SuiteRun, lookup: _Lookup, variant: Variant) -> PlannedModel:
+def _planned(run: SuiteRun, lookup: Lookup, variant: Variant) -> PlannedModel:
     answers, error = False, None
     try:
         artifact = lookup.built(variant.name).artifact
         answers = answered(run.suite, run.rows, artifact, variant.runtime, GATE, run.store, device=run.device)
-    except _NotStored:
+    except NotStored:
         answers = False
     except SlimgateError as found:
         error = str(found)
@@ -102,9 +103,7 @@ def _planned(run: SuiteRun, lookup: _Lookup, variant: Variant) -> PlannedModel:
     )
 
 
-def _step(
-    run: SuiteRun, lookup: _Lookup, variant: Variant, plugin: Plugin | None, recipe: str
-) -> PlannedStep:
+def _step(run: SuiteRun, lookup: Lookup, variant: Variant, plugin: Plugin | None, recipe: str) -> PlannedStep:
     """plugin: None for loading the model that the variant names."""
     name = LOAD if plugin is None else plugin.name
     told = name if plugin is None or plugin.teacher in (None, TEACHER) else f"{name} from {plugin.teacher}"

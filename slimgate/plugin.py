@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.collecting import suite_of
-from slimgate.errors import SlimgateError, SuiteError
+from slimgate.errors import MissingExtra, SlimgateError, SuiteError, WorkerLog
 from slimgate.finding import Search, find_suites, has_candidates
 from slimgate.sharding import shard_lines, shard_option
 from slimgate.stashed import PARTS, SESSION
@@ -45,6 +45,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=shard_option,
         help="build and measure the K-th of N shares of each suite's variants; see slimgate merge",
     )
+    add("--slimgate-engine", choices=["local", "ray"], default="local", help="who builds and predicts")
+    add("--slimgate-ray-address", metavar="ADDRESS", help="the Ray cluster's head (default: one of its own)")
+    add(
+        "--slimgate-ray-needs",
+        metavar="NEEDS",
+        action="append",
+        default=[],
+        help="what a model takes: cpus=2,gpus=1,memory=8G, or for one VARIANT:cpus=4 (repeatable)",
+    )
     parser.addini("slimgate_files", "globs of suite files", type="args", default=["bench/*.toml"])
 
 
@@ -68,9 +77,23 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     from slimgate.session_start import start_session
 
     try:
-        start_session(config, find_suites(search, enter=lambda folder: _importable(config.rootpath, folder)))
-    except SuiteError as error:
+        state = start_session(
+            config, find_suites(search, enter=lambda folder: _importable(config.rootpath, folder))
+        )
+        _check_engine(config, state)
+    except (SuiteError, MissingExtra) as error:
         raise pytest.UsageError(_seen(error)) from None
+
+
+def _check_engine(config: pytest.Config, state: Session) -> None:
+    """Whether who shall build and predict can be asked to; what is for Ray is imported only then."""
+    asked = ("slimgate_ray_address", "slimgate_ray_needs")
+    if config.getoption("slimgate_engine") == "local" and not any(map(config.getoption, asked)):
+        return
+    from slimgate.engine.asked import check_engine
+
+    if not hasattr(config, "workerinput"):
+        check_engine(config, state.suites)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -149,7 +172,20 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             continue
         for line in head_lines(run, earlier, quiet=config.get_verbosity() < 0):
             reporter.write_line(line)
+    if not planned and config.getoption("slimgate_engine") == "ray":
+        _build_elsewhere(session, state, reporter)
     return True if planned else None
+
+
+def _build_elsewhere(session: pytest.Session, state: Session, reporter: Any) -> None:
+    """Builds and predicts on Ray before the first test: nothing runs there while times are taken."""
+    from slimgate.engine.asked import spread_over_ray
+
+    try:
+        for line in spread_over_ray(session.config, state, session.items):
+            reporter.write_line(line)
+    except SlimgateError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(wrapper=True)
@@ -167,6 +203,8 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, SlimgateError | pytest.fail.Exception):
         report.longrepr = _seen(error)
+        if isinstance(error.__cause__, WorkerLog):
+            report.sections.append(("Log of the worker", str(error.__cause__)))
     if isinstance(error, Exception):  # not pytest's own outcomes: fail and skip
         message = (
             str(error)

@@ -42,7 +42,7 @@ class PreparedRows:
 def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
     """The suite's splits, cut once and stored. Raises DataError that names the suite."""
     try:
-        entry = store.make("splits", _key(suite), lambda folder: _fill(suite, folder))
+        entry = store.make("splits", splits_key(suite), lambda folder: _fill(suite, folder))
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
         labelled = {name: splits[name] for name in SPLITS}
@@ -78,7 +78,8 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
                 )
 
 
-def _key(suite: Suite) -> str:
+def splits_key(suite: Suite) -> str:
+    """The key of the suite's splits in a store."""
     setup = suite.setup
     return json_digest(
         {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from slimgate.artifact import Artifact
 from slimgate.baseline import Baseline
 from slimgate.build import Builder, Built
-from slimgate.errors import DataError, MeasureError
+from slimgate.errors import DataError, MeasureError, SlimgateError
 from slimgate.measure.latency import workload_rows
 from slimgate.measure.memory import MemoryReading, read_memory
 from slimgate.measure.quality import Encoder, outcomes_of
@@ -59,6 +59,8 @@ class SuiteRun:
         self._encoders: dict[str, Encoder] = {}
         self._teacher_outcomes: Outcomes | None = None
         self._memory: dict[str, list[MemoryReading]] = {}
+        self._elsewhere: set[str] = set()
+        self._unanswered: dict[tuple[str, int], SlimgateError] = {}
         self.past = PastTimes(store, suite)
 
     @property
@@ -108,8 +110,20 @@ class SuiteRun:
                 past=self.past,
                 seed=seed,
                 teacher=None if seed == self.suite.seed else self._builder(self.suite.seed),
+                elsewhere=self._elsewhere,
             )
         return self._builders[seed]
+
+    def built_elsewhere(self, keys: Iterable[str]) -> None:
+        """Artifacts that this run has had built by other processes: they count as new."""
+        self._elsewhere.update(keys)
+
+    def failed_elsewhere(self, name: str, seed: int, error: SlimgateError, *, built: bool) -> None:
+        """What came of a model in another process is not tried again. built: it is there, without answers."""
+        if built:
+            self._unanswered[name, seed] = error
+        else:
+            self._builder(seed).fail(name, error)
 
     def rebuilds(self, name: str) -> dict[int, Outcomes]:
         """The answers of a stochastic variant as the suite's further seeds build it; else nothing."""
@@ -121,6 +135,8 @@ class SuiteRun:
         """A model's answers on the rows of the run's split; the teacher's stay in memory."""
         if name == TEACHER and self._teacher_outcomes is not None:
             return self._teacher_outcomes
+        if (error := self._unanswered.get((name, self.suite.seed if seed is None else seed))) is not None:
+            raise error
         artifact, runtime = self.built(name, seed).artifact, self.suite.model(name).runtime
         found = self._predicted(name, artifact, runtime, self.split)
         if name == TEACHER:

@@ -74,7 +74,7 @@ class Session:
         self.records: dict[Path, RunRecord] = {}
         self._store_root, self.rebuild_before = store_root, rebuild_before
         self._device, self._workers, self._command = device, workers, command
-        self._watch, self._shard = watch, shard
+        self.watch, self._shard = watch, shard
         self._store: Store | None = None
         self._runs: dict[Path, SuiteRun] = {}
         self._parts: dict[Path, Parts] = {}
@@ -97,7 +97,7 @@ class Session:
                 self.store,
                 device=self._device,
                 workers=self._workers,
-                watch=self._watch,
+                watch=self.watch,
                 baseline=self._baselines.get(suite.path),
             )
         return self._runs[suite.path]

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = frozenset(
     {"torch", "transformers", "datasets", "evaluate", "accelerate", "sklearn", "pandas", "tokenizers"}
-    | {"onnxruntime", "openvino", "nncf", "torchao", "matplotlib", "mlflow", "optuna"}
+    | {"onnxruntime", "openvino", "nncf", "torchao", "matplotlib", "mlflow", "optuna", "ray"}
 )
 # What a suite needs before any model is loaded; runs without suites need none of it.
 OF_SUITES = frozenset({"numpy", "pyarrow", "pydantic", "scipy"})

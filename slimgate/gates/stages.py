@@ -5,38 +5,23 @@ Measured on `selection`, not on the gate: a stage is for understanding, the vari
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
+from slimgate import chain
 from slimgate.artifact import Artifact
 from slimgate.errors import SlimgateError
 from slimgate.metrics import load_metric, value_of
 from slimgate.run import ModelHandle, SuiteRun
-from slimgate.suite import TEACHER
 
 LOSS = "log_loss"
 
 
 def stage_facts(variant: ModelHandle) -> list[dict[str, Any]]:
     """A stage for each step, those of the variants it starts from first; none where one step says it all."""
-    stages = list(_stages(variant.run, variant.name))
-    if len(stages) < 3 or not len(variant.run.rows.splits.get("selection", ())):
+    found = list(chain.stages(variant.run, variant.name))
+    if len(found) < 3 or not len(variant.run.rows.splits.get("selection", ())):
         return []
-    return [_facts(variant.run, owner, step, artifact) for owner, step, artifact in stages]
-
-
-def _stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
-    """(owner, step, artifact after it); the first is the teacher, or the model that was loaded."""
-    variant, built = run.suite.model(name), run.built(name)
-    own = list(built.steps)
-    if variant.ref is not None:
-        yield name, None, own.pop(0)
-    elif variant.parent in (None, TEACHER):
-        yield TEACHER, None, run.built(TEACHER).artifact
-    else:
-        yield from _stages(run, str(variant.parent))
-    for step, artifact in zip(variant.steps, own, strict=True):
-        yield name, step.name, artifact
+    return [_facts(variant.run, owner, step, artifact) for owner, step, artifact in found]
 
 
 def _facts(run: SuiteRun, owner: str, step: str | None, artifact: Artifact) -> dict[str, Any]:

@@ -1,0 +1,13 @@
+"""The work of a run given to other machines: which tasks there are, in which order, and who does them.
+
+    needs.py      what a task needs of a machine, as the command line says it
+    tasks.py      the models of a suite as tasks, each after those that it is built from
+    schedule.py   which task is started next
+    packed.py     an entry of the store as bytes, for machines that do not see the store
+    worker.py     what is done on the other machine
+    cluster.py    Ray, connected and left again
+    driver.py     gives tasks away and takes in what comes back
+    asked.py      what pytest's command line asks for
+
+Ray is imported in functions of cluster.py and driver.py alone, where a run asks for it.
+"""

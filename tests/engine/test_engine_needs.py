@@ -1,0 +1,46 @@
+"""What a task needs of a machine, as the command line says it."""
+
+from __future__ import annotations
+
+import pytest
+
+from slimgate.engine.needs import AskedNeeds, Needs, asked_needs
+from slimgate.errors import SuiteError
+
+MODELS = ("teacher", "student", "distilled")
+
+
+def test_a_model_takes_a_cpu_a_thread_and_a_gpu_where_the_run_is_on_one() -> None:
+    assert AskedNeeds().of("student", threads=2, device="cpu") == Needs(2)
+    assert AskedNeeds().of("student", threads=2, device="cuda:1") == Needs(2, gpus=1)
+
+
+def test_what_is_said_of_one_model_goes_over_what_is_said_of_all() -> None:
+    asked = asked_needs(["student:memory=500M,cpus=4", "cpus=1,memory=1.5G"], MODELS)
+    assert asked.of("student", threads=2, device="cpu") == Needs(4, memory=500 << 20)
+    assert asked.of("teacher", threads=2, device="cpu") == Needs(1, memory=3 << 29)
+
+
+def test_what_is_not_needed_is_no_resource() -> None:
+    assert Needs(0.5, memory=1024).resources == {"CPU": 0.5, "memory": 1024.0}
+    assert str(Needs(0.5, memory=1 << 30)) == "cpus=0.5,memory=1073741824"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cpu=2", '"cpu" is nothing that can be needed. Did you mean cpus?'),
+        ("cpus=1.5", 'cpus is "1.5", expected a whole number, or one below 1'),
+        ("cpus=-1", 'cpus is "-1"'),
+        ("gpus=nan", 'gpus is "nan"'),
+        ("memory=lots", 'memory is "lots", expected bytes such as 8G or 500M'),
+        ("studnt:cpus=1", "no model is named studnt. Did you mean student?"),
+        ("student:", '"" is nothing that can be needed'),
+        ("", '"" is nothing that can be needed'),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(text: str, said: str) -> None:
+    with pytest.raises(SuiteError) as error:
+        asked_needs([text], MODELS)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,239 @@
+"""Whole runs on Ray: a worker is killed, a store is not seen. Most are skipped without Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures import kill_nine
+from fixtures.kill_nine import WHOLE
+
+HAS_RAY = find_spec("ray") is not None
+with_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed")
+pytestmark = pytest.mark.slow
+
+BUILDING = ("-k", "not latency and not speedup", "-p", "no:benchmark")
+RAY = ("--slimgate-engine", "ray")
+PATIENCE = 900.0  # of what takes half a minute on an idle machine
+# The method of the suite's own, which waits for its end where a file says so.
+DOOMED = """
+import os
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def prune(model, context, *, amount: float):
+    if (HERE / "wait").exists():
+        (HERE / "pid").write_text(str(os.getpid()))
+        time.sleep(300)
+    if (HERE / "break").exists():
+        with (HERE / "tries").open("a") as stream:
+            stream.write("tried\\n")
+        raise RuntimeError("the wheel came off")
+    for weight in model.network.parameters():
+        weight.data[weight.data.abs() < weight.data.abs().mean() * amount] = 0
+    with (HERE / "built.txt").open("a") as stream:
+        stream.write("pruned\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = kill_nine.write_repository(tmp_path_factory.mktemp("ray") / "repository")
+    (folder / "noted.py").write_text(DOOMED)
+    # Ray's sockets lie there, and their paths may have 107 characters
+    short = Path("/tmp", f"sgr{os.getpid()}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", str(short))
+        yield folder
+    shutil.rmtree(short, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def whole(repository: Path) -> dict[str, str]:
+    """The outcomes of a local run."""
+    assert kill_nine.finish(repository, WHOLE, *BUILDING) == []
+    return kill_nine.outcomes(repository, WHOLE)
+
+
+def record(folder: Path, store: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / f"{store}-reports/killed/run.json").read_text())
+    return found
+
+
+def judged(folder: Path, store: str) -> dict[str, Any]:
+    """What a run says of quality and behaviour, and where its models came from."""
+    told = record(folder, store)
+    for variant in told["variants"]:
+        for facts in variant["quality"].values():
+            facts.pop("measured", None)
+        (variant["behaviour"] or {}).pop("measured", None)
+    return {
+        "verdict": told["verdict"],
+        "models": {
+            one["name"]: (one["from_store"], one["quality"], one["behaviour"], one["artifact"]["digest"])
+            for one in told["variants"]
+        },
+    }
+
+
+def log(folder: Path, store: str) -> str:
+    return (folder / f"{store}.log").read_text()
+
+
+@with_ray
+def test_a_worker_that_was_killed_changes_no_verdict_and_no_outcome(
+    repository: Path, whole: dict[str, str]
+) -> None:
+    (repository / "built.txt").unlink()
+    (repository / "wait").touch()
+    run = kill_nine.start(repository, "killed", *BUILDING, *RAY, "--slimgate-ray-needs", "cpus=1")
+    deadline = time.monotonic() + PATIENCE
+    while not (repository / "pid").exists():
+        assert run.poll() is None, log(repository, "killed")
+        assert time.monotonic() < deadline, "the step never began"
+        time.sleep(0.1)
+    (repository / "wait").unlink()
+    time.sleep(0.2)  # the pid is written
+    worker = int((repository / "pid").read_text())
+    assert worker != run.pid
+    os.kill(worker, signal.SIGKILL)
+    assert run.wait(timeout=PATIENCE) == 0, log(repository, "killed")
+    assert kill_nine.ended(run.pid) == []
+    assert "Ray: 5 models in" in log(repository, "killed")
+    assert (repository / "built.txt").read_text() == "pruned\n"
+    assert kill_nine.outcomes(repository, "killed") == whole
+    assert judged(repository, "killed") == judged(repository, WHOLE)
+    assert len(kill_nine.entries(repository, "killed")) == kill_nine.ENTRIES
+    assert list((repository / "killed/tmp").iterdir()) == []
+
+
+@with_ray
+def test_a_method_that_raises_is_tried_once_and_fails_its_own_variant_alone(
+    repository: Path, whole: dict[str, str]
+) -> None:
+    shutil.copytree(repository / WHOLE, repository / "broken")
+    _forget(repository / "broken", "noted:prune")
+    (repository / "break").touch()
+    try:
+        code = kill_nine.start(repository, "broken", *BUILDING, *RAY).wait(timeout=PATIENCE)
+    finally:
+        (repository / "break").unlink()
+    said = log(repository, "broken")
+    assert code == 1, said
+    assert "pruned: step noted:prune: RuntimeError: the wheel came off" in said
+    assert "in prune" in said  # where, from the worker's log
+    assert (repository / "tries").read_text() == "tried\n"
+    others = {one["name"]: one["verdict_of"] for one in _verdicts(record(repository, "broken"))}
+    assert others == {
+        one["name"]: one["verdict_of"]
+        for one in _verdicts(record(repository, WHOLE))
+        if one["name"] != "pruned"
+    } | {"pruned": {}}
+    assert whole
+
+
+def _verdicts(told: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": one["name"],
+            "verdict_of": {name: facts["verdict"] for name, facts in one["quality"].items()},
+        }
+        for one in told["variants"]
+    ]
+
+
+def _forget(store: Path, method: str) -> None:
+    """Takes the artifacts of a method out of a store, and with them who answers by them."""
+    for manifest in store.glob("artifacts/*/manifest.json"):
+        if json.loads(manifest.read_text())["method"] == method:
+            shutil.rmtree(manifest.parent)
+
+
+@with_ray
+def test_a_machine_that_does_not_see_the_store_sends_bytes(repository: Path, whole: dict[str, str]) -> None:
+    """The cluster lives in a mount namespace of its own, where the store's folder is another one."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mount namespaces cannot be made here")
+    (repository / "hidden").mkdir()
+    port = 20_000 + os.getpid() % 20_000
+    ray = Path(sys.executable).with_name("ray")
+    started = f"{ray} start --head --port={port} --num-cpus=2 --include-dashboard=false --disable-usage-stats"
+    hide = f"mount -t tmpfs none {repository / 'hidden'}"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+    cluster = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", f"{hide} && exec {started} --block"],
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        time.sleep(10)
+        address = ("--slimgate-ray-address", f"127.0.0.1:{port}")
+        assert kill_nine.finish(repository, "hidden", *BUILDING, *RAY, *address) == []
+    finally:
+        os.killpg(cluster.pid, signal.SIGTERM)
+        cluster.wait(timeout=60)
+    assert kill_nine.outcomes(repository, "hidden") == whole
+    assert judged(repository, "hidden") == judged(repository, WHOLE)
+    assert not list(Path("/tmp").glob("slimgate-ray-*"))
+
+
+@with_ray
+def test_an_address_where_nobody_answers_is_one_line(repository: Path) -> None:
+    address = ("--slimgate-ray-address", "127.0.0.1:9")
+    assert kill_nine.start(repository, "nobody", *RAY, *address).wait(timeout=120) == 4
+    said = log(repository, "nobody")
+    assert "ERROR: --slimgate-ray-address 127.0.0.1:9: nobody answers there (Connection refused)" in said
+    assert "Traceback" not in said
+
+
+@with_ray
+def test_more_than_any_machine_has_is_one_line(repository: Path) -> None:
+    assert (
+        kill_nine.start(repository, "more", *RAY, "--slimgate-ray-needs", "cpus=4096").wait(timeout=120) == 4
+    )
+    said = log(repository, "more")
+    assert (
+        "ERROR: teacher needs cpus=4096, and no machine of the Ray cluster has that (the most is CPU" in said
+    )
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(HAS_RAY, reason="Ray is installed")
+def test_without_ray_one_line_says_what_to_install(repository: Path) -> None:
+    assert kill_nine.start(repository, "none", *RAY).wait(timeout=120) == 4
+    said = log(repository, "none")
+    assert 'ERROR: --slimgate-engine ray needs an extra: pip install "slimgate[ray]"' in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--slimgate-ray-address", "auto"), "--slimgate-ray-address: is for --slimgate-engine ray"),
+        ((*RAY, "-n", "1"), "Ray has workers of its own; leave pytest's -n out"),
+    ],
+    ids=["without the engine", "beside xdist"],
+)
+def test_options_that_do_not_go_together_are_one_line(
+    repository: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    store = f"refused{len(arguments)}"
+    assert kill_nine.start(repository, store, *arguments).wait(timeout=120) == 4
+    assert expected in log(repository, store)
+    assert "Traceback" not in log(repository, store)

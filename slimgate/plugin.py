@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Generator, Iterable
+from math import inf, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +40,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="an earlier run.json, or a folder of baselines; looser budgets need a reason",
     )
     add("--slimgate-device", metavar="DEVICE", default="cpu", help="cpu (default), cuda, cuda:1, …")
+    add(
+        "--slimgate-time-limit",
+        metavar="SECONDS",
+        type=_seconds,
+        help="how long a variant's own steps may take; one that takes longer fails its own tests",
+    )
     parser.addini("slimgate_files", "globs of suite files", type="args", default=["bench/*.toml"])
+
+
+def _seconds(text: str) -> float:
+    """A time for the command line. Raises argparse's error, which ends pytest with exit code 4."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = nan
+    if not 0 < found < inf:
+        raise ArgumentTypeError(f"{text!r} came, expected a number of seconds above 0, such as 3600")
+    return found
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -152,6 +171,7 @@ def pytest_runtest_makereport(
     suite = suite_of(item)
     if suite is None:
         return report
+    from slimgate.failure_log import error_log
     from slimgate.parts import part
 
     parts = item.stash.get(PARTS, [])
@@ -164,7 +184,8 @@ def pytest_runtest_makereport(
             if isinstance(error, SlimgateError)
             else f"{item.name}: {type(error).__name__}: {error}"
         )
-        parts = [*parts, part("error", _failed_variant(item), item.name, {"message": message})]
+        facts = {"message": message, "log": error_log(error)}
+        parts = [*parts, part("error", _failed_variant(item), item.name, facts)]
     if report.when == "call" or report.failed:
         setattr(report, "slimgate", {"suite": str(suite.path), "test": item.name, "parts": parts})  # noqa: B010  not declared
     return report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class Builder:
         self._seed = suite.seed if seed is None else seed
         self._teacher = teacher
         self._time_limit = time_limit
-        self._spent: Counter[str] = Counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
         self._built: dict[str, Built] = {}
         self._failed: dict[str, SlimgateError] = {}
         self._held_out: frozenset[str] | None = None

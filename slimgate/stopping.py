@@ -24,7 +24,7 @@ class Stopping:
         self._by: str | None = None
         if _is_ours():
             signal.signal(signal.SIGTERM, _terminated)
-            config.add_cleanup(lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+            config.add_cleanup(_let_go)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remembers who stopped the run; nothing is begun any more."""
@@ -58,6 +58,10 @@ def _is_ours() -> bool:
     """Whether nobody else has a say in SIGTERM, and this thread may."""
     main = threading.current_thread() is threading.main_thread()
     return main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def _let_go() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _terminated(_number: int, _frame: object) -> None:

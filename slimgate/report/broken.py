@@ -37,7 +37,7 @@ def _line(record: RunRecord, model: VariantRecord) -> str:
     reason = (model.error or "").removeprefix(f"{model.name}: ")
     log = f" · [its log]({quote(model.error_log)})" if model.error_log else ""
     command = visible(again(record, model))
-    code = escaped(command) if "`" in command else f"`{command}`"
+    code = escaped(command) if set("`@#") & set(command) else f"`{command}`"  # text that may call or link
     return f"{escaped(model.name)} was {_what(model)}: {escaped(reason)}{log} · again: {code}"
 
 

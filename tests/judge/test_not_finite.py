@@ -14,7 +14,8 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
 from slimgate.metrics import known_metrics, load_metric
 from slimgate.metrics.base import Metric
-from slimgate.outcomes import ClassOutcomes, Outcomes
+from slimgate.metrics.label_sets import GOLD, SAID, WRONG
+from slimgate.outcomes import RIGHT, ClassOutcomes, Outcomes
 
 ROWS, CLASSES = 300, 2
 BAD = [np.nan, np.inf, -np.inf]
@@ -44,6 +45,10 @@ def outcomes_for(metric: Metric, seed: int = 0) -> Outcomes:
         labels = draw.integers(0, CLASSES, ROWS)
         probabilities = draw.dirichlet(np.ones(CLASSES), ROWS)
         return ClassOutcomes(ids, labels, probabilities.argmax(axis=1), tuple("ab"[:CLASSES]), probabilities)
+    if metric.needs == "labels_wrong":
+        draw = np.random.default_rng(seed)
+        names = [*(f"{of}{label}" for of in (GOLD, SAID) for label in "ab"), WRONG, RIGHT]
+        return Outcomes(ids, values={name: draw.integers(0, 2, ROWS).astype(np.float64) for name in names})
     found = Outcomes(ids)
     object.__setattr__(found, "values", Columns(seed))
     with suppress(SlimgateError):  # asks for the columns that it needs

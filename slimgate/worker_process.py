@@ -53,10 +53,8 @@ def signal_name(code: int | None) -> str | None:
 
 
 def told_end(code: int | None) -> str:
-    """How a process ended, for a message. SIGKILL is what a system without memory sends."""
+    """How a process ended, for a message."""
     name = signal_name(code)
-    if name == "SIGKILL":
-        return "it died by SIGKILL, most likely for want of memory"
     return f"it died by {name}" if name else f"it ended with code {code}"
 
 

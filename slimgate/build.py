@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from typing import Any
 from slimgate import torchao_notes
 from slimgate.artifact import Artifact
 from slimgate.digests import code_digest, file_sha256, folder_digest, json_digest, versions
-from slimgate.errors import BuildError, SlimgateError
+from slimgate.errors import BuildError, SlimgateError, in_one_line
+from slimgate.failure_log import Heard, step_log
 from slimgate.hub import fetch_model
 from slimgate.loading import module_of
 from slimgate.model_ref import read_config, weight_files
@@ -26,6 +28,7 @@ from slimgate.rows import PreparedRows
 from slimgate.sharing import SharedBySteps
 from slimgate.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite import SELF, TEACHER, Plugin, Suite, Variant, params_json
+from slimgate.time_limit import OPTION, time_limit
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 HELD_OUT = ("calibration", "selection", "gate")
@@ -47,8 +50,12 @@ class Built:
 
 @dataclass(frozen=True)
 class _Place:
-    """A step among those of its variant: as a watcher is told of it, and how the model came about so far."""
+    """A step among those of its variant: as a watcher is told of it, and how the model came about so far.
 
+    model: whose step it is, with the seed where it is not the suite's first.
+    """
+
+    model: str
     told: str
     recipe: str
 
@@ -68,16 +75,20 @@ class Builder:
         seed: int | None = None,
         teacher: Builder | None = None,
         elsewhere: Collection[str] = (),
+        time_limit: float | None = None,
     ) -> None:
         """seed: the suite's, where none is given. teacher: who builds the teacher, where not this builder.
 
         past: how long steps took before. elsewhere: keys of artifacts that this run has had built by others:
-        they lie in the store, and are new all the same.
+        they lie in the store, and are new all the same. time_limit: seconds that a variant's own steps may
+        take.
         """
         self._suite, self._rows, self._store = suite, rows, store
         self._device, self._watch, self._past = device, watch, past
         self._seed = suite.seed if seed is None else seed
         self._teacher, self._elsewhere = teacher, elsewhere
+        self._time_limit = time_limit
+        self._spent: defaultdict[str, float] = defaultdict(float)
         self._built: dict[str, Built] = {}
         self._failed: dict[str, SlimgateError] = {}
         self._held_out: frozenset[str] | None = None
@@ -87,12 +98,12 @@ class Builder:
         if name == TEACHER and self._teacher is not None:
             return self._teacher.built(TEACHER)
         if name in self._failed:
-            raise self._failed[name]
+            raise self._failed[name].alone()  # one that is raised often gathers the frames of all
         if name not in self._built:
             try:
                 self._built[name] = self._build(self._suite.model(name))
             except SlimgateError as error:
-                self._failed[name] = type(error)(*error.args)  # without the frames, which hold models
+                self._failed[name] = error.alone()
                 raise
         return self._built[name]
 
@@ -117,7 +128,8 @@ class Builder:
         """Where each of a variant's own steps stands."""
         found = recipes(self._suite, variant)
         for number, recipe in enumerate(found, 1):
-            yield _Place(f"{self._told(variant)} · step {number} of {len(found)}", recipe)
+            model = self._told(variant)
+            yield _Place(model, f"{model} · step {number} of {len(found)}", recipe)
 
     def _load(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
         task = self._suite.setup.task
@@ -298,13 +310,26 @@ class Builder:
                 scratch_beside(folder) as scratch,
                 self._watch.stage(f"{place.told}: {method}", expected=self._expected(work)) as progress,
             ):
-                context = self._context(where, reads, teacher, scratch, progress)
+                heard = Heard(progress)
+                context = self._context(where, reads, teacher, scratch, heard)
                 context.stands_later = stands_later
                 start = time.perf_counter()
-                with _explained(where):
-                    model = make(context)
-                    with context.timed("save"):
-                        model.save(folder)
+                try:
+                    with _explained(where), self._limited(place.model):
+                        model = make(context)
+                        with context.timed("save"):
+                            model.save(folder)
+                except SlimgateError as error:
+                    seconds = time.perf_counter() - start
+                    error.log = step_log(
+                        error,
+                        method=method,
+                        params=params,
+                        seconds=seconds,
+                        told=heard.last,
+                        noted=context.log,
+                    )
+                    raise
                 seconds = time.perf_counter() - start
             return {
                 **_manifest(folder, model, method, params, seconds, context.log),
@@ -315,6 +340,20 @@ class Builder:
         digest = json_digest(key)
         entry: Entry = self._store.make("artifacts", digest, fill)
         return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
+
+    @contextmanager
+    def _limited(self, model: str) -> Iterator[None]:
+        """Ends a step where a variant's own steps together take longer than they may.
+
+        The teacher has no limit: nothing could be said of any variant without it.
+        """
+        start, limit = time.perf_counter(), None if model == TEACHER else self._time_limit
+        told = f"building {model} took longer than {OPTION} {limit:g} (seconds)" if limit else ""
+        try:
+            with time_limit(limit and max(limit - self._spent[model], 0.0), told):
+                yield
+        finally:
+            self._spent[model] += time.perf_counter() - start
 
     def work(self, method: str, params: Any, recipe: str, reads: tuple[str, ...]) -> Work:
         """A step as times are looked up by."""
@@ -375,11 +414,8 @@ def _explained(where: str) -> Iterator[None]:
         yield
     except SlimgateError as error:
         raise type(error)(f"{where}: {error}") from error
-    except MemoryError as error:
-        raise BuildError(f"{where}: out of memory") from error
     except Exception as error:  # a user's method may raise anything; the cause stays chained
-        said = " ".join(str(error).split()) or "no message"
-        raise BuildError(f"{where}: {type(error).__name__}: {said}") from error
+        raise BuildError(f"{where}: {in_one_line(error)}") from error
 
 
 def _manifest(

@@ -18,7 +18,15 @@ from collections.abc import Iterable
 
 
 class SlimgateError(Exception):
-    """Base of every error that slimgate raises on purpose."""
+    """Base of every error that slimgate raises on purpose. log: what more is known, for a file; often ""."""
+
+    log: str = ""
+
+    def alone(self) -> SlimgateError:
+        """The same error without its frames, which hold models."""
+        other = type(self)(*self.args)
+        other.log = self.log
+        return other
 
 
 class SuiteError(SlimgateError):
@@ -47,6 +55,30 @@ class MissingExtra(SlimgateError):
 
 class WorkerLog(Exception):
     """What another process wrote before it failed, and where that was: the cause of its error."""
+
+
+# As PyTorch, ONNX Runtime and C++ say it in an error that is no MemoryError.
+_NO_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "bad allocation",
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory, of the machine or of its GPU, was what was missing."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY)
+
+
+def in_one_line(error: BaseException) -> str:
+    """`ValueError: what it said`, or `out of memory (what it said)`."""
+    said = " ".join(str(error).split())
+    if out_of_memory(error):
+        return f"out of memory ({said})" if said else "out of memory"
+    return f"{type(error).__name__}: {said or 'no message'}"
 
 
 MOST_NAMED = 100

@@ -48,6 +48,11 @@ class Outcomes:
         self._one_a_row("answers", self.answers)
         for name, column in self.values.items():
             self._one_a_row(name, column)
+        self.check_finite()
+
+    def check_finite(self) -> None:
+        """Raises MeasureError where a value is not finite. The judge asks again: arrays can be written to."""
+        for name, column in self.values.items():
             self._finite(name, np.asarray(np.isfinite(column)))
 
     def __len__(self) -> int:
@@ -125,7 +130,13 @@ class ClassOutcomes(Outcomes):
                 f"outcomes: probabilities have shape {self.probabilities.shape}, "
                 f"expected ({len(self)}, {len(self.classes)})"
             )
-        self._finite("a probability", np.asarray(np.isfinite(self.probabilities).all(axis=1)))
+
+    def check_finite(self) -> None:
+        """As of other outcomes; the probabilities too."""
+        super().check_finite()
+        if self.probabilities is not None:
+            finite = np.isfinite(self.probabilities).reshape(len(self), -1).all(axis=1)
+            self._finite("a probability", np.asarray(finite))
 
     @property
     def right(self) -> Floats:

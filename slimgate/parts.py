@@ -159,7 +159,7 @@ def parts_of(record: RunRecord) -> list[Part]:
         for name, times in v.latency.items():
             parts += _latency_parts(v.name, name, times)
         if v.error is not None:
-            parts.append(part("error", v.name, EARLIER, {"message": v.error}))
+            parts.append(part("error", v.name, EARLIER, {"message": v.error, "log": v.error_log}))
         if v.footprint is not None:
             parts.append(part("footprint", v.name, "size", v.footprint.model_dump(mode="json")))
         if v.memory is not None:
@@ -304,7 +304,7 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
     variant = suite.model(name)
     build = parts.one("build", name) or {}
     stages = parts.one("stages", name) or {}
-    errors = [facts["message"] for facts in parts.of("error", name).values()]
+    errors = list(parts.of("error", name).values())
     footprint = parts.one("footprint", name, "size")
     memory = parts.one("memory", name)
     shapes = parts.one("shapes", name)
@@ -330,7 +330,8 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
         shapes=RowShapes.model_validate(shapes) if shapes else None,
         since_baseline={k: SinceFacts.model_validate(v) for k, v in parts.of(SINCE, name).items()},
         awaited=awaited(suite, name, parts),
-        error=errors[0] if errors else None,
+        error=errors[0]["message"] if errors else None,
+        error_log=next((facts["log"] for facts in errors if facts.get("log")), None),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Generator, Iterable
+from math import inf, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +56,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="what a model takes: cpus=2,gpus=1,memory=8G, or for one VARIANT:cpus=4 (repeatable)",
     )
+    add(
+        "--slimgate-time-limit",
+        metavar="SECONDS",
+        type=_seconds,
+        help="how long a variant's own steps may take; one that takes longer fails its own tests",
+    )
     parser.addini("slimgate_files", "globs of suite files", type="args", default=["bench/*.toml"])
+
+
+def _seconds(text: str) -> float:
+    """A time for the command line. Raises argparse's error, which ends pytest with exit code 4."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = nan
+    if not 0 < found < inf:
+        raise ArgumentTypeError(f"{text!r} came, expected a number of seconds above 0, such as 3600")
+    return found
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -197,6 +216,7 @@ def pytest_runtest_makereport(
     suite = suite_of(item)
     if suite is None:
         return report
+    from slimgate.failure_log import error_log
     from slimgate.parts import part
 
     parts = item.stash.get(PARTS, [])
@@ -211,7 +231,8 @@ def pytest_runtest_makereport(
             if isinstance(error, SlimgateError)
             else f"{item.name}: {type(error).__name__}: {error}"
         )
-        parts = [*parts, part("error", _failed_variant(item), item.name, {"message": message})]
+        facts = {"message": message, "log": error_log(error)}
+        parts = [*parts, part("error", _failed_variant(item), item.name, facts)]
     if report.when == "call" or report.failed:
         setattr(report, "slimgate", {"suite": str(suite.path), "test": item.name, "parts": parts})  # noqa: B010  not declared
     return report

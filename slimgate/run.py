@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,16 +44,18 @@ class SuiteRun:
         watch: Watch = UNWATCHED,
         split: str = GATE,
         baseline: Baseline | None = None,
+        time_limit: float | None = None,
     ) -> None:
         """workers: how many processes share the machine; each takes its part of the threads.
 
-        baseline: the release that variants may be held against.
+        baseline: the release that variants may be held against. time_limit: seconds that a variant's own
+        steps may take.
 
         split: whose rows the models answer and are timed on; a run on another one cannot ask for the gate's.
         """
         self.suite = replace(suite, threads=max(1, suite.threads // workers))
         self.store, self.device, self.watch, self.split = store, device, watch, split
-        self._baseline = baseline
+        self._baseline, self._time_limit = baseline, time_limit
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
         self._builders: dict[int, Builder] = {}
@@ -83,6 +86,11 @@ class SuiteRun:
         return self._rows
 
     @property
+    def begun(self) -> bool:
+        """Whether the splits are there."""
+        return self._rows is not None
+
+    @property
     def encoder(self) -> Encoder:
         """The rows of the run's split, tokenised once for each tokenizer."""
         return self.encoder_of(self.split)
@@ -109,6 +117,7 @@ class SuiteRun:
                 watch=self.watch,
                 past=self.past,
                 seed=seed,
+                time_limit=self._time_limit,
                 teacher=None if seed == self.suite.seed else self._builder(self.suite.seed),
                 elsewhere=self._elsewhere,
             )
@@ -153,9 +162,12 @@ class SuiteRun:
     def _predicted(self, name: str, artifact: Artifact, runtime: Plugin, split: str) -> Outcomes:
         work = self.predicting(name, runtime, split) if artifact is self.built(name).artifact else None
         expected = self.past.prediction(work) if work else None
-        with self.watch.stage(
-            f"{name} · {split} rows", expected=expected.seconds if expected else None
-        ) as progress:
+        with (
+            _named(name),
+            self.watch.stage(
+                f"{name} · {split} rows", expected=expected.seconds if expected else None
+            ) as progress,
+        ):
             found, _ = outcomes_of(
                 self.suite,
                 self.rows,
@@ -209,7 +221,7 @@ class SuiteRun:
 
     def _read_memory(self, name: str) -> MemoryReading:
         runtime, inputs = self.suite.model(name).runtime, self.workload(name, self.largest_workload).inputs
-        try:
+        with _named(name):
             return read_memory(
                 self.built(name).artifact.folder,
                 runtime.name,
@@ -218,12 +230,19 @@ class SuiteRun:
                 device=self.device,
                 threads=self.suite.threads,
             )
-        except MeasureError as error:
-            raise MeasureError(f"{name}: {error}") from error
 
     def handle(self, name: str) -> ModelHandle:
         """The light handle that tests get."""
         return ModelHandle(self, self.suite.model(name))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Tells whose outcomes, or memory, could not be taken."""
+    try:
+        yield
+    except MeasureError as error:
+        raise MeasureError(f"{name}: {error}") from error
 
 
 def first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:

@@ -17,7 +17,7 @@ from slimgate.environment import describe_machine, load_of_others, same_machine
 from slimgate.followed_rows import gate_texts, rows_followed
 from slimgate.kept_texts import keep_texts
 from slimgate.outcome_files import write_outcomes
-from slimgate.parts import SINCE, Part, Parts, compose, now, parts_of
+from slimgate.parts import SINCE, Part, Parts, compose, expected, now, parts_of
 from slimgate.progress import UNWATCHED, Watch
 from slimgate.record import (
     BaselineFacts,
@@ -45,6 +45,7 @@ from slimgate.suite import TEACHER, Suite, params_json
 
 # How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
 RECORD_SECONDS = 1.0
+LOGS = "logs"
 
 
 class Session:
@@ -63,30 +64,34 @@ class Session:
         watch: Watch = UNWATCHED,
         baselines: Mapping[Path, Baseline] | None = None,
         shard: Shard | None = None,
+        time_limit: float | None = None,
     ) -> None:
         """baselines: what the budgets of a suite were held against, by the suite's path.
 
-        shard: which of several runs this one is; None where it is the whole.
+        shard: which of several runs this one is; None where it is the whole. time_limit: seconds that a
+        variant's own steps may take.
         """
         self.suites = suites
         self._baselines = baselines or {}
         self.report_root = report_root
         self.records: dict[Path, RunRecord] = {}
-        self._store_root, self.rebuild_before = store_root, rebuild_before
+        self.store_root, self.rebuild_before = store_root, rebuild_before
+        self.stopped = False
         self._device, self._workers, self._command = device, workers, command
-        self.watch, self._shard = watch, shard
+        self.watch, self._shard, self._time_limit = watch, shard, time_limit
         self._store: Store | None = None
         self._runs: dict[Path, SuiteRun] = {}
         self._parts: dict[Path, Parts] = {}
         self._written: dict[Path, float] = {}
         self._predicted: set[tuple[Path, str]] = set()
+        self._logged: set[tuple[Path, str]] = set()
         self._load = load_of_others()
 
     @property
     def store(self) -> Store:
         """The store, made when it is first needed: runs without suites leave no folder behind."""
         if self._store is None:
-            self._store = Store(self._store_root, rebuild_before=self.rebuild_before)
+            self._store = Store(self.store_root, rebuild_before=self.rebuild_before)
         return self._store
 
     def run(self, suite: Suite) -> SuiteRun:
@@ -99,6 +104,7 @@ class Session:
                 workers=self._workers,
                 watch=self.watch,
                 baseline=self._baselines.get(suite.path),
+                time_limit=self._time_limit,
             )
         return self._runs[suite.path]
 
@@ -109,11 +115,28 @@ class Session:
             self._parts[path] = Parts(self._earlier(suite))
         self._parts[path].forget_error(test)
         for part in parts:
-            self._parts[path].add(part)
+            self._parts[path].add(self._with_log_kept(path, part) if part["kind"] == "error" else part)
             if part["kind"] in ("quality", "behaviour"):
                 self._predicted |= {(path, TEACHER), (path, part["variant"])}
         if time.monotonic() - self._written.get(path, -RECORD_SECONDS) >= RECORD_SECONDS:
             self._write_record(path)
+
+    def _with_log_kept(self, path: Path, error: Part) -> Part:
+        """The part with the name of a file in place of the log: the first of a variant's in this run."""
+        variant, log = error["variant"], error["facts"].get("log")
+        name = f"{LOGS}/{variant}.log"
+        if log and (path, variant) not in self._logged:
+            write_atomically(self.folder(path) / name, log + "\n")
+            self._logged.add((path, variant))
+        kept = name if (path, variant) in self._logged else None
+        return {**error, "facts": {**error["facts"], "log": kept}}
+
+    def _drop_old_logs(self, path: Path, record: RunRecord) -> None:
+        """Removes the logs of variants that have been built and measured since."""
+        kept = {model.error_log for model in record.variants}
+        for log in (self.folder(path) / LOGS).glob("*.log"):
+            if f"{LOGS}/{log.name}" not in kept:
+                log.unlink()
 
     def _write_record(self, path: Path) -> None:
         self.records[path] = self._compose(self.suites[path])
@@ -121,12 +144,20 @@ class Session:
         self._written[path] = time.monotonic()
 
     def finish(self) -> None:
-        """Writes outcomes and reports of every suite that reported, and the index over them."""
+        """Writes outcomes and reports of every suite that reported, and the index over them.
+
+        Of a run that was stopped also of suites that had begun, where they have no record yet.
+        """
+        begun = [path for path, run in self._runs.items() if run.begun] if self.stopped else []
+        for path in begun:
+            if path not in self._parts and not (self.folder(path) / "run.json").exists():
+                self._parts[path] = Parts()
         for path in self._parts:
             self._write_record(path)
         for path in self.records:
             record = self._with_rows_followed(path)
             texts = gate_texts(self.run(self.suites[path]))
+            self._drop_old_logs(path, record)
             self._write_comparison(path, record)
             write_reports(record, self.folder(path), texts)
             if self._shard is not None:
@@ -177,6 +208,10 @@ class Session:
         for path, record in self.records.items():
             where = os.path.relpath(self.folder(path) / "report.md")
             yield from summary_lines(record, where, width=width)
+
+    def checks(self, path: Path) -> int:
+        """How many a whole run of a suite makes."""
+        return len(expected(self.suites[path]))
 
     def folder(self, path: Path) -> Path:
         """Where the record of a suite goes."""

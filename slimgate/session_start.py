@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from slimgate.baseline import Baseline, Given, held_against, refuse_last_run
+from slimgate.parts import part
 from slimgate.session import Session
 from slimgate.sharding import shard_of
 from slimgate.stashed import SESSION
+from slimgate.stopping import Stopping
 from slimgate.store import moment
-from slimgate.suite import Suite
+from slimgate.suite import TEACHER, Suite
 from slimgate.terminal_watch import watch_of
 
 
@@ -42,10 +44,12 @@ def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
         watch=watch_of(config),
         baselines=_baselines(config, suites, report_root),
         shard=shard_of(config),
+        time_limit=config.getoption("slimgate_time_limit"),
     )
     config.stash[SESSION] = state
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(RecordKeeper(state), "slimgate-record")
+        config.pluginmanager.register(Stopping(state, config), "slimgate-stopping")
     return state
 
 
@@ -61,6 +65,27 @@ class RecordKeeper:
         sent = getattr(report, "slimgate", None)
         if sent is not None:
             self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """A test whose xdist worker died: the variant's error, as of a test that failed."""
+        file, _, test = crashitem.partition("::")
+        found = next((path for path, suite in self._state.suites.items() if suite.shown == file), None)
+        if found is None:
+            return
+        variant = _variant_of(test, self._state.suites[found])
+        message = (
+            f"{variant}: the process that ran {test} died, most likely of its code or for want of memory"
+        )
+        parts = [part("error", variant, test, {"message": message})]
+        setattr(report, "slimgate", {"suite": str(found), "test": test, "parts": parts})  # noqa: B010  not declared
+
+
+def _variant_of(test: str, suite: Suite) -> str:
+    """Whose test `test_quality[int8-accuracy]` is; the longest name, for names may begin as others do."""
+    given = test.partition("[")[2]
+    named = [name for name in suite.variants if given.startswith((f"{name}-", f"{name}]"))]
+    return max(named, key=len, default=TEACHER)
 
 
 def rebuild_before(config: pytest.Config) -> str | None:

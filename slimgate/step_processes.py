@@ -8,9 +8,10 @@ disk (artifacts) and by the pipe (rows, options), so that any method will do, a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -85,10 +86,23 @@ def apply_in_processes(job: StepJob, processes: int) -> tuple[TorchModel, dict[s
         raise BuildError(
             f"processes = {processes} share batches of {job.params.batch_size}: raise batch_size"
         )
-    with ProcessPoolExecutor(processes, mp_context=forkserver()) as pool:
+    with ProcessPoolExecutor(processes, mp_context=forkserver()) as pool, _ended_with(pool):
         running = [pool.submit(_apply, job, rank, processes) for rank in range(processes)]
         log = _first_log(running)
     return load_torch_model(job.scratch / MODEL), log
+
+
+@contextmanager
+def _ended_with(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Ends the processes where this one is interrupted: leaving the pool would wait for the whole step."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:  # Ctrl-C, or the time limit
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.kill()
+        raise
 
 
 def _first_log(running: Sequence[Future[dict[str, Any]]]) -> dict[str, Any]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 
 from slimgate.live import LiveLines, can_draw
+from slimgate.plain_lines import PlainLines
 from slimgate.progress import UNWATCHED, Watch
 
 
 def watch_of(config: pytest.Config, environment: Mapping[str, str] = os.environ) -> Watch:
-    """Live lines where they can be seen and spoil nothing; else nothing."""
+    """Live lines where they can be seen and spoil nothing; else a line a stage, unless -q asks for less."""
     if not _watched(config, environment):
-        return UNWATCHED
+        return _plain(config)
     # A descriptor of our own, as pytest's faulthandler has it: while a test runs, 1 is the capture's file.
     descriptor = os.dup(sys.stdout.fileno())
     config.add_cleanup(lambda: os.close(descriptor))
@@ -23,6 +26,21 @@ def watch_of(config: pytest.Config, environment: Mapping[str, str] = os.environ)
     lines = LiveLines(descriptor, lambda: writer.width_of_current_line, colour=writer.hasmarkup)
     config.pluginmanager.register(_Debugger(lines), "slimgate-live")
     return lines
+
+
+def _plain(config: pytest.Config) -> Watch:
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < 0:
+        return UNWATCHED
+
+    def write(line: str) -> None:
+        capture: Any = config.pluginmanager.get_plugin("capturemanager")
+        # while a test runs, what is written to standard output is the test's
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.write_line(line)
+            reporter.flush()
+
+    return PlainLines(write)
 
 
 def _watched(config: pytest.Config, environment: Mapping[str, str]) -> bool:

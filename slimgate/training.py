@@ -227,10 +227,16 @@ class _Trainer(Trainer):  # type: ignore[misc]
         self.losses.append(self.workers.total(float(loss.detach())))
         if not math.isfinite(self.losses[-1]):
             raise BuildError(
-                f"the training loss became {self.losses[-1]} in step {self.state.global_step + 1}: "
+                f"the training loss became {self.losses[-1]} in {self._where()}: "
                 'lower learning_rate, or set precision = "float32"'
             )
         return loss
+
+    def _where(self) -> str:
+        """`epoch 2, batch 3 of 10 (step 13)`: what is being computed, counted from 1."""
+        done, of_epoch = self.state.global_step, len(self.callback_handler.train_dataloader)
+        epochs, batches = divmod(done, of_epoch)
+        return f"epoch {epochs + 1}, batch {batches + 1} of {of_epoch} (step {done + 1})"
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)

@@ -35,18 +35,27 @@ class Ended:
     @property
     def signal(self) -> str | None:
         """The name of the signal that ended it, such as SIGILL; None where none did."""
-        if self.code is None or self.code >= 0:
-            return None
-        with suppress(ValueError):
-            return signal.Signals(-self.code).name
-        return f"signal {-self.code}"
+        return signal_name(self.code)
 
     @property
     def told(self) -> str:
         """Why it failed, for a message."""
-        if self.signal:
-            return f"it died by {self.signal}"
-        return self.said or f"it ended with code {self.code}"
+        return self.said if self.said and not self.signal else told_end(self.code)
+
+
+def signal_name(code: int | None) -> str | None:
+    """The name of the signal that ended a process of this exit code, such as SIGILL; None where none did."""
+    if code is None or code >= 0:
+        return None
+    with suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+def told_end(code: int | None) -> str:
+    """How a process ended, for a message."""
+    name = signal_name(code)
+    return f"it died by {name}" if name else f"it ended with code {code}"
 
 
 def end_with_parent(every: float = 1.0) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from inspect import cleandoc
 from typing import Any
+
+from slimgate.loading import module_of
 
 
 def add_to(commands: Any) -> None:
@@ -64,8 +67,10 @@ def method_facts(method: Any) -> dict[str, str]:
 
 
 def method_text(method: Any) -> str:
-    """What its file says of it."""
-    return (method.__doc__ or "It has no docstring.").strip()
+    """What its docstring says of it, else that of its file."""
+    file = sys.modules.get(module_of(method))
+    said = (method.__doc__, getattr(file, "__doc__", None), "It has no docstring.")
+    return next(cleandoc(text) for text in said if text and text.strip())
 
 
 def method_summary(method: Any) -> str:

@@ -39,6 +39,8 @@ def judge_quality(
     for budget in budgets:
         check_budget(metric, budget)
     same_rows(teacher, variant)
+    for outcomes in (teacher, variant):
+        outcomes.check_finite()
     if not len(teacher):
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     _check_alike(metric, teacher, variant)

@@ -28,6 +28,7 @@ from slimgate.errors import MeasureError
 from slimgate.forkserver import forkserver
 from slimgate.measure.duel_worker import serve
 from slimgate.protocols import Arrays
+from slimgate.worker_process import told_end
 
 Floats = npt.NDArray[np.float64]
 # By contender one time a round; says whether the rounds so far will do.
@@ -135,7 +136,7 @@ class Contender:
             answer: dict[str, Any] = self._pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self._process.join(timeout=5)
-            answer = {"error": f"it ended with code {self._process.exitcode}"}
+            answer = {"error": told_end(self._process.exitcode)}
         if "error" in answer:
             raise MeasureError(f"{self.spec.name}: the process that times it failed: {answer['error']}")
         return answer

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from slimgate.artifact import Artifact
 from slimgate.digests import code_digest, folder_digest, json_digest, versions
-from slimgate.errors import MeasureError, SlimgateError
+from slimgate.errors import MeasureError, SlimgateError, in_one_line
 from slimgate.loading import module_of
 from slimgate.outcome_files import read_outcomes, write_outcomes
 from slimgate.outcomes import Outcomes
@@ -116,7 +116,7 @@ def predict(
     except SlimgateError:
         raise
     except (RuntimeError, MemoryError) as error:
-        raise MeasureError(f"predicting failed: {type(error).__name__}: {error}") from error
+        raise MeasureError(f"predicting failed: {in_one_line(error)}") from error
     finally:
         predictor.close()
     bad = np.flatnonzero(~np.isfinite(scores).reshape(len(scores), -1).all(axis=1))

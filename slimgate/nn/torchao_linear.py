@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from importlib.metadata import version
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -30,9 +31,19 @@ def torchao_quantization() -> Any:
     with silent(logging.WARNING):
         try:
             import torchao.quantization
-        except ImportError as error:
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "torchao":
+                raise _does_not_fit(error) from error
             raise MissingExtra('torchao_quantize needs an extra: pip install "slimgate[torchao]"') from error
+        except (ImportError, AttributeError) as error:
+            raise _does_not_fit(error) from error
         return torchao.quantization
+
+
+def _does_not_fit(error: Exception) -> BuildError:
+    """torchao is there, and something that it needs is not, such as a part that PyTorch has dropped."""
+    theirs = f"torchao {version('torchao')} cannot be imported with torch {torch.__version__}"
+    return BuildError(f"{theirs} ({error}): install a torchao that fits it, or use int8_dynamic")
 
 
 class TorchaoLinear(nn.Module):

@@ -24,6 +24,7 @@ SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
 class VariantRecord(Part):
     """One model. error: why it could not be built or measured, where that happened.
 
+    error_log: the file beside the record that tells more of it: how far the step was, where it broke.
     shapes: the way of one gate row through it, the same row for all models.
     since_baseline: metrics that have a budget against the same variant of the baseline.
     awaited: what has a budget and no run has measured yet.
@@ -48,6 +49,7 @@ class VariantRecord(Part):
     since_baseline: dict[str, SinceFacts] = {}
     awaited: list[str] = []
     error: str | None = None
+    error_log: str | None = None
 
     @property
     def measured(self) -> bool:

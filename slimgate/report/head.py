@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.best import best
+from slimgate.report.broken import broken
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, moment, percent, significant
@@ -39,6 +40,7 @@ def head(record: RunRecord) -> str:
         f"# {escaped(record.suite.title)}",
         verdict_line(record),
         titled(f"{reasons_title(record)}:", bullets(map(escaped, record.verdict.messages))),
+        titled("What was not built or measured:", bullets(broken(record))),
         titled("What could ship:", bullets(best(record))),
         titled("Before you trust this:", bullets(warnings(record))),
         origin(record),

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from slimgate.record import RunRecord
 from slimgate.report.behaviour import behaviour
 from slimgate.report.best import best
+from slimgate.report.broken import broken
 from slimgate.report.built import built
 from slimgate.report.comparison import comparison
 from slimgate.report.data import data
@@ -74,6 +75,7 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         verdict=verdict_line(record).partition(" · ")[2],
         reasons=[escaped(message) for message in record.verdict.messages],
         reasons_title=reasons_title(record),
+        broken=broken(record),
         best=best(record),
         ships=bool(inside_budgets(record)),
         warnings=list(warnings(record)),

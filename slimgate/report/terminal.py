@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.report.broken import broken_lines
 from slimgate.report.escape import visible
 from slimgate.report.standing import TEACHER, budgeted, models, standing, verdicts
 from slimgate.report.terminal_table import MISSING, Line, plain, terminal_table, wrapped
@@ -22,6 +23,7 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
     told = [_message(line, width) for line in messages[:MOST]]
     more = len(messages) - MOST
     left = wrapped(f"… and {more} more: {where}", width) if more > 0 else []
+    lost = [line for one in broken_lines(record, where)[:MOST] for line in wrapped(one, width, "  ")]
     machine = [line for one in machine_lines(record) for line in wrapped(one, width, "  ")]
     table = summary_table(record, where, width=width)
     return [
@@ -29,6 +31,7 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
         [("", "")],
         *(line for one in told for line in one),
         *left,
+        *lost,
         *machine,
         _status(record, where),
     ]

@@ -1,0 +1,239 @@
+"""Variants that fail in every way: each fails its own tests, the rest is whole, the report says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from user_repository import OWN_METHODS, Ran, pytest_in
+
+from slimgate.record import VariantRecord, read_record
+
+OWN_FAULTS = '''
+"""Steps and a runtime that fail."""
+
+import os
+import resource
+import signal
+import time
+from multiprocessing import parent_process
+from pathlib import Path
+
+import slimgate.runtimes.eager as eager
+from slimgate.tables import Table
+from own_methods import Method
+
+
+class Broken(Method):
+    """Breaks until somebody mends it."""
+
+    def apply(self, model, params, context):
+        context.log["layers"] = 3
+        context.progress("layers", 1, 3)
+        if not Path("mended").exists():
+            raise RuntimeError("the wheel came off")
+        return model
+
+
+class Hungry(Method):
+    def apply(self, model, params, context):
+        import torch
+
+        now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (now + 2**26, limits[1]))
+        try:
+            torch.zeros(2**32)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+class Forgetful(Method):
+    def apply(self, model, params, context):
+        raise MemoryError
+
+
+class Huge(Method):
+    def apply(self, model, params, context):
+        for parameter in model.network.parameters():
+            parameter.data.mul_(1e30)
+        return model
+
+
+class Slow(Method):
+    def apply(self, model, params, context):
+        time.sleep(120)
+
+
+class DyingWhenTimed:
+    """Eager, but for the process of a duel: it kills itself there."""
+
+    Params = eager.Params
+    kinds = eager.kinds
+
+    def load(self, folder, params, *, device, threads):
+        if parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return eager.load(folder, params, device=device, threads=threads)
+'''
+
+FAULTS = """\
+[suite]
+title = "faults"
+extends = "_common.toml"
+
+[variants]
+same = { steps = [{ "own_methods:Same" = {} }] }
+broken = { steps = [{ "own_faults:Broken" = {} }] }
+broken-int8 = { from = "broken", steps = [{ int8_dynamic = {} }] }
+hungry = { steps = [{ "own_faults:Hungry" = {} }] }
+forgetful = { steps = [{ "own_faults:Forgetful" = {} }] }
+diverging = { steps = [{ "own_faults:Huge" = {} }, { fine_tune = { epochs = 1, batch_size = 20 } }] }
+slow = { steps = [{ "own_faults:Slow" = {} }] }
+dying = { steps = [{ "own_methods:Same" = {} }], runtime = { name = "own_faults:DyingWhenTimed" } }
+
+[budgets]
+accuracy = { drop_points = 5.0 }
+"""
+
+REASONS = {
+    "broken": "broken: step own_faults:Broken: RuntimeError: the wheel came off",
+    "broken-int8": "broken: step own_faults:Broken: RuntimeError: the wheel came off",
+    "forgetful": "forgetful: step own_faults:Forgetful: out of memory",
+}
+SLOW = "slow: step own_faults:Slow: building slow took longer than --slimgate-time-limit 3 (seconds)"
+
+
+@pytest.fixture(scope="module")
+def failed(repository: Path) -> Ran:
+    """All but the slow one, the output in a pipe."""
+    (repository / "own_methods.py").write_text(OWN_METHODS)
+    (repository / "own_faults.py").write_text(OWN_FAULTS)
+    (repository / "bench/faults.toml").write_text(FAULTS)
+    ran = pytest_in(repository, "bench/faults.toml", "-v", "-k", "not slow")
+    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, {"faults": ran.record("faults")})
+
+
+@pytest.fixture(scope="module")
+def slow(failed: Ran) -> Ran:
+    """The slow one, which has three seconds: after the others, for importing PyTorch may take longer."""
+    return pytest_in(
+        failed.folder, "bench/faults.toml", "-k", "slow and not latency", "--slimgate-time-limit", "3"
+    )
+
+
+def model(ran: Ran, name: str) -> VariantRecord:
+    return VariantRecord.model_validate_json(VariantRecord(**ran.variant("faults", name)).model_dump_json())
+
+
+def log(ran: Ran, name: str) -> str:
+    return (ran.folder / f"reports/latest/faults/logs/{name}.log").read_text()
+
+
+def test_every_fault_is_one_line_that_names_variant_step_and_reason(failed: Ran) -> None:
+    assert failed.code == 1
+    assert "INTERNALERROR" not in failed.out
+    assert "Traceback" not in failed.out
+    assert {name: model(failed, name).error for name in REASONS} == REASONS
+    hungry = model(failed, "hungry").error or ""
+    assert hungry.startswith("hungry: step own_faults:Hungry: out of memory (")
+    diverging = model(failed, "diverging").error or ""
+    assert diverging.startswith("diverging: step fine_tune: the training loss became ")
+    assert " in epoch 1, batch 1 of 10 (step 1): lower learning_rate" in diverging
+    assert "it died by SIGKILL" in (model(failed, "dying").error or "")
+
+
+def test_a_variant_that_fails_takes_no_other_along(failed: Ran) -> None:
+    same = model(failed, "same")
+    assert same.error is None
+    assert set(same.quality) == {"accuracy", "mcc"}
+    assert same.latency["b1"].speedup is not None
+    assert failed.outcome("bench/faults.toml::test_quality[same-accuracy]") == "PASSED"
+    for name in ("broken", "broken-int8", "hungry", "forgetful", "diverging"):
+        assert model(failed, name).artifact is None
+        assert failed.outcome(f"bench/faults.toml::test_footprint[{name}]") == "FAILED"
+    assert model(failed, "dying").quality["accuracy"].verdict == "PASS"
+    assert failed.outcome("bench/faults.toml::test_speedup[dying-b1]") == "FAILED"
+    assert failed.record("faults")["self_test"]["identical"]["verdict"] == "PASS"
+
+
+def test_a_variant_beyond_its_time_is_given_up_once_and_the_teacher_has_no_limit(slow: Ran) -> None:
+    assert slow.code == 1
+    assert slow.variant("faults", "slow")["error"] == SLOW
+    [told] = [line for line in slow.lines if line.startswith("slimgate: slow · step 1 of 1: own_faults:Slow")]
+    assert "gave up after " in told
+    assert "time.sleep(120)" in log(slow, "slow")
+    assert slow.variant("faults", "broken")["error"] == REASONS["broken"]
+
+
+def test_the_report_says_what_was_not_built_why_and_how_to_try_again(failed: Ran) -> None:
+    folder = failed.folder / "reports/latest/faults"
+    report, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    [line] = [line for line in report.splitlines() if line.startswith("- broken was not built: ")]
+    assert "RuntimeError: the wheel came off" in line
+    assert "[its log](logs/broken.log)" in line
+    assert line.endswith("again: `pytest bench/faults.toml -k broken`")
+    assert any(line.startswith("- dying was not measured whole: ") for line in report.splitlines())
+    assert 'href="logs/broken.log"' in page
+    assert "pytest bench/faults.toml -k broken" in page
+    [told] = [line for line in failed.lines if line.startswith("broken was not built, ")]
+    assert "reports/latest/faults/logs/broken.log; again: pytest bench/faults.toml -k broken" in told
+
+
+def test_the_log_of_a_step_says_how_far_it_was_and_where_it_broke(failed: Ran) -> None:
+    told = log(failed, "broken")
+    assert told.startswith(REASONS["broken"])
+    assert "layers, 1 of 3" in told
+    assert "{'layers': 3}" in told
+    assert 'own_faults.py", line' in told
+    assert told.rstrip().endswith("RuntimeError: the wheel came off")
+    assert "train rows" not in log(failed, "diverging")
+
+
+def test_a_run_whose_output_goes_into_a_file_tells_each_stage_that_is_over(failed: Ran) -> None:
+    told = [line for line in failed.lines if line.startswith("slimgate: ")]
+    assert any(line.startswith("slimgate: teacher · step 1 of 1: load, ") for line in told)
+    assert any(line.startswith("slimgate: same · step 1 of 1: own_methods:Same, ") for line in told)
+    assert any("broken · step 1 of 1: own_faults:Broken, gave up after " in line for line in told)
+    assert not any("duel" in line or "rounds of" in line for line in told)
+
+
+def test_a_variant_that_was_mended_is_whole_again_and_its_log_is_gone(slow: Ran) -> None:
+    (slow.folder / "mended").touch()
+    ran = pytest_in(slow.folder, "bench/faults.toml", "-k", "broken and not latency and not speedup")
+    record = read_record(slow.folder / "reports/latest/faults/run.json")
+    assert record.variant("broken").error is None, ran.out
+    assert record.variant("broken-int8").error is None
+    assert record.variant("slow").error == SLOW
+    kept = {path.name for path in (slow.folder / "reports/latest/faults/logs").iterdir()}
+    assert "broken.log" not in kept
+    assert "slow.log" in kept
+
+
+def test_a_worker_of_xdist_that_dies_is_the_error_of_its_variant(failed: Ran) -> None:
+    suite = """\
+[suite]
+title = "deadly"
+extends = "_common.toml"
+
+[variants]
+deadly = { steps = [{ "own_deadly:Deadly" = {} }] }
+"""
+    (failed.folder / "own_deadly.py").write_text(
+        "import os\nfrom own_methods import Method\n\n\nclass Deadly(Method):\n"
+        "    def apply(self, model, params, context):\n        os.abort()\n"
+    )
+    (failed.folder / "bench/deadly.toml").write_text(suite)
+    ran = pytest_in(failed.folder, "bench/deadly.toml", "-n", "1", "-k", "footprint or identical")
+    assert ran.code == 1
+    assert "1 failed, 1 passed" in ran.out
+    error = ran.variant("deadly", "deadly")["error"]
+    assert error.startswith("deadly: the process that ran test_footprint[deadly] died")
+    assert ran.record("deadly")["verdict"]["status"] == "FAIL"
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "ten minutes"])
+def test_a_time_that_is_none_is_exit_code_4(tmp_path: Path, given: str) -> None:
+    ran = pytest_in(tmp_path, f"--slimgate-time-limit={given}")
+    assert ran.code == 4
+    assert "expected a number of seconds above 0" in ran.out

@@ -1,0 +1,138 @@
+"""Ctrl-C and SIGTERM at any phase leave a valid partial record and a report; running again goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from user_repository import pytest_in
+
+from fixtures.kill_nine import in_session
+from slimgate.record import read_record
+
+OWN_WAITS = '''
+"""A step and a runtime that wait where they are told to: by a file of that name."""
+
+import time
+from pathlib import Path
+
+import slimgate.runtimes.eager as eager
+from own_methods import Method
+
+
+def wait(phase):
+    if Path("wait").read_text() == phase:
+        Path("reached").touch()
+        time.sleep(300)
+
+
+class Waits(Method):
+    def apply(self, model, params, context):
+        wait("build")
+        with Path("built").open("a") as log:
+            log.write("one\\n")
+        return model
+
+
+class Runtime:
+    Params = eager.Params
+    kinds = eager.kinds
+
+    def load(self, folder, params, *, device, threads):
+        wait("quality")
+        return eager.load(folder, params, device=device, threads=threads)
+'''
+
+SUITE = """\
+[suite]
+title = "stopped"
+extends = "_common.toml"
+
+[variants]
+waits = { steps = [{ "own_waits:Waits" = {} }], runtime = { name = "own_waits:Runtime" } }
+
+[measure]
+max_seconds = 60
+rounds = 3
+"""
+ALL = ("bench/stopped.toml", "-p", "no:cacheprovider")
+RECORD = "reports/latest/stopped/run.json"
+
+
+@pytest.fixture(scope="module")
+def waiting(repository: Path) -> Path:
+    (repository / "own_waits.py").write_text(OWN_WAITS)
+    (repository / "bench/stopped.toml").write_text(SUITE)
+    return repository
+
+
+def reached(folder: Path, phase: str) -> Callable[[int], bool]:
+    """Whether a run is in the phase; of latency, whether the processes of a duel are there."""
+    if phase == "latency":
+        return lambda leader: len(in_session(leader)) >= 6
+    return lambda _leader: (folder / "reached").exists()
+
+
+def stopped(folder: Path, phase: str, by: signal.Signals) -> tuple[int, list[str]]:
+    """Runs the suite and stops it in that phase: exit code and the lines that it wrote."""
+    (folder / "wait").write_text(phase)
+    (folder / "reached").unlink(missing_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *ALL],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        start_new_session=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+    )
+    try:
+        until, there = time.monotonic() + 250, reached(folder, phase)
+        while not there(process.pid) and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.1)
+        process.send_signal(by)
+        out, _ = process.communicate(timeout=200)
+        assert in_session(process.pid) == []
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return process.returncode, out.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("phase", ["build", "quality", "latency"])
+def test_a_stopped_run_leaves_a_record_and_a_report_and_says_what_it_kept(
+    waiting: Path, phase: str, by: signal.Signals
+) -> None:
+    code, lines = stopped(waiting, phase, by)
+    assert code == 2, lines
+    record = read_record(waiting / RECORD)
+    assert record.verdict.status == "partial"
+    assert record.verdict.missing > 0
+    assert all((waiting / RECORD).with_name(name).is_file() for name in ("report.md", "report.html"))
+    assert bool(record.variant("waits").quality) is (phase == "latency")
+    named = "SIGTERM" if by is signal.SIGTERM else "Ctrl-C"
+    kept, checks, again = lines[-3:]
+    assert kept == f"slimgate: stopped by {named}. Kept: finished steps and answers, in .slimgate"
+    assert checks.endswith(f" checks of bench/stopped.toml are in {RECORD}")
+    assert again.startswith("slimgate: run the same command again, it goes on from there")
+    assert list((waiting / ".slimgate/tmp").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_running_again_goes_on_from_there(waiting: Path) -> None:
+    built = (waiting / "built").read_text() if (waiting / "built").exists() else ""
+    (waiting / "wait").write_text("")
+    ran = pytest_in(waiting, *ALL, "-k", "not latency and not speedup and not planted_delay")
+    assert ran.code == 0
+    assert (waiting / "built").read_text() == built or not built
+    assert len((waiting / "built").read_text().splitlines()) == 1

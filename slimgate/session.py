@@ -81,7 +81,7 @@ class Session:
     def store(self) -> Store:
         """The store, made when it is first needed: runs without suites leave no folder behind."""
         if self._store is None:
-            self._store = Store(self._store_root, rebuild_before=self.rebuild_before)
+            self._store = Store(self._store_root, rebuild=self.rebuild_before)
         return self._store
 
     def run(self, suite: Suite) -> SuiteRun:

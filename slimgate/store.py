@@ -224,11 +224,17 @@ def _host() -> str:
 
 
 def _remove_left(left: Path) -> None:
-    """Removes what nobody works at: of this machine at once, of another after a day."""
-    host = left.name.rpartition("-")[2].removesuffix(".old").removesuffix(".scratch").split(".")[2:]
+    """Removes what nobody works at: of this machine at once, of another after a day.
+
+    Renamed first: whoever still works there, where locks do not reach, finds nothing, and never a part.
+    """
+    name, _, who = left.name.rpartition("-")
+    host = who.removesuffix(".old").removesuffix(".scratch").split(".")[2:]
     with suppress(FileNotFoundError):
         if not host or host == [_host()] or time.time() - left.stat().st_mtime > _OF_OTHERS_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+            gone = left.with_name(passing_name(*name.split("-", 1)) if "-" in name else f"{left.name}.old")
+            os.rename(left, gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def moment() -> str:

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment loses only the step under way; runs at once build each artifact once; damage is seen."""
+"""SIGKILL loses only the step under way; runs at once build each artifact once; damage is not served."""
 
 from __future__ import annotations
 

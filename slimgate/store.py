@@ -34,7 +34,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from slimgate.errors import BuildError
-from slimgate.store_holds import hold, note_use
+from slimgate.store_holds import held, hold, moment_of_holds, note_use
 from slimgate.store_refusals import filling, reading, writing
 from slimgate.store_seal import MANIFEST, Damaged, checked, seal
 
@@ -83,6 +83,8 @@ class Store:
             name, _, _ = left.name.rpartition("-")
             with suppress(Timeout), FileLock(self._lock_file(name), timeout=0):
                 _remove_left(left)
+        with moment_of_holds(self.root):
+            held(self.root)  # forgets processes that are gone
 
     def _lock_file(self, name: str) -> Path:
         return self.root / "locks" / f"{name}.lock"
@@ -195,7 +197,7 @@ class Store:
                 return found
             with suppress(FileNotFoundError):
                 os.rename(final, old)
-            shutil.rmtree(old, ignore_errors=True)
+            remove(old)
 
 
 def entry_of(root: Path, kind: str, key: str) -> Entry:
@@ -234,7 +236,14 @@ def _remove_left(left: Path) -> None:
         if not host or host == [_host()] or time.time() - left.stat().st_mtime > _OF_OTHERS_SECONDS:
             gone = left.with_name(passing_name(*name.split("-", 1)) if "-" in name else f"{left.name}.old")
             os.rename(left, gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            remove(gone)
+
+
+def remove(path: Path) -> None:
+    """Removes a folder, or what stands in the place of one, as far as it can be."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def moment() -> str:

@@ -80,7 +80,7 @@ def held(root: Path) -> frozenset[str]:
             with FileLock(lock, timeout=0):
                 file.unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
-        except Timeout:
+        except (Timeout, PermissionError):  # it lives, or is somebody else's and may
             with suppress(FileNotFoundError):  # between its lock and its first line
                 names |= set(file.read_text("utf-8").splitlines())
     return frozenset(names)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from filelock import FileLock, Timeout
 from slimgate.errors import DataError
 from slimgate.record import RunRecord
 from slimgate.record_files import RECORD, Kept, read_kept, read_run
-from slimgate.store import DAMAGED, passing_name
+from slimgate.store import DAMAGED, passing_name, remove
 from slimgate.store_holds import forget_use, held, moment_of_holds
 from slimgate.store_listing import Stored, age
 from slimgate.store_refusals import writing
@@ -88,7 +87,7 @@ def _removed(root: Path, entry: Stored, *, dry_run: bool) -> bool:
         finally:
             if entry.kind == DAMAGED:  # its name never comes again
                 Path(key_lock.lock_file).unlink(missing_ok=True)
-        shutil.rmtree(gone, ignore_errors=True)
+        remove(gone)
     return True
 
 

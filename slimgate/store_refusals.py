@@ -43,7 +43,7 @@ def filling(root: Path, name: str) -> Iterator[None]:
         yield
     except Exception as error:
         cause = next((one for one in _chain(error) if _is_full(one) or _is_read_only(one)), None)
-        if cause is None:
+        if cause is None or f"store {root}: " in str(error):  # an entry made within this one has told
             raise
         what = _refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
         said = " ".join(str(error).split())

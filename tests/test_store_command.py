@@ -201,8 +201,8 @@ def test_what_a_running_process_uses_stays_until_it_ends_or_dies(told: Told, sto
         user.communicate()
     assert told("prune", "--max-size", "0")[0] == 0
     assert names(store) == set()
-    assert held(store) == frozenset()
     assert list((store / "holds").iterdir()) == []
+    assert held(store) == frozenset()
 
 
 def test_a_process_that_ends_leaves_no_hold(store: Path) -> None:

@@ -113,6 +113,18 @@ def test_a_disk_that_is_full_before_anything_is_written_is_told(small_disk: Path
     assert "no space is left" in told(Store(small_disk / "s"), of_size(1))
 
 
+def test_what_an_inner_entry_told_is_not_told_twice(small_disk: Path) -> None:
+    """A step keeps what it shares with others while its own entry is made."""
+    store = Store(small_disk / "s")
+
+    def outer(_folder: Path) -> dict[str, Any]:
+        return store.make("teacher_answers", "inner", of_size(4 * MEGABYTE)).manifest
+
+    message = told(store, outer)
+    assert message.count("no space is left") == 1
+    assert "nothing of teacher_answers/inner was kept" in message
+
+
 def test_a_disk_that_is_read_only_is_told(small_disk: Path) -> None:
     Store(small_disk / "s")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)

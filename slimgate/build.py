@@ -334,6 +334,8 @@ class Builder:
             return {
                 **_manifest(folder, model, method, params, seconds, context.log),
                 "made": work.noted,
+                "told": place.told,
+                "parents": [key[name] for name in ("parent", "teacher") if key.get(name)],
             }
 
         work = self.work(method, params, place.recipe, reads)

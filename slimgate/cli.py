@@ -22,11 +22,27 @@ from slimgate.commands import (
     methods,
     mlflow,
     schema,
+    store,
     tune,
 )
 from slimgate.errors import SlimgateError
 
-COMMANDS = (init, judge, tune, explain, compare, accept, merge, card, export, lines, mlflow, methods, schema)
+COMMANDS = (
+    init,
+    judge,
+    tune,
+    explain,
+    compare,
+    accept,
+    merge,
+    card,
+    export,
+    lines,
+    mlflow,
+    store,
+    methods,
+    schema,
+)
 WRONG_USAGE = 4
 
 

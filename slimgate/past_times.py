@@ -11,7 +11,8 @@ from typing import Any
 
 from slimgate.recipe import LOAD, recipes
 from slimgate.record import RunRecord
-from slimgate.store import MANIFEST, Json, Store
+from slimgate.store import Json, Store
+from slimgate.store_seal import MANIFEST
 from slimgate.suite import Suite
 
 # Of many times the last ones: the machine and the code were most like now.

@@ -119,13 +119,13 @@ def _check_engine(config: pytest.Config, state: Session) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tells an xdist worker which suites there are: it cannot see how the command line was given."""
     config = node.config
-    node.workerinput.update(slimgate_suites=[], slimgate_rebuild_before=None)
+    node.workerinput.update(slimgate_suites=[], slimgate_rebuild_mark=None)
     if SESSION in config.stash or config.getoption("slimgate_rebuild"):  # which tests with a mark obey too
         from slimgate.session_start import session_of
 
         state = session_of(config)
         node.workerinput["slimgate_suites"] = [str(path) for path in state.suites]
-        node.workerinput["slimgate_rebuild_before"] = state.rebuild_before
+        node.workerinput["slimgate_rebuild_mark"] = state.rebuild_mark
 
 
 def _importable(*folders: Path) -> None:

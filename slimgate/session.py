@@ -57,7 +57,7 @@ class Session:
         *,
         store_root: Path,
         report_root: Path,
-        rebuild_before: str | None,
+        rebuild_mark: str | None,
         device: str,
         workers: int,
         command: str,
@@ -75,7 +75,7 @@ class Session:
         self._baselines = baselines or {}
         self.report_root = report_root
         self.records: dict[Path, RunRecord] = {}
-        self.store_root, self.rebuild_before = store_root, rebuild_before
+        self.store_root, self.rebuild_mark = store_root, rebuild_mark
         self.stopped = False
         self._device, self._workers, self._command = device, workers, command
         self.watch, self._shard, self._time_limit = watch, shard, time_limit
@@ -91,7 +91,7 @@ class Session:
     def store(self) -> Store:
         """The store, made when it is first needed: runs without suites leave no folder behind."""
         if self._store is None:
-            self._store = Store(self.store_root, rebuild_before=self.rebuild_before)
+            self._store = Store(self.store_root, rebuild=self.rebuild_mark)
         return self._store
 
     def run(self, suite: Suite) -> SuiteRun:

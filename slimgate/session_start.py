@@ -37,7 +37,7 @@ def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
         suites,
         store_root=_store_root(config),
         report_root=report_root,
-        rebuild_before=rebuild_before(config),
+        rebuild_mark=rebuild_mark(config),
         device=config.getoption("slimgate_device"),
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         command=_command(config),
@@ -88,10 +88,10 @@ def _variant_of(test: str, suite: Suite) -> str:
     return max(named, key=len, default=TEACHER)
 
 
-def rebuild_before(config: pytest.Config) -> str | None:
+def rebuild_mark(config: pytest.Config) -> str | None:
     """With --slimgate-rebuild the start of the session, which all of its workers share."""
     if hasattr(config, "workerinput"):
-        shared: str | None = config.workerinput["slimgate_rebuild_before"]
+        shared: str | None = config.workerinput["slimgate_rebuild_mark"]
         return shared
     return moment() if config.getoption("slimgate_rebuild") else None
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 from slimgate.digests import code_digest
+from slimgate.disk_room import room_for
 from slimgate.learning import Targets
 from slimgate.loading import module_of
 from slimgate.objectives import Objective
@@ -113,6 +114,7 @@ def _write(
             if written is None:
                 shape = (int(starts[-1]), *flat.shape[1:])
                 written = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+                room_for(path)
             written[starts[position] : starts[position + 1]] = flat.numpy()
         done += len(positions)
         context.progress("teacher", done, len(order))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,8 @@ from typing import Any
 import pytest
 
 from slimgate.errors import BuildError
-from slimgate.store import Store, files_of, moment, read_manifest, scratch_beside
+from slimgate.store import DamagedEntry, Store, files_of, moment, scratch_beside
+from slimgate.store_seal import Damaged, checked
 
 # A process that makes artifacts/k; each making leaves a line in made.txt.
 MAKER = """
@@ -40,7 +43,7 @@ print(Store(root).make("artifacts", "k", fill).from_store)
 def fill(folder: Path) -> dict[str, Any]:
     (folder / "inner").mkdir()
     (folder / "inner" / "a.txt").write_text("abc")
-    return {"kind": "torch"}
+    return {"kind": "torch", "told": "student · step 1 of 1"}
 
 
 def start_maker(root: Path, seconds: float) -> subprocess.Popen[str]:
@@ -103,7 +106,8 @@ def test_what_a_killed_process_left_is_invisible_and_the_next_run_makes_the_entr
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    assert [path.name for path in (root / "tmp").iterdir()] == [f"artifacts-k-{process.pid}"]
+    [left] = (root / "tmp").iterdir()
+    assert left.name.startswith(f"artifacts-k-{process.pid}.")
     store = Store(root)
     assert store.find("artifacts", "k") is None
     assert not store.make("artifacts", "k", fill).from_store
@@ -119,36 +123,106 @@ def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "told"),
     [
-        lambda folder: (folder / "inner" / "a.txt").write_text("abcd"),
-        lambda folder: (folder / "inner" / "a.txt").unlink(),
-        lambda folder: (folder / "manifest.json").unlink(),
-        lambda folder: (folder / "manifest.json").write_text("{"),
-        lambda folder: (folder / "manifest.json").write_text("[]"),
-        lambda folder: (folder / "manifest.json").write_text('{"sizes": 3}'),
-        lambda folder: (folder / "manifest.json").write_text('{"kind": "torch"}'),
+        (lambda folder: (folder / "inner/a.txt").write_text("abcd"), "inner/a.txt: 4 bytes, expected 3"),
+        (lambda folder: (folder / "inner/a.txt").write_text("abd"), "inner/a.txt: sha256 a52d159f262b…"),
+        (lambda folder: (folder / "inner/a.txt").unlink(), "inner/a.txt: missing"),
+        (lambda folder: (folder / "b.txt").write_text(""), "b.txt: not one of its files"),
+        (lambda folder: (folder / "b.txt").symlink_to("/etc"), "b.txt: a link, or no plain file"),
+        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json: missing"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json: not JSON"),
+        (lambda folder: (folder / "manifest.json").write_bytes(b"\xff"), "manifest.json: not UTF-8"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "manifest.json: without a seal"),
+        (lambda folder: (folder / "manifest.json").write_text('{"kind": "torch"}'), "without a seal"),
+        (lambda folder: change_manifest(folder, "torch", "onnx"), "manifest.json: changed since"),
+        (lambda folder: change_manifest(folder, r"\u00b7", r"\u00B7"), "manifest.json: changed since"),
+        (lambda folder: change_manifest(folder, "seal", "seat"), "manifest.json: without a seal"),
+        (lambda folder: swap_with_another(folder), "manifest.json: of artifacts/other, expected artifacts/k"),
     ],
-    ids=["another size", "no file", "no manifest", "cut", "a list", "sizes of another type", "no sizes"],
+    ids=lambda one: one if isinstance(one, str) else "",
 )
-def test_a_damaged_entry_counts_as_missing_and_is_made_again(tmp_path: Path, damage: Any) -> None:
+def test_a_damaged_entry_is_set_aside_with_a_warning_and_made_again(
+    tmp_path: Path, damage: Any, told: str
+) -> None:
     store = Store(tmp_path / "s")
     folder = store.make("artifacts", "k", fill).folder
     damage(folder)
-    assert read_manifest(folder) is None
+    there = sorted(path.name for path in folder.rglob("*"))
+    with pytest.raises(Damaged, match=re.escape(told)):
+        checked(folder, "artifacts/k")
     assert store.find("artifacts", "k") is None
-    assert not store.make("artifacts", "k", fill).from_store
-    assert (folder / "inner" / "a.txt").read_text() == "abc"
-    assert list((tmp_path / "s" / "tmp").iterdir()) == []
+    with pytest.warns(DamagedEntry, match=rf"artifacts/k is damaged \(.*{re.escape(told)}") as warned:
+        assert not store.make("artifacts", "k", fill).from_store
+    assert (folder / "inner/a.txt").read_text() == "abc"
+    assert store.make("artifacts", "k", fill).from_store
+    [aside] = (tmp_path / "s/damaged").iterdir()
+    assert aside.name in str(warned[0].message)
+    assert sorted(path.name for path in aside.rglob("*")) == there
+    assert list((tmp_path / "s/tmp").iterdir()) == []
+
+
+def change_manifest(folder: Path, old: str, new: str) -> None:
+    text = (folder / "manifest.json").read_text()
+    assert old in text
+    (folder / "manifest.json").write_text(text.replace(old, new, 1))
+
+
+def swap_with_another(folder: Path) -> None:
+    other = Store(folder.parents[1]).make("artifacts", "other", fill).folder
+    for source, target in ((folder, "aside"), (other, folder.name), (folder.with_name("aside"), "other")):
+        source.rename(source.with_name(target))
+
+
+def test_an_entry_that_is_read_again_is_seen_to_change(tmp_path: Path) -> None:
+    """Also where size and times are those of before: what was read once is looked at again."""
+    store = Store(tmp_path / "s")
+    file = store.make("artifacts", "k", fill).folder / "inner/a.txt"
+    assert store.find("artifacts", "k") is not None
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_text("abd")
+    os.utime(file, ns=times)
+    assert store.find("artifacts", "k") is None
+
+
+def test_a_link_is_not_taken_into_an_entry(tmp_path: Path) -> None:
+    def linking(folder: Path) -> dict[str, Any]:
+        (folder / "a.txt").symlink_to("/etc/hostname")
+        return {}
+
+    with pytest.raises(BuildError, match=r"artifacts/k: a\.txt: a link, or no plain file; an entry"):
+        Store(tmp_path / "s").make("artifacts", "k", linking)
+    assert list((tmp_path / "s/tmp").iterdir()) == []
+
+
+def test_a_file_in_the_place_of_an_entry_is_set_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s")
+    (tmp_path / "s/artifacts").mkdir()
+    (tmp_path / "s/artifacts/k").write_text("x")
+    with pytest.warns(DamagedEntry, match="Not a directory"):
+        assert not store.make("artifacts", "k", fill).from_store
+    (tmp_path / "s/tmp/artifacts-k-1").write_text("x")
+    Store(tmp_path / "s")
+    assert list((tmp_path / "s/tmp").iterdir()) == []
 
 
 def test_rebuild_makes_each_entry_once_more_and_then_keeps_it(tmp_path: Path) -> None:
     Store(tmp_path / "s").make("artifacts", "k", fill)
-    rebuilding = Store(tmp_path / "s", rebuild_before=moment())
+    rebuilding = Store(tmp_path / "s", rebuild=moment())
     assert rebuilding.find("artifacts", "k") is None
     assert not rebuilding.make("artifacts", "k", fill).from_store
     assert rebuilding.make("artifacts", "k", fill).from_store
     assert Store(tmp_path / "s").make("artifacts", "k", fill).from_store
+
+
+@pytest.mark.parametrize("mark", ["2999-01-01", "1970-01-01"], ids=["was ahead", "was behind"])
+def test_a_rebuild_makes_each_entry_once_whatever_the_clock_said_when_it_began(
+    tmp_path: Path, mark: str
+) -> None:
+    """Workers share the mark: what one of them has made is not made again by the next."""
+    Store(tmp_path / "s").make("artifacts", "k", fill)
+    made = [Store(tmp_path / "s", rebuild=mark).make("artifacts", "k", fill) for _ in range(2)]
+    assert [entry.from_store for entry in made] == [False, True]
 
 
 def test_a_rebuild_that_fails_leaves_the_old_entry(tmp_path: Path) -> None:
@@ -158,7 +232,7 @@ def test_a_rebuild_that_fails_leaves_the_old_entry(tmp_path: Path) -> None:
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        Store(tmp_path / "s", rebuild_before=moment()).make("artifacts", "k", broken)
+        Store(tmp_path / "s", rebuild=moment()).make("artifacts", "k", broken)
     assert Store(tmp_path / "s").find("artifacts", "k") is not None
 
 
@@ -169,6 +243,39 @@ def test_a_root_that_cannot_be_written_is_one_error_that_says_what_to_do(tmp_pat
     assert str(caught.value).startswith(f"store {tmp_path / 'file' / 'store'}: cannot be written (")
     assert str(caught.value).endswith("; name another by --slimgate-store DIR")
     assert "\n" not in str(caught.value)
+
+
+def test_what_another_machine_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    """Its lock is free, but locks may not reach from there to here."""
+    Store(tmp_path / "s")
+    left = [tmp_path / "s/tmp" / f"artifacts-k-{number}.0a1b2c3d.elsewhere" for number in (1, 2)]
+    for folder in left:
+        folder.mkdir()
+    os.utime(left[0], (0, 0))
+    Store(tmp_path / "s").make("artifacts", "k", fill)
+    assert list((tmp_path / "s/tmp").iterdir()) == left[1:]
+
+
+def test_where_locks_do_not_reach_the_first_to_be_done_wins(tmp_path: Path) -> None:
+    """Another machine publishes the same entry while this one still makes it."""
+    store = Store(tmp_path / "s")
+
+    def slower(folder: Path) -> dict[str, Any]:
+        shutil.copytree(made, store.root / "artifacts/k")
+        return fill(folder)
+
+    made = Store(tmp_path / "t").make("artifacts", "k", fill).folder
+    assert store.make("artifacts", "k", slower).from_store
+    assert list((tmp_path / "s/tmp").iterdir()) == []
+
+
+def test_a_lock_file_that_a_dead_process_left_locks_nobody_out(tmp_path: Path) -> None:
+    process = start_maker(tmp_path / "s", 60)
+    wait_for(tmp_path / "filling")
+    process.kill()
+    process.communicate()
+    assert (tmp_path / "s/locks/artifacts-k.lock").is_file()
+    assert not Store(tmp_path / "s").make("artifacts", "k", fill).from_store
 
 
 def test_the_store_keeps_itself_out_of_git(tmp_path: Path) -> None:
@@ -188,7 +295,7 @@ def test_what_a_killed_process_left_is_removed_though_its_key_is_never_made_agai
     process = start_maker(root, 60)
     wait_for(tmp_path / "filling")
     Store(root)
-    assert [path.name for path in (root / "tmp").iterdir()] == [f"artifacts-k-{process.pid}"]  # it is at work
+    assert len(list((root / "tmp").iterdir())) == 1  # it is at work
     process.kill()
     process.communicate()
     Store(root)

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         tuning.tiers,
         clock,
         device=options.device,
-        duels=Store(root, rebuild_before=moment()) if options.time_again else None,
+        duels=Store(root, rebuild=moment()) if options.time_again else None,
         watch=told.watch,
     )
     try:

@@ -45,7 +45,7 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
             needs=asked_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)}),
             root=config.rootpath,
             address=config.getoption("slimgate_ray_address"),
-            rebuild_before=state.rebuild_before,
+            rebuild_mark=state.rebuild_mark,
             watch=state.watch,
         )
     )

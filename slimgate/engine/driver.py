@@ -41,7 +41,7 @@ class Asked:
     needs: AskedNeeds
     root: Path
     address: str | None = None
-    rebuild_before: str | None = None
+    rebuild_mark: str | None = None
     watch: Watch = UNWATCHED
 
 
@@ -261,7 +261,7 @@ def _job(asked: Asked, run: SuiteRun, mark: str) -> Job:
         root=asked.root,
         store=run.store.root,
         mark=mark,
-        rebuild_before=asked.rebuild_before,
+        rebuild_mark=asked.rebuild_mark,
         device=run.device.split(":")[0],  # a worker sees the GPUs that are its own
         threads=run.suite.threads,
         software=software(),

@@ -49,7 +49,7 @@ class Job:
     root: Path
     store: Path
     mark: str
-    rebuild_before: str | None
+    rebuild_mark: str | None
     device: str
     threads: int
     software: Mapping[str, str | None]
@@ -75,8 +75,8 @@ class Report:
 class NotingStore(Store):
     """A store that notes what it is asked for, and whether that was made now."""
 
-    def __init__(self, root: Path, *, rebuild_before: str | None = None) -> None:
-        super().__init__(root, rebuild_before=rebuild_before)
+    def __init__(self, root: Path, *, rebuild_mark: str | None = None) -> None:
+        super().__init__(root, rebuild=rebuild_mark)
         self.noted: dict[Key, bool] = {}
 
     def make(self, kind: str, key: str, fill: Callable[[Path], Json]) -> Entry:
@@ -192,7 +192,7 @@ def _place_of(job: Job) -> _Place:
         shared = sees_store(job)
         if job.shared and not shared:
             raise _wrong(f"does not see the store {job.store}, as others did at first: mount it, run again")
-        store = NotingStore(job.store if shared else _own_store(job), rebuild_before=job.rebuild_before)
+        store = NotingStore(job.store if shared else _own_store(job), rebuild_mark=job.rebuild_mark)
         _PLACES[job.mark] = _Place(store, shared)
     place = _PLACES[job.mark]
     place.store.noted.clear()

@@ -10,7 +10,8 @@ from slimgate.artifact import Artifact
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record_files import Kept
-from slimgate.store import Entry, read_manifest
+from slimgate.store import entry_of
+from slimgate.store_seal import Damaged, read_sealed
 
 Json = dict[str, Any]
 
@@ -24,13 +25,20 @@ def stored_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
         why = f": {model.error}" if model.error else ""
         raise DataError(f"{run.file}: {model.name} was not built in this run{why}")
     for folder in sorted((store / "artifacts").glob("*")):
-        manifest = read_manifest(folder)
-        if manifest is not None and manifest.get("digest") == model.artifact.digest:
-            return Artifact(Entry(folder, manifest, True))
+        if _digest(folder) == model.artifact.digest:
+            return Artifact(entry_of(store, "artifacts", folder.name))
     raise BuildError(
         f"{store}: the store has no artifact {model.artifact.digest[:12]}, which is {model.name} of "
         f"{run.file}; name its store by --store DIR, or build it: {building(run.record, model, store)}"
     )
+
+
+def _digest(folder: Path) -> str | None:
+    try:
+        found = read_sealed(folder, f"artifacts/{folder.name}").get("digest")
+    except (Damaged, OSError):
+        return None
+    return str(found)
 
 
 def building(record: RunRecord, model: VariantRecord, store: Path) -> str:

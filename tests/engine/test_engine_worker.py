@@ -30,7 +30,7 @@ def job_of(run: SuiteRun, **replaced: object) -> Job:
         root=run.suite.path.parent,
         store=run.store.root,
         mark="ray-here",
-        rebuild_before=None,
+        rebuild_mark=None,
         device="cpu",
         threads=1,
         software=software(),

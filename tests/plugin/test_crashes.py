@@ -1,9 +1,10 @@
-"""SIGKILL at any moment loses only the step under way; two runs at once build each artifact once."""
+"""SIGKILL loses only the step under way; runs at once build each artifact once; damage is not served."""
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import kill_nine
+from fixtures import damaged_store, kill_nine, shared_store
 from fixtures.kill_nine import WHOLE
 
 # Everything that is built, and none of what is timed: that is a test of its own below.
@@ -45,15 +46,39 @@ def test_a_run_that_was_killed_at_any_moment_is_taken_up_where_it_was(
 
 
 @pytest.mark.usefixtures("whole_seconds")
-def test_two_runs_at_once_on_one_store_build_each_artifact_once(repository: Path) -> None:
-    built = repository / "built.txt"
-    built.unlink()
-    runs = [kill_nine.start(repository, "shared", *BUILDING) for _ in range(2)]
-    assert [run.wait(timeout=120) for run in runs] == [0, 0]
-    assert built.read_text() == "pruned\n"
-    assert len(kill_nine.entries(repository, "shared")) == kill_nine.ENTRIES
-    assert list((repository / "shared/tmp").iterdir()) == []
-    assert kill_nine.outcomes(repository, "shared") == kill_nine.outcomes(repository, WHOLE)
+def test_three_runs_at_once_on_one_store_make_each_entry_once_and_judge_alike(repository: Path) -> None:
+    shared = shared_store.run_together(repository, 3)
+    (repository / "conftest.py").unlink()
+    assert shared.wrong == []
+    assert shared.made.total() == kill_nine.ENTRIES
+    assert kill_nine.outcomes(repository, shared_store.STORE, reported=False) == kill_nine.outcomes(
+        repository, WHOLE, reported=False
+    )
+
+
+@pytest.mark.usefixtures("whole_seconds")
+def test_damage_to_a_run_s_store_is_seen_and_never_served(repository: Path) -> None:
+    shutil.copytree(repository / WHOLE, repository / "damaged")
+    shown = damaged_store.damage_all(repository / "damaged", 24)
+    assert shown.wrong == []
+    assert shown.entries == kill_nine.ENTRIES
+    assert min(shown.damages[kind.__name__] for kind in damaged_store.KINDS) >= 3
+
+
+@pytest.mark.usefixtures("whole_seconds")
+def test_a_run_on_a_damaged_store_warns_makes_the_entry_again_and_judges_as_before(repository: Path) -> None:
+    store = Path(shutil.copytree(repository / WHOLE, repository / "bitten"))
+    [outcomes] = list(store.glob("outcomes/*/outcomes.parquet"))[:1]
+    content = bytearray(outcomes.read_bytes())
+    content[len(content) // 2] ^= 1
+    outcomes.write_bytes(content)
+    assert kill_nine.start(repository, "bitten", *BUILDING).wait(timeout=300) == 0
+    log = (repository / "bitten.log").read_text()
+    assert f"outcomes/{outcomes.parent.name} is damaged (outcomes.parquet: sha256" in log
+    assert len(list((store / "damaged").iterdir())) == 1
+    assert kill_nine.outcomes(repository, "bitten", reported=False) == kill_nine.outcomes(
+        repository, WHOLE, reported=False
+    )
 
 
 @pytest.fixture

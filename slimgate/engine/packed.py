@@ -10,12 +10,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.digests import file_sha256
 from slimgate.errors import BuildError
 from slimgate.store import Entry, Json, Store, files_of
 
 # What a store says of an entry when it takes it in.
-_OF_THE_STORE = ("key", "created", "sizes")
+_OF_THE_STORE = ("key", "created", "rebuild", "entry", "sizes", "sha256", "seal")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def pack(entry: Entry) -> Packed:
         key=folder.name,
         manifest={name: said for name, said in entry.manifest.items() if name not in _OF_THE_STORE},
         files={name: np.fromfile(folder / name, np.uint8) for name in names},
-        sums={name: file_sha256(folder / name) for name in names},
+        sums=entry.manifest["sha256"],
     )
 
 

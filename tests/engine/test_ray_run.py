@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,16 @@ def _forget(store: Path, method: str) -> None:
             shutil.rmtree(manifest.parent)
 
 
+def _answers(port: int) -> None:
+    """Waits until somebody listens there."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(1)
+    pytest.fail(f"nobody listens on port {port}")
+
+
 @with_ray
 def test_a_machine_that_does_not_see_the_store_sends_bytes(repository: Path, whole: dict[str, str]) -> None:
     """The cluster lives in a mount namespace of its own, where the store's folder is another one."""
@@ -173,7 +185,11 @@ def test_a_machine_that_does_not_see_the_store_sends_bytes(repository: Path, who
     ray = Path(sys.executable).with_name("ray")
     started = f"{ray} start --head --port={port} --num-cpus=2 --include-dashboard=false --disable-usage-stats"
     hide = f"mount -t tmpfs none {repository / 'hidden'}"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
+    }
     cluster = subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", f"{hide} && exec {started} --block"],
         env=environment,
@@ -182,7 +198,7 @@ def test_a_machine_that_does_not_see_the_store_sends_bytes(repository: Path, who
         stderr=subprocess.DEVNULL,
     )
     try:
-        time.sleep(10)
+        _answers(port)
         address = ("--slimgate-ray-address", f"127.0.0.1:{port}")
         assert kill_nine.finish(repository, "hidden", *BUILDING, *RAY, *address) == []
     finally:

@@ -135,7 +135,7 @@ class ClassOutcomes(Outcomes):
         """As of other outcomes; the probabilities too."""
         super().check_finite()
         if self.probabilities is not None:
-            finite = np.isfinite(self.probabilities).reshape(len(self), -1).all(axis=1)
+            finite = np.isfinite(self.probabilities).all(axis=1)
             self._finite("a probability", np.asarray(finite))
 
     @property

@@ -158,8 +158,6 @@ def parts_of(record: RunRecord) -> list[Part]:
         ]
         for name, times in v.latency.items():
             parts += _latency_parts(v.name, name, times)
-        if v.error is not None:
-            parts.append(part("error", v.name, EARLIER, {"message": v.error, "log": v.error_log}))
         if v.footprint is not None:
             parts.append(part("footprint", v.name, "size", v.footprint.model_dump(mode="json")))
         if v.memory is not None:
@@ -171,6 +169,8 @@ def parts_of(record: RunRecord) -> list[Part]:
             parts.append(part("shapes", v.name, "", v.shapes.model_dump(mode="json")))
         if v.behaviour is not None:
             parts.append(part("behaviour", v.name, "", v.behaviour.model_dump(mode="json")))
+        if v.error is not None:  # the last: what comes later of a model speaks against it
+            parts.append(part("error", v.name, EARLIER, {"message": v.error, "log": v.error_log}))
     for name in SELF_TESTS:
         one = getattr(record.self_test, name)
         if one is not None:

@@ -146,12 +146,12 @@ class Session:
     def finish(self) -> None:
         """Writes outcomes and reports of every suite that reported, and the index over them.
 
-        Of a run that was stopped also of suites that had begun, where they have no record yet.
+        Of a run that was stopped also of suites that had begun; what earlier runs measured stays.
         """
         begun = [path for path, run in self._runs.items() if run.begun] if self.stopped else []
         for path in begun:
-            if path not in self._parts and not (self.folder(path) / "run.json").exists():
-                self._parts[path] = Parts()
+            if path not in self._parts:
+                self._parts[path] = Parts(self._earlier(self.suites[path]))
         for path in self._parts:
             self._write_record(path)
         for path in self.records:

@@ -44,8 +44,8 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-    except _TimeIsUp:
-        raise BuildError(reason) from None
+    except _TimeIsUp as up:  # whose traceback says what took so long
+        raise BuildError(reason) from up
     finally:
         signal.signal(signal.SIGALRM, before)
         if ringing:

@@ -147,7 +147,8 @@ def test_an_unknown_row_names_the_nearest(explain: Explain, run: Path) -> None:
 def test_a_folder_of_several_runs_says_where_they_are(explain: Explain, run: Path) -> None:
     code, _, err = explain(run.parent, "r0")
     assert code == 4
-    assert f"expected a run.json or the folder that holds it; below it are {run.as_posix()}" in err
+    assert "expected a run.json or the folder that holds it; below it are " in err
+    assert run.as_posix() in err
 
 
 @pytest.mark.parametrize("content", ["{}", "no json", '{"schema": "slimgate.run/0"}'])

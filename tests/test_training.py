@@ -134,7 +134,8 @@ def test_a_loss_that_is_not_finite_is_a_clear_error(hub: Path) -> None:
 
     broken.calls = 0  # type: ignore[attr-defined]
     with pytest.raises(
-        BuildError, match=r'loss became nan in step 3: lower learning_rate, or set precision = "float32"'
+        BuildError,
+        match=r"loss became nan in epoch 1, batch 3 of 3 \(step 3\): lower learning_rate, or set prec",
     ):
         trained(hub, loss=broken)
     before = torch.get_rng_state()

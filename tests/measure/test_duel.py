@@ -187,7 +187,7 @@ def test_what_cannot_be_loaded_or_dies_is_one_error_with_its_name(spec: Contende
     dying = Contender(named(spec, "dying"))
     dying.prepare(INPUTS)
     dying._process.kill()
-    with pytest.raises(MeasureError, match="dying: the process that times it failed: it ended with code -9"):
+    with pytest.raises(MeasureError, match="dying: the process that times it failed: it died by SIGKILL"):
         dying.block(1, discard=0)
     dying.close()
 

@@ -101,7 +101,7 @@ REASONS = {
     "broken-int8": "broken: step own_faults:Broken: RuntimeError: the wheel came off",
     "forgetful": "forgetful: step own_faults:Forgetful: out of memory",
 }
-SLOW = "slow: step own_faults:Slow: building slow took longer than --slimgate-time-limit 3 (seconds)"
+SLOW = "slow: step own_faults:Slow: building slow took longer than --slimgate-time-limit 20 (seconds)"
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +116,9 @@ def failed(repository: Path) -> Ran:
 
 @pytest.fixture(scope="module")
 def slow(failed: Ran) -> Ran:
-    """The slow one, which has three seconds: after the others, for importing PyTorch may take longer."""
+    """The slow one, which has twenty seconds: importing PyTorch takes some of them."""
     return pytest_in(
-        failed.folder, "bench/faults.toml", "-k", "slow and not latency", "--slimgate-time-limit", "3"
+        failed.folder, "bench/faults.toml", "-k", "slow and not latency", "--slimgate-time-limit", "20"
     )
 
 
@@ -184,7 +184,7 @@ def test_the_log_of_a_step_says_how_far_it_was_and_where_it_broke(failed: Ran) -
     told = log(failed, "broken")
     assert told.startswith(REASONS["broken"])
     assert "layers, 1 of 3" in told
-    assert "{'layers': 3}" in told
+    assert "'layers': 3}" in told
     assert 'own_faults.py", line' in told
     assert told.rstrip().endswith("RuntimeError: the wheel came off")
     assert "train rows" not in log(failed, "diverging")
@@ -192,7 +192,7 @@ def test_the_log_of_a_step_says_how_far_it_was_and_where_it_broke(failed: Ran) -
 
 def test_a_run_whose_output_goes_into_a_file_tells_each_stage_that_is_over(failed: Ran) -> None:
     told = [line for line in failed.lines if line.startswith("slimgate: ")]
-    assert any(line.startswith("slimgate: teacher · step 1 of 1: load, ") for line in told)
+    assert any(line.startswith("slimgate: teacher · step 1 of 1: load_model, ") for line in told)
     assert any(line.startswith("slimgate: same · step 1 of 1: own_methods:Same, ") for line in told)
     assert any("broken · step 1 of 1: own_faults:Broken, gave up after " in line for line in told)
     assert not any("duel" in line or "rounds of" in line for line in told)

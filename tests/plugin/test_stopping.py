@@ -99,12 +99,20 @@ def stopped(folder: Path, phase: str, by: signal.Signals) -> tuple[int, list[str
             time.sleep(0.1)
         process.send_signal(by)
         out, _ = process.communicate(timeout=200)
-        assert in_session(process.pid) == []
+        assert _gone(process.pid)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     return process.returncode, out.splitlines()
+
+
+def _gone(leader: int) -> bool:
+    """Whether its processes end within a minute."""
+    until = time.monotonic() + 60
+    while in_session(leader) and time.monotonic() < until:
+        time.sleep(0.1)
+    return in_session(leader) == []
 
 
 @pytest.mark.slow

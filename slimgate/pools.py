@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.errors import DataError, nearest
+from slimgate.row_codes import Ints, Keys, Mask, blank, codes_of, keys_of, standing_twice, values_of
 
 SPLITS = ("train", "calibration", "selection", "gate")
 UNLABELLED, CALIBRATION = "unlabelled", "calibration"
@@ -23,9 +22,6 @@ DRAWN = (UNLABELLED, *SPLITS)
 PARTS = (UNLABELLED, "all", *SPLITS)
 # str.split() takes it for white space, so no text that was collapsed can hold it.
 BETWEEN_TEXTS = "\x1f"
-
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +59,17 @@ def pools_of(
     Rows of the part unlabelled are free until `withhold` takes out what the other splits were dealt.
     """
     tables = _with_ids(_known_parts(parts))
-    texts = [_texts(name, table, text_columns) for name, table in tables.items()]
+    texts = [_text_keys(name, table, text_columns) for name, table in tables.items()]
     known = {name: table for name, table in tables.items() if name != UNLABELLED}
-    labels = _labels(known, label_column)
-    groups = [_groups(name, table, group_column) for name, table in tables.items()]
+    label_codes, label_names = _labels(known, label_column)
     if group_column is None:  # every row is a group of its own
         counts = np.cumsum([0, *(table.num_rows for table in tables.values())])
         group_codes = [np.arange(a, b) for a, b in itertools.pairwise(counts)]
     else:
-        group_codes, _ = _codes(groups)
-    text_codes, _ = _codes(texts)
-    label_codes, names = _codes(labels)
+        group_codes = codes_of([_group_keys(name, table, group_column) for name, table in tables.items()])
+    text_codes = codes_of(texts)
     if UNLABELLED in tables:  # nobody knows its labels
         label_codes.insert(0, np.zeros(tables[UNLABELLED].num_rows, np.int64))
-    label_names = tuple(names.to_pylist())
     pools = []
     for k, (name, table) in enumerate(tables.items()):
         free, by_text, by_group = (np.full(table.num_rows, fill) for fill in (True, False, False))
@@ -143,11 +136,10 @@ def _numbered(part: str, rows: int) -> pa.Array:
 
 
 def _unique(columns: Sequence[pa.ChunkedArray]) -> None:
-    ids = [value for column in columns for value in column.to_pylist()]
-    if len(set(ids)) < len(ids):
-        twice = [value for value, count in Counter(ids).items() if count > 1]
+    count, first = standing_twice(columns)
+    if count:
         raise DataError(
-            f"column id: {len(twice)} ids stand more than once over all parts (first: {twice[0]}), "
+            f"column id: {count} ids stand more than once over all parts (first: {first}), "
             "expected one row an id; rename the column to have rows numbered"
         )
 
@@ -185,31 +177,29 @@ def _is_words(value: list[Any]) -> bool:
     return all(word is None or isinstance(word, str) for word in value)
 
 
-def _texts(part: str, table: pa.Table, names: Sequence[str]) -> list[str]:
-    """The text of each row, stripped and with white space collapsed; of a pair, both."""
-    columns = [_text(part, table, name) for name in names]
-    return columns[0] if len(columns) == 1 else list(map(BETWEEN_TEXTS.join, zip(*columns, strict=True)))
+def _text_keys(part: str, table: pa.Table, names: Sequence[str]) -> Keys:
+    """A key of each row's text, stripped and with white space collapsed; of a pair, of both."""
+    return np.hstack([_text(part, table, name) for name in names])
 
 
-def _text(part: str, table: pa.Table, name: str) -> list[str]:
+def _text(part: str, table: pa.Table, name: str) -> Keys:
     column = _column(part, table, name, "text")
     if is_image(column.type):
-        return [content_digest(value) if value else "" for value in column.to_pylist()]
+        return keys_of(content_digest(value) if value else "" for value in values_of(column))
     nested = pa.types.is_dictionary(column.type) or pa.types.is_list(column.type)
     kind = column.type.value_type if nested or pa.types.is_large_list(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise DataError(
             f"part {part}: text column {name} has type {kind}, expected string or lists of strings"
         )
-    texts = [collapsed(value) for value in column.to_pylist()]
-    empty = texts.count("")
-    if empty:
-        first = table["id"][texts.index("")]
+    keys = keys_of(collapsed(value) for value in values_of(column))
+    if (empty := blank(keys)).any():
+        first = table["id"][int(empty.argmax())]
         raise DataError(
-            f"part {part}: text column {name} is null or empty in {empty} of {len(texts)} rows "
+            f"part {part}: text column {name} is null or empty in {int(empty.sum())} of {len(keys)} rows "
             f"(first: {first})"
         )
-    return texts
+    return keys
 
 
 def is_image(kind: pa.DataType) -> bool:
@@ -227,22 +217,32 @@ def content_digest(value: Any) -> str:
     return hashlib.sha256(content if isinstance(content, bytes) else repr(content).encode()).hexdigest()
 
 
-def _labels(tables: Mapping[str, pa.Table], name: str | None) -> list[list[str]]:
-    """The label of each row as text; one for all where rows have no label, or it is a measured number."""
+def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints], tuple[str, ...]]:
+    """Codes of the label of each row, and their texts; one where there is none, or a measured number."""
+    alike = [np.zeros(table.num_rows, np.int64) for table in tables.values()]
     if name is None:
-        return [[""] * table.num_rows for table in tables.values()]
+        return alike, ("",)
     columns = [_label(part, table, name) for part, table in tables.items()]
-    labels = [strings(c, f"label column {name}").to_pylist() for c in columns]
-    zero = any("0" in column for column in labels)
+    labels = [strings(c, f"label column {name}") for c in columns]
+    zero = any(pc.any(pc.equal(column, "0")).as_py() for column in labels)
     for (part, table), column in zip(tables.items(), labels, strict=True):
         # -1 is how data sets on the hub write "no label"; beside 1 without a 0 it is a class.
-        coded = zero or set(column) == {"-1"}
-        _all_labelled(
-            part, table, name, [v is None or v in ("", "nan") or (coded and v == "-1") for v in column]
-        )
+        coded = zero or (not column.null_count and pc.min_max(column).as_py() == {"min": "-1", "max": "-1"})
+        unknown = pa.array(["", "nan", *(["-1"] if coded else [])])
+        missing = pc.or_(pc.is_null(column), pc.is_in(column, value_set=unknown))
+        _all_labelled(part, table, name, missing.to_numpy())
     if any(pa.types.is_floating(column.type) for column in columns):
-        return [[""] * len(column) for column in labels]
-    return labels
+        return alike, ("",)
+    return _label_codes(labels)
+
+
+def _label_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[Ints], tuple[str, ...]]:
+    """Codes that all columns share, by first appearance, and the labels that they stand for."""
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()
+    codes = encoded.indices.to_numpy().astype(np.int64)
+    ends = np.cumsum([len(column) for column in columns])
+    return np.split(codes, ends[:-1]), tuple(encoded.dictionary.to_pylist())
 
 
 def _label(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
@@ -254,11 +254,11 @@ def _label(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
     return _column(part, table, name, "label")
 
 
-def _all_labelled(part: str, table: pa.Table, name: str, missing: list[bool]) -> None:
-    count = sum(missing)
+def _all_labelled(part: str, table: pa.Table, name: str, missing: Mask) -> None:
+    count = int(missing.sum())
     if not count:
         return
-    row = missing.index(True)
+    row = int(missing.argmax())
     first = f"{table['id'][row]}, {table[name][row].as_py()!r}"
     partly = "" if count == len(missing) else "partly "
     raise DataError(
@@ -268,25 +268,13 @@ def _all_labelled(part: str, table: pa.Table, name: str, missing: list[bool]) ->
     )
 
 
-def _groups(part: str, table: pa.Table, name: str | None) -> list[str]:
-    if name is None:
-        return []
-    column = _column(part, table, name, "group")
-    groups: list[str] = strings(column, f"part {part}: group column {name}").to_pylist()
-    missing = [value is None or not value for value in groups]
-    if any(missing):
-        first = table["id"][missing.index(True)]
+def _group_keys(part: str, table: pa.Table, name: str) -> Keys:
+    column = strings(_column(part, table, name, "group"), f"part {part}: group column {name}")
+    keys = keys_of(value or "" for value in values_of(column))
+    if (missing := blank(keys)).any():
+        first = table["id"][int(missing.argmax())]
         raise DataError(
-            f"part {part}: group column {name} is null or empty in {sum(missing)} of {len(groups)} rows "
+            f"part {part}: group column {name} is null or empty in {int(missing.sum())} of {len(keys)} rows "
             f"(first: {first})"
         )
-    return groups
-
-
-def _codes(columns: Sequence[list[str]]) -> tuple[list[Ints], pa.Array]:
-    """Codes that all columns share, by first appearance, and the values that they stand for."""
-    chunks = pa.chunked_array([pa.array(column, pa.large_string()) for column in columns])
-    encoded = chunks.combine_chunks().dictionary_encode()
-    codes = encoded.indices.to_numpy().astype(np.int64)
-    ends = np.cumsum([len(column) for column in columns])
-    return list(np.split(codes, ends[:-1])), encoded.dictionary
+    return keys

@@ -1,14 +1,14 @@
-"""Rows of one file: csv, tsv, jsonl, json, parquet or text, as an Arrow table. Light until `rows_of`."""
+"""Rows of one file: csv, tsv, jsonl, json, parquet or text, as an Arrow table. Light until `rows_of`.
+
+Tables are mapped from Arrow files in a scratch folder, which may be removed at once; json is read whole.
+"""
 
 from __future__ import annotations
 
-import codecs
 import csv
 import difflib
 import glob
-import io
 import itertools
-import json
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slimgate.errors import DataError, SuiteError
-from slimgate.json_text import NOT_JSON, said
+from slimgate.json_rows import Object, line_objects, objects_of, typed, typed_lines
+from slimgate.spilled_rows import spilled
+from slimgate.text_blocks import lines_of, text_blocks
 
 SUFFIXES = {
     ".csv": "csv",
@@ -32,9 +34,9 @@ SUFFIXES = {
     ".txt": "text",
     ".text": "text",
 }
-# What is no parquet is read whole, in text; so is one field of it.
-MOST_BYTES = 4 * 2**30
+MOST_BYTES = 4 * 2**30  # of a file that is read whole
 LONGEST_FIELD = 16 * 2**20
+AT_ONCE = 10_000
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
@@ -70,8 +72,8 @@ def columns_of(file: RowFile) -> tuple[str, ...]:
         return tuple(_parquet(file).schema_arrow.names)
     if file.format in SEPARATORS:
         return _header(file)
-    head = (row for _, row in _objects(file))
-    return tuple(dict.fromkeys(key for row in itertools.islice(head, 100) for key in row))
+    objects = line_objects(file.path, _lines(file)) if file.format == "jsonl" else _objects(file)
+    return tuple(dict.fromkeys(key for row in itertools.islice(objects, 100) for key in row))
 
 
 def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
@@ -85,13 +87,11 @@ def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
     elif file.format == "parquet":
         table = _read_parquet(file, scratch)
     elif file.format == "text":
-        # Not by datasets: its reader also ends a row at a lone carriage return.
-        lines = (line.removesuffix("\r") for line in _text(file).split("\n"))
-        table = pa.table({"text": pa.array([line for line in lines if line.strip()], pa.string())})
+        table = _read_text(file, scratch)
+    elif file.format == "jsonl":
+        table = typed_lines(file.path, _lines(file), _lines(file), scratch=scratch)
     else:
-        # Not by datasets: it turns text such as "2020-01-01" into a timestamp, and where a column holds
-        # numbers and strings it writes the strings with their JSON quotes.
-        table = typed([row for _, row in _objects(file)], where=str(file.path))
+        table = typed(list(_objects(file)), where=str(file.path))
     if not table.num_rows:
         raise DataError(f"{file.path} has no rows, expected at least one below its header")
     return table
@@ -103,60 +103,42 @@ def _not_empty(file: RowFile) -> None:
         raise DataError(f"{file.path} is empty, expected rows as {file.format}")
 
 
-def typed(rows: list[dict[str, Any]], *, where: str) -> pa.Table:
-    """Objects as a table; a key that a row has not is null, a column of mixed scalars becomes strings."""
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    return pa.table({name: _column([row.get(name) for row in rows], f"{where}: {name}") for name in names})
+def _lines(file: RowFile) -> Iterator[str]:
+    return lines_of(text_blocks(file.path, file.encoding))
 
 
-def _column(values: list[Any], where: str) -> pa.Array:
-    try:
-        return pa.array(values)
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{where}: {error.object[error.start]!r} is half of a surrogate pair, which no text can hold"
-        ) from None
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        if any(isinstance(value, dict | list) for value in values):
-            raise DataError(
-                f"{where}: lists or objects beside values of another type, expected one type"
-            ) from None
-        return pa.array(
-            [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
-        )
-
-
-def _text(file: RowFile) -> str:
-    """The whole file, decoded, without byte order mark. Raises DataError at the first byte that is wrong."""
+def _objects(file: RowFile) -> Iterator[Object]:
+    """Those of a file that has to be known whole, for it may be a list of them."""
     if (size := file.path.stat().st_size) > MOST_BYTES:
         raise DataError(
             f"{file.path} has {size:,} bytes, and {file.format} is read up to {MOST_BYTES:,}; "
-            "write it as parquet"
+            "write it as jsonl or parquet"
         )
-    raw = file.path.read_bytes()
-    try:
-        return raw.decode(file.encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        raise DataError(
-            f"{file.path}: byte {error.start} (0x{raw[error.start]:02x}) is not {file.encoding}; "
-            f'add encoding = "{"utf-16" if wide else "latin-1"}" if that is how it was written'
-        ) from None
+    return objects_of(file.path, "".join(text_blocks(file.path, file.encoding)))
 
 
-def _no_endless_line(file: RowFile, text: str) -> None:
+def _read_text(file: RowFile, scratch: Path) -> pa.Table:
+    # Not by datasets: its reader also ends a row at a lone carriage return.
+    lines = (line.removesuffix("\n").removesuffix("\r") for line in _lines(file))
+    rows = (line for line in lines if line.strip())
+    batches = iter(lambda: list(itertools.islice(rows, AT_ONCE)), [])
+    pieces = (pa.table({"text": pa.array(batch, pa.string())}) for batch in batches)
+    found = spilled(pieces, scratch)
+    return found[0] if found else pa.table({"text": pa.array([], pa.string())})
+
+
+def _without_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]:
     """No row of a csv is longer: pandas would hold it many times over."""
-    start = 0
-    for number in itertools.count(1):
-        end = text.find("\n", start)
-        if (len(text) if end < 0 else end) - start > LONGEST_FIELD:
-            raise DataError(
-                f"{file.path}: line {number} is longer than {LONGEST_FIELD:,} characters, expected rows "
-                f"as {file.format}"
-            )
-        if end < 0:
-            return
-        start = end + 1
+    number, length = 1, 0
+    for block in blocks:
+        for place, line in enumerate(block.split("\n")):
+            number, length = (number + 1, len(line)) if place else (number, length + len(line))
+            if length > LONGEST_FIELD:
+                raise DataError(
+                    f"{file.path}: line {number} is longer than {LONGEST_FIELD:,} characters, expected rows "
+                    f"as {file.format}"
+                )
+        yield block
 
 
 def _header(file: RowFile) -> tuple[str, ...]:
@@ -178,44 +160,6 @@ def _header(file: RowFile) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _objects(file: RowFile) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, object): one object a line, or for json a list of them (then line is its number)."""
-    if file.format == "json" and (text := _text(file)).lstrip().startswith("["):
-        return _listed(file.path, text)
-    return _lines(file.path, io.StringIO(_text(file), newline="\n"))
-
-
-def _listed(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        rows = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: line {error.lineno} is not JSON: {error.msg}") from None
-    except NOT_JSON as error:
-        raise DataError(f"{path} is not JSON: {said(error)}") from None
-    for number, row in enumerate(rows, start=1):
-        yield number, _object(row, f"{path}: item {number}")
-
-
-def _lines(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except NOT_JSON as error:
-            raise DataError(
-                f"{path}: line {number} is not JSON ({said(error)}): "
-                f"{line.strip()[:60]!r}; expected one object a line"
-            ) from None
-        yield number, _object(row, f"{path}: line {number}")
-
-
-def _object(row: Any, where: str) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise DataError(f"{where} is {json.dumps(row)[:60]}, expected an object with a value a column")
-    return row
-
-
 def _parquet(file: RowFile) -> pq.FileMetaData | Any:
     try:
         return pq.ParquetFile(file.path)
@@ -235,19 +179,14 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
     import datasets
     import pandas
 
-    # A copy in UTF-8, under a name in which datasets sees no pattern and no address.
-    handle, copy = tempfile.mkstemp(suffix=".csv", dir=scratch)
-    text = _text(file)
-    _no_endless_line(file, text)
-    with open(handle, "wb") as stream:
-        stream.write(text.encode())
+    copy = _utf8_copy(file, scratch)
     names = columns_of(file)
     with warnings.catch_warnings():
         # Rows that are all longer than the header only warn, and lose their last fields.
         warnings.simplefilter("error", pandas.errors.ParserWarning)
         return _load(
             "csv",
-            Path(copy),
+            copy,
             file.path,
             scratch,
             sep=SEPARATORS[file.format],
@@ -258,8 +197,17 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
         )
 
 
+def _utf8_copy(file: RowFile, scratch: Path) -> Path:
+    """Under a name in which datasets sees no pattern and no address."""
+    handle, copy = tempfile.mkstemp(suffix=".csv", dir=scratch)
+    with open(handle, "wb") as stream:
+        for block in _without_endless_line(file, text_blocks(file.path, file.encoding)):
+            stream.write(block.encode())
+    return Path(copy)
+
+
 def _load(kind: str, path: Path, named: Path, scratch: Path, **options: Any) -> pa.Table:
-    """One local file by datasets, silently, in memory. Errors name the file `named`."""
+    """One local file by datasets, silently, mapped from `scratch`. Errors name the file `named`."""
     import datasets
 
     with _silent(datasets):
@@ -269,7 +217,6 @@ def _load(kind: str, path: Path, named: Path, scratch: Path, **options: Any) -> 
                 data_files={"rows": [glob.escape(str(path))]},
                 split="rows",
                 cache_dir=str(scratch),
-                keep_in_memory=True,
                 **options,
             )
         except Exception as error:  # datasets raises whatever its readers raise, wrapped or not

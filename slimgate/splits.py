@@ -21,9 +21,11 @@ import pyarrow.parquet as pq
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from slimgate.chosen_rows import chosen_rows
 from slimgate.dealing import Asked, deal, left_out, shares_of
 from slimgate.errors import DataError, nearest
 from slimgate.pools import DRAWN, SPLITS, UNLABELLED, Pool, pools_of, withhold
+from slimgate.row_codes import batches_of
 from slimgate.strata import Ints
 from slimgate.tables import Table
 
@@ -139,7 +141,7 @@ def cut(
         held_out += [pool.groups[rows] for split, rows in drawn.items() if split not in (UNLABELLED, "train")]
         for rank, (split, rows) in enumerate(drawn.items()):
             label = None if split == UNLABELLED else label_column
-            splits[split] = pool.table.take(pa.array(rows))
+            splits[split] = chosen_rows(pool.table, rows)
             if split == UNLABELLED:
                 splits[split] = _unlabelled(splits[split], read_columns, text_columns, label_column)
             optional = [name for name in (label, group_column) if name]
@@ -264,5 +266,9 @@ def _digest(table: pa.Table, columns: list[str]) -> str:
     total = hashlib.sha256()
     known = [name for name in columns if name in table.column_names]
     for column in table.select(known).columns:
-        total.update(json.dumps(column.to_pylist(), ensure_ascii=False, default=str).encode())
+        total.update(b"[")
+        for place, values in enumerate(batches_of(column)):
+            text = json.dumps(values, ensure_ascii=False, default=str)
+            total.update((", " * (place > 0) + text[1:-1]).encode())
+        total.update(b"]")
     return total.hexdigest()

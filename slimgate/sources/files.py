@@ -219,4 +219,5 @@ def _common_type(name: str, types: list[pa.DataType]) -> pa.DataType:
 
 
 def _cast(table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
+    # a column that has its type already stays mapped
     return table.cast(pa.schema([(name, types[name]) for name in table.column_names]))

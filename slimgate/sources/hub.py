@@ -28,6 +28,8 @@ from pydantic_core import PydanticCustomError
 
 from slimgate.digests import folder_digest, json_digest
 from slimgate.errors import DataError, SuiteError, nearest
+from slimgate.pools import strings
+from slimgate.row_codes import standing_twice
 from slimgate.suite_paths import suite_path
 from slimgate.tables import Table
 
@@ -212,15 +214,21 @@ def _labelled(rows: Any) -> bool:
 
 def _with_unique_ids(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
     """A column `id` that numbers each split from 0 names no row of the whole: it becomes `hub_id`."""
-    ids = [
-        value for table in tables.values() if "id" in table.column_names for value in table["id"].to_pylist()
-    ]
-    if len(set(ids)) == len(ids) and None not in ids:
+    ids = [table["id"] for table in tables.values() if "id" in table.column_names]
+    if not any(column.null_count for column in ids) and not _repeated(ids):
         return tables
     return {
         part: table.rename_columns(["hub_id" if name == "id" else name for name in table.column_names])
         for part, table in tables.items()
     }
+
+
+def _repeated(columns: list[pa.ChunkedArray]) -> bool:
+    kinds = {column.type for column in columns}
+    if len(kinds) == 1 and (pa.types.is_string(*kinds) or pa.types.is_integer(*kinds)):
+        return standing_twice([strings(column, "column id") for column in columns])[0] > 0
+    values = [value for column in columns for value in column.to_pylist()]
+    return len(set(values)) < len(values)
 
 
 def _not_cached(params: Params) -> str:

@@ -14,7 +14,7 @@ A message says where, what came, what was expected and what to do, in one line.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class SlimgateError(Exception):
@@ -79,6 +79,13 @@ def in_one_line(error: BaseException) -> str:
     if out_of_memory(error):
         return f"out of memory ({said})" if said else "out of memory"
     return f"{type(error).__name__}: {said or 'no message'}"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised from, at any remove."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 MOST_NAMED = 100

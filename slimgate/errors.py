@@ -14,7 +14,7 @@ A message says where, what came, what was expected and what to do, in one line.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 
 class SlimgateError(Exception):
@@ -53,10 +53,6 @@ class MissingExtra(SlimgateError):
     """An optional package is not installed; the message says what to install."""
 
 
-class WorkerLog(Exception):
-    """What another process wrote before it failed, and where that was: the cause of its error."""
-
-
 # As PyTorch, ONNX Runtime and C++ say it in an error that is no MemoryError.
 _NO_MEMORY = (
     "can't allocate memory",
@@ -79,13 +75,6 @@ def in_one_line(error: BaseException) -> str:
     if out_of_memory(error):
         return f"out of memory ({said})" if said else "out of memory"
     return f"{type(error).__name__}: {said or 'no message'}"
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it was raised from, at any remove."""
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 MOST_NAMED = 100

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.collecting import suite_of
-from slimgate.errors import MissingExtra, SlimgateError, SuiteError, WorkerLog, causes
+from slimgate.errors import MissingExtra, SlimgateError, SuiteError
 from slimgate.finding import Search, find_suites, has_candidates
 from slimgate.sharding import shard_lines, shard_option
 from slimgate.stashed import PARTS, SESSION
@@ -223,8 +223,6 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, SlimgateError | pytest.fail.Exception):
         report.longrepr = _seen(error)
-        for log in filter(lambda one: isinstance(one, WorkerLog), causes(error)):
-            report.sections.append(("Log of the worker", _seen(log)))
     if isinstance(error, Exception):  # not pytest's own outcomes: fail and skip
         message = (
             str(error)

@@ -50,7 +50,12 @@ def connected(address: str | None) -> Iterator[Any]:
             ray.shutdown()
             said = " ".join(str(error).split()) or type(error).__name__
             where = "a cluster of this machine's own" if address is None else f"{ADDRESS} {address}"
-            raise BuildError(f"{where}: Ray cannot be reached: {said}") from error
+            hint = (
+                ""
+                if address is None
+                else "; one that asks for a token wants RAY_AUTH_MODE=token, and its token, here"
+            )
+            raise BuildError(f"{where}: Ray cannot be reached: {said}{hint}") from error
         try:
             yield ray
         finally:

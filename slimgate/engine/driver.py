@@ -18,7 +18,7 @@ from slimgate.engine.packed import Packed, pack, publish
 from slimgate.engine.schedule import Schedule, startable
 from slimgate.engine.tasks import Task, TaskId, Wish, tasks_of
 from slimgate.engine.worker import Job, Key, Report, clear, looked, software, work
-from slimgate.errors import BuildError, SlimgateError, WorkerLog
+from slimgate.errors import BuildError, SlimgateError
 from slimgate.progress import UNWATCHED, Watch
 from slimgate.protocols import Progress
 from slimgate.rows import splits_key
@@ -228,7 +228,7 @@ class _Driver:
         self._took[task.id] = report.seconds
         run.built_elsewhere(key for (kind, key), made in report.used.items() if made and kind == ARTIFACTS)
         if report.error is not None:
-            report.error.__cause__ = WorkerLog(f"on {report.host}:\n{report.log}")
+            report.error.log = f"on {report.host}:\n{report.log}"
             self._fail(schedule, task, report.error, built=report.built)
             return
         self._beside[task.id.suite] |= {key for key in report.used if key[0] not in PLANNED_KINDS}

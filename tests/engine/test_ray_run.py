@@ -137,7 +137,8 @@ def test_a_method_that_raises_is_tried_once_and_fails_its_own_variant_alone(
     said = log(repository, "broken")
     assert code == 1, said
     assert "pruned: step noted:prune: RuntimeError: the wheel came off" in said
-    assert "in prune" in said  # where, from the worker's log
+    kept = (repository / "broken-reports/killed/logs/pruned.log").read_text()
+    assert "in prune" in kept  # where, from the worker's log
     assert (repository / "tries").read_text() == "tried\n"
     others = {one["name"]: one["verdict_of"] for one in _verdicts(record(repository, "broken"))}
     assert others == {
@@ -189,6 +190,7 @@ def test_a_machine_that_does_not_see_the_store_sends_bytes(repository: Path, who
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
+        "RAY_AUTH_MODE": "disabled",
     }
     cluster = subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", f"{hide} && exec {started} --block"],

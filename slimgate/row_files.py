@@ -35,6 +35,7 @@ SUFFIXES = {
     ".text": "text",
 }
 MOST_BYTES = 4 * 2**30  # of a file that is read whole
+MOST_ROWS = 100_000_000  # a parquet of kilobytes may say that it holds billions
 LONGEST_FIELD = 16 * 2**20
 AT_ONCE = 10_000
 SEPARATORS = {"csv": ",", "tsv": "\t"}
@@ -168,8 +169,12 @@ def _parquet(file: RowFile) -> pq.FileMetaData | Any:
 
 
 def _read_parquet(file: RowFile, scratch: Path) -> pa.Table:
-    # datasets fails on a file of no rows (its batch size becomes 0).
-    if not _parquet(file).metadata.num_rows:
+    count = _parquet(file).metadata.num_rows
+    if count > MOST_ROWS:
+        raise DataError(
+            f"{file.path} has {count:,} rows, at most {MOST_ROWS:,} are read; take a sample of it"
+        )
+    if not count:  # datasets fails on it (its batch size becomes 0)
         return _parquet(file).read()
     return _load("parquet", file.path, file.path, scratch)
 

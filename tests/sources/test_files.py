@@ -242,6 +242,16 @@ def test_rows_that_cannot_be_read_say_why(tmp_path: Path, name: str, content: st
         read(tmp_path, path=write(tmp_path / name, content))
 
 
+def test_a_parquet_file_of_too_many_rows_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "many.parquet"
+    pq.write_table(pa.table({"text": ["a", "b", "c", "d"]}), path)
+    monkeypatch.setattr("slimgate.row_files.MOST_ROWS", 3)
+    with pytest.raises(DataError, match=r"many\.parquet has 4 rows, at most 3 are read; take a sample of it"):
+        read(tmp_path, path=str(path))
+
+
 def test_a_parquet_file_without_rows_says_so(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet has no rows"):

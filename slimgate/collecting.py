@@ -96,8 +96,12 @@ def _parametrize(
     metafunc: pytest.Metafunc, names: tuple[str, ...], values: list[Any], ids: list[str]
 ) -> None:
     """At module scope, so that equal names in two suites never mix."""
-    handles = [name for name in names if name in ("variant", "timed", "weighed")]
+    handles = [name for name in names if name in MODELS]
     metafunc.parametrize(names, values, ids=ids, indirect=handles, scope="module")
+
+
+# The parameters of a test that name a model.
+MODELS = ("variant", "timed", "weighed")
 
 
 PHASES = (
@@ -145,7 +149,7 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
     from slimgate.parts import SELF_TESTS
     from slimgate.suite import TEACHER
 
-    params = getattr(item, "callspec").params  # noqa: B009  not declared
+    params = params_of(item)
     orders: dict[str, Sequence[Any]] = {
         "variant": [*suite.variants],
         "timed": [TEACHER, *suite.variants],
@@ -156,6 +160,18 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
         "check": SELF_TESTS,
     }
     return tuple(order.index(params[name]) for name, order in orders.items() if name in params)
+
+
+def params_of(item: pytest.Item) -> dict[str, Any]:
+    """What a test is run for, by the names of its parameters; nothing of one that has none."""
+    found: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})  # not declared
+    return found
+
+
+def models_of(item: pytest.Item) -> list[str]:
+    """The models that a test is run for."""
+    params = params_of(item)
+    return [params[name] for name in MODELS if name in params]
 
 
 def suite_of(item: pytest.Item) -> Suite | None:

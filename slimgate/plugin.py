@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate.collecting import suite_of
+from slimgate.collecting import models_of, suite_of
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError
 from slimgate.finding import Search, find_suites, has_candidates
 from slimgate.sharding import shard_lines, shard_option
@@ -246,9 +246,7 @@ def _seen(error: BaseException) -> str:
 def _failed_variant(item: pytest.Item) -> str:
     from slimgate.suite import TEACHER
 
-    params = getattr(item, "callspec").params  # noqa: B009  not declared
-    named = (params[key] for key in ("variant", "timed", "weighed") if key in params)
-    return str(next(named, TEACHER))
+    return str(next(iter(models_of(item)), TEACHER))
 
 
 @pytest.hookimpl(trylast=True)

@@ -99,10 +99,14 @@ def baselines_in(folder: Path, suite: str) -> list[Kept]:
 
     suite: its path as records have it. Raises DataError for a run.json that is no record.
     """
+    return sorted((one for one in kept_in(folder) if one.record.suite.path == suite), key=lambda one: one.at)
+
+
+def kept_in(folder: Path) -> list[Kept]:
+    """All records in a folder of baselines, or in one release of it. Raises DataError for what is none."""
     files = {*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")}
     shown = [file for file in sorted(files) if not _hidden(file.relative_to(folder))]
-    found = [Kept(file, read_run(file)) for file in shown]
-    return sorted((one for one in found if one.record.suite.path == suite), key=lambda one: one.at)
+    return [Kept(file, read_run(file)) for file in shown]
 
 
 def _hidden(path: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slimgate.collecting import suite_of
+from slimgate.collecting import models_of, params_of, suite_of
 from slimgate.shards import Shard, parse_shard, share
 from slimgate.stashed import SESSION
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from slimgate.suite import Suite
 
 OPTION = "slimgate_shard"
-# The parameters of a test that name a model.
-_MODELS = ("variant", "timed", "weighed")
 
 
 def shard_option(text: str) -> str:
@@ -60,7 +58,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return frozenset(suite.variants) - set(share(suite, shard))
 
     left = [
-        item for item in items if (suite := _suite(item)) is not None and _models(item) & others(suite.path)
+        item
+        for item in items
+        if (suite := _suite(item)) is not None and others(suite.path).intersection(models_of(item))
     ]
     if left:
         config.hook.pytest_deselected(items=left)
@@ -70,15 +70,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _suite(item: pytest.Item) -> Suite | None:
     """Of a gate, or of a hand-written test that names one by its mark."""
-    path = _params(item).get("slimgate_run")
-    return suite_of(item) if path is None else item.config.stash[SESSION].suites.get(path)  # type: ignore[call-overload]
-
-
-def _models(item: pytest.Item) -> set[str]:
-    params = _params(item)
-    return {str(params[name]) for name in _MODELS if name in params}
-
-
-def _params(item: pytest.Item) -> dict[str, object]:
-    found: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
-    return found
+    path = params_of(item).get("slimgate_run")
+    return suite_of(item) if path is None else item.config.stash[SESSION].suites.get(path)

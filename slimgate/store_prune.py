@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from slimgate.errors import DataError
 from slimgate.record import RunRecord
-from slimgate.record_files import RECORD, Kept, read_kept, read_run
+from slimgate.record_files import RECORD, Kept, kept_in, read_kept
 from slimgate.store import DAMAGED, passing_name, remove
 from slimgate.store_holds import forget_use, held, moment_of_holds
 from slimgate.store_listing import Stored, age
@@ -41,15 +41,14 @@ class Pruned:
     removed: list[Stored]
     used: list[Stored]
     kept: list[Stored]
-    bytes_left: int
 
 
 def prune(
     root: Path, entries: Sequence[Stored], limits: Limits, kept: Collection[str], *, dry_run: bool = False
 ) -> Pruned:
     """Removes entries until the limits hold. kept: names of those that stay whatever the limits say."""
-    result = Pruned([], [], [], sum(one.bytes for one in entries))
-    left = result.bytes_left
+    result = Pruned([], [], [])
+    left = sum(one.bytes for one in entries)
     for one in sorted(entries, key=age, reverse=True):
         if not _wanted_away(one, left, limits):
             continue
@@ -60,7 +59,7 @@ def prune(
         else:
             result.removed.append(one)
             left -= one.bytes
-    return Pruned(result.removed, result.used, result.kept, left)
+    return result
 
 
 def _wanted_away(entry: Stored, bytes_left: int, limits: Limits) -> bool:
@@ -93,13 +92,10 @@ def _removed(root: Path, entry: Stored, *, dry_run: bool) -> bool:
 
 def baselines_at(paths: Iterable[Path]) -> list[Kept]:
     """The records at paths: a run.json, its folder, or a folder of baselines. Raises DataError for none."""
-    found = []
+    found: list[Kept] = []
     for path in paths:
-        below = sorted({*path.glob(f"*/{RECORD}"), *path.glob(f"*/*/{RECORD}")})
-        if path.is_dir() and not (path / RECORD).is_file() and below:
-            found += [Kept(file, read_run(file)) for file in below]
-        else:
-            found.append(read_kept(path))
+        is_run = not path.is_dir() or (path / RECORD).is_file()
+        found += (not is_run and kept_in(path)) or [read_kept(path)]
     return found
 
 

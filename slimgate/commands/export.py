@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from slimgate.commands.run_arguments import add_model
+from slimgate.commands.store_argument import add_store, store_root
 
 DESCRIPTION = """\
 Writes a model of a run, from the store, as a folder for the plain libraries: weights or graph, tokenizer,
@@ -27,7 +27,7 @@ def add_to(commands: Any) -> None:
     add_model(parser)
     parser.add_argument("folder", type=Path, metavar="DIR", help="where to, a folder that is new or empty")
     parser.add_argument("--format", choices=FORMATS, help="default: the nearest to how it was judged")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="default: SLIMGATE_STORE, else .slimgate")
+    add_store(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier export, all of it")
     parser.set_defaults(run=run)
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     found = read_kept(options.record)
     model = found.model(options.variant)
     check_free(options.folder, force=options.force)
-    store = Path(options.store or os.environ.get("SLIMGATE_STORE") or ".slimgate")
+    store = store_root(options)
     artifact, params = stored_artifact(found, model, store), task_params(found)
     written = export(found, model, artifact, params, options.folder, form=options.format)
     told = f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"

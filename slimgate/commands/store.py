@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from slimgate.commands.store_argument import add_store, store_root
 
 if TYPE_CHECKING:
     from slimgate.store_listing import Stored
@@ -26,7 +27,7 @@ def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
     parser = commands.add_parser("store", help="list, verify or prune the store", description=DESCRIPTION)
     parser.add_argument("action", choices=("ls", "verify", "prune"), help="what to do")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="default: SLIMGATE_STORE, else .slimgate")
+    add_store(parser)
     parser.add_argument("--max-size", metavar="SIZE", help="prune: as 5GB or 500MB; 1 GB = 1024³ bytes")
     parser.add_argument(
         "--older-than", type=float, metavar="DAYS", help="prune: what was not used for so long"
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """Does it and tells. Raises SlimgateError for wrong input."""
     from slimgate.store_listing import stored_in
 
-    root = Path(options.store or os.environ.get("SLIMGATE_STORE") or ".slimgate")
+    root = store_root(options)
     limits = ("--max-size", options.max_size), ("--older-than", options.older_than)
     given = [
         name for name, value in (*limits, ("--keep", options.keep), ("--dry-run", options.dry_run)) if value

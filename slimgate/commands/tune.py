@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimgate.commands.store_argument import store_root
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     clock = Clock(60 * (options.max_minutes or tuning.max_minutes))
     trials = options.max_trials or tuning.max_trials
     proposer = Proposer(tuning.spaces, seed=options.seed, trials=trials)
-    root = Path(options.store or os.environ.get("SLIMGATE_STORE") or ".slimgate").resolve()
+    root = store_root(options).resolve()
     told = _Told()
     bench = Bench(
         suite,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.collecting import suite_of
+from slimgate.collecting import models_of, params_of, suite_of
 from slimgate.engine.cluster import ADDRESS, check_installed
 from slimgate.engine.needs import OPTION, asked_needs
 from slimgate.engine.tasks import Wish
@@ -56,16 +56,15 @@ def wished(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Wish]]:
     """What the tests want of the models of each suite, by the suite's path; the teacher first."""
     found: dict[Path, dict[str, Wish]] = {}
     for item in items:
-        params = getattr(item, "callspec").params if hasattr(item, "callspec") else {}  # noqa: B009
         suite = suite_of(item)
-        path = suite.path if suite else params.get("slimgate_run")
+        path = suite.path if suite else params_of(item).get("slimgate_run")
         if path is None:
             continue
         gate = getattr(item, "originalname", "")
         answers = not (suite and gate in ARTIFACT_ALONE)
         models = found.setdefault(path, {TEACHER: Wish()})
         models[TEACHER] |= Wish(answers)
-        for name in (params[key] for key in ("variant", "timed", "weighed") if key in params):
+        for name in models_of(item):
             wish = Wish(answers, bool(suite) and gate == "test_quality" and name != TEACHER)
             models[name] = models.get(name, Wish()) | wish
     return found

@@ -16,9 +16,10 @@ from slimgate.atomic_files import replacing_folder
 from slimgate.comparing.budgets import budget_changes
 from slimgate.comparing.facts import BudgetChange
 from slimgate.errors import DataError
+from slimgate.judge.verdict import Verdict
 from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
 from slimgate.record_files import OUTCOMES, RECORD, Kept, baselines_in, read_run
-from slimgate.recorded_budgets import stated
+from slimgate.recorded_budgets import judged_budgets, stated
 
 # of the baseline of that name
 Loosened = tuple[str, BudgetChange]
@@ -31,9 +32,9 @@ def accept(
     """Keeps a run as the baseline of that name. at: the time of it.
 
     Raises DataError for a name that is none or is taken (without `force`), outcomes that are not beside the
-    record, and where a reason is wanted and none is given: for a run that is FAIL or partial, and for a
-    budget that allows more than in the newest baseline of the suite, or in the one that it replaces, and has
-    no reason of its own.
+    record, and where a reason is wanted and none is given: for a run that is FAIL or partial, that an
+    undecided budget failed, and for a budget that allows more than in the newest baseline of the suite, or in
+    the one that it replaces, and has no reason of its own.
     """
     if NAME.fullmatch(name) is None:
         raise DataError(f'--name "{name}": expected letters, digits, ".", "_", "-", and no path')
@@ -92,7 +93,7 @@ def _loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]:
 
 def _check_needs_no_reason(run: Kept, loosened: Sequence[Loosened]) -> None:
     found = run.record.verdict
-    if found.status in ("FAIL", "partial"):
+    if found.status in ("FAIL", "partial") or _undecided_failed(run.record):
         why = found.messages[0] if found.messages else f"{found.missing} checks have not run"
         raise DataError(f'{run.file}: the run is {found.status} ({why}); say why it is kept: --reason "…"')
     for baseline, one in loosened:
@@ -100,6 +101,16 @@ def _check_needs_no_reason(run: Kept, loosened: Sequence[Loosened]) -> None:
             what = f"{one.variant}, {one.budget}: {one.kind} {_was_and_is(one)}"
             since = f"looser than in the baseline {baseline}"
             raise DataError(f'{run.file}: {what}, {since}; say why: --reason "…"')
+
+
+def _undecided_failed(record: RunRecord) -> bool:
+    """Whether a gating budget was undecided that does not only warn then."""
+    return any(
+        one.facts.verdict is Verdict.INCONCLUSIVE and one.facts.on_inconclusive != "warn"
+        for model in record.variants
+        if model.gated
+        for one in judged_budgets(model)
+    )
 
 
 def _was_and_is(one: BudgetChange) -> str:

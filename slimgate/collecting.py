@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.errors import SuiteError
+from slimgate.project_root import project_root
 from slimgate.stashed import SESSION
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _marked(metafunc: pytest.Metafunc) -> Suite | None:
     config = metafunc.config
     if len(mark.args) != 1 or not isinstance(mark.args[0], str):
         raise pytest.Collector.CollectError('@pytest.mark.slimgate takes one path: slimgate("bench/x.toml")')
-    path = Path(config.rootpath, mark.args[0]).resolve()
+    path = Path(project_root(config), mark.args[0]).resolve()
     suites = session_of(config).suites
     if path not in suites:
         try:

@@ -15,6 +15,7 @@ import pytest
 from slimgate.collecting import models_of, suite_of
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError
 from slimgate.finding import Search, find_suites, has_candidates
+from slimgate.project_root import project_root
 from slimgate.sharding import shard_lines, shard_option
 from slimgate.stashed import PARTS, SESSION
 
@@ -97,7 +98,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     try:
         state = start_session(
-            config, find_suites(search, enter=lambda folder: _importable(config.rootpath, folder))
+            config, find_suites(search, enter=lambda folder: _importable(project_root(config), folder))
         )
         _check_engine(config, state)
     except (SuiteError, MissingExtra) as error:
@@ -140,7 +141,7 @@ def _search(config: pytest.Config) -> Search:
     else:
         paths = [Path(here, arg.partition("::")[0]) for arg in config.args]
     return Search(
-        root=config.rootpath,
+        root=project_root(config),
         paths=paths,
         patterns=config.getini("slimgate_files"),
         skip=config.getini("norecursedirs"),
@@ -152,7 +153,7 @@ def _search(config: pytest.Config) -> Search:
 
 def _bare(config: pytest.Config) -> bool:
     """`pytest` alone in the rootdir: suites below it run only where testpaths says so."""
-    at_root = config.invocation_params.dir == config.rootpath
+    at_root = config.invocation_params.dir == project_root(config)
     return at_root and config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR
 
 
@@ -287,7 +288,7 @@ def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> N
     """Annotations on the suites' files, and the comment as the summary of the step."""
     from slimgate.github import append_summary, budget_annotations
 
-    root = os.environ.get("GITHUB_WORKSPACE") or str(terminalreporter.config.rootpath)
+    root = os.environ.get("GITHUB_WORKSPACE") or str(project_root(terminalreporter.config))
     for path, record in state.records.items():
         for line in budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):
             terminalreporter.write_line(line)

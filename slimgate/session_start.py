@@ -16,6 +16,7 @@ import pytest
 
 from slimgate.baseline import Baseline, Given, held_against, refuse_last_run
 from slimgate.parts import part
+from slimgate.project_root import project_root
 from slimgate.session import Session
 from slimgate.sharding import shard_of
 from slimgate.stashed import SESSION
@@ -102,7 +103,7 @@ def _baselines(
     """What the suites' budgets are held against; workers, which judge variants by it, read it again."""
     option: str | None = config.getoption("slimgate_baseline")
     given = option and Given(Path(config.invocation_params.dir, option), option)
-    held = held_against(given or None, suites, config.rootpath)
+    held = held_against(given or None, suites, project_root(config))
     refuse_last_run(held, suites, report_root)
     return held
 
@@ -114,7 +115,7 @@ def _store_root(config: pytest.Config) -> Path:
 
 
 def _folder(config: pytest.Config, given: str | None, default: str) -> Path:
-    return Path(config.invocation_params.dir, given).resolve() if given else config.rootpath / default
+    return Path(config.invocation_params.dir, given).resolve() if given else project_root(config) / default
 
 
 def _command(config: pytest.Config) -> str:

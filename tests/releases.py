@@ -163,7 +163,8 @@ def _variant(name: str, teacher: ClassOutcomes, model: Model) -> VariantRecord:
         )
     own, accuracy = answers(model.wrong), load_metric("accuracy")
     judged = judge_quality(accuracy, teacher, own, model.budgets)
-    facts = {**quality_facts(judged, message(name, judged)), "measured": ""}
+    undecided = [budget.on_inconclusive for budget in model.budgets]
+    facts = {**quality_facts(judged, message(name, judged), undecided), "measured": ""}
     budgets = BehaviourBudgets(
         flips=model.flips, slices={} if model.slices is None else {"accuracy": model.slices}
     )

@@ -16,6 +16,8 @@ from slimgate.record import RunRecord, SuiteFacts, read_record
 
 Run = Callable[..., tuple[int, str, str]]
 FAILS = Model(wrong={**INT8, "loan": range(400)})
+# 0.7 points behind its teacher
+NEARLY = Model(budgets=(QualityBudget("drop_points", 0.75),))
 
 
 @pytest.fixture
@@ -85,10 +87,11 @@ def test_a_name_is_no_path(accept: Run, tmp_path: Path, name: str) -> None:
     [
         ({"models": {"int8": FAILS}}, "the run is FAIL (int8: accuracy"),
         ({"missing": 3}, "the run is partial (3 "),
+        ({"models": {"int8": NEARLY}}, "the run is INCONCLUSIVE (int8: accuracy"),
     ],
-    ids=["FAIL", "partial"],
+    ids=["FAIL", "partial", "undecided, and so not passed"],
 )  # fmt: skip
-def test_a_run_that_fails_or_is_partial_needs_a_reason(
+def test_a_run_that_is_not_passed_or_is_partial_needs_a_reason(
     accept: Run, tmp_path: Path, changes: dict[str, object], said: str
 ) -> None:
     run = write_release(tmp_path / "run", **changes)  # type: ignore[arg-type]
@@ -100,6 +103,13 @@ def test_a_run_that_fails_or_is_partial_needs_a_reason(
     accepted = kept(tmp_path, "v1").accepted
     assert accepted is not None
     assert accepted.reason == "a hotfix"
+
+
+def test_a_run_that_an_undecided_budget_only_warned_needs_none(accept: Run, tmp_path: Path) -> None:
+    warned = Model(budgets=(QualityBudget("drop_points", 0.75, on_inconclusive="warn"),))
+    run = write_release(tmp_path / "run", models={"int8": warned})
+    assert read_record(run / "run.json").verdict.status == "INCONCLUSIVE"
+    assert accept(run, "v1")[0] == 0
 
 
 def test_a_looser_budget_needs_a_reason_which_is_kept(accept: Run, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from slimgate.commands.run_arguments import add_run
 DESCRIPTION = """\
 Keeps a run's record and outcomes as a baseline, reports/baselines/NAME/SUITE/, to be committed: what later
 releases are compared with (`slimgate compare reports/baselines RUN`, `pytest --slimgate-baseline FILE`).
---reason is wanted for a run that is FAIL or partial, and where a budget allows more than in the newest
-baseline of the suite and has no reason of its own; it is kept, and shown by `slimgate compare`.
+--reason is wanted for a run that is FAIL, partial or failed by an undecided budget, and where a budget allows
+more than in the newest baseline of the suite and has no reason of its own; it is kept, and shown by
+`slimgate compare`.
 Exit codes: 0 kept, 4 wrong usage or input, a name that is taken, or a missing reason.
 """
 

@@ -12,6 +12,7 @@ from slimgate.engine.cluster import ADDRESS, check_installed
 from slimgate.engine.needs import OPTION, asked_needs
 from slimgate.engine.tasks import Wish
 from slimgate.errors import SuiteError
+from slimgate.project_root import project_root
 from slimgate.session import Session
 from slimgate.suite import TEACHER, Suite
 
@@ -43,7 +44,7 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
             runs={path: state.run(suite) for path, suite in suites.items()},
             wishes=wishes,
             needs=asked_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)}),
-            root=config.rootpath,
+            root=project_root(config),
             address=config.getoption("slimgate_ray_address"),
             rebuild_mark=state.rebuild_mark,
             watch=state.watch,

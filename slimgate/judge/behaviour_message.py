@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.flips import KIND, FlipShare
+from slimgate.judge.message import rows_would_tell
 from slimgate.judge.slices import SliceJudgement, slices_kind
 from slimgate.judge.verdict import BudgetVerdict, Verdict
 
@@ -30,7 +31,7 @@ def _flips(found: FlipShare, budget: BudgetVerdict | None) -> str:
     share, low, high = (f"{value:.{_decimals(percent, budget)}f}" for value in percent)
     limit = "" if budget is None else f", budget {budget.limit:g} %"
     method = "exact" if found.groups is None else "exact, grouped"
-    outcome = "not gated" if budget is None else _outcome(budget)
+    outcome = "not gated" if budget is None else _outcome(budget, found.n)
     return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={found.n}, {method}): {outcome}"
 
 
@@ -44,13 +45,12 @@ def _decimals(shown: list[float], budget: BudgetVerdict | None) -> int:
     return _MOST_DECIMALS
 
 
-def _outcome(budget: BudgetVerdict) -> str:
+def _outcome(budget: BudgetVerdict, n: int) -> str:
     if budget.verdict is not Verdict.INCONCLUSIVE:
         return str(budget.verdict)
     if budget.n_needed is None:
         return "INCONCLUSIVE, the share equals its budget: no number of gate rows would tell"
-    rows = int(float(f"{budget.n_needed:.1e}"))
-    return f"INCONCLUSIVE, about {rows:,} gate rows would tell"
+    return f"INCONCLUSIVE, {rows_would_tell(budget.n_needed, n)}"
 
 
 def _slices(judged: list[SliceJudgement], budget: BudgetVerdict) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 
 _FURTHER_DECIMALS = 3
+# times the rows that a run has: nobody labels so many more for a verdict
+_OUT_OF_REACH = 100
 
 
 def message(name: str, judgement: QualityJudgement, *, since: str | None = None) -> str:
@@ -80,7 +82,13 @@ def _outcome(judgement: QualityJudgement) -> str:
         return str(judgement.verdict)
     if judgement.n_needed is None:
         return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would tell"
-    return f"INCONCLUSIVE, about {_about(judgement.n_needed):,} gate rows would tell"
+    return f"INCONCLUSIVE, {rows_would_tell(judgement.n_needed, judgement.n)}"
+
+
+def rows_would_tell(needed: int, n: int) -> str:
+    """`about 3,500 gate rows would tell`; says so where these are far more than n."""
+    told = f"about {int(float(f'{needed:.1e}')):,} gate rows would tell"
+    return f"too close to its budget: {told}" if needed > _OUT_OF_REACH * n else told
 
 
 def _at_the_limit(judgement: QualityJudgement) -> str:
@@ -89,8 +97,3 @@ def _at_the_limit(judgement: QualityJudgement) -> str:
     if set(kinds) == {"drop_points"}:
         return "the drop equals its budget"
     return f"what {kinds[0]} limits stands at its limit"
-
-
-def _about(rows: int) -> int:
-    """Two significant digits."""
-    return int(float(f"{rows:.1e}"))

@@ -54,6 +54,12 @@ UNDECIDED = replace(
             id="INCONCLUSIVE of style.md",
         ),
         pytest.param(
+            replace(UNDECIDED, n_needed=12_345_678),
+            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872, Tango): "
+            "INCONCLUSIVE, too close to its budget: about 12,000,000 gate rows would tell",
+            id="rows that nobody has",
+        ),
+        pytest.param(
             replace(UNDECIDED, n_needed=None, budgets=(replace(UNDECIDED.budgets[0], n_needed=None),)),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872, Tango): "
             "INCONCLUSIVE, the drop equals its budget: no number of gate rows would tell",

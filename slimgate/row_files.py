@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from slimgate.errors import DataError, SuiteError
 from slimgate.json_rows import Object, line_objects, objects_of, typed, typed_lines
 from slimgate.spilled_rows import spilled
-from slimgate.text_blocks import lines_of, text_blocks
+from slimgate.text_blocks import lines_of, text_blocks, wrong_text
 
 SUFFIXES = {
     ".csv": "csv",
@@ -143,15 +143,17 @@ def _without_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]
 
 
 def _header(file: RowFile) -> tuple[str, ...]:
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if file.quotes else csv.QUOTE_NONE
     with file.path.open(encoding=file.encoding, errors="replace", newline="") as stream:
-        if stream.read(1) != "\ufeff":
-            stream.seek(0)
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if file.quotes else csv.QUOTE_NONE
-        reader = csv.reader(stream, delimiter=SEPARATORS[file.format], quoting=quoting)
         try:
+            if stream.read(1) != "\ufeff":
+                stream.seek(0)
+            reader = csv.reader(stream, delimiter=SEPARATORS[file.format], quoting=quoting)
             names = next((row for row in reader if row), [])
         except csv.Error as error:
             raise DataError(f"{file.path}: the header cannot be read as {file.format}: {error}") from None
+        except UnicodeError as error:
+            raise wrong_text(file.path, file.encoding, error) from None
     twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
     if twice is not None or not all(names):
         what = f"column {twice!r} twice" if twice is not None and twice else "a column without a name"

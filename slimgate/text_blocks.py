@@ -23,6 +23,8 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
                 text = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 raise _wrong_byte(path, encoding, error, read - len(error.object)) from None
+            except UnicodeError as error:  # of utf-16 without the mark that tells which of its two it is
+                raise wrong_text(path, encoding, error) from None
             if text:
                 yield text if begun else text.removeprefix("\ufeff")
                 begun = True
@@ -42,6 +44,14 @@ def lines_of(blocks: Iterable[str]) -> Iterator[str]:
             begun.append(rest)
     if begun:
         yield "".join(begun)
+
+
+def wrong_text(path: Path, encoding: str, error: UnicodeError) -> DataError:
+    """Of a decoder that names no byte."""
+    hint = (
+        f"; if that is what it is, say which: {encoding}-le, or {encoding}-be" if "BOM" in str(error) else ""
+    )
+    return DataError(f"{path} is not {encoding}: {error}{hint}")
 
 
 def _wrong_byte(path: Path, encoding: str, error: UnicodeDecodeError, before: int) -> DataError:

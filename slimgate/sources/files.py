@@ -201,11 +201,24 @@ def _same_names(
 
 def _common_types(tables: list[pa.Table]) -> dict[str, pa.DataType]:
     """A type for each column that holds its values in every table: the wider number, else a string."""
-    kinds: dict[str, list[pa.DataType]] = {}
+    columns: dict[str, list[pa.ChunkedArray]] = {}
     for table in tables:
-        for field in table.schema:
-            kinds.setdefault(field.name, []).append(field.type)
-    return {name: _common_type(name, types) for name, types in kinds.items()}
+        for name in table.column_names:
+            columns.setdefault(name, []).append(table[name])
+    kinds = {name: _common_type(name, [one.type for one in found]) for name, found in columns.items()}
+    return {
+        name: kinds[name] if _holds(kinds[name], found) else pa.string() for name, found in columns.items()
+    }
+
+
+def _holds(kind: pa.DataType, columns: list[pa.ChunkedArray]) -> bool:
+    """Whether the type holds every value: a float is no whole number of 17 digits, such as an id may be."""
+    try:
+        for column in columns:
+            column.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _common_type(name: str, types: list[pa.DataType]) -> pa.DataType:

@@ -274,6 +274,13 @@ def test_other_encodings_are_read_where_the_suite_names_them(tmp_path: Path) -> 
         read(tmp_path, path=wide)
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_utf_16_that_does_not_say_which_is_one_line(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, '{"text": "x"}\n'.encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"does not start with BOM; .* say which: utf-16-le, or utf-16-be"):
+        read(tmp_path, path=path, encoding="utf-16")
+
+
 def test_a_text_row_ends_at_a_line_feed_and_nowhere_else(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "\ufeffa\u0085b\u0091\r\n\n  \nc\rd\u2028e\x0cf\nlast")
     assert read(tmp_path, path=path)["all"] == {"text": ["a\u0085b\u0091", "c\rd\u2028e\x0cf", "last"]}
@@ -310,6 +317,15 @@ def test_objects_of_one_part_may_leave_keys_out(tmp_path: Path) -> None:
     b = write(tmp_path / "b.jsonl", '{"label": 2, "text": "y", "note": "n"}\n')
     rows = read(tmp_path, path=[a, b])["all"]
     assert rows == {"text": ["x", "y"], "label": [1, 2], "note": [None, "n"]}
+
+
+def test_whole_numbers_that_no_float_holds_are_text_beside_floats(tmp_path: Path) -> None:
+    large = 2**53 + 1
+    pq.write_table(pa.table({"text": ["x"], "user": [large]}), tmp_path / "a.parquet")
+    # as pandas writes whole numbers among which one is missing
+    pq.write_table(pa.table({"text": ["y", "z"], "user": [7.0, None]}), tmp_path / "b.parquet")
+    rows = read(tmp_path, path=[str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")])["all"]
+    assert rows["user"] == [str(large), "7", None]
 
 
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:

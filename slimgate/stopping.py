@@ -23,14 +23,19 @@ class Stopping:
         self._state, self._config = state, config
         self._by: str | None = None
         if _is_ours():
-            signal.signal(signal.SIGTERM, _terminated)
+            signal.signal(signal.SIGTERM, self._terminated)
             config.add_cleanup(_let_go)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remembers who stopped the run; nothing is begun any more."""
         if excinfo.errisinstance(KeyboardInterrupt):
-            self._by = TERMINATED if TERMINATED in excinfo.value.args else "Ctrl-C"
+            self._by = self._by or "Ctrl-C"
             self._state.stopped = True
+
+    def _terminated(self, _number: int, _frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the writing off
+        self._by = TERMINATED  # what is raised may come out as another one: Ray, in C, makes it anew
+        raise KeyboardInterrupt(TERMINATED)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
@@ -62,8 +67,3 @@ def _is_ours() -> bool:
 
 def _let_go() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _terminated(_number: int, _frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the writing off
-    raise KeyboardInterrupt(TERMINATED)

@@ -40,12 +40,13 @@ def connected(address: str | None) -> Iterator[Any]:
         ours = set(_processes())
 
         try:
-            ray.init(
-                address=address or "local",
-                include_dashboard=False if address is None else None,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
+            with _signals_kept():  # while models are made, too, SIGTERM stops a run as Ctrl-C does
+                ray.init(
+                    address=address or "local",
+                    include_dashboard=False if address is None else None,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                )
         except Exception as error:  # Ray raises what it likes: ConnectionError, RuntimeError, ValueError
             ray.shutdown()
             said = " ".join(str(error).split()) or type(error).__name__

@@ -124,6 +124,27 @@ def test_a_worker_that_was_killed_changes_no_verdict_and_no_outcome(
 
 
 @with_ray
+def test_sigterm_while_models_are_made_leaves_a_record_and_no_process(repository: Path) -> None:
+    (repository / "pid").unlink(missing_ok=True)
+    (repository / "wait").touch()
+    run = kill_nine.start(repository, "stopped", *BUILDING, *RAY, "--slimgate-ray-needs", "cpus=1")
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while not (repository / "pid").exists():
+            assert run.poll() is None, log(repository, "stopped")
+            assert time.monotonic() < deadline, "the step never began"
+            time.sleep(0.1)
+        run.terminate()
+        assert run.wait(timeout=PATIENCE) == 2, log(repository, "stopped")
+    finally:
+        (repository / "wait").unlink()
+        run.kill()
+    assert kill_nine.ended(run.pid) == []
+    assert "slimgate: stopped by SIGTERM. Kept" in log(repository, "stopped")
+    assert record(repository, "stopped")["verdict"]["status"] == "partial"
+
+
+@with_ray
 def test_a_method_that_raises_is_tried_once_and_fails_its_own_variant_alone(
     repository: Path, whole: dict[str, str]
 ) -> None:

@@ -55,7 +55,7 @@ class SuiteRun:
         """
         self.suite = replace(suite, threads=max(1, suite.threads // workers))
         self.store, self.device, self.watch, self.split = store, device, watch, split
-        self._baseline, self._time_limit = baseline, time_limit
+        self._baseline, self.time_limit = baseline, time_limit
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
         self._builders: dict[int, Builder] = {}
@@ -117,7 +117,7 @@ class SuiteRun:
                 watch=self.watch,
                 past=self.past,
                 seed=seed,
-                time_limit=self._time_limit,
+                time_limit=self.time_limit,
                 teacher=None if seed == self.suite.seed else self._builder(self.suite.seed),
                 elsewhere=self._elsewhere,
             )

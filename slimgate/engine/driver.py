@@ -265,6 +265,7 @@ def _job(asked: Asked, run: SuiteRun, mark: str) -> Job:
         device=run.device.split(":")[0],  # a worker sees the GPUs that are its own
         threads=run.suite.threads,
         software=software(),
+        time_limit=run.time_limit,
     )
 
 

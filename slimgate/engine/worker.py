@@ -30,17 +30,21 @@ from slimgate.engine.tasks import Task
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.run import SuiteRun
 from slimgate.store import Entry, Json, Store
+from slimgate.store_holds import held, moment_of_holds
 from slimgate.suite import load_suite
 
 Key = tuple[str, str]
 SAID = 4_000  # characters of what a failing task wrote, from its end
+OWN_STORE = "slimgate-{}"
+# A store in which nothing was begun for so long, and which no process uses, was left by a killed run.
+LEFT_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Job:
     """The run that a task is of. mark: the name of a file in the store's locks; threads: of the suite.
 
-    shared: whether all machines saw the store when the run began.
+    shared: whether all machines saw the store when the run began. time_limit: as a SuiteRun has it.
     """
 
     suite: Path
@@ -54,6 +58,7 @@ class Job:
     threads: int
     software: Mapping[str, str | None]
     shared: bool = False
+    time_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,11 @@ def sees_store(job: Job) -> bool:
 
 
 def looked(job: Job) -> tuple[str, bool, str | None]:
-    """(this machine's name, whether it sees the store, what is wrong with it for this run)."""
+    """(this machine's name, whether it sees the store, what is wrong with it for this run).
+
+    What runs that were killed have left on the machine goes.
+    """
+    clear_left()
     try:
         _check(job)
     except SlimgateError as error:
@@ -141,7 +150,8 @@ def work(
             _answer(run, task)
     except SlimgateError as found:
         error = plain(found)
-        log = f"{said.getvalue()[-SAID:]}\n{''.join(traceback.format_exception(found))}".lstrip()
+        raised = found.log or "".join(traceback.format_exception(found))
+        log = f"{said.getvalue()[-SAID:]}\n{raised}".lstrip()
     used = {} if place is None else dict(place.store.noted)
     shared = place is not None and place.shared
     report = Report(socket.gethostname(), time.perf_counter() - began, shared, used, error, built, log)
@@ -154,6 +164,20 @@ def work(
 def clear(job: Job) -> None:
     """Removes the store of this machine's own."""
     shutil.rmtree(_own_store(job), ignore_errors=True)
+
+
+def clear_left() -> None:
+    """Removes stores of this machine's own of which no process lives. What others own stays."""
+    for left in Path(tempfile.gettempdir()).glob(OWN_STORE.format("ray-*")):
+        with suppress(OSError):
+            if time.time() - (left / "locks").stat().st_mtime < LEFT_SECONDS:
+                continue
+            with moment_of_holds(left):
+                if held(left):
+                    continue
+                gone = left.with_name(f"{left.name}.gone")
+                os.rename(left, gone)  # who opens it now finds none, and begins it anew
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def plain(error: SlimgateError) -> SlimgateError:
@@ -200,7 +224,7 @@ def _place_of(job: Job) -> _Place:
 
 
 def _own_store(job: Job) -> Path:
-    return Path(tempfile.gettempdir()) / f"slimgate-{job.mark}"
+    return Path(tempfile.gettempdir()) / OWN_STORE.format(job.mark)
 
 
 def _take_in(place: _Place, needed: Iterable[tuple[Key, Any]], fetch: Callable[[Any], Packed]) -> set[Key]:
@@ -225,7 +249,8 @@ def _run_of(job: Job, place: _Place) -> SuiteRun:
         suite = replace(load_suite(path, job.shown), threads=job.threads)
         if suite.digest != job.digest:
             raise _wrong(f"has another {path}: have the same repository on all machines")
-        place.runs[job.suite] = SuiteRun(replace(suite, path=job.suite), place.store, device=job.device)
+        suite = replace(suite, path=job.suite)
+        place.runs[job.suite] = SuiteRun(suite, place.store, device=job.device, time_limit=job.time_limit)
     return place.runs[job.suite]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +14,8 @@ import pytest
 from tiny_suite import tiny_run
 
 from slimgate.engine import worker
+from slimgate.engine.driver import Asked, _job
+from slimgate.engine.needs import AskedNeeds
 from slimgate.engine.packed import pack, publish
 from slimgate.engine.tasks import Task, TaskId
 from slimgate.engine.worker import Job, looked, software, work
@@ -112,6 +117,49 @@ def test_an_error_of_a_step_comes_back_with_what_it_wrote(
     assert not report.built
     assert report.log.startswith("the wheel wobbles\n")
     assert "in lose\n" in report.log
+    assert "step          wheels:lose\n" in report.log  # as the log of a local step tells
+
+
+def test_a_step_has_the_time_limit_of_the_run_on_another_machine_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sleepers.py").write_text("import time\n\ndef sleep(model, context):\n    time.sleep(120)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"sleepers:sleep" = {}'})
+    run.time_limit = 1.0
+    asked = Asked(runs={run.suite.path: run}, wishes={}, needs=AskedNeeds(), root=tmp_path)
+    job = replace(_job(asked, run, "ray-here"), shown=run.suite.shown, shared=True)
+    (run.store.root / "locks" / job.mark).touch()
+    report, _ = work(job, Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
+    assert str(report.error) == (
+        "pruned: step sleepers:sleep: building pruned took longer than --slimgate-time-limit 1 (seconds)"
+    )
+
+
+def test_stores_that_killed_runs_left_are_removed_and_those_in_use_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code = "import sys, time\nfrom pathlib import Path\nfrom slimgate.store import Store\n"
+    code += "Store(Path(sys.argv[1])).make('splits', 'a', lambda folder: {})\nprint('held', flush=True)\n"
+    code += "time.sleep(120)\n"
+    old, new = tmp_path / "slimgate-ray-old", tmp_path / "slimgate-ray-new"
+    command = [sys.executable, "-c", code, str(old)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == "held\n"
+        Store(new)
+        monkeypatch.setattr(worker, "LEFT_SECONDS", 0)
+        worker.clear_left()
+        assert (sorted(tmp_path.iterdir())) == [old]  # the other one, in which nobody has begun, is gone
+        monkeypatch.undo()
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        user.kill()
+    worker.clear_left()
+    assert list(tmp_path.iterdir()) == [old]  # it was used a moment ago
+    os.utime(old / "locks", (0, 0))
+    worker.clear_left()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_machine_with_other_software_or_another_suite_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from slimgate.kept_texts import kept_texts
 from slimgate.merge_checks import in_order, shard
 from slimgate.parts import verdict
 from slimgate.record import Machine, RunRecord, SelfTest, SelfTestPart, VariantRecord, to_json
-from slimgate.record_files import RECORD, TEACHER, Kept
+from slimgate.record_files import RECORD, TEACHER, Kept, log_name
 from slimgate.recorded_budgets import judged_budgets
 from slimgate.report_files import write_reports
 
@@ -41,6 +41,7 @@ def merge(shards: Sequence[Kept], folder: Path) -> Kept:
         raise DataError(f"--out {folder} is the folder of a shard, expected another")
     texts = kept_texts(ordered[0].file.parent)
     _copy_outcomes(ordered, folder)
+    _copy_logs(ordered, folder)
     record = _with_rows_followed(merged(ordered), folder, texts)
     write_atomically(folder / RECORD, to_json(record))
     write_reports(record, folder, texts)
@@ -160,6 +161,15 @@ def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
                 shutil.copyfile(came, new)
         elif one.record.variant(name).measured:
             raise DataError(f"{came}: no such file; a shard's outcomes belong beside its {RECORD}")
+
+
+def _copy_logs(ordered: Sequence[Kept], folder: Path) -> None:
+    """Of what could not be built or measured; of the teacher, the first shard's that has one."""
+    for one in reversed(ordered):
+        for name in (TEACHER, *shard(one).variants):
+            if one.record.variant(name).error_log is not None and one.log(name).is_file():
+                with replacing(folder / log_name(name)) as new:
+                    shutil.copyfile(one.log(name), new)
 
 
 def _with_rows_followed(record: RunRecord, folder: Path, texts: Texts) -> RunRecord:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from slimgate.errors import DataError, nearest
 from slimgate.record import SCHEMA, RunRecord, VariantRecord, read_record
 
-RECORD, OUTCOMES = "run.json", "outcomes"
+RECORD, OUTCOMES, LOGS = "run.json", "outcomes", "logs"
 TEACHER = "teacher"
 
 
@@ -45,6 +45,15 @@ class Kept(NamedTuple):
     def outcomes(self, model: str) -> Path:
         """Where the model's answers on the gate rows are, if they were kept."""
         return self.file.parent / OUTCOMES / f"{model}.parquet"
+
+    def log(self, model: str) -> Path:
+        """Where the log is of a model that could not be built or measured."""
+        return self.file.parent / log_name(model)
+
+
+def log_name(model: str) -> str:
+    """The log of a model that could not be built or measured, as seen from its record."""
+    return f"{LOGS}/{model}.log"
 
 
 def record_file(path: Path) -> Path:

@@ -28,7 +28,7 @@ from slimgate.record import (
     read_record,
     to_json,
 )
-from slimgate.record_files import Kept
+from slimgate.record_files import LOGS, Kept, log_name
 from slimgate.report.compare import compare_report
 from slimgate.report.markdown import index_report
 from slimgate.report.pr_comment import pr_comment
@@ -45,7 +45,6 @@ from slimgate.suite import TEACHER, Suite, params_json
 
 # How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
 RECORD_SECONDS = 1.0
-LOGS = "logs"
 
 
 class Session:
@@ -124,7 +123,7 @@ class Session:
     def _with_log_kept(self, path: Path, error: Part) -> Part:
         """The part with the name of a file in place of the log: the first of a variant's in this run."""
         variant, log = error["variant"], error["facts"].get("log")
-        name = f"{LOGS}/{variant}.log"
+        name = log_name(variant)
         if log and (path, variant) not in self._logged:
             write_atomically(self.folder(path) / name, log + "\n")
             self._logged.add((path, variant))

@@ -16,7 +16,9 @@ def since_baseline(record: RunRecord) -> str:
     """The section of report.md; empty without a baseline."""
     if record.baseline is None:
         return ""
-    more = f"What else moved since then, the teacher apart from its variants: [{COMPARISON}]({COMPARISON})."
+    # shards that were merged are compared by who has both records
+    where = "`slimgate compare` tells it" if len(record.shards) > 1 else f"[{COMPARISON}]({COMPARISON})"
+    more = f"What else moved since then, the teacher apart from its variants: {where}."
     return blocks(f"## Since the baseline {baseline_name(record)}", since_table(record), more)
 
 

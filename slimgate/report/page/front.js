@@ -41,12 +41,12 @@ function namesOf(points, first) {
 
 /** How far down the drops reach: one broken model must not press all others against the top. */
 function dropRange(points, limit, whole, interval) {
-  const drops = points.flatMap((point) => (interval ? [point.y, point.low, point.high] : [point.y]));
+  const reached = (point) => (interval ? [point.y, point.low, point.high] : [point.y]);
   const sorted = points.map((point) => point.y).sort((a, b) => a - b);
   const usual = sorted[Math.floor(0.75 * (sorted.length - 1))] * 1.6;
   const reach = whole || points.length < 4 ? Infinity : Math.max(2.5 * (limit ?? 0), usual, 0.1);
-  const low = Math.min(0, ...points.map((point) => point.y), ...drops.map((drop) => Math.max(drop, -reach)));
-  const high = Math.max(limit ?? 0, 0.1, ...drops.filter((drop) => drop <= reach));
+  const low = Math.min(0, ...points.map((point) => point.y), ...points.flatMap(reached).map((drop) => Math.max(drop, -reach)));
+  const high = Math.max(limit ?? 0, 0.1, ...points.filter((point) => point.y <= reach).flatMap(reached));
   const margin = 0.08 * (high - low);
   return [low - margin, high + margin];
 }

@@ -16,10 +16,9 @@ from slimgate.atomic_files import replacing_folder
 from slimgate.comparing.budgets import budget_changes
 from slimgate.comparing.facts import BudgetChange
 from slimgate.errors import DataError
-from slimgate.judge.verdict import Verdict
 from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
 from slimgate.record_files import OUTCOMES, RECORD, Kept, baselines_in, read_run
-from slimgate.recorded_budgets import judged_budgets, stated
+from slimgate.recorded_budgets import stated, undecided_fails
 
 # of the baseline of that name
 Loosened = tuple[str, BudgetChange]
@@ -93,7 +92,7 @@ def _loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]:
 
 def _check_needs_no_reason(run: Kept, loosened: Sequence[Loosened]) -> None:
     found = run.record.verdict
-    if found.status in ("FAIL", "partial") or _undecided_failed(run.record):
+    if found.status in ("FAIL", "partial") or undecided_fails(run.record):
         why = found.messages[0] if found.messages else f"{found.missing} checks have not run"
         raise DataError(f'{run.file}: the run is {found.status} ({why}); say why it is kept: --reason "…"')
     for baseline, one in loosened:
@@ -101,16 +100,6 @@ def _check_needs_no_reason(run: Kept, loosened: Sequence[Loosened]) -> None:
             what = f"{one.variant}, {one.budget}: {one.kind} {_was_and_is(one)}"
             since = f"looser than in the baseline {baseline}"
             raise DataError(f'{run.file}: {what}, {since}; say why: --reason "…"')
-
-
-def _undecided_failed(record: RunRecord) -> bool:
-    """Whether a gating budget was undecided that does not only warn then."""
-    return any(
-        one.facts.verdict is Verdict.INCONCLUSIVE and one.facts.on_inconclusive != "warn"
-        for model in record.variants
-        if model.gated
-        for one in judged_budgets(model)
-    )
 
 
 def _was_and_is(one: BudgetChange) -> str:

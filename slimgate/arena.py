@@ -15,6 +15,8 @@ from slimgate.suite import TEACHER
 
 COPY = "teacher's copy"
 DELAYED = "teacher with a delay"
+# times max_seconds, to look for the planted delay
+_PATIENCE = 3
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,16 @@ class Arena:
     def planted_delay(self) -> PlantedDelay:
         """The duel of the teacher against itself with a busy wait after each call; once a suite's run.
 
-        Takes the workload with the longest call, and up to the suite's max_seconds.
+        Takes the workload with the longest call, and up to three times the suite's max_seconds: it ends as
+        soon as the delay is seen, and where it is not, no speed-up of the run is decided.
         """
         if self._planted_delay is None:
             run = self._teacher.run
             workload = run.largest_workload
             models = dict.fromkeys((TEACHER, COPY, DELAYED), self._teacher)
             self._plant(workload)
-            found = self._duel(models, workload, minimum=1.0, max_seconds=run.suite.measure.max_seconds)
+            seconds = _PATIENCE * run.suite.measure.max_seconds
+            found = self._duel(models, workload, minimum=1.0, max_seconds=seconds)
             self._contenders.pop(DELAYED).close()
             self._planted_delay = PlantedDelay(workload, found, now())
         return self._planted_delay

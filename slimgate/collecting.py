@@ -116,15 +116,20 @@ PHASES = (
     "test_speedup",
 )
 
+# what takes times
+TIMED = ("test_latency", "test_speedup", "test_selftest[planted_delay]")
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keeps what takes times under --benchmark-only, which goes by the names of fixtures."""
-    if (
-        suite_of(item)
-        and item.config.getoption("benchmark_only", False)
-        and item.name.startswith(("test_latency", "test_speedup", "test_selftest[planted_delay]"))
-    ):
+    """Lets -k "not latency" leave out all that takes times, and --benchmark-only keep it.
+
+    The latter goes by the names of fixtures.
+    """
+    if suite_of(item) is None or not item.name.startswith(TIMED):
+        return
+    item.extra_keyword_matches.add("latency")
+    if item.config.getoption("benchmark_only", False):
         # a list of its own: pytest shares one among all tests of a function
         names = [*getattr(item, "fixturenames"), "benchmark"]  # noqa: B009  not declared
         setattr(item, "fixturenames", names)  # noqa: B010  not declared

@@ -238,9 +238,9 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
 
 
 def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
-    """FAIL before INCONCLUSIVE before partial before PASS."""
+    """FAIL before INCONCLUSIVE before partial before PASS; so are the messages."""
     counts = dict.fromkeys(Verdict, 0)
-    not_gated, messages, broken = 0, [], 0
+    not_gated, messages, undecided, broken, speed_judged = 0, list[str](), list[str](), 0, False
     for v in variants:
         if v.error is not None:
             broken += 1
@@ -253,19 +253,21 @@ def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int
             *([v.memory] if v.memory else []),
             *v.latency.values(),
         ]
+        speed_judged |= v.gated and any(one.verdict is not None for one in v.latency.values())
         for facts in judged:
             if facts.verdict is None or not v.gated:
                 not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
                 continue
             counts[facts.verdict] += 1
             if facts.verdict is not Verdict.PASS and facts.message:
-                messages.append(facts.message)
+                (messages if facts.verdict is Verdict.FAIL else undecided).append(facts.message)
     for one, wrong in ((self_test.identical, Verdict.FAIL), (self_test.planted_fault, Verdict.PASS)):
         if one is not None and one.verdict is wrong:
             broken += 1
             messages.append(one.message)
-    if self_test.planted_delay is not None and not self_test.planted_delay.seen:
-        messages.append(self_test.planted_delay.message)
+    delay = self_test.planted_delay
+    if delay is not None and not delay.seen and speed_judged:
+        undecided.append(delay.message)
     status: Status = "PASS"
     if counts[Verdict.FAIL] or broken:
         status = "FAIL"
@@ -280,7 +282,7 @@ def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int
         inconclusive=counts[Verdict.INCONCLUSIVE],
         not_gated=not_gated,
         missing=missing,
-        messages=list(dict.fromkeys(messages)),
+        messages=list(dict.fromkeys([*messages, *undecided])),
     )
 
 

@@ -11,6 +11,7 @@ from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
     QualityFacts,
+    RunRecord,
     SinceFacts,
     UndecidedChange,
     VariantRecord,
@@ -45,6 +46,16 @@ class Judged(NamedTuple):
 def judged_budgets(model: VariantRecord) -> list[Judged]:
     """Every budget of a variant, in the record's order."""
     return list(_all(model))
+
+
+def undecided_fails(record: RunRecord) -> bool:
+    """Whether a gating budget that does not only warn where it is undecided was undecided."""
+    return any(
+        one.facts.verdict is Verdict.INCONCLUSIVE and one.facts.on_inconclusive != "warn"
+        for model in record.variants
+        if model.gated
+        for one in judged_budgets(model)
+    )
 
 
 def stated(reason: str | None) -> str | None:

@@ -12,6 +12,7 @@ from slimgate.parts import Parts, awaited, compose, expected, part, parts_of, ve
 from slimgate.record import (
     BehaviourFacts,
     FootprintFacts,
+    LatencyFacts,
     MemoryFacts,
     PlantedDelay,
     QualityFacts,
@@ -36,6 +37,7 @@ def variant(name: str, *told: Verdict | None, gated: bool = True, error: str | N
     return VariantRecord(name=name, parent="teacher", gated=gated, quality=facts, error=error)
 
 
+BLIND = SelfTestPart(verdict=Verdict.PASS, message="blind", measured="")
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
@@ -98,10 +100,21 @@ def delay(seen: bool) -> PlantedDelay:
     )
 
 
-@pytest.mark.parametrize(("seen", "messages"), [(True, []), (False, ["delay"])])
-def test_a_delay_that_was_not_seen_is_told_and_fails_nothing(seen: bool, messages: list[str]) -> None:
-    found = verdict([variant("a", P)], SelfTest(planted_delay=delay(seen)), 0)
-    assert (found.status, found.messages) == ("PASS", messages)
+@pytest.mark.parametrize(("seen", "messages"), [(True, ["slow?"]), (False, ["slow?", "delay"])])
+def test_a_delay_that_was_not_seen_is_told_where_a_speed_up_has_a_budget(
+    seen: bool, messages: list[str]
+) -> None:
+    timed = {"b1": LatencyFacts(verdict=U, message="slow?", measured="")}
+    one = VariantRecord(name="a", parent="teacher", latency=timed)
+    told = SelfTest(planted_delay=delay(seen))
+    assert verdict([one], told, 0).messages == messages
+    free = VariantRecord(name="a", parent="teacher", latency={"b1": LatencyFacts(measured="")})
+    assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("PASS", [])
+
+
+def test_what_fails_is_told_before_what_is_undecided() -> None:
+    found = verdict([variant("a", U, F), variant("b", F)], SelfTest(planted_fault=BLIND), 0)
+    assert found.messages == ["a 1", "b 0", "blind", "a 0"]
 
 
 def test_times_memory_shapes_and_the_planted_delay_survive_a_partial_run(

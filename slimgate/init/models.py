@@ -93,7 +93,9 @@ def find_model(text: str, folder: Path) -> ModelFound:
 
 def _check_not_mistyped(text: str) -> None:
     """Raises SuiteError where a hub id is nearly the name of a folder here that holds a model."""
-    beside = [folder.name for folder in Path().iterdir() if (folder / "config.json").is_file()]
+    near = (Path(), Path(text).parent)  # "models/minlm" may be meant for models/minilm
+    found = (folder for place in near if place.is_dir() for folder in place.iterdir())
+    beside = [folder.as_posix() for folder in found if (folder / "config.json").is_file()]
     if close := difflib.get_close_matches(text, beside, n=1, cutoff=0.67):
         raise SuiteError(f"--model {text}: no such folder. Did you mean {close[0]}?")
 

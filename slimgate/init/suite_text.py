@@ -180,6 +180,10 @@ def _budgets(draft: Draft) -> Iterator[str]:
         yield "# [budgets.variants.student-int8]"
         yield "# size = { compression_min = 3.0 }"
         yield '# latency = { speedup_min = 1.5, on_inconclusive = "warn" }'
+    if kind == "text_classification":
+        yield "# No label and no length may lose more; a slice fails where its rows show that it did:"
+        yield "# [budgets.slices]"
+        yield f"# {toml_key(metric)} = {{ drop_points = 5.0 }}"
 
 
 def _reach(kind: str, rows: int, *, decidable: bool, grouped: bool) -> Iterator[str]:

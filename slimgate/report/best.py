@@ -82,7 +82,8 @@ def _fastest_on(record: RunRecord, model: VariantRecord, workload: str) -> tuple
             f"{significant(before)} ms on {workload_words(workload)}",
         )
     faster = as_fast(facts.speedup, facts.speedup_interval)
-    return name, with_note(time, f"teacher {significant(before)} ms", faster)
+    by_turns = f"by turns {faster}" if faster else faster
+    return name, with_note(time, f"teacher {significant(before)} ms", by_turns)
 
 
 def _names(found: list[VariantRecord]) -> str:

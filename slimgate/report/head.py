@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate.record import RunRecord, VariantRecord
+from slimgate.recorded_budgets import undecided_fails
 from slimgate.report.best import best
 from slimgate.report.broken import broken
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.escape import escaped
-from slimgate.report.figures import count, moment, percent, significant
+from slimgate.report.figures import count, fixed, moment, percent, significant
 from slimgate.report.since import baseline_name, new_since_baseline
 from slimgate.report.standing import (
     budgeted,
@@ -26,6 +27,8 @@ from slimgate.report.tables import blocks, bullets, titled
 # Medians of one and the same model differ by a few percent from one minute to the next.
 _SLOWER = 1.05
 _UNSTEADY = 0.2
+_MOST_UNSTEADY = 4
+_BAD_POINTS = 5.0
 _PROMISES = {
     "smaller": "a smaller artifact",
     "fewer_parameters": "fewer parameters",
@@ -54,7 +57,7 @@ def verdict_line(record: RunRecord) -> str:
     if found.failed:
         judged.append(_number(found.failed, "does not", "do not"))
     if found.inconclusive:
-        judged.append(_number(found.inconclusive, "is undecided", "are undecided"))
+        judged.append(_number(found.inconclusive, *_undecided(record)))
     parts = [f"**{found.status}**", ", ".join(judged)]
     if broken := sum(model.error is not None for model in record.variants):
         parts.append(
@@ -67,6 +70,13 @@ def verdict_line(record: RunRecord) -> str:
     if found.missing:
         parts.append(_number(found.missing, "check not run yet", "checks not run yet"))
     return " · ".join(parts)
+
+
+def _undecided(record: RunRecord) -> tuple[str, str]:
+    """Of one and of several: a reader shall know why a run that is not PASS ended with exit code 0."""
+    if record.verdict.status == "INCONCLUSIVE" and not undecided_fails(record):
+        return "is undecided, which only warns", "are undecided, which only warns"
+    return "is undecided", "are undecided"
 
 
 def reasons_title(record: RunRecord) -> str:
@@ -92,8 +102,10 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _loosened(record)
     yield from _not_gated(record)
     yield from unlucky_builds(record)
+    yield from _fallen_slices(record)
     yield from _no_gain(record)
     yield from _unsteady(record)
+    yield from _unseen_delay(record)
     yield from _judge_warnings(record)
     yield from _step_warnings(record)
     copy = record.self_test.identical
@@ -147,6 +159,28 @@ def _not_gated(record: RunRecord) -> Iterator[str]:
             yield f"{escaped(model.name)} is not gated: {escaped(model.reason or 'no reason is given')}"
 
 
+def _fallen_slices(record: RunRecord) -> Iterator[str]:
+    """The slice that lost most, where no budget on slices looks and it is beyond what all rows may lose."""
+    for model in variants(record):
+        slices = model.behaviour.slices if model.behaviour else []
+        free = [one for one in slices or () if one.verdict is None and not one.few_rows]
+        fallen = [one for one in free if one.interval[0] > _allowed_points(model, one.metric)]
+        if fallen and model.behaviour is not None:
+            worst = max(fallen, key=lambda one: one.drop_points)
+            where = f"{escaped(worst.column)} {escaped(worst.value)}"
+            drop = f"{fixed(worst.drop_points, 1)} points [{', '.join(fixed(v, 1) for v in worst.interval)}]"
+            others = f" and {count(len(fallen) - 1)} more slices too" if len(fallen) > 1 else ""
+            what = f"{escaped(model.name)} lost {drop} of {escaped(worst.metric)} on {where}{others}"
+            yield f"**{what}**, the most of {count(len(free))} slices; no budget on slices looks at it."
+
+
+def _allowed_points(model: VariantRecord, metric: str) -> float:
+    """What all rows together may lose; without such a budget, what is called bad."""
+    facts = model.quality.get(metric)
+    limits = [one.limit for one in facts.budgets if one.kind == "drop_points"] if facts else []
+    return min(limits, default=_BAD_POINTS)
+
+
 def _no_gain(record: RunRecord) -> Iterator[str]:
     """Compression that is not real, and variants no smaller or slower: nobody notices unless told."""
     for model in variants(record):
@@ -177,6 +211,13 @@ def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
             yield f"{escaped(model.name)}, {workload_words(workload)} ({times})"
 
 
+def _unseen_delay(record: RunRecord) -> Iterator[str]:
+    """Where it leaves no verdict undecided, and so stands nowhere above."""
+    delay = record.self_test.planted_delay
+    if delay is not None and not delay.seen and delay.message not in record.verdict.messages:
+        yield "The machine hid a delay of a tenth of a call (self-test): hold no speed-up for shown."
+
+
 def _unsteady(record: RunRecord) -> Iterator[str]:
     found = [
         f"{escaped(model.name)}, {workload_words(workload)} (± {percent(spread, 0)})"
@@ -186,7 +227,9 @@ def _unsteady(record: RunRecord) -> Iterator[str]:
     ]
     if found:
         busy = f"Times varied by over {percent(_UNSTEADY, 0)}, the machine may have been busy"
-        yield f"{busy}: {'; '.join(found)}."
+        more = len(found) - _MOST_UNSTEADY
+        also = [f"and {count(more)} more"] if more > 0 else []
+        yield f"{busy}: {'; '.join([*found[:_MOST_UNSTEADY], *also])}."
 
 
 def _judge_warnings(record: RunRecord) -> Iterator[str]:

@@ -80,6 +80,14 @@ def test_a_mistyped_folder_is_not_looked_for_on_the_hub(init: Init) -> None:
     assert err == "slimgate init: --model models: no such folder. Did you mean model?\n"
 
 
+def test_nor_is_one_in_a_folder_of_models(init: Init, repository: Path) -> None:
+    (repository / "models").mkdir()
+    (repository / "model").rename(repository / "models/minilm")
+    code, _, err = init("--model", "models/minlm", "--data", "reviews.csv")
+    assert code == 4
+    assert err.endswith("slimgate init: --model models/minlm: no such folder. Did you mean models/minilm?\n")
+
+
 def test_a_model_whose_labels_fit_is_judged_as_it_is(repository: Path, init: Init) -> None:
     write_tiny_bert(repository / "ready", labels=("pos", "neg"))
     assert init("--model", "ready", "--data", "reviews.csv")[0] == 0

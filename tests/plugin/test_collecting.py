@@ -57,7 +57,8 @@ def test_memory_stands_behind_the_footprint_where_a_suite_asks_for_it(root: Path
 
 def test_a_node_id_and_k_select(root: Path) -> None:
     assert collected(root, QUALITY) == [QUALITY]
-    assert collected(root, "bench", "-k", "int8 and latency") == ["bench/x.toml::test_latency[int8-b1]"]
+    times = ["bench/x.toml::test_latency[int8-b1]", "bench/x.toml::test_speedup[int8-b1]"]
+    assert collected(root, "bench", "-k", "int8 and latency") == times
 
 
 @pytest.mark.parametrize("ini", ["", "[pytest]\n"], ids=["no-ini", "ini"])

@@ -274,7 +274,10 @@ def test_what_distillation_gained_over_its_twin_is_said_in_points() -> None:
 def test_the_smallest_and_the_fastest_inside_their_budgets_are_named() -> None:
     report = suite_report(sample_record())
     assert "Smallest inside its budgets: **distilled-int8**, 18.4 MB (4.7× smaller), accuracy 0.824" in report
-    assert "**distilled-int8**, 2.73 ms on batch 1 (teacher 6.31 ms; 2.31× [2.25, 2.38] as fast)" in report
+    assert (
+        "**distilled-int8**, 2.73 ms on batch 1 (teacher 6.31 ms; by turns 2.31× [2.25, 2.38] as fast)"
+        in report
+    )
 
 
 def test_a_smaller_variant_outside_its_budgets_is_not_the_best() -> None:

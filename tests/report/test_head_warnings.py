@@ -1,0 +1,87 @@
+"""What the first screen says beside the verdict: fallen slices, what only warns, an unseen delay."""
+
+from __future__ import annotations
+
+import pytest
+from sample_record import MEASURED, quality, sample_record, sliced, variant
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import (
+    BehaviourFacts,
+    BudgetFacts,
+    LatencyFacts,
+    PlantedDelay,
+    RunVerdict,
+    SelfTest,
+    SliceFacts,
+)
+from slimgate.report.head import head, verdict_line, warnings
+from slimgate.report.terminal import summary_lines
+
+LOST = sliced("label", "loan", 300, 14.3, (9.1, 21.7))
+SMALLER = sliced("label", "card", 300, 6.0, (2.1, 9.9))
+WITHIN = sliced("label", "cash", 300, 3.0, (1.9, 4.1))  # the sample's budget on accuracy is 2 points
+UNDECIDED = RunVerdict(status="INCONCLUSIVE", passed=1, failed=0, inconclusive=2, not_gated=0)
+
+
+def told(*slices: SliceFacts) -> str:
+    """The warnings of a run whose one variant holds its budget, with these slices."""
+    held = {"accuracy": quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
+    behaviour = BehaviourFacts(slices=list(slices), measured=MEASURED)
+    return "\n".join(warnings(sample_record(variants=[variant("pruned", quality=held, behaviour=behaviour)])))
+
+
+def test_a_slice_that_lost_more_than_all_rows_may_is_told_where_no_budget_looks_at_it() -> None:
+    line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan**, the most of 2 slices"
+    assert line + "; no budget on slices looks at it." in told(LOST, WITHIN)
+    assert "label loan and 1 more slices too**, the most of 3" in told(SMALLER, LOST, WITHIN)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        WITHIN,
+        LOST.model_copy(update={"verdict": Verdict.INCONCLUSIVE}),
+        LOST.model_copy(update={"few_rows": True}),
+    ],
+    ids=["within what all may lose", "looked at by a budget", "few rows"],
+)
+def test_other_slices_are_not(one: SliceFacts) -> None:
+    assert "slices" not in told(one)
+
+
+def undecided(on_inconclusive: str) -> dict[str, object]:
+    """A variant whose budget is undecided, and what that does to the run."""
+    facts = quality("a", "accuracy", 1.9, (1.0, 2.8), Verdict.INCONCLUSIVE)
+    budget = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.INCONCLUSIVE)
+    budgets = [budget.model_copy(update={"on_inconclusive": on_inconclusive})]
+    return {"variants": [variant("a", quality={"accuracy": facts.model_copy(update={"budgets": budgets})})]}
+
+
+def test_what_is_undecided_and_only_warns_says_so_for_the_run_ends_with_0() -> None:
+    record = sample_record(verdict=UNDECIDED, **undecided("warn"))
+    assert "1 budget holds, 2 are undecided, which only warns" in verdict_line(record)
+    last = "".join(text for text, _ in summary_lines(record, "report.md")[-1])
+    assert "2 inconclusive, which only warns, 0 not gated" in last
+    failed = sample_record(verdict=UNDECIDED, **undecided("fail"))
+    assert "only warns" not in head(failed)
+
+
+def test_an_unseen_delay_is_a_warning_where_it_leaves_nothing_undecided() -> None:
+    hidden = PlantedDelay(
+        seen=False, speedup_interval=(0.7, 1.1), message="hidden", workload="b1", measured=MEASURED
+    )
+    record = sample_record(self_test=SelfTest(planted_delay=hidden))
+    line = "The machine hid a delay of a tenth of a call (self-test): hold no speed-up for shown."
+    assert line in list(warnings(record))
+    said = record.verdict.model_copy(update={"messages": ["hidden"]})
+    assert line not in list(warnings(record.model_copy(update={"verdict": said})))
+
+
+def test_of_many_unsteady_times_four_are_named() -> None:
+    shaky = {f"b{k}": LatencyFacts(mean_ms=2.0, std_ms=1.0, measured=MEASURED) for k in (1, 2, 4, 8, 16, 32)}
+    [line] = [
+        one for one in warnings(sample_record(variants=[variant("a", latency=shaky)])) if "varied" in one
+    ]
+    assert line.count("a, batch") == 4
+    assert line.endswith("and 2 more.")

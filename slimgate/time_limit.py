@@ -6,11 +6,12 @@ with time_limit(600.0, "took longer than 600 s"):
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from types import FrameType
 
 from slimgate.errors import BuildError
 
@@ -24,7 +25,7 @@ class _TimeIsUp(BaseException):
     """No Exception: a library that catches those must not go on."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
     """Raises BuildError with the reason in a block that takes longer. seconds: None sets no limit.
 
@@ -37,20 +38,41 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
         yield
         return
     began = time.monotonic()
-    before = signal.signal(signal.SIGALRM, _ring)
+    bell = _Bell()
+    before = signal.signal(signal.SIGALRM, bell.ring)
+    bell.set(seconds)
     try:
-        try:
-            signal.setitimer(signal.ITIMER_REAL, max(seconds, _SOON), AGAIN_SECONDS)
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        yield
     except _TimeIsUp as up:  # whose traceback says what took so long
         raise BuildError(reason) from up
     finally:
+        bell.stop()
         signal.signal(signal.SIGALRM, before)
         if ringing:
             signal.setitimer(signal.ITIMER_REAL, max(ringing - (time.monotonic() - began), _SOON))
 
 
-def _ring(_number: int, _frame: object) -> None:
-    raise _TimeIsUp
+class _Bell:
+    """Ends the block, and nothing else: while the block is being entered or left, it waits for its end.
+
+    An exception in those lines would leave the timer running for whoever comes next.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self, seconds: float) -> None:
+        self._set = True
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, _SOON), AGAIN_SECONDS)
+
+    def stop(self) -> None:
+        self._set = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def ring(self, _number: int, frame: FrameType | None) -> None:
+        if not self._set:
+            return
+        if frame is not None and frame.f_code.co_filename in (__file__, contextlib.__file__):
+            self.set(_SOON)
+            return
+        raise _TimeIsUp

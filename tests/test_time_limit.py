@@ -1,0 +1,81 @@
+"""A block that takes too long ends as a BuildError, at whatever line the time is up."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from slimgate.errors import BuildError
+from slimgate.time_limit import time_limit
+
+
+def spin(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def armed() -> bool:
+    return signal.getitimer(signal.ITIMER_REAL)[0] > 0 or signal.getsignal(signal.SIGALRM) != signal.SIG_DFL
+
+
+def test_a_block_that_waits_too_long_ends_with_the_reason() -> None:
+    began = time.perf_counter()
+    with pytest.raises(BuildError, match="slept too long"), time_limit(0.05, "slept too long"):
+        time.sleep(60)
+    assert time.perf_counter() - began < 30
+    assert not armed()
+
+
+def test_the_time_is_up_in_the_block_or_not_at_all() -> None:
+    moments, ended = random.Random(0), Counter[str]()
+    for _ in range(1_500):
+        try:
+            with time_limit(0.001, "late"):
+                spin(moments.uniform(0.0009, 0.0011))  # about when the bell rings: also as the block ends
+        except BuildError:
+            ended["late"] += 1
+        else:
+            ended["in time"] += 1
+        assert not armed()
+    assert min(ended["late"], ended["in time"]) > 100
+
+
+def test_a_bell_that_rings_as_the_block_begins_ends_it_all_the_same() -> None:
+    for _ in range(200):
+        with pytest.raises(BuildError, match="late"), time_limit(0.0, "late"):
+            spin(5)
+        assert not armed()
+
+
+def test_a_timer_of_somebody_elses_goes_on() -> None:
+    rung: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(BuildError, match="late"), time_limit(0.05, "late"):
+            time.sleep(60)
+        with time_limit(60, "late"):  # rings later than the other: that one is left alone
+            spin(0.5)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert rung == [1]
+
+
+def test_another_thread_has_no_limit() -> None:
+    done: list[bool] = []
+
+    def work() -> None:
+        with time_limit(0.001, "late"):
+            spin(0.05)
+        done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [True]

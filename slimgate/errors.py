@@ -83,8 +83,13 @@ MOST_NAMED = 100
 def nearest(name: str, known: Iterable[str]) -> str:
     """`. Did you mean X?` where a known name is close to `name`, else the known names (of many some)."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.67)
-    if close:
-        return f". Did you mean {close[0]}?"
+    if meant := did_you_mean(name, known):
+        return meant
     more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
     return f"; known: {', '.join(known[:MOST_NAMED])}{more}" if known else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`. Did you mean X?` where a known name is close to `name`, else nothing."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.67)
+    return f". Did you mean {close[0]}?" if close else ""

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import SuiteError, nearest
+from slimgate.errors import SuiteError, did_you_mean, nearest
 from slimgate.json_text import read_json
 from slimgate.model_files import check_model_files
 from slimgate.protocols import ModelRef
@@ -109,7 +109,7 @@ def _package_hint(package: str) -> str:
     imported = package.replace("-", "_")
     if imported != package and _package_root(imported):
         return f". Did you mean {imported}, the name it is imported by?"
-    return nearest(package, [DEMO]) if nearest(package, [DEMO]).startswith(".") else ""
+    return did_you_mean(package, [DEMO])
 
 
 def _local_folder(text: str) -> Path | None:

@@ -7,7 +7,7 @@ speedup, self_test, behaviour, since, error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -237,10 +237,10 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
     )
 
 
-def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
+def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
     """FAIL before INCONCLUSIVE before partial before PASS; so are the messages."""
     counts = dict.fromkeys(Verdict, 0)
-    not_gated, messages, undecided, broken, speed_judged = 0, list[str](), list[str](), 0, False
+    not_gated, messages, undecided, broken = 0, list[str](), list[str](), 0
     for v in variants:
         if v.error is not None:
             broken += 1
@@ -253,7 +253,6 @@ def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int
             *([v.memory] if v.memory else []),
             *v.latency.values(),
         ]
-        speed_judged |= v.gated and any(one.verdict is not None for one in v.latency.values())
         for facts in judged:
             if facts.verdict is None or not v.gated:
                 not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
@@ -266,7 +265,8 @@ def verdict(variants: Iterable[VariantRecord], self_test: SelfTest, missing: int
             broken += 1
             messages.append(one.message)
     delay = self_test.planted_delay
-    if delay is not None and not delay.seen and speed_judged:
+    speeds = (facts.verdict for v in variants if v.gated for facts in v.latency.values())
+    if delay is not None and not delay.seen and any(speeds):
         undecided.append(delay.message)
     status: Status = "PASS"
     if counts[Verdict.FAIL] or broken:

@@ -98,7 +98,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     try:
         state = start_session(
-            config, find_suites(search, enter=lambda folder: _importable(project_root(config), folder))
+            config, find_suites(search, enter=lambda folder: _importable(search.root, folder))
         )
         _check_engine(config, state)
     except (SuiteError, MissingExtra) as error:

@@ -58,6 +58,11 @@ def undecided_fails(record: RunRecord) -> bool:
     )
 
 
+def only_warns(record: RunRecord) -> bool:
+    """Whether a run is INCONCLUSIVE and passes all the same, by budgets that only warn where undecided."""
+    return record.verdict.status == "INCONCLUSIVE" and not undecided_fails(record)
+
+
 def stated(reason: str | None) -> str | None:
     """A reason as somebody gave it; None where there is nothing to read in it."""
     return (reason or "").strip() or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slimgate.classifier_loading import SEQUENCE, TOKENS, Head, has_head, longest_text, model_labels
-from slimgate.errors import SuiteError
+from slimgate.errors import SuiteError, did_you_mean
 from slimgate.hub import fetch_settings
 from slimgate.init.columns import texts_of
 from slimgate.labels import output_order
@@ -93,11 +92,11 @@ def find_model(text: str, folder: Path) -> ModelFound:
 
 def _check_not_mistyped(text: str) -> None:
     """Raises SuiteError where a hub id is nearly the name of a folder here that holds a model."""
-    near = (Path(), Path(text).parent)  # "models/minlm" may be meant for models/minilm
+    near = {Path(), Path(text).parent}  # "models/minlm" may be meant for models/minilm
     found = (folder for place in near if place.is_dir() for folder in place.iterdir())
     beside = [folder.as_posix() for folder in found if (folder / "config.json").is_file()]
-    if close := difflib.get_close_matches(text, beside, n=1, cutoff=0.67):
-        raise SuiteError(f"--model {text}: no such folder. Did you mean {close[0]}?")
+    if meant := did_you_mean(text, beside):
+        raise SuiteError(f"--model {text}: no such folder{meant}")
 
 
 def token_counts(model: ModelFound, table: Any, columns: tuple[str, ...], *, rows: int = 2000) -> list[int]:

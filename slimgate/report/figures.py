@@ -72,6 +72,11 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def numbered(number: int, one: str, many: str) -> str:
+    """`1 budget holds`, `1,204 budgets hold`."""
+    return f"{count(number)} {one if number == 1 else many}"
+
+
 def moment(text: str) -> str:
     """`2026-11-20 08:15 UTC` of a time as a record has it; another text as it came."""
     try:

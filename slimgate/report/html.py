@@ -22,12 +22,13 @@ from slimgate.report.behaviour import behaviour
 from slimgate.report.best import best
 from slimgate.report.broken import broken
 from slimgate.report.built import built
+from slimgate.report.cautions import warnings
 from slimgate.report.comparison import comparison
 from slimgate.report.data import data
 from slimgate.report.escape import escaped, visible
 from slimgate.report.figures import count
 from slimgate.report.followed import followed
-from slimgate.report.head import origin, reasons_title, verdict_line, warnings
+from slimgate.report.head import origin, reasons_title, verdict_line
 from slimgate.report.page.changed_rows import Texts, changed_rows
 from slimgate.report.page.charts import chart_data
 from slimgate.report.page.details import details

@@ -8,11 +8,12 @@ from html import escape
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.best import best
+from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell
 from slimgate.report.escape import escaped, fenced, visible, without_references
 from slimgate.report.figures import MISSING, as_fast
 from slimgate.report.fitting import Piece, fitted, whole
-from slimgate.report.head import reasons_title, verdict_line, warnings
+from slimgate.report.head import reasons_title, verdict_line
 from slimgate.report.since import baseline_name, since_table
 from slimgate.report.standing import (
     budgeted,

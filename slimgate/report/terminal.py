@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
-from slimgate.recorded_budgets import undecided_fails
+from slimgate.recorded_budgets import only_warns
 from slimgate.report.broken import broken_lines
 from slimgate.report.escape import visible
 from slimgate.report.standing import TEACHER, budgeted, models, standing, verdicts
@@ -113,7 +113,7 @@ def _message(text: str, width: int | None) -> list[Line]:
 def _status(record: RunRecord, where: str) -> Line:
     v = record.verdict
     counts = f"{v.passed} passed, {v.failed} failed, {v.inconclusive} inconclusive"
-    passes = "" if v.status != "INCONCLUSIVE" or undecided_fails(record) else ", which only warns"
+    passes = ", which only warns" if only_warns(record) else ""
     rest = f" ({counts}{passes}, {v.not_gated} not gated) {where}"
     return [(f"{visible(record.suite.path)}: ", ""), (v.status, _STYLES.get(v.status, "")), (rest, "")]
 

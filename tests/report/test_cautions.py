@@ -15,7 +15,8 @@ from slimgate.record import (
     SelfTest,
     SliceFacts,
 )
-from slimgate.report.head import head, verdict_line, warnings
+from slimgate.report.cautions import warnings
+from slimgate.report.head import head, verdict_line
 from slimgate.report.terminal import summary_lines
 
 LOST = sliced("label", "loan", 300, 14.3, (9.1, 21.7))

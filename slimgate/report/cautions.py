@@ -1,0 +1,196 @@
+"""What to know before a verdict is trusted: what it leaves out, what was loosened, how times came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from slimgate.judge.bands import band
+from slimgate.record import RunRecord, SliceFacts, VariantRecord
+from slimgate.report.builds import unlucky_builds
+from slimgate.report.escape import escaped
+from slimgate.report.figures import count, fixed, numbered, percent, significant
+from slimgate.report.since import baseline_name, new_since_baseline
+from slimgate.report.standing import (
+    budgeted,
+    median_ms,
+    metrics,
+    models,
+    teacher,
+    unmeasured,
+    variants,
+    workload_words,
+)
+
+# Medians of one and the same model differ by a few percent from one minute to the next.
+_SLOWER = 1.05
+_UNSTEADY = 0.2
+_MOST_UNSTEADY = 4
+_PROMISES = {
+    "smaller": "a smaller artifact",
+    "fewer_parameters": "fewer parameters",
+    "sparser": "fewer parameters other than zero",
+    "faster": "a faster model",
+}
+
+
+def warnings(record: RunRecord) -> Iterator[str]:
+    """What to know before the verdict is trusted, as markdown."""
+    if not record.task.real:
+        yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
+    yield from _shards(record)
+    yield from _gaps(record)
+    yield from _loosened(record)
+    yield from _not_gated(record)
+    yield from unlucky_builds(record)
+    yield from _fallen_slices(record)
+    yield from _no_gain(record)
+    yield from _unsteady(record)
+    yield from _unseen_delay(record)
+    yield from _judge_warnings(record)
+    yield from _step_warnings(record)
+    copy = record.self_test.identical
+    if copy is not None and copy.changed:
+        changed = numbered(copy.changed, "answer", "answers")
+        yield f"**A copy of the teacher answered otherwise**: {changed} changed, so runs cannot be repeated."
+    if record.self_test.identical is None and record.self_test.planted_fault is None:
+        yield "The gate itself was not tested: no self-test has run."
+
+
+def _shards(record: RunRecord) -> Iterator[str]:
+    """Of a record that is only one shard of a run: which variants are its own."""
+    if len(record.shards) == 1:
+        one = record.shards[0]
+        own = _listed(one.variants) or "none, for there are more shards than variants"
+        which = f"**Shard {one.number} of {one.of}**"
+        yield f"{which}: its variants are {own}; `slimgate merge` joins all shards."
+
+
+def _gaps(record: RunRecord) -> Iterator[str]:
+    if record.verdict.missing:
+        missing = numbered(record.verdict.missing, "check of the suite has", "checks of the suite have")
+        yield f"**Partial**: {missing} not run yet; an en dash stands where there is no figure."
+    named = budgeted(record)
+    for model in variants(record):
+        if model.error is None and (lacking := unmeasured(record, model, named)):
+            yield f"{escaped(model.name)} has no figure yet for {_listed(lacking)}."
+
+
+def _loosened(record: RunRecord) -> Iterator[str]:
+    """Budgets that allow more than those of the baseline, with the reason that the suite gives."""
+    for one in record.baseline.loosened if record.baseline else ():
+        was = f"{escaped(one.kind)} {one.before:g}"
+        since = f"in the baseline of {escaped(record.baseline.created)}" if record.baseline else ""
+        why = escaped(one.reason or "no reason is given")
+        what = f"{escaped(one.variant)}, {escaped(one.budget)}"
+        yield f"**Loosened**: {what} had {was} {since} and {one.now}: {why}"
+    if new := new_since_baseline(record):
+        name = baseline_name(record)
+        yield f"**New since the baseline {name}**, so not held against it: {_listed(new)}."
+    if record.baseline and (gone := record.baseline.gates_gone):
+        yield f"**Gone since the baseline**, with their budgets: {_listed(gone)}"
+
+
+def _not_gated(record: RunRecord) -> Iterator[str]:
+    free = [name for name in metrics(record) if name not in budgeted(record)]
+    if free and variants(record):
+        yield f"Measured without a budget, so not gated: {_listed(free)}."
+    for model in variants(record):
+        if not model.gated:
+            yield f"{escaped(model.name)} is not gated: {escaped(model.reason or 'no reason is given')}"
+
+
+def _fallen_slices(record: RunRecord) -> Iterator[str]:
+    """The slice that lost most, where no budget on slices looks and it is beyond what all rows may lose."""
+    for model in variants(record):
+        slices = model.behaviour.slices if model.behaviour else []
+        free = [one for one in slices or () if one.verdict is None and not one.few_rows]
+        fallen = [one for one in free if _beyond(model, one)]
+        if fallen and model.behaviour is not None:
+            worst = max(fallen, key=lambda one: one.drop_points)
+            where = f"{escaped(worst.column)} {escaped(worst.value)}"
+            drop = f"{fixed(worst.drop_points, 1)} points [{', '.join(fixed(v, 1) for v in worst.interval)}]"
+            others = f" and {count(len(fallen) - 1)} more slices too" if len(fallen) > 1 else ""
+            what = f"{escaped(model.name)} lost {drop} of {escaped(worst.metric)} on {where}{others}"
+            yield f"**{what}**, the most of {count(len(free))} slices; no budget on slices looks at it."
+
+
+def _beyond(model: VariantRecord, one: SliceFacts) -> bool:
+    """Whether a slice lost more than all rows together may; without such a budget, whether that is bad."""
+    facts, least = model.quality.get(one.metric), one.interval[0]
+    limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"] if facts else []
+    return least > min(limits) if limits else band(least) == "bad"
+
+
+def _no_gain(record: RunRecord) -> Iterator[str]:
+    """Compression that is not real, and variants no smaller or slower: nobody notices unless told."""
+    for model in variants(record):
+        for claim in model.claims:
+            if claim.held is False:
+                promise = f"{escaped(model.name)}: {escaped(claim.step)} promises {_PROMISES[claim.claim]}"
+                yield f"**{promise}, and it is not so**: {escaped(claim.message)}."
+    large = [
+        model.name
+        for model in variants(record)
+        if model.footprint is not None
+        and model.footprint.compression is not None
+        and model.footprint.compression <= 1.01
+    ]
+    if large:
+        yield f"No smaller than the teacher: {_listed(large)}."
+    slow = [line for model in variants(record) for line in _slower(record, model)]
+    if slow:
+        yield f"Slower than the teacher by the median of a call: {'; '.join(slow)}."
+
+
+def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
+    original = teacher(record)
+    for workload in model.latency:
+        before, after = median_ms(original, workload), median_ms(model, workload)
+        if before is not None and after is not None and after > _SLOWER * before:
+            times = f"{significant(after)} against {significant(before)} ms"
+            yield f"{escaped(model.name)}, {workload_words(workload)} ({times})"
+
+
+def _unseen_delay(record: RunRecord) -> Iterator[str]:
+    """Where it leaves no verdict undecided, and so stands nowhere above."""
+    delay = record.self_test.planted_delay
+    if delay is not None and not delay.seen and delay.message not in record.verdict.messages:
+        yield "The machine hid a delay of a tenth of a call (self-test): hold no speed-up for shown."
+
+
+def _unsteady(record: RunRecord) -> Iterator[str]:
+    found = [
+        f"{escaped(model.name)}, {workload_words(workload)} (± {percent(spread, 0)})"
+        for model in models(record)
+        for workload, facts in model.latency.items()
+        if (spread := (facts.std_ms or 0) / (facts.mean_ms or 1)) > _UNSTEADY
+    ]
+    if found:
+        busy = f"Times varied by over {percent(_UNSTEADY, 0)}, the machine may have been busy"
+        more = len(found) - _MOST_UNSTEADY
+        also = [f"and {count(more)} more"] if more > 0 else []
+        yield f"{busy}: {'; '.join([*found[:_MOST_UNSTEADY], *also])}."
+
+
+def _judge_warnings(record: RunRecord) -> Iterator[str]:
+    """What the judge said of the rows, each once, with the metrics that it concerns."""
+    said: dict[str, list[str]] = {}
+    for model in record.variants:
+        for name, facts in model.quality.items():
+            for warning in facts.warnings:
+                said.setdefault(warning, []).append(name)
+    for warning, names in said.items():
+        yield f"Few rows behind {_listed(names)}: {escaped(warning)}."
+
+
+def _step_warnings(record: RunRecord) -> Iterator[str]:
+    """What a step warned of while it built."""
+    for model in record.variants:
+        for step in model.steps:
+            inner = (log for log in step.log.values() if isinstance(log, Mapping))  # of steps in a step
+            for warning in dict.fromkeys(log["warning"] for log in (step.log, *inner) if log.get("warning")):
+                yield f"{escaped(model.name)}, {escaped(step.method)}: {escaped(warning)}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(escaped(name) for name in dict.fromkeys(names))

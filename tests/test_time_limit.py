@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,7 +21,18 @@ def spin(seconds: float) -> None:
         pass
 
 
+@pytest.fixture(autouse=True)
+def _no_other_timer() -> Iterator[None]:
+    """What limits the tests themselves (pytest-timeout) rings not within these."""
+    left = signal.setitimer(signal.ITIMER_REAL, 0)
+    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGALRM, before)
+    signal.setitimer(signal.ITIMER_REAL, *left)
+
+
 def armed() -> bool:
+    """Whether a limit has left its timer, or what it rings, behind."""
     return signal.getitimer(signal.ITIMER_REAL)[0] > 0 or signal.getsignal(signal.SIGALRM) != signal.SIG_DFL
 
 

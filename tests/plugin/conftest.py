@@ -12,3 +12,9 @@ from user_repository import write_repository
 def repository(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_rows: Path) -> Path:
     """The repository, with nothing built yet; the tests of a module share it."""
     return write_repository(tmp_path_factory.mktemp("repository"), tiny_model, tiny_rows)
+
+
+@pytest.fixture
+def fresh_repository(tmp_path: Path, tiny_model: Path, tiny_rows: Path) -> Path:
+    """One of a test's own."""
+    return write_repository(tmp_path / "repository", tiny_model, tiny_rows)

@@ -14,8 +14,8 @@ def row(ran: Ran, name: str) -> list[str]:
     return re.split(r"\s{2,}", line.strip())
 
 
-def test_the_plan_builds_nothing_and_then_says_what_the_store_has(repository: Path) -> None:
-    ran = pytest_in(repository, "bench/two.toml", "--slimgate-plan")
+def test_the_plan_builds_nothing_and_then_says_what_the_store_has(fresh_repository: Path) -> None:
+    ran = pytest_in(fresh_repository, "bench/two.toml", "--slimgate-plan")
     assert ran.code == 0
     assert "rows: train 200, calibration 16, selection 40, gate 400" in ran.out
     assert row(ran, "same") == [
@@ -30,25 +30,25 @@ def test_the_plan_builds_nothing_and_then_says_what_the_store_has(repository: Pa
     assert row(ran, "accuracy drop_points 0.1")[-1] == "400 CANNOT"
     assert "\x1b" not in ran.out
     assert "no tests ran" in ran.out
-    assert not (repository / ".slimgate" / "artifacts").exists()
-    assert not (repository / "reports").exists()
+    assert not (fresh_repository / ".slimgate" / "artifacts").exists()
+    assert not (fresh_repository / "reports").exists()
 
-    assert pytest_in(repository, "bench/two.toml", "-k", "quality and same and accuracy").code == 0
-    ran = pytest_in(repository, "bench/two.toml", "--slimgate-plan")
+    assert pytest_in(fresh_repository, "bench/two.toml", "-k", "quality and same and accuracy").code == 0
+    ran = pytest_in(fresh_repository, "bench/two.toml", "--slimgate-plan")
     assert row(ran, "same")[3:] == ["–", "–", "in the store, with its answers"]
     assert float(row(ran, "same")[2]) > 0
     assert row(ran, "int8")[3:] == ["?", "?", "to build, from int8_dynamic on"]
     assert "to build 2 steps, to predict for 2 models: 4 of which no earlier run is known (?)" in ran.out
 
-    ran = pytest_in(repository, "bench/two.toml", "--slimgate-plan", "--slimgate-rebuild")
+    ran = pytest_in(fresh_repository, "bench/two.toml", "--slimgate-plan", "--slimgate-rebuild")
     assert all(re.fullmatch(r"\d+\.\d", seconds) for seconds in row(ran, "same")[3:5])
     assert "by earlier runs and 4 of which no earlier run is known (?)" in ran.out
 
 
-def test_a_run_names_at_its_head_the_budgets_that_its_rows_cannot_decide(repository: Path) -> None:
+def test_a_run_names_at_its_head_the_budgets_that_its_rows_cannot_decide(fresh_repository: Path) -> None:
     """By the assumed discordance first, then by what an earlier run measured of the same rows."""
     wanted = ("bench/two.toml", "-k", "quality and unsure and accuracy")
-    first, again = pytest_in(repository, *wanted), pytest_in(repository, *wanted)
+    first, again = pytest_in(fresh_repository, *wanted), pytest_in(fresh_repository, *wanted)
     needed = "bench/two.toml: budget accuracy drop_points 0.1 (unsure): takes about "
     assert (
         f"{needed}309,128 gate rows (no true drop, 5% of rows changed, assumed), 400 CANNOT decide it"
@@ -56,13 +56,13 @@ def test_a_run_names_at_its_head_the_budgets_that_its_rows_cannot_decide(reposit
     )
     assert first.out.index(needed) < first.out.index("1 passed")
     assert "as much change as an earlier run measured), 400 CANNOT decide it" in again.out
-    assert needed in pytest_in(repository, *wanted, "-q").out
+    assert needed in pytest_in(fresh_repository, *wanted, "-q").out
 
 
-def test_a_run_whose_budgets_can_be_decided_says_so_unless_quiet(repository: Path) -> None:
-    suite = repository / "bench" / "two.toml"
+def test_a_run_whose_budgets_can_be_decided_says_so_unless_quiet(fresh_repository: Path) -> None:
+    suite = fresh_repository / "bench" / "two.toml"
     suite.write_text(suite.read_text().replace("drop_points = 0.1", "drop_points = 9.0"))
     wanted = ("bench/two.toml", "-k", "footprint and unsure")
     told = "400 gate rows can decide every budget on drops and flips (the hardest takes about 28)"
-    assert f"bench/two.toml: {told}" in pytest_in(repository, *wanted).out
-    assert "can decide" not in pytest_in(repository, *wanted, "-q").out
+    assert f"bench/two.toml: {told}" in pytest_in(fresh_repository, *wanted).out
+    assert "can decide" not in pytest_in(fresh_repository, *wanted, "-q").out

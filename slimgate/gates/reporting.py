@@ -23,7 +23,9 @@ def report_build(model: ModelHandle, report: Report) -> None:
     built = model.built
     manifest = built.artifact.manifest
     artifact = {key: manifest[key] for key in (*SIZES, "digest")}
-    artifact.update(state_bytes=manifest["state_bytes"], runtime=model.variant.runtime.name)
+    runtime = model.variant.runtime
+    artifact.update(state_bytes=manifest["state_bytes"])
+    artifact.update(runtime=runtime.name, runtime_params=params_json(runtime.params))
     artifact.update(load_seconds=model.load_seconds, **model.compiled)
     facts = {
         "steps": _steps(model),

@@ -46,7 +46,9 @@ class StageFacts(Part):
 
 
 class ArtifactFacts(Part):
-    """bytes: the files needed to predict; state_bytes: the state saved in memory.
+    """bytes: the files needed to predict; state_bytes: the state saved in memory. runtime_params: its
+    options, also those that no suite sets, such as the precision that it computes in; empty in a record of
+    before there was the field.
 
     compile_seconds, compiled_graphs: of a runtime that compiles at the first call of a shape, over all
     workloads so far; null of others.
@@ -59,6 +61,7 @@ class ArtifactFacts(Part):
     nonzero_parameters: int
     state_bytes: int | None = None
     runtime: str
+    runtime_params: dict[str, Any] = {}
     load_seconds: float | None = None
     compile_seconds: float | None = None
     compiled_graphs: int | None = None

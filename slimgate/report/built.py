@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from slimgate.record import RunRecord, StepFacts
+from slimgate.record import ArtifactFacts, RunRecord, StepFacts
 from slimgate.report.epochs import epoch_table, epochs_of
 from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, duration, megabytes
@@ -87,6 +87,7 @@ def _artifact_table(record: RunRecord) -> str:
         Column("variant", [escaped(model.name) for model, _ in found]),
         Column("kind", [escaped(artifact.kind) for _, artifact in found]),
         Column("runtime", [escaped(artifact.runtime) for _, artifact in found]),
+        Column("its options", [runtime_options(artifact) for _, artifact in found]),
         Column("files, MB", [megabytes(artifact.bytes) for _, artifact in found], right=True),
         Column("state in memory, MB", [megabytes(artifact.state_bytes) for _, artifact in found], right=True),
         Column("parameters", [count(artifact.parameters) for _, artifact in found], right=True),
@@ -97,6 +98,12 @@ def _artifact_table(record: RunRecord) -> str:
         Column("digest", [escaped(artifact.digest[:12]) for _, artifact in found]),
     ]
     return table(without_empty(columns)) if found else ""
+
+
+def runtime_options(artifact: ArtifactFacts) -> str:
+    """`inference_precision = f32, …`, without options that are left to the runtime; a dash without any."""
+    stated = {key: value for key, value in artifact.runtime_params.items() if value is not None}
+    return escaped(plain(stated), longest=2 * _LONGEST) if stated else MISSING
 
 
 def plain(value: object) -> str:

@@ -147,6 +147,7 @@ def test_the_runtime_executes_its_variant_alone(ran: dict[str, Ran], repository:
     assert ran
     found = of_suite(repository, "half")
     assert found["bfloat16"]["artifact"]["runtime"] == "mytools.half:Half"
+    assert found["bfloat16"]["artifact"]["runtime_params"] == {"dtype": "bfloat16"}
     assert found["teacher"]["artifact"]["runtime"] == "eager"
     assert found["bfloat16"]["quality"]["accuracy"]["verdict"] == "PASS"
     assert found["bfloat16"]["latency"]["b1"]["p50_ms"] > 0

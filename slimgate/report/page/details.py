@@ -16,7 +16,7 @@ from slimgate.record import (
     StepFacts,
     VariantRecord,
 )
-from slimgate.report.built import not_shown, params_cell, plain
+from slimgate.report.built import not_shown, params_cell, plain, runtime_options
 from slimgate.report.escape import escaped
 from slimgate.report.figures import (
     MISSING,
@@ -107,6 +107,8 @@ def _facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]
         yield "this run", origin
     if (artifact := model.artifact) is not None:
         yield "kind, runtime", f"{escaped(artifact.kind)}, {escaped(artifact.runtime)}"
+        if artifact.runtime_params:
+            yield "the runtime's options", runtime_options(artifact)
         yield "files to predict", f"{megabytes(artifact.bytes)} MB"
         yield "parameters", f"{count(artifact.parameters)}, {count(artifact.nonzero_parameters)} not zero"
         if artifact.parameters:

@@ -1,4 +1,4 @@
-"""What compiling took stands beside the runtime that compiles, in the record and its report."""
+"""What stands beside a runtime in the record and its report: its options, and what compiling took."""
 
 from __future__ import annotations
 
@@ -17,13 +17,24 @@ def record_with(**fields: Any) -> RunRecord:
     return sample_record(variants=[sample_record().variants[0], compiled])
 
 
-def test_seconds_and_graphs_are_columns_where_a_runtime_compiles() -> None:
-    record = record_with(runtime="compiled", compile_seconds=41.3, compiled_graphs=3)
+def artifact_cells(record: RunRecord) -> dict[str, str]:
+    """Column -> cell, of the variant's row in the table of artifacts."""
     section = suite_report(record).partition("### Artifacts")[2]
     header, line = (
         next(row for row in section.splitlines() if word in row) for word in ("digest", "| compiled")
     )
-    cells = dict(zip(*([cell.strip() for cell in row.split("|")] for row in (header, line)), strict=True))
+    return dict(zip(*([cell.strip() for cell in row.split("|")] for row in (header, line)), strict=True))
+
+
+def test_options_are_a_column_where_a_runtime_has_any() -> None:
+    options = {"inference_precision": "f32", "hyper_threading": None, "static_shapes": False}
+    record = record_with(runtime="openvino", runtime_params=options)
+    assert artifact_cells(record)["its options"] == "inference_precision = f32, static_shapes = false"
+    assert "its options" not in artifact_cells(record_with())
+
+
+def test_seconds_and_graphs_are_columns_where_a_runtime_compiles() -> None:
+    cells = artifact_cells(record_with(runtime="compiled", compile_seconds=41.3, compiled_graphs=3))
     assert (cells["runtime"], cells["compiling"], cells["compiled graphs"]) == ("compiled", "41 s", "3")
     assert "compiled graphs" not in suite_report(record_with())
 

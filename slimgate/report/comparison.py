@@ -111,30 +111,29 @@ def latency_cell(facts: LatencyFacts | None) -> str:
 
 
 def _metric_column(found: list[VariantRecord], metric: str) -> Column:
+    """The heading names the budgets that all gated models share; else each cell names its own."""
     facts = [model.quality.get(metric) for model in found]
-    limits = {
-        (budget.kind, budget.limit)
-        for model, one in zip(found, facts, strict=True)
-        if one is not None and model.gated
-        for budget in one.budgets
-    }
+    own = [_budgets(model, one) for model, one in zip(found, facts, strict=True)]
+    different = set(filter(None, own))
+    shared = different.pop() if len(different) == 1 else None
+    said = {None, shared} if any(own) else {None, ""}
     cells = [
-        quality_cell(one, note="no budget" if limits and one is not None and _ungated(model, one) else None)
-        for model, one in zip(found, facts, strict=True)
+        quality_cell(one, note=None if budgets in said else budgets or "no budget")
+        for one, budgets in zip(facts, own, strict=True)
     ]
-    return Column(with_note(escaped(metric), _shared_budget(limits)), cells, right=True)
+    heading = shared and shared.replace("at most", "drop at most")
+    return Column(with_note(escaped(metric), heading), cells, right=True)
 
 
-def _ungated(model: VariantRecord, facts: QualityFacts) -> bool:
-    return model.name != TEACHER and model.gated and not facts.budgets
-
-
-def _shared_budget(limits: set[tuple[str, float]]) -> str | None:
-    """The budget in words where all gated variants have the same one."""
-    if len(limits) != 1:
+def _budgets(model: VariantRecord, facts: QualityFacts | None) -> str | None:
+    """`at most 2`, of a gated model; empty without any, None where none is expected."""
+    if facts is None or model.name == TEACHER or not model.gated:
         return None
-    kind, limit = limits.pop()
-    return f"drop at most {limit:g}" if kind == "drop_points" else f"{escaped(kind)} {limit:g}"
+    return ", ".join(_budget_words(budget.kind, budget.limit) for budget in facts.budgets)
+
+
+def _budget_words(kind: str, limit: float) -> str:
+    return f"at most {limit:g}" if kind == "drop_points" else f"{escaped(kind)} {limit:g}"
 
 
 def _metric_table(record: RunRecord, names: list[str]) -> str:

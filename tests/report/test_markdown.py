@@ -40,6 +40,7 @@ from slimgate.record import (
     StepFacts,
     SuiteFacts,
     TensorFacts,
+    VariantRecord,
     read_record,
     to_json,
 )
@@ -250,13 +251,33 @@ def test_a_variant_without_the_budget_that_others_have_is_marked() -> None:
     assert "0.826 (drop 0.3 [0.0, 0.6]; no budget)" in row(report, "free")
 
 
-def test_the_head_of_a_metric_names_the_budget_only_where_all_share_it() -> None:
-    teacher, student, distilled = sample_record().variants[:3]
+def test_the_head_of_a_metric_names_the_budgets_that_all_share_and_else_each_cell_its_own() -> None:
+    teacher = sample_record().variants[0]
     assert "accuracy (drop at most 2)" in row(suite_report(sample_record()), "variant")
-    loose = [BudgetFacts(kind="drop_points", limit=5.0, verdict=PASS)]
-    facts = {"accuracy": distilled.quality["accuracy"].model_copy(update={"budgets": loose})}
-    own = distilled.model_copy(update={"quality": facts})
-    assert "accuracy" in row(suite_report(sample_record(variants=[teacher, student, own])), "variant")
+
+    def budgeted(name: str, *budgets: tuple[str, float]) -> VariantRecord:
+        own = [BudgetFacts(kind=kind, limit=limit, verdict=PASS) for kind, limit in budgets]
+        facts = quality(name, "accuracy", 0.3, (0.0, 0.6), PASS).model_copy(update={"budgets": own})
+        return variant(name, quality={"accuracy": facts})
+
+    def cells(*variants: VariantRecord) -> list[str]:
+        report = suite_report(sample_record(variants=[teacher, *variants]))
+        at = next(i for i, cell in enumerate(row(report, "variant")) if cell.startswith("accuracy"))
+        return [row(report, name)[at] for name in ("variant", *(one.name for one in variants))]
+
+    two, both = ("drop_points", 2.0), (("drop_points", 2.0), ("floor", 0.8))
+    drop = "0.826 (drop 0.3 [0.0, 0.6]"
+    assert cells(budgeted("a", two), budgeted("b", ("drop_points", 5.0)), budgeted("c")) == [
+        "accuracy",
+        f"{drop}; at most 2)",
+        f"{drop}; at most 5)",
+        f"{drop}; no budget)",
+    ]
+    assert cells(budgeted("a", *both), budgeted("b", *both)) == [
+        "accuracy (drop at most 2, floor 0.8)",
+        f"{drop})",
+        f"{drop})",
+    ]
 
 
 def test_a_bound_is_never_rounded_onto_its_budget() -> None:

@@ -19,6 +19,8 @@ OPTION = "--slimgate-time-limit"
 # Rings again after so long, should a library have caught the first.
 AGAIN_SECONDS = 10.0
 _SOON = 1e-3
+# How long a bell waits that rang at the wrong moment: longer than the few lines of which it waits the end.
+_WAIT_SECONDS = 0.02
 
 
 class _TimeIsUp(BaseException):
@@ -47,7 +49,8 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
         raise BuildError(reason) from up
     finally:
         bell.stop()
-        signal.signal(signal.SIGALRM, before)
+        # one that is on its way to another thread would by default end the process
+        signal.signal(signal.SIGALRM, _unheard if before is signal.SIG_DFL else before)
         if ringing:
             signal.setitimer(signal.ITIMER_REAL, max(ringing - (time.monotonic() - began), _SOON))
 
@@ -73,6 +76,10 @@ class _Bell:
         if not self._set:
             return
         if frame is not None and frame.f_code.co_filename in (__file__, contextlib.__file__):
-            self.set(_SOON)
+            self.set(_WAIT_SECONDS)
             return
         raise _TimeIsUp
+
+
+def _unheard(_number: int, _frame: FrameType | None) -> None:
+    """Nothing is waited for any more."""

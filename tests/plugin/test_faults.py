@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,30 +105,35 @@ REASONS = {
 SLOW = "slow: step own_faults:Slow: building slow took longer than --slimgate-time-limit 20 (seconds)"
 
 
+def keep(ran: Ran, name: str) -> Ran:
+    """Keeps a copy of the run's report, since later runs write theirs, and its record."""
+    shutil.copytree(ran.folder / "reports/latest/faults", ran.folder / name)
+    kept = {"faults": ran.record("faults")}
+    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, kept)
+
+
 @pytest.fixture(scope="module")
 def failed(repository: Path) -> Ran:
     """All but the slow one, the output in a pipe."""
     (repository / "own_methods.py").write_text(OWN_METHODS)
     (repository / "own_faults.py").write_text(OWN_FAULTS)
     (repository / "bench/faults.toml").write_text(FAULTS)
-    ran = pytest_in(repository, "bench/faults.toml", "-v", "-k", "not slow")
-    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, {"faults": ran.record("faults")})
+    return keep(pytest_in(repository, "bench/faults.toml", "-v", "-k", "not slow"), "failed")
 
 
 @pytest.fixture(scope="module")
 def slow(failed: Ran) -> Ran:
     """The slow one, which has twenty seconds: importing PyTorch takes some of them."""
-    return pytest_in(
-        failed.folder, "bench/faults.toml", "-k", "slow and not latency", "--slimgate-time-limit", "20"
-    )
+    only = ("-k", "slow and not latency", "--slimgate-time-limit", "20")
+    return keep(pytest_in(failed.folder, "bench/faults.toml", *only), "slow")
 
 
 def model(ran: Ran, name: str) -> VariantRecord:
     return VariantRecord.model_validate_json(VariantRecord(**ran.variant("faults", name)).model_dump_json())
 
 
-def log(ran: Ran, name: str) -> str:
-    return (ran.folder / f"reports/latest/faults/logs/{name}.log").read_text()
+def log(kept: Path, name: str) -> str:
+    return (kept / f"logs/{name}.log").read_text()
 
 
 def test_every_fault_is_one_line_that_names_variant_step_and_reason(failed: Ran) -> None:
@@ -162,12 +168,12 @@ def test_a_variant_beyond_its_time_is_given_up_once_and_the_teacher_has_no_limit
     assert slow.variant("faults", "slow")["error"] == SLOW
     [told] = [line for line in slow.lines if line.startswith("slimgate: slow · step 1 of 1: own_faults:Slow")]
     assert "gave up after " in told
-    assert "time.sleep(120)" in log(slow, "slow")
+    assert "time.sleep(120)" in log(slow.folder / "slow", "slow")
     assert slow.variant("faults", "broken")["error"] == REASONS["broken"]
 
 
 def test_the_report_says_what_was_not_built_why_and_how_to_try_again(failed: Ran) -> None:
-    folder = failed.folder / "reports/latest/faults"
+    folder = failed.folder / "failed"
     report, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
     [line] = [line for line in report.splitlines() if line.startswith("- broken was not built: ")]
     assert "RuntimeError: the wheel came off" in line
@@ -181,13 +187,13 @@ def test_the_report_says_what_was_not_built_why_and_how_to_try_again(failed: Ran
 
 
 def test_the_log_of_a_step_says_how_far_it_was_and_where_it_broke(failed: Ran) -> None:
-    told = log(failed, "broken")
+    told = log(failed.folder / "failed", "broken")
     assert told.startswith(REASONS["broken"])
     assert "layers, 1 of 3" in told
     assert "'layers': 3}" in told
     assert 'own_faults.py", line' in told
     assert told.rstrip().endswith("RuntimeError: the wheel came off")
-    assert "train rows" not in log(failed, "diverging")
+    assert "train rows" not in log(failed.folder / "failed", "diverging")
 
 
 def test_a_run_whose_output_goes_into_a_file_tells_each_stage_that_is_over(failed: Ran) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from slimgate.errors import BuildError
+from slimgate.signal_stack import leave_signal_stack
 
 OPTION = "--slimgate-time-limit"
 # Rings again after so long, should a library have caught the first.
@@ -41,6 +42,7 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
         return
     began = time.monotonic()
     bell = _Bell()
+    leave_signal_stack()
     before = signal.signal(signal.SIGALRM, bell.ring)
     bell.set(seconds)
     try:

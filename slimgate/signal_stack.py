@@ -1,7 +1,7 @@
 """Has the system call signal handlers on the thread's own stack, which has room for every register.
 
 A library that asks for the processor's matrix registers (OpenVINO and oneDNN do, for AMX) makes what the
-puts down for a handler 8 KiB larger than a stack made for handlers before may hold; the process would die by
+system puts down for a handler 8 KiB larger than a stack made for handlers before may hold; the process would die by
 SIGSEGV at the next signal: https://docs.kernel.org/arch/x86/xstate.html
 """
 

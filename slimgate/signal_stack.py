@@ -1,8 +1,8 @@
 """Has the system call signal handlers on the thread's own stack, which has room for every register.
 
 A library that asks for the processor's matrix registers (OpenVINO and oneDNN do, for AMX) makes what the
-system puts down for a handler 8 KiB larger than a stack made for handlers before may hold; the process would die by
-SIGSEGV at the next signal: https://docs.kernel.org/arch/x86/xstate.html
+system puts down for a handler 8 KiB larger than a stack made for handlers before may hold; the process
+would die by SIGSEGV at the next signal: https://docs.kernel.org/arch/x86/xstate.html
 """
 
 from __future__ import annotations

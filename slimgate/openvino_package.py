@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from slimgate.errors import MissingExtra
@@ -17,6 +18,17 @@ def load_openvino(user: str) -> Any:
     except ImportError as error:
         raise MissingExtra(f"{user} needs an extra: {EXTRA}") from error
     return openvino
+
+
+@cache
+def compiling_core() -> Any:
+    """The openvino.Core that compiles all graphs of this process, and lives as long as it.
+
+    A Core that compiles for the CPU gives signal handlers a stack of its own, and where it goes it puts back
+    the one before, which an earlier Core may have taken along: the next signal, Ctrl-C among them, would end
+    the process by SIGSEGV.
+    """
+    return load_openvino("runtime openvino").Core()
 
 
 def load_nncf(user: str) -> Any:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from types import FrameType
 
 from slimgate.errors import BuildError
-from slimgate.signal_stack import leave_signal_stack
 
 OPTION = "--slimgate-time-limit"
 # Rings again after so long, should a library have caught the first.
@@ -42,7 +41,6 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
         return
     began = time.monotonic()
     bell = _Bell()
-    leave_signal_stack()
     before = signal.signal(signal.SIGALRM, bell.ring)
     bell.set(seconds)
     try:
@@ -51,8 +49,7 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
         raise BuildError(reason) from up
     finally:
         bell.stop()
-        # one that is on its way to another thread would by default end the process
-        signal.signal(signal.SIGALRM, _unheard if before is signal.SIG_DFL else before)
+        signal.signal(signal.SIGALRM, before)
         if ringing:
             signal.setitimer(signal.ITIMER_REAL, max(ringing - (time.monotonic() - began), _SOON))
 
@@ -81,7 +78,3 @@ class _Bell:
             self.set(_WAIT_SECONDS)
             return
         raise _TimeIsUp
-
-
-def _unheard(_number: int, _frame: FrameType | None) -> None:
-    """Nothing is waited for any more."""

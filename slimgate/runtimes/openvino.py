@@ -147,12 +147,11 @@ def load(folder: Path, params: Params, *, device: str, threads: int) -> RequestP
 
 def predictor(graph: Any, params: Params, *, device: str, threads: int) -> RequestPredictor | StaticPredictor:
     """An openvino.Model behind the Predictor's calls. Raises BuildError off the CPU."""
-    from slimgate.openvino_package import load_openvino
+    from slimgate.openvino_package import compiling_core
 
     if device.partition(":")[0] != "cpu":
         raise BuildError(f"runtime openvino runs on the CPU, not on {device}; choose --slimgate-device cpu")
-    core = load_openvino("runtime openvino").Core()
-    properties = settings(params, threads=threads)
+    core, properties = compiling_core(), settings(params, threads=threads)
 
     def compiled(shaped: Any) -> RequestPredictor:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,25 @@ def test_the_runtime_loads_no_torch() -> None:
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not {name for name in names if name.split(".")[0] in ("torch", "transformers")}
+
+
+SIGNALLED = """
+import gc, signal, sys
+from pathlib import Path
+from slimgate.runtimes import openvino
+
+heard = []
+signal.signal(signal.SIGALRM, lambda *_: heard.append(1))
+opened = [openvino.load(Path(sys.argv[1]), openvino.Params(), device="cpu", threads=1) for _ in range(4)]
+for place in (0, 0, 1, 0):  # they go in another order than that in which they came
+    opened.pop(place).close()
+    gc.collect()
+    signal.raise_signal(signal.SIGALRM)
+print(len(heard))
+"""
+
+
+def test_a_signal_after_graphs_were_compiled_and_closed_is_handled(saved: tuple[Path, Any, Any]) -> None:
+    command = [sys.executable, "-c", SIGNALLED, str(saved[0])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "4"), done.stderr

@@ -22,9 +22,8 @@ def report_build(model: ModelHandle, report: Report) -> None:
     """Reports how a model was built, what it weighs, and where it came from."""
     built = model.built
     manifest = built.artifact.manifest
-    artifact = {key: manifest[key] for key in (*SIZES, "digest")}
+    artifact = {key: manifest[key] for key in (*SIZES, "digest", "state_bytes")}
     runtime = model.variant.runtime
-    artifact.update(state_bytes=manifest["state_bytes"])
     artifact.update(runtime=runtime.name, runtime_params=params_json(runtime.params))
     artifact.update(load_seconds=model.load_seconds, **model.compiled)
     facts = {

@@ -115,13 +115,12 @@ def _metric_column(found: list[VariantRecord], metric: str) -> Column:
     facts = [model.quality.get(metric) for model in found]
     own = [_budgets(model, one) for model, one in zip(found, facts, strict=True)]
     different = set(filter(None, own))
-    shared = different.pop() if len(different) == 1 else None
-    said = {None, shared} if any(own) else {None, ""}
+    shared = None if len(different) > 1 else "".join(different)
     cells = [
-        quality_cell(one, note=None if budgets in said else budgets or "no budget")
+        quality_cell(one, note=None if budgets in (None, shared) else budgets or "no budget")
         for one, budgets in zip(facts, own, strict=True)
     ]
-    heading = shared and shared.replace("at most", "drop at most")
+    heading = shared.replace("at most", "drop at most") if shared else None
     return Column(with_note(escaped(metric), heading), cells, right=True)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slimgate.errors import MeasureError
-from slimgate.judge.speed import PLANTED_DELAY, Speedup, estimate_speedup, settled
+from slimgate.judge.speed import PLANTED_DELAYS, Speedup, delay_seen, estimate_speedup, settled
 from slimgate.measure.duel import Contender, ContenderSpec, Floats, duel, seconds_of_a_call
 from slimgate.parts import now
 from slimgate.protocols import Workload
@@ -15,17 +15,23 @@ from slimgate.suite import TEACHER
 
 COPY = "teacher's copy"
 DELAYED = "teacher with a delay"
-# times max_seconds, to look for the planted delay
+# times max_seconds, to look for the smallest delay; for each larger one max_seconds
 _PATIENCE = 3
 
 
 @dataclass(frozen=True)
 class PlantedDelay:
-    """What the duel makes of the teacher with a delay of PLANTED_DELAY of its own call."""
+    """What the duel makes of the teacher with a delay of `share` of its own call: the last one planted."""
 
     workload: Workload
+    share: float
     found: Speedup
     measured: str
+
+    @property
+    def visible(self) -> float | None:
+        """The smallest of PLANTED_DELAYS that was seen, None where none was."""
+        return self.share if delay_seen(self.found) else None
 
 
 class Arena:
@@ -52,23 +58,23 @@ class Arena:
         minimum = own.speed.speedup_min if own and own.speed else None
         models = {TEACHER: self._teacher, COPY: self._teacher, variant.name: variant}
         seconds = suite.measure.max_seconds / 2 if max_seconds is None else max_seconds
-        return self._duel(models, workload, minimum=minimum, max_seconds=seconds)
+        planted = self._planted_delay
+        visible = planted.visible if planted else PLANTED_DELAYS[0]
+        return self._duel(models, workload, minimum=minimum, max_seconds=seconds, visible=visible)
 
     def planted_delay(self) -> PlantedDelay:
         """The duel of the teacher against itself with a busy wait after each call; once a suite's run.
 
         Takes the workload with the longest call, and up to three times the suite's max_seconds: it ends as
-        soon as the delay is seen, and where it is not, no speed-up of the run is decided.
+        soon as the delay is seen. Where it is not, larger ones are looked for, max_seconds each; where none
+        is seen, no speed-up of the run is decided.
         """
         if self._planted_delay is None:
-            run = self._teacher.run
-            workload = run.largest_workload
-            models = dict.fromkeys((TEACHER, COPY, DELAYED), self._teacher)
-            self._plant(workload)
-            seconds = _PATIENCE * run.suite.measure.max_seconds
-            found = self._duel(models, workload, minimum=1.0, max_seconds=seconds)
-            self._contenders.pop(DELAYED).close()
-            self._planted_delay = PlantedDelay(workload, found, now())
+            planted = self._delayed(PLANTED_DELAYS[0], patience=_PATIENCE)
+            for share in PLANTED_DELAYS[1:]:
+                if planted.visible is None:
+                    planted = self._delayed(share)
+            self._planted_delay = planted
         return self._planted_delay
 
     def close(self) -> None:
@@ -76,13 +82,24 @@ class Arena:
         while self._contenders:
             self._contenders.popitem()[1].close()
 
-    def _plant(self, workload: Workload) -> None:
-        """Loads a contender that takes PLANTED_DELAY longer a call than the teacher does."""
+    def _delayed(self, share: float, *, patience: int = 1) -> PlantedDelay:
+        """One duel against a delay. patience: times max_seconds."""
+        run = self._teacher.run
+        workload = run.largest_workload
+        models = dict.fromkeys((TEACHER, COPY, DELAYED), self._teacher)
+        self._plant(workload, share)
+        seconds = patience * run.suite.measure.max_seconds
+        found = self._duel(models, workload, minimum=1.0, max_seconds=seconds)
+        self._contenders.pop(DELAYED).close()
+        return PlantedDelay(workload, share, found, now())
+
+    def _plant(self, workload: Workload, share: float) -> None:
+        """Loads a contender whose call takes longer than the teacher's by this share of it."""
         inputs = self._teacher.run.workload(TEACHER, workload).inputs
         try:
             teacher, delayed = (self._contender(name, self._teacher) for name in (TEACHER, DELAYED))
             teacher.prepare(inputs)
-            delayed.delay(PLANTED_DELAY * seconds_of_a_call(teacher))
+            delayed.delay(share * seconds_of_a_call(teacher))
         except MeasureError:
             self.close()
             raise
@@ -94,6 +111,7 @@ class Arena:
         *,
         minimum: float | None,
         max_seconds: float,
+        visible: float | None = PLANTED_DELAYS[0],
     ) -> Speedup:
         """The last model against the first; the second is the first's copy."""
         run, (first, copy, last) = self._teacher.run, models
@@ -101,7 +119,8 @@ class Arena:
             self._contenders.pop(name).close()
 
         def enough(times: Mapping[str, Floats]) -> bool:
-            return settled(times[first], times[copy], times[last], minimum=minimum, seed=run.suite.seed)
+            so_far = times[first], times[copy], times[last]
+            return settled(*so_far, minimum=minimum, seed=run.suite.seed, visible=visible)
 
         inputs = {name: run.workload(model.name, workload).inputs for name, model in models.items()}
         try:

@@ -34,10 +34,10 @@ def arena(run: SuiteRun) -> Iterator[Arena]:
 def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PLANTED_DELAY", 1.0)
+    monkeypatch.setattr(module, "PLANTED_DELAYS", (1.0,))
     reported: list[Any] = []
-    assert find_delay(arena, reported.append)
-    assert find_delay(arena, reported.append)
+    assert find_delay(arena, reported.append) == 1.0
+    assert find_delay(arena, reported.append) == 1.0
     assert reported[0] == reported[1]
     assert (reported[0]["kind"], reported[0]["variant"], reported[0]["name"]) == (
         "self_test",
@@ -46,7 +46,7 @@ def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
     )
     facts = reported[0]["facts"]
     assert facts["workload"] == "b16x32"  # the longest call
-    assert facts["seen"] is True
+    assert (facts["seen"], facts["percent"]) == (True, 100.0)
     low, high = facts["speedup_interval"]
     assert 0.2 < low < high < 1.0
     assert set(arena._contenders) == {TEACHER, COPY}  # the delayed one has ended
@@ -54,11 +54,23 @@ def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
 
 
 def test_a_delay_of_nothing_is_not_seen(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PLANTED_DELAY", 0.0)
+    monkeypatch.setattr(module, "PLANTED_DELAYS", (0.0,))
     reported: list[Any] = []
-    assert not find_delay(arena, reported.append)
+    assert find_delay(arena, reported.append) is None
     assert reported[0]["facts"]["seen"] is False
     assert reported[0]["facts"]["message"].endswith("speed-up verdicts are INCONCLUSIVE")
+
+
+def test_where_the_smallest_delay_is_hidden_larger_ones_are_looked_for(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PLANTED_DELAYS", (0.0, 0.0, 2.0, 9.0))
+    reported: list[Any] = []
+    assert find_delay(arena, reported.append) == 2.0
+    facts = reported[0]["facts"]
+    assert (facts["seen"], facts["percent"]) == (True, 200.0)
+    assert facts["message"].startswith("self-test, planted delay of 200 %: b16x32 0.")
+    assert facts["speedup_interval"][1] < 1.0
 
 
 def test_a_shorter_model_stands_against_the_teacher_on_the_suites_threads(

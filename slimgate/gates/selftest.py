@@ -31,7 +31,7 @@ def test_selftest(
 ) -> None:
     """identical: a copy of the teacher must not FAIL. planted_fault: twice the budget must not PASS.
 
-    planted_delay never fails: where the duel does not see it, no speed-up of this run is decided.
+    planted_delay never fails: what is nearer to its budget than the smallest delay seen stays undecided.
     """
     if check == PLANTED_DELAY:
         reason = not_timed(request.config)

@@ -11,7 +11,7 @@ from slimgate.gates.latency import not_timed
 from slimgate.gates.planted_delay import find_delay
 from slimgate.gates.reporting import Report, conclude, report_build
 from slimgate.judge.facts import budget_facts
-from slimgate.judge.speed import judge_speedup, speed_message
+from slimgate.judge.speed import PLANTED_DELAYS, judge_speedup, speed_message
 from slimgate.parts import now, part
 from slimgate.protocols import Workload
 from slimgate.run import ModelHandle
@@ -28,7 +28,8 @@ def test_speedup(
 ) -> None:
     """One workload through the teacher, its copy and a variant, by turns.
 
-    A verdict needs that the duel sees a planted delay; where no self-test looked for it, this test does.
+    A verdict needs that the duel sees a planted delay that is no larger than what it decides; where
+    no self-test looked for it, this test does.
     """
     budget = suite.budgets[variant.name].speed
     wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
@@ -38,10 +39,10 @@ def test_speedup(
             pytest.fail(f"{variant.name}: {workload.id} carries a speed budget, but {reason}", pytrace=False)
         pytest.skip(reason)
     report_build(variant, report_part)
-    trusted = find_delay(arena, report_part) if budget else True
+    visible = find_delay(arena, report_part) if budget else PLANTED_DELAYS[0]
     found = arena.speedup(variant, workload)
-    judged = judge_speedup(found, budget.speedup_min, budget.reason, trusted=trusted) if budget else None
-    line = speed_message(variant.name, workload.id, found, judged, trusted=trusted)
+    judged = judge_speedup(found, budget.speedup_min, budget.reason, visible=visible) if budget else None
+    line = speed_message(variant.name, workload.id, found, judged, visible=visible)
     facts: dict[str, Any] = {
         "speedup": found.speedup,
         "speedup_interval": list(found.claimed),

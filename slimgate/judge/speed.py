@@ -7,6 +7,9 @@ copy of itself: nothing below it is claimed.
 A duel may stop early, which must not make false claims likelier. It stops when both intervals are narrow
 (their width does not know which of the two is faster), or when the verdict stands at a level so strict that
 all looks together add little to the last one's (Haybittle and Peto's rule; Peto et al. 1976, Br. J. Cancer).
+
+What a duel can tell is tried on the spot, by delays that are planted in the teacher's own calls, the smallest
+first. On a restless machine only a larger one is seen: then no budget is decided that is nearer than that.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ STRICT_LEVEL = 0.999
 RESAMPLES = 4000
 # Half the width of an interval, on the log scale, below which more rounds are not worth their time.
 PRECISE = 0.01
-PLANTED_DELAY = 0.10
+# Shares of the teacher's call, looked for in this order until one is seen.
+PLANTED_DELAYS = (0.10, 0.30, 1.00)
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,11 +97,19 @@ def estimate_speedup(
     )
 
 
-def settled(teacher: Floats, copy: Floats, variant: Floats, *, minimum: float | None, seed: int) -> bool:
+def settled(
+    teacher: Floats,
+    copy: Floats,
+    variant: Floats,
+    *,
+    minimum: float | None,
+    seed: int,
+    visible: float | None = PLANTED_DELAYS[0],
+) -> bool:
     """Whether more rounds would tell nothing new: the intervals are narrow, or the verdict stands.
 
     minimum: the budget, None where there is none. The verdict stands where it is PASS or FAIL at
-    STRICT_LEVEL, noise floor included.
+    STRICT_LEVEL, noise floor included. visible: as `judge_speedup` has it.
     """
     pairs = (log_ratio_interval(teacher, other, seed=seed) for other in (variant, copy))
     if all((high - low) / 2 < PRECISE for _, low, high in pairs):
@@ -105,31 +117,43 @@ def settled(teacher: Floats, copy: Floats, variant: Floats, *, minimum: float | 
     if minimum is None:
         return False
     found = estimate_speedup(teacher, copy, variant, of_minima=1.0, seed=seed, level=STRICT_LEVEL)
-    return judge_speedup(found, minimum, None).verdict is not Verdict.INCONCLUSIVE
+    return judge_speedup(found, minimum, None, visible=visible).verdict is not Verdict.INCONCLUSIVE
 
 
 def judge_speedup(
-    found: Speedup, minimum: float, reason: str | None, *, trusted: bool = True
+    found: Speedup, minimum: float, reason: str | None, *, visible: float | None = PLANTED_DELAYS[0]
 ) -> BudgetVerdict:
     """PASS where the widened interval lies above `minimum`, FAIL where it lies below, else INCONCLUSIVE.
 
-    trusted: whether the planted delay was seen; where it was not, every verdict is INCONCLUSIVE.
+    visible: the smallest planted delay that the duel saw, a share of the teacher's call. Where the first of
+    PLANTED_DELAYS was not seen, what is nearer to the budget than the one that was is INCONCLUSIVE; where
+    none was (None), everything is.
     """
     low, high = found.claimed
-    verdict = Verdict.PASS if low >= minimum else Verdict.FAIL if high < minimum else Verdict.INCONCLUSIVE
+    clear = 1.0 if visible is None or visible <= PLANTED_DELAYS[0] else 1.0 + visible
+    verdict = Verdict.INCONCLUSIVE
+    if visible is not None and low >= minimum * clear:
+        verdict = Verdict.PASS
+    elif visible is not None and high * clear < minimum:
+        verdict = Verdict.FAIL
     return BudgetVerdict(
         kind="speedup_min",
         limit=minimum,
-        verdict=verdict if trusted else Verdict.INCONCLUSIVE,
+        verdict=verdict,
         reason=reason,
         n_needed=None,
     )
 
 
 def speed_message(
-    name: str, workload: str, found: Speedup, budget: BudgetVerdict | None, *, trusted: bool = True
+    name: str,
+    workload: str,
+    found: Speedup,
+    budget: BudgetVerdict | None,
+    *,
+    visible: float | None = PLANTED_DELAYS[0],
 ) -> str:
-    """One line that can be acted on."""
+    """One line that can be acted on. visible: as `judge_speedup` has it."""
     low, high = found.claimed
     line = (
         f"{name}: {workload} {found.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}]"
@@ -138,9 +162,13 @@ def speed_message(
     if budget is None:
         return line
     line += f", budget {budget.limit:g}×: {budget.verdict}"
-    if not trusted:
-        line += f", this machine hides a delay of {100 * PLANTED_DELAY:.0f} % (self-test, planted delay)"
-    elif budget.verdict is Verdict.INCONCLUSIVE:
+    if budget.verdict is not Verdict.INCONCLUSIVE:
+        return line
+    if visible is None:
+        line += f", this machine hides a delay of {100 * PLANTED_DELAYS[-1]:.0f} % (self-test, planted delay)"
+    elif visible > PLANTED_DELAYS[0] and (low >= budget.limit or high < budget.limit):
+        line += f", nearer than the {100 * visible:.0f} % that this machine hides (self-test, planted delay)"
+    else:
         line += ", a quieter machine or more max_seconds would tell"
     return line
 
@@ -150,12 +178,17 @@ def delay_seen(found: Speedup) -> bool:
     return found.claimed[1] < 1.0
 
 
-def delay_message(workload: str, found: Speedup) -> str:
-    """What the duel made of the planted delay, in one line."""
+def delay_message(workload: str, found: Speedup, share: float) -> str:
+    """What the duel made of the last delay that was planted, in one line. share: of the teacher's call."""
     low, high = found.claimed
-    held = "seen" if delay_seen(found) else "not seen, so this run's speed-up verdicts are INCONCLUSIVE"
+    held = "not seen, so this run's speed-up verdicts are INCONCLUSIVE"
+    if delay_seen(found):
+        held = "seen"
+        if share > PLANTED_DELAYS[0]:
+            hidden, shown = (f"{100 * one:.0f} %" for one in (PLANTED_DELAYS[0], share))
+            held += f", one of {hidden} was not, so speed-ups within {shown} of their budget are INCONCLUSIVE"
     return (
-        f"self-test, planted delay of {100 * PLANTED_DELAY:.0f} %: {workload} {found.speedup:.2f}× the "
+        f"self-test, planted delay of {100 * share:.0f} %: {workload} {found.speedup:.2f}× the "
         f"teacher's speed [{low:.2f}, {high:.2f}] (noise floor {100 * found.noise_floor:.1f} %, "
         f"{found.rounds} rounds): {held}"
     )

@@ -23,12 +23,15 @@ class SelfTestPart(Part):
 
 
 class PlantedDelay(Part):
-    """The teacher with a busy wait of a tenth of its call, against itself.
+    """The teacher with a busy wait after each call, against itself: the last delay that was looked for.
 
-    seen: the speed-up's interval, widened by the noise floor, lies wholly below 1.
+    seen: the speed-up's interval, widened by the noise floor, lies wholly below 1. percent: the delay, of
+    the teacher's call; where it is above 10, smaller ones were not seen, and what is nearer than it to its
+    budget is undecided.
     """
 
     seen: bool
+    percent: float = 10.0
     speedup_interval: tuple[float, float]
     message: str
     workload: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate.judge.bands import band
+from slimgate.judge.speed import PLANTED_DELAYS
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.escape import escaped
@@ -154,8 +155,17 @@ def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
 def _unseen_delay(record: RunRecord) -> Iterator[str]:
     """Where it leaves no verdict undecided, and so stands nowhere above."""
     delay = record.self_test.planted_delay
-    if delay is not None and not delay.seen and delay.message not in record.verdict.messages:
-        yield "The machine hid a delay of a tenth of a call (self-test): hold no speed-up for shown."
+    if delay is None or delay.message in record.verdict.messages:
+        return
+    hidden = percent(delay.percent / 100, 0)
+    if not delay.seen:
+        yield f"The machine hid a delay of {hidden} of a call (self-test): hold no speed-up for shown."
+    elif delay.percent > 100 * PLANTED_DELAYS[0]:
+        smallest = percent(PLANTED_DELAYS[0], 0)
+        yield (
+            f"The machine hid a delay of {smallest} of a call and showed one of {hidden} (self-test): "
+            "hold no smaller difference in speed for shown."
+        )
 
 
 def _unsteady(record: RunRecord) -> Iterator[str]:

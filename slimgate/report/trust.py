@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from slimgate.judge.levels import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
+from slimgate.judge.speed import PLANTED_DELAYS
 from slimgate.judge.verdict import Verdict
 from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTestPart
 from slimgate.report.escape import escaped, fenced
@@ -60,7 +61,14 @@ def _delay(found: PlantedDelay | None) -> str:
     expected = "A planted delay of a tenth of the teacher's call must be seen by the duel"
     if found is None:
         return f"{expected}: not run."
-    held = "seen, as it should be" if found.seen else "**not seen, so no speed-up is decided**"
+    held = "seen, as it should be"
+    if not found.seen:
+        held = "**not seen, so no speed-up is decided**"
+    elif found.percent > 100 * PLANTED_DELAYS[0]:
+        shown = percent(found.percent / 100, 0)
+        held = (
+            f"**not seen; one of {shown} was, so speed-ups nearer than that to their budget are undecided**"
+        )
     return f"{expected}: {held}. {escaped(found.message)}"
 
 

@@ -8,6 +8,7 @@ import pytest
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.judge.speed import (
+    PLANTED_DELAYS,
     Speedup,
     delay_message,
     delay_seen,
@@ -117,11 +118,41 @@ def test_looking_early_does_not_make_false_claims_likelier(monkeypatch: pytest.M
 @pytest.mark.parametrize("minimum", [1.7, 2.4])
 def test_nothing_is_decided_where_the_machine_hides_a_delay(minimum: float) -> None:
     found = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
-    judged = judge_speedup(found, minimum, None, trusted=False)
+    judged = judge_speedup(found, minimum, None, visible=None)
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert speed_message("int8", "b1", found, judged, trusted=False).endswith(
-        f"budget {minimum:g}×: INCONCLUSIVE, this machine hides a delay of 10 % (self-test, planted delay)"
+    assert speed_message("int8", "b1", found, judged, visible=None).endswith(
+        f"budget {minimum:g}×: INCONCLUSIVE, this machine hides a delay of 100 % (self-test, planted delay)"
     )
+
+
+NEAR = "INCONCLUSIVE, nearer than the 30 % that this machine hides (self-test, planted delay)"
+UNDECIDED = "INCONCLUSIVE, a quieter machine or more max_seconds would tell"
+
+
+@pytest.mark.parametrize(
+    ("minimum", "told"),
+    [(1.3, "PASS"), (1.5, NEAR), (2.0, UNDECIDED), (2.5, NEAR), (3.1, "FAIL")],
+)
+def test_only_what_is_further_from_the_budget_than_the_delay_seen_is_decided(
+    minimum: float, told: str
+) -> None:
+    """The claim is 1.73 to 2.31 times: 1.73 / 1.3 = 1.33, and 2.31 * 1.3 = 3.003."""
+    found = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
+    judged = judge_speedup(found, minimum, None, visible=0.3)
+    assert judged.verdict is Verdict(told.split(",")[0])
+    assert speed_message("int8", "b1", found, judged, visible=0.3).endswith(f": {told}")
+    decided = Verdict.PASS if minimum < 2 else Verdict.FAIL
+    smallest = judge_speedup(found, minimum, None, visible=PLANTED_DELAYS[0])
+    assert smallest.verdict is (Verdict.INCONCLUSIVE if told == UNDECIDED else decided)
+
+
+def test_a_duel_does_not_end_at_a_verdict_that_a_hidden_delay_undoes() -> None:
+    """Twice as fast, known to some 10 %: above 1.5, but not by 30 %; above 1.2 by as much."""
+    teacher, copy, twice = (times(seed, middle, 0.1) for seed, middle in ((1, 1.0), (2, 1.0), (3, 0.5)))
+    assert settled(teacher, copy, twice, minimum=1.5, seed=0)
+    assert not settled(teacher, copy, twice, minimum=1.5, seed=0, visible=0.3)
+    assert settled(teacher, copy, twice, minimum=1.2, seed=0, visible=0.3)
+    assert not settled(teacher, copy, twice, minimum=1.2, seed=0, visible=None)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +163,13 @@ def test_a_delay_is_seen_where_the_claim_lies_wholly_below_one(
 ) -> None:
     found = Speedup(0.91, interval, 0.91, 0.05, 24)
     assert delay_seen(found) is seen
-    assert delay_message("b1", found).endswith(
+    assert delay_message("b1", found, 0.1).endswith(
         "(noise floor 5.0 %, 24 rounds): seen" if seen else "this run's speed-up verdicts are INCONCLUSIVE"
+    )
+    assert delay_message("b1", found, 0.3).endswith(
+        "seen, one of 10 % was not, so speed-ups within 30 % of their budget are INCONCLUSIVE"
+        if seen
+        else "this run's speed-up verdicts are INCONCLUSIVE"
     )
 
 

@@ -19,7 +19,9 @@ SELFTEST = "bench/speed.toml::test_selftest[planted_delay]"
 
 def ran_with_delay(folder: Path, share: float, *arguments: str) -> Ran:
     (folder / "bench/speed.toml").write_text(TWO.replace('"warn"', '"fail"') + SPEED)
-    (folder / "conftest.py").write_text(f"import slimgate.arena\nslimgate.arena.PLANTED_DELAY = {share}\n")
+    (folder / "conftest.py").write_text(
+        f"import slimgate.arena\nslimgate.arena.PLANTED_DELAYS = ({share},)\n"
+    )
     return pytest_in(folder, *arguments, "-v", "-rs")
 
 
@@ -41,7 +43,7 @@ def test_a_speed_test_alone_looks_for_the_delay_and_decides_nothing_where_it_is_
     assert hidden.code == 1
     message = hidden.variant("speed", "int8")["latency"]["b1"]["message"]
     assert message in hidden.lines
-    assert message.endswith("INCONCLUSIVE, this machine hides a delay of 10 % (self-test, planted delay)")
+    assert message.endswith("INCONCLUSIVE, this machine hides a delay of 100 % (self-test, planted delay)")
     record = hidden.record("speed")
     assert record["self_test"]["planted_delay"]["seen"] is False
     assert record["self_test"]["planted_delay"]["workload"] == "b1"

@@ -70,13 +70,23 @@ def test_what_is_undecided_and_only_warns_says_so_for_the_run_ends_with_0() -> N
 
 def test_an_unseen_delay_is_a_warning_where_it_leaves_nothing_undecided() -> None:
     hidden = PlantedDelay(
-        seen=False, speedup_interval=(0.7, 1.1), message="hidden", workload="b1", measured=MEASURED
+        seen=False,
+        percent=100.0,
+        speedup_interval=(0.7, 1.1),
+        message="hidden",
+        workload="b1",
+        measured=MEASURED,
     )
     record = sample_record(self_test=SelfTest(planted_delay=hidden))
-    line = "The machine hid a delay of a tenth of a call (self-test): hold no speed-up for shown."
+    line = "The machine hid a delay of 100 % of a call (self-test): hold no speed-up for shown."
     assert line in list(warnings(record))
     said = record.verdict.model_copy(update={"messages": ["hidden"]})
     assert line not in list(warnings(record.model_copy(update={"verdict": said})))
+    larger = SelfTest(planted_delay=hidden.model_copy(update={"seen": True, "percent": 30.0}))
+    line = "The machine hid a delay of 10 % of a call and showed one of 30 % (self-test): hold no smaller"
+    assert any(one.startswith(line) for one in warnings(sample_record(self_test=larger)))
+    smallest = SelfTest(planted_delay=hidden.model_copy(update={"seen": True, "percent": 10.0}))
+    assert "delay" not in "\n".join(warnings(sample_record(self_test=smallest)))
 
 
 def test_of_many_unsteady_times_four_are_named() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from slimgate.blocks import block_names, blocks, encoder_layers
+from slimgate.block_numbers import check_numbers
+from slimgate.blocks import Block, block_names, blocks, encoder_layers
 from slimgate.replacing import replace_modules_
 
 
@@ -34,6 +35,13 @@ def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
             b.attention.module: _scaling(model.network, b.attention.module) for b in blocks(model.network)
         }
         replace_modules_(model, "keep_layers", {}, scaling)
+
+
+def named_blocks(network: nn.Module, numbers: Sequence[int]) -> list[Block]:
+    """The blocks of these numbers, all where none is named. Raises SuiteError for one that is not there."""
+    found = blocks(network)
+    check_numbers(numbers, len(found), "blocks")
+    return [block for number, block in enumerate(found) if not numbers or number in numbers]
 
 
 def evenly_spread(total: int, count: int) -> list[int]:

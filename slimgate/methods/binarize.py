@@ -19,11 +19,11 @@ for a later step to make narrower. Zeros of an earlier pruning are lost: a sign 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, Strict
+from pydantic import Field
 
-from slimgate.errors import BuildError
+from slimgate.block_numbers import BlockNumbers, blocks_of, check_numbers
 from slimgate.protocols import BuildContext
 from slimgate.training_params import TrainingParams
 
@@ -43,12 +43,18 @@ class Params(TrainingParams):
     activations: bool = False
     embeddings: bool = False
     output_layer: bool = False
-    float_blocks: Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], Strict(False)] = ()
+    float_blocks: BlockNumbers = ()
     ramp: float = Field(default=0.5, ge=0, le=1)
     alpha: float = Field(default=0.1, ge=0, le=1)
     temperature: float = Field(default=2.0, gt=0)
     mse_weight: float = Field(default=0.0, ge=0)
     hidden_weight: float = Field(default=1.0, ge=0)
+
+
+def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+    check_numbers(params.float_blocks, blocks_of(config), "float_blocks")
+    return config
 
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
@@ -86,16 +92,13 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 
 
 def _layers(model: Any, params: Params) -> dict[str, Any]:
-    """The linear layers that become binary. Raises BuildError for a block that the model does not have."""
+    """The linear layers that become binary. Raises SuiteError for a block that the model does not have."""
     from slimgate.blocks import encoder_layers
     from slimgate.linear_layers import linear_layers
 
     found = linear_layers(model, inside="network", output=params.output_layer)
     blocks = encoder_layers(model.network)
-    if params.float_blocks and max(params.float_blocks) >= len(blocks):
-        raise BuildError(
-            f"float_blocks {list(params.float_blocks)} came, but the model has blocks 0 to {len(blocks) - 1}"
-        )
+    check_numbers(params.float_blocks, len(blocks), "float_blocks")
     kept = {id(module) for number in params.float_blocks for module in blocks[number].modules()}
     return {name: layer for name, layer in found.items() if id(layer) not in kept}
 

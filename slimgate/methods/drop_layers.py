@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from slimgate.block_numbers import blocks_of
 from slimgate.errors import SuiteError
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
@@ -48,8 +49,8 @@ class Params(Table):
 
 def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
     """The configuration after the step. Raises SuiteError where no block would go, or all of them."""
-    blocks = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
-    if not isinstance(blocks, int):
+    blocks = blocks_of(config)
+    if blocks is None:
         return config
     count = _count(params, blocks)
     if not 0 < count < blocks:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, RootModel, field_validator
+from pydantic import RootModel, field_validator
 
-from slimgate.errors import SuiteError
+from slimgate.block_numbers import BlockNumbers, blocks_of, check_numbers
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch"})
@@ -20,7 +20,7 @@ stochastic = False
 claims = ("smaller", "fewer_parameters", "faster")
 
 
-class Params(RootModel[tuple[Annotated[int, Field(ge=0, strict=True)], ...]]):
+class Params(RootModel[BlockNumbers]):
     """The numbers of the blocks that stay."""
 
     @field_validator("root")
@@ -35,9 +35,7 @@ class Params(RootModel[tuple[Annotated[int, Field(ge=0, strict=True)], ...]]):
 
 def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
     """The configuration after the step. Raises SuiteError for a block that the model does not have."""
-    blocks = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
-    if isinstance(blocks, int) and max(params.root) >= blocks:
-        raise SuiteError(f"{list(params.root)} came, but the model has blocks 0 to {blocks - 1} at this step")
+    check_numbers(params.root, blocks_of(config))
     return {**config, "num_hidden_layers": len(params.root)}
 
 
@@ -47,7 +45,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.blocks import encoder_layers
 
     before = len(encoder_layers(model.network))
-    check(params, {"num_hidden_layers": before})
+    check_numbers(params.root, before)
     keep_blocks_(model, params.root)
     context.log.update(blocks_before=before, blocks_after=len(params.root))
     return model

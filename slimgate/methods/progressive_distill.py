@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from slimgate.block_numbers import blocks_of
 from slimgate.distillation_params import InnerParams
 from slimgate.errors import SuiteError
 from slimgate.protocols import BuildContext
@@ -45,8 +46,8 @@ def learns_from(params: Params) -> str:
 
 def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
     """The configuration after the step. Raises SuiteError where there is no block to drop."""
-    had = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
-    if isinstance(had, int) and params.blocks >= had:
+    had = blocks_of(config)
+    if had is not None and params.blocks >= had:
         raise SuiteError(
             f"blocks = {params.blocks} came, but the model has {had} at this step, expected fewer"
         )

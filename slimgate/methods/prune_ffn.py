@@ -1,6 +1,7 @@
 """Narrows the feed-forward layers: takes intermediate neurons out, the least important first.
 
     { prune_ffn = { pruning_ratio = 0.5, scope = "global" } }
+    { prune_ffn = { pruning_ratio = 0.75, blocks = [0, 1] } }       of the first two blocks alone
 
 A neuron's rows in the layers that make it (in Llama the gate's too) and its column in the output layer go, so
 that the model answers as it would with the neuron's activation multiplied by 0.
@@ -10,7 +11,9 @@ importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| 
 neuron's weights; it reads no rows.
 scope "global" ranks the neurons of all blocks together, so that blocks keep different widths; "layer" takes
 the same share of every block. multiple_of: widths are rounded to it, since matrix kernels are slower on odd
-ones; the ratio that was reached is in the log.
+ones; the ratio that was reached is in the log. blocks: those that are narrowed, by number from 0; left out,
+all are. Where a classification reads the first token alone, a last block of full width costs little in
+runtimes that compute it for that token (`onnx_optimize`).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from slimgate.block_numbers import BlockNumbers, blocks_of, check_numbers
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 
@@ -31,12 +35,19 @@ claims = ("smaller", "fewer_parameters", "faster")
 
 
 class Params(Table):
-    """How many intermediate neurons go, and which. pruning_ratio: share of the neurons of all blocks."""
+    """How many intermediate neurons go, and which. pruning_ratio: share of those of the blocks together."""
 
     pruning_ratio: float = Field(gt=0, lt=1)
     scope: Literal["global", "layer"] = "global"
     importance: Literal["gradient", "magnitude"] = "gradient"
     multiple_of: int = Field(default=8, ge=1, le=1024)
+    blocks: BlockNumbers = ()
+
+
+def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+    check_numbers(params.blocks, blocks_of(config), "blocks")
+    return config
 
 
 def does_without(params: Params) -> tuple[str, ...]:
@@ -46,6 +57,7 @@ def does_without(params: Params) -> tuple[str, ...]:
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with narrower feed-forward layers."""
+    from slimgate.block_choice import named_blocks
     from slimgate.blocks import blocks
     from slimgate.cutting import check_linear, cut_linear
     from slimgate.linear_layers import conv1d_to_linear_
@@ -53,7 +65,9 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.unit_choice import check_some_go, units_to_keep
 
     conv1d_to_linear_(model)
-    parts = [block.feed_forward for block in blocks(model.network) if block.feed_forward.width]
+    before = [block.feed_forward.width for block in blocks(model.network)]
+    chosen = named_blocks(model.network, params.blocks)
+    parts = [block.feed_forward for block in chosen if block.feed_forward.width]
     check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
     scores = _scores(model, parts, params, context)
     kept = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
@@ -65,8 +79,8 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         modules |= {name: cut_linear(model, name, rows=neurons) for name in part.inputs}
         modules[part.output] = cut_linear(model, part.output, columns=neurons)
     replace_modules_(model, "prune_ffn", modules)
-    before, after = [part.width for part in parts], [len(neurons) for neurons in kept.values()]
-    ratio = round(1 - sum(after) / sum(before), 4)
+    after = [block.feed_forward.width for block in blocks(model.network)]
+    ratio = round(1 - sum(map(len, kept.values())) / sum(part.width for part in parts), 4)
     context.log.update(widths_before=before, widths_after=after, pruning_ratio=ratio)
     return model
 

@@ -2,6 +2,7 @@
 
     { prune_heads = { pruning_ratio = 0.5 } }                      half of all heads, wherever they are
     { prune_heads = { heads = 6, importance = "magnitude" } }      six stay in every block
+    { prune_heads = { pruning_ratio = 0.5, blocks = [0, 1] } }     half of those of the first two blocks
 
 The rows of the query, key and value layers and the columns of the output layer that belong to a head go, so
 that the model answers as it would with the head's output multiplied by 0. Blocks may keep different numbers
@@ -11,6 +12,8 @@ importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| 
 Euclidean norm of its block's (Michel et al. 2019, section 4.1). "magnitude": the norm of the head's weights,
 divided likewise; it reads no rows.
 scope "global" ranks the heads of all blocks together, "layer" takes the same share of every block.
+blocks: those that are cut, by number from 0; left out, all are. Where a classification reads the first token
+alone, a last block of full width costs little in runtimes that compute it for that token (`onnx_optimize`).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from slimgate.block_numbers import BlockNumbers, blocks_of, check_numbers
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 
@@ -37,12 +41,19 @@ class Params(Table):
     heads: int | None = Field(default=None, ge=1)
     scope: Literal["global", "layer"] = "global"
     importance: Literal["gradient", "magnitude"] = "gradient"
+    blocks: BlockNumbers = ()
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
         if (self.pruning_ratio is None) == (self.heads is None):
             raise ValueError("expected either pruning_ratio or heads, such as pruning_ratio = 0.5")
         return self
+
+
+def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+    check_numbers(params.blocks, blocks_of(config), "blocks")
+    return config
 
 
 def does_without(params: Params) -> tuple[str, ...]:
@@ -53,6 +64,7 @@ def does_without(params: Params) -> tuple[str, ...]:
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model without those heads."""
     from slimgate.attention_heads import kept_attention
+    from slimgate.block_choice import named_blocks
     from slimgate.blocks import blocks
     from slimgate.cutting import check_linear
     from slimgate.linear_layers import conv1d_to_linear_
@@ -60,7 +72,9 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.unit_choice import check_some_go
 
     conv1d_to_linear_(model)
-    attentions = {b.attention.module: b.attention for b in blocks(model.network) if b.attention.heads}
+    before = [block.attention.heads for block in blocks(model.network)]
+    chosen = named_blocks(model.network, params.blocks)
+    attentions = {b.attention.module: b.attention for b in chosen if b.attention.heads}
     check_linear(model.network, [n for a in attentions.values() for n in (a.query, a.key, a.value, a.output)])
     scores = _scores(model, attentions, params, context)
     kept = _kept(params, scores, attentions)
@@ -74,11 +88,10 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         settings |= {name: values} if values else {}
     replace_modules_(model, "prune_heads", modules, settings)
     after = [block.attention.heads for block in blocks(model.network)]
-    before = [attention.heads for attention in attentions.values()]
     context.log.update(
         heads_before=before,
         heads_after=after,
-        pruning_ratio=round(1 - sum(after) / sum(before), 4),
+        pruning_ratio=round(1 - sum(map(len, kept.values())) / sum(map(len, scores.values())), 4),
         kept=list(kept.values()),
     )
     return model

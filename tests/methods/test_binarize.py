@@ -15,7 +15,7 @@ from torch import nn
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from slimgate.binarization import Ramp, mean_inputs, sign_error
-from slimgate.errors import BuildError
+from slimgate.errors import SuiteError
 from slimgate.methods import binarize, int8_dynamic, keep_layers, magnitude_prune, weight_only
 from slimgate.nn.binary_linear import BinaryEmbedding, BinaryLinear
 from slimgate.nn.binary_training import LatentLinear
@@ -106,7 +106,10 @@ def test_float_blocks_stay_float_and_a_later_step_makes_them_int8(tmp_path: Path
 
 def test_a_float_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    with pytest.raises(BuildError, match=r"float_blocks \[4\] came, but the model has blocks 0 to 3"):
+    said = r"float_blocks \[4\] came, but the model has blocks 0 to 3"
+    with pytest.raises(SuiteError, match=said):
+        binarize.check(binarize.Params(**SHORT, float_blocks=(4,)), {"num_hidden_layers": 4})
+    with pytest.raises(SuiteError, match=said):
         binarize.apply(model, binarize.Params(**SHORT, float_blocks=(4,)), context)
 
 

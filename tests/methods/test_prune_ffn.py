@@ -11,7 +11,7 @@ import torch
 
 from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
 from slimgate.blocks import blocks
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, SuiteError
 from slimgate.importance import mask_importance
 from slimgate.methods import int8_dynamic, keep_layers, prune_ffn, prune_heads
 
@@ -76,6 +76,28 @@ def test_by_magnitude_the_neurons_of_least_weights_go(tmp_path: Path, architectu
     assert context.log["widths_after"] == [part.width, part.width, part.width - 1, part.width]
     others = [neuron for neuron in range(part.width) if neuron != 5]
     assert torch.equal(down(model.network, 2), last[:, others])
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_only_the_named_blocks_are_narrowed(tmp_path: Path, scope: Any) -> None:
+    model, context = tiny_model(tmp_path, "bert")
+    width = blocks(model.network)[0].feed_forward.width
+    before = down(model.network, 3).clone()
+    prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=0.75, scope=scope, blocks=(0, 1)), context)
+    after = [block.feed_forward.width for block in blocks(model.network)]
+    assert context.log["widths_after"] == after
+    assert after[2:] == [width, width]
+    assert sum(after[:2]) == width // 2
+    assert context.log["pruning_ratio"] == 0.75
+    assert torch.equal(down(model.network, 3), before)
+    assert torch.equal(logits(loaded_again(model, tmp_path / "saved")), logits(model))
+
+
+def test_a_block_that_is_not_there_is_a_clear_error() -> None:
+    params = prune_ffn.Params(pruning_ratio=0.5, blocks=(4,))
+    assert prune_ffn.check(params, {"n_layer": 5}) == {"n_layer": 5}
+    with pytest.raises(SuiteError, match=r"blocks \[4\] came, but the model has blocks 0 to 3 at this step"):
+        prune_ffn.check(params, {"n_layer": 4})
 
 
 def test_widths_are_multiples_and_the_ratio_that_was_reached_is_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
 from slimgate.blocks import blocks
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, SuiteError
 from slimgate.methods import int8_dynamic, keep_layers, magnitude_prune, prune_heads
 from slimgate.training_callbacks import KeepZeros
 
@@ -106,6 +106,34 @@ def test_a_number_of_heads_stays_in_every_block_and_the_weights_are_fewer(tmp_pa
     assert (attention.num_attention_heads, attention.all_head_size) == (3, 24)
 
 
+@pytest.mark.parametrize("given", [{"pruning_ratio": 0.5}, {"heads": 2}], ids=["ratio", "heads"])
+@pytest.mark.parametrize("architecture", ["bert", "llama"])
+def test_only_the_named_blocks_are_cut(tmp_path: Path, architecture: str, given: dict[str, Any]) -> None:
+    model, context = tiny_model(tmp_path, architecture)
+    had = blocks(model.network)[0].attention.heads
+    query = model.network.get_submodule(blocks(model.network)[3].attention.query)
+    before = query.weight.clone()
+    prune_heads.apply(model, prune_heads.Params(**given, blocks=(0, 2), scope="layer"), context)
+    assert context.log["heads_before"] == [had] * 4
+    assert context.log["heads_after"] == [had // 2, had, had // 2, had]
+    assert context.log["pruning_ratio"] == 0.5
+    assert [block.attention.heads for block in blocks(model.network)] == context.log["heads_after"]
+    kept = model.network.get_submodule(blocks(model.network)[3].attention.query)
+    assert torch.equal(kept.weight, before)
+    again = loaded_again(model, tmp_path / "saved")
+    assert torch.equal(logits(again), logits(model))
+
+
+def test_a_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
+    said = r"blocks \[0, 4\] came, but the model has blocks 0 to 3 at this step"
+    params = prune_heads.Params(pruning_ratio=0.5, blocks=(0, 4))
+    with pytest.raises(SuiteError, match=said):
+        prune_heads.check(params, {"num_hidden_layers": 4})
+    model, context = tiny_model(tmp_path, "bert")
+    with pytest.raises(SuiteError, match=said):
+        prune_heads.apply(model, params, context)
+
+
 def test_llamas_grouped_heads_go_by_groups(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "llama")
     prune_heads.apply(model, prune_heads.Params(heads=2), context)
@@ -164,10 +192,11 @@ def test_a_model_with_int8_layers_is_a_clear_error(tmp_path: Path, importance: A
         ({}, "expected either pruning_ratio or heads"),
         ({"pruning_ratio": 0.5, "heads": 2}, "expected either pruning_ratio or heads"),
         ({"pruning_ratio": 1.0}, "less than 1"),
+        ({"heads": 2, "blocks": [-1]}, "greater than or equal to 0"),
         ({"heads": 0}, "greater than or equal to 1"),
         ({"pruning_ratio": 0.5, "importance": "random"}, "'gradient' or 'magnitude'"),
     ],
-    ids=["nothing", "both", "all", "none", "unknown"],
+    ids=["nothing", "both", "all", "block", "none", "unknown"],
 )
 def test_wrong_options_are_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):

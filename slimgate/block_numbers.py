@@ -13,7 +13,7 @@ BlockNumbers = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], S
 
 
 def blocks_of(config: Mapping[str, Any]) -> int | None:
-    """How many blocks a model of this configuration has, whatever its architecture calls it; None: not told."""
+    """How many blocks a model of this configuration has, whatever its architecture calls them; else None."""
     found = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
     return found if isinstance(found, int) else None
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slimgate.errors import MeasureError
-from slimgate.judge.speed import PLANTED_DELAYS, Speedup, delay_seen, estimate_speedup, settled
+from slimgate.judge import speed
+from slimgate.judge.speed import Speedup, estimate_speedup, settled, visible_delay
 from slimgate.measure.duel import Contender, ContenderSpec, Floats, duel, seconds_of_a_call
 from slimgate.parts import now
 from slimgate.protocols import Workload
@@ -30,8 +31,8 @@ class PlantedDelay:
 
     @property
     def visible(self) -> float | None:
-        """The smallest of PLANTED_DELAYS that was seen, None where none was."""
-        return self.share if delay_seen(self.found) else None
+        """The smallest delay that was seen, None where none was."""
+        return visible_delay(self.found, self.share)
 
 
 class Arena:
@@ -59,19 +60,19 @@ class Arena:
         models = {TEACHER: self._teacher, COPY: self._teacher, variant.name: variant}
         seconds = suite.measure.max_seconds / 2 if max_seconds is None else max_seconds
         planted = self._planted_delay
-        visible = planted.visible if planted else PLANTED_DELAYS[0]
+        visible = planted.visible if planted else speed.FINE
         return self._duel(models, workload, minimum=minimum, max_seconds=seconds, visible=visible)
 
     def planted_delay(self) -> PlantedDelay:
         """The duel of the teacher against itself with a busy wait after each call; once a suite's run.
 
-        Takes the workload with the longest call, and up to three times the suite's max_seconds: it ends as
-        soon as the delay is seen. Where it is not, larger ones are looked for, max_seconds each; where none
-        is seen, no speed-up of the run is decided.
+        Takes the workload with the longest call, and up to three times the suite's max_seconds; it ends
+        early as other duels do. Where the delay is not seen, larger ones are looked for, max_seconds each;
+        where none is seen, no speed-up of the run is decided.
         """
         if self._planted_delay is None:
-            planted = self._delayed(PLANTED_DELAYS[0], patience=_PATIENCE)
-            for share in PLANTED_DELAYS[1:]:
+            planted = self._delayed(speed.PLANTED_DELAYS[0], patience=_PATIENCE)
+            for share in speed.PLANTED_DELAYS[1:]:
                 if planted.visible is None:
                     planted = self._delayed(share)
             self._planted_delay = planted
@@ -111,7 +112,7 @@ class Arena:
         *,
         minimum: float | None,
         max_seconds: float,
-        visible: float | None = PLANTED_DELAYS[0],
+        visible: float | None = speed.FINE,
     ) -> Speedup:
         """The last model against the first; the second is the first's copy."""
         run, (first, copy, last) = self._teacher.run, models

@@ -115,7 +115,7 @@ def _self_test(found: Sequence[SelfTest]) -> SelfTest:
     return SelfTest(
         identical=_worst([one.identical for one in found], _COPY),
         planted_fault=_worst([one.planted_fault for one in found], _FAULT),
-        planted_delay=min(delays, key=lambda one: (one.seen, -one.percent), default=None),
+        planted_delay=min(delays, key=lambda one: (one.seen, -(one.clearance or 0)), default=None),
     )
 
 

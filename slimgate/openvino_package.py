@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from functools import cache
 from typing import Any
 
 from slimgate.errors import MissingExtra
+from slimgate.signal_stack import handle_on_own_stack
 from slimgate.silence import silent
 
 EXTRA = 'pip install "slimgate[openvino]"'
@@ -17,16 +19,15 @@ def load_openvino(user: str) -> Any:
         import openvino
     except ImportError as error:
         raise MissingExtra(f"{user} needs an extra: {EXTRA}") from error
+    handle_on_own_stack(signal.SIGINT, signal.SIGTERM)
     return openvino
 
 
 @cache
 def compiling_core() -> Any:
-    """The openvino.Core that compiles all graphs of this process, and lives as long as it.
+    """The openvino.Core that compiles slimgate's graphs of this process, and lives as long as it.
 
-    A Core that compiles for the CPU gives signal handlers a stack of its own, and where it goes it puts back
-    the one before, which an earlier Core may have taken along: the next signal, Ctrl-C among them, would end
-    the process by SIGSEGV.
+    Where several come and go, the process may end at the next signal (slimgate/signal_stack.py).
     """
     return load_openvino("runtime openvino").Core()
 

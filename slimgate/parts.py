@@ -266,7 +266,7 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
             messages.append(one.message)
     delay = self_test.planted_delay
     speeds = (facts.verdict for v in variants if v.gated for facts in v.latency.values())
-    if delay is not None and not delay.seen and any(speeds):
+    if delay is not None and not delay.seen and Verdict.INCONCLUSIVE in speeds:
         undecided.append(delay.message)
     status: Status = "PASS"
     if counts[Verdict.FAIL] or broken:

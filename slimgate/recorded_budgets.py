@@ -10,6 +10,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
+    LatencyFacts,
     QualityFacts,
     RunRecord,
     SinceFacts,
@@ -135,7 +136,15 @@ def _all(model: VariantRecord) -> Iterator[Judged]:
         yield Judged("memory", None, budget, budget.value, budget.interval)
     for workload, times in model.latency.items():
         for budget in times.budgets:
-            yield Judged("latency", workload, budget, times.speedup, times.speedup_interval)
+            yield Judged("latency", workload, budget, times.speedup, _decided_by(times))
+
+
+def _decided_by(times: LatencyFacts) -> tuple[float, float] | None:
+    """The interval of a speed-up, with what it must clear a budget by."""
+    if times.speedup_interval is None or times.clearance is None:
+        return times.speedup_interval
+    low, high = times.speedup_interval
+    return low / times.clearance, high * times.clearance
 
 
 def _held(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from slimgate.signal_stack import handle_on_own_stack
+
 if TYPE_CHECKING:
     from slimgate.session import Session
 
@@ -25,6 +27,7 @@ class Stopping:
         if _is_ours():
             signal.signal(signal.SIGTERM, self._terminated)
             config.add_cleanup(_let_go)
+        handle_on_own_stack(signal.SIGINT, signal.SIGTERM)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remembers who stopped the run; nothing is begun any more."""

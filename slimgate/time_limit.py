@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from slimgate.errors import BuildError
+from slimgate.signal_stack import handle_on_own_stack
 
 OPTION = "--slimgate-time-limit"
 # Rings again after so long, should a library have caught the first.
@@ -21,6 +22,9 @@ AGAIN_SECONDS = 10.0
 _SOON = 1e-3
 # How long a bell waits that rang at the wrong moment: longer than the few lines of which it waits the end.
 _WAIT_SECONDS = 0.02
+_Around = contextlib._GeneratorContextManager
+# What runs around the block, beside this file's own lines.
+_AROUND = (_Around.__enter__.__code__, _Around.__exit__.__code__)
 
 
 class _TimeIsUp(BaseException):
@@ -42,6 +46,7 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
     began = time.monotonic()
     bell = _Bell()
     before = signal.signal(signal.SIGALRM, bell.ring)
+    handle_on_own_stack(signal.SIGALRM)
     bell.set(seconds)
     try:
         yield
@@ -74,7 +79,7 @@ class _Bell:
     def ring(self, _number: int, frame: FrameType | None) -> None:
         if not self._set:
             return
-        if frame is not None and frame.f_code.co_filename in (__file__, contextlib.__file__):
+        if frame is not None and (frame.f_code.co_filename == __file__ or frame.f_code in _AROUND):
             self.set(_WAIT_SECONDS)
             return
         raise _TimeIsUp

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tiny_suite import tiny_run
 
-from slimgate import arena as module
 from slimgate.arena import COPY, DELAYED, Arena
 from slimgate.errors import MeasureError
 from slimgate.gates.planted_delay import find_delay
+from slimgate.judge import speed
 from slimgate.protocols import Workload
 from slimgate.run import SuiteRun
 from slimgate.suite import TEACHER
@@ -34,10 +34,14 @@ def arena(run: SuiteRun) -> Iterator[Arena]:
 def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PLANTED_DELAYS", (1.0,))
+    monkeypatch.setattr(speed, "PLANTED_DELAYS", (1.0,))
     reported: list[Any] = []
-    assert find_delay(arena, reported.append) == 1.0
-    assert find_delay(arena, reported.append) == 1.0
+    first = find_delay(arena, reported.append)
+    assert first is not None
+    assert (
+        1.0 <= first < 5.0
+    )  # as much as was meant, more where the call was timed as the machine stood still
+    assert find_delay(arena, reported.append) == first
     assert reported[0] == reported[1]
     assert (reported[0]["kind"], reported[0]["variant"], reported[0]["name"]) == (
         "self_test",
@@ -54,7 +58,7 @@ def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
 
 
 def test_a_delay_of_nothing_is_not_seen(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PLANTED_DELAYS", (0.0,))
+    monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0,))
     reported: list[Any] = []
     assert find_delay(arena, reported.append) is None
     assert reported[0]["facts"]["seen"] is False
@@ -64,11 +68,13 @@ def test_a_delay_of_nothing_is_not_seen(arena: Arena, monkeypatch: pytest.Monkey
 def test_where_the_smallest_delay_is_hidden_larger_ones_are_looked_for(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PLANTED_DELAYS", (0.0, 0.0, 2.0, 9.0))
+    monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0, 0.0, 2.0, 9.0))
     reported: list[Any] = []
-    assert find_delay(arena, reported.append) == 2.0
+    found = find_delay(arena, reported.append)
+    assert found is not None
+    assert 2.0 <= found < 9.0
     facts = reported[0]["facts"]
-    assert (facts["seen"], facts["percent"]) == (True, 200.0)
+    assert (facts["seen"], facts["percent"], facts["clearance"]) == (True, 200.0, 1.0 + found)
     assert facts["message"].startswith("self-test, planted delay of 200 %: b16x32 0.")
     assert facts["speedup_interval"][1] < 1.0
 

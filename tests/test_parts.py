@@ -108,6 +108,8 @@ def test_a_delay_that_was_not_seen_is_told_where_a_speed_up_has_a_budget(
     one = VariantRecord(name="a", parent="teacher", latency=timed)
     told = SelfTest(planted_delay=delay(seen))
     assert verdict([one], told, 0).messages == messages
+    decided = one.model_copy(update={"latency": {"b1": timed["b1"].model_copy(update={"verdict": P})}})
+    assert verdict([decided], told, 0).messages == []  # by an earlier run, which saw it
     free = VariantRecord(name="a", parent="teacher", latency={"b1": LatencyFacts(measured="")})
     assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("PASS", [])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from slimgate.judge.verdict import Verdict
-from slimgate.record import BudgetFacts
-from slimgate.recorded_budgets import Judged, looser, stated, verdict_under
+from slimgate.record import BudgetFacts, LatencyFacts, VariantRecord
+from slimgate.recorded_budgets import Judged, judged_budgets, looser, stated, verdict_under
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,20 @@ def test_what_was_undecided_whatever_its_interval_is_so_under_every_limit() -> N
     assert verdict_under("speedup_min", 3.0, unseen) is Verdict.INCONCLUSIVE
     few = Judged("latency", "b1", facts, 1.3, (1.0, 1.6))
     assert verdict_under("speedup_min", 1.7, few) is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"),
+    [(1.3, Verdict.PASS), (1.5, Verdict.INCONCLUSIVE), (2.5, Verdict.INCONCLUSIVE), (3.1, Verdict.FAIL)],
+)
+def test_another_limit_of_a_speed_up_must_be_cleared_by_as_much(limit: float, verdict: Verdict) -> None:
+    """As `judge_speedup` does where the smallest delay that was seen was 30 %."""
+    facts = BudgetFacts(kind="speedup_min", limit=1.5, verdict=Verdict.INCONCLUSIVE)
+    times = LatencyFacts(
+        speedup=2.0, speedup_interval=(1.73, 2.31), clearance=1.3, budgets=[facts], measured="now"
+    )
+    [one] = judged_budgets(VariantRecord(name="a", parent="teacher", latency={"b1": times}))
+    assert verdict_under("speedup_min", limit, one) is verdict
 
 
 @pytest.mark.parametrize(("reason", "found"), [(None, None), ("", None), (" \n", None), (" why ", "why")])

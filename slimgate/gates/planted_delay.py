@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slimgate.arena import Arena
 from slimgate.gates.reporting import Report
-from slimgate.judge.speed import delay_message
+from slimgate.judge.speed import clearance, delay_message
 from slimgate.parts import PLANTED_DELAY, part
 from slimgate.suite import TEACHER
 
@@ -15,6 +15,7 @@ def find_delay(arena: Arena, report: Report) -> float | None:
     facts = {
         "seen": planted.visible is not None,
         "percent": 100 * planted.share,
+        "clearance": clearance(planted.visible),
         "speedup_interval": list(planted.found.claimed),
         "message": delay_message(planted.workload.id, planted.found, planted.share),
         "workload": planted.workload.id,

@@ -11,7 +11,7 @@ from slimgate.gates.latency import not_timed
 from slimgate.gates.planted_delay import find_delay
 from slimgate.gates.reporting import Report, conclude, report_build
 from slimgate.judge.facts import budget_facts
-from slimgate.judge.speed import PLANTED_DELAYS, judge_speedup, speed_message
+from slimgate.judge.speed import FINE, clearance, judge_speedup, speed_message
 from slimgate.parts import now, part
 from slimgate.protocols import Workload
 from slimgate.run import ModelHandle
@@ -39,7 +39,7 @@ def test_speedup(
             pytest.fail(f"{variant.name}: {workload.id} carries a speed budget, but {reason}", pytrace=False)
         pytest.skip(reason)
     report_build(variant, report_part)
-    visible = find_delay(arena, report_part) if budget else PLANTED_DELAYS[0]
+    visible = find_delay(arena, report_part) if budget else FINE
     found = arena.speedup(variant, workload)
     judged = judge_speedup(found, budget.speedup_min, budget.reason, visible=visible) if budget else None
     line = speed_message(variant.name, workload.id, found, judged, visible=visible)
@@ -47,6 +47,7 @@ def test_speedup(
         "speedup": found.speedup,
         "speedup_interval": list(found.claimed),
         "noise_floor": found.noise_floor,
+        "clearance": clearance(visible),
         "speedup_of_minima": found.of_minima,
         "duel_rounds": found.rounds,
         "duel_threads": found.threads,

@@ -81,7 +81,8 @@ def find_model(text: str, folder: Path) -> ModelFound:
     ref = parse_model_ref(text)
     fresh = text.startswith(FRESH)
     if ref.folder is None:
-        _check_not_mistyped(text)
+        if ref.revision is None:
+            _check_not_mistyped(text)
         settings = fetch_settings(ref)
         return ModelFound(text, settings, read_config(settings), False)
     if not text.startswith("package:"):
@@ -91,12 +92,19 @@ def find_model(text: str, folder: Path) -> ModelFound:
 
 
 def _check_not_mistyped(text: str) -> None:
-    """Raises SuiteError where a hub id is nearly the name of a folder here that holds a model."""
-    near = {Path(), Path(text).parent}  # "models/minlm" may be meant for models/minilm
-    found = (folder for place in near if place.is_dir() for folder in place.iterdir())
-    beside = [folder.as_posix() for folder in found if (folder / "config.json").is_file()]
-    if meant := did_you_mean(text, beside):
-        raise SuiteError(f"--model {text}: no such folder{meant}")
+    """Raises SuiteError where a hub id is nearly the name of a folder here that holds a model.
+
+    "models/minlm" may be meant for models/minilm: names are compared, not what stands before them.
+    """
+    place, name = Path(text).parent, Path(text).name
+    if not place.is_dir():
+        place, name = Path(), text
+    beside = [one for one in place.iterdir() if (one / "config.json").is_file()]
+    if did_you_mean(name, [one.name for one in beside]):
+        meant = did_you_mean(text, [one.as_posix() for one in beside])
+        raise SuiteError(
+            f"--model {text}: no such folder{meant} For a model of the hub name a revision: {text}@main"
+        )
 
 
 def token_counts(model: ModelFound, table: Any, columns: tuple[str, ...], *, rows: int = 2000) -> list[int]:

@@ -29,6 +29,8 @@ RESAMPLES = 4000
 PRECISE = 0.01
 # Shares of the teacher's call, looked for in this order until one is seen.
 PLANTED_DELAYS = (0.10, 0.30, 1.00)
+# A delay up to this share that was seen asks no more of a verdict than the noise floor does.
+FINE = 0.15
 
 Floats = npt.NDArray[np.float64]
 
@@ -104,7 +106,7 @@ def settled(
     *,
     minimum: float | None,
     seed: int,
-    visible: float | None = PLANTED_DELAYS[0],
+    visible: float | None = FINE,
 ) -> bool:
     """Whether more rounds would tell nothing new: the intervals are narrow, or the verdict stands.
 
@@ -120,21 +122,25 @@ def settled(
     return judge_speedup(found, minimum, None, visible=visible).verdict is not Verdict.INCONCLUSIVE
 
 
+def clearance(visible: float | None) -> float | None:
+    """The factor by which a claim must clear a budget to decide it; None: by none. visible: see there."""
+    return visible if visible is None else 1.0 if visible <= FINE else 1.0 + visible
+
+
 def judge_speedup(
-    found: Speedup, minimum: float, reason: str | None, *, visible: float | None = PLANTED_DELAYS[0]
+    found: Speedup, minimum: float, reason: str | None, *, visible: float | None = FINE
 ) -> BudgetVerdict:
     """PASS where the widened interval lies above `minimum`, FAIL where it lies below, else INCONCLUSIVE.
 
-    visible: the smallest planted delay that the duel saw, a share of the teacher's call. Where the first of
-    PLANTED_DELAYS was not seen, what is nearer to the budget than the one that was is INCONCLUSIVE; where
-    none was (None), everything is.
+    visible: the smallest planted delay that the duel saw, a share of the teacher's call. Where none as small
+    as FINE was seen, what is nearer to the budget than the one that was is INCONCLUSIVE; where none was at
+    all (None), everything is.
     """
     low, high = found.claimed
-    clear = 1.0 if visible is None or visible <= PLANTED_DELAYS[0] else 1.0 + visible
-    verdict = Verdict.INCONCLUSIVE
-    if visible is not None and low >= minimum * clear:
+    clear, verdict = clearance(visible), Verdict.INCONCLUSIVE
+    if clear is not None and low >= minimum * clear:
         verdict = Verdict.PASS
-    elif visible is not None and high * clear < minimum:
+    elif clear is not None and high * clear < minimum:
         verdict = Verdict.FAIL
     return BudgetVerdict(
         kind="speedup_min",
@@ -151,7 +157,7 @@ def speed_message(
     found: Speedup,
     budget: BudgetVerdict | None,
     *,
-    visible: float | None = PLANTED_DELAYS[0],
+    visible: float | None = FINE,
 ) -> str:
     """One line that can be acted on. visible: as `judge_speedup` has it."""
     low, high = found.claimed
@@ -165,9 +171,9 @@ def speed_message(
     if budget.verdict is not Verdict.INCONCLUSIVE:
         return line
     if visible is None:
-        line += f", this machine hides a delay of {100 * PLANTED_DELAYS[-1]:.0f} % (self-test, planted delay)"
-    elif visible > PLANTED_DELAYS[0] and (low >= budget.limit or high < budget.limit):
-        line += f", nearer than the {100 * visible:.0f} % that this machine hides (self-test, planted delay)"
+        line += ", this machine hides every planted delay (self-test)"
+    elif visible > FINE and (low >= budget.limit or high < budget.limit):
+        line += f", nearer than the smallest delay that this machine shows, {100 * visible:.0f} % (self-test)"
     else:
         line += ", a quieter machine or more max_seconds would tell"
     return line
@@ -178,15 +184,24 @@ def delay_seen(found: Speedup) -> bool:
     return found.claimed[1] < 1.0
 
 
+def visible_delay(found: Speedup, share: float) -> float | None:
+    """The delay that a duel has shown that it sees, None where it did not. share: what was planted.
+
+    At least what the duel made of it: where the machine stood still as the teacher's call was timed for the
+    delay, more was planted than was meant.
+    """
+    return max(share, 1.0 / found.speedup - 1.0) if delay_seen(found) else None
+
+
 def delay_message(workload: str, found: Speedup, share: float) -> str:
     """What the duel made of the last delay that was planted, in one line. share: of the teacher's call."""
     low, high = found.claimed
-    held = "not seen, so this run's speed-up verdicts are INCONCLUSIVE"
-    if delay_seen(found):
-        held = "seen"
-        if share > PLANTED_DELAYS[0]:
-            hidden, shown = (f"{100 * one:.0f} %" for one in (PLANTED_DELAYS[0], share))
-            held += f", one of {hidden} was not, so speed-ups within {shown} of their budget are INCONCLUSIVE"
+    visible = visible_delay(found, share)
+    held = "seen"
+    if visible is None:
+        held = "not seen, so this run's speed-up verdicts are INCONCLUSIVE"
+    elif visible > FINE:
+        held += f", none smaller, so speed-ups within {100 * visible:.0f} % of their budget are INCONCLUSIVE"
     return (
         f"self-test, planted delay of {100 * share:.0f} %: {workload} {found.speedup:.2f}× the "
         f"teacher's speed [{low:.2f}, {high:.2f}] (noise floor {100 * found.noise_floor:.1f} %, "

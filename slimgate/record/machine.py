@@ -36,7 +36,8 @@ class LatencyFacts(Part):
 
     A percentile is None where the rounds are too few for it (p90 wants 29, p95 59, p99 299).
     speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
-    (0.03: 3 % up or down may be noise).
+    (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
+    above 1 where the self-test saw larger delays only; None where it saw none, so that nothing is decided.
     """
 
     p50_ms: float | None = None
@@ -56,6 +57,7 @@ class LatencyFacts(Part):
     speedup_interval: tuple[float, float] | None = None
     speedup_of_minima: float | None = None
     noise_floor: float | None = None
+    clearance: float | None = 1.0
     duel_rounds: int | None = None
     duel_threads: int | None = None
     budgets: list[BudgetFacts] = []

@@ -26,12 +26,13 @@ class PlantedDelay(Part):
     """The teacher with a busy wait after each call, against itself: the last delay that was looked for.
 
     seen: the speed-up's interval, widened by the noise floor, lies wholly below 1. percent: the delay, of
-    the teacher's call; where it is above 10, smaller ones were not seen, and what is nearer than it to its
-    budget is undecided.
+    the teacher's call. clearance: the factor by which a speed-up must clear its budget to be decided, above
+    1 where the smallest delay was not seen; None where none was.
     """
 
     seen: bool
     percent: float = 10.0
+    clearance: float | None = 1.0
     speedup_interval: tuple[float, float]
     message: str
     workload: str
@@ -101,8 +102,9 @@ class RunVerdict(Part):
     """Counts of budgets by verdict; a variant with an error has none.
 
     not_gated: what was measured without a budget that gates. missing: checks of the suite that no run has
-    made yet. messages: one line for each budget that does not hold, each variant that could not be built,
-    each failed self-test, a planted delay that was not seen.
+    made yet. messages: one line for each budget that does not hold, what fails before what is undecided,
+    each variant that could not be built, each failed self-test, and planted delays that were not seen where
+    that left a budget undecided.
     """
 
     status: Status

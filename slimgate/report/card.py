@@ -21,6 +21,7 @@ from slimgate.report.figures import (
     significant,
     smaller,
 )
+from slimgate.report.planted_delay import delay_words
 from slimgate.report.standing import (
     TEACHER,
     median_ms,
@@ -203,9 +204,11 @@ def _self_test(record: RunRecord) -> Iterator[str]:
     for part, forbidden in ((tested.identical, Verdict.FAIL), (tested.planted_fault, Verdict.PASS)):
         if part is not None and part.verdict is forbidden:
             yield f"**The gate of this run cannot be trusted**: {escaped(part.message)}"
-    if tested.planted_delay is not None and not tested.planted_delay.seen:
-        said = escaped(tested.planted_delay.message)
-        yield f"A planted delay was not seen, so no speed-up is decided: {said}"
+    delay = tested.planted_delay
+    if delay is not None and not delay.seen:
+        yield f"No planted delay was seen, so no speed-up is decided: {escaped(delay.message)}"
+    elif delay is not None and delay_words(delay):
+        yield f"The machine {delay_words(delay)}, so no smaller difference in speed is shown."
 
 
 def _reproduce(record: RunRecord) -> str:

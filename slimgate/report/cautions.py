@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate.judge.bands import band
-from slimgate.judge.speed import PLANTED_DELAYS
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, fixed, numbered, percent, significant
+from slimgate.report.planted_delay import delay_words
 from slimgate.report.since import baseline_name, new_since_baseline
 from slimgate.report.standing import (
     budgeted,
@@ -112,7 +112,8 @@ def _fallen_slices(record: RunRecord) -> Iterator[str]:
             drop = f"{fixed(worst.drop_points, 1)} points [{', '.join(fixed(v, 1) for v in worst.interval)}]"
             others = f" and {count(len(fallen) - 1)} more slices too" if len(fallen) > 1 else ""
             what = f"{escaped(model.name)} lost {drop} of {escaped(worst.metric)} on {where}{others}"
-            yield f"**{what}**, the most of {count(len(free))} slices; no budget on slices looks at it."
+            several = f"{count(len(free))} slices (its brackets are not corrected for so many)"
+            yield f"**{what}**, the most of {several}; no budget on slices looks at it."
 
 
 def _beyond(model: VariantRecord, one: SliceFacts) -> bool:
@@ -157,15 +158,10 @@ def _unseen_delay(record: RunRecord) -> Iterator[str]:
     delay = record.self_test.planted_delay
     if delay is None or delay.message in record.verdict.messages:
         return
-    hidden = percent(delay.percent / 100, 0)
     if not delay.seen:
-        yield f"The machine hid a delay of {hidden} of a call (self-test): hold no speed-up for shown."
-    elif delay.percent > 100 * PLANTED_DELAYS[0]:
-        smallest = percent(PLANTED_DELAYS[0], 0)
-        yield (
-            f"The machine hid a delay of {smallest} of a call and showed one of {hidden} (self-test): "
-            "hold no smaller difference in speed for shown."
-        )
+        yield "The machine hid every planted delay (self-test): hold no speed-up for shown."
+    elif delay_words(delay):
+        yield f"The machine {delay_words(delay)} (self-test): hold no smaller difference in speed for shown."
 
 
 def _unsteady(record: RunRecord) -> Iterator[str]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from slimgate.judge.levels import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
-from slimgate.judge.speed import PLANTED_DELAYS
 from slimgate.judge.verdict import Verdict
 from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTestPart
 from slimgate.report.escape import escaped, fenced
 from slimgate.report.figures import count, duration, fixed, percent
+from slimgate.report.planted_delay import delay_words
 from slimgate.report.tables import blocks, bullets
 
 _GIBIBYTE = 1024**3
@@ -64,11 +64,8 @@ def _delay(found: PlantedDelay | None) -> str:
     held = "seen, as it should be"
     if not found.seen:
         held = "**not seen, so no speed-up is decided**"
-    elif found.percent > 100 * PLANTED_DELAYS[0]:
-        shown = percent(found.percent / 100, 0)
-        held = (
-            f"**not seen; one of {shown} was, so speed-ups nearer than that to their budget are undecided**"
-        )
+    elif words := delay_words(found):
+        held = f"**the machine {words}, so a speed-up nearer than that to its budget can stay undecided**"
     return f"{expected}: {held}. {escaped(found.message)}"
 
 

@@ -77,7 +77,10 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
 def test_a_mistyped_folder_is_not_looked_for_on_the_hub(init: Init) -> None:
     code, _, err = init("--model", "models", "--data", "reviews.csv")
     assert code == 4
-    assert err == "slimgate init: --model models: no such folder. Did you mean model?\n"
+    assert err == (
+        "slimgate init: --model models: no such folder. Did you mean model?"
+        " For a model of the hub name a revision: models@main\n"
+    )
 
 
 def test_nor_is_one_in_a_folder_of_models(init: Init, repository: Path) -> None:
@@ -85,7 +88,18 @@ def test_nor_is_one_in_a_folder_of_models(init: Init, repository: Path) -> None:
     (repository / "model").rename(repository / "models/minilm")
     code, _, err = init("--model", "models/minlm", "--data", "reviews.csv")
     assert code == 4
-    assert err.endswith("slimgate init: --model models/minlm: no such folder. Did you mean models/minilm?\n")
+    assert "slimgate init: --model models/minlm: no such folder. Did you mean models/minilm? For a" in err
+
+
+def test_a_hub_id_like_a_folder_here_is_looked_for_with_its_revision(init: Init, repository: Path) -> None:
+    """The hub cannot be reached from the tests: that it was asked for is what they see."""
+    (repository / "org").mkdir()
+    (repository / "model").rename(repository / "org/all-minilm-l6")
+    _, _, err = init("--model", "org/roberta-base-l6", "--data", "reviews.csv")
+    assert "no such folder" not in err
+    _, _, err = init("--model", "org/all-minilm-l12@main", "--data", "reviews.csv")
+    assert "no such folder" not in err
+    assert "org/all-minilm-l12" in err
 
 
 def test_a_model_whose_labels_fit_is_judged_as_it_is(repository: Path, init: Init) -> None:

@@ -10,6 +10,7 @@ from slimgate.judge import speed
 from slimgate.judge.speed import (
     PLANTED_DELAYS,
     Speedup,
+    clearance,
     delay_message,
     delay_seen,
     estimate_speedup,
@@ -17,6 +18,7 @@ from slimgate.judge.speed import (
     log_ratio_interval,
     settled,
     speed_message,
+    visible_delay,
 )
 from slimgate.judge.verdict import Verdict
 
@@ -121,11 +123,11 @@ def test_nothing_is_decided_where_the_machine_hides_a_delay(minimum: float) -> N
     judged = judge_speedup(found, minimum, None, visible=None)
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert speed_message("int8", "b1", found, judged, visible=None).endswith(
-        f"budget {minimum:g}×: INCONCLUSIVE, this machine hides a delay of 100 % (self-test, planted delay)"
+        f"budget {minimum:g}×: INCONCLUSIVE, this machine hides every planted delay (self-test)"
     )
 
 
-NEAR = "INCONCLUSIVE, nearer than the 30 % that this machine hides (self-test, planted delay)"
+NEAR = "INCONCLUSIVE, nearer than the smallest delay that this machine shows, 30 % (self-test)"
 UNDECIDED = "INCONCLUSIVE, a quieter machine or more max_seconds would tell"
 
 
@@ -167,10 +169,17 @@ def test_a_delay_is_seen_where_the_claim_lies_wholly_below_one(
         "(noise floor 5.0 %, 24 rounds): seen" if seen else "this run's speed-up verdicts are INCONCLUSIVE"
     )
     assert delay_message("b1", found, 0.3).endswith(
-        "seen, one of 10 % was not, so speed-ups within 30 % of their budget are INCONCLUSIVE"
+        "seen, none smaller, so speed-ups within 30 % of their budget are INCONCLUSIVE"
         if seen
         else "this run's speed-up verdicts are INCONCLUSIVE"
     )
+
+
+@pytest.mark.parametrize(("speedup", "visible"), [(0.91, 0.1), (0.93, 0.1), (0.6, 0.667)])
+def test_more_than_was_meant_may_have_been_planted(speedup: float, visible: float) -> None:
+    found = Speedup(speedup, (speedup - 0.02, speedup + 0.01), speedup, 0.01, 24)
+    assert visible_delay(found, 0.1) == pytest.approx(visible, abs=1e-3)
+    assert clearance(visible_delay(found, 0.1)) == pytest.approx(1.0 if visible == 0.1 else 1.667, abs=1e-3)
 
 
 def test_times_that_are_not_positive_are_refused() -> None:

@@ -414,11 +414,10 @@ def test_a_planted_delay_that_was_not_seen_leaves_speed_undecided() -> None:
     )
     report = suite_report(sample_record(self_test=SelfTest(planted_delay=planted)))
     assert "**not seen, so no speed-up is decided**. hidden" in report
-    larger = planted.model_copy(update={"seen": True, "percent": 30.0, "message": "found"})
+    larger = planted.model_copy(update={"seen": True, "clearance": 1.3, "message": "found"})
     report = suite_report(sample_record(self_test=SelfTest(planted_delay=larger)))
-    assert (
-        "**not seen; one of 30 % was, so speed-ups nearer than that to their budget are undecided**. found"
-    ) in report
+    line = "the machine showed no delay under 30 % of a call, so a speed-up nearer than that to its budget"
+    assert f"seen by the duel: **{line} can stay undecided**. found" in report
     assert "must be seen by the duel: not run." in suite_report(sample_record(self_test=SelfTest()))
 
 

@@ -36,12 +36,13 @@ def quantized(model: Any, context: BuildContext, quantize: Callable[[Any], Any],
     from slimgate.agreement import calibration_arrays, check_agreement, scores
     from slimgate.openvino_model import OpenVinoModel
     from slimgate.openvino_weights import weight_types
+    from slimgate.signal_stack import signal_stack_kept
     from slimgate.silence import silent
 
     batches = calibration_arrays(model.tokenizer, context)
     before = scores(model.predictor(context), batches)
     try:
-        with silent():
+        with silent(), signal_stack_kept():
             graph = quantize(model.graph.clone())
     except SlimgateError:
         raise

@@ -1,15 +1,18 @@
-"""Handlers of signals run on the thread's own stack, not on one that a library may have freed.
+"""The stack on which signals are handled is one that is there.
 
-CPython asks for the alternate stack, where a thread has one. Each openvino.Core that compiles for the CPU
-gives the thread one, and puts the one before back as it goes, though the Core that owned that may be gone
-too: the next signal, Ctrl-C or the alarm of a time limit, would be handled on freed memory, and end the
-process by SIGSEGV. nncf makes and drops such Cores while it quantizes with accuracy control.
+CPython has handlers run on the alternate stack, where a thread has one. Each openvino.Core that compiles for
+the CPU gives the thread one, and puts the one before back as it goes, though the Core that owned that may be
+gone too: the next signal, Ctrl-C or the alarm of a time limit, would be handled on freed memory, and end the
+process by SIGSEGV. nncf makes and drops such Cores while it quantizes with accuracy control: what they leave
+behind is undone, and meanwhile slimgate's own handlers run on the thread's own stack.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _ON_STACK = 0x08000000  # SA_ONSTACK of Linux
 
@@ -23,6 +26,27 @@ class _Action(ctypes.Structure):
         ("flags", ctypes.c_int),
         ("restorer", ctypes.c_void_p),
     )
+
+
+class _Stack(ctypes.Structure):
+    """stack_t of Linux's C libraries."""
+
+    _fields_ = (("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """After the block the thread's alternate stack is again what it was before, on Linux."""
+    if sys.platform != "linux":
+        yield
+        return
+    libc, stack = ctypes.CDLL(None, use_errno=True), _Stack()
+    known = libc.sigaltstack(None, ctypes.byref(stack)) == 0
+    try:
+        yield
+    finally:
+        if known:
+            libc.sigaltstack(ctypes.byref(stack), None)
 
 
 def handle_on_own_stack(*signals: int) -> None:

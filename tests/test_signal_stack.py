@@ -55,6 +55,12 @@ def test_a_time_limit_ends_its_block_though_the_alternate_stack_is_gone() -> Non
     assert ran(GONE + LIMITED) == (0, "took too long")
 
 
+def test_what_a_block_leaves_behind_is_undone() -> None:
+    code = "from slimgate.signal_stack import signal_stack_kept\nwith signal_stack_kept():\n    pass\n"
+    inside = GONE.replace("assert libc", "with signal_stack_kept():\n  assert libc")
+    assert ran(f"{code}{inside}{INTERRUPTED}") == (0, "interrupted")
+
+
 def test_what_a_signal_is_answered_by_stays() -> None:
     code = "import signal\nfrom slimgate.signal_stack import handle_on_own_stack\nheard = []\n"
     code += "signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))\n"

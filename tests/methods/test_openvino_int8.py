@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,13 @@ def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]
     model, context = tiny
     context.log = {}
     return openvino_int8.apply(model, Params.model_validate(options), context), context.log
+
+
+def alternate_stack() -> bytes:
+    """Linux's stack_t of this thread, as it is."""
+    found = ctypes.create_string_buffer(32)
+    assert ctypes.CDLL(None).sigaltstack(None, found) == 0
+    return found.raw[:24]
 
 
 def test_linear_layers_become_int8_and_come_back_the_same(
@@ -68,6 +77,15 @@ def test_a_row_has_nearly_the_same_scores_in_any_batch(tiny: tuple[Any, Any]) ->
     for row in range(3):
         alone = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch([row]))))
         assert np.allclose(alone[0], together[row], atol=0.1 * float(together.std()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the alternate stack is asked for as Linux has it")
+def test_nncf_leaves_no_stack_behind_that_signals_would_be_handled_on(tiny: tuple[Any, Any]) -> None:
+    """It is of a Core that is gone; a handler of anybody's would end the process."""
+    applied(tiny, rows=8)  # compiles in slimgate's own Core, which stays
+    before = alternate_stack()
+    applied(tiny, accuracy_control={"max_drop_points": 50.0, "max_rounds": 1}, rows=8)
+    assert alternate_stack() == before
 
 
 def test_accuracy_control_judges_by_selection(tiny: tuple[Any, Any]) -> None:

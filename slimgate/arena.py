@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
@@ -18,6 +19,8 @@ COPY = "teacher's copy"
 DELAYED = "teacher with a delay"
 # times max_seconds, to look for the smallest delay; for each larger one max_seconds
 _PATIENCE = 3
+# Calls whose median the delay is a share of: one alone may have met a moment when the machine stood still.
+_CALLS = 5
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Arena:
         try:
             teacher, delayed = (self._contender(name, self._teacher) for name in (TEACHER, DELAYED))
             teacher.prepare(inputs)
-            delayed.delay(share * seconds_of_a_call(teacher))
+            delayed.delay(share * median(seconds_of_a_call(teacher) for _ in range(_CALLS)))
         except MeasureError:
             self.close()
             raise

@@ -29,8 +29,9 @@ RESAMPLES = 4000
 PRECISE = 0.01
 # Shares of the teacher's call, looked for in this order until one is seen.
 PLANTED_DELAYS = (0.10, 0.30, 1.00)
-# A delay up to this share that was seen asks no more of a verdict than the noise floor does.
-FINE = 0.15
+# A delay up to this share that was seen asks no more of a verdict than the noise floor does: what was planted
+# as 10 % is known to a few per cent.
+FINE = 0.20
 
 Floats = npt.NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from slimgate.merge_checks import in_order, shard
 from slimgate.parts import verdict
 from slimgate.record import Machine, RunRecord, SelfTest, SelfTestPart, VariantRecord, to_json
 from slimgate.record_files import RECORD, TEACHER, Kept, log_name
-from slimgate.recorded_budgets import judged_budgets
+from slimgate.recorded_budgets import undecided_failing
 from slimgate.report_files import write_reports
 
 # The worse a self-test came out, the earlier: a copy must not FAIL, a fault must not PASS.
@@ -84,11 +84,7 @@ def fails(record: RunRecord) -> list[str]:
     for model in record.variants:
         if not model.gated:
             continue
-        found += [
-            f"{model.name}: {one.name} is undecided"
-            for one in judged_budgets(model)
-            if one.facts.verdict is Verdict.INCONCLUSIVE and one.facts.on_inconclusive != "warn"
-        ]
+        found += [f"{model.name}: {one.name} is undecided" for one in undecided_failing(model)]
         if model.awaited and model.error is None:
             found.append(f"{model.name}: not measured: {', '.join(model.awaited)}")
     if record.self_test.identical is None or record.self_test.planted_fault is None:

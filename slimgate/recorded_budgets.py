@@ -51,12 +51,16 @@ def judged_budgets(model: VariantRecord) -> list[Judged]:
 
 def undecided_fails(record: RunRecord) -> bool:
     """Whether a gating budget that does not only warn where it is undecided was undecided."""
-    return any(
-        one.facts.verdict is Verdict.INCONCLUSIVE and one.facts.on_inconclusive != "warn"
-        for model in record.variants
-        if model.gated
+    return any(undecided_failing(model) for model in record.variants)
+
+
+def undecided_failing(model: VariantRecord) -> list[Judged]:
+    """The budgets of a variant that gate, are undecided, and do not only warn of it."""
+    return [
+        one
         for one in judged_budgets(model)
-    )
+        if model.gated and one.facts.verdict is Verdict.INCONCLUSIVE and one.facts.on_inconclusive != "warn"
+    ]
 
 
 def only_warns(record: RunRecord) -> bool:

@@ -18,7 +18,7 @@ from slimgate.suite import TEACHER
 COPY = "teacher's copy"
 DELAYED = "teacher with a delay"
 # times max_seconds, to look for the smallest delay; for each larger one max_seconds
-_PATIENCE = 3
+PATIENCE = 3
 # Calls whose median the delay is a share of: one alone may have met a moment when the machine stood still.
 _CALLS = 5
 
@@ -74,7 +74,7 @@ class Arena:
         where none is seen, no speed-up of the run is decided.
         """
         if self._planted_delay is None:
-            planted = self._delayed(speed.PLANTED_DELAYS[0], patience=_PATIENCE)
+            planted = self._delayed(speed.PLANTED_DELAYS[0], patience=PATIENCE)
             for share in speed.PLANTED_DELAYS[1:]:
                 if planted.visible is None:
                     planted = self._delayed(share)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from slimgate.arena import PATIENCE
 from slimgate.budget_plan import PlannedBudget, planned_budgets
 from slimgate.past_times import Estimate
 from slimgate.plan import PlannedModel, planned_models
@@ -110,7 +111,7 @@ def _measured(suite: Suite) -> Iterator[str]:
     """What is measured, and the time that [measure] gives it."""
     count, loads = len(suite.variants), len(suite.workloads)
     checks = f"{len(suite.metrics)} metrics, behaviour, size, {loads} workloads"
-    seconds = suite.measure.max_seconds * (loads * (2 * count + 1) / 2 + 1)
+    seconds = suite.measure.max_seconds * (loads * (2 * count + 1) / 2 + PATIENCE)
     yield f"measured of each variant: {checks}; timing takes about {duration(seconds)}, loading apart"
     if len(suite.seeds) > 1:
         yield f"the table is of seed {suite.seed}; variants that draw are built for {len(suite.seeds)} seeds"

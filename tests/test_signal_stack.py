@@ -25,6 +25,7 @@ class Stack(ctypes.Structure):
     _fields_ = [("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
 
 assert libc.sigaltstack(ctypes.byref(Stack(page, 0, size)), None) == 0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 """
 INTERRUPTED = """
 try:

@@ -78,6 +78,7 @@ class Arena:
             for share in speed.PLANTED_DELAYS[1:]:
                 if planted.visible is None:
                     planted = self._delayed(share)
+            self._contenders.pop(DELAYED).close()
             self._planted_delay = planted
         return self._planted_delay
 
@@ -94,11 +95,10 @@ class Arena:
         self._plant(workload, share)
         seconds = patience * run.suite.measure.max_seconds
         found = self._duel(models, workload, minimum=1.0, max_seconds=seconds)
-        self._contenders.pop(DELAYED).close()
         return PlantedDelay(workload, share, found, now())
 
     def _plant(self, workload: Workload, share: float) -> None:
-        """Loads a contender whose call takes longer than the teacher's by this share of it."""
+        """Has a contender, loaded once, take longer for a call than the teacher does by this share of it."""
         inputs = self._teacher.run.workload(TEACHER, workload).inputs
         try:
             teacher, delayed = (self._contender(name, self._teacher) for name in (TEACHER, DELAYED))

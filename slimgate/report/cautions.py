@@ -46,7 +46,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _fallen_slices(record)
     yield from _no_gain(record)
     yield from _unsteady(record)
-    yield from _unseen_delay(record)
+    yield from _hidden_delay(record)
     yield from _judge_warnings(record)
     yield from _step_warnings(record)
     copy = record.self_test.identical
@@ -153,7 +153,7 @@ def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
             yield f"{escaped(model.name)}, {workload_words(workload)} ({times})"
 
 
-def _unseen_delay(record: RunRecord) -> Iterator[str]:
+def _hidden_delay(record: RunRecord) -> Iterator[str]:
     """Where it leaves no verdict undecided, and so stands nowhere above."""
     delay = record.self_test.planted_delay
     if delay is None or delay.message in record.verdict.messages:

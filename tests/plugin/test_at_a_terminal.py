@@ -21,9 +21,15 @@ def trained(repository: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def narrow(trained: Path) -> Seen:
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that no other test has built anything in, whatever their order."""
+    return str(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def narrow(trained: Path, store: str) -> Seen:
     """A run before 60 columns."""
-    return pytest_at_a_terminal(trained, *SOME, columns=60)
+    return pytest_at_a_terminal(trained, *SOME, "--slimgate-store", store, columns=60)
 
 
 def test_the_run_shows_what_it_builds_and_leaves_pytests_own_output_whole(narrow: Seen) -> None:
@@ -46,10 +52,13 @@ def test_the_narrow_summary_is_blocks_in_colour(narrow: Seen) -> None:
     assert any(line.startswith("  accuracy drop ") for line in own)
 
 
-def test_no_color_keeps_the_lines_and_leaves_out_the_colours(trained: Path, narrow: Seen) -> None:  # noqa: ARG001  built
-    seen = pytest_at_a_terminal(
-        trained, "bench/two.toml", "-k", "latency and same", "--slimgate-rebuild", NO_COLOR="1"
-    )
+def test_no_color_keeps_the_lines_and_leaves_out_the_colours(
+    trained: Path,
+    store: str,
+    narrow: Seen,  # noqa: ARG001  built
+) -> None:
+    again = ("-k", "latency and same", "--slimgate-store", store, "--slimgate-rebuild")
+    seen = pytest_at_a_terminal(trained, "bench/two.toml", *again, NO_COLOR="1")
     assert seen.live("same · step 2 of 2: fine_tune · ")
     assert re.search(r"epoch \d+ of 20 · loss \d\.\d{3}", "\n".join(seen.live("train rows ")))
     assert not re.search(r"\x1b\[[\d;]*m", seen.raw)

@@ -88,8 +88,12 @@ def test_where_lines_that_move_would_spoil_something_there_is_one_a_step_or_none
     assert "\x1b[1A" not in seen.raw
 
 
-def test_a_pipe_gets_no_control_characters(trained: Path, narrow: Seen) -> None:  # noqa: ARG001  built
-    ran = pytest_in(trained, *SOME)
+def test_a_pipe_gets_no_control_characters(
+    trained: Path,
+    store: str,
+    narrow: Seen,  # noqa: ARG001  built
+) -> None:
+    ran = pytest_in(trained, *SOME, "--slimgate-store", store)
     assert ran.code == 0
     assert "\x1b" not in ran.out
     assert any(line.startswith("same ") and "PASS" in line for line in ran.lines)

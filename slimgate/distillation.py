@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -19,7 +20,6 @@ from slimgate.objectives import ClassObjective, objective_of
 from slimgate.protocols import BuildContext, Encoded
 from slimgate.teacher_answers import (
     MOST_BYTES,
-    Answers,
     all_labelled,
     stored_bytes,
     teacher_answers,
@@ -65,6 +65,14 @@ def unlike(student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encode
     return "; ".join(found) or None
 
 
+class KnownAnswers(Protocol):
+    """A teacher's answers, or several teachers', computed before; source: where they come from."""
+
+    @property
+    def source(self) -> str: ...
+    def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]: ...
+
+
 class DistillationLoss:
     """Cross-entropy, soft targets, logits and what is inside the models, in the shares that the Params say.
 
@@ -82,7 +90,7 @@ class DistillationLoss:
         *,
         targets: Targets | None = None,
         matches: Sequence[Match] | None = None,
-        answers: Answers | None = None,
+        answers: KnownAnswers | None = None,
         stored: bool | None = None,
     ) -> None:
         """encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
@@ -112,7 +120,7 @@ class DistillationLoss:
         self._seen: dict[str, list[float]] = defaultdict(list)
         self._too_large = ""
         self._teacher, self._encoded = teacher.network, teacher_encoded
-        self._answers = answers
+        self._answers: KnownAnswers | None = answers
         self._taught = self._learns_from_teacher(targets)
         if answers is None and self._stores(teacher, targets, stored, context):
             rows = teacher_encoded

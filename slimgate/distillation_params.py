@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,12 @@ TeacherName = Field(
     pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
     description='"teacher", "self" for the model before the step, or a variant',
 )
+
+
+MoreTeachers = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], ...],
+    Field(description="whose answers are averaged with the teacher's"),
+]
 
 
 class SoftTargetParams(TrainingParams):

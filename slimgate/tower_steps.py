@@ -52,6 +52,10 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
         params = _params(f"steps[{i}] {name}", method, options)
         if (processes := getattr(params, "processes", 1)) > 1:
             raise ValueError(f"steps[{i}] {name}: processes = {processes} came, but a tower trains in one")
+        if more := getattr(params, "more_teachers", ()):
+            raise ValueError(
+                f"steps[{i}] {name}: more_teachers = {list(more)} came, but a tower learns from one model"
+            )
         found.append(InnerStep(name, method, params))
     _check_kinds(found)
     if len(teachers := _teachers(found)) > 1:

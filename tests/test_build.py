@@ -245,6 +245,51 @@ def test_what_learns_from_a_stochastic_variant_differs_by_seed_and_is_planned_wi
     assert [step.name for step in planned["again"].missing] == ["distill from self"]
 
 
+def test_a_further_teacher_is_built_first_belongs_to_the_key_and_is_kept_for_what_learnt_from_it(
+    tmp_path: Path,
+) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    taught = 'small = { steps = [{ keep_layers = [0] }, { distill = { MORE precision = "float32" } }] }\n'
+    variants = (
+        "second = { steps = [{ keep_layers = [0, 1, 3] }] }\n"
+        "third = { steps = [{ keep_layers = [0, 2, 3] }] }\n"
+        + taught.replace("MORE", 'more_teachers = ["second", "third"],')
+    )
+    suite = tiny.suite(variants=variants)
+    assert suite.variants["small"].assistants == ("second", "third")
+    builder = tiny.builder(suite)
+    made = builder.built("small").artifact.manifest
+    assert made["log"]["more_teachers"] == ["second", "third"]
+    others = [builder.built(name).artifact.digest for name in ("teacher", "second", "third")]
+    assert made["parents"][1:] == others
+    assert tiny.build("second", "small", variants=variants) == {"second": [True], "small": [True, True]}
+    # another order is the same mean, but another key; one teacher alone has the key that it had before
+    assert tiny.build("small", variants=variants.replace("[0, 2, 3]", "[1, 2, 3]")) == {
+        "small": [True, False]
+    }
+    assert tiny.build("small", variants=taught.replace("MORE ", "")) == {"small": [True, False]}
+
+
+def test_an_ensembles_members_share_their_answers_with_those_who_learn_from_one(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    variants = (
+        "second = { steps = [{ keep_layers = [0, 1, 3] }] }\n"
+        'one = { steps = [{ distill = { teacher = "second", precision = "float32" } }] }\n'
+        'both = { steps = [{ distill = { more_teachers = ["second"], precision = "float32" } }] }\n'
+        'two-processes = { steps = [{ distill = { more_teachers = ["second"], processes = 2, '
+        'precision = "float32" } }] }\n'
+    )
+    suite = tiny.suite(variants=variants)
+    builder = tiny.builder(suite)
+    builder.built("one")
+    told = builder.built("both").artifact.manifest["log"]["teacher_logits"]
+    assert told == "the mean of 2 teachers', 1 of them from the store, read by memory map"
+    told = builder.built("two-processes").artifact.manifest["log"]["teacher_logits"]
+    assert told == "the mean of 2 teachers', 2 of them from the store, read by memory map"
+
+
 def test_a_transfer_set_belongs_to_the_key_and_so_does_what_may_not_be_in_it(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path)
     write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))

@@ -51,6 +51,7 @@ class Params(distill.Params):
     first: Literal["random", "strategy"] = "random"
     keep_labels: bool = False
     stored_logits: Literal[True] | None = None
+    more_teachers: tuple[()] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:

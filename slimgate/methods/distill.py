@@ -3,6 +3,7 @@
     { distill = { alpha = 0.5, temperature = 2.0, epochs = 1 } }
     { distill = { alpha = 0.5, epochs = 3, freeze_embeddings = true } }
     { distill = { teacher = "assistant", hidden_weight = 0.1, relation_weight = 1.0 } }
+    { distill = { more_teachers = ["second", "third"], alpha = 0.1, epochs = 3 } }
     { distill = { transfer = "more.txt", augment = { copies = 2, word_mask = 0.1, word_dropout = 0.1 } } }
     { distill = { unlabelled = true, augment = { translator = "mytools.german:there_and_back" } } }
 
@@ -15,6 +16,10 @@ loss = alpha · cross-entropy(labels)
 
 teacher: "teacher", the suite's; a variant, as in teacher assistants (Mirzadeh et al. 2020); or "self", the
 model before the step, as in born-again networks (Furlanello et al. 2018).
+
+more_teachers: variants whose answers are averaged with that teacher's, before the temperature (Hinton et al.
+2015, section 1); they must have as many outputs. What is compared inside the models is the
+first teacher's alone.
 
 layer_mapping: "even", "last", or the teacher's block for each of the student's. A student of another width
 learns hidden states through a projection, which is trained along and thrown away.
@@ -42,11 +47,14 @@ the log and the report.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import model_validator
+
 from slimgate import transfer_params
-from slimgate.distillation_params import InnerParams
+from slimgate.distillation_params import InnerParams, MoreTeachers
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch"})
@@ -61,24 +69,47 @@ also_reads, functions = transfer_params.also_reads, transfer_params.functions
 class Params(InnerParams, transfer_params.TransferParams):
     """Options of distillation, beside those of training."""
 
+    more_teachers: MoreTeachers = ()
+
+    @model_validator(mode="after")
+    def _an_ensemble(self) -> Params:
+        if repeated := [n for n, count in Counter((self.teacher, *self.more_teachers)).items() if count > 1]:
+            raise ValueError(f'more_teachers: "{repeated[0]}" came twice, teacher counted; name each once')
+        if self.more_teachers and self.stored_logits is False:
+            raise ValueError("stored_logits = false computes one teacher's answers; leave it out")
+        return self
+
 
 def learns_from(params: Params) -> str:
     """Whom the step learns from."""
     return params.teacher
 
 
+def also_learns_from(params: Params) -> tuple[str, ...]:
+    """Whose answers are averaged with that one's."""
+    return params.more_teachers
+
+
 def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:
     """The model after training on the teacher's answers. hooks: of training.py, for steps that do more."""
     from slimgate.distillation import DistillationLoss, unlike
-    from slimgate.distillation_rows import distillation_rows
+    from slimgate.distillation_rows import DistillationRows
     from slimgate.learning import labelled
     from slimgate.matching import matches_of
+    from slimgate.objectives import objective_of
+    from slimgate.teacher_ensemble import ensemble_answers
     from slimgate.training import train
 
     teacher = context.load_teacher()
-    data, taught = distillation_rows(model, teacher, params, context)
+    rows = DistillationRows(model, teacher, params, context)
+    data, taught = rows.labelled(model), rows.read_by(teacher)
     if warning := unlike(model, teacher, data[0], taught):
         context.log["warning"] = warning
+    answers = None
+    if more := params.more_teachers:
+        objective = objective_of(context.task, context.task_params)
+        answers = ensemble_answers(teacher, taught, rows, more, data[1], objective, context)
+        context.log["more_teachers"] = list(more)
     matches = matches_of(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
         model,
@@ -89,6 +120,7 @@ def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[
         context,
         targets=data[1],
         matches=matches,
+        answers=answers,
         stored=params.stored_logits,
     )
     train(

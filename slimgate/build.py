@@ -173,7 +173,8 @@ class Builder:
 
     def _step(self, variant: Variant, step: Plugin, parent: Artifact, place: _Place) -> Artifact:
         method, task = step.object, self._suite.setup.task
-        teachers = self._learns_from(step, parent)
+        where = f"{self._told(variant)}: step {step.name}"
+        teachers = self._learns_from(where, step, parent)
         params = params_json(step.params)
         key = {
             "parent": parent.digest,
@@ -210,7 +211,6 @@ class Builder:
             model.kind = method.gives or model.kind
             return model
 
-        where = f"{self._told(variant)}: step {step.name}"
         stands_later = self._stands_later if step.adds_rows else adds_no_rows
         return self._make(
             where,
@@ -252,9 +252,14 @@ class Builder:
         context.log.update(log)
         return model
 
-    def _learns_from(self, step: Plugin, parent: Artifact) -> tuple[Artifact, ...]:
-        """The artifacts of the step's teachers."""
-        return tuple(parent if name == SELF else self.built(name).artifact for name in step.teachers)
+    def _learns_from(self, where: str, step: Plugin, parent: Artifact) -> tuple[Artifact, ...]:
+        """The artifacts of the step's teachers. Raises BuildError where one of them would count twice."""
+        found = {name: parent if name == SELF else self.built(name).artifact for name in step.teachers}
+        first: dict[str, str] = {}
+        for name, artifact in found.items():
+            if (other := first.setdefault(artifact.digest, name)) != name:
+                raise BuildError(f'{where}: "{name}" is the same model as "{other}"; name one of them')
+        return tuple(found.values())
 
     def _stands_later(self, texts: Sequence[str]) -> list[bool]:
         """Which of the texts stand in calibration, selection or gate. Only that is told of the gate."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from slimgate.layer_mapping import LayerMapping
 from slimgate.training_params import TrainingParams
+from slimgate.transfer_params import TransferParams
 
 TeacherName = Field(
     default="teacher",
@@ -45,3 +46,7 @@ class InnerParams(SoftTargetParams):
     layer_mapping: LayerMapping = "even"
     projection_learning_rate: float | None = Field(default=None, gt=0, lt=1)
     stored_logits: bool | None = None
+
+
+class OneTeacherParams(InnerParams, TransferParams):
+    """Options of learning from one teacher, and of the rows that it is learnt on."""

@@ -263,9 +263,9 @@ class BuildContext:
     """What a step may use. The gate's rows are not here: reading them while building is an error.
 
     load_teacher: the model that the step learns from; more_teachers: those that it learns from beside it.
-    stands_later: which of the texts (as collapsed_texts of
-    pools.py has them) stand in calibration, selection or gate, so that a step adds no row that is held out.
-    share: how `shared` keeps things, where there is a store.
+    stands_later: which of the texts (as collapsed_texts of pools.py has them) stand in calibration, selection
+    or gate, so that a step adds no row that is held out. share: how `shared` keeps things, where there is a
+    store.
     """
 
     task: Any

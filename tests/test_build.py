@@ -10,6 +10,7 @@ import pytest
 
 from fixtures.tiny import write_rows, write_tiny_bert
 from slimgate.build import Builder
+from slimgate.engine.tasks import comes_from
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.protocols import BuildContext
 from slimgate.rows import prepare_rows
@@ -258,17 +259,47 @@ def test_a_further_teacher_is_built_first_belongs_to_the_key_and_is_kept_for_wha
     )
     suite = tiny.suite(variants=variants)
     assert suite.variants["small"].assistants == ("second", "third")
+    assert comes_from(suite.variants["small"]) == ("teacher", "second", "third")
     builder = tiny.builder(suite)
     made = builder.built("small").artifact.manifest
     assert made["log"]["more_teachers"] == ["second", "third"]
     others = [builder.built(name).artifact.digest for name in ("teacher", "second", "third")]
     assert made["parents"][1:] == others
     assert tiny.build("second", "small", variants=variants) == {"second": [True], "small": [True, True]}
-    # another order is the same mean, but another key; one teacher alone has the key that it had before
+    swapped = variants.replace('"second", "third"', '"third", "second"')
+    assert tiny.build("small", variants=swapped) == {"small": [True, False]}
     assert tiny.build("small", variants=variants.replace("[0, 2, 3]", "[1, 2, 3]")) == {
         "small": [True, False]
     }
     assert tiny.build("small", variants=taught.replace("MORE ", "")) == {"small": [True, False]}
+
+
+def test_a_student_of_a_stochastic_further_teacher_differs_by_seed_and_the_plan_names_them_all(
+    tmp_path: Path,
+) -> None:
+    tiny = Tiny(tmp_path)
+    taught = 'small = { steps = [{ distill = { more_teachers = ["assistant"], precision = "float32" } }] }\n'
+    suite = tiny.suite(variants=ASSISTED.splitlines()[1] + "\n" + taught)
+    assert suite.is_stochastic("small")
+    from slimgate.plan import planned_models
+    from slimgate.run import SuiteRun
+
+    planned = planned_models(SuiteRun(suite, Store(tmp_path / "store"), device="cpu"))
+    [small] = [one for one in planned if one.name == "small"]
+    assert [step.name for step in small.missing] == ["distill from teacher and assistant"]
+
+
+def test_a_teacher_that_would_count_twice_is_refused(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    variants = (
+        "a = { steps = [{ keep_layers = [0, 3] }] }\n"
+        'b = { from = "a", steps = [{ distill = { teacher = "self", more_teachers = ["a"] } }] }\n'
+    )
+    with pytest.raises(
+        BuildError, match='b: step distill: "a" is the same model as "self"; name one of them'
+    ):
+        tiny.builder(tiny.suite(variants=variants)).built("b")
 
 
 def test_an_ensembles_members_share_their_answers_with_those_who_learn_from_one(tmp_path: Path) -> None:
@@ -321,7 +352,7 @@ def test_the_gate_does_not_belong_to_the_key_of_a_step_that_adds_no_rows(tmp_pat
 
 
 def test_a_method_that_did_not_say_that_it_adds_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
-    context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._context("here", ("train",), None, tmp_path)
+    context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._context("here", ("train",), (), tmp_path)
     with pytest.raises(DataError, match="says so by adds_rows"):
         context.stands_later(["good film"])
 

@@ -460,6 +460,12 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
         id="teacher-from-variant",
     ),
     pytest.param(
+        "{ epochs = 1 } }]",
+        '{ epochs = 1 } }, { distill = { teacher = "self", more_teachers = ["student"] } }]',
+        '[teacher] steps[1].distill: learns from "student", so it cannot be a step of the teacher',
+        id="teacher-from-a-further-variant",
+    ),
+    pytest.param(
         *variant('a = { steps = [{ distill = { transfer = "mroe.txt" } }] }'),
         "[variants.a] steps[0].distill: {bench}/mroe.txt: no such file",
         id="transfer-missing",

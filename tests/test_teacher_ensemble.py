@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,21 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from fixtures.tiny import BAD, GOOD, OTHER, tiny_tokenizer
+from slimgate.distillation_rows import DistillationRows
 from slimgate.errors import BuildError
 from slimgate.learning import training_rows
-from slimgate.methods import active_distill, distill
+from slimgate.methods import active_distill, distill, gradual_magnitude_prune, quantization_aware_training
+from slimgate.objectives import objective_of
 from slimgate.protocols import BuildContext, MoreTeacher
+from slimgate.suite import Plugin
+from slimgate.tasks import causal_lm, sentence_embedding
 from slimgate.teacher_answers import COMPUTED, TAKEN, Answers
-from slimgate.teacher_ensemble import MeanAnswers
+from slimgate.teacher_ensemble import MeanAnswers, Teaching, ensemble_answers
 
 torch.set_num_threads(1)
 LABELS = ("neg", "pos")
+CAUSAL = causal_lm.Params(text=("text",), max_tokens=16)
 
 
 def answers(values: list[list[float]], *, source: str = COMPUTED) -> Answers:
@@ -161,6 +168,115 @@ def test_a_teacher_with_more_outputs_is_refused(tmp_path: Path) -> None:
 def test_names_that_make_no_ensemble_are_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         distill.Params(**given)
+
+
+def test_of_labels_alone_no_teacher_is_asked(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 3)
+    options = distill.Params(more_teachers=("second", "third"), alpha=1.0, precision="float32")
+    distill.apply(ensemble.student, options, ensemble.context)
+    assert ensemble.loads == [0]
+    assert ensemble.context.log["teacher_logits"] == "not needed: all is learnt by labels"
+
+
+def test_each_teacher_reads_train_and_the_transfer_set_by_its_own_tokenizer(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 2)
+    other = ensemble.teachers[1]
+    other.tokenizer = tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD))
+    seen: list[np.ndarray[Any, Any]] = []
+    forward = other.network.forward
+
+    def watched(input_ids: torch.Tensor, **more: Any) -> Any:
+        seen.append(input_ids.numpy())
+        return forward(input_ids=input_ids, **more)
+
+    other.network.forward = watched
+    ensemble.context.more_teachers = (MoreTeacher(lambda: other),)
+    options = distill.Params(
+        more_teachers=("other",), augment={"copies": 2, "word_swap": 0.5}, alpha=0.0, precision="float32"
+    )
+    distill.apply(ensemble.student, options, ensemble.context)
+    log = ensemble.context.log
+    assert sum(map(len, seen)) == 48 + log["transfer"]["rows"] > 48
+    assert max(int(part.max()) for part in seen) < len(other.tokenizer)
+    assert re.fullmatch(r"other: their tokenizers differ on \d+ of \d+ train rows", log["warning"])
+
+
+def tokens(tmp_path: Path, *, architectures: tuple[str, str] = ("gpt2", "gpt2")) -> tuple[Any, BuildContext]:
+    """A student that is a causal language model, and the context of its two teachers."""
+    context = tiny_context(tmp_path / "rows", task=causal_lm, params=CAUSAL)
+    folders = [
+        write_tiny(tmp_path / f"teacher-{i}", name, seed=i, causal=True, initializer_range=0.3)
+        for i, name in enumerate(architectures)
+    ]
+    first, second = (load_tiny(folder, context) for folder in folders)
+    context.load_teacher = lambda: first
+    context.more_teachers = (MoreTeacher(lambda: second),)
+    student = load_tiny(write_tiny(tmp_path / "small", "gpt2", seed=9, causal=True, n_layer=1), context)
+    return student, context
+
+
+def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -> None:
+    student, context = tokens(tmp_path)
+    teachers = [context.load_teacher(), context.more_teachers[0].load()]
+    rows = DistillationRows(student, teachers[0], distill.Params(), context)
+    data, taught = rows.labelled(student), rows.read_by(teachers[0])
+    objective = objective_of(context.task, context.task_params)
+    found = ensemble_answers(
+        Teaching(student, data, teachers[0], taught, rows, ("second",), context), objective
+    )
+    batch = {name: torch.from_numpy(values) for name, values in taught.batch([5, 3]).items()}
+    with torch.no_grad():
+        mean = sum(one.network.eval()(**batch).logits for one in teachers) / 2
+    flat, _ = objective.flat(mean, torch.from_numpy(np.asarray(data[1][[5, 3]])))
+    np.testing.assert_allclose(found.of([5, 3]), flat.numpy(), atol=1e-5)
+
+
+def test_tokens_of_another_tokenizer_have_no_mean(tmp_path: Path) -> None:
+    student, context = tokens(tmp_path)
+    other = context.more_teachers[0].load()
+    other.tokenizer = tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD, *BAD))
+    with pytest.raises(BuildError, match='an answer is a token here, and "other" has another tokenizer'):
+        distill.apply(student, distill.Params(more_teachers=("other",)), context)
+
+
+def test_answers_that_are_tokens_are_not_stored_beyond_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student, context = tokens(tmp_path)
+    monkeypatch.setattr("slimgate.teacher_ensemble.stored_bytes", lambda *_: 2**30)
+    with pytest.raises(
+        BuildError, match=r"the answers of 2 teachers would be 2\.0 GiB on disk; stored_logits"
+    ):
+        distill.apply(student, distill.Params(more_teachers=("second",)), context)
+    options = distill.Params(more_teachers=("second",), stored_logits=True, precision="float32")
+    distill.apply(student, options, context)
+    assert context.log["teacher_logits"].startswith("the mean of 2 teachers'")
+
+
+def test_vectors_have_no_mean(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 2)
+    data = training_rows(ensemble.student, ensemble.context)
+    rows = DistillationRows(ensemble.student, ensemble.teachers[0], distill.Params(), ensemble.context)
+    teaching = Teaching(
+        ensemble.student, data, ensemble.teachers[0], data[0], rows, ("second",), ensemble.context
+    )
+    params = sentence_embedding.Params(text="text", label="label")
+    with pytest.raises(BuildError, match="vectors of different models have no mean"):
+        ensemble_answers(teaching, objective_of(sentence_embedding, params))
+
+
+def test_a_method_that_does_not_say_whom_it_learns_from_is_told(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 2)
+    ensemble.context.more_teachers = ()
+    with pytest.raises(BuildError, match="must declare also_learns_from"):
+        distill.apply(ensemble.student, distill.Params(more_teachers=("second",)), ensemble.context)
+
+
+@pytest.mark.parametrize("method", [distill, gradual_magnitude_prune, quantization_aware_training])
+def test_methods_with_the_option_declare_it(method: Any) -> None:
+    needed = {gradual_magnitude_prune: {"sparsity": 0.5}, quantization_aware_training: {"bits": 4}}
+    params = method.Params(more_teachers=("b", "self"), teacher="a", **needed.get(method, {}))
+    assert Plugin("method", method, params).teachers == ("a", "b", "self")
 
 
 def test_whom_rows_are_asked_of_is_one_model() -> None:

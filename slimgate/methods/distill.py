@@ -17,9 +17,9 @@ loss = alpha · cross-entropy(labels)
 teacher: "teacher", the suite's; a variant, as in teacher assistants (Mirzadeh et al. 2020); or "self", the
 model before the step, as in born-again networks (Furlanello et al. 2018).
 
-more_teachers: variants whose answers are averaged with that teacher's, before the temperature (Hinton et al.
-2015, section 1); they must have as many outputs. What is compared inside the models is the
-first teacher's alone.
+more_teachers: models, by the same names, whose answers are averaged with that one's before the temperature
+(Hinton et al. 2015, section 1); they must have as many outputs. Of embeddings there is no mean. What is
+compared inside the models is the first teacher's alone, and it is that one which writes rows.
 
 layer_mapping: "even", "last", or the teacher's block for each of the student's. A student of another width
 learns hidden states through a projection, which is trained along and thrown away.
@@ -38,8 +38,9 @@ the student sees nothing but what the teacher wrote, as generations that learn f
 stored_logits: true computes the teacher's logits once before training and reads them by memory map, false
 computes them beside the student. Default: stored, for the rows are the same in every epoch, and in the store
 every student that learns of them from that teacher finds them; but beside the student where something inside
-the teacher is compared, for then it runs there anyway, and where logits of tokens have more than 1 GiB. With
-alpha = 1, mse_weight = 0 and every row labelled the teacher does not run at all.
+the teacher is compared, for then it runs there anyway, and where logits of tokens have more than 1 GiB; of
+several teachers those are refused, for they never run there. With alpha = 1, mse_weight = 0 and every row
+labelled the teacher does not run at all.
 
 The teacher reads the rows by its own tokenizer; a student of another family or tokenizer is warned about, in
 the log and the report.
@@ -49,12 +50,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import model_validator
 
 from slimgate import transfer_params
-from slimgate.distillation_params import InnerParams, MoreTeachers
+from slimgate.distillation_params import MoreTeachers, OneTeacherParams
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch"})
@@ -66,7 +68,7 @@ row_files, adds_rows = transfer_params.row_files, transfer_params.adds_rows
 also_reads, functions = transfer_params.also_reads, transfer_params.functions
 
 
-class Params(InnerParams, transfer_params.TransferParams):
+class Params(OneTeacherParams):
     """Options of distillation, beside those of training."""
 
     more_teachers: MoreTeachers = ()
@@ -96,8 +98,7 @@ def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[
     from slimgate.distillation_rows import DistillationRows
     from slimgate.learning import labelled
     from slimgate.matching import matches_of
-    from slimgate.objectives import objective_of
-    from slimgate.teacher_ensemble import ensemble_answers
+    from slimgate.teacher_ensemble import Teaching, ensemble_answers
     from slimgate.training import train
 
     teacher = context.load_teacher()
@@ -105,10 +106,11 @@ def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[
     data, taught = rows.labelled(model), rows.read_by(teacher)
     if warning := unlike(model, teacher, data[0], taught):
         context.log["warning"] = warning
-    answers = None
+    ensemble = None
     if more := params.more_teachers:
-        objective = objective_of(context.task, context.task_params)
-        answers = ensemble_answers(teacher, taught, rows, more, data[1], objective, context)
+        stored = bool(params.stored_logits)
+        teaching = Teaching(model, data, teacher, taught, rows, more, context, stored=stored)
+        ensemble = partial(ensemble_answers, teaching)
         context.log["more_teachers"] = list(more)
     matches = matches_of(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
@@ -120,7 +122,7 @@ def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[
         context,
         targets=data[1],
         matches=matches,
-        answers=answers,
+        ensemble=ensemble,
         stored=params.stored_logits,
     )
     train(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slimgate.active_choice import Floats, Ints, k_center, most_uncertain, round_sizes, uncertainty
 from slimgate.blocks import output_layer
 from slimgate.distillation import DistillationLoss, unlike
-from slimgate.distillation_rows import transfer_lesson
+from slimgate.distillation_rows import DistillationRows
 from slimgate.errors import BuildError
 from slimgate.heads import classifier_inputs
 from slimgate.learning import labelled, training_rows
@@ -92,13 +92,13 @@ def _checked_pool(model: Any, teacher: Any, params: Params, context: BuildContex
 
 def _pool(model: Any, teacher: Any, params: Params, context: BuildContext) -> Pool:
     """The transfer set, or `train`."""
-    more = transfer_lesson(model, teacher, params, context)
-    if more is None:
+    rows = DistillationRows(model, teacher, params, context)
+    own, theirs = rows.transferred(model), rows.transferred(teacher)
+    if own is None or theirs is None:
         (encoded, labels), (taught, _) = training_rows(model, context), training_rows(teacher, context)
         own_labels = np.asarray(labels)
         kept = own_labels if params.keep_labels else np.full_like(own_labels, UNLABELLED)
         return Pool("train", encoded, taught, kept)
-    own, theirs = more
     return Pool("transfer set", own, theirs, np.full(len(own.lengths), UNLABELLED, dtype=np.int64))
 
 

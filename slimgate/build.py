@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from slimgate.model_ref import read_config, weight_files
 from slimgate.past_times import PastTimes, Work
 from slimgate.pools import collapsed_texts
 from slimgate.progress import UNWATCHED, Watch
-from slimgate.protocols import BuildContext, ModelRef, Progress, adds_no_rows, no_progress
+from slimgate.protocols import BuildContext, ModelRef, MoreTeacher, Progress, adds_no_rows, no_progress
 from slimgate.recipe import LOAD, recipes
 from slimgate.rows import PreparedRows
 from slimgate.sharing import SharedBySteps
@@ -172,18 +173,21 @@ class Builder:
 
     def _step(self, variant: Variant, step: Plugin, parent: Artifact, place: _Place) -> Artifact:
         method, task = step.object, self._suite.setup.task
-        teacher = self._learns_from(step, parent)
+        where = f"{self._told(variant)}: step {step.name}"
+        teachers = self._learns_from(where, step, parent)
         params = params_json(step.params)
         key = {
             "parent": parent.digest,
             "method": step.name,
             "params": params,
             "code": code_digest(module_of(method)),
-            "teacher": teacher.digest if teacher else None,
+            "teacher": teachers[0].digest if teachers else None,
             "task": [params_json(task.params), code_digest(module_of(task.object))] if step.reads else None,
             "precision": self._precision(step.params),
             **self._common(step.reads, getattr(method, "packages", ())),
         }
+        if teachers[1:]:
+            key["more_teachers"] = [teacher.digest for teacher in teachers[1:]]
         if inner := getattr(method, "code_modules", ()):
             key["inner_code"] = [code_digest(module) for module in inner]
         if step.row_files:
@@ -197,7 +201,7 @@ class Builder:
 
         def apply(context: BuildContext) -> Any:
             if getattr(step.params, "processes", 1) > 1:
-                model = self._in_processes(step, parent, teacher, context)
+                model = self._in_processes(step, parent, teachers, context)
             else:
                 with context.timed("load"):
                     model = parent.load(self._device)
@@ -207,7 +211,6 @@ class Builder:
             model.kind = method.gives or model.kind
             return model
 
-        where = f"{self._told(variant)}: step {step.name}"
         stands_later = self._stands_later if step.adds_rows else adds_no_rows
         return self._make(
             where,
@@ -217,12 +220,12 @@ class Builder:
             step.reads,
             apply,
             place=place,
-            teacher=teacher,
+            teachers=teachers,
             stands_later=stands_later,
         )
 
     def _in_processes(
-        self, step: Plugin, parent: Artifact, teacher: Artifact | None, context: BuildContext
+        self, step: Plugin, parent: Artifact, teachers: tuple[Artifact, ...], context: BuildContext
     ) -> Any:
         from slimgate.step_processes import StepJob, apply_in_processes
 
@@ -239,22 +242,24 @@ class Builder:
             facts=context.facts,
             splits=context.splits,
             parent=parent.folder,
-            teacher=teacher.folder if teacher else None,
+            teachers=tuple((teacher.folder, self._shared(teacher)) for teacher in teachers),
             seed=context.seed,
             threads=context.threads,
             scratch=context.scratch,
             held_out=self._held_out_texts() if step.adds_rows else None,
-            share=context.share,
         )
         model, log = apply_in_processes(job, step.params.processes)
         context.log.update(log)
         return model
 
-    def _learns_from(self, step: Plugin, parent: Artifact) -> Artifact | None:
-        """The artifact of the step's teacher."""
-        if step.teacher is None:
-            return None
-        return parent if step.teacher == SELF else self.built(step.teacher).artifact
+    def _learns_from(self, where: str, step: Plugin, parent: Artifact) -> tuple[Artifact, ...]:
+        """The artifacts of the step's teachers. Raises BuildError where one of them would count twice."""
+        found = {name: parent if name == SELF else self.built(name).artifact for name in step.teachers}
+        first: dict[str, str] = {}
+        for name, artifact in found.items():
+            if (other := first.setdefault(artifact.digest, name)) != name:
+                raise BuildError(f'{where}: "{name}" is the same model as "{other}"; name one of them')
+        return tuple(found.values())
 
     def _stands_later(self, texts: Sequence[str]) -> list[bool]:
         """Which of the texts stand in calibration, selection or gate. Only that is told of the gate."""
@@ -298,7 +303,7 @@ class Builder:
         make: Any,
         *,
         place: _Place,
-        teacher: Artifact | None = None,
+        teachers: tuple[Artifact, ...] = (),
         stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
     ) -> Artifact:
         def fill(folder: Path) -> Json:
@@ -311,7 +316,7 @@ class Builder:
                 self._watch.stage(f"{place.told}: {method}", expected=self._expected(work)) as progress,
             ):
                 heard = Heard(progress)
-                context = self._context(where, reads, teacher, scratch, heard)
+                context = self._context(where, reads, teachers, scratch, heard)
                 context.stands_later = stands_later
                 start = time.perf_counter()
                 try:
@@ -335,7 +340,10 @@ class Builder:
                 **_manifest(folder, model, method, params, seconds, context.log),
                 "made": work.noted,
                 "told": place.told,
-                "parents": [key[name] for name in ("parent", "teacher") if key.get(name)],
+                "parents": [
+                    *(key[name] for name in ("parent", "teacher") if key.get(name)),
+                    *key.get("more_teachers", ()),
+                ],
             }
 
         work = self.work(method, params, place.recipe, reads)
@@ -372,15 +380,18 @@ class Builder:
         self,
         where: str,
         reads: tuple[str, ...],
-        teacher: Artifact | None,
+        teachers: tuple[Artifact, ...],
         scratch: Path,
         progress: Progress = no_progress,
     ) -> BuildContext:
         def load_teacher() -> Any:
-            if teacher is None:
+            if not teachers:
                 raise BuildError(
                     f"{where}: it asked for the teacher; a method that does sets uses_teacher = True"
                 )
+            return loaded(teachers[0])
+
+        def loaded(teacher: Artifact) -> Any:
             with context.timed("load"):
                 return teacher.load(self._device)
 
@@ -400,7 +411,10 @@ class Builder:
             threads=self._suite.threads,
             scratch=scratch,
             progress=progress,
-            share=None if teacher is None else self._shared(teacher),
+            share=self._shared(teachers[0]) if teachers else None,
+            more_teachers=tuple(
+                MoreTeacher(partial(loaded, teacher), self._shared(teacher)) for teacher in teachers[1:]
+            ),
         )
         return context
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from slimgate.errors import BuildError
 from slimgate.learning import Targets
 from slimgate.matching import HiddenMatch, Match
-from slimgate.objectives import ClassObjective, objective_of
+from slimgate.objectives import ClassObjective, Objective, objective_of
 from slimgate.protocols import BuildContext, Encoded
 from slimgate.teacher_answers import (
     MOST_BYTES,
-    Answers,
     all_labelled,
     stored_bytes,
     teacher_answers,
@@ -65,6 +65,14 @@ def unlike(student: Any, teacher: Any, encoded: Encoded, teacher_encoded: Encode
     return "; ".join(found) or None
 
 
+class KnownAnswers(Protocol):
+    """A teacher's answers, or several teachers', computed before; source: where they come from."""
+
+    @property
+    def source(self) -> str: ...
+    def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]: ...
+
+
 class DistillationLoss:
     """Cross-entropy, soft targets, logits and what is inside the models, in the shares that the Params say.
 
@@ -82,16 +90,18 @@ class DistillationLoss:
         *,
         targets: Targets | None = None,
         matches: Sequence[Match] | None = None,
-        answers: Answers | None = None,
+        answers: KnownAnswers | None = None,
+        ensemble: Callable[[Objective], KnownAnswers] | None = None,
         stored: bool | None = None,
     ) -> None:
         """encoded, teacher_encoded: the same rows, by the student's and by the teacher's tokenizer.
 
         targets: what is learnt of them by labels; where they and alpha leave nothing to the teacher, it does
         not run. matches: what to compare inside the models; default hidden states where hidden_weight asks
-        for them. answers: the teacher's, where they are known. stored: compute them once, not beside the
-        student; default where nothing inside the teacher is needed, for then it need not run every epoch
-        (answers that are tokens: where they have at most MOST_BYTES).
+        for them. answers: the teacher's, where they are known. ensemble: makes those of several teachers, and
+        is called where any are needed. stored: compute them once, not beside the student; default where
+        nothing inside the teacher is needed, for then it need not run every epoch (answers that are tokens:
+        where they have at most MOST_BYTES).
         context.log gets teacher_logits: where they come from.
         """
         _check_outputs(student, teacher)
@@ -112,9 +122,11 @@ class DistillationLoss:
         self._seen: dict[str, list[float]] = defaultdict(list)
         self._too_large = ""
         self._teacher, self._encoded = teacher.network, teacher_encoded
-        self._answers = answers
+        self._answers: KnownAnswers | None = answers
         self._taught = self._learns_from_teacher(targets)
-        if answers is None and self._stores(teacher, targets, stored, context):
+        if ensemble is not None:
+            self._answers = ensemble(self._objective) if self._taught else None
+        elif answers is None and self._stores(teacher, targets, stored, context):
             rows = teacher_encoded
             self._answers = teacher_answers(teacher, rows, targets, self._objective, context)
         context.log["teacher_logits"] = self.source

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from slimgate.layer_mapping import LayerMapping
 from slimgate.training_params import TrainingParams
+from slimgate.transfer_params import TransferParams
 
 TeacherName = Field(
     default="teacher",
     pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
     description='"teacher", "self" for the model before the step, or a variant',
 )
+
+
+MoreTeachers = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], ...],
+    Field(description="whose answers are averaged with the teacher's"),
+]
 
 
 class SoftTargetParams(TrainingParams):
@@ -39,3 +46,7 @@ class InnerParams(SoftTargetParams):
     layer_mapping: LayerMapping = "even"
     projection_learning_rate: float | None = Field(default=None, gt=0, lt=1)
     stored_logits: bool | None = None
+
+
+class OneTeacherParams(InnerParams, TransferParams):
+    """Options of learning from one teacher, and of the rows that it is learnt on."""

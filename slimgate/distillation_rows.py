@@ -23,35 +23,39 @@ def lesson(model: Any, context: BuildContext) -> tuple[Labelled, Any, Encoded]:
     return data, teacher, taught
 
 
-def distillation_rows(
-    model: Any, teacher: Any, params: TransferParams, context: BuildContext
-) -> tuple[Labelled, Encoded]:
-    """The rows as the student reads them, with labels, and as the teacher does.
+class DistillationRows:
+    """`train` with the transfer set behind it, as any model reads them, always in the same order.
 
-    The transfer set has the labels that its rows say of themselves, or none. Raises DataError where `train`
-    is empty, or a transfer set has no row left.
+    Raises DataError where `train` is empty, or a transfer set has no row left.
     """
-    more = transfer_lesson(model, teacher, params, context)
-    if more is None:
-        return training_rows(model, context), training_rows(teacher, context)[0]
-    own, theirs = more
-    targets = context.task.unlabelled(context.task_params, own, context.facts)
-    if params.only_transfer:
-        return (own, targets), theirs
-    encoded, labels = training_rows(model, context)
-    taught, _ = training_rows(teacher, context)
-    return (encoded.joined(own), joined_targets(labels, targets)), taught.joined(theirs)
 
+    def __init__(self, student: Any, teacher: Any, params: TransferParams, context: BuildContext) -> None:
+        """student: whose mask stands for masked words; teacher: the one that writes rows."""
+        self._context, self._params = context, params
+        self._more = transfer_rows(params, context, tokenizer=student.tokenizer, teacher=teacher)
 
-def transfer_lesson(
-    model: Any, teacher: Any, params: TransferParams, context: BuildContext
-) -> tuple[Encoded, Encoded] | None:
-    """The transfer set alone, as the student reads it and as the teacher does; None where there is none."""
-    rows = transfer_rows(params, context, tokenizer=model.tokenizer, teacher=teacher)
-    if rows is None:
-        return None
-    task, options = context.task, context.task_params
-    return (
-        task.encode_rows(options, rows, model.tokenizer),
-        task.encode_rows(options, rows, teacher.tokenizer),
-    )
+    def labelled(self, student: Any) -> Labelled:
+        """With labels: the transfer set has those that its rows say of themselves, or none."""
+        own, context = self.transferred(student), self._context
+        if own is None:
+            return training_rows(student, context)
+        targets = context.task.unlabelled(context.task_params, own, context.facts)
+        if self._params.only_transfer:
+            return own, targets
+        encoded, labels = training_rows(student, context)
+        return encoded.joined(own), joined_targets(labels, targets)
+
+    def read_by(self, model: Any) -> Encoded:
+        """Without labels."""
+        own = self.transferred(model)
+        if own is not None and self._params.only_transfer:
+            return own
+        encoded, _ = training_rows(model, self._context)
+        return encoded if own is None else encoded.joined(own)
+
+    def transferred(self, model: Any) -> Encoded | None:
+        """The transfer set alone; None where there is none."""
+        if self._more is None:
+            return None
+        options = self._context.task_params
+        return self._context.task.encode_rows(options, self._more, model.tokenizer)  # type: ignore[no-any-return]

@@ -33,6 +33,7 @@ DECLARED = {
     "check": None,
     "restore": None,
     "learns_from": None,
+    "also_learns_from": None,
     "row_files": None,
     "adds_rows": None,
     "also_reads": None,

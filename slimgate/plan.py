@@ -106,7 +106,8 @@ def _planned(run: SuiteRun, lookup: Lookup, variant: Variant) -> PlannedModel:
 def _step(run: SuiteRun, lookup: Lookup, variant: Variant, plugin: Plugin | None, recipe: str) -> PlannedStep:
     """plugin: None for loading the model that the variant names."""
     name = LOAD if plugin is None else plugin.name
-    told = name if plugin is None or plugin.teacher in (None, TEACHER) else f"{name} from {plugin.teacher}"
+    teachers = () if plugin is None else plugin.teachers
+    told = name if teachers in ((), (TEACHER,)) else f"{name} from {' and '.join(teachers)}"
     if (found := lookup.found.get(recipe)) is not None:
         return PlannedStep(told, recipe, int(found.manifest["bytes"]), stored=True)
     params = variant.ref.text if plugin is None and variant.ref else plugin and params_json(plugin.params)

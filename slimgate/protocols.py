@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -236,6 +236,7 @@ class Encoded(Protocol):
 
 Progress = Callable[[str, int, int], None]
 Fill = Callable[[Path], Json]
+Share = Callable[[str, Json, Fill], tuple[Path, bool]]
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -249,13 +250,22 @@ def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
     )
 
 
+@dataclass(frozen=True)
+class MoreTeacher:
+    """A model that a step learns from beside `load_teacher`'s: load gives it, share is a BuildContext's."""
+
+    load: Callable[[], Any]
+    share: Share | None = None
+
+
 @dataclass
 class BuildContext:
     """What a step may use. The gate's rows are not here: reading them while building is an error.
 
-    load_teacher: the model that the step learns from. stands_later: which of the texts (as collapsed_texts of
-    pools.py has them) stand in calibration, selection or gate, so that a step adds no row that is held out.
-    share: how `shared` keeps things, where there is a store.
+    load_teacher: the model that the step learns from; more_teachers: those that it learns from beside it.
+    stands_later: which of the texts (as collapsed_texts of pools.py has them) stand in calibration, selection
+    or gate, so that a step adds no row that is held out. share: how `shared` keeps things, where there is a
+    store.
     """
 
     task: Any
@@ -269,7 +279,8 @@ class BuildContext:
     scratch: Path
     progress: Progress = no_progress
     stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows
-    share: Callable[[str, Json, Fill], tuple[Path, bool]] | None = None
+    share: Share | None = None
+    more_teachers: tuple[MoreTeacher, ...] = ()
     log: Json = field(default_factory=dict)
 
     def rows(self, split: str) -> Rows:
@@ -300,6 +311,13 @@ class BuildContext:
             own = time.perf_counter() - start - (sum(spent.values()) - others)
             spent[stage] = round(spent.get(stage, 0.0) + max(own, 0.0), 3)
 
+    def of_more_teachers(self) -> tuple[BuildContext, ...]:
+        """For each of more_teachers a context that is this one, but that it is the teacher there."""
+        return tuple(
+            replace(self, load_teacher=one.load, share=one.share, more_teachers=())
+            for one in self.more_teachers
+        )
+
     def shared(self, kind: str, key: Json, fill: Fill) -> tuple[Path, bool]:
         """A folder that fill(folder) has filled, and whether it was there before; its files are only read.
 
@@ -322,7 +340,8 @@ class Method(Protocol[P]):
     It may also declare claims: what it promises of the model that it leaves (slimgate/claims.py); packages:
     whose versions belong to the key; check: what it makes of a config.json, before any model is loaded;
     learns_from(params): the model it learns from: "teacher" (where it does not say), "self" for the model
-    before the step, or a variant; row_files(params): files of rows that it reads beside the splits, whose
+    before the step, or a variant; also_learns_from(params): further ones, by the same names, which
+    context.of_more_teachers() gives; row_files(params): files of rows that it reads beside the splits, whose
     contents belong to the key; adds_rows(params): whether it trains on other rows than those of the splits:
     then it must ask stands_later, and the later splits belong to the key; also_reads(params): the splits that
     these options have it read beside `reads`, such as unlabelled; does_without(params): those of `reads` that

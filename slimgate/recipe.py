@@ -15,8 +15,8 @@ def recipes(suite: Suite, variant: Variant) -> list[str]:
     else:
         found = [json_digest([LOAD, variant.ref.text])]
     for step in variant.steps:
-        learns = recipe(suite, step.teacher) if step.teacher not in (None, SELF) else step.teacher
-        found.append(json_digest([found[-1], step.name, params_json(step.params), learns]))
+        learns = [name if name == SELF else recipe(suite, name) for name in step.teachers]
+        found.append(json_digest([found[-1], step.name, params_json(step.params), *(learns or (None,))]))
     return found if variant.ref is not None else found[1:]
 
 

@@ -8,19 +8,20 @@ disk (artifacts) and by the pipe (rows, options), so that any method will do, a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.forkserver import forkserver
 from slimgate.loading import load
-from slimgate.protocols import BuildContext, Fill, Rows, TaskFacts
+from slimgate.protocols import BuildContext, MoreTeacher, Rows, Share, TaskFacts
 from slimgate.torch_model import TorchModel, load_torch_model
 
 MODEL = "model"
@@ -32,9 +33,9 @@ PATIENCE = timedelta(hours=1)
 class StepJob:
     """A step of a chain, told in what another process can be sent.
 
-    method, task: names; params, task_params: validated; parent, teacher: folders of artifacts; held_out: the
-    texts of later splits, of a step that adds rows; scratch: a folder that all processes may write to;
-    share: a BuildContext's, which can be sent.
+    method, task: names; params, task_params: validated; parent: the folder of an artifact; teachers: those of
+    the models that the step learns from, each with a BuildContext's share, which can be sent; held_out: the
+    texts of later splits, of a step that adds rows; scratch: a folder that all processes may write to.
     """
 
     method: str
@@ -44,12 +45,11 @@ class StepJob:
     facts: TaskFacts
     splits: Mapping[str, Rows]
     parent: Path
-    teacher: Path | None
+    teachers: tuple[tuple[Path, Share], ...]
     seed: int
     threads: int
     scratch: Path
     held_out: frozenset[str] | None = None
-    share: Callable[[str, dict[str, Any], Fill], tuple[Path, bool]] | None = None
 
     def context(self, rank: int) -> BuildContext:
         """What the step may use in one of the processes."""
@@ -66,13 +66,16 @@ class StepJob:
             threads=self.threads,
             scratch=scratch,
             stands_later=self._stands_later,
-            share=self.share,
+            share=self.teachers[0][1] if self.teachers else None,
+            more_teachers=tuple(
+                MoreTeacher(partial(load_torch_model, folder), share) for folder, share in self.teachers[1:]
+            ),
         )
 
     def _load_teacher(self) -> TorchModel:
-        if self.teacher is None:
+        if not self.teachers:
             raise BuildError("it asked for the teacher; a method that does sets uses_teacher = True")
-        return load_torch_model(self.teacher)
+        return load_torch_model(self.teachers[0][0])
 
     def _stands_later(self, texts: Sequence[str]) -> list[bool]:
         if self.held_out is None:

@@ -36,6 +36,14 @@ class Plugin:
         return TEACHER if learns_from is None else str(learns_from(self.params))
 
     @property
+    def teachers(self) -> tuple[str, ...]:
+        """All models that a step learns from, `teacher` first; none where it learns from none."""
+        if self.teacher is None:
+            return ()
+        also = getattr(self.object, "also_learns_from", None)
+        return (self.teacher, *(() if also is None else also(self.params)))
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """The splits that a step reads."""
         also = getattr(self.object, "also_reads", None)
@@ -94,7 +102,7 @@ class Variant:
     @property
     def assistants(self) -> tuple[str, ...]:
         """The variants that its steps learn from."""
-        names = [step.teacher for step in self.steps if step.teacher is not None]
+        names = dict.fromkeys(name for step in self.steps for name in step.teachers)
         return tuple(name for name in names if name not in (TEACHER, SELF))
 
 

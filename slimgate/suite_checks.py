@@ -46,9 +46,15 @@ def _origins(variant: Variant) -> list[tuple[str, Loc]]:
     if variant.parent not in (None, TEACHER):
         found.append((str(variant.parent), ("from",)))
     for i, step in enumerate(variant.steps):
-        if step.teacher not in (None, TEACHER, SELF):
-            found.append((str(step.teacher), ("steps", i, step.name, "teacher")))
+        for name in step.teachers:
+            if name not in (TEACHER, SELF):
+                found.append((name, ("steps", i, step.name, _key(step, name))))
     return found
+
+
+def _key(step: Plugin, name: str) -> str:
+    """The option that names a model which the step learns from."""
+    return "teacher" if name == step.teacher else "more_teachers"
 
 
 def _path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:
@@ -125,8 +131,8 @@ class _Walk:
             state = self.state(variant.parent or TEACHER)
         for i, step in enumerate(variant.steps):
             here = (*loc, "steps", i, step.name)
-            if variant.name == TEACHER and step.teacher not in (None, SELF):
-                whom = "the teacher" if step.teacher == TEACHER else f'"{step.teacher}"'
+            if variant.name == TEACHER and (others := [name for name in step.teachers if name != SELF]):
+                whom = "the teacher" if others[0] == TEACHER else f'"{others[0]}"'
                 raise self.error_at(here, f"learns from {whom}, so it cannot be a step of the teacher")
             self._check_teacher(step, state, here)
             self._check_files(step, here)
@@ -151,13 +157,12 @@ class _Walk:
 
     def _check_teacher(self, step: Plugin, state: _State, here: Loc) -> None:
         """A teacher runs in PyTorch."""
-        if step.teacher is None:
-            return
-        kind = state.kind if step.teacher == SELF else self.state(step.teacher).kind
-        if kind not in eager.kinds:
-            expected = " or ".join(sorted(eager.kinds))
-            problem = f'"{step.teacher}" is of kind {kind}; a model to learn from is of kind {expected}'
-            raise self.error_at((*here, "teacher"), problem)
+        for name in step.teachers:
+            kind = state.kind if name == SELF else self.state(name).kind
+            if kind not in eager.kinds:
+                expected = " or ".join(sorted(eager.kinds))
+                problem = f'"{name}" is of kind {kind}; a model to learn from is of kind {expected}'
+                raise self.error_at((*here, _key(step, name)), problem)
 
     def _check_files(self, step: Plugin, here: Loc) -> None:
         """Files of rows are there, and have the columns of the task's texts."""

@@ -53,6 +53,9 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
         if (processes := getattr(params, "processes", 1)) > 1:
             raise ValueError(f"steps[{i}] {name}: processes = {processes} came, but a tower trains in one")
         found.append(InnerStep(name, method, params))
+        if more := _declared(found[-1], "also_learns_from", ()):
+            told = f"more_teachers = {list(more)} came, but a tower learns from one model"
+            raise ValueError(f"steps[{i}] {name}: {told}")
     _check_kinds(found)
     if len(teachers := _teachers(found)) > 1:
         raise ValueError(f"steps learn from {' and '.join(teachers)}, expected one model; use two in_tower")

@@ -10,6 +10,7 @@ import pytest
 
 from fixtures.tiny import write_rows, write_tiny_bert
 from slimgate.build import Builder
+from slimgate.engine.tasks import comes_from
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.protocols import BuildContext
 from slimgate.rows import prepare_rows
@@ -245,6 +246,81 @@ def test_what_learns_from_a_stochastic_variant_differs_by_seed_and_is_planned_wi
     assert [step.name for step in planned["again"].missing] == ["distill from self"]
 
 
+def test_a_further_teacher_is_built_first_belongs_to_the_key_and_is_kept_for_what_learnt_from_it(
+    tmp_path: Path,
+) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    taught = 'small = { steps = [{ keep_layers = [0] }, { distill = { MORE precision = "float32" } }] }\n'
+    variants = (
+        "second = { steps = [{ keep_layers = [0, 1, 3] }] }\n"
+        "third = { steps = [{ keep_layers = [0, 2, 3] }] }\n"
+        + taught.replace("MORE", 'more_teachers = ["second", "third"],')
+    )
+    suite = tiny.suite(variants=variants)
+    assert suite.variants["small"].assistants == ("second", "third")
+    assert comes_from(suite.variants["small"]) == ("teacher", "second", "third")
+    builder = tiny.builder(suite)
+    made = builder.built("small").artifact.manifest
+    assert made["log"]["more_teachers"] == ["second", "third"]
+    others = [builder.built(name).artifact.digest for name in ("teacher", "second", "third")]
+    assert made["parents"][1:] == others
+    assert tiny.build("second", "small", variants=variants) == {"second": [True], "small": [True, True]}
+    swapped = variants.replace('"second", "third"', '"third", "second"')
+    assert tiny.build("small", variants=swapped) == {"small": [True, False]}
+    assert tiny.build("small", variants=variants.replace("[0, 2, 3]", "[1, 2, 3]")) == {
+        "small": [True, False]
+    }
+    assert tiny.build("small", variants=taught.replace("MORE ", "")) == {"small": [True, False]}
+
+
+def test_a_student_of_a_stochastic_further_teacher_differs_by_seed_and_the_plan_names_them_all(
+    tmp_path: Path,
+) -> None:
+    tiny = Tiny(tmp_path)
+    taught = 'small = { steps = [{ distill = { more_teachers = ["assistant"], precision = "float32" } }] }\n'
+    suite = tiny.suite(variants=ASSISTED.splitlines()[1] + "\n" + taught)
+    assert suite.is_stochastic("small")
+    from slimgate.plan import planned_models
+    from slimgate.run import SuiteRun
+
+    planned = planned_models(SuiteRun(suite, Store(tmp_path / "store"), device="cpu"))
+    [small] = [one for one in planned if one.name == "small"]
+    assert [step.name for step in small.missing] == ["distill from teacher and assistant"]
+
+
+def test_a_teacher_that_would_count_twice_is_refused(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    variants = (
+        "a = { steps = [{ keep_layers = [0, 3] }] }\n"
+        'b = { from = "a", steps = [{ distill = { teacher = "self", more_teachers = ["a"] } }] }\n'
+    )
+    with pytest.raises(
+        BuildError, match='b: step distill: "a" is the same model as "self"; name one of them'
+    ):
+        tiny.builder(tiny.suite(variants=variants)).built("b")
+
+
+def test_an_ensembles_members_share_their_answers_with_those_who_learn_from_one(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    variants = (
+        "second = { steps = [{ keep_layers = [0, 1, 3] }] }\n"
+        'one = { steps = [{ distill = { teacher = "second", precision = "float32" } }] }\n'
+        'both = { steps = [{ distill = { more_teachers = ["second"], precision = "float32" } }] }\n'
+        'two-processes = { steps = [{ distill = { more_teachers = ["second"], processes = 2, '
+        'precision = "float32" } }] }\n'
+    )
+    suite = tiny.suite(variants=variants)
+    builder = tiny.builder(suite)
+    builder.built("one")
+    told = builder.built("both").artifact.manifest["log"]["teacher_logits"]
+    assert told == "the mean of 2 teachers', 1 of them from the store, read by memory map"
+    told = builder.built("two-processes").artifact.manifest["log"]["teacher_logits"]
+    assert told == "the mean of 2 teachers', 2 of them from the store, read by memory map"
+
+
 def test_a_transfer_set_belongs_to_the_key_and_so_does_what_may_not_be_in_it(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path)
     write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
@@ -276,7 +352,7 @@ def test_the_gate_does_not_belong_to_the_key_of_a_step_that_adds_no_rows(tmp_pat
 
 
 def test_a_method_that_did_not_say_that_it_adds_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
-    context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._context("here", ("train",), None, tmp_path)
+    context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._context("here", ("train",), (), tmp_path)
     with pytest.raises(DataError, match="says so by adds_rows"):
         context.stands_later(["good film"])
 

@@ -428,6 +428,27 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
         id="teacher-cycle",
     ),
     pytest.param(
+        *variant('a = { steps = [{ distill = { more_teachers = ["student", "studnet"] } }] }'),
+        '[variants.a] steps[0].distill.more_teachers: "studnet": no such variant. Did you mean student?',
+        id="more-teachers-unknown",
+    ),
+    pytest.param(
+        *variant(
+            'a = { steps = [{ distill = { more_teachers = ["student", "b"] } }] }\n'
+            'b = { from = "a", steps = [{ distill = {} }] }'
+        ),
+        "[variants.a] steps[0].distill.more_teachers: a cycle: a -> b -> a",
+        id="more-teachers-cycle",
+    ),
+    pytest.param(
+        *variant(
+            'a = { steps = [{ distill = { more_teachers = ["b"] } }] }\nb = { steps = [{ to_onnx = {} }] }'
+        ),
+        '[variants.a] steps[0].distill.more_teachers: "b" is of kind onnx; a model to learn from is of '
+        "kind torch or torch_quantized",
+        id="more-teachers-kind",
+    ),
+    pytest.param(
         *variant("self = { steps = [{ distill = {} }] }"),
         "[variants.self]: self is what a step calls the model before it; call the variant otherwise",
         id="variant-self",
@@ -437,6 +458,12 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
         '{ epochs = 1 } }, { distill = { teacher = "student" } }]',
         '[teacher] steps[1].distill: learns from "student", so it cannot be a step of the teacher',
         id="teacher-from-variant",
+    ),
+    pytest.param(
+        "{ epochs = 1 } }]",
+        '{ epochs = 1 } }, { distill = { teacher = "self", more_teachers = ["student"] } }]',
+        '[teacher] steps[1].distill: learns from "student", so it cannot be a step of the teacher',
+        id="teacher-from-a-further-variant",
     ),
     pytest.param(
         *variant('a = { steps = [{ distill = { transfer = "mroe.txt" } }] }'),

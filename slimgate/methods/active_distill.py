@@ -29,6 +29,7 @@ from pydantic import Field, model_validator
 
 from slimgate import transfer_params
 from slimgate.active_choice import Strategy
+from slimgate.distillation_params import OneTeacherParams
 from slimgate.methods import distill
 from slimgate.protocols import BuildContext
 
@@ -42,7 +43,7 @@ row_files, adds_rows = distill.row_files, distill.adds_rows
 also_reads, functions = distill.also_reads, distill.functions
 
 
-class Params(distill.Params):
+class Params(OneTeacherParams):
     """What the teacher is asked, beside the options of distillation."""
 
     rows: int = Field(ge=1, description="how many rows the teacher labels")

@@ -3,6 +3,7 @@
     { distill = { alpha = 0.5, temperature = 2.0, epochs = 1 } }
     { distill = { alpha = 0.5, epochs = 3, freeze_embeddings = true } }
     { distill = { teacher = "assistant", hidden_weight = 0.1, relation_weight = 1.0 } }
+    { distill = { more_teachers = ["second", "third"], alpha = 0.1, epochs = 3 } }
     { distill = { transfer = "more.txt", augment = { copies = 2, word_mask = 0.1, word_dropout = 0.1 } } }
     { distill = { unlabelled = true, augment = { translator = "mytools.german:there_and_back" } } }
 
@@ -15,6 +16,10 @@ loss = alpha · cross-entropy(labels)
 
 teacher: "teacher", the suite's; a variant, as in teacher assistants (Mirzadeh et al. 2020); or "self", the
 model before the step, as in born-again networks (Furlanello et al. 2018).
+
+more_teachers: models, by the same names, whose answers are averaged with that one's before the temperature
+(Hinton et al. 2015, section 1); they must have as many outputs. Of embeddings there is no mean. What is
+compared inside the models is the first teacher's alone, and it is that one which writes rows.
 
 layer_mapping: "even", "last", or the teacher's block for each of the student's. A student of another width
 learns hidden states through a projection, which is trained along and thrown away.
@@ -33,8 +38,9 @@ the student sees nothing but what the teacher wrote, as generations that learn f
 stored_logits: true computes the teacher's logits once before training and reads them by memory map, false
 computes them beside the student. Default: stored, for the rows are the same in every epoch, and in the store
 every student that learns of them from that teacher finds them; but beside the student where something inside
-the teacher is compared, for then it runs there anyway, and where logits of tokens have more than 1 GiB. With
-alpha = 1, mse_weight = 0 and every row labelled the teacher does not run at all.
+the teacher is compared, for then it runs there anyway, and where logits of tokens have more than 1 GiB; of
+several teachers those are refused, for they never run there. With alpha = 1, mse_weight = 0 and every row
+labelled the teacher does not run at all.
 
 The teacher reads the rows by its own tokenizer; a student of another family or tokenizer is warned about, in
 the log and the report.
@@ -42,11 +48,15 @@ the log and the report.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from pydantic import model_validator
+
 from slimgate import transfer_params
-from slimgate.distillation_params import InnerParams
+from slimgate.distillation_params import MoreTeachers, OneTeacherParams
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch"})
@@ -58,8 +68,18 @@ row_files, adds_rows = transfer_params.row_files, transfer_params.adds_rows
 also_reads, functions = transfer_params.also_reads, transfer_params.functions
 
 
-class Params(InnerParams, transfer_params.TransferParams):
+class Params(OneTeacherParams):
     """Options of distillation, beside those of training."""
+
+    more_teachers: MoreTeachers = ()
+
+    @model_validator(mode="after")
+    def _an_ensemble(self) -> Params:
+        if repeated := [n for n, count in Counter((self.teacher, *self.more_teachers)).items() if count > 1]:
+            raise ValueError(f'more_teachers: "{repeated[0]}" came twice, teacher counted; name each once')
+        if self.more_teachers and self.stored_logits is False:
+            raise ValueError("stored_logits = false computes one teacher's answers; leave it out")
+        return self
 
 
 def learns_from(params: Params) -> str:
@@ -67,18 +87,31 @@ def learns_from(params: Params) -> str:
     return params.teacher
 
 
+def also_learns_from(params: Params) -> tuple[str, ...]:
+    """Whose answers are averaged with that one's."""
+    return params.more_teachers
+
+
 def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:
     """The model after training on the teacher's answers. hooks: of training.py, for steps that do more."""
     from slimgate.distillation import DistillationLoss, unlike
-    from slimgate.distillation_rows import distillation_rows
+    from slimgate.distillation_rows import DistillationRows
     from slimgate.learning import labelled
     from slimgate.matching import matches_of
+    from slimgate.teacher_ensemble import Teaching, ensemble_answers
     from slimgate.training import train
 
     teacher = context.load_teacher()
-    data, taught = distillation_rows(model, teacher, params, context)
+    rows = DistillationRows(model, teacher, params, context)
+    data, taught = rows.labelled(model), rows.read_by(teacher)
     if warning := unlike(model, teacher, data[0], taught):
         context.log["warning"] = warning
+    ensemble = None
+    if more := params.more_teachers:
+        stored = bool(params.stored_logits)
+        teaching = Teaching(model, data, teacher, taught, rows, more, context, stored=stored)
+        ensemble = partial(ensemble_answers, teaching)
+        context.log["more_teachers"] = list(more)
     matches = matches_of(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
         model,
@@ -89,6 +122,7 @@ def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[
         context,
         targets=data[1],
         matches=matches,
+        ensemble=ensemble,
         stored=params.stored_logits,
     )
     train(

@@ -23,7 +23,7 @@ reads = distill.reads
 uses_teacher = True
 stochastic = True
 claims = ("sparser",)
-learns_from = distill.learns_from
+learns_from, also_learns_from = distill.learns_from, distill.also_learns_from
 row_files, adds_rows = distill.row_files, distill.adds_rows
 also_reads, functions = distill.also_reads, distill.functions
 

@@ -143,6 +143,7 @@ def test_a_configuration_is_checked_tower_by_tower() -> None:
         ("text", {"active_distill": {"rows": 9}}, "active_distill cannot be inside of in_tower"),
         ("text", {"cast": {}, "distill": {}}, "expected one method a step"),
         ("text", {"fine_tune": {"processes": 2}}, r"steps\[0\] fine_tune: processes = 2 came"),
+        ("text", {"distill": {"more_teachers": ("b",)}}, "a tower learns from one model"),
     ],
     ids=[
         "a near name",
@@ -153,6 +154,7 @@ def test_a_configuration_is_checked_tower_by_tower() -> None:
         "choosing",
         "two",
         "in processes",
+        "an ensemble",
     ],
 )
 def test_a_step_that_cannot_be_inside_is_named(tower: str, step: dict[str, Any], told: str) -> None:

@@ -56,11 +56,13 @@ class PlannedBudget:
 def planned_budgets(suite: Suite, rows: int, earlier: RunRecord | None) -> list[PlannedBudget]:
     """Every distinct budget on a drop or on flips, at the discordance of an earlier run or else 5 %.
 
-    rows: of the gate split. Budgets on an absolute value (floor, ceiling) depend on how far the value is from
-    them and are not planned; nor is a relative budget before a run has measured the teacher's value.
+    rows: of the gate split. A variant that is not gated has none to decide. Budgets on an absolute value
+    (floor, ceiling) depend on how far the value is from them and are not planned; nor is a relative budget
+    before a run has measured the teacher's value.
     """
     found: dict[tuple[str, str, float, int, str], list[str]] = {}
-    for name, own in suite.budgets.items():
+    gated = [(name, own) for name, own in suite.budgets.items() if suite.variants[name].gated]
+    for name, own in gated:
         of_metrics = [(metric, metric, budgets) for metric, budgets in own.quality.items()]
         of_metrics += [(f"{BASELINE} {metric}", metric, budgets) for metric, budgets in own.baseline.items()]
         for what, metric, budgets in of_metrics:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from slimgate.errors import DataError, SuiteError
 from slimgate.json_rows import Object, line_objects, objects_of, typed, typed_lines
+from slimgate.magic_bytes import foreign_format
 from slimgate.spilled_rows import spilled
 from slimgate.text_blocks import lines_of, text_blocks, wrong_text
 
@@ -66,7 +67,7 @@ def require(path: Path) -> None:
 
 def columns_of(file: RowFile) -> tuple[str, ...]:
     """Names of the columns, from the head of the file where its format allows that. Raises DataError."""
-    _not_empty(file)
+    _check_start(file)
     if file.format == "text":
         return ("text",)
     if file.format == "parquet":
@@ -82,7 +83,7 @@ def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
 
     Text: one row a line feed; blank lines are left out. Raises DataError, also where there is no row.
     """
-    _not_empty(file)
+    _check_start(file)
     if file.format in SEPARATORS:
         table = _read_csv(file, scratch)
     elif file.format == "parquet":
@@ -98,10 +99,12 @@ def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
     return table
 
 
-def _not_empty(file: RowFile) -> None:
+def _check_start(file: RowFile) -> None:
     require(file.path)
     if file.path.stat().st_size == 0:
         raise DataError(f"{file.path} is empty, expected rows as {file.format}")
+    if file.format != "parquet" and (found := foreign_format(file.path)) is not None:
+        raise DataError(f"{file.path} is {found}, expected rows as {file.format}; unpack or rename it")
 
 
 def _lines(file: RowFile) -> Iterator[str]:

@@ -1,0 +1,83 @@
+"""slimgate.magic_bytes: files that hold something else than their names say, each made by what writes it."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import sqlite3
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+
+from slimgate.errors import DataError
+from slimgate.magic_bytes import foreign_format
+from slimgate.row_files import RowFile, columns_of, rows_of
+
+TEXT = "text,label\nit is good,pos\n"
+TABLE = pa.table({"text": ["it is good"], "label": ["pos"]})
+
+
+def write_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rows.csv", TEXT)
+
+
+def write_sqlite(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("create table rows (text, label)")
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("write", "told"),
+    [
+        (lambda path: path.write_bytes(gzip.compress(TEXT.encode())), "compressed by gzip"),
+        (
+            lambda path: path.write_bytes(pa.compress(TEXT.encode(), "zstd").to_pybytes()),
+            "compressed by zstd",
+        ),
+        (lambda path: path.write_bytes(pa.compress(TEXT.encode(), "lz4").to_pybytes()), "compressed by lz4"),
+        (lambda path: path.write_bytes(lzma.compress(TEXT.encode())), "compressed by xz"),
+        (lambda path: path.write_bytes(bz2.compress(TEXT.encode())), "compressed by bzip2"),
+        (write_zip, "a zip archive (or a workbook, .xlsx)"),
+        (lambda path: pyarrow.parquet.write_table(TABLE, path), "parquet"),
+        (
+            lambda path: pyarrow.feather.write_feather(TABLE, str(path), compression="uncompressed"),
+            "an Arrow file",
+        ),
+        (write_sqlite, "a database of SQLite"),
+    ],
+    ids=["gzip", "zstd", "lz4", "xz", "bzip2", "zip", "parquet", "arrow", "sqlite"],
+)
+@pytest.mark.parametrize("form", ["csv", "jsonl", "text", "json"])
+def test_what_a_file_is_in_truth_is_told(
+    tmp_path: Path, write: Callable[[Path], None], told: str, form: str
+) -> None:
+    path = tmp_path / f"rows.{form}"
+    write(path)
+    assert foreign_format(path) == told
+    for read in (columns_of, lambda file: rows_of(file, scratch=tmp_path)):
+        with pytest.raises(DataError) as raised:
+            read(RowFile(path, form))
+        assert str(raised.value) == f"{path} is {told}, expected rows as {form}; unpack or rename it"
+
+
+@pytest.mark.parametrize(
+    "text", [TEXT, "PAR1,label\nit,pos\n", "PK,label\n", "BZh9,label\n", "\ufefftext\na\n", "x"]
+)
+def test_text_is_text_whatever_it_begins_with(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(text, "utf-8")
+    assert foreign_format(path) is None
+
+
+def test_parquet_that_is_called_parquet_is_read(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(TABLE, tmp_path / "rows.parquet")
+    assert columns_of(RowFile(tmp_path / "rows.parquet", "parquet")) == ("text", "label")

@@ -19,7 +19,9 @@ from fixtures.embeddings import PAIRS, embedding_context, load_encoder
 from fixtures.exported import _make_distinct_
 from fixtures.task_rows import load_task_model, task_context
 from slimgate.agreement import calibration_arrays
-from slimgate.methods import onnx_int8_static, onnx_optimize, to_onnx
+from slimgate.errors import BuildError
+from slimgate.methods import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx
+from slimgate.onnx_graph import kinds_of
 from slimgate.protocols import Arrays
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm, sentence_embedding
@@ -85,6 +87,16 @@ def also_stored(network: Any) -> int:
     return int((network.lm_head.weight.numel() if tied else 0) + sum(b.numel() for b in frequencies))
 
 
+def check_half(half: Any, graph: Any, eager: Any, usual: Arrays, least: int, context: Any) -> None:
+    """Half of the bytes of a graph, all of its weights, nearly the network's answers."""
+    assert half.footprint()["parameters"] == graph.footprint()["parameters"]
+    assert half.footprint()["state_bytes"] < 0.55 * graph.footprint()["state_bytes"]
+    predictor = half.predictor(context)
+    for batch in (usual, *odd_batches(usual, least)):
+        wanted = answers(eager, batch)
+        np.testing.assert_allclose(answers(predictor, batch), wanted, atol=0.05 * float(wanted.std() or 1))
+
+
 @pytest.mark.parametrize("made", CASES)
 def test_every_graph_answers_as_the_network_does(tmp_path: Path, made: Callable[[Path], Made]) -> None:
     model, context = made(tmp_path)
@@ -100,6 +112,11 @@ def test_every_graph_answers_as_the_network_does(tmp_path: Path, made: Callable[
         for batch in (usual, *odd_batches(usual, least)):
             np.testing.assert_allclose(answers(predictor, batch), answers(eager, batch), atol=1e-4, rtol=1e-4)
         assert exact.footprint()["parameters"] == parameters
+    if kinds_of(fused.proto)["Cos"]:
+        with pytest.raises(BuildError, match="rotary positions, whose angles float16 cannot hold"):
+            onnx_cast.apply(fused, onnx_cast.Params(), context)
+    else:
+        check_half(onnx_cast.apply(fused, onnx_cast.Params(), context), fused, eager, usual, least, context)
     small = onnx_int8_static.apply(fused, onnx_int8_static.Params(), context)
     assert small.footprint()["parameters"] == parameters
     assert small.footprint()["state_bytes"] < fused.footprint()["state_bytes"]

@@ -7,18 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from slimgate.layer_mapping import LayerMapping
+from slimgate.tables import VARIANT_NAME
 from slimgate.training_params import TrainingParams
 from slimgate.transfer_params import TransferParams
 
 TeacherName = Field(
     default="teacher",
-    pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    pattern=VARIANT_NAME,
     description='"teacher", "self" for the model before the step, or a variant',
 )
-
-
 MoreTeachers = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], ...],
+    tuple[Annotated[str, Field(pattern=VARIANT_NAME)], ...],
     Field(description="whose answers are averaged with the teacher's"),
 ]
 

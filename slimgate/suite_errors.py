@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
 from slimgate.errors import SuiteError
+from slimgate.tables import VARIANT_NAME
 from slimgate.toml_values import toml_key, toml_value
 
 Loc = Sequence[int | str]
@@ -38,7 +39,7 @@ BOUNDS: dict[str, tuple[str, str]] = {
 }
 PATTERNS: dict[str, str] = {
     r"^[0-9a-f]{64}$": "64 hexadecimal digits, as sha256sum prints them",
-    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "a name of letters, digits and . _ - that begins with a letter or digit",
+    VARIANT_NAME: "a name of letters, digits and . _ - that begins with a letter or digit",
 }
 
 

@@ -9,10 +9,9 @@ from pydantic_core import PydanticCustomError
 
 from slimgate.judge.budget_kinds import KINDS, BudgetKind
 from slimgate.splits import SplitSizes
-from slimgate.tables import SuitePath, Table
+from slimgate.tables import VARIANT_NAME, SuitePath, Table
 from slimgate.tune.tables import TuneTable
 
-VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 SHA256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MAX_SEED = 2**32 - 1
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]

@@ -11,6 +11,9 @@ from pydantic_core import PydanticCustomError
 from slimgate.errors import nearest
 from slimgate.suite_paths import suite_path
 
+# What a variant may be called; also what names one.
+VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
 
 class Located(str):
     """A string of a suite file that remembers the folder of the file that states it."""

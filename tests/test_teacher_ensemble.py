@@ -201,12 +201,12 @@ def test_each_teacher_reads_train_and_the_transfer_set_by_its_own_tokenizer(tmp_
     assert re.fullmatch(r"other: their tokenizers differ on \d+ of \d+ train rows", log["warning"])
 
 
-def tokens(tmp_path: Path, *, architectures: tuple[str, str] = ("gpt2", "gpt2")) -> tuple[Any, BuildContext]:
+def tokens(tmp_path: Path) -> tuple[Any, BuildContext]:
     """A student that is a causal language model, and the context of its two teachers."""
     context = tiny_context(tmp_path / "rows", task=causal_lm, params=CAUSAL)
     folders = [
-        write_tiny(tmp_path / f"teacher-{i}", name, seed=i, causal=True, initializer_range=0.3)
-        for i, name in enumerate(architectures)
+        write_tiny(tmp_path / f"teacher-{i}", "gpt2", seed=i, causal=True, initializer_range=0.3)
+        for i in range(2)
     ]
     first, second = (load_tiny(folder, context) for folder in folders)
     context.load_teacher = lambda: first
@@ -284,34 +284,18 @@ def test_whom_rows_are_asked_of_is_one_model() -> None:
         active_distill.Params(rows=10, more_teachers=("a",))
 
 
-def test_each_further_teachers_context_is_its_own_in_what_it_shares() -> None:
+def test_each_further_teachers_context_is_its_own_in_what_it_shares(tmp_path: Path) -> None:
     asked: list[str] = []
 
     def share(kind: str, key: Any, fill: Any) -> Any:  # noqa: ARG001
         asked.append(kind)
         return Path(kind), True
 
-    context: BuildContext = tiny_context_with(MoreTeacher(lambda: "second", share))
+    context = tiny_context(tmp_path)
+    context.more_teachers = (MoreTeacher(lambda: "second", share),)
     [own] = context.of_more_teachers()
     assert own.load_teacher() == "second"
     assert own.shared("answers", {}, lambda _: {}) == (Path("answers"), True)
     assert asked == ["answers"]
     assert own.log is context.log
     assert own.more_teachers == ()
-
-
-def tiny_context_with(*teachers: MoreTeacher) -> BuildContext:
-    from slimgate.protocols import TaskFacts
-
-    return BuildContext(
-        task=None,
-        task_params=None,
-        facts=TaskFacts(LABELS),
-        splits={},
-        load_teacher=lambda: "first",
-        seed=0,
-        device="cpu",
-        threads=1,
-        scratch=Path(),
-        more_teachers=teachers,
-    )

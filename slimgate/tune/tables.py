@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from slimgate.tables import Table
+from slimgate.tables import VARIANT_NAME, Table
 
-SPACE_NAME = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+SPACE_NAME = Annotated[str, StringConstraints(pattern=VARIANT_NAME)]
 
 
 def _only_selection(value: Any) -> Any:

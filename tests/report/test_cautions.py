@@ -15,7 +15,9 @@ from slimgate.record import (
     RunVerdict,
     SelfTest,
     SliceFacts,
+    SwitchedOffBudget,
 )
+from slimgate.report.card import card
 from slimgate.report.cautions import warnings
 from slimgate.report.head import head, verdict_line
 from slimgate.report.page.table import kind_of
@@ -70,6 +72,18 @@ def test_a_budget_on_slices_that_is_not_shown_stands_apart_in_line_cell_and_warn
     last = "".join(text for text, _ in summary_lines(record, "report.md")[-1])
     assert "PASS (1 passed, 0 failed, 0 inconclusive, 1 not shown, 0 not gated)" in last
     assert kind_of(record, record.variant("pruned")) == "not shown"
+
+
+def test_a_budget_that_a_variant_switches_off_is_told_with_its_reason() -> None:
+    off = [
+        SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=5.0, reason="new | labels"),
+        SwitchedOffBudget(budget="slices", kind="slices.accuracy", limit=8.0, reason="few rows"),
+    ]
+    record = sample_record(variants=[variant("pruned", switched_off=off)])
+    lines = list(warnings(record))
+    assert r"**Switched off** for pruned: accuracy drop_points 5: new \| labels" in lines
+    assert "**Switched off** for pruned: slices accuracy 8: few rows" in lines
+    assert r"switched off for it: accuracy drop_points 5: new \| labels" in card(record, record.variants[-1])
 
 
 def undecided(on_inconclusive: str) -> dict[str, object]:

@@ -69,6 +69,7 @@ class ModelRef:
     """Where weights come from: a local folder, or a hub id with the commit it must have.
 
     fresh: the folder has a config.json and no weights; the model starts from random ones (slimgate/fresh.py).
+    kind: of the artifact that the files are: torch, or the graph of a folder (slimgate/graph_folders.py).
     """
 
     text: str
@@ -77,6 +78,7 @@ class ModelRef:
     revision: str | None = None
     sha256: str | None = None
     fresh: bool = False
+    kind: str = "torch"
 
 
 class Predictor(Protocol):

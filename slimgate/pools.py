@@ -25,12 +25,9 @@ from slimgate.row_codes import (
     values_of,
 )
 from slimgate.same_texts import BETWEEN_TEXTS, plain, without_order
+from slimgate.split_names import DRAWN, UNLABELLED
 
-SPLITS = ("train", "calibration", "selection", "gate")
-UNLABELLED, CALIBRATION = "unlabelled", "calibration"
-# The order in which a row belongs to the later of two splits.
-DRAWN = (UNLABELLED, *SPLITS)
-PARTS = (UNLABELLED, "all", *SPLITS)
+PARTS = (UNLABELLED, "all", *DRAWN[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +102,7 @@ def pools_of(
 
 
 def _known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    expected = f"expected all, or some of {', '.join(SPLITS)}; and {UNLABELLED} beside them or not"
+    expected = f"expected all, or some of {', '.join(DRAWN[1:])}; and {UNLABELLED} beside them or not"
     for name in parts:
         if name not in PARTS:
             raise DataError(f"the source gave a part {name!r}, {expected}")

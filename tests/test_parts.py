@@ -11,6 +11,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.parts import Parts, awaited, compose, expected, part, parts_of, verdict
 from slimgate.record import (
     BehaviourFacts,
+    BudgetFacts,
     FootprintFacts,
     LatencyFacts,
     MemoryFacts,
@@ -38,7 +39,7 @@ def variant(name: str, *told: Verdict | None, gated: bool = True, error: str | N
 
 
 BLIND = SelfTestPart(verdict=Verdict.PASS, message="blind", measured="")
-P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+P, F, U, N = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,32 @@ def test_a_verdict_counts_and_says_what_does_not_hold() -> None:
     found = verdict([variant("a", P, F, U, None), variant("b", F, gated=False)], SelfTest(), 0)
     assert (found.passed, found.failed, found.inconclusive, found.not_gated) == (1, 1, 1, 2)
     assert found.messages == ["a 1", "a 2"]
+
+
+def sliced(name: str, *told: Verdict, worst: Verdict) -> VariantRecord:
+    """A variant with a budget on flips, then one on slices."""
+    budgets = [
+        BudgetFacts(kind=kind, limit=1.0, verdict=one)
+        for kind, one in zip(("flips_max_percent", "slices.accuracy"), told, strict=True)
+    ]
+    facts = BehaviourFacts(budgets=budgets, verdict=worst, message=f"{name} behaviour")
+    return VariantRecord(name=name, parent="teacher", behaviour=facts)
+
+
+def test_a_budget_on_slices_that_is_not_shown_is_counted_apart_and_fails_nothing() -> None:
+    found = verdict([sliced("a", P, N, worst=N)], SelfTest(), 0)
+    assert (found.status, found.passed, found.not_shown, found.messages) == ("PASS", 1, 1, [])
+    alone = BehaviourFacts(
+        budgets=[BudgetFacts(kind="slices.accuracy", limit=1.0, verdict=N)], verdict=N, message="m"
+    )
+    found = verdict([VariantRecord(name="a", parent="teacher", behaviour=alone)], SelfTest(), 0)
+    assert (found.status, found.passed, found.not_shown) == ("INCONCLUSIVE", 0, 1)
+
+
+def test_flips_that_fail_are_counted_beside_slices_that_are_not_shown() -> None:
+    found = verdict([sliced("a", F, N, worst=F)], SelfTest(), 0)
+    assert (found.status, found.failed, found.not_shown) == ("FAIL", 1, 1)
+    assert found.messages == ["a behaviour"]
 
 
 def test_one_error_of_many_variants_is_told_once() -> None:

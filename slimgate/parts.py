@@ -239,7 +239,7 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
 
 
 def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
-    """FAIL before INCONCLUSIVE before partial before PASS; so are the messages."""
+    """FAIL before INCONCLUSIVE before partial before PASS; so are the messages. Without a gate: measured."""
     counts = dict.fromkeys(Verdict, 0)
     not_gated, messages, undecided, broken = 0, list[str](), list[str](), 0
     for v in variants:
@@ -277,6 +277,8 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
         status = "INCONCLUSIVE"
     elif missing:
         status = "partial"
+    elif not counts[Verdict.PASS]:
+        status = "measured"
     return RunVerdict(
         status=status,
         passed=counts[Verdict.PASS],

@@ -50,13 +50,13 @@ P, F, U, N = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN
         ([variant("a", P, U)], 1, "INCONCLUSIVE"),
         ([variant("a", U, F)], 1, "FAIL"),
         ([variant("a", P, error="it broke")], 0, "FAIL"),
-        ([variant("a", F, gated=False)], 0, "PASS"),
-        ([variant("a", None)], 0, "PASS"),
-        ([], 0, "PASS"),
+        ([variant("a", F, gated=False)], 0, "measured"),
+        ([variant("a", None)], 0, "measured"),
+        ([], 0, "measured"),
     ],
     ids=["pass", "partial", "inconclusive", "fail", "error", "not-gated", "no-budget", "empty"],
 )
-def test_fail_comes_before_inconclusive_before_partial_before_pass(
+def test_fail_comes_before_inconclusive_before_partial_before_measured_before_pass(
     variants: list[VariantRecord], missing: int, status: str
 ) -> None:
     assert verdict(variants, SelfTest(), missing).status == status
@@ -105,14 +105,16 @@ def test_a_size_that_is_too_large_fails() -> None:
     assert verdict([one], SelfTest(), 0).messages == ["too large"]
 
 
-@pytest.mark.parametrize(("told", "status"), [(F, "FAIL"), (U, "INCONCLUSIVE"), (P, "PASS"), (None, "PASS")])
+@pytest.mark.parametrize(
+    ("told", "status"), [(F, "FAIL"), (U, "INCONCLUSIVE"), (P, "PASS"), (None, "measured")]
+)
 def test_flips_and_slices_count_as_any_budget(told: Verdict | None, status: str) -> None:
     facts = BehaviourFacts(verdict=told, message="ten rows turned")
     one = VariantRecord(name="a", parent="teacher", behaviour=facts)
     found = verdict([one], SelfTest(), 0)
     assert (found.status, found.not_gated) == (status, 0)
     assert found.messages == (["ten rows turned"] if told in (F, U) else [])
-    assert verdict([one.model_copy(update={"gated": False})], SelfTest(), 0).status == "PASS"
+    assert verdict([one.model_copy(update={"gated": False})], SelfTest(), 0).status == "measured"
 
 
 @pytest.mark.parametrize(("check", "wrong"), [("identical", F), ("planted_fault", P)])
@@ -138,7 +140,7 @@ def test_a_delay_that_was_not_seen_is_told_where_a_speed_up_has_a_budget(
     decided = one.model_copy(update={"latency": {"b1": timed["b1"].model_copy(update={"verdict": P})}})
     assert verdict([decided], told, 0).messages == []  # by an earlier run, which saw it
     free = VariantRecord(name="a", parent="teacher", latency={"b1": LatencyFacts(measured="")})
-    assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("PASS", [])
+    assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("measured", [])
 
 
 def test_what_fails_is_told_before_what_is_undecided() -> None:

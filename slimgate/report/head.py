@@ -35,7 +35,8 @@ def verdict_line(record: RunRecord) -> str:
         judged.append(numbered(found.inconclusive, *_undecided(record)))
     if found.not_shown:
         judged.append(numbered(found.not_shown, "is not shown", "are not shown"))
-    parts = [f"**{found.status}**", ", ".join(judged)]
+    words = "no budget was judged" if found.status == "measured" else ", ".join(judged)
+    parts = [f"**{found.status}**", words]
     if broken := sum(model.error is not None for model in record.variants):
         parts.append(
             numbered(

@@ -15,7 +15,13 @@ from slimgate.report.terminal_table import MISSING, Line, plain, terminal_table,
 MEGABYTE = 1024**2
 # More variants, or messages, than this would flood the terminal: the report has them all.
 MOST = 20
-_STYLES = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "partial": "yellow"}
+_STYLES = {
+    "PASS": "green",
+    "FAIL": "red",
+    "INCONCLUSIVE": "yellow",
+    "partial": "yellow",
+    "measured": "yellow",
+}
 
 
 def summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:

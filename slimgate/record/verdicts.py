@@ -8,7 +8,8 @@ from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
 from slimgate.record.part import Part
 
-Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial"]
+# partial: checks have not run, or results are of an earlier run. measured: no budget was judged.
+Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]
 # What an undecided budget did to a run, and what it does now.
 UndecidedChange = tuple[OnInconclusive, OnInconclusive]
 ONLY_WARNS: UndecidedChange = ("fail", "warn")
@@ -98,19 +99,35 @@ class AcceptedFacts(Part):
     loosened: list[LoosenedBudget] = []
 
 
-class RunVerdict(Part):
-    """Counts of budgets by verdict; a variant with an error has none.
+class CarriedResult(Part):
+    """A result of an earlier run that this run did not measure again, and when it was measured.
 
-    not_gated: what was measured without a budget that gates. missing: checks of the suite that no run has
-    made yet. messages: one line for each budget that does not hold, what fails before what is undecided,
-    each variant that could not be built, each failed self-test, and planted delays that were not seen where
-    that left a budget undecided.
+    kind, name: the check of its model, such as quality and accuracy. An error has the kind "error" and no
+    name.
+    """
+
+    kind: str
+    name: str
+    measured: str | None = None
+
+
+class RunVerdict(Part):
+    """Counts of budgets by verdict; a result without budgets that has a verdict counts as one.
+
+    errors: models that could not be built or measured, and self-tests that failed. not_gated: what was
+    measured without a budget that gates. warns: undecided budgets that only warn. missing: checks of the
+    suite that were not made. carried: results of earlier runs. messages: one line for each budget that does
+    not hold, what fails before what is undecided, each model that could not be built, each failed self-test,
+    and planted delays that were not seen where that left a budget undecided.
     """
 
     status: Status
     passed: int
     failed: int
     inconclusive: int
+    errors: int = 0
     not_gated: int
+    warns: int = 0
     missing: int = 0
+    carried: int = 0
     messages: list[str] = []

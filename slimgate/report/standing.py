@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.recorded_budgets import BASELINE
+from slimgate.report.carried import describe_age
 from slimgate.report.escape import escaped
 
 TEACHER = "teacher"
@@ -90,7 +91,14 @@ def unmeasured(record: RunRecord, model: VariantRecord, named: Sequence[str] | N
 
 
 def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
-    """A table's cell: the worst verdict and what has it. named: as `unmeasured` has it."""
+    """A table's cell: the worst verdict, what has it, and when it was measured if by an earlier run.
+
+    named: as `unmeasured` has it.
+    """
+    return _standing(record, model, named) + describe_age(model)
+
+
+def _standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None) -> str:
     if model.name == TEACHER:
         return "reference" if model.error is None else "**error**"
     found = verdicts(model)

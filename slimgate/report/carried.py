@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.record import CarriedResult, RunRecord, VariantRecord
+from slimgate.record import CarriedResult, RunRecord, RunVerdict, VariantRecord
 from slimgate.report.figures import moment, numbered
 from slimgate.run_verdict import ERROR, results
 
@@ -21,6 +21,16 @@ def describe_state(record: RunRecord) -> str | None:
     return f"partial: {said}" if said else None
 
 
+def describe_counts(found: RunVerdict) -> str:
+    """`1 passed, 0 failed, 1 error, 0 inconclusive, 2 not gated`; errors only where there are any."""
+    parts = [f"{found.passed} passed", f"{found.failed} failed"]
+    if found.errors:
+        parts.append(numbered(found.errors, "error", "errors"))
+    warns = found.status == "INCONCLUSIVE" and found.warns == found.inconclusive
+    parts.append(f"{found.inconclusive} inconclusive" + (", which only warns" if warns else ""))
+    return ", ".join([*parts, f"{found.not_gated} not gated"])
+
+
 def describe_age(model: VariantRecord) -> str:
     """`, measured 2026-11-20 14:02 UTC`: of a model whose judged results are not all of the last run."""
     own = [(kind, name) for (kind, _, name), facts in results(model) if facts.verdict is not None]
@@ -28,6 +38,21 @@ def describe_age(model: VariantRecord) -> str:
     old = [one for one in model.carried if (one.kind, one.name) in own]
     partly = "partly " if len(old) < len(own) else ""
     return f", {partly}measured {_when(old)}" if old else ""
+
+
+def status_words(record: RunRecord) -> str:
+    """`PASS`; `FAIL, partial` where results are of an earlier run or checks have not run."""
+    status = record.verdict.status
+    return status if is_whole(record) or status == "partial" else f"{status}, partial"
+
+
+def carried_by_model(record: RunRecord) -> list[tuple[str, str]]:
+    """Of each model that has results of earlier runs its name, and how many of when: `3 results from …`."""
+    return [
+        (model.name, f"{numbered(len(model.carried), 'result', 'results')} from {_when(model.carried)}")
+        for model in record.variants
+        if model.carried
+    ]
 
 
 def is_whole(record: RunRecord) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, RunVerdict, VariantRecord
 from slimgate.report.broken import broken_lines
-from slimgate.report.carried import describe_state, is_whole
+from slimgate.report.carried import describe_counts, describe_state, is_whole
 from slimgate.report.escape import visible
 from slimgate.report.figures import numbered
 from slimgate.report.standing import TEACHER, budgeted, models, standing, verdicts
@@ -128,18 +128,8 @@ def _verdict_line(what: str, found: RunVerdict, rest: str) -> Line:
     return [
         (f"{what}: ", ""),
         (found.status, _STYLES.get(found.status, "")),
-        (f" ({_counts(found)}){rest}", ""),
+        (f" ({describe_counts(found)}){rest}", ""),
     ]
-
-
-def _counts(found: RunVerdict) -> str:
-    """`1 passed, 0 failed, 1 error, 0 inconclusive, 2 not gated`; errors only where there are any."""
-    parts = [f"{found.passed} passed", f"{found.failed} failed"]
-    if found.errors:
-        parts.append(numbered(found.errors, "error", "errors"))
-    warns = found.status == "INCONCLUSIVE" and found.warns == found.inconclusive
-    parts.append(f"{found.inconclusive} inconclusive" + (", which only warns" if warns else ""))
-    return ", ".join([*parts, f"{found.not_gated} not gated"])
 
 
 def _size(model: VariantRecord) -> str:

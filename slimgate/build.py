@@ -27,12 +27,13 @@ from slimgate.protocols import BuildContext, ModelRef, MoreTeacher, Progress, ad
 from slimgate.recipe import LOAD, recipes
 from slimgate.rows import PreparedRows
 from slimgate.sharing import SharedBySteps
+from slimgate.split_names import CONFIRM, GATE, JUDGING
 from slimgate.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite import SELF, TEACHER, Plugin, Suite, Variant, params_json
 from slimgate.time_limit import OPTION, time_limit
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
-HELD_OUT = ("calibration", "selection", "gate")
+HELD_OUT = ("calibration", "selection", CONFIRM, GATE)
 # Files of the folder itself, and of the numbered ones in which sentence-transformers keeps further modules.
 _MODULES = re.compile(r"^(\d+_\w+/)?[^/]+$")
 
@@ -262,7 +263,7 @@ class Builder:
         return tuple(found.values())
 
     def _stands_later(self, texts: Sequence[str]) -> list[bool]:
-        """Which of the texts stand in calibration, selection or gate. Only that is told of the gate."""
+        """Which of the texts stand in a held-out split. Nothing else is told of the judging rows."""
         held_out = self._held_out_texts()
         return [text in held_out for text in texts]
 
@@ -403,7 +404,7 @@ class Builder:
             splits={
                 name: self._rows.splits[name]
                 for name in reads
-                if name in self._rows.splits and name != "gate"
+                if name in self._rows.splits and name not in JUDGING
             },
             load_teacher=load_teacher,
             seed=self._seed,

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from slimgate.errors import DataError
-from slimgate.pools import DRAWN, UNLABELLED, Pool
+from slimgate.pools import Pool
+from slimgate.split_names import DRAWN, UNLABELLED
 from slimgate.strata import Floats, Ints, Mask, draw_groups, draw_rows
 
 Asked = int | Literal["rest"]

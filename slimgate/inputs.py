@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.artifact import Artifact
-from slimgate.budgets import VariantBudgets
 from slimgate.build import Builder
 from slimgate.digests import code_digest, json_digest, own_code_digest
 from slimgate.errors import SlimgateError
 from slimgate.measure.quality import answers_key
 from slimgate.rows import splits_key
-from slimgate.run import GATE, SuiteRun
+from slimgate.run import SuiteRun
 from slimgate.run_verdict import SELF_TEST, SINCE
+from slimgate.split_names import GATE
 from slimgate.store import Entry
 from slimgate.suite import TEACHER, Suite
+from slimgate.variant_budgets import VariantBudgets
 
 # By kind of result; the digest of a variant that cannot be built now is missing, so nothing of it is kept.
 Digests = Mapping[str, str]

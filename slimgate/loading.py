@@ -18,6 +18,7 @@ from slimgate import protocols
 from slimgate.claims import CLAIMS
 from slimgate.errors import SuiteError, nearest
 from slimgate.function_method import FunctionMethod
+from slimgate.split_names import JUDGING
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 PROTOCOLS = {
@@ -135,7 +136,7 @@ def _check_declared(method: Any) -> None:
         raise SuiteError(f"claims {unknown[0]!r}; expected some of {', '.join(CLAIMS)}, in a tuple")
     for split in method.reads:
         if split not in READABLE:
-            came = "gate rows only judge" if split == "gate" else "no such split"
+            came = f"{split} rows only judge" if split in JUDGING else "no such split"
             raise SuiteError(f'reads "{split}": {came}; expected some of {", ".join(READABLE)}')
 
 

@@ -8,10 +8,10 @@ speedup, self_test, behaviour, since, error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from slimgate.budgets import VariantBudgets
 from slimgate.claims import with_times
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.verdict import Verdict
@@ -34,12 +34,13 @@ from slimgate.record import (
     StageFacts,
     StepFacts,
     SuiteFacts,
+    SwitchedOffBudget,
     TaskFactsRecord,
     VariantRecord,
 )
-from slimgate.recorded_budgets import BASELINE
 from slimgate.run_verdict import ERROR, SELF_TEST, SINCE, Key, verdict, verdict_of_this_run
 from slimgate.suite import TEACHER, Suite
+from slimgate.variant_budgets import BASELINE, VariantBudgets
 
 Part = dict[str, Any]
 PLANTED_DELAY = "planted_delay"
@@ -326,11 +327,17 @@ def _variant(suite: Suite, name: str, parts: Parts, inputs: Mapping[str, str]) -
         shapes=RowShapes.model_validate(shapes) if shapes else None,
         since_baseline={k: SinceFacts.model_validate(v) for k, v in parts.of(SINCE, name).items()},
         awaited=awaited(suite, name, parts),
+        switched_off=_switched_off(suite, name),
         error=errors[0]["message"] if errors else None,
         error_log=next((facts["log"] for facts in errors if facts.get("log")), None),
         error_measured=errors[0].get("measured") if errors else None,
         carried=parts.carried(name),
     )
+
+
+def _switched_off(suite: Suite, name: str) -> list[SwitchedOffBudget]:
+    own = suite.budgets.get(name, VariantBudgets())
+    return [SwitchedOffBudget(**asdict(one)) for one in own.switched_off]
 
 
 def _self_test(parts: Parts) -> SelfTest:

@@ -12,7 +12,8 @@ from slimgate.errors import SlimgateError
 from slimgate.measure.quality import answered
 from slimgate.past_times import Estimate
 from slimgate.recipe import LOAD, recipe, recipes
-from slimgate.run import GATE, SuiteRun
+from slimgate.run import SuiteRun
+from slimgate.split_names import GATE
 from slimgate.suite import TEACHER, Plugin, Variant, params_json
 
 

@@ -14,12 +14,9 @@ import pyarrow.compute as pc
 
 from slimgate.errors import DataError, nearest
 from slimgate.row_codes import Ints, Keys, Mask, blank, codes_of, keys_of, standing_twice, values_of
+from slimgate.split_names import DRAWN, UNLABELLED
 
-SPLITS = ("train", "calibration", "selection", "gate")
-UNLABELLED, CALIBRATION = "unlabelled", "calibration"
-# The order in which a row belongs to the later of two splits.
-DRAWN = (UNLABELLED, *SPLITS)
-PARTS = (UNLABELLED, "all", *SPLITS)
+PARTS = (UNLABELLED, "all", *DRAWN[1:])
 # str.split() takes it for white space, so no text that was collapsed can hold it.
 BETWEEN_TEXTS = "\x1f"
 
@@ -90,7 +87,7 @@ def pools_of(
 
 
 def _known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    expected = f"expected all, or some of {', '.join(SPLITS)}; and {UNLABELLED} beside them or not"
+    expected = f"expected all, or some of {', '.join(DRAWN[1:])}; and {UNLABELLED} beside them or not"
     for name in parts:
         if name not in PARTS:
             raise DataError(f"the source gave a part {name!r}, {expected}")

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from slimgate.errors import DataError
 from slimgate.outcomes import Outcomes
+from slimgate.split_names import JUDGING
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Json = dict[str, Any]
@@ -37,7 +38,9 @@ class Source(Protocol[P]):
         """Names of the columns, read without loading the rows; None where only `read` can tell."""
 
     def parts(self, params: P) -> tuple[str, ...]:
-        """The source's own named splits: ("all",), or some of train, calibration, selection, gate."""
+        """The source's own named splits: ("all",), or some of train, calibration, selection, gate,
+        confirm.
+        """
 
     def is_real(self, params: P) -> bool:
         """True where people wrote the rows for a purpose of their own, False where they were made up."""
@@ -260,12 +263,12 @@ class MoreTeacher:
 
 @dataclass
 class BuildContext:
-    """What a step may use. The gate's rows are not here: reading them while building is an error.
+    """What a step may use. Rows of gate and confirm are not here: reading them while building is an error.
 
     load_teacher: the model that the step learns from; more_teachers: those that it learns from beside it.
-    stands_later: which of the texts (as collapsed_texts of pools.py has them) stand in calibration, selection
-    or gate, so that a step adds no row that is held out. share: how `shared` keeps things, where there is a
-    store.
+    stands_later: which of the texts (as collapsed_texts of pools.py has them) stand in calibration,
+    selection, confirm or gate, so that a step adds no row that is held out. share: how `shared` keeps
+    things, where there is a store.
     """
 
     task: Any
@@ -286,10 +289,12 @@ class BuildContext:
     def rows(self, split: str) -> Rows:
         """The rows of train, calibration, selection or unlabelled (which have no label column).
 
-        Raises DataError for gate and for empty splits.
+        Raises DataError for gate, for confirm and for empty splits.
         """
-        if split == "gate":
-            raise DataError("a build step asked for gate rows: they only judge; use calibration or selection")
+        if split in JUDGING:
+            raise DataError(
+                f"a build step asked for {split} rows: they only judge; use calibration or selection"
+            )
         rows = self.splits.get(split)
         if rows is None or not len(rows):
             raise DataError(

@@ -10,9 +10,9 @@ from slimgate.digests import code_digest, json_digest
 from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import module_of
 from slimgate.model_ref import read_config
-from slimgate.pools import CALIBRATION, SPLITS
 from slimgate.protocols import Rows, TaskFacts
 from slimgate.slicing import column_slices
+from slimgate.split_names import CALIBRATION, UNLABELLED
 from slimgate.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.store import Json, Store, scratch_beside
 from slimgate.suite import TEACHER, Suite, params_json
@@ -20,7 +20,7 @@ from slimgate.suite import TEACHER, Suite, params_json
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """Splits by name (train, calibration, selection, gate, and unlabelled where the suite asks for one).
+    """Splits by name: train, calibration, selection, gate; unlabelled and confirm if the suite asks for them.
 
     reports: what is known of each; facts: what models share.
     """
@@ -45,7 +45,8 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         entry = store.make("splits", splits_key(suite), lambda folder: _fill(suite, folder))
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
-        labelled = {name: splits[name] for name in SPLITS}
+        # Of the judging rows only the labels, which name the classes, are read before a model judges.
+        labelled = {name: rows for name, rows in splits.items() if name != UNLABELLED}
         facts = suite.setup.task.object.facts(suite.setup.task.params, labelled)
         # An error of these ends a run before a model loads.
         column_slices(suite.setup, splits["gate"])

@@ -25,10 +25,9 @@ from slimgate.recipe import recipe
 from slimgate.record import RunRecord
 from slimgate.rows import PreparedRows, prepare_rows
 from slimgate.runtime_choice import runtime_for
+from slimgate.split_names import GATE, JUDGING
 from slimgate.store import Store
 from slimgate.suite import TEACHER, Plugin, Suite, Variant, params_json
-
-GATE = "gate"
 
 
 class SuiteRun:
@@ -51,7 +50,7 @@ class SuiteRun:
         baseline: the release that variants may be held against. time_limit: seconds that a variant's own
         steps may take.
 
-        split: whose rows the models answer and are timed on; a run on another one cannot ask for the gate's.
+        split: whose rows the models answer and are timed on; of the judging splits it can ask for no other.
         """
         self.suite = replace(suite, threads=max(1, suite.threads // workers))
         self.store, self.device, self.watch, self.split = store, device, watch, split
@@ -96,9 +95,12 @@ class SuiteRun:
         return self.encoder_of(self.split)
 
     def encoder_of(self, split: str) -> Encoder:
-        """The rows of a split, tokenised once for each tokenizer. Raises DataError for another run's gate."""
-        if split == GATE != self.split:
-            raise DataError(f"a run on {self.split} asked for gate rows: they only judge")
+        """The rows of a split, tokenised once for each tokenizer.
+
+        Raises DataError for a split that only judges, unless it is the run's own.
+        """
+        if split in JUDGING and split != self.split:
+            raise DataError(f"a run on {self.split} asked for {split} rows: they only judge")
         if split not in self._encoders:
             self._encoders[split] = Encoder(self.suite, self.rows.splits[split], split)
         return self._encoders[split]

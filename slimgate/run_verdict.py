@@ -51,22 +51,23 @@ def results(model: VariantRecord) -> Iterator[tuple[Key, Judged]]:
 def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
     """The state of the whole record: FAIL before INCONCLUSIVE before partial before PASS.
 
-    It is partial where checks are missing and where results are of an earlier run.
+    It is partial where checks are missing and where results are of an earlier run, and "measured" where no
+    budget that gates was judged.
     """
     carried = sum(len(model.carried) for model in variants)
     found = _counted(variants, self_test, frozenset())
-    return found.verdict("partial" if missing or carried else "PASS", missing, carried)
+    return found.verdict(missing, carried, whole=not (missing or carried))
 
 
 def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
     """What this run judged, without the results that it carries over: PASS where all of that holds.
 
-    Its `missing` counts the checks that this run did not make. A run that judged no budget is "measured".
+    Its `missing` counts the checks that this run did not make. If it judged no budget it is "measured".
     """
     carried = carried_keys(variants)
     found = _counted(variants, self_test, carried)
     not_made = sum(kind != ERROR for kind, _, _ in carried)
-    return found.verdict("PASS" if found.passed else "measured", missing + not_made, 0)
+    return found.verdict(missing + not_made, 0, whole=True)
 
 
 def carried_keys(variants: Sequence[VariantRecord]) -> frozenset[Key]:
@@ -79,6 +80,7 @@ class _Count:
     passed: int = 0
     failed: int = 0
     inconclusive: int = 0
+    not_shown: int = 0
     errors: int = 0
     not_gated: int = 0
     warns: int = 0
@@ -91,10 +93,11 @@ class _Count:
         self.passed += verdicts.count(Verdict.PASS)
         self.failed += verdicts.count(Verdict.FAIL)
         self.inconclusive += verdicts.count(Verdict.INCONCLUSIVE)
+        self.not_shown += verdicts.count(Verdict.NOT_SHOWN)
         self.warns += sum(
             one.verdict is Verdict.INCONCLUSIVE and one.on_inconclusive == "warn" for one in facts.budgets
         )
-        if facts.verdict is not Verdict.PASS and facts.message:
+        if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
             (self.wrong if facts.verdict is Verdict.FAIL else self.undecided).append(facts.message)
 
     def error(self, message: str) -> None:
@@ -102,18 +105,21 @@ class _Count:
         self.errors += 1
         self.wrong.append(message)
 
-    def verdict(self, otherwise: Status, missing: int, carried: int) -> RunVerdict:
-        """otherwise: the status where nothing fails and nothing is undecided."""
-        status: Status = otherwise
+    def verdict(self, missing: int, carried: int, *, whole: bool) -> RunVerdict:
+        """whole: whether nothing else belongs to what is judged, so that it is not partial."""
+        status: Status = "PASS" if self.passed else "measured"
         if self.failed or self.errors:
             status = "FAIL"
-        elif self.inconclusive:
+        elif self.inconclusive or (self.not_shown and not self.passed):
             status = "INCONCLUSIVE"
+        elif not whole:
+            status = "partial"
         return RunVerdict(
             status=status,
             passed=self.passed,
             failed=self.failed,
             inconclusive=self.inconclusive,
+            not_shown=self.not_shown,
             errors=self.errors,
             not_gated=self.not_gated,
             warns=self.warns,

@@ -1,9 +1,10 @@
 """Splits: train fits weights, calibration feeds quantization, selection chooses, gate only judges.
 
-A fifth, unlabelled, where a suite asks for it, holds rows for a teacher to label: their own label is taken
-off. A split that the source names is drawn from the part of that name; the others are cut from the part
-train, or from all. No group and no text stands in two splits; only a part that the source calls unlabelled
-may share groups with train, which learns as it does.
+Two more exist only if a suite asks for them. unlabelled holds rows for a teacher to label: their own label is
+taken off. confirm holds rows that nothing reads until a run with --slimgate-confirm. A split that the source
+names is drawn from the part of that name; the others are cut from the part train, or from all. No group and
+no text stands in two splits; only a part that the source calls unlabelled may share groups with train, which
+learns as it does.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from pydantic_core import PydanticCustomError
 from slimgate.chosen_rows import chosen_rows
 from slimgate.dealing import Asked, deal, left_out, shares_of
 from slimgate.errors import DataError, nearest
-from slimgate.pools import DRAWN, SPLITS, UNLABELLED, Pool, pools_of, withhold
+from slimgate.pools import Pool, pools_of, withhold
 from slimgate.row_codes import batches_of
+from slimgate.split_names import CONFIRM, DRAWN, SPLITS, UNLABELLED
 from slimgate.strata import Ints
 from slimgate.tables import Table
 
@@ -53,7 +55,8 @@ class SplitSizes(Table):
 
     A size that is left out: of a split that the source names, all its rows; of one that is cut, for train
     the rest, for gate 40 %, for calibration 5 % but at most 512, for selection 10 % but at most 1000, of the
-    part's rows that no later part holds. Without a size there is no split unlabelled.
+    part's rows that no later part holds. Without a size there is no split unlabelled, and none named confirm
+    unless the source names it.
     """
 
     unlabelled: Size = Field(default=None, description="rows whose labels no step may read; default none")
@@ -61,6 +64,11 @@ class SplitSizes(Table):
     calibration: SizeOrNone = Field(default=None, description="rows of calibration; default 5 %, at most 512")
     selection: SizeOrNone = Field(default=None, description="rows of selection; default 10 %, at most 1000")
     gate: Size = Field(default=None, description="rows of gate; default 40 %, or all of a named gate part")
+    confirm: Size = Field(
+        default=None,
+        description="rows that only --slimgate-confirm reads, to judge what passed on gate once more; "
+        "default none, or all of a named confirm part",
+    )
 
     def of(self, split: str) -> Asked | None:
         """The size of a split as it is stated."""
@@ -97,7 +105,7 @@ class SplitReport:
 class Cut:
     """Tables in the order train, calibration, selection, gate: a column `id`, then the source's columns.
 
-    unlabelled, where there is one, stands first, and has no label.
+    unlabelled, where there is one, stands first, and has no label; confirm stands before gate.
     """
 
     splits: dict[str, pa.Table]
@@ -209,7 +217,7 @@ def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Asked]]:
     common = next((name for name in ("all", "train") if name in plans), None)
     for split in DRAWN:
         stated = sizes.of(split)
-        if split == UNLABELLED and stated is None:
+        if stated is None and (split == UNLABELLED or (split == CONFIRM and split not in plans)):
             continue
         origin = split if split in plans else common
         if origin is None:

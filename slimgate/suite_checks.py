@@ -10,11 +10,11 @@ from slimgate.classifier_loading import longest_text
 from slimgate.errors import SlimgateError, SuiteError, nearest
 from slimgate.loading import own_object
 from slimgate.model_ref import read_config
-from slimgate.pools import CALIBRATION, UNLABELLED
 from slimgate.protocols import ModelRef
 from slimgate.row_files import columns_of
 from slimgate.runtimes import eager
 from slimgate.slicing import LENGTH_BUCKET
+from slimgate.split_names import CALIBRATION, UNLABELLED
 from slimgate.suite import SELF, TEACHER, Plugin, Suite, TaskSetup, Variant
 from slimgate.suite_errors import Loc
 from slimgate.transfer_params import row_file, text_columns_of

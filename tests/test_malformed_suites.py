@@ -48,7 +48,7 @@ MISTAKES = [
     pytest.param(
         'path = "rows.csv"',
         'path = "rows.csv", headr = true',
-        "[task.source]: unknown key headr; known: by_label, calibration, encoding, format, gate, images, path, quotes, real, selection, train",
+        "[task.source]: unknown key headr; known: by_label, calibration, confirm, encoding, format, gate, images, path, quotes, real, selection, train",
         id="unknown-source-key",
     ),
     pytest.param(
@@ -242,7 +242,7 @@ modle = 1""",
     pytest.param(
         ', path = "rows.csv"',
         "",
-        "[task.source]: expected path, or by_label, or some of train, calibration, selection, gate; came none of them",
+        "[task.source]: expected path, or by_label, or some of train, calibration, selection, gate, confirm; came none of them",
         id="source-nopath",
     ),
     pytest.param(

@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from slimgate.errors import DataError
-from slimgate.pools import SPLITS
+from slimgate.split_names import SPLITS
 from slimgate.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.strata import allot
 
@@ -139,7 +139,7 @@ def test_too_few_rows_are_one_error_with_the_counts() -> None:
 
 @pytest.mark.parametrize("names", [["test"], ["all", "gate"], []])
 def test_unknown_parts_are_refused(names: list[str]) -> None:
-    with pytest.raises(DataError, match="expected all, or some of train, calibration, selection, gate"):
+    with pytest.raises(DataError, match="expected all, or some of train, calibration, selection, confirm, g"):
         cut_of({name: rows(5) for name in names})
 
 

@@ -32,6 +32,7 @@ from slimgate.record.verdicts import (
     SelfTest,
     SelfTestPart,
     Status,
+    SwitchedOffBudget,
     UndecidedChange,
 )
 
@@ -74,6 +75,7 @@ __all__ = [
     "Status",
     "StepFacts",
     "SuiteFacts",
+    "SwitchedOffBudget",
     "TaskFactsRecord",
     "TensorFacts",
     "TradeoffFacts",

@@ -16,7 +16,14 @@ from slimgate.record.quality import QualityFacts
 from slimgate.record.shard import ShardFacts
 from slimgate.record.since import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
-from slimgate.record.verdicts import AcceptedFacts, BaselineFacts, CarriedResult, RunVerdict, SelfTest
+from slimgate.record.verdicts import (
+    AcceptedFacts,
+    BaselineFacts,
+    CarriedResult,
+    RunVerdict,
+    SelfTest,
+    SwitchedOffBudget,
+)
 
 SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
 
@@ -31,7 +38,7 @@ class VariantRecord(Part):
     of the teacher also the self-tests.
     shapes: the way of one gate row through it, the same row for all models.
     since_baseline: metrics that have a budget against the same variant of the baseline.
-    awaited: what has a budget and no run has measured yet.
+    awaited: what has a budget and no run has measured yet. switched_off: budgets that its table takes away.
     """
 
     name: str
@@ -53,6 +60,7 @@ class VariantRecord(Part):
     shapes: RowShapes | None = None
     since_baseline: dict[str, SinceFacts] = {}
     awaited: list[str] = []
+    switched_off: list[SwitchedOffBudget] = []
     error: str | None = None
     error_log: str | None = None
     error_measured: str | None = None

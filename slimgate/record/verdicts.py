@@ -8,7 +8,7 @@ from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
 from slimgate.record.part import Part
 
-# partial: checks have not run, or results are of an earlier run. measured: no budget was judged.
+# partial: checks have not run, or results are of an earlier run. measured: no budget that gates was judged.
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]
 # What an undecided budget did to a run, and what it does now.
 UndecidedChange = tuple[OnInconclusive, OnInconclusive]
@@ -73,6 +73,15 @@ class LoosenedBudget(Part):
         return f"is {self.limit:g} now" + (f" and {warns}" if warns else "")
 
 
+class SwitchedOffBudget(Part):
+    """A budget of [budgets] that a variant's own table takes away. limit: the common one."""
+
+    budget: str
+    kind: str
+    limit: float
+    reason: str
+
+
 class BaselineFacts(Part):
     """The earlier run that this one's budgets were held against. gates_gone: gated variants that went.
 
@@ -114,17 +123,19 @@ class CarriedResult(Part):
 class RunVerdict(Part):
     """Counts of budgets by verdict; a result without budgets that has a verdict counts as one.
 
-    errors: models that could not be built or measured, and self-tests that failed. not_gated: what was
-    measured without a budget that gates. warns: undecided budgets that only warn. missing: checks of the
-    suite that were not made. carried: results of earlier runs. messages: one line for each budget that does
-    not hold, what fails before what is undecided, each model that could not be built, each failed self-test,
-    and planted delays that were not seen where that left a budget undecided.
+    not_shown: budgets on slices of which no slice FAILs and some cannot be decided with their rows; they
+    neither hold nor fail the run. errors: models that could not be built or measured, and self-tests that
+    failed. not_gated: what was measured without a budget that gates. warns: undecided budgets that only warn.
+    missing: checks of the suite that were not made. carried: results of earlier runs. messages: one line for
+    each budget that does not hold, what fails before what is undecided, each model that could not be built,
+    each failed self-test, and planted delays that were not seen where that left a budget undecided.
     """
 
     status: Status
     passed: int
     failed: int
     inconclusive: int
+    not_shown: int = 0
     errors: int = 0
     not_gated: int
     warns: int = 0

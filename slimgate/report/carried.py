@@ -28,6 +28,8 @@ def describe_counts(found: RunVerdict) -> str:
         parts.append(numbered(found.errors, "error", "errors"))
     warns = found.status == "INCONCLUSIVE" and found.warns == found.inconclusive
     parts.append(f"{found.inconclusive} inconclusive" + (", which only warns" if warns else ""))
+    if found.not_shown:
+        parts.append(f"{found.not_shown} not shown")
     return ", ".join([*parts, f"{found.not_gated} not gated"])
 
 

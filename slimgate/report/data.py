@@ -10,7 +10,7 @@ from slimgate.report.escape import escaped
 from slimgate.report.figures import count, fixed, with_note
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty
 
-_ORDER = ("unlabelled", "train", "calibration", "selection", "gate")
+_ORDER = ("unlabelled", "train", "calibration", "selection", "gate", "confirm")
 # More labels than these are summed up in a line a split.
 _MOST_LABELS = 12
 

@@ -27,7 +27,7 @@ from slimgate.image_files import images_digest, with_images
 from slimgate.row_files import SUFFIXES, RowFile, columns_of, require, rows_of
 from slimgate.tables import SuitePath, Table
 
-NAMED = ("train", "calibration", "selection", "gate")
+NAMED = ("train", "calibration", "selection", "gate", "confirm")
 
 
 def _as_tuple(value: Any) -> Any:
@@ -47,13 +47,14 @@ Paths = Annotated[
 
 
 class Params(Table):
-    """Exactly one of `path`, `by_label`, or one and more of train, calibration, selection, gate."""
+    """Exactly one of `path`, `by_label`, or one and more of train, calibration, selection, gate, confirm."""
 
     path: Paths | None = None
     train: Paths | None = None
     calibration: Paths | None = None
     selection: Paths | None = None
     gate: Paths | None = None
+    confirm: Paths | None = None
     by_label: dict[str, Paths] | None = None
     format: Literal["csv", "tsv", "jsonl", "json", "parquet", "text"] | None = Field(
         default=None, description="how every file is read; default: by its suffix"
@@ -125,7 +126,7 @@ def columns(params: Params) -> tuple[str, ...]:
 
 
 def parts(params: Params) -> tuple[str, ...]:
-    """("all",), or those of train, calibration, selection, gate that are named."""
+    """("all",), or those of train, calibration, selection, gate, confirm that are named."""
     return tuple(dict.fromkeys(part for part, _, _ in _files(params)))
 
 

@@ -60,6 +60,7 @@ class PartNames(Table):
     calibration: str | None = None
     selection: str | None = None
     gate: str | None = None
+    confirm: str | None = None
 
 
 class Params(Table):

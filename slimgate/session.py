@@ -298,6 +298,8 @@ class Session:
         run = self.run(self.suites[path])
         folder = self.folder(path) / "outcomes"
         for variant in record.variants:
+            if not variant.measured:  # answers of a model that has changed since
+                (folder / f"{variant.name}.parquet").unlink(missing_ok=True)
             if (path, variant.name) in self._predicted:
                 with replacing(folder / f"{variant.name}.parquet") as new:
                     write_outcomes(run.outcomes(variant.name), new)

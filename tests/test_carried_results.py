@@ -77,7 +77,7 @@ DUEL = {"speedup": 2.0, "speedup_interval": [1.9, 2.1], "clearance": 1.3, "duel_
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def files(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A suite with two model folders, rows, and modules of a user's own."""
     for name in ("teacher", "student"):
         shutil.copytree(tiny_model, tmp_path / name)
@@ -128,9 +128,16 @@ def run(folder: Path, *parts: Part) -> RunRecord:
 
 
 @pytest.fixture
+def folder(files: Path) -> Path:
+    """The folder, after an earlier run of everything but the self-test."""
+    run(files, *(one for name in VARIANTS for one in results(name)))
+    return files
+
+
+@pytest.fixture
 def earlier(folder: Path) -> RunRecord:
-    """The record of an earlier run of everything but the self-test."""
-    return run(folder, *(one for name in VARIANTS for one in results(name)))
+    """The record that the earlier run left."""
+    return read_record(folder / "reports/s/run.json")
 
 
 def kept(record: RunRecord, variant: str) -> set[str]:
@@ -154,7 +161,7 @@ def test_a_run_of_one_test_keeps_what_is_valid_with_its_time(folder: Path, earli
     assert (after.verdict.status, after.verdict.carried, after.verdict.passed) == ("partial", 14, 6)
 
 
-def test_latency_measured_again_leaves_the_duel_and_its_time(folder: Path, earlier: RunRecord) -> None:
+def test_latency_measured_again_leaves_the_duel_and_its_time(folder: Path) -> None:
     now = "2026-11-22T09:00:00+00:00"
     after = run(folder, part("latency", "int8", "b1", {"p50_ms": 1.0, "measured": now}))
     times = after.variant("int8").latency["b1"]
@@ -169,7 +176,7 @@ def change_weights(folder: Path, model: str) -> None:
     weights.write_bytes(bytes(content))
 
 
-def test_results_of_a_model_whose_files_changed_are_void(folder: Path, earlier: RunRecord) -> None:
+def test_results_of_a_model_whose_files_changed_are_void(folder: Path) -> None:
     change_weights(folder, "student")
     after = run(folder, SIZE)
     assert kept(after, "released") == set()
@@ -178,22 +185,20 @@ def test_results_of_a_model_whose_files_changed_are_void(folder: Path, earlier: 
     assert kept(after, "own") == ALL
 
 
-def test_another_teacher_voids_all_results(folder: Path, earlier: RunRecord) -> None:
+def test_another_teacher_voids_all_results(folder: Path) -> None:
     change_weights(folder, "teacher")
     after = run(folder, SIZE)
     assert after.carried == []
     assert after.verdict.passed == 0
 
 
-def test_a_model_that_is_not_there_any_more_has_no_results(folder: Path, earlier: RunRecord) -> None:
+def test_results_of_a_model_whose_settings_changed_are_void(folder: Path) -> None:
     (folder / "student/config.json").write_text('{"num_hidden_layers": 3, "max_position_embeddings": 64}')
     assert kept(run(folder, SIZE), "released") == set()
 
 
 @pytest.mark.parametrize("module", ["methods", "helpers"])
-def test_a_changed_module_voids_results_of_the_variants_that_it_builds(
-    folder: Path, earlier: RunRecord, module: str
-) -> None:
+def test_a_changed_module_voids_results_of_the_variants_that_it_builds(folder: Path, module: str) -> None:
     file = folder / f"carried_{module}.py"
     file.write_text(file.read_text() + "\nCHANGED = True\n")
     after = run(folder, SIZE)
@@ -201,7 +206,7 @@ def test_a_changed_module_voids_results_of_the_variants_that_it_builds(
     assert kept(after, "released") == ALL
 
 
-def test_a_changed_metric_voids_what_metrics_judge(folder: Path, earlier: RunRecord) -> None:
+def test_a_changed_metric_voids_what_metrics_judge(folder: Path) -> None:
     file = folder / "carried_metrics.py"
     file.write_text(file.read_text() + "\nCHANGED = True\n")
     assert kept(run(folder, SIZE), "released") == {"footprint", "latency", "speedup"}
@@ -223,7 +228,7 @@ def test_a_changed_metric_voids_what_metrics_judge(folder: Path, earlier: RunRec
     ids=["budget", "speed", "rounds", "metrics", "undecided", "batch", "slices", "seed", "title"],
 )
 def test_a_changed_suite_voids_exactly_what_depends_on_it(
-    folder: Path, earlier: RunRecord, old: str, new: str, valid: set[str]
+    folder: Path, old: str, new: str, valid: set[str]
 ) -> None:
     text = SUITE.replace(old, new)
     assert text != SUITE
@@ -232,13 +237,13 @@ def test_a_changed_suite_voids_exactly_what_depends_on_it(
     assert kept(after, "int8") == valid
 
 
-def test_another_options_of_a_step_void_its_variant(folder: Path, earlier: RunRecord) -> None:
+def test_another_options_of_a_step_void_its_variant(folder: Path) -> None:
     (folder / "s.toml").write_text(SUITE.replace("int8_dynamic = {}", "magnitude_prune = { sparsity = 0.5 }"))
     after = run(folder, part("footprint", "own", "size", {"compression": 2.0, "measured": "now"}))
     assert (kept(after, "int8"), kept(after, "released")) == (set(), ALL)
 
 
-def test_other_values_of_a_sliced_column_void_all_results(folder: Path, earlier: RunRecord) -> None:
+def test_other_values_of_a_sliced_column_void_all_results(folder: Path) -> None:
     rows = (folder / "rows.csv").read_text().replace(",f", ",g").replace(",gile", ",file")
     (folder / "rows.csv").write_text(rows)
     assert run(folder, SIZE).carried == []
@@ -246,18 +251,14 @@ def test_other_values_of_a_sliced_column_void_all_results(folder: Path, earlier:
 
 @pytest.mark.parametrize("changed", [{"cpu": "another"}, {"threads": 7}, {"libraries": {"torch": "0.1"}}])
 def test_results_of_another_machine_are_void(
-    folder: Path, earlier: RunRecord, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    folder: Path, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = session.describe_machine
-    monkeypatch.setattr(
-        session, "describe_machine", lambda **given: here(**given).model_copy(update=changed)
-    )
+    monkeypatch.setattr(session, "describe_machine", lambda **given: here(**given).model_copy(update=changed))
     assert run(folder, SIZE).carried == []
 
 
-def test_a_busier_machine_is_the_same_machine(
-    folder: Path, earlier: RunRecord, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_busier_machine_is_the_same_machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = session.describe_machine
     monkeypatch.setattr(
         session, "describe_machine", lambda **given: here(**given).model_copy(update={"warnings": ["busy"]})
@@ -272,7 +273,7 @@ def test_a_record_without_digests_is_not_carried_over(folder: Path, earlier: Run
     assert run(folder, SIZE).carried == []
 
 
-def test_an_error_of_an_earlier_run_stays_and_fails_only_the_record(folder: Path, earlier: RunRecord) -> None:
+def test_an_error_of_an_earlier_run_stays_and_fails_only_the_record(folder: Path) -> None:
     error = part("error", "own", "test_x", {"message": "own: it broke", "log": None, "measured": EARLIER})
     assert run(folder, error).verdict.status == "FAIL"
     after = run(folder, SIZE)

@@ -52,7 +52,8 @@ class Inputs(Builder):
 
     def _make(self, where: str, method: str, params: Any, key: Any, *others: Any, **more: Any) -> Artifact:  # noqa: ARG002
         digest = json_digest(key)
-        return Artifact(Entry(Path(digest), {"digest": digest}, False))
+        # of an unknown kind the answers count as those of this processor, and so do the results of a record
+        return Artifact(Entry(Path(digest), {"digest": digest, "kind": "unknown"}, False))
 
 
 def inputs_digests(run: SuiteRun) -> dict[str, Digests]:

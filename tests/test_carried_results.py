@@ -37,7 +37,7 @@ model = "teacher"
 [variants]
 int8 = { steps = [{ int8_dynamic = {} }] }
 own = { steps = [{ "carried_methods:Same" = {} }] }
-released = { model = "student" }
+released = { model = "student", new_head = true }
 
 [budgets]
 accuracy = { drop_points = 5.0 }

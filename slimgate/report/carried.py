@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slimgate.record import CarriedResult, RunRecord, RunVerdict, VariantRecord
+from slimgate.recorded_budgets import only_warns
 from slimgate.report.figures import moment, numbered
 from slimgate.run_verdict import ERROR, results
 
@@ -21,12 +22,13 @@ def describe_state(record: RunRecord) -> str | None:
     return f"partial: {said}" if said else None
 
 
-def describe_counts(found: RunVerdict) -> str:
+def describe_counts(record: RunRecord, found: RunVerdict) -> str:
     """`1 passed, 0 failed, 1 error, 0 inconclusive, 2 not gated`; errors only where there are any."""
     parts = [f"{found.passed} passed", f"{found.failed} failed"]
     if found.errors:
         parts.append(numbered(found.errors, "error", "errors"))
     warns = found.status == "INCONCLUSIVE" and found.warns == found.inconclusive
+    warns = only_warns(record) if found == record.verdict else warns  # records from before have no `warns`
     parts.append(f"{found.inconclusive} inconclusive" + (", which only warns" if warns else ""))
     if found.not_shown:
         parts.append(f"{found.not_shown} not shown")

@@ -60,7 +60,7 @@ def this_run_line(record: RunRecord) -> str:
     if run is None or not record.carried:
         return ""
     unmade = f", and did not run {numbered(run.missing, 'check', 'checks')}" if run.missing else ""
-    return f"The last run alone: **{run.status}** ({describe_counts(run)}){unmade}."
+    return f"The last run alone: **{run.status}** ({describe_counts(record, run)}){unmade}."
 
 
 def _undecided(record: RunRecord) -> tuple[str, str]:

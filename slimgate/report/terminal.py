@@ -123,20 +123,20 @@ def _status(record: RunRecord, where: str) -> list[Line]:
     """What this run judged, as its exit code has it; of a record that is not whole, also its state."""
     run = record.this_run
     if run is None or is_whole(record):
-        return [_verdict_line(visible(record.suite.path), record.verdict, f" {where}")]
+        return [_verdict_line(record, visible(record.suite.path), record.verdict, f" {where}")]
     unmade = f", {numbered(run.missing, 'check', 'checks')} not run" if run.missing else ""
     state = f", {(describe_state(record) or '').removeprefix('partial: ')}: {where}"
     return [
-        _verdict_line(visible(record.suite.path), run, unmade),
-        _verdict_line("  whole record", record.verdict, state),
+        _verdict_line(record, visible(record.suite.path), run, unmade),
+        _verdict_line(record, "  whole record", record.verdict, state),
     ]
 
 
-def _verdict_line(what: str, found: RunVerdict, rest: str) -> Line:
+def _verdict_line(record: RunRecord, what: str, found: RunVerdict, rest: str) -> Line:
     return [
         (f"{what}: ", ""),
         (found.status, _STYLES.get(found.status, "")),
-        (f" ({describe_counts(found)}){rest}", ""),
+        (f" ({describe_counts(record, found)}){rest}", ""),
     ]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from slimgate import torchao_notes
 from slimgate.artifact import Artifact
+from slimgate.classifier_loading import without_head
 from slimgate.digests import code_digest, file_sha256, folder_digest, json_digest, versions
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.failure_log import Heard, step_log
@@ -22,6 +23,7 @@ from slimgate.loading import module_of
 from slimgate.model_ref import read_config, weight_files
 from slimgate.past_times import PastTimes, Work
 from slimgate.pools import collapsed_texts
+from slimgate.processor import describe_processor
 from slimgate.progress import UNWATCHED, Watch
 from slimgate.protocols import BuildContext, ModelRef, MoreTeacher, Progress, adds_no_rows, no_progress
 from slimgate.recipe import LOAD, recipes
@@ -142,11 +144,12 @@ class Builder:
             assert ref.folder is not None
             config = read_config(ref.folder)
             task.object.check_model(task.params, ref, config, self._rows.facts)
-            reads = task.object.load_reads(task.params, config)
+            reads = task.object.load_reads(task.params, without_head(config) if ref.new_head else config)
             if ref.fresh:  # its tokenizer is trained on them
                 reads = tuple(dict.fromkeys(("train", *reads)))
         key = {
             "fresh": ref.fresh,
+            "new_head": ref.new_head,
             "load": folder_digest(ref.folder, _model_files(ref.folder)),
             "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
             "classes": list(self._rows.facts.classes),
@@ -200,6 +203,8 @@ class Builder:
             key["held_out"] = self._rows.digests(HELD_OUT)
         if not method.stochastic:
             key["seed"] = None
+        if step.builds_by_processor:
+            key["processor"] = describe_processor(self._device, threads=self._suite.threads)
 
         def apply(context: BuildContext) -> Any:
             if getattr(step.params, "processes", 1) > 1:

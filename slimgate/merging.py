@@ -102,6 +102,8 @@ def _teacher(models: Sequence[VariantRecord]) -> VariantRecord:
                 whole[name] = {**value, **whole.get(name, {})}
             elif whole.get(name) in (None, []):
                 whole[name] = value
+    # what one shard lacks another may have judged
+    whole["awaited"] = [what for what in models[0].awaited if all(what in one.awaited for one in models)]
     return models[0].model_copy(update=whole)
 
 

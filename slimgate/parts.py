@@ -40,7 +40,7 @@ from slimgate.record import (
     VariantRecord,
 )
 from slimgate.suite import TEACHER, Suite
-from slimgate.variant_budgets import BASELINE, VariantBudgets
+from slimgate.variant_budgets import BASELINE
 
 Part = dict[str, Any]
 Key = tuple[str, str, str]
@@ -74,7 +74,7 @@ def now() -> str:
 
 def expected(suite: Suite) -> list[Key]:
     """Every check that a whole run of a suite makes."""
-    keys: list[Key] = [("quality", name, metric) for name in suite.variants for metric in suite.metrics]
+    keys: list[Key] = [("quality", name, metric) for name, metric in suite.judged_metrics]
     keys += [(SINCE, name, metric) for name, metric in suite.since_baseline]
     keys += [("behaviour", name, "") for name in suite.variants]
     keys += [("footprint", name, "size") for name in suite.variants]
@@ -300,7 +300,7 @@ def _counted(facts: Judged) -> list[Verdict]:
 
 def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
     """What of a variant has a budget and has not reported, in words: metrics, flips and slices, size, …"""
-    own = suite.budgets.get(name, VariantBudgets())
+    own = suite.budgets_of(name)
     checks = {metric: ("quality", name, metric) for metric in own.quality}
     checks |= {f"{BASELINE} {metric}": (SINCE, name, metric) for metric in own.baseline}
     if own.behaviour != BehaviourBudgets():
@@ -351,7 +351,7 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
 
 
 def _switched_off(suite: Suite, name: str) -> list[SwitchedOffBudget]:
-    own = suite.budgets.get(name, VariantBudgets())
+    own = suite.budgets_of(name)
     return [SwitchedOffBudget(**asdict(one)) for one in own.switched_off]
 
 

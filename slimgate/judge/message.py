@@ -32,6 +32,12 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
     )
 
 
+def teacher_message(judgement: QualityJudgement) -> str:
+    """`teacher: accuracy, floor 0.85: 0.911 [0.898, 0.923] (n=872): PASS`."""
+    budgets = "".join(f", {_budget(one, 3)}" for one in judgement.budgets)
+    return f"teacher: {judgement.metric}{budgets} (n={judgement.n}): {_outcome(judgement)}"
+
+
 def _value(value: float) -> str:
     """0.884; 23.41 for what is no share."""
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"

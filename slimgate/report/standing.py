@@ -38,7 +38,7 @@ def budgeted(record: RunRecord) -> list[str]:
     return [
         name
         for name in metrics(record)
-        if any(name in model.quality and model.quality[name].budgets for model in record.variants)
+        if any(name in model.quality and model.quality[name].budgets for model in variants(record))
     ]
 
 
@@ -108,7 +108,7 @@ def not_shown(model: VariantRecord) -> str | None:
 
 def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
     """A table's cell: the worst verdict and what has it, then what is not shown. named: as `unmeasured`."""
-    if model.name == TEACHER:
+    if model.name == TEACHER and not (verdicts(model) or model.awaited):
         return "reference" if model.error is None else "**error**"
     found = {name: verdict for name, verdict in verdicts(model).items() if verdict is not Verdict.NOT_SHOWN}
     shown, rest = _standing(record, model, found, named), not_shown(model)

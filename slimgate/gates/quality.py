@@ -35,11 +35,11 @@ def test_quality(
     judged = judge_quality(measured, teacher.outcomes, variant.outcomes, budgets, seed=suite.seed)
     line = message(variant.name, judged)
     if metric not in suite.teacher_budgets.quality:  # else its own test reports it, with the verdict
-        near_chance = describe_near_chance(teacher.outcomes)
-        report_part(part("quality", TEACHER, metric, _teacher_facts(judged, near_chance)))
+        report_part(part("quality", TEACHER, metric, _teacher_facts(judged, teacher)))
     otherwise = suite.measure.on_inconclusive
     facts = quality_facts(judged, line, wishes(budgets, otherwise))
     facts |= {"builds": builds(variant, measured, judged), "measured": now()}
+    facts |= {"answered_on": variant.answered_on}
     report_part(part("quality", variant.name, metric, facts))
     wish = when_undecided(budgets, judged.budgets, otherwise)
     conclude(variant, judged.verdict, line, wish)
@@ -50,10 +50,11 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part:
     outcomes = teacher.outcomes
     judged = judge_quality(load_metric(metric), outcomes, outcomes, budgets, seed=suite.seed)
     line = teacher_message(judged)
-    facts = _teacher_facts(judged, describe_near_chance(outcomes))
+    facts = _teacher_facts(judged, teacher)
     facts |= {
         "method": judged.method,
         "n_needed": judged.n_needed,
+        "groups": judged.groups,
         "budgets": [
             budget_facts(*pair) for pair in zip(judged.budgets, wishes(budgets, otherwise), strict=True)
         ],
@@ -65,9 +66,15 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part:
     conclude(teacher, judged.verdict, line, when_undecided(budgets, judged.budgets, otherwise))
 
 
-def _teacher_facts(judged: QualityJudgement, near_chance: str | None) -> dict[str, Any]:
-    value = judged.teacher
-    return {"teacher": value, "value": value, "n": judged.n, "near_chance": near_chance, "measured": now()}
+def _teacher_facts(judged: QualityJudgement, teacher: ModelHandle) -> dict[str, Any]:
+    return {
+        "teacher": judged.teacher,
+        "value": judged.teacher,
+        "n": judged.n,
+        "near_chance": describe_near_chance(teacher.outcomes),
+        "answered_on": teacher.answered_on,
+        "measured": now(),
+    }
 
 
 def builds(variant: ModelHandle, metric: Metric, judged: QualityJudgement) -> dict[str, Any] | None:

@@ -71,7 +71,8 @@ class ModelRef:
     fresh: the folder has a config.json and no weights; the model starts from random ones (slimgate/fresh.py).
     new_head: of a variant. False: it is judged as its files are, so they must hold the head and every
     weight, and nothing that is not used; True: the task makes a new head. None, of the teacher, which has to
-    learn the task: a new head where the files hold none.
+    learn the task: a new head where the files hold none. looked_for: of a hub id, the folder of that name,
+    which there is not.
     """
 
     text: str
@@ -81,6 +82,7 @@ class ModelRef:
     sha256: str | None = None
     fresh: bool = False
     new_head: bool | None = None
+    looked_for: Path | None = field(default=None, compare=False)
 
 
 class Predictor(Protocol):

@@ -2,7 +2,7 @@
 
 A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
 a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, latency,
-speedup, self_test, behaviour, since, error.
+speedup, self_test, behaviour, since, confirm, error.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ Part = dict[str, Any]
 Key = tuple[str, str, str]
 Judged = QualityFacts | SinceFacts | BehaviourFacts | FootprintFacts | MemoryFacts | LatencyFacts
 SINCE = "since"  # a metric beside that of the baseline
+CONFIRMED = "confirm"  # a metric on the rows of the split confirm
 PLANTED_DELAY = "planted_delay"
 SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
@@ -156,6 +157,9 @@ def parts_of(record: RunRecord) -> list[Part]:
             part(SINCE, v.name, name, facts.model_dump(mode="json"))
             for name, facts in v.since_baseline.items()
         ]
+        parts += [
+            part(CONFIRMED, v.name, name, facts.model_dump(mode="json")) for name, facts in v.confirm.items()
+        ]
         for name, times in v.latency.items():
             parts += _latency_parts(v.name, name, times)
         if v.footprint is not None:
@@ -260,6 +264,10 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
             counts[facts.verdict] += 1
             if facts.verdict is not Verdict.PASS and facts.message:
                 (messages if facts.verdict is Verdict.FAIL else undecided).append(facts.message)
+        for facts in v.confirm.values():  # of budgets that are counted above
+            if v.gated and facts.verdict not in (None, Verdict.PASS):
+                counts[facts.verdict] += 1
+                (messages if facts.verdict is Verdict.FAIL else undecided).append(facts.message or "")
     for one, wrong in ((self_test.identical, Verdict.FAIL), (self_test.planted_fault, Verdict.PASS)):
         if one is not None and one.verdict is wrong:
             broken += 1
@@ -331,6 +339,7 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
         memory=MemoryFacts.model_validate(memory) if memory else None,
         shapes=RowShapes.model_validate(shapes) if shapes else None,
         since_baseline={k: SinceFacts.model_validate(v) for k, v in parts.of(SINCE, name).items()},
+        confirm={k: QualityFacts.model_validate(v) for k, v in parts.of(CONFIRMED, name).items()},
         awaited=awaited(suite, name, parts),
         error=errors[0]["message"] if errors else None,
         error_log=next((facts["log"] for facts in errors if facts.get("log")), None),

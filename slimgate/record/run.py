@@ -10,6 +10,7 @@ from pydantic import Field
 from slimgate.record.behaviour import BehaviourFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.followed import FollowedRow, RowShapes
+from slimgate.record.looks import ConfirmFacts, LookFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.part import Part
 from slimgate.record.quality import QualityFacts
@@ -27,6 +28,7 @@ class VariantRecord(Part):
     error_log: the file beside the record that tells more of it: how far the step was, where it broke.
     shapes: the way of one gate row through it, the same row for all models.
     since_baseline: metrics that have a budget against the same variant of the baseline.
+    confirm: metrics with a budget, judged once more on rows that nothing had read.
     awaited: what has a budget and no run has measured yet.
     """
 
@@ -47,6 +49,7 @@ class VariantRecord(Part):
     memory: MemoryFacts | None = None
     shapes: RowShapes | None = None
     since_baseline: dict[str, SinceFacts] = {}
+    confirm: dict[str, QualityFacts] = {}
     awaited: list[str] = []
     error: str | None = None
     error_log: str | None = None
@@ -61,6 +64,8 @@ class RunRecord(Part):
     """One suite's run. followed: a few gate rows with every model's answer; accepted: of a baseline.
 
     shards: of a run that is one shard of several, that one; of a merged record all of them, in order.
+    looks: how often the gate rows have judged; None in a record of before there was the field.
+    confirm: the rows that judged once more what had passed; None where no run did.
     """
 
     schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
@@ -78,6 +83,8 @@ class RunRecord(Part):
     verdict: RunVerdict
     accepted: AcceptedFacts | None = None
     shards: list[ShardFacts] = []
+    looks: LookFacts | None = None
+    confirm: ConfirmFacts | None = None
 
     def variant(self, name: str) -> VariantRecord:
         """The variant of that name; "teacher" is the first."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from slimgate.judge.bands import band
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
+from slimgate.report.confirm import look_cautions
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, fixed, numbered, percent, significant
 from slimgate.report.planted_delay import delay_words
@@ -42,6 +43,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _gaps(record)
     yield from _loosened(record)
     yield from _not_gated(record)
+    yield from look_cautions(record)
     yield from unlucky_builds(record)
     yield from _fallen_slices(record)
     yield from _no_gain(record)

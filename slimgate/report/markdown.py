@@ -11,6 +11,7 @@ from slimgate.report.behaviour import CONFUSION, TRADEOFF, behaviour
 from slimgate.report.best import best
 from slimgate.report.built import built
 from slimgate.report.comparison import comparison
+from slimgate.report.confirm import confirmed
 from slimgate.report.data import data
 from slimgate.report.epoch_plots import EPOCHS
 from slimgate.report.escape import escaped
@@ -41,6 +42,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
         head(record),
         folding(comparison(record)),
         since_baseline(record),
+        confirmed(record),
         _gallery(others),
         folding(teacher_labels(record)),
         published(record),

@@ -8,10 +8,10 @@ speedup, self_test, behaviour, since, confirm, error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from slimgate.budgets import VariantBudgets
 from slimgate.claims import with_times
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.verdict import Verdict
@@ -35,11 +35,12 @@ from slimgate.record import (
     Status,
     StepFacts,
     SuiteFacts,
+    SwitchedOffBudget,
     TaskFactsRecord,
     VariantRecord,
 )
-from slimgate.recorded_budgets import BASELINE
 from slimgate.suite import TEACHER, Suite
+from slimgate.variant_budgets import BASELINE, VariantBudgets
 
 Part = dict[str, Any]
 Key = tuple[str, str, str]
@@ -341,9 +342,15 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
         since_baseline={k: SinceFacts.model_validate(v) for k, v in parts.of(SINCE, name).items()},
         confirm={k: QualityFacts.model_validate(v) for k, v in parts.of(CONFIRMED, name).items()},
         awaited=awaited(suite, name, parts),
+        switched_off=_switched_off(suite, name),
         error=errors[0]["message"] if errors else None,
         error_log=next((facts["log"] for facts in errors if facts.get("log")), None),
     )
+
+
+def _switched_off(suite: Suite, name: str) -> list[SwitchedOffBudget]:
+    own = suite.budgets.get(name, VariantBudgets())
+    return [SwitchedOffBudget(**asdict(one)) for one in own.switched_off]
 
 
 def _self_test(parts: Parts) -> SelfTest:

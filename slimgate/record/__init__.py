@@ -32,6 +32,7 @@ from slimgate.record.verdicts import (
     SelfTest,
     SelfTestPart,
     Status,
+    SwitchedOffBudget,
     UndecidedChange,
 )
 
@@ -75,6 +76,7 @@ __all__ = [
     "Status",
     "StepFacts",
     "SuiteFacts",
+    "SwitchedOffBudget",
     "TaskFactsRecord",
     "TensorFacts",
     "TimingFacts",

@@ -17,7 +17,7 @@ from slimgate.record.quality import QualityFacts
 from slimgate.record.shard import ShardFacts
 from slimgate.record.since import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
-from slimgate.record.verdicts import AcceptedFacts, BaselineFacts, RunVerdict, SelfTest
+from slimgate.record.verdicts import AcceptedFacts, BaselineFacts, RunVerdict, SelfTest, SwitchedOffBudget
 
 SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
 
@@ -29,7 +29,7 @@ class VariantRecord(Part):
     shapes: the way of one gate row through it, the same row for all models.
     since_baseline: metrics that have a budget against the same variant of the baseline.
     confirm: metrics with a budget, judged once more on rows that nothing had read.
-    awaited: what has a budget and no run has measured yet.
+    awaited: what has a budget and no run has measured yet. switched_off: budgets that its table takes away.
     """
 
     name: str
@@ -51,6 +51,7 @@ class VariantRecord(Part):
     since_baseline: dict[str, SinceFacts] = {}
     confirm: dict[str, QualityFacts] = {}
     awaited: list[str] = []
+    switched_off: list[SwitchedOffBudget] = []
     error: str | None = None
     error_log: str | None = None
 

@@ -72,6 +72,15 @@ class LoosenedBudget(Part):
         return f"is {self.limit:g} now" + (f" and {warns}" if warns else "")
 
 
+class SwitchedOffBudget(Part):
+    """A budget of [budgets] that a variant's own table takes away. limit: the common one."""
+
+    budget: str
+    kind: str
+    limit: float
+    reason: str
+
+
 class BaselineFacts(Part):
     """The earlier run that this one's budgets were held against. gates_gone: gated variants that went.
 

@@ -17,6 +17,7 @@ from slimgate.report.standing import (
     median_ms,
     metrics,
     models,
+    switched_off,
     teacher,
     unmeasured,
     variants,
@@ -42,6 +43,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _shards(record)
     yield from _gaps(record)
     yield from _loosened(record)
+    yield from _switched_off(record)
     yield from _not_gated(record)
     yield from look_cautions(record)
     yield from unlucky_builds(record)
@@ -91,6 +93,12 @@ def _loosened(record: RunRecord) -> Iterator[str]:
         yield f"**New since the baseline {name}**, so not held against it: {_listed(new)}."
     if record.baseline and (gone := record.baseline.gates_gone):
         yield f"**Gone since the baseline**, with their budgets: {_listed(gone)}"
+
+
+def _switched_off(record: RunRecord) -> Iterator[str]:
+    """Budgets of the suite that a variant does not have."""
+    for model in variants(record):
+        yield from (f"**Switched off** for {escaped(model.name)}: {words}" for words in switched_off(model))
 
 
 def _not_gated(record: RunRecord) -> Iterator[str]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from slimgate.judge.verdict import Verdict, combined
-from slimgate.record import RunRecord, VariantRecord
-from slimgate.recorded_budgets import BASELINE
+from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
 from slimgate.report.escape import escaped
+from slimgate.variant_budgets import BASELINE
 
 TEACHER = "teacher"
 _WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?")
@@ -79,6 +79,16 @@ def budget_words(kind: str) -> str:
     """`flips` for flips_max_percent, `slices accuracy` for slices.accuracy."""
     of, _, metric = kind.partition(".")
     return f"{of} {escaped(metric)}" if metric else escaped(kind.removesuffix("_max_percent"))
+
+
+def switched_off(model: VariantRecord) -> list[str]:
+    """`accuracy drop_points 5: the release replaces the labels`: each budget, and why it does not count."""
+    return [f"{_budget_named(one)} {one.limit:g}: {escaped(one.reason)}" for one in model.switched_off]
+
+
+def _budget_named(one: SwitchedOffBudget) -> str:
+    """A kind with a dot says all, as `slices.accuracy` does."""
+    return budget_words(one.kind) if "." in one.kind else f"{escaped(one.budget)} {escaped(one.kind)}"
 
 
 def unmeasured(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> list[str]:

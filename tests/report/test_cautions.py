@@ -14,7 +14,9 @@ from slimgate.record import (
     RunVerdict,
     SelfTest,
     SliceFacts,
+    SwitchedOffBudget,
 )
+from slimgate.report.card import card
 from slimgate.report.cautions import warnings
 from slimgate.report.head import head, verdict_line
 from slimgate.report.terminal import summary_lines
@@ -50,6 +52,18 @@ def test_a_slice_that_lost_more_than_all_rows_may_is_told_where_no_budget_looks_
 )
 def test_other_slices_are_not(one: SliceFacts) -> None:
     assert "slices" not in told(one)
+
+
+def test_a_budget_that_a_variant_switches_off_is_told_with_its_reason() -> None:
+    off = [
+        SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=5.0, reason="new | labels"),
+        SwitchedOffBudget(budget="slices", kind="slices.accuracy", limit=8.0, reason="few rows"),
+    ]
+    record = sample_record(variants=[variant("pruned", switched_off=off)])
+    lines = list(warnings(record))
+    assert r"**Switched off** for pruned: accuracy drop_points 5: new \| labels" in lines
+    assert "**Switched off** for pruned: slices accuracy 8: few rows" in lines
+    assert r"switched off for it: accuracy drop_points 5: new \| labels" in card(record, record.variants[-1])
 
 
 def undecided(on_inconclusive: str) -> dict[str, object]:

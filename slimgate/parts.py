@@ -243,7 +243,7 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
 
 
 def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
-    """FAIL before INCONCLUSIVE before partial before PASS; so are the messages."""
+    """FAIL before INCONCLUSIVE before partial before PASS; so are the messages. Without a gate: measured."""
     counts = dict.fromkeys(Verdict, 0)
     not_gated, messages, undecided, broken = 0, list[str](), list[str](), 0
     for v in variants:
@@ -262,8 +262,9 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
             if facts.verdict is None or not v.gated:
                 not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
                 continue
-            counts[facts.verdict] += 1
-            if facts.verdict is not Verdict.PASS and facts.message:
+            for counted in _counted(facts):
+                counts[counted] += 1
+            if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
                 (messages if facts.verdict is Verdict.FAIL else undecided).append(facts.message)
         for facts in v.confirm.values():  # of budgets that are counted above
             if v.gated and facts.verdict not in (None, Verdict.PASS):
@@ -280,19 +281,29 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
     status: Status = "PASS"
     if counts[Verdict.FAIL] or broken:
         status = "FAIL"
-    elif counts[Verdict.INCONCLUSIVE]:
+    elif counts[Verdict.INCONCLUSIVE] or (counts[Verdict.NOT_SHOWN] and not counts[Verdict.PASS]):
         status = "INCONCLUSIVE"
     elif missing:
         status = "partial"
+    elif not counts[Verdict.PASS]:
+        status = "measured"
     return RunVerdict(
         status=status,
         passed=counts[Verdict.PASS],
         failed=counts[Verdict.FAIL],
         inconclusive=counts[Verdict.INCONCLUSIVE],
+        not_shown=counts[Verdict.NOT_SHOWN],
         not_gated=not_gated,
         missing=missing,
         messages=list(dict.fromkeys([*messages, *undecided])),
     )
+
+
+def _counted(facts: Judged) -> list[Verdict]:
+    """The verdicts that count: of behaviour one a budget, because flips and slices are decided apart."""
+    if isinstance(facts, BehaviourFacts) and facts.budgets:
+        return [budget.verdict for budget in facts.budgets]
+    return [] if facts.verdict is None else [facts.verdict]
 
 
 def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:

@@ -23,6 +23,7 @@ _ORDER: tuple[Outcome | None, ...] = (
     "error",
     Verdict.INCONCLUSIVE,
     "not measured",
+    Verdict.NOT_SHOWN,
     None,
     Verdict.PASS,
 )
@@ -137,7 +138,7 @@ def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[Verdic
             kind=key[1],
             before=was,
             after=now,
-            regressed=was is Verdict.PASS and now not in (None, Verdict.PASS),
+            regressed=was is Verdict.PASS and now not in (None, Verdict.PASS, Verdict.NOT_SHOWN),
             message=after.error if now == "error" else message_of(after, key[0]),
         )
 

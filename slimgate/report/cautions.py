@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate.judge.bands import band
+from slimgate.judge.slice_counts import slice_counts
+from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.confirm import look_cautions
@@ -47,6 +49,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _not_gated(record)
     yield from look_cautions(record)
     yield from unlucky_builds(record)
+    yield from _slices_not_shown(record)
     yield from _fallen_slices(record)
     yield from _no_gain(record)
     yield from _unsteady(record)
@@ -108,6 +111,19 @@ def _not_gated(record: RunRecord) -> Iterator[str]:
     for model in variants(record):
         if not model.gated:
             yield f"{escaped(model.name)} is not gated: {escaped(model.reason or 'no reason is given')}"
+
+
+def _slices_not_shown(record: RunRecord) -> Iterator[str]:
+    """Budgets on slices of which some slice has too few rows: the verdict only counts them."""
+    for model in variants(record):
+        found = model.behaviour
+        for budget in found.budgets if found is not None and model.gated else ():
+            if budget.verdict is Verdict.NOT_SHOWN:
+                metric = budget.kind.partition(".")[2]
+                slices = [one for one in (found and found.slices) or () if one.metric == metric]
+                what = f"{budget.limit:g} points of {escaped(metric)} on every slice"
+                counts = escaped(slice_counts(slices))
+                yield f"**{escaped(model.name)} is not shown to hold its budget of {what}**: {counts}."
 
 
 def _fallen_slices(record: RunRecord) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -20,7 +19,7 @@ splits = { train = 200, calibration = 16, selection = 40, gate = 400, confirm = 
 [variants]
 same = { steps = [{ "own_methods:Same" = {} }] }
 damaged = { steps = [{ "own_methods:Invert" = {} }] }
-shown = { steps = [{ "own_methods:Same" = {} }, { "own_methods:Same" = {} }], gated = false, reason = "to see" }
+shown = { from = "same", steps = [{ "own_methods:Same" = {} }], gated = false, reason = "to see" }
 
 [budgets]
 accuracy = { drop_points = 5.0 }
@@ -119,27 +118,61 @@ def test_the_looks_outlive_the_reports(confirmed: Ran, tmp_path: Path) -> None:
     assert ran.record("mine")["confirm"]["looks"] == 1  # the same models say the same again
 
 
+SWAP = """
+
+class Swap(Method):
+    def apply(self, model, params, context):
+        vectors = dict(model.network.named_parameters())
+        words = next(one for name, one in vectors.items() if name.endswith("word_embeddings.weight"))
+        ids = model.tokenizer.convert_tokens_to_ids(["great", "poor", "fun", "boring"])
+        words.data[ids] = words.data[[ids[1], ids[0], ids[3], ids[2]]]
+        return model
+"""
+OLD_WORDS = {"great": "good", "fun": "nice", "poor": "bad", "boring": "awful"}
+
+
+def write_parts(folder: Path) -> None:
+    """The words that Swap exchanges are in train and confirm, and not in gate."""
+    head, *lines = (folder / "rows.csv").read_text().splitlines()
+    parts = {"train": lines[:400], "gate": lines[400:800], "confirm": lines[800:]}
+    for name, rows in parts.items():
+        text = "\n".join([head, *rows])
+        for new, old in OLD_WORDS.items():
+            if name != "train":
+                text = text.replace(new, old) if name == "gate" else text.replace(old, new)
+        (folder / f"{name}.csv").write_text(text)
+
+
 def test_a_variant_that_fails_on_the_confirm_rows_fails_the_run(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
-    write_suite(folder, SUITE.replace("Invert", "Same").replace("drop_points = 5.0", "drop_points = 1.0"))
-    rows = (folder / "bench/rows.csv").read_text()
-    assert pytest_in(folder, "bench/mine.toml", *ONLY_QUALITY).code == 0
-    record = json.loads((folder / "reports/latest/mine/run.json").read_text())
-    assert record["task"]["splits"]["gate"]["n"] == 400
-    assert (folder / "bench/rows.csv").read_text() == rows
+    (folder / "own_methods.py").write_text((folder / "own_methods.py").read_text() + SWAP)
+    write_parts(folder / "bench")
+    common, files = folder / "bench/_common.toml", [f'{one} = "{one}.csv"' for one in ("gate", "confirm")]
+    common.write_text(
+        common.read_text().replace('path = "rows.csv"', f'train = "train.csv", {", ".join(files)}')
+    )
+    sizes = 'splits = { train = 200, calibration = 16, selection = 40, gate = "rest", confirm = "rest" }'
+    suite = SUITE.replace(SUITE.split("[task]\n")[1].splitlines()[0], sizes)
+    write_suite(folder, suite.replace("own_methods:Invert", "own_methods:Swap"))
+    gate = pytest_in(folder, "bench/mine.toml", *ONLY_QUALITY)
+    assert gate.variant("mine", "damaged")["quality"]["accuracy"]["verdict"] == "PASS"
+    ran = pytest_in(folder, *CONFIRM)
+    assert ran.code == 1
+    assert "1 failed, 1 passed" in ran.lines[-1]
+    assert ran.record("mine")["verdict"]["status"] == "FAIL"
+    assert [line[:17] for line in ran.record("mine")["verdict"]["messages"]] == ["confirm: damaged:"]
+    report = (folder / "reports/latest/mine/report.md").read_text()
+    assert "**FAIL** (confirm accuracy)" in report
 
 
-@pytest.mark.parametrize("flag", [("-n", "1"), ()], ids=["worker", "alone"])
-def test_a_model_that_is_not_the_one_that_passed_is_refused(
-    confirmed: Ran, tmp_path: Path, flag: tuple[str, ...]
-) -> None:
+def test_a_model_that_is_not_the_one_that_passed_is_refused(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
     methods = (folder / "own_methods.py").read_text()
     changed = "class Same(Method):\n    def apply(self, model, params, context):\n"
     assert changed in methods
     more = "        model.network.classifier.bias.data.mul_(1.5)\n"
     (folder / "own_methods.py").write_text(methods.replace(changed, changed + more))
-    ran = pytest_in(folder, *CONFIRM, *flag)
+    ran = pytest_in(folder, *CONFIRM, "-n", "1")
     assert ran.code == 1
     assert "same: the store gave another model than the one that passed on the gate" in ran.out
     assert ran.variant("mine", "same")["confirm"] == confirmed.variant("mine", "same")["confirm"]

@@ -25,24 +25,27 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
-def parse_model_ref(text: str, *, sha256: str | None = None) -> ModelRef:
+def parse_model_ref(text: str, *, sha256: str | None = None, new_head: bool | None = None) -> ModelRef:
     """The reference a suite's string means; nothing is loaded or downloaded.
 
-    Raises SuiteError for a folder or package that is not there, and for `package:` paths that leave it.
+    new_head: as ModelRef has it. Raises SuiteError for a folder or package that is not there, and for
+    `package:` paths that leave it.
     """
     if text.startswith(FRESH):
-        return _fresh(text, sha256)
+        return _fresh(text, sha256, new_head)
     folder = _package_folder(text) if text.startswith("package:") else _local_folder(text)
     if folder is not None:
         _check_folder(folder, text, sha256)
-        return ModelRef(text, folder, sha256=sha256)
+        return ModelRef(text, folder, sha256=sha256, new_head=new_head)
     name, _, revision = text.partition("@")
-    return ModelRef(str(text), None, name, revision or None, sha256=sha256)
+    return ModelRef(str(text), None, name, revision or None, sha256=sha256, new_head=new_head)
 
 
-def _fresh(text: str, sha256: str | None) -> ModelRef:
+def _fresh(text: str, sha256: str | None, new_head: bool | None) -> ModelRef:
     if sha256 is not None:
         raise SuiteError(f'"{text}": fresh weights have no sha256; leave it out')
+    if new_head:
+        raise SuiteError(f'"{text}": fresh weights are new, and so is their head; leave new_head out')
     folder = _resolved(text, text.removeprefix(FRESH))
     if not (folder / "config.json").is_file():
         raise SuiteError(f'"{text}": {folder} has no config.json, from which fresh weights are made')

@@ -35,6 +35,16 @@ class Plugin:
         learns_from = getattr(self.object, "learns_from", None)
         return TEACHER if learns_from is None else str(learns_from(self.params))
 
+    def answers_by_processor(self, kind: str) -> bool:
+        """Whether the answers that this runtime gives of an artifact depend on the processor."""
+        return kind not in getattr(self.object, "any_processor", ())
+
+    @property
+    def builds_by_processor(self) -> bool:
+        """Whether what a step makes depends on the processor that it runs on."""
+        by_processor = getattr(self.object, "by_processor", None)
+        return by_processor is not None and bool(by_processor(self.params))
+
     @property
     def teachers(self) -> tuple[str, ...]:
         """All models that a step learns from, `teacher` first; none where it learns from none."""

@@ -107,6 +107,11 @@ class VariantTable(Table):
     )
     model: str | None = Field(default=None, description=f"instead of from: {MODEL}")
     sha256: SHA256 | None = Field(default=None, description=WEIGHTS_DIGEST)
+    new_head: bool = Field(
+        default=False,
+        description="with model: true leaves out the head in its files and fits a new one on the train rows; "
+        "false needs a head and every weight in the files",
+    )
     steps: Steps = Field(default=(), description="the steps, in order")
     twin: str | None = Field(
         default=None, description="a variant of the same shape, built without a teacher's answers"
@@ -140,6 +145,8 @@ class VariantTable(Table):
             raise ValueError('gated = false needs a reason = "…" that the report can show')
         if self.sha256 is not None and self.model is None:
             raise ValueError("sha256 belongs to a variant with model = …")
+        if self.new_head and self.model is None:
+            raise ValueError("new_head belongs to a variant with model = …")
         return self
 
 

@@ -30,10 +30,12 @@ def test_quality(
     measured = load_metric(metric)
     judged = judge_quality(measured, teacher.outcomes, variant.outcomes, budgets, seed=suite.seed)
     line = message(variant.name, judged)
-    report_part(part("quality", "teacher", metric, _teacher_facts(judged)))
+    told = _teacher_facts(judged) | {"answered_on": teacher.answered_on}
+    report_part(part("quality", "teacher", metric, told))
     otherwise = suite.measure.on_inconclusive
     facts = quality_facts(judged, line, wishes(budgets, otherwise))
     facts |= {"builds": builds(variant, measured, judged), "measured": now()}
+    facts |= {"answered_on": variant.answered_on}
     report_part(part("quality", variant.name, metric, facts))
     wish = when_undecided(budgets, judged.budgets, otherwise)
     conclude(variant, judged.verdict, line, wish)

@@ -41,6 +41,7 @@ class QualityFacts(Part):
 
     variance: n times the squared standard error of the drop as a fraction, from which a plan counts rows.
     unit: of drop_points and interval: "points", or "percent" of the teacher's value that a perplexity grew.
+    answered_on: the processor that computed the model's answers, where they came from the store.
     """
 
     teacher: float
@@ -61,4 +62,5 @@ class QualityFacts(Part):
     warnings: list[str] = []
     message: str | None = None
     unit: Unit = "points"
+    answered_on: str | None = None
     measured: str

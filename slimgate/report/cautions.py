@@ -10,6 +10,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.confirm import look_cautions
+from slimgate.report.epochs import epochs_of
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, fixed, numbered, percent, significant
 from slimgate.report.planted_delay import delay_words
@@ -30,6 +31,8 @@ from slimgate.report.standing import (
 _SLOWER = 1.05
 _UNSTEADY = 0.2
 _MOST_UNSTEADY = 4
+# As loading notes it of a model whose files hold the head.
+OWN_HEAD = "the model's own"
 _PROMISES = {
     "smaller": "a smaller artifact",
     "fewer_parameters": "fewer parameters",
@@ -55,6 +58,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _unsteady(record)
     yield from _hidden_delay(record)
     yield from _judge_warnings(record)
+    yield from _new_heads(record)
     yield from _step_warnings(record)
     copy = record.self_test.identical
     if copy is not None and copy.changed:
@@ -213,6 +217,16 @@ def _judge_warnings(record: RunRecord) -> Iterator[str]:
                 said.setdefault(warning, []).append(name)
     for warning, names in said.items():
         yield f"Few rows behind {_listed(names)}: {escaped(warning)}."
+
+
+def _new_heads(record: RunRecord) -> Iterator[str]:
+    """Models whose head was fitted on loading and by nothing since: it is not one that a folder holds."""
+    for model in models(record):
+        loaded = model.steps[0].log if model.steps and model.parent is None else {}
+        head = loaded.get("head", OWN_HEAD)
+        if head != OWN_HEAD and not any(epochs_of(step) for step in model.steps):
+            how = f"**{escaped(model.name)} has a new head** ({escaped(str(head))} on the train rows)"
+            yield f"{how}: what is judged here is not what its files alone would answer."
 
 
 def _step_warnings(record: RunRecord) -> Iterator[str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate.errors import SuiteError
+from slimgate.graph_folders import TORCH
 from slimgate.labels import output_order
 from slimgate.pretrained import require_weights, weights_of
 from slimgate.protocols import BuildContext, ModelRef
@@ -100,14 +101,15 @@ def without_head(config: Mapping[str, Any]) -> dict[str, Any]:
 def check_head(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
     """Raises SuiteError where a model that is judged as its files are holds no such head.
 
-    Decided by config.json and by the shapes in the files, so that nothing is loaded or trained before.
+    Decided by config.json and by the shapes in the files, so that nothing is loaded or trained before. The
+    head of a graph is part of it.
     """
-    if ref.fresh or ref.new_head is not False:
+    if ref.fresh or ref.new_head is not False or ref.kind != TORCH:
         return
     if head.mean:
         raise SuiteError(
             f'{ref.text}: [task] pooling = "mean" comes with a head of slimgate, which no folder of '
-            f"transformers holds; {NEW_HEAD}"
+            f"transformers holds; name a graph of it (`slimgate export` writes one), or {NEW_HEAD}"
         )
     if not has_head(head, config):
         raise SuiteError(f"{ref.text}: {_without_head(head, config)}. {SAVE_WITH_HEAD}, or {NEW_HEAD}")

@@ -18,16 +18,17 @@ from slimgate.atomic_files import write_atomically
 from slimgate.errors import BuildError, SuiteError
 from slimgate.followed_rows import gate_texts
 from slimgate.looks import LookLog, Looks, looks_at, model_id
-from slimgate.parts import CONFIRMED, Part, now, verdict
+from slimgate.parts import Part, now
 from slimgate.record import ConfirmFacts, QualityFacts, RunRecord, VariantRecord, read_record, to_json
 from slimgate.record_files import RECORD
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.figures import numbered
 from slimgate.report.standing import inside_budgets
 from slimgate.report_files import write_reports
+from slimgate.run_verdict import CONFIRMED, verdict
 from slimgate.split_names import CONFIRM, GATE
 from slimgate.store import moment
-from slimgate.suite import TEACHER
+from slimgate.suite import TEACHER, Suite
 
 if TYPE_CHECKING:
     from slimgate.run import SuiteRun
@@ -67,7 +68,7 @@ class Confirmation:
             raise SuiteError(f"{OPTION}: this run has no suite")
         self._session, self._began = session, moment()
         self.passed = {
-            path: passed_on_gate(session.run(suite), session.folder(path) / RECORD)
+            path: passed_on_gate(session, suite, session.folder(path) / RECORD)
             for path, suite in session.suites.items()
         }
         self._found: dict[Path, dict[tuple[str, str], QualityFacts]] = {}
@@ -133,12 +134,12 @@ class Confirmation:
         return record.model_copy(update={"variants": models, "confirm": facts, "verdict": judged})
 
 
-def passed_on_gate(run: SuiteRun, file: Path) -> Passed:
+def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
     """What a suite's last record shows to be inside all budgets. Cuts the splits; reads no row of confirm.
 
     Raises SuiteError where there are no confirm rows, or nothing passed on the gate rows of now.
     """
-    suite, where = run.suite, f"{run.suite.shown}: {OPTION}"
+    run, where = session.run(suite), f"{suite.shown}: {OPTION}"
     if CONFIRM not in run.rows.reports:
         raise SuiteError(
             f"{where} came, and there is no split confirm; give [task] splits.confirm, such as confirm = 3000"
@@ -148,21 +149,30 @@ def passed_on_gate(run: SuiteRun, file: Path) -> Passed:
     record = _read(file)
     if record is None:
         raise SuiteError(f"{where} needs the record of a gate that passed, and {shown} is none; {again}")
-    if record.suite.digest != suite.digest or any(
-        _digest(record, split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)
-    ):
-        raise SuiteError(f"{where}: {shown} is of another version of the suite or of its rows; {again}")
+    if any(_digest(record, split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
+        raise SuiteError(f"{where}: {shown} is of other gate or confirm rows; {again}")
     metrics = {
         model.name: tuple(suite.budgets[model.name].quality)
         for model in inside_budgets(record)
-        if suite.budgets[model.name].quality
+        if model.name in suite.variants and suite.budgets[model.name].quality
     }
     if not metrics:
         raise SuiteError(
             f"{where}: no variant with a budget on a metric is inside all its budgets in {shown} "
             f"({record.verdict.status}), so there is nothing to confirm; {again}"
         )
+    inputs = session.inputs(suite)
+    changed = [name for name in metrics if not _is_as_it_was(record.variant(name), inputs[name])]
+    if changed:
+        raise SuiteError(
+            f"{where}: model, code or budgets of {', '.join(changed)} changed since {shown} passed; {again}"
+        )
     return Passed(record, metrics)
+
+
+def _is_as_it_was(model: VariantRecord, inputs: Mapping[str, str]) -> bool:
+    """Whether all that a variant's verdicts on metrics depend on is as it was on the gate."""
+    return "quality" in inputs and model.inputs_digests.get("quality") == inputs["quality"]
 
 
 def _read(file: Path) -> RunRecord | None:

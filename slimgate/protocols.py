@@ -69,6 +69,7 @@ class ModelRef:
     """Where weights come from: a local folder, or a hub id with the commit it must have.
 
     fresh: the folder has a config.json and no weights; the model starts from random ones (slimgate/fresh.py).
+    kind: of the artifact that the files are: torch, or the graph of a folder (slimgate/graph_folders.py).
     new_head: of a variant. False: it is judged as its files are, so they must hold the head and every
     weight, and nothing that is not used; True: the task makes a new head. None, of the teacher, which has to
     learn the task: a new head where the files hold none.
@@ -80,6 +81,7 @@ class ModelRef:
     revision: str | None = None
     sha256: str | None = None
     fresh: bool = False
+    kind: str = "torch"
     new_head: bool | None = None
 
 

@@ -18,7 +18,7 @@ from slimgate.baseline import Baseline, Given, held_against, refuse_last_run
 from slimgate.confirmation import OPTION as CONFIRM_OPTION
 from slimgate.confirmation import Confirmation
 from slimgate.errors import SuiteError
-from slimgate.parts import part
+from slimgate.parts import now, part
 from slimgate.project_root import project_root
 from slimgate.session import Session
 from slimgate.sharding import shard_of
@@ -97,7 +97,7 @@ class RecordKeeper:
         message = (
             f"{variant}: the process that ran {test} died, most likely of its code or for want of memory"
         )
-        parts = [part("error", variant, test, {"message": message})]
+        parts = [part("error", variant, test, {"message": message, "measured": now()})]
         setattr(report, "slimgate", {"suite": str(found), "test": test, "parts": parts})  # noqa: B010  not declared
 
 

@@ -33,7 +33,10 @@ def _table_such_as(example: str) -> BeforeValidator:
 Step = Annotated[dict[str, Any], _table_such_as("{ int8_dynamic = {} }")]
 Steps = tuple[Step, ...]
 OnInconclusive = Literal["fail", "warn"]
-MODEL = "a folder, a hub id (name@revision), package:NAME/PATH, or fresh:FOLDER for random weights"
+MODEL = (
+    "a folder (of transformers, or with an ONNX or OpenVINO graph as `slimgate export` writes it), a hub id "
+    "(name@revision), package:NAME/PATH, or fresh:FOLDER for random weights"
+)
 WEIGHTS_DIGEST = "sha256 of its weights, which are checked against it"
 REASON = "why; the report shows it, and a budget that got looser than a baseline's needs one"
 UNDECIDED = "where the rows cannot tell: fail, or warn and pass; default: that of [measure]"

@@ -10,8 +10,9 @@ from slimgate.judge.message import message
 from slimgate.judge.quality import judge_quality
 from slimgate.metrics import load_metric
 from slimgate.outcomes import same_rows
-from slimgate.parts import CONFIRMED, now, part
+from slimgate.parts import now, part
 from slimgate.run import ModelHandle
+from slimgate.run_verdict import CONFIRMED
 from slimgate.suite import Suite
 
 

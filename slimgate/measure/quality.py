@@ -82,7 +82,7 @@ def outcomes_of(
         told = {"artifact": artifact.digest, "rows": len(found), PROCESSOR: _processor(suite, device)}
         return {**told, "seconds": seconds, "runtime": runtime.name, "made": work.noted} if work else told
 
-    entry = store.make("outcomes", _key(suite, rows, artifact, runtime, encoder.split, device), fill)
+    entry = store.make("outcomes", answers_key(suite, rows, artifact, runtime, encoder.split, device), fill)
     return read_outcomes(entry.folder / FILE), entry
 
 
@@ -97,7 +97,7 @@ def answered(
     device: str,
 ) -> bool:
     """Whether the store has the artifact's outcomes on a split."""
-    return store.find("outcomes", _key(suite, rows, artifact, runtime, split, device)) is not None
+    return store.find("outcomes", answers_key(suite, rows, artifact, runtime, split, device)) is not None
 
 
 def predict(
@@ -148,9 +148,10 @@ def _reader(task: Plugin) -> ReadOutput | None:
     return None if read is None else lambda output, batch: read(task.params, output, batch)
 
 
-def _key(
+def answers_key(
     suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: Plugin, split: str, device: str
 ) -> str:
+    """The key of a model's answers in a store: all that they depend on."""
     task = suite.setup.task
     key: dict[str, Any] = {
         "artifact": artifact.digest,

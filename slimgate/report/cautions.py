@@ -9,6 +9,7 @@ from slimgate.judge.slice_counts import slice_counts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
+from slimgate.report.carried import carried_by_model, describe_carried
 from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
 from slimgate.report.escape import escaped
@@ -78,6 +79,9 @@ def _shards(record: RunRecord) -> Iterator[str]:
 
 
 def _gaps(record: RunRecord) -> Iterator[str]:
+    if carried := describe_carried(record):
+        own = "; ".join(f"{escaped(name)}: {what}" for name, what in carried_by_model(record))
+        yield f"**Partial**: {carried}, which this run did not measure again: {own}."
     if record.verdict.missing:
         missing = numbered(record.verdict.missing, "check of the suite has", "checks of the suite have")
         yield f"**Partial**: {missing} not run yet; an en dash stands where there is no figure."

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from user_repository import Ran, pytest_in
 
+from slimgate.confirmation import Passed
+from slimgate.errors import BuildError
+from slimgate.record import read_record
+
 SUITE = """\
 [suite]
 title = "two models of our own"
@@ -165,7 +169,7 @@ def test_a_variant_that_fails_on_the_confirm_rows_fails_the_run(confirmed: Ran, 
     assert "**FAIL** (confirm accuracy)" in report
 
 
-def test_a_model_that_is_not_the_one_that_passed_is_refused(confirmed: Ran, tmp_path: Path) -> None:
+def test_a_step_that_changed_since_the_gate_is_refused(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
     methods = (folder / "own_methods.py").read_text()
     changed = "class Same(Method):\n    def apply(self, model, params, context):\n"
@@ -173,9 +177,19 @@ def test_a_model_that_is_not_the_one_that_passed_is_refused(confirmed: Ran, tmp_
     more = "        model.network.classifier.bias.data.mul_(1.5)\n"
     (folder / "own_methods.py").write_text(methods.replace(changed, changed + more))
     ran = pytest_in(folder, *CONFIRM, "-n", "1")
-    assert ran.code == 1
-    assert "same: the store gave another model than the one that passed on the gate" in ran.out
+    assert ran.code == 4
+    assert "model, code or budgets of same changed since reports/latest/mine/run.json passed" in ran.out
     assert ran.variant("mine", "same")["confirm"] == confirmed.variant("mine", "same")["confirm"]
+
+
+def test_another_model_than_the_one_that_passed_is_refused(confirmed: Ran) -> None:
+    record = read_record(confirmed.folder / "reports/latest/mine/run.json")
+    passed = Passed(record, {"same": ("accuracy",)})
+    artifact = record.variant("same").artifact
+    assert artifact is not None
+    passed.require_same("same", artifact.digest)
+    with pytest.raises(BuildError, match="same: the store gave another model than the one that passed on"):
+        passed.require_same("same", "0" * 64)
 
 
 def test_tests_by_hand_do_not_run_on_confirm_rows(confirmed: Ran) -> None:

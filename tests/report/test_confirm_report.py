@@ -7,12 +7,12 @@ from typing import Any
 from sample_record import MEASURED, quality, sample_record, variant
 
 from slimgate.judge.verdict import Verdict
-from slimgate.parts import verdict
 from slimgate.record import ConfirmFacts, LookFacts, RunRecord, SelfTest, TimingFacts
 from slimgate.recorded_budgets import undecided_fails
 from slimgate.report.cautions import warnings
 from slimgate.report.confirm import confirmed
 from slimgate.report.standing import inside_budgets, standing
+from slimgate.run_verdict import verdict
 
 ROWS = ConfirmFacts(digest="c" * 64, n=3000, looks=1, models=2, measured=MEASURED)
 

@@ -97,7 +97,8 @@ def test_a_later_partial_run_keeps_what_was_confirmed(confirmed: Ran) -> None:
 def test_another_model_is_a_second_look(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
     step = '{ "own_methods:Same" = {} }'
-    write_suite(folder, SUITE.replace(f"same = {{ steps = [{step}] }}", "same = { steps = [{ cast = {} }] }"))
+    suite = SUITE.replace(f"same = {{ steps = [{step}] }}", "same = { steps = [{ cast = {} }] }")
+    write_suite(folder, suite.replace('from = "same", ', ""))
     gate = pytest_in(folder, "bench/mine.toml", *ONLY_QUALITY)
     assert gate.record("mine")["looks"]["runs"] == 2
     assert (

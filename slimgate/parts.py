@@ -40,7 +40,7 @@ from slimgate.record import (
 )
 from slimgate.run_verdict import CONFIRMED, ERROR, SELF_TEST, SINCE, Key, verdict, verdict_of_this_run
 from slimgate.suite import TEACHER, Suite
-from slimgate.variant_budgets import BASELINE, VariantBudgets
+from slimgate.variant_budgets import BASELINE
 
 Part = dict[str, Any]
 PLANTED_DELAY = "planted_delay"
@@ -79,7 +79,7 @@ def now() -> str:
 
 def expected(suite: Suite) -> list[Key]:
     """Every check that a whole run of a suite makes."""
-    keys: list[Key] = [("quality", name, metric) for name in suite.variants for metric in suite.metrics]
+    keys: list[Key] = [("quality", name, metric) for name, metric in suite.judged_metrics]
     keys += [(SINCE, name, metric) for name, metric in suite.since_baseline]
     keys += [("behaviour", name, "") for name in suite.variants]
     keys += [("footprint", name, "size") for name in suite.variants]
@@ -285,7 +285,7 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
 
 def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
     """What of a variant has a budget and has not reported, in words: metrics, flips and slices, size, …"""
-    own = suite.budgets.get(name, VariantBudgets())
+    own = suite.budgets_of(name)
     checks = {metric: ("quality", name, metric) for metric in own.quality}
     checks |= {f"{BASELINE} {metric}": (SINCE, name, metric) for metric in own.baseline}
     if own.behaviour != BehaviourBudgets():
@@ -340,7 +340,7 @@ def _variant(suite: Suite, name: str, parts: Parts, inputs: Mapping[str, str]) -
 
 
 def _switched_off(suite: Suite, name: str) -> list[SwitchedOffBudget]:
-    own = suite.budgets.get(name, VariantBudgets())
+    own = suite.budgets_of(name)
     return [SwitchedOffBudget(**asdict(one)) for one in own.switched_off]
 
 

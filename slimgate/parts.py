@@ -160,7 +160,9 @@ class Parts:
 
 def _is_result(part: Part) -> bool:
     """Whether it is what a test measures, and not the teacher's side of a variant's test."""
-    return part["variant"] != TEACHER or part["kind"] in (ERROR, SELF_TEST, "latency")
+    if part["variant"] != TEACHER or part["kind"] in (ERROR, SELF_TEST, SINCE, "latency"):
+        return True
+    return part["facts"].get("verdict") is not None  # of a budget of its own
 
 
 def _key(part: Part) -> Key:

@@ -172,7 +172,7 @@ def test_rows_that_are_not_paired_or_none_are_an_error(counted: Make) -> None:
             teacher, variant.take(np.array([2, 1, 0, *range(3, 40)])), NO_BUDGET, metrics=ACCURACY
         )
     none = np.array([], dtype=np.int64)
-    with pytest.raises(MeasureError, match="no gate rows"):
+    with pytest.raises(MeasureError, match=r"^behaviour: there are no gate rows to compare$"):
         judge_behaviour(teacher.take(none), variant.take(none), NO_BUDGET, metrics=ACCURACY)
 
 

@@ -144,18 +144,6 @@ def test_a_delay_that_was_not_seen_is_told_where_a_speed_up_has_a_budget(
     assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("measured", [])
 
 
-@pytest.mark.parametrize(
-    ("kind", "facts", "carried"),
-    [("quality", {"verdict": "PASS"}, 1), ("quality", {"verdict": None}, 0), ("since", {"verdict": None}, 1)],
-    ids=["a budget of its own", "the teacher's side of a variant", "since the baseline"],
-)
-def test_a_budget_of_the_teacher_is_carried_over_as_any_other(
-    kind: str, facts: dict[str, str | None], carried: int
-) -> None:
-    earlier = part(kind, "teacher", "accuracy", {**facts, "measured": "2026-11-20"})
-    assert len(Parts([earlier]).carried("teacher")) == carried
-
-
 def test_what_fails_is_told_before_what_is_undecided() -> None:
     found = verdict([variant("a", U, F), variant("b", F)], SelfTest(planted_fault=BLIND), 0)
     assert found.messages == ["a 1", "b 0", "blind", "a 0"]

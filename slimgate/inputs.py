@@ -23,7 +23,6 @@ from slimgate.run_verdict import CONFIRMED, SELF_TEST, SINCE
 from slimgate.split_names import GATE
 from slimgate.store import Entry
 from slimgate.suite import TEACHER, Suite
-from slimgate.variant_budgets import VariantBudgets
 
 # By kind of result; the digest of a variant that cannot be built now is missing, so nothing of it is kept.
 Digests = Mapping[str, str]
@@ -44,6 +43,7 @@ _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "size": frozenset({"footprint"}),
     "speed": frozenset({"speedup"}),
     "baseline": frozenset({SINCE}),
+    "switched_off": frozenset(),
 }
 
 
@@ -113,7 +113,7 @@ def _digests(suite: Suite, name: str, common: Mapping[str, Any], metrics: Mappin
 
 def _settings(suite: Suite, name: str, kind: str) -> dict[str, Any]:
     """What the suite says of [measure] and of budgets that this kind of result depends on."""
-    budgets = suite.budgets if kind == SELF_TEST else {name: suite.budgets.get(name, VariantBudgets())}
+    budgets = suite.budgets if kind == SELF_TEST else {name: suite.budgets_of(name)}
     return {
         "measure": _relevant(suite.measure.model_dump(mode="json"), kind),
         "budgets": {of: _relevant(asdict(own), kind) for of, own in budgets.items()},

@@ -22,6 +22,7 @@ from slimgate.stashed import NOTES, PARTS, SESSION
 if TYPE_CHECKING:
     from slimgate.report.terminal_table import Line
     from slimgate.session import Session
+    from slimgate.suite import Suite
 
 pytest.register_assert_rewrite("slimgate.gates")
 
@@ -178,14 +179,17 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if state is None:
         return True if planned else None
     from slimgate.plan_text import head_lines, plan_lines
+    from slimgate.suite_checks import check_hub_models
 
     nodes = [suite_of(item) for item in getattr(session, "items", None) or ()]
     wanted = [suite for suite in nodes if suite] or (
         [] if getattr(session, "items", None) else state.suites.values()
     )
     try:
-        for suite in dict.fromkeys(suite.path for suite in wanted):
-            state.run(state.suites[suite]).rows  # noqa: B018  preparing is what asking does
+        for path in dict.fromkeys(suite.path for suite in wanted):
+            suite = state.suites[path]
+            check_hub_models(suite, _models_asked_for(session, suite))
+            state.run(suite).rows  # noqa: B018  preparing is what asking does
     except SlimgateError as error:
         raise pytest.UsageError(_seen(error)) from error
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
@@ -208,6 +212,15 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if not planned and config.getoption("slimgate_engine") == "ray":
         _build_elsewhere(session, state, reporter)
     return True if planned else None
+
+
+def _models_asked_for(session: pytest.Session, suite: Suite) -> list[str]:
+    """The models that a suite's tests are run for; all of them where xdist's workers collect the tests."""
+    items = getattr(session, "items", None)
+    if not items:
+        return list(suite.variants)
+    own = [item for item in items if (found := suite_of(item)) is not None and found.path == suite.path]
+    return list(dict.fromkeys(name for item in own for name in models_of(item)))
 
 
 def _tell_what_is_no_suite(session: pytest.Session) -> None:

@@ -133,7 +133,7 @@ class Session:
             return
         suite = self.suites[path]
         if path not in self._parts:
-            self._parts[path] = Parts(self._earlier(suite))
+            self._parts[path] = self._parts_of_earlier(suite)
         self._parts[path].forget_error(test)
         for part in parts:
             self._parts[path].add(self._with_log_kept(path, part) if part["kind"] == "error" else part)
@@ -184,7 +184,7 @@ class Session:
         begun = [path for path, run in self._runs.items() if run.begun] if self.stopped else []
         for path in begun:
             if path not in self._parts:
-                self._parts[path] = Parts(self._earlier(self.suites[path]))
+                self._parts[path] = self._parts_of_earlier(self.suites[path])
         for path in self._parts:
             self._write_record(path)
         for path in self.records:
@@ -265,6 +265,9 @@ class Session:
         if suite.path not in self._inputs:
             self._inputs[suite.path] = inputs_digests(self.run(suite))
         return self._inputs[suite.path]
+
+    def _parts_of_earlier(self, suite: Suite) -> Parts:
+        return Parts(self._earlier(suite), made_from=suite.made_from)
 
     def _earlier(self, suite: Suite) -> list[Part]:
         """The results of the last record that are still valid.

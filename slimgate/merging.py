@@ -103,6 +103,8 @@ def _teacher(models: Sequence[VariantRecord]) -> VariantRecord:
                 whole[name] = {**value, **whole.get(name, {})}
             elif whole.get(name) in (None, []):
                 whole[name] = value
+    # what one shard lacks another may have judged
+    whole["awaited"] = [what for what in models[0].awaited if all(what in one.awaited for one in models)]
     whole["carried"] = list({(one.kind, one.name): one for model in models for one in model.carried}.values())
     return models[0].model_copy(update=whole)
 

@@ -153,7 +153,23 @@ class VariantTable(Table):
         return self
 
 
-class BaselineBudgetTable(Table):
+class LimitsTable(Table):
+    """What tables of limits share: one kind of budget a key, at least one of them."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if not self.limits():
+            kinds = [kind for kind in KINDS if kind in type(self).model_fields]
+            example = "drop_points = 2.0" if "drop_points" in kinds else "floor = 0.85"
+            raise ValueError(f"expected at least one of {', '.join(kinds)}, as in {{ {example} }}")
+        return self
+
+    def limits(self) -> dict[BudgetKind, float]:
+        """The limit of each kind that is set."""
+        return {kind: limit for kind in KINDS if (limit := getattr(self, kind, None)) is not None}
+
+
+class BaselineBudgetTable(LimitsTable):
     """Budgets on what a metric lost since the baseline, which stands in the teacher's place."""
 
     drop_points: float | None = Field(
@@ -171,16 +187,14 @@ class BaselineBudgetTable(Table):
     reason: str | None = Field(default=None, description=REASON)
     on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
 
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if not self.limits():
-            kinds = ", ".join(kind for kind in KINDS if kind in type(self).model_fields)
-            raise ValueError(f"expected at least one of {kinds}, as in {{ drop_points = 2.0 }}")
-        return self
 
-    def limits(self) -> dict[BudgetKind, float]:
-        """The limit of each kind that is set."""
-        return {kind: limit for kind in KINDS if (limit := getattr(self, kind, None)) is not None}
+class TeacherBudgetTable(LimitsTable):
+    """Budgets on a metric of the teacher itself, by its own interval."""
+
+    floor: float | None = Field(default=None, description="the least value of the teacher")
+    ceiling: float | None = Field(default=None, description="the largest value, of a loss")
+    reason: str | None = Field(default=None, description=REASON)
+    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
 
 
 class QualityBudgetTable(BaselineBudgetTable):

@@ -10,11 +10,11 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.carried import carried_by_model, describe_carried
+from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, fixed, numbered, percent, significant
 from slimgate.report.planted_delay import delay_words
-from slimgate.report.since import baseline_name, new_since_baseline
 from slimgate.report.standing import (
     budgeted,
     median_ms,
@@ -50,6 +50,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _loosened(record)
     yield from _switched_off(record)
     yield from _not_gated(record)
+    yield from look_cautions(record)
     yield from unlucky_builds(record)
     yield from _slices_not_shown(record)
     yield from _fallen_slices(record)
@@ -97,11 +98,6 @@ def _loosened(record: RunRecord) -> Iterator[str]:
         why = escaped(one.reason or "no reason is given")
         what = f"{escaped(one.variant)}, {escaped(one.budget)}"
         yield f"**Loosened**: {what} had {was} {since} and {one.now}: {why}"
-    if new := new_since_baseline(record):
-        name = baseline_name(record)
-        yield f"**New since the baseline {name}**, so not held against it: {_listed(new)}."
-    if record.baseline and (gone := record.baseline.gates_gone):
-        yield f"**Gone since the baseline**, with their budgets: {_listed(gone)}"
 
 
 def _switched_off(record: RunRecord) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slimgate.record import RunRecord
 from slimgate.recorded_budgets import only_warns
+from slimgate.report.alarms import alarms
 from slimgate.report.best import best
 from slimgate.report.broken import broken
 from slimgate.report.carried import describe_carried, describe_counts
@@ -19,6 +20,7 @@ def head(record: RunRecord) -> str:
         f"# {escaped(record.suite.title)}",
         verdict_line(record),
         this_run_line(record),
+        bullets(alarms(record)),
         titled(f"{reasons_title(record)}:", bullets(map(escaped, record.verdict.messages))),
         titled("What was not built or measured:", bullets(broken(record))),
         titled("What could ship:", bullets(best(record))),

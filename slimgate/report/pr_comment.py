@@ -7,6 +7,7 @@ from html import escape
 
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
+from slimgate.report.alarms import alarms
 from slimgate.report.best import best
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell
@@ -55,7 +56,10 @@ def _told(record: RunRecord) -> list[Piece]:
     messages = record.verdict.messages
     models, cautions = worst_first(record), list(warnings(record))
     return [
-        whole("a verdict", blocks(heading, verdict_line(record), this_run_line(record))),
+        whole(
+            "a verdict",
+            blocks(heading, verdict_line(record), this_run_line(record), bullets(alarms(record))),
+        ),
         Piece(
             "budgets that do not hold",
             len(messages),

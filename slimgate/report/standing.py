@@ -39,7 +39,7 @@ def budgeted(record: RunRecord) -> list[str]:
     return [
         name
         for name in metrics(record)
-        if any(name in model.quality and model.quality[name].budgets for model in record.variants)
+        if any(name in model.quality and model.quality[name].budgets for model in variants(record))
     ]
 
 
@@ -66,6 +66,7 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
     """What was judged against a budget, and since the baseline; of latency each workload."""
     found = {escaped(name): facts.verdict for name, facts in model.quality.items()}
     found |= {f"{BASELINE} {escaped(name)}": facts.verdict for name, facts in model.since_baseline.items()}
+    found |= {f"confirm {escaped(name)}": facts.verdict for name, facts in model.confirm.items()}
     if model.behaviour is not None:
         found |= {budget_words(budget.kind): budget.verdict for budget in model.behaviour.budgets}
     if model.footprint is not None:
@@ -117,7 +118,7 @@ def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | Non
 
 def _shown(record: RunRecord, model: VariantRecord, named: Sequence[str] | None) -> str:
     """The verdict without its age."""
-    if model.name == TEACHER:
+    if model.name == TEACHER and not (verdicts(model) or model.awaited):
         return "reference" if model.error is None else "**error**"
     found = {name: verdict for name, verdict in verdicts(model).items() if verdict is not Verdict.NOT_SHOWN}
     shown, rest = _standing(record, model, found, named), not_shown(model)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, RunVerdict, VariantRecord
+from slimgate.report.alarms import alarms
 from slimgate.report.broken import broken_lines
 from slimgate.report.carried import describe_counts, describe_state, is_whole
 from slimgate.report.escape import visible
@@ -32,6 +33,7 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
     more = len(messages) - MOST
     left = wrapped(f"… and {more} more: {where}", width) if more > 0 else []
     lost = [line for one in broken_lines(record, where)[:MOST] for line in wrapped(one, width, "  ")]
+    doubts = [line for one in alarm_lines(record) for line in wrapped(one, width, "  ")]
     machine = [line for one in machine_lines(record) for line in wrapped(one, width, "  ")]
     table = summary_table(record, where, width=width)
     return [
@@ -40,6 +42,7 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
         *(line for one in told for line in one),
         *left,
         *lost,
+        *doubts,
         *machine,
         *_status(record, where),
     ]
@@ -62,6 +65,11 @@ def summary_table(record: RunRecord, where: str, *, width: int | None = None) ->
     lines = terminal_table(rows, [_style(row["verdict"]) for row in rows], width=width)
     left = shown[MOST + 1 :]
     return [*lines, *(wrapped(_more(record, left, names, where), width, "  ") if left else [])]
+
+
+def alarm_lines(record: RunRecord) -> list[str]:
+    """What stands at the top of the report beside the verdict, without its markdown."""
+    return [visible(line.replace("**", "").replace("\\", "")) for line in alarms(record)]
 
 
 def machine_lines(record: RunRecord) -> list[str]:

@@ -186,7 +186,8 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
         if budget.variant == model.name:
             was = f"{escaped(budget.kind)} {budget.before:g}"
             why = escaped(budget.reason or "no reason is given")
-            yield f"**Loosened**: {escaped(budget.budget)} was {was} in the last release, now {budget.now}: {why}"
+            moved = f"was {was} in the last release, now {budget.now}"
+            yield f"**Loosened**: {escaped(budget.budget)} {moved}: {why}"
     if model.error is not None:
         yield f"It could not be built or measured whole: {escaped(model.error)}"
     if lacking := unmeasured(record, model):

@@ -35,7 +35,9 @@ class EncodedTexts:
     def unknown_shares(self) -> npt.NDArray[np.float64]:
         """(rows,) the share of a row's tokens, special ones left out, that the tokenizer does not know."""
         found = np.zeros(len(self))
-        for row, ids in enumerate(self.columns["input_ids"] if self.unknown is not None else ()):
+        if self.unknown is None:
+            return found
+        for row, ids in enumerate(self.columns["input_ids"]):
             words = [token for token in ids if token not in self.special]
             found[row] = words.count(self.unknown) / max(len(words), 1)
         return found

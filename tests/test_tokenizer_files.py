@@ -8,11 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fixtures.architectures import tokenizer_of as tokenizer_of_architecture
 from fixtures.tiny_clip import PARAMS, write_tiny_clip
 from slimgate.encoding import encode_texts
 from slimgate.errors import SuiteError
-from slimgate.fresh import tokenizer_of
+from slimgate.fresh import tokenizer_of, trained_tokenizer
 from slimgate.measure.quality import Encoder
 from slimgate.protocols import ModelRef, Rows
 from slimgate.report.cautions import warnings
@@ -80,7 +79,9 @@ def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> Non
     assert f"**Unknown tokens**: {line}." in list(warnings(record))
 
 
-def test_the_end_of_text_of_gpt2_is_no_unknown_token(tmp_path: Path) -> None:
-    encoded = encode_texts(tokenizer_of_architecture(tmp_path, "gpt2"), [["a <|endoftext|> b"]], max_tokens=9)
+def test_the_end_of_text_of_gpt2_is_no_unknown_token() -> None:
+    tokenizer = trained_tokenizer(["a film"], family="gpt2", size=300)
+    tokenizer.unk_token = tokenizer.eos_token
+    encoded = encode_texts(tokenizer, [["a <|endoftext|> b"]], max_tokens=9)
     assert encoded.unknown is None
     assert encoded.unknown_shares().tolist() == [0]

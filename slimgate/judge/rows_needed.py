@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from math import ceil, isclose
+from collections.abc import Callable
+from math import ceil, exp, isclose, log
 
 from slimgate.judge.levels import Z_ALPHA, Z_POWER
+
+# The one-sided p-value of z = Z_ALPHA + Z_POWER.
+_P_WITH_POWER = 0.006450
+_MOST_COPIES = 1e6
+# On the log scale.
+_COPIES_TOLERANCE = 0.005
 
 # The discordance a plan assumes where no earlier run has measured it.
 ASSUMED_DISCORDANCE = 0.05
@@ -20,25 +27,31 @@ def planned_rows(
     return max(_rows(discordance * design_effect, margin), _rows_without_change(margin))
 
 
-def needed_rows(margin: float, drop: float, *, variance: float) -> int | None:
-    """Rows that would decide the budget 80 % of the time if drop and variance stay as measured.
+def copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
+    """How many times as many rows decide on which side of `limit` a quantity is, 80 % of the time.
 
-    margin, drop: fractions (of a metric's unit). variance: n times the squared standard error of the drop;
-    for 0/1 metrics the discordance times the design effect. For a drop above the margin these are the rows
-    that would show FAIL; for a drop equal to it no number would, hence None.
+    p_value(copies): of the hypothesis that it is on the other side, if all rows came that many times. It must
+    fall to the level that is ALPHA where the sample is as unlucky as one in five. None where value and limit
+    are equal, or no number of rows under a million times as many is enough.
     """
-    if isclose(drop, margin, rel_tol=1e-9):
+    if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
         return None
-    rows = _rows(variance, margin - drop)
-    return max(rows, _rows_without_change(margin)) if drop < margin else rows
+    low, high = 0.0, log(_MOST_COPIES)
+    if p_value(_MOST_COPIES) > _P_WITH_POWER:
+        return None
+    while high - low > _COPIES_TOLERANCE:
+        middle = (low + high) / 2
+        low, high = (low, middle) if p_value(exp(middle)) <= _P_WITH_POWER else (middle, high)
+    return exp(high)
 
 
-def rows_for_gap(gap: float, *, variance: float) -> int | None:
-    """Rows that would show, 80 % of the time, on which side of 0 a contrast of this size is; None for 0.
-
-    gap, variance: of any contrast; variance is n times its squared standard error.
+def copies_by_bound(value: float, bound: float, limit: float) -> float | None:
+    """The same by an interval, whose half width shrinks with the root of the rows; bound: on the limit's
+    side.
     """
-    return None if isclose(gap, 0, abs_tol=1e-12) else _rows(variance, gap)
+    if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
+        return None
+    return max(1.0, ((bound - value) * (Z_ALPHA + Z_POWER) / Z_ALPHA / (limit - value)) ** 2)
 
 
 def _rows(variance: float, gap: float) -> int:

@@ -46,6 +46,12 @@ class Paired(Protocol):
     def p_at_most(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at most `limit`"."""
 
+    def upper_sign(self, contrast: Contrast) -> float:
+        """A number that has the sign of the interval's upper bound, and moves with it."""
+
+    def lower_sign(self, contrast: Contrast) -> float:
+        """A number that has the sign of the interval's lower bound, and moves with it."""
+
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """How many times as many rows tell on which side of `limit` it is, 80 % of the time; None if it is on
         it.
@@ -69,6 +75,14 @@ class ByInterval(ABC):
     def interval(self, contrast: Contrast) -> Interval:
         """Its two-sided 90 % interval."""
         return self.bounds(contrast, ALPHA)
+
+    def upper_sign(self, contrast: Contrast) -> float:
+        """The upper bound."""
+        return self.interval(contrast)[1]
+
+    def lower_sign(self, contrast: Contrast) -> float:
+        """The lower bound."""
+        return self.interval(contrast)[0]
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at least `limit`"."""
@@ -134,10 +148,10 @@ class Relative:
         """
 
         def above(fraction: float) -> float:
-            return paired.interval(self.excess(fraction))[1]
+            return paired.upper_sign(self.excess(fraction))
 
         def below(fraction: float) -> float:
-            return paired.interval(self.excess(fraction))[0]
+            return paired.lower_sign(self.excess(fraction))
 
         step = paired.standard_error(self.excess(start)) or 1e-6
         low, high = _crossing(below, start, -step), _crossing(above, start, step)

@@ -8,6 +8,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.contrast import Contrast, Interval
+from slimgate.judge.levels import ALPHA
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.metrics.base import Metric, RowMean
 from slimgate.outcomes import Floats, Ints, Outcomes
@@ -49,6 +50,14 @@ class PairedMeans:
     def p_at_most(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at most `limit`"."""
         return self.losses(contrast).p_at_most(limit)
+
+    def upper_sign(self, contrast: Contrast) -> float:
+        """Above 0 where the upper bound is: the p-value of 0 is above the level."""
+        return self.p_at_least(contrast, 0.0) - ALPHA
+
+    def lower_sign(self, contrast: Contrast) -> float:
+        """Below 0 where the lower bound is."""
+        return ALPHA - self.p_at_most(contrast, 0.0)
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """How many times as many rows tell on which side of `limit` it is, 80 % of the time; None if it is on

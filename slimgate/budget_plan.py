@@ -11,8 +11,8 @@ from slimgate.judge.proportion import share_rows
 from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, planned_rows
 from slimgate.metrics import load_metric
 from slimgate.record import QualityFacts, RunRecord
-from slimgate.recorded_budgets import BASELINE
 from slimgate.suite import Suite
+from slimgate.variant_budgets import BASELINE
 
 _MOST_NAMES = 4
 

@@ -1,11 +1,10 @@
-"""[budgets]: which variant may lose how much of what, resolved per variant."""
+"""Reads [budgets]: which variant may lose how much of what, resolved per variant."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -26,6 +25,8 @@ from slimgate.suite_tables import (
     SizeBudgetTable,
     SliceBudgetTable,
 )
+from slimgate.switched_off import OFF, read_switched_off
+from slimgate.variant_budgets import MemoryBudget, SizeBudget, SpeedBudget, VariantBudgets
 
 EXAMPLE = "{ drop_points = 2.0 }"
 EXAMPLES = {
@@ -38,67 +39,13 @@ EXAMPLES = {
 }
 
 
-@dataclass(frozen=True)
-class SizeBudget:
-    """teacher bytes / variant bytes must be at least `compression_min`."""
-
-    compression_min: float
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class SpeedBudget:
-    """teacher time / variant time must be at least `speedup_min`, on every workload."""
-
-    speedup_min: float
-    reason: str | None = None
-    on_inconclusive: Literal["fail", "warn"] | None = None
-
-
-@dataclass(frozen=True)
-class MemoryBudget:
-    """variant peak memory / teacher peak memory must be at most `memory_ratio_max`."""
-
-    memory_ratio_max: float
-    reason: str | None = None
-    on_inconclusive: Literal["fail", "warn"] | None = None
-
-
-@dataclass(frozen=True)
-class VariantBudgets:
-    """The budgets of one variant. quality: by metric name; all of a metric's must hold.
-
-    baseline: the same of what it lost since the baseline.
-    """
-
-    quality: Mapping[str, tuple[QualityBudget, ...]] = field(default_factory=dict)
-    size: SizeBudget | None = None
-    speed: SpeedBudget | None = None
-    behaviour: BehaviourBudgets = field(default_factory=BehaviourBudgets)
-    memory: MemoryBudget | None = None
-    baseline: Mapping[str, tuple[QualityBudget, ...]] = field(default_factory=dict)
-
-    def over(self, common: VariantBudgets) -> VariantBudgets:
-        """These, and what they leave to the common ones."""
-        return VariantBudgets(
-            {**common.quality, **self.quality},
-            self.size or common.size,
-            self.speed or common.speed,
-            BehaviourBudgets(
-                self.behaviour.flips or common.behaviour.flips,
-                {**common.behaviour.slices, **self.behaviour.slices},
-            ),
-            self.memory or common.memory,
-            {**common.baseline, **self.baseline},
-        )
-
-
 def resolve_budgets(
     data: Mapping[str, Any], variants: tuple[str, ...], file: str
 ) -> dict[str, VariantBudgets]:
-    """Budgets by variant name: `[budgets.variants.X]` merged per metric over `[budgets]`.
+    """Budgets by variant name: `[budgets.variants.X]` added to `[budgets]` by metric and kind.
 
-    data: the whole suite as a mapping. Raises SuiteError for unknown metrics, variants and keys.
+    data: the whole suite as a mapping. Raises SuiteError for unknown metrics, variants and keys, and for a
+    budget that is switched off without a reason.
     """
     budgets = data.get("budgets", {})
     common = budgets_of(budgets, ("budgets",), data, file)
@@ -116,7 +63,8 @@ def resolve_budgets(
         if not isinstance(table, Mapping):
             problem = f"{shown(table)} came, expected a table, such as {{ accuracy = {EXAMPLE} }}"
             raise suite_error(file, loc, data, problem)
-        merged[name] = budgets_of(table, loc, data, file).over(common)
+        kept, off = read_switched_off(table, common, loc, data, file)
+        merged[name] = budgets_of(kept, loc, data, file).over(common, off)
     return merged
 
 
@@ -246,6 +194,10 @@ def _refuse_metric(name: str, loc: Loc, data: Any, file: str, near: Sequence[str
 def _refuse_value(table: Any, example: str, loc: Loc, data: Any, file: str) -> None:
     if not isinstance(table, Mapping):
         raise suite_error(file, loc, data, f"{shown(table)} came, expected a table, such as {example}")
+    for kind, value in table.items():
+        if value == OFF and kind != "reason":
+            problem = '"off" came, expected a number; only [budgets.variants.NAME] switches a budget off'
+            raise suite_error(file, (*loc, kind), data, problem)
 
 
 def _refuse_own(name: str, loc: Loc, data: Any, file: str) -> None:

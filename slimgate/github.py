@@ -14,6 +14,8 @@ from slimgate.record import RunRecord, VariantRecord
 from slimgate.recorded_budgets import judged_budgets, message_of
 from slimgate.report.escape import visible
 
+_LEVELS = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning", Verdict.NOT_SHOWN: "notice"}
+_WORST_FIRST = ("error", "warning", "notice")
 _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
 
@@ -24,16 +26,16 @@ def in_actions(environment: Mapping[str, str]) -> bool:
 
 
 def budget_annotations(record: RunRecord, file: str) -> list[str]:
-    """A command for each budget that does not hold, and each variant that broke: errors before warnings.
+    """A command for each budget that does not hold, and each variant that broke: errors first.
 
     file: the suite's path from the root of the repository. An undecided budget is a warning: whether it
-    fails the run, the suite says.
+    fails the run, the suite says. A budget on slices that is not shown is a notice.
     """
     found = list(_found(record))
     return [
         f"::{level} file={_escaped(file, _PROPERTY)},title={_escaped(title, _PROPERTY)}::"
         f"{_escaped(_seen(message), _DATA)}"
-        for level in ("error", "warning")
+        for level in _WORST_FIRST
         for severity, title, message in found
         if severity == level
     ]
@@ -64,9 +66,9 @@ def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
     for one in judged_budgets(model):
         if one.facts.verdict is Verdict.PASS:
             continue
-        level = "error" if one.facts.verdict is Verdict.FAIL else "warning"
+        level = _LEVELS[one.facts.verdict]
         message = message_of(model, one.name) or f"{one.facts.kind} {one.facts.limit:g}: {one.facts.verdict}"
-        if message not in told or level == "error":
+        if message not in told or _WORST_FIRST.index(level) < _WORST_FIRST.index(told[message][0]):
             told[message] = level, f"slimgate: {model.name}, {one.name}", message
     yield from told.values()
 

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
-from slimgate.budgets import VariantBudgets
 from slimgate.errors import SuiteError
-from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.flips import KIND as FLIPS
-from slimgate.judge.slices import slices_kind
 from slimgate.record import (
     ONLY_WARNS,
     BudgetFacts,
@@ -19,17 +14,9 @@ from slimgate.record import (
     VariantRecord,
     WaitingBudget,
 )
-from slimgate.recorded_budgets import BASELINE, judged_budgets, looser, stated
+from slimgate.recorded_budgets import judged_budgets, looser, stated
 from slimgate.suite import Suite
-
-
-class Limit(NamedTuple):
-    """Of one budget. on_inconclusive: None where it is never undecided, or nobody knows."""
-
-    limit: float
-    reason: str | None
-    on_inconclusive: OnInconclusive | None = None
-
+from slimgate.variant_budgets import BASELINE, Limit
 
 Limits = Mapping[tuple[str, str], Limit]
 
@@ -67,11 +54,13 @@ def _of_variant(suite: Suite, name: str, baseline: RunRecord) -> Iterator[Loosen
     earlier = next((model for model in baseline.variants if model.name == name), None)
     if earlier is None or not earlier.gated:
         return
-    variant, limits = suite.variants[name], _limits(suite.budgets[name], suite.measure.on_inconclusive)
+    variant, own = suite.variants[name], suite.budgets[name]
+    limits = own.limits(suite.measure.on_inconclusive)
+    off = {(one.budget, one.kind): one.reason for one in own.switched_off}
     for (budget, kind), before in _recorded(earlier).items():
         now = limits.get((budget, kind))
         # the words that stood there before are not about this change
-        reason = stated(now.reason) if now and now.reason != before.reason else None
+        reason = stated(now.reason) if now and now.reason != before.reason else off.get((budget, kind))
         if not variant.gated:
             now, reason = None, stated(variant.reason)
         undecided = _undecided(before, now)
@@ -90,31 +79,6 @@ def _of_variant(suite: Suite, name: str, baseline: RunRecord) -> Iterator[Loosen
 def _undecided(before: Limit, now: Limit | None) -> UndecidedChange | None:
     was, is_ = before.on_inconclusive, now and now.on_inconclusive
     return None if was is None or is_ is None or was == is_ else (was, is_)
-
-
-def _limits(own: VariantBudgets, otherwise: OnInconclusive) -> Limits:
-    """By budget and kind, as the suite has them now. otherwise: the wish of those that have none."""
-    found: dict[tuple[str, str], Limit] = {}
-    for prefix, by_metric in (("", own.quality), (f"{BASELINE} ", own.baseline)):
-        for metric, budgets in by_metric.items():
-            for budget in budgets:
-                wish = budget.on_inconclusive or otherwise
-                found[f"{prefix}{metric}", budget.kind] = Limit(budget.limit, budget.reason, wish)
-    flips = own.behaviour.flips
-    if flips is not None:
-        wish = flips.on_inconclusive or otherwise
-        found["flips", FLIPS] = Limit(flips.flips_max_percent, flips.reason, wish)
-    for metric, slices in own.behaviour.slices.items():
-        found["slices", slices_kind(metric)] = Limit(slices.drop_points, slices.reason)
-    if own.size is not None:
-        found["size", "compression_min"] = Limit(own.size.compression_min, own.size.reason)
-    if (memory := own.memory) is not None:
-        wish = memory.on_inconclusive or otherwise
-        found["memory", "memory_ratio_max"] = Limit(memory.memory_ratio_max, memory.reason, wish)
-    if (speed := own.speed) is not None:
-        wish = speed.on_inconclusive or otherwise
-        found["latency", "speedup_min"] = Limit(speed.speedup_min, speed.reason, wish)
-    return found
 
 
 def _recorded(model: VariantRecord) -> Limits:

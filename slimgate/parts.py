@@ -8,10 +8,10 @@ speedup, self_test, behaviour, since, error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from slimgate.budgets import VariantBudgets
 from slimgate.claims import with_times
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.verdict import Verdict
@@ -35,11 +35,12 @@ from slimgate.record import (
     Status,
     StepFacts,
     SuiteFacts,
+    SwitchedOffBudget,
     TaskFactsRecord,
     VariantRecord,
 )
-from slimgate.recorded_budgets import BASELINE
 from slimgate.suite import TEACHER, Suite
+from slimgate.variant_budgets import BASELINE, VariantBudgets
 
 Part = dict[str, Any]
 Key = tuple[str, str, str]
@@ -238,7 +239,7 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
 
 
 def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
-    """FAIL before INCONCLUSIVE before partial before PASS; so are the messages."""
+    """FAIL before INCONCLUSIVE before partial before PASS; so are the messages. Without a gate: measured."""
     counts = dict.fromkeys(Verdict, 0)
     not_gated, messages, undecided, broken = 0, list[str](), list[str](), 0
     for v in variants:
@@ -257,8 +258,9 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
             if facts.verdict is None or not v.gated:
                 not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
                 continue
-            counts[facts.verdict] += 1
-            if facts.verdict is not Verdict.PASS and facts.message:
+            for counted in _counted(facts):
+                counts[counted] += 1
+            if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
                 (messages if facts.verdict is Verdict.FAIL else undecided).append(facts.message)
     for one, wrong in ((self_test.identical, Verdict.FAIL), (self_test.planted_fault, Verdict.PASS)):
         if one is not None and one.verdict is wrong:
@@ -271,19 +273,29 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
     status: Status = "PASS"
     if counts[Verdict.FAIL] or broken:
         status = "FAIL"
-    elif counts[Verdict.INCONCLUSIVE]:
+    elif counts[Verdict.INCONCLUSIVE] or (counts[Verdict.NOT_SHOWN] and not counts[Verdict.PASS]):
         status = "INCONCLUSIVE"
     elif missing:
         status = "partial"
+    elif not counts[Verdict.PASS]:
+        status = "measured"
     return RunVerdict(
         status=status,
         passed=counts[Verdict.PASS],
         failed=counts[Verdict.FAIL],
         inconclusive=counts[Verdict.INCONCLUSIVE],
+        not_shown=counts[Verdict.NOT_SHOWN],
         not_gated=not_gated,
         missing=missing,
         messages=list(dict.fromkeys([*messages, *undecided])),
     )
+
+
+def _counted(facts: Judged) -> list[Verdict]:
+    """The verdicts that count: of behaviour one a budget, because flips and slices are decided apart."""
+    if isinstance(facts, BehaviourFacts) and facts.budgets:
+        return [budget.verdict for budget in facts.budgets]
+    return [] if facts.verdict is None else [facts.verdict]
 
 
 def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
@@ -332,9 +344,15 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
         shapes=RowShapes.model_validate(shapes) if shapes else None,
         since_baseline={k: SinceFacts.model_validate(v) for k, v in parts.of(SINCE, name).items()},
         awaited=awaited(suite, name, parts),
+        switched_off=_switched_off(suite, name),
         error=errors[0]["message"] if errors else None,
         error_log=next((facts["log"] for facts in errors if facts.get("log")), None),
     )
+
+
+def _switched_off(suite: Suite, name: str) -> list[SwitchedOffBudget]:
+    own = suite.budgets.get(name, VariantBudgets())
+    return [SwitchedOffBudget(**asdict(one)) for one in own.switched_off]
 
 
 def _self_test(parts: Parts) -> SelfTest:

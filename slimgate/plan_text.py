@@ -14,6 +14,7 @@ from slimgate.report.escape import visible
 from slimgate.report.terminal import MEGABYTE
 from slimgate.report.terminal_table import MISSING, Line, terminal_table, wrapped
 from slimgate.run import SuiteRun
+from slimgate.slice_plan import planned_slices
 from slimgate.suite import Suite
 
 UNKNOWN = "?"
@@ -43,6 +44,8 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
         styles = ["green" if one.decidable else "red" for one in budgets]
         yield [("", "")]
         yield from terminal_table([_budget_row(one) for one in budgets], styles, width=width)
+    for slices in planned_slices(suite, run.rows.gate):
+        yield from wrapped(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
 
 
 def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
@@ -51,6 +54,9 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
     planned = planned_budgets(suite, run.rows.reports["gate"].n, earlier)
     undecidable = [one for one in planned if not one.decidable]
     yield from (f"{suite.shown}: {one.line}" for one in undecidable)
+    for slices in planned_slices(suite, run.rows.gate):
+        if slices.decidable < len(slices.sizes) and not quiet:
+            yield f"{suite.shown}: {slices.line}"
     if planned and not undecidable and not quiet:
         hardest = max(one.needed for one in planned)
         rows = f"{planned[0].rows:,} gate rows can decide every budget on drops and flips"

@@ -14,10 +14,10 @@ import pytest
 
 from slimgate.collecting import models_of, suite_of
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError
-from slimgate.finding import Search, find_suites, has_candidates
+from slimgate.finding import Search, find_suites, has_candidates, suites_that_do_not_run
 from slimgate.project_root import project_root
 from slimgate.sharding import shard_lines, shard_option
-from slimgate.stashed import PARTS, SESSION
+from slimgate.stashed import NOTES, PARTS, SESSION
 
 if TYPE_CHECKING:
     from slimgate.report.terminal_table import Line
@@ -92,14 +92,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """
     config = session.config
     search = _search(config)
+    notes = config.stash[NOTES] = []
     if not has_candidates(search) and config.getoption("slimgate_baseline") is None:
         return
     from slimgate.session_start import start_session
 
     try:
-        state = start_session(
-            config, find_suites(search, enter=lambda folder: _importable(search.root, folder))
-        )
+        suites = find_suites(search, enter=lambda folder: _importable(search.root, folder), note=notes.append)
+        state = start_session(config, suites)
         _check_engine(config, state)
     except (SuiteError, MissingExtra) as error:
         raise pytest.UsageError(_seen(error)) from None
@@ -164,6 +164,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     Under --slimgate-plan it prints the plan instead of running tests.
     """
     config = session.config
+    _tell_what_is_no_suite(session)
     if config.option.collectonly or session.testsfailed or hasattr(config, "workerinput"):
         return None
     planned = config.getoption("slimgate_plan")
@@ -195,6 +196,22 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if not planned and config.getoption("slimgate_engine") == "ray":
         _build_elsewhere(session, state, reporter)
     return True if planned else None
+
+
+def _tell_what_is_no_suite(session: pytest.Session) -> None:
+    """In the head of a run: files where suites lie that are none, and suites that do not run.
+
+    Of plain `pytest` suites below its folder are named only where it collected nothing at all.
+    """
+    config = session.config
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if hasattr(config, "workerinput") or reporter is None:
+        return
+    search = _search(config)
+    nothing = getattr(session, "items", None) == []  # xdist's controller has no items at all
+    lines = suites_that_do_not_run(search, below=search.shallow and nothing)
+    for line in (*config.stash[NOTES], *lines):
+        reporter.write_line(_seen(line))
 
 
 def _build_elsewhere(session: pytest.Session, state: Session, reporter: Any) -> None:
@@ -237,7 +254,7 @@ def pytest_runtest_makereport(
     return report
 
 
-def _seen(error: BaseException) -> str:
+def _seen(error: BaseException | str) -> str:
     """Its lines, in which what came from a suite or from rows does not act on the terminal."""
     from slimgate.report.escape import visible
 

@@ -30,7 +30,7 @@ class Line(Part):
     suite: str = Field(description="the suite's path")
     suite_digest: str = Field(description="of the suite's file and all that it extends")
     release: str | None = _column("the name under which the run was accepted")
-    status: str = Field(description="of the whole run: PASS, FAIL, INCONCLUSIVE, partial")
+    status: str = Field(description="of the whole run: PASS, FAIL, INCONCLUSIVE, partial, measured")
     slimgate: str = Field(description="the version that judged")
     device: str = Field(description="cpu, cuda, …")
     cpu: str = Field(description="the processor's name")
@@ -63,7 +63,7 @@ class Line(Part):
     speedup_low: float | None = _column("lower bound of the speed-up's 95 % interval")
     speedup_high: float | None = _column("upper bound of the speed-up's 95 % interval")
     budgets: str | None = _column("kind=limit of each budget, with commas between them")
-    verdict: Verdict | None = _column("PASS, FAIL, INCONCLUSIVE; null without a budget")
+    verdict: Verdict | None = _column("PASS, FAIL, INCONCLUSIVE, not shown (slices); null without a budget")
 
 
 def lines(record: RunRecord) -> Iterator[Line]:

@@ -41,7 +41,7 @@ def suite_run(record: RunRecord) -> LoggedRun:
         "cpu": record.machine.cpu,
         "slimgate": record.slimgate,
     }
-    counts = ("passed", "failed", "inconclusive", "not_gated", "missing")
+    counts = ("passed", "failed", "inconclusive", "not_shown", "not_gated", "missing")
     tags = {
         "slimgate.status": found.status,
         "slimgate.release": record.accepted.name if record.accepted else None,

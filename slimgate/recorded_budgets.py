@@ -17,9 +17,8 @@ from slimgate.record import (
     UndecidedChange,
     VariantRecord,
 )
+from slimgate.variant_budgets import BASELINE
 
-# What the budgets of [budgets.baseline] are of.
-BASELINE = "baseline"
 # Kinds whose limit is the least that a variant must reach; of all others it is the most that it may lose.
 AT_LEAST = frozenset({"floor", "speedup_min", "compression_min"})
 

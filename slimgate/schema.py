@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from slimgate.budgets import per_row_metrics
@@ -20,6 +21,7 @@ from slimgate.suite_tables import (
     SuiteFile,
     TaskTable,
 )
+from slimgate.switched_off import ABOUT, OFF
 from slimgate.tune.schema import tuned_step
 
 OWN = "^[^:]+:[^:]+$"
@@ -121,37 +123,49 @@ def _either(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]
 
 
 def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
-    quality = _add(definitions, "QualityBudget", QualityBudgetTable)
-    size = _add(definitions, "SizeBudget", SizeBudgetTable)
-    speed = _add(definitions, "LatencyBudget", LatencyBudgetTable)
-    sliced = _add(definitions, "SliceBudget", SliceBudgetTable)
-    own: dict[str, Any] = {
-        **dict.fromkeys(known_metrics(), quality),
-        "size": size,
-        "latency": speed,
-        "memory": _add(definitions, "MemoryBudget", MemoryBudgetTable),
-        "flips": _add(definitions, "FlipsBudget", FlipsBudgetTable),
-        "slices": {
-            "type": "object",
-            "properties": dict.fromkeys(per_row_metrics(), sliced),
-            "patternProperties": {OWN: sliced},
-            "additionalProperties": False,
-        },
-    }
-    dotted = {"patternProperties": {OWN: quality}, "additionalProperties": False}
-    since = _add(definitions, "BaselineBudget", BaselineBudgetTable)
-    baseline: dict[str, Any] = {
-        "type": "object",
-        "properties": dict.fromkeys(known_metrics(), since),
-        "patternProperties": {OWN: since},
-        "additionalProperties": False,
-    }
-    of_variant = {"type": "object", "properties": {**own, "baseline": baseline}, **dotted}
-    variants = {"type": "object", "additionalProperties": of_variant}
+    """[budgets]; in [budgets.variants.NAME] each limit may also be "off"."""
+    of_all = _of_models(definitions)
     file = BaselineTable.model_json_schema()["properties"]
-    of_all = {**baseline, "properties": {**file, **baseline["properties"]}}
+    of_all["properties"]["baseline"]["properties"] |= file
+    variants = {"type": "object", "additionalProperties": _of_models(definitions, off=True)}
+    of_all["properties"]["variants"] = variants
+    return of_all
+
+
+def _of_models(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
+    """The tables of limits, for all variants or for one. off: whether a limit may be "off"."""
+
+    def add(name: str, table: Any) -> dict[str, str]:
+        found = _add(definitions, f"{name}OfVariant" if off else name, table)
+        if off:
+            _let_be_off(definitions[f"{name}OfVariant"])
+        return found
+
+    quality, since = add("QualityBudget", QualityBudgetTable), add("BaselineBudget", BaselineBudgetTable)
+    own = {
+        **dict.fromkeys(known_metrics(), quality),
+        "size": add("SizeBudget", SizeBudgetTable),
+        "latency": add("LatencyBudget", LatencyBudgetTable),
+        "memory": add("MemoryBudget", MemoryBudgetTable),
+        "flips": add("FlipsBudget", FlipsBudgetTable),
+        "slices": _by_metric(per_row_metrics(), add("SliceBudget", SliceBudgetTable)),
+        "baseline": _by_metric(known_metrics(), since),
+    }
+    return _by_metric((), quality) | {"properties": own}
+
+
+def _by_metric(names: Iterable[str], table: dict[str, str]) -> dict[str, Any]:
+    """One table for each of the metrics, and for those of a user's own."""
     return {
         "type": "object",
-        "properties": {**own, "baseline": of_all, "variants": variants},
-        **dotted,
+        "properties": dict.fromkeys(names, table),
+        "patternProperties": {OWN: table},
+        "additionalProperties": False,
     }
+
+
+def _let_be_off(table: dict[str, Any]) -> None:
+    for key, limit in table["properties"].items():
+        if key not in ABOUT:
+            about = {word: limit.pop(word) for word in ("title", "default", "description") if word in limit}
+            table["properties"][key] = about | {"anyOf": [*limit.get("anyOf", [limit]), {"const": OFF}]}

@@ -15,6 +15,7 @@ from slimgate.pretrained import numbers_alone, pretrained
 from slimgate.protocols import BuildContext, ModelRef
 from slimgate.sentence_layout import sentence_layout
 from slimgate.sentence_params import SentenceParams
+from slimgate.tokenizer_files import check_tokenizer
 
 ARCHITECTURE = "slimgate.nn.sentence_encoder:SentenceEncoder"
 
@@ -24,6 +25,7 @@ def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Mapping[
     if config.get("is_encoder_decoder"):
         raise SuiteError(f"{ref.text} is an encoder with a decoder, expected an encoder or a decoder alone")
     check_positions(params.max_tokens, ref, config)
+    check_tokenizer(ref)
     width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
     if isinstance(width, int) and params.matryoshka and params.matryoshka[0] > width:
         raise SuiteError(

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from slimgate.budgets import VariantBudgets
 from slimgate.protocols import ModelRef, Workload
 from slimgate.splits import SplitSizes
 from slimgate.suite_tables import MeasureTable
 from slimgate.tune.space import Tuning
+from slimgate.variant_budgets import VariantBudgets
 
 TEACHER = "teacher"
 SELF = "self"

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slimgate.budgets import VariantBudgets, baseline_file, resolve_budgets
+from slimgate.budgets import baseline_file, resolve_budgets
 from slimgate.errors import SuiteError, nearest
 from slimgate.loading import known, load
 from slimgate.metrics import load_metric
@@ -25,6 +25,7 @@ from slimgate.suite_tables import MeasureTable, SuiteFile, SuiteTable, TaskTable
 from slimgate.tables import Table
 from slimgate.threads import default_threads
 from slimgate.tune.reading import read_tuning
+from slimgate.variant_budgets import VariantBudgets
 
 DEFAULT_METRICS = ("accuracy", "f1_macro")
 DEFAULT_WORKLOADS = (Workload(1), Workload(32))

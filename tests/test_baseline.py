@@ -124,6 +124,15 @@ def test_what_warned_before_or_is_not_known_of_an_old_record_is_not_looser(
     assert of_option(recorded(tmp_path, before), "v1", suites).loosened == []
 
 
+def test_a_budget_that_is_switched_off_is_loosened_with_its_reason(
+    tmp_path: Path, bench: Path, suite_text: str
+) -> None:
+    off = '\n[budgets.variants.int8]\naccuracy = { drop_points = "off", reason = "new labels" }'
+    suites = suite_with(bench, suite_text, ONE_POINT % "" + off)
+    (one,) = of_option(recorded(tmp_path, "fail"), "v1", suites).loosened
+    assert (one.variant, one.limit, one.reason) == ("int8", None, "new labels")
+
+
 SINCE = "[budgets.baseline]\n%s\naccuracy = { drop_points = 1.0 }"
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.budgets import MemoryBudget, resolve_budgets
+from slimgate.budgets import resolve_budgets
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.slices import SliceBudget
+from slimgate.variant_budgets import MemoryBudget, SwitchedOff
 
 VARIANTS = ("a", "b")
 
@@ -19,7 +20,7 @@ def test_every_variant_has_the_common_budgets() -> None:
     assert {name: own.quality["accuracy"][0].limit for name, own in budgets.items()} == {"a": 2.0, "b": 2.0}
 
 
-def test_a_variants_own_budget_replaces_that_metric_only() -> None:
+def test_a_variants_own_budget_replaces_that_metric_and_kind_only() -> None:
     data = {
         "budgets": {
             "accuracy": {"drop_points": 2.0},
@@ -35,6 +36,92 @@ def test_a_variants_own_budget_replaces_that_metric_only() -> None:
     assert budgets["b"].quality["mcc"][0].limit == 3.0
     assert budgets["b"].size == budgets["a"].size
     assert budgets["a"].size is not None
+
+
+def test_a_variants_budget_of_another_kind_is_added_to_the_common_one() -> None:
+    """A floor of its own must not take the common budget on the drop away."""
+    own = {"accuracy": {"floor": 0.3}, "baseline": {"accuracy": {"drop_relative": 0.1}}}
+    common = {"accuracy": {"drop_points": 5.0}, "baseline": {"accuracy": {"drop_points": 1.0}}}
+    found = resolve_budgets({"budgets": {**common, "variants": {"a": own}}}, VARIANTS, "x")
+    assert {(one.kind, one.limit) for one in found["a"].quality["accuracy"]} == {
+        ("drop_points", 5.0),
+        ("floor", 0.3),
+    }
+    assert [one.kind for one in found["a"].baseline["accuracy"]] == ["drop_points", "drop_relative"]
+    assert [one.kind for one in found["b"].quality["accuracy"]] == ["drop_points"]
+
+
+COMMON = {
+    "accuracy": {"drop_points": 5.0, "floor": 0.8},
+    "size": {"compression_min": 1.5},
+    "latency": {"speedup_min": 1.2},
+    "memory": {"memory_ratio_max": 0.9},
+    "flips": {"flips_max_percent": 2.0},
+    "slices": {"accuracy": {"drop_points": 8.0}},
+    "baseline": {"accuracy": {"drop_points": 1.0}},
+}
+
+
+def off(kind: str) -> dict[str, str]:
+    return {kind: "off", "reason": "the labels are new"}
+
+
+@pytest.mark.parametrize(
+    ("own", "budget", "kind", "limit"),
+    [
+        ({"accuracy": off("drop_points")}, "accuracy", "drop_points", 5.0),
+        ({"size": off("compression_min")}, "size", "compression_min", 1.5),
+        ({"latency": off("speedup_min")}, "latency", "speedup_min", 1.2),
+        ({"memory": off("memory_ratio_max")}, "memory", "memory_ratio_max", 0.9),
+        ({"flips": off("flips_max_percent")}, "flips", "flips_max_percent", 2.0),
+        ({"slices": {"accuracy": off("drop_points")}}, "slices", "slices.accuracy", 8.0),
+        ({"baseline": {"accuracy": off("drop_points")}}, "baseline accuracy", "drop_points", 1.0),
+    ],
+    ids=["metric", "size", "latency", "memory", "flips", "slices", "baseline"],
+)
+def test_a_variant_switches_one_common_budget_off_and_says_why(
+    own: dict[str, object], budget: str, kind: str, limit: float
+) -> None:
+    found = resolve_budgets({"budgets": {**COMMON, "variants": {"a": own}}}, VARIANTS, "x")
+    assert found["a"].switched_off == (SwitchedOff(budget, kind, limit, "the labels are new"),)
+    assert found["a"].limits().keys() == found["b"].limits().keys() - {(budget, kind)}
+    assert found["b"].switched_off == ()
+    assert len(found["b"].limits()) == 8
+
+
+def test_a_variant_may_switch_one_kind_off_and_set_another() -> None:
+    own = {"accuracy": {"drop_points": "off", "floor": 0.7, "reason": "r"}}
+    found = resolve_budgets({"budgets": {**COMMON, "variants": {"a": own}}}, VARIANTS, "x")["a"]
+    assert [(one.kind, one.limit) for one in found.quality["accuracy"]] == [("floor", 0.7)]
+
+
+@pytest.mark.parametrize(
+    ("budgets", "problem"),
+    [
+        (
+            {**COMMON, "variants": {"a": {"accuracy": {"drop_points": "off"}}}},
+            r'^x \[budgets.variants.a.accuracy\] drop_points: "off" needs a reason = "…" beside it',
+        ),
+        (
+            {**COMMON, "variants": {"a": {"accuracy": {"drop_points": "off", "reason": " "}}}},
+            r'drop_points: "off" needs a reason',
+        ),
+        (
+            {**COMMON, "variants": {"a": {"mcc": off("drop_points")}}},
+            r"mcc\] drop_points: there is no such budget in \[budgets\] to switch off; .* accuracy floor",
+        ),
+        (
+            {"accuracy": off("drop_points")},
+            r'accuracy\] drop_points: "off" came, expected a number; only \[budgets.variants.NAME\] switches',
+        ),
+        ({"slices": {"accuracy": off("drop_points")}}, r"only \[budgets.variants.NAME\] switches"),
+        ({"baseline": {"accuracy": off("drop_points")}}, r"only \[budgets.variants.NAME\] switches"),
+    ],
+    ids=["no reason", "an empty one", "no such budget", "common", "common slices", "common baseline"],
+)
+def test_a_budget_that_cannot_be_switched_off_is_told(budgets: dict[str, object], problem: str) -> None:
+    with pytest.raises(SuiteError, match=problem):
+        resolve_budgets({"budgets": budgets}, VARIANTS, "x")
 
 
 def test_several_kinds_on_one_metric_are_several_budgets() -> None:

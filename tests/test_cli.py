@@ -186,6 +186,16 @@ def test_budgets_of_a_file_go_by_the_name_of_the_variants_file(
     assert "has budgets of int8 and none of pruned" in out
 
 
+def test_a_budget_that_the_file_switches_off_is_named_with_its_reason(
+    judge: Judge, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    off = 'drop_points = "off", floor = 0.5, reason = "new labels"'
+    (tmp_path / "x.toml").write_text(BUDGETS.replace('drop_points = 4.0, reason = "it is small"', off))
+    code, out, _ = judge(*pair, "--budgets", tmp_path / "x.toml", "--metric", "accuracy")
+    assert code == 0
+    assert "x.toml switches off accuracy drop_points 0.5 for int8: new labels" in out
+
+
 def test_a_budget_of_a_file_may_warn_by_itself(judge: Judge, pair: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(
         '[budgets]\naccuracy = { drop_points = 2.5, on_inconclusive = "warn" }\n'

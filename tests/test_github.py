@@ -10,11 +10,12 @@ from releases import INT8, Model, write_release
 
 from slimgate.github import append_summary, budget_annotations, in_actions
 from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.slices import SliceBudget
 from slimgate.judge.verdict import QualityBudget, Verdict
 from slimgate.record import RunRecord, SelfTest, SelfTestPart, read_record
 
 # What the runner takes a command for.
-COMMAND = re.compile(r"::(error|warning) file=([^,:]*),title=([^,:]*)::([^\r\n]*)")
+COMMAND = re.compile(r"::(error|warning|notice) file=([^,:]*),title=([^,:]*)::([^\r\n]*)")
 LOST = {**INT8, "loan": range(400)}
 
 
@@ -50,6 +51,14 @@ def test_errors_come_before_undecided_budgets_which_are_warnings(tmp_path: Path)
         ("error", "slimgate: bad, accuracy"),
         ("warning", "slimgate: unsure, accuracy"),
     ]
+
+
+def test_slices_that_are_not_shown_are_a_notice(tmp_path: Path) -> None:
+    found = record(tmp_path, int8=Model(slices=SliceBudget(1.0)))
+    (line,) = budget_annotations(found, "x.toml")
+    level, _, title, message = parsed(line)
+    assert (level, title) == ("notice", "slimgate: int8, slices")
+    assert "0 inside, 4 not shown" in message
 
 
 def test_a_percent_sign_and_a_line_break_arrive_as_they_were(tmp_path: Path) -> None:

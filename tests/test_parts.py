@@ -11,6 +11,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.parts import Parts, awaited, compose, expected, part, parts_of, verdict
 from slimgate.record import (
     BehaviourFacts,
+    BudgetFacts,
     FootprintFacts,
     LatencyFacts,
     MemoryFacts,
@@ -38,7 +39,7 @@ def variant(name: str, *told: Verdict | None, gated: bool = True, error: str | N
 
 
 BLIND = SelfTestPart(verdict=Verdict.PASS, message="blind", measured="")
-P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+P, F, U, N = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN
 
 
 @pytest.mark.parametrize(
@@ -49,13 +50,13 @@ P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
         ([variant("a", P, U)], 1, "INCONCLUSIVE"),
         ([variant("a", U, F)], 1, "FAIL"),
         ([variant("a", P, error="it broke")], 0, "FAIL"),
-        ([variant("a", F, gated=False)], 0, "PASS"),
-        ([variant("a", None)], 0, "PASS"),
-        ([], 0, "PASS"),
+        ([variant("a", F, gated=False)], 0, "measured"),
+        ([variant("a", None)], 0, "measured"),
+        ([], 0, "measured"),
     ],
     ids=["pass", "partial", "inconclusive", "fail", "error", "not-gated", "no-budget", "empty"],
 )
-def test_fail_comes_before_inconclusive_before_partial_before_pass(
+def test_fail_comes_before_inconclusive_before_partial_before_measured_before_pass(
     variants: list[VariantRecord], missing: int, status: str
 ) -> None:
     assert verdict(variants, SelfTest(), missing).status == status
@@ -65,6 +66,32 @@ def test_a_verdict_counts_and_says_what_does_not_hold() -> None:
     found = verdict([variant("a", P, F, U, None), variant("b", F, gated=False)], SelfTest(), 0)
     assert (found.passed, found.failed, found.inconclusive, found.not_gated) == (1, 1, 1, 2)
     assert found.messages == ["a 1", "a 2"]
+
+
+def sliced(name: str, *told: Verdict, worst: Verdict) -> VariantRecord:
+    """A variant with a budget on flips, then one on slices."""
+    budgets = [
+        BudgetFacts(kind=kind, limit=1.0, verdict=one)
+        for kind, one in zip(("flips_max_percent", "slices.accuracy"), told, strict=True)
+    ]
+    facts = BehaviourFacts(budgets=budgets, verdict=worst, message=f"{name} behaviour")
+    return VariantRecord(name=name, parent="teacher", behaviour=facts)
+
+
+def test_a_budget_on_slices_that_is_not_shown_is_counted_apart_and_fails_nothing() -> None:
+    found = verdict([sliced("a", P, N, worst=N)], SelfTest(), 0)
+    assert (found.status, found.passed, found.not_shown, found.messages) == ("PASS", 1, 1, [])
+    alone = BehaviourFacts(
+        budgets=[BudgetFacts(kind="slices.accuracy", limit=1.0, verdict=N)], verdict=N, message="m"
+    )
+    found = verdict([VariantRecord(name="a", parent="teacher", behaviour=alone)], SelfTest(), 0)
+    assert (found.status, found.passed, found.not_shown) == ("INCONCLUSIVE", 0, 1)
+
+
+def test_flips_that_fail_are_counted_beside_slices_that_are_not_shown() -> None:
+    found = verdict([sliced("a", F, N, worst=F)], SelfTest(), 0)
+    assert (found.status, found.failed, found.not_shown) == ("FAIL", 1, 1)
+    assert found.messages == ["a behaviour"]
 
 
 def test_one_error_of_many_variants_is_told_once() -> None:
@@ -78,14 +105,16 @@ def test_a_size_that_is_too_large_fails() -> None:
     assert verdict([one], SelfTest(), 0).messages == ["too large"]
 
 
-@pytest.mark.parametrize(("told", "status"), [(F, "FAIL"), (U, "INCONCLUSIVE"), (P, "PASS"), (None, "PASS")])
+@pytest.mark.parametrize(
+    ("told", "status"), [(F, "FAIL"), (U, "INCONCLUSIVE"), (P, "PASS"), (None, "measured")]
+)
 def test_flips_and_slices_count_as_any_budget(told: Verdict | None, status: str) -> None:
     facts = BehaviourFacts(verdict=told, message="ten rows turned")
     one = VariantRecord(name="a", parent="teacher", behaviour=facts)
     found = verdict([one], SelfTest(), 0)
     assert (found.status, found.not_gated) == (status, 0)
     assert found.messages == (["ten rows turned"] if told in (F, U) else [])
-    assert verdict([one.model_copy(update={"gated": False})], SelfTest(), 0).status == "PASS"
+    assert verdict([one.model_copy(update={"gated": False})], SelfTest(), 0).status == "measured"
 
 
 @pytest.mark.parametrize(("check", "wrong"), [("identical", F), ("planted_fault", P)])
@@ -111,7 +140,7 @@ def test_a_delay_that_was_not_seen_is_told_where_a_speed_up_has_a_budget(
     decided = one.model_copy(update={"latency": {"b1": timed["b1"].model_copy(update={"verdict": P})}})
     assert verdict([decided], told, 0).messages == []  # by an earlier run, which saw it
     free = VariantRecord(name="a", parent="teacher", latency={"b1": LatencyFacts(measured="")})
-    assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("PASS", [])
+    assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("measured", [])
 
 
 def test_what_fails_is_told_before_what_is_undecided() -> None:

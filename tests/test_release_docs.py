@@ -27,8 +27,8 @@ CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 OVERALL = (QualityBudget("drop_points", 1.5),)
 LOSES_LOANS = {**INT8, "loan": range(145)}
 RUNS = (
-    ("2026-11-02T09:00:00+00:00", Model(budgets=OVERALL, slices=SliceBudget(1.0))),
-    ("2026-11-16T09:00:00+00:00", Model(LOSES_LOANS, OVERALL, slices=SliceBudget(1.0), size=1_000_004)),
+    ("2026-11-02T09:00:00+00:00", Model(budgets=OVERALL, slices=SliceBudget(1.5))),
+    ("2026-11-16T09:00:00+00:00", Model(LOSES_LOANS, OVERALL, slices=SliceBudget(1.5), size=1_000_004)),
     ("2026-11-18T09:00:00+00:00", Model(LOSES_LOANS, OVERALL, slices=SliceBudget(3.0), size=1_000_004)),
 )
 

@@ -141,7 +141,7 @@ def test_settings_in_numbered_folders_are_in_the_stores_key(tmp_path: Path) -> N
 
 
 def test_positions_and_dimensions_must_suffice() -> None:
-    ref = ModelRef("../m", Path("m"))
+    ref = ModelRef("../m")
     config = {"hidden_size": 32, "max_position_embeddings": 64}
     with pytest.raises(SuiteError, match=r"max_tokens = 65, but \.\./m has positions for 64 tokens"):
         check_sentence_model(Params(text="a", label="b", max_tokens=65), ref, config)

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from slimgate.budgets import VariantBudgets, resolve_budgets
+from slimgate.budgets import resolve_budgets
 from slimgate.errors import SuiteError, nearest
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.verdict import QualityBudget
 from slimgate.metrics import load_metric
 from slimgate.suite_errors import shown
 from slimgate.suite_file import read_suite_text
+from slimgate.variant_budgets import VariantBudgets
 
 DEFAULT_METRIC = "accuracy"
 
@@ -23,7 +24,7 @@ DEFAULT_METRIC = "accuracy"
 class Asked:
     """metrics: what to measure, in order. budgets: by metric, what gates; behaviour: on flips and slices.
 
-    warnings: what is not judged.
+    warnings: what is not judged, and why, where the file says so.
     """
 
     metrics: tuple[str, ...]
@@ -73,6 +74,10 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
             f"{path} [budgets]: no budget on a metric, such as accuracy = {{ drop_points = 2.0 }}"
         )
     warnings = [*_others(path, budgets)]
+    warnings += [
+        f"{path} switches off {one.budget} {one.kind} {one.limit:g} for {variant}: {one.reason}"
+        for one in budgets.switched_off
+    ]
     if names and variant not in names:
         warnings.append(
             f"{path} has budgets of {', '.join(names)} and none of {variant} (the name of the variant's "
@@ -88,6 +93,7 @@ def _others(path: Path, budgets: VariantBudgets) -> list[str]:
     names = [
         one.name
         for one in fields(budgets)
-        if one.name not in ("quality", "behaviour") and getattr(budgets, one.name) != getattr(none, one.name)
+        if one.name not in ("quality", "behaviour", "switched_off")
+        and getattr(budgets, one.name) != getattr(none, one.name)
     ]
     return [f"{path}: budgets on {' and '.join(names)} are not judged from predictions"] if names else []

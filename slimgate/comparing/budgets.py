@@ -23,6 +23,7 @@ _ORDER: tuple[Outcome | None, ...] = (
     "error",
     Verdict.INCONCLUSIVE,
     "not measured",
+    Verdict.NOT_SHOWN,
     None,
     Verdict.PASS,
 )
@@ -77,7 +78,7 @@ def _limits_of(before: VariantRecord, after: VariantRecord, accepted: str | None
                 after=None,
                 looser=True,
                 gates_no_more=not after.gated,
-                reason=accepted if after.gated else stated(after.reason) or accepted,
+                reason=_why_gone(after, one) or accepted,
             )
     for key, one in news.items():
         if key not in olds and not _awaited(before, one):
@@ -90,6 +91,14 @@ def _limits_of(before: VariantRecord, after: VariantRecord, accepted: str | None
                 looser=False,
                 reason=one.facts.reason,
             )
+
+
+def _why_gone(after: VariantRecord, gone: Judged) -> str | None:
+    """What the suite says of a budget that gates no more."""
+    if not after.gated:
+        return stated(after.reason)
+    key = ("latency" if gone.of == "latency" else gone.name, gone.facts.kind)  # for all workloads one budget
+    return next((one.reason for one in after.switched_off if (one.budget, one.kind) == key), None)
 
 
 def _changed(variant: str, old: Judged, new: Judged, accepted: str | None) -> Iterator[BudgetChange]:
@@ -129,7 +138,7 @@ def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[Verdic
             kind=key[1],
             before=was,
             after=now,
-            regressed=was is Verdict.PASS and now not in (None, Verdict.PASS),
+            regressed=was is Verdict.PASS and now not in (None, Verdict.PASS, Verdict.NOT_SHOWN),
             message=after.error if now == "error" else message_of(after, key[0]),
         )
 

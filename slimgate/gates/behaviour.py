@@ -56,6 +56,6 @@ def _sliceable(metric: str, needs: frozenset[str]) -> bool:
 
 
 def _when_undecided(suite: Suite, variant: str) -> Literal["fail", "warn"]:
-    """What INCONCLUSIVE does to the test; only flips can be, for slices are never undecided as a whole."""
+    """What INCONCLUSIVE does to the test; only flips can be: undecided slices are NOT_SHOWN."""
     flips = suite.budgets[variant].behaviour.flips
     return (flips and flips.on_inconclusive) or suite.measure.on_inconclusive

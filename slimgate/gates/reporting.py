@@ -59,9 +59,8 @@ def conclude(
     model: ModelHandle, verdict: Verdict | None, message: str, on_inconclusive: Literal["fail", "warn"]
 ) -> None:
     """Fails the running test where a gated budget does not hold, or is undecided and may not be."""
-    if not model.variant.gated or verdict is None or verdict is Verdict.PASS:
-        return
-    if verdict is Verdict.FAIL or on_inconclusive == "fail":
+    undecided = verdict is Verdict.INCONCLUSIVE and on_inconclusive == "fail"
+    if model.variant.gated and (verdict is Verdict.FAIL or undecided):
         pytest.fail(visible(message), pytrace=False)
 
 

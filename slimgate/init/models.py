@@ -14,6 +14,7 @@ from slimgate.hub import fetch_settings
 from slimgate.init.columns import texts_of
 from slimgate.labels import output_order
 from slimgate.model_ref import FRESH, parse_model_ref, read_config
+from slimgate.tokenizer_files import check_tokenizer
 
 Standing = Literal["ready", "other labels", "headless"]
 AUTO = {
@@ -85,6 +86,7 @@ def find_model(text: str, folder: Path) -> ModelFound:
             _check_not_mistyped(text)
         settings = fetch_settings(ref)
         return ModelFound(text, settings, read_config(settings), False)
+    check_tokenizer(ref)
     if not text.startswith("package:"):
         written = Path(os.path.relpath(ref.folder, folder)).as_posix()
         text = f"{FRESH}{written}" if fresh else written

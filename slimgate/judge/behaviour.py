@@ -128,7 +128,7 @@ def behaviour_facts(
 ) -> dict[str, Any]:
     """The record's `behaviour`: what was measured, and what was judged of it.
 
-    message: its line; on_inconclusive: what undecided flips do, for slices are never undecided as a whole.
+    message: its line; on_inconclusive: what undecided flips do (undecided slices do nothing).
     """
     return {
         **measured,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.flips import KIND, FlipShare
 from slimgate.judge.message import rows_would_tell
+from slimgate.judge.slice_counts import slice_counts
 from slimgate.judge.slices import SliceJudgement, slices_kind
 from slimgate.judge.verdict import BudgetVerdict, Verdict
 
@@ -57,8 +58,7 @@ def _slices(judged: list[SliceJudgement], budget: BudgetVerdict) -> str:
     shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points (Tango, Holm)"
     failed = [one for one in judged if one.verdict is Verdict.FAIL]
     if not failed:
-        undecided = sum(one.verdict is Verdict.INCONCLUSIVE for one in judged)
-        return f"{shown}: {budget.verdict}, none is shown to lose more ({undecided} undecided)"
+        return f"{shown}: {budget.verdict}, {slice_counts(judged)}"
     named = [_slice(one) for one in failed[:_MOST_NAMED]]
     rest = [f"{len(failed) - _MOST_NAMED} more"] if len(failed) > _MOST_NAMED else []
     return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"

@@ -8,11 +8,16 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """PASS: the drop is inside the budget. FAIL: it is not. INCONCLUSIVE: the rows cannot tell."""
+    """PASS: the drop is inside the budget. FAIL: it is not. INCONCLUSIVE: the rows cannot tell.
+
+    NOT_SHOWN: the same as INCONCLUSIVE, of slices. A slice has few rows, so this never fails a run; it is no
+    PASS either.
+    """
 
     PASS = "PASS"
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_SHOWN = "not shown"
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ def decided(*, inside: bool, outside: bool) -> Verdict:
 
 
 def combined(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """Any FAIL is a FAIL, else any INCONCLUSIVE is one, else PASS; None of none."""
-    for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS):
+    """The worst: FAIL, then INCONCLUSIVE, then NOT_SHOWN, then PASS; None of none."""
+    for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN, Verdict.PASS):
         if worst in verdicts:
             return worst
     return None

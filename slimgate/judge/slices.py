@@ -11,7 +11,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.evidence import Evidence, gather_parts
 from slimgate.judge.holm import holm_adjusted
 from slimgate.judge.levels import ALPHA
-from slimgate.judge.verdict import BudgetVerdict, Verdict
+from slimgate.judge.verdict import BudgetVerdict, Verdict, combined
 from slimgate.metrics.base import Metric
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 
@@ -44,7 +44,8 @@ class SliceJudgement:
     """One metric on one slice. teacher, variant: in the metric's unit; drop_points, interval: points, 90 %.
 
     p_value: one-sided, of the hypothesis that the true drop is within the budget; p_holm: the same, corrected
-    for all slices of the metric. verdict: FAIL where p_holm is at most 5 %. All three None without a budget.
+    for all slices of the metric. verdict: FAIL if p_holm is at most 5 %, PASS if the interval is below the
+    budget, else NOT_SHOWN. All three None without a budget.
     """
 
     metric: str
@@ -114,9 +115,13 @@ def judge_slices(
 
 
 def slices_verdict(metric: str, judged: Sequence[SliceJudgement], budget: SliceBudget) -> BudgetVerdict:
-    """FAIL where a slice does; a slice that is undecided is no failure, or no fine slicing would pass."""
-    failed = any(one.verdict is Verdict.FAIL for one in judged)
-    verdict = Verdict.FAIL if failed else Verdict.PASS
+    """FAIL if any slice FAILs, PASS if every slice is shown to be inside, else NOT_SHOWN.
+
+    FAIL takes Holm's correction: one of many slices looks bad by chance. PASS takes none, because all slices
+    must be inside: if one is not, the chance that its own test says otherwise is 5 % (an intersection-union
+    test). Source: Berger 1982, Technometrics 24:295-300.
+    """
+    verdict = combined([one.verdict for one in judged if one.verdict is not None]) or Verdict.NOT_SHOWN
     return BudgetVerdict(slices_kind(metric), budget.drop_points, verdict, budget.reason, None)
 
 
@@ -141,4 +146,4 @@ def _verdict(evidence: Evidence, p_holm: float | None, budget: SliceBudget | Non
         return None
     if p_holm <= ALPHA:
         return Verdict.FAIL
-    return Verdict.PASS if evidence.below(budget.drop_points / 100) else Verdict.INCONCLUSIVE
+    return Verdict.PASS if evidence.below(budget.drop_points / 100) else Verdict.NOT_SHOWN

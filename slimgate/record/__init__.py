@@ -31,6 +31,7 @@ from slimgate.record.verdicts import (
     SelfTest,
     SelfTestPart,
     Status,
+    SwitchedOffBudget,
     UndecidedChange,
 )
 
@@ -72,6 +73,7 @@ __all__ = [
     "Status",
     "StepFacts",
     "SuiteFacts",
+    "SwitchedOffBudget",
     "TaskFactsRecord",
     "TensorFacts",
     "TradeoffFacts",

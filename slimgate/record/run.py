@@ -16,7 +16,7 @@ from slimgate.record.quality import QualityFacts
 from slimgate.record.shard import ShardFacts
 from slimgate.record.since import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
-from slimgate.record.verdicts import AcceptedFacts, BaselineFacts, RunVerdict, SelfTest
+from slimgate.record.verdicts import AcceptedFacts, BaselineFacts, RunVerdict, SelfTest, SwitchedOffBudget
 
 SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
 
@@ -27,7 +27,7 @@ class VariantRecord(Part):
     error_log: the file beside the record that tells more of it: how far the step was, where it broke.
     shapes: the way of one gate row through it, the same row for all models.
     since_baseline: metrics that have a budget against the same variant of the baseline.
-    awaited: what has a budget and no run has measured yet.
+    awaited: what has a budget and no run has measured yet. switched_off: budgets that its table takes away.
     """
 
     name: str
@@ -48,6 +48,7 @@ class VariantRecord(Part):
     shapes: RowShapes | None = None
     since_baseline: dict[str, SinceFacts] = {}
     awaited: list[str] = []
+    switched_off: list[SwitchedOffBudget] = []
     error: str | None = None
     error_log: str | None = None
 

@@ -12,6 +12,7 @@ from slimgate.report.standing import (
     budgeted,
     inside_budgets,
     median_ms,
+    not_shown,
     teacher,
     variants,
     verdicts,
@@ -44,7 +45,7 @@ def _smallest(record: RunRecord, able: list[VariantRecord]) -> str:
         return f"Inside all their budgets, but none smaller than the teacher: {_names(able)}."
     _, model = min(sized, key=lambda pair: pair[0])
     kept = [f"{escaped(name)} {quality_cell(model.quality[name])}" for name in budgeted(record)[:2]]
-    facts = ", ".join([size_cell(model, unit=" MB"), *kept])
+    facts = ", ".join([size_cell(model, unit=" MB"), *kept, *filter(None, [not_shown(model)])])
     return f"Smallest inside its budgets: **{escaped(model.name)}**, {facts}."
 
 
@@ -72,7 +73,7 @@ def _fastest_on(record: RunRecord, model: VariantRecord, workload: str) -> tuple
     """Who is fastest, and its time: nobody where that is not shown to be faster than the teacher."""
     facts, original = model.latency[workload], teacher(record)
     interval = facts.speedup_interval
-    name, time = f"**{escaped(model.name)}**", f"{significant(facts.p50_ms)} ms on {workload_words(workload)}"
+    name, time = _name(model), f"{significant(facts.p50_ms)} ms on {workload_words(workload)}"
     before = median_ms(original, workload)
     if before is None or facts.p50_ms is None:
         return name, time
@@ -86,5 +87,10 @@ def _fastest_on(record: RunRecord, model: VariantRecord, workload: str) -> tuple
     return name, with_note(time, f"teacher {significant(before)} ms", by_turns)
 
 
+def _name(model: VariantRecord) -> str:
+    """In bold, with the budgets on slices that are not shown."""
+    return with_note(f"**{escaped(model.name)}**", not_shown(model))
+
+
 def _names(found: list[VariantRecord]) -> str:
-    return ", ".join(escaped(model.name) for model in found)
+    return ", ".join(with_note(escaped(model.name), not_shown(model)) for model in found)

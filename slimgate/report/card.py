@@ -26,6 +26,7 @@ from slimgate.report.standing import (
     TEACHER,
     median_ms,
     standing,
+    switched_off,
     teacher,
     unmeasured,
     workload_words,
@@ -185,6 +186,7 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
         yield f"Not measured, though budgeted: {', '.join(map(escaped, lacking))}."
     if not model.gated:
         yield f"Not gated: {escaped(model.reason or 'no reason is given')}"
+    yield from (f"A budget of the suite is switched off for it: {words}" for words in switched_off(model))
     for facts in model.quality.values():
         yield from map(escaped, facts.warnings)
     for one in way(record, model):

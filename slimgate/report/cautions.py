@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate.judge.bands import band
+from slimgate.judge.slice_counts import slice_counts
+from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.escape import escaped
@@ -16,6 +18,7 @@ from slimgate.report.standing import (
     median_ms,
     metrics,
     models,
+    switched_off,
     teacher,
     unmeasured,
     variants,
@@ -41,8 +44,10 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _shards(record)
     yield from _gaps(record)
     yield from _loosened(record)
+    yield from _switched_off(record)
     yield from _not_gated(record)
     yield from unlucky_builds(record)
+    yield from _slices_not_shown(record)
     yield from _fallen_slices(record)
     yield from _no_gain(record)
     yield from _unsteady(record)
@@ -91,6 +96,12 @@ def _loosened(record: RunRecord) -> Iterator[str]:
         yield f"**Gone since the baseline**, with their budgets: {_listed(gone)}"
 
 
+def _switched_off(record: RunRecord) -> Iterator[str]:
+    """Budgets of the suite that a variant does not have."""
+    for model in variants(record):
+        yield from (f"**Switched off** for {escaped(model.name)}: {words}" for words in switched_off(model))
+
+
 def _not_gated(record: RunRecord) -> Iterator[str]:
     free = [name for name in metrics(record) if name not in budgeted(record)]
     if free and variants(record):
@@ -98,6 +109,19 @@ def _not_gated(record: RunRecord) -> Iterator[str]:
     for model in variants(record):
         if not model.gated:
             yield f"{escaped(model.name)} is not gated: {escaped(model.reason or 'no reason is given')}"
+
+
+def _slices_not_shown(record: RunRecord) -> Iterator[str]:
+    """Budgets on slices of which some slice has too few rows: the verdict only counts them."""
+    for model in variants(record):
+        found = model.behaviour
+        for budget in found.budgets if found is not None and model.gated else ():
+            if budget.verdict is Verdict.NOT_SHOWN:
+                metric = budget.kind.partition(".")[2]
+                slices = [one for one in (found and found.slices) or () if one.metric == metric]
+                what = f"{budget.limit:g} points of {escaped(metric)} on every slice"
+                counts = escaped(slice_counts(slices))
+                yield f"**{escaped(model.name)} is not shown to hold its budget of {what}**: {counts}."
 
 
 def _fallen_slices(record: RunRecord) -> Iterator[str]:

@@ -26,14 +26,17 @@ def head(record: RunRecord) -> str:
 
 
 def verdict_line(record: RunRecord) -> str:
-    """`**FAIL** · 9 budgets hold, 1 does not, 1 is undecided · 4 results not gated`."""
+    """`**FAIL** · 9 budgets hold, 1 does not, 1 is undecided, 1 is not shown · 4 results not gated`."""
     found = record.verdict
     judged = [numbered(found.passed, "budget holds", "budgets hold")]
     if found.failed:
         judged.append(numbered(found.failed, "does not", "do not"))
     if found.inconclusive:
         judged.append(numbered(found.inconclusive, *_undecided(record)))
-    parts = [f"**{found.status}**", ", ".join(judged)]
+    if found.not_shown:
+        judged.append(numbered(found.not_shown, "is not shown", "are not shown"))
+    words = "no budget was judged" if found.status == "measured" else ", ".join(judged)
+    parts = [f"**{found.status}**", words]
     if broken := sum(model.error is not None for model in record.variants):
         parts.append(
             numbered(

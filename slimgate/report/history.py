@@ -47,9 +47,10 @@ def _standings(releases: Sequence[Kept]) -> str:
         Column("ran", [escaped(record.created) for record in records]),
         Column("status", [record.verdict.status for record in records]),
         Column(
-            "hold / fail / undecided",
+            "hold / fail / undecided / not shown",
             [
                 f"{record.verdict.passed} / {record.verdict.failed} / {record.verdict.inconclusive}"
+                f" / {record.verdict.not_shown}"
                 for record in records
             ],
             right=True,

@@ -14,7 +14,7 @@ from slimgate.report.comparison import comparison
 from slimgate.report.data import data
 from slimgate.report.epoch_plots import EPOCHS
 from slimgate.report.escape import escaped
-from slimgate.report.figures import count
+from slimgate.report.figures import count, numbered
 from slimgate.report.folding import folding
 from slimgate.report.followed import followed
 from slimgate.report.head import head
@@ -27,7 +27,7 @@ from slimgate.report.verdicts import verdict_lines
 
 # Pictures with a place of their own; the others follow the comparison.
 _PLACED = (EPOCHS, CONFUSION, TRADEOFF)
-_WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "PASS")
+_WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
 
 
 def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
@@ -88,7 +88,9 @@ def _picture(path: str) -> str:
 def _overall(records: Sequence[RunRecord]) -> str:
     found = [record.verdict.status for record in records]
     worst = next(status for status in _WORST_FIRST if status in found)
-    return f"{worst}, {count(found.count('PASS'))} of {count(len(found))} suites hold"
+    line = f"{worst}, {count(found.count('PASS'))} of {count(len(found))} suites hold"
+    bare = found.count("measured")
+    return line + (f", {numbered(bare, 'suite has', 'suites have')} no budget" if bare else "")
 
 
 def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
@@ -100,6 +102,7 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
             Column("hold", [count(record.verdict.passed) for record in records], right=True),
             Column("fail", [count(record.verdict.failed) for record in records], right=True),
             Column("undecided", [count(record.verdict.inconclusive) for record in records], right=True),
+            Column("not shown", [count(record.verdict.not_shown) for record in records], right=True),
             Column("not gated", [count(record.verdict.not_gated) for record in records], right=True),
             Column("not run", [count(record.verdict.missing) for record in records], right=True),
             Column("question", [escaped(record.suite.title, longest=120) for record in records]),

@@ -36,7 +36,7 @@ _MOST_METRICS = 4
 _MOST_WORKLOADS = 2
 # One commit's command, or one error, must not fill a comment.
 _LONGEST = 2_000
-_WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, None, Verdict.PASS)
+_WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, None, Verdict.NOT_SHOWN, Verdict.PASS)
 
 
 def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from slimgate.judge.verdict import Verdict, combined
-from slimgate.record import RunRecord, VariantRecord
-from slimgate.recorded_budgets import BASELINE
+from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
 from slimgate.report.escape import escaped
+from slimgate.variant_budgets import BASELINE
 
 TEACHER = "teacher"
+_NO_BUDGET = "no budget"
 _WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?")
 
 
@@ -80,6 +81,16 @@ def budget_words(kind: str) -> str:
     return f"{of} {escaped(metric)}" if metric else escaped(kind.removesuffix("_max_percent"))
 
 
+def switched_off(model: VariantRecord) -> list[str]:
+    """`accuracy drop_points 5: the release replaces the labels`: each budget, and why it does not count."""
+    return [f"{_budget_named(one)} {one.limit:g}: {escaped(one.reason)}" for one in model.switched_off]
+
+
+def _budget_named(one: SwitchedOffBudget) -> str:
+    """A kind with a dot says all, as `slices.accuracy` does."""
+    return budget_words(one.kind) if "." in one.kind else f"{escaped(one.budget)} {escaped(one.kind)}"
+
+
 def unmeasured(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> list[str]:
     """What has a budget in the suite and was not measured for this variant.
 
@@ -89,11 +100,27 @@ def unmeasured(record: RunRecord, model: VariantRecord, named: Sequence[str] | N
     return _distinct([*(name for name in names if name not in model.quality), *model.awaited])
 
 
+def not_shown(model: VariantRecord) -> str | None:
+    """`slices accuracy not shown`; None if every budget on slices is decided."""
+    names = [name for name, verdict in verdicts(model).items() if verdict is Verdict.NOT_SHOWN]
+    return f"{', '.join(names)} not shown" if names else None
+
+
 def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
-    """A table's cell: the worst verdict and what has it. named: as `unmeasured` has it."""
+    """A table's cell: the worst verdict and what has it, then what is not shown. named: as `unmeasured`."""
     if model.name == TEACHER:
         return "reference" if model.error is None else "**error**"
-    found = verdicts(model)
+    found = {name: verdict for name, verdict in verdicts(model).items() if verdict is not Verdict.NOT_SHOWN}
+    shown, rest = _standing(record, model, found, named), not_shown(model)
+    if rest is None or not model.gated:
+        return shown
+    return rest if shown == _NO_BUDGET else f"{shown}, {rest}"
+
+
+def _standing(
+    record: RunRecord, model: VariantRecord, found: Mapping[str, Verdict], named: Sequence[str] | None
+) -> str:
+    """Of the verdicts of budgets that are decided or may fail the run."""
     worst = combined(list(found.values()))
     if not model.gated:
         would = "error" if model.error is not None else worst and f"would {worst}"
@@ -102,14 +129,14 @@ def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | Non
         return f"not gated ({would})" if would else "not gated"
     missing = ", ".join(map(escaped, unmeasured(record, model, named)))
     if model.error is None and worst is None:
-        return "not measured" if missing else "no budget"
+        return "not measured" if missing else _NO_BUDGET
     if model.error is None and worst is Verdict.PASS:
         return f"PASS so far ({missing} not measured)" if missing else "PASS"
     error = ["**error**"] if model.error is not None else []
     return ", ".join([*error, *_worst(found)])
 
 
-def _worst(found: dict[str, Verdict]) -> list[str]:
+def _worst(found: Mapping[str, Verdict]) -> list[str]:
     """What does not hold and why: `**FAIL** (accuracy, size)`; nothing where all holds."""
     worst = combined(list(found.values()))
     if worst in (None, Verdict.PASS):
@@ -118,14 +145,17 @@ def _worst(found: dict[str, Verdict]) -> list[str]:
 
 
 def inside_budgets(record: RunRecord) -> list[VariantRecord]:
-    """Gated variants of which every budget holds, and nothing that has a budget is left unmeasured."""
+    """Gated variants of which every decided budget holds, and nothing that has a budget is left unmeasured.
+
+    Budgets on slices that are not shown keep no variant out: who lists it says so (`not_shown`).
+    """
     named = budgeted(record)
     return [
         model
         for model in variants(record)
         if model.gated
         and model.error is None
-        and combined(list(verdicts(model).values())) is Verdict.PASS
+        and set(verdicts(model).values()) - {Verdict.NOT_SHOWN} == {Verdict.PASS}
         and not unmeasured(record, model, named)
     ]
 

@@ -15,7 +15,13 @@ from slimgate.report.terminal_table import MISSING, Line, plain, terminal_table,
 MEGABYTE = 1024**2
 # More variants, or messages, than this would flood the terminal: the report has them all.
 MOST = 20
-_STYLES = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "partial": "yellow"}
+_STYLES = {
+    "PASS": "green",
+    "FAIL": "red",
+    "INCONCLUSIVE": "yellow",
+    "partial": "yellow",
+    "measured": "yellow",
+}
 
 
 def summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
@@ -92,6 +98,8 @@ def _more(record: RunRecord, left: Sequence[VariantRecord], names: Sequence[str]
 def _style(told: str) -> str:
     """Of a verdict's cell; nothing of what is not gated."""
     word = told.partition(" ")[0].rstrip(",")
+    if word == "PASS" and told.endswith(Verdict.NOT_SHOWN):
+        return "yellow"
     return "red" if word == "error" else _STYLES.get(word, "")
 
 
@@ -113,6 +121,7 @@ def _message(text: str, width: int | None) -> list[Line]:
 def _status(record: RunRecord, where: str) -> Line:
     v = record.verdict
     counts = f"{v.passed} passed, {v.failed} failed, {v.inconclusive} inconclusive"
+    counts += f", {v.not_shown} not shown" if v.not_shown else ""
     passes = ", which only warns" if only_warns(record) else ""
     rest = f" ({counts}{passes}, {v.not_gated} not gated) {where}"
     return [(f"{visible(record.suite.path)}: ", ""), (v.status, _STYLES.get(v.status, "")), (rest, "")]

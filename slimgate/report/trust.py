@@ -23,8 +23,9 @@ _HOW_TO_READ = """\
   use up to 5, bad above.
 - **Flips** are rows whose answer turned from right to wrong; the share's interval is exact (Clopper and
   Pearson's). A **slice** is the gate rows that share a value; it FAILs where they show, after Holm's
-  correction for all slices of the metric, that it lost more than its budget. A slice that cannot be told is
-  never a failure; "few" is under 50 rows. Buckets of length are quartiles of the number of words.
+  correction for all slices of the metric, that it lost more than its budget. A budget on slices is PASS if
+  each slice is shown to be inside it. Without either it is **not shown**, which neither holds nor fails the
+  run; "few" is under 50 rows. Buckets of length are quartiles of the number of words.
 - **Calibration error**: the mean distance of confidence from accuracy over 15 bins of confidence (Guo et al.
   2017). **Brier**: the squared distance of the probabilities from the label, summed over the
   classes; half of that where there are two.

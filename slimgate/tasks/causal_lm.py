@@ -30,6 +30,7 @@ from slimgate.outcomes import Ints, Outcomes
 from slimgate.pretrained import pretrained
 from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tables import Table
+from slimgate.tokenizer_files import check_tokenizer
 
 if TYPE_CHECKING:
     from slimgate.learning import TokenTargets
@@ -94,6 +95,7 @@ def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
 def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
     """Raises SuiteError where a config.json cannot serve this task."""
     check_positions(params.max_tokens, ref, config)
+    check_tokenizer(ref)
     for name in config.get("architectures") or ():
         if "For" in name and not name.endswith("ForCausalLM"):
             raise SuiteError(f"{ref.text} is a {name}, expected a causal language model (…ForCausalLM)")

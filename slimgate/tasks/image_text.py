@@ -28,12 +28,14 @@ from pydantic import Field, field_validator
 from slimgate.encoded_images import EncodedImages
 from slimgate.encoding import encode_texts
 from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.image_text_processor import check_processor
 from slimgate.labels import class_names
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.pools import is_image
 from slimgate.pretrained import pretrained
 from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tables import Table
+from slimgate.tokenizer_files import check_tokenizer
 
 if TYPE_CHECKING:
     from slimgate.objectives import Objective
@@ -135,6 +137,8 @@ def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: Ta
     """Raises SuiteError where a config.json cannot serve this task."""
     if config.get("model_type") != "clip":
         raise SuiteError(f"{ref.text} is of model_type {config.get('model_type')}, expected clip")
+    check_tokenizer(ref)
+    check_processor(ref)
     longest = (config.get("text_config") or {}).get("max_position_embeddings", 77)
     if params.max_tokens > longest:
         raise SuiteError(

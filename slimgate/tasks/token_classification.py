@@ -32,6 +32,7 @@ from slimgate.pools import collapsed
 from slimgate.protocols import Arrays, BuildContext, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tables import Table
 from slimgate.tagged_words import OUTSIDE, SpansOf, span_reader, tags_of, words_of
+from slimgate.tokenizer_files import check_tokenizer
 from slimgate.word_encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def objective(params: Params) -> Objective:
 def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
     """Raises SuiteError where a config.json cannot serve this task."""
     check_positions(params.max_tokens, ref, config)
+    check_tokenizer(ref)
     if facts is not None:
         check_outputs(_head(params, facts.classes), ref, config)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate.budgets import SizeBudget
 from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.variant_budgets import SizeBudget
 
 Json = dict[str, Any]
 

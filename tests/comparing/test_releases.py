@@ -15,7 +15,7 @@ from slimgate.judge.tango import tango_interval
 from slimgate.judge.verdict import QualityBudget, Verdict
 from slimgate.outcome_files import read_outcomes, write_outcomes
 from slimgate.outcomes import Outcomes
-from slimgate.record import AcceptedFacts, QualityFacts, RunRecord, to_json
+from slimgate.record import AcceptedFacts, QualityFacts, RunRecord, SwitchedOffBudget, to_json
 from slimgate.record_files import Kept, read_kept
 
 LOSES_LOANS = {**INT8, "loan": range(145)}
@@ -192,6 +192,18 @@ def test_a_budget_that_is_gone_or_gates_no_more_is_looser(tmp_path: Path) -> Non
     assert [(one.after, one.gates_no_more, one.reason) for one in gone.loosened] == [(None, False, None)]
     shown = releases(tmp_path, models={"int8": Model(gated=False, reason="only to see")})
     assert [(one.gates_no_more, one.reason) for one in shown.loosened] == [(True, "only to see")]
+
+
+def test_a_budget_that_is_switched_off_is_gone_with_the_suites_reason(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    new = write_release(tmp_path / "new", models={"int8": Model(budgets=())})
+    off = SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=1.0, reason="new labels")
+    record = read_kept(new).record
+    int8 = record.variants[1].model_copy(update={"switched_off": [off]})
+    (new / "run.json").write_text(to_json(record.model_copy(update={"variants": [record.variants[0], int8]})))
+    found = compared(tmp_path / "old", new)
+    assert [(one.after, one.reason) for one in found.loosened] == [(None, "new labels")]
+    assert found.unexplained == []
 
 
 def test_a_tighter_budget_is_told_and_is_not_looser(tmp_path: Path) -> None:

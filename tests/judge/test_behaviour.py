@@ -132,11 +132,20 @@ def test_undecided_flips_say_how_many_rows_would_tell_and_slices_how_many_are(co
     told = judged_line(counted(90, 0, 0), BOTH)
     assert told == (
         "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90, exact): INCONCLUSIVE, about 300 "
-        "gate rows would tell; accuracy on 2 slices, budget 5 points (Tango, Holm): PASS, none is shown to "
-        "lose more (2 undecided)"
+        "gate rows would tell; accuracy on 2 slices, budget 5 points (Tango, Holm): not shown, 0 inside, "
+        "2 not shown (fewest rows: label c0, 45)"
     )
     judged = judge_behaviour(*counted(90, 0, 0), BOTH, metrics=ACCURACY)
     assert judged.verdict is Verdict.INCONCLUSIVE
+    assert [one.verdict for one in judged.budgets] == [Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN]
+
+
+def test_flips_that_hold_do_not_make_a_pass_of_slices_that_are_not_shown(counted: Make) -> None:
+    judged = judge_behaviour(
+        *counted(90, 0, 0), BehaviourBudgets(FlipsBudget(5.0), BOTH.slices), metrics=ACCURACY
+    )
+    assert [one.verdict for one in judged.budgets] == [Verdict.PASS, Verdict.NOT_SHOWN]
+    assert judged.verdict is Verdict.NOT_SHOWN
 
 
 def test_a_share_that_is_its_budget_cannot_be_told_by_any_number_of_rows(counted: Make) -> None:

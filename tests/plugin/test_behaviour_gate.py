@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from user_repository import Ran, pytest_in
 
+from slimgate.gate_properties import gate_properties
 from slimgate.outcome_files import read_outcomes
+from slimgate.parts import part
 
 SUITE = """\
 [suite]
@@ -23,6 +25,7 @@ same = { steps = [{ "own_methods:Same" = {} }] }
 damaged = { steps = [{ "own_methods:Invert" = {} }] }
 shown = { steps = [{ "own_methods:Invert" = {} }], gated = false, reason = "to see what it costs" }
 unsure = { steps = [{ "own_methods:Same" = {} }] }
+fine = { steps = [{ "own_methods:Same" = {} }] }
 
 [budgets]
 flips = { flips_max_percent = 2.0, reason = "customers notice" }
@@ -30,6 +33,8 @@ flips = { flips_max_percent = 2.0, reason = "customers notice" }
 accuracy = { drop_points = 8.0 }
 [budgets.variants.unsure]
 flips = { flips_max_percent = 0.1, on_inconclusive = "warn" }
+[budgets.variants.fine.slices]
+accuracy = { drop_points = 1.0 }
 """
 NODE = "bench/rows.toml::test_behaviour[{}]"
 
@@ -43,8 +48,10 @@ def ran(repository: Path) -> Ran:
 
 def test_a_variant_that_turns_rows_fails_in_one_line_and_others_do_not(ran: Ran) -> None:
     assert ran.code == 1
-    outcomes = {name: ran.outcome(NODE.format(name)) for name in ("same", "damaged", "shown", "unsure")}
-    assert outcomes == {"same": "PASSED", "damaged": "FAILED", "shown": "PASSED", "unsure": "PASSED"}
+    outcomes = {
+        name: ran.outcome(NODE.format(name)) for name in ("same", "damaged", "shown", "unsure", "fine")
+    }
+    assert outcomes == {**dict.fromkeys(("same", "shown", "unsure", "fine"), "PASSED"), "damaged": "FAILED"}
     message = ran.variant("rows", "damaged")["behaviour"]["message"]
     at = next(i for i, line in enumerate(ran.lines) if line.startswith("___") and "damaged" in line)
     assert ran.lines[at + 1] == message
@@ -54,13 +61,36 @@ def test_a_variant_that_turns_rows_fails_in_one_line_and_others_do_not(ran: Ran)
 
 def test_verdicts_of_the_run_count_them(ran: Ran) -> None:
     found = ran.record("rows")["verdict"]
-    assert (found["status"], found["passed"], found["failed"], found["inconclusive"]) == ("FAIL", 1, 1, 1)
+    assert found["status"] == "FAIL"
+    counts = {key: found[key] for key in ("passed", "failed", "inconclusive", "not_shown")}
+    # same: both; damaged: both; unsure: slices hold, flips are undecided; fine: flips hold
+    assert counts == {"passed": 4, "failed": 2, "inconclusive": 1, "not_shown": 1}
     told = [ran.variant("rows", name)["behaviour"]["message"] for name in ("damaged", "unsure")]
     assert found["messages"] == told
-    rows = {line.split()[0]: line for line in ran.lines if line[:7].strip() in ("same", "damaged", "unsure")}
+    rows = {
+        line.split()[0]: line
+        for line in ran.lines
+        if line[:7].strip() in ("same", "damaged", "unsure", "fine")
+    }
     assert rows["damaged"].endswith("FAIL (flips, slices accuracy)")
     assert rows["unsure"].endswith("INCONCLUSIVE (flips)")
     assert rows["same"].endswith("PASS")
+    assert rows["fine"].endswith("PASS, slices accuracy not shown")
+
+
+def test_slices_that_cannot_be_decided_are_not_shown_in_record_report_and_properties(ran: Ran) -> None:
+    found = ran.variant("rows", "fine")["behaviour"]
+    assert {one["verdict"] for one in found["slices"]} == {"not shown"}
+    assert [one["verdict"] for one in found["budgets"]] == ["PASS", "not shown"]
+    assert re.search(
+        r"not shown, 0 inside, 6 not shown \(fewest rows: length_bucket .*, \d+\)", found["message"]
+    )
+    properties = dict(gate_properties(part("behaviour", "fine", "", found)))
+    assert properties["slimgate.verdict.slices.accuracy"] == "not shown"
+    assert properties["slimgate.verdict.flips_max_percent"] == "PASS"
+    report = (ran.folder / "reports/latest/rows/report.md").read_text()
+    assert "1 is undecided, 1 is not shown" in report
+    assert "fine is not shown to hold its budget of 1 points of accuracy on every slice**: 0 inside" in report
 
 
 def test_the_record_holds_what_the_outcomes_say(ran: Ran) -> None:
@@ -100,7 +130,7 @@ def test_a_part_that_runs_again_keeps_the_others(ran: Ran) -> None:
     again = pytest_in(ran.folder, NODE.format("same"))
     assert again.code == 0
     assert again.variant("rows", "damaged")["behaviour"]["verdict"] == "FAIL"
-    assert again.record("rows")["verdict"]["failed"] == 1
+    assert again.record("rows")["verdict"]["failed"] == 2
 
 
 def test_the_plan_says_whether_the_rows_can_decide_flips(ran: Ran) -> None:
@@ -109,6 +139,16 @@ def test_the_plan_says_whether_the_rows_can_decide_flips(ran: Ran) -> None:
     turned = "half of that turned, assumed"
     assert re.search(rf"flips flips_max_percent 2 .* 987 rows +{turned} +400 CANNOT", plan.out)
     assert re.search(rf" 20,053 rows +{turned}", plan.out)
+
+
+def test_the_plan_says_how_many_slices_the_rows_can_decide(ran: Ran) -> None:
+    plan = pytest_in(ran.folder, "bench/rows.toml", "--slimgate-plan").out
+    # z² 0.05 / 0.08² is 49 rows, at 1 point 3,092 (rows_needed.py)
+    assert "slices by label, accuracy: 2 of 2 can be decided at 8 points" in plan
+    assert re.search(
+        r"slices by label, accuracy: 0 of 2 can be decided at 1 points \(.*3,092 needed\), for fine", plan
+    )
+    assert "slices by length_bucket, accuracy: 0 of 4 can be decided at 1 points" in plan
 
 
 def test_slices_of_too_many_values_end_the_run_before_anything_is_built(ran: Ran) -> None:

@@ -6,6 +6,7 @@ import pytest
 from sample_record import MEASURED, quality, sample_record, sliced, variant
 
 from slimgate.judge.verdict import Verdict
+from slimgate.parts import verdict
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
@@ -14,9 +15,13 @@ from slimgate.record import (
     RunVerdict,
     SelfTest,
     SliceFacts,
+    SwitchedOffBudget,
 )
+from slimgate.report.card import card
 from slimgate.report.cautions import warnings
 from slimgate.report.head import head, verdict_line
+from slimgate.report.page.table import kind_of
+from slimgate.report.standing import standing
 from slimgate.report.terminal import summary_lines
 
 LOST = sliced("label", "loan", 300, 14.3, (9.1, 21.7))
@@ -50,6 +55,35 @@ def test_a_slice_that_lost_more_than_all_rows_may_is_told_where_no_budget_looks_
 )
 def test_other_slices_are_not(one: SliceFacts) -> None:
     assert "slices" not in told(one)
+
+
+def test_a_budget_on_slices_that_is_not_shown_stands_apart_in_line_cell_and_warnings() -> None:
+    slices = [WITHIN.model_copy(update={"verdict": one}) for one in (Verdict.PASS, Verdict.NOT_SHOWN)]
+    budget = BudgetFacts(kind="slices.accuracy", limit=5.0, verdict=Verdict.NOT_SHOWN)
+    behaviour = BehaviourFacts(slices=slices, budgets=[budget], verdict=Verdict.NOT_SHOWN)
+    held = {"accuracy": quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
+    models = [variant("pruned", quality=held, behaviour=behaviour)]
+    record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
+    assert verdict_line(record) == "**PASS** · 1 budget holds, 1 is not shown"
+    assert standing(record, record.variant("pruned")) == "PASS, slices accuracy not shown"
+    assert "pruned is not shown to hold its budget of 5 points of accuracy on every slice**: 1 inside" in (
+        "\n".join(warnings(record))
+    )
+    last = "".join(text for text, _ in summary_lines(record, "report.md")[-1])
+    assert "PASS (1 passed, 0 failed, 0 inconclusive, 1 not shown, 0 not gated)" in last
+    assert kind_of(record, record.variant("pruned")) == "not shown"
+
+
+def test_a_budget_that_a_variant_switches_off_is_told_with_its_reason() -> None:
+    off = [
+        SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=5.0, reason="new | labels"),
+        SwitchedOffBudget(budget="slices", kind="slices.accuracy", limit=8.0, reason="few rows"),
+    ]
+    record = sample_record(variants=[variant("pruned", switched_off=off)])
+    lines = list(warnings(record))
+    assert r"**Switched off** for pruned: accuracy drop_points 5: new \| labels" in lines
+    assert "**Switched off** for pruned: slices accuracy 8: few rows" in lines
+    assert r"switched off for it: accuracy drop_points 5: new \| labels" in card(record, record.variants[-1])
 
 
 def undecided(on_inconclusive: str) -> dict[str, object]:

@@ -634,6 +634,19 @@ def test_the_index_has_a_line_for_each_suite_and_links_to_its_report() -> None:
     assert "| [bench/my suite.toml](my%20suite/report.md)       | PASS     |" in index
 
 
+def test_the_index_counts_suites_without_budgets_apart() -> None:
+    passed = RunVerdict(status="PASS", passed=3, failed=0, inconclusive=0, not_gated=0)
+    index = index_report([sample_record(verdict=passed), one_variant(status="measured")])
+    assert index.startswith("# slimgate: measured, 1 of 2 suites hold, 1 suite has no budget\n")
+    assert "| **measured** |" in index
+
+
+def test_a_run_without_budgets_is_measured_and_holds_nothing() -> None:
+    bare = RunVerdict(status="measured", passed=0, failed=0, inconclusive=0, not_gated=2)
+    line = suite_report(sample_record(variants=[variant("x")], verdict=bare)).splitlines()[2]
+    assert line == "**measured** · no budget was judged · 2 results not gated"
+
+
 def test_the_index_takes_the_paths_that_it_is_given() -> None:
     assert "](elsewhere/report.md)" in index_report([sample_record()], [Path("elsewhere/report.md")])
 

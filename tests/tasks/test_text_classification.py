@@ -19,7 +19,7 @@ from slimgate.protocols import ModelRef, Rows, TaskFacts
 from slimgate.tasks import text_classification as task
 
 torch.set_num_threads(1)
-REF = ModelRef("../m", Path("m"))
+REF = ModelRef("../m")
 Params = task.Params
 
 

@@ -24,9 +24,18 @@ from slimgate.report.standing import (
     workloads,
 )
 
-Kind = Literal["PASS", "FAIL", "INCONCLUSIVE", "error", "not gated", "reference", "unfinished"]
+Kind = Literal["PASS", "FAIL", "INCONCLUSIVE", "error", "not gated", "reference", "unfinished", "not shown"]
 # As a reader looks for trouble first.
-KINDS: tuple[Kind, ...] = ("FAIL", "error", "INCONCLUSIVE", "unfinished", "PASS", "not gated", "reference")
+KINDS: tuple[Kind, ...] = (
+    "FAIL",
+    "error",
+    "INCONCLUSIVE",
+    "unfinished",
+    "not shown",
+    "PASS",
+    "not gated",
+    "reference",
+)
 # Metrics without a budget fill the columns up to so many; all are in the section below.
 _METRICS = 3
 
@@ -119,7 +128,9 @@ def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
     worst = combined(list(verdicts(model).values()))
     if worst is Verdict.FAIL or worst is Verdict.INCONCLUSIVE:
         return "FAIL" if worst is Verdict.FAIL else "INCONCLUSIVE"
-    return "PASS" if worst is Verdict.PASS and not unmeasured(record, model) else "unfinished"
+    if worst is None or unmeasured(record, model):
+        return "unfinished"
+    return "not shown" if worst is Verdict.NOT_SHOWN else "PASS"
 
 
 def metric_scale(record: RunRecord, metric: str) -> Scale:

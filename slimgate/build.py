@@ -26,6 +26,7 @@ from slimgate.progress import UNWATCHED, Watch
 from slimgate.protocols import BuildContext, ModelRef, MoreTeacher, Progress, adds_no_rows, no_progress
 from slimgate.recipe import LOAD, recipes
 from slimgate.rows import PreparedRows
+from slimgate.same_texts import comparable
 from slimgate.sharing import SharedBySteps
 from slimgate.split_names import CONFIRM, GATE, JUDGING
 from slimgate.store import Entry, Json, Store, files_of, scratch_beside
@@ -265,13 +266,14 @@ class Builder:
     def _stands_later(self, texts: Sequence[str]) -> list[bool]:
         """Which of the texts stand in a held-out split. Nothing else is told of the judging rows."""
         held_out = self._held_out_texts()
-        return [text in held_out for text in texts]
+        return [comparable(text) in held_out for text in texts]
 
     def _held_out_texts(self) -> frozenset[str]:
         if self._held_out is None:
             names = self._suite.setup.task.object.text_columns(self._suite.setup.task.params)
             tables = [self._rows.splits[split].table for split in HELD_OUT if split in self._rows.splits]
-            self._held_out = frozenset(text for table in tables for text in collapsed_texts(table, names))
+            rows = (row for table in tables for row in collapsed_texts(table, names))
+            self._held_out = frozenset(map(comparable, rows))
         return self._held_out
 
     def _told(self, variant: Variant) -> str:

@@ -288,6 +288,7 @@ def _task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:
             n=report.n,
             digest=report.digest,
             dropped_overlap=report.dropped_overlap,
+            near_repeats=report.near_repeats,
             repeats=report.repeats,
             groups=report.groups,
             label_counts=report.label_counts,

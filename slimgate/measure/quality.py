@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ from slimgate.digests import code_digest, folder_digest, json_digest, versions
 from slimgate.errors import MeasureError, SlimgateError, in_one_line
 from slimgate.loading import module_of
 from slimgate.outcome_files import read_outcomes, write_outcomes
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import Ints, Outcomes
 from slimgate.past_times import Work
+from slimgate.pools import text_codes
 from slimgate.predicting import ReadOutput, predict_scores
 from slimgate.protocols import Encoded, Progress, Rows, no_progress
 from slimgate.rows import PreparedRows
+from slimgate.same_texts import join_groups
 from slimgate.store import Entry, Json, Store, files_of
 from slimgate.suite import Plugin, Suite, params_json
 
@@ -32,6 +36,11 @@ class Encoder:
     def __init__(self, suite: Suite, rows: Rows, split: str = "gate") -> None:
         self._task, self.rows, self.split = suite.setup.task, rows, split
         self._encoded: dict[str, Encoded] = {}
+
+    @cached_property
+    def texts(self) -> Ints:
+        """(rows,) codes, equal for rows of one text."""
+        return text_codes(self.rows.table, self._task.object.text_columns(self._task.params))
 
     def of(self, artifact: Artifact) -> Encoded:
         """The rows as this artifact's inputs."""
@@ -100,7 +109,10 @@ def predict(
     order: npt.NDArray[np.int64] | None = None,
     progress: Progress = no_progress,
 ) -> Outcomes:
-    """Outcomes of the encoder's rows, predicted now. Raises MeasureError where scores are not finite."""
+    """Outcomes of the encoder's rows, predicted now. Rows of one text are of one group.
+
+    Raises MeasureError where scores are not finite.
+    """
     task = suite.setup.task
     predictor = runtime.object.load(artifact.folder, runtime.params, device=device, threads=suite.threads)
     try:
@@ -126,7 +138,7 @@ def predict(
             "the model is broken"
         )
     found: Outcomes = task.object.outcomes(rows.facts, encoder.rows, scores, task.params, suite.setup.group)
-    return found
+    return replace(found, groups=join_groups(found.groups, encoder.texts))
 
 
 def _reader(task: Plugin) -> ReadOutput | None:
@@ -151,7 +163,7 @@ def _key(
             "padding": "longest",
         },
         "runtime": [runtime.name, params_json(runtime.params), code_digest(module_of(runtime.object))],
-        "code": code_digest("slimgate.predicting"),
+        "code": [code_digest("slimgate.predicting"), code_digest("slimgate.pools")],
         "device": device.split(":")[0],
         "versions": dict(versions((*PACKAGES, *getattr(runtime.object, "packages", ())))),
     }

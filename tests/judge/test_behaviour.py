@@ -113,6 +113,11 @@ def test_without_a_budget_there_is_no_verdict(counted: Make) -> None:
     )
 
 
+def test_the_line_of_grouped_rows_counts_the_groups(counted: Make) -> None:
+    judged = judge_behaviour(*counted(400, 30, 2, groups=np.arange(400) // 4), NO_BUDGET, metrics=ACCURACY)
+    assert "(n=400 in 100 groups, exact, grouped): not gated" in behaviour_message("int8", judged)
+
+
 def test_a_failing_line_names_the_slices_that_lost(counted: Make) -> None:
     told = judged_line(counted(400, 60, 2), BOTH)
     assert told == (
@@ -162,6 +167,10 @@ def test_rows_that_are_not_paired_or_none_are_an_error(counted: Make) -> None:
     (teacher, variant), (other, _) = counted(40, 1, 0), counted(41, 1, 0)
     with pytest.raises(MeasureError, match="not paired"):
         behaviour(teacher, other)
+    with pytest.raises(MeasureError, match="not paired"):
+        judge_behaviour(
+            teacher, variant.take(np.array([2, 1, 0, *range(3, 40)])), NO_BUDGET, metrics=ACCURACY
+        )
     none = np.array([], dtype=np.int64)
     with pytest.raises(MeasureError, match="no gate rows"):
         judge_behaviour(teacher.take(none), variant.take(none), NO_BUDGET, metrics=ACCURACY)

@@ -215,6 +215,16 @@ def test_rows_that_are_not_paired_are_an_error(counted: MakePair) -> None:
         judged((counted(100)[0], counted(99)[1]), 2.0)
 
 
+def test_as_many_rows_with_other_ids_are_not_paired(counted: MakePair) -> None:
+    """Labels in turn: rows 0 and 2 have one label, so only the ids say that the rows are other ones."""
+    teacher, variant = counted(100, 4, 2)
+    moved = variant.take(np.array([2, 1, 0, *range(3, 100)]))
+    assert np.array_equal(moved.labels, teacher.labels)
+    for other in (moved, replace(variant, ids=np.char.add(variant.ids, "x"))):
+        with pytest.raises(MeasureError, match="not paired: 100 teacher rows and 100 variant rows"):
+            judged((teacher, other), 2.0)
+
+
 def test_rows_are_promised_only_where_they_would_decide_every_budget() -> None:
     decided = BudgetVerdict("drop_points", 1.0, Verdict.PASS, None, None)
     some = BudgetVerdict("drop_points", 0.5, Verdict.INCONCLUSIVE, None, 4000)

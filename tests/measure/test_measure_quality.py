@@ -11,7 +11,9 @@ import torch
 from tiny_suite import tiny_run
 
 from slimgate.errors import MeasureError
+from slimgate.judge.quality import judge_quality
 from slimgate.measure.quality import Encoder, outcomes_of, predict
+from slimgate.metrics import load_metric
 from slimgate.run import SuiteRun
 
 torch.set_num_threads(1)
@@ -36,6 +38,44 @@ def test_outcomes_stand_in_the_order_of_the_gate_and_come_from_the_store(tmp_pat
     stored = again.outcomes("shorter")
     assert stored.probabilities is not None
     assert np.array_equal(stored.probabilities, found.probabilities)
+
+
+def write_gate(folder: Path, times: int, *, files: int) -> None:
+    """A gate of ten texts, each `times` times in other case and with a full stop; `files` groups in turn."""
+    texts = ["good film", "bad film", "a great plot", "the plot was poor", "nice actor", "awful actor"]
+    texts += ["fun", "boring movie", "a nice movie", "the film is very bad"]
+    lines = ["text,label,file"]
+    for k in range(10 * times):
+        text = texts[k % 10]
+        shown = text if k < 10 else f"{text.title()}."
+        lines.append(f"{shown},{'neg' if k % 2 else 'pos'},h{k % files}")
+    (folder / "gate.csv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def test_rows_of_one_text_are_one_group_without_a_group_column(tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    write_gate(tmp_path, 6, files=60)
+    run = tiny_run(tmp_path, **{'group = "file"\n': ""})
+    found = run.outcomes("shorter")
+    assert found.groups is not None
+    assert (len(found), len(set(found.groups.tolist()))) == (60, 10)
+    text = [text.lower().rstrip(".") for text in run.rows.gate.table["text"].to_pylist()]
+    assert len(set(zip(text, found.groups.tolist(), strict=True))) == 10
+    judged = judge_quality(load_metric("accuracy"), run.outcomes("teacher"), found, [])
+    assert judged.groups == 10
+    assert run.rows.reports["gate"].groups == 10
+
+
+def test_groups_that_share_a_text_are_one_group(tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    write_gate(tmp_path, 2, files=5)  # row k and row k + 10 have one text and, of five files, one file
+    run = tiny_run(tmp_path)
+    assert run.outcomes("shorter").groups is not None
+    assert len(set(run.outcomes("shorter").groups.tolist())) == run.rows.reports["gate"].groups == 5
+    write_gate(tmp_path, 2, files=4)  # row 0 of h0 and row 10 of h2 have one text: h0 and h2, h1 and h3
+    run = tiny_run(tmp_path)
+    assert run.outcomes("shorter").groups is not None
+    assert len(set(run.outcomes("shorter").groups.tolist())) == run.rows.reports["gate"].groups == 2
 
 
 @pytest.mark.parametrize(

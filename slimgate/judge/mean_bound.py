@@ -35,6 +35,8 @@ from slimgate.outcomes import Floats, Ints
 _NEAR_MEAN = 1e-4
 # How near to a pole of the generating function the saddlepoint is looked for.
 _POLE = 1e-12
+# Values that differ by less are equal but for rounding.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,19 +138,21 @@ def share_above_zero(values: Floats, repeats: Floats) -> float:
         return 0.0
     if smallest >= 0:
         return 1.0
-    above, below = values == largest, values == smallest
+    above, below = values >= (1 - _ROUNDING) * largest, values <= (1 - _ROUNDING) * smallest
     if (above | below | (values == 0)).all():
         # two gamma variables: their share is beta distributed
         terms = float(repeats[below].sum()), float(repeats[above].sum())
         return float(betainc(*terms, largest / (largest - smallest)))
+    # of the order of 1, so that the search for the saddlepoint has no unit
+    values = values / max(largest, -smallest)
     at = _saddlepoint(values, repeats)
     left = 1 - at * values
-    generating = -float(repeats @ np.log(left))
+    generating = -float(repeats @ np.log1p(-at * values))
     spread = float(repeats @ (values / left) ** 2)
     signed = float(np.sign(at)) * sqrt(max(-2 * generating, 0.0))
     if abs(signed) < _NEAR_MEAN:
         skewness = 2 * float(repeats @ (values / left) ** 3) / spread**1.5
-        return float(0.5 - skewness / (6 * sqrt(2 * pi)))
+        return float(ndtr(-signed)) - skewness / (6 * sqrt(2 * pi))
     density = exp(generating) / sqrt(2 * pi)
     share = float(ndtr(-signed)) + density * (1 / (at * sqrt(spread)) - 1 / signed)
     return float(min(max(share, 0.0), 1.0))

@@ -74,7 +74,7 @@ class PlannedBudget:
     limit: float
     variants: tuple[str, ...]
     gate: GateGroups
-    needed: tuple[int, int]
+    needed: tuple[int, ...]
     word: Word
     basis: str
 
@@ -91,14 +91,17 @@ class PlannedBudget:
 
     @property
     def takes(self) -> str:
-        """`390 to 1,546`, or one number."""
+        """`390 to 1,546`, one number, or `?`."""
+        if not self.needed:
+            return "?"
         return " to ".join(f"{rows:,}" for rows in dict.fromkeys(self.needed))
 
     @property
     def answer(self) -> str:
         """`6,000 in 1,015 groups can decide it`."""
-        word = self.word.replace("cannot", "CANNOT")
-        return f"{self.gate} {word} it"
+        if self.word == "unknown":
+            return self.word
+        return f"{self.gate} {self.word.replace('cannot', 'CANNOT')} it"
 
     @property
     def line(self) -> str:
@@ -118,7 +121,7 @@ class _Plan:
     metric: str
     kind: str
     limit: float
-    needed: tuple[int, int]
+    needed: tuple[int, ...]
     word: Word
     basis: str
 
@@ -182,6 +185,7 @@ def _planned(
         return
     margin = budget.limit / 100
     if budget.kind != "drop_points" or load_metric(metric).per_row is None:
+        yield _Plan(shown, budget.kind, budget.limit, (), "unknown", "a first run shows")
         return
     outlook: Outlook = drop_outlook(gate.sizes, margin, changes)
     yield _Plan(shown, budget.kind, budget.limit, _needed(margin, gate, changes), outlook.word, outlook.basis)

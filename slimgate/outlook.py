@@ -26,7 +26,7 @@ from slimgate.judge.rows_needed import USUAL_CORRELATION
 from slimgate.judge.tango import tango_z
 from slimgate.outcomes import Floats, Ints
 
-Word = Literal["can decide", "may decide", "cannot decide"]
+Word = Literal["can decide", "may decide", "cannot decide", "unknown"]
 
 # Shares of answers that an equal variant changes: without training, and with.
 CONVERTED, TRAINED = (0.005, 0.03), (0.05, 0.12)

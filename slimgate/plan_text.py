@@ -19,7 +19,7 @@ from slimgate.slice_plan import planned_slices
 from slimgate.suite import Suite
 
 UNKNOWN = "?"
-_STYLES: dict[Word, str] = {"can decide": "green", "may decide": "yellow", "cannot decide": "red"}
+_STYLES: dict[Word, str] = {"can decide": "green", "may decide": "yellow", "cannot decide": "red", "unknown": ""}
 
 
 def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = None) -> Iterator[Line]:
@@ -56,12 +56,12 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
     suite = run.suite
     gate = gate_groups(suite, run.rows)
     planned = planned_budgets(suite, gate, earlier)
-    undecidable = [one for one in planned if not one.decidable]
+    undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
     yield from (f"{suite.shown}: {one.line}" for one in undecidable)
     for slices in planned_slices(suite, run.rows.gate):
         if slices.decidable < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"
-    if planned and not undecidable and not quiet:
+    if any(one.decidable for one in planned) and not undecidable and not quiet:
         yield f"{suite.shown}: {gate} gate rows can decide every planned budget on drops and flips"
 
 

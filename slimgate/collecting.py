@@ -52,7 +52,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ids = [f"{v}-{m}" for v, m in suite.since_baseline]
         _parametrize(metafunc, ("variant", "baseline_metric"), list(suite.since_baseline), ids)
     elif "metric" in names:
-        pairs = [(name, metric) for name in suite.variants for metric in suite.metrics]
+        pairs = list(suite.judged_metrics)
         _parametrize(metafunc, ("variant", "metric"), pairs, [f"{v}-{m}" for v, m in pairs])
     elif "timed" in names:
         calls = [(name, load) for name in (TEACHER, *suite.variants) for load in suite.workloads]
@@ -157,7 +157,7 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
 
     params = params_of(item)
     orders: dict[str, Sequence[Any]] = {
-        "variant": [*suite.variants],
+        "variant": [TEACHER, *suite.variants],
         "timed": [TEACHER, *suite.variants],
         "weighed": suite.weighed,
         "metric": suite.metrics,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import SuiteError, did_you_mean, nearest
+from slimgate.graph_folders import FILES, TORCH, check_graph_folder, graph_files, model_kind
 from slimgate.json_text import read_json
 from slimgate.model_files import check_model_files
 from slimgate.protocols import ModelRef
@@ -25,24 +26,29 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
-def parse_model_ref(text: str, *, sha256: str | None = None) -> ModelRef:
+def parse_model_ref(text: str, *, sha256: str | None = None, new_head: bool | None = None) -> ModelRef:
     """The reference a suite's string means; nothing is loaded or downloaded.
 
-    Raises SuiteError for a folder or package that is not there, and for `package:` paths that leave it.
+    new_head: as ModelRef has it. Raises SuiteError for a folder or package that is not there, and for
+    `package:` paths that leave it.
     """
     if text.startswith(FRESH):
-        return _fresh(text, sha256)
+        return _fresh(text, sha256, new_head)
     folder = _package_folder(text) if text.startswith("package:") else _local_folder(text)
     if folder is not None:
-        _check_folder(folder, text, sha256)
-        return ModelRef(text, folder, sha256=sha256)
+        kind = _check_folder(folder, text, sha256)
+        if new_head and kind != TORCH:
+            raise SuiteError(f'"{text}": a graph ({kind}) cannot get a new head; leave new_head out')
+        return ModelRef(text, folder, sha256=sha256, kind=kind, new_head=new_head)
     name, _, revision = text.partition("@")
-    return ModelRef(str(text), None, name, revision or None, sha256=sha256)
+    return ModelRef(str(text), None, name, revision or None, sha256=sha256, new_head=new_head)
 
 
-def _fresh(text: str, sha256: str | None) -> ModelRef:
+def _fresh(text: str, sha256: str | None, new_head: bool | None) -> ModelRef:
     if sha256 is not None:
         raise SuiteError(f'"{text}": fresh weights have no sha256; leave it out')
+    if new_head:
+        raise SuiteError(f'"{text}": fresh weights are new, and so is their head; leave new_head out')
     folder = _resolved(text, text.removeprefix(FRESH))
     if not (folder / "config.json").is_file():
         raise SuiteError(f'"{text}": {folder} has no config.json, from which fresh weights are made')
@@ -62,9 +68,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a model's weights: safetensors where there are any, else a .bin."""
+    """The files that hold a model's weights: safetensors where there are any, else a .bin, else a graph."""
     shards = sorted(folder.glob("*.safetensors"))
-    return shards or sorted(folder.glob("pytorch_model*.bin"))
+    return shards or sorted(folder.glob("pytorch_model*.bin")) or graph_files(folder)
 
 
 def weights_sha256(folder: Path) -> str:
@@ -140,18 +146,29 @@ def _pickle_hint(file: Path) -> str:
     return f" with {WEIGHTS[0]}; a {file.suffix} file may be a pickle, which could run code: it is not opened"
 
 
-def _check_folder(folder: Path, text: str, sha256: str | None) -> None:
+def _check_folder(folder: Path, text: str, sha256: str | None) -> str:
+    """The kind of the model that a folder holds. Raises SuiteError where a file is missing."""
     if not folder.is_dir():
         what = "is a file, expected the folder of a model" if folder.exists() else "no such folder"
         raise SuiteError(f'"{text}": {folder}: {what}')
+    kind = model_kind(folder, text, WEIGHTS) or TORCH
+    if kind == TORCH:
+        _check_weights(folder, text)
+        check_model_files(folder, text)
+    else:
+        check_graph_folder(folder, kind, text)
+    if sha256 is not None and (came := weights_sha256(folder)) != sha256:
+        raise SuiteError(f'"{text}": the weights have sha256 {came}, the suite expects {sha256}')
+    return kind
+
+
+def _check_weights(folder: Path, text: str) -> None:
+    graphs = [names[0] for names in FILES.values()]
     for needed, files in (("config.json", ("config.json",)), ("weights", WEIGHTS)):
         if not any((folder / file).is_file() for file in files):
-            told = "" if files == (needed,) else f" ({' or '.join(files)})"
+            told = "" if files == (needed,) else f" ({' or '.join((*files, *graphs))})"
             others = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICKLES)
             hint = f"; {others[0].name} may be a pickle, which is never opened" if others and told else ""
             raise SuiteError(
                 f'"{text}": {folder} has no {needed}{told}, expected the folder of a saved model{hint}'
             )
-    check_model_files(folder, text)
-    if sha256 is not None and (came := weights_sha256(folder)) != sha256:
-        raise SuiteError(f'"{text}": the weights have sha256 {came}, the suite expects {sha256}')

@@ -191,6 +191,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         if planned:
             _write_lines(reporter, plan_lines(run, earlier, width=_width(reporter)))
             continue
+        state.inputs(run.suite)  # as they are before anything is built
         for line in head_lines(run, earlier, quiet=config.get_verbosity() < 0):
             reporter.write_line(line)
     if not planned and config.getoption("slimgate_engine") == "ray":
@@ -235,19 +236,18 @@ def pytest_runtest_makereport(
     if suite is None:
         return report
     from slimgate.failure_log import error_log
-    from slimgate.parts import part
+    from slimgate.parts import fails_by_verdict, now, part
 
     parts = item.stash.get(PARTS, [])
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, SlimgateError | pytest.fail.Exception):
+    foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
+    if error is not None and foreseen:
         report.longrepr = _seen(error)
-    if isinstance(error, Exception):  # not pytest's own outcomes: fail and skip
-        message = (
-            str(error)
-            if isinstance(error, SlimgateError)
-            else f"{item.name}: {type(error).__name__}: {error}"
-        )
-        facts = {"message": message, "log": error_log(error)}
+    fails = isinstance(error, pytest.fail.Exception) and not any(map(fails_by_verdict, parts))
+    if isinstance(error, Exception) or fails:  # not a skip, and not a verdict that the record has already
+        message = str(error) if foreseen else f"{item.name}: {type(error).__name__}: {error}"
+        log = error_log(error) if isinstance(error, Exception) else ""
+        facts = {"message": message, "log": log, "measured": now()}
         parts = [*parts, part("error", _failed_variant(item), item.name, facts)]
     if report.when == "call" or report.failed:
         setattr(report, "slimgate", {"suite": str(suite.path), "test": item.name, "parts": parts})  # noqa: B010  not declared

@@ -15,9 +15,10 @@ from slimgate.baseline import Baseline
 from slimgate.comparing import compare
 from slimgate.environment import describe_machine, load_of_others, same_machine
 from slimgate.followed_rows import gate_texts, rows_followed
+from slimgate.inputs import KINDS, MODEL, Digests, inputs_digests
 from slimgate.kept_texts import keep_texts
 from slimgate.outcome_files import write_outcomes
-from slimgate.parts import SINCE, Part, Parts, compose, expected, now, parts_of
+from slimgate.parts import Part, Parts, compose, expected, now, parts_of
 from slimgate.progress import UNWATCHED, Watch
 from slimgate.record import (
     BaselineFacts,
@@ -38,6 +39,7 @@ from slimgate.report.terminal_table import Line
 from slimgate.report_files import PR_COMMENT, write_reports
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
+from slimgate.run_verdict import SINCE
 from slimgate.shard_facts import shard_facts
 from slimgate.shards import Shard
 from slimgate.store import Store
@@ -81,6 +83,7 @@ class Session:
         self._store: Store | None = None
         self._runs: dict[Path, SuiteRun] = {}
         self._parts: dict[Path, Parts] = {}
+        self._inputs: dict[Path, Mapping[str, Digests]] = {}
         self._written: dict[Path, float] = {}
         self._predicted: set[tuple[Path, str]] = set()
         self._logged: set[tuple[Path, str]] = set()
@@ -226,24 +229,42 @@ class Session:
         same = gate is not None and gate.digest == self.run(suite).rows.reports["gate"].digest
         return record if same else None
 
+    def inputs(self, suite: Suite) -> Mapping[str, Digests]:
+        """Digests of what each result depends on, by model and kind, as they are when first asked for."""
+        if suite.path not in self._inputs:
+            self._inputs[suite.path] = inputs_digests(self.run(suite))
+        return self._inputs[suite.path]
+
     def _earlier(self, suite: Suite) -> list[Part]:
-        """The parts of the last record, where it was of the same suite and rows on the same machine."""
+        """The results of the last record that are still valid.
+
+        They are of the same machine and rows, and nothing that they depend on has changed: neither files and
+        recipe of the model and its teacher, nor code, nor what the suite says of them.
+        """
         record = self.last_record(suite)
-        if record is None:
+        if record is None or not self._same_conditions(record, suite):
             return []
+        facts = self._baseline_facts(suite)
+        since = record.baseline and facts and record.baseline.created == facts.created
+        valid = [one for one in parts_of(record) if self._has_same_inputs(one, record, suite)]
+        return [one for one in valid if since or one["kind"] != SINCE]
+
+    def _same_conditions(self, record: RunRecord, suite: Suite) -> bool:
+        """Whether a record is of this machine, version, task and share of the suite."""
         run = self.run(suite)
-        same = (
-            record.suite.digest == suite.digest
-            and same_machine(record.machine, self._machine(run))
+        return (
+            same_machine(record.machine, self._machine(run))
             and record.slimgate == slimgate.__version__
             and record.task == _task_facts(run.suite, run.rows)
             and [Shard(one.number, one.of) for one in record.shards] == [*filter(None, [self._shard])]
         )
-        if not same:
-            return []
-        facts = self._baseline_facts(suite)
-        kept = record.baseline and facts and record.baseline.created == facts.created
-        return [one for one in parts_of(record) if kept or one["kind"] != SINCE]
+
+    def _has_same_inputs(self, one: Part, record: RunRecord, suite: Suite) -> bool:
+        """Whether all that a part depends on is as it was; what has no digest counts as changed."""
+        name = one["variant"]
+        kind = one["kind"] if one["kind"] in KINDS else MODEL
+        digest = self.inputs(suite).get(name, {}).get(kind)
+        return digest is not None and record.variant(name).inputs_digests.get(kind) == digest
 
     def _compose(self, suite: Suite) -> RunRecord:
         run, parts = self.run(suite), self._parts[suite.path]
@@ -260,6 +281,7 @@ class Session:
             command=self._command,
             seconds=run.seconds,
             version=slimgate.__version__,
+            inputs=self.inputs(suite),
             baseline=self._baseline_facts(suite),
             shards=shards,
         )
@@ -276,6 +298,8 @@ class Session:
         run = self.run(self.suites[path])
         folder = self.folder(path) / "outcomes"
         for variant in record.variants:
+            if not variant.measured:  # answers of a model that has changed since
+                (folder / f"{variant.name}.parquet").unlink(missing_ok=True)
             if (path, variant.name) in self._predicted:
                 with replacing(folder / f"{variant.name}.parquet") as new:
                     write_outcomes(run.outcomes(variant.name), new)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.baseline import Baseline, Given, held_against, refuse_last_run
-from slimgate.parts import part
+from slimgate.parts import now, part
 from slimgate.project_root import project_root
 from slimgate.session import Session
 from slimgate.sharding import shard_of
@@ -78,7 +78,7 @@ class RecordKeeper:
         message = (
             f"{variant}: the process that ran {test} died, most likely of its code or for want of memory"
         )
-        parts = [part("error", variant, test, {"message": message})]
+        parts = [part("error", variant, test, {"message": message, "measured": now()})]
         setattr(report, "slimgate", {"suite": str(found), "test": test, "parts": parts})  # noqa: B010  not declared
 
 

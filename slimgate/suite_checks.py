@@ -126,7 +126,7 @@ class _Walk:
     def _of(self, variant: Variant) -> _State:
         loc: Loc = (TEACHER,) if variant.name == TEACHER else ("variants", variant.name)
         if variant.ref is not None:
-            state = _State("torch", self._config(variant.ref, (*loc, "model")))
+            state = _State(variant.ref.kind, self._config(variant.ref, (*loc, "model")))
         else:
             state = self.state(variant.parent or TEACHER)
         for i, step in enumerate(variant.steps):

@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.environment import describe_machine
 from slimgate.judge.verdict import Verdict
-from slimgate.parts import Parts, awaited, compose, expected, part, parts_of, verdict
+from slimgate.parts import Parts, awaited, compose, expected, part, parts_of
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
@@ -24,6 +24,7 @@ from slimgate.record import (
     TaskFactsRecord,
     VariantRecord,
 )
+from slimgate.run_verdict import verdict
 from slimgate.suite import load_suite
 
 

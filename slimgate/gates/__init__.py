@@ -17,7 +17,6 @@ from slimgate.suite import Suite
 
 OF_THE_TEACHER: tuple[Callable[..., None], ...] = (test_selftest, test_latency)
 OF_VARIANTS: tuple[Callable[..., None], ...] = (
-    test_quality,
     test_behaviour,
     test_footprint,
     test_speedup,
@@ -27,12 +26,15 @@ OF_VARIANTS: tuple[Callable[..., None], ...] = (
 def as_module(suite: Suite) -> ModuleType:
     """A module that holds the gates of one suite; those of variants only where it has any.
 
-    Memory and baseline only where some variant has such a budget: nothing is parametrized by an empty list.
+    Quality, memory and baseline only where there is something to judge: nothing is parametrized by an empty
+    list.
     """
     module = ModuleType(suite.path.stem, f"The gates of {suite.shown}.")
     module.__file__ = str(suite.path)
     weighing = (test_memory,) if suite.weighed else ()
     since = (test_baseline,) if suite.since_baseline else ()
-    for gate in (*(OF_VARIANTS if suite.variants else ()), *since, *weighing, *OF_THE_TEACHER):
+    quality = (test_quality,) if suite.judged_metrics else ()
+    variants = OF_VARIANTS if suite.variants else ()
+    for gate in (*quality, *variants, *since, *weighing, *OF_THE_TEACHER):
         setattr(module, gate.__name__, gate)
     return module

@@ -59,6 +59,12 @@ def test_the_surest_wrong_answers_come_first(
     assert surest_lost(teacher, variant, most=1).tolist() == order[:1]
 
 
+def test_equally_sure_answers_stand_in_the_order_of_the_rows(counted: Make) -> None:
+    teacher, variant = counted(200, 60, 0)
+    assert surest_lost(teacher, variant, most=60).tolist() == list(range(60))
+    assert surest_lost(teacher, variant).tolist() == list(range(10))
+
+
 @pytest.mark.parametrize(
     ("lost", "verdict"),
     [(0, Verdict.PASS), (4, Verdict.PASS), (10, Verdict.INCONCLUSIVE), (40, Verdict.FAIL)],

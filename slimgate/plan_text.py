@@ -19,7 +19,12 @@ from slimgate.slice_plan import planned_slices
 from slimgate.suite import Suite
 
 UNKNOWN = "?"
-_STYLES: dict[Word, str] = {"can decide": "green", "may decide": "yellow", "cannot decide": "red", "unknown": ""}
+_STYLES: dict[Word, str] = {
+    "can decide": "green",
+    "may decide": "yellow",
+    "cannot decide": "red",
+    "unknown": "",
+}
 
 
 def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = None) -> Iterator[Line]:

@@ -19,17 +19,16 @@ from slimgate.errors import SlimgateError
 from slimgate.measure.quality import answers_key
 from slimgate.rows import splits_key
 from slimgate.run import SuiteRun
-from slimgate.run_verdict import SELF_TEST, SINCE
+from slimgate.run_verdict import CONFIRMED, SELF_TEST, SINCE
 from slimgate.split_names import GATE
 from slimgate.store import Entry
 from slimgate.suite import TEACHER, Suite
-from slimgate.variant_budgets import VariantBudgets
 
 # By kind of result; the digest of a variant that cannot be built now is missing, so nothing of it is kept.
 Digests = Mapping[str, str]
 MODEL = "model"
-KINDS = ("quality", SINCE, "behaviour", "footprint", "memory", "latency", "speedup", SELF_TEST)
-_JUDGED = frozenset({"quality", SINCE, "behaviour", SELF_TEST})
+KINDS = ("quality", SINCE, CONFIRMED, "behaviour", "footprint", "memory", "latency", "speedup", SELF_TEST)
+_JUDGED = frozenset({"quality", SINCE, CONFIRMED, "behaviour", SELF_TEST})
 _TIMED = frozenset({"latency", "speedup", SELF_TEST})
 # Keys of [measure] and kinds of budgets that only some kinds of results depend on; any other counts for all.
 _ONLY_FOR: Mapping[str, frozenset[str]] = {
@@ -39,11 +38,12 @@ _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "rounds": _TIMED,
     "max_seconds": _TIMED,
     "memory": frozenset({"memory"}),
-    "quality": frozenset({"quality", SELF_TEST}),
+    "quality": frozenset({"quality", CONFIRMED, SELF_TEST}),
     "behaviour": frozenset({"behaviour"}),
     "size": frozenset({"footprint"}),
     "speed": frozenset({"speedup"}),
     "baseline": frozenset({SINCE}),
+    "switched_off": frozenset(),
 }
 
 
@@ -113,7 +113,7 @@ def _digests(suite: Suite, name: str, common: Mapping[str, Any], metrics: Mappin
 
 def _settings(suite: Suite, name: str, kind: str) -> dict[str, Any]:
     """What the suite says of [measure] and of budgets that this kind of result depends on."""
-    budgets = suite.budgets if kind == SELF_TEST else {name: suite.budgets.get(name, VariantBudgets())}
+    budgets = suite.budgets if kind == SELF_TEST else {name: suite.budgets_of(name)}
     return {
         "measure": _relevant(suite.measure.model_dump(mode="json"), kind),
         "budgets": {of: _relevant(asdict(own), kind) for of, own in budgets.items()},

@@ -2,12 +2,12 @@
 
 A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
 a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, latency,
-speedup, self_test, behaviour, since, error.
+speedup, self_test, behaviour, since, confirm, error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -38,7 +38,7 @@ from slimgate.record import (
     TaskFactsRecord,
     VariantRecord,
 )
-from slimgate.run_verdict import ERROR, SELF_TEST, SINCE, Key, verdict, verdict_of_this_run
+from slimgate.run_verdict import CONFIRMED, ERROR, SELF_TEST, SINCE, Key, verdict, verdict_of_this_run
 from slimgate.suite import TEACHER, Suite
 from slimgate.variant_budgets import BASELINE
 
@@ -98,8 +98,14 @@ def told(key: Key) -> str:
 class Parts:
     """The parts of one suite by key; a newer part replaces an older one of its key."""
 
-    def __init__(self, earlier: Iterable[Part] = ()) -> None:
-        """earlier: parts that an earlier run measured and that are still valid."""
+    def __init__(
+        self, earlier: Iterable[Part] = (), *, made_from: Callable[[str], Iterable[str]] = lambda _: ()
+    ) -> None:
+        """earlier: parts that an earlier run measured and that are still valid.
+
+        made_from(name): the variants that are built from a model.
+        """
+        self._made_from = made_from
         # by kind, variant and name: looking through all parts for each of a thousand variants takes minutes
         self._parts: dict[str, dict[str, dict[str, Part]]] = {}
         self._carried: set[Key] = set()
@@ -126,6 +132,9 @@ class Parts:
             self._parts.clear()
         for by_variant in self._parts.values():
             by_variant.pop(variant, None)
+        made_from_it = set(self._made_from(variant))
+        for kind, name, which in [key for key in self._carried if key[1] in made_from_it]:
+            self._named(kind, name).pop(which, None)
 
     def forget_error(self, test: str) -> None:
         """Drops the error of a test that has run again."""
@@ -137,15 +146,17 @@ class Parts:
         kind, variant, name = key
         return name in self._named(kind, variant)
 
-    def carried(self, variant: str) -> list[CarriedResult]:
-        """The results of a model that an earlier run measured, and the error that it met."""
+    def carried(self, variant: str, checks: Collection[Key]) -> list[CarriedResult]:
+        """Of the checks of a model the results that an earlier run measured, then the error that it met."""
+        known = ((kind, variant, name) for kind in RESULTS for name in self._named(kind, variant))
+        found = [key for key in known if key in self._carried and (key in checks or key[0] == ERROR)]
         return [
             CarriedResult(
-                kind=kind, name="" if kind == ERROR else name, measured=one["facts"].get("measured")
+                kind=kind,
+                name="" if kind == ERROR else name,
+                measured=self._named(kind, variant)[name]["facts"].get("measured"),
             )
-            for kind in RESULTS
-            for name, one in self._named(kind, variant).items()
-            if (kind, variant, name) in self._carried and _is_result(one)
+            for kind, _, name in found
         ]
 
     def of(self, kind: str, variant: str) -> dict[str, dict[str, Any]]:
@@ -156,11 +167,6 @@ class Parts:
         """The facts of one key."""
         found = self._named(kind, variant).get(name)
         return found["facts"] if found else None
-
-
-def _is_result(part: Part) -> bool:
-    """Whether it is what a test measures, and not the teacher's side of a variant's test."""
-    return part["variant"] != TEACHER or part["kind"] in (ERROR, SELF_TEST, "latency")
 
 
 def _key(part: Part) -> Key:
@@ -184,6 +190,9 @@ def parts_of(record: RunRecord) -> list[Part]:
         parts += [
             part(SINCE, v.name, name, facts.model_dump(mode="json"))
             for name, facts in v.since_baseline.items()
+        ]
+        parts += [
+            part(CONFIRMED, v.name, name, facts.model_dump(mode="json")) for name, facts in v.confirm.items()
         ]
         for name, times in v.latency.items():
             parts += _latency_parts(v.name, name, times)
@@ -249,10 +258,15 @@ def compose(
 
     inputs: digests of what results depend on, by model and kind.
     """
-    digests = inputs or {}
-    variants = [_variant(suite, name, parts, digests.get(name, {})) for name in (TEACHER, *suite.variants)]
+    digests, checks = inputs or {}, dict.fromkeys(expected(suite))
+    variants = [
+        _variant(suite, name, parts, digests.get(name, {})).model_copy(
+            update={"carried": parts.carried(name, checks)}
+        )
+        for name in (TEACHER, *suite.variants)
+    ]
     self_test = _self_test(parts)
-    missing = sum(not parts.has(key) for key in expected(suite))
+    missing = sum(not parts.has(key) for key in checks)
     return RunRecord(
         slimgate=version,
         created=now(),
@@ -326,12 +340,12 @@ def _variant(suite: Suite, name: str, parts: Parts, inputs: Mapping[str, str]) -
         memory=MemoryFacts.model_validate(memory) if memory else None,
         shapes=RowShapes.model_validate(shapes) if shapes else None,
         since_baseline={k: SinceFacts.model_validate(v) for k, v in parts.of(SINCE, name).items()},
+        confirm={k: QualityFacts.model_validate(v) for k, v in parts.of(CONFIRMED, name).items()},
         awaited=awaited(suite, name, parts),
         switched_off=_switched_off(suite, name),
         error=errors[0]["message"] if errors else None,
         error_log=next((facts["log"] for facts in errors if facts.get("log")), None),
         error_measured=errors[0].get("measured") if errors else None,
-        carried=parts.carried(name),
     )
 
 

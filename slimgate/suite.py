@@ -178,6 +178,14 @@ class Suite:
         of_teacher = [(TEACHER, metric) for metric in self.teacher_budgets.quality]
         return (*of_teacher, *((name, metric) for name in self.variants for metric in self.metrics))
 
+    def made_from(self, name: str) -> tuple[str, ...]:
+        """The variants whose steps start or learn from a model, at any remove."""
+        found: dict[str, None] = {}
+        for other, variant in self.variants.items():
+            if name in (variant.parent, *variant.assistants):
+                found |= dict.fromkeys((other, *self.made_from(other)))
+        return tuple(found)
+
     def is_stochastic(self, name: str) -> bool:
         """Whether another seed builds another variant. The teacher is built once, by the first seed."""
         variant = self.variants.get(name)

@@ -237,6 +237,23 @@ def test_a_changed_suite_voids_exactly_what_depends_on_it(
     assert kept(after, "int8") == valid
 
 
+def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
+    text = SUITE + "\n[budgets.teacher]\naccuracy = { floor = 0.5 }\n"
+    (folder / "s.toml").write_text(text)
+    judged = {
+        **ACCURACY,
+        "budgets": [{"kind": "floor", "limit": 0.5, "verdict": "PASS"}],
+        "measured": EARLIER,
+    }
+    assert kept(run(folder, part("quality", "teacher", "accuracy", judged)), "int8") == ALL
+    after = run(folder, SIZE)
+    assert kept(after, "teacher") == {"quality"}
+    assert after.this_run is not None
+    assert (after.verdict.passed, after.this_run.passed) == (7, 0)
+    (folder / "s.toml").write_text(text.replace("floor = 0.5", "floor = 0.6"))
+    assert kept(run(folder, SIZE), "teacher") == set()
+
+
 def test_another_options_of_a_step_void_its_variant(folder: Path) -> None:
     (folder / "s.toml").write_text(SUITE.replace("int8_dynamic = {}", "magnitude_prune = { sparsity = 0.5 }"))
     after = run(folder, part("footprint", "own", "size", {"compression": 2.0, "measured": "now"}))

@@ -14,7 +14,7 @@ from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.slices import Slice, SliceBudget
 from slimgate.metrics import load_metric
-from slimgate.outcomes import ClassOutcomes
+from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record import BehaviourFacts
 
 Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
@@ -206,3 +206,8 @@ def test_six_thousand_rows_of_77_classes_take_under_a_second() -> None:
     facts = behaviour_facts(behaviour(*pair), judged, behaviour_message("x", judged))
     assert time.process_time() - start < 1
     assert len(BehaviourFacts.model_validate(facts).model_dump_json(indent=1)) < 150_000
+
+
+def test_rows_that_are_neither_right_nor_wrong_have_no_flips() -> None:
+    ranked = Outcomes(np.array(["a", "b"]), values={"rank": np.array([1.0, 2.0])})
+    assert behaviour(ranked, ranked) == {"n": 2, "flips": None}

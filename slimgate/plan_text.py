@@ -15,6 +15,7 @@ from slimgate.report.terminal import MEGABYTE
 from slimgate.report.terminal_table import MISSING, Line, terminal_table, wrapped
 from slimgate.run import SuiteRun
 from slimgate.slice_plan import planned_slices
+from slimgate.small_budgets import small_budgets
 from slimgate.split_names import CONFIRM
 from slimgate.suite import Suite
 
@@ -45,7 +46,7 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
         styles = ["green" if one.decidable else "red" for one in budgets]
         yield [("", "")]
         yield from terminal_table([_budget_row(one) for one in budgets], styles, width=width)
-    for line in _confirm_lines(run, earlier):
+    for line in (*small_budgets(suite), *_confirm_lines(run, earlier)):
         yield from wrapped(visible(line), width, "  ")
     for slices in planned_slices(suite, run.rows.gate):
         yield from wrapped(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
@@ -57,6 +58,7 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
     planned = planned_budgets(suite, run.rows.reports["gate"].n, earlier)
     undecidable = [one for one in planned if not one.decidable]
     yield from (f"{suite.shown}: {one.line}" for one in undecidable)
+    yield from (f"{suite.shown}: {line}" for line in small_budgets(suite))
     for slices in planned_slices(suite, run.rows.gate):
         if slices.decidable < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"

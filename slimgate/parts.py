@@ -262,10 +262,8 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
                 counts[counted] += 1
             if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
                 (messages if facts.verdict is Verdict.FAIL else undecided).append(facts.message)
-    for one, wrong in ((self_test.identical, Verdict.FAIL), (self_test.planted_fault, Verdict.PASS)):
-        if one is not None and one.verdict is wrong:
-            broken += 1
-            messages.append(one.message)
+    broken += len(self_test.failures)
+    messages += [one.message for one in self_test.failures]
     delay = self_test.planted_delay
     speeds = (facts.verdict for v in variants if v.gated for facts in v.latency.values())
     if delay is not None and not delay.seen and Verdict.INCONCLUSIVE in speeds:

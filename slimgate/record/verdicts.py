@@ -15,7 +15,10 @@ ONLY_WARNS: UndecidedChange = ("fail", "warn")
 
 
 class SelfTestPart(Part):
+    """wrong: the gate cannot be trusted; None in records from before it was kept."""
+
     verdict: Verdict | None
+    wrong: bool | None = None
     changed: int | None = None
     drop_points: float | None = None
     message: str
@@ -40,11 +43,28 @@ class PlantedDelay(Part):
 
 
 class SelfTest(Part):
-    """identical must not FAIL; planted_fault must not PASS; an unseen delay leaves speed-ups undecided."""
+    """identical must not FAIL; planted_fault must FAIL, or be INCONCLUSIVE if the rows are too few for it.
+
+    An unseen delay leaves speed-ups undecided.
+    """
 
     identical: SelfTestPart | None = None
     planted_fault: SelfTestPart | None = None
     planted_delay: PlantedDelay | None = None
+
+    @property
+    def failures(self) -> list[SelfTestPart]:
+        """What shows that the gate cannot be trusted."""
+        forbidden = ((self.identical, Verdict.FAIL), (self.planted_fault, Verdict.PASS))
+        return [one for one, verdict in forbidden if one and (one.wrong or one.verdict is verdict)]
+
+    @property
+    def undecided_fault(self) -> SelfTestPart | None:
+        """The planted fault, if the rows could not decide it: nobody knows whether the gate sees one."""
+        found = self.planted_fault
+        if found is None or found in self.failures or found.verdict is Verdict.FAIL:
+            return None
+        return found
 
 
 class LoosenedBudget(Part):

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from slimgate.judge.levels import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
-from slimgate.judge.verdict import Verdict
-from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTestPart
+from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTest, SelfTestPart
 from slimgate.report.escape import escaped, fenced
 from slimgate.report.figures import count, duration, fixed, percent
 from slimgate.report.planted_delay import delay_words
@@ -50,9 +49,9 @@ def self_test(record: RunRecord) -> str:
         _part(
             "A copy of the teacher, saved, loaded and predicting afresh, must not FAIL",
             found.identical,
-            Verdict.FAIL,
+            found,
         ),
-        _part("A planted fault must not PASS", found.planted_fault, Verdict.PASS),
+        _part("A planted fault must FAIL", found.planted_fault, found),
     ]
     lines.append(_delay(found.planted_delay))
     return blocks("## Self-test of the gate", bullets(lines))
@@ -70,12 +69,16 @@ def _delay(found: PlantedDelay | None) -> str:
     return f"{expected}: {held}. {escaped(found.message)}"
 
 
-def _part(expected: str, found: SelfTestPart | None, forbidden: Verdict) -> str:
+def _part(expected: str, found: SelfTestPart | None, of: SelfTest) -> str:
     if found is None:
         return f"{expected}: not run."
     verdict = "no verdict" if found.verdict is None else str(found.verdict)
-    held = "**the gate cannot be trusted**" if found.verdict is forbidden else "as it should be"
-    facts = [] if found.verdict is None else [held]
+    held = "as it should be"
+    if found in of.failures:
+        held = "**the gate cannot be trusted**"
+    elif found is of.undecided_fault:
+        held = "**the rows could not decide it**"
+    facts = [held] if found.verdict is not None or held != "as it should be" else []
     if found.changed is not None:
         facts.append(f"{count(found.changed)} answers changed")
     if found.drop_points is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -104,10 +105,30 @@ def _too_few(pool: Pool, plan: Mapping[str, Asked], short: str, got: int, *, gro
     )
 
 
-def left_out(pool: Pool, drawn: Mapping[str, Ints]) -> tuple[int, int]:
-    """Rows of a part that no split holds because a later split or part holds their text, their group."""
-    later = [rows for rank, rows in enumerate(drawn.values()) if rank > 0]
+@dataclass(frozen=True)
+class Dropped:
+    """Rows of a part that no split holds because a later split or part holds their text, their group.
+
+    near: those of `overlap` whose text stands there only in other case, punctuation or order.
+    """
+
+    overlap: int
+    near: int
+    group: int
+
+
+NOTHING_DROPPED = Dropped(0, 0, 0)
+
+
+def left_out(pool: Pool, drawn: Mapping[str, Ints]) -> Dropped:
+    """What was dropped of a part, given the rows of each split that were drawn from it."""
+    later = np.concatenate([np.empty(0, np.int64), *list(drawn.values())[1:]])
     undrawn = np.ones(len(pool), dtype=np.bool_)
     undrawn[np.concatenate(list(drawn.values()))] = False
-    within = undrawn & pool.free & _members(pool.texts, np.concatenate([np.empty(0, np.int64), *later]))
-    return int(pool.by_text.sum() + within.sum()), int(pool.by_group.sum())
+    within = undrawn & pool.free & _members(pool.texts, later)
+    near = within & ~_members(pool.exact_texts, later)
+    return Dropped(
+        overlap=int(pool.by_text.sum() + within.sum()),
+        near=int(pool.by_near_text.sum() + near.sum()),
+        group=int(pool.by_group.sum()),
+    )

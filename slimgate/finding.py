@@ -5,17 +5,23 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
     from slimgate.suite import Suite
 
-SUITE_TABLE = re.compile(rb"^\s*\[\s*suite\b", re.MULTILINE)
+# The head of a table [suite], or a key suite = … or suite.x = …, whatever its case.
+SUITE_TABLE = re.compile(
+    rb"""^\s*(\[+\s*["']?suite\b|["']?suite["']?\s*[.=])""", re.MULTILINE | re.IGNORECASE
+)
+# What the suites of slimgate have beside [suite]: files of other tools may have a table of that name.
+OTHER_TABLES = frozenset({"task", "teacher", "variants", "budgets"})
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,16 @@ def has_candidates(search: Search) -> bool:
     return next(_candidates(search), None) is not None
 
 
-def find_suites(search: Search, *, enter: Callable[[Path], None] = lambda _: None) -> dict[Path, Suite]:
+def find_suites(
+    search: Search,
+    *,
+    enter: Callable[[Path], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> dict[Path, Suite]:
     """Every suite of the run by its path, validated.
 
     enter: called with the folder of a suite before it is read, so that plug-ins beside it can be imported.
+    note: called with a line on each file that lies where suites do and is none.
     An opt-in suite counts only where it is named itself; else it is checked by syntax and schema alone.
     Raises SuiteError: one line for each file that is wrong.
     """
@@ -57,7 +69,10 @@ def find_suites(search: Search, *, enter: Callable[[Path], None] = lambda _: Non
             continue
         shown = os.path.relpath(path, search.root)
         try:
-            if not _is_suite(path, shown, expected=named and _matches(path, search)):
+            matches = _matches(path, search)
+            if not _is_suite(path, shown, expected=named and matches):
+                if matches and not path.name.startswith("_"):
+                    note(f"{shown}: no [suite] table, not a suite")
                 continue
             enter(path.parent)
             suite = load_suite(path, shown, check_data=named or not _opts_in(path, shown))
@@ -72,6 +87,40 @@ def find_suites(search: Search, *, enter: Callable[[Path], None] = lambda _: Non
     return suites
 
 
+def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[str]:
+    """A line on the suites in the run's folders that no pattern matches; none where there are none.
+
+    below: also look below a folder that the run looks at without its subfolders, and name the suites there.
+    """
+    deep = replace(search, shallow=search.shallow and not below)
+    if below and (names := _suites_in(deep, matched=True)):
+        folder = names[0].rpartition("/")[0] or names[0]
+        yield f"not run: {_first(names)}: pytest runs suites where it is given their folder: pytest {folder}"
+    if names := _suites_in(deep, matched=False):
+        patterns = ", ".join(search.patterns)
+        yield (
+            f"not run: {_first(names)}: no pattern of slimgate_files ({patterns}) matches; name the files on "
+            "the command line, or add a pattern to slimgate_files in pytest's configuration"
+        )
+
+
+def _suites_in(search: Search, *, matched: bool) -> list[str]:
+    """The files with the tables of a suite in the folders of the run, each once."""
+    found = {
+        Path(os.path.relpath(path, search.root)).as_posix(): None
+        for folder in search.paths
+        if folder.is_dir()
+        for path in _walk(folder, search, matched=matched)
+        if path not in search.paths and _looks_like_one(path) and _has_tables_of_a_suite(path)
+    }
+    return list(found)
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _candidates(search: Search) -> Iterator[tuple[Path, bool]]:
     for path in search.paths:
         if path.is_dir():
@@ -81,14 +130,15 @@ def _candidates(search: Search) -> Iterator[tuple[Path, bool]]:
             yield path.resolve(), True
 
 
-def _walk(folder: Path, search: Search) -> Iterator[Path]:
+def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Path]:
+    """TOML files below a folder that a pattern matches, or those that none does."""
     for here, folders, files in os.walk(folder):
         base = Path(here)
         folders[:] = [] if search.shallow else sorted(f for f in folders if not _skipped(base / f, search))
         for name in sorted(files):
             path = Path(os.path.realpath(base / name))  # resolve() raises for links in a circle
-            wanted = name.endswith(".toml") and not name.startswith("_") and _matches(path, search)
-            if wanted and not _ignored(path, search):
+            wanted = name.endswith(".toml") and not name.startswith("_")
+            if wanted and _matches(path, search) is matched and not _ignored(path, search):
                 yield path
 
 
@@ -106,9 +156,10 @@ def _matches(path: Path, search: Search) -> bool:
 
 
 def _is_suite(path: Path, shown: str, *, expected: bool) -> bool:
-    """A TOML file with a [suite] table; foreign ones are left alone.
+    """Whether a TOML file has a [suite] table; foreign ones are left alone.
 
-    expected: it was named and lies where suites do, so it is told what it lacks.
+    expected: it was named and lies where suites do, so it is told what it lacks. Raises SuiteError also for
+    a file that was meant as a suite: not TOML and with a line that says suite, or with a table [Suite].
     """
     from slimgate.suite_file import parse_toml
 
@@ -124,9 +175,23 @@ def _is_suite(path: Path, shown: str, *, expected: bool) -> bool:
                 f"{shown}: names that begin with _ are for suites to extend; they do not run by themselves"
             )
         return True
+    meant = next((key for key in data if key.lower() == "suite"), None)
+    if meant is not None:
+        raise SuiteError(f"{shown} [{meant}]: names are in small letters; expected [suite]")
     if expected:
         raise SuiteError(f"{shown}: has no [suite] table, so it is not a suite of slimgate")
     return False
+
+
+def _has_tables_of_a_suite(path: Path) -> bool:
+    from slimgate.suite_file import parse_toml
+
+    try:
+        data: Mapping[str, Any] = parse_toml(path, path.name)
+    except SuiteError:
+        return False
+    own = data.get("suite")
+    return isinstance(own, dict) and ("extends" in own or not OTHER_TABLES.isdisjoint(data))
 
 
 def _looks_like_one(path: Path) -> bool:

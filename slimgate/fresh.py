@@ -12,8 +12,7 @@ from typing import Any
 
 from slimgate.errors import BuildError
 from slimgate.protocols import ModelRef
-
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+from slimgate.tokenizer_files import check_tokenizer, has_tokenizer
 
 _DECODER = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}
 _ENCODER = {
@@ -32,12 +31,14 @@ _SPECIAL = {
 def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: Any) -> Any:
     """The folder's tokenizer, or of a fresh model without one a trained one; `config` is fitted to it.
 
-    texts: the train rows' (they are read only where one is trained). Raises BuildError.
+    texts: the train rows' (they are read only where one is trained). Raises BuildError, and SuiteError for a
+    folder with weights and without a tokenizer.
     """
     from transformers import AutoTokenizer
 
     assert ref.folder is not None
-    if not ref.fresh or any((ref.folder / name).is_file() for name in TOKENIZER_FILES):
+    check_tokenizer(ref)
+    if not ref.fresh or has_tokenizer(ref.folder):
         return AutoTokenizer.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = trained_tokenizer(texts, family=config.model_type, size=_sized(config).vocab_size)
     fit_config(config, tokenizer)

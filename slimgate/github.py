@@ -54,7 +54,7 @@ def _found(record: RunRecord) -> Iterator[tuple[str, str, str]]:
             yield "error", f"slimgate: {model.name}", model.error
         if model.gated:
             yield from _of_variant(model)
-    for part in record.self_test.failures:
+    for part in record.self_test.failures.values():
         yield "error", "slimgate: the gate itself", part.message
 
 

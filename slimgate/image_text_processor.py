@@ -5,9 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, SuiteError
+from slimgate.protocols import ModelRef
 
 FILES = ("processor_config.json", "preprocessor_config.json")
+
+
+def check_processor(ref: ModelRef) -> None:
+    """Raises SuiteError for a folder that does not say how the model's images are prepared."""
+    if ref.folder is None or ref.fresh or any((ref.folder / name).is_file() for name in FILES):
+        return
+    raise SuiteError(
+        f'"{ref.text}": {ref.folder} has no {" or ".join(reversed(FILES))}, which say how images are '
+        "resized and normalized; copy the file of the processor that the model was trained with"
+    )
 
 
 class ImageTextProcessor:

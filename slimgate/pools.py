@@ -13,12 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.errors import DataError, nearest
-from slimgate.row_codes import Ints, Keys, Mask, blank, codes_of, keys_of, standing_twice, values_of
+from slimgate.row_codes import (
+    Ints,
+    Keys,
+    Mask,
+    batches_of,
+    blank,
+    codes_of,
+    keys_of,
+    standing_twice,
+    values_of,
+)
+from slimgate.same_texts import BETWEEN_TEXTS, plain, without_order
 from slimgate.split_names import DRAWN, UNLABELLED
 
 PARTS = (UNLABELLED, "all", *DRAWN[1:])
-# str.split() takes it for white space, so no text that was collapsed can hold it.
-BETWEEN_TEXTS = "\x1f"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,18 +35,22 @@ class Pool:
     """The rows of one part.
 
     table: an `id` column, then the source's own; texts, groups, labels: (rows,) codes, equal exactly where
-    the text (white space collapsed), group and label are, in all pools alike; label_names: of the codes;
-    free: rows that may be drawn; by_text, by_group: rows that a later part holds the text or group of.
+    the text (as `same_texts` compares it), group and label are, in all pools alike; exact_texts: equal where
+    the texts are, white space collapsed; label_names: of the codes; free: rows that may be drawn; by_text,
+    by_group: rows that a later part holds the text or group of; by_near_text: rows of by_text whose exact
+    text no later part holds.
     """
 
     name: str
     table: pa.Table
     texts: Ints
+    exact_texts: Ints
     groups: Ints
     labels: Ints
     label_names: tuple[str, ...]
     free: Mask
     by_text: Mask
+    by_near_text: Mask
     by_group: Mask
 
     def __len__(self) -> int:
@@ -64,22 +77,24 @@ def pools_of(
         group_codes = [np.arange(a, b) for a, b in itertools.pairwise(counts)]
     else:
         group_codes = codes_of([_group_keys(name, table, group_column) for name, table in tables.items()])
-    text_codes = codes_of(texts)
+    exact_codes, text_codes = (codes_of(keys) for keys in zip(*texts, strict=True))
     if UNLABELLED in tables:  # nobody knows its labels
         label_codes.insert(0, np.zeros(tables[UNLABELLED].num_rows, np.int64))
     pools = []
     for k, (name, table) in enumerate(tables.items()):
-        free, by_text, by_group = (np.full(table.num_rows, fill) for fill in (True, False, False))
+        free, *dropped = (np.full(table.num_rows, fill) for fill in (True, False, False, False))
         pool = Pool(
             name=name,
             table=table,
             texts=text_codes[k],
+            exact_texts=exact_codes[k],
             groups=group_codes[k],
             labels=label_codes[k],
             label_names=label_names,
             free=free,
-            by_text=by_text,
-            by_group=by_group,
+            by_text=dropped[0],
+            by_near_text=dropped[1],
+            by_group=dropped[2],
         )
         pools.append(pool)
     _drop_across(pools)
@@ -99,17 +114,19 @@ def _known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
 def _drop_across(pools: Sequence[Pool]) -> None:
     """Takes the rows of earlier parts out whose group, or else whose text, stands in a later part."""
-    later_texts, later_groups = np.empty(0, np.int64), np.empty(0, np.int64)
+    texts, exact_texts, groups = (np.empty(0, np.int64) for _ in range(3))
     for pool in reversed([pool for pool in pools if pool.name != UNLABELLED]):
-        withhold(pool, texts=later_texts, groups=later_groups)
-        later_texts = np.union1d(later_texts, pool.texts[pool.free])
-        later_groups = np.union1d(later_groups, pool.groups[pool.free])
+        withhold(pool, texts=texts, exact_texts=exact_texts, groups=groups)
+        texts = np.union1d(texts, pool.texts[pool.free])
+        exact_texts = np.union1d(exact_texts, pool.exact_texts[pool.free])
+        groups = np.union1d(groups, pool.groups[pool.free])
 
 
-def withhold(pool: Pool, *, texts: Ints, groups: Ints) -> None:
+def withhold(pool: Pool, *, texts: Ints, exact_texts: Ints, groups: Ints) -> None:
     """Takes the rows out of a part that have one of these texts or groups."""
     pool.by_group[:] = np.isin(pool.groups, groups)
     pool.by_text[:] = ~pool.by_group & np.isin(pool.texts, texts)
+    pool.by_near_text[:] = pool.by_text & ~np.isin(pool.exact_texts, exact_texts)
     pool.free[:] = ~(pool.by_group | pool.by_text)
 
 
@@ -157,13 +174,13 @@ def _column(part: str, table: pa.Table, name: str, what: str) -> pa.ChunkedArray
 
 
 def collapsed_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
-    """The text of each row as texts are compared: stripped, white space collapsed; of a pair, both."""
+    """The text of each row, stripped, white space collapsed; of a pair, both."""
     columns = [[collapsed(value) for value in table[name].to_pylist()] for name in names]
     return columns[0] if len(columns) == 1 else list(map(BETWEEN_TEXTS.join, zip(*columns, strict=True)))
 
 
 def collapsed(value: Any) -> str:
-    """A text as texts are compared; of a list of words, the words with blanks; of an image, a digest."""
+    """A text with white space collapsed; of a list of words, the words with blanks; of an image, a digest."""
     if isinstance(value, bytes | dict) or (isinstance(value, list) and value and not _is_words(value)):
         return content_digest(value)
     words = [str(word or "") for word in value] if isinstance(value, list) else [str(value or "")]
@@ -174,29 +191,54 @@ def _is_words(value: list[Any]) -> bool:
     return all(word is None or isinstance(word, str) for word in value)
 
 
-def _text_keys(part: str, table: pa.Table, names: Sequence[str]) -> Keys:
-    """A key of each row's text, stripped and with white space collapsed; of a pair, of both."""
-    return np.hstack([_text(part, table, name) for name in names])
+def text_codes(table: pa.Table, names: Sequence[str]) -> Ints:
+    """(rows,) codes, equal for rows whose texts count as one (`same_texts`)."""
+    return codes_of([_text_keys("gate", table, names)[1]])[0]
 
 
-def _text(part: str, table: pa.Table, name: str) -> Keys:
+def _text_keys(part: str, table: pa.Table, names: Sequence[str]) -> tuple[Keys, Keys]:
+    """A key of each row's text, stripped and with white space collapsed, and one of what it is compared by.
+
+    Of a pair, both texts make the key.
+    """
+    exact, compared = zip(*(_text(part, table, name) for name in names), strict=True)
+    return np.hstack(exact), without_order(list(compared))
+
+
+def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
     column = _column(part, table, name, "text")
     if is_image(column.type):
-        return keys_of(content_digest(value) if value else "" for value in values_of(column))
-    nested = pa.types.is_dictionary(column.type) or pa.types.is_list(column.type)
-    kind = column.type.value_type if nested or pa.types.is_large_list(column.type) else column.type
+        keys = keys_of(content_digest(value) if value else "" for value in values_of(column))
+        return keys, keys
+    listed = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    kind = column.type.value_type if listed or pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise DataError(
             f"part {part}: text column {name} has type {kind}, expected string or lists of strings"
         )
-    keys = keys_of(collapsed(value) for value in values_of(column))
-    if (empty := blank(keys)).any():
+    exact, compared = _keys_of_words(column) if listed else _keys_of_texts(column)
+    if (empty := blank(exact)).any():
         first = table["id"][int(empty.argmax())]
         raise DataError(
-            f"part {part}: text column {name} is null or empty in {int(empty.sum())} of {len(keys)} rows "
-            f"(first: {first})"
+            f"part {part}: text column {name} is null or empty in {int(empty.sum())} of {len(exact)} rows "
+            f"(first: {first}); remove these rows, or give them a text"
         )
-    return keys
+    return exact, compared
+
+
+def _keys_of_words(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
+    """Of lists of words, whose case and punctuation are what their tags are about."""
+    keys = keys_of(collapsed(value) for value in values_of(column))
+    return keys, keys
+
+
+def _keys_of_texts(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
+    exact, compared = [keys_of([])], [keys_of([])]
+    for values in batches_of(column):
+        texts = [collapsed(value) for value in values]
+        exact.append(keys_of(texts))
+        compared.append(keys_of(map(plain, texts)))
+    return np.concatenate(exact), np.concatenate(compared)
 
 
 def is_image(kind: pa.DataType) -> bool:

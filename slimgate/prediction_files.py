@@ -41,10 +41,12 @@ class Predictions:
     by_id: (rows,) positions in the order of the ids, which are distinct.
 
     probabilities: (rows, len(classes)) float64, each row summing to 1; classes: what the file calls them.
-    predictions: None where the file leaves it to the most probable class. shown: the file, for messages.
+    predictions: None where the file leaves it to the most probable class. shown: the file, for messages;
+    names: of its columns.
     """
 
     shown: str
+    names: ColumnNames
     columns: tuple[str, ...]
     ids: pa.Array
     by_id: Ints
@@ -89,6 +91,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     pa.default_memory_pool().release_unused()  # what reading took beside, before the next file is read
     return Predictions(
         shown=shown,
+        names=names,
         columns=tuple(columns),
         ids=flat["id"],
         by_id=order,

@@ -14,6 +14,7 @@ from slimgate.errors import DataError
 from slimgate.id_order import matched
 from slimgate.labels import class_names
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
+from slimgate.prediction_answers import check_answers
 from slimgate.prediction_checks import EXAMPLES, some
 from slimgate.prediction_files import Predictions
 from slimgate.suite_errors import shown as quoted
@@ -36,9 +37,10 @@ class Pair:
 
 
 def pair_predictions(teacher: Predictions, variant: Predictions) -> Pair:
-    """Matches rows by id. Raises DataError where ids, labels or groups disagree, with examples."""
+    """Matches rows by id. Raises DataError where they do not belong together, with examples."""
     order = _matched(teacher, variant)
     _same("label", teacher.ids, (teacher, teacher.labels), (variant, variant.labels.take(pa.array(order))))
+    check_answers(teacher, variant)
     groups = _groups(teacher, variant, order)
     shown_ids = _shown_ids(teacher.ids)
     teacher, variant = _without_ids(teacher), _without_ids(variant)

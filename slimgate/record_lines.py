@@ -30,7 +30,7 @@ class Line(Part):
     suite: str = Field(description="the suite's path")
     suite_digest: str = Field(description="of the suite's file and all that it extends")
     release: str | None = _column("the name under which the run was accepted")
-    status: str = Field(description="of the whole run: PASS, FAIL, INCONCLUSIVE, partial")
+    status: str = Field(description="of the whole run: PASS, FAIL, INCONCLUSIVE, partial, measured")
     slimgate: str = Field(description="the version that judged")
     device: str = Field(description="cpu, cuda, …")
     cpu: str = Field(description="the processor's name")

@@ -3,8 +3,8 @@
 Two more exist only if a suite asks for them. unlabelled holds rows for a teacher to label: their own label is
 taken off. confirm holds rows that nothing reads until a run with --slimgate-confirm. A split that the source
 names is drawn from the part of that name; the others are cut from the part train, or from all. No group and
-no text stands in two splits; only a part that the source calls unlabelled may share groups with train, which
-learns as it does.
+no text stands in two splits, whatever its case, its punctuation and the order of a pair; only a part that the
+source calls unlabelled may share groups with train, which learns as it does.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from slimgate.chosen_rows import chosen_rows
-from slimgate.dealing import Asked, deal, left_out, shares_of
+from slimgate.dealing import NOTHING_DROPPED, Asked, Dropped, deal, left_out, shares_of
 from slimgate.errors import DataError, nearest
 from slimgate.pools import Pool, pools_of, withhold
 from slimgate.row_codes import batches_of
+from slimgate.same_texts import join_groups
 from slimgate.split_names import CONFIRM, DRAWN, SPLITS, UNLABELLED
 from slimgate.strata import Ints
 from slimgate.tables import Table
@@ -84,10 +85,12 @@ class SplitReport:
     digest: sha256 over id, text, label, group and what else the task reads of its rows, in order
     dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part holds
         their text, their group; counted once a part, at its earliest split
+    near_repeats: those of dropped_overlap whose text stands there in other case, punctuation or order only
     repeats: rows whose text stands in the split before
     label_deviation_points: the largest distance of a label's share from its share in the part; None where
         the rows have no label
-    groups: None without a group column
+    groups: rows that share the group column's value or a text are of one group; None without a group column
+        where no text repeats
     """
 
     part: str | None
@@ -99,6 +102,7 @@ class SplitReport:
     label_counts: dict[str, int]
     label_deviation_points: float | None
     groups: int | None
+    near_repeats: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,16 +140,19 @@ def cut(
     splits: dict[str, pa.Table] = {}
     reports: dict[str, SplitReport] = {}
     taken: list[Ints] = [np.empty(0, np.int64)]
+    taken_exact: list[Ints] = [np.empty(0, np.int64)]
     held_out: list[Ints] = [np.empty(0, np.int64)]
     for pool in sorted(pools, key=lambda pool: pool.name == UNLABELLED):  # after those that it gives way to
         plan = plans[pool.name]
         if not plan:
             continue
         if pool.name == UNLABELLED:
-            withhold(pool, texts=np.concatenate(taken), groups=np.concatenate(held_out))
+            texts, exact, groups = map(np.concatenate, (taken, taken_exact, held_out))
+            withhold(pool, texts=texts, exact_texts=exact, groups=groups)
         drawn = deal(pool, plan, seed, grouped=group_column is not None)
         dropped = left_out(pool, drawn)
         taken += [pool.texts[rows] for rows in drawn.values()]
+        taken_exact += [pool.exact_texts[rows] for rows in drawn.values()]
         held_out += [pool.groups[rows] for split, rows in drawn.items() if split not in (UNLABELLED, "train")]
         for rank, (split, rows) in enumerate(drawn.items()):
             label = None if split == UNLABELLED else label_column
@@ -158,7 +165,7 @@ def cut(
                 pool,
                 rows,
                 digest=_digest(splits[split], columns),
-                dropped=dropped if rank == 0 else (0, 0),
+                dropped=dropped if rank == 0 else NOTHING_DROPPED,
                 labelled=label is not None,
                 grouped=group_column is not None,
             )
@@ -250,22 +257,24 @@ def _default(split: str, *, named: bool, free: int) -> Asked:
 
 
 def _report(
-    pool: Pool, rows: Ints, *, digest: str, dropped: tuple[int, int], labelled: bool, grouped: bool
+    pool: Pool, rows: Ints, *, digest: str, dropped: Dropped, labelled: bool, grouped: bool
 ) -> SplitReport:
     counts = np.bincount(pool.labels[rows], minlength=len(pool.label_names))
     share, expected = counts / max(1, len(rows)), shares_of(pool.labels)
     deviation = np.abs(share[: len(expected)] - expected).max(initial=0.0) * 100 if len(rows) else 0.0
     named = labelled and pool.label_names != ("",)
+    groups = join_groups(pool.groups[rows] if grouped else None, pool.texts[rows])
     return SplitReport(
         part=pool.name,
         n=len(rows),
         digest=digest,
-        dropped_overlap=dropped[0],
-        dropped_group=dropped[1],
+        dropped_overlap=dropped.overlap,
+        dropped_group=dropped.group,
         repeats=len(rows) - len(np.unique(pool.texts[rows])),
         label_counts=dict(zip(pool.label_names, counts.tolist(), strict=True)) if named else {},
         label_deviation_points=round(float(deviation), 6) if named else None,
-        groups=len(np.unique(pool.groups[rows])) if grouped else None,
+        groups=None if groups is None else len(np.unique(groups)),
+        near_repeats=dropped.near,
     )
 
 

@@ -12,5 +12,7 @@ if TYPE_CHECKING:
 
 # In the config: the session, once a suite is found or asked for.
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
+# In the config: lines on files that lie where suites do and are none.
+NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
 # In a test: what it adds to the record.
 PARTS: pytest.StashKey[list[Part]] = pytest.StashKey()

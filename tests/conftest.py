@@ -64,7 +64,8 @@ def bench(tmp_path: Path) -> Path:
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text('{"num_hidden_layers": 4, "max_position_embeddings": 64}')
-    (model / "model.safetensors").touch()
+    for name in ("model.safetensors", "tokenizer.json"):
+        (model / name).touch()
     folder = tmp_path / "bench"
     folder.mkdir()
     (folder / "rows.csv").write_text("text,label,file\ngood film,pos,f0\n")

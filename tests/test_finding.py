@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.finding import Search, find_suites
+from slimgate.finding import Search, find_suites, suites_that_do_not_run
 
 
 def found(root: Path, *paths: Path, **options: object) -> list[str]:
@@ -54,6 +54,64 @@ def test_a_foreign_toml_is_left_alone(root: Path) -> None:
     (root / "pyproject.toml").write_text("[tool]\n")
     assert found(root) == ["bench/x.toml"]
     assert found(root, root / "pyproject.toml") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[Suite]\ntitle = "x"\n', r"bench/x.toml \[Suite\]: names are in small letters; expected \[suite\]"),
+        ('suite = { title = "x" }\n[task\n', r"bench/x.toml line 2: not TOML"),
+        ('suite.title = "x"\n[task\n', r"bench/x.toml line 2: not TOML"),
+        ('[SUITE]\ntitle = "x\n', r"bench/x.toml line 2: not TOML"),
+    ],
+    ids=["capital", "inline", "dotted", "capital and broken"],
+)
+def test_a_file_that_was_meant_as_a_suite_ends_the_run(root: Path, text: str, problem: str) -> None:
+    """Beside a good suite it was left out in silence."""
+    (root / "bench/z.toml").write_text((root / "bench/x.toml").read_text())
+    (root / "bench/x.toml").write_text(text)
+    with pytest.raises(SuiteError, match=problem):
+        found(root)
+
+
+def test_a_foreign_toml_where_suites_lie_has_its_line(root: Path) -> None:
+    (root / "bench/settings.toml").write_text("[tool]\nx = 1\n")
+    (root / "bench/broken.toml").write_text("[tool\n")
+    (root / "bench/_common.toml").write_text("[tool]\n")
+    (root / "pyproject.toml").write_text("[tool]\n")
+    notes: list[str] = []
+    search = Search(root=root, paths=[root, root / "pyproject.toml"], patterns=["bench/*.toml"])
+    find_suites(search, note=notes.append)
+    assert notes == [
+        "bench/broken.toml: no [suite] table, not a suite",
+        "bench/settings.toml: no [suite] table, not a suite",
+    ]
+
+
+def not_run(root: Path, *paths: Path, below: bool = False, **options: object) -> list[str]:
+    search = Search(root=root, paths=paths, patterns=["bench/*.toml"], **options)  # type: ignore[arg-type]
+    return list(suites_that_do_not_run(search, below=below))
+
+
+def test_suites_that_no_pattern_matches_are_named_with_the_remedy(root: Path, suite_text: str) -> None:
+    (root / "suites").mkdir()
+    for name in ("a.toml", "_common.toml"):
+        (root / "suites" / name).write_text(suite_text)
+    (root / "suites/other.toml").write_text("[suite]\nof = 'another tool'\n")
+    [line] = not_run(root, root / "suites")
+    assert line.startswith("not run: suites/a.toml: no pattern of slimgate_files (bench/*.toml) matches; ")
+    assert "add a pattern to slimgate_files in pytest's configuration" in line
+    assert not_run(root, root / "bench") == []
+    assert not_run(root, root / "suites/a.toml") == []
+    assert not_run(root, root / "suites", root / "suites/a.toml") == []  # it runs, for it was named
+    assert not_run(root, root, shallow=True) == []
+
+
+def test_suites_below_a_folder_that_pytest_was_not_given_are_named(root: Path) -> None:
+    [line] = not_run(root, root, below=True, shallow=True)
+    assert line == (
+        "not run: bench/x.toml, bench/y.toml: pytest runs suites where it is given their folder: pytest bench"
+    )
 
 
 def test_a_named_file_where_suites_lie_is_told_what_it_lacks(root: Path) -> None:

@@ -71,6 +71,14 @@ def test_rows_are_paired_only_where_what_is_given_agrees() -> None:
         same_rows(base, other)
 
 
+def test_rows_are_paired_only_where_their_ids_stand_in_the_same_order() -> None:
+    rows = Outcomes(IDS, values={"rank": np.ones(3)})
+    same_rows(rows, rows.take(np.arange(3)))
+    for other in (rows.take(np.array([1, 0, 2])), Outcomes(np.array(["a", "b", "d"]))):
+        with pytest.raises(MeasureError, match="expected the same ids in the same order"):
+            same_rows(rows, other)
+
+
 def test_what_is_not_finite_or_not_there_is_an_error() -> None:
     with pytest.raises(MeasureError, match="1 of 3 rows have rank that is NaN or infinite"):
         ranked(1, np.nan, 7)

@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.environment import describe_machine
 from slimgate.judge.verdict import Verdict
-from slimgate.parts import Parts, awaited, compose, expected, part, parts_of, verdict
+from slimgate.parts import Part, Parts, awaited, compose, expected, part, parts_of
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
@@ -24,6 +24,7 @@ from slimgate.record import (
     TaskFactsRecord,
     VariantRecord,
 )
+from slimgate.run_verdict import verdict
 from slimgate.suite import load_suite
 
 
@@ -50,13 +51,13 @@ P, F, U, N = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN
         ([variant("a", P, U)], 1, "INCONCLUSIVE"),
         ([variant("a", U, F)], 1, "FAIL"),
         ([variant("a", P, error="it broke")], 0, "FAIL"),
-        ([variant("a", F, gated=False)], 0, "PASS"),
-        ([variant("a", None)], 0, "PASS"),
-        ([], 0, "PASS"),
+        ([variant("a", F, gated=False)], 0, "measured"),
+        ([variant("a", None)], 0, "measured"),
+        ([], 0, "measured"),
     ],
     ids=["pass", "partial", "inconclusive", "fail", "error", "not-gated", "no-budget", "empty"],
 )
-def test_fail_comes_before_inconclusive_before_partial_before_pass(
+def test_fail_comes_before_inconclusive_before_partial_before_measured_before_pass(
     variants: list[VariantRecord], missing: int, status: str
 ) -> None:
     assert verdict(variants, SelfTest(), missing).status == status
@@ -105,14 +106,16 @@ def test_a_size_that_is_too_large_fails() -> None:
     assert verdict([one], SelfTest(), 0).messages == ["too large"]
 
 
-@pytest.mark.parametrize(("told", "status"), [(F, "FAIL"), (U, "INCONCLUSIVE"), (P, "PASS"), (None, "PASS")])
+@pytest.mark.parametrize(
+    ("told", "status"), [(F, "FAIL"), (U, "INCONCLUSIVE"), (P, "PASS"), (None, "measured")]
+)
 def test_flips_and_slices_count_as_any_budget(told: Verdict | None, status: str) -> None:
     facts = BehaviourFacts(verdict=told, message="ten rows turned")
     one = VariantRecord(name="a", parent="teacher", behaviour=facts)
     found = verdict([one], SelfTest(), 0)
     assert (found.status, found.not_gated) == (status, 0)
     assert found.messages == (["ten rows turned"] if told in (F, U) else [])
-    assert verdict([one.model_copy(update={"gated": False})], SelfTest(), 0).status == "PASS"
+    assert verdict([one.model_copy(update={"gated": False})], SelfTest(), 0).status == "measured"
 
 
 @pytest.mark.parametrize(("check", "wrong"), [("identical", F), ("planted_fault", P)])
@@ -138,7 +141,7 @@ def test_a_delay_that_was_not_seen_is_told_where_a_speed_up_has_a_budget(
     decided = one.model_copy(update={"latency": {"b1": timed["b1"].model_copy(update={"verdict": P})}})
     assert verdict([decided], told, 0).messages == []  # by an earlier run, which saw it
     free = VariantRecord(name="a", parent="teacher", latency={"b1": LatencyFacts(measured="")})
-    assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("PASS", [])
+    assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("measured", [])
 
 
 def test_what_fails_is_told_before_what_is_undecided() -> None:
@@ -253,3 +256,31 @@ accuracy = {"""
     parts.add(part("speedup", "int8", "b1", {}))
     assert awaited(suite, "int8", parts) == ["flips and slices", "size"]
     assert awaited(suite, "teacher", parts) == []
+
+
+def built(name: str, digest: str) -> Part:
+    """The part of a model's build."""
+    return part("build", name, "", {"artifact": {"digest": digest}})
+
+
+def test_another_artifact_voids_earlier_results_of_what_is_made_from_it_and_no_new_ones() -> None:
+    facts = {"measured": "2026-11-20T14:02:03+00:00"}
+    names = ("small", "small-int8", "other")
+    earlier = [
+        one for name in names for one in (built(name, "old"), part("quality", name, "accuracy", facts))
+    ]
+    parts = Parts(earlier, made_from=lambda name: ["small-int8"] if name == "small" else [])
+    parts.add(part("footprint", "small-int8", "size", facts))
+    parts.add(built("small", "new"))
+    assert not parts.has(("quality", "small", "accuracy"))
+    assert not parts.has(("quality", "small-int8", "accuracy"))
+    assert parts.has(("footprint", "small-int8", "size"))
+    assert parts.has(("quality", "other", "accuracy"))
+
+
+def test_what_is_made_from_a_model_at_any_remove(bench: Path, suite_text: str) -> None:
+    (bench / "x.toml").write_text(suite_text)
+    suite = load_suite(bench / "x.toml")
+    assert suite.made_from("student") == ("int8",)
+    assert set(suite.made_from("teacher")) == {"student", "int8"}
+    assert suite.made_from("int8") == ()

@@ -392,3 +392,48 @@ def test_an_index_beyond_slimgates_own_classes(tmp_path: Path) -> None:
 def test_a_long_text_in_another_column_is_no_hindrance(tmp_path: Path) -> None:
     found = read(tmp_path / "rows.csv", **PLAIN, text=["short", "long " * 500_000, "short"])
     assert found.ids.to_pylist() == PLAIN["id"]
+
+
+FOUR = {"id": ["a", "b", "c", "d"], "label": ["0", "1", "2", "3"]}
+NO_ANSWERS = {
+    "scores-beside-more-labels": (
+        {**FOUR, "prediction": [1.0, 0.0, 1.0, 1.0]},
+        "prediction",
+        'column "prediction" holds "0", "1", column "label" holds "0", "1", "2" and 1 more: '
+        "these look like scores of the answers",
+    ),
+    "scores-by-name": (
+        {**FOUR, "label": ["0", "1", "1", "0"], "acc": [1.0, 0.0, 1.0, 1.0]},
+        "acc",
+        'column "acc" holds "0", "1", column "label" holds "0", "1": these look like scores',
+    ),
+    "truths": ({**FOUR, "correct": [True, False, True, True]}, "correct", "these look like scores"),
+    "letters": (
+        {**FOUR, "prediction": ["A", "B", "C", "D"]},
+        "prediction",
+        "no prediction is one of the labels; expected the answers, written as the labels are",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "column", "message"), NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_predictions_that_are_no_answers_are_refused_with_what_was_seen(
+    tmp_path: Path, rows: dict[str, Any], column: str, message: str
+) -> None:
+    files = [
+        read_predictions(
+            write_predictions(tmp_path / f"{name}.parquet", rows), ColumnNames(prediction=column)
+        )
+        for name in ("t", "v")
+    ]
+    with pytest.raises(DataError, match=re.escape(message)):
+        pair_predictions(*files)
+
+
+def test_a_variant_may_collapse_and_may_not_answer_what_nobody_does(tmp_path: Path) -> None:
+    collapsed = pair(tmp_path, {**FOUR, "prediction": FOUR["label"]}, {**FOUR, "prediction": ["0"] * 4})
+    assert collapsed.variant.predictions.tolist() == [0] * 4
+    odd = {**FOUR, "prediction": ["0", "1", "2", "9"]}
+    assert pair(tmp_path, odd, {**FOUR, "prediction": ["9"] * 4}).variant.classes[-1] == "9"
+    with pytest.raises(DataError, match=r'v\.jsonl: column "prediction" holds "x", .*: no prediction is one'):
+        pair(tmp_path, odd, {**FOUR, "prediction": ["x"] * 4})

@@ -239,8 +239,9 @@ def test_a_train_row_that_stands_in_gate_is_dropped_and_counted() -> None:
     train = pa.table({"text": ["one", " two\n", "three  words", "Four", "five"], "label": list("ababa")})
     gate = pa.table({"text": ["two", "three words", "four", "two"], "label": list("abab")})
     result = cut_of({"train": train, "gate": gate}, {"calibration": 0, "selection": 0})
-    assert set(ids_of(result, "train")) == {"train/0", "train/3", "train/4"}
-    assert (result.reports["train"].dropped_overlap, result.reports["train"].n) == (2, 3)
+    assert set(ids_of(result, "train")) == {"train/0", "train/4"}
+    train_report = result.reports["train"]
+    assert (train_report.dropped_overlap, train_report.near_repeats, train_report.n) == (3, 1, 2)
     assert (result.reports["gate"].dropped_overlap, result.reports["gate"].repeats) == (0, 1)
     assert sorted(ids_of(result, "gate")) == [f"gate/{k}" for k in range(4)]
 
@@ -291,7 +292,61 @@ def test_a_pair_is_compared_as_a_pair() -> None:
     assert result.reports["train"].dropped_overlap == 1
 
 
+def test_near_repeats_of_gate_rows_are_dropped_from_train_and_counted() -> None:
+    train = pa.table({"text": ["The film was good.", "THE FILM, was good", "the film was bad", "a plot"]})
+    gate = pa.table({"text": ["the film was good", "The film was bad!", "The film was good."]})
+    result = cut_of({"train": train, "gate": gate}, {"calibration": 0, "selection": 0}, label=None)
+    assert result.splits["train"]["text"].to_pylist() == ["a plot"]
+    report = result.reports["train"]
+    assert (report.dropped_overlap, report.near_repeats) == (3, 2)  # "The film was good." stands there as is
+    assert result.reports["gate"].n == 3
+
+
+def test_near_repeats_of_one_part_never_stand_in_two_splits() -> None:
+    texts = [f"{'The' if k % 2 else 'the'} plot no {k // 2}{'.' if k % 3 else ''}" for k in range(100)]
+    sizes = {"train": 50, "calibration": 4, "selection": 6}
+    result = cut_of({"all": pa.table({"text": texts})}, sizes, label=None)
+    numbers = [
+        {text.rstrip(".").split()[-1] for text in t["text"].to_pylist()} for t in result.splits.values()
+    ]
+    assert sum(map(len, numbers)) == len(set().union(*numbers))
+    more = cut_of({"all": pa.table({"text": ["Same.", "same", "same!", "other"]})}, {"gate": 1}, label=None)
+    assert more.reports["train"].near_repeats == more.reports["train"].dropped_overlap
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_pair_in_the_other_order_is_the_same_pair(turned: bool) -> None:
+    train = pa.table({"a": ["x y", "x"], "b": ["z", "z"], "label": list("ab")})
+    gate = pa.table({"a": ["Z" if turned else "x y"], "b": ["X, y" if turned else "z"], "label": ["a"]})
+    sizes = {"calibration": 0, "selection": 0}
+    result = cut_of({"train": train, "gate": gate}, sizes, text=("a", "b"))
+    assert ids_of(result, "train") == ["train/1"]
+    report = result.reports["train"]
+    assert (report.dropped_overlap, report.near_repeats) == (1, int(turned))
+
+
+def test_words_of_a_list_keep_their_case_and_punctuation() -> None:
+    train = pa.table({"words": [["Apple", "fell"], ["apple", "fell"], ["apple", "fell", "."]]})
+    gate = pa.table({"words": [["apple", "fell"]]})
+    sizes = {"calibration": 0, "selection": 0}
+    result = cut_of({"train": train, "gate": gate}, sizes, text=("words",), label=None)
+    assert sorted(ids_of(result, "train")) == ["train/0", "train/2"]
+
+
 # --- groups
+
+
+def test_repeated_texts_are_one_group_without_a_group_column() -> None:
+    gate = pa.table({"text": ["one", "two", "One.", "three", "two"]})
+    report = cut_of({"gate": gate}, label=None).reports["gate"]
+    assert (report.n, report.repeats, report.groups) == (5, 2, 3)
+    assert cut_of({"gate": gate.slice(0, 2)}, label=None).reports["gate"].groups is None
+
+
+def test_groups_that_share_a_text_are_counted_as_one() -> None:
+    gate = pa.table({"text": ["a", "b", "A!", "c", "d"], "file": ["f", "f", "g", "h", "i"]})
+    report = cut_of({"gate": gate}, label=None, group="file").reports["gate"]
+    assert (report.groups, report.repeats) == (3, 1)
 
 
 def test_a_group_stands_in_one_split_and_sizes_are_exact() -> None:
@@ -471,9 +526,9 @@ def test_splits_that_are_not_whole_are_an_error(tmp_path: Path) -> None:
 def test_a_hundred_thousand_rows_are_cut_in_two_seconds(group: str | None) -> None:
     count = 100_000
     table = rows(count, file=[f"f{k // 8}" for k in range(count)])
-    start = time.perf_counter()
+    start = time.process_time()  # other processes of the machine do not count
     cut_of({"all": table}, group=group)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def banking77() -> dict[str, pa.Table]:
@@ -498,15 +553,17 @@ def test_the_leak_of_banking77_is_caught() -> None:
     for train_size in ("rest", 500):
         sizes = {"train": train_size, "calibration": 0, "selection": 0}
         result = cut_of(parts, sizes, label="category")
-        assert result.reports["train"].dropped_overlap == 7
+        # 18 more differ from a gate row in case or punctuation only: "My top up has failed".
+        report = result.reports["train"]
+        assert (report.dropped_overlap, report.near_repeats) == (7 + 18, 18)
         assert sizes_of(result)[3] == 3080
         assert not {f"train/{k}" for k in leak} & set(ids_of(result, "train"))
-    assert sizes_of(cut_of(parts, {"calibration": 0, "selection": 0}, label="category"))[0] == 10_003 - 7
+    assert sizes_of(cut_of(parts, {"calibration": 0, "selection": 0}, label="category"))[0] == 10_003 - 25
 
 
 def test_banking77_keeps_its_77_labels_in_every_split() -> None:
     result = cut_of(banking77(), {"train": 6000}, label="category")
-    assert sizes_of(result) == [6000, 499, 999, 3080]
+    assert sizes_of(result) == [6000, 498, 997, 3080]
     assert all(min(report.label_counts.values()) > 0 for report in result.reports.values())
     assert max(report.label_deviation_points for report in result.reports.values()) < 0.2
     assert_disjoint(result, ("text",), None)

@@ -23,6 +23,7 @@ from slimgate.labels import class_names, label_map
 from slimgate.loading import load
 from slimgate.pools import collapsed_texts
 from slimgate.protocols import Rows
+from slimgate.same_texts import comparable
 from slimgate.splits import Cut, SplitSizes, cut
 from slimgate.tagged_words import OUTSIDE, tags_of
 
@@ -98,7 +99,8 @@ class Draft:
         group = self.guess.group
         known = group is not None and group in table.column_names
         groups = table[group].to_pylist() if known else [None] * table.num_rows
-        return zip(collapsed_texts(table, self.guess.texts), map(_as_text, groups), strict=True)
+        texts = map(comparable, collapsed_texts(table, self.guess.texts))
+        return zip(texts, map(_as_text, groups), strict=True)
 
     @cached_property
     def cut(self) -> Cut:

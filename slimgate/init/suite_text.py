@@ -117,7 +117,7 @@ def _repeats(draft: Draft) -> Iterator[str]:
     if dropped:
         yield f"Rows left out because a later split holds their text: {dropped}."
     if repeats := reports["gate"].repeats:
-        yield f"Gate rows that repeat the text of another: {repeats}."
+        yield f"Gate rows that repeat the text of another: {repeats}; rows of one text count as one group."
     if draft.guess.group is None and draft.recurring:
         yield f"{draft.recurring:,} rows share a text with another: a group column would keep them together."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.flips import KIND, FlipShare
-from slimgate.judge.message import rows_would_tell
+from slimgate.judge.message import rows_shown, rows_would_tell
 from slimgate.judge.slice_counts import slice_counts
 from slimgate.judge.slices import SliceJudgement, slices_kind
 from slimgate.judge.verdict import BudgetVerdict, Verdict
@@ -31,9 +31,10 @@ def _flips(found: FlipShare, budget: BudgetVerdict | None) -> str:
     percent = [100 * value for value in (found.share, *found.interval)]
     share, low, high = (f"{value:.{_decimals(percent, budget)}f}" for value in percent)
     limit = "" if budget is None else f", budget {budget.limit:g} %"
+    rows = rows_shown(found.n, found.groups)
     method = "exact" if found.groups is None else "exact, grouped"
     outcome = "not gated" if budget is None else _outcome(budget, found.n)
-    return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={found.n}, {method}): {outcome}"
+    return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={rows}, {method}): {outcome}"
 
 
 def _decimals(shown: list[float], budget: BudgetVerdict | None) -> int:

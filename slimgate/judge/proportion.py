@@ -34,7 +34,7 @@ def share_rows(share: float, limit: float, *, design_effect: float = 1.0) -> int
     The test takes its error from the limit and its power from the share; at least as many rows as rule the
     limit out where not one row (or every row) counts.
     """
-    if isclose(share, limit, rel_tol=1e-9):
+    if isclose(share, limit):
         return None
     spread = Z_ALPHA * sqrt(limit * (1 - limit)) + Z_POWER * sqrt(share * (1 - share))
     fewest = log(ALPHA) / (log1p(-limit) if share < limit else log(limit))

@@ -27,7 +27,7 @@ def needed_rows(margin: float, drop: float, *, variance: float) -> int | None:
     for 0/1 metrics the discordance times the design effect. For a drop above the margin these are the rows
     that would show FAIL; for a drop equal to it no number would, hence None.
     """
-    if isclose(drop, margin, rel_tol=1e-9):
+    if isclose(drop, margin):
         return None
     rows = _rows(variance, margin - drop)
     return max(rows, _rows_without_change(margin)) if drop < margin else rows

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,19 @@ from slimgate.digests import code_digest, folder_digest, json_digest, versions
 from slimgate.errors import MeasureError, SlimgateError, in_one_line
 from slimgate.loading import module_of
 from slimgate.outcome_files import read_outcomes, write_outcomes
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import Ints, Outcomes
 from slimgate.past_times import Work
+from slimgate.pools import text_codes
 from slimgate.predicting import ReadOutput, predict_scores
+from slimgate.processor import describe_processor
 from slimgate.protocols import Encoded, Progress, Rows, no_progress
 from slimgate.rows import PreparedRows
+from slimgate.same_texts import join_groups
 from slimgate.store import Entry, Json, Store, files_of
 from slimgate.suite import Plugin, Suite, params_json
 
 FILE = "outcomes.parquet"
+PROCESSOR = "processor"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
@@ -32,6 +38,11 @@ class Encoder:
     def __init__(self, suite: Suite, rows: Rows, split: str = "gate") -> None:
         self._task, self.rows, self.split = suite.setup.task, rows, split
         self._encoded: dict[str, Encoded] = {}
+
+    @cached_property
+    def texts(self) -> Ints:
+        """(rows,) codes, equal for rows of one text."""
+        return text_codes(self.rows.table, self._task.object.text_columns(self._task.params))
 
     def of(self, artifact: Artifact) -> Encoded:
         """The rows as this artifact's inputs."""
@@ -68,10 +79,10 @@ def outcomes_of(
         found = predict(suite, rows, artifact, runtime, encoder, device=device, progress=progress)
         seconds = round(time.perf_counter() - start, 3)
         write_outcomes(found, folder / FILE)
-        told = {"artifact": artifact.digest, "rows": len(found)}
+        told = {"artifact": artifact.digest, "rows": len(found), PROCESSOR: _processor(suite, device)}
         return {**told, "seconds": seconds, "runtime": runtime.name, "made": work.noted} if work else told
 
-    entry = store.make("outcomes", _key(suite, rows, artifact, runtime, encoder.split, device), fill)
+    entry = store.make("outcomes", answers_key(suite, rows, artifact, runtime, encoder.split, device), fill)
     return read_outcomes(entry.folder / FILE), entry
 
 
@@ -86,7 +97,7 @@ def answered(
     device: str,
 ) -> bool:
     """Whether the store has the artifact's outcomes on a split."""
-    return store.find("outcomes", _key(suite, rows, artifact, runtime, split, device)) is not None
+    return store.find("outcomes", answers_key(suite, rows, artifact, runtime, split, device)) is not None
 
 
 def predict(
@@ -100,7 +111,10 @@ def predict(
     order: npt.NDArray[np.int64] | None = None,
     progress: Progress = no_progress,
 ) -> Outcomes:
-    """Outcomes of the encoder's rows, predicted now. Raises MeasureError where scores are not finite."""
+    """Outcomes of the encoder's rows, predicted now. Rows of one text are of one group.
+
+    Raises MeasureError where scores are not finite.
+    """
     task = suite.setup.task
     predictor = runtime.object.load(artifact.folder, runtime.params, device=device, threads=suite.threads)
     try:
@@ -126,7 +140,7 @@ def predict(
             "the model is broken"
         )
     found: Outcomes = task.object.outcomes(rows.facts, encoder.rows, scores, task.params, suite.setup.group)
-    return found
+    return replace(found, groups=join_groups(found.groups, encoder.texts))
 
 
 def _reader(task: Plugin) -> ReadOutput | None:
@@ -134,9 +148,10 @@ def _reader(task: Plugin) -> ReadOutput | None:
     return None if read is None else lambda output, batch: read(task.params, output, batch)
 
 
-def _key(
+def answers_key(
     suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: Plugin, split: str, device: str
 ) -> str:
+    """The key of a model's answers in a store: all that they depend on."""
     task = suite.setup.task
     key: dict[str, Any] = {
         "artifact": artifact.digest,
@@ -151,8 +166,13 @@ def _key(
             "padding": "longest",
         },
         "runtime": [runtime.name, params_json(runtime.params), code_digest(module_of(runtime.object))],
-        "code": code_digest("slimgate.predicting"),
+        "code": [code_digest("slimgate.predicting"), code_digest("slimgate.pools")],
         "device": device.split(":")[0],
+        PROCESSOR: _processor(suite, device) if runtime.answers_by_processor(artifact.kind) else None,
         "versions": dict(versions((*PACKAGES, *getattr(runtime.object, "packages", ())))),
     }
     return json_digest(key)
+
+
+def _processor(suite: Suite, device: str) -> str:
+    return describe_processor(device, threads=suite.threads)

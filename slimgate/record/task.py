@@ -18,11 +18,16 @@ class SuiteFacts(Part):
 
 
 class SplitFacts(Part):
-    """n rows; how many rows of it stood in a later split and were dropped, and how many repeat another."""
+    """n rows; how many rows of it stood in a later split and were dropped, and how many repeat another.
+
+    near_repeats: dropped rows that stood there in other case, punctuation or order of a pair; groups: rows of
+    one text are one group.
+    """
 
     n: int
     digest: str
     dropped_overlap: int
+    near_repeats: int = 0
     repeats: int
     groups: int | None = None
     label_counts: dict[str, int] = {}

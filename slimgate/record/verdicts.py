@@ -8,7 +8,8 @@ from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
 from slimgate.record.part import Part
 
-Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial"]
+# partial: checks have not run, or results are of an earlier run. measured: no budget that gates was judged.
+Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]
 # What an undecided budget did to a run, and what it does now.
 UndecidedChange = tuple[OnInconclusive, OnInconclusive]
 ONLY_WARNS: UndecidedChange = ("fail", "warn")
@@ -53,16 +54,20 @@ class SelfTest(Part):
     planted_delay: PlantedDelay | None = None
 
     @property
-    def failures(self) -> list[SelfTestPart]:
-        """What shows that the gate cannot be trusted."""
-        forbidden = ((self.identical, Verdict.FAIL), (self.planted_fault, Verdict.PASS))
-        return [one for one, verdict in forbidden if one and (one.wrong or one.verdict is verdict)]
+    def failures(self) -> dict[str, SelfTestPart]:
+        """What shows that the gate cannot be trusted, by the name of the check."""
+        found: dict[str, SelfTestPart] = {}
+        if self.identical and (self.identical.wrong or self.identical.verdict is Verdict.FAIL):
+            found["identical"] = self.identical
+        if self.planted_fault and (self.planted_fault.wrong or self.planted_fault.verdict is Verdict.PASS):
+            found["planted_fault"] = self.planted_fault
+        return found
 
     @property
     def undecided_fault(self) -> SelfTestPart | None:
         """The planted fault, if the rows could not decide it: nobody knows whether the gate sees one."""
         found = self.planted_fault
-        if found is None or found in self.failures or found.verdict is Verdict.FAIL:
+        if found is None or "planted_fault" in self.failures or found.verdict is Verdict.FAIL:
             return None
         return found
 
@@ -127,14 +132,27 @@ class AcceptedFacts(Part):
     loosened: list[LoosenedBudget] = []
 
 
+class CarriedResult(Part):
+    """A result of an earlier run that this run did not measure again, and when it was measured.
+
+    kind, name: the check of its model, such as quality and accuracy. An error has the kind "error" and no
+    name.
+    """
+
+    kind: str
+    name: str
+    measured: str | None = None
+
+
 class RunVerdict(Part):
-    """Counts of budgets by verdict; a variant with an error has none.
+    """Counts of budgets by verdict; a result without budgets that has a verdict counts as one.
 
     not_shown: budgets on slices of which no slice FAILs and some cannot be decided with their rows; they
-    neither hold nor fail the run. not_gated: what was measured without a budget that gates. missing: checks
-    of the suite that no run has made yet. messages: one line for each budget that does not hold, what fails
-    before what is undecided, each variant that could not be built, each failed self-test, and planted delays
-    that were not seen where that left a budget undecided.
+    neither hold nor fail the run. errors: models that could not be built or measured, and self-tests that
+    failed. not_gated: what was measured without a budget that gates. warns: undecided budgets that only warn.
+    missing: checks of the suite that were not made. carried: results of earlier runs. messages: one line for
+    each budget that does not hold, what fails before what is undecided, each model that could not be built,
+    each failed self-test, and planted delays that were not seen where that left a budget undecided.
     """
 
     status: Status
@@ -142,6 +160,9 @@ class RunVerdict(Part):
     failed: int
     inconclusive: int
     not_shown: int = 0
+    errors: int = 0
     not_gated: int
+    warns: int = 0
     missing: int = 0
+    carried: int = 0
     messages: list[str] = []

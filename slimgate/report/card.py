@@ -9,6 +9,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.built import params_cell
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
+from slimgate.report.carried import describe_state
 from slimgate.report.escape import escaped, fenced
 from slimgate.report.figures import (
     MISSING,
@@ -58,6 +59,7 @@ def _first_lines(record: RunRecord, model: VariantRecord) -> str:
         escaped(record.suite.title),
         f"{told}. Judged by slimgate {escaped(record.slimgate)} on {rows}{escaped(rows_name(record))} "
         f"({escaped(gate_split(record))}), {escaped(record.created)}.",
+        f"The record of the run is {state}." if (state := describe_state(record)) else "",
     )
 
 
@@ -180,6 +182,12 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how it does on text that people wrote."
     yield "The figures are of the rows named above; of other text they say nothing."
+    for budget in record.baseline.loosened if record.baseline else ():
+        if budget.variant == model.name:
+            was = f"{escaped(budget.kind)} {budget.before:g}"
+            why = escaped(budget.reason or "no reason is given")
+            moved = f"was {was} in the last release, now {budget.now}"
+            yield f"**Loosened**: {escaped(budget.budget)} {moved}: {why}"
     if model.error is not None:
         yield f"It could not be built or measured whole: {escaped(model.error)}"
     if lacking := unmeasured(record, model):
@@ -203,7 +211,7 @@ def _self_test(record: RunRecord) -> Iterator[str]:
     tested = record.self_test
     if tested.identical is None or tested.planted_fault is None:
         yield "The gate itself was not tested in this run."
-    for part in tested.failures:
+    for part in tested.failures.values():
         yield f"**The gate of this run cannot be trusted**: {escaped(part.message)}"
     if (untested := tested.undecided_fault) is not None:
         yield f"The rows could not decide the planted fault: {escaped(untested.message)}"

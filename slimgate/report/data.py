@@ -48,6 +48,7 @@ def _split_table(splits: dict[str, SplitFacts]) -> str:
         column("rows", lambda facts: count(facts.n)),
         column("groups", lambda facts: count(facts.groups)),
         column("dropped, stand in a later split", lambda facts: count(facts.dropped_overlap)),
+        column("of these, near-repeats", lambda facts: count(facts.near_repeats or None)),
         column("repeats", lambda facts: count(facts.repeats)),
         column("label share off by, points", lambda facts: fixed(facts.label_deviation_points, 1)),
         column("digest", lambda facts: escaped(facts.digest[:12])),

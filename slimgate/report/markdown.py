@@ -10,11 +10,13 @@ from slimgate.record import RunRecord, Status
 from slimgate.report.behaviour import CONFUSION, TRADEOFF, behaviour
 from slimgate.report.best import best
 from slimgate.report.built import built
+from slimgate.report.carried import describe_carried
 from slimgate.report.comparison import comparison
+from slimgate.report.confirm import confirmed
 from slimgate.report.data import data
 from slimgate.report.epoch_plots import EPOCHS
 from slimgate.report.escape import escaped
-from slimgate.report.figures import count
+from slimgate.report.figures import count, numbered
 from slimgate.report.folding import folding
 from slimgate.report.followed import followed
 from slimgate.report.head import head
@@ -27,7 +29,7 @@ from slimgate.report.verdicts import verdict_lines
 
 # Pictures with a place of their own; the others follow the comparison.
 _PLACED = (EPOCHS, CONFUSION, TRADEOFF)
-_WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "PASS")
+_WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
 
 
 def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
@@ -41,6 +43,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
         head(record),
         folding(comparison(record)),
         since_baseline(record),
+        confirmed(record),
         _gallery(others),
         folding(teacher_labels(record)),
         published(record),
@@ -88,11 +91,14 @@ def _picture(path: str) -> str:
 def _overall(records: Sequence[RunRecord]) -> str:
     found = [record.verdict.status for record in records]
     worst = next(status for status in _WORST_FIRST if status in found)
-    return f"{worst}, {count(found.count('PASS'))} of {count(len(found))} suites hold"
+    line = f"{worst}, {count(found.count('PASS'))} of {count(len(found))} suites hold"
+    bare = found.count("measured")
+    return line + (f", {numbered(bare, 'suite has', 'suites have')} no budget" if bare else "")
 
 
 def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
     records = [record for record, _ in pairs]
+    carried = [describe_carried(record) for record in records]
     return table(
         [
             Column("suite", [_link(record.suite.path, path) for record, path in pairs]),
@@ -102,6 +108,7 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
             Column("undecided", [count(record.verdict.inconclusive) for record in records], right=True),
             Column("not shown", [count(record.verdict.not_shown) for record in records], right=True),
             Column("not gated", [count(record.verdict.not_gated) for record in records], right=True),
+            *([Column("partial", [one or "" for one in carried])] if any(carried) else []),
             Column("not run", [count(record.verdict.missing) for record in records], right=True),
             Column("question", [escaped(record.suite.title, longest=120) for record in records]),
         ]

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from slimgate.judge.levels import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
-from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTest, SelfTestPart
+from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTestPart
 from slimgate.report.escape import escaped, fenced
 from slimgate.report.figures import count, duration, fixed, percent
 from slimgate.report.planted_delay import delay_words
+from slimgate.report.standing import models
 from slimgate.report.tables import blocks, bullets
 
 _GIBIBYTE = 1024**3
@@ -49,9 +50,14 @@ def self_test(record: RunRecord) -> str:
         _part(
             "A copy of the teacher, saved, loaded and predicting afresh, must not FAIL",
             found.identical,
-            found,
+            wrong="identical" in found.failures,
         ),
-        _part("A planted fault must FAIL", found.planted_fault, found),
+        _part(
+            "A planted fault must FAIL",
+            found.planted_fault,
+            wrong="planted_fault" in found.failures,
+            undecided=found.undecided_fault is not None,
+        ),
     ]
     lines.append(_delay(found.planted_delay))
     return blocks("## Self-test of the gate", bullets(lines))
@@ -69,14 +75,14 @@ def _delay(found: PlantedDelay | None) -> str:
     return f"{expected}: {held}. {escaped(found.message)}"
 
 
-def _part(expected: str, found: SelfTestPart | None, of: SelfTest) -> str:
+def _part(expected: str, found: SelfTestPart | None, *, wrong: bool, undecided: bool = False) -> str:
     if found is None:
         return f"{expected}: not run."
     verdict = "no verdict" if found.verdict is None else str(found.verdict)
     held = "as it should be"
-    if found in of.failures:
+    if wrong:
         held = "**the gate cannot be trusted**"
-    elif found is of.undecided_fault:
+    elif undecided:
         held = "**the rows could not decide it**"
     facts = [held] if found.verdict is not None or held != "as it should be" else []
     if found.changed is not None:
@@ -90,7 +96,7 @@ def machine(record: RunRecord) -> str:
     """The section, with the command that made the run."""
     return blocks(
         "## Machine and versions",
-        bullets([*machine_lines(record.machine), *_run_lines(record)]),
+        bullets([*machine_lines(record.machine), *_run_lines(record), *_answers_of_the_store(record)]),
         "The command that made this:",
         fenced(record.command),
     )
@@ -121,6 +127,16 @@ def _run_lines(record: RunRecord) -> Iterator[str]:
     times = sorted(set(_times(record)))
     if len(times) > 1:
         yield f"measured between {escaped(times[0])} and {escaped(times[-1])}"
+
+
+def _answers_of_the_store(record: RunRecord) -> Iterator[str]:
+    """Which models did not answer in this run, and which processor computed their answers."""
+    by_processor: dict[str, list[str]] = {}
+    for model in models(record):
+        for processor in {facts.answered_on for facts in model.quality.values() if facts.answered_on}:
+            by_processor.setdefault(processor, []).append(escaped(model.name))
+    for processor, names in by_processor.items():
+        yield f"answers from the store, computed on {escaped(processor)}: {', '.join(names)}"
 
 
 def _times(record: RunRecord) -> Iterator[str]:

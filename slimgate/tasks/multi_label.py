@@ -27,13 +27,21 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate import classifier_loading, text_rows
-from slimgate.classifier_loading import SEQUENCE, Head, check_outputs, check_positions, load_classifier
+from slimgate.classifier_loading import (
+    SEQUENCE,
+    Head,
+    check_head,
+    check_outputs,
+    check_positions,
+    load_classifier,
+)
 from slimgate.errors import DataError
 from slimgate.label_sets import indicators, label_sets
 from slimgate.labels import class_names
 from slimgate.metrics.label_sets import GOLD, SAID, WRONG
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.tokenizer_files import check_tokenizer
 
 if TYPE_CHECKING:
     from slimgate.objectives import Objective
@@ -103,6 +111,8 @@ def objective(params: Params) -> Objective:
 def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
     """Raises SuiteError where a config.json cannot serve this task."""
     check_positions(params.max_tokens, ref, config)
+    check_tokenizer(ref)
+    check_head(_head(params), ref, config)
     if facts is not None:
         check_outputs(_head(params, facts.classes), ref, config)
 

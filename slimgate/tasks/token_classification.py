@@ -24,7 +24,14 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate import classifier_loading
-from slimgate.classifier_loading import TOKENS, Head, check_outputs, check_positions, load_classifier
+from slimgate.classifier_loading import (
+    TOKENS,
+    Head,
+    check_head,
+    check_outputs,
+    check_positions,
+    load_classifier,
+)
 from slimgate.errors import DataError
 from slimgate.labels import class_names
 from slimgate.outcomes import RIGHT, Ints, Outcomes
@@ -32,6 +39,7 @@ from slimgate.pools import collapsed
 from slimgate.protocols import Arrays, BuildContext, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tables import Table
 from slimgate.tagged_words import OUTSIDE, SpansOf, span_reader, tags_of, words_of
+from slimgate.tokenizer_files import check_tokenizer
 from slimgate.word_encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
@@ -131,6 +139,8 @@ def objective(params: Params) -> Objective:
 def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
     """Raises SuiteError where a config.json cannot serve this task."""
     check_positions(params.max_tokens, ref, config)
+    check_tokenizer(ref)
+    check_head(_head(params), ref, config)
     if facts is not None:
         check_outputs(_head(params, facts.classes), ref, config)
 

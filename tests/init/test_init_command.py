@@ -261,7 +261,8 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     (repository / "half.jsonl").write_text("\n".join(half), "utf-8")
     for name in ("ready", "listed"):
         (repository / name).mkdir()
-        (repository / name / "model.safetensors").touch()
+        for file in ("model.safetensors", "tokenizer.json"):
+            (repository / name / file).touch()
     shape = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "good", "1": "bad"}}
     (repository / "ready/config.json").write_text(json.dumps(shape))
     (repository / "listed/config.json").write_text(json.dumps({**shape, "id2label": ["good", "bad"]}))

@@ -48,6 +48,12 @@ UNDECIDED = replace(
             id="FAIL of style.md",
         ),
         pytest.param(
+            replace(FAILED, method="Tango, grouped", groups=109),
+            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 "
+            "(n=872 in 109 groups, Tango, grouped): FAIL",
+            id="grouped rows",
+        ),
+        pytest.param(
             UNDECIDED,
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872, Tango): "
             "INCONCLUSIVE, about 3,500 gate rows would tell",

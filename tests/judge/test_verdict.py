@@ -187,6 +187,14 @@ def test_a_small_class_is_warned_of_where_classes_count(counted: MakePair) -> No
     )
 
 
+def test_a_class_of_one_row_is_a_small_class_and_one_without_rows_is_none() -> None:
+    labels = np.r_[np.zeros(60, np.int64), np.array([1])]
+    names = ("c0", "c1", "c2")
+    pair = [ClassOutcomes(np.arange(61).astype(np.str_), labels, labels, names) for _ in range(2)]
+    warnings = judge_quality(load_metric("f1_macro"), *pair, []).warnings
+    assert warnings == ("class c1 has 1 gate rows, under 50",)
+
+
 def test_few_groups_are_warned_of(counted: MakePair) -> None:
     judgement = judged(counted(100, 2, 1, groups=np.arange(100) // 10), 2.0)
     assert judgement.warnings == ("the gate rows come in 10 groups, under 30",)
@@ -213,6 +221,16 @@ def test_no_rows_are_an_error(counted: MakePair) -> None:
 def test_rows_that_are_not_paired_are_an_error(counted: MakePair) -> None:
     with pytest.raises(MeasureError, match="not paired"):
         judged((counted(100)[0], counted(99)[1]), 2.0)
+
+
+def test_as_many_rows_with_other_ids_are_not_paired(counted: MakePair) -> None:
+    """Labels in turn: rows 0 and 2 have one label, so only the ids say that the rows are other ones."""
+    teacher, variant = counted(100, 4, 2)
+    moved = variant.take(np.array([2, 1, 0, *range(3, 100)]))
+    assert np.array_equal(moved.labels, teacher.labels)
+    for other in (moved, replace(variant, ids=np.char.add(variant.ids, "x"))):
+        with pytest.raises(MeasureError, match="not paired: 100 teacher rows and 100 variant rows"):
+            judged((teacher, other), 2.0)
 
 
 def test_rows_are_promised_only_where_they_would_decide_every_budget() -> None:

@@ -105,6 +105,27 @@ def test_slimgate_files_says_where_suites_lie(root: Path) -> None:
     assert len(collected(root, "gates")) == 14
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "n1"])
+def test_suites_that_no_pattern_matches_are_named_in_the_head(root: Path, workers: tuple[str, ...]) -> None:
+    (root / "bench").rename(root / "gates")
+    ran = pytest_in(root, "gates", "-q", *workers)
+    assert ran.code == 5
+    [line] = [line for line in ran.lines if "not run:" in line]
+    assert line.startswith("not run: gates/x.toml: no pattern of slimgate_files (bench/*.toml) matches")
+
+
+def test_a_toml_file_beside_suites_is_named_in_the_head(root: Path) -> None:
+    (root / "bench/settings.toml").write_text("[tool]\n")
+    ran = pytest_in(root, "bench", "-q", "--collect-only")
+    assert "bench/settings.toml: no [suite] table, not a suite" in ran.lines
+
+
+def test_pytest_alone_names_the_suites_below_where_it_found_no_test(root: Path) -> None:
+    assert "not run:" not in pytest_in(root).out
+    (root / "test_python.py").unlink()
+    assert "not run: bench/x.toml: pytest runs suites where it is given their folder" in pytest_in(root).out
+
+
 def test_python_tests_beside_suites_run_as_ever(root: Path) -> None:
     (root / "bench/test_beside.py").write_text("def test_beside(): pass\n")
     found = collected(root, "bench")

@@ -398,14 +398,14 @@ def test_warnings_of_the_judge_are_said_once_for_all_variants() -> None:
 def test_a_gate_that_let_the_fault_pass_cannot_be_trusted() -> None:
     planted = SelfTestPart(verdict=PASS, message="fault: PASS", measured="now")
     report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
-    assert "- A planted fault must not PASS: PASS, **the gate cannot be trusted**. fault: PASS" in report
+    assert "- A planted fault must FAIL: PASS, **the gate cannot be trusted**. fault: PASS" in report
     assert "predicting afresh, must not FAIL: not run." in report
 
 
 def test_an_undecided_self_test_is_as_it_should_be() -> None:
     planted = SelfTestPart(verdict=INCONCLUSIVE, message="few rows", measured="now")
     report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
-    assert "A planted fault must not PASS: INCONCLUSIVE, as it should be. few rows" in report
+    assert "A planted fault must FAIL: INCONCLUSIVE, **the rows could not decide it**. few rows" in report
 
 
 def test_a_planted_delay_that_was_not_seen_leaves_speed_undecided() -> None:
@@ -632,6 +632,19 @@ def test_the_index_has_a_line_for_each_suite_and_links_to_its_report() -> None:
     assert index.startswith("# slimgate: FAIL, 1 of 2 suites hold\n")
     assert "| [bench/library_docs.toml](library_docs/report.md) | **FAIL** |" in index
     assert "| [bench/my suite.toml](my%20suite/report.md)       | PASS     |" in index
+
+
+def test_the_index_counts_suites_without_budgets_apart() -> None:
+    passed = RunVerdict(status="PASS", passed=3, failed=0, inconclusive=0, not_gated=0)
+    index = index_report([sample_record(verdict=passed), one_variant(status="measured")])
+    assert index.startswith("# slimgate: measured, 1 of 2 suites hold, 1 suite has no budget\n")
+    assert "| **measured** |" in index
+
+
+def test_a_run_without_budgets_is_measured_and_holds_nothing() -> None:
+    bare = RunVerdict(status="measured", passed=0, failed=0, inconclusive=0, not_gated=2)
+    line = suite_report(sample_record(variants=[variant("x")], verdict=bare)).splitlines()[2]
+    assert line == "**measured** · no budget was judged · 2 results not gated"
 
 
 def test_the_index_takes_the_paths_that_it_is_given() -> None:

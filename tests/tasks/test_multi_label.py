@@ -105,7 +105,7 @@ def test_a_ready_made_models_outputs_are_put_in_the_datas_order(tmp_path: Path) 
     assert context.log == {"head": "the model's own", "output_order": [2, 1, 0]}  # actor, film, plot
     config = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "x", "1": "y"}}
     with pytest.raises(SuiteError, match="Model: 0=x, 1=y; data: 0=a, 1=b, 2=c"):
-        task.check_model(params_of(), ModelRef("m", Path("m")), config, ABC)
+        task.check_model(params_of(), ModelRef("m"), config, ABC)
 
 
 def test_outcomes_tell_the_labels_from_the_threshold_on() -> None:

@@ -143,7 +143,7 @@ def test_a_ready_made_taggers_outputs_are_put_in_the_datas_order(tmp_path: Path)
     assert context.log == {"head": "the model's own", "output_order": order}
     config = {"architectures": ["BertForTokenClassification"], "id2label": {"0": "O", "1": "B-PER"}}
     with pytest.raises(SuiteError, match="Model: 0=O, 1=B-PER"):
-        task.check_model(PARAMS, ModelRef("m", Path("m")), config, context.facts)
+        task.check_model(PARAMS, ModelRef("m"), config, context.facts)
 
 
 def test_span_metrics_are_seqevals() -> None:

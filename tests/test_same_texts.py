@@ -1,0 +1,92 @@
+"""slimgate.same_texts: which texts count as one, and the groups that they make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from slimgate.pools import text_codes
+from slimgate.row_codes import keys_of
+from slimgate.same_texts import BETWEEN_TEXTS, comparable, join_groups, plain, without_order
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("The film was good.", "the film was good"),
+        ("Is there an auto top-up option?", "is there an auto top up option"),
+        ("STRASSE!", "straße"),
+        ("« Très bien »", "très bien"),
+        ("don’t", "don't"),
+        ("what、is　this。", "What is this?"),
+    ],
+)
+def test_case_and_punctuation_make_no_other_text(text: str, same: str) -> None:
+    assert plain(text) == plain(same)
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [("?", "!"), ("1 + 1", "1 1"), ("a < b", "a > b"), ("a film", "film a"), ("good", "goods")],
+)
+def test_other_words_and_symbols_make_another_text(text: str, other: str) -> None:
+    assert plain(text) != plain(other)
+
+
+def test_a_pair_is_compared_without_its_order() -> None:
+    one, turned = BETWEEN_TEXTS.join(("A.", "b")), BETWEEN_TEXTS.join(("B", "a"))
+    assert comparable(one) == comparable(turned)
+    assert comparable(one) != comparable(BETWEEN_TEXTS.join(("a", "a")))
+
+
+def test_keys_without_order_are_equal_exactly_where_the_texts_are() -> None:
+    random = np.random.default_rng(0)
+    texts = [random.integers(0, 6, 300).astype(str).tolist() for _ in range(3)]
+    keys = without_order([keys_of(column) for column in texts])
+    sets = [tuple(sorted(row)) for row in zip(*texts, strict=True)]
+    assert len(set(map(bytes, keys))) == len(set(sets)) > 50
+    assert all((keys[0] == keys[k]).all() == (sets[0] == sets[k]) for k in range(300))
+
+
+def test_texts_of_a_table_are_numbered_by_what_they_are_compared_by() -> None:
+    table = pa.table({"id": ["1", "2", "3"], "a": ["X", "y", "x "], "b": ["y", "x.", "z"]})
+    assert text_codes(table, ("a",)).tolist() == [0, 1, 0]
+    assert text_codes(table, ("a", "b")).tolist() == [0, 0, 1]
+
+
+def test_groups_are_left_as_they_are_where_no_text_repeats() -> None:
+    texts, groups = np.arange(4), np.array([7, 7, 3, 3])
+    assert join_groups(None, texts) is None
+    assert join_groups(groups, texts) is groups
+    assert join_groups(groups, np.array([0, 0, 1, 2])) is groups  # it repeats in its own group
+
+
+def test_rows_of_one_text_are_one_group() -> None:
+    found = join_groups(None, np.array([0, 1, 0, 2]))
+    assert found is not None
+    assert found.tolist() == [0, 1, 0, 2]
+
+
+def test_groups_that_share_texts_are_joined_one_by_one() -> None:
+    #   5 and 9 share text 0, 9 and 2 share text 3: all three are one; 4 stays alone.
+    groups, texts = np.array([5, 5, 9, 9, 2, 4, 4]), np.array([0, 1, 0, 3, 3, 4, 5])
+    found = join_groups(groups, texts)
+    assert found is not None
+    assert found.dtype == np.int64
+    assert len(set(found[:5].tolist())) == 1
+    assert len(set(found[5:].tolist())) == 1
+    assert found[0] != found[5]
+
+
+def test_joined_groups_are_those_of_a_slow_search() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        groups, texts = random.integers(0, 30, 60), random.integers(0, 50, 60)
+        found = join_groups(groups, texts)
+        assert found is not None
+        slow = groups.copy()
+        for _ in range(60):
+            for text in np.unique(texts):
+                slow[np.isin(slow, slow[texts == text])] = slow[texts == text].min()
+        assert np.array_equal(found[:, None] == found, slow[:, None] == slow)

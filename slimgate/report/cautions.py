@@ -67,6 +67,8 @@ def warnings(record: RunRecord) -> Iterator[str]:
     if copy is not None and copy.changed:
         changed = numbered(copy.changed, "answer", "answers")
         yield f"**A copy of the teacher answered otherwise**: {changed} changed, so runs cannot be repeated."
+    if (fault := record.self_test.undecided_fault) is not None:
+        yield f"**The rows could not decide the planted fault** of the self-test: {escaped(fault.message)}"
     if record.self_test.identical is None and record.self_test.planted_fault is None:
         yield "The gate itself was not tested: no self-test has run."
 

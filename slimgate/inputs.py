@@ -19,7 +19,7 @@ from slimgate.errors import SlimgateError
 from slimgate.measure.quality import answers_key
 from slimgate.rows import splits_key
 from slimgate.run import SuiteRun
-from slimgate.run_verdict import SELF_TEST, SINCE
+from slimgate.run_verdict import CONFIRMED, SELF_TEST, SINCE
 from slimgate.split_names import GATE
 from slimgate.store import Entry
 from slimgate.suite import TEACHER, Suite
@@ -27,8 +27,8 @@ from slimgate.suite import TEACHER, Suite
 # By kind of result; the digest of a variant that cannot be built now is missing, so nothing of it is kept.
 Digests = Mapping[str, str]
 MODEL = "model"
-KINDS = ("quality", SINCE, "behaviour", "footprint", "memory", "latency", "speedup", SELF_TEST)
-_JUDGED = frozenset({"quality", SINCE, "behaviour", SELF_TEST})
+KINDS = ("quality", SINCE, CONFIRMED, "behaviour", "footprint", "memory", "latency", "speedup", SELF_TEST)
+_JUDGED = frozenset({"quality", SINCE, CONFIRMED, "behaviour", SELF_TEST})
 _TIMED = frozenset({"latency", "speedup", SELF_TEST})
 # Keys of [measure] and kinds of budgets that only some kinds of results depend on; any other counts for all.
 _ONLY_FOR: Mapping[str, frozenset[str]] = {
@@ -38,7 +38,7 @@ _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "rounds": _TIMED,
     "max_seconds": _TIMED,
     "memory": frozenset({"memory"}),
-    "quality": frozenset({"quality", SELF_TEST}),
+    "quality": frozenset({"quality", CONFIRMED, SELF_TEST}),
     "behaviour": frozenset({"behaviour"}),
     "size": frozenset({"footprint"}),
     "speed": frozenset({"speedup"}),

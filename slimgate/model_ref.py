@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,15 @@ def parse_model_ref(text: str, *, sha256: str | None = None, new_head: bool | No
             raise SuiteError(f'"{text}": a graph ({kind}) cannot get a new head; leave new_head out')
         return ModelRef(text, folder, sha256=sha256, kind=kind, new_head=new_head)
     name, _, revision = text.partition("@")
-    return ModelRef(str(text), None, name, revision or None, sha256=sha256, new_head=new_head)
+    return ModelRef(
+        str(text),
+        None,
+        name,
+        revision or None,
+        sha256=sha256,
+        new_head=new_head,
+        looked_for=None if revision else _resolved(text, text),
+    )
 
 
 def _fresh(text: str, sha256: str | None, new_head: bool | None) -> ModelRef:
@@ -129,6 +138,29 @@ def _local_folder(text: str) -> Path | None:
     if text.startswith((".", "/", "~")) or not HUB_ID.match(text):
         siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         raise SuiteError(f'"{text}": no such folder{nearest(folder.name, siblings) if siblings else ""}')
+    if meant := _meant_folder(text):
+        raise SuiteError(
+            f'"{text}": no folder {folder} (a model of the hub of that name is "{text}@main"){meant}'
+        )
+    return None
+
+
+def _meant_folder(text: str) -> str | None:
+    """A hint where a name that could be of the hub is rather a path: of a folder that lies elsewhere.
+
+    Looked at are the suite's folder, the two above it and the current one. None for what may well be of the
+    hub, and for NAME@REVISION, which is.
+    """
+    if "@" in text:
+        return None
+    base = Path(getattr(text, "base", Path.cwd())).resolve()
+    places = [base, *list(base.parents)[:2], Path.cwd()]
+    for place in places:
+        if (place / text).is_dir():
+            return f'. Did you mean "{os.path.relpath(place / text, base)}"?'
+    for place in places if "/" in text else ():
+        if (parent := (place / text).parent).is_dir():
+            return nearest(Path(text).name, [path.name for path in parent.iterdir() if path.is_dir()])
     return None
 
 

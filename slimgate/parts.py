@@ -2,7 +2,7 @@
 
 A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
 a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, latency,
-speedup, self_test, behaviour, since, error.
+speedup, self_test, behaviour, since, confirm, error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from slimgate.record import (
     TaskFactsRecord,
     VariantRecord,
 )
-from slimgate.run_verdict import ERROR, SELF_TEST, SINCE, Key, verdict, verdict_of_this_run
+from slimgate.run_verdict import CONFIRMED, ERROR, SELF_TEST, SINCE, Key, verdict, verdict_of_this_run
 from slimgate.suite import TEACHER, Suite
 from slimgate.variant_budgets import BASELINE
 
@@ -192,6 +192,9 @@ def parts_of(record: RunRecord) -> list[Part]:
             part(SINCE, v.name, name, facts.model_dump(mode="json"))
             for name, facts in v.since_baseline.items()
         ]
+        parts += [
+            part(CONFIRMED, v.name, name, facts.model_dump(mode="json")) for name, facts in v.confirm.items()
+        ]
         for name, times in v.latency.items():
             parts += _latency_parts(v.name, name, times)
         if v.footprint is not None:
@@ -338,6 +341,7 @@ def _variant(suite: Suite, name: str, parts: Parts, inputs: Mapping[str, str]) -
         memory=MemoryFacts.model_validate(memory) if memory else None,
         shapes=RowShapes.model_validate(shapes) if shapes else None,
         since_baseline={k: SinceFacts.model_validate(v) for k, v in parts.of(SINCE, name).items()},
+        confirm={k: QualityFacts.model_validate(v) for k, v in parts.of(CONFIRMED, name).items()},
         awaited=awaited(suite, name, parts),
         switched_off=_switched_off(suite, name),
         error=errors[0]["message"] if errors else None,

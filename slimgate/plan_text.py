@@ -15,6 +15,7 @@ from slimgate.report.terminal import MEGABYTE
 from slimgate.report.terminal_table import MISSING, Line, terminal_table, wrapped
 from slimgate.run import SuiteRun
 from slimgate.slice_plan import planned_slices
+from slimgate.split_names import CONFIRM
 from slimgate.suite import Suite
 
 UNKNOWN = "?"
@@ -44,6 +45,8 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
         styles = ["green" if one.decidable else "red" for one in budgets]
         yield [("", "")]
         yield from terminal_table([_budget_row(one) for one in budgets], styles, width=width)
+    for line in _confirm_lines(run, earlier):
+        yield from wrapped(visible(line), width, "  ")
     for slices in planned_slices(suite, run.rows.gate):
         yield from wrapped(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
 
@@ -61,6 +64,19 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
         hardest = max(one.needed for one in planned)
         rows = f"{planned[0].rows:,} gate rows can decide every budget on drops and flips"
         yield f"{suite.shown}: {rows} (the hardest takes about {hardest:,})"
+
+
+def _confirm_lines(run: SuiteRun, earlier: RunRecord | None) -> Iterator[str]:
+    """Whether the rows of the split confirm can decide the budgets that they judge; nothing without them."""
+    report = run.rows.reports.get(CONFIRM)
+    if report is None:
+        return
+    judged = {metric for own in run.suite.budgets.values() for metric in own.quality}
+    planned = [one for one in planned_budgets(run.suite, report.n, earlier) if one.metric in judged]
+    undecidable = [one for one in planned if not one.decidable]
+    yield from (f"confirm: {one.line.replace('gate rows', 'rows')}" for one in undecidable)
+    if planned and not undecidable:
+        yield f"confirm: {report.n:,} rows can decide every budget on a drop"
 
 
 def _row(model: PlannedModel) -> dict[str, str]:

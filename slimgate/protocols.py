@@ -72,7 +72,8 @@ class ModelRef:
     kind: of the artifact that the files are: torch, or the graph of a folder (slimgate/graph_folders.py).
     new_head: of a variant. False: it is judged as its files are, so they must hold the head and every
     weight, and nothing that is not used; True: the task makes a new head. None, of the teacher, which has to
-    learn the task: a new head where the files hold none.
+    learn the task: a new head where the files hold none. looked_for: of a hub id, the folder of that name,
+    which there is not.
     """
 
     text: str
@@ -83,6 +84,7 @@ class ModelRef:
     fresh: bool = False
     kind: str = "torch"
     new_head: bool | None = None
+    looked_for: Path | None = field(default=None, compare=False)
 
 
 class Predictor(Protocol):

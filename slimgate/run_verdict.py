@@ -28,6 +28,7 @@ from slimgate.record_files import TEACHER
 Key = tuple[str, str, str]  # kind, variant, name
 Judged = QualityFacts | SinceFacts | BehaviourFacts | FootprintFacts | MemoryFacts | LatencyFacts
 SINCE = "since"  # a metric beside that of the baseline
+CONFIRMED = "confirm"  # a metric on the rows of the split confirm
 SELF_TEST = "self_test"
 ERROR = "error"
 # Of each self-test the verdict that shows a broken gate.
@@ -46,6 +47,9 @@ def results(model: VariantRecord) -> Iterator[tuple[Key, Judged]]:
     if model.memory is not None:
         yield ("memory", name, ""), model.memory
     yield from ((("speedup", name, workload), times) for workload, times in model.latency.items())
+    for metric, facts in model.confirm.items():
+        if facts.verdict is not Verdict.PASS:  # the gate has counted the budgets that hold
+            yield (CONFIRMED, name, metric), facts
 
 
 def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
@@ -65,7 +69,8 @@ def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, 
     Its `missing` counts the checks that this run did not make. If it judged no budget it is "measured".
     """
     carried = carried_keys(variants)
-    found = _counted(variants, self_test, carried)
+    confirmed = {(CONFIRMED, model.name, metric) for model in variants for metric in model.confirm}
+    found = _counted(variants, self_test, carried | confirmed)
     not_made = sum(kind != ERROR for kind, _, _ in carried)
     return found.verdict(missing + not_made, 0, whole=True)
 

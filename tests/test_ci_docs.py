@@ -31,7 +31,7 @@ def test_the_workflow_gives_the_action_inputs_that_it_has() -> None:
     assert GITHUB["permissions"] == {"contents": "read", "pull-requests": "write"}
     # yaml reads the key `on` as true
     assert "pull_request_target" not in GITHUB[True]
-    shell_reads(gate["with"]["install"])
+    shell_reads(INPUTS["install"]["default"])
 
 
 def test_the_table_names_every_input_with_its_default() -> None:

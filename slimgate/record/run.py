@@ -10,6 +10,7 @@ from pydantic import Field
 from slimgate.record.behaviour import BehaviourFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.followed import FollowedRow, RowShapes
+from slimgate.record.looks import ConfirmFacts, LookFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.part import Part
 from slimgate.record.quality import QualityFacts
@@ -38,6 +39,7 @@ class VariantRecord(Part):
     of the teacher also the self-tests.
     shapes: the way of one gate row through it, the same row for all models.
     since_baseline: metrics that have a budget against the same variant of the baseline.
+    confirm: metrics with a budget, judged once more on rows that nothing had read.
     awaited: what has a budget and no run has measured yet. switched_off: budgets that its table takes away.
     """
 
@@ -59,6 +61,7 @@ class VariantRecord(Part):
     memory: MemoryFacts | None = None
     shapes: RowShapes | None = None
     since_baseline: dict[str, SinceFacts] = {}
+    confirm: dict[str, QualityFacts] = {}
     awaited: list[str] = []
     switched_off: list[SwitchedOffBudget] = []
     error: str | None = None
@@ -78,6 +81,8 @@ class RunRecord(Part):
     shards: of a run that is one shard of several, that one; of a merged record all of them, in order.
     verdict: the state of the whole record. this_run: only what the last run judged, as its exit code has it;
     its `missing` counts the checks that it did not make. None of a merged record.
+    looks: how often the gate rows have judged; None in a record of before there was the field.
+    confirm: the rows that judged once more what had passed; None where no run did.
     """
 
     schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
@@ -96,6 +101,8 @@ class RunRecord(Part):
     this_run: RunVerdict | None = None
     accepted: AcceptedFacts | None = None
     shards: list[ShardFacts] = []
+    looks: LookFacts | None = None
+    confirm: ConfirmFacts | None = None
 
     @property
     def carried(self) -> list[CarriedResult]:

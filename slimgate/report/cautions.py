@@ -10,6 +10,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.carried import carried_by_model, describe_carried
+from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, fixed, numbered, percent, significant
@@ -49,6 +50,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _loosened(record)
     yield from _switched_off(record)
     yield from _not_gated(record)
+    yield from look_cautions(record)
     yield from unlucky_builds(record)
     yield from _slices_not_shown(record)
     yield from _fallen_slices(record)

@@ -25,6 +25,7 @@ from slimgate.report.built import built
 from slimgate.report.carried import describe_carried
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import comparison
+from slimgate.report.confirm import confirmed
 from slimgate.report.data import data
 from slimgate.report.escape import escaped, visible
 from slimgate.report.figures import count
@@ -51,6 +52,7 @@ _SCRIPTS = ("page", "rows", "table", "scales", "front", "times")
 _FOLDED = (
     verdict_lines,
     since_baseline,
+    confirmed,
     behaviour,
     comparison,
     teacher_labels,

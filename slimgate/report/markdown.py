@@ -12,6 +12,7 @@ from slimgate.report.best import best
 from slimgate.report.built import built
 from slimgate.report.carried import describe_carried
 from slimgate.report.comparison import comparison
+from slimgate.report.confirm import confirmed
 from slimgate.report.data import data
 from slimgate.report.epoch_plots import EPOCHS
 from slimgate.report.escape import escaped
@@ -42,6 +43,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
         head(record),
         folding(comparison(record)),
         since_baseline(record),
+        confirmed(record),
         _gallery(others),
         folding(teacher_labels(record)),
         published(record),

@@ -66,6 +66,7 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
     """What was judged against a budget, and since the baseline; of latency each workload."""
     found = {escaped(name): facts.verdict for name, facts in model.quality.items()}
     found |= {f"{BASELINE} {escaped(name)}": facts.verdict for name, facts in model.since_baseline.items()}
+    found |= {f"confirm {escaped(name)}": facts.verdict for name, facts in model.confirm.items()}
     if model.behaviour is not None:
         found |= {budget_words(budget.kind): budget.verdict for budget in model.behaviour.budgets}
     if model.footprint is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_judge_quality import MRR, rows
 
 from slimgate.judge.extremes import with_extremes
-from slimgate.outcomes import Ints
+from slimgate.metrics.row_sums import mean_of
+from slimgate.outcomes import Ints, Outcomes
 
 
 def samples(groups: Ints | None, left_out: int) -> tuple[list[float], list[float]]:
@@ -37,3 +40,15 @@ def test_made_up_rows_of_grouped_rows_come_in_whole_groups() -> None:
     assert without == pytest.approx([4.75 / 6, 2.25 / 6])
     _, without = samples(np.array([5, 5, 5, 9]), 1)
     assert without == pytest.approx([4.5 / 7, 4.0 / 7])
+
+
+def test_best_and_worst_are_those_of_the_teachers_rows() -> None:
+    def ends(outcomes: Outcomes) -> np.ndarray:
+        best = (1 / outcomes.column("rank")).max()
+        return np.array([[best, 1.0], [0.0, 1.0]])
+
+    terms = mean_of(lambda outcomes: 1 / outcomes.column("rank"), (1.0, 0.0))
+    metric = replace(MRR, row_sums=replace(terms, extremes=ends))
+    pair = [rows(rank=np.array(ranks)) for ranks in ([2.0, 4.0], [1.0, 4.0])]
+    # 1/2, 1/4 and the made-up 1/2, 0; of the variant 1, 1/4 and 0, 1/2
+    assert with_extremes(metric, *pair).sample().tolist() == pytest.approx([1.25 / 4, 1.75 / 4])

@@ -213,9 +213,9 @@ def test_the_messages_of_a_planted_delay() -> None:
         f"self-test, planted delay of 30 %: {told}seen, none smaller, so speed-ups within 30 % of their "
         "budget are INCONCLUSIVE"
     )
-    hidden = Speedup(0.99, (0.95, 1.05), 0.99, 0.01, 24)
+    hidden = Speedup(0.99, (0.95, 1.05), 0.99, 0.12, 24)
     assert delay_message("b1", hidden, 0.1) == (
-        "self-test, planted delay of 10 %: b1 0.99× the teacher's speed [0.94, 1.06] (noise floor 1.0 %, "
+        "self-test, planted delay of 10 %: b1 0.99× the teacher's speed [0.84, 1.18] (noise floor 12.0 %, "
         "24 rounds): not seen, so this run's speed-up verdicts are INCONCLUSIVE"
     )
 
@@ -244,9 +244,26 @@ def test_the_message_says_why_a_speed_up_above_its_budget_is_undecided(
 
 
 def test_a_line_without_a_budget_or_with_a_verdict_gives_no_reason() -> None:
-    found = Speedup(2.0, (1.9, 2.1), 2.0, 0.0, 20)
-    line = "int8: b1 2.00× the teacher's speed [1.90, 2.10] (noise floor 0.0 %, 20 rounds)"
+    found = Speedup(2.0, (1.9, 2.1), 2.0, 0.12, 20)
+    line = "int8: b1 2.00× the teacher's speed [1.69, 2.37] (noise floor 12.0 %, 20 rounds)"
     assert speed_message("int8", "b1", found, None) == line
     assert speed_message("int8", "b1", found, judge_speedup(found, 1.5, "r")) == f"{line}, budget 1.5×: PASS"
     judged = judge_speedup(found, 1.5, "r")
     assert (judged.kind, judged.limit, judged.reason, judged.n_needed) == ("speedup_min", 1.5, "r", None)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.999])
+def test_the_interval_is_that_of_the_medians_of_resampled_rounds(level: float) -> None:
+    teacher, variant = times(1, 1.0), times(2, 0.8)
+    ratios = np.log(teacher) - np.log(variant)
+    rounds = np.random.default_rng(7).integers(60, size=(4000, 60))
+    medians = [float(np.median(ratios[drawn])) for drawn in rounds]
+    tail = (1 - level) / 2
+    expected = np.median(ratios), *np.quantile(medians, [tail, 1 - tail])
+    assert log_ratio_interval(teacher, variant, seed=7, level=level) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_claim_that_reaches_the_budget_passes_and_one_that_ends_there_is_undecided() -> None:
+    found = Speedup(2.0, (1.5, 2.5), 2.0, 0.0, 20)
+    verdicts = [judge_speedup(found, minimum, None).verdict for minimum in (1.5, 2.5, 2.5000001)]
+    assert verdicts == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]

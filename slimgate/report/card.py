@@ -182,6 +182,12 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how it does on text that people wrote."
     yield "The figures are of the rows named above; of other text they say nothing."
+    for budget in record.baseline.loosened if record.baseline else ():
+        if budget.variant == model.name:
+            was = f"{escaped(budget.kind)} {budget.before:g}"
+            why = escaped(budget.reason or "no reason is given")
+            moved = f"was {was} in the last release, now {budget.now}"
+            yield f"**Loosened**: {escaped(budget.budget)} {moved}: {why}"
     if model.error is not None:
         yield f"It could not be built or measured whole: {escaped(model.error)}"
     if lacking := unmeasured(record, model):
@@ -205,9 +211,10 @@ def _self_test(record: RunRecord) -> Iterator[str]:
     tested = record.self_test
     if tested.identical is None or tested.planted_fault is None:
         yield "The gate itself was not tested in this run."
-    for part, forbidden in ((tested.identical, Verdict.FAIL), (tested.planted_fault, Verdict.PASS)):
-        if part is not None and part.verdict is forbidden:
-            yield f"**The gate of this run cannot be trusted**: {escaped(part.message)}"
+    for part in tested.failures.values():
+        yield f"**The gate of this run cannot be trusted**: {escaped(part.message)}"
+    if (untested := tested.undecided_fault) is not None:
+        yield f"The rows could not decide the planted fault: {escaped(untested.message)}"
     delay = tested.planted_delay
     if delay is not None and not delay.seen:
         yield f"No planted delay was seen, so no speed-up is decided: {escaped(delay.message)}"

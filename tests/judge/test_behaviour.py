@@ -140,6 +140,12 @@ def test_a_failing_line_names_the_slices_that_lost(counted: Make) -> None:
     )
 
 
+def test_three_slices_that_lost_are_all_named(counted: Make) -> None:
+    told = judged_line(counted(900, 400, 0, classes=3), BehaviourBudgets(slices=BOTH.slices))
+    assert told.count("(drop ") == 3
+    assert "more" not in told
+
+
 def test_more_than_three_slices_that_lost_are_counted(counted: Make) -> None:
     told = judged_line(counted(1000, 400, 0, classes=5), BehaviourBudgets(slices=BOTH.slices))
     assert told.endswith(", 2 more")
@@ -149,7 +155,7 @@ def test_more_than_three_slices_that_lost_are_counted(counted: Make) -> None:
 def test_undecided_flips_say_how_many_rows_would_tell_and_slices_how_many_are(counted: Make) -> None:
     told = judged_line(counted(90, 0, 0), BOTH)
     assert told == (
-        "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90, exact): INCONCLUSIVE, about 300 "
+        "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90, exact): INCONCLUSIVE, about 500 "
         "gate rows would tell; accuracy on 2 slices, budget 5 points (Tango, Holm): not shown, 0 inside, "
         "2 not shown (fewest rows: label c0, 45)"
     )
@@ -211,3 +217,7 @@ def test_six_thousand_rows_of_77_classes_take_under_a_second() -> None:
 def test_rows_that_are_neither_right_nor_wrong_have_no_flips() -> None:
     ranked = Outcomes(np.array(["a", "b"]), values={"rank": np.array([1.0, 2.0])})
     assert behaviour(ranked, ranked) == {"n": 2, "flips": None}
+    judged = judge_behaviour(ranked, ranked, NO_BUDGET, metrics={})
+    assert (judged.flips, judged.slices, judged.budgets, judged.verdict) == (None, (), (), None)
+    with pytest.raises(MeasureError, match="neither right nor wrong"):
+        judge_behaviour(ranked, ranked, BehaviourBudgets(FlipsBudget(1.0)), metrics={})

@@ -27,6 +27,7 @@ from slimgate.report.standing import (
     variants,
     workload_words,
 )
+from slimgate.report.unreadable import unreadable_rows
 
 # Medians of one and the same model differ by a few percent from one minute to the next.
 _SLOWER = 1.05
@@ -46,6 +47,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     """What to know before the verdict is trusted, as markdown."""
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
+    yield from (f"**Unknown tokens**: {escaped(line)}." for line in unreadable_rows(record))
     yield from _shards(record)
     yield from _gaps(record)
     yield from _loosened(record)

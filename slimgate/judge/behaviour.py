@@ -148,7 +148,6 @@ def _share(found: FlipShare) -> dict[str, Any]:
         "percent": 100 * found.share,
         "interval": [100 * bound for bound in found.interval],
         "groups": found.groups,
-        "design_effect": found.design_effect,
     }
 
 

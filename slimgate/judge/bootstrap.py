@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from slimgate.errors import MeasureError
+from slimgate.judge.contrast import ByInterval, Contrast, Interval
 from slimgate.judge.extremes import with_extremes
 from slimgate.judge.levels import LEVEL
 from slimgate.judge.pseudo import with_pseudo_changes
@@ -26,11 +26,9 @@ _MAX_UNDEFINED = 0.01
 # Beyond this the correction has no meaning; only a handful of rows can reach it.
 _MAX_ACCELERATION = 0.3
 
-Contrast = Callable[[Floats, Floats], Floats]
-
 
 @dataclass(frozen=True, eq=False)
-class PairedResamples:
+class PairedResamples(ByInterval):
     """A metric of teacher (line 0) and variant (line 1), pseudo-changes included.
 
     sample: (2,); resampled: (2, resamples); left_out: (2, k) with one unit or block left out, each of which
@@ -42,14 +40,18 @@ class PairedResamples:
     left_out: Floats
     left_out_counts: Ints
 
-    def interval(self, contrast: Contrast, *, level: float = LEVEL) -> tuple[float, float]:
-        """Two-sided BCa interval of contrast(teacher value, variant value)."""
+    def value(self, contrast: Contrast) -> float:
+        """The contrast of the sample."""
+        return float(contrast(*self.sample))
+
+    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+        """The BCa bounds of contrast(teacher value, variant value)."""
         return bca_interval(
-            float(contrast(*self.sample)),
+            self.value(contrast),
             contrast(*self.resampled),
             contrast(*self.left_out),
             self.left_out_counts,
-            level=level,
+            level=1 - 2 * alpha,
         )
 
     def standard_error(self, contrast: Contrast) -> float:

@@ -22,7 +22,6 @@ from slimgate.judge.decision import BudgetVerdict, Verdict
 from slimgate.metrics.base import Unit
 
 OnInconclusive = Literal["fail", "warn"]
-NOT_RESAMPLED = "has no interval (it is not resampled), so it is reported and cannot have a budget"
 
 BudgetKind = Literal[
     "drop_points", "drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"
@@ -50,8 +49,8 @@ class Measured(Protocol):
         """Whether it has an interval."""
 
     @property
-    def own_interval(self) -> bool:
-        """Whether its own value can be held against an absolute limit."""
+    def no_budget(self) -> str:
+        """Why it takes none, if it has no interval."""
 
     @property
     def unit(self) -> Unit:
@@ -75,13 +74,13 @@ class QualityBudget:
 def check_budget(metric: Measured, budget: QualityBudget) -> None:
     """Raises SuiteError where the metric cannot have this kind of budget, or this limit. Needs no rows."""
     if not metric.resampled:
-        raise SuiteError(f"{metric.name} {NOT_RESAMPLED}")
+        raise SuiteError(f"{metric.name} {metric.no_budget}")
     if budget.kind not in KINDS:
         raise SuiteError(f'"{budget.kind}" is no kind of budget, expected one of {", ".join(KINDS)}')
     suited = suited_kinds(metric)
     if budget.kind not in suited:
         raise SuiteError(
-            f"{budget.kind} does not suit {metric.name}: {_why_not(metric, budget.kind)}; "
+            f"{budget.kind} does not suit {metric.name}: {_why_not(budget.kind)}; "
             f"{metric.name} takes {', '.join(suited)}"
         )
     if not (isfinite(budget.limit) and budget.limit > 0):
@@ -138,11 +137,9 @@ def suited_kinds(metric: Measured) -> tuple[BudgetKind, ...]:
     return tuple(kind for kind in KINDS if _SUITS[kind](metric))
 
 
-def _why_not(metric: Measured, kind: BudgetKind) -> str:
+def _why_not(kind: BudgetKind) -> str:
     if kind == "drop_points":
         return "it grows by a factor and has no points"
-    if kind in ("floor", "ceiling") and not metric.own_interval:
-        return "a sample's value is biased, so it says nothing of an absolute limit"
     return _only_for(kind)
 
 
@@ -169,19 +166,11 @@ def _has_error_rate(metric: Measured) -> bool:
     return metric.higher_is_better and metric.value_range == (0.0, 1.0)
 
 
-def _floor(metric: Measured) -> bool:
-    return metric.higher_is_better and metric.own_interval
-
-
-def _ceiling(metric: Measured) -> bool:
-    return not metric.higher_is_better and metric.own_interval
-
-
 _SUITS: dict[BudgetKind, Callable[[Measured], bool]] = {
     "drop_points": _in_points,
     "drop_relative": _more_is_better,
     "error_increase_relative": _has_error_rate,
     "increase_relative": _less_is_better,
-    "floor": _floor,
-    "ceiling": _ceiling,
+    "floor": _more_is_better,
+    "ceiling": _less_is_better,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 
 from slimgate.errors import MeasureError
@@ -10,14 +12,14 @@ from slimgate.judge.contrast import (
     OWN_VALUE,
     Contrast,
     Interval,
+    Paired,
     Relative,
     relative_to_errors,
     relative_to_value,
 )
 from slimgate.judge.decision import BudgetVerdict, Verdict, decided
 from slimgate.judge.evidence import Evidence
-from slimgate.judge.proportion import share_rows
-from slimgate.judge.rows_needed import needed_rows, rows_for_gap
+from slimgate.judge.levels import ALPHA
 
 
 def judge_budget(
@@ -40,10 +42,7 @@ def _by_drop(
     margin = budget.limit / 100
     drop = before - after if metric.higher_is_better else after - before
     verdict = decided(inside=evidence.below(margin), outside=evidence.above(margin))
-    rows = None
-    if verdict is Verdict.INCONCLUSIVE:
-        wider = evidence.widened(margin) if drop < margin else 1.0
-        rows = needed_rows(margin, drop, variance=evidence.variance * wider)
+    rows = evidence.needed(margin, drop) if verdict is Verdict.INCONCLUSIVE else None
     return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows)
 
 
@@ -57,40 +56,38 @@ def _by_fraction(
         )
     errors = budget.kind == "error_increase_relative"
     relative = relative_to_errors() if errors else relative_to_value(higher_is_better=metric.higher_is_better)
-    excess, paired = relative.excess(budget.limit), evidence.paired()
-    low, high = paired.interval(excess)
-    verdict = decided(inside=high < 0, outside=low > 0)
-    rows = None
-    if verdict is Verdict.INCONCLUSIVE:
-        gap = _at(excess, before, after)
-        rows = rows_for_gap(gap, variance=evidence.n * paired.standard_error(excess) ** 2)
+    excess, paired = relative.excess(budget.limit), _paired(evidence)
+    verdict = decided(
+        inside=paired.p_at_least(excess, 0.0) <= ALPHA, outside=paired.p_at_most(excess, 0.0) <= ALPHA
+    )
+    rows = _rows(paired, excess, 0.0, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     fraction = _fraction(relative, before, after)
     interval = None if fraction is None else relative.interval(paired, fraction)
     return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows, fraction, interval)
 
 
 def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:
-    if evidence.share is None:
-        paired = evidence.paired()
-        low, high = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
-        rows = rows_for_gap(after - budget.limit, variance=evidence.n * paired.standard_error(OWN_VALUE) ** 2)
-    else:
-        share = evidence.share()
-        low, high = share.interval
-        rows = share_rows(after, budget.limit, design_effect=share.design_effect)
-    at_least, under = low >= budget.limit, high < budget.limit
-    at_most, over = high <= budget.limit, low > budget.limit
-    inside, outside = (at_least, under) if budget.kind == "floor" else (at_most, over)
-    verdict = decided(inside=inside, outside=outside)
-    return BudgetVerdict(
-        budget.kind,
-        budget.limit,
-        verdict,
-        budget.reason,
-        rows if verdict is Verdict.INCONCLUSIVE else None,
-        after,
-        (low, high),
+    paired, limit = _paired(evidence), budget.limit
+    at_least, under = (
+        paired.p_at_most(OWN_VALUE, limit) <= ALPHA,
+        paired.p_at_least(OWN_VALUE, limit) <= ALPHA,
     )
+    inside, outside = (at_least, under) if budget.kind == "floor" else (under, at_least)
+    verdict = decided(inside=inside, outside=outside)
+    rows = _rows(paired, OWN_VALUE, limit, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
+    interval = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
+    return BudgetVerdict(budget.kind, limit, verdict, budget.reason, rows, after, interval)
+
+
+def _paired(evidence: Evidence) -> Paired:
+    if evidence.paired is None:
+        raise MeasureError("a metric without an interval cannot have a budget")
+    return evidence.paired
+
+
+def _rows(paired: Paired, contrast: Contrast, limit: float, n: int) -> int | None:
+    copies = paired.copies_needed(contrast, limit)
+    return None if copies is None else ceil(copies * n)
 
 
 def _holding(value: float, interval: Interval, value_range: tuple[float, float]) -> Interval:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Protocol
 
+from slimgate.judge.levels import ALPHA
+from slimgate.judge.rows_needed import copies_by_bound
 from slimgate.outcomes import Floats
 
 Interval = tuple[float, float]
 
 # Beyond this a relative change says nothing; the search for its bounds stops.
 _UNBOUNDED = 1e6
+# P-values below this are not told apart.
+_SMALLEST_P = 1e-4
+_BISECTIONS = 10
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,84 @@ class Contrast:
 
 
 class Paired(Protocol):
-    """What the rows tell of both models' values at once: resamples, or influence values."""
+    """What the rows tell of both models' values at once: means, resamples, or influence values."""
 
     def interval(self, contrast: Contrast) -> Interval:
         """Its two-sided 90 % interval."""
 
+    def p_at_least(self, contrast: Contrast, limit: float) -> float:
+        """The p-value of "the true contrast is at least `limit`"."""
+
+    def p_at_most(self, contrast: Contrast, limit: float) -> float:
+        """The p-value of "the true contrast is at most `limit`"."""
+
+    def upper_sign(self, contrast: Contrast) -> float:
+        """A number that has the sign of the interval's upper bound, and moves with it."""
+
+    def lower_sign(self, contrast: Contrast) -> float:
+        """A number that has the sign of the interval's lower bound, and moves with it."""
+
+    def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
+        """How many times as many rows tell on which side of `limit` it is, 80 % of the time; None if it is on
+        it.
+        """
+
     def standard_error(self, contrast: Contrast) -> float:
         """Its standard error."""
+
+
+class ByInterval(ABC):
+    """Tests by intervals alone: a p-value is the level at which a bound meets the limit."""
+
+    @abstractmethod
+    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+        """Its bounds, each at a one-sided level `alpha`."""
+
+    @abstractmethod
+    def value(self, contrast: Contrast) -> float:
+        """The contrast of the rows."""
+
+    def interval(self, contrast: Contrast) -> Interval:
+        """Its two-sided 90 % interval."""
+        return self.bounds(contrast, ALPHA)
+
+    def upper_sign(self, contrast: Contrast) -> float:
+        """The upper bound."""
+        return self.interval(contrast)[1]
+
+    def lower_sign(self, contrast: Contrast) -> float:
+        """The lower bound."""
+        return self.interval(contrast)[0]
+
+    def p_at_least(self, contrast: Contrast, limit: float) -> float:
+        """The p-value of "the true contrast is at least `limit`"."""
+        return _smallest_level(lambda alpha: self.bounds(contrast, alpha)[1] < limit)
+
+    def p_at_most(self, contrast: Contrast, limit: float) -> float:
+        """The p-value of "the true contrast is at most `limit`"."""
+        return _smallest_level(lambda alpha: self.bounds(contrast, alpha)[0] > limit)
+
+    def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
+        """How many times as many rows tell on which side of `limit` it is, 80 % of the time; None if it is on
+        it.
+        """
+        value, (low, high) = self.value(contrast), self.interval(contrast)
+        return copies_by_bound(value, high if value < limit else low, limit)
+
+
+def _smallest_level(excluded: Callable[[float], bool]) -> float:
+    """The smallest one-sided level at which a limit is excluded, to within 1 % of itself; 1 where none does
+    it.
+
+    At or under ALPHA exactly where the bounds at ALPHA exclude it.
+    """
+    low, high = (_SMALLEST_P, ALPHA) if excluded(ALPHA) else (ALPHA, 0.5)
+    if high > ALPHA and not excluded(high):
+        return 1.0
+    for _ in range(_BISECTIONS):
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if excluded(middle) else (middle, high)
+    return high
 
 
 def drop_contrast(*, higher_is_better: bool) -> Contrast:
@@ -71,10 +148,10 @@ class Relative:
         """
 
         def above(fraction: float) -> float:
-            return paired.interval(self.excess(fraction))[1]
+            return paired.upper_sign(self.excess(fraction))
 
         def below(fraction: float) -> float:
-            return paired.interval(self.excess(fraction))[0]
+            return paired.lower_sign(self.excess(fraction))
 
         step = paired.standard_error(self.excess(start)) or 1e-6
         low, high = _crossing(below, start, -step), _crossing(above, start, step)

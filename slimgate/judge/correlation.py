@@ -43,7 +43,7 @@ class _Score:
     higher_is_better: bool = True
     value_range: tuple[float, float] = (-1.0, 1.0)
     resampled: bool = True
-    own_interval: bool = True
+    no_budget: str = ""
     unit: Unit = "points"
 
 
@@ -83,9 +83,7 @@ def judge_correlation(
     member = np.arange(len(added[0])) if groups is None else np.unique(groups, return_inverse=True)[1]
     drawn = _resampled(kind, columns, member, np.random.default_rng(seed), resamples)
     n, units = len(gold), None if groups is None else int(member.max()) - 1
-    evidence = by_contrast(
-        lambda: drawn, n=n, method="paired BCa bootstrap", higher_is_better=True, groups=units
-    )
+    evidence = by_contrast(drawn, n=n, method="paired BCa bootstrap", higher_is_better=True, groups=units)
     warnings = (f"{kind} is of {n} rows, under {_FEW}",) if n < _FEW else ()
     return judgement_of(score, float(before), float(after), evidence, budgets, warnings=warnings)
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from math import nan
+from math import ceil, inf, nan
 
 import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.bootstrap import paired_resamples
-from slimgate.judge.clusters import clustered_share, clusters
 from slimgate.judge.contrast import Paired, drop_contrast
 from slimgate.judge.influence import paired_influence
-from slimgate.judge.tango import tango_interval, tango_z
+from slimgate.judge.levels import ALPHA
+from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
+from slimgate.judge.rows_needed import copies_until
+from slimgate.judge.tango import design_effect, tango_interval, tango_z
 from slimgate.metrics.base import Metric, PerRow
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, same_rows
 
@@ -27,57 +28,46 @@ class Changed:
     wrong_to_right: int
 
 
-@dataclass(frozen=True)
-class Share:
-    """The exact interval of the variant's own share of rows, and its design effect."""
-
-    interval: tuple[float, float]
-    design_effect: float
-
-
-def _as_measured(margin: float) -> float:  # noqa: ARG001
-    """What multiplies the variance where nothing does."""
-    return 1.0
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """The drop's 90 % interval and test, as fractions of the metric's unit; positive is worse.
+    """The drop's 90 % interval and tests, as fractions of the metric's unit; positive is worse.
 
     n: rows. interval: None for a metric that is not resampled; nothing is then known below or above a margin.
-    below(margin), above(margin): whether the rows show, at a one-sided 5 %, a drop on that side of it.
-    variance: n times the squared standard error of the drop.
-    paired(): both values at once, for budgets on other contrasts than the drop; drawn when first asked for.
-    share(): of a metric of 0/1 per row, for budgets on the variant's own value; None for others.
-    widened(margin): what multiplies the variance where a drop of that margin is to be ruled out.
+    p_at_least(margin), p_at_most(margin): the p-values of a true drop of at least, and of at most, the
+    margin. needed(margin, drop): the rows that would decide it 80 % of the time if all stays as measured;
+    None where no number would. variance: n times the squared standard error of the drop. paired: both values
+    at once, for budgets on other contrasts than the drop; None without an interval.
     """
 
     n: int
     interval: tuple[float, float] | None
     method: str
     variance: float
-    below: Callable[[float], bool]
-    above: Callable[[float], bool]
-    paired: Callable[[], Paired]
-    share: Callable[[], Share] | None = None
-    widened: Callable[[float], float] = _as_measured
+    p_at_least: Callable[[float], float]
+    p_at_most: Callable[[float], float]
+    needed: Callable[[float, float], int | None]
+    paired: Paired | None
     groups: int | None = None
     design_effect: float | None = None
     changed: Changed | None = None
 
+    def below(self, margin: float) -> bool:
+        """Whether the rows show, at a one-sided 5 %, a drop below the margin."""
+        return self.p_at_least(margin) <= ALPHA
 
-def _neither(margin: float) -> bool:  # noqa: ARG001
-    """Whether a drop is on one side of a margin, where nothing tells."""
-    return False
+    def above(self, margin: float) -> bool:
+        """Whether the rows show, at a one-sided 5 %, a drop above the margin."""
+        return self.p_at_most(margin) <= ALPHA
 
 
-def _no_pairs() -> Paired:
-    raise MeasureError("this metric is not resampled")
+def _unknown(margin: float) -> float:  # noqa: ARG001
+    """The p-value where nothing is known."""
+    return 1.0
 
 
-_NO_INTERVAL = Evidence(
-    n=0, interval=None, method="no interval", variance=nan, below=_neither, above=_neither, paired=_no_pairs
-)
+def _no_number(margin: float, drop: float) -> int | None:  # noqa: ARG001
+    """Rows, where no number of them would tell."""
+    return None
 
 
 def gather(
@@ -93,31 +83,31 @@ def gather(
     if not len(teacher):
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     if not metric.resampled:
-        return replace(_NO_INTERVAL, n=len(teacher))
+        return Evidence(len(teacher), None, "no interval", nan, _unknown, _unknown, _no_number, None)
     groups = shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
 
-    @cache
-    def paired() -> Paired:
-        if (
-            metric.influence is not None
-            and isinstance(teacher, ClassOutcomes)
-            and isinstance(variant, ClassOutcomes)
-        ):
-            return paired_influence(metric, metric.influence, teacher, variant)
-        return paired_resamples(metric, teacher, variant, seed=seed, resamples=resamples)
-
     if metric.per_row is not None:
         before, after = (_zero_or_one(metric, metric.per_row, one) for one in (teacher, variant))
-        return by_tango(before, after, paired, higher_is_better=metric.higher_is_better, groups=groups)
-    count = None if groups is None else len(np.unique(groups))
+        return by_tango(before, after, higher_is_better=metric.higher_is_better, groups=groups)
     return by_contrast(
-        paired,
+        _paired(metric, teacher, variant, seed=seed, resamples=resamples),
         n=len(teacher),
         method=contrast_method(metric) if groups is None else f"{contrast_method(metric)}, grouped",
         higher_is_better=metric.higher_is_better,
-        groups=count,
+        groups=None if groups is None else len(np.unique(groups)),
     )
+
+
+def _paired(
+    metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
+) -> Paired:
+    if metric.row_mean is not None:
+        return paired_means(metric, metric.row_mean, teacher, variant)
+    if metric.influence is not None and isinstance(teacher, ClassOutcomes):
+        assert isinstance(variant, ClassOutcomes)
+        return paired_influence(metric, metric.influence, teacher, variant)
+    return paired_resamples(metric, teacher, variant, seed=seed, resamples=resamples)
 
 
 def shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
@@ -151,7 +141,6 @@ def gather_parts(
         by_tango(
             before[rows],
             after[rows],
-            _no_pairs,
             higher_is_better=metric.higher_is_better,
             groups=None if groups is None else _repeated(groups[rows]),
         )
@@ -172,59 +161,60 @@ def is_zero_or_one(rows: Floats) -> bool:
 
 
 def by_tango(
-    before: Floats,
-    after: Floats,
-    paired: Callable[[], Paired],
-    *,
-    higher_is_better: bool,
-    groups: Ints | None = None,
+    before: Floats, after: Floats, *, higher_is_better: bool, groups: Ints | None = None
 ) -> Evidence:
-    """The evidence of (rows,) values of 0 and 1 of teacher and variant."""
+    """The evidence of (rows,) values of 0 and 1 of teacher and variant: Tango's test, of groups Gaffke's
+    bound.
+    """
+    from scipy.special import ndtr
+
+    paired = PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
+    found = by_contrast(paired, n=len(before), method=f"{METHOD}, grouped", higher_is_better=higher_is_better)
     lost = before - after if higher_is_better else after - before
     n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
-    found = clusters(lost, groups)
-    effect, quantile = found.measured, found.quantile
+    found = replace(found, changed=Changed(right_to_wrong=b, wrong_to_right=c))
+    if groups is not None:
+        effect, count = design_effect(lost, groups), len(np.unique(groups))
+        return replace(found, groups=count, design_effect=effect)
 
-    def z(margin: float, effect: float) -> float:
-        return tango_z(b, c, n, margin, design_effect=effect)
-
-    return Evidence(
-        n=n,
-        interval=tango_interval(b, c, n, design_effect=effect, above=found.at, z=quantile),
-        method="Tango" if groups is None else "Tango, grouped",
-        variance=(b + c) / n * effect,
+    def z(margin: float, copies: float = 1.0) -> float:
         # a margin of 1 or more is met by whatever happens, and has no z
-        below=lambda margin: margin >= 1 or z(margin, found.at(margin)) <= -quantile,
-        above=lambda margin: margin < 1 and z(margin, effect) >= quantile,
-        paired=paired,
-        share=lambda: _own_share(after, groups, higher_is_better=higher_is_better),
-        widened=lambda margin: found.at(margin) / effect,
-        groups=found.groups,
-        design_effect=None if groups is None else effect,
-        changed=Changed(right_to_wrong=b, wrong_to_right=c),
+        return -inf if margin >= 1 else tango_z(copies * b, copies * c, copies * n, margin)
+
+    def needed(margin: float, drop: float) -> int | None:
+        side = 1 if drop < margin else -1
+        copies = copies_until(lambda copies: float(ndtr(side * z(margin, copies))), drop, margin)
+        return None if copies is None else ceil(copies * n)
+
+    return replace(
+        found,
+        interval=tango_interval(b, c, n),
+        method="Tango",
+        variance=(b + c) / n,
+        p_at_least=lambda margin: float(ndtr(z(margin))),
+        p_at_most=lambda margin: float(ndtr(-z(margin))),
+        needed=needed,
     )
 
 
-def _own_share(after: Floats, groups: Ints | None, *, higher_is_better: bool) -> Share:
-    """What a floor or a ceiling limits is the share of bad rows, whichever value stands for good."""
-    bad = clustered_share(1.0 - after if higher_is_better else after, groups)
-    low, high = bad.interval
-    return Share((1 - high, 1 - low) if higher_is_better else (low, high), bad.effect)
-
-
 def by_contrast(
-    paired: Callable[[], Paired], *, n: int, method: str, higher_is_better: bool, groups: int | None = None
+    paired: Paired, *, n: int, method: str, higher_is_better: bool, groups: int | None = None
 ) -> Evidence:
-    """The evidence of intervals of contrasts alone. n: rows; method: as a verdict quotes it."""
+    """The evidence of contrasts. n: rows; method: as a verdict quotes it."""
     drop = drop_contrast(higher_is_better=higher_is_better)
-    low, high = paired().interval(drop)
+
+    def needed(margin: float, _drop: float) -> int | None:
+        copies = paired.copies_needed(drop, margin)
+        return None if copies is None else ceil(copies * n)
+
     return Evidence(
         n=n,
-        interval=(low, high),
+        interval=paired.interval(drop),
         method=method,
-        variance=n * paired().standard_error(drop) ** 2,
-        below=lambda margin: high < margin,
-        above=lambda margin: low > margin,
+        variance=n * paired.standard_error(drop) ** 2,
+        p_at_least=lambda margin: paired.p_at_least(drop, margin),
+        p_at_most=lambda margin: paired.p_at_most(drop, margin),
+        needed=needed,
         paired=paired,
         groups=groups,
     )
@@ -232,4 +222,6 @@ def by_contrast(
 
 def contrast_method(metric: Metric) -> str:
     """How a verdict names the way to the interval of a metric that is no share of right rows."""
+    if metric.row_mean is not None:
+        return METHOD
     return "paired BCa bootstrap" if metric.influence is None else f"paired {metric.influence_name}"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
 from typing import Literal
 
 import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.calibration import confidences
-from slimgate.judge.clusters import clustered_share
-from slimgate.judge.proportion import Interval, share_rows
-from slimgate.judge.verdict import BudgetVerdict, Verdict
-from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
+from slimgate.judge.contrast import Interval
+from slimgate.judge.decision import BudgetVerdict, Verdict, decided
+from slimgate.judge.levels import ALPHA
+from slimgate.judge.mean_bound import UnitLosses, unit_losses
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 MOST_QUOTED = 10
 KIND = "flips_max_percent"
@@ -29,16 +32,23 @@ class FlipsBudget:
 
 @dataclass(frozen=True)
 class FlipShare:
-    """Rows that turned from right to wrong, as a fraction of all rows, with its exact 90 % interval.
+    """Rows that turned from right to wrong, as a fraction of all rows.
 
-    design_effect, groups: None where rows do not come in groups.
+    losses: 1 a turned row, by row or group. groups: None where rows do not come in groups.
     """
 
-    share: float
-    interval: Interval
+    losses: UnitLosses
     n: int
-    design_effect: float | None
     groups: int | None
+
+    @property
+    def share(self) -> float:
+        return self.losses.mean
+
+    @cached_property
+    def interval(self) -> Interval:
+        """Its exact 90 % interval."""
+        return self.losses.interval()
 
 
 def turned(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
@@ -66,22 +76,28 @@ def surest_lost(teacher: Outcomes, variant: Outcomes, most: int = MOST_QUOTED) -
 
 
 def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
-    """The share of right-to-wrong rows; grouped rows count as fewer, by the design effect of the turns."""
-    groups = variant.groups if teacher.groups is None else teacher.groups
-    if groups is not None and len(np.unique(groups)) == len(groups):
-        groups = None
+    """The share of right-to-wrong rows; a group of rows may turn as a whole."""
     is_lost = np.zeros(len(teacher))
     is_lost[turned(teacher, variant)[0]] = 1.0
-    found = clustered_share(is_lost, groups)
-    effect = None if groups is None else found.effect
-    return FlipShare(found.share, found.interval, found.n, effect, found.groups)
+    return flips_of(is_lost, variant.groups if teacher.groups is None else teacher.groups)
+
+
+def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
+    """is_lost: (rows,) 1 where a row turned from right to wrong; groups: (rows,) ids, or None."""
+    count = 0 if groups is None else len(np.unique(groups))
+    if count == len(is_lost):
+        groups = None
+    losses = unit_losses(is_lost, np.ones(len(is_lost)), groups, best=0.0, worst=1.0)
+    return FlipShare(losses, len(is_lost), None if groups is None else count)
 
 
 def judge_flips(found: FlipShare, budget: FlipsBudget) -> BudgetVerdict:
-    """PASS where the interval is below the limit, FAIL where it is above."""
+    """PASS where the rows show a share below the limit, FAIL where they show one above it."""
     limit, rows = budget.flips_max_percent / 100, None
-    low, high = found.interval
-    verdict = Verdict.PASS if high < limit else Verdict.FAIL if low > limit else Verdict.INCONCLUSIVE
+    verdict = decided(
+        inside=found.losses.p_at_least(limit) <= ALPHA, outside=found.losses.p_at_most(limit) <= ALPHA
+    )
     if verdict is Verdict.INCONCLUSIVE:
-        rows = share_rows(found.share, limit, design_effect=found.design_effect or 1.0)
+        copies = found.losses.copies_needed(limit)
+        rows = None if copies is None else ceil(copies * found.n)
     return BudgetVerdict(KIND, budget.flips_max_percent, verdict, budget.reason, rows)

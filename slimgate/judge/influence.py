@@ -13,8 +13,8 @@ from math import sqrt
 
 import numpy as np
 
-from slimgate.judge.contrast import Contrast, Interval
-from slimgate.judge.levels import Z_ALPHA, t_quantile
+from slimgate.judge.contrast import ByInterval, Contrast, Interval
+from slimgate.judge.levels import t_quantile, z_quantile
 from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.metrics.base import Influence, Metric
 from slimgate.outcomes import ClassOutcomes, Floats
@@ -24,7 +24,7 @@ _MAX_SKEWNESS = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class PairedInfluence:
+class PairedInfluence(ByInterval):
     """A metric of teacher (line 0) and variant (line 1), pseudo-changes included.
 
     sample: (2,); influence: (2, units) of rows, or summed over the rows of each group; rows: how many.
@@ -36,20 +36,25 @@ class PairedInfluence:
     rows: int
     grouped: bool
 
-    def interval(self, contrast: Contrast) -> Interval:
-        """Two-sided 90 % interval, normal (Student's t for groups) with both bounds moved by the skewness.
+    def value(self, contrast: Contrast) -> float:
+        """The contrast of the sample."""
+        return float(contrast(*self.sample))
+
+    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+        """Normal bounds (Student's t for groups), both moved by the skewness.
 
         Source: Johnson 1978, JASA 73:536-544; Hall 1992, J. R. Stat. Soc. B 54:221-228: to the same order
         the shift of the BCa bootstrap of a mean.
         """
-        middle = float(contrast(*self.sample))
+        middle = self.value(contrast)
         values = self._of(contrast)
         error = self.standard_error(contrast)
         if error == 0:
             return middle, middle
         skewness = (values**3).sum() / (6 * (values**2).sum() ** 1.5)
-        z = t_quantile(values.size - 1) if self.grouped else Z_ALPHA
-        shift = float(np.clip(skewness, -_MAX_SKEWNESS, _MAX_SKEWNESS)) * (2 * Z_ALPHA**2 + 1)
+        normal = z_quantile(alpha)
+        z = t_quantile(values.size - 1, alpha) if self.grouped else normal
+        shift = float(np.clip(skewness, -_MAX_SKEWNESS, _MAX_SKEWNESS)) * (2 * normal**2 + 1)
         return middle + (shift - z) * error, middle + (shift + z) * error
 
     def standard_error(self, contrast: Contrast) -> float:

@@ -12,8 +12,15 @@ Z_ALPHA = 1.6448536269514722
 Z_POWER = 0.8416212335729143
 
 
-def t_quantile(degrees: int) -> float:
-    """The one-sided 5 % point of Student's t, for a variance that is estimated from few groups."""
+def z_quantile(alpha: float) -> float:
+    """The one-sided point of the normal distribution at level `alpha`."""
+    from scipy.special import ndtri
+
+    return float(-ndtri(alpha))
+
+
+def t_quantile(degrees: int, alpha: float = ALPHA) -> float:
+    """The one-sided point of Student's t, for a variance that is estimated from few groups."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(max(degrees, 1), 1 - ALPHA))
+    return float(stdtrit(max(degrees, 1), 1 - alpha))

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from slimgate.errors import MeasureError
+from slimgate.judge.group_sizes import unseen_size
 from slimgate.metrics.base import FromConfusion, Metric, value_of
 from slimgate.metrics.confusion import confusion
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
@@ -128,6 +129,5 @@ def _appended(outcomes: ClassOutcomes, label: int, predictions: Ints, scores: Fl
 
 
 def usual_group_size(groups: Ints) -> int:
-    """The size of the group that a row meets: the mean of sizes over rows."""
-    sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
-    return max(1, round(float((sizes**2).sum() / sizes.sum())))
+    """Rows of a made-up group: as in `mean_bound`."""
+    return max(1, round(unseen_size(np.unique(groups, return_counts=True)[1].astype(np.float64))))

@@ -46,8 +46,7 @@ def judge_quality(
     _check_alike(metric, teacher, variant)
     if metric.documents is not None:
         (nats, tokens), (after, _) = metric.documents.of(teacher), metric.documents.of(variant)
-        groups, count = shared_groups(teacher, variant), resamples or CELL_RESAMPLES
-        return judge_perplexity(nats, after, tokens, budgets, seed=seed, resamples=count, groups=groups)
+        return judge_perplexity(nats, after, tokens, budgets, groups=shared_groups(teacher, variant))
     if metric.correlated is not None:
         (gold, scores), (_, others) = metric.correlated.of(teacher), metric.correlated.of(variant)
         groups, count = shared_groups(teacher, variant), resamples or CELL_RESAMPLES

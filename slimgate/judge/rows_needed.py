@@ -2,49 +2,66 @@
 
 from __future__ import annotations
 
-from math import ceil, isclose
+from collections.abc import Callable
+from math import ceil, exp, isclose, log, log1p
 
-from slimgate.judge.levels import Z_ALPHA, Z_POWER
+from slimgate.judge.group_sizes import unseen_size
+from slimgate.judge.levels import ALPHA, Z_ALPHA, Z_POWER
+from slimgate.outcomes import Floats
 
-# The discordance a plan assumes where no earlier run has measured it.
-ASSUMED_DISCORDANCE = 0.05
+# The one-sided p-value of z = Z_ALPHA + Z_POWER.
+_P_WITH_POWER = 0.006450
+_MOST_COPIES = 1e6
+# On the log scale.
+_COPIES_TOLERANCE = 0.005
+
+# Of the changes of two rows of a group, in a plan; documentation files show about that (a design effect of
+# 1.1 to 2 in groups of 2 to 15 rows).
+USUAL_CORRELATION = 0.09
 
 
-def planned_rows(
-    margin: float, *, discordance: float = ASSUMED_DISCORDANCE, design_effect: float = 1.0
-) -> int:
-    """Rows that pass an equally good variant 80 % of the time. margin and discordance are fractions.
+def planned_rows(margin: float, *, discordance: float, sizes: Floats | None = None) -> int:
+    """Rows that pass an equally good variant 80 % of the time.
 
-    Closed form, (1.645 + 0.842)² psi / margin²; Tango's test takes up to a third more where that is small.
+    margin, discordance: fractions. sizes: (groups,) rows of each group, for as many more such groups; None
+    where rows do not come in groups. Closed form, (1.645 + 0.842)² psi / margin², of groups times a usual
+    design effect, and at least as many as pass a variant that changed nothing.
     """
-    return max(_rows(discordance * design_effect, margin), _rows_without_change(margin))
+    effect = unseen = 1.0
+    if sizes is not None:
+        met = float((sizes**2).sum() / sizes.sum())
+        effect, unseen = 1 + USUAL_CORRELATION * (met - 1), unseen_size(sizes)
+    rows = (Z_ALPHA + Z_POWER) ** 2 * discordance * effect / margin**2
+    return max(1, ceil(max(rows, unseen * _units_without_change(margin))))
 
 
-def needed_rows(margin: float, drop: float, *, variance: float) -> int | None:
-    """Rows that would decide the budget 80 % of the time if drop and variance stay as measured.
+def _units_without_change(margin: float) -> float:
+    """How many units must be unchanged for a bound under the margin: the rule of three."""
+    return log(ALPHA) / log1p(-margin) if margin < 1 else 1.0
 
-    margin, drop: fractions (of a metric's unit). variance: n times the squared standard error of the drop;
-    for 0/1 metrics the discordance times the design effect. For a drop above the margin these are the rows
-    that would show FAIL; for a drop equal to it no number would, hence None.
+
+def copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
+    """How many times as many rows decide on which side of `limit` a quantity is, 80 % of the time.
+
+    p_value(copies): of the hypothesis that it is on the other side, if all rows came that many times. It must
+    fall to the level that is ALPHA where the sample is as unlucky as one in five. None where value and limit
+    are equal, or no number of rows under a million times as many is enough.
     """
-    if isclose(drop, margin):
+    if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
         return None
-    rows = _rows(variance, margin - drop)
-    return max(rows, _rows_without_change(margin)) if drop < margin else rows
+    low, high = 0.0, log(_MOST_COPIES)
+    if p_value(_MOST_COPIES) > _P_WITH_POWER:
+        return None
+    while high - low > _COPIES_TOLERANCE:
+        middle = (low + high) / 2
+        low, high = (low, middle) if p_value(exp(middle)) <= _P_WITH_POWER else (middle, high)
+    return exp(high)
 
 
-def rows_for_gap(gap: float, *, variance: float) -> int | None:
-    """Rows that would show, 80 % of the time, on which side of 0 a contrast of this size is; None for 0.
-
-    gap, variance: of any contrast; variance is n times its squared standard error.
+def copies_by_bound(value: float, bound: float, limit: float) -> float | None:
+    """The same by an interval, whose half width shrinks with the root of the rows; bound: on the limit's
+    side.
     """
-    return None if isclose(gap, 0, abs_tol=1e-12) else _rows(variance, gap)
-
-
-def _rows(variance: float, gap: float) -> int:
-    return max(1, ceil((Z_ALPHA + Z_POWER) ** 2 * variance / gap**2))
-
-
-def _rows_without_change(margin: float) -> int:
-    """Rows at which Tango's upper bound, z² / (n + z²), comes under the margin if not one row changes."""
-    return ceil(Z_ALPHA**2 * (1 - margin) / margin) if margin < 1 else 1
+    if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
+        return None
+    return max(1.0, ((bound - value) * (Z_ALPHA + Z_POWER) / Z_ALPHA / (limit - value)) ** 2)

@@ -11,7 +11,6 @@ from slimgate.errors import SuiteError
 from slimgate.judge.evidence import Evidence, gather_parts
 from slimgate.judge.holm import holm_adjusted
 from slimgate.judge.levels import ALPHA
-from slimgate.judge.tango import tango_z
 from slimgate.judge.verdict import BudgetVerdict, Verdict, combined
 from slimgate.metrics.base import Metric
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
@@ -138,22 +137,8 @@ def _p_values(
     if budget is None:
         return [None] * len(slices), [None] * len(slices)
     margin = budget.drop_points / 100
-    found = [_p_above(one, len(part.rows), margin) for one, part in zip(evidence, slices, strict=True)]
+    found = [one.p_at_most(margin) for one in evidence]
     return found, holm_adjusted(np.array(found)).tolist()
-
-
-def _p_above(evidence: Evidence, rows: int, margin: float) -> float:
-    """One-sided p-value of the hypothesis that the true drop is at most `margin`."""
-    from scipy.special import ndtr, stdtr
-
-    changed = evidence.changed
-    if changed is None or margin >= 1:
-        return 1.0
-    counts = changed.right_to_wrong, changed.wrong_to_right
-    z = tango_z(*counts, rows, margin, design_effect=evidence.design_effect or 1.0)
-    if evidence.groups is None:
-        return float(ndtr(-z))
-    return float(stdtr(max(evidence.groups - 1, 1), -z))
 
 
 def _verdict(evidence: Evidence, p_holm: float | None, budget: SliceBudget | None) -> Verdict | None:

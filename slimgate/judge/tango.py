@@ -6,7 +6,6 @@ Source: Tango 1998, Statistics in Medicine 17:891-908.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf, sqrt
 
 import numpy as np
@@ -20,24 +19,23 @@ Interval = tuple[float, float]
 _EDGE = 1e-13
 
 
-def tango_z(b: int, c: int, n: int, margin: float, *, design_effect: float = 1.0) -> float:
+def tango_z(b: float, c: float, n: float, margin: float) -> float:
     """Score statistic of the hypothesis that the true drop is `margin`, a fraction in (-1, 1).
 
     Falls as `margin` grows; <= -1.6449 shows a drop below the margin, >= 1.6449 one above it, each at a
-    one-sided 5 %. margin 0 is McNemar's z; where nothing changed that is 0. `design_effect` multiplies
-    Tango's variance.
+    one-sided 5 %. margin 0 is McNemar's z; where nothing changed that is 0. Counts need not be whole numbers.
     """
     if margin < 0:
         # the same test seen from the other side, where q has no cancellation
-        return -tango_z(c, b, n, -margin, design_effect=design_effect)
+        return -tango_z(c, b, n, -margin)
     excess = b - c - n * margin
-    variance = n * (2 * _lost_right(b, c, n, margin) + margin * (1 - margin)) * design_effect
+    variance = n * (2 * _lost_right(b, c, n, margin) + margin * (1 - margin))
     if variance <= 0:
         return 0.0 if excess == 0 else inf * excess
     return excess / sqrt(variance)
 
 
-def _lost_right(b: int, c: int, n: int, margin: float) -> float:
+def _lost_right(b: float, c: float, n: float, margin: float) -> float:
     """Chance of a wrong-to-right row that fits the counts best among those with a true drop of `margin`."""
     quadratic = 2 * n
     linear = -b - c + (2 * n - b + c) * margin
@@ -49,35 +47,18 @@ def _lost_right(b: int, c: int, n: int, margin: float) -> float:
     return (root - linear) / (2 * quadratic)
 
 
-def tango_interval(
-    b: int,
-    c: int,
-    n: int,
-    *,
-    design_effect: float = 1.0,
-    above: Callable[[float], float] | None = None,
-    z: float = Z_ALPHA,
-) -> Interval:
-    """Interval of the true drop, as fractions: the margins that the two-sided test does not reject.
-
-    above: the design effect for margins above the drop, where it is not the same for all of them.
-    z: the normal quantile of one side; the default gives a 90 % interval.
-    """
-
-    def same(margin: float) -> float:  # noqa: ARG001
-        return design_effect
-
-    return -_upper_bound(c, b, n, same, z), _upper_bound(b, c, n, above or same, z)
+def tango_interval(b: int, c: int, n: int) -> Interval:
+    """90 % interval of the true drop, as fractions: the margins that the two-sided test does not reject."""
+    return -_upper_bound(c, b, n), _upper_bound(b, c, n)
 
 
-def _upper_bound(b: int, c: int, n: int, effect: Callable[[float], float], z: float) -> float:
+def _upper_bound(b: int, c: int, n: int) -> float:
     from scipy.optimize import brentq
 
-    drop = (b - c) / n
-    low, high = drop + _EDGE, 1 - _EDGE
+    low, high = (b - c) / n + _EDGE, 1 - _EDGE
 
     def beyond(margin: float) -> float:
-        return tango_z(b, c, n, margin, design_effect=effect(margin)) + z
+        return tango_z(b, c, n, margin) + Z_ALPHA
 
     if low >= high or beyond(high) >= 0:
         return 1.0

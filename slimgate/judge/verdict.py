@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimgate.judge.bands import band
-from slimgate.judge.budget_kinds import NOT_RESAMPLED, BudgetKind, Measured, QualityBudget, check_budget
+from slimgate.judge.budget_kinds import BudgetKind, Measured, QualityBudget, check_budget
 from slimgate.judge.budget_verdict import judge_budget
 from slimgate.judge.decision import BudgetVerdict, Verdict, combined
 from slimgate.judge.evidence import Changed, Evidence
@@ -14,7 +14,6 @@ from slimgate.judge.levels import LEVEL
 from slimgate.metrics.base import Unit
 
 __all__ = [
-    "NOT_RESAMPLED",
     "BudgetKind",
     "BudgetVerdict",
     "QualityBudget",

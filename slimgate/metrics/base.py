@@ -34,6 +34,21 @@ class RowSums:
 
 
 @dataclass(frozen=True)
+class RowMean:
+    """A metric that is a mean over rows, or a rate: sum of amounts / sum of sizes.
+
+    of(outcomes) -> (rows,) amounts and (rows,) sizes, the same for every model. ends(teacher, variant) -> the
+    lowest and the highest amount per unit of size that a row can have. most_lost(teacher, variant) -> by how
+    much a row can get worse, where that is less than from end to end. The judge's bound also covers rows that
+    the sample does not have; these limits are all that it assumes of them.
+    """
+
+    of: Callable[[Any], tuple[Floats, Floats]]
+    ends: Callable[[Any, Any], tuple[float, float]]
+    most_lost: Callable[[Any, Any], float] | None = None
+
+
+@dataclass(frozen=True)
 class Documents:
     """A metric of nats per token, judged by documents on the log scale.
 
@@ -70,9 +85,10 @@ class Metric:
     value_range: lowest and highest possible value. unit: of a drop: 100 times the metric's own unit, or, of a
     perplexity, the percentage by which it has grown. alike: values that two models must both have for the
     metric to compare them, such as the tokens that it is a mean over.
-    resampled: False where the statistic takes weights of ones only; it is then reported without an interval,
-    and no budget can be put on it. own_interval: False where the value of a sample is biased, so that its own
-    interval says nothing about an absolute limit; drops are judged all the same.
+    row_mean: where the metric is a mean over rows or a rate; the judge then uses a bound of that mean.
+    resampled: False where the metric has no interval: the statistic takes weights of ones only, or the value
+    of a sample is biased. It is then reported without an interval, and no budget can be put on it; no_budget
+    says why, as the end of a sentence that begins with the name.
     """
 
     name: str
@@ -83,6 +99,7 @@ class Metric:
     from_confusion: FromConfusion | None = None
     per_row: PerRow | None = None
     row_sums: RowSums | None = None
+    row_mean: RowMean | None = None
     influence: Influence | None = None
     influence_name: str = "influence values"
     documents: Documents | None = None
@@ -91,7 +108,7 @@ class Metric:
     alike: tuple[str, ...] = ()
     binary_only: bool = False
     resampled: bool = True
-    own_interval: bool = True
+    no_budget: str = "has no interval (it is not resampled), so it is reported and cannot have a budget"
 
 
 def value_of(metric: Metric, outcomes: Outcomes) -> float:

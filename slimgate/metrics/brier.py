@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from slimgate.metrics.base import Metric, check_classes, probabilities_of
-from slimgate.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.outcomes import ClassOutcomes, Floats
 
 
@@ -27,6 +27,10 @@ def row_scores(outcomes: ClassOutcomes) -> Floats:
     return np.asarray(whole / 2 if len(outcomes.classes) == 2 else whole)
 
 
+def _ends(teacher: ClassOutcomes, _variant: ClassOutcomes) -> tuple[float, float]:
+    return 0.0, 1.0 if len(teacher.classes) == 2 else 2.0
+
+
 _ROW_SUMS = mean_of(row_scores)
 
 METRICS: Mapping[str, Metric] = {
@@ -37,5 +41,6 @@ METRICS: Mapping[str, Metric] = {
         needs="probabilities",
         statistic=statistic_of_sums(_ROW_SUMS),
         row_sums=_ROW_SUMS,
+        row_mean=row_mean(row_scores, _ends),
     )
 }

@@ -13,13 +13,14 @@ Each as scikit-learn computes it of indicator matrices, with zero_division = 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.metrics.base import Metric, RowSums
 from slimgate.metrics.confusion import ratio
-from slimgate.metrics.row_sums import mean_of, statistic_of_sums, usual_row
+from slimgate.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums, usual_row
 from slimgate.outcomes import RIGHT, Floats, Outcomes
 
 # Names of the value columns of 0 and 1 of a label X: it is the row's, the model said so.
@@ -109,5 +110,8 @@ METRICS: Mapping[str, Metric] = {
         row_sums=_SUBSETS,
         per_row=_all_right,
     ),
-    "hamming_loss": _metric("hamming_loss", mean_of(_wrong, (0.0, 1.0)), higher_is_better=False),
+    "hamming_loss": replace(
+        _metric("hamming_loss", mean_of(_wrong, (0.0, 1.0)), higher_is_better=False),
+        row_mean=row_mean(_wrong, share),
+    ),
 }

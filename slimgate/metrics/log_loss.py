@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from slimgate.metrics.base import Metric, check_classes, probabilities_of
-from slimgate.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.outcomes import ClassOutcomes, Floats
 
 
@@ -20,6 +20,15 @@ def row_losses(outcomes: ClassOutcomes) -> Floats:
     return np.asarray(-np.log(np.clip(own, eps, 1 - eps)))
 
 
+def ends(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[float, float]:
+    """0, and the loss of the surest answer of either model if it were wrong: no row costs more."""
+    found = []
+    for outcomes in (teacher, variant):
+        surest = float(probabilities_of(outcomes, "log_loss").max())
+        found += [-np.log(max(1 - surest, np.finfo(np.float64).eps)), row_losses(outcomes).max()]
+    return 0.0, float(max(found))
+
+
 _ROW_SUMS = mean_of(row_losses)
 
 METRICS: Mapping[str, Metric] = {
@@ -30,5 +39,6 @@ METRICS: Mapping[str, Metric] = {
         needs="probabilities",
         statistic=statistic_of_sums(_ROW_SUMS),
         row_sums=_ROW_SUMS,
+        row_mean=row_mean(row_losses, ends),
     )
 }

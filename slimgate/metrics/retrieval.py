@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from slimgate.metrics.base import Metric
-from slimgate.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 RANK = "rank"
@@ -44,6 +44,7 @@ def _metric(name: str, needs: str, values: Callable[[Outcomes], Floats], *, bina
         needs=needs,
         statistic=statistic_of_sums(sums),
         row_sums=sums,
+        row_mean=row_mean(values, share),
         per_row=values if binary else None,
     )
 

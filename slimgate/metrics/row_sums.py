@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.metrics.base import RowSums, Statistic, check_weights
+from slimgate.metrics.base import RowMean, RowSums, Statistic, check_weights
 from slimgate.outcomes import Floats
 
 # So many rows of 16 terms each take 32 MB.
@@ -30,6 +30,16 @@ def statistic_of_sums(row_sums: RowSums, *, in_blocks: bool = False) -> Statisti
         return row_sums.value(np.asarray(sums))
 
     return statistic
+
+
+def row_mean(values: Callable[[Any], Floats], ends: Callable[[Any, Any], tuple[float, float]]) -> RowMean:
+    """A mean of (rows,) values. ends(teacher, variant) -> the lowest and the highest value of a row."""
+    return RowMean(lambda outcomes: (values(outcomes), np.ones(len(outcomes))), ends)
+
+
+def share(_teacher: Any, _variant: Any) -> tuple[float, float]:
+    """The ends of a value that is a share of its row."""
+    return 0.0, 1.0
 
 
 def mean_of(values: Callable[[Any], Floats], extremes: tuple[float, float] | None = None) -> RowSums:

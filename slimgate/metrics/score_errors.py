@@ -8,7 +8,7 @@ from math import inf
 import numpy as np
 
 from slimgate.metrics.base import Metric, RowSums
-from slimgate.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 OfErrors = Callable[[Floats], Floats]
@@ -24,6 +24,13 @@ def _metric(name: str, of_errors: OfErrors) -> Metric:
         farthest = np.maximum(gold - gold.min(), gold.max() - gold)
         return np.array([[0.0, 1.0], [float(of_errors(farthest).mean()), 1.0]])
 
+    def ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
+        """0, and the largest of the errors: seen in either model, or from one end of the gold scores to the
+        other.
+        """
+        span = np.ptp(teacher.column("gold"), keepdims=True)
+        return 0.0, float(max(of_errors(span)[0], rows(teacher).max(), rows(variant).max()))
+
     plain = mean_of(rows)
     row_sums = RowSums(plain.terms, plain.value, extremes)
     return Metric(
@@ -33,6 +40,7 @@ def _metric(name: str, of_errors: OfErrors) -> Metric:
         needs="score",
         statistic=statistic_of_sums(row_sums),
         row_sums=row_sums,
+        row_mean=row_mean(rows, ends),
     )
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from slimgate.metrics.base import Metric, RowSums
+from slimgate.metrics.base import Metric, RowMean, RowSums
 from slimgate.metrics.confusion import ratio
-from slimgate.metrics.row_sums import statistic_of_sums, usual_row
+from slimgate.metrics.row_sums import share, statistic_of_sums, usual_row
 from slimgate.outcomes import Floats, Outcomes
 
 COUNTS = ("spans_right", "spans_predicted", "spans_gold")
@@ -65,5 +65,6 @@ METRICS: Mapping[str, Metric] = {
         needs="tags_right",
         statistic=statistic_of_sums(_TAGS),
         row_sums=_TAGS,
+        row_mean=RowMean(lambda outcomes: (outcomes.column("tags_right"), outcomes.column("tags")), share),
     ),
 }

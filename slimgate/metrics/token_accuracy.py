@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from slimgate.metrics.base import Metric, RowSums
-from slimgate.metrics.row_sums import statistic_of_sums, usual_row
+from slimgate.metrics.base import Metric, RowMean, RowSums
+from slimgate.metrics.row_sums import share, statistic_of_sums, usual_row
 from slimgate.outcomes import Floats, Outcomes
 
 
@@ -32,6 +32,9 @@ METRICS: Mapping[str, Metric] = {
         needs="right_tokens",
         statistic=statistic_of_sums(_SUMS),
         row_sums=_SUMS,
+        row_mean=RowMean(
+            lambda outcomes: (outcomes.column("right_tokens"), outcomes.column("tokens")), share
+        ),
         alike=("tokens",),
     )
 }

@@ -149,7 +149,7 @@ def test_more_than_three_slices_that_lost_are_counted(counted: Make) -> None:
 def test_undecided_flips_say_how_many_rows_would_tell_and_slices_how_many_are(counted: Make) -> None:
     told = judged_line(counted(90, 0, 0), BOTH)
     assert told == (
-        "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90, exact): INCONCLUSIVE, about 300 "
+        "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90, exact): INCONCLUSIVE, about 500 "
         "gate rows would tell; accuracy on 2 slices, budget 5 points (Tango, Holm): not shown, 0 inside, "
         "2 not shown (fewest rows: label c0, 45)"
     )

@@ -205,13 +205,13 @@ def test_pseudo_changes_fall_where_the_metric_looks_and_not_in_a_class_it_ignore
 
 
 def test_each_pseudo_change_is_a_group_of_the_usual_size(counted: MakePair) -> None:
-    """Groups of 1, 2 and 3 rows: a row's group has (1 + 4 + 9) / 6 rows on average, so 2."""
+    """Groups of 1, 2 and 3 rows: that of a lost row has (1 + 8 + 27) / (1 + 4 + 9) rows on average, so 3."""
     teacher, variant = counted(6, groups=np.array([4, 9, 9, 7, 7, 7]))
     more, other = with_pseudo_changes(load_metric("f1"), teacher, variant)
     assert more.groups is not None
-    assert more.groups.tolist() == [4, 9, 9, 7, 7, 7, 10, 10, 11, 11]
+    assert more.groups.tolist() == [4, 9, 9, 7, 7, 7, 10, 10, 10, 11, 11, 11]
     right = [outcomes.predictions[6:] == outcomes.labels[6:] for outcomes in (more, other)]
-    assert [one.tolist() for one in right] == [[True, True, False, False], [False, False, True, True]]
+    assert [one.tolist() for one in right] == [[True] * 3 + [False] * 3, [False] * 3 + [True] * 3]
 
 
 def test_pseudo_changes_turn_a_row_round_that_the_teacher_was_sure_of(counted: MakePair) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.stats import binom, binomtest
 
 from slimgate.judge.flips import (
     FlipsBudget,
@@ -12,7 +13,6 @@ from slimgate.judge.flips import (
     surest_lost,
     turned,
 )
-from slimgate.judge.proportion import exact_interval
 from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import ClassOutcomes
 
@@ -83,18 +83,36 @@ def test_the_share_is_held_against_its_budget(counted: Make, lost: int, verdict:
     assert judged.reason == "customers notice"
 
 
+def test_the_interval_is_clopper_and_pearsons(counted: Make) -> None:
+    theirs = binomtest(8, 1000).proportion_ci(confidence_level=0.9, method="exact")
+    assert flip_share(*counted(1000, 8, 5)).interval == pytest.approx((theirs.low, theirs.high), abs=1e-10)
+
+
 def test_undecided_says_how_many_rows_would_tell(counted: Make) -> None:
     judged = judge_flips(flip_share(*counted(1000, 8, 0)), FlipsBudget(1.0))
-    # (1.645 sqrt(0.01 × 0.99) + 0.842 sqrt(0.008 × 0.992))² / 0.002²
-    assert judged.n_needed == pytest.approx(14_237, abs=10)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    rows = judged.n_needed
+    assert rows is not None
+    # exact: of so many rows, how often do the flips of a share of 0.8 % rule out 1 %
+    most = max(k for k in range(rows // 50) if binom.cdf(k, rows, 0.01) <= 0.05)
+    assert binom.cdf(most, rows, 0.008) == pytest.approx(0.8, abs=0.03)
     assert judge_flips(flip_share(*counted(1000, 10, 0)), FlipsBudget(1.0)).n_needed is None
 
 
-def test_rows_needed_of_no_flip_are_those_at_which_the_bound_comes_below(counted: Make) -> None:
+def test_without_a_flip_the_rows_needed_are_counted_by_the_rule_of_three(counted: Make) -> None:
     judged = judge_flips(flip_share(*counted(100, 0, 0)), FlipsBudget(1.0))
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert judged.n_needed is not None
-    assert exact_interval(0, judged.n_needed)[1] <= 0.01 < exact_interval(0, judged.n_needed - 1)[1]
+    # 0.99^n falls to 0.645 %, the level with power, at 502 rows
+    assert judged.n_needed == pytest.approx(502, rel=0.006)
+
+
+@pytest.mark.parametrize(("groups", "verdict"), [(298, Verdict.INCONCLUSIVE), (299, Verdict.PASS)])
+def test_no_flip_in_groups_shows_as_much_as_their_number(
+    counted: Make, groups: int, verdict: Verdict
+) -> None:
+    """0.99^298 is 5.004 %."""
+    pair = counted(5 * groups, 0, 0, groups=np.repeat(np.arange(groups), 5))
+    assert judge_flips(flip_share(*pair), FlipsBudget(1.0)).verdict is verdict
 
 
 def test_rows_that_turn_by_whole_groups_tell_less(counted: Make) -> None:
@@ -102,9 +120,10 @@ def test_rows_that_turn_by_whole_groups_tell_less(counted: Make) -> None:
     pair = counted(1000, 40, 0, groups=groups)
     alone, grouped = flip_share(*counted(1000, 40, 0)), flip_share(*pair)
     assert grouped.groups == 200
-    assert grouped.design_effect == pytest.approx(5, rel=0.05)
     assert grouped.share == alone.share
-    assert grouped.interval[0] < alone.interval[0] < alone.interval[1] < grouped.interval[1]
+    # 8 of 200 groups turned as a whole
+    theirs = binomtest(8, 200).proportion_ci(confidence_level=0.9, method="exact")
+    assert grouped.interval == pytest.approx((theirs.low, theirs.high), abs=1e-9)
     assert judge_flips(alone, FlipsBudget(2.9)).verdict is Verdict.FAIL
     assert judge_flips(grouped, FlipsBudget(2.9)).verdict is Verdict.INCONCLUSIVE
 

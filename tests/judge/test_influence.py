@@ -106,6 +106,20 @@ def test_few_groups_take_students_quantile() -> None:
     assert t_quantile(3) == pytest.approx(2.3534, abs=1e-4)
 
 
+@pytest.mark.parametrize("groups", [2, 3, 10, 40])
+def test_the_quantile_has_one_degree_of_freedom_less_than_there_are_groups(groups: int) -> None:
+    from scipy.stats import t
+
+    influence = np.zeros((2, groups))
+    influence[0, :2] = 1.0, -1.0
+    found = PairedInfluence(np.array([0.9, 0.8]), influence, rows=40, grouped=True)
+    for level in (0.05, 0.01):
+        low, high = found.bounds(DROP, level)
+        half = t.ppf(1 - level, groups - 1) * sqrt(2 * groups / (groups - 1)) / 40
+        assert (low, high) == pytest.approx((0.1 - half, 0.1 + half), rel=1e-9)
+    assert t_quantile(groups - 1) == pytest.approx(t.ppf(0.95, groups - 1))
+
+
 def test_a_long_upper_tail_moves_both_bounds_up_as_bca_does() -> None:
     """The mean of skewed rows, where BCa is second-order exact."""
     from scipy.stats import bootstrap

@@ -102,18 +102,24 @@ def test_perplexity_is_judged_on_the_log_scale_in_percent() -> None:
 
 
 def test_documents_of_a_group_count_as_one() -> None:
-    teacher = documents(np.random.default_rng(0), 100)
-    budget = [QualityBudget("increase_relative", 0.02)]
-    groups = np.arange(100) // 5
-    one, other = (
+    """As one document of all their nats and tokens does."""
+    rng = np.random.default_rng(0)
+    teacher, noise = documents(rng, 1000), rng.normal(0, 3.0, 1000)
+    groups = np.arange(1000) // 5
+    apart = [
         rows(groups=groups, nats=teacher.column("nats") + shift, tokens=teacher.column("tokens"))
-        for shift in (0.0, 0.01)
-    )
-    judged = judge_quality(PERPLEXITY, one, other, budget)
-    assert judged.groups == 20
-    assert judged.n == 100
-    assert judged.verdict is Verdict.INCONCLUSIVE  # 20 documents are too few, however many rows they come in
-    assert "20 documents" in judged.warnings[0]
+        for shift in (np.zeros(1000), noise)
+    ]
+    whole = [
+        rows(**{name: one.column(name).reshape(200, 5).sum(axis=1) for name in ("nats", "tokens")})
+        for one in apart
+    ]
+    budget = [QualityBudget("increase_relative", 0.02)]
+    found, summed = judge_quality(PERPLEXITY, *apart, budget), judge_quality(PERPLEXITY, *whole, budget)
+    assert (found.groups, found.n) == (200, 1000)
+    assert found.interval == pytest.approx(summed.interval)
+    assert found.verdict is summed.verdict
+    assert found.variance == pytest.approx(5 * summed.variance)
 
 
 def test_groups_widen_the_interval_of_a_correlation() -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-import pytest
+from math import exp, log
 
-from slimgate.judge.rows_needed import needed_rows, planned_rows
-from slimgate.judge.tango import tango_interval
+import pytest
+from scipy.stats import norm
+
+from slimgate.judge.rows_needed import copies_by_bound, copies_until, planned_rows
 
 
 @pytest.mark.parametrize(
@@ -21,27 +23,39 @@ def test_planned_rows_are_those_of_statistics_md(margin: float, psi: float, rows
     assert planned_rows(margin, discordance=psi) == rows
 
 
-def test_a_plan_assumes_a_discordance_of_5_percent() -> None:
-    assert planned_rows(0.02) == 773
+def test_rows_of_groups_take_more_groups() -> None:
+    """Groups of 40 correlate by 0.09, an effect of 4.51; 149 groups that lost nothing show 2 points."""
+    assert planned_rows(0.02, discordance=0.05, sizes=np.full(50, 40.0)) == 149 * 40 - 29
+    assert planned_rows(0.02, discordance=0.2, sizes=np.full(50, 40.0)) == ceil(4.51 * 6.18256 * 0.2 / 0.0004)
 
 
-def test_a_true_drop_of_half_the_margin_needs_four_times_as_many() -> None:
-    assert needed_rows(0.01, 0.005, variance=0.05) == pytest.approx(4 * planned_rows(0.01), abs=4)
+@pytest.mark.parametrize("z", [0.3, 1.0, 2.0])
+def test_copies_multiply_the_rows_until_z_has_its_power(z: float) -> None:
+    """A normal test, whose z grows with the root of the rows, is to reach 1.6449 + 0.8416."""
+    found = copies_until(lambda copies: float(norm.sf(z * copies**0.5)), 0.01, 0.02)
+    assert found == pytest.approx((2.4865 / z) ** 2, rel=0.006)
 
 
-def test_the_design_effect_multiplies_the_rows() -> None:
-    assert planned_rows(0.01, design_effect=2.0) == pytest.approx(2 * planned_rows(0.01), abs=1)
+def test_copies_of_rows_that_lost_nothing_follow_the_power_of_their_number() -> None:
+    """0.98^n falls to 0.645 % at 249.6 rows."""
+    found = copies_until(lambda copies: exp(50 * copies * log(0.98)), 0.0, 0.02)
+    assert found == pytest.approx(249.6 / 50, rel=0.006)
 
 
-def test_rows_that_would_show_a_fail_are_given_for_a_drop_above_the_margin() -> None:
-    assert needed_rows(0.01, 0.03, variance=0.04) == 619  # 6.1826 * 0.04 / 0.0004 = 618.3
+def test_no_number_of_copies_decides_what_is_at_the_limit_or_out_of_reach() -> None:
+    assert copies_until(lambda _: 0.0, 0.02, 0.02) is None
+    assert copies_by_bound(0.02, 0.05, 0.02) is None
+    # at a million times as many rows the chance is still over 0.645 %
+    assert copies_until(lambda copies: 0.5 if copies < 2e6 else 0.0, 0.0199, 0.02) is None
 
 
-def test_no_number_of_rows_decides_a_drop_equal_to_the_margin() -> None:
-    assert needed_rows(0.02, 0.02, variance=0.05) is None
+def test_no_copies_fewer_than_the_rows_that_did_not_decide() -> None:
+    assert copies_until(lambda _: 0.0, 0.01, 0.02) == pytest.approx(1.0, abs=0.006)
+    assert copies_by_bound(0.01, 0.0101, 0.02) == 1.0
 
 
-def test_without_any_change_the_rows_are_those_where_tangos_bound_comes_under() -> None:
-    rows = needed_rows(0.01, 0.0, variance=0.0)
-    assert rows is not None
-    assert tango_interval(0, 0, rows)[1] <= 0.01 < tango_interval(0, 0, rows - 1)[1]
+@pytest.mark.parametrize(("value", "bound"), [(0.0, 0.03), (0.03, 0.0)], ids=["below", "above"])
+def test_by_a_bound_the_half_width_shrinks_with_the_root_of_the_rows(value: float, bound: float) -> None:
+    # half the width is 0.03, its power takes 2.4865 / 1.6449 of it, the way to the limit is 0.02 or 0.01
+    expected = (0.03 * 2.4865 / 1.6449 / abs(0.02 - value)) ** 2
+    assert copies_by_bound(value, bound, 0.02) == pytest.approx(expected, rel=1e-4)

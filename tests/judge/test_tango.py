@@ -48,10 +48,12 @@ def test_z_at_zero_without_a_change_is_zero() -> None:
     assert tango_z(0, 0, 100, 0.0) == 0.0
 
 
-def test_interval_is_that_of_rs_contingencytables() -> None:
-    """161 patients, 6 and 16 discordant (Cavo 2012): -0.1240 to -0.0054 in that package's own tests."""
-    low, high = tango_interval(6, 16, 161, z=1.959964)
-    assert (round(low, 4), round(high, 4)) == (-0.1240, -0.0054)
+@pytest.mark.parametrize(("z", "bound"), [(1.959964, -0.1240), (-1.959964, -0.0054)])
+def test_the_95_percent_interval_is_that_of_rs_contingencytables(z: float, bound: float) -> None:
+    """161 patients, 6 and 16 discordant (Cavo 2012), as in that package's own tests."""
+    from scipy.optimize import brentq
+
+    assert round(brentq(lambda margin: tango_z(6, 16, 161, margin) - z, -0.5, 0.5), 4) == bound
 
 
 def score_by_information(b: int, c: int, n: int, margin: float) -> float:
@@ -120,15 +122,14 @@ def test_z_falls_as_the_margin_grows(b: int, c: int, n: int) -> None:
     assert (np.diff(z) < 0).all()
 
 
-@pytest.mark.parametrize("effect", [1.0, 1.7, 50.0])
 @pytest.mark.parametrize(("b", "c", "n"), COUNTS, ids=ids)
-def test_the_bounds_are_where_the_test_turns(b: int, c: int, n: int, effect: float) -> None:
-    low, high = tango_interval(b, c, n, design_effect=effect)
+def test_the_bounds_are_where_the_test_turns(b: int, c: int, n: int) -> None:
+    low, high = tango_interval(b, c, n)
     assert -1 <= low <= (b - c) / n <= high <= 1
     if high < 1:
-        assert tango_z(b, c, n, high, design_effect=effect) == pytest.approx(-Z_ALPHA, abs=1e-8)
+        assert tango_z(b, c, n, high) == pytest.approx(-Z_ALPHA, abs=1e-8)
     if low > -1:
-        assert tango_z(b, c, n, low, design_effect=effect) == pytest.approx(Z_ALPHA, abs=1e-8)
+        assert tango_z(b, c, n, low) == pytest.approx(Z_ALPHA, abs=1e-8)
 
 
 def test_where_nothing_changed_the_bound_is_z2_over_n_plus_z2() -> None:
@@ -204,21 +205,3 @@ def test_design_effect_of_two_groups_worked_by_hand() -> None:
 )
 def test_design_effect_at_the_edge(changes: list[float], groups: list[int], expected: float) -> None:
     assert design_effect(np.array(changes), np.array(groups)) == expected
-
-
-def test_false_pass_of_grouped_rows_is_held_by_the_design_effect() -> None:
-    rng = np.random.default_rng(5)
-    passed = {"grouped": 0, "as if alone": 0}
-    runs = 1500
-    for _ in range(runs):
-        # a whole group turns with one file, hence 300 files of 8 rows that share one fate half the time
-        fate = rng.choice([1.0, -1.0, 0.0], p=[0.06, 0.04, 0.9], size=300)
-        own = rng.choice([1.0, -1.0, 0.0], p=[0.06, 0.04, 0.9], size=(300, 8))
-        changes = np.where(rng.random((300, 8)) < 0.6, fate[:, None], own).ravel()
-        b, c = int((changes > 0).sum()), int((changes < 0).sum())
-        effect = design_effect(changes, np.repeat(np.arange(300), 8))
-        passed["grouped"] += tango_z(b, c, 2400, 0.02, design_effect=effect) <= -Z_ALPHA
-        passed["as if alone"] += tango_z(b, c, 2400, 0.02) <= -Z_ALPHA
-    # 5 % with a standard error of 0.56 % over 1,500 runs
-    assert passed["grouped"] / runs <= 0.065
-    assert passed["as if alone"] / runs >= 0.10

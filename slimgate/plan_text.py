@@ -75,15 +75,15 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
 
 def _confirm_lines(run: SuiteRun, earlier: RunRecord | None) -> Iterator[str]:
     """Whether the rows of the split confirm can decide the budgets that they judge; nothing without them."""
-    report = run.rows.reports.get(CONFIRM)
-    if report is None:
+    if CONFIRM not in run.rows.splits:
         return
     judged = {metric for own in run.suite.budgets.values() for metric in own.quality}
-    planned = [one for one in planned_budgets(run.suite, report.n, earlier) if one.metric in judged]
-    undecidable = [one for one in planned if not one.decidable]
+    rows = gate_groups(run.suite, run.rows, CONFIRM)
+    planned = [one for one in planned_budgets(run.suite, rows, earlier) if one.metric in judged]
+    undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
     yield from (f"confirm: {one.line.replace('gate rows', 'rows')}" for one in undecidable)
-    if planned and not undecidable:
-        yield f"confirm: {report.n:,} rows can decide every budget on a drop"
+    if any(one.decidable for one in planned) and not undecidable:
+        yield f"confirm: {rows} can decide every planned budget on a drop"
 
 
 def _row(model: PlannedModel) -> dict[str, str]:

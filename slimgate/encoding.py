@@ -17,7 +17,8 @@ from slimgate.protocols import Arrays
 class EncodedTexts:
     """Tokenised rows. columns: name (input_ids, attention_mask, …) -> a list of ints for each row.
 
-    padding: the value that fills a column up; side: where it is filled, "right" or "left".
+    padding: the value that fills a column up; side: where it is filled, "right" or "left". unknown: the id of
+    what the tokenizer does not know, if it has one of its own; special: ids of the other special tokens.
     """
 
     columns: Mapping[str, Sequence[Sequence[int]]]
@@ -25,9 +26,21 @@ class EncodedTexts:
     side: str
     lengths: npt.NDArray[np.int64]
     row_of: npt.NDArray[np.int64] | None = None
+    unknown: int | None = None
+    special: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def unknown_shares(self) -> npt.NDArray[np.float64]:
+        """(rows,) the share of a row's tokens, special ones left out, that the tokenizer does not know."""
+        found = np.zeros(len(self))
+        if self.unknown is None:
+            return found
+        for row, ids in enumerate(self.columns["input_ids"]):
+            words = [token for token in ids if token not in self.special]
+            found[row] = words.count(self.unknown) / max(len(words), 1)
+        return found
 
     def beside(self, positions: Sequence[int]) -> Arrays:  # noqa: ARG002
         """Nothing."""
@@ -84,10 +97,15 @@ def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: 
 def encoded_fields(tokenizer: Any, columns: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, Any]:
     """What EncodedTexts holds of a tokenizer's answer."""
     padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
+    marks = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    # GPT-2 names its end of text as the unknown token, and its bytes know every text
+    unknown = tokenizer.unk_token_id if tokenizer.unk_token_id not in marks else None
     return {
         "columns": columns,
         "padding": {name: padding.get(name, 0) for name in columns},
         "side": tokenizer.padding_side,
+        "unknown": unknown,
+        "special": frozenset(tokenizer.all_special_ids) - {unknown},
         "lengths": np.asarray([len(ids) for ids in columns["input_ids"]], dtype=np.int64),
     }
 

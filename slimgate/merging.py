@@ -26,9 +26,9 @@ from slimgate.recorded_budgets import undecided_failing
 from slimgate.report_files import write_reports
 from slimgate.run_verdict import verdict
 
-# The worse a self-test came out, the earlier: a copy must not FAIL, a fault must not PASS.
+# The worse a self-test came out, the earlier: a copy must not FAIL, a fault must FAIL.
 _COPY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, None)
-_FAULT = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL, None)
+_FAULT = (Verdict.PASS, Verdict.INCONCLUSIVE, None, Verdict.FAIL)
 
 
 def merge(shards: Sequence[Kept], folder: Path) -> Kept:
@@ -121,7 +121,7 @@ def _self_test(found: Sequence[SelfTest]) -> SelfTest:
 
 def _worst(found: Sequence[SelfTestPart | None], order: Sequence[Verdict | None]) -> SelfTestPart | None:
     known = [one for one in found if one is not None]
-    return min(known, key=lambda one: order.index(one.verdict), default=None)
+    return min(known, key=lambda one: (not one.wrong, order.index(one.verdict)), default=None)
 
 
 def _machine(ordered: Sequence[Kept]) -> Machine:

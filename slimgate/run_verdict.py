@@ -31,8 +31,6 @@ SINCE = "since"  # a metric beside that of the baseline
 CONFIRMED = "confirm"  # a metric on the rows of the split confirm
 SELF_TEST = "self_test"
 ERROR = "error"
-# Of each self-test the verdict that shows a broken gate.
-_WRONG = {"identical": Verdict.FAIL, "planted_fault": Verdict.PASS}
 
 
 def results(model: VariantRecord) -> Iterator[tuple[Key, Judged]]:
@@ -159,7 +157,6 @@ def _counted(variants: Sequence[VariantRecord], self_test: SelfTest, without: Co
 
 def _broken_gate(self_test: SelfTest, without: Collection[Key]) -> Iterator[SelfTestPart]:
     """The self-tests that show that the gate cannot be trusted."""
-    for name, wrong in _WRONG.items():
-        part: SelfTestPart | None = getattr(self_test, name)
-        if part is not None and part.verdict is wrong and (SELF_TEST, TEACHER, name) not in without:
+    for name, part in self_test.failures.items():
+        if (SELF_TEST, TEACHER, name) not in without:
             yield part

@@ -1,4 +1,4 @@
-"""The gate judged by itself: a copy of the teacher must not FAIL, a planted fault must not PASS."""
+"""What the self-test judges: a copy of the teacher, a damaged copy, and answers that were made wrong."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from slimgate.artifact import Artifact
+from slimgate.damaged_layer import damage_largest_matrix_
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
-from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import QualityJudgement
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.measure.quality import Encoder, predict
-from slimgate.metrics import load_metric, value_of
 from slimgate.metrics.base import Metric
 from slimgate.outcome_files import read_outcomes, write_outcomes
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
@@ -40,6 +39,28 @@ def identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcom
 
     The copy is saved, loaded again, and predicts the rows afresh in another order, in other batches.
     """
+    return _answers_of_copy(teacher, lambda _: None, seed=seed)
+
+
+def damaged_copy(teacher: ModelHandle, *, strength: float, seed: int) -> tuple[Outcomes, Outcomes, str]:
+    """As identical_copy, of a copy with noise on its largest matrix; and the name of that matrix's layer.
+
+    strength: as damage_largest_matrix_ takes it. Raises NothingToDamage if there is no such matrix,
+    MeasureError if the copy's scores are not finite.
+    """
+    layers: list[str] = []
+
+    def damage(model: Any) -> None:
+        layers.append(damage_largest_matrix_(model.network, strength=strength, seed=seed))
+
+    stored, afresh = _answers_of_copy(teacher, damage, seed=seed)
+    return stored, afresh, layers[0]
+
+
+def _answers_of_copy(
+    teacher: ModelHandle, change: Callable[[Any], None], *, seed: int
+) -> tuple[Outcomes, Outcomes]:
+    """The teacher's outcomes, and those of a copy that `change` has changed, of the same rows."""
     run = teacher.run
     generator = np.random.default_rng(seed)
     together = getattr(run.suite.setup.task.object, "whole_split", False)
@@ -47,7 +68,9 @@ def identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcom
     positions = np.sort(generator.choice(len(run.rows.gate), size=count, replace=False))
     sample = Rows(run.rows.gate.table.take(positions))
     with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:
-        teacher.built.artifact.load(run.device).save(Path(folder))
+        model = teacher.built.artifact.load(run.device)
+        change(model)
+        model.save(Path(folder))
         copy = Artifact(Entry(Path(folder), teacher.built.artifact.manifest, False))
         afresh = predict(
             run.suite,
@@ -66,6 +89,9 @@ def plant_fault(
     outcomes: Outcomes, metric: Metric, drop: float, *, seed: int, spoil: Spoil | None = None
 ) -> Outcomes:
     """The outcomes with as many rows made wrong as lower a metric by at least `drop` (a fraction).
+
+    If rows come in groups, whole groups are made wrong, one after the other: that is how a lost file or
+    customer looks, and it is the hardest case for a verdict.
 
     spoil(outcomes, rows) -> the outcomes with those rows made wrong; of a classification, by exchanging a
     row's probabilities of the label and of the next class. The damaged outcomes go through a file, as a
@@ -89,26 +115,15 @@ def plant_fault(
 
 
 def _to_spoil(outcomes: Outcomes, generator: np.random.Generator, *, right_only: bool) -> Ints:
-    """Rows in random order, right ones first; the others may be half right, as the tags of a row are."""
+    """Rows in random order, group by group; right ones first, for the others are wrong or only half right."""
     right = np.ones(len(outcomes)) if outcomes.right is None else outcomes.right
-    found = generator.permutation(np.flatnonzero(right > 0))
-    rest = generator.permutation(np.flatnonzero(right == 0))
+    order = generator.permutation(len(outcomes))
+    if outcomes.groups is not None:
+        _, member = np.unique(outcomes.groups, return_inverse=True)
+        place = generator.permutation(int(member.max()) + 1)
+        order = order[np.argsort(place[member[order]], kind="stable")]
+    found, rest = order[right[order] > 0], order[right[order] == 0]
     return found if right_only else np.concatenate([found, rest])
-
-
-def judge_fault(
-    outcomes: Outcomes,
-    metric_name: str,
-    budget: QualityBudget,
-    *,
-    seed: int,
-    spoil: Spoil | None = None,
-) -> QualityJudgement:
-    """The verdict on a planted fault of twice the drop that the budget allows."""
-    metric = load_metric(metric_name)
-    allowed = allowed_drop(budget, value_of(metric, outcomes))
-    damaged = plant_fault(outcomes, metric, 2 * allowed, seed=seed, spoil=spoil)
-    return judge_quality(metric, outcomes, damaged, [budget], seed=seed)
 
 
 def _exchanged(outcomes: Outcomes, rows: Ints) -> Outcomes:

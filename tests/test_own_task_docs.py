@@ -15,9 +15,9 @@ from fixtures.tiny import BAD, GOOD, OTHER, write_tiny_bert
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, Verdict
 from slimgate.metrics import load_metric, value_of
+from slimgate.planted_fault import exchanged_fault
 from slimgate.protocols import Rows
 from slimgate.run import SuiteRun
-from slimgate.selftest import judge_fault
 from slimgate.store import Store
 from slimgate.suite import load_suite
 
@@ -104,4 +104,4 @@ def test_the_task_from_scratch_learns_is_compressed_and_judged(repository: Path)
     assert judge_quality(metric, teacher, run.outcomes("int8"), [budget]).verdict is Verdict.PASS
     assert value_of(metric, run.outcomes("distilled")) > 0.5
     spoil = run.suite.setup.task.object.spoiled
-    assert judge_fault(teacher, name, budget, seed=0, spoil=spoil).verdict is not Verdict.PASS
+    assert exchanged_fault(teacher, name, budget, seed=0, spoil=spoil).verdict is not Verdict.PASS

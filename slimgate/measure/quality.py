@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from slimgate.artifact import Artifact
 from slimgate.digests import code_digest, folder_digest, json_digest, versions
+from slimgate.encoding import EncodedTexts
 from slimgate.errors import MeasureError, SlimgateError, in_one_line
 from slimgate.loading import module_of
 from slimgate.outcome_files import read_outcomes, write_outcomes
@@ -32,12 +33,17 @@ PROCESSOR = "processor"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
+# A row counts as unreadable where its tokenizer does not know one token in five; so many rows are looked at.
+UNREADABLE, LOOKED_AT = 0.2, 2000
+
+
 class Encoder:
     """Tokenises the rows of a split once for all artifacts that carry the same tokenizer."""
 
     def __init__(self, suite: Suite, rows: Rows, split: str = "gate") -> None:
         self._task, self.rows, self.split = suite.setup.task, rows, split
         self._encoded: dict[str, Encoded] = {}
+        self._unreadable: dict[str, float | None] = {}
 
     @cached_property
     def texts(self) -> Ints:
@@ -46,11 +52,33 @@ class Encoder:
 
     def of(self, artifact: Artifact) -> Encoded:
         """The rows as this artifact's inputs."""
-        names = [name for name in files_of(artifact.folder) if _is_tokenizer_file(name)]
-        key = folder_digest(artifact.folder, names)
+        key = self._key(artifact)
         if key not in self._encoded:
-            self._encoded[key] = self._task.object.row_encoder(self._task.params, artifact.folder)(self.rows)
+            self._encoded[key] = self._row_encoder(artifact)(self.rows)
         return self._encoded[key]
+
+    def unreadable(self, artifact: Artifact) -> float | None:
+        """The share of the first rows of which the artifact's tokenizer does not know a fifth of the tokens.
+
+        The rows lie in random order. None of rows that are not text alone.
+        """
+        key = self._key(artifact)
+        if key not in self._unreadable:
+            encode, table = self._row_encoder(artifact), self.rows.table
+            found: float | None = None
+            if isinstance(encode(Rows(table.slice(0, 1))), EncodedTexts):
+                shares = encode(Rows(table.slice(0, LOOKED_AT))).unknown_shares()
+                found = float(np.mean(shares >= UNREADABLE))
+            self._unreadable[key] = found
+        return self._unreadable[key]
+
+    def _row_encoder(self, artifact: Artifact) -> Any:
+        return self._task.object.row_encoder(self._task.params, artifact.folder)
+
+    def _key(self, artifact: Artifact) -> str:
+        """The same for artifacts that carry the same tokenizer."""
+        names = [name for name in files_of(artifact.folder) if _is_tokenizer_file(name)]
+        return folder_digest(artifact.folder, names)
 
 
 def _is_tokenizer_file(name: str) -> bool:

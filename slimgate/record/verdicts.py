@@ -16,7 +16,10 @@ ONLY_WARNS: UndecidedChange = ("fail", "warn")
 
 
 class SelfTestPart(Part):
+    """wrong: the gate cannot be trusted; None in records from before it was kept."""
+
     verdict: Verdict | None
+    wrong: bool | None = None
     changed: int | None = None
     drop_points: float | None = None
     message: str
@@ -41,11 +44,32 @@ class PlantedDelay(Part):
 
 
 class SelfTest(Part):
-    """identical must not FAIL; planted_fault must not PASS; an unseen delay leaves speed-ups undecided."""
+    """identical must not FAIL; planted_fault must FAIL, or be INCONCLUSIVE if the rows are too few for it.
+
+    An unseen delay leaves speed-ups undecided.
+    """
 
     identical: SelfTestPart | None = None
     planted_fault: SelfTestPart | None = None
     planted_delay: PlantedDelay | None = None
+
+    @property
+    def failures(self) -> dict[str, SelfTestPart]:
+        """What shows that the gate cannot be trusted, by the name of the check."""
+        found: dict[str, SelfTestPart] = {}
+        if self.identical and (self.identical.wrong or self.identical.verdict is Verdict.FAIL):
+            found["identical"] = self.identical
+        if self.planted_fault and (self.planted_fault.wrong or self.planted_fault.verdict is Verdict.PASS):
+            found["planted_fault"] = self.planted_fault
+        return found
+
+    @property
+    def undecided_fault(self) -> SelfTestPart | None:
+        """The planted fault, if the rows could not decide it: nobody knows whether the gate sees one."""
+        found = self.planted_fault
+        if found is None or "planted_fault" in self.failures or found.verdict is Verdict.FAIL:
+            return None
+        return found
 
 
 class LoosenedBudget(Part):

@@ -211,9 +211,10 @@ def _self_test(record: RunRecord) -> Iterator[str]:
     tested = record.self_test
     if tested.identical is None or tested.planted_fault is None:
         yield "The gate itself was not tested in this run."
-    for part, forbidden in ((tested.identical, Verdict.FAIL), (tested.planted_fault, Verdict.PASS)):
-        if part is not None and part.verdict is forbidden:
-            yield f"**The gate of this run cannot be trusted**: {escaped(part.message)}"
+    for part in tested.failures.values():
+        yield f"**The gate of this run cannot be trusted**: {escaped(part.message)}"
+    if (untested := tested.undecided_fault) is not None:
+        yield f"The rows could not decide the planted fault: {escaped(untested.message)}"
     delay = tested.planted_delay
     if delay is not None and not delay.seen:
         yield f"No planted delay was seen, so no speed-up is decided: {escaped(delay.message)}"

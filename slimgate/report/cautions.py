@@ -27,6 +27,7 @@ from slimgate.report.standing import (
     variants,
     workload_words,
 )
+from slimgate.report.unreadable import unreadable_rows
 
 # Medians of one and the same model differ by a few percent from one minute to the next.
 _SLOWER = 1.05
@@ -46,6 +47,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     """What to know before the verdict is trusted, as markdown."""
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
+    yield from (f"**Unknown tokens**: {escaped(line)}." for line in unreadable_rows(record))
     yield from _shards(record)
     yield from _gaps(record)
     yield from _loosened(record)
@@ -65,6 +67,8 @@ def warnings(record: RunRecord) -> Iterator[str]:
     if copy is not None and copy.changed:
         changed = numbered(copy.changed, "answer", "answers")
         yield f"**A copy of the teacher answered otherwise**: {changed} changed, so runs cannot be repeated."
+    if (fault := record.self_test.undecided_fault) is not None:
+        yield f"**The rows could not decide the planted fault** of the self-test: {escaped(fault.message)}"
     if record.self_test.identical is None and record.self_test.planted_fault is None:
         yield "The gate itself was not tested: no self-test has run."
 

@@ -13,6 +13,7 @@ from slimgate.report.escape import visible
 from slimgate.report.figures import numbered
 from slimgate.report.standing import TEACHER, budgeted, models, standing, verdicts
 from slimgate.report.terminal_table import MISSING, Line, plain, terminal_table, wrapped
+from slimgate.report.unreadable import unreadable_rows
 
 MEGABYTE = 1024**2
 # More variants, or messages, than this would flood the terminal: the report has them all.
@@ -34,7 +35,8 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
     left = wrapped(f"… and {more} more: {where}", width) if more > 0 else []
     lost = [line for one in broken_lines(record, where)[:MOST] for line in wrapped(one, width, "  ")]
     doubts = [line for one in alarm_lines(record) for line in wrapped(one, width, "  ")]
-    machine = [line for one in machine_lines(record) for line in wrapped(one, width, "  ")]
+    said = [*map(visible, unreadable_rows(record)), *machine_lines(record)]
+    machine = [line for one in said for line in wrapped(one, width, "  ")]
     table = summary_table(record, where, width=width)
     return [
         *table,

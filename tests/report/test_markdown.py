@@ -398,14 +398,14 @@ def test_warnings_of_the_judge_are_said_once_for_all_variants() -> None:
 def test_a_gate_that_let_the_fault_pass_cannot_be_trusted() -> None:
     planted = SelfTestPart(verdict=PASS, message="fault: PASS", measured="now")
     report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
-    assert "- A planted fault must not PASS: PASS, **the gate cannot be trusted**. fault: PASS" in report
+    assert "- A planted fault must FAIL: PASS, **the gate cannot be trusted**. fault: PASS" in report
     assert "predicting afresh, must not FAIL: not run." in report
 
 
 def test_an_undecided_self_test_is_as_it_should_be() -> None:
     planted = SelfTestPart(verdict=INCONCLUSIVE, message="few rows", measured="now")
     report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
-    assert "A planted fault must not PASS: INCONCLUSIVE, as it should be. few rows" in report
+    assert "A planted fault must FAIL: INCONCLUSIVE, **the rows could not decide it**. few rows" in report
 
 
 def test_a_planted_delay_that_was_not_seen_leaves_speed_undecided() -> None:

@@ -14,9 +14,8 @@ from fixtures.architectures import write_tiny
 from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.metrics import load_metric, value_of
+from slimgate.planted_fault import exchanged_fault
 from slimgate.protocols import Rows, TaskFacts
-from slimgate.selftest import judge_fault
 from slimgate.tasks import sentence_embedding as task
 
 Params = task.Params
@@ -150,6 +149,6 @@ def test_a_planted_fault_is_seen(metric: str) -> None:
     rows = rows_of(text=labels, label=labels)
     teacher = task.outcomes(NONE, rows, vectors.astype(np.float32), LABELS, None)
     budget = QualityBudget(kind="drop_points", limit=2.0)
-    judged = judge_fault(teacher, metric, budget, seed=0, spoil=task.spoiled)
-    assert judged.budgets[0].verdict == "FAIL"
-    assert value_of(load_metric(metric), teacher) - judged.value == pytest.approx(0.04, abs=0.003)
+    judged = exchanged_fault(teacher, metric, budget, seed=0, spoil=task.spoiled)
+    assert judged.verdict == "FAIL"
+    assert judged.drop_points == pytest.approx(4, abs=0.3)

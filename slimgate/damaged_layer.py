@@ -1,0 +1,62 @@
+"""A network with one damaged matrix: what a wrong export or a layer that was not loaded gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slimgate.errors import MeasureError
+
+if TYPE_CHECKING:
+    import torch
+
+# The kinds of artifact that hold a network of PyTorch with float weights.
+KINDS = ("torch",)
+
+
+class NothingToDamage(MeasureError):
+    """A model without a matrix that can be damaged here."""
+
+
+def damage_largest_matrix_(network: Any, *, strength: float, seed: int) -> str:
+    """Adds noise to the largest matrix and gives the name of its layer.
+
+    strength: standard deviation of the noise, of that of the matrix's own values. Embeddings are left out,
+    because only some of their rows are used. Raises NothingToDamage if there is no float matrix.
+    """
+    import torch
+
+    name, weight = _largest_matrix(network)
+    matrix = weight.detach()
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(matrix.shape, generator=generator) * (strength * float(matrix.float().std()))
+    matrix.add_(noise.to(matrix.device, matrix.dtype))
+    return name
+
+
+def _largest_matrix(network: Any) -> tuple[str, torch.Tensor]:
+    """The layer's name, and its weight (convolutions count as matrices); the first of several as large."""
+    from torch import nn
+
+    embeddings = [module for module in network.modules() if isinstance(module, nn.Embedding)]
+    tied = {id(module.weight) for module in embeddings}
+    found = [
+        (name, module.weight)
+        for name, module in network.named_modules()
+        if id(getattr(module, "weight", None)) not in tied
+        and _is_float_matrix(getattr(module, "weight", None))
+    ]
+    if not found:
+        raise NothingToDamage("the network has no float matrix to damage")
+    return max(found, key=lambda pair: pair[1].numel())
+
+
+def _is_float_matrix(weight: Any) -> bool:
+    """Whether it is a parameter of plain floats: quantized layers hold tensors of their own types."""
+    import torch
+
+    return (
+        type(weight) is torch.nn.Parameter
+        and type(weight.data) is torch.Tensor
+        and weight.is_floating_point()
+        and weight.ndim >= 2
+    )

@@ -111,7 +111,7 @@ class Parts:
         self._carried: set[Key] = set()
         for one in earlier:
             self.add(one)
-            self._carried.add(_key(one))
+            self._carried.add(key_of(one))
 
     def add(self, new: Part) -> None:
         """Adds a part. Another artifact than before makes what was measured on the old one void."""
@@ -121,7 +121,7 @@ class Parts:
             if old is not None and old["facts"]["artifact"]["digest"] != new["facts"]["artifact"]["digest"]:
                 self._forget(variant)
         self._named(ERROR, variant).pop(EARLIER, None)
-        self._carried.discard(_key(new))
+        self._carried.discard(key_of(new))
         self._parts.setdefault(kind, {}).setdefault(variant, {})[name] = new
 
     def _named(self, kind: str, variant: str) -> dict[str, Part]:
@@ -169,7 +169,8 @@ class Parts:
         return found["facts"] if found else None
 
 
-def _key(part: Part) -> Key:
+def key_of(part: Part) -> Key:
+    """The check that a part is of."""
     return part["kind"], part["variant"], part["name"]
 
 

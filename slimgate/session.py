@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.kept_texts import keep_texts
 from slimgate.looks import LookLog, Timing, look_facts, looks_at, model_id
 from slimgate.outcome_files import write_outcomes
-from slimgate.parts import Part, Parts, compose, expected, now, parts_of
+from slimgate.parts import Part, Parts, compose, expected, key_of, now, parts_of
 from slimgate.progress import UNWATCHED, Watch
 from slimgate.record import (
     BaselineFacts,
@@ -36,6 +37,8 @@ from slimgate.record import (
 )
 from slimgate.record_files import LOGS, Kept, log_name
 from slimgate.report.compare import compare_report
+from slimgate.report.escape import visible
+from slimgate.report.figures import numbered
 from slimgate.report.markdown import index_report
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.since import COMPARISON
@@ -44,7 +47,7 @@ from slimgate.report.terminal_table import Line
 from slimgate.report_files import PR_COMMENT, write_reports
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
-from slimgate.run_verdict import SINCE
+from slimgate.run_verdict import SINCE, Key
 from slimgate.shard_facts import shard_facts
 from slimgate.shards import Shard
 from slimgate.split_names import GATE
@@ -94,6 +97,7 @@ class Session:
         self._runs: dict[Path, SuiteRun] = {}
         self._parts: dict[Path, Parts] = {}
         self._inputs: dict[Path, Mapping[str, Digests]] = {}
+        self._void: dict[Path, list[Key]] = {}
         self._written: dict[Path, float] = {}
         self._predicted: set[tuple[Path, str]] = set()
         self._logged: set[tuple[Path, str]] = set()
@@ -241,6 +245,15 @@ class Session:
         for path, record in self.records.items():
             where = os.path.relpath(self.folder(path) / "report.md")
             yield from summary_lines(record, where, width=width)
+            yield from self._void_lines(path)
+
+    def _void_lines(self, path: Path) -> Iterator[Line]:
+        """A line for each model whose earlier results do not count any more and were not measured again."""
+        lost = Counter(key[1] for key in self._void.get(path, ()) if not self._parts[path].has(key))
+        for name, number in lost.items():
+            results = numbered(number, "earlier result", "earlier results")
+            why = "the files, recipe, code, rows or settings that they depend on have changed"
+            yield [(f"  {visible(name)}: {results} dropped, because {why}", "")]
 
     def checks(self, path: Path) -> int:
         """How many a whole run of a suite makes."""
@@ -281,7 +294,10 @@ class Session:
         self._confirmed[suite.path] = record.confirm
         facts = self._baseline_facts(suite)
         since = record.baseline and facts and record.baseline.created == facts.created
-        valid = [one for one in parts_of(record) if self._has_same_inputs(one, record, suite)]
+        found = parts_of(record)
+        valid = [one for one in found if self._has_same_inputs(one, record, suite)]
+        kept, checks = set(map(key_of, valid)), set(expected(suite))
+        self._void[suite.path] = [key for one in found if (key := key_of(one)) in checks and key not in kept]
         return [one for one in valid if since or one["kind"] != SINCE]
 
     def _same_conditions(self, record: RunRecord, suite: Suite) -> bool:

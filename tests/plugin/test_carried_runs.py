@@ -92,6 +92,7 @@ def test_a_model_that_was_replaced_has_no_verdict_until_it_is_judged_again(whole
     line, record = status_lines(replaced)
     assert line.startswith(f"{SUITE_FILE}: PASS (1 passed, 0 failed")
     assert record.startswith("  whole record: partial (1 passed, 0 failed")
+    assert "  released: 3 earlier results dropped, because the files, recipe" in replaced.out
     report = (replaced.folder / "reports/latest/elsewhere/report.md").read_text()
     assert "released" not in report.partition("What could ship")[2].partition("Before you trust")[0]
 

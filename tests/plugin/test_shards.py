@@ -38,6 +38,7 @@ UNTIMED = "--benchmark-disable"
 # which store. Of latencies their workloads are compared, of the planted delay that it was looked for, of what
 # steps promise all but that the model is faster.
 APART = {"created", "command", "seconds", "measured", "warnings", "from_store", "load_seconds", "shards"}
+APART |= {"this_run", "duel_measured", "error_measured"}  # a merged record is of several runs
 
 
 def comparable(value: Any) -> Any:

@@ -101,8 +101,8 @@ def test_the_terminal_says_what_does_not_hold_and_what_it_could_not_tell(first: 
     # lines about a busy machine come and go with it
     busy = ("times may be off", "self-test, planted delay")
     shown = [line for line in first.lines[at + 1 :] if not line.startswith(busy)]
-    table, [damaged, broken, unsure, again, one] = shown[:8], shown[9:14]
-    second_table, [unsure_too, two] = shown[14:20], shown[21:23]
+    table, [damaged, broken, unsure, again, one, whole] = shown[:8], shown[9:15]
+    second_table, [unsure_too, two] = shown[15:21], shown[22:24]
     assert table[0].split() == ["variant", "MB", "speed-up", "accuracy", "drop", "verdict"]
     assert [row.split()[0] for row in table[2:]] == [
         "teacher",
@@ -119,7 +119,8 @@ def test_the_terminal_says_what_does_not_hold_and_what_it_could_not_tell(first: 
     assert again.startswith(
         "broken was not built, its log: reports/latest/one/logs/broken.log; again: pytest "
     )
-    assert one.startswith("bench/one.toml: FAIL (1 passed, 1 failed, 1 inconclusive")
+    assert one.startswith("bench/one.toml: FAIL (1 passed, 1 failed, 1 error, 1 inconclusive")
+    assert whole.startswith("  whole record: FAIL (1 passed, 1 failed, 1 error, 1 inconclusive")
     assert unsure_too.startswith("unsure: accuracy 0.")
     assert "INCONCLUSIVE, about" in unsure_too
     assert two.startswith("bench/two.toml: INCONCLUSIVE (3 passed, 0 failed, 1 inconclusive")

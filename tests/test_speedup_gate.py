@@ -59,9 +59,9 @@ def test_a_budget_fails_on_the_workload_that_is_too_slow_though_another_is_fast(
     first, second = run.suite.workloads
     arena = TimedBefore(run.handle(TEACHER), {first.id: TWICE, second.id: SLOWER}, second)
     variant, reported = run.handle("pruned"), list[dict[str, Any]]()
-    gate.test_speedup(run.suite, arena, variant, first, reported.append, request)
+    gate.test_speedup(run.suite, run.handle(TEACHER), arena, variant, first, reported.append, request)
     with pytest.raises(pytest.fail.Exception, match="FAIL"):
-        gate.test_speedup(run.suite, arena, variant, second, reported.append, request)
+        gate.test_speedup(run.suite, run.handle(TEACHER), arena, variant, second, reported.append, request)
     judged = {one["name"]: one["facts"] for one in reported if one["kind"] == "speedup"}
     assert {name: facts["verdict"] for name, facts in judged.items()} == {
         first.id: "PASS",
@@ -74,5 +74,7 @@ def test_a_workload_that_was_not_timed_is_awaited(run: SuiteRun, request: pytest
     first, second = run.suite.workloads
     arena = TimedBefore(run.handle(TEACHER), {first.id: TWICE}, second)
     reported: list[dict[str, Any]] = []
-    gate.test_speedup(run.suite, arena, run.handle("pruned"), first, reported.append, request)
+    gate.test_speedup(
+        run.suite, run.handle(TEACHER), arena, run.handle("pruned"), first, reported.append, request
+    )
     assert awaited(run.suite, "pruned", Parts(reported)) == [f"latency {second.id}"]

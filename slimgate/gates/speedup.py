@@ -20,6 +20,7 @@ from slimgate.suite import Suite
 
 def test_speedup(
     suite: Suite,
+    teacher: ModelHandle,
     arena: Arena,
     variant: ModelHandle,
     workload: Workload,
@@ -38,6 +39,7 @@ def test_speedup(
         if budget is not None and variant.variant.gated:
             pytest.fail(f"{variant.name}: {workload.id} carries a speed budget, but {reason}", pytrace=False)
         pytest.skip(reason)
+    report_build(teacher, report_part)
     report_build(variant, report_part)
     visible = find_delay(arena, report_part) if budget else FINE
     found = arena.speedup(variant, workload)

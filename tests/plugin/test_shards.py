@@ -38,7 +38,7 @@ UNTIMED = "--benchmark-disable"
 # which store. Of latencies their workloads are compared, of the planted delay that it was looked for, of what
 # steps promise all but that the model is faster.
 APART = {"created", "command", "seconds", "measured", "warnings", "from_store", "load_seconds", "shards"}
-# A merged record is of several runs; each store counts its own looks at the gate, and knows who computed answers.
+# A merged record is of several runs; each store counts its own looks, and knows who computed answers.
 APART |= {"this_run", "duel_measured", "error_measured", "looks", "answered_on"}
 
 

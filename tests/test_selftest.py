@@ -27,7 +27,6 @@ METRICS = [
     "pr_auc",
     "log_loss",
     "brier",
-    "ece",
 ]
 
 BUDGET = default_budget(load_metric("accuracy"))

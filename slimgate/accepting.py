@@ -19,6 +19,7 @@ from slimgate.errors import DataError
 from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
 from slimgate.record_files import OUTCOMES, RECORD, Kept, baselines_in, read_run
 from slimgate.recorded_budgets import stated, undecided_fails
+from slimgate.report.carried import describe_state
 
 # of the baseline of that name
 Loosened = tuple[str, BudgetChange]
@@ -31,9 +32,9 @@ def accept(
     """Keeps a run as the baseline of that name. at: the time of it.
 
     Raises DataError for a name that is none or is taken (without `force`), outcomes that are not beside the
-    record, and where a reason is wanted and none is given: for a run that is FAIL or partial, that an
-    undecided budget failed, and for a budget that allows more than in the newest baseline of the suite, or in
-    the one that it replaces, and has no reason of its own.
+    record, and where a reason is wanted and none is given: for a run that is FAIL, that an undecided budget
+    failed, of which checks have not run or results are of an earlier run, and for a budget that allows more
+    than in the newest baseline of the suite, or in the one that it replaces, and has no reason of its own.
     """
     if NAME.fullmatch(name) is None:
         raise DataError(f'--name "{name}": expected letters, digits, ".", "_", "-", and no path')
@@ -92,9 +93,14 @@ def _loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]:
 
 def _check_needs_no_reason(run: Kept, loosened: Sequence[Loosened]) -> None:
     found = run.record.verdict
-    if found.status in ("FAIL", "partial") or undecided_fails(run.record):
-        why = found.messages[0] if found.messages else f"{found.missing} checks have not run"
+    if found.status == "FAIL" or undecided_fails(run.record):
+        why = found.messages[0] if found.messages else "it has no message"
         raise DataError(f'{run.file}: the run is {found.status} ({why}); say why it is kept: --reason "…"')
+    if state := describe_state(run.record):
+        raise DataError(
+            f"{run.file}: the run is {state}; run the whole suite, or say why it is kept as it is: "
+            '--reason "…"'
+        )
     for baseline, one in loosened:
         if one.reason is None:
             what = f"{one.variant}, {one.budget}: {one.kind} {_was_and_is(one)}"

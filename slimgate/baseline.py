@@ -142,9 +142,9 @@ def _held(suite: Suite, given: Given, kept: Kept) -> Baseline:
 
 
 def _check_answers(suite: Suite, given: Given, kept: Kept) -> None:
-    """Raises where the answers of a variant that is to be held against the baseline are not there."""
+    """Raises where the answers of a model that is to be held against the baseline are not there."""
     wanted = {name for name, _ in suite.since_baseline}
-    for model in kept.record.variants[1:]:
+    for model in kept.record.variants:
         if model.name in wanted and model.measured and not kept.outcomes(model.name).is_file():
             file = kept.outcomes(model.name).relative_to(kept.file.parent).as_posix()
             raise SuiteError(

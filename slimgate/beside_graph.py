@@ -21,13 +21,12 @@ def save_beside(folder: Path, model: Any, **more: Any) -> None:
 
 
 def load_beside(folder: Path) -> Json:
-    """What `save_beside` wrote of every graph: tokenizer, config, kind."""
+    """The tokenizer and the config of a graph, of an artifact or of an exported folder."""
     from transformers import AutoConfig, AutoTokenizer
 
     return {
         "tokenizer": AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
         "config": AutoConfig.from_pretrained(folder, trust_remote_code=False),
-        "kind": read_description(folder)["kind"],
     }
 
 

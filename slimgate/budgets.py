@@ -24,6 +24,7 @@ from slimgate.suite_tables import (
     QualityBudgetTable,
     SizeBudgetTable,
     SliceBudgetTable,
+    TeacherBudgetTable,
 )
 from slimgate.switched_off import OFF, read_switched_off
 from slimgate.variant_budgets import MemoryBudget, SizeBudget, SpeedBudget, VariantBudgets
@@ -37,6 +38,8 @@ EXAMPLES = {
     "slices": "{ accuracy = { drop_points = 5.0 } }",
     "baseline": "{ accuracy = { drop_points = 1.0 } }",
 }
+# Tables of [budgets] that are not for all variants.
+OF_ONE = ("variants", "teacher")
 
 
 def resolve_budgets(
@@ -57,7 +60,7 @@ def resolve_budgets(
     for name, table in own.items():
         loc = ("budgets", "variants", name)
         if name == "teacher":
-            raise suite_error(file, loc, data, "the teacher has no budget: variants are judged against it")
+            raise suite_error(file, loc, data, "the teacher is no variant; write [budgets.teacher]")
         if name not in variants:
             raise suite_error(file, loc, data, f"no such variant{nearest(name, variants)}")
         if not isinstance(table, Mapping):
@@ -68,6 +71,38 @@ def resolve_budgets(
     return merged
 
 
+def teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
+    """[budgets.teacher]: floors and ceilings of metrics, and drops since the baseline. Raises SuiteError."""
+    prefix, table = ("budgets", "teacher"), data.get("budgets", {}).get("teacher", {})
+    _refuse_value(table, "{ accuracy = { floor = 0.85 } }", prefix, data, file)
+    quality: dict[str, tuple[QualityBudget, ...]] = {}
+    for key, own in table.items():
+        loc = (*prefix, key)
+        if key != "baseline":
+            quality[key] = _of_teacher(key, own, loc, data, file)
+    since = table.get("baseline", {})
+    _refuse_value(since, EXAMPLES["baseline"], (*prefix, "baseline"), data, file)
+    baseline = _since_baseline(since, (*prefix, "baseline"), data, file)
+    return VariantBudgets(quality, baseline=baseline)
+
+
+def _of_teacher(key: str, table: Any, loc: Loc, data: Any, file: str) -> tuple[QualityBudget, ...]:
+    takes = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
+    if key in EXAMPLES:
+        raise suite_error(file, loc, data, f"variants are held against the teacher here; {takes}")
+    _refuse_metric(key, loc, data, file, [*known_metrics(), "baseline"])
+    _refuse_value(table, "{ floor = 0.85 }", loc, data, file)
+    for kind in QualityBudgetTable.model_fields.keys() - TeacherBudgetTable.model_fields.keys():
+        if kind in table:
+            raise suite_error(file, (*loc, kind), data, f"limits what is lost behind the teacher; {takes}")
+    try:
+        budgets = _quality(TeacherBudgetTable.model_validate(table))
+    except ValidationError as error:
+        raise from_validation(error, file, data, loc) from None
+    _refuse_unsuited(key, budgets, loc, data, file)
+    return budgets
+
+
 def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> VariantBudgets:
     """The budgets of the table that stands at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
@@ -76,7 +111,7 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
     size, speed, flips, memory = None, None, None, None
     for key, table in budgets.items():
         loc = (*prefix, key)
-        if key == "variants" and len(prefix) == 1:
+        if key in OF_ONE and len(prefix) == 1:
             continue
         _refuse(key, table, loc, data, file)
         try:
@@ -140,7 +175,7 @@ def _since_baseline(
     return found
 
 
-def _quality(table: BaselineBudgetTable) -> tuple[QualityBudget, ...]:
+def _quality(table: BaselineBudgetTable | TeacherBudgetTable) -> tuple[QualityBudget, ...]:
     return tuple(
         QualityBudget(kind, limit, table.reason, table.on_inconclusive)
         for kind, limit in table.limits().items()

@@ -12,16 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slimgate import torchao_notes
+from slimgate import graph_loading, torchao_notes
 from slimgate.artifact import Artifact
+from slimgate.classifier_loading import without_head
 from slimgate.digests import code_digest, file_sha256, folder_digest, json_digest, versions
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.failure_log import Heard, step_log
+from slimgate.graph_folders import TORCH
 from slimgate.hub import fetch_model
 from slimgate.loading import module_of
 from slimgate.model_ref import read_config, weight_files
 from slimgate.past_times import PastTimes, Work
 from slimgate.pools import collapsed_texts
+from slimgate.processor import describe_processor
 from slimgate.progress import UNWATCHED, Watch
 from slimgate.protocols import BuildContext, ModelRef, MoreTeacher, Progress, adds_no_rows, no_progress
 from slimgate.recipe import LOAD, recipes
@@ -142,20 +145,32 @@ class Builder:
             assert ref.folder is not None
             config = read_config(ref.folder)
             task.object.check_model(task.params, ref, config, self._rows.facts)
-            reads = task.object.load_reads(task.params, config)
+            graph = ref.kind != TORCH
+            if graph:
+                graph_loading.check_graph(ref, config, task.object, task.params, self._rows.facts)
+            reads = (
+                ()
+                if graph
+                else task.object.load_reads(task.params, without_head(config) if ref.new_head else config)
+            )
             if ref.fresh:  # its tokenizer is trained on them
                 reads = tuple(dict.fromkeys(("train", *reads)))
         key = {
             "fresh": ref.fresh,
+            "new_head": ref.new_head,
             "load": folder_digest(ref.folder, _model_files(ref.folder)),
             "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
             "classes": list(self._rows.facts.classes),
-            **self._common(reads, ("scikit-learn",)),
+            **self._common(reads, graph_loading.PACKAGES[ref.kind] if graph else ("scikit-learn",)),
         }
+        if graph:
+            key["graph"] = [ref.kind, code_digest(graph_loading.__name__)]
         if "train" not in reads:
             key["seed"] = None  # nothing is drawn for a model that is complete
 
         def load(context: BuildContext) -> Any:
+            if graph:
+                return graph_loading.load_graph(ref, context)
             weights = [] if ref.fresh or ref.folder is None else weight_files(ref.folder)
             if any(file.suffix == ".bin" for file in weights):
                 context.log["weights"] = (
@@ -200,6 +215,8 @@ class Builder:
             key["held_out"] = self._rows.digests(HELD_OUT)
         if not method.stochastic:
             key["seed"] = None
+        if step.builds_by_processor:
+            key["processor"] = describe_processor(self._device, threads=self._suite.threads)
 
         def apply(context: BuildContext) -> Any:
             if getattr(step.params, "processes", 1) > 1:
@@ -456,6 +473,6 @@ def _manifest(
 
 
 def _model_files(folder: Path) -> list[str]:
-    """The files of a model folder that decide what it predicts: weights, settings, tokenizer."""
-    wanted = (".safetensors", ".json", ".txt", ".model", ".bin")
+    """The files of a model folder that decide what it predicts: weights or graph, settings, tokenizer."""
+    wanted = (".safetensors", ".json", ".txt", ".model", ".bin", ".onnx", ".data", ".xml")
     return [file for file in files_of(folder) if file.endswith(wanted) and _MODULES.match(file)]

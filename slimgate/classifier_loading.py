@@ -14,16 +14,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate.errors import BuildError, SuiteError
+from slimgate.errors import SuiteError
+from slimgate.graph_folders import TORCH
 from slimgate.labels import output_order
-from slimgate.pretrained import pretrained
+from slimgate.pretrained import require_weights, weights_of
 from slimgate.protocols import BuildContext, ModelRef
+from slimgate.saved_weights import saved_weights
 
 SEQUENCE = "AutoModelForSequenceClassification"
 TOKENS = "AutoModelForTokenClassification"
 MEAN = "slimgate.nn.mean_pooling:MeanPoolingClassifier"
 # More rows than these hardly move a linear head, and take their time and memory.
 HEAD_ROWS = 20_000
+SAVE_WITH_HEAD = "Save the whole model, with its head"
+NEW_HEAD = "say new_head = true: a new head is then fitted on the train rows"
 # Families that number positions from the one after the padding token's id.
 OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet"})
 
@@ -84,6 +88,55 @@ def has_head(head: Head, config: Mapping[str, Any]) -> bool:
     return head.ordered or len(model_labels(config)) == len(head.names)
 
 
+def makes_head(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> bool:
+    """Whether loading makes a new head: the model has none of this kind, or is to have another."""
+    return ref.fresh or ref.new_head is True or not has_head(head, config)
+
+
+def without_head(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config.json of a model whose own head is left out."""
+    return {**config, "architectures": []}
+
+
+def check_head(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where a model that is judged as its files are holds no such head.
+
+    Decided by config.json and by the shapes in the files, so that nothing is loaded or trained before. The
+    head of a graph is part of it.
+    """
+    if ref.fresh or ref.new_head is not False or ref.kind != TORCH:
+        return
+    if head.mean:
+        raise SuiteError(
+            f'{ref.text}: [task] pooling = "mean" comes with a head of slimgate, which no folder of '
+            f"transformers holds; name a graph of it (`slimgate export` writes one), or {NEW_HEAD}"
+        )
+    if not has_head(head, config):
+        raise SuiteError(f"{ref.text}: {_without_head(head, config)}. {SAVE_WITH_HEAD}, or {NEW_HEAD}")
+    outputs, weights = len(model_labels(config)), saved_weights(ref.folder) if ref.folder else None
+    if weights is None or "quantization_config" in config:  # packed weights have other shapes
+        return
+    if not any(outputs in shape for name, shape in weights.items() if "embed" not in name):
+        raise SuiteError(
+            f"{ref.text}: config.json names a head ({_architecture(config)}, outputs: {outputs}), but none "
+            f"of the {len(weights)} weights in its files has so many outputs: the head was not saved. "
+            f"{SAVE_WITH_HEAD}, or {NEW_HEAD}"
+        )
+
+
+def _without_head(head: Head, config: Mapping[str, Any]) -> str:
+    """What the model is, and what it lacks."""
+    kind = head.auto.removeprefix("AutoModel")
+    if kind in _architecture(config):
+        outputs = len(model_labels(config))
+        return f"its head has {outputs} outputs, and this task needs {len(head.names)}"
+    return f"config.json names {_architecture(config)}, expected a model with a head (…{kind})"
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    return ", ".join(config.get("architectures") or ()) or "no architecture"
+
+
 def model_labels(config: Mapping[str, Any]) -> list[str]:
     """The label of each output, as the model's configuration names them."""
     labels = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))}
@@ -97,14 +150,15 @@ def model_labels(config: Mapping[str, Any]) -> list[str]:
 
 def check_outputs(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
     """Raises SuiteError where the labels of a ready-made model do not fit the head's names."""
-    if head.ordered and has_head(head, config) and not ref.fresh:
+    if head.ordered and not makes_head(head, ref, config):
         output_order(model_labels(config), head.names, head.stated, ref.text)
 
 
 def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: Iterable[str]) -> Loaded:
-    """The model of a folder, with a head of random weights where it has none.
+    """The model of a folder, with a head of random weights where it has none, or is to have a new one.
 
-    texts: the train rows', read only where a tokenizer is trained on them. Raises BuildError.
+    texts: the train rows', read only where a tokenizer is trained on them. Raises BuildError, and SuiteError
+    where a model that is judged as its files are has no head.
     """
     from transformers import AutoConfig
 
@@ -116,7 +170,8 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
     assert ref.folder is not None
     config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = tokenizer_of(ref, texts, config)
-    ready = has_head(head, config.to_dict()) and not ref.fresh
+    check_head(head, ref, config.to_dict())
+    ready = not makes_head(head, ref, config.to_dict())
     own_names = tuple(model_labels(config.to_dict()))
     with isolated_seed(context.seed):  # what is fresh starts from random numbers
         network = _ready(head, ref, context) if ready else _headless(head, ref, config, context)
@@ -130,11 +185,9 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
 
 
 def _ready(head: Head, ref: ModelRef, context: BuildContext) -> Any:
-    network, missing = pretrained(head.auto, ref)
-    if missing:
-        raise BuildError(
-            f"{ref.text}: its weights lack {len(missing)} that its config.json names, first {missing[0]}"
-        )
+    found = weights_of(head.auto, ref)
+    require_weights(ref, found, context)
+    network = found.network
     context.log["head"] = "the model's own"
     if head.ordered:
         labels = model_labels(network.config.to_dict())
@@ -158,23 +211,15 @@ def _reorder_(network: Any, order: list[int]) -> None:
 
 
 def _headless(head: Head, ref: ModelRef, config: Any, context: BuildContext) -> Any:
-    from slimgate.blocks import encoder_layers
     from slimgate.nn.mean_pooling import MeanPoolingClassifier
 
     _name_outputs(config, head)
     # a head of another task may have another shape: it is left, and told among the fresh weights
     options = {"config": config, "ignore_mismatched_sizes": True}
-    network, missing = pretrained("AutoModel" if head.mean else head.auto, ref, **options)
-    blocks = {id(parameter) for parameter in encoder_layers(network).parameters()}
-    lacking = [
-        name for name, parameter in network.named_parameters() if name in missing and id(parameter) in blocks
-    ]
-    if lacking:
-        raise BuildError(
-            f"{ref.text}: its weights lack {len(lacking)} of the blocks' own, first {lacking[0]}"
-        )
-    context.log.update(fresh_weights=missing)
-    return MeanPoolingClassifier(network.config, network) if head.mean else network
+    found = weights_of("AutoModel" if head.mean else head.auto, ref, **options)
+    require_weights(ref, found, context, new_head=True)
+    context.log.update(fresh_weights=found.missing)
+    return MeanPoolingClassifier(found.network.config, found.network) if head.mean else found.network
 
 
 def _name_outputs(config: Any, head: Head) -> None:

@@ -35,7 +35,7 @@ class SuiteModule(pytest.Module):
     def _getobj(self) -> Any:
         from slimgate.gates import as_module
 
-        return as_module(self.suite)
+        return as_module(self.suite, confirm=self.config.getoption("slimgate_confirm"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -48,11 +48,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from slimgate.suite import TEACHER
 
     names = metafunc.fixturenames
-    if "baseline_metric" in names and module:
+    if "confirm_metric" in names and module:
+        checks = metafunc.config.stash[SESSION].to_confirm(suite.path).checks
+        _parametrize(metafunc, ("variant", "confirm_metric"), checks, [f"{v}-{m}" for v, m in checks])
+    elif "baseline_metric" in names and module:
         ids = [f"{v}-{m}" for v, m in suite.since_baseline]
         _parametrize(metafunc, ("variant", "baseline_metric"), list(suite.since_baseline), ids)
     elif "metric" in names:
-        pairs = [(name, metric) for name in suite.variants for metric in suite.metrics]
+        pairs = list(suite.judged_metrics)
         _parametrize(metafunc, ("variant", "metric"), pairs, [f"{v}-{m}" for v, m in pairs])
     elif "timed" in names:
         calls = [(name, load) for name in (TEACHER, *suite.variants) for load in suite.workloads]
@@ -106,6 +109,7 @@ MODELS = ("variant", "timed", "weighed")
 
 
 PHASES = (
+    "test_confirm",
     "test_quality",
     "test_baseline",
     "test_behaviour",
@@ -136,9 +140,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """By suite, then phase: quality of all variants first, latency last, alone and serial."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """By suite, then phase: quality of all variants first, latency last, alone and serial.
+
+    Under --slimgate-confirm tests that are no gates are left out: what they read would be confirm rows.
+    """
     suites: dict[Path, int] = {}
+    if config.getoption("slimgate_confirm") and (left := [one for one in items if suite_of(one) is None]):
+        config.hook.pytest_deselected(items=left)
+        items[:] = [one for one in items if suite_of(one) is not None]
 
     def order(item: pytest.Item) -> tuple[int, ...]:
         suite = suite_of(item)
@@ -157,11 +167,12 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
 
     params = params_of(item)
     orders: dict[str, Sequence[Any]] = {
-        "variant": [*suite.variants],
+        "variant": [TEACHER, *suite.variants],
         "timed": [TEACHER, *suite.variants],
         "weighed": suite.weighed,
         "metric": suite.metrics,
         "baseline_metric": suite.metrics,
+        "confirm_metric": suite.metrics,
         "workload": suite.workloads,
         "check": SELF_TESTS,
     }

@@ -15,6 +15,8 @@ from typing import Any
 
 LENGTH = 32
 OWN = "slimgate"
+# A module of a user's own that assigns this name counts by its value, and not by its code.
+VERSION = "slimgate_version"
 
 
 def json_digest(value: Any) -> str:
@@ -40,10 +42,17 @@ def code_digest(module: str) -> str:
     For a user's module that lies beside its helpers, those count too; installed packages count by the
     versions that a method declares.
 
-    Comments, formatting and docstrings do not count. A module of a user's own may declare `version = "…"`,
-    which then stands for its code.
+    Comments, formatting and docstrings do not count. A module of a user's own may declare
+    `slimgate_version = "…"`, which then counts instead of its code.
     """
     return json_digest({name: _own_digest(name) for name in sorted(_closure(module))})
+
+
+@cache
+def own_code_digest() -> str:
+    """Digest of slimgate's own files: between releases its version says too little."""
+    root = Path(__file__).parent
+    return folder_digest(root, (path.relative_to(root).as_posix() for path in root.rglob("*.py")))
 
 
 def versions(packages: Iterable[str]) -> Mapping[str, str | None]:
@@ -130,12 +139,17 @@ def _origin(node: ast.ImportFrom, module: str) -> str:
 @cache
 def _own_digest(module: str) -> str:
     tree = _tree(module)
+    stated = None if module.split(".")[0] == OWN else _stated_version(tree)
+    return json_digest(ast.dump(_without_docstrings(tree)) if stated is None else stated)
+
+
+def _stated_version(tree: ast.Module) -> str | None:
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None)
-        if value is not None and any(isinstance(t, ast.Name) and t.id == "version" for t in targets):
-            return json_digest(ast.unparse(value))
-    return json_digest(ast.dump(_without_docstrings(tree)))
+        if value is not None and any(isinstance(t, ast.Name) and t.id == VERSION for t in targets):
+            return ast.unparse(value)
+    return None
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slimgate.digests import versions
+from slimgate.processor import cpu_name
 from slimgate.record import Machine
 from slimgate.threads import CPU_MAX, quota
 
@@ -42,7 +43,7 @@ def describe_machine(*, threads: int, device: str, load: float | None = None) ->
     load: of other processes for each core, where it is known, for the warnings.
     """
     return Machine(
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         cores=os.cpu_count() or 1,
         threads=threads,
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -110,12 +111,3 @@ def _text(path: Path) -> str | None:
         return path.read_text("utf-8").strip()
     except OSError:
         return None
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text("utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

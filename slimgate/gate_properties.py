@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slimgate.parts import SINCE, Part
+from slimgate.parts import Part
+from slimgate.run_verdict import SINCE
 
 Property = tuple[str, object]
 _GATES = frozenset({"quality", SINCE, "behaviour", "footprint", "memory", "speedup"})

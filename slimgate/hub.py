@@ -39,6 +39,7 @@ def fetch_settings(ref: ModelRef) -> Path:
     folder = _snapshot(ref, ("config.json", "tokenizer.json"))
     if not (folder / "config.json").is_file():
         raise BuildError(f"{ref.text}: has no config.json, expected a model that transformers loads")
+    check_model_files(folder, ref.text)
     return folder
 
 
@@ -50,15 +51,22 @@ def _snapshot(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
         found = snapshot_download(str(ref.hub_id), revision=ref.revision, allow_patterns=list(patterns))
     except LocalEntryNotFoundError as error:
         raise BuildError(
-            f"{ref.text}: not in the local cache of the hub, and the hub cannot be reached; download it once "
-            f"(hf download {ref.hub_id}), or give a folder"
+            f"{ref.text}: {_no_folder(ref)}not in the local cache of the hub, and the hub cannot be reached; "
+            f"download it once (hf download {ref.hub_id}), or give a folder"
         ) from error
     except HFValidationError as error:
-        raise BuildError(f"{ref.text}: neither a folder nor a name of the hub: {error}") from error
+        raise BuildError(f"{ref.text}: {_no_folder(ref)}not a name of the hub: {error}") from error
     except HfHubHTTPError as error:
-        raise BuildError(f"{ref.text}: the hub refused it: {str(error).strip().splitlines()[0]}") from error
+        said = str(error).strip().splitlines()[0]
+        raise BuildError(f"{ref.text}: {_no_folder(ref)}the hub refused it: {said}") from error
     except OSError as error:
         raise BuildError(
-            f"{ref.text}: the hub cannot be reached ({error}); download it once, or give a folder"
+            f"{ref.text}: {_no_folder(ref)}the hub cannot be reached ({error}); download it once, or give a "
+            "folder"
         ) from error
     return Path(found)
+
+
+def _no_folder(ref: ModelRef) -> str:
+    """Which folder was looked for: a name of the hub may be a path with a mistake in it."""
+    return "" if ref.looked_for is None else f"there is no folder {ref.looked_for}; "

@@ -15,7 +15,7 @@ from slimgate.record import (
     WaitingBudget,
 )
 from slimgate.recorded_budgets import judged_budgets, looser, stated
-from slimgate.suite import Suite
+from slimgate.suite import TEACHER, Suite
 from slimgate.variant_budgets import BASELINE, Limit
 
 Limits = Mapping[tuple[str, str], Limit]
@@ -26,7 +26,8 @@ def loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
 
     Raises SuiteError for one that is looser and does not say why.
     """
-    found = [one for name in suite.variants for one in _of_variant(suite, name, baseline)]
+    names = (TEACHER, *suite.variants)
+    found = [one for name in names for one in _of_variant(suite, name, baseline)]
     for one in found:
         if one.limit is not None and one.reason is None:
             where = f"{suite.shown} [{_table(one)}] {one.budget.removeprefix(f'{BASELINE} ')}"
@@ -40,7 +41,7 @@ def loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
 
 def _table(one: LoosenedBudget) -> str:
     """Where the suite has the budget of that variant, or may have it."""
-    own = f"budgets.variants.{one.variant}"
+    own = "budgets.teacher" if one.variant == TEACHER else f"budgets.variants.{one.variant}"
     return f"{own}.{BASELINE}" if one.budget.startswith(f"{BASELINE} ") else own
 
 
@@ -54,7 +55,7 @@ def _of_variant(suite: Suite, name: str, baseline: RunRecord) -> Iterator[Loosen
     earlier = next((model for model in baseline.variants if model.name == name), None)
     if earlier is None or not earlier.gated:
         return
-    variant, own = suite.variants[name], suite.budgets[name]
+    variant, own = suite.model(name), suite.budgets_of(name)
     limits = own.limits(suite.measure.on_inconclusive)
     off = {(one.budget, one.kind): one.reason for one in own.switched_off}
     for (budget, kind), before in _recorded(earlier).items():

@@ -20,11 +20,11 @@ from slimgate.followed_rows import Texts, follow
 from slimgate.judge.verdict import Verdict
 from slimgate.kept_texts import kept_texts
 from slimgate.merge_checks import in_order, shard
-from slimgate.parts import verdict
 from slimgate.record import Machine, RunRecord, SelfTest, SelfTestPart, VariantRecord, to_json
 from slimgate.record_files import RECORD, TEACHER, Kept, log_name
 from slimgate.recorded_budgets import undecided_failing
 from slimgate.report_files import write_reports
+from slimgate.run_verdict import verdict
 
 # The worse a self-test came out, the earlier: a copy must not FAIL, a fault must not PASS.
 _COPY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, None)
@@ -69,6 +69,7 @@ def merged(ordered: Sequence[Kept]) -> RunRecord:
             "followed": [],
             "self_test": self_test,
             "verdict": verdict(variants, self_test, len(missing)),
+            "this_run": None,
             "shards": facts,
         }
     )
@@ -102,6 +103,9 @@ def _teacher(models: Sequence[VariantRecord]) -> VariantRecord:
                 whole[name] = {**value, **whole.get(name, {})}
             elif whole.get(name) in (None, []):
                 whole[name] = value
+    # what one shard lacks another may have judged
+    whole["awaited"] = [what for what in models[0].awaited if all(what in one.awaited for one in models)]
+    whole["carried"] = list({(one.kind, one.name): one for model in models for one in model.carried}.values())
     return models[0].model_copy(update=whole)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,14 @@ from slimgate.json_text import read_json
 
 # Where transformers looks for the names of a folder's own classes (auto_map).
 SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+# The packages by which transformers reads weights that are quantized already, by quant_method.
+QUANTIZED_BY = {
+    "awq": ("gptqmodel",),
+    "bitsandbytes": ("bitsandbytes",),
+    "compressed-tensors": ("compressed-tensors",),
+    "gptq": ("optimum", "gptqmodel"),
+    "torchao": ("torchao",),
+}
 INDEX = "*.safetensors.index.json"
 
 
@@ -20,6 +29,7 @@ def check_model_files(folder: Path, text: str) -> None:
     text: the model, as the suite names it. Only small files and a .bin's table of contents are read.
     """
     _no_own_code(folder, text)
+    _has_packages(folder, text)
     _no_shards_elsewhere(folder, text)
     for file in sorted(folder.glob("pytorch_model*.bin")):
         _no_bomb(file, text)
@@ -34,6 +44,19 @@ def _no_own_code(folder: Path, text: str) -> None:
                 f'"{text}": {name} names code of the model\'s own ({_first(classes)}), which '
                 "slimgate never runs; name a model whose classes transformers has, or convert it"
             )
+
+
+def _has_packages(folder: Path, text: str) -> None:
+    """A model that was quantized elsewhere is read by the package that quantized it."""
+    stated = _settings(folder / SETTINGS[0]).get("quantization_config")
+    method = stated.get("quant_method") if isinstance(stated, dict) else None
+    needed = QUANTIZED_BY.get(str(method), ())
+    missing = [package for package in needed if importlib.util.find_spec(package.replace("-", "_")) is None]
+    if missing:
+        raise SuiteError(
+            f'"{text}": config.json says that it is quantized by {method}, which needs '
+            f"{' and '.join(missing)}: pip install {' '.join(missing)}"
+        )
 
 
 def _settings(file: Path) -> dict[str, Any]:

@@ -83,7 +83,10 @@ def _write_graph(proto: Any, folder: Path) -> None:
 
 
 def load_onnx_model(folder: Path, *, device: str = "cpu") -> OnnxModel:  # noqa: ARG001
-    """What `OnnxModel.save` wrote. Raises BuildError where weights would be read from another folder."""
+    """What `OnnxModel.save` or `slimgate export` wrote.
+
+    Raises BuildError where weights would be read from another folder.
+    """
     return OnnxModel(proto=read_graph(folder), **load_beside(folder))
 
 

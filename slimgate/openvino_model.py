@@ -79,5 +79,5 @@ def read_graph(folder: Path, *, mapped: bool = False) -> Any:
 
 
 def load_openvino_model(folder: Path, *, device: str = "cpu") -> OpenVinoModel:  # noqa: ARG001
-    """What `OpenVinoModel.save` wrote."""
+    """What `OpenVinoModel.save` or `slimgate export` wrote."""
     return OpenVinoModel(graph=read_graph(folder), **load_beside(folder))

@@ -2,12 +2,12 @@
 
 A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
 a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, latency,
-speedup, self_test, behaviour, since, error.
+speedup, self_test, behaviour, since, confirm, error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from slimgate.record import (
     ArtifactFacts,
     BaselineFacts,
     BehaviourFacts,
+    CarriedResult,
     ClaimFacts,
     FootprintFacts,
     LatencyFacts,
@@ -27,29 +28,28 @@ from slimgate.record import (
     QualityFacts,
     RowShapes,
     RunRecord,
-    RunVerdict,
     SelfTest,
     ShardFacts,
     SinceFacts,
     StageFacts,
-    Status,
     StepFacts,
     SuiteFacts,
     SwitchedOffBudget,
     TaskFactsRecord,
     VariantRecord,
 )
+from slimgate.run_verdict import CONFIRMED, ERROR, SELF_TEST, SINCE, Key, verdict, verdict_of_this_run
 from slimgate.suite import TEACHER, Suite
-from slimgate.variant_budgets import BASELINE, VariantBudgets
+from slimgate.variant_budgets import BASELINE
 
 Part = dict[str, Any]
-Key = tuple[str, str, str]
-Judged = QualityFacts | SinceFacts | BehaviourFacts | FootprintFacts | MemoryFacts | LatencyFacts
-SINCE = "since"  # a metric beside that of the baseline
 PLANTED_DELAY = "planted_delay"
 SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
+# The kinds of parts that are results; the others say how a model came about.
+RESULTS = ("quality", SINCE, "behaviour", "footprint", "memory", "latency", "speedup", SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
 DUEL_KEYS = (
+    "clearance",
     "speedup",
     "speedup_interval",
     "speedup_of_minima",
@@ -67,6 +67,11 @@ def part(kind: str, variant: str, name: str, facts: Mapping[str, Any]) -> Part:
     return {"kind": kind, "variant": variant, "name": name, "facts": dict(facts)}
 
 
+def fails_by_verdict(one: Part) -> bool:
+    """Whether a part says why its test failed; a test that failed without such a part is an error."""
+    return one["kind"] == SELF_TEST or one["facts"].get("verdict") in (Verdict.FAIL, Verdict.INCONCLUSIVE)
+
+
 def now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -74,7 +79,7 @@ def now() -> str:
 
 def expected(suite: Suite) -> list[Key]:
     """Every check that a whole run of a suite makes."""
-    keys: list[Key] = [("quality", name, metric) for name in suite.variants for metric in suite.metrics]
+    keys: list[Key] = [("quality", name, metric) for name, metric in suite.judged_metrics]
     keys += [(SINCE, name, metric) for name, metric in suite.since_baseline]
     keys += [("behaviour", name, "") for name in suite.variants]
     keys += [("footprint", name, "size") for name in suite.variants]
@@ -93,11 +98,20 @@ def told(key: Key) -> str:
 class Parts:
     """The parts of one suite by key; a newer part replaces an older one of its key."""
 
-    def __init__(self, parts: Iterable[Part] = ()) -> None:
+    def __init__(
+        self, earlier: Iterable[Part] = (), *, made_from: Callable[[str], Iterable[str]] = lambda _: ()
+    ) -> None:
+        """earlier: parts that an earlier run measured and that are still valid.
+
+        made_from(name): the variants that are built from a model.
+        """
+        self._made_from = made_from
         # by kind, variant and name: looking through all parts for each of a thousand variants takes minutes
         self._parts: dict[str, dict[str, dict[str, Part]]] = {}
-        for one in parts:
+        self._carried: set[Key] = set()
+        for one in earlier:
             self.add(one)
+            self._carried.add(_key(one))
 
     def add(self, new: Part) -> None:
         """Adds a part. Another artifact than before makes what was measured on the old one void."""
@@ -106,8 +120,8 @@ class Parts:
             old = self._named(kind, variant).get(name)
             if old is not None and old["facts"]["artifact"]["digest"] != new["facts"]["artifact"]["digest"]:
                 self._forget(variant)
-        if kind != "error":
-            self._named("error", variant).pop(EARLIER, None)
+        self._named(ERROR, variant).pop(EARLIER, None)
+        self._carried.discard(_key(new))
         self._parts.setdefault(kind, {}).setdefault(variant, {})[name] = new
 
     def _named(self, kind: str, variant: str) -> dict[str, Part]:
@@ -118,6 +132,9 @@ class Parts:
             self._parts.clear()
         for by_variant in self._parts.values():
             by_variant.pop(variant, None)
+        made_from_it = set(self._made_from(variant))
+        for kind, name, which in [key for key in self._carried if key[1] in made_from_it]:
+            self._named(kind, name).pop(which, None)
 
     def forget_error(self, test: str) -> None:
         """Drops the error of a test that has run again."""
@@ -129,6 +146,19 @@ class Parts:
         kind, variant, name = key
         return name in self._named(kind, variant)
 
+    def carried(self, variant: str, checks: Collection[Key]) -> list[CarriedResult]:
+        """Of the checks of a model the results that an earlier run measured, then the error that it met."""
+        known = ((kind, variant, name) for kind in RESULTS for name in self._named(kind, variant))
+        found = [key for key in known if key in self._carried and (key in checks or key[0] == ERROR)]
+        return [
+            CarriedResult(
+                kind=kind,
+                name="" if kind == ERROR else name,
+                measured=self._named(kind, variant)[name]["facts"].get("measured"),
+            )
+            for kind, _, name in found
+        ]
+
     def of(self, kind: str, variant: str) -> dict[str, dict[str, Any]]:
         """The facts of a kind and variant by name."""
         return {name: part["facts"] for name, part in self._named(kind, variant).items()}
@@ -137,6 +167,10 @@ class Parts:
         """The facts of one key."""
         found = self._named(kind, variant).get(name)
         return found["facts"] if found else None
+
+
+def _key(part: Part) -> Key:
+    return part["kind"], part["variant"], part["name"]
 
 
 def parts_of(record: RunRecord) -> list[Part]:
@@ -157,6 +191,9 @@ def parts_of(record: RunRecord) -> list[Part]:
             part(SINCE, v.name, name, facts.model_dump(mode="json"))
             for name, facts in v.since_baseline.items()
         ]
+        parts += [
+            part(CONFIRMED, v.name, name, facts.model_dump(mode="json")) for name, facts in v.confirm.items()
+        ]
         for name, times in v.latency.items():
             parts += _latency_parts(v.name, name, times)
         if v.footprint is not None:
@@ -171,7 +208,8 @@ def parts_of(record: RunRecord) -> list[Part]:
         if v.behaviour is not None:
             parts.append(part("behaviour", v.name, "", v.behaviour.model_dump(mode="json")))
         if v.error is not None:  # the last: what comes later of a model speaks against it
-            parts.append(part("error", v.name, EARLIER, {"message": v.error, "log": v.error_log}))
+            met = {"message": v.error, "log": v.error_log, "measured": v.error_measured}
+            parts.append(part(ERROR, v.name, EARLIER, met))
     for name in SELF_TESTS:
         one = getattr(record.self_test, name)
         if one is not None:
@@ -182,17 +220,24 @@ def parts_of(record: RunRecord) -> list[Part]:
 def _latency_parts(variant: str, workload: str, times: LatencyFacts) -> list[Part]:
     """What test_latency and what test_speedup reported of one workload, each where it did."""
     facts = times.model_dump(mode="json")
-    stamp = facts.pop("measured")
+    duel_measured = facts.pop("duel_measured") or facts["measured"]
     duel = {key: facts.pop(key) for key in DUEL_KEYS}
-    parts = [part("latency", variant, workload, {**facts, "measured": stamp})] if facts["p50_ms"] else []
+    parts = [part("latency", variant, workload, facts)] if facts["p50_ms"] else []
     if duel["speedup"] is not None:
-        parts.append(part("speedup", variant, workload, {**duel, "measured": stamp}))
+        parts.append(part("speedup", variant, workload, {**duel, "measured": duel_measured}))
     return parts
 
 
 def _latency(name: str, parts: Parts) -> dict[str, LatencyFacts]:
     timed, duelled = parts.of("latency", name), parts.of("speedup", name)
-    merged = {key: {**timed.get(key, {}), **duelled.get(key, {})} for key in [*timed, *duelled]}
+    merged = {
+        key: {
+            **duelled.get(key, {}),
+            **timed.get(key, {}),
+            "duel_measured": duelled[key]["measured"] if key in duelled else None,
+        }
+        for key in [*timed, *duelled]
+    }
     return {key: LatencyFacts.model_validate(facts) for key, facts in merged.items()}
 
 
@@ -205,13 +250,23 @@ def compose(
     command: str,
     seconds: float,
     version: str,
+    inputs: Mapping[str, Mapping[str, str]] | None = None,
     baseline: BaselineFacts | None = None,
     shards: Iterable[ShardFacts] = (),
 ) -> RunRecord:
-    """The record of a suite from the parts that have reported."""
-    variants = [_variant(suite, name, parts) for name in (TEACHER, *suite.variants)]
+    """The record of a suite from the parts that have reported.
+
+    inputs: digests of what results depend on, by model and kind.
+    """
+    digests, checks = inputs or {}, dict.fromkeys(expected(suite))
+    variants = [
+        _variant(suite, name, parts, digests.get(name, {})).model_copy(
+            update={"carried": parts.carried(name, checks)}
+        )
+        for name in (TEACHER, *suite.variants)
+    ]
     self_test = _self_test(parts)
-    missing = sum(not parts.has(key) for key in expected(suite))
+    missing = sum(not parts.has(key) for key in checks)
     return RunRecord(
         slimgate=version,
         created=now(),
@@ -225,6 +280,7 @@ def compose(
         baseline=baseline,
         shards=list(shards),
         verdict=verdict(variants, self_test, missing),
+        this_run=verdict_of_this_run(variants, self_test, missing),
     )
 
 
@@ -238,69 +294,9 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
     )
 
 
-def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
-    """FAIL before INCONCLUSIVE before partial before PASS; so are the messages. Without a gate: measured."""
-    counts = dict.fromkeys(Verdict, 0)
-    not_gated, messages, undecided, broken = 0, list[str](), list[str](), 0
-    for v in variants:
-        if v.error is not None:
-            broken += 1
-            messages.append(v.error)
-        judged: list[Judged] = [
-            *v.quality.values(),
-            *v.since_baseline.values(),
-            *([v.behaviour] if v.behaviour else []),
-            *([v.footprint] if v.footprint else []),
-            *([v.memory] if v.memory else []),
-            *v.latency.values(),
-        ]
-        for facts in judged:
-            if facts.verdict is None or not v.gated:
-                not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
-                continue
-            for counted in _counted(facts):
-                counts[counted] += 1
-            if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
-                (messages if facts.verdict is Verdict.FAIL else undecided).append(facts.message)
-    for one, wrong in ((self_test.identical, Verdict.FAIL), (self_test.planted_fault, Verdict.PASS)):
-        if one is not None and one.verdict is wrong:
-            broken += 1
-            messages.append(one.message)
-    delay = self_test.planted_delay
-    speeds = (facts.verdict for v in variants if v.gated for facts in v.latency.values())
-    if delay is not None and not delay.seen and Verdict.INCONCLUSIVE in speeds:
-        undecided.append(delay.message)
-    status: Status = "PASS"
-    if counts[Verdict.FAIL] or broken:
-        status = "FAIL"
-    elif counts[Verdict.INCONCLUSIVE] or (counts[Verdict.NOT_SHOWN] and not counts[Verdict.PASS]):
-        status = "INCONCLUSIVE"
-    elif missing:
-        status = "partial"
-    elif not counts[Verdict.PASS]:
-        status = "measured"
-    return RunVerdict(
-        status=status,
-        passed=counts[Verdict.PASS],
-        failed=counts[Verdict.FAIL],
-        inconclusive=counts[Verdict.INCONCLUSIVE],
-        not_shown=counts[Verdict.NOT_SHOWN],
-        not_gated=not_gated,
-        missing=missing,
-        messages=list(dict.fromkeys([*messages, *undecided])),
-    )
-
-
-def _counted(facts: Judged) -> list[Verdict]:
-    """The verdicts that count: of behaviour one a budget, because flips and slices are decided apart."""
-    if isinstance(facts, BehaviourFacts) and facts.budgets:
-        return [budget.verdict for budget in facts.budgets]
-    return [] if facts.verdict is None else [facts.verdict]
-
-
 def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
     """What of a variant has a budget and has not reported, in words: metrics, flips and slices, size, …"""
-    own = suite.budgets.get(name, VariantBudgets())
+    own = suite.budgets_of(name)
     checks = {metric: ("quality", name, metric) for metric in own.quality}
     checks |= {f"{BASELINE} {metric}": (SINCE, name, metric) for metric in own.baseline}
     if own.behaviour != BehaviourBudgets():
@@ -314,7 +310,7 @@ def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
     return [what for what, key in checks.items() if not parts.has(key)]
 
 
-def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
+def _variant(suite: Suite, name: str, parts: Parts, inputs: Mapping[str, str]) -> VariantRecord:
     variant = suite.model(name)
     build = parts.one("build", name) or {}
     stages = parts.one("stages", name) or {}
@@ -336,6 +332,7 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
         stages=[StageFacts.model_validate(stage) for stage in stages.get("stages", ())],
         claims=[ClaimFacts.model_validate(claim) for claim in with_times(build.get("claims", ()), speedups)],
         artifact=ArtifactFacts.model_validate(build["artifact"]) if build else None,
+        inputs_digests=dict(inputs),
         quality={k: QualityFacts.model_validate(v) for k, v in parts.of("quality", name).items()},
         footprint=FootprintFacts.model_validate(footprint) if footprint else None,
         behaviour=BehaviourFacts.model_validate(behaviour) if behaviour else None,
@@ -343,15 +340,17 @@ def _variant(suite: Suite, name: str, parts: Parts) -> VariantRecord:
         memory=MemoryFacts.model_validate(memory) if memory else None,
         shapes=RowShapes.model_validate(shapes) if shapes else None,
         since_baseline={k: SinceFacts.model_validate(v) for k, v in parts.of(SINCE, name).items()},
+        confirm={k: QualityFacts.model_validate(v) for k, v in parts.of(CONFIRMED, name).items()},
         awaited=awaited(suite, name, parts),
         switched_off=_switched_off(suite, name),
         error=errors[0]["message"] if errors else None,
         error_log=next((facts["log"] for facts in errors if facts.get("log")), None),
+        error_measured=errors[0].get("measured") if errors else None,
     )
 
 
 def _switched_off(suite: Suite, name: str) -> list[SwitchedOffBudget]:
-    own = suite.budgets.get(name, VariantBudgets())
+    own = suite.budgets_of(name)
     return [SwitchedOffBudget(**asdict(one)) for one in own.switched_off]
 
 

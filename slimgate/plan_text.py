@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from slimgate.arena import PATIENCE
-from slimgate.budget_plan import PlannedBudget, planned_budgets
+from slimgate.budget_plan import PlannedBudget, gate_groups, planned_budgets
+from slimgate.outlook import Word
 from slimgate.past_times import Estimate
 from slimgate.plan import PlannedModel, planned_models
 from slimgate.progress_lines import duration
@@ -15,9 +16,16 @@ from slimgate.report.terminal import MEGABYTE
 from slimgate.report.terminal_table import MISSING, Line, terminal_table, wrapped
 from slimgate.run import SuiteRun
 from slimgate.slice_plan import planned_slices
+from slimgate.split_names import CONFIRM
 from slimgate.suite import Suite
 
 UNKNOWN = "?"
+_STYLES: dict[Word, str] = {
+    "can decide": "green",
+    "may decide": "yellow",
+    "cannot decide": "red",
+    "unknown": "",
+}
 
 
 def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = None) -> Iterator[Line]:
@@ -39,11 +47,14 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
             yield from wrapped(visible(f"{model.name} cannot be built: {model.error}"), width, "  ")
     for line in (*_estimates(models), *_measured(suite), *_whole(earlier)):
         yield from wrapped(line, width, "  ")
-    budgets = planned_budgets(suite, run.rows.reports["gate"].n, earlier)
+    gate = gate_groups(suite, run.rows)
+    budgets = planned_budgets(suite, gate, earlier)
     if budgets:
-        styles = ["green" if one.decidable else "red" for one in budgets]
+        styles = [_STYLES[one.word] for one in budgets]
         yield [("", "")]
         yield from terminal_table([_budget_row(one) for one in budgets], styles, width=width)
+    for line in _confirm_lines(run, earlier):
+        yield from wrapped(visible(line), width, "  ")
     for slices in planned_slices(suite, run.rows.gate):
         yield from wrapped(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
 
@@ -51,16 +62,28 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
 def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
     """For the head of a run: the budgets that the rows cannot decide; unless quiet, that there are none."""
     suite = run.suite
-    planned = planned_budgets(suite, run.rows.reports["gate"].n, earlier)
-    undecidable = [one for one in planned if not one.decidable]
+    gate = gate_groups(suite, run.rows)
+    planned = planned_budgets(suite, gate, earlier)
+    undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
     yield from (f"{suite.shown}: {one.line}" for one in undecidable)
     for slices in planned_slices(suite, run.rows.gate):
         if slices.decidable < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"
-    if planned and not undecidable and not quiet:
-        hardest = max(one.needed for one in planned)
-        rows = f"{planned[0].rows:,} gate rows can decide every budget on drops and flips"
-        yield f"{suite.shown}: {rows} (the hardest takes about {hardest:,})"
+    if any(one.decidable for one in planned) and not undecidable and not quiet:
+        yield f"{suite.shown}: {gate} gate rows can decide every planned budget on drops and flips"
+
+
+def _confirm_lines(run: SuiteRun, earlier: RunRecord | None) -> Iterator[str]:
+    """Whether the rows of the split confirm can decide the budgets that they judge; nothing without them."""
+    report = run.rows.reports.get(CONFIRM)
+    if report is None:
+        return
+    judged = {metric for own in run.suite.budgets.values() for metric in own.quality}
+    planned = [one for one in planned_budgets(run.suite, report.n, earlier) if one.metric in judged]
+    undecidable = [one for one in planned if not one.decidable]
+    yield from (f"confirm: {one.line.replace('gate rows', 'rows')}" for one in undecidable)
+    if planned and not undecidable:
+        yield f"confirm: {report.n:,} rows can decide every budget on a drop"
 
 
 def _row(model: PlannedModel) -> dict[str, str]:
@@ -133,7 +156,7 @@ def _budget_row(budget: PlannedBudget) -> dict[str, str]:
     return {
         "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
         "variants": budget.names,
-        "takes about": f"{budget.needed:,} rows",
-        "assumed": budget.basis,
-        "decidable": f"{budget.rows:,} can" if budget.decidable else f"{budget.rows:,} CANNOT",
+        "takes about": f"{budget.takes} rows",
+        "basis": budget.basis,
+        "outlook": budget.answer.removesuffix(" decide it"),
     }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.collecting import models_of, suite_of
-from slimgate.errors import MissingExtra, SlimgateError, SuiteError
+from slimgate.errors import SlimgateError
 from slimgate.finding import Search, find_suites, has_candidates, suites_that_do_not_run
 from slimgate.project_root import project_root
 from slimgate.sharding import shard_lines, shard_option
@@ -22,6 +22,7 @@ from slimgate.stashed import NOTES, PARTS, SESSION
 if TYPE_CHECKING:
     from slimgate.report.terminal_table import Line
     from slimgate.session import Session
+    from slimgate.suite import Suite
 
 pytest.register_assert_rewrite("slimgate.gates")
 
@@ -36,6 +37,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--slimgate-store", metavar="DIR", help="where artifacts and outcomes are kept (default: .slimgate)")
     add("--slimgate-rebuild", action="store_true", help="build and predict everything again")
     add("--slimgate-plan", action="store_true", help="print what would be built and measured; build nothing")
+    add(
+        "--slimgate-confirm",
+        action="store_true",
+        help="judge what passed on the gate once more, on the split confirm, and nothing else",
+    )
     add(
         "--slimgate-baseline",
         metavar="PATH",
@@ -93,7 +99,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     search = _search(config)
     notes = config.stash[NOTES] = []
-    if not has_candidates(search) and config.getoption("slimgate_baseline") is None:
+    asked = config.getoption("slimgate_baseline") is not None or config.getoption("slimgate_confirm")
+    if not has_candidates(search) and not asked:
         return
     from slimgate.session_start import start_session
 
@@ -101,7 +108,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         suites = find_suites(search, enter=lambda folder: _importable(search.root, folder), note=notes.append)
         state = start_session(config, suites)
         _check_engine(config, state)
-    except (SuiteError, MissingExtra) as error:
+    except SlimgateError as error:
         raise pytest.UsageError(_seen(error)) from None
 
 
@@ -172,14 +179,17 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if state is None:
         return True if planned else None
     from slimgate.plan_text import head_lines, plan_lines
+    from slimgate.suite_checks import check_hub_models
 
     nodes = [suite_of(item) for item in getattr(session, "items", None) or ()]
     wanted = [suite for suite in nodes if suite] or (
         [] if getattr(session, "items", None) else state.suites.values()
     )
     try:
-        for suite in dict.fromkeys(suite.path for suite in wanted):
-            state.run(state.suites[suite]).rows  # noqa: B018  preparing is what asking does
+        for path in dict.fromkeys(suite.path for suite in wanted):
+            suite = state.suites[path]
+            check_hub_models(suite, _models_asked_for(session, suite))
+            state.run(suite).rows  # noqa: B018  preparing is what asking does
     except SlimgateError as error:
         raise pytest.UsageError(_seen(error)) from error
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
@@ -191,11 +201,26 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         if planned:
             _write_lines(reporter, plan_lines(run, earlier, width=_width(reporter)))
             continue
+        if state.confirmation is not None:
+            continue
+        state.inputs(run.suite)  # as they are before anything is built
         for line in head_lines(run, earlier, quiet=config.get_verbosity() < 0):
+            reporter.write_line(line)
+    if state.confirmation is not None and not planned:
+        for line in state.confirmation.head_lines():
             reporter.write_line(line)
     if not planned and config.getoption("slimgate_engine") == "ray":
         _build_elsewhere(session, state, reporter)
     return True if planned else None
+
+
+def _models_asked_for(session: pytest.Session, suite: Suite) -> list[str]:
+    """The models that a suite's tests are run for; all of them where xdist's workers collect the tests."""
+    items = getattr(session, "items", None)
+    if not items:
+        return list(suite.variants)
+    own = [item for item in items if (found := suite_of(item)) is not None and found.path == suite.path]
+    return list(dict.fromkeys(name for item in own for name in models_of(item)))
 
 
 def _tell_what_is_no_suite(session: pytest.Session) -> None:
@@ -235,19 +260,18 @@ def pytest_runtest_makereport(
     if suite is None:
         return report
     from slimgate.failure_log import error_log
-    from slimgate.parts import part
+    from slimgate.parts import fails_by_verdict, now, part
 
     parts = item.stash.get(PARTS, [])
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, SlimgateError | pytest.fail.Exception):
+    foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
+    if error is not None and foreseen:
         report.longrepr = _seen(error)
-    if isinstance(error, Exception):  # not pytest's own outcomes: fail and skip
-        message = (
-            str(error)
-            if isinstance(error, SlimgateError)
-            else f"{item.name}: {type(error).__name__}: {error}"
-        )
-        facts = {"message": message, "log": error_log(error)}
+    fails = isinstance(error, pytest.fail.Exception) and not any(map(fails_by_verdict, parts))
+    if isinstance(error, Exception) or fails:  # not a skip, and not a verdict that the record has already
+        message = str(error) if foreseen else f"{item.name}: {type(error).__name__}: {error}"
+        log = error_log(error) if isinstance(error, Exception) else ""
+        facts = {"message": message, "log": log, "measured": now()}
         parts = [*parts, part("error", _failed_variant(item), item.name, facts)]
     if report.when == "call" or report.failed:
         setattr(report, "slimgate", {"suite": str(suite.path), "test": item.name, "parts": parts})  # noqa: B010  not declared
@@ -278,6 +302,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What does not hold or could not be told, and a line a suite: its status and where its report is."""
     state = terminalreporter.config.stash.get(SESSION, None)
+    if state is not None and state.confirmation is not None and state.confirmation.records:
+        terminalreporter.section("slimgate")
+        for line in state.confirmation.summary():
+            terminalreporter.write_line(line)
     if state is None or not state.records:
         return
     terminalreporter.section("slimgate")

@@ -5,15 +5,70 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from slimgate.errors import BuildError
 from slimgate.fresh import fresh_network
-from slimgate.protocols import ModelRef
+from slimgate.protocols import BuildContext, ModelRef
+from slimgate.saved_weights import describe_names
+
+# It stands behind the encoder, and most heads do without.
+POOLER = "pooler"
 
 
-def pretrained(auto: str, ref: ModelRef, **options: Any) -> tuple[Any, list[str]]:
-    """The network in float32, and the names of the weights that the folder does not hold (in that shape).
+@dataclass(frozen=True)
+class Weights:
+    """A network in float32, and how it fits its files.
+
+    missing: names of its weights that the files do not hold (in that shape); unused: names in the files for
+    which it has no place.
+    """
+
+    network: Any
+    missing: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+    def in_encoder(self, names: list[str]) -> list[str]:
+        """Those that belong to the transformer itself: neither to a head nor to its pooler."""
+        prefix = f"{self.network.base_model_prefix}."
+        parts = {name for name, _ in self.network.base_model.named_children()} - {POOLER}
+        return [name for name in names if name.removeprefix(prefix).partition(".")[0] in parts]
+
+
+def require_weights(ref: ModelRef, found: Weights, context: BuildContext, *, new_head: bool = False) -> None:
+    """Raises BuildError where the files do not hold the model that is to be judged.
+
+    new_head: the task makes one, so that all but the encoder's weights may be missing. A variant
+    (ref.new_head is not None) must use what its files hold; of a teacher, what is unused becomes a warning.
+    """
+    missing = found.in_encoder(found.missing) if new_head else found.missing
+    if missing:
+        raise BuildError(
+            f"{ref.text}: its files lack {describe_names(missing)} of the weights that its config.json asks "
+            "for; save the whole model again, or name the folder that holds it"
+        )
+    if ref.new_head is None:
+        if unused := found.in_encoder(found.unused):
+            context.log["warning"] = f"its files hold weights that are not used: {describe_names(unused)}"
+        return
+    unused = found.in_encoder(found.unused) if ref.new_head else _without_pooler(found.unused)
+    if unused:
+        raise BuildError(
+            f"{ref.text}: {type(found.network).__name__} has no place for {describe_names(unused)} of the "
+            "weights in its files, so another model would be judged than the one that they hold; correct its "
+            "config.json, or save the model again"
+            + ("" if found.in_encoder(unused) else "; say new_head = true if this head may be left out")
+        )
+
+
+def _without_pooler(names: list[str]) -> list[str]:
+    """Checkpoints of RoBERTa and others hold a pooler, which their models with a head do not have."""
+    return [name for name in names if POOLER not in name.split(".")]
+
+
+def weights_of(auto: str, ref: ModelRef, **options: Any) -> Weights:
+    """The network of a reference, and which weights its files lack or hold besides.
 
     options: of from_pretrained; of a fresh model, `config` is needed, and nothing is missing.
     """
@@ -21,7 +76,7 @@ def pretrained(auto: str, ref: ModelRef, **options: Any) -> tuple[Any, list[str]
     import transformers
 
     if ref.fresh:
-        return fresh_network(auto, ref, options["config"]), []
+        return Weights(fresh_network(auto, ref, options["config"]))
 
     try:
         with _quiet(), numbers_alone(ref.text):
@@ -37,7 +92,7 @@ def pretrained(auto: str, ref: ModelRef, **options: Any) -> tuple[Any, list[str]
         said = " ".join(str(error).split())
         raise BuildError(f"{ref.text}: transformers cannot load it as {auto}: {said}") from error
     mismatched = [name for name, *_ in info["mismatched_keys"]]  # where they may be ignored, else an error
-    return network, sorted({*info["missing_keys"], *mismatched})
+    return Weights(network, sorted({*info["missing_keys"], *mismatched}), sorted(info["unexpected_keys"]))
 
 
 @contextmanager

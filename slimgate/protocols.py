@@ -69,6 +69,11 @@ class ModelRef:
     """Where weights come from: a local folder, or a hub id with the commit it must have.
 
     fresh: the folder has a config.json and no weights; the model starts from random ones (slimgate/fresh.py).
+    kind: of the artifact that the files are: torch, or the graph of a folder (slimgate/graph_folders.py).
+    new_head: of a variant. False: it is judged as its files are, so they must hold the head and every
+    weight, and nothing that is not used; True: the task makes a new head. None, of the teacher, which has to
+    learn the task: a new head where the files hold none. looked_for: of a hub id, the folder of that name,
+    which there is not.
     """
 
     text: str
@@ -77,6 +82,9 @@ class ModelRef:
     revision: str | None = None
     sha256: str | None = None
     fresh: bool = False
+    kind: str = "torch"
+    new_head: bool | None = None
+    looked_for: Path | None = field(default=None, compare=False)
 
 
 class Predictor(Protocol):
@@ -109,7 +117,9 @@ class Runtime(Protocol[P]):
     """What executes artifacts of the kinds that it names.
 
     It may also declare default_for: the kinds that it executes where the suite names no runtime (asked of
-    slimgate's own); packages: those whose versions its answers depend on.
+    slimgate's own); packages: those whose versions its answers depend on; any_processor: the kinds whose
+    answers are the same on every processor, but for the rounding of float32. The answers of all other kinds
+    are stored for the processor that computed them.
     """
 
     Params: type[BaseModel]
@@ -354,7 +364,8 @@ class Method(Protocol[P]):
     a step reads them and does not say so; functions(params): a user's own functions
     that it calls, by dotted path, whose code belongs to the key; resolved(params): the
     method in its place that these options make, where what it reads and gives depends on them, with
-    code_modules, further modules whose code belongs to the key.
+    code_modules, further modules whose code belongs to the key; by_processor(params): whether what it makes
+    depends on the processor, which then belongs to the key: machine code, or a choice by int8 answers.
     """
 
     Params: type[BaseModel]

@@ -18,6 +18,7 @@ from slimgate.stashed import PARTS
 
 if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.arena import Arena
+    from slimgate.confirmation import Passed
     from slimgate.judge.speed import Speedup
     from slimgate.outcomes import Outcomes
     from slimgate.parts import Part
@@ -60,6 +61,14 @@ def teacher(slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
 def variant(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
     """One variant of the suite, as the teacher; freed before the next one."""
     yield from _handle(slimgate_run, request.param)
+
+
+@pytest.fixture(scope="module")
+def passed(slimgate_run: SuiteRun, request: pytest.FixtureRequest) -> Passed:
+    """What passed on the gate of the suite, under --slimgate-confirm."""
+    from slimgate.session_start import session_of
+
+    return session_of(request.config).to_confirm(slimgate_run.suite.path)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ def recipes(suite: Suite, variant: Variant) -> list[str]:
     if variant.ref is None:
         found = [recipe(suite, variant.parent or TEACHER)]
     else:
-        found = [json_digest([LOAD, variant.ref.text])]
+        found = [json_digest([LOAD, variant.ref.text, *(["new_head"] if variant.ref.new_head else [])])]
     for step in variant.steps:
         learns = [name if name == SELF else recipe(suite, name) for name in step.teachers]
         found.append(json_digest([found[-1], step.name, params_json(step.params), *(learns or (None,))]))

@@ -41,7 +41,16 @@ def suite_run(record: RunRecord) -> LoggedRun:
         "cpu": record.machine.cpu,
         "slimgate": record.slimgate,
     }
-    counts = ("passed", "failed", "inconclusive", "not_shown", "not_gated", "missing")
+    counts = (
+        "passed",
+        "failed",
+        "inconclusive",
+        "not_shown",
+        "errors",
+        "not_gated",
+        "missing",
+        "carried",
+    )
     tags = {
         "slimgate.status": found.status,
         "slimgate.release": record.accepted.name if record.accepted else None,

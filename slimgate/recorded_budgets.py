@@ -50,7 +50,15 @@ def judged_budgets(model: VariantRecord) -> list[Judged]:
 
 def undecided_fails(record: RunRecord) -> bool:
     """Whether a gating budget that does not only warn where it is undecided was undecided."""
-    return any(undecided_failing(model) for model in record.variants)
+    return any(undecided_failing(model) or _confirm_fails(model) for model in record.variants)
+
+
+def _confirm_fails(model: VariantRecord) -> bool:
+    """Whether a budget that does not only warn was undecided on the confirm rows."""
+    budgets = [budget for facts in model.confirm.values() for budget in facts.budgets]
+    return model.gated and any(
+        one.verdict is Verdict.INCONCLUSIVE and one.on_inconclusive != "warn" for one in budgets
+    )
 
 
 def undecided_failing(model: VariantRecord) -> list[Judged]:

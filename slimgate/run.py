@@ -16,7 +16,7 @@ from slimgate.build import Builder, Built
 from slimgate.errors import DataError, MeasureError, SlimgateError
 from slimgate.measure.latency import workload_rows
 from slimgate.measure.memory import MemoryReading, read_memory
-from slimgate.measure.quality import Encoder, outcomes_of
+from slimgate.measure.quality import PROCESSOR, Encoder, outcomes_of
 from slimgate.outcomes import Outcomes
 from slimgate.past_times import PastTimes, Work
 from slimgate.progress import UNWATCHED, Watch
@@ -62,6 +62,7 @@ class SuiteRun:
         self._teacher_outcomes: Outcomes | None = None
         self._memory: dict[str, list[MemoryReading]] = {}
         self._elsewhere: set[str] = set()
+        self._answered_on: dict[str, str | None] = {}
         self._unanswered: dict[tuple[str, int], SlimgateError] = {}
         self.past = PastTimes(store, suite)
 
@@ -170,7 +171,7 @@ class SuiteRun:
                 f"{name} · {split} rows", expected=expected.seconds if expected else None
             ) as progress,
         ):
-            found, _ = outcomes_of(
+            found, entry = outcomes_of(
                 self.suite,
                 self.rows,
                 artifact,
@@ -181,7 +182,15 @@ class SuiteRun:
                 progress=progress,
                 work=work,
             )
+        if work is not None and split == self.split:  # the first time: then the store has what this run made
+            self._answered_on.setdefault(name, entry.manifest.get(PROCESSOR) if entry.from_store else None)
         return found
+
+    def answered_on(self, name: str) -> str | None:
+        """The processor that computed a model's answers; None where this run did."""
+        if name not in self._answered_on:
+            self.outcomes(name)
+        return self._answered_on.get(name)
 
     def learn_times(self, earlier: RunRecord | None) -> None:
         """From the record of an earlier run, beside what the store's manifests say."""
@@ -290,6 +299,11 @@ class ModelHandle:
         if self._outcomes is None:
             self._outcomes = self.run.outcomes(self.name)
         return self._outcomes
+
+    @property
+    def answered_on(self) -> str | None:
+        """The processor that computed its answers, where they came from the store."""
+        return self.run.answered_on(self.name)
 
     @property
     def predictor(self) -> Predictor:

@@ -9,8 +9,6 @@ from slimgate.errors import BuildError
 from slimgate.loading import known, load
 from slimgate.suite import TEACHER, Plugin, Suite, Variant
 
-LOADED_KIND = "torch"
-
 
 def runtime_for(kind: str) -> Plugin:
     """The runtime whose `default_for` holds the kind, without options. Raises BuildError."""
@@ -44,5 +42,5 @@ def kind_of(variant: Variant, models: Mapping[str, Variant]) -> str:
         if step.object.gives is not None:
             return str(step.object.gives)
     if variant.ref is not None:
-        return LOADED_KIND
+        return variant.ref.kind
     return kind_of(models[variant.parent or TEACHER], models)

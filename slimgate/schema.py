@@ -20,6 +20,7 @@ from slimgate.suite_tables import (
     SliceBudgetTable,
     SuiteFile,
     TaskTable,
+    TeacherBudgetTable,
 )
 from slimgate.switched_off import ABOUT, OFF
 from slimgate.tune.schema import tuned_step
@@ -129,7 +130,14 @@ def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
     of_all["properties"]["baseline"]["properties"] |= file
     variants = {"type": "object", "additionalProperties": _of_models(definitions, off=True)}
     of_all["properties"]["variants"] = variants
+    of_all["properties"]["teacher"] = _of_teacher(definitions)
     return of_all
+
+
+def _of_teacher(definitions: dict[str, Any]) -> dict[str, Any]:
+    own = _by_metric(known_metrics(), _add(definitions, "TeacherBudget", TeacherBudgetTable))
+    own["properties"]["baseline"] = _by_metric(known_metrics(), {"$ref": "#/$defs/BaselineBudget"})
+    return own
 
 
 def _of_models(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:

@@ -6,12 +6,13 @@ Light at its top: a suite is checked by `check_sentence_model` before torch load
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slimgate.classifier_loading import check_positions
-from slimgate.errors import BuildError, SuiteError
-from slimgate.pretrained import numbers_alone, pretrained
+from slimgate.errors import SuiteError
+from slimgate.pretrained import POOLER, Weights, numbers_alone, require_weights, weights_of
 from slimgate.protocols import BuildContext, ModelRef
 from slimgate.sentence_layout import sentence_layout
 from slimgate.sentence_params import SentenceParams
@@ -48,8 +49,9 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
     layout = {} if ref.fresh else sentence_layout(ref.folder)
     files: list[Path] = layout.pop("dense_files", [])
     with isolated_seed(context.seed):  # what is fresh starts from random numbers
-        encoder, missing = pretrained("AutoModel", ref, config=config)
-        _check_whole(missing, ref)
+        found = weights_of("AutoModel", ref, config=config)
+        encoder = found.network
+        require_weights(ref, _without_pooler(found), context)
         encoder.config.sentence = {**layout, **_stated(params), "texts": len(params.texts)}
         network = SentenceEncoder(encoder.config, encoder)
     _read_dense(network, files)
@@ -70,11 +72,9 @@ def _stated(params: SentenceParams) -> dict[str, Any]:
     return stated
 
 
-def _check_whole(missing: list[str], ref: ModelRef) -> None:
+def _without_pooler(found: Weights) -> Weights:
     """A pooler may be missing: it is not used."""
-    lacking = [name for name in missing if not name.startswith("pooler.")]
-    if lacking:
-        raise BuildError(f"{ref.text}: its weights lack {len(lacking)} of the encoder, first {lacking[0]}")
+    return replace(found, missing=[name for name in found.missing if not name.startswith(f"{POOLER}.")])
 
 
 def _read_dense(network: Any, files: list[Path]) -> None:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -15,12 +16,17 @@ from slimgate.baseline import Baseline
 from slimgate.comparing import compare
 from slimgate.environment import describe_machine, load_of_others, same_machine
 from slimgate.followed_rows import gate_texts, rows_followed
+from slimgate.inputs import KINDS, MODEL, Digests, inputs_digests
+from slimgate.judge.verdict import Verdict
 from slimgate.kept_texts import keep_texts
+from slimgate.looks import LookLog, Timing, look_facts, looks_at, model_id
 from slimgate.outcome_files import write_outcomes
-from slimgate.parts import SINCE, Part, Parts, compose, expected, now, parts_of
+from slimgate.parts import Part, Parts, compose, expected, now, parts_of
 from slimgate.progress import UNWATCHED, Watch
 from slimgate.record import (
     BaselineFacts,
+    ConfirmFacts,
+    LookFacts,
     Machine,
     RunRecord,
     SplitFacts,
@@ -38,10 +44,15 @@ from slimgate.report.terminal_table import Line
 from slimgate.report_files import PR_COMMENT, write_reports
 from slimgate.rows import PreparedRows
 from slimgate.run import SuiteRun
+from slimgate.run_verdict import SINCE
 from slimgate.shard_facts import shard_facts
 from slimgate.shards import Shard
-from slimgate.store import Store
+from slimgate.split_names import GATE
+from slimgate.store import Store, moment
 from slimgate.suite import TEACHER, Suite, params_json
+
+if TYPE_CHECKING:
+    from slimgate.confirmation import Confirmation, Passed
 
 # How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
 RECORD_SECONDS = 1.0
@@ -64,11 +75,12 @@ class Session:
         baselines: Mapping[Path, Baseline] | None = None,
         shard: Shard | None = None,
         time_limit: float | None = None,
+        split: str = GATE,
     ) -> None:
         """baselines: what the budgets of a suite were held against, by the suite's path.
 
         shard: which of several runs this one is; None where it is the whole. time_limit: seconds that a
-        variant's own steps may take.
+        variant's own steps may take. split: whose rows judge.
         """
         self.suites = suites
         self._baselines = baselines or {}
@@ -81,10 +93,16 @@ class Session:
         self._store: Store | None = None
         self._runs: dict[Path, SuiteRun] = {}
         self._parts: dict[Path, Parts] = {}
+        self._inputs: dict[Path, Mapping[str, Digests]] = {}
         self._written: dict[Path, float] = {}
         self._predicted: set[tuple[Path, str]] = set()
         self._logged: set[tuple[Path, str]] = set()
-        self._load = load_of_others()
+        self._load, self._split = load_of_others(), split
+        self.confirmation: Confirmation | None = None
+        self._looks: dict[Path, LookLog] = {}
+        self._timed: dict[Path, list[tuple[str, str, bool]]] = {}
+        self._confirmed: dict[Path, ConfirmFacts | None] = {}
+        self._began = moment()
 
     @property
     def store(self) -> Store:
@@ -104,21 +122,34 @@ class Session:
                 watch=self.watch,
                 baseline=self._baselines.get(suite.path),
                 time_limit=self._time_limit,
+                split=self._split,
             )
         return self._runs[suite.path]
 
     def add(self, path: Path, test: str, parts: Iterable[Part]) -> None:
         """Takes the parts of one test; the record on disk is at most RECORD_SECONDS behind."""
+        if self.confirmation is not None:
+            self.confirmation.add(path, parts)
+            return
         suite = self.suites[path]
         if path not in self._parts:
-            self._parts[path] = Parts(self._earlier(suite))
+            self._parts[path] = self._parts_of_earlier(suite)
         self._parts[path].forget_error(test)
         for part in parts:
             self._parts[path].add(self._with_log_kept(path, part) if part["kind"] == "error" else part)
             if part["kind"] in ("quality", "behaviour"):
                 self._predicted |= {(path, TEACHER), (path, part["variant"])}
+            if part["kind"] == "speedup" and (judged := part["facts"]["verdict"]) is not None:
+                timed = part["variant"], part["name"], judged == Verdict.PASS.value
+                self._timed.setdefault(path, []).append(timed)
         if time.monotonic() - self._written.get(path, -RECORD_SECONDS) >= RECORD_SECONDS:
             self._write_record(path)
+
+    def to_confirm(self, path: Path) -> Passed:
+        """What of a suite passed on the gate, in a run on the confirm rows."""
+        if self.confirmation is None:
+            raise ValueError("this run judges gate rows")
+        return self.confirmation.passed[path]
 
     def _with_log_kept(self, path: Path, error: Part) -> Part:
         """The part with the name of a file in place of the log: the first of a variant's in this run."""
@@ -147,10 +178,13 @@ class Session:
 
         Of a run that was stopped also of suites that had begun; what earlier runs measured stays.
         """
+        if self.confirmation is not None:
+            self.confirmation.finish()
+            return
         begun = [path for path, run in self._runs.items() if run.begun] if self.stopped else []
         for path in begun:
             if path not in self._parts:
-                self._parts[path] = Parts(self._earlier(self.suites[path]))
+                self._parts[path] = self._parts_of_earlier(self.suites[path])
         for path in self._parts:
             self._write_record(path)
         for path in self.records:
@@ -226,24 +260,46 @@ class Session:
         same = gate is not None and gate.digest == self.run(suite).rows.reports["gate"].digest
         return record if same else None
 
+    def inputs(self, suite: Suite) -> Mapping[str, Digests]:
+        """Digests of what each result depends on, by model and kind, as they are when first asked for."""
+        if suite.path not in self._inputs:
+            self._inputs[suite.path] = inputs_digests(self.run(suite))
+        return self._inputs[suite.path]
+
+    def _parts_of_earlier(self, suite: Suite) -> Parts:
+        return Parts(self._earlier(suite), made_from=suite.made_from)
+
     def _earlier(self, suite: Suite) -> list[Part]:
-        """The parts of the last record, where it was of the same suite and rows on the same machine."""
+        """The results of the last record that are still valid.
+
+        They are of the same machine and rows, and nothing that they depend on has changed: neither files and
+        recipe of the model and its teacher, nor code, nor what the suite says of them.
+        """
         record = self.last_record(suite)
-        if record is None:
+        if record is None or not self._same_conditions(record, suite):
             return []
+        self._confirmed[suite.path] = record.confirm
+        facts = self._baseline_facts(suite)
+        since = record.baseline and facts and record.baseline.created == facts.created
+        valid = [one for one in parts_of(record) if self._has_same_inputs(one, record, suite)]
+        return [one for one in valid if since or one["kind"] != SINCE]
+
+    def _same_conditions(self, record: RunRecord, suite: Suite) -> bool:
+        """Whether a record is of this machine, version, task and share of the suite."""
         run = self.run(suite)
-        same = (
-            record.suite.digest == suite.digest
-            and same_machine(record.machine, self._machine(run))
+        return (
+            same_machine(record.machine, self._machine(run))
             and record.slimgate == slimgate.__version__
             and record.task == _task_facts(run.suite, run.rows)
             and [Shard(one.number, one.of) for one in record.shards] == [*filter(None, [self._shard])]
         )
-        if not same:
-            return []
-        facts = self._baseline_facts(suite)
-        kept = record.baseline and facts and record.baseline.created == facts.created
-        return [one for one in parts_of(record) if kept or one["kind"] != SINCE]
+
+    def _has_same_inputs(self, one: Part, record: RunRecord, suite: Suite) -> bool:
+        """Whether all that a part depends on is as it was; what has no digest counts as changed."""
+        name = one["variant"]
+        kind = one["kind"] if one["kind"] in KINDS else MODEL
+        digest = self.inputs(suite).get(name, {}).get(kind)
+        return digest is not None and record.variant(name).inputs_digests.get(kind) == digest
 
     def _compose(self, suite: Suite) -> RunRecord:
         run, parts = self.run(suite), self._parts[suite.path]
@@ -252,7 +308,7 @@ class Session:
             shard_facts(suite, one, parts, machine, created=now(), seconds=run.seconds)
             for one in filter(None, [self._shard])
         ]
-        return compose(
+        record = compose(
             run.suite,
             _task_facts(run.suite, run.rows),
             parts,
@@ -260,9 +316,33 @@ class Session:
             command=self._command,
             seconds=run.seconds,
             version=slimgate.__version__,
+            inputs=self.inputs(suite),
             baseline=self._baseline_facts(suite),
             shards=shards,
         )
+        confirm = self._confirmed.get(suite.path) if any(one.confirm for one in record.variants) else None
+        return record.model_copy(update={"looks": self._look(suite), "confirm": confirm})
+
+    def _look(self, suite: Suite) -> LookFacts:
+        """Notes in the store what this run has judged on these gate rows, and tells what others did."""
+        path, digest = suite.path, self.run(suite).rows.reports[GATE].digest
+        log = self._looks.setdefault(path, LookLog(self.store.root, digest, self._began))
+        built = {
+            name: facts["artifact"]["digest"]
+            for name in (TEACHER, *suite.variants)
+            if (facts := self._parts[path].one("build", name)) is not None
+        }
+        models = {
+            name: model_id(built[TEACHER], digest)
+            for name, digest in built.items()
+            if name != TEACHER and TEACHER in built
+        }
+        judged = [model for name, model in models.items() if (path, name) in self._predicted]
+        timings = [
+            Timing(models[name], workload, passed) for name, workload, passed in self._timed.get(path, ())
+        ]
+        log.note(judged, timings)
+        return look_facts(looks_at(self.store.root, digest), models)
 
     def _baseline_facts(self, suite: Suite) -> BaselineFacts | None:
         baseline = self._baselines.get(suite.path)
@@ -276,6 +356,8 @@ class Session:
         run = self.run(self.suites[path])
         folder = self.folder(path) / "outcomes"
         for variant in record.variants:
+            if not variant.measured:  # answers of a model that has changed since
+                (folder / f"{variant.name}.parquet").unlink(missing_ok=True)
             if (path, variant.name) in self._predicted:
                 with replacing(folder / f"{variant.name}.parquet") as new:
                     write_outcomes(run.outcomes(variant.name), new)

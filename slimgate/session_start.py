@@ -15,10 +15,14 @@ from pathlib import Path
 import pytest
 
 from slimgate.baseline import Baseline, Given, held_against, refuse_last_run
-from slimgate.parts import part
+from slimgate.confirmation import OPTION as CONFIRM_OPTION
+from slimgate.confirmation import Confirmation
+from slimgate.errors import SuiteError
+from slimgate.parts import now, part
 from slimgate.project_root import project_root
 from slimgate.session import Session
 from slimgate.sharding import shard_of
+from slimgate.split_names import CONFIRM, GATE
 from slimgate.stashed import SESSION
 from slimgate.stopping import Stopping
 from slimgate.store import moment
@@ -46,12 +50,27 @@ def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
         baselines=_baselines(config, suites, report_root),
         shard=shard_of(config),
         time_limit=config.getoption("slimgate_time_limit"),
+        split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
     )
+    if config.getoption("slimgate_confirm"):
+        refuse_beside_confirm(config)
+        state.confirmation = Confirmation(state)
     config.stash[SESSION] = state
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(RecordKeeper(state), "slimgate-record")
         config.pluginmanager.register(Stopping(state, config), "slimgate-stopping")
     return state
+
+
+def refuse_beside_confirm(config: pytest.Config) -> None:
+    """Raises SuiteError for options that a run on the confirm rows does not take."""
+    for name in ("shard", "rebuild"):
+        if config.getoption(f"slimgate_{name}"):
+            raise SuiteError(
+                f"{CONFIRM_OPTION} judges models of the store, so it goes without --slimgate-{name}"
+            )
+    if config.getoption("slimgate_engine") != "local":
+        raise SuiteError(f"{CONFIRM_OPTION} judges in this process, so it goes without --slimgate-engine")
 
 
 class RecordKeeper:
@@ -78,7 +97,7 @@ class RecordKeeper:
         message = (
             f"{variant}: the process that ran {test} died, most likely of its code or for want of memory"
         )
-        parts = [part("error", variant, test, {"message": message})]
+        parts = [part("error", variant, test, {"message": message, "measured": now()})]
         setattr(report, "slimgate", {"suite": str(found), "test": test, "parts": parts})  # noqa: B010  not declared
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
-from slimgate.digests import folder_digest
+from slimgate.digests import own_code_digest
 from slimgate.parts import Parts, expected, told
 from slimgate.record import Machine, ShardFacts
 from slimgate.shards import Shard, share
@@ -23,15 +20,8 @@ def shard_facts(
         of=shard.of,
         variants=list(own),
         missing=[told(key) for key in checks if not parts.has(key)],
-        code=_code(),
+        code=own_code_digest(),
         machine=f"{machine.cpu}, {machine.cores} cores",
         created=created,
         seconds=round(seconds, 1),
     )
-
-
-@cache
-def _code() -> str:
-    """Digest of slimgate's own files: between releases its version says too little."""
-    root = Path(__file__).parent
-    return folder_digest(root, (path.relative_to(root).as_posix() for path in root.rglob("*.py")))

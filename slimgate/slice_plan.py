@@ -14,6 +14,9 @@ from slimgate.protocols import Rows
 from slimgate.slicing import column_slices
 from slimgate.suite import Suite, TaskSetup
 
+# Share of the answers that an equal variant is taken to change.
+SLICE_CHANGES = 0.05
+
 
 @dataclass(frozen=True)
 class PlannedSlices:
@@ -48,7 +51,14 @@ def planned_slices(suite: Suite, gate: Rows) -> list[PlannedSlices]:
             variants.setdefault((metric, budget.drop_points), []).append(name)
     sizes = slice_sizes(suite.setup, gate) if variants else {}
     return [
-        PlannedSlices(column, metric, points, tuple(names), counts, planned_rows(points / 100))
+        PlannedSlices(
+            column,
+            metric,
+            points,
+            tuple(names),
+            counts,
+            planned_rows(points / 100, discordance=SLICE_CHANGES),
+        )
         for (metric, points), names in variants.items()
         for column, counts in sizes.items()
     ]

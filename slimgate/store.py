@@ -7,6 +7,7 @@
         tmp/                    entries that are being made
         damaged/                entries that were not as they were made, kept to be looked at
         holds/  used/           who uses what, and when (store_holds.py)
+        looks/                  what was judged on which rows (looks.py)
 
 An entry appears whole or not at all: it is made in tmp/, its manifest (with the sha256 of every file) is
 written last, then the folder is renamed. What a killed process left in tmp/ is removed by the next one

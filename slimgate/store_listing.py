@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from slimgate.errors import DataError
+from slimgate.looks import FOLDER as LOOKS
 from slimgate.store import DAMAGED, Json
 from slimgate.store_holds import FOLDERS, last_use
 from slimgate.store_seal import Damaged, checked, read_sealed
 
-_NO_KINDS = ("locks", "tmp", *FOLDERS)
+_NO_KINDS = ("locks", "tmp", LOOKS, *FOLDERS)
 
 
 @dataclass(frozen=True)

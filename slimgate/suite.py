@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,16 @@ class Plugin:
             return None
         learns_from = getattr(self.object, "learns_from", None)
         return TEACHER if learns_from is None else str(learns_from(self.params))
+
+    def answers_by_processor(self, kind: str) -> bool:
+        """Whether the answers that this runtime gives of an artifact depend on the processor."""
+        return kind not in getattr(self.object, "any_processor", ())
+
+    @property
+    def builds_by_processor(self) -> bool:
+        """Whether what a step makes depends on the processor that it runs on."""
+        by_processor = getattr(self.object, "by_processor", None)
+        return by_processor is not None and bool(by_processor(self.params))
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -113,6 +123,7 @@ class Suite:
     shown: its path as messages print it; reference: published figures as markdown, to show beside ours.
     seeds: stochastic variants are built for each; all else goes by the first.
     tuning: what `slimgate tune` searches; None where the suite has no such table.
+    teacher_budgets: on the teacher's own values, and since the baseline.
     baseline: a run.json, its folder, or a folder of baselines, where the suite names one.
     """
 
@@ -133,6 +144,7 @@ class Suite:
     reference: str | None = None
     tuning: Tuning | None = None
     baseline: Path | None = None
+    teacher_budgets: VariantBudgets = field(default_factory=VariantBudgets)
 
     @property
     def seed(self) -> int:
@@ -143,6 +155,10 @@ class Suite:
         """A variant, or the teacher, by name."""
         return self.teacher if name == TEACHER else self.variants[name]
 
+    def budgets_of(self, name: str) -> VariantBudgets:
+        """The budgets of a variant, or of the teacher, by name."""
+        return self.teacher_budgets if name == TEACHER else self.budgets[name]
+
     @property
     def weighed(self) -> tuple[str, ...]:
         """The variants whose memory is measured: all where [measure] says so, else those with a budget."""
@@ -152,8 +168,23 @@ class Suite:
 
     @property
     def since_baseline(self) -> tuple[tuple[str, str], ...]:
-        """The variants and metrics that have a budget against the baseline."""
-        return tuple((name, metric) for name in self.variants for metric in self.budgets[name].baseline)
+        """The models and metrics that have a budget against the baseline, the teacher first."""
+        names = (TEACHER, *self.variants)
+        return tuple((name, metric) for name in names for metric in self.budgets_of(name).baseline)
+
+    @property
+    def judged_metrics(self) -> tuple[tuple[str, str], ...]:
+        """The models and metrics that are judged: of the teacher those with a budget, of variants all."""
+        of_teacher = [(TEACHER, metric) for metric in self.teacher_budgets.quality]
+        return (*of_teacher, *((name, metric) for name in self.variants for metric in self.metrics))
+
+    def made_from(self, name: str) -> tuple[str, ...]:
+        """The variants whose steps start or learn from a model, at any remove."""
+        found: dict[str, None] = {}
+        for other, variant in self.variants.items():
+            if name in (variant.parent, *variant.assistants):
+                found |= dict.fromkeys((other, *self.made_from(other)))
+        return tuple(found)
 
     def is_stochastic(self, name: str) -> bool:
         """Whether another seed builds another variant. The teacher is built once, by the first seed."""

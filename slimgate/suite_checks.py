@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from slimgate.classifier_loading import longest_text
 from slimgate.errors import SlimgateError, SuiteError, nearest
+from slimgate.hub import fetch_settings
 from slimgate.loading import own_object
 from slimgate.model_ref import read_config
 from slimgate.protocols import ModelRef
@@ -84,6 +85,35 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
             raise error_at(loc, f"{runtime.name} does not execute an artifact of kind {state.kind}")
 
 
+def check_hub_models(suite: Suite, names: Iterable[str]) -> None:
+    """Looks up the models of the hub that these variants and the teacher start from, before any is built.
+
+    Only their settings are fetched. Raises SuiteError for the first that is not there or does not fit.
+    """
+    task = suite.setup.task
+    for name in _with_origins(suite, names):
+        ref = suite.model(name).ref
+        if ref is None or ref.hub_id is None:
+            continue
+        try:
+            folder = fetch_settings(ref)
+            task.object.check_model(task.params, ref, read_config(folder), None)
+        except SlimgateError as error:
+            table = TEACHER if name == TEACHER else f"variants.{name}"
+            raise SuiteError(f"{suite.shown} [{table}] model: {error}") from error
+
+
+def _with_origins(suite: Suite, names: Iterable[str]) -> list[str]:
+    """The teacher, the variants, and those that they are built from or learn from."""
+    found, todo = dict.fromkeys([TEACHER]), list(names)
+    while todo:
+        name = todo.pop(0)
+        if name not in found:
+            found[name] = None
+            todo += [origin for origin, _ in _origins(suite.model(name))]
+    return list(found)
+
+
 def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:
     """Raises where the rows' files are missing, or lack a column that the task reads."""
     try:
@@ -126,7 +156,7 @@ class _Walk:
     def _of(self, variant: Variant) -> _State:
         loc: Loc = (TEACHER,) if variant.name == TEACHER else ("variants", variant.name)
         if variant.ref is not None:
-            state = _State("torch", self._config(variant.ref, (*loc, "model")))
+            state = _State(variant.ref.kind, self._config(variant.ref, (*loc, "model")))
         else:
             state = self.state(variant.parent or TEACHER)
         for i, step in enumerate(variant.steps):

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slimgate.budgets import baseline_file, resolve_budgets
+from slimgate.budgets import baseline_file, resolve_budgets, teacher_budgets
 from slimgate.errors import SuiteError, nearest
 from slimgate.loading import known, load
 from slimgate.metrics import load_metric
@@ -43,6 +43,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     teacher = reader.teacher(tables.teacher)
     variants = reader.variants(tables.variants)
     budgets = resolve_budgets(text.data, tuple(variants), text.shown)
+    of_teacher = teacher_budgets(text.data, text.shown)
     suite = Suite(
         path=path,
         shown=shown,
@@ -55,7 +56,8 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         teacher=teacher,
         variants=variants,
         budgets=budgets,
-        metrics=reader.metrics(tables.measure, budgets, setup.task),
+        teacher_budgets=of_teacher,
+        metrics=reader.metrics(tables.measure, {TEACHER: of_teacher, **budgets}, setup.task),
         workloads=reader.workloads(tables.measure),
         measure=tables.measure,
         reference=reader.reference(tables.suite),
@@ -153,7 +155,8 @@ class Reader:
         try:
             # pydantic copies strings; the one of the file still knows its folder
             located = at(self.text.data, (*loc, "model"))
-            return parse_model_ref(located, sha256=table.sha256)
+            new_head = table.new_head if isinstance(table, VariantTable) else None
+            return parse_model_ref(located, sha256=table.sha256, new_head=new_head)
         except SuiteError as error:
             raise self.error((*loc, "model"), str(error)) from error.__cause__
 

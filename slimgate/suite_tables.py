@@ -33,7 +33,10 @@ def _table_such_as(example: str) -> BeforeValidator:
 Step = Annotated[dict[str, Any], _table_such_as("{ int8_dynamic = {} }")]
 Steps = tuple[Step, ...]
 OnInconclusive = Literal["fail", "warn"]
-MODEL = "a folder, a hub id (name@revision), package:NAME/PATH, or fresh:FOLDER for random weights"
+MODEL = (
+    "a folder (of transformers, or with an ONNX or OpenVINO graph as `slimgate export` writes it), a hub id "
+    "(name@revision), package:NAME/PATH, or fresh:FOLDER for random weights"
+)
 WEIGHTS_DIGEST = "sha256 of its weights, which are checked against it"
 REASON = "why; the report shows it, and a budget that got looser than a baseline's needs one"
 UNDECIDED = "where the rows cannot tell: fail, or warn and pass; default: that of [measure]"
@@ -107,6 +110,11 @@ class VariantTable(Table):
     )
     model: str | None = Field(default=None, description=f"instead of from: {MODEL}")
     sha256: SHA256 | None = Field(default=None, description=WEIGHTS_DIGEST)
+    new_head: bool = Field(
+        default=False,
+        description="with model: true leaves out the head in its files and fits a new one on the train rows; "
+        "false needs a head and every weight in the files",
+    )
     steps: Steps = Field(default=(), description="the steps, in order")
     twin: str | None = Field(
         default=None, description="a variant of the same shape, built without a teacher's answers"
@@ -140,10 +148,28 @@ class VariantTable(Table):
             raise ValueError('gated = false needs a reason = "…" that the report can show')
         if self.sha256 is not None and self.model is None:
             raise ValueError("sha256 belongs to a variant with model = …")
+        if self.new_head and self.model is None:
+            raise ValueError("new_head belongs to a variant with model = …")
         return self
 
 
-class BaselineBudgetTable(Table):
+class LimitsTable(Table):
+    """What tables of limits share: one kind of budget a key, at least one of them."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if not self.limits():
+            kinds = [kind for kind in KINDS if kind in type(self).model_fields]
+            example = "drop_points = 2.0" if "drop_points" in kinds else "floor = 0.85"
+            raise ValueError(f"expected at least one of {', '.join(kinds)}, as in {{ {example} }}")
+        return self
+
+    def limits(self) -> dict[BudgetKind, float]:
+        """The limit of each kind that is set."""
+        return {kind: limit for kind in KINDS if (limit := getattr(self, kind, None)) is not None}
+
+
+class BaselineBudgetTable(LimitsTable):
     """Budgets on what a metric lost since the baseline, which stands in the teacher's place."""
 
     drop_points: float | None = Field(
@@ -161,16 +187,14 @@ class BaselineBudgetTable(Table):
     reason: str | None = Field(default=None, description=REASON)
     on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
 
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if not self.limits():
-            kinds = ", ".join(kind for kind in KINDS if kind in type(self).model_fields)
-            raise ValueError(f"expected at least one of {kinds}, as in {{ drop_points = 2.0 }}")
-        return self
 
-    def limits(self) -> dict[BudgetKind, float]:
-        """The limit of each kind that is set."""
-        return {kind: limit for kind in KINDS if (limit := getattr(self, kind, None)) is not None}
+class TeacherBudgetTable(LimitsTable):
+    """Budgets on a metric of the teacher itself, by its own interval."""
+
+    floor: float | None = Field(default=None, description="the least value of the teacher")
+    ceiling: float | None = Field(default=None, description="the largest value, of a loss")
+    reason: str | None = Field(default=None, description=REASON)
+    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
 
 
 class QualityBudgetTable(BaselineBudgetTable):

@@ -20,7 +20,6 @@ from slimgate.judge.verdict import QualityBudget
 from slimgate.metrics import load_metric
 from slimgate.outcome_files import write_outcomes
 from slimgate.outcomes import ClassOutcomes
-from slimgate.parts import verdict
 from slimgate.record import (
     ArtifactFacts,
     BehaviourFacts,
@@ -35,6 +34,7 @@ from slimgate.record import (
     VariantRecord,
     to_json,
 )
+from slimgate.run_verdict import verdict
 
 CLASSES = ("card", "cash", "loan", "transfer")
 ROWS = 2000  # of each label

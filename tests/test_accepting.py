@@ -86,7 +86,7 @@ def test_a_name_is_no_path(accept: Run, tmp_path: Path, name: str) -> None:
     ("changes", "said"),
     [
         ({"models": {"int8": FAILS}}, "the run is FAIL (int8: accuracy"),
-        ({"missing": 3}, "the run is partial (3 "),
+        ({"missing": 3}, "the run is partial: 3 checks not run"),
         ({"models": {"int8": NEARLY}}, "the run is INCONCLUSIVE (int8: accuracy"),
     ],
     ids=["FAIL", "partial", "undecided, and so not passed"],

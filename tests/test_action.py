@@ -74,11 +74,32 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_action_is_pinned_to_a_major_version() -> None:
-    used = [step["uses"] for step in ACTION["runs"]["steps"] if "uses" in step]
-    assert len(used) == 4
-    for name in used:
-        assert re.fullmatch(r"actions/[\w/-]+@v\d+", name), name
+USES = re.compile(r"^\s*(?:- )?uses: (\S+)(.*)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", ["action.yml", "docs/ci.md", "README.md"])
+def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(file: str) -> None:
+    """A tag can be moved to other code. One version of an action has one commit in all files."""
+    found = [one for one in USES.findall((ROOT / file).read_text()) if one[0].startswith("actions/")]
+    assert found
+    for name, comment in found:
+        assert re.fullmatch(r"actions/[\w/-]+@[0-9a-f]{40}", name), name
+        assert re.fullmatch(r" +# v\d+\.\d+\.\d+", comment), name
+        assert (
+            COMMITS.setdefault((name.split("@")[0].split("/")[1], comment.strip()), name[-40:]) == name[-40:]
+        )
+
+
+COMMITS: dict[tuple[str, str], str] = {}
+
+
+def test_the_default_installs_with_the_constraints_of_the_actions_own_checkout() -> None:
+    commands = ACTION["inputs"]["install"]["default"].split(" && ")
+    assert len(commands) == 2
+    for command in commands:
+        assert command.startswith("pip install ")
+        assert ' -c "$GITHUB_ACTION_PATH/constraints.txt" ' in command
+    assert (ROOT / "constraints.txt").is_file()
 
 
 def test_shell_parts_take_inputs_from_the_environment_alone() -> None:
@@ -103,12 +124,43 @@ def test_a_fork_gets_no_comment_and_nothing_hangs_on_one() -> None:
     assert step["continue-on-error"] is True
 
 
-def test_events_that_hold_secrets_beside_the_code_of_a_fork_are_refused_first(repository: Path) -> None:
-    step = ACTION["runs"]["steps"][0]
-    assert all(event in step["if"] for event in ("'pull_request_target'", "'workflow_run'"))
-    done = bash(step["name"], repository, {})
+REFUSE = "Refuse code of a fork"
+OWN = ("push", "merge_group", "schedule", "workflow_dispatch")
+
+
+@pytest.mark.parametrize(
+    "event", ["pull_request_target", "workflow_run", "issue_comment", "release", "discussion", ""]
+)
+def test_events_that_may_run_code_of_a_fork_with_a_token_are_refused_first(
+    repository: Path, event: str
+) -> None:
+    assert ACTION["runs"]["steps"][0]["name"] == REFUSE
+    assert "if" not in STEPS[REFUSE]
+    done = bash(REFUSE, repository, {}, GITHUB_EVENT_NAME=event, GITHUB_SHA="0" * 40)
     assert (done.returncode, done.stdout.count("\n")) == (4, 1)
-    assert done.stdout.startswith("::error title=slimgate::")
+    assert done.stdout.startswith(f"::error title=slimgate::the event {event} may run code of a fork")
+
+
+def committed(folder: Path) -> str:
+    """The commit of a new git repository."""
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    for arguments in (("init", "-q"), (*who, "commit", "-q", "--allow-empty", "-m", "x")):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return found.stdout.strip()
+
+
+@pytest.mark.parametrize("event", OWN)
+def test_other_code_than_the_events_own_is_refused(repository: Path, event: str) -> None:
+    own = committed(repository)
+    assert bash(REFUSE, repository, {}, GITHUB_EVENT_NAME=event, GITHUB_SHA=own).returncode == 0
+    done = bash(REFUSE, repository, {}, GITHUB_EVENT_NAME=event, GITHUB_SHA="0" * 40)
+    assert done.returncode == 4
+    assert f"::the checked-out commit {own} is not the one of this {event}" in done.stdout
+    pull = bash(REFUSE, repository, {}, GITHUB_EVENT_NAME="pull_request", GITHUB_SHA="0" * 40)
+    assert (pull.returncode, pull.stdout) == (0, "")
 
 
 def test_no_step_checks_out_code() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.budgets import resolve_budgets
+from slimgate.budgets import resolve_budgets, teacher_budgets
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
@@ -209,6 +209,44 @@ def test_a_wrong_budget_against_the_baseline_is_told_by_its_place(
 ) -> None:
     with pytest.raises(SuiteError, match=problem):
         resolve_budgets({"budgets": {"baseline": table}}, VARIANTS, "x")
+
+
+def test_the_teacher_has_floors_and_ceilings_and_drops_since_the_baseline() -> None:
+    own = {
+        "accuracy": {"floor": 0.85, "reason": "the app needs it", "on_inconclusive": "warn"},
+        "log_loss": {"ceiling": 0.5},
+        "baseline": {"accuracy": {"drop_points": 1.0}},
+    }
+    data = {"budgets": {"accuracy": {"drop_points": 2.0}, "teacher": own}}
+    found = teacher_budgets(data, "x")
+    assert found.quality == {
+        "accuracy": (QualityBudget("floor", 0.85, "the app needs it", "warn"),),
+        "log_loss": (QualityBudget("ceiling", 0.5),),
+    }
+    assert found.baseline == {"accuracy": (QualityBudget("drop_points", 1.0),)}
+    assert resolve_budgets(data, VARIANTS, "x")["a"].limits().keys() == {("accuracy", "drop_points")}
+    assert teacher_budgets({}, "x").limits() == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ({"accuracy": {"drop_points": 2.0}}, r"teacher.accuracy\] drop_points: limits what is lost behind"),
+        ({"size": {"compression_min": 2.0}}, r"teacher.size\]: variants are held against the teacher here"),
+        ({"acuracy": {"floor": 0.8}}, r"no such metric. Did you mean accuracy\?"),
+        ({"accuracy": 0.8}, r"0.8 came, expected a table, such as \{ floor = 0.85 \}"),
+        ({"accuracy": {}}, r"expected at least one of floor, ceiling, as in \{ floor = 0.85 \}"),
+        ({"accuracy": {"floor": 1.5}}, r"budget floor is 1.5, expected a value of accuracy"),
+        ({"accuracy": {"ceiling": 0.5}}, r"ceiling does not suit accuracy"),
+        ({"baseline": {"file": "v1"}}, r"one baseline is for all"),
+        ({"baseline": {"accuracy": {"floor": 0.8}}}, r"limits the value of now"),
+        ({"baseline": 1}, r"1 came, expected a table"),
+        (0.85, r"\[budgets\] teacher: 0.85 came, expected a table"),
+    ],
+)
+def test_a_wrong_budget_of_the_teacher_is_told_by_its_place(table: object, problem: str) -> None:
+    with pytest.raises(SuiteError, match=problem):
+        teacher_budgets({"budgets": {"teacher": table}}, "x")
 
 
 def test_one_baseline_is_for_all_variants() -> None:

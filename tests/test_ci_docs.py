@@ -31,7 +31,7 @@ def test_the_workflow_gives_the_action_inputs_that_it_has() -> None:
     assert GITHUB["permissions"] == {"contents": "read", "pull-requests": "write"}
     # yaml reads the key `on` as true
     assert "pull_request_target" not in GITHUB[True]
-    shell_reads(gate["with"]["install"])
+    shell_reads(INPUTS["install"]["default"])
 
 
 def test_the_table_names_every_input_with_its_default() -> None:
@@ -49,7 +49,11 @@ def test_the_table_names_every_input_with_its_default() -> None:
 def test_the_step_that_compares_uses_options_that_there_are() -> None:
     (step,) = COMPARE
     shell_reads(step["run"])
-    assert re.findall(r"--fail-on (\w+)", step["run"]) == [compare.REGRESSED, compare.LOOSENED]
+    assert re.findall(r"--fail-on (\w+)", step["run"]) == [
+        compare.REGRESSED,
+        compare.LOOSENED,
+        compare.REMOVED,
+    ]
 
 
 def test_the_gitlab_job_can_be_read_by_a_shell() -> None:

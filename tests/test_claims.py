@@ -67,7 +67,7 @@ def test_a_step_that_changes_nothing_is_found_out_and_slimgates_own_are_true(tmp
     added = """
 int8 = { from = "pruned", steps = [{ int8_dynamic = {} }] }
 idle = { from = "shorter", steps = [{ "test_claims:same_layer_by_another_name" = {} }] }
-ready = { model = "hub", steps = [{ keep_layers = [0] }] }
+ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
 """
     run = tiny_run(tmp_path, **{pruned: pruned + added})
     held = {

@@ -203,6 +203,18 @@ def test_a_budget_of_a_file_may_warn_by_itself(judge: Judge, pair: tuple[Path, P
     assert judge(*pair, "--budgets", tmp_path / "x.toml")[0] == 0
 
 
+def test_one_budget_that_only_warns_does_not_make_the_others_of_its_metric_warn(
+    judge: Judge, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Both are undecided: the common one fails, the variant's own only warns."""
+    own = '[budgets.variants.int8]\naccuracy = { floor = 0.97, on_inconclusive = "warn" }\n'
+    (tmp_path / "x.toml").write_text(f"[budgets]\naccuracy = {{ drop_points = 2.5 }}\n{own}")
+    code, out, _ = judge(*pair, "--budgets", tmp_path / "x.toml")
+    assert (code, "0 passed, 0 failed, 2 inconclusive" in out) == (1, True)
+    (tmp_path / "x.toml").write_text(f"[budgets]\nmcc = {{ drop_points = 50.0 }}\n{own}")
+    assert judge(*pair, "--budgets", tmp_path / "x.toml")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("limit", "code", "verdict"), [(5, 0, "PASS"), (3.2, 1, "INCONCLUSIVE"), (1, 1, "FAIL")]
 )

@@ -167,6 +167,16 @@ def test_a_gated_variant_that_went_is_in_the_first_line_and_gates_where_told_to(
     assert compare(old, more, "--fail-on", "removed")[0] == 0
 
 
+def test_a_teacher_that_fell_fails_where_it_is_asked_for(compare: Run, old: Path, tmp_path: Path) -> None:
+    fewer = {name: range(110) for name in CLASSES}
+    new = write_release(tmp_path / "new", created="2026-11-02T08:00:00+00:00", teacher=fewer)
+    others = ("--fail-on", "regressed", "--fail-on", "loosened", "--fail-on", "removed")
+    assert compare(old, new, *others)[0] == 0
+    code, out, _ = compare(old, new, "--fail-on", "fell")
+    assert (code, "1 metric fell" in out) == (1, True)
+    assert compare(old, write_release(tmp_path / "same"), "--fail-on", "fell")[0] == 0
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(compare: Run, old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new")
     code, out, err = compare(old, new, "--out", old / "run.json" / "x")

@@ -11,6 +11,8 @@ from tiny_suite import tiny_run
 
 from fixtures.tiny import write_rows
 from slimgate.errors import DataError, SuiteError
+from slimgate.plan_text import plan_lines
+from slimgate.report.terminal_table import plain
 from slimgate.split_names import CONFIRM, SPLITS
 from slimgate.splits import Cut, SplitSizes, cut, read_splits, write_splits
 
@@ -122,6 +124,23 @@ def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
     own = 'shorter = { steps = [{ "test_confirm_split:reads_confirm" = {} }] }'
     with pytest.raises(SuiteError, match='reads "confirm": confirm rows only judge'):
         tiny_run(tmp_path, **{SIZES: MORE, step: own})
+
+
+@pytest.mark.parametrize(
+    ("points", "told"),
+    [
+        ("0.5", "confirm: budget accuracy drop_points 0.5 (shorter, pruned): takes about 12,366 rows"),
+        ("60.0", "confirm: 12 rows can decide every budget on a drop"),
+    ],
+)
+def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, told: str) -> None:
+    budgets = f"[budgets]\naccuracy = {{ drop_points = {points} }}\nflips = {{ flips_max_percent = 1.0 }}\n"
+    run = tiny_run(tmp_path, **{SIZES: MORE, "[measure]": budgets + "[measure]"})
+    lines = [plain(line) for line in plan_lines(run, None)]
+    assert "confirm 12" in next(line for line in lines if line.startswith("rows: "))
+    found = [line for line in lines if line.startswith("confirm: ")]
+    assert len(found) == 1
+    assert found[0].startswith(told)
 
 
 def test_a_run_on_the_gate_cannot_ask_for_its_rows(tmp_path: Path) -> None:

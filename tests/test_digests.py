@@ -125,13 +125,50 @@ def test_digests_of_code_load_neither_torch_nor_transformers() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_users_module_may_declare_a_version_that_stands_for_its_code(own: Digest) -> None:
-    assert own('version = "1"\n\n\ndef f():\n    return 1\n') == own(
-        'version = "1"\n\n\ndef f():\n    return 2\n'
+@pytest.fixture
+def of_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
+    """of_user(source, helper): the digest of a user's module `mine_own`, which may import `mine_helper`."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def digest(source: str, helper: str = "") -> str:
+        (tmp_path / "mine_own.py").write_text(source, "utf-8")
+        (tmp_path / "mine_helper.py").write_text(helper, "utf-8")
+        _forget()
+        return code_digest("mine_own")
+
+    yield digest
+    _forget()
+
+
+def test_a_users_module_may_declare_a_version_that_counts_instead_of_its_code(of_user: Digest) -> None:
+    one = 'slimgate_version = "1"\n'
+    assert of_user(f"{one}def f():\n    return 1\n") == of_user(f"{one}def f():\n    return 2\n")
+    assert of_user(one) != of_user('slimgate_version = "2"\n')
+    assert of_user('slimgate_version: str = "1"\nX = 1\n') == of_user(f"{one}X = 2\n")
+    assert of_user("def f():\n    slimgate_version = 1\n") != of_user(
+        "def f():\n    slimgate_version = 2 - 1\n"
     )
-    assert own('version = "1"\n') != own('version = "2"\n')
-    assert own('version: str = "1"\nX = 1\n') == own('version = "1"\nX = 2\n')
-    assert own("def f():\n    version = 1\n") != own("def f():\n    version = 2 - 1\n")
+
+
+@pytest.mark.parametrize("name", ["version", "__version__", "VERSION"])
+def test_no_other_name_of_a_version_hides_a_changed_line(of_user: Digest, name: str) -> None:
+    stated = f'{name} = "1.0"\n'
+    assert of_user(f"{stated}X = 1\n") != of_user(f"{stated}X = 2\n")
+    importing = "from mine_helper import Y\n"
+    assert of_user(importing, f"{stated}Y = 1\n") != of_user(importing, f"{stated}Y = 2\n")
+
+
+def test_a_version_of_one_module_does_not_hide_the_code_of_another(of_user: Digest) -> None:
+    stated = 'slimgate_version = "1"\n'
+    importing = f"{stated}from mine_helper import Y\n"
+    assert of_user(importing, "Y = 1\n") != of_user(importing, "Y = 2\n")
+    plain = "from mine_helper import Y\n"
+    assert of_user(f"{plain}X = 1\n", f"{stated}Y = 1\n") != of_user(f"{plain}X = 2\n", f"{stated}Y = 1\n")
+
+
+@pytest.mark.parametrize("name", ["version", "slimgate_version"])
+def test_slimgates_own_modules_always_count_by_their_code(own: Digest, name: str) -> None:
+    assert own(f'{name} = "1"\nX = 1\n') != own(f'{name} = "1"\nX = 2\n')
 
 
 def test_the_digest_of_a_module_that_is_installed_is_stable() -> None:

@@ -54,9 +54,11 @@ def test_a_stated_revision_must_be_in_the_cache(cache: Path) -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_a_model_that_is_not_cached_is_one_clear_error_offline() -> None:
-    message = r"^team/unknown: not in the local cache of the hub, .*hf download team/unknown"
+    message = r"^team/unknown: there is no folder .*/team/unknown; not in the local cache .*hf download"
     with pytest.raises(BuildError, match=message):
         fetch_model(parse_model_ref("team/unknown"))
+    with pytest.raises(BuildError, match=r"^team/unknown@v1: not in the local cache of the hub"):
+        fetch_model(parse_model_ref("team/unknown@v1"))
 
 
 def test_a_repository_with_only_a_bin_file_gives_that(cache: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pickle
 import zipfile
@@ -95,3 +96,27 @@ def test_a_module_of_sentence_transformers_stays_in_its_folder(tmp_path: Path, p
     (tmp_path / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(BuildError, match="leaves the model's folder"):
         sentence_layout(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "package"),
+    [
+        ("gptq", "gptqmodel"),
+        ("awq", "gptqmodel"),
+        ("bitsandbytes", "bitsandbytes"),
+        ("compressed-tensors", "compressed-tensors"),
+    ],
+)
+def test_a_quantized_model_names_the_package_that_is_missing(
+    tmp_path: Path, method: str, package: str
+) -> None:
+    if importlib.util.find_spec(package.replace("-", "_")) is not None:
+        pytest.skip(f"{package} is installed here")
+    folder = folder_of(tmp_path, model_type="bert", quantization_config={"quant_method": method})
+    with pytest.raises(SuiteError, match=rf"quantized by {method}, which needs .*pip install .*{package}$"):
+        check_model_files(folder, "m")
+
+
+@pytest.mark.parametrize("stated", [{"quant_method": "own"}, {}, None, 3])
+def test_other_ways_of_quantizing_are_left_to_transformers(tmp_path: Path, stated: Any) -> None:
+    check_model_files(folder_of(tmp_path, model_type="bert", quantization_config=stated), "m")

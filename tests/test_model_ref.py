@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -95,3 +96,33 @@ def test_a_config_that_is_no_json_object_is_refused(model: Path, text: str) -> N
     (model / "config.json").write_text(text)
     with pytest.raises(SuiteError, match=r"config.json: "):
         read_config(model)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("models/teacher", r'Did you mean "\.\./models/teacher"\?'),
+        ("models/techer", r"Did you mean teacher\?"),
+        ("exports/student", r"known: other"),
+        ("teacher-of-ours", r'Did you mean "\.\./teacher-of-ours"\?'),
+    ],
+    ids=["from the root", "a typing error", "a folder beside the suite", "one word"],
+)
+def test_a_path_with_a_mistake_is_no_model_of_the_hub(tmp_path: Path, text: str, hint: str) -> None:
+    for folder in ("bench/exports/other", "models/teacher", "teacher-of-ours"):
+        (tmp_path / folder).mkdir(parents=True)
+    bench = tmp_path / "bench"
+    with pytest.raises(SuiteError) as caught:
+        parse_model_ref(Located.at(text, bench))
+    said = str(caught.value)
+    assert said.startswith(
+        f'"{text}": no folder {bench / text} (a model of the hub of that name is "{text}@main")'
+    )
+    assert re.search(hint, said)
+    assert parse_model_ref(Located.at(f"{text}@main", bench)).hub_id == text
+
+
+def test_a_name_of_the_hub_remembers_which_folder_was_looked_for(tmp_path: Path) -> None:
+    ref = parse_model_ref(Located.at("org/name", tmp_path))
+    assert (ref.hub_id, ref.looked_for) == ("org/name", tmp_path / "org/name")
+    assert parse_model_ref(Located.at("org/name@v1", tmp_path)).looked_for is None

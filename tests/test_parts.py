@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.environment import describe_machine
 from slimgate.judge.verdict import Verdict
-from slimgate.parts import Parts, awaited, compose, expected, part, parts_of, verdict
+from slimgate.parts import Part, Parts, awaited, compose, expected, part, parts_of
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
@@ -24,6 +24,7 @@ from slimgate.record import (
     TaskFactsRecord,
     VariantRecord,
 )
+from slimgate.run_verdict import verdict
 from slimgate.suite import load_suite
 
 
@@ -255,3 +256,31 @@ accuracy = {"""
     parts.add(part("speedup", "int8", "b1", {}))
     assert awaited(suite, "int8", parts) == ["flips and slices", "size"]
     assert awaited(suite, "teacher", parts) == []
+
+
+def built(name: str, digest: str) -> Part:
+    """The part of a model's build."""
+    return part("build", name, "", {"artifact": {"digest": digest}})
+
+
+def test_another_artifact_voids_earlier_results_of_what_is_made_from_it_and_no_new_ones() -> None:
+    facts = {"measured": "2026-11-20T14:02:03+00:00"}
+    names = ("small", "small-int8", "other")
+    earlier = [
+        one for name in names for one in (built(name, "old"), part("quality", name, "accuracy", facts))
+    ]
+    parts = Parts(earlier, made_from=lambda name: ["small-int8"] if name == "small" else [])
+    parts.add(part("footprint", "small-int8", "size", facts))
+    parts.add(built("small", "new"))
+    assert not parts.has(("quality", "small", "accuracy"))
+    assert not parts.has(("quality", "small-int8", "accuracy"))
+    assert parts.has(("footprint", "small-int8", "size"))
+    assert parts.has(("quality", "other", "accuracy"))
+
+
+def test_what_is_made_from_a_model_at_any_remove(bench: Path, suite_text: str) -> None:
+    (bench / "x.toml").write_text(suite_text)
+    suite = load_suite(bench / "x.toml")
+    assert suite.made_from("student") == ("int8",)
+    assert set(suite.made_from("teacher")) == {"student", "int8"}
+    assert suite.made_from("int8") == ()

@@ -118,10 +118,13 @@ def test_a_suite_written_on_windows_is_read(bench: Path, suite_text: str, start:
 
 
 def test_a_ready_made_variant_has_no_parent(bench: Path, suite_text: str) -> None:
+    config = '{"architectures": ["BertForSequenceClassification"], "num_hidden_layers": 4}'
+    (bench.parent / "model/config.json").write_text(config)
     suite = suite_of(bench, suite_text.replace("[variants]", '[variants]\nreleased = { model = "../model" }'))
     released = suite.variants["released"]
     assert released.parent is None
     assert released.ref is not None
+    assert (released.ref.new_head, suite.teacher.ref and suite.teacher.ref.new_head) == (False, None)
     assert released.steps == ()
 
 

@@ -12,9 +12,9 @@ from slimgate.commands.run_arguments import add_run
 DESCRIPTION = """\
 Keeps a run's record and outcomes as a baseline, reports/baselines/NAME/SUITE/, to be committed: what later
 releases are compared with (`slimgate compare reports/baselines RUN`, `pytest --slimgate-baseline FILE`).
---reason is wanted for a run that is FAIL, partial or failed by an undecided budget, and where a budget allows
-more than in the newest baseline of the suite and has no reason of its own; it is kept, and shown by
-`slimgate compare`.
+--reason is wanted for a run that is FAIL or failed by an undecided budget, for a record that is partial (some
+checks have not run, or results are of an earlier run), and where a budget allows more than in the newest
+baseline of the suite and has no reason of its own; it is kept, and shown by `slimgate compare`.
 Exit codes: 0 kept, 4 wrong usage or input, a name that is taken, or a missing reason.
 """
 
@@ -42,11 +42,14 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.parts import now
     from slimgate.record import ONLY_WARNS
     from slimgate.record_files import read_kept
+    from slimgate.report.carried import describe_state
     from slimgate.report.escape import visible
 
     run_ = read_kept(options.record)
     kept = accept(run_, options.baselines, options.name, reason=options.reason, at=now(), force=options.force)
     lines = [f"{kept.file.parent.as_posix()}: {kept.record.verdict.status}, of {kept.record.created}"]
+    if state := describe_state(kept.record):
+        lines.append(state)
     accepted = kept.record.accepted
     for one in accepted.loosened if accepted else ():
         limit = "no longer gated" if one.limit is None else f"{one.limit:g}"

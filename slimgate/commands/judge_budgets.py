@@ -74,6 +74,8 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
             f"{path} [budgets]: no budget on a metric, such as accuracy = {{ drop_points = 2.0 }}"
         )
     warnings = [*_others(path, budgets)]
+    if data["budgets"].get("teacher"):
+        warnings.append(f"{path}: budgets of the teacher are not judged from predictions")
     warnings += [
         f"{path} switches off {one.budget} {one.kind} {one.limit:g} for {variant}: {one.reason}"
         for one in budgets.switched_off

@@ -18,11 +18,12 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import SLICED
 from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
 from slimgate.metrics import Metric, load_metric
-from slimgate.parts import now, verdict
+from slimgate.parts import now
 from slimgate.prediction_pairs import Pair
 from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
 from slimgate.report.escape import visible
 from slimgate.report.figures import count, drop_words, fixed, percent
+from slimgate.run_verdict import verdict
 
 
 @dataclass(frozen=True)

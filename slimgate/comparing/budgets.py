@@ -30,18 +30,18 @@ _ORDER: tuple[Outcome | None, ...] = (
 
 
 def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
-    """Limits that are not what they were, of variants in both, the looser ones first."""
+    """Limits that are not what they were, of the teacher and of variants in both, the looser ones first."""
     found = [
         change
-        for before, after in shared(old, new)
+        for before, after in _in_both(old, new)
         for change in _limits_of(before, after, stated(new.accepted.reason) if new.accepted else None)
     ]
     return sorted(found, key=lambda one: (not one.looser, one.reason is not None))
 
 
 def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
-    """Verdicts that are not what they were, of variants in both: first what held and fails now."""
-    found = [change for before, after in shared(old, new) for change in _verdicts_of(before, after)]
+    """Verdicts that are not what they were, of models in both: first what held and fails now."""
+    found = [change for before, after in _in_both(old, new) for change in _verdicts_of(before, after)]
     return sorted(found, key=lambda one: (not one.regressed, _ORDER.index(one.after)))
 
 
@@ -55,6 +55,11 @@ def shared(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantR
     """The variants that are in both, in the new one's order; the teacher is none."""
     before = {model.name: model for model in old.variants[1:]}
     return [(before[model.name], model) for model in new.variants[1:] if model.name in before]
+
+
+def _in_both(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
+    """The teachers, and the variants that are in both."""
+    return [(old.variants[0], new.variants[0]), *shared(old, new)]
 
 
 def _gating(model: VariantRecord) -> dict[Key, Judged]:
@@ -138,9 +143,16 @@ def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[Verdic
             kind=key[1],
             before=was,
             after=now,
-            regressed=was is Verdict.PASS and now not in (None, Verdict.PASS, Verdict.NOT_SHOWN),
+            regressed=_regressed(was, now),
             message=after.error if now == "error" else message_of(after, key[0]),
         )
+
+
+def _regressed(was: Outcome | None, now: Outcome | None) -> bool:
+    """Whether a budget held and holds no more, or was undecided and is broken now."""
+    if was is Verdict.PASS:
+        return now not in (None, Verdict.PASS, Verdict.NOT_SHOWN)
+    return was in (Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN) and now in (Verdict.FAIL, "error")
 
 
 def _outcome(model: VariantRecord, own: Judged | None, other: Judged | None) -> Outcome | None:

@@ -33,6 +33,10 @@ class Release(Part):
     reason: str | None = None
 
 
+# Without a test, a change of so many points is called one.
+_WORTH_TELLING = 0.5
+
+
 class Moved(Part):
     """A value in both releases. drop_points: None where it is not known which way is better.
 
@@ -57,6 +61,14 @@ class Moved(Part):
             return None
         low, high = self.interval
         return "worse" if low > 0 else "better" if high < 0 else "no change shown"
+
+    @property
+    def direction(self) -> Literal["worse", "better"] | None:
+        """What the test shows; without one, where the values differ by half a point or more."""
+        if self.shown is not None:
+            return None if self.shown == "no change shown" else self.shown
+        points = self.drop_points or 0.0
+        return "worse" if points >= _WORTH_TELLING else "better" if points <= -_WORTH_TELLING else None
 
 
 class MetricChange(Moved):
@@ -142,7 +154,7 @@ class BudgetChange(Part):
 
 
 class VerdictChange(Part):
-    """A budget whose verdict changed. regressed: it held and holds no more."""
+    """A budget whose verdict changed. regressed: it held and does not, or was undecided and fails now."""
 
     variant: str
     budget: str
@@ -175,8 +187,14 @@ class Comparison(Part):
 
     @property
     def regressed(self) -> list[VerdictChange]:
-        """Budgets that held in the old release and do not in the new one."""
+        """Budgets that held in the old release and do not in the new one, or were undecided and fail now."""
         return [one for one in self.verdicts if one.regressed]
+
+    @property
+    def fell(self) -> list[tuple[str, MetricChange]]:
+        """The metrics that got worse, each with its model, the teacher's too; whatever the budgets say."""
+        models = [*([self.teacher] if self.teacher else []), *self.variants]
+        return [(one.name, metric) for one in models for metric in one.metrics if metric.direction == "worse"]
 
     @property
     def loosened(self) -> list[BudgetChange]:

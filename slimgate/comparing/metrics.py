@@ -12,8 +12,6 @@ from slimgate.metrics import Metric, load_metric, value_of
 from slimgate.outcomes import Outcomes
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 
-# Without a test, a change of so many points is called one.
-_WORTH_TELLING = 0.5
 _HUB = "hub:"
 # Files hold probabilities as they were; sums of them may round otherwise.
 _ROUNDING = 1e-6
@@ -155,23 +153,16 @@ def reading(own: MetricChange, teacher: MetricChange | None) -> str | None:
     """Whether the variant moved, its teacher did, or both; None where neither is shown to have moved."""
     if teacher is None or own.drop_points is None or teacher.drop_points is None:
         return None
-    return _READINGS.get((_direction(own), _direction(teacher)))
+    return _READINGS.get((own.direction, teacher.direction))
 
 
 _READINGS = {
     ("worse", "worse"): "fell, and its teacher fell too: the drop behind the teacher does not show all of it",
-    ("worse", ""): "fell; its teacher did not",
+    ("worse", None): "fell; its teacher did not",
     ("worse", "better"): "fell while its teacher rose",
-    ("", "worse"): "held; its drop is smaller because the teacher fell",
-    ("", "better"): "held; its drop is larger because the teacher rose",
+    (None, "worse"): "held; its drop is smaller because the teacher fell",
+    (None, "better"): "held; its drop is larger because the teacher rose",
     ("better", "worse"): "rose while its teacher fell",
-    ("better", ""): "rose; its teacher did not",
+    ("better", None): "rose; its teacher did not",
     ("better", "better"): "rose with its teacher",
 }
-
-
-def _direction(one: Moved) -> str:
-    if one.shown is not None:
-        return "" if one.shown == "no change shown" else one.shown
-    points = one.drop_points or 0.0
-    return "worse" if points >= _WORTH_TELLING else "better" if points <= -_WORTH_TELLING else ""

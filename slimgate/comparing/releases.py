@@ -113,6 +113,10 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     ]
     if libraries:
         yield f"Other versions: {', '.join(libraries)}."
+    for which, record in (("new", new), ("old", old)):
+        if record.verdict.carried:
+            found = f"{record.verdict.carried} of its results are of an earlier run than the last"
+            yield f"The {which} release is partial: {found}."
     if new.verdict.missing:
         yield f"The new release is not whole: {new.verdict.missing} checks of its suite have not run."
     if old.verdict.missing:

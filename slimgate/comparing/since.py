@@ -25,7 +25,7 @@ class Since(NamedTuple):
 
 def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
     """A variant's answers now, paired with its own of the baseline. gate_digest: of the rows of now."""
-    model = next((one for one in baseline.record.variants[1:] if one.name == name), None)
+    model = next((one for one in baseline.record.variants if one.name == name), None)
     if model is None:
         return Since(None, None, "new since then")
     if not model.measured:

@@ -7,6 +7,7 @@ from types import ModuleType
 
 from slimgate.gates.baseline import test_baseline
 from slimgate.gates.behaviour import test_behaviour
+from slimgate.gates.confirm import test_confirm
 from slimgate.gates.footprint import test_footprint
 from slimgate.gates.latency import test_latency
 from slimgate.gates.memory import test_memory
@@ -17,22 +18,28 @@ from slimgate.suite import Suite
 
 OF_THE_TEACHER: tuple[Callable[..., None], ...] = (test_selftest, test_latency)
 OF_VARIANTS: tuple[Callable[..., None], ...] = (
-    test_quality,
     test_behaviour,
     test_footprint,
     test_speedup,
 )
 
 
-def as_module(suite: Suite) -> ModuleType:
+def as_module(suite: Suite, *, confirm: bool = False) -> ModuleType:
     """A module that holds the gates of one suite; those of variants only where it has any.
 
-    Memory and baseline only where some variant has such a budget: nothing is parametrized by an empty list.
+    Quality, memory and baseline only where there is something to judge: nothing is parametrized by an empty
+    list.
+    confirm: only the gate on the confirm rows.
     """
     module = ModuleType(suite.path.stem, f"The gates of {suite.shown}.")
     module.__file__ = str(suite.path)
+    if confirm:
+        setattr(module, test_confirm.__name__, test_confirm)
+        return module
     weighing = (test_memory,) if suite.weighed else ()
     since = (test_baseline,) if suite.since_baseline else ()
-    for gate in (*(OF_VARIANTS if suite.variants else ()), *since, *weighing, *OF_THE_TEACHER):
+    quality = (test_quality,) if suite.judged_metrics else ()
+    variants = OF_VARIANTS if suite.variants else ()
+    for gate in (*quality, *variants, *since, *weighing, *OF_THE_TEACHER):
         setattr(module, gate.__name__, gate)
     return module

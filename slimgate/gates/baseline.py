@@ -13,8 +13,9 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.since import since_facts, undecided, waiting_facts
 from slimgate.judge.verdict import Verdict
 from slimgate.metrics import load_metric, value_of
-from slimgate.parts import SINCE, now, part
+from slimgate.parts import now, part
 from slimgate.run import ModelHandle
+from slimgate.run_verdict import SINCE
 from slimgate.split_names import GATE
 from slimgate.suite import Suite
 
@@ -22,7 +23,7 @@ from slimgate.suite import Suite
 def test_baseline(
     suite: Suite, teacher: ModelHandle, variant: ModelHandle, baseline_metric: str, report_part: Report
 ) -> None:
-    """A metric of one variant beside that of the same variant in the baseline, on the same gate rows.
+    """A metric of one model beside that of the same model in the baseline, on the same gate rows.
 
     A variant that is new since then is said to be, and is not held against anything. Rows that cannot be
     paired leave the budget undecided.
@@ -30,7 +31,7 @@ def test_baseline(
     report_build(teacher, report_part)
     report_build(variant, report_part)
     baseline, metric = variant.run.baseline, baseline_metric
-    budgets, otherwise = suite.budgets[variant.name].baseline[metric], suite.measure.on_inconclusive
+    budgets, otherwise = suite.budgets_of(variant.name).baseline[metric], suite.measure.on_inconclusive
     found = since(baseline.kept, variant.name, variant.outcomes, variant.run.rows.reports[GATE].digest)
     facts: dict[str, Any]
     if found.pair is not None:
@@ -48,7 +49,7 @@ def test_baseline(
 
 def _untested(suite: Suite, variant: ModelHandle, metric: str, found: Since) -> dict[str, Any]:
     """The values alone, where they are known."""
-    budgets, otherwise = suite.budgets[variant.name].baseline[metric], suite.measure.on_inconclusive
+    budgets, otherwise = suite.budgets_of(variant.name).baseline[metric], suite.measure.on_inconclusive
     then = found.model.quality.get(metric) if found.model else None
     facts = {
         "baseline": then and then.value,

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
+from slimgate.budget_plan import GateGroups, groups_of
 from slimgate.classifier_loading import model_labels
 from slimgate.errors import DataError
 from slimgate.init import proposing
@@ -146,9 +147,12 @@ class Draft:
             )
         return self.stated
 
-    @property
-    def gate_rows(self) -> int:
-        return self.cut.reports["gate"].n
+    @cached_property
+    def gate(self) -> GateGroups:
+        """The gate's rows and their groups, as the judge takes them."""
+        task = load("task", self.guess.kind)
+        columns = task.text_columns(task.Params.model_validate(self.options))
+        return groups_of(Rows(self.cut.splits["gate"]), columns, self.guess.group)
 
     @property
     def recurring(self) -> int:

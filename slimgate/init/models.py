@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from slimgate.classifier_loading import SEQUENCE, TOKENS, Head, has_head, longest_text, model_labels
 from slimgate.errors import SuiteError, did_you_mean
+from slimgate.graph_folders import TORCH
 from slimgate.hub import fetch_settings
 from slimgate.init.columns import texts_of
 from slimgate.labels import output_order
@@ -87,6 +88,12 @@ def find_model(text: str, folder: Path) -> ModelFound:
         settings = fetch_settings(ref)
         return ModelFound(text, settings, read_config(settings), False)
     check_tokenizer(ref)
+    if ref.kind != TORCH:
+        raise SuiteError(
+            f"--model {text}: the folder holds a graph ({ref.kind}), expected a PyTorch model, from which "
+            "variants are made; name that one, and the graph in the suite: released = { model = "
+            f'"{text}" }}'
+        )
     if not text.startswith("package:"):
         written = Path(os.path.relpath(ref.folder, folder)).as_posix()
         text = f"{FRESH}{written}" if fresh else written

@@ -8,14 +8,12 @@ from typing import Any
 
 from slimgate.init.guess import Guess
 from slimgate.init.models import ModelFound, Standing
-from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, planned_rows
+from slimgate.outlook import CONVERTED, TRAINED, drop_outlook
 
 Json = dict[str, Any]
 # More rows cost more time than they tell; a suite may state more.
 MOST_TRAIN, MOST_GATE, MOST_NAMED_GATE = 20_000, 6_000, 10_000
 POINTS = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
-# A student changes about twice as many answers as the plan assumes of a variant.
-STUDENT_DISCORDANCE = 2 * ASSUMED_DISCORDANCE
 WINDOWS = (16, 32, 64, 128, 256)
 # The budgeted metric of each task, and what else it measures. Of a row that is right or wrong, points.
 METRICS = {
@@ -39,18 +37,22 @@ class Budgets:
     decidable: bool
 
 
-def budgets_for(kind: str, rows: int) -> Budgets:
-    """The tightest round budgets that so many gate rows decide; where no plan can tell, usual ones."""
+def budgets_for(kind: str, sizes: tuple[int, ...]) -> Budgets:
+    """The tightest round budgets that the gate rows decide; where no plan can tell, usual ones.
+
+    sizes: gate rows of each group. common is for variants that learn again, which change more answers.
+    """
     if kind == "causal_lm":
         return Budgets({"increase_relative": 0.1}, {"increase_relative": 0.03}, False)
     if kind not in BY_ROWS:
         return Budgets({"drop_points": 5.0}, {"drop_points": 3.0}, False)
-    common = next(
-        (p for p in POINTS[1:] if planned_rows(p / 100, discordance=STUDENT_DISCORDANCE) <= rows), None
-    )
-    tight = next((p for p in POINTS if planned_rows(p / 100) <= rows), POINTS[-1])
-    decidable = planned_rows(POINTS[-1] / 100) <= rows
-    return Budgets({"drop_points": common or POINTS[-1]}, {"drop_points": tight}, decidable)
+    common, tight = (_tightest(sizes, changes) for changes in (TRAINED, CONVERTED))
+    of_common, of_int8 = ({"drop_points": one or POINTS[-1]} for one in (common, tight))
+    return Budgets(of_common, of_int8, decidable=common is not None)
+
+
+def _tightest(sizes: tuple[int, ...], changes: tuple[float, float]) -> float | None:
+    return next((p for p in POINTS if drop_outlook(sizes, p / 100, changes).word == "can decide"), None)
 
 
 def split_sizes(parts: Mapping[str, int]) -> Json:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from slimgate.budget_plan import GateGroups
 from slimgate.classifier_loading import model_labels
 from slimgate.init import proposing
 from slimgate.init.draft import Draft
-from slimgate.judge.rows_needed import ASSUMED_DISCORDANCE, planned_rows
 from slimgate.labels import label_map
+from slimgate.outlook import CONVERTED, TRAINED
 from slimgate.toml_values import toml_key, toml_value
 
 HEADER = "# Written by slimgate init"
@@ -164,12 +165,9 @@ def _variants(draft: Draft) -> Iterator[str]:
 
 
 def _budgets(draft: Draft) -> Iterator[str]:
-    kind, rows = draft.guess.kind, draft.gate_rows
-    proposed, metric = proposing.budgets_for(kind, rows), proposing.METRICS[kind][0]
-    yield from (
-        f"# {line}"
-        for line in _reach(kind, rows, decidable=proposed.decidable, grouped=draft.guess.group is not None)
-    )
+    kind, gate = draft.guess.kind, draft.gate
+    proposed, metric = proposing.budgets_for(kind, gate.sizes), proposing.METRICS[kind][0]
+    yield from (f"# {line}" for line in _reach(kind, gate, decidable=proposed.decidable))
     yield "[budgets]"
     yield f"{toml_key(metric)} = {toml_value(proposed.common)}"
     if proposed.of_int8 != proposed.common:
@@ -186,28 +184,26 @@ def _budgets(draft: Draft) -> Iterator[str]:
         yield f"# {toml_key(metric)} = {{ drop_points = 5.0 }}"
 
 
-def _reach(kind: str, rows: int, *, decidable: bool, grouped: bool) -> Iterator[str]:
+def _reach(kind: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
     if kind not in proposing.BY_ROWS:
-        yield f"How many rows these take shows after a first run (--slimgate-plan); there are {rows:,}."
+        yield f"How many rows these take shows after a first run (--slimgate-plan); there are {gate}."
         yield "A budget that they cannot decide only warns (on_inconclusive below)."
         return
-    one, two = planned_rows(0.01), planned_rows(0.02)
-    yield f"Percentage points that a variant may lose, such as {rows:,} gate rows decide."
-    share = f"{ASSUMED_DISCORDANCE:.0%}"
-    yield f"If {share} of the answers change, 1 point takes about {one:,} gate rows and 2 points {two:,};"
-    yield "a student changes more, and is given room for twice that."
-    if grouped:
-        yield "Rows of one group are alike, so they decide less than as many single ones do."
+    yield f"Percentage points that a variant may lose. {gate} gate rows decide these budgets in most runs,"
+    converted, trained = (f"{100 * low:g} to {100 * high:g} %" for low, high in (CONVERTED, TRAINED))
+    yield f"if int8 changes {converted} of the answers and a student {trained}, and neither is worse."
+    if gate.grouped is not None:
+        yield "A group may be lost as a whole, so many rows in few groups decide little."
     if not decidable:
         yield "THESE ROWS ARE TOO FEW for any: gather more. Until then an undecided budget only warns."
 
 
 def _measure(draft: Draft) -> Iterator[str]:
-    kind, rows = draft.guess.kind, draft.gate_rows
-    batch = min(32, rows)
+    kind, gate = draft.guess.kind, draft.gate
+    batch = min(32, gate.rows)
     workloads: list[dict[str, Any]] = [{"batch": 1}] + ([{"batch": batch}] if batch > 1 else [])
     yield "[measure]"
     yield f"metrics = {toml_value(proposing.METRICS[kind])}   # those without a budget are shown"
     yield f"workloads = {toml_value(workloads)}   # timed calls, of gate rows of their own lengths"
-    if not proposing.budgets_for(kind, rows).decidable:
+    if not proposing.budgets_for(kind, gate.sizes).decidable:
         yield 'on_inconclusive = "warn"'

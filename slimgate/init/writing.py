@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from slimgate.atomic_files import replacing, write_atomically
-from slimgate.budget_plan import PlannedBudget, planned_budgets
+from slimgate.budget_plan import PlannedBudget, gate_groups, planned_budgets
 from slimgate.errors import DataError
 from slimgate.init.draft import Draft
 from slimgate.init.suite_text import SCHEMA_FILE, suite_text
@@ -48,8 +48,8 @@ def _written(draft: Draft, path: Path) -> list[PlannedBudget]:
         new.write_text(suite_text(draft, path.parent.resolve()), "utf-8")
         suite = load_suite(new, str(path))
         with TemporaryDirectory(prefix="slimgate-") as store:
-            rows = prepare_rows(suite, Store(Path(store))).reports["gate"].n
-        planned = planned_budgets(suite, rows, None)
+            gate = gate_groups(suite, prepare_rows(suite, Store(Path(store))))
+        planned = planned_budgets(suite, gate, None)
         write_atomically(path.with_name(SCHEMA_FILE), json.dumps(suite_schema(), indent=1) + "\n")
     return planned
 

@@ -15,7 +15,7 @@ from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import BudgetVerdict, Verdict, decided
 from slimgate.judge.levels import ALPHA
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
-from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 MOST_QUOTED = 10
 KIND = "flips_max_percent"
@@ -77,12 +77,16 @@ def surest_lost(teacher: Outcomes, variant: Outcomes, most: int = MOST_QUOTED) -
 
 def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
     """The share of right-to-wrong rows; a group of rows may turn as a whole."""
-    groups = variant.groups if teacher.groups is None else teacher.groups
-    count = 0 if groups is None else len(np.unique(groups))
-    if count == len(teacher):
-        groups = None
     is_lost = np.zeros(len(teacher))
     is_lost[turned(teacher, variant)[0]] = 1.0
+    return flips_of(is_lost, variant.groups if teacher.groups is None else teacher.groups)
+
+
+def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
+    """is_lost: (rows,) 1 where a row turned from right to wrong; groups: (rows,) ids, or None."""
+    count = 0 if groups is None else len(np.unique(groups))
+    if count == len(is_lost):
+        groups = None
     losses = unit_losses(is_lost, np.ones(len(is_lost)), groups, best=0.0, worst=1.0)
     return FlipShare(losses, len(is_lost), None if groups is None else count)
 

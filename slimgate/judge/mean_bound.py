@@ -27,6 +27,7 @@ from math import exp, pi, sqrt
 import numpy as np
 
 from slimgate.judge.contrast import Interval
+from slimgate.judge.group_sizes import unseen_size
 from slimgate.judge.levels import ALPHA
 from slimgate.judge.rows_needed import copies_until
 from slimgate.outcomes import Floats, Ints
@@ -117,13 +118,6 @@ def unit_losses(
     return UnitLosses(pairs.real, pairs.imag, best, worst, repeats.astype(np.float64))
 
 
-def unseen_size(sizes: Floats, repeats: Floats | None = None) -> float:
-    """The mean size of the group of a lost row, if groups are lost in proportion to their sizes."""
-    weights = np.ones(len(sizes)) if repeats is None else repeats
-    scaled = sizes / sizes.max()
-    return float(sizes.max() * (weights @ scaled**3) / (weights @ scaled**2))
-
-
 def share_above_zero(values: Floats, repeats: Floats) -> float:
     """The chance that a sum of values, each times an exponential number of its own, is above 0.
 
@@ -152,7 +146,7 @@ def share_above_zero(values: Floats, repeats: Floats) -> float:
     signed = float(np.sign(at)) * sqrt(max(-2 * generating, 0.0))
     if abs(signed) < _NEAR_MEAN:
         skewness = 2 * float(repeats @ (values / left) ** 3) / spread**1.5
-        return float(ndtr(-signed)) - skewness / (6 * sqrt(2 * pi))
+        return float(ndtr(-signed) - skewness / (6 * sqrt(2 * pi)))
     density = exp(generating) / sqrt(2 * pi)
     share = float(ndtr(-signed)) + density * (1 / (at * sqrt(spread)) - 1 / signed)
     return float(min(max(share, 0.0), 1.0))

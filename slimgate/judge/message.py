@@ -32,6 +32,13 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
     )
 
 
+def teacher_message(judgement: QualityJudgement) -> str:
+    """`teacher: accuracy, floor 0.85: 0.911 [0.898, 0.923] (n=872): PASS`."""
+    budgets = "".join(f", {_budget(one, 3)}" for one in judgement.budgets)
+    rows = rows_shown(judgement.n, judgement.groups)
+    return f"teacher: {judgement.metric}{budgets} (n={rows}): {_outcome(judgement)}"
+
+
 def rows_shown(n: int, groups: int | None) -> str:
     """`2000`, or `2000 in 100 groups` where rows come in groups."""
     return f"{n}" if groups is None else f"{n} in {groups} groups"

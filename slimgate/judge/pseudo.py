@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.mean_bound import unseen_size
+from slimgate.judge.group_sizes import unseen_size
 from slimgate.metrics.base import FromConfusion, Metric, value_of
 from slimgate.metrics.confusion import confusion
 from slimgate.outcomes import ClassOutcomes, Floats, Ints

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, exp, isclose, log
+from math import ceil, exp, isclose, log, log1p
 
-from slimgate.judge.levels import Z_ALPHA, Z_POWER
+from slimgate.judge.group_sizes import unseen_size
+from slimgate.judge.levels import ALPHA, Z_ALPHA, Z_POWER
+from slimgate.outcomes import Floats
 
 # The one-sided p-value of z = Z_ALPHA + Z_POWER.
 _P_WITH_POWER = 0.006450
@@ -13,18 +15,29 @@ _MOST_COPIES = 1e6
 # On the log scale.
 _COPIES_TOLERANCE = 0.005
 
-# The discordance a plan assumes where no earlier run has measured it.
-ASSUMED_DISCORDANCE = 0.05
+# Of the changes of two rows of a group, in a plan; documentation files show about that (a design effect of
+# 1.1 to 2 in groups of 2 to 15 rows).
+USUAL_CORRELATION = 0.09
 
 
-def planned_rows(
-    margin: float, *, discordance: float = ASSUMED_DISCORDANCE, design_effect: float = 1.0
-) -> int:
-    """Rows that pass an equally good variant 80 % of the time. margin and discordance are fractions.
+def planned_rows(margin: float, *, discordance: float, sizes: Floats | None = None) -> int:
+    """Rows that pass an equally good variant 80 % of the time.
 
-    Closed form, (1.645 + 0.842)² psi / margin²; Tango's test takes up to a third more where that is small.
+    margin, discordance: fractions. sizes: (groups,) rows of each group, for as many more such groups; None
+    where rows do not come in groups. Closed form, (1.645 + 0.842)² psi / margin², of groups times a usual
+    design effect, and at least as many as pass a variant that changed nothing.
     """
-    return max(_rows(discordance * design_effect, margin), _rows_without_change(margin))
+    effect = unseen = 1.0
+    if sizes is not None:
+        met = float((sizes**2).sum() / sizes.sum())
+        effect, unseen = 1 + USUAL_CORRELATION * (met - 1), unseen_size(sizes)
+    rows = (Z_ALPHA + Z_POWER) ** 2 * discordance * effect / margin**2
+    return max(1, ceil(max(rows, unseen * _units_without_change(margin))))
+
+
+def _units_without_change(margin: float) -> float:
+    """How many units must be unchanged for a bound under the margin: the rule of three."""
+    return log(ALPHA) / log1p(-margin) if margin < 1 else 1.0
 
 
 def copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
@@ -52,12 +65,3 @@ def copies_by_bound(value: float, bound: float, limit: float) -> float | None:
     if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
         return None
     return max(1.0, ((bound - value) * (Z_ALPHA + Z_POWER) / Z_ALPHA / (limit - value)) ** 2)
-
-
-def _rows(variance: float, gap: float) -> int:
-    return max(1, ceil((Z_ALPHA + Z_POWER) ** 2 * variance / gap**2))
-
-
-def _rows_without_change(margin: float) -> int:
-    """Rows at which Tango's upper bound, z² / (n + z²), comes under the margin if not one row changes."""
-    return ceil(Z_ALPHA**2 * (1 - margin) / margin) if margin < 1 else 1

@@ -20,6 +20,7 @@ from slimgate.outcomes import Ints, Outcomes
 from slimgate.past_times import Work
 from slimgate.pools import text_codes
 from slimgate.predicting import ReadOutput, predict_scores
+from slimgate.processor import describe_processor
 from slimgate.protocols import Encoded, Progress, Rows, no_progress
 from slimgate.rows import PreparedRows
 from slimgate.same_texts import join_groups
@@ -27,6 +28,7 @@ from slimgate.store import Entry, Json, Store, files_of
 from slimgate.suite import Plugin, Suite, params_json
 
 FILE = "outcomes.parquet"
+PROCESSOR = "processor"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
@@ -77,10 +79,10 @@ def outcomes_of(
         found = predict(suite, rows, artifact, runtime, encoder, device=device, progress=progress)
         seconds = round(time.perf_counter() - start, 3)
         write_outcomes(found, folder / FILE)
-        told = {"artifact": artifact.digest, "rows": len(found)}
+        told = {"artifact": artifact.digest, "rows": len(found), PROCESSOR: _processor(suite, device)}
         return {**told, "seconds": seconds, "runtime": runtime.name, "made": work.noted} if work else told
 
-    entry = store.make("outcomes", _key(suite, rows, artifact, runtime, encoder.split, device), fill)
+    entry = store.make("outcomes", answers_key(suite, rows, artifact, runtime, encoder.split, device), fill)
     return read_outcomes(entry.folder / FILE), entry
 
 
@@ -95,7 +97,7 @@ def answered(
     device: str,
 ) -> bool:
     """Whether the store has the artifact's outcomes on a split."""
-    return store.find("outcomes", _key(suite, rows, artifact, runtime, split, device)) is not None
+    return store.find("outcomes", answers_key(suite, rows, artifact, runtime, split, device)) is not None
 
 
 def predict(
@@ -146,9 +148,10 @@ def _reader(task: Plugin) -> ReadOutput | None:
     return None if read is None else lambda output, batch: read(task.params, output, batch)
 
 
-def _key(
+def answers_key(
     suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: Plugin, split: str, device: str
 ) -> str:
+    """The key of a model's answers in a store: all that they depend on."""
     task = suite.setup.task
     key: dict[str, Any] = {
         "artifact": artifact.digest,
@@ -165,6 +168,11 @@ def _key(
         "runtime": [runtime.name, params_json(runtime.params), code_digest(module_of(runtime.object))],
         "code": [code_digest("slimgate.predicting"), code_digest("slimgate.pools")],
         "device": device.split(":")[0],
+        PROCESSOR: _processor(suite, device) if runtime.answers_by_processor(artifact.kind) else None,
         "versions": dict(versions((*PACKAGES, *getattr(runtime.object, "packages", ())))),
     }
     return json_digest(key)
+
+
+def _processor(suite: Suite, device: str) -> str:
+    return describe_processor(device, threads=suite.threads)

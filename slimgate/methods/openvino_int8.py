@@ -65,6 +65,11 @@ def also_reads(params: Params) -> tuple[str, ...]:
     return () if control is None else (control.split,)
 
 
+def by_processor(params: Params) -> bool:
+    """Accuracy control takes out quantizers by the answers of the int8 graph on this processor."""
+    return params.accuracy_control is not None
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The OpenVinoModel with int8 operators. Raises BuildError where nncf cannot, MissingExtra without it."""
     from slimgate.openvino_package import load_nncf

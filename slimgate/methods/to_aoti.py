@@ -36,6 +36,11 @@ class Params(Table):
     tolerance: float | None = Field(default=None, gt=0)
 
 
+def by_processor(params: Params) -> bool:
+    """A package is machine code for the processor that compiled it."""
+    return True
+
+
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The package of the model. Raises BuildError where it is not one graph, dies, or answers otherwise."""
     from slimgate.agreement import calibration_arrays, check_agreement, scores

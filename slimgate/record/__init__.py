@@ -14,6 +14,7 @@ from slimgate.record.behaviour import (
 )
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.followed import AnswerFacts, FollowedRow, RowShapes, TensorFacts
+from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.part import Part
 from slimgate.record.quality import BudgetFacts, BuildsFacts, QualityFacts
@@ -25,6 +26,7 @@ from slimgate.record.verdicts import (
     ONLY_WARNS,
     AcceptedFacts,
     BaselineFacts,
+    CarriedResult,
     LoosenedBudget,
     PlantedDelay,
     RunVerdict,
@@ -45,12 +47,15 @@ __all__ = [
     "BehaviourFacts",
     "BudgetFacts",
     "BuildsFacts",
+    "CarriedResult",
     "ClaimFacts",
+    "ConfirmFacts",
     "FigureFacts",
     "Flips",
     "FollowedRow",
     "FootprintFacts",
     "LatencyFacts",
+    "LookFacts",
     "LoosenedBudget",
     "Machine",
     "MemoryFacts",
@@ -76,6 +81,7 @@ __all__ = [
     "SwitchedOffBudget",
     "TaskFactsRecord",
     "TensorFacts",
+    "TimingFacts",
     "TradeoffFacts",
     "UndecidedChange",
     "VariantRecord",

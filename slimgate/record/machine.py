@@ -38,6 +38,7 @@ class LatencyFacts(Part):
     speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
     (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
     above 1 where the self-test saw larger delays only; None where it saw none, so that nothing is decided.
+    measured: when the calls were timed; duel_measured: when the duel was.
     """
 
     p50_ms: float | None = None
@@ -64,6 +65,7 @@ class LatencyFacts(Part):
     verdict: Verdict | None = None
     message: str | None = None
     measured: str
+    duel_measured: str | None = None
 
 
 class MemoryFacts(Part):

@@ -40,7 +40,9 @@ class QualityFacts(Part):
     """A metric of one model; drops and intervals in percentage points, None for the teacher.
 
     variance: n times the squared standard error of the drop as a fraction, from which a plan counts rows.
+    near_chance: why the teacher may have learnt nothing, in words; None where it has, or it is not known.
     unit: of drop_points and interval: "points", or "percent" of the teacher's value that a perplexity grew.
+    answered_on: the processor that computed the model's answers, where they came from the store.
     """
 
     teacher: float
@@ -60,5 +62,7 @@ class QualityFacts(Part):
     builds: BuildsFacts | None = None
     warnings: list[str] = []
     message: str | None = None
+    near_chance: str | None = None
     unit: Unit = "points"
+    answered_on: str | None = None
     measured: str

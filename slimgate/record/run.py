@@ -10,13 +10,21 @@ from pydantic import Field
 from slimgate.record.behaviour import BehaviourFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.followed import FollowedRow, RowShapes
+from slimgate.record.looks import ConfirmFacts, LookFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.part import Part
 from slimgate.record.quality import QualityFacts
 from slimgate.record.shard import ShardFacts
 from slimgate.record.since import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
-from slimgate.record.verdicts import AcceptedFacts, BaselineFacts, RunVerdict, SelfTest, SwitchedOffBudget
+from slimgate.record.verdicts import (
+    AcceptedFacts,
+    BaselineFacts,
+    CarriedResult,
+    RunVerdict,
+    SelfTest,
+    SwitchedOffBudget,
+)
 
 SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
 
@@ -24,9 +32,14 @@ SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
 class VariantRecord(Part):
     """One model. error: why it could not be built or measured, where that happened.
 
+    inputs_digests: by kind of result, over the recipe, files, code, rows and settings that it depends on;
+    "model" is without settings. A later run carries a result over only while its digest is the same.
     error_log: the file beside the record that tells more of it: how far the step was, where it broke.
+    error_measured: when it happened. carried: its results of earlier runs, whose inputs are the same as now;
+    of the teacher also the self-tests.
     shapes: the way of one gate row through it, the same row for all models.
     since_baseline: metrics that have a budget against the same variant of the baseline.
+    confirm: metrics with a budget, judged once more on rows that nothing had read.
     awaited: what has a budget and no run has measured yet. switched_off: budgets that its table takes away.
     """
 
@@ -40,6 +53,7 @@ class VariantRecord(Part):
     stages: list[StageFacts] = []
     claims: list[ClaimFacts] = []
     artifact: ArtifactFacts | None = None
+    inputs_digests: dict[str, str] = {}
     quality: dict[str, QualityFacts] = {}
     footprint: FootprintFacts | None = None
     behaviour: BehaviourFacts | None = None
@@ -47,10 +61,13 @@ class VariantRecord(Part):
     memory: MemoryFacts | None = None
     shapes: RowShapes | None = None
     since_baseline: dict[str, SinceFacts] = {}
+    confirm: dict[str, QualityFacts] = {}
     awaited: list[str] = []
     switched_off: list[SwitchedOffBudget] = []
     error: str | None = None
     error_log: str | None = None
+    error_measured: str | None = None
+    carried: list[CarriedResult] = []
 
     @property
     def measured(self) -> bool:
@@ -62,6 +79,10 @@ class RunRecord(Part):
     """One suite's run. followed: a few gate rows with every model's answer; accepted: of a baseline.
 
     shards: of a run that is one shard of several, that one; of a merged record all of them, in order.
+    verdict: the state of the whole record. this_run: only what the last run judged, as its exit code has it;
+    its `missing` counts the checks that it did not make. None of a merged record.
+    looks: how often the gate rows have judged; None in a record of before there was the field.
+    confirm: the rows that judged once more what had passed; None where no run did.
     """
 
     schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
@@ -77,8 +98,16 @@ class RunRecord(Part):
     self_test: SelfTest
     baseline: BaselineFacts | None = None
     verdict: RunVerdict
+    this_run: RunVerdict | None = None
     accepted: AcceptedFacts | None = None
     shards: list[ShardFacts] = []
+    looks: LookFacts | None = None
+    confirm: ConfirmFacts | None = None
+
+    @property
+    def carried(self) -> list[CarriedResult]:
+        """The results of earlier runs, of all models."""
+        return [one for model in self.variants for one in model.carried]
 
     def variant(self, name: str) -> VariantRecord:
         """The variant of that name; "teacher" is the first."""

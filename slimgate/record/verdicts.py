@@ -8,7 +8,7 @@ from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
 from slimgate.record.part import Part
 
-# measured: no budget that gates was judged.
+# partial: checks have not run, or results are of an earlier run. measured: no budget that gates was judged.
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]
 # What an undecided budget did to a run, and what it does now.
 UndecidedChange = tuple[OnInconclusive, OnInconclusive]
@@ -108,14 +108,27 @@ class AcceptedFacts(Part):
     loosened: list[LoosenedBudget] = []
 
 
+class CarriedResult(Part):
+    """A result of an earlier run that this run did not measure again, and when it was measured.
+
+    kind, name: the check of its model, such as quality and accuracy. An error has the kind "error" and no
+    name.
+    """
+
+    kind: str
+    name: str
+    measured: str | None = None
+
+
 class RunVerdict(Part):
-    """Counts of budgets by verdict; a variant with an error has none.
+    """Counts of budgets by verdict; a result without budgets that has a verdict counts as one.
 
     not_shown: budgets on slices of which no slice FAILs and some cannot be decided with their rows; they
-    neither hold nor fail the run. not_gated: what was measured without a budget that gates. missing: checks
-    of the suite that no run has made yet. messages: one line for each budget that does not hold, what fails
-    before what is undecided, each variant that could not be built, each failed self-test, and planted delays
-    that were not seen where that left a budget undecided.
+    neither hold nor fail the run. errors: models that could not be built or measured, and self-tests that
+    failed. not_gated: what was measured without a budget that gates. warns: undecided budgets that only warn.
+    missing: checks of the suite that were not made. carried: results of earlier runs. messages: one line for
+    each budget that does not hold, what fails before what is undecided, each model that could not be built,
+    each failed self-test, and planted delays that were not seen where that left a budget undecided.
     """
 
     status: Status
@@ -123,6 +136,9 @@ class RunVerdict(Part):
     failed: int
     inconclusive: int
     not_shown: int = 0
+    errors: int = 0
     not_gated: int
+    warns: int = 0
     missing: int = 0
+    carried: int = 0
     messages: list[str] = []

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError
-from slimgate.pretrained import pretrained
+from slimgate.pretrained import weights_of
 from slimgate.protocols import ModelRef
 from slimgate.silence import silent
 
@@ -55,7 +55,7 @@ def save_stock(model: Any, folder: Path) -> Any:
     """
     with silent():
         model.network.save_pretrained(folder)
-    again, missing = pretrained(auto_class(model), ModelRef(str(folder), folder))
-    if missing:
-        raise BuildError(f"transformers does not find {missing[0]} again in {folder}")
-    return again.eval()
+    found = weights_of(auto_class(model), ModelRef(str(folder), folder))
+    if found.missing:
+        raise BuildError(f"transformers does not find {found.missing[0]} again in {folder}")
+    return found.network.eval()

@@ -9,6 +9,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.built import params_cell
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
+from slimgate.report.carried import describe_state
 from slimgate.report.escape import escaped, fenced
 from slimgate.report.figures import (
     MISSING,
@@ -58,6 +59,7 @@ def _first_lines(record: RunRecord, model: VariantRecord) -> str:
         escaped(record.suite.title),
         f"{told}. Judged by slimgate {escaped(record.slimgate)} on {rows}{escaped(rows_name(record))} "
         f"({escaped(gate_split(record))}), {escaped(record.created)}.",
+        f"The record of the run is {state}." if (state := describe_state(record)) else "",
     )
 
 

@@ -9,10 +9,12 @@ from slimgate.judge.slice_counts import slice_counts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
+from slimgate.report.carried import carried_by_model, describe_carried
+from slimgate.report.confirm import look_cautions
+from slimgate.report.epochs import epochs_of
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, fixed, numbered, percent, significant
 from slimgate.report.planted_delay import delay_words
-from slimgate.report.since import baseline_name, new_since_baseline
 from slimgate.report.standing import (
     budgeted,
     median_ms,
@@ -29,6 +31,8 @@ from slimgate.report.standing import (
 _SLOWER = 1.05
 _UNSTEADY = 0.2
 _MOST_UNSTEADY = 4
+# As loading notes it of a model whose files hold the head.
+OWN_HEAD = "the model's own"
 _PROMISES = {
     "smaller": "a smaller artifact",
     "fewer_parameters": "fewer parameters",
@@ -46,6 +50,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _loosened(record)
     yield from _switched_off(record)
     yield from _not_gated(record)
+    yield from look_cautions(record)
     yield from unlucky_builds(record)
     yield from _slices_not_shown(record)
     yield from _fallen_slices(record)
@@ -53,6 +58,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _unsteady(record)
     yield from _hidden_delay(record)
     yield from _judge_warnings(record)
+    yield from _new_heads(record)
     yield from _step_warnings(record)
     copy = record.self_test.identical
     if copy is not None and copy.changed:
@@ -72,6 +78,9 @@ def _shards(record: RunRecord) -> Iterator[str]:
 
 
 def _gaps(record: RunRecord) -> Iterator[str]:
+    if carried := describe_carried(record):
+        own = "; ".join(f"{escaped(name)}: {what}" for name, what in carried_by_model(record))
+        yield f"**Partial**: {carried}, which this run did not measure again: {own}."
     if record.verdict.missing:
         missing = numbered(record.verdict.missing, "check of the suite has", "checks of the suite have")
         yield f"**Partial**: {missing} not run yet; an en dash stands where there is no figure."
@@ -89,11 +98,6 @@ def _loosened(record: RunRecord) -> Iterator[str]:
         why = escaped(one.reason or "no reason is given")
         what = f"{escaped(one.variant)}, {escaped(one.budget)}"
         yield f"**Loosened**: {what} had {was} {since} and {one.now}: {why}"
-    if new := new_since_baseline(record):
-        name = baseline_name(record)
-        yield f"**New since the baseline {name}**, so not held against it: {_listed(new)}."
-    if record.baseline and (gone := record.baseline.gates_gone):
-        yield f"**Gone since the baseline**, with their budgets: {_listed(gone)}"
 
 
 def _switched_off(record: RunRecord) -> Iterator[str]:
@@ -211,6 +215,16 @@ def _judge_warnings(record: RunRecord) -> Iterator[str]:
                 said.setdefault(warning, []).append(name)
     for warning, names in said.items():
         yield f"Few rows behind {_listed(names)}: {escaped(warning)}."
+
+
+def _new_heads(record: RunRecord) -> Iterator[str]:
+    """Models whose head was fitted on loading and by nothing since: it is not one that a folder holds."""
+    for model in models(record):
+        loaded = model.steps[0].log if model.steps and model.parent is None else {}
+        head = loaded.get("head", OWN_HEAD)
+        if head != OWN_HEAD and not any(epochs_of(step) for step in model.steps):
+            how = f"**{escaped(model.name)} has a new head** ({escaped(str(head))} on the train rows)"
+            yield f"{how}: what is judged here is not what its files alone would answer."
 
 
 def _step_warnings(record: RunRecord) -> Iterator[str]:

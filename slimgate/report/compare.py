@@ -8,7 +8,7 @@ from slimgate.comparing import BudgetChange, Comparison, ModelChange, Outcome, V
 from slimgate.judge.verdict import Verdict
 from slimgate.report.compare_tables import latency_table, metric_table, size_table, slice_table
 from slimgate.report.escape import escaped
-from slimgate.report.figures import count
+from slimgate.report.figures import count, numbered
 from slimgate.report.standing import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, titled
 
@@ -58,11 +58,17 @@ def _head(found: Comparison) -> str:
 
 
 def _counts(found: Comparison) -> Iterator[str]:
-    regressed, loosened, unexplained = len(found.regressed), len(found.loosened), len(found.unexplained)
-    if regressed:
-        yield f"{count(regressed)} {'budget' if regressed == 1 else 'budgets'} held and {_no_more(regressed)}"
+    loosened, unexplained = len(found.loosened), len(found.unexplained)
+    held = sum(one.before is Verdict.PASS for one in found.regressed)
+    if held:
+        yield f"{count(held)} {'budget' if held == 1 else 'budgets'} held and {_no_more(held)}"
     else:
         yield "no budget that held has stopped holding"
+    if undecided := len(found.regressed) - held:
+        were = "budget was undecided and fails" if undecided == 1 else "budgets were undecided and fail"
+        yield f"{count(undecided)} {were} now"
+    if found.fell:
+        yield f"{numbered(len(found.fell), 'metric', 'metrics')} fell"
     if gone := len(found.gates_gone):
         yield f"{count(gone)} gated {'variant is' if gone == 1 else 'variants are'} gone"
     if loosened:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from slimgate.record import RunRecord
 from slimgate.recorded_budgets import only_warns
+from slimgate.report.alarms import alarms
 from slimgate.report.best import best
 from slimgate.report.broken import broken
+from slimgate.report.carried import describe_carried, describe_counts
 from slimgate.report.cautions import warnings
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, moment, numbered
@@ -17,6 +19,8 @@ def head(record: RunRecord) -> str:
     return blocks(
         f"# {escaped(record.suite.title)}",
         verdict_line(record),
+        this_run_line(record),
+        bullets(alarms(record)),
         titled(f"{reasons_title(record)}:", bullets(map(escaped, record.verdict.messages))),
         titled("What was not built or measured:", bullets(broken(record))),
         titled("What could ship:", bullets(best(record))),
@@ -45,9 +49,20 @@ def verdict_line(record: RunRecord) -> str:
         )
     if found.not_gated:
         parts.append(numbered(found.not_gated, "result not gated", "results not gated"))
+    if carried := describe_carried(record):
+        parts.append(f"partial: {carried}")
     if found.missing:
         parts.append(numbered(found.missing, "check not run yet", "checks not run yet"))
     return " · ".join(parts)
+
+
+def this_run_line(record: RunRecord) -> str:
+    """What the last run judged, as its exit code has it; empty without results of earlier runs."""
+    run = record.this_run
+    if run is None or not record.carried:
+        return ""
+    unmade = f", and did not run {numbered(run.missing, 'check', 'checks')}" if run.missing else ""
+    return f"The last run alone: **{run.status}** ({describe_counts(record, run)}){unmade}."
 
 
 def _undecided(record: RunRecord) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from slimgate.record import VariantRecord
 from slimgate.record_files import Kept
+from slimgate.report.carried import status_words
 from slimgate.report.comparison import quality_cell
 from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, fixed, megabytes, with_note
@@ -45,7 +46,7 @@ def _standings(releases: Sequence[Kept]) -> str:
     columns = [
         Column("release", [escaped(one.name) for one in releases]),
         Column("ran", [escaped(record.created) for record in records]),
-        Column("status", [record.verdict.status for record in records]),
+        Column("status", [status_words(record) for record in records]),
         Column(
             "hold / fail / undecided / not shown",
             [

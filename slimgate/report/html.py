@@ -22,13 +22,15 @@ from slimgate.report.behaviour import behaviour
 from slimgate.report.best import best
 from slimgate.report.broken import broken
 from slimgate.report.built import built
+from slimgate.report.carried import describe_carried
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import comparison
+from slimgate.report.confirm import confirmed
 from slimgate.report.data import data
 from slimgate.report.escape import escaped, visible
 from slimgate.report.figures import count
 from slimgate.report.followed import followed
-from slimgate.report.head import origin, reasons_title, verdict_line
+from slimgate.report.head import origin, reasons_title, this_run_line, verdict_line
 from slimgate.report.page.changed_rows import Texts, changed_rows
 from slimgate.report.page.charts import chart_data
 from slimgate.report.page.details import details
@@ -50,6 +52,7 @@ _SCRIPTS = ("page", "rows", "table", "scales", "front", "times")
 _FOLDED = (
     verdict_lines,
     since_baseline,
+    confirmed,
     behaviour,
     comparison,
     teacher_labels,
@@ -74,6 +77,7 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         "page.html",
         record=record,
         verdict=verdict_line(record).partition(" · ")[2],
+        this_run=this_run_line(record),
         reasons=[escaped(message) for message in record.verdict.messages],
         reasons_title=reasons_title(record),
         broken=broken(record),
@@ -94,7 +98,12 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
 def html_index(records: Sequence[RunRecord], paths: Sequence[str | PurePath]) -> str:
     """The page over all suites of a run. paths: the suites' pages as seen from this one."""
     suites = [
-        (record, quote(path.as_posix() if isinstance(path, PurePath) else path), best(record))
+        (
+            record,
+            quote(path.as_posix() if isinstance(path, PurePath) else path),
+            best(record),
+            describe_carried(record),
+        )
         for record, path in zip(records, paths, strict=True)
     ]
     return _render("index.html", suites=suites)

@@ -10,7 +10,9 @@ from slimgate.record import RunRecord, Status
 from slimgate.report.behaviour import CONFUSION, TRADEOFF, behaviour
 from slimgate.report.best import best
 from slimgate.report.built import built
+from slimgate.report.carried import describe_carried
 from slimgate.report.comparison import comparison
+from slimgate.report.confirm import confirmed
 from slimgate.report.data import data
 from slimgate.report.epoch_plots import EPOCHS
 from slimgate.report.escape import escaped
@@ -41,6 +43,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
         head(record),
         folding(comparison(record)),
         since_baseline(record),
+        confirmed(record),
         _gallery(others),
         folding(teacher_labels(record)),
         published(record),
@@ -95,6 +98,7 @@ def _overall(records: Sequence[RunRecord]) -> str:
 
 def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
     records = [record for record, _ in pairs]
+    carried = [describe_carried(record) for record in records]
     return table(
         [
             Column("suite", [_link(record.suite.path, path) for record, path in pairs]),
@@ -104,6 +108,7 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
             Column("undecided", [count(record.verdict.inconclusive) for record in records], right=True),
             Column("not shown", [count(record.verdict.not_shown) for record in records], right=True),
             Column("not gated", [count(record.verdict.not_gated) for record in records], right=True),
+            *([Column("partial", [one or "" for one in carried])] if any(carried) else []),
             Column("not run", [count(record.verdict.missing) for record in records], right=True),
             Column("question", [escaped(record.suite.title, longest=120) for record in records]),
         ]

@@ -7,13 +7,14 @@ from html import escape
 
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
+from slimgate.report.alarms import alarms
 from slimgate.report.best import best
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell
 from slimgate.report.escape import escaped, fenced, visible, without_references
 from slimgate.report.figures import MISSING, as_fast
 from slimgate.report.fitting import Piece, fitted, whole
-from slimgate.report.head import reasons_title, verdict_line
+from slimgate.report.head import reasons_title, this_run_line, verdict_line
 from slimgate.report.since import baseline_name, since_table
 from slimgate.report.standing import (
     budgeted,
@@ -55,7 +56,10 @@ def _told(record: RunRecord) -> list[Piece]:
     messages = record.verdict.messages
     models, cautions = worst_first(record), list(warnings(record))
     return [
-        whole("a verdict", blocks(heading, verdict_line(record))),
+        whole(
+            "a verdict",
+            blocks(heading, verdict_line(record), this_run_line(record), bullets(alarms(record))),
+        ),
         Piece(
             "budgets that do not hold",
             len(messages),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from slimgate.record import RunRecord, SinceFacts, VariantRecord
 from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, drop_words, fixed
-from slimgate.report.standing import variants
+from slimgate.report.standing import models
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty
 
 # Beside report.md: teacher drift and variant drift, by every metric, slice, size and time.
@@ -24,14 +24,14 @@ def since_baseline(record: RunRecord) -> str:
 
 def since_table(record: RunRecord) -> str:
     """A line a variant and metric, then why one was not tested; empty where nothing is held against it."""
-    found = [(model, name, one) for model in variants(record) for name, one in model.since_baseline.items()]
+    found = [(model, name, one) for model in models(record) for name, one in model.since_baseline.items()]
     notes = [
         f"{escaped(model.name)}, {escaped(name)}: {escaped(one.note)}."
         for model, name, one in found
         if one.note
     ]
     columns = [
-        Column("variant", [escaped(model.name) for model, _, _ in found]),
+        Column("model", [escaped(model.name) for model, _, _ in found]),
         Column("metric", [escaped(name) for _, name, _ in found]),
         Column(
             "then → now", [f"{_value(one.baseline)} → {_value(one.value)}" for _, _, one in found], right=True
@@ -51,8 +51,8 @@ def baseline_name(record: RunRecord) -> str:
 
 
 def new_since_baseline(record: RunRecord) -> list[str]:
-    """The variants that have budgets against the baseline, and that it has no answers of."""
-    return [model.name for model in variants(record) if any(one.new for one in model.since_baseline.values())]
+    """The models that have budgets against the baseline, and that it has no answers of."""
+    return [model.name for model in models(record) if any(one.new for one in model.since_baseline.values())]
 
 
 def _value(value: float | None) -> str:

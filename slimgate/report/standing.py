@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
+from slimgate.report.carried import describe_age
 from slimgate.report.escape import escaped
 from slimgate.variant_budgets import BASELINE
 
@@ -38,7 +39,7 @@ def budgeted(record: RunRecord) -> list[str]:
     return [
         name
         for name in metrics(record)
-        if any(name in model.quality and model.quality[name].budgets for model in record.variants)
+        if any(name in model.quality and model.quality[name].budgets for model in variants(record))
     ]
 
 
@@ -65,6 +66,7 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
     """What was judged against a budget, and since the baseline; of latency each workload."""
     found = {escaped(name): facts.verdict for name, facts in model.quality.items()}
     found |= {f"{BASELINE} {escaped(name)}": facts.verdict for name, facts in model.since_baseline.items()}
+    found |= {f"confirm {escaped(name)}": facts.verdict for name, facts in model.confirm.items()}
     if model.behaviour is not None:
         found |= {budget_words(budget.kind): budget.verdict for budget in model.behaviour.budgets}
     if model.footprint is not None:
@@ -107,8 +109,16 @@ def not_shown(model: VariantRecord) -> str | None:
 
 
 def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
-    """A table's cell: the worst verdict and what has it, then what is not shown. named: as `unmeasured`."""
-    if model.name == TEACHER:
+    """A table's cell: the worst verdict, what has it, what is not shown, and when, if by an earlier run.
+
+    named: as `unmeasured` has it.
+    """
+    return _shown(record, model, named) + describe_age(model)
+
+
+def _shown(record: RunRecord, model: VariantRecord, named: Sequence[str] | None) -> str:
+    """The verdict without its age."""
+    if model.name == TEACHER and not (verdicts(model) or model.awaited):
         return "reference" if model.error is None else "**error**"
     found = {name: verdict for name, verdict in verdicts(model).items() if verdict is not Verdict.NOT_SHOWN}
     shown, rest = _standing(record, model, found, named), not_shown(model)

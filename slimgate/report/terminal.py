@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate.judge.verdict import Verdict
-from slimgate.record import QualityFacts, RunRecord, VariantRecord
-from slimgate.recorded_budgets import only_warns
+from slimgate.record import QualityFacts, RunRecord, RunVerdict, VariantRecord
+from slimgate.report.alarms import alarms
 from slimgate.report.broken import broken_lines
+from slimgate.report.carried import describe_counts, describe_state, is_whole
 from slimgate.report.escape import visible
+from slimgate.report.figures import numbered
 from slimgate.report.standing import TEACHER, budgeted, models, standing, verdicts
 from slimgate.report.terminal_table import MISSING, Line, plain, terminal_table, wrapped
 
@@ -26,11 +28,12 @@ _STYLES = {
 
 def summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """The whole summary of a suite. where: its report; width: of the terminal, where there is one."""
-    messages = list(map(visible, record.verdict.messages))
+    messages = list(map(visible, (record.this_run or record.verdict).messages))
     told = [_message(line, width) for line in messages[:MOST]]
     more = len(messages) - MOST
     left = wrapped(f"… and {more} more: {where}", width) if more > 0 else []
     lost = [line for one in broken_lines(record, where)[:MOST] for line in wrapped(one, width, "  ")]
+    doubts = [line for one in alarm_lines(record) for line in wrapped(one, width, "  ")]
     machine = [line for one in machine_lines(record) for line in wrapped(one, width, "  ")]
     table = summary_table(record, where, width=width)
     return [
@@ -39,8 +42,9 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
         *(line for one in told for line in one),
         *left,
         *lost,
+        *doubts,
         *machine,
-        _status(record, where),
+        *_status(record, where),
     ]
 
 
@@ -61,6 +65,11 @@ def summary_table(record: RunRecord, where: str, *, width: int | None = None) ->
     lines = terminal_table(rows, [_style(row["verdict"]) for row in rows], width=width)
     left = shown[MOST + 1 :]
     return [*lines, *(wrapped(_more(record, left, names, where), width, "  ") if left else [])]
+
+
+def alarm_lines(record: RunRecord) -> list[str]:
+    """What stands at the top of the report beside the verdict, without its markdown."""
+    return [visible(line.replace("**", "").replace("\\", "")) for line in alarms(record)]
 
 
 def machine_lines(record: RunRecord) -> list[str]:
@@ -118,13 +127,25 @@ def _message(text: str, width: int | None) -> list[Line]:
     return lines
 
 
-def _status(record: RunRecord, where: str) -> Line:
-    v = record.verdict
-    counts = f"{v.passed} passed, {v.failed} failed, {v.inconclusive} inconclusive"
-    counts += f", {v.not_shown} not shown" if v.not_shown else ""
-    passes = ", which only warns" if only_warns(record) else ""
-    rest = f" ({counts}{passes}, {v.not_gated} not gated) {where}"
-    return [(f"{visible(record.suite.path)}: ", ""), (v.status, _STYLES.get(v.status, "")), (rest, "")]
+def _status(record: RunRecord, where: str) -> list[Line]:
+    """What this run judged, as its exit code has it; of a record that is not whole, also its state."""
+    run = record.this_run
+    if run is None or is_whole(record):
+        return [_verdict_line(record, visible(record.suite.path), record.verdict, f" {where}")]
+    unmade = f", {numbered(run.missing, 'check', 'checks')} not run" if run.missing else ""
+    state = f", {(describe_state(record) or '').removeprefix('partial: ')}: {where}"
+    return [
+        _verdict_line(record, visible(record.suite.path), run, unmade),
+        _verdict_line(record, "  whole record", record.verdict, state),
+    ]
+
+
+def _verdict_line(record: RunRecord, what: str, found: RunVerdict, rest: str) -> Line:
+    return [
+        (f"{what}: ", ""),
+        (found.status, _STYLES.get(found.status, "")),
+        (f" ({describe_counts(record, found)}){rest}", ""),
+    ]
 
 
 def _size(model: VariantRecord) -> str:

@@ -11,6 +11,7 @@ from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTestPart
 from slimgate.report.escape import escaped, fenced
 from slimgate.report.figures import count, duration, fixed, percent
 from slimgate.report.planted_delay import delay_words
+from slimgate.report.standing import models
 from slimgate.report.tables import blocks, bullets
 
 _GIBIBYTE = 1024**3
@@ -87,7 +88,7 @@ def machine(record: RunRecord) -> str:
     """The section, with the command that made the run."""
     return blocks(
         "## Machine and versions",
-        bullets([*machine_lines(record.machine), *_run_lines(record)]),
+        bullets([*machine_lines(record.machine), *_run_lines(record), *_answers_of_the_store(record)]),
         "The command that made this:",
         fenced(record.command),
     )
@@ -118,6 +119,16 @@ def _run_lines(record: RunRecord) -> Iterator[str]:
     times = sorted(set(_times(record)))
     if len(times) > 1:
         yield f"measured between {escaped(times[0])} and {escaped(times[-1])}"
+
+
+def _answers_of_the_store(record: RunRecord) -> Iterator[str]:
+    """Which models did not answer in this run, and which processor computed their answers."""
+    by_processor: dict[str, list[str]] = {}
+    for model in models(record):
+        for processor in {facts.answered_on for facts in model.quality.values() if facts.answered_on}:
+            by_processor.setdefault(processor, []).append(escaped(model.name))
+    for processor, names in by_processor.items():
+        yield f"answers from the store, computed on {escaped(processor)}: {', '.join(names)}"
 
 
 def _times(record: RunRecord) -> Iterator[str]:

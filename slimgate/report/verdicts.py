@@ -16,13 +16,13 @@ from slimgate.record import (
 from slimgate.report.comparison import quality_cell
 from slimgate.report.escape import escaped
 from slimgate.report.figures import as_fast, count, fixed, significant, smaller
-from slimgate.report.standing import variants, workload_words
+from slimgate.report.standing import models, workload_words
 from slimgate.report.tables import blocks, bullets
 
 
 def verdict_lines(record: RunRecord) -> str:
     """The section; lines in the suite's order."""
-    lines = [line for model in variants(record) for line in verdict_lines_of(model)]
+    lines = [line for model in models(record) for line in verdict_lines_of(model)]
     return blocks("## Verdicts", bullets(lines) or "Nothing was judged against a budget.")
 
 

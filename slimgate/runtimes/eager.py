@@ -13,6 +13,7 @@ from slimgate.tables import Table
 
 kinds = frozenset({"torch", "torch_quantized"})
 default_for = kinds
+any_processor = frozenset({"torch"})
 
 
 class Params(Table):

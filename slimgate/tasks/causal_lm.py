@@ -25,9 +25,9 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from slimgate.classifier_loading import check_positions
-from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.errors import DataError, SuiteError
 from slimgate.outcomes import Ints, Outcomes
-from slimgate.pretrained import pretrained
+from slimgate.pretrained import require_weights, weights_of
 from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tables import Table
 from slimgate.tokenizer_files import check_tokenizer
@@ -120,12 +120,9 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     rows = context.rows("train") if ref.fresh else None
     tokenizer = tokenizer_of(ref, _texts(params, rows) if rows is not None else (), config)
     with isolated_seed(context.seed):
-        network, missing = pretrained("AutoModelForCausalLM", ref, config=config)
-    if missing:
-        raise BuildError(
-            f"{ref.text}: its weights lack {len(missing)} of a causal language model, first {missing[0]}"
-        )
-    network = network.to(context.device).eval()
+        found = weights_of("AutoModelForCausalLM", ref, config=config)
+    require_weights(ref, found, context)
+    network = found.network.to(context.device).eval()
     check_causal(network, ref.text)
     return TorchModel(network, tokenizer, CAUSAL)
 

@@ -27,12 +27,12 @@ from pydantic import Field, field_validator
 
 from slimgate.encoded_images import EncodedImages
 from slimgate.encoding import encode_texts
-from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.errors import DataError, SuiteError
 from slimgate.image_text_processor import check_processor
 from slimgate.labels import class_names
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.pools import is_image
-from slimgate.pretrained import pretrained
+from slimgate.pretrained import require_weights, weights_of
 from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tables import Table
 from slimgate.tokenizer_files import check_tokenizer
@@ -167,11 +167,9 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     processor = ImageTextProcessor.of(tokenizer, ref.folder, config)
     processor.check_side(config, ref.text)
     with isolated_seed(context.seed):
-        clip, missing = pretrained("AutoModel", ref, config=config)
-    if missing:
-        raise BuildError(
-            f"{ref.text}: its weights lack {len(missing)} that its config.json names, first {missing[0]}"
-        )
+        found = weights_of("AutoModel", ref, config=config)
+    require_weights(ref, found, context)
+    clip = found.network
     # evaluation knows the classes by the artifact alone
     clip.config.id2label = dict(enumerate(context.facts.classes))
     clip.config.label2id = {name: i for i, name in enumerate(context.facts.classes)}

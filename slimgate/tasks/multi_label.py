@@ -27,7 +27,14 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate import classifier_loading, text_rows
-from slimgate.classifier_loading import SEQUENCE, Head, check_outputs, check_positions, load_classifier
+from slimgate.classifier_loading import (
+    SEQUENCE,
+    Head,
+    check_head,
+    check_outputs,
+    check_positions,
+    load_classifier,
+)
 from slimgate.errors import DataError
 from slimgate.label_sets import indicators, label_sets
 from slimgate.labels import class_names
@@ -105,6 +112,7 @@ def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: Ta
     """Raises SuiteError where a config.json cannot serve this task."""
     check_positions(params.max_tokens, ref, config)
     check_tokenizer(ref)
+    check_head(_head(params), ref, config)
     if facts is not None:
         check_outputs(_head(params, facts.classes), ref, config)
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate import classifier_loading, text_rows
-from slimgate.classifier_loading import SEQUENCE, Head, check_positions, load_classifier
+from slimgate.classifier_loading import SEQUENCE, Head, check_head, check_positions, load_classifier
 from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
@@ -111,6 +111,7 @@ def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: Ta
     """Raises SuiteError where a config.json cannot serve this task."""
     check_positions(params.max_tokens, ref, config)
     check_tokenizer(ref)
+    check_head(_head(params), ref, config)
 
 
 def _head(params: Params) -> Head:

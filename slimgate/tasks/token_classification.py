@@ -24,7 +24,14 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate import classifier_loading
-from slimgate.classifier_loading import TOKENS, Head, check_outputs, check_positions, load_classifier
+from slimgate.classifier_loading import (
+    TOKENS,
+    Head,
+    check_head,
+    check_outputs,
+    check_positions,
+    load_classifier,
+)
 from slimgate.errors import DataError
 from slimgate.labels import class_names
 from slimgate.outcomes import RIGHT, Ints, Outcomes
@@ -133,6 +140,7 @@ def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: Ta
     """Raises SuiteError where a config.json cannot serve this task."""
     check_positions(params.max_tokens, ref, config)
     check_tokenizer(ref)
+    check_head(_head(params), ref, config)
     if facts is not None:
         check_outputs(_head(params, facts.classes), ref, config)
 

@@ -17,8 +17,11 @@ from slimgate.outcome_files import read_outcomes, write_outcomes
 from slimgate.outcomes import Outcomes
 from slimgate.record import AcceptedFacts, QualityFacts, RunRecord, SwitchedOffBudget, to_json
 from slimgate.record_files import Kept, read_kept
+from slimgate.report.compare import compare_report
 
 LOSES_LOANS = {**INT8, "loan": range(145)}
+LOST = {name: range(160) for name in CLASSES}  # 3 points behind the teacher
+UNSURE = {name: range(130) for name in CLASSES}  # 1.5 points, with an interval that holds 1.5
 FEWER = {name: range(110) for name in CLASSES}
 
 
@@ -159,6 +162,35 @@ def test_what_held_and_fails_comes_before_what_failed_and_holds(tmp_path: Path) 
     found = compared(tmp_path / "old", new)
     assert [(one.variant, one.regressed) for one in found.verdicts] == [("b", True), ("a", False)]
     assert (found.added, found.removed) == (["d"], ["c"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "regressed"),
+    [(INT8, LOST, False), (UNSURE, LOST, True), (UNSURE, INT8, False), (INT8, UNSURE, True)],
+    ids=["still fails", "undecided and fails", "undecided and holds", "held and is undecided"],
+)
+def test_what_was_undecided_and_fails_is_a_regression(
+    tmp_path: Path, before: dict[str, range], after: dict[str, range], regressed: bool
+) -> None:
+    limit = (QualityBudget("drop_points", 0.1 if (before, after) == (INT8, LOST) else 1.5),)
+    write_release(tmp_path / "old", models={"int8": Model(wrong=before, budgets=limit)})
+    new = write_release(tmp_path / "new", models={"int8": Model(wrong=after, budgets=limit)})
+    found = compared(tmp_path / "old", new)
+    assert bool(found.regressed) is regressed
+    if before is UNSURE and after is LOST:
+        assert "1 budget was undecided and fails now" in compare_report(found)
+
+
+def test_a_metric_that_fell_is_told_whatever_the_budgets_say(tmp_path: Path) -> None:
+    assert releases(tmp_path).fell == []
+    both = releases(
+        tmp_path, teacher=FEWER, models={"int8": Model(wrong={name: range(125) for name in CLASSES})}
+    )
+    assert [(name, one.metric) for name, one in both.fell] == [("teacher", "accuracy"), ("int8", "accuracy")]
+    assert both.regressed == []
+    assert "2 metrics fell" in compare_report(both)
+    rose = releases(tmp_path, teacher={name: range(60) for name in CLASSES})
+    assert rose.fell == []
 
 
 def test_a_looser_budget_tells_what_the_old_one_would_say(tmp_path: Path) -> None:

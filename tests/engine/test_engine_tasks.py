@@ -20,7 +20,7 @@ CHAIN = """
 shorter = { steps = [{ keep_layers = [0, 2] }, { fine_tune = { epochs = 1 } }] }
 int8 = { from = "shorter", steps = [{ int8_dynamic = {} }] }
 helped = { steps = [{ keep_layers = [0, 2] }, { distill = { epochs = 1, teacher = "shorter" } }] }
-alone = { model = "hub" }
+alone = { model = "hub", new_head = true }
 """
 
 

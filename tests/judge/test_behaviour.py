@@ -95,6 +95,19 @@ def test_facts_are_plain_json_and_fit_the_record(counted: Make) -> None:
     assert facts["verdict"] == "FAIL"
 
 
+def test_facts_of_flips_are_in_percent_and_only_they_have_a_wish(counted: Make) -> None:
+    pair = counted(400, 30, 2, groups=np.arange(400) // 4)
+    judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY)
+    share = judged.flips
+    assert share is not None
+    facts = behaviour_facts({"flips": {"quoted": []}, "n": 400}, judged, "the line", "warn")
+    assert facts["flips"]["interval"] == [100 * share.interval[0], 100 * share.interval[1]]
+    assert (facts["flips"]["quoted"], facts["flips"]["percent"], facts["flips"]["groups"]) == ([], 7.5, 100)
+    assert [one["on_inconclusive"] for one in facts["budgets"]] == ["warn", None]
+    assert (facts["message"], facts["n"]) == ("the line", 400)
+    assert {one["verdict"] for one in facts["slices"]} <= {"PASS", "FAIL", "not shown"}
+
+
 def test_a_metric_is_known_by_the_name_that_its_budget_has(counted: Make) -> None:
     metrics = {"ours.metrics:right": load_metric("accuracy")}
     budgets = BehaviourBudgets(slices={"ours.metrics:right": SliceBudget(5.0)})
@@ -172,7 +185,7 @@ def test_rows_that_are_not_paired_or_none_are_an_error(counted: Make) -> None:
             teacher, variant.take(np.array([2, 1, 0, *range(3, 40)])), NO_BUDGET, metrics=ACCURACY
         )
     none = np.array([], dtype=np.int64)
-    with pytest.raises(MeasureError, match="no gate rows"):
+    with pytest.raises(MeasureError, match=r"^behaviour: there are no gate rows to compare$"):
         judge_behaviour(teacher.take(none), variant.take(none), NO_BUDGET, metrics=ACCURACY)
 
 

@@ -59,3 +59,7 @@ def test_true_hypotheses_are_rejected_together_in_at_most_five_percent() -> None
     false = sum((holm_adjusted(rng.random(80)) <= 0.05).any() for _ in range(runs))
     # 5 % with a standard error of 0.34 %
     assert 0.035 <= false / runs <= 0.06
+
+
+def test_a_corrected_p_value_is_at_most_one() -> None:
+    assert holm_adjusted(np.array([0.4, 0.9, 0.6])).tolist() == [1.0, 1.0, 1.0]

@@ -140,3 +140,13 @@ def test_a_metric_that_cannot_be_judged_without_classes_says_what_it_needs() -> 
     bare = Metric("bare", True, (0.0, 1.0), "rank", statistic_of_sums(RANK))
     with pytest.raises(MeasureError, match="bare: on outcomes without classes a metric needs row_sums"):
         judge_quality(bare, rows(rank=np.ones(60)), rows(rank=np.ones(60)), POINTS)
+
+
+def test_outcomes_without_classes_say_which_keys_a_metric_lacks() -> None:
+    bare = Metric("bare", True, (0.0, 1.0), "rank", statistic_of_sums(RANK))
+    with pytest.raises(MeasureError) as caught:
+        judge_quality(bare, rows(rank=np.ones(60)), rows(rank=np.ones(60)), POINTS)
+    assert str(caught.value) == (
+        "bare: on outcomes without classes a metric needs row_sums with extremes, per_row, documents or "
+        "correlated; see Metric in slimgate/metrics/base.py"
+    )

@@ -26,6 +26,8 @@ def test_many_units_come_a_poisson_number_of_times_each() -> None:
 
 def test_the_mean_of_the_tabled_numbers_is_exactly_one() -> None:
     assert sum(module._THRESHOLDS) == 2**16
+    expected = 2**16 * stats.poisson.sf(np.arange(len(module._THRESHOLDS)), 1)
+    assert module._thresholds() == module._THRESHOLDS == pytest.approx(expected, abs=1.0)
 
 
 def test_equal_units_come_as_often_as_all_of_them_together() -> None:

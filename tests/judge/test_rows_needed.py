@@ -23,8 +23,10 @@ def test_planned_rows_are_those_of_statistics_md(margin: float, psi: float, rows
     assert planned_rows(margin, discordance=psi) == rows
 
 
-def test_a_plan_assumes_a_discordance_of_5_percent() -> None:
-    assert planned_rows(0.02) == 773
+def test_rows_of_groups_take_more_groups() -> None:
+    """Groups of 40 correlate by 0.09, an effect of 4.51; 149 groups that lost nothing show 2 points."""
+    assert planned_rows(0.02, discordance=0.05, sizes=np.full(50, 40.0)) == 149 * 40 - 29
+    assert planned_rows(0.02, discordance=0.2, sizes=np.full(50, 40.0)) == ceil(4.51 * 6.18256 * 0.2 / 0.0004)
 
 
 @pytest.mark.parametrize("z", [0.3, 1.0, 2.0])

@@ -223,3 +223,10 @@ def test_parts_are_judged_as_rows_that_were_taken_out(drawn: Make, *, grouped: b
             own.groups,
         )
         assert part.below(0.05) == own.below(0.05)
+
+
+def test_a_slice_of_a_metric_without_interval_may_be_anything() -> None:
+    teacher, variant, slices = pair((100, 2, 1))
+    bare = replace(ACCURACY, resampled=False)
+    found = judge_slices(bare, teacher, variant, slices)[0]
+    assert (found.interval, found.method, found.n) == ((-100.0, 100.0), "no interval", 100)

@@ -185,11 +185,15 @@ def test_more_than_was_meant_may_have_been_planted(speedup: float, visible: floa
 def test_times_that_are_not_positive_are_refused() -> None:
     with pytest.raises(MeasureError, match="not positive"):
         log_ratio_interval(np.array([0.0, 1.0]), np.array([1.0, 1.0]), seed=0)
+    with pytest.raises(MeasureError, match=r"^a duel holds times that are not positive$"):
+        log_ratio_interval(np.array([1.0, 1.0]), np.array([1.0, 0.0]), seed=0)
 
 
 def test_rounds_must_pair() -> None:
-    with pytest.raises(MeasureError, match="2 and 3 rounds"):
+    with pytest.raises(MeasureError, match=r"^a duel has 2 and 3 rounds, expected as many of both$"):
         log_ratio_interval(np.ones(2), np.ones(3), seed=0)
+    with pytest.raises(MeasureError, match="0 and 0 rounds"):
+        log_ratio_interval(np.ones(0), np.ones(0), seed=0)
 
 
 def test_the_message_says_what_would_tell() -> None:
@@ -199,3 +203,50 @@ def test_the_message_says_what_would_tell() -> None:
         "int8: b1 2.00× the teacher's speed [1.84, 2.16] (noise floor 3.0 %, 20 rounds), budget 2×: "
         "INCONCLUSIVE, a quieter machine or more max_seconds would tell"
     )
+
+
+def test_the_messages_of_a_planted_delay() -> None:
+    found = Speedup(0.91, (0.88, 0.93), 0.91, 0.01, 24)
+    told = "b1 0.91× the teacher's speed [0.87, 0.94] (noise floor 1.0 %, 24 rounds): "
+    assert delay_message("b1", found, 0.1) == f"self-test, planted delay of 10 %: {told}seen"
+    assert delay_message("b1", found, 0.3) == (
+        f"self-test, planted delay of 30 %: {told}seen, none smaller, so speed-ups within 30 % of their "
+        "budget are INCONCLUSIVE"
+    )
+    hidden = Speedup(0.99, (0.95, 1.05), 0.99, 0.12, 24)
+    assert delay_message("b1", hidden, 0.1) == (
+        "self-test, planted delay of 10 %: b1 0.99× the teacher's speed [0.84, 1.18] (noise floor 12.0 %, "
+        "24 rounds): not seen, so this run's speed-up verdicts are INCONCLUSIVE"
+    )
+
+
+@pytest.mark.parametrize(
+    ("visible", "why"),
+    [
+        (None, "this machine hides every planted delay (self-test)"),
+        (0.3, "nearer than the smallest delay that this machine shows, 30 % (self-test)"),
+        (0.2, "a quieter machine or more max_seconds would tell"),
+    ],
+)
+def test_the_message_says_why_a_speed_up_above_its_budget_is_undecided(
+    visible: float | None, why: str
+) -> None:
+    found = Speedup(2.0, (1.9, 2.1), 2.0, 0.0, 20)
+    minimum = 1.8 if visible != 0.2 else 2.0
+    line = speed_message(
+        "int8", "b1", found, judge_speedup(found, minimum, None, visible=visible), visible=visible
+    )
+    assert line.endswith(f", budget {minimum:g}×: INCONCLUSIVE, {why}")
+    slow = Speedup(2.0, (1.9, 2.1), 2.0, 0.0, 20)
+    if visible == 0.3:
+        below = judge_speedup(slow, 2.2, None, visible=visible)
+        assert speed_message("int8", "b1", slow, below, visible=visible).endswith(why)
+
+
+def test_a_line_without_a_budget_or_with_a_verdict_gives_no_reason() -> None:
+    found = Speedup(2.0, (1.9, 2.1), 2.0, 0.12, 20)
+    line = "int8: b1 2.00× the teacher's speed [1.69, 2.37] (noise floor 12.0 %, 20 rounds)"
+    assert speed_message("int8", "b1", found, None) == line
+    assert speed_message("int8", "b1", found, judge_speedup(found, 1.5, "r")) == f"{line}, budget 1.5×: PASS"
+    judged = judge_speedup(found, 1.5, "r")
+    assert (judged.kind, judged.limit, judged.reason, judged.n_needed) == ("speedup_min", 1.5, "r", None)

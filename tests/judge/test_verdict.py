@@ -192,6 +192,14 @@ def test_a_small_class_is_warned_of_where_classes_count(counted: MakePair) -> No
     )
 
 
+def test_a_class_of_one_row_is_a_small_class_and_one_without_rows_is_none() -> None:
+    labels = np.r_[np.zeros(60, np.int64), np.array([1])]
+    names = ("c0", "c1", "c2")
+    pair = [ClassOutcomes(np.arange(61).astype(np.str_), labels, labels, names) for _ in range(2)]
+    warnings = judge_quality(load_metric("f1_macro"), *pair, []).warnings
+    assert warnings == ("class c1 has 1 gate rows, under 50",)
+
+
 def test_few_groups_are_warned_of(counted: MakePair) -> None:
     judgement = judged(counted(100, 2, 1, groups=np.arange(100) // 10), 2.0)
     assert judgement.warnings == ("the gate rows come in 10 groups, under 30",)

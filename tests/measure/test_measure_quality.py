@@ -10,13 +10,48 @@ import pytest
 import torch
 from tiny_suite import tiny_run
 
+from slimgate import digests
 from slimgate.errors import MeasureError
 from slimgate.judge.quality import judge_quality
+from slimgate.loading import load
 from slimgate.measure.quality import Encoder, outcomes_of, predict
 from slimgate.metrics import load_metric
+from slimgate.processor import describe_processor
 from slimgate.run import SuiteRun
+from slimgate.runtimes import eager
+from slimgate.suite import Plugin
+from slimgate.tables import Table
 
 torch.set_num_threads(1)
+
+
+class Tempered:
+    """A user's own runtime whose answers depend on an option, and on the version of a package."""
+
+    class Params(Table):
+        temperature: float = 1.0
+
+    kinds = frozenset({"torch", "torch_quantized"})
+    any_processor = frozenset({"torch"})
+    packages = ("tempering",)
+
+    def load(self, folder: Path, params: Params, *, device: str, threads: int) -> Any:
+        predictor: Any = eager.load(folder, eager.Params(), device=device, threads=threads)
+        fetch = predictor.fetch
+        predictor.fetch = lambda output: fetch(output) / params.temperature
+        return predictor
+
+
+PRUNED = "pruned = { steps"
+RUNTIME = 'pruned = { runtime = { name = "test_measure_quality:Tempered", temperature = 2.0 }, steps'
+
+
+def install(folder: Path, version: str) -> None:
+    """A package `tempering` of that version, as pip leaves its metadata."""
+    metadata = folder / "tempering.dist-info"
+    metadata.mkdir(parents=True, exist_ok=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tempering\nVersion: {version}\n")
+    digests._version.cache_clear()
 
 
 def entry_of(run: SuiteRun, name: str) -> Any:
@@ -95,6 +130,72 @@ def test_outcomes_are_taken_again_only_for_what_they_depend_on(
 ) -> None:
     assert not entry_of(tiny_run(tmp_path), "teacher").from_store
     assert entry_of(tiny_run(tmp_path, **changes), "teacher").from_store is from_store
+
+
+def test_answers_of_another_option_of_the_runtime_are_other_answers(tmp_path: Path) -> None:
+    first = tiny_run(tmp_path, **{PRUNED: RUNTIME})
+    assert not entry_of(first, "pruned").from_store
+    assert entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    other = tiny_run(tmp_path, **{PRUNED: RUNTIME.replace("2.0", "9.0")})
+    assert not entry_of(other, "pruned").from_store
+    sure, unsure = (run.outcomes("pruned").probabilities.max(axis=1).mean() for run in (first, other))  # type: ignore[union-attr]
+    assert unsure < sure
+
+
+def test_answers_of_another_version_of_a_library_are_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    install(tmp_path / "site", "1.0")
+    assert not entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    assert entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    install(tmp_path / "site", "1.1")
+    assert not entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    digests._version.cache_clear()
+
+
+INT8 = "int8 = { steps = [{ int8_dynamic = {} }] }\npruned = { steps"
+
+
+@pytest.mark.parametrize("change", ["instructions", "threads"])
+def test_answers_of_another_processor_are_taken_again_where_they_depend_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """oneDNN reads such a variable as it starts: the processor then counts as one without VNNI."""
+    first = tiny_run(tmp_path, **{PRUNED: INT8})
+    assert not any(entry_of(first, name).from_store for name in ("teacher", "int8"))
+    again = tiny_run(tmp_path, **{PRUNED: INT8})
+    assert all(entry_of(again, name).from_store for name in ("teacher", "int8"))
+    changed = {PRUNED: INT8}
+    if change == "threads":
+        changed["threads = 1"] = "threads = 2"
+    else:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    other = tiny_run(tmp_path, **changed)
+    assert entry_of(other, "teacher").from_store
+    entry = entry_of(other, "int8")
+    assert not entry.from_store
+    assert entry.manifest["processor"] == describe_processor("cpu", threads=other.suite.threads)
+
+
+def test_a_runtime_that_does_not_say_otherwise_depends_on_the_processor(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, **{PRUNED: RUNTIME})
+    own, usual = (run.suite.model(name).runtime for name in ("pruned", "teacher"))
+    assert not own.answers_by_processor("torch")
+    assert own.answers_by_processor("torch_quantized")
+    assert usual.answers_by_processor("torch_quantized")
+    for name in ("onnxruntime", "openvino", "compiled", "aoti"):
+        runtime = load("runtime", name)
+        assert all(
+            Plugin(name, runtime, runtime.Params()).answers_by_processor(kind) for kind in runtime.kinds
+        )
+
+
+def test_the_processor_of_stored_answers_is_known_and_that_of_new_ones_is_this_one(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    assert run.answered_on("teacher") is None
+    assert run.handle("teacher").answered_on is None  # though by now the store has them
+    assert tiny_run(tmp_path).handle("teacher").answered_on == describe_processor("cpu", threads=1)
 
 
 def test_another_batch_plan_gives_the_same_outcomes(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ extends = "_common.toml"
 
 [variants]
 same = { steps = [{ "own_methods:Same" = {} }] }
+inverted = { steps = [{ "own_methods:Invert" = {} }] }
 """
 SINCE = """
 [budgets.baseline]
@@ -55,9 +56,45 @@ def test_a_variant_that_is_as_it_was_holds_and_a_new_one_is_said_to_be_new(relea
     assert late["message"] == "late: accuracy against the baseline v1: new since then, not gated"
     assert ran.record("three")["baseline"]["name"] == "v1"
     assert ran.record("three")["baseline"]["path"] == "reports/baselines/v1/three/run.json"
+    # far behind its teacher, and as it was: it is held against itself
+    inverted = ran.variant("three", "inverted")["since_baseline"]["accuracy"]
+    assert (inverted["verdict"], inverted["drop_points"]) == ("PASS", 0.0)
+    assert inverted["baseline"] == inverted["value"] < same["value"] - 0.5
     report = (released / "reports/latest/three/report.md").read_text()
     assert "- **New since the baseline v1**, so not held against it: late." in report
     assert "# v1 → this run" in (released / "reports/latest/three/compare.md").read_text()
+
+
+def test_a_variant_that_got_another_name_is_told_at_the_top(released: Path) -> None:
+    ran = run(released, SUITE.replace("same =", "renamed =") + SINCE)
+    assert ran.code == 0
+    new = "New since the baseline v1, so not held against it: renamed."
+    gone = "Gone since the baseline, with their budgets: same; a variant that is only renamed is held against"
+    assert any(line.startswith(gone) for line in ran.lines)
+    assert new in ran.lines
+    for name in ("report.md", "pr-comment.md"):
+        text = (released / "reports/latest/three" / name).read_text()
+        assert text.index("- **New since the baseline v1**") < text.index("Before you trust this")
+
+
+OF_TEACHER = "[budgets.teacher.baseline]\naccuracy = { drop_points = 5.0 }\n"
+
+
+def test_a_teacher_that_lost_too_much_since_then_fails(released: Path) -> None:
+    held = run(released, SUITE + SINCE + OF_TEACHER)
+    assert held.code == 0
+    assert held.outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "PASSED"
+    worse = '[teacher]\nsteps = [{ "own_methods:Invert" = {} }]\n'
+    ran = run(released, SUITE + worse + SINCE + OF_TEACHER)
+    assert ran.code == 1
+    assert ran.outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "FAILED"
+    facts = ran.variant("three", "teacher")["since_baseline"]["accuracy"]
+    assert facts["verdict"] == "FAIL"
+    assert facts["message"].startswith("teacher: accuracy 0.")
+    assert facts["message"] in ran.record("three")["verdict"]["messages"]
+    report = (released / "reports/latest/three/report.md").read_text()
+    assert "- **The teacher is near chance**: its accuracy 0." in report
+    assert "| teacher  | accuracy |" in report
 
 
 def test_a_variant_that_lost_too_much_since_then_fails(released: Path) -> None:

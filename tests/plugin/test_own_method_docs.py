@@ -204,7 +204,7 @@ def test_a_version_stands_for_the_code(ran: dict[str, Ran], repository: Path) ->
     assert ran
     code = repository / "mytools/neurons.py"
     as_told = code.read_text()
-    [version] = re.findall(r'^version = "1"', PAGE, re.MULTILINE)
+    [version] = re.findall(r'^slimgate_version = "1"', PAGE, re.MULTILINE)
     code.write_text(f"{as_told}\n{version}\n")
     assert stored(repository) == set()
     assert pytest_in(repository, "bench/neurons.toml", "-k", "quality and fewer").code == 0

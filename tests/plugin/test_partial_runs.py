@@ -149,6 +149,21 @@ def test_a_speed_budget_that_cannot_be_judged_fails(benchmarks: Ran, flags: tupl
     ran = pytest_in(benchmarks.folder, "bench/speed.toml::test_speedup[int8-b1]", *flags)
     assert ran.code == 1
     assert "int8: b1 carries a speed budget, but latency was not measured" in ran.out
+    assert "bench/speed.toml: FAIL (0 passed, 0 failed, 1 error, 0 inconclusive" in ran.out
+    assert ran.record("speed")["this_run"]["status"] == "FAIL"
+
+
+def test_a_speed_that_was_not_measured_again_is_dated_and_the_run_fails(benchmarks: Ran) -> None:
+    text = (benchmarks.folder / TWO).read_text() + SPEED
+    (benchmarks.folder / "bench/again.toml").write_text(text)
+    speed = "bench/again.toml::test_speedup[int8-b1]"
+    before = pytest_in(benchmarks.folder, speed).variant("again", "int8")["latency"]["b1"]
+    ran = pytest_in(benchmarks.folder, speed, "--benchmark-skip")
+    assert ran.code == 1
+    int8, verdict = ran.variant("again", "int8"), ran.record("again")["verdict"]
+    assert [one["kind"] for one in int8["carried"]] == ["speedup"]
+    assert int8["latency"]["b1"] == before
+    assert (verdict["status"], verdict["errors"], verdict["carried"]) == ("FAIL", 1, 1)
 
 
 def test_a_hand_written_test_gets_the_suite_that_its_mark_names(benchmarks: Ran) -> None:

@@ -15,6 +15,7 @@ from slimgate.record import (
     RunVerdict,
     SelfTest,
     SliceFacts,
+    StepFacts,
     SwitchedOffBudget,
 )
 from slimgate.report.card import card
@@ -132,3 +133,22 @@ def test_of_many_unsteady_times_four_are_named() -> None:
     ]
     assert line.count("a, batch") == 4
     assert line.endswith("and 2 more.")
+
+
+def loaded(head: str, *more: StepFacts) -> str:
+    """The warnings of a run whose one variant was loaded with this head, and then built by more steps."""
+    step = StepFacts(method="load_model", params="../export", seconds=0.1, log={"head": head})
+    built = variant("released", parent=None, steps=[step, *more])
+    return "\n".join(warnings(sample_record(variants=[built])))
+
+
+def test_a_head_that_was_fitted_here_and_trained_by_no_step_is_told() -> None:
+    trained = StepFacts(
+        method="fine_tune", params={}, seconds=1.0, log={"epochs": [{"epoch": 1, "loss": 0.4}]}
+    )
+    pruned = StepFacts(method="keep_layers", params=[0], seconds=0.1, log={"kept": [0]})
+    line = "**released has a new head** (logistic regression on the train rows)"
+    assert line in loaded("logistic regression")
+    assert line in loaded("logistic regression", pruned)
+    assert "new head" not in loaded("logistic regression", trained)
+    assert "new head" not in loaded("the model's own")

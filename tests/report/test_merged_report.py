@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from sample_record import sample_record
 
-from slimgate.merging import _copy_logs
-from slimgate.record import BaselineFacts, ShardFacts
-from slimgate.record_files import Kept
+from slimgate.judge.verdict import Verdict
+from slimgate.merging import _copy_logs, merged
+from slimgate.record import (
+    BaselineFacts,
+    CarriedResult,
+    PlantedDelay,
+    SelfTest,
+    SelfTestPart,
+    ShardFacts,
+)
+from slimgate.record_files import TEACHER, Kept
 from slimgate.report.since import since_baseline
 
 
@@ -31,6 +40,80 @@ def test_logs_of_what_was_not_built_come_along_from_the_shard_whose_it_is(tmp_pa
     _copy_logs(shards, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out/logs").iterdir()] == [f"{names[0]}.log"]
     assert (tmp_path / f"out/logs/{names[0]}.log").read_text() == "of shard 1"
+
+
+def self_test_of(verdict: Verdict, **fields: object) -> SelfTestPart:
+    return SelfTestPart(verdict=verdict, message=str(verdict), measured="2026-11-01", **fields)
+
+
+def delayed(*, seen: bool, clearance: float | None) -> PlantedDelay:
+    return PlantedDelay(
+        seen=seen,
+        clearance=clearance,
+        speedup_interval=(0.9, 0.99),
+        message=f"{clearance}",
+        workload="b1",
+        measured="2026-11-01",
+    )
+
+
+P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["as-they-come", "turned"])
+@pytest.mark.parametrize(
+    ("name", "worst", "best"),
+    [
+        ("identical", self_test_of(F), self_test_of(P)),
+        ("identical", self_test_of(F), self_test_of(U)),
+        ("identical", self_test_of(U), self_test_of(P)),
+        ("planted_fault", self_test_of(P), self_test_of(F)),
+        ("planted_fault", self_test_of(P), self_test_of(U)),
+        ("planted_fault", self_test_of(U), self_test_of(F)),
+        ("planted_delay", delayed(seen=False, clearance=None), delayed(seen=True, clearance=1.0)),
+        ("planted_delay", delayed(seen=True, clearance=1.3), delayed(seen=True, clearance=1.0)),
+    ],
+)
+def test_the_worst_self_test_of_all_shards_counts(
+    tmp_path: Path, name: str, worst: object, best: object, turned: bool
+) -> None:
+    names = [one.name for one in sample_record().variants[1:]]
+    shards = [
+        shard_of(tmp_path, 1, names[0], names[0]),
+        shard_of(tmp_path, 2, names[1], names[1]),
+    ]
+    found = (best, worst) if turned else (worst, best)
+    ordered = [
+        Kept(kept.file, kept.record.model_copy(update={"self_test": SelfTest.model_validate({name: one})}))
+        for kept, one in zip(shards, found, strict=True)
+    ]
+    owned = [
+        Kept(kept.file, kept.record.model_copy(update={"shards": [facts]}))
+        for kept, own in zip(ordered, (names[:1], names[1:]), strict=True)
+        for facts in [kept.record.shards[0].model_copy(update={"variants": own})]
+    ]
+    record = merged(owned)
+    assert getattr(record.self_test, name) == worst
+    shows_a_broken_gate = name != "planted_delay" and getattr(worst, "message") != str(U)  # noqa: B009
+    assert (getattr(worst, "message") in record.verdict.messages) == shows_a_broken_gate  # noqa: B009
+
+
+def test_results_that_a_shard_took_over_are_partial_in_the_whole(tmp_path: Path) -> None:
+    names = [one.name for one in sample_record().variants[1:]]
+    old = [CarriedResult(kind="quality", name="accuracy", measured="2026-11-01T08:00:00+00:00")]
+    shards = [shard_of(tmp_path, 1, names[0], ""), shard_of(tmp_path, 2, names[1], "")]
+    models = [
+        one.model_copy(update={"carried": old if one.name in (TEACHER, *names[:2]) else [], "error": None})
+        for one in sample_record().variants
+    ]
+    owned = [
+        Kept(kept.file, kept.record.model_copy(update={"shards": [facts], "variants": models}))
+        for kept, own in zip(shards, (names[:1], names[1:]), strict=True)
+        for facts in [kept.record.shards[0].model_copy(update={"variants": own})]
+    ]
+    record = merged(owned)
+    assert [model.name for model in record.variants if model.carried] == [TEACHER, *names[:2]]
+    assert (record.verdict.carried, record.this_run) == (3, None)
 
 
 def test_a_merged_report_links_no_comparison_that_nobody_wrote(tmp_path: Path) -> None:

@@ -146,6 +146,6 @@ def test_a_suites_path_in_a_summary_is_html_and_not_markdown() -> None:
 
 def test_gated_variants_that_went_since_the_baseline_are_told() -> None:
     baseline = BaselineFacts(path="b.json", created="2026-11-01", gates_gone=["int4"])
-    assert "- **Gone since the baseline**, with their budgets: int4\n" in pr_comment(
+    assert "- **Gone since the baseline**, with their budgets: int4.\n" in pr_comment(
         [sample_record(baseline=baseline)]
     )

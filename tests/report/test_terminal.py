@@ -6,9 +6,10 @@ import pytest
 from sample_record import sample_record, variant
 
 from slimgate.judge.verdict import Verdict
-from slimgate.record import RunRecord
+from slimgate.record import CarriedResult, RunRecord
 from slimgate.report.terminal import MOST, summary_lines, summary_table
 from slimgate.report.terminal_table import plain, terminal_table
+from slimgate.run_verdict import verdict, verdict_of_this_run
 
 WHERE = "reports/latest/x/report.md"
 
@@ -34,6 +35,58 @@ def test_a_narrow_terminal_gets_a_block_a_variant_with_every_figure() -> None:
 
 def test_a_pipe_gets_the_whole_table() -> None:
     assert texts(sample_record(), None)[0].startswith("variant ")
+
+
+def test_every_variant_has_its_own_figures_in_the_table() -> None:
+    record = sample_record()
+    rows = {line.split()[0]: line for line in map(plain, summary_table(record, WHERE))}
+    drops = {v.name: v.quality["accuracy"].drop_points for v in record.variants if "accuracy" in v.quality}
+    told = {name: f" {drop:z.1f} [" for name, drop in drops.items() if drop is not None}
+    assert len(set(told.values())) > 2
+    for name, text in told.items():
+        others = set(told.values()) - {text}
+        cells = rows[name].partition("×")[2] or rows[name]
+        assert text in cells
+        assert not any(f"{other}" in cells.partition(text)[0] for other in others), name
+
+
+CARRIED = [CarriedResult(kind="quality", name="accuracy", measured="2026-11-20T14:02:03+00:00")]
+
+
+def carrying(record: RunRecord, *names: str) -> RunRecord:
+    """The record as a run leaves it that took over the accuracy of these variants from an earlier one."""
+    models = [
+        model.model_copy(update={"carried": CARRIED if model.name in names else []})
+        for model in record.variants
+    ]
+    found = record.model_copy(update={"variants": models})
+    whole = verdict(models, record.self_test, record.verdict.missing)
+    run = verdict_of_this_run(models, record.self_test, record.verdict.missing)
+    return found.model_copy(update={"verdict": whole, "this_run": run})
+
+
+def test_the_first_line_is_of_this_run_and_the_second_of_the_record() -> None:
+    record = carrying(sample_record(), "distilled", "int8")
+    first, second = texts(record, None)[-2:]
+    assert record.this_run is not None
+    assert record.this_run.passed == record.verdict.passed - 2
+    assert first.startswith(f"{record.suite.path}: FAIL ({record.this_run.passed} passed")
+    assert second.startswith(f"  whole record: FAIL ({record.verdict.passed} passed")
+    assert "2 results from 2026-11-20 14:02 UTC" in second
+    assert second.endswith(WHERE)
+
+
+def test_a_verdict_of_an_earlier_run_is_dated_in_the_table() -> None:
+    record = carrying(sample_record(), "distilled")
+    dated = [line for line in texts(record, None) if "measured 2026-11-20 14:02 UTC" in line]
+    assert [line.split()[0] for line in dated] == ["distilled"]
+
+
+def test_errors_are_counted() -> None:
+    record = carrying(sample_record(), "int8")
+    broken = sum(model.error is not None for model in record.variants)
+    assert broken
+    assert f", {broken} error" in texts(record, None)[-2]
 
 
 def test_verdicts_are_coloured_by_what_they_are_and_nothing_else_is() -> None:

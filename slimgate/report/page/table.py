@@ -121,7 +121,7 @@ def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
     """One word for how a model stands; unfinished: something with a budget was not measured yet."""
     if model.error is not None:
         return "error"
-    if model.name == TEACHER:
+    if model.name == TEACHER and not verdicts(model):
         return "reference"
     if not model.gated:
         return "not gated"

@@ -1,0 +1,38 @@
+"""Confirm: does a metric of a variant that passed on the gate hold its budgets on rows that nothing read?"""
+
+from __future__ import annotations
+
+from slimgate.confirmation import Passed
+from slimgate.gates.reporting import Report, conclude
+from slimgate.judge.budget_kinds import when_undecided, wishes
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.message import message
+from slimgate.judge.quality import judge_quality
+from slimgate.metrics import load_metric
+from slimgate.outcomes import same_rows
+from slimgate.parts import now, part
+from slimgate.run import ModelHandle
+from slimgate.run_verdict import CONFIRMED
+from slimgate.suite import Suite
+
+
+def test_confirm(
+    suite: Suite,
+    teacher: ModelHandle,
+    variant: ModelHandle,
+    confirm_metric: str,
+    passed: Passed,
+    report_part: Report,
+) -> None:
+    """A metric of one variant beside the teacher's, on the confirm rows."""
+    for model in (teacher, variant):
+        passed.require_same(model.name, model.built.artifact.digest)
+    same_rows(teacher.outcomes, variant.outcomes)
+    budgets, otherwise = suite.budgets[variant.name].quality[confirm_metric], suite.measure.on_inconclusive
+    judged = judge_quality(
+        load_metric(confirm_metric), teacher.outcomes, variant.outcomes, budgets, seed=suite.seed
+    )
+    line = f"confirm: {message(variant.name, judged)}"
+    facts = quality_facts(judged, line, wishes(budgets, otherwise)) | {"measured": now()}
+    report_part(part(CONFIRMED, variant.name, confirm_metric, facts))
+    conclude(variant, judged.verdict, line, when_undecided(budgets, judged.budgets, otherwise))

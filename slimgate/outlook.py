@@ -1,0 +1,108 @@
+"""Whether gate rows can decide a budget, told before anything is built: by simulating equal variants.
+
+An equal variant changes a share of the answers, half of them for the worse. Each simulated one is judged by
+the judge itself, on groups of the sizes that the gate has. The share that passes is the outlook.
+
+How many answers a variant changes is not known before it is built. Two kinds are told apart, each with a
+range: what was only converted, quantized or pruned changes 0.5 to 3 % of the answers of a classifier if it is
+as good as its teacher, and what learns again (distilled, fine-tuned) 5 to 12 %; see
+reports/worked_examples.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import sqrt
+from typing import Literal
+
+import numpy as np
+
+from slimgate.judge.decision import Verdict
+from slimgate.judge.flips import FlipsBudget, flips_of, judge_flips
+from slimgate.judge.levels import ALPHA, Z_ALPHA
+from slimgate.judge.mean_bound import unit_losses
+from slimgate.judge.rows_needed import USUAL_CORRELATION
+from slimgate.judge.tango import tango_z
+from slimgate.outcomes import Floats, Ints
+
+Word = Literal["can decide", "may decide", "cannot decide", "unknown"]
+
+# Shares of answers that an equal variant changes: without training, and with.
+CONVERTED, TRAINED = (0.005, 0.03), (0.05, 0.12)
+# A row takes its group's change with this chance, so that two rows of a group correlate by its square.
+_FOLLOW = sqrt(USUAL_CORRELATION)
+_RUNS = 60
+# "can decide": so many pass at the upper end of the range; "cannot decide": at most so many at the lower end.
+_MOSTLY, _HARDLY = 0.80, 0.10
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The share of simulated equal variants that the rows decide, at both ends of the range of changes."""
+
+    changes: tuple[float, float]
+    at_few: float
+    at_many: float
+
+    @property
+    def word(self) -> Word:
+        if self.at_many >= _MOSTLY:
+            return "can decide"
+        return "cannot decide" if self.at_few <= _HARDLY else "may decide"
+
+    @property
+    def basis(self) -> str:
+        """`of equal variants that change 0.5 to 3 % of the answers 98 to 71 % pass, simulated`."""
+        low, high = (f"{100 * share:.3g}" for share in self.changes)
+        shares = dict.fromkeys(f"{100 * share:.0f}" for share in (self.at_few, self.at_many))
+        passes = " to ".join(shares)
+        return f"of equal variants that change {low} to {high} % of the answers {passes} % pass, simulated"
+
+
+def drop_outlook(sizes: tuple[int, ...], margin: float, changes: tuple[float, float]) -> Outlook:
+    """Of a budget on the drop of a metric of 0/1 per row. sizes: rows of each group; margin: a fraction."""
+    return Outlook(changes, *(_passing(sizes, margin, psi, "drop") for psi in changes))
+
+
+def flips_outlook(sizes: tuple[int, ...], limit: float, changes: tuple[float, float]) -> Outlook:
+    """Of a budget on the share of rows that turn from right to wrong; limit: a fraction."""
+    return Outlook(changes, *(_passing(sizes, limit, psi, "flips") for psi in changes))
+
+
+@lru_cache(maxsize=512)
+def _passing(sizes: tuple[int, ...], limit: float, psi: float, what: Literal["drop", "flips"]) -> float:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(len(sizes)), sizes) if max(sizes) > 1 else None
+    runs = (equal_changes(rng, sizes, psi) for _ in range(_RUNS))
+    judge = _drop_passes if what == "drop" else _flips_pass
+    return float(np.mean([judge(changes, groups, limit) for changes in runs]))
+
+
+def equal_changes(
+    rng: np.random.Generator, sizes: tuple[int, ...], psi: float, follow: float = _FOLLOW
+) -> Floats:
+    """(rows,) +1 lost, -1 won, 0 same, of an equal variant; a row takes its group's change with chance
+    `follow`.
+    """
+    member = np.repeat(np.arange(len(sizes)), sizes)
+    own, of_group = (_fates(rng, count, psi) for count in (len(member), len(sizes)))
+    return np.where(rng.random(len(member)) < follow, of_group[member], own)
+
+
+def _fates(rng: np.random.Generator, count: int, psi: float) -> Floats:
+    drawn = rng.random(count)
+    return np.asarray((drawn < psi / 2).astype(np.float64) - (drawn > 1 - psi / 2))
+
+
+def _drop_passes(changes: Floats, groups: Ints | None, margin: float) -> bool:
+    if groups is None:
+        lost, won = int((changes > 0).sum()), int((changes < 0).sum())
+        return tango_z(lost, won, len(changes), margin) <= -Z_ALPHA
+    losses = unit_losses(changes, np.ones(len(changes)), groups, best=-1.0, worst=1.0)
+    return losses.p_at_least(margin) <= ALPHA
+
+
+def _flips_pass(changes: Floats, groups: Ints | None, limit: float) -> bool:
+    found = flips_of((changes > 0).astype(np.float64), groups)
+    return judge_flips(found, FlipsBudget(100 * limit)).verdict is Verdict.PASS

@@ -1,0 +1,80 @@
+"""The processor that computes, as far as it decides what comes out.
+
+    describe_processor("cpu", threads=2)    "AMD EPYC (avx2 avx512_vnni avx512f), 2 threads"
+    describe_processor("cuda", threads=2)   "NVIDIA H200 (compute capability 9.0), 2 threads"
+
+Float32 answers of two processors differ by rounding. Integer and 16-bit kernels differ by more: without VNNI
+the int8 products of ONNX Runtime and oneDNN add pairs in 16 bits, which saturate, and bfloat16 is computed in
+float32 where the processor has none. Such answers are stored for the processor that computed them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+# The instructions by which libraries choose the kernels of matrix products.
+INSTRUCTIONS = frozenset(
+    {"avx", "avx2", "fma", "f16c", "avx_vnni", "avx_vnni_int8", "avx_ne_convert", "avx_ifma"}
+    | {"avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16"}
+    | {"amx_tile", "amx_int8", "amx_bf16", "amx_fp16"}
+    | {"asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2", "svei8mm", "svebf16", "sme"}
+)
+# Variables of the environment that keep libraries from using some of them.
+LIMITS = (
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+)
+
+
+def describe_processor(device: str, *, threads: int) -> str:
+    """The model, what it can compute and what the environment forbids it, and the threads."""
+    kind, _, number = device.partition(":")
+    described = _gpu(int(number or 0)) if kind == "cuda" else _cpu()
+    limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
+    return ", ".join([described, *limits, f"{threads} {'thread' if threads == 1 else 'threads'}"])
+
+
+def cpu_name(cpuinfo: Path = CPUINFO) -> str:
+    """The model as the system names it."""
+    return _entry(cpuinfo, "model name") or platform.processor() or platform.machine()
+
+
+def cpu_instructions(cpuinfo: Path = CPUINFO) -> list[str]:
+    """Those of INSTRUCTIONS that the CPU has, sorted; none where the system does not say."""
+    flags = _entry(cpuinfo, "flags") or _entry(cpuinfo, "Features") or ""
+    return sorted(INSTRUCTIONS & set(flags.split()))
+
+
+@cache
+def _cpu() -> str:
+    return f"{cpu_name()} ({' '.join(cpu_instructions()) or platform.machine()})"
+
+
+@cache
+def _gpu(number: int) -> str:
+    import torch
+
+    if not torch.cuda.is_available():  # a run whose models answer on other machines
+        return "a GPU that is not here"
+    major, minor = torch.cuda.get_device_capability(number)
+    return f"{torch.cuda.get_device_name(number)} (compute capability {major}.{minor})"
+
+
+def _entry(cpuinfo: Path, key: str) -> str | None:
+    """The value of the first line with that key."""
+    if not cpuinfo.exists():
+        return None
+    for line in cpuinfo.read_text("utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return None

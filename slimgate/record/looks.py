@@ -1,0 +1,41 @@
+"""How often rows have judged: each look at another set of models is one more chance to PASS by luck."""
+
+from __future__ import annotations
+
+from slimgate.record.part import Part
+
+
+class TimingFacts(Part):
+    """A speed budget that was judged more than once for the same models; `passed` of these times it held."""
+
+    variant: str
+    workload: str
+    times: int
+    passed: int
+
+
+class LookFacts(Part):
+    """The looks at these gate rows that the store knows of, this run's included.
+
+    runs: how many judged a model that no run before them had judged; models: how many models that were.
+    timings: the speed budgets that were judged more than once.
+    """
+
+    runs: int
+    models: int
+    timings: list[TimingFacts] = []
+
+
+class ConfirmFacts(Part):
+    """The rows of the split confirm, which judged what had passed on the gate.
+
+    digest, n, groups: of these rows; measured: when they last judged. looks, models: as `runs` and `models`
+    of LookFacts. The verdicts are in `confirm` of each variant.
+    """
+
+    digest: str
+    n: int
+    groups: int | None = None
+    looks: int
+    models: int
+    measured: str

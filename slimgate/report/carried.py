@@ -1,0 +1,76 @@
+"""Results that a record took over from an earlier run: how many, of when, and of which models."""
+
+from __future__ import annotations
+
+from slimgate.record import CarriedResult, RunRecord, RunVerdict, VariantRecord
+from slimgate.recorded_budgets import only_warns
+from slimgate.report.figures import moment, numbered
+from slimgate.run_verdict import ERROR, results
+
+
+def describe_carried(record: RunRecord) -> str | None:
+    """`5 results from 2026-11-20 14:02 UTC`; None where the last run measured all that there is."""
+    found = record.carried
+    return f"{numbered(len(found), 'result', 'results')} from {_when(found)}" if found else None
+
+
+def describe_state(record: RunRecord) -> str | None:
+    """`partial: 5 results from 2026-11-20 14:02 UTC, 3 checks not run`; None of a record of one whole run."""
+    carried, missing = describe_carried(record), record.verdict.missing
+    lacks = [f"{numbered(missing, 'check', 'checks')} not run"] if missing else []
+    said = ", ".join([*([carried] if carried else []), *lacks])
+    return f"partial: {said}" if said else None
+
+
+def describe_counts(record: RunRecord, found: RunVerdict) -> str:
+    """`1 passed, 0 failed, 1 error, 0 inconclusive, 2 not gated`; errors only where there are any."""
+    parts = [f"{found.passed} passed", f"{found.failed} failed"]
+    if found.errors:
+        parts.append(numbered(found.errors, "error", "errors"))
+    warns = found.status == "INCONCLUSIVE" and found.warns == found.inconclusive
+    warns = only_warns(record) if found == record.verdict else warns  # records from before have no `warns`
+    parts.append(f"{found.inconclusive} inconclusive" + (", which only warns" if warns else ""))
+    if found.not_shown:
+        parts.append(f"{found.not_shown} not shown")
+    return ", ".join([*parts, f"{found.not_gated} not gated"])
+
+
+def describe_age(model: VariantRecord) -> str:
+    """`, measured 2026-11-20 14:02 UTC`: of a model whose judged results are not all of the last run."""
+    own = [(kind, name) for (kind, _, name), facts in results(model) if facts.verdict is not None]
+    own += [(ERROR, "")] if model.error is not None else []
+    old = [one for one in model.carried if (one.kind, one.name) in own]
+    partly = "partly " if len(old) < len(own) else ""
+    return f", {partly}measured {_when(old)}" if old else ""
+
+
+def status_words(record: RunRecord) -> str:
+    """`PASS`; `FAIL, partial` where results are of an earlier run or checks have not run."""
+    status = record.verdict.status
+    return status if is_whole(record) or status == "partial" else f"{status}, partial"
+
+
+def carried_by_model(record: RunRecord) -> list[tuple[str, str]]:
+    """Of each model that has results of earlier runs its name, and how many of when: `3 results from …`."""
+    return [
+        (model.name, f"{numbered(len(model.carried), 'result', 'results')} from {_when(model.carried)}")
+        for model in record.variants
+        if model.carried
+    ]
+
+
+def is_whole(record: RunRecord) -> bool:
+    """Whether one run measured everything that the record has, and made all checks."""
+    return not record.verdict.missing and not record.carried
+
+
+def _when(found: list[CarriedResult]) -> str:
+    """The first and the last minute in which they were measured."""
+    times = sorted(one.measured for one in found if one.measured)
+    if not times:
+        return "an earlier run"
+    first, last = moment(times[0]), moment(times[-1])
+    if first == last:
+        return first
+    same_day = first.partition(" ")[0] == last.partition(" ")[0]
+    return f"{first.removesuffix(' UTC')} to {last.partition(' ')[2] if same_day else last}"

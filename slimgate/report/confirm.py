@@ -1,0 +1,58 @@
+"""What the confirm rows said of the variants that passed on the gate; how often rows were looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimgate.record import RunRecord
+from slimgate.report.escape import escaped
+from slimgate.report.figures import count, numbered
+from slimgate.report.standing import workload_words
+from slimgate.report.tables import blocks, bullets
+
+_WHAT = (
+    "The confirm rows judge only what passed on the gate rows, and no step reads them. Nothing is chosen by "
+    "them before their first look, so the variants that were tried before need no correction here."
+)
+
+
+def confirmed(record: RunRecord) -> str:
+    """The section; empty where no run has used the confirm rows."""
+    if record.confirm is None:
+        return ""
+    return blocks("## Confirmed on rows of their own", _WHAT, bullets(map(escaped, confirm_lines(record))))
+
+
+def confirm_lines(record: RunRecord) -> Iterator[str]:
+    """A line for each metric that was judged, then what is said of a second look. Plain text."""
+    found = record.confirm
+    if found is None:
+        return
+    for model in record.variants:
+        for name, facts in model.confirm.items():
+            yield facts.message or f"confirm: {model.name}: {name} {facts.verdict}"
+    if found.looks > 1:
+        yield f"the {count(found.n)} confirm rows were looked at {_again(found.looks, found.models)}"
+
+
+def look_cautions(record: RunRecord) -> Iterator[str]:
+    """As markdown: rows that judged other models before, and speed budgets that were judged again."""
+    looks = record.looks
+    if looks is not None and looks.runs > 1:
+        runs, models = numbered(looks.runs, "run", "runs"), numbered(looks.models, "model", "models")
+        first = f"**These gate rows were looked at by {runs} with other models** ({models} in all)"
+        yield f"{first}: each model is one more chance to PASS by luck."
+    if record.confirm is not None and record.confirm.looks > 1:
+        yield f"The confirm rows were looked at {_again(record.confirm.looks, record.confirm.models)}."
+    again = [
+        f"{escaped(one.variant)}, {workload_words(one.workload)} ({count(one.times)} times, "
+        f"{count(one.passed)} passed)"
+        for one in (looks.timings if looks is not None else ())
+        if one.passed < one.times
+    ]
+    if again:
+        yield f"Speed was judged again, and the last time counts: {'; '.join(again)}."
+
+
+def _again(looks: int, models: int) -> str:
+    return f"{count(looks)} times, by {count(models)} models; the first look counts"

@@ -1,0 +1,156 @@
+"""Judgements as the record has them: every key, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, when_undecided, wishes
+from slimgate.judge.evidence import Changed
+from slimgate.judge.facts import budget_facts, quality_facts
+from slimgate.judge.since import since_facts, undecided, waiting_facts
+from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
+
+DROP = BudgetVerdict("drop_points", 1.0, Verdict.PASS, "as agreed", None)
+FLOOR = BudgetVerdict("floor", 0.8, Verdict.INCONCLUSIVE, None, 4000, 0.81, (0.79, 0.83))
+JUDGED = QualityJudgement(
+    metric="accuracy",
+    teacher=0.91,
+    value=0.9,
+    drop_points=1.5,
+    interval=(0.5, 2.5),
+    level=0.9,
+    method="Tango, grouped",
+    n=872,
+    n_needed=4000,
+    budgets=(DROP, FLOOR),
+    verdict=Verdict.INCONCLUSIVE,
+    band="small",
+    groups=109,
+    design_effect=1.25,
+    changed=Changed(right_to_wrong=20, wrong_to_right=7),
+    variance=0.03,
+    warnings=("few rows",),
+)
+DROP_FACTS = {
+    "kind": "drop_points",
+    "limit": 1.0,
+    "verdict": "PASS",
+    "reason": "as agreed",
+    "on_inconclusive": "fail",
+    "n_needed": None,
+    "value": None,
+    "interval": None,
+}
+FLOOR_FACTS = {
+    "kind": "floor",
+    "limit": 0.8,
+    "verdict": "INCONCLUSIVE",
+    "reason": None,
+    "on_inconclusive": "warn",
+    "n_needed": 4000,
+    "value": 0.81,
+    "interval": [0.79, 0.83],
+}
+
+
+def test_a_judged_metric_is_written_with_every_key() -> None:
+    assert quality_facts(JUDGED, "the line", ["fail", "warn"]) == {
+        "teacher": 0.91,
+        "value": 0.9,
+        "drop_points": 1.5,
+        "interval": [0.5, 2.5],
+        "level": 0.9,
+        "method": "Tango, grouped",
+        "n": 872,
+        "n_needed": 4000,
+        "budgets": [DROP_FACTS, FLOOR_FACTS],
+        "verdict": "INCONCLUSIVE",
+        "band": "small",
+        "groups": 109,
+        "design_effect": 1.25,
+        "variance": 0.03,
+        "warnings": ["few rows"],
+        "message": "the line",
+        "unit": "points",
+    }
+
+
+def test_a_metric_without_budget_and_interval_is_written_so() -> None:
+    found = quality_facts(replace(JUDGED, interval=None, budgets=(), verdict=None), "m")
+    assert (found["interval"], found["budgets"], found["verdict"]) == (None, [], None)
+
+
+def test_a_budget_is_written_without_a_wish_where_it_has_none() -> None:
+    assert budget_facts(DROP) == {**DROP_FACTS, "on_inconclusive": None}
+
+
+def test_a_judgement_against_a_baseline_is_written_with_every_key() -> None:
+    expected = {
+        "baseline": 0.91,
+        "value": 0.9,
+        "drop_points": 1.5,
+        "unit": "points",
+        "interval": [0.5, 2.5],
+        "level": 0.9,
+        "method": "Tango, grouped",
+        "n": 872,
+        "n_needed": 4000,
+        "right_to_wrong": 20,
+        "wrong_to_right": 7,
+        "budgets": [DROP_FACTS, FLOOR_FACTS],
+        "verdict": "INCONCLUSIVE",
+        "warnings": ["few rows"],
+        "message": "the line",
+    }
+    assert since_facts(JUDGED, ["fail", "warn"], "the line") == expected
+    bare = replace(JUDGED, interval=None, changed=None, budgets=(), verdict=None)
+    none = {"interval": None, "right_to_wrong": None, "wrong_to_right": None, "budgets": [], "verdict": None}
+    assert since_facts(bare, [], "the line") == {**expected, **none}
+
+
+def test_as_many_budgets_as_wishes_are_written() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        since_facts(JUDGED, ["fail"], "m")
+
+
+def test_budgets_of_rows_that_cannot_be_paired_are_undecided() -> None:
+    budgets = [QualityBudget("drop_points", 1.0, "as agreed"), QualityBudget("floor", 0.8)]
+    assert undecided(budgets) == (
+        BudgetVerdict("drop_points", 1.0, Verdict.INCONCLUSIVE, "as agreed", None),
+        BudgetVerdict("floor", 0.8, Verdict.INCONCLUSIVE, None, None),
+    )
+
+
+def test_a_budget_that_waits_for_the_next_run_is_written_with_every_key() -> None:
+    assert waiting_facts(QualityBudget("floor", 0.8, "as agreed"), "warn") == {
+        "kind": "floor",
+        "limit": 0.8,
+        "reason": "as agreed",
+        "on_inconclusive": "warn",
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "judged", "otherwise", "expected"),
+    [
+        (["warn", None], ["INCONCLUSIVE", "INCONCLUSIVE"], "fail", "fail"),
+        (["warn", "warn"], ["INCONCLUSIVE", "INCONCLUSIVE"], "fail", "warn"),
+        (["warn", None], ["INCONCLUSIVE", "INCONCLUSIVE"], "warn", "warn"),
+        (["warn", "fail"], ["INCONCLUSIVE", "PASS"], "fail", "warn"),
+        (["fail", "warn"], ["INCONCLUSIVE", "INCONCLUSIVE"], "warn", "fail"),
+    ],
+)
+def test_an_undecided_metric_fails_unless_every_undecided_budget_only_warns(
+    own: list[OnInconclusive | None], judged: list[str], otherwise: OnInconclusive, expected: OnInconclusive
+) -> None:
+    budgets = [QualityBudget("drop_points", 1.0, on_inconclusive=wish) for wish in own]
+    verdicts = [replace(DROP, verdict=Verdict(one)) for one in judged]
+    assert when_undecided(budgets, verdicts, otherwise) == expected
+    assert wishes(budgets, otherwise) == [wish or otherwise for wish in own]
+
+
+def test_each_budget_has_its_verdict() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        when_undecided([QualityBudget("drop_points", 1.0)], [], "fail")

@@ -1,0 +1,124 @@
+"""A part of a suite runs after a whole run: what it says is about itself, and the rest is dated or void."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from user_repository import Ran, pytest_in
+
+from fixtures.tiny import write_tiny_bert
+from slimgate.cli import main
+
+SUITE = """\
+[suite]
+title = "a model that was built elsewhere"
+extends = "_common.toml"
+
+[variants]
+same = { steps = [{ "own_methods:Same" = {} }] }
+released = { model = "../released", new_head = true }
+
+[budgets]
+accuracy = { drop_points = 5.0 }
+
+[measure]
+metrics = ["accuracy"]
+"""
+SUITE_FILE = "bench/elsewhere.toml"
+
+
+def write_model(folder: Path, source: Path, *, broken: bool) -> None:
+    """Copies a model to released/; broken: with embeddings of zeros."""
+    from safetensors.torch import load_file, save_file
+
+    (folder / "released").mkdir(exist_ok=True)
+    for file in source.iterdir():
+        (folder / "released" / file.name).write_bytes(file.read_bytes())
+    if broken:
+        weights = load_file(source / "model.safetensors")
+        zeros = {name: tensor * ("embeddings" not in name) for name, tensor in weights.items()}
+        save_file(zeros, folder / "released/model.safetensors", metadata={"format": "pt"})
+
+
+def ran(folder: Path, *arguments: str) -> Ran:
+    """A run, with its record as it was afterwards."""
+    found = pytest_in(folder, SUITE_FILE, "-q", *arguments)
+    return Ran(found.code, found.out, found.seconds, folder, found.lines, {"s": found.record("elsewhere")})
+
+
+@pytest.fixture(scope="module")
+def whole(repository: Path) -> Ran:
+    """All tests but those that take times."""
+    write_tiny_bert(repository / "model", initializer_range=0.2)
+    (repository / SUITE_FILE).write_text(SUITE)
+    write_model(repository, repository / "model", broken=False)
+    return ran(repository, "-k", "not latency")
+
+
+@pytest.fixture(scope="module")
+def replaced(whole: Ran) -> Ran:
+    """One variant's tests, after the weights of the other were replaced by broken ones."""
+    write_model(whole.folder, whole.folder / "model", broken=True)
+    return ran(whole.folder, "-k", "same and accuracy")
+
+
+@pytest.fixture(scope="module")
+def judged(replaced: Ran) -> Ran:
+    """The test that judges the broken model."""
+    return ran(replaced.folder, "-k", "released and accuracy")
+
+
+@pytest.fixture(scope="module")
+def after_fail(judged: Ran) -> Ran:
+    """One variant's test again, while the record holds the FAIL of the other."""
+    return ran(judged.folder, "-k", "same and accuracy")
+
+
+def status_lines(run: Ran) -> list[str]:
+    """What is said of the suite at the end, without the path of the report."""
+    at = next(
+        i for i, line in enumerate(run.lines) if line.startswith(f"{SUITE_FILE}: ") and " passed, " in line
+    )
+    return [line.partition(" reports/")[0].removesuffix(":") for line in run.lines[at : at + 2]]
+
+
+def test_a_model_that_was_replaced_has_no_verdict_until_it_is_judged_again(whole: Ran, replaced: Ran) -> None:
+    assert whole.variant("s", "released")["quality"]["accuracy"]["verdict"] == "PASS"
+    assert replaced.code == 0
+    assert replaced.variant("s", "released")["quality"] == {}
+    assert replaced.variant("s", "released")["awaited"] == ["accuracy"]
+    assert replaced.record("s")["verdict"]["status"] == "partial"
+    line, record = status_lines(replaced)
+    assert line.startswith(f"{SUITE_FILE}: PASS (1 passed, 0 failed")
+    assert record.startswith("  whole record: partial (1 passed, 0 failed")
+    report = (replaced.folder / "reports/latest/elsewhere/report.md").read_text()
+    assert "released" not in report.partition("What could ship")[2].partition("Before you trust")[0]
+
+
+def test_the_line_of_a_run_agrees_with_its_exit_code(judged: Ran, after_fail: Ran) -> None:
+    assert judged.code == 1
+    assert status_lines(judged)[0].startswith(f"{SUITE_FILE}: FAIL (0 passed, 1 failed")
+    assert after_fail.code == 0
+    line, record = status_lines(after_fail)
+    assert line.startswith(f"{SUITE_FILE}: PASS (1 passed, 0 failed")
+    assert record.startswith("  whole record: FAIL (1 passed, 1 failed")
+    assert "results from 20" in record
+
+
+def test_every_report_says_that_the_record_is_partial(after_fail: Ran) -> None:
+    folder = after_fail.folder / "reports/latest"
+    for file in ("elsewhere/report.md", "report.md", "report.html", "pr-comment.md", "elsewhere/report.html"):
+        assert "results from 20" in (folder / file).read_text(), file
+    assert "measured 20" in next(line for line in after_fail.lines if line.startswith("released "))
+
+
+def test_a_partial_record_needs_a_reason_to_become_a_baseline(
+    after_fail: Ran, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["accept", str(after_fail.folder / "reports/latest/elsewhere"), "--name", "v1"]
+    where = ["--baselines", str(after_fail.folder / "baselines")]
+    assert main([*run, *where]) == 4
+    assert "the run is FAIL" in capsys.readouterr().err
+    assert main([*run, *where, "--reason", "to show it"]) == 0
+    assert "partial: " in capsys.readouterr().out

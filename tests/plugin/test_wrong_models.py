@@ -1,0 +1,67 @@
+"""A model that is not there, or that nothing here can read, is one line and exit code 4, in the plan too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from user_repository import COMMON, pytest_in
+
+from fixtures.tiny import write_rows
+
+VARIANTS = """
+[variants]
+shorter = { steps = [{ keep_layers = [0, 3] }] }
+pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
+ready = { model = "../models/ready" }
+
+[measure]
+metrics = ["accuracy"]
+"""
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows, and folders of models that could not be loaded: nothing here gets so far."""
+    folder = tmp_path_factory.mktemp("repository")
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    write_folder(folder / "models/teacher")
+    write_folder(folder / "models/ready")
+    write_folder(folder / "models/gptq", quantization_config={"quant_method": "gptq", "bits": 4})
+    (folder / "bench").mkdir()
+    write_rows(folder / "bench/rows.csv", 900)
+    return folder
+
+
+def write_folder(folder: Path, **config: object) -> None:
+    folder.mkdir(parents=True)
+    shape = {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}
+    (folder / "config.json").write_text(json.dumps({**shape, **config}))
+    (folder / "vocab.txt").write_text("[UNK]\n")
+    (folder / "model.safetensors").touch()
+
+
+@pytest.mark.parametrize("options", [["--slimgate-plan"], ["-k", "shorter"]], ids=["plan", "run"])
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("models/teacher", 'no folder {bench}/models/teacher (a model of the hub of that name is "models'),
+        ("team/unknown", "team/unknown: there is no folder {bench}/team/unknown; not in the local cache"),
+        ("../models/gptq", "quantized by gptq, which needs"),
+    ],
+    ids=["wrong path", "unknown name", "quantized"],
+)
+def test_a_model_that_cannot_be_had_is_one_line(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, model: str, said: str, options: list[str]
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(repository / "empty"))
+    bench = repository / "bench"
+    text = COMMON.replace('pooling = "mean"\n', "").replace('"../model"', f'"{model}"')
+    (bench / "reviews.toml").write_text(text[: text.index("[measure]")] + VARIANTS)
+    ran = pytest_in(repository, "bench", *options)
+    assert ran.code == 4, ran.out
+    [line] = [line for line in ran.lines if "[teacher] model: " in line]
+    assert said.format(bench=bench) in line
+    assert not (repository / "reports").exists()

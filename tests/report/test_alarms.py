@@ -1,0 +1,45 @@
+"""What stands right under the verdict: in the report, the comment and the terminal."""
+
+from __future__ import annotations
+
+import pytest
+from sample_record import MEASURED, sample_record, variant
+
+from slimgate.record import BaselineFacts, QualityFacts, RunRecord, SinceFacts
+from slimgate.report.alarms import alarms
+from slimgate.report.head import head
+from slimgate.report.pr_comment import pr_comment
+from slimgate.report.terminal import summary_lines
+from slimgate.report.terminal_table import plain
+
+CHANCE = "its accuracy 0.510 [0.470, 0.550] is not shown to be above 0.520, the share of the label (a|b)"
+
+
+@pytest.fixture
+def doubtful() -> RunRecord:
+    """A teacher near chance, and a variant whose name is another than in the baseline."""
+    facts = QualityFacts(teacher=0.51, value=0.51, n=400, near_chance=CHANCE, measured=MEASURED)
+    original = variant("teacher", quality={"accuracy": facts})
+    since = {"accuracy": SinceFacts(new=True, note="new since then", measured=MEASURED)}
+    baseline = BaselineFacts(path="b", name="v1", created="then", gates_gone=["old"])
+    return sample_record(variants=[original, variant("fresh", since_baseline=since)], baseline=baseline)
+
+
+def test_they_stand_under_the_verdict_and_before_all_else(doubtful: RunRecord) -> None:
+    lines = [line for line in head(doubtful).splitlines() if line]
+    assert lines[2].startswith("- **The teacher is near chance**: its accuracy 0.510")
+    assert lines[3] == "- **New since the baseline v1**, so not held against it: fresh."
+    assert lines[4].startswith(
+        "- **Gone since the baseline**, with their budgets: old; a variant that is only"
+    )
+
+
+def test_the_comment_and_the_terminal_tell_them_too(doubtful: RunRecord) -> None:
+    assert pr_comment([doubtful]).index("The teacher is near chance") < 400
+    shown = "\n".join(plain(line) for line in summary_lines(doubtful, "report.md"))
+    assert f"The teacher is near chance: {CHANCE}; a variant that" in shown
+    assert "New since the baseline v1, so not held against it: fresh." in shown
+
+
+def test_a_sound_run_has_none() -> None:
+    assert list(alarms(sample_record())) == []

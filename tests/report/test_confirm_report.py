@@ -1,0 +1,73 @@
+"""What a report says of looks at rows, and of the confirm rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sample_record import MEASURED, quality, sample_record, variant
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import ConfirmFacts, LookFacts, RunRecord, SelfTest, TimingFacts
+from slimgate.recorded_budgets import undecided_fails
+from slimgate.report.cautions import warnings
+from slimgate.report.confirm import confirmed
+from slimgate.report.standing import inside_budgets, standing
+from slimgate.run_verdict import verdict
+
+ROWS = ConfirmFacts(digest="c" * 64, n=3000, looks=1, models=2, measured=MEASURED)
+
+
+def cautions(**facts: Any) -> str:
+    return "\n".join(warnings(sample_record(**facts)))
+
+
+def judged_again(outcome: Verdict) -> RunRecord:
+    """A variant that passed on the gate, with that verdict on the confirm rows."""
+    passed = quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS)
+    budget = passed.budgets[0].model_copy(update={"verdict": outcome, "on_inconclusive": "fail"})
+    message = f"confirm: int8: accuracy, drop 0.4: {outcome}"
+    again = passed.model_copy(update={"budgets": [budget], "verdict": outcome, "message": message})
+    models = [variant("int8", quality={"accuracy": passed}, confirm={"accuracy": again})]
+    return sample_record(variants=models, confirm=ROWS, verdict=verdict(models, SelfTest(), 0))
+
+
+def test_one_look_is_not_worth_a_line() -> None:
+    assert "looked at" not in cautions(looks=LookFacts(runs=1, models=4), confirm=ROWS)
+
+
+def test_further_looks_are_said_in_one_line_each() -> None:
+    told = cautions(
+        looks=LookFacts(runs=7, models=12), confirm=ROWS.model_copy(update={"looks": 2, "models": 3})
+    )
+    assert "**These gate rows were looked at by 7 runs with other models** (12 models in all)" in told
+    assert "The confirm rows were looked at 2 times, by 3 models; the first look counts." in told
+
+
+def test_speed_that_was_judged_until_it_passed_is_said() -> None:
+    timings = [
+        TimingFacts(variant="int8", workload="b1", times=3, passed=1),
+        TimingFacts(variant="pruned", workload="b32", times=2, passed=2),
+    ]
+    told = cautions(looks=LookFacts(runs=1, models=2, timings=timings))
+    assert "Speed was judged again, and the last time counts: int8, batch 1 (3 times, 1 passed)." in told
+
+
+def test_a_variant_that_held_on_the_confirm_rows_stays_what_it_was() -> None:
+    record = judged_again(Verdict.PASS)
+    assert record.verdict.status == "PASS"
+    assert [model.name for model in inside_budgets(record)] == ["int8"]
+    assert "- confirm: int8: accuracy, drop 0.4: PASS" in confirmed(record)
+
+
+def test_a_variant_that_did_not_is_no_pass_any_more() -> None:
+    failed, undecided = judged_again(Verdict.FAIL), judged_again(Verdict.INCONCLUSIVE)
+    assert failed.verdict.status == "FAIL"
+    assert failed.verdict.messages == ["confirm: int8: accuracy, drop 0.4: FAIL"]
+    assert standing(failed, failed.variants[0]) == "**FAIL** (confirm accuracy)"
+    assert undecided.verdict.status == "INCONCLUSIVE"
+    assert undecided_fails(undecided)
+    assert inside_budgets(failed) == inside_budgets(undecided) == []
+
+
+def test_there_is_no_section_where_no_run_used_the_rows() -> None:
+    assert confirmed(sample_record()) == ""

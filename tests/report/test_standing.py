@@ -1,0 +1,53 @@
+"""How each model of a record stands."""
+
+from __future__ import annotations
+
+import pytest
+from sample_record import quality, sample_record, variant
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import CarriedResult, VariantRecord
+from slimgate.report.best import best
+from slimgate.report.standing import inside_budgets, standing
+
+P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+
+
+def judged(name: str, *found: Verdict, **fields: object) -> VariantRecord:
+    """A variant whose metrics came out so."""
+    metrics = dict(zip(("accuracy", "f1_macro"), found, strict=False))
+    facts = {metric: quality(name, metric, 1.0, (0.1, 1.9), one) for metric, one in metrics.items()}
+    return variant(name, quality=facts, **fields)
+
+
+@pytest.mark.parametrize("found", [(U,), (P, U), (U, P), (F,), (P, F)], ids=str)
+def test_only_what_holds_every_budget_could_ship(found: tuple[Verdict, ...]) -> None:
+    model = judged("odd", *found)
+    record = sample_record(variants=[sample_record().variants[0], model])
+    assert inside_budgets(record) == []
+    assert best(record) == ["No variant is shown to be inside all its budgets."]
+
+
+@pytest.mark.parametrize("fields", [{"gated": False}, {"error": "it broke"}, {"awaited": ["size"]}], ids=str)
+def test_what_is_not_gated_not_built_or_not_measured_could_not_ship(fields: dict[str, object]) -> None:
+    record = sample_record(variants=[sample_record().variants[0], judged("odd", P, P, **fields)])
+    assert inside_budgets(record) == []
+
+
+def test_what_holds_every_budget_could_ship() -> None:
+    good = judged("good", P, P)
+    record = sample_record(variants=[sample_record().variants[0], good])
+    assert inside_budgets(record) == [good]
+
+
+def test_a_verdict_says_when_it_was_measured_if_not_by_the_last_run() -> None:
+    old = [
+        CarriedResult(kind="quality", name=name, measured="2026-11-20T14:02:03+00:00")
+        for name in ("accuracy", "f1_macro")
+    ]
+    record = sample_record()
+    assert standing(record, judged("a", P, P)) == "PASS"
+    assert standing(record, judged("a", P, P, carried=old)) == "PASS, measured 2026-11-20 14:02 UTC"
+    assert (
+        standing(record, judged("a", P, P, carried=old[:1])) == "PASS, partly measured 2026-11-20 14:02 UTC"
+    )

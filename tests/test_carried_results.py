@@ -1,0 +1,300 @@
+"""Which results of an earlier run a run carries over: only those whose inputs are the same."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.tiny import write_rows
+from slimgate import digests, session
+from slimgate.parts import Part, part
+from slimgate.record import RunRecord, read_record
+from slimgate.session import Session
+from slimgate.suite import load_suite
+
+SUITE = """
+[suite]
+title = "what is carried over"
+threads = 1
+
+[task]
+kind = "text_classification"
+source = { name = "files", path = "rows.csv", real = false }
+text = ["text"]
+label = "label"
+slices = ["file"]
+max_tokens = 16
+splits = { train = 60, calibration = 16, selection = 24, gate = 100 }
+
+[teacher]
+model = "teacher"
+
+[variants]
+int8 = { steps = [{ int8_dynamic = {} }] }
+own = { steps = [{ "carried_methods:Same" = {} }] }
+released = { model = "student", new_head = true }
+
+[budgets]
+accuracy = { drop_points = 5.0 }
+[budgets.variants.int8]
+latency = { speedup_min = 0.5 }
+
+[measure]
+metrics = ["accuracy", "carried_metrics:OWN"]
+workloads = [{ batch = 1 }]
+"""
+METHODS = """
+from carried_helpers import unchanged
+from slimgate.tables import Table
+
+class Same:
+    class Params(Table):
+        pass
+    takes = frozenset({"torch"})
+    gives = None
+    reads = ()
+    uses_teacher = False
+    stochastic = False
+    def apply(self, model, params, context):
+        return unchanged(model)
+"""
+HELPERS = "def unchanged(model):\n    return model\n"
+METRICS = """
+from dataclasses import replace
+from slimgate.metrics.accuracy import METRICS
+OWN = replace(METRICS["accuracy"], name="own_accuracy")
+"""
+EARLIER = "2026-11-20T14:02:03+00:00"
+VARIANTS = ("int8", "own", "released")
+JUDGED = {"budgets": [{"kind": "drop_points", "limit": 5.0, "verdict": "PASS"}], "verdict": "PASS"}
+ACCURACY = {"teacher": 0.9, "value": 0.9, "drop_points": 0.0, "interval": [-1, 1], "n": 100, **JUDGED}
+DUEL = {"speedup": 2.0, "speedup_interval": [1.9, 2.1], "clearance": 1.3, "duel_rounds": 9, "verdict": "PASS"}
+
+
+@pytest.fixture
+def files(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A suite with two model folders, rows, and modules of a user's own."""
+    for name in ("teacher", "student"):
+        shutil.copytree(tiny_model, tmp_path / name)
+    write_rows(tmp_path / "rows.csv", 300)
+    (tmp_path / "s.toml").write_text(SUITE)
+    for name, text in (("methods", METHODS), ("helpers", HELPERS), ("metrics", METRICS)):
+        (tmp_path / f"carried_{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    forget_modules()
+
+
+def forget_modules() -> None:
+    """As a new process begins: neither modules nor what was read of them is known."""
+    for name in [name for name in sys.modules if name.startswith("carried_")]:
+        del sys.modules[name]
+    for known in (digests._tree, digests._imports, digests._own_digest):
+        known.cache_clear()
+
+
+def results(variant: str, measured: str = EARLIER) -> list[Part]:
+    """What the tests of one variant report: a metric, behaviour, size, and the times of a workload."""
+    facts: dict[tuple[str, str], dict[str, Any]] = {
+        ("quality", "accuracy"): ACCURACY,
+        ("behaviour", ""): {"n": 100},
+        ("footprint", "size"): {"compression": 2.0},
+        ("latency", "b1"): {"p50_ms": 1.5, "rounds": 3},
+        ("speedup", "b1"): DUEL,
+    }
+    return [part(kind, variant, name, {**one, "measured": measured}) for (kind, name), one in facts.items()]
+
+
+def run(folder: Path, *parts: Part) -> RunRecord:
+    """The record that a run leaves whose tests report these parts."""
+    forget_modules()
+    path = folder / "s.toml"
+    state = Session(
+        {path: load_suite(path, "s.toml")},
+        store_root=folder / ".slimgate",
+        report_root=folder / "reports",
+        rebuild_mark=None,
+        device="cpu",
+        workers=1,
+        command="pytest s.toml",
+    )
+    state.add(path, "test", parts)
+    return read_record(folder / "reports/s/run.json")
+
+
+@pytest.fixture
+def folder(files: Path) -> Path:
+    """The folder, after an earlier run of everything but the self-test."""
+    run(files, *(one for name in VARIANTS for one in results(name)))
+    return files
+
+
+@pytest.fixture
+def earlier(folder: Path) -> RunRecord:
+    """The record that the earlier run left."""
+    return read_record(folder / "reports/s/run.json")
+
+
+def kept(record: RunRecord, variant: str) -> set[str]:
+    """The kinds of results of a variant that are of an earlier run."""
+    return {one.kind for one in record.variant(variant).carried}
+
+
+ALL = {"quality", "behaviour", "footprint", "latency", "speedup"}
+SIZE = part("footprint", "int8", "size", {"compression": 2.0, "measured": "2026-11-22T09:00:00+00:00"})
+
+
+def test_a_run_of_one_test_keeps_what_is_valid_with_its_time(folder: Path, earlier: RunRecord) -> None:
+    assert earlier.carried == []
+    after = run(folder, SIZE)
+    assert kept(after, "int8") == ALL - {"footprint"}
+    assert kept(after, "released") == ALL
+    assert {one.measured for one in after.carried} == {EARLIER}
+    times = after.variant("int8").latency["b1"]
+    assert times == earlier.variant("int8").latency["b1"]
+    assert (times.measured, times.duel_measured, times.clearance) == (EARLIER, EARLIER, 1.3)
+    assert (after.verdict.status, after.verdict.carried, after.verdict.passed) == ("partial", 14, 6)
+
+
+def test_latency_measured_again_leaves_the_duel_and_its_time(folder: Path) -> None:
+    now = "2026-11-22T09:00:00+00:00"
+    after = run(folder, part("latency", "int8", "b1", {"p50_ms": 1.0, "measured": now}))
+    times = after.variant("int8").latency["b1"]
+    assert (times.p50_ms, times.measured) == (1.0, now)
+    assert (times.speedup, times.duel_measured, times.clearance) == (2.0, EARLIER, 1.3)
+
+
+def change_weights(folder: Path, model: str) -> None:
+    weights = folder / model / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+
+
+def test_results_of_a_model_whose_files_changed_are_void(folder: Path) -> None:
+    change_weights(folder, "student")
+    after = run(folder, SIZE)
+    assert kept(after, "released") == set()
+    assert after.variant("released").quality == {}
+    assert after.variant("released").awaited == ["accuracy"]
+    assert kept(after, "own") == ALL
+
+
+def test_another_teacher_voids_all_results(folder: Path) -> None:
+    change_weights(folder, "teacher")
+    after = run(folder, SIZE)
+    assert after.carried == []
+    assert after.verdict.passed == 0
+
+
+def test_results_of_a_model_whose_settings_changed_are_void(folder: Path) -> None:
+    (folder / "student/config.json").write_text('{"num_hidden_layers": 3, "max_position_embeddings": 64}')
+    assert kept(run(folder, SIZE), "released") == set()
+
+
+@pytest.mark.parametrize("module", ["methods", "helpers"])
+def test_a_changed_module_voids_results_of_the_variants_that_it_builds(folder: Path, module: str) -> None:
+    file = folder / f"carried_{module}.py"
+    file.write_text(file.read_text() + "\nCHANGED = True\n")
+    after = run(folder, SIZE)
+    assert kept(after, "own") == set()
+    assert kept(after, "released") == ALL
+
+
+def test_a_changed_metric_voids_what_metrics_judge(folder: Path) -> None:
+    file = folder / "carried_metrics.py"
+    file.write_text(file.read_text() + "\nCHANGED = True\n")
+    assert kept(run(folder, SIZE), "released") == {"footprint", "latency", "speedup"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "valid"),
+    [
+        ("drop_points = 5.0", "drop_points = 1.0", {"behaviour", "footprint", "latency", "speedup"}),
+        ("speedup_min = 0.5", "speedup_min = 3.0", ALL - {"speedup"}),
+        ("[measure]", "[measure]\nrounds = 50", {"quality", "behaviour", "footprint"}),
+        ('[measure]\nmetrics = ["accuracy"', '[measure]\nmetrics = ["mcc", "accuracy"', ALL - {"behaviour"}),
+        ("[measure]", '[measure]\non_inconclusive = "warn"', set()),
+        ("[measure]", "[measure]\nbatch_size = 8", set()),
+        ('slices = ["file"]', "slices = []", set()),
+        ("threads = 1", "threads = 1\nseed = 1", set()),
+        ('title = "what', 'title = "which', ALL),
+    ],
+    ids=["budget", "speed", "rounds", "metrics", "undecided", "batch", "slices", "seed", "title"],
+)
+def test_a_changed_suite_voids_exactly_what_depends_on_it(
+    folder: Path, old: str, new: str, valid: set[str]
+) -> None:
+    text = SUITE.replace(old, new)
+    assert text != SUITE
+    (folder / "s.toml").write_text(text)
+    after = run(folder, part("footprint", "own", "size", {"compression": 2.0, "measured": "now"}))
+    assert kept(after, "int8") == valid
+
+
+def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
+    text = SUITE + "\n[budgets.teacher]\naccuracy = { floor = 0.5 }\n"
+    (folder / "s.toml").write_text(text)
+    judged = {
+        **ACCURACY,
+        "budgets": [{"kind": "floor", "limit": 0.5, "verdict": "PASS"}],
+        "measured": EARLIER,
+    }
+    assert kept(run(folder, part("quality", "teacher", "accuracy", judged)), "int8") == ALL
+    after = run(folder, SIZE)
+    assert kept(after, "teacher") == {"quality"}
+    assert after.this_run is not None
+    assert (after.verdict.passed, after.this_run.passed) == (7, 0)
+    (folder / "s.toml").write_text(text.replace("floor = 0.5", "floor = 0.6"))
+    assert kept(run(folder, SIZE), "teacher") == set()
+
+
+def test_another_options_of_a_step_void_its_variant(folder: Path) -> None:
+    (folder / "s.toml").write_text(SUITE.replace("int8_dynamic = {}", "magnitude_prune = { sparsity = 0.5 }"))
+    after = run(folder, part("footprint", "own", "size", {"compression": 2.0, "measured": "now"}))
+    assert (kept(after, "int8"), kept(after, "released")) == (set(), ALL)
+
+
+def test_other_values_of_a_sliced_column_void_all_results(folder: Path) -> None:
+    rows = (folder / "rows.csv").read_text().replace(",f", ",g").replace(",gile", ",file")
+    (folder / "rows.csv").write_text(rows)
+    assert run(folder, SIZE).carried == []
+
+
+@pytest.mark.parametrize("changed", [{"cpu": "another"}, {"threads": 7}, {"libraries": {"torch": "0.1"}}])
+def test_results_of_another_machine_are_void(
+    folder: Path, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = session.describe_machine
+    monkeypatch.setattr(session, "describe_machine", lambda **given: here(**given).model_copy(update=changed))
+    assert run(folder, SIZE).carried == []
+
+
+def test_a_busier_machine_is_the_same_machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = session.describe_machine
+    monkeypatch.setattr(
+        session, "describe_machine", lambda **given: here(**given).model_copy(update={"warnings": ["busy"]})
+    )
+    assert kept(run(folder, SIZE), "released") == ALL
+
+
+def test_a_record_without_digests_is_not_carried_over(folder: Path, earlier: RunRecord) -> None:
+    file = folder / "reports/s/run.json"
+    bare = [model.model_copy(update={"inputs_digests": {}}) for model in earlier.variants]
+    file.write_text(earlier.model_copy(update={"variants": bare}).model_dump_json(by_alias=True))
+    assert run(folder, SIZE).carried == []
+
+
+def test_an_error_of_an_earlier_run_stays_and_fails_only_the_record(folder: Path) -> None:
+    error = part("error", "own", "test_x", {"message": "own: it broke", "log": None, "measured": EARLIER})
+    assert run(folder, error).verdict.status == "FAIL"
+    after = run(folder, SIZE)
+    assert (after.verdict.status, after.verdict.errors) == ("FAIL", 1)
+    assert after.this_run is not None
+    assert (after.this_run.status, after.this_run.errors) == ("measured", 0)
+    assert after.variant("own").error_measured == EARLIER

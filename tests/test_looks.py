@@ -1,0 +1,76 @@
+"""The store's log of what was judged on which rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimgate.errors import BuildError
+from slimgate.looks import LookLog, Timing, look_facts, looks_at, model_id
+from slimgate.record import TimingFacts
+from slimgate.store import Store
+from slimgate.store_listing import stored_in
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return Store(tmp_path / "store").root
+
+
+def test_rows_that_nobody_has_judged_have_no_looks(root: Path) -> None:
+    assert (looks_at(root, "rows").runs, looks_at(root, "rows").count) == (0, 0)
+
+
+def test_a_look_is_a_run_that_judged_a_new_model(root: Path) -> None:
+    first, again, another = (LookLog(root, "rows", str(run)) for run in range(3))
+    first.note(["t/a", "t/b"])
+    again.note(["t/b"])
+    assert (looks_at(root, "rows").runs, looks_at(root, "rows").count) == (1, 2)
+    another.note(["t/b", "t/c"])
+    assert (looks_at(root, "rows").runs, looks_at(root, "rows").count) == (2, 3)
+    assert looks_at(root, "others").runs == 0
+
+
+def test_the_tests_of_one_run_are_one_look(root: Path) -> None:
+    log = LookLog(root, "rows", "run")
+    for models in (["t/a"], ["t/a", "t/b"], ["t/a", "t/b"]):
+        log.note(models)
+    assert (looks_at(root, "rows").runs, looks_at(root, "rows").count) == (1, 2)
+    assert len((root / "looks/rows.jsonl").read_text().splitlines()) == 2  # nothing is noted twice
+
+
+def test_the_same_variant_beside_another_teacher_is_another_model() -> None:
+    assert model_id("a" * 64, "b" * 64) != model_id("c" * 64, "b" * 64)
+
+
+def test_timings_are_counted_over_all_runs(root: Path) -> None:
+    for run, passed in enumerate((False, False, True)):
+        LookLog(root, "rows", str(run)).note(
+            ["t/a"], [Timing("t/a", "b1", passed), Timing("t/a", "b32", True)]
+        )
+    LookLog(root, "rows", "other").note(["t/b"], [Timing("t/b", "b1", False)])
+    facts = look_facts(looks_at(root, "rows"), {"int8": "t/a", "pruned": "t/b"})
+    assert facts.timings == [
+        TimingFacts(variant="int8", workload="b1", times=3, passed=1),
+        TimingFacts(variant="int8", workload="b32", times=3, passed=3),
+    ]
+
+
+def test_a_line_that_a_killed_run_left_half_written_is_passed_over(root: Path) -> None:
+    LookLog(root, "rows", "1").note(["t/a"])
+    with (root / "looks/rows.jsonl").open("a") as stream:
+        stream.write('{"run": "2", "mod\n')
+    LookLog(root, "rows", "3").note(["t/b"])
+    assert looks_at(root, "rows").runs == 2
+
+
+def test_looks_are_no_entries_of_the_store(root: Path) -> None:
+    LookLog(root, "rows", "1").note(["t/a"])
+    assert stored_in(root) == []
+
+
+def test_a_store_that_refuses_is_one_line(root: Path) -> None:
+    (root / "looks").write_text("a file in the folder's place")
+    with pytest.raises(BuildError, match=r"store .*: cannot be written"):
+        LookLog(root, "rows", "1").note(["t/a"])

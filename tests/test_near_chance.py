@@ -1,0 +1,39 @@
+"""A teacher that is not shown to beat the most frequent label."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimgate.near_chance import describe_near_chance
+from slimgate.outcomes import ClassOutcomes
+
+
+def answers(labels: list[int], right: int, classes: tuple[str, ...] = ("neg", "pos")) -> ClassOutcomes:
+    """Rows of these labels, the first `right` of which are answered with their label, the others wrongly."""
+    truth = np.asarray(labels)
+    predictions = truth.copy()
+    predictions[right:] = (truth[right:] + 1) % len(classes)
+    ids = np.asarray([f"r{k}" for k in range(len(labels))], dtype=np.str_)
+    return ClassOutcomes(ids, truth, predictions, classes)
+
+
+@pytest.mark.parametrize(("right", "near"), [(400, False), (330, False), (310, True), (200, True), (0, True)])
+def test_accuracy_must_be_shown_to_be_above_the_largest_label(right: int, near: bool) -> None:
+    """300 of 400 rows are neg: 330 right (82.5 %) are shown to be above 75 %, 310 (77.5 %) are not."""
+    told = describe_near_chance(answers([0] * 300 + [1] * 100, right))
+    assert (told is not None) is near
+    if told is not None:
+        assert f"its accuracy {right / 400:.3f} [" in told
+        assert told.endswith("not shown to be above 0.750, the share of the most frequent label (neg)")
+
+
+def test_chance_of_balanced_labels_is_the_same_rule() -> None:
+    labels = [0, 1, 2, 3] * 100
+    classes = ("a", "b", "c", "d")
+    assert "above 0.250" in str(describe_near_chance(answers(labels, 110, classes)))
+    assert describe_near_chance(answers(labels, 160, classes)) is None
+
+
+def test_rows_of_one_label_tell_nothing() -> None:
+    assert describe_near_chance(answers([1] * 50, 50)) == "all gate rows have the label pos"

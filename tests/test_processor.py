@@ -1,0 +1,45 @@
+"""slimgate.processor: which processor computes, in one line that changes when its kernels would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimgate.processor import LIMITS, cpu_instructions, cpu_name, describe_processor
+
+X86 = "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu avx2 sse avx512_vnni\n\nflags\t\t: amx_int8\n"
+ARM = "processor\t: 0\nBogoMIPS\t: 2\nFeatures\t: fp asimd asimddp bf16 i8mm\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "instructions"),
+    [(X86, ["avx2", "avx512_vnni"]), (ARM, ["asimd", "asimddp", "bf16", "i8mm"]), ("nothing\n", [])],
+    ids=["x86", "arm", "unknown"],
+)
+def test_instructions_are_those_that_choose_kernels(
+    tmp_path: Path, text: str, instructions: list[str]
+) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert cpu_instructions(tmp_path / "cpuinfo") == instructions
+
+
+def test_a_system_without_cpuinfo_still_has_a_name(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(X86)
+    assert cpu_name(tmp_path / "cpuinfo") == "A CPU"
+    assert cpu_name(tmp_path / "nowhere")
+    assert cpu_instructions(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_what_the_environment_forbids_the_processor_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for one in LIMITS:
+        monkeypatch.delenv(one, raising=False)
+    plain = describe_processor("cpu", threads=1)
+    assert plain.startswith(f"{cpu_name()} (")
+    assert plain.endswith("), 1 thread")
+    assert describe_processor("cpu", threads=2).endswith("), 2 threads")
+    monkeypatch.setenv(name, "AVX2")
+    assert describe_processor("cpu", threads=1) == plain.replace("), 1", f"), {name}=AVX2, 1")

@@ -1,0 +1,112 @@
+"""What is counted in a verdict: budgets, errors, and what of them is of this run."""
+
+from __future__ import annotations
+
+from slimgate.judge.flips import KIND as FLIPS
+from slimgate.judge.verdict import Verdict
+from slimgate.record import (
+    BehaviourFacts,
+    BudgetFacts,
+    CarriedResult,
+    LatencyFacts,
+    PlantedDelay,
+    QualityFacts,
+    SelfTest,
+    SelfTestPart,
+    VariantRecord,
+)
+from slimgate.record_files import TEACHER
+from slimgate.run_verdict import verdict, verdict_of_this_run
+
+P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+
+
+def budget(kind: str, found: Verdict, **fields: object) -> BudgetFacts:
+    return BudgetFacts(kind=kind, limit=1.0, verdict=found, **fields)
+
+
+def quality(found: Verdict, *budgets: BudgetFacts) -> QualityFacts:
+    return QualityFacts(
+        teacher=0.9,
+        value=0.8,
+        drop_points=1.0,
+        n=9,
+        budgets=list(budgets),
+        verdict=found,
+        message=f"a: accuracy {found}",
+        measured="",
+    )
+
+
+def variant(**fields: object) -> VariantRecord:
+    return VariantRecord.model_validate({"name": "a", "parent": TEACHER, **fields})
+
+
+def carried(kind: str, name: str = "") -> CarriedResult:
+    return CarriedResult(kind=kind, name=name, measured="2026-11-20T14:02:03+00:00")
+
+
+def test_each_budget_counts_and_not_each_result() -> None:
+    facts = quality(F, budget("drop_points", F), budget("floor", P))
+    flips = BehaviourFacts(budgets=[budget(FLIPS, P), budget("slices.accuracy", P)], verdict=P)
+    found = verdict([variant(quality={"accuracy": facts}, behaviour=flips)], SelfTest(), 0)
+    assert (found.passed, found.failed, found.inconclusive) == (3, 1, 0)
+
+
+def test_errors_and_broken_self_tests_are_counted() -> None:
+    blind = SelfTestPart(verdict=P, message="blind", measured="")
+    found = verdict([variant(error="a: it broke")], SelfTest(planted_fault=blind), 0)
+    assert (found.status, found.errors, found.failed) == ("FAIL", 2, 0)
+    assert found.messages == ["a: it broke", "blind"]
+
+
+def test_a_budget_that_only_warns_is_counted_apart() -> None:
+    facts = quality(
+        U, budget("drop_points", U, on_inconclusive="warn"), budget("floor", U, on_inconclusive="fail")
+    )
+    found = verdict([variant(quality={"accuracy": facts})], SelfTest(), 0)
+    assert (found.inconclusive, found.warns) == (2, 1)
+
+
+def test_a_record_with_an_earlier_result_is_partial_and_never_pass() -> None:
+    model = variant(quality={"accuracy": quality(P)}, carried=[carried("quality", "accuracy")])
+    whole, run = verdict([model], SelfTest(), 0), verdict_of_this_run([model], SelfTest(), 0)
+    assert (whole.status, whole.passed, whole.carried) == ("partial", 1, 1)
+    assert (run.status, run.passed, run.missing) == ("measured", 0, 1)
+
+
+def test_a_run_is_not_failed_by_what_an_earlier_run_judged() -> None:
+    facts = {"accuracy": quality(F), "f1_macro": quality(P)}
+    model = variant(
+        quality=facts, error="a: it broke", carried=[carried("quality", "accuracy"), carried("error")]
+    )
+    whole, run = verdict([model], SelfTest(), 2), verdict_of_this_run([model], SelfTest(), 2)
+    assert (whole.status, whole.failed, whole.errors) == ("FAIL", 1, 1)
+    assert (run.status, run.passed, run.failed, run.errors) == ("PASS", 1, 0, 0)
+    assert (run.messages, run.missing) == ([], 3)  # an error is no check
+
+
+def test_a_run_is_failed_by_its_own_result_beside_earlier_ones() -> None:
+    facts = {"accuracy": quality(P), "f1_macro": quality(F)}
+    model = variant(quality=facts, carried=[carried("quality", "accuracy")])
+    run = verdict_of_this_run([model], SelfTest(), 0)
+    assert (run.status, run.passed, run.failed) == ("FAIL", 0, 1)
+
+
+def test_a_broken_self_test_of_an_earlier_run_fails_only_the_record() -> None:
+    teacher = VariantRecord(name=TEACHER, parent=None, carried=[carried("self_test", "identical")])
+    tested = SelfTest(identical=SelfTestPart(verdict=F, message="differs", measured=""))
+    assert verdict([teacher], tested, 0).status == "FAIL"
+    assert verdict_of_this_run([teacher], tested, 0).errors == 0
+
+
+def test_an_undecided_speed_of_this_run_tells_of_the_delay_that_was_not_seen() -> None:
+    delay = PlantedDelay(
+        seen=False, speedup_interval=(0.9, 1.1), message="no delay was seen", workload="b1", measured=""
+    )
+    times = LatencyFacts(speedup=1.0, verdict=U, message="a: b1: INCONCLUSIVE", measured="")
+    model = variant(latency={"b1": times})
+    tested = SelfTest(planted_delay=delay)
+    assert verdict([model], tested, 0).messages == ["a: b1: INCONCLUSIVE", "no delay was seen"]
+    old = model.model_copy(update={"carried": [carried("speedup", "b1")]})
+    assert verdict_of_this_run([old], tested, 0).messages == []

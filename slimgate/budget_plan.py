@@ -47,10 +47,10 @@ class GateGroups:
         return rows if self.grouped is None else f"{rows} in {len(self.sizes):,} groups"
 
 
-def gate_groups(suite: Suite, rows: PreparedRows) -> GateGroups:
+def gate_groups(suite: Suite, rows: PreparedRows, split: str = "gate") -> GateGroups:
     """The groups of the gate's rows, as the judge takes them: rows of one text are of one group."""
     task = suite.setup.task
-    return groups_of(rows.gate, task.object.text_columns(task.params), suite.setup.group)
+    return groups_of(rows.splits[split], task.object.text_columns(task.params), suite.setup.group)
 
 
 def groups_of(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> GateGroups:

@@ -16,6 +16,7 @@ from slimgate.report.terminal import MEGABYTE
 from slimgate.report.terminal_table import MISSING, Line, terminal_table, wrapped
 from slimgate.run import SuiteRun
 from slimgate.slice_plan import planned_slices
+from slimgate.small_budgets import small_budgets
 from slimgate.split_names import CONFIRM
 from slimgate.suite import Suite
 
@@ -53,7 +54,7 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
         styles = [_STYLES[one.word] for one in budgets]
         yield [("", "")]
         yield from terminal_table([_budget_row(one) for one in budgets], styles, width=width)
-    for line in _confirm_lines(run, earlier):
+    for line in (*small_budgets(suite), *_confirm_lines(run)):
         yield from wrapped(visible(line), width, "  ")
     for slices in planned_slices(suite, run.rows.gate):
         yield from wrapped(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
@@ -66,6 +67,7 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
     planned = planned_budgets(suite, gate, earlier)
     undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
     yield from (f"{suite.shown}: {one.line}" for one in undecidable)
+    yield from (f"{suite.shown}: {line}" for line in small_budgets(suite))
     for slices in planned_slices(suite, run.rows.gate):
         if slices.decidable < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"
@@ -73,17 +75,17 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
         yield f"{suite.shown}: {gate} gate rows can decide every planned budget on drops and flips"
 
 
-def _confirm_lines(run: SuiteRun, earlier: RunRecord | None) -> Iterator[str]:
+def _confirm_lines(run: SuiteRun) -> Iterator[str]:
     """Whether the rows of the split confirm can decide the budgets that they judge; nothing without them."""
-    report = run.rows.reports.get(CONFIRM)
-    if report is None:
+    if CONFIRM not in run.rows.splits:
         return
     judged = {metric for own in run.suite.budgets.values() for metric in own.quality}
-    planned = [one for one in planned_budgets(run.suite, report.n, earlier) if one.metric in judged]
-    undecidable = [one for one in planned if not one.decidable]
+    groups = gate_groups(run.suite, run.rows, CONFIRM)
+    planned = [one for one in planned_budgets(run.suite, groups, None) if one.metric in judged]
+    undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
     yield from (f"confirm: {one.line.replace('gate rows', 'rows')}" for one in undecidable)
-    if planned and not undecidable:
-        yield f"confirm: {report.n:,} rows can decide every budget on a drop"
+    if any(one.decidable for one in planned) and not undecidable:
+        yield f"confirm: {groups} rows can decide every budget on a drop"
 
 
 def _row(model: PlannedModel) -> dict[str, str]:

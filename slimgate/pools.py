@@ -221,7 +221,7 @@ def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
         first = table["id"][int(empty.argmax())]
         raise DataError(
             f"part {part}: text column {name} is null or empty in {int(empty.sum())} of {len(exact)} rows "
-            f"(first: {first})"
+            f"(first: {first}); remove these rows, or give them a text"
         )
     return exact, compared
 

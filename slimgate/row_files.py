@@ -11,7 +11,7 @@ import glob
 import itertools
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +60,17 @@ def require(path: Path) -> None:
         raise SuiteError(f"{path} is a folder, expected a file of rows")
     if not path.parent.is_dir():
         raise SuiteError(f"{path}: no such file; nor is there a folder {path.parent}")
+    raise SuiteError(f"{path}: no such file{_near_file(path)}")
+
+
+def _near_file(path: Path) -> str:
+    """The file of that name one folder up, else the nearest name of a file of rows beside it."""
+    if (path.parent.parent / path.name).is_file():
+        return f". Did you mean ../{path.name}? There is {path.parent.parent / path.name}"
     names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
-    raise SuiteError(f"{path}: no such file" + (f". Did you mean {close[0]}?" if close else ""))
+    of_rows = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
+    close = difflib.get_close_matches(path.name, of_rows, n=1, cutoff=0.4)
+    return f". Did you mean {close[0]}?" if close else ""
 
 
 def columns_of(file: RowFile) -> tuple[str, ...]:
@@ -157,6 +165,11 @@ def _header(file: RowFile) -> tuple[str, ...]:
             raise DataError(f"{file.path}: the header cannot be read as {file.format}: {error}") from None
         except UnicodeError as error:
             raise wrong_text(file.path, file.encoding, error) from None
+    if len(names) == 1 and (other := _other_separator(names[0], SEPARATORS[file.format])):
+        raise DataError(
+            f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {other}; "
+            "save the file with commas as .csv, or with tabs as .tsv"
+        )
     twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
     if twice is not None or not all(names):
         what = f"column {twice!r} twice" if twice is not None and twice else "a column without a name"
@@ -164,6 +177,12 @@ def _header(file: RowFile) -> tuple[str, ...]:
             f"{file.path}: the header has {what}, expected one name a column; came {', '.join(names)}"
         )
     return tuple(names)
+
+
+def _other_separator(header: str, separator: str) -> str | None:
+    """What a header that is taken for one column is rather separated by; None of one column."""
+    known = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+    return next((name for sign, name in known.items() if sign != separator and sign in header), None)
 
 
 def _parquet(file: RowFile) -> pq.FileMetaData | Any:
@@ -201,6 +220,7 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
             scratch,
             sep=SEPARATORS[file.format],
             quoting=csv.QUOTE_MINIMAL if file.quotes else csv.QUOTE_NONE,
+            hint=_quotes_hint if file.quotes else None,
             keep_default_na=False,
             index_col=False,
             features=datasets.Features({name: datasets.Value("string") for name in names}),
@@ -216,8 +236,27 @@ def _utf8_copy(file: RowFile, scratch: Path) -> Path:
     return Path(copy)
 
 
-def _load(kind: str, path: Path, named: Path, scratch: Path, **options: Any) -> pa.Table:
-    """One local file by datasets, silently, mapped from `scratch`. Errors name the file `named`."""
+def _quotes_hint(said: str) -> str:
+    """For fields or lines that do not come out: a quote inside of a text begins a field that goes on."""
+    if "tokenizing" not in said:
+        return ""
+    told = "add quotes = false to the source (slimgate init: --no-quotes)"
+    return f"; if double quotes are part of the texts, {told}"
+
+
+def _load(
+    kind: str,
+    path: Path,
+    named: Path,
+    scratch: Path,
+    *,
+    hint: Callable[[str], str] | None = None,
+    **options: Any,
+) -> pa.Table:
+    """One local file by datasets, silently, mapped from `scratch`. Errors name the file `named`.
+
+    hint: what to do about an error, by its text.
+    """
     import datasets
 
     with _silent(datasets):
@@ -233,7 +272,8 @@ def _load(kind: str, path: Path, named: Path, scratch: Path, **options: Any) -> 
             if "corresponds to no data" in str(error):
                 raise DataError(f"{named} has no rows, expected at least one below its header") from None
             cause = " ".join(str(error.__cause__ or error).split())
-            raise DataError(f"{named} cannot be read as {kind}: {cause}") from error
+            todo = hint(cause) if hint is not None else ""
+            raise DataError(f"{named} cannot be read as {kind}: {cause}{todo}") from error
     return rows.data.table.replace_schema_metadata(None)
 
 

@@ -58,7 +58,9 @@ def _wrong_byte(path: Path, encoding: str, error: UnicodeDecodeError, before: in
     """before: bytes of the file before those that the error is about."""
     with path.open("rb") as stream:
         wide = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    likely = "utf-16" if wide else "latin-1"
     return DataError(
         f"{path}: byte {before + error.start} (0x{error.object[error.start]:02x}) is not {encoding}; "
-        f'add encoding = "{"utf-16" if wide else "latin-1"}" if that is how it was written'
+        f'add encoding = "{likely}" to the source (slimgate init: --encoding {likely}) if that is how it was '
+        "written"
     )

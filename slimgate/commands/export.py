@@ -14,7 +14,9 @@ DESCRIPTION = """\
 Writes a model of a run, from the store, as a folder for the plain libraries: weights or graph, tokenizer,
 config.json with id2label, and README.md, a model card whose lines of Python predict without slimgate. Without
 --format a graph stays what it is; a PyTorch model is written for transformers where one of its classes holds
-it, else as ONNX. Nothing is built or measured. Exit codes: 0 written, 4 wrong usage or input.
+it, else as ONNX. Nothing is built. The written folder is loaded again and answers 500 gate rows, if the
+suite and its rows are here as they were judged. Exit codes: 0 written, 1 it answers otherwise than the model
+that was judged, and is not kept, 4 wrong usage or input.
 """
 FORMATS = ("transformers", "onnx", "openvino")
 
@@ -36,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
     """Writes the folder and says what is in it. Raises SlimgateError for wrong input."""
     from slimgate.record_files import read_kept
     from slimgate.release.folder import check_free, export
-    from slimgate.release.stored import stored_artifact, task_params
+    from slimgate.release.row_check import OtherAnswers
+    from slimgate.release.stored import gate_rows, stored_artifact, task_params
     from slimgate.report.escape import visible
 
     found = read_kept(options.record)
@@ -44,7 +47,14 @@ def run(options: argparse.Namespace) -> int:
     check_free(options.folder, force=options.force)
     store = store_root(options)
     artifact, params = stored_artifact(found, model, store), task_params(found)
-    written = export(found, model, artifact, params, options.folder, form=options.format)
+    gate = gate_rows(found, store)
+    try:
+        written, checked = export(
+            found, model, artifact, params, options.folder, form=options.format, gate=gate
+        )
+    except OtherAnswers as error:
+        sys.stderr.write(f"slimgate export: {visible(str(error))}\n")
+        return 1
     told = f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"
-    sys.stdout.write(visible(told) + "\n")
+    sys.stdout.write(f"{visible(told)}\n{visible(checked)}\n")
     return 0

@@ -14,8 +14,10 @@ from slimgate.record import VariantRecord
 from slimgate.record_files import Kept
 from slimgate.release.forms import Written, write_form
 from slimgate.release.snippets import snippet
+from slimgate.release.stored import GateRows
 from slimgate.report.card import card
 from slimgate.report.card_metadata import TAG
+from slimgate.report.escape import escaped
 from slimgate.report.figures import megabytes, significant
 from slimgate.report.tables import blocks, bullets
 from slimgate.store import files_of, scratch_beside
@@ -62,13 +64,20 @@ def export(
     folder: Path,
     *,
     form: str | None,
-) -> Written:
-    """Writes the folder. params: of the task. Raises SlimgateError that names the variant."""
+    gate: GateRows | str,
+) -> tuple[Written, str]:
+    """Writes the folder; gives what it holds, and how it answers the gate rows.
+
+    params: of the task; gate: the rows, or why they are not to be had. Raises SlimgateError that names the
+    variant; OtherAnswers where the folder does not answer as the model does, and then there is no folder.
+    """
     try:
         with replacing_folder(folder) as new, scratch_beside(new) as scratch:
             written = write_form(artifact, form, new, scratch)
             _write_beside(written, run, params, new)
-            text = blocks(card(run.record, model, form=written.form), _use(run, model, written, params, new))
+            checked = _checked(artifact, written, new, gate, scratch)
+            use = _use(run, model, written, params, new, checked)
+            text = blocks(card(run.record, model, form=written.form), use)
             (new / README).write_text(text + "\n", "utf-8")
             for name in files_of(new):
                 (new / name).chmod(READABLE)  # safetensors writes for its owner alone
@@ -78,7 +87,16 @@ def export(
         raise BuildError(
             f"{folder}: {model.name} could not be written there: {error.strerror or error}"
         ) from error
-    return written
+    return written, checked
+
+
+def _checked(artifact: Artifact, written: Written, folder: Path, gate: GateRows | str, scratch: Path) -> str:
+    """How the written folder answers, in words."""
+    if isinstance(gate, str):
+        return f"not held against the gate rows: {gate}"
+    from slimgate.release.row_check import check_rows
+
+    return check_rows(artifact, written, folder, gate, scratch).message
 
 
 def _write_beside(written: Written, run: Kept, params: Mapping[str, Any], folder: Path) -> None:
@@ -95,26 +113,28 @@ def _write_beside(written: Written, run: Kept, params: Mapping[str, Any], folder
     save_tokenizer(tokenizer, folder)
 
 
-def _use(run: Kept, model: VariantRecord, written: Written, params: Mapping[str, Any], folder: Path) -> str:
+def _use(
+    run: Kept, model: VariantRecord, written: Written, params: Mapping[str, Any], folder: Path, checked: str
+) -> str:
     needs = f"pip install {PACKAGES[written.form]} transformers"
     size = sum((folder / name).stat().st_size for name in files_of(folder))
     return blocks(
         "## Use",
         f"Needs `{needs}`; run it inside of this folder ({megabytes(size)} MB).",
         f"```python\n{snippet(written, run.record.task.kind, params)}\n```",
-        bullets(_notes(model, written)),
+        bullets(_notes(model, written, checked)),
     )
 
 
-def _notes(model: VariantRecord, written: Written) -> list[str]:
-    found = list[str]()
+def _notes(model: VariantRecord, written: Written, checked: str) -> list[str]:
+    found = [f"This folder, loaded from its files, against the model that was judged: {escaped(checked)}."]
     judged = model.artifact.runtime if model.artifact else ""
     if written.compared:
         apart = written.compared["max_difference"]
         near = f"lie at most {significant(apart, 2)} from its own" if apart else "are its own"
         found.append(
             f"Made from the model that was judged: on made-up token ids the scores {near}. The figures above "
-            "are of the model as it was judged; this form has not been held against the rows."
+            "are of the model as it was judged."
         )
     else:
         found.append("The graph is the file that was judged.")

@@ -36,7 +36,7 @@ class Written:
     """What a form's folder holds. auto: the class that loads a folder of transformers.
 
     pairs: a row takes two texts, encoded apart; compared: how far the form's answers lay from the model's
-    (max_difference, …), empty of a graph that was copied.
+    (max_difference, tolerance, …) on made-up token ids, empty of a graph that was copied.
     """
 
     form: str

@@ -1,19 +1,32 @@
-"""From a record back to what it is of: the artifact in a store, and how the task reads text."""
+"""From a record back to what it is of: the artifact in a store, how the task reads text, the gate rows."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.artifact import Artifact
-from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.errors import BuildError, DataError, SlimgateError, SuiteError
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record_files import Kept
 from slimgate.store import entry_of
 from slimgate.store_seal import Damaged, read_sealed
 
+if TYPE_CHECKING:
+    from slimgate.rows import PreparedRows
+    from slimgate.suite import Suite
+
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class GateRows:
+    """The suite of a record, and its rows, of which the gate's are those that were judged."""
+
+    suite: Suite
+    rows: PreparedRows
 
 
 def stored_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
@@ -79,3 +92,27 @@ def _suite_params(path: Path, digest: str) -> Json | None:
         return None
     found: Json = params_json(suite.setup.task.params)
     return found
+
+
+def gate_rows(run: Kept, store: Path) -> GateRows | str:
+    """The rows that were judged, or why they are not to be had here.
+
+    Needs the suite as it was, from the folder where it ran, and the same rows; the store keeps the splits.
+    """
+    from slimgate.rows import prepare_rows
+    from slimgate.store import Store
+    from slimgate.suite import load_suite
+
+    path, gate = Path(run.record.suite.path), run.record.task.splits.get("gate")
+    if not path.is_file():
+        return f"the suite {path.as_posix()} is not here"
+    try:
+        suite = load_suite(path, check_data=False)
+        if suite.digest != run.record.suite.digest:
+            return f"the suite {path.as_posix()} has changed since the run"
+        rows = prepare_rows(suite, Store(store))
+    except SlimgateError as error:
+        return str(error)
+    if gate is None or rows.reports["gate"].digest != gate.digest:
+        return "the gate rows are others than those that were judged"
+    return GateRows(suite, rows)

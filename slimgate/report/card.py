@@ -182,6 +182,12 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how it does on text that people wrote."
     yield "The figures are of the rows named above; of other text they say nothing."
+    for budget in record.baseline.loosened if record.baseline else ():
+        if budget.variant == model.name:
+            was = f"{escaped(budget.kind)} {budget.before:g}"
+            why = escaped(budget.reason or "no reason is given")
+            moved = f"was {was} in the last release, now {budget.now}"
+            yield f"**Loosened**: {escaped(budget.budget)} {moved}: {why}"
     if model.error is not None:
         yield f"It could not be built or measured whole: {escaped(model.error)}"
     if lacking := unmeasured(record, model):

@@ -9,6 +9,7 @@ from slimgate.judge.slice_counts import slice_counts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.report.builds import unlucky_builds
+from slimgate.report.card_metadata import LOAD
 from slimgate.report.carried import carried_by_model, describe_carried
 from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
@@ -220,8 +221,8 @@ def _judge_warnings(record: RunRecord) -> Iterator[str]:
 def _new_heads(record: RunRecord) -> Iterator[str]:
     """Models whose head was fitted on loading and by nothing since: it is not one that a folder holds."""
     for model in models(record):
-        loaded = model.steps[0].log if model.steps and model.parent is None else {}
-        head = loaded.get("head", OWN_HEAD)
+        loaded = [step.log for step in model.steps if step.method == LOAD]
+        head = loaded[0].get("head", OWN_HEAD) if loaded else OWN_HEAD
         if head != OWN_HEAD and not any(epochs_of(step) for step in model.steps):
             how = f"**{escaped(model.name)} has a new head** ({escaped(str(head))} on the train rows)"
             yield f"{how}: what is judged here is not what its files alone would answer."

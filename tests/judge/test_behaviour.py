@@ -14,7 +14,7 @@ from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.slices import Slice, SliceBudget
 from slimgate.metrics import load_metric
-from slimgate.outcomes import ClassOutcomes
+from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record import BehaviourFacts
 
 Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
@@ -140,6 +140,12 @@ def test_a_failing_line_names_the_slices_that_lost(counted: Make) -> None:
     )
 
 
+def test_three_slices_that_lost_are_all_named(counted: Make) -> None:
+    told = judged_line(counted(900, 400, 0, classes=3), BehaviourBudgets(slices=BOTH.slices))
+    assert told.count("(drop ") == 3
+    assert "more" not in told
+
+
 def test_more_than_three_slices_that_lost_are_counted(counted: Make) -> None:
     told = judged_line(counted(1000, 400, 0, classes=5), BehaviourBudgets(slices=BOTH.slices))
     assert told.endswith(", 2 more")
@@ -206,3 +212,12 @@ def test_six_thousand_rows_of_77_classes_take_under_a_second() -> None:
     facts = behaviour_facts(behaviour(*pair), judged, behaviour_message("x", judged))
     assert time.process_time() - start < 1
     assert len(BehaviourFacts.model_validate(facts).model_dump_json(indent=1)) < 150_000
+
+
+def test_rows_that_are_neither_right_nor_wrong_have_no_flips() -> None:
+    ranked = Outcomes(np.array(["a", "b"]), values={"rank": np.array([1.0, 2.0])})
+    assert behaviour(ranked, ranked) == {"n": 2, "flips": None}
+    judged = judge_behaviour(ranked, ranked, NO_BUDGET, metrics={})
+    assert (judged.flips, judged.slices, judged.budgets, judged.verdict) == (None, (), (), None)
+    with pytest.raises(MeasureError, match="neither right nor wrong"):
+        judge_behaviour(ranked, ranked, BehaviourBudgets(FlipsBudget(1.0)), metrics={})

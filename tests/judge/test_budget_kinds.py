@@ -77,16 +77,6 @@ def test_a_budget_that_cannot_be_judged_is_refused_without_rows(
         check_budget(load_metric(name), QualityBudget(kind, limit))
 
 
-def test_a_biased_metric_takes_no_floor() -> None:
-    biased = replace(load_metric("accuracy"), own_interval=False)
-    with pytest.raises(SuiteError) as caught:
-        check_budget(biased, QualityBudget("floor", 0.8))
-    assert str(caught.value) == (
-        "floor does not suit accuracy: a sample's value is biased, so it says nothing of an absolute limit; "
-        "accuracy takes drop_points, drop_relative, error_increase_relative"
-    )
-
-
 @pytest.mark.parametrize(("kind", "limit"), [("drop_points", 1.0), ("floor", 0.8), ("drop_relative", 0.02)])
 def test_a_sound_budget_is_let_pass(kind: BudgetKind, limit: float) -> None:
     check_budget(load_metric("f1_macro"), QualityBudget(kind, limit))

@@ -32,14 +32,14 @@ def test_one_row_falls_from_best_to_worst_and_one_rises() -> None:
 
 
 def test_made_up_rows_of_grouped_rows_come_in_whole_groups() -> None:
-    # groups of 3 and 1 rows: a row meets one of (9 + 1) / 4 = 2.5 rows, so two made-up rows a group
+    # groups of 3 and 1 rows: a lost row is in one of (27 + 1) / (9 + 1) = 2.8 rows, so each made-up one has 3
     whole, without = samples(np.array([5, 5, 5, 9]), 2)
-    assert whole == pytest.approx([4.75 / 8, 4.25 / 8])
-    assert without == pytest.approx([2.75 / 6, 4.25 / 6])
+    assert whole == pytest.approx([5.75 / 10, 5.25 / 10])
+    assert without == pytest.approx([2.75 / 7, 5.25 / 7])
     _, without = samples(np.array([5, 5, 5, 9]), 3)
-    assert without == pytest.approx([4.75 / 6, 2.25 / 6])
+    assert without == pytest.approx([5.75 / 7, 2.25 / 7])
     _, without = samples(np.array([5, 5, 5, 9]), 1)
-    assert without == pytest.approx([4.5 / 7, 4.0 / 7])
+    assert without == pytest.approx([5.5 / 9, 5.0 / 9])
 
 
 def test_best_and_worst_are_those_of_the_teachers_rows() -> None:

@@ -48,6 +48,19 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
     assert (found[8].high, found[14].high) == (pytest.approx(0.6), 1.0)
 
 
+def test_the_bins_of_four_rows_by_hand() -> None:
+    found = reliability(FOUR)
+    assert found is not None
+    filled = {k: (one.count, one.confidence, one.accuracy) for k, one in enumerate(found) if one.count}
+    assert filled == {
+        8: (1, pytest.approx(0.6), 1.0),
+        10: (1, pytest.approx(0.7), 1.0),
+        13: (2, pytest.approx(0.905), 0.5),
+    }
+    assert (found[0].low, found[0].high) == (0.0, 1 / 15)
+    assert (found[0].confidence, found[0].accuracy) == (None, None)
+
+
 def test_the_bins_hold_every_row_once_and_give_the_error() -> None:
     rng = np.random.default_rng(0)
     outcomes = answered(rng.integers(0, 5, 2000).tolist(), rng.dirichlet(np.full(5, 0.5), 2000))

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, when_undecided, wishes
+from slimgate.judge.budget_kinds import (
+    BudgetKind,
+    OnInconclusive,
+    QualityBudget,
+    allowed_drop,
+    when_undecided,
+    wishes,
+)
 from slimgate.judge.evidence import Changed
 from slimgate.judge.facts import budget_facts, quality_facts
 from slimgate.judge.since import since_facts, undecided, waiting_facts
@@ -154,3 +161,20 @@ def test_an_undecided_metric_fails_unless_every_undecided_budget_only_warns(
 def test_each_budget_has_its_verdict() -> None:
     with pytest.raises(ValueError, match="shorter"):
         when_undecided([QualityBudget("drop_points", 1.0)], [], "fail")
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "teacher", "drop"),
+    [
+        ("drop_points", 2.0, 0.9, 0.02),
+        ("drop_relative", 0.05, 0.8, 0.04),
+        ("error_increase_relative", 0.5, 0.8, 0.1),
+        ("increase_relative", 0.02, 20.0, 0.4),
+        ("floor", 0.7, 0.9, 0.2),
+        ("ceiling", 0.5, 0.2, 0.3),
+    ],
+)
+def test_the_largest_drop_that_a_budget_allows(
+    kind: BudgetKind, limit: float, teacher: float, drop: float
+) -> None:
+    assert allowed_drop(QualityBudget(kind, limit), teacher) == pytest.approx(drop)

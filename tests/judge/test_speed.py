@@ -250,3 +250,20 @@ def test_a_line_without_a_budget_or_with_a_verdict_gives_no_reason() -> None:
     assert speed_message("int8", "b1", found, judge_speedup(found, 1.5, "r")) == f"{line}, budget 1.5×: PASS"
     judged = judge_speedup(found, 1.5, "r")
     assert (judged.kind, judged.limit, judged.reason, judged.n_needed) == ("speedup_min", 1.5, "r", None)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.999])
+def test_the_interval_is_that_of_the_medians_of_resampled_rounds(level: float) -> None:
+    teacher, variant = times(1, 1.0), times(2, 0.8)
+    ratios = np.log(teacher) - np.log(variant)
+    rounds = np.random.default_rng(7).integers(60, size=(4000, 60))
+    medians = [float(np.median(ratios[drawn])) for drawn in rounds]
+    tail = (1 - level) / 2
+    expected = np.median(ratios), *np.quantile(medians, [tail, 1 - tail])
+    assert log_ratio_interval(teacher, variant, seed=7, level=level) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_claim_that_reaches_the_budget_passes_and_one_that_ends_there_is_undecided() -> None:
+    found = Speedup(2.0, (1.5, 2.5), 2.0, 0.0, 20)
+    verdicts = [judge_speedup(found, minimum, None).verdict for minimum in (1.5, 2.5, 2.5000001)]
+    assert verdicts == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]

@@ -138,7 +138,7 @@ def test_of_many_unsteady_times_four_are_named() -> None:
 def loaded(head: str, *more: StepFacts) -> str:
     """The warnings of a run whose one variant was loaded with this head, and then built by more steps."""
     step = StepFacts(method="load_model", params="../export", seconds=0.1, log={"head": head})
-    built = variant("released", parent=None, steps=[step, *more])
+    built = variant("released", parent="../export", steps=[step, *more])
     return "\n".join(warnings(sample_record(variants=[built])))
 
 

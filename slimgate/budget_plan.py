@@ -20,6 +20,7 @@ from slimgate.protocols import Rows, row_groups
 from slimgate.record import BudgetFacts, QualityFacts, RunRecord
 from slimgate.rows import PreparedRows
 from slimgate.same_texts import join_groups
+from slimgate.split_names import GATE
 from slimgate.suite import Suite
 from slimgate.variant_budgets import BASELINE
 
@@ -47,8 +48,8 @@ class GateGroups:
         return rows if self.grouped is None else f"{rows} in {len(self.sizes):,} groups"
 
 
-def gate_groups(suite: Suite, rows: PreparedRows, split: str = "gate") -> GateGroups:
-    """The groups of the gate's rows, as the judge takes them: rows of one text are of one group."""
+def gate_groups(suite: Suite, rows: PreparedRows, split: str = GATE) -> GateGroups:
+    """The groups of a judging split's rows, as the judge takes them: rows of one text are of one group."""
     task = suite.setup.task
     return groups_of(rows.splits[split], task.object.text_columns(task.params), suite.setup.group)
 

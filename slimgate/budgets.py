@@ -27,7 +27,7 @@ from slimgate.suite_tables import (
     TeacherBudgetTable,
 )
 from slimgate.switched_off import OFF, read_switched_off
-from slimgate.variant_budgets import MemoryBudget, SizeBudget, SpeedBudget, VariantBudgets
+from slimgate.variant_budgets import Family, MemoryBudget, SizeBudget, SpeedBudget, VariantBudgets
 
 EXAMPLE = "{ drop_points = 2.0 }"
 EXAMPLES = {
@@ -38,8 +38,9 @@ EXAMPLES = {
     "slices": "{ accuracy = { drop_points = 5.0 } }",
     "baseline": "{ accuracy = { drop_points = 1.0 } }",
 }
-# Tables of [budgets] that are not for all variants.
-OF_ONE = ("variants", "teacher")
+HOLM: Family = "holm"
+# Keys of [budgets] that are no budgets for all variants.
+OF_ONE = ("variants", "teacher", "family")
 
 
 def resolve_budgets(
@@ -133,6 +134,14 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
     return VariantBudgets(quality, size, speed, BehaviourBudgets(flips, slices), memory, baseline)
+
+
+def budget_family(data: Mapping[str, Any], file: str) -> Family | None:
+    """What [budgets] family names. Raises SuiteError."""
+    family = data.get("budgets", {}).get("family")
+    if family is not None and family != HOLM:
+        raise suite_error(file, ("budgets", "family"), data, f'{shown(family)} came, expected "{HOLM}"')
+    return None if family is None else HOLM
 
 
 def baseline_file(data: Mapping[str, Any], file: str) -> Path | None:

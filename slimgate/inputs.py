@@ -68,6 +68,7 @@ def inputs_digests(run: SuiteRun) -> dict[str, Digests]:
         "seeds": suite.seeds,
         "threads": suite.threads,
         "teacher": models[TEACHER],
+        "family": None if suite.family is None else [suite.family, models],  # each verdict depends on all
     }
     metrics = _metrics(suite)
     return {

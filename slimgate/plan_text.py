@@ -85,7 +85,7 @@ def _confirm_lines(run: SuiteRun) -> Iterator[str]:
     undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
     yield from (f"confirm: {one.line.replace('gate rows', 'rows')}" for one in undecidable)
     if any(one.decidable for one in planned) and not undecidable:
-        yield f"confirm: {groups} rows can decide every budget on a drop"
+        yield f"confirm: {groups} can decide every planned budget on a drop"
 
 
 def _row(model: PlannedModel) -> dict[str, str]:

@@ -16,8 +16,8 @@ import numpy as np
 from slimgate.damaged_layer import KINDS, NothingToDamage
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.levels import Z_ALPHA, Z_POWER
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.rows_needed import needed_rows
 from slimgate.judge.verdict import QualityJudgement, Verdict
 from slimgate.metrics import load_metric, value_of
 from slimgate.metrics.base import Metric
@@ -121,17 +121,20 @@ def judge_fault(
 def decidable(
     metric: Metric, teacher: Outcomes, damaged: Outcomes, budget: QualityBudget, allowed: float
 ) -> bool:
-    """Whether these rows show a fault of this size 80 % of the time, as the plan counts rows.
+    """Whether these rows show a fault of this size 80 % of the time: (1.645 + 0.842)² psi / gap² rows.
 
-    False if that is not known: for metrics that are no mean over rows, and for budgets that are not on a
-    drop in points. Groups count as one row each, because a planted fault takes whole groups.
+    psi: the share of answers that changed; gap: how far the drop is beyond what the budget allows. Groups
+    count as one row each, because a planted fault takes whole groups. False if nothing is known: for metrics
+    that are no mean over rows, and for budgets that are not on a drop in points.
     """
     if metric.per_row is None or budget.kind != "drop_points":
         return False
     change = metric.per_row(teacher) - metric.per_row(damaged)
     drop = float(change.mean()) * (1 if metric.higher_is_better else -1)
-    needed = needed_rows(allowed, drop, variance=float(np.abs(change).mean()))
-    return needed is not None and _independent_rows(teacher) >= needed
+    if drop <= allowed:
+        return False
+    needed = (Z_ALPHA + Z_POWER) ** 2 * float(np.abs(change).mean()) / (drop - allowed) ** 2
+    return _independent_rows(teacher) >= needed
 
 
 def _independent_rows(outcomes: Outcomes) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from slimgate.budgets import per_row_metrics
+from slimgate.budgets import HOLM, per_row_metrics
 from slimgate.loading import known, load
 from slimgate.metrics import known_metrics
 from slimgate.schema_words import OPTIONS, SUITE, TASK, Words
@@ -123,6 +123,12 @@ def _either(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]
     return about | {"anyOf": [form for i, form in enumerate(bare) if form not in bare[:i]]}
 
 
+_FAMILY = (
+    "judges the budgets on metrics of all gated variants together: the chance that any variant over its "
+    "budget passes is at most 5 %; default: each variant is judged alone"
+)
+
+
 def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
     """[budgets]; in [budgets.variants.NAME] each limit may also be "off"."""
     of_all = _of_models(definitions)
@@ -131,6 +137,7 @@ def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
     variants = {"type": "object", "additionalProperties": _of_models(definitions, off=True)}
     of_all["properties"]["variants"] = variants
     of_all["properties"]["teacher"] = _of_teacher(definitions)
+    of_all["properties"]["family"] = {"const": HOLM, "description": _FAMILY}
     return of_all
 
 

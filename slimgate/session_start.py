@@ -52,6 +52,7 @@ def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
         time_limit=config.getoption("slimgate_time_limit"),
         split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
     )
+    refuse_shard_of_family(config, suites)
     if config.getoption("slimgate_confirm"):
         refuse_beside_confirm(config)
         state.confirmation = Confirmation(state)
@@ -60,6 +61,15 @@ def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
         config.pluginmanager.register(RecordKeeper(state), "slimgate-record")
         config.pluginmanager.register(Stopping(state, config), "slimgate-stopping")
     return state
+
+
+def refuse_shard_of_family(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
+    """Raises SuiteError for a shard of a suite whose variants are judged together."""
+    together = [suite.shown for suite in suites.values() if suite.family is not None]
+    if together and shard_of(config) is not None:
+        raise SuiteError(
+            f"{together[0]} [budgets] family: all variants are judged together, so without --slimgate-shard"
+        )
 
 
 def refuse_beside_confirm(config: pytest.Config) -> None:

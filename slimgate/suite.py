@@ -13,7 +13,7 @@ from slimgate.protocols import ModelRef, Workload
 from slimgate.splits import SplitSizes
 from slimgate.suite_tables import MeasureTable
 from slimgate.tune.space import Tuning
-from slimgate.variant_budgets import VariantBudgets
+from slimgate.variant_budgets import Family, VariantBudgets
 
 TEACHER = "teacher"
 SELF = "self"
@@ -124,6 +124,7 @@ class Suite:
     seeds: stochastic variants are built for each; all else goes by the first.
     tuning: what `slimgate tune` searches; None where the suite has no such table.
     teacher_budgets: on the teacher's own values, and since the baseline.
+    family: how budgets on metrics are corrected over all gated variants; None where each is judged alone.
     baseline: a run.json, its folder, or a folder of baselines, where the suite names one.
     """
 
@@ -145,6 +146,7 @@ class Suite:
     tuning: Tuning | None = None
     baseline: Path | None = None
     teacher_budgets: VariantBudgets = field(default_factory=VariantBudgets)
+    family: Family | None = None
 
     @property
     def seed(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slimgate.budgets import baseline_file, resolve_budgets, teacher_budgets
+from slimgate.budgets import baseline_file, budget_family, resolve_budgets, teacher_budgets
 from slimgate.errors import SuiteError, nearest
 from slimgate.loading import known, load
 from slimgate.metrics import load_metric
@@ -57,6 +57,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         variants=variants,
         budgets=budgets,
         teacher_budgets=of_teacher,
+        family=budget_family(text.data, text.shown),
         metrics=reader.metrics(tables.measure, {TEACHER: of_teacher, **budgets}, setup.task),
         workloads=reader.workloads(tables.measure),
         measure=tables.measure,

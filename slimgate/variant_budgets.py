@@ -11,6 +11,8 @@ from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
 from slimgate.judge.flips import KIND as FLIPS
 from slimgate.judge.slices import slices_kind
 
+# How budgets on metrics are corrected over all gated variants.
+Family = Literal["holm"]
 # What the budgets of [budgets.baseline] are of.
 BASELINE = "baseline"
 # The name of a budget, as Judged.name has it, and its kind: ("accuracy", "drop_points").

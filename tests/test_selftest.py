@@ -96,7 +96,7 @@ def test_the_copy_predicts_in_another_order(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_copy_of_the_teacher_with_a_damaged_layer_fails(tmp_path: Path) -> None:
-    teacher = tiny_run(tmp_path, gate=120).handle("teacher")
+    teacher = tiny_run(tmp_path, gate=400).handle("teacher")
     (fault,) = damaged_faults(teacher, {"accuracy": BUDGET}, seed=0)
     assert (fault.verdict, fault.wrong) == (Verdict.FAIL, False)
     assert fault.how == "teacher with noise on bert.encoder.layer.0.intermediate.dense"
@@ -211,7 +211,7 @@ def test_a_planted_fault_by_hand() -> None:
     assert (damaged.predictions[changed] != outcomes.labels[changed]).all()
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [name for name in METRICS if load_metric(name).resampled])
 @pytest.mark.parametrize("rows", [12, 40, 200, 2000])
 @pytest.mark.parametrize("limit", [0.5, 2.0, 10.0])
 def test_a_planted_fault_never_passes(metric: str, rows: int, limit: float) -> None:

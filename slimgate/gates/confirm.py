@@ -6,6 +6,7 @@ from slimgate.confirmation import Passed
 from slimgate.gates.reporting import Report, conclude
 from slimgate.judge.budget_kinds import when_undecided, wishes
 from slimgate.judge.facts import quality_facts
+from slimgate.judge.family import bound_among
 from slimgate.judge.message import message
 from slimgate.judge.quality import judge_quality
 from slimgate.metrics import load_metric
@@ -33,6 +34,8 @@ def test_confirm(
         load_metric(confirm_metric), teacher.outcomes, variant.outcomes, budgets, seed=suite.seed
     )
     line = f"confirm: {message(variant.name, judged)}"
+    among = sum(confirm_metric in metrics for metrics in passed.metrics.values())
     facts = quality_facts(judged, line, wishes(budgets, otherwise)) | {"measured": now()}
+    facts |= {"among": among, "bound_among": bound_among(judged, among)}
     report_part(part(CONFIRMED, variant.name, confirm_metric, facts))
     conclude(variant, judged.verdict, line, when_undecided(budgets, judged.budgets, otherwise))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from slimgate.gates.family import chosen_among, in_family
 from slimgate.gates.reporting import Report, conclude, report_build
 from slimgate.judge.budget_kinds import when_undecided, wishes
 from slimgate.judge.facts import budget_facts, quality_facts
+from slimgate.judge.family import bound_among
 from slimgate.judge.message import message, teacher_message
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.spread import build_spread, sampling_se_points
@@ -33,6 +35,7 @@ def test_quality(
     budgets = suite.budgets[variant.name].quality.get(metric, ())
     measured = load_metric(metric)
     judged = judge_quality(measured, teacher.outcomes, variant.outcomes, budgets, seed=suite.seed)
+    judged = in_family(variant.run, variant.name, metric, judged)
     line = message(variant.name, judged)
     if metric not in suite.teacher_budgets.quality:  # else its own test reports it, with the verdict
         report_part(part("quality", TEACHER, metric, _teacher_facts(judged, teacher)))
@@ -40,6 +43,9 @@ def test_quality(
     facts = quality_facts(judged, line, wishes(budgets, otherwise))
     facts |= {"builds": builds(variant, measured, judged), "measured": now()}
     facts |= {"answered_on": variant.answered_on}
+    if budgets and variant.variant.gated:
+        among = chosen_among(suite, metric)
+        facts |= {"among": among, "bound_among": bound_among(judged, among)}
     report_part(part("quality", variant.name, metric, facts))
     wish = when_undecided(budgets, judged.budgets, otherwise)
     conclude(variant, judged.verdict, line, wish)

@@ -41,9 +41,10 @@ def _by_drop(
 ) -> BudgetVerdict:
     margin = budget.limit / 100
     drop = before - after if metric.higher_is_better else after - before
-    verdict = decided(inside=evidence.below(margin), outside=evidence.above(margin))
+    p_value = evidence.p_at_least(margin)
+    verdict = decided(inside=p_value <= ALPHA, outside=evidence.above(margin))
     rows = evidence.needed(margin, drop) if verdict is Verdict.INCONCLUSIVE else None
-    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows)
+    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows, p_value=p_value)
 
 
 def _by_fraction(
@@ -57,26 +58,22 @@ def _by_fraction(
     errors = budget.kind == "error_increase_relative"
     relative = relative_to_errors() if errors else relative_to_value(higher_is_better=metric.higher_is_better)
     excess, paired = relative.excess(budget.limit), _paired(evidence)
-    verdict = decided(
-        inside=paired.p_at_least(excess, 0.0) <= ALPHA, outside=paired.p_at_most(excess, 0.0) <= ALPHA
-    )
+    p_value = paired.p_at_least(excess, 0.0)
+    verdict = decided(inside=p_value <= ALPHA, outside=paired.p_at_most(excess, 0.0) <= ALPHA)
     rows = _rows(paired, excess, 0.0, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     fraction = _fraction(relative, before, after)
     interval = None if fraction is None else relative.interval(paired, fraction)
-    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows, fraction, interval)
+    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows, fraction, interval, p_value)
 
 
 def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:
     paired, limit = _paired(evidence), budget.limit
-    at_least, under = (
-        paired.p_at_most(OWN_VALUE, limit) <= ALPHA,
-        paired.p_at_least(OWN_VALUE, limit) <= ALPHA,
-    )
-    inside, outside = (at_least, under) if budget.kind == "floor" else (under, at_least)
-    verdict = decided(inside=inside, outside=outside)
+    p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
+    inside, outside = p_values if budget.kind == "floor" else p_values[::-1]
+    verdict = decided(inside=inside <= ALPHA, outside=outside <= ALPHA)
     rows = _rows(paired, OWN_VALUE, limit, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     interval = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
-    return BudgetVerdict(budget.kind, limit, verdict, budget.reason, rows, after, interval)
+    return BudgetVerdict(budget.kind, limit, verdict, budget.reason, rows, after, interval, inside)
 
 
 def _paired(evidence: Evidence) -> Paired:

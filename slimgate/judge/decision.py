@@ -27,6 +27,7 @@ class BudgetVerdict:
     value, interval: what was judged and its 90 % interval, in the unit of `limit`: a fraction of the
     teacher's value, error rate or loss for the relative kinds, the metric's own unit for floor and ceiling.
     None for drop_points, whose drop and interval stand in the judgement, and where they are not finite.
+    p_value: of "the budget does not hold"; None of what is judged in another way.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class BudgetVerdict:
     n_needed: int | None
     value: float | None = None
     interval: tuple[float, float] | None = None
+    p_value: float | None = None
 
 
 def decided(*, inside: bool, outside: bool) -> Verdict:

@@ -92,6 +92,8 @@ def _outcome(judgement: QualityJudgement) -> str:
         return "not gated"
     if judgement.verdict is not Verdict.INCONCLUSIVE:
         return str(judgement.verdict)
+    if judgement.family is not None:
+        return f"INCONCLUSIVE, {judgement.family}"
     if judgement.n_needed is None:
         return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would tell"
     return f"INCONCLUSIVE, {rows_would_tell(judgement.n_needed, judgement.n)}"

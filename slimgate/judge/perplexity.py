@@ -94,6 +94,7 @@ def judge_perplexity(
         variance=rows * difference.standard_error**2,
         warnings=(),
         unit="percent",
+        p_at_least=lambda percent: difference.p_at_least(log(1 + percent / 100)),
     )
 
 
@@ -137,14 +138,15 @@ def _judge(budget: QualityBudget, difference: UnitLosses, own: UnitLosses, rows:
     """On the log scale: the log ratio against log(1 + limit), or the log perplexity against log(limit)."""
     relative = budget.kind == "increase_relative"
     measured, limit = (difference, log(1 + budget.limit)) if relative else (own, log(budget.limit))
-    verdict = decided(inside=measured.p_at_least(limit) <= ALPHA, outside=measured.p_at_most(limit) <= ALPHA)
+    p_value = measured.p_at_least(limit)
+    verdict = decided(inside=p_value <= ALPHA, outside=measured.p_at_most(limit) <= ALPHA)
     copies = measured.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * rows)
     less = 1 if relative else 0
     low, high = measured.interval()
     shown = exp(low) - less, exp(high) - less
     return BudgetVerdict(
-        budget.kind, budget.limit, verdict, budget.reason, needed, exp(measured.mean) - less, shown
+        budget.kind, budget.limit, verdict, budget.reason, needed, exp(measured.mean) - less, shown, p_value
     )
 
 

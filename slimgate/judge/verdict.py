@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from slimgate.judge.bands import band
 from slimgate.judge.budget_kinds import BudgetKind, Measured, QualityBudget, check_budget
@@ -36,6 +36,8 @@ class QualityJudgement:
     is not resampled. verdict: None without a budget.
     variance: n times the squared standard error of the drop; None where it is not known.
     design_effect, changed: only where the method is Tango's.
+    p_at_least(drop_points): the p-value of a true drop of at least so much; None where it is not known.
+    family: why a budget that holds alone is no PASS beside the others; None where that is not so.
     """
 
     metric: str
@@ -56,6 +58,8 @@ class QualityJudgement:
     variance: float | None
     warnings: tuple[str, ...]
     unit: Unit = "points"
+    p_at_least: Callable[[float], float] | None = field(default=None, compare=False, repr=False)
+    family: str | None = None
 
 
 def judgement_of(
@@ -88,6 +92,7 @@ def judgement_of(
         changed=evidence.changed,
         variance=evidence.variance if evidence.interval else None,
         warnings=warnings,
+        p_at_least=lambda points: evidence.p_at_least(points / 100),
     )
 
 

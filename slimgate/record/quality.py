@@ -41,6 +41,8 @@ class QualityFacts(Part):
 
     variance: n times the squared standard error of the drop as a fraction, from which a plan counts rows.
     near_chance: why the teacher may have learnt nothing, in words; None where it has, or it is not known.
+    among: how many variants with a budget on it were judged, from which the one that ships is chosen;
+    bound_among: the upper bound of the drop after that choice, by Bonferroni's correction.
     unit: of drop_points and interval: "points", or "percent" of the teacher's value that a perplexity grew.
     answered_on: the processor that computed the model's answers, where they came from the store.
     """
@@ -61,6 +63,8 @@ class QualityFacts(Part):
     variance: float | None = None
     builds: BuildsFacts | None = None
     warnings: list[str] = []
+    among: int | None = None
+    bound_among: float | None = None
     message: str | None = None
     near_chance: str | None = None
     unit: Unit = "points"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf
 
 from slimgate.record import RunRecord, VariantRecord
-from slimgate.report.comparison import quality_cell, size_cell
+from slimgate.report.comparison import quality_cell, size_cell, value_words
 from slimgate.report.escape import escaped
-from slimgate.report.figures import as_fast, significant, with_note
+from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note
 from slimgate.report.standing import (
     budgeted,
     inside_budgets,
@@ -44,9 +44,25 @@ def _smallest(record: RunRecord, able: list[VariantRecord]) -> str:
     if not sized:
         return f"Inside all their budgets, but none smaller than the teacher: {_names(able)}."
     _, model = min(sized, key=lambda pair: pair[0])
-    kept = [f"{escaped(name)} {quality_cell(model.quality[name])}" for name in budgeted(record)[:2]]
+    kept = [f"{escaped(name)} {_chosen_cell(record, model, name)}" for name in budgeted(record)[:2]]
     facts = ", ".join([size_cell(model, unit=" MB"), *kept, *filter(None, [not_shown(model)])])
     return f"Smallest inside its budgets: **{escaped(model.name)}**, {facts}."
+
+
+def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
+    """`0.826 (drop 0.3, at most 1.1 as one of 4)`: a bound that holds although the variant was chosen.
+
+    Of the confirm rows where they were looked at once: nothing was chosen by them.
+    """
+    facts, where = model.quality[metric], ""
+    if record.confirm is not None and record.confirm.looks == 1 and metric in model.confirm:
+        facts, where = model.confirm[metric], f", on {count(record.confirm.n)} confirm rows"
+    if facts.among in (None, 1) or facts.bound_among is None:
+        return quality_cell(facts, note=where.removeprefix(", ") or None)
+    limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"]
+    drop = bounded_drop_words(facts.drop_points, facts.bound_among, limits, unit=facts.unit)
+    over = ", over its budget: confirm it" if any(facts.bound_among >= limit for limit in limits) else ""
+    return with_note(value_words(facts.value), f"{drop} as one of {count(facts.among)}{over}{where}")
 
 
 def _fastest(record: RunRecord, able: list[VariantRecord]) -> list[str]:

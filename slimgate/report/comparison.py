@@ -50,7 +50,12 @@ def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
         return MISSING
     limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"]
     drop = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit)
-    return with_note(fixed(facts.value, 3 if abs(facts.value) < 10 else 2), drop, note)
+    return with_note(value_words(facts.value), drop, note)
+
+
+def value_words(value: float) -> str:
+    """0.826; 23.41 for what is no share."""
+    return fixed(value, 3 if abs(value) < 10 else 2)
 
 
 def size_cell(model: VariantRecord, *, unit: str = "") -> str:

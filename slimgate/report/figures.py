@@ -127,6 +127,17 @@ def drop_words(
     return f"{shown} [{low}, {high}]"
 
 
+def bounded_drop_words(
+    points: float | None, bound: float, limits: Sequence[float] = (), *, unit: str = "points"
+) -> str | None:
+    """`drop 0.3, at most 1.1`, with as many decimals as `drop_words` takes."""
+    if points is None or not isfinite(points):
+        return None
+    digits = _apart((points, bound), limits)
+    shown = f"grown {fixed(points, digits)} %" if unit == "percent" else f"drop {fixed(points, digits)}"
+    return f"{shown}, at most {fixed(bound, digits)}"
+
+
 def with_note(value: str, *notes: str | None) -> str:
     """`value (note; note)`, without the notes that are None."""
     known = [note for note in notes if note is not None]

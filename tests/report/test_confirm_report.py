@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sample_record import MEASURED, quality, sample_record, variant
+import pytest
+from sample_record import MEASURED, artifact, quality, sample_record, variant
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import ConfirmFacts, LookFacts, RunRecord, SelfTest, TimingFacts
 from slimgate.recorded_budgets import undecided_fails
+from slimgate.report.best import best
 from slimgate.report.cautions import warnings
 from slimgate.report.confirm import confirmed
 from slimgate.report.standing import inside_budgets, standing
@@ -71,3 +73,40 @@ def test_a_variant_that_did_not_is_no_pass_any_more() -> None:
 
 def test_there_is_no_section_where_no_run_used_the_rows() -> None:
     assert confirmed(sample_record()) == ""
+
+
+def smallest(**facts: Any) -> str:
+    """The line on the smallest of one variant that passed."""
+    passed = quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, **facts)
+    models = [
+        variant("teacher", artifact=artifact(100, 10)),
+        variant("int8", quality={"accuracy": passed}, artifact=artifact(10, 10)),
+    ]
+    return best(sample_record(variants=models))[0]
+
+
+def test_what_could_ship_quotes_a_bound_that_holds_after_the_choice() -> None:
+    assert "(drop 0.4 [0.0, 0.9])" in smallest(among=1, bound_among=0.9)
+    assert "(drop 0.4, at most 1.3 as one of 4)" in smallest(among=4, bound_among=1.3)
+    assert "(drop 0.4, at most 2.2 as one of 9, over its budget: confirm it)" in smallest(
+        among=9, bound_among=2.2
+    )
+
+
+@pytest.mark.parametrize(
+    ("looks", "among", "told"),
+    [
+        (1, 1, "(drop 0.5 [0.1, 1.0]; on 3,000 confirm rows)"),
+        (1, 2, "(drop 0.5, at most 1.2 as one of 2, on 3,000 confirm rows)"),
+        (2, 1, "(drop 0.4, at most 1.3 as one of 4)"),
+    ],
+)
+def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among: int, told: str) -> None:
+    gate = quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, among=4, bound_among=1.3)
+    again = quality("int8", "accuracy", 0.5, (0.1, 1.0), Verdict.PASS, among=among, bound_among=1.2)
+    models = [
+        variant("teacher", artifact=artifact(100, 10)),
+        variant("int8", quality={"accuracy": gate}, confirm={"accuracy": again}, artifact=artifact(10, 10)),
+    ]
+    rows = ROWS.model_copy(update={"looks": looks})
+    assert told in best(sample_record(variants=models, confirm=rows))[0]

@@ -1,0 +1,54 @@
+"""Many variants at once: the bound of the one that was chosen, and PASS by Holm's correction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from slimgate.judge.levels import ALPHA
+from slimgate.judge.verdict import QualityJudgement, Verdict, combined
+
+# A bound is looked for between points of which the larger is at most this many interval widths away.
+_FURTHEST = 2**30
+_BISECTIONS = 20
+
+
+def bound_among(judged: QualityJudgement, count: int) -> float | None:
+    """The upper bound of the drop if the variant is chosen among `count`; None where there is no interval.
+
+    By Bonferroni's correction: a true drop of any of the variants is above its bound in at most 5 % of runs.
+    In the unit of `drop_points`.
+    """
+    if judged.interval is None or judged.p_at_least is None:
+        return None
+    low = judged.interval[1]
+    if count == 1:
+        return low
+    level, step = ALPHA / count, max(low - judged.drop_points, 1e-3)
+    high = low + step
+    while judged.p_at_least(high) > level:
+        step *= 2
+        high = low + step
+        if step > _FURTHEST:
+            return None
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if judged.p_at_least(middle) > level else (low, middle)
+    return high
+
+
+def within_family(judged: QualityJudgement, adjusted: Sequence[float], tests: int) -> QualityJudgement:
+    """The judgement in which a budget passes only if its adjusted p-value is at most 5 %.
+
+    adjusted: of each of the metric's budgets, corrected over all `tests` budgets of the family.
+    """
+    budgets = tuple(
+        replace(one, verdict=Verdict.INCONCLUSIVE) if one.verdict is Verdict.PASS and p > ALPHA else one
+        for one, p in zip(judged.budgets, adjusted, strict=True)
+    )
+    if budgets == judged.budgets:
+        return judged
+    why = f"inside its budget alone, but not by Holm's correction over the {tests} budgets of all variants"
+    return replace(
+        judged, budgets=budgets, verdict=combined([one.verdict for one in budgets]), n_needed=None, family=why
+    )

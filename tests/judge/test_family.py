@@ -1,0 +1,77 @@
+"""Many variants at once: the bound of the chosen one, and Holm's correction over the budgets of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from slimgate.judge.family import bound_among, within_family
+from slimgate.judge.message import message
+from slimgate.judge.perplexity import judge_perplexity
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.tango import tango_z
+from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
+from slimgate.metrics import load_metric
+from slimgate.outcomes import ClassOutcomes
+
+Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
+
+
+def judged(counted: Counted, metric: str = "accuracy", limit: float = 2.0) -> QualityJudgement:
+    """60 rows lost and 50 won of 4,000."""
+    budgets = [QualityBudget("drop_points", limit)]
+    return judge_quality(load_metric(metric), *counted(4000, 60, 50), budgets, resamples=2000)
+
+
+def test_the_bound_of_one_is_that_of_its_interval(counted: Counted) -> None:
+    found = judged(counted)
+    assert found.interval is not None
+    assert bound_among(found, 1) == found.interval[1]
+
+
+@pytest.mark.parametrize("count", [2, 5, 20])
+def test_the_bound_among_several_is_tangos_at_a_share_of_the_level(counted: Counted, count: int) -> None:
+    bound = bound_among(judged(counted), count)
+    assert bound is not None
+    assert tango_z(60, 50, 4000, bound / 100) == pytest.approx(-norm.isf(0.05 / count), abs=1e-3)
+
+
+def test_every_kind_of_evidence_gives_a_bound_that_grows_with_the_count(counted: Counted) -> None:
+    nats = np.random.default_rng(0).gamma(2.0, 10.0, 200)
+    perplexity = judge_perplexity(nats, nats * 1.01, np.full(200, 20), [])
+    for found in (judged(counted, "f1_macro"), judged(counted, "log_loss"), perplexity):
+        bounds = [bound_among(found, count) for count in (1, 3, 20)]
+        assert None not in bounds
+        assert bounds == sorted(bounds, key=float)  # type: ignore[arg-type]
+        assert len(set(bounds)) == 3
+
+
+def test_a_metric_without_an_interval_has_no_bound(counted: Counted) -> None:
+    assert bound_among(judge_quality(load_metric("ece"), *counted(4000, 60, 50), []), 3) is None
+
+
+def test_a_budget_has_the_p_value_that_decides_it(counted: Counted) -> None:
+    for limit in (0.3, 0.6, 0.8, 2.0):
+        (budget,) = judged(counted, limit=limit).budgets
+        assert budget.p_value is not None
+        assert (budget.verdict is Verdict.PASS) == (budget.p_value <= 0.05)
+
+
+def test_a_budget_that_holds_alone_and_not_in_its_family_is_undecided(counted: Counted) -> None:
+    found = judged(counted)
+    assert found.verdict is Verdict.PASS
+    assert within_family(found, [0.05], 12) is found
+    corrected = within_family(found, [0.06], 12)
+    assert corrected.verdict is Verdict.INCONCLUSIVE
+    told = "inside its budget alone, but not by Holm's correction over the 12 budgets of all variants"
+    assert message("int8", corrected).endswith(f": INCONCLUSIVE, {told}")
+
+
+def test_a_budget_that_fails_alone_fails_in_its_family(counted: Counted) -> None:
+    found = judge_quality(
+        load_metric("accuracy"), *counted(4000, 400, 50), [QualityBudget("drop_points", 2.0)]
+    )
+    assert within_family(found, [1.0], 12).verdict is Verdict.FAIL

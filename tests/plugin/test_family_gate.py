@@ -1,0 +1,55 @@
+"""[budgets] family = "holm": all gated variants are judged together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from user_repository import pytest_in
+
+SUITE = """\
+[suite]
+title = "two that cannot both be told from their budget"
+extends = "_common.toml"
+
+[variants]
+one = { steps = [{ "own_methods:Same" = {} }] }
+two = { from = "one", steps = [{ "own_methods:Same" = {} }] }
+broken = { steps = [{ "own_methods:Broken" = {} }], gated = false, reason = "no member of the family" }
+
+[budgets]
+accuracy = { drop_points = 0.9 }
+"""
+
+
+def test_what_passes_alone_does_not_pass_beside_as_uncertain_others(repository: Path) -> None:
+    (repository / "bench/alone.toml").write_text(SUITE)
+    (repository / "bench/holm.toml").write_text(SUITE.replace("[budgets]", '[budgets]\nfamily = "holm"'))
+    ran = pytest_in(repository, "bench/alone.toml", "bench/holm.toml", "-k", "accuracy and not broken", "-q")
+    assert ran.code == 1
+    assert "2 failed, 2 passed" in ran.lines[-1]
+    for name in ("one", "two"):
+        alone = ran.variant("alone", name)["quality"]["accuracy"]
+        # 400 rows without a change: p = 0.028, twice that is above 5 %
+        assert (alone["verdict"], alone["among"]) == ("PASS", 2)
+        assert alone["bound_among"] > 0.9 > alone["interval"][1]
+        told = ran.variant("holm", name)["quality"]["accuracy"]
+        assert told["verdict"] == "INCONCLUSIVE"
+        assert "not by Holm's correction over the 2 budgets of all variants" in told["message"]
+
+
+def test_a_variant_alone_in_its_family_is_judged_alone_and_no_other_word_is_known(repository: Path) -> None:
+    lines = [line for line in SUITE.splitlines() if not line.startswith("two")]
+    text = "\n".join(lines)
+    (repository / "bench/single.toml").write_text(text.replace("[budgets]", '[budgets]\nfamily = "holm"'))
+    (repository / "bench/other.toml").write_text(text.replace("[budgets]", '[budgets]\nfamily = "sidak"'))
+    assert pytest_in(repository, "bench/single.toml", "-k", "one-accuracy", "-q").code == 0
+    ran = pytest_in(repository, "bench/other.toml", "-q")
+    assert ran.code == 4
+    assert 'family: sidak came, expected "holm"' in ran.out.replace('"sidak"', "sidak")
+    (repository / "bench/other.toml").unlink()
+
+
+def test_a_shard_would_judge_a_part_of_the_family_only(repository: Path) -> None:
+    ran = pytest_in(repository, "bench/holm.toml", "--slimgate-shard", "1/2", "-q")
+    assert ran.code == 4
+    assert "[budgets] family: all variants are judged together, so without --slimgate-shard" in ran.out

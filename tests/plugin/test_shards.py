@@ -38,7 +38,8 @@ UNTIMED = "--benchmark-disable"
 # which store. Of latencies their workloads are compared, of the planted delay that it was looked for, of what
 # steps promise all but that the model is faster.
 APART = {"created", "command", "seconds", "measured", "warnings", "from_store", "load_seconds", "shards"}
-APART |= {"this_run", "duel_measured", "error_measured"}  # a merged record is of several runs
+# A merged record is of several runs, and each shard's store has counted its own looks at the gate.
+APART |= {"this_run", "duel_measured", "error_measured", "looks"}
 
 
 def comparable(value: Any) -> Any:

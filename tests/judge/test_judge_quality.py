@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -15,7 +14,7 @@ from slimgate.judge.mean_evidence import paired_means
 from slimgate.metrics import load_metric
 from slimgate.metrics.base import Correlated, Documents, Metric
 from slimgate.metrics.row_sums import mean_of, statistic_of_sums
-from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
+from slimgate.outcomes import Floats, Ints, Outcomes
 
 POINTS = [QualityBudget("drop_points", 2.0)]
 RANK = mean_of(lambda outcomes: 1 / outcomes.column("rank"), (1.0, 0.0))
@@ -137,7 +136,8 @@ def test_groups_widen_the_interval_of_a_correlation() -> None:
         interval = judge_quality(SPEARMAN, *pair, POINTS).interval
         assert interval is not None
         widths.append(interval[1] - interval[0])
-    assert widths[1] == pytest.approx(2 * widths[0], rel=0.2)
+    # four rows a group, and the group that the sample lacks
+    assert 2 * widths[0] < widths[1] < 3 * widths[0]
 
 
 def test_a_metric_that_cannot_be_judged_without_classes_says_what_it_needs() -> None:
@@ -199,17 +199,11 @@ def test_a_mean_can_change_from_end_to_end_of_its_values(
     assert losses.mean == pytest.approx(judge_quality(metric, *pair, POINTS).drop_points / 100)
 
 
-def test_a_log_loss_can_be_as_bad_as_the_surest_answer_if_it_were_wrong() -> None:
-    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
-    labels = np.array([0, 1, 0])
-    teacher = ClassOutcomes(np.array(["a", "b", "c"]), labels, labels, ("x", "y"), scores)
+def test_a_log_loss_can_be_as_bad_as_float32_allows() -> None:
     metric = load_metric("log_loss")
     assert metric.row_mean is not None
-    assert metric.row_mean.ends(teacher, teacher) == pytest.approx((0.0, -log(0.1)))
-    surer = replace(teacher, probabilities=np.array([[0.9, 0.1], [0.02, 0.98], [0.7, 0.3]]))
-    assert metric.row_mean.ends(teacher, surer) == pytest.approx((0.0, -log(0.02)))
-    wrong = replace(teacher, probabilities=np.array([[0.001, 0.999], [0.2, 0.8], [0.7, 0.3]]))
-    assert metric.row_mean.ends(wrong, teacher) == pytest.approx((0.0, -log(0.001)))
+    assert metric.row_mean.ends(None, None) == pytest.approx((0.0, 23 * log(2)))
+    assert metric.value_range == metric.row_mean.ends(None, None)
 
 
 def test_bits_per_byte_can_change_by_one_nat_a_token_or_as_much_as_was_seen() -> None:

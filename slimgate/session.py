@@ -355,7 +355,9 @@ class Session:
         }
         judged = [model for name, model in models.items() if (path, name) in self._predicted]
         timings = [
-            Timing(models[name], workload, passed) for name, workload, passed in self._timed.get(path, ())
+            Timing(models[name], workload, passed)
+            for name, workload, passed in self._timed.get(path, ())
+            if name in models
         ]
         log.note(judged, timings)
         return look_facts(looks_at(self.store.root, digest), models)

@@ -32,7 +32,6 @@ METRICS = [
     "pr_auc",
     "log_loss",
     "brier",
-    "ece",
 ]
 
 BUDGET = default_budget(load_metric("accuracy"))

@@ -56,7 +56,8 @@ def _outcome(budget: BudgetVerdict, n: int) -> str:
 
 
 def _slices(judged: list[SliceJudgement], budget: BudgetVerdict) -> str:
-    shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points (Tango, Holm)"
+    methods = ", ".join([*dict.fromkeys(one.method for one in judged), "Holm"])
+    shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points ({methods})"
     failed = [one for one in judged if one.verdict is Verdict.FAIL]
     if not failed:
         return f"{shown}: {budget.verdict}, {slice_counts(judged)}"

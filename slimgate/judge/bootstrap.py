@@ -9,6 +9,7 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.contrast import ByInterval, Contrast, Interval
 from slimgate.judge.extremes import with_extremes
+from slimgate.judge.group_resamples import GroupResamples, group_resamples
 from slimgate.judge.levels import LEVEL
 from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.judge.resampled_sums import ResampledSums, of_outcomes
@@ -61,8 +62,8 @@ class PairedResamples(ByInterval):
 
 def paired_resamples(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None = None
-) -> PairedResamples:
-    """Resamples rows (whole groups where there are groups) with one pseudo-change each way.
+) -> PairedResamples | GroupResamples:
+    """Resamples rows with one pseudo-change each way; weighs whole groups where there are groups.
 
     resamples: default 10,000 for metrics of the confusion matrix or of sums over rows, 2,000 for others.
     Raises MeasureError where the metric is not finite, or undefined in over 1 % of the resamples.
@@ -79,6 +80,15 @@ def paired_resamples(
     if metric.row_sums is not None:
         return resample_sums(metric.name, of_outcomes(metric.row_sums, *both), rng, resamples)
     drawn_from = resampler(metric, *both)
+    if both[0].groups is not None:
+        return group_resamples(
+            metric.name,
+            lambda weights: _both(metric, drawn_from, drawn_from.columns_of(weights)),
+            len(drawn_from.units),
+            columns=drawn_from.widest,
+            rng=rng,
+            resamples=resamples,
+        )
     resampled = np.concatenate(
         [_both(metric, drawn_from, weights) for weights in drawn_from.draws(rng, resamples)], axis=1
     )
@@ -93,8 +103,11 @@ def paired_resamples(
 
 def resample_sums(
     name: str, drawn_from: ResampledSums, rng: np.random.Generator, resamples: int
-) -> PairedResamples:
+) -> PairedResamples | GroupResamples:
     """Resamples of sums over rows. Raises MeasureError where over 1 % of them are undefined."""
+    if drawn_from.grouped:
+        units = drawn_from.units
+        return group_resamples(name, drawn_from.weighted, units, columns=units, rng=rng, resamples=resamples)
     left_out = drawn_from.left_out()
     return PairedResamples(
         sample=drawn_from.sample(),

@@ -16,7 +16,9 @@ import numpy.typing as npt
 from slimgate.errors import MeasureError
 from slimgate.judge.bootstrap import CELL_RESAMPLES, PairedResamples, defined
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.contrast import Paired
 from slimgate.judge.evidence import by_contrast
+from slimgate.judge.group_resamples import METHOD, group_resamples
 from slimgate.judge.multiplicities import multiplicities
 from slimgate.judge.pseudo import usual_group_size
 from slimgate.judge.verdict import QualityJudgement, judgement_of
@@ -81,9 +83,28 @@ def judge_correlation(
     added, groups = with_turned((gold, teacher, variant), groups)
     columns = [_column(kind, scores) for scores in added]
     member = np.arange(len(added[0])) if groups is None else np.unique(groups, return_inverse=True)[1]
-    drawn = _resampled(kind, columns, member, np.random.default_rng(seed), resamples)
-    n, units = len(gold), None if groups is None else int(member.max()) - 1
-    evidence = by_contrast(drawn, n=n, method="paired BCa bootstrap", higher_is_better=True, groups=units)
+    rng, n = np.random.default_rng(seed), len(gold)
+    units = None if groups is None else int(member.max()) - 1
+    drawn: Paired
+    if groups is None:
+        drawn = _resampled(kind, columns, member, rng, resamples)
+    else:
+        drawn = group_resamples(
+            kind,
+            lambda weights: _correlations(columns, weights[:, member]),
+            int(member.max()) + 1,
+            columns=len(member),
+            rng=rng,
+            resamples=resamples,
+        )
+    method = "paired BCa bootstrap" if groups is None else f"{METHOD}, grouped"
+    evidence = by_contrast(
+        drawn,
+        n=n,
+        method=method,
+        higher_is_better=True,
+        groups=units,
+    )
     warnings = (f"{kind} is of {n} rows, under {_FEW}",) if n < _FEW else ()
     return judgement_of(score, float(before), float(after), evidence, budgets, warnings=warnings)
 

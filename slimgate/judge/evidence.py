@@ -11,6 +11,7 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.bootstrap import paired_resamples
 from slimgate.judge.contrast import Paired, drop_contrast
+from slimgate.judge.group_resamples import METHOD as GROUP_METHOD
 from slimgate.judge.influence import paired_influence
 from slimgate.judge.levels import ALPHA
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
@@ -93,7 +94,7 @@ def gather(
     return by_contrast(
         _paired(metric, teacher, variant, seed=seed, resamples=resamples),
         n=len(teacher),
-        method=contrast_method(metric) if groups is None else f"{contrast_method(metric)}, grouped",
+        method=contrast_method(metric) if groups is None else f"{_grouped_method(metric)}, grouped",
         higher_is_better=metric.higher_is_better,
         groups=None if groups is None else len(np.unique(groups)),
     )
@@ -169,13 +170,13 @@ def by_tango(
     from scipy.special import ndtr
 
     paired = PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
-    found = by_contrast(paired, n=len(before), method=f"{METHOD}, grouped", higher_is_better=higher_is_better)
     lost = before - after if higher_is_better else after - before
     n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
-    found = replace(found, changed=Changed(right_to_wrong=b, wrong_to_right=c))
+    changed = Changed(right_to_wrong=b, wrong_to_right=c)
     if groups is not None:
+        found = by_contrast(paired, n=n, method=f"{METHOD}, grouped", higher_is_better=higher_is_better)
         effect, count = design_effect(lost, groups), len(np.unique(groups))
-        return replace(found, groups=count, design_effect=effect)
+        return replace(found, groups=count, design_effect=effect, changed=changed)
 
     def z(margin: float, copies: float = 1.0) -> float:
         # a margin of 1 or more is met by whatever happens, and has no z
@@ -186,14 +187,16 @@ def by_tango(
         copies = copies_until(lambda copies: float(ndtr(side * z(margin, copies))), drop, margin)
         return None if copies is None else ceil(copies * n)
 
-    return replace(
-        found,
+    return Evidence(
+        n=n,
         interval=tango_interval(b, c, n),
         method="Tango",
         variance=(b + c) / n,
         p_at_least=lambda margin: float(ndtr(z(margin))),
         p_at_most=lambda margin: float(ndtr(-z(margin))),
         needed=needed,
+        paired=paired,
+        changed=changed,
     )
 
 
@@ -225,3 +228,8 @@ def contrast_method(metric: Metric) -> str:
     if metric.row_mean is not None:
         return METHOD
     return "paired BCa bootstrap" if metric.influence is None else f"paired {metric.influence_name}"
+
+
+def _grouped_method(metric: Metric) -> str:
+    by_bootstrap = metric.row_mean is None and metric.influence is None
+    return GROUP_METHOD if by_bootstrap else contrast_method(metric)

@@ -160,6 +160,9 @@ def _saddlepoint(values: Floats, repeats: Floats) -> float:
         return float(repeats @ (values / (1 - at * values)))
 
     low, high = ((1 - _POLE) / float(end) for end in (values.min(), values.max()))
+    if slope(low) >= 0 or slope(high) <= 0:
+        # of so many terms the share is 0 or 1 to the last digit, and at the end of the search it is that too
+        return low if slope(low) >= 0 else high
     return float(brentq(slope, low, high, xtol=1e-14, rtol=1e-13))
 
 

@@ -80,11 +80,16 @@ class PairedMeans:
 
 
 def paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: Outcomes) -> PairedMeans:
-    """Raises MeasureError where the sizes of the two models differ, or one is not above 0."""
+    """Raises MeasureError where the sizes of the two models differ, one is below 0, or all are 0."""
     (before, sizes), (after, others) = row_mean.of(teacher), row_mean.of(variant)
     if not np.array_equal(sizes, others):
         raise MeasureError(
             f"{metric.name}: teacher and variant count rows of other sizes, so they do not compare"
+        )
+    if sizes.min() < 0 or sizes.max() <= 0:
+        raise MeasureError(
+            f"{metric.name}: the sizes of the {len(sizes)} rows are {sizes.min():g} to {sizes.max():g}, "
+            "expected none below 0 and at least one above"
         )
     ends = row_mean.ends(teacher, variant)
     most = ends[1] - ends[0] if row_mean.most_lost is None else row_mean.most_lost(teacher, variant)

@@ -23,8 +23,18 @@ class ResampledSums:
     def __init__(self, terms: Floats, value: Callable[[Floats], Floats], groups: Ints | None = None) -> None:
         """terms: (rows, 2k), the teacher's and the variant's; value: (…, k) sums -> (…,) values."""
         self._units = terms if groups is None else _summed(terms, groups)
+        self.grouped = groups is not None
         self._from_sums = value
         self._total = self._units.sum(axis=0)
+
+    @property
+    def units(self) -> int:
+        """Rows, or groups, the made-up ones included."""
+        return len(self._units)
+
+    def weighted(self, weights: Floats) -> Floats:
+        """(k, units) weights -> (2, k) values."""
+        return self._values(weights @ self._units)
 
     def sample(self) -> Floats:
         """(2,) the values of the rows themselves."""

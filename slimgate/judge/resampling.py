@@ -46,22 +46,27 @@ class Resampler:
     @property
     def chunk(self) -> int:
         """Resamples that fit in memory at a time."""
-        widest = max(len(self.units), len(self.teacher), len(self.teacher.classes) ** 2)
-        return max(1, _CHUNK_BYTES // (8 * widest))
+        return max(1, _CHUNK_BYTES // (8 * self.widest))
+
+    @property
+    def widest(self) -> int:
+        """Columns of the widest matrix that a resample takes."""
+        return max(len(self.units), len(self.teacher), len(self.teacher.classes) ** 2)
 
     def draws(self, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:
         """Weights of `resamples` resamples of as many units, in chunks of (resamples, columns)."""
         for start in range(0, resamples, self.chunk):
-            yield self._weights(multiplicities(rng, self.units, min(self.chunk, resamples - start)))
+            yield self.columns_of(multiplicities(rng, self.units, min(self.chunk, resamples - start)))
 
     def left_out(self, rng: np.random.Generator) -> Iterator[tuple[Floats, Ints]]:
         """Weights with one unit (or block) left out, (k, columns), and how many such units there are (k,)."""
         blocks, counts = self._blocks(rng)
         for start in range(0, len(counts), self.chunk):
             part = slice(start, start + self.chunk)
-            yield self.whole - self._weights(blocks[part].toarray()), counts[part]
+            yield self.whole - self.columns_of(blocks[part].toarray()), counts[part]
 
-    def _weights(self, multiplicities: Floats) -> Floats:
+    def columns_of(self, multiplicities: Floats) -> Floats:
+        """(k, units) weights of units -> (k, columns) weights of what they consist of."""
         if self.members is None:
             return multiplicities
         return np.asarray((self.members.T @ multiplicities.T).T)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from slimgate.judge import resampling
-from slimgate.judge.bootstrap import bca_interval, paired_resamples
+from slimgate.judge.bootstrap import PairedResamples, bca_interval, paired_resamples
+from slimgate.judge.group_resamples import GroupResamples
 from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.judge.resampling import resampler
 from slimgate.metrics import Metric, load_metric
+from slimgate.metrics.base import value_of
 from slimgate.outcomes import ClassOutcomes, Floats
 
 MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
@@ -96,13 +98,34 @@ def test_cells_give_the_interval_of_rows(drawn: MakePair, name: str, grouped: bo
 
 
 @pytest.mark.parametrize("name", ["log_loss", "brier", "ece"])
-@pytest.mark.parametrize("grouped", [False, True], ids=["alone", "grouped"])
-def test_sums_give_the_resamples_of_rows(drawn: MakePair, name: str, grouped: bool) -> None:
-    groups = np.arange(300) // 4 if grouped else None
-    teacher, variant = drawn(300, prior=[0.4, 0.3, 0.3], lost=0.06, won=0.03, groups=groups)
+def test_sums_give_the_weightings_of_groups_of_rows(drawn: MakePair, name: str) -> None:
+    pair = drawn(300, prior=[0.4, 0.3, 0.3], lost=0.06, won=0.03, groups=np.arange(300) // 4)
+    metric = load_metric(name)
+    sums = paired_resamples(metric, *pair, seed=0, resamples=300)
+    rows = paired_resamples(as_rows(metric), *pair, seed=0, resamples=300)
+    assert isinstance(sums, GroupResamples)
+    assert isinstance(rows, GroupResamples)
+    assert sums.with_lost == pytest.approx(rows.with_lost, abs=1e-12)
+    assert sums.with_won == pytest.approx(rows.with_won, abs=1e-12)
+    assert sums.sample == pytest.approx([value_of(metric, one) for one in pair], abs=1e-12)
+
+
+def test_a_group_that_the_sample_lacks_widens_the_side_on_which_it_counts(drawn: MakePair) -> None:
+    """Nothing changed in 40 groups of 10: up to 7 % of such groups may be lost, or won."""
+    teacher, _ = drawn(400, prior=[0.5, 0.5], lost=0.0, won=0.0, groups=np.arange(400) // 10)
+    low, high = paired_resamples(as_rows(load_metric("accuracy")), teacher, teacher, seed=0).interval(drop)
+    assert high == pytest.approx(1 - 0.05 ** (1 / 40), rel=0.05)
+    assert low == pytest.approx(-high, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["log_loss", "brier", "ece"])
+def test_sums_give_the_resamples_of_rows(drawn: MakePair, name: str) -> None:
+    teacher, variant = drawn(300, prior=[0.4, 0.3, 0.3], lost=0.06, won=0.03)
     metric = load_metric(name)
     sums = paired_resamples(metric, teacher, variant, seed=0, resamples=300)
     rows = paired_resamples(as_rows(metric), teacher, variant, seed=0, resamples=300)
+    assert isinstance(sums, PairedResamples)
+    assert isinstance(rows, PairedResamples)
     assert sums.resampled == pytest.approx(rows.resampled, abs=1e-12)
     assert sums.sample == pytest.approx(rows.sample, abs=1e-12)
     assert np.sort(sums.left_out) == pytest.approx(np.sort(rows.left_out), abs=1e-12)

@@ -276,3 +276,10 @@ def test_the_copies_needed_decide_four_times_of_five() -> None:
 
 def test_no_number_of_copies_decides_a_mean_at_the_margin() -> None:
     assert zero_or_one(2, 100).copies_needed(0.02) is None
+
+
+@pytest.mark.parametrize("values", [[-0.5, -0.4, 0.001], [-0.5, 0.3, 36.0], [-0.02, -0.01, 0.98]])
+def test_of_a_million_copies_of_a_million_rows_the_share_is_nothing_or_all(values: list[float]) -> None:
+    repeats = np.array([1e15, 5e14, 1.0])
+    assert share_above_zero(np.array(values), repeats) == 0.0
+    assert share_above_zero(-np.array(values), repeats) == 1.0

@@ -175,7 +175,7 @@ def test_sections_stand_in_the_order_in_which_a_reviewer_asks() -> None:
 def test_the_verdict_is_the_first_line_after_the_title_and_its_reasons_follow() -> None:
     lines = [line for line in suite_report(sample_record()).splitlines() if line]
     assert lines[1].startswith(
-        "**FAIL** · 8 budgets hold, 2 do not, 1 is undecided · 1 variant could not be built"
+        "**FAIL** · 9 budgets hold, 4 do not, 1 is undecided · 1 variant could not be built"
     )
     assert lines[3].startswith("- student: accuracy 0.800 vs 0.829, drop 2.9 points [2.3, 3.5], budget 2.0")
 
@@ -459,7 +459,10 @@ def test_a_variant_with_nothing_measured_still_gives_a_report() -> None:
 def test_a_verdict_without_its_message_is_told_from_the_figures() -> None:
     facts = quality("x", "accuracy", 0.3, (-0.2, 0.8), PASS).model_copy(update={"message": None})
     report = suite_report(one_variant(quality={"accuracy": facts}))
-    assert "- x: accuracy 0.826 (drop 0.3 [-0.2, 0.8]), drop_points 2.00 PASS (n=6,000, Tango)" in report
+    assert (
+        "- x: accuracy 0.826 (drop 0.3 [-0.2, 0.8]), drop_points 2.00 PASS (n=6,000, Gaffke's bound, grouped)"
+        in report
+    )
 
 
 def test_an_error_does_not_hide_a_verdict_that_was_reached_before_it() -> None:

@@ -47,16 +47,17 @@ def test_changed_answers_stand_beside_the_teachers_calibration() -> None:
 
 def test_slices_that_lost_are_listed_and_few_rows_marked() -> None:
     text = section(suite_report(sample_record()), "Slices, the largest drop first")
-    assert "<summary><b>student</b>, accuracy, the 3 of 4 slices that lost</summary>" in text
-    rows = [line for line in text.splitlines() if line.startswith("| la") or line.startswith("| le")]
-    assert [row.split("|")[1].strip() for row in rows] == [
+    assert "<summary><b>student</b>, accuracy, 8 of the 9 slices that lost, of 10 in all</summary>" in text
+    rows = [line for line in text.splitlines() if line.startswith(("| label:", "| length", "| section"))]
+    assert [row.split("|")[1].strip() for row in rows][:3] == [
+        "section: guide",
         "label: numpy",
-        "length_bucket: 5 to 9 words",
-        "label: pandas",
+        "length_bucket: 10 to 19 words",
     ]
-    assert "| 6.4 [5.2, 7.7] |" in re.sub(" +", " ", rows[0])
-    assert "**FAIL**" in rows[0]
-    assert "41 (few)" in rows[2]
+    assert "41 (few)" in rows[0]
+    assert "| 6.4 [5.7, 8.1] |" in re.sub(" +", " ", rows[1])
+    assert "**FAIL**" in rows[1]
+    assert "not shown" in rows[2]
     assert "**distilled**, accuracy: none of 1 slices lost." in text
 
 
@@ -70,7 +71,7 @@ def test_of_many_slices_the_worst_are_shown_and_those_that_fail() -> None:
 
 def test_the_line_of_the_gate_is_among_the_verdicts_with_the_reason() -> None:
     text = section(suite_report(sample_record()), "Verdicts")
-    assert "- student: 6.0 % of rows right to wrong [5.4, 6.7], budget 4 % (n=6000, Wilson, grouped)" in text
+    assert "- student: 6.0 % of rows right to wrong [5.4, 6.7], budget 4 % (n=6000, exact, grouped)" in text
     assert "why this budget: users notice turned answers" in text
 
 

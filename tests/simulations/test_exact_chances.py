@@ -34,7 +34,7 @@ def test_the_simulated_tango_is_the_verdict_of_judge_quality(n: int, margin: flo
             assert (verdict is Verdict.PASS) == TANGO.passes(b, c, n, margin), (b, c)
             assert (verdict is Verdict.FAIL) == TANGO.fails(b, c, n, margin), (b, c)
             found.add(verdict)
-    assert found == set(Verdict)
+    assert found == {Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE}
 
 
 @RULES

@@ -89,7 +89,8 @@ def _behaviour(found: BehaviourFacts, budget: BudgetFacts) -> Budget:
     words = MISSING if value is None else f"{significant(value)}{unit}{_bounds(interval)}"
     metric = budget.kind.partition(".")[2]
     if value is None and (sliced := [one for one in found.slices or [] if one.metric == metric]):
-        worst = max(sliced, key=lambda one: one.drop_points)
+        # one that has the budget's verdict: a small slice may have lost more by chance
+        worst = max(sliced, key=lambda one: (one.verdict is budget.verdict, one.drop_points))
         value, interval = worst.drop_points, worst.interval
         words = f"{drop_words(value, interval)} in {visible(worst.column)} {shortened(worst.value, LONGEST)}"
     return _line(budget_words(budget.kind), words, budget, value, interval)

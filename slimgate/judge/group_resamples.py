@@ -1,0 +1,83 @@
+"""Bounds of any metric over groups of rows: random weights, as in `mean_bound`, in place of a bootstrap.
+
+Every group has an exponential weight. For the upper bound of a drop one made-up group has lost all its rows,
+for the lower bound one has won them. A bootstrap with both let groups that are lost as a whole pass: of 100
+groups of 10 rows, each lost with 2 % chance, 13 % of the samples have none lost, and all of them passed at a
+margin of 2 points of macro F1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.judge.contrast import ByInterval, Contrast, Interval
+from slimgate.outcomes import Floats
+
+METHOD = "paired random weights"
+# Of the groups as `pseudo` appends them.
+LOST, WON = -2, -1
+# Weightings in which a metric may be undefined before nothing is claimed.
+_MAX_UNDEFINED = 0.01
+# Bytes of one matrix of weights.
+_CHUNK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class GroupResamples(ByInterval):
+    """A metric of teacher (line 0) and variant (line 1). with_lost, with_won: (2, weightings)."""
+
+    sample: Floats
+    with_lost: Floats
+    with_won: Floats
+
+    def value(self, contrast: Contrast) -> float:
+        """The contrast of the sample."""
+        return float(contrast(*self.sample))
+
+    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+        """Quantiles of the contrast over the weightings: the worse made-up group counts on either side."""
+        both = np.stack([contrast(*self.with_lost), contrast(*self.with_won)])
+        low, high = np.quantile(both, [alpha, 1 - alpha], axis=1)
+        return float(low.min()), float(high.max())
+
+    def standard_error(self, contrast: Contrast) -> float:
+        """The standard deviation of the contrast over the weightings."""
+        return float(contrast(*self.with_lost).std(ddof=1))
+
+
+def group_resamples(
+    name: str,
+    values_of: Callable[[Floats], Floats],
+    units: int,
+    *,
+    columns: int,
+    rng: np.random.Generator,
+    resamples: int,
+) -> GroupResamples:
+    """values_of: (k, units) weights -> (2, k) values; units: the made-up ones included; columns: of what is
+    weighed.
+
+    Raises MeasureError where the metric is undefined in over 1 % of the weightings.
+    """
+    ones = np.ones((1, units))
+    ones[:, [LOST, WON]] = 0.0
+    with_lost: list[Floats] = []
+    with_won: list[Floats] = []
+    chunk = max(1, _CHUNK_BYTES // (8 * max(units, columns)))
+    for start in range(0, resamples, chunk):
+        weights = rng.exponential(size=(min(chunk, resamples - start), units))
+        for found, without in ((with_lost, WON), (with_won, LOST)):
+            kept = weights.copy()
+            kept[:, without] = 0.0
+            found.append(values_of(kept))
+    lost, won = (np.concatenate(found, axis=1) for found in (with_lost, with_won))
+    finite = np.isfinite(lost).all(axis=0) & np.isfinite(won).all(axis=0)
+    if 1 - finite.mean() > _MAX_UNDEFINED:
+        raise MeasureError(
+            f"{name} is undefined in {1 - finite.mean():.0%} of the weightings: a class has too few gate rows"
+        )
+    return GroupResamples(values_of(ones)[:, 0], lost[:, finite], won[:, finite])

@@ -717,7 +717,7 @@ x=1"""),
     pytest.param(
         *more("""[budgets.variants.teacher]
 accuracy = { drop_points = 1.0 }"""),
-        "[budgets.variants.teacher]: the teacher has no budget: variants are judged against it",
+        "[budgets.variants.teacher]: the teacher is no variant; write [budgets.teacher]",
         id="budget-on-teacher",
     ),
     pytest.param(

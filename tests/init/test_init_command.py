@@ -71,7 +71,7 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
     text = (repository / "bench/reviews.toml").read_text("utf-8")
     assert text.startswith("#:schema ./suite.schema.json\n")
     assert "gate rows decide these budgets in most runs," in text
-    assert "# if int8 changes 0.5 to 3 % of the answers and a student 5 to 12 %, and neither is worse." in text
+    assert "# if int8 changes 0.5 to 3 % of the answers and a student 5 to 12 %, and neither" in text
     assert json.loads((repository / "bench/suite.schema.json").read_text("utf-8")) == suite_schema()
 
 
@@ -90,7 +90,8 @@ def test_nor_is_one_in_a_folder_of_models(init: Init, repository: Path) -> None:
     (repository / "model").rename(repository / "models/minilm")
     code, _, err = init("--model", "models/minlm", "--data", "reviews.csv")
     assert code == 4
-    assert "models/minlm (a model of the hub of that name is \"models/minlm@main\"). Did you mean minilm?" in err
+    assert '/models/minlm (a model of the hub of that name is "models/minlm@main"). Did you' in err
+    assert err.endswith("Did you mean minilm?\n")
 
 
 def test_a_hub_id_like_a_folder_here_is_looked_for_with_its_revision(init: Init, repository: Path) -> None:

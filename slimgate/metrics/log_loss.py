@@ -16,11 +16,11 @@ _WORST = float(-np.log(_EPS))
 
 
 def row_losses(outcomes: ClassOutcomes) -> Floats:
-    """(rows,) nats; probabilities are clipped to [eps, 1 - eps], as scikit-learn does of float32 ones."""
+    """(rows,) nats; probabilities are clipped to at least eps of float32, as scikit-learn does."""
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "log_loss")
     own = probabilities[np.arange(len(outcomes)), outcomes.labels]
-    return np.asarray(-np.log(np.clip(own, _EPS, 1 - _EPS)))
+    return np.asarray(-np.log(np.clip(own, _EPS, 1.0)))
 
 
 def _ends(_teacher: ClassOutcomes, _variant: ClassOutcomes) -> tuple[float, float]:

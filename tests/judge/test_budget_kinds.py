@@ -134,7 +134,7 @@ def test_the_interval_of_a_fraction_agrees_with_its_verdict(
 
 
 def test_a_loss_may_grow_by_a_fraction_of_itself(counted: MakePair) -> None:
-    pair = counted(2000, 60, 20, both_wrong=180)
+    pair = counted(20_000, 600, 200, both_wrong=1800)
     judgement = judged("log_loss", pair, "increase_relative", 1.0)
     budget = judgement.budgets[0]
     assert budget.value == pytest.approx(judgement.value / judgement.teacher - 1)

@@ -105,7 +105,7 @@ def test_a_drop_equal_to_its_budget_takes_rows_without_end(counted: MakePair) ->
 
 
 def test_a_loss_that_grows_is_a_drop(counted: MakePair) -> None:
-    judgement = judged(counted(872, 40, 0), 2.0, metric=load_metric("log_loss"))
+    judgement = judged(counted(8720, 400, 0), 2.0, metric=load_metric("log_loss"))
     assert judgement.value > judgement.teacher
     assert judgement.drop_points == pytest.approx(100 * (judgement.value - judgement.teacher))
     assert judgement.verdict is Verdict.FAIL
@@ -171,7 +171,7 @@ def test_groups_of_one_row_each_are_no_groups(counted: MakePair) -> None:
 def test_groups_known_to_one_model_only_hold_for_both(counted: MakePair) -> None:
     teacher, variant = counted(100, 3, 1, groups=np.arange(100) // 2)
     judgement = judged((teacher, replace(variant, groups=None)), 2.0, metric=load_metric("f1"))
-    assert (judgement.method, judgement.groups) == ("paired BCa bootstrap, grouped", 50)
+    assert (judgement.method, judgement.groups) == ("paired random weights, grouped", 50)
 
 
 def test_different_groups_are_an_error(counted: MakePair) -> None:

@@ -46,7 +46,7 @@ TEACHER = {"accuracy": 0.829, "f1_macro": 0.827, "roc_auc": 0.958}
 GROUPS = 2210
 METHODS = {
     "accuracy": "Gaffke's bound, grouped",
-    "f1_macro": "paired BCa bootstrap, grouped",
+    "f1_macro": "paired random weights, grouped",
     "roc_auc": "paired DeLong, grouped",
 }
 TEACHER_BYTES = 91_634_688

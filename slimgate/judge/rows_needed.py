@@ -35,17 +35,6 @@ def planned_rows(margin: float, *, discordance: float, sizes: Floats | None = No
     return max(1, ceil(max(rows, unseen * _units_without_change(margin))))
 
 
-def needed_rows(margin: float, drop: float, *, variance: float) -> int | None:
-    """Rows that show a drop above the margin 80 % of the time; None where it is not above.
-
-    margin, drop: fractions. variance: n times the squared standard error of the drop, as it was measured.
-    Closed form, (1.645 + 0.842)² variance / (drop - margin)².
-    """
-    if drop <= margin:
-        return None
-    return max(1, ceil((Z_ALPHA + Z_POWER) ** 2 * variance / (drop - margin) ** 2))
-
-
 def _units_without_change(margin: float) -> float:
     """How many units must be unchanged for a bound under the margin: the rule of three."""
     return log(ALPHA) / log1p(-margin) if margin < 1 else 1.0

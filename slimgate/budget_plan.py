@@ -13,7 +13,7 @@ from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.flips import KIND as FLIPS
 from slimgate.judge.rows_needed import planned_rows
 from slimgate.metrics import load_metric
-from slimgate.outcomes import Floats
+from slimgate.outcomes import Floats, Ints
 from slimgate.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, flips_outlook
 from slimgate.pools import text_codes
 from slimgate.protocols import Rows, row_groups
@@ -49,17 +49,22 @@ class GateGroups:
 
 
 def gate_groups(suite: Suite, rows: PreparedRows, split: str = GATE) -> GateGroups:
-    """The groups of a judging split's rows, as the judge takes them: rows of one text are of one group."""
+    """The groups of a judging split's rows, as the judge takes them."""
     task = suite.setup.task
     return groups_of(rows.splits[split], task.object.text_columns(task.params), suite.setup.group)
 
 
 def groups_of(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> GateGroups:
     """The same of rows that are not of a suite yet."""
-    groups = join_groups(row_groups(rows, group_column), text_codes(rows.table, text_columns))
+    groups = group_ids(rows, text_columns, group_column)
     if groups is None:
         return GateGroups((1,) * len(rows))
     return GateGroups(tuple(np.unique(groups, return_counts=True)[1].tolist()))
+
+
+def group_ids(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> Ints | None:
+    """(rows,) ids; rows of one text are of one group. None where each row is a group of its own."""
+    return join_groups(row_groups(rows, group_column), text_codes(rows.table, text_columns))
 
 
 @dataclass(frozen=True)

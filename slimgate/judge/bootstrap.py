@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slimgate.errors import MeasureError
 from slimgate.judge.contrast import ByInterval, Contrast, Interval
 from slimgate.judge.extremes import with_extremes
-from slimgate.judge.group_resamples import GroupResamples, group_resamples
+from slimgate.judge.group_resamples import GroupResamples, defined, group_resamples
 from slimgate.judge.levels import LEVEL
 from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.judge.resampled_sums import ResampledSums, of_outcomes
@@ -22,8 +21,6 @@ from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 # by 0.08 with 2,000. Cells and sums are cheap; rows are not, and 0.08 turns an error rate of 5 % into 5.05 %.
 CELL_RESAMPLES = 10_000
 ROW_RESAMPLES = 2_000
-# Resamples in which a metric may be undefined (a class drawn not once) before nothing is claimed.
-_MAX_UNDEFINED = 0.01
 # Beyond this the correction has no meaning; only a handful of rows can reach it.
 _MAX_ACCELERATION = 0.3
 
@@ -131,17 +128,6 @@ def _values(metric: Metric, outcomes: ClassOutcomes, weights: Floats) -> Floats:
         return metric.statistic(outcomes, weights)
     # without the checks of the statistic, which take as long as the counts
     return metric.from_confusion(weighted_counts(outcomes, weights))
-
-
-def defined(name: str, resampled: Floats) -> Floats:
-    """The resamples in which the metric is finite for both. Raises MeasureError where too few are."""
-    finite = np.isfinite(resampled).all(axis=0)
-    undefined = 1 - finite.mean()
-    if undefined > _MAX_UNDEFINED:
-        raise MeasureError(
-            f"{name} is undefined in {undefined:.0%} of the resamples: a class has too few gate rows"
-        )
-    return resampled[:, finite]
 
 
 def bca_interval(

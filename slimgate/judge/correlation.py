@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.judge.bootstrap import CELL_RESAMPLES, PairedResamples, defined
+from slimgate.judge.bootstrap import CELL_RESAMPLES, PairedResamples
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.contrast import Paired
 from slimgate.judge.evidence import by_contrast
-from slimgate.judge.group_resamples import METHOD, group_resamples
+from slimgate.judge.group_resamples import METHOD, defined, group_resamples
 from slimgate.judge.multiplicities import multiplicities
 from slimgate.judge.pseudo import usual_group_size
 from slimgate.judge.verdict import QualityJudgement, judgement_of

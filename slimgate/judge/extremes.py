@@ -23,8 +23,8 @@ def with_extremes(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Resam
     row_sums = metric.row_sums
     if row_sums is None or row_sums.extremes is None:
         raise MeasureError(
-            f"{metric.name}: on outcomes without classes a metric needs row_sums with extremes, per_row, "
-            "documents or correlated; see Metric in slimgate/metrics/base.py"
+            f"{metric.name}: on outcomes without classes a metric needs row_mean, per_row, row_sums with "
+            "extremes, documents or correlated; see Metric in slimgate/metrics/base.py"
         )
     ends = row_sums.extremes(teacher)
     groups, size = teacher.groups, 1

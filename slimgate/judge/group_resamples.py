@@ -20,7 +20,7 @@ from slimgate.outcomes import Floats
 METHOD = "paired random weights"
 # Of the groups as `pseudo` appends them.
 LOST, WON = -2, -1
-# Weightings in which a metric may be undefined before nothing is claimed.
+# Share of the resamples in which a metric may be undefined (a class was not drawn) before it is an error.
 _MAX_UNDEFINED = 0.01
 # Bytes of one matrix of weights.
 _CHUNK_BYTES = 16 * 2**20
@@ -75,9 +75,16 @@ def group_resamples(
             kept[:, without] = 0.0
             found.append(values_of(kept))
     lost, won = (np.concatenate(found, axis=1) for found in (with_lost, with_won))
-    finite = np.isfinite(lost).all(axis=0) & np.isfinite(won).all(axis=0)
-    if 1 - finite.mean() > _MAX_UNDEFINED:
+    both = defined(name, np.concatenate([lost, won]))
+    return GroupResamples(values_of(ones)[:, 0], both[:2], both[2:])
+
+
+def defined(name: str, values: Floats) -> Floats:
+    """The columns of (k, resamples) values that are finite. Raises MeasureError where over 1 % are not."""
+    finite = np.isfinite(values).all(axis=0)
+    undefined = 1 - finite.mean()
+    if undefined > _MAX_UNDEFINED:
         raise MeasureError(
-            f"{name} is undefined in {1 - finite.mean():.0%} of the weightings: a class has too few gate rows"
+            f"{name} is undefined in {undefined:.0%} of the resamples: a class has too few gate rows"
         )
-    return GroupResamples(values_of(ones)[:, 0], lost[:, finite], won[:, finite])
+    return values[:, finite]

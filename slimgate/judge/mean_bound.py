@@ -36,6 +36,8 @@ from slimgate.outcomes import Floats, Ints
 _NEAR_MEAN = 1e-4
 # How near to a pole of the generating function the saddlepoint is looked for.
 _POLE = 1e-12
+# The last relative step of that search.
+_STEP = 1e-13
 # Values that differ by less are equal but for rounding.
 _ROUNDING = 1e-12
 
@@ -91,9 +93,18 @@ class UnitLosses:
     def interval(self, alpha: float = ALPHA) -> Interval:
         """The mean losses that neither one-sided test at level `alpha` rejects."""
         mean = min(max(self.mean, self.best), self.worst)
-        low = _crossing(lambda at: self.p_at_most(at) - alpha, self.best, mean)
-        high = _crossing(lambda at: self.p_at_least(at) - alpha, self.worst, mean)
+        low = _crossing(
+            lambda at: self.p_at_most(at) - alpha, mean, self.best, self._usual_reach(mean - self.best)
+        )
+        high = _crossing(
+            lambda at: self.p_at_least(at) - alpha, mean, self.worst, self._usual_reach(self.worst - mean)
+        )
         return low, high
+
+    def _usual_reach(self, span: float) -> float:
+        """About how far a bound is from the mean: two standard errors, or the rule of three."""
+        rows = float(self.repeats @ self.sizes)
+        return 2 * self.standard_error + 3 * self.unseen_size * span / rows
 
     @property
     def standard_error(self) -> float:
@@ -153,23 +164,44 @@ def share_above_zero(values: Floats, repeats: Floats) -> float:
 
 
 def _saddlepoint(values: Floats, repeats: Floats) -> float:
-    """Where the cumulant generating function, -sum(log(1 - t value)), has slope 0."""
-    from scipy.optimize import brentq
+    """Where the cumulant generating function, -sum(log(1 - t value)), has slope 0: by Newton's method.
 
-    def slope(at: float) -> float:
-        return float(repeats @ (values / (1 - at * values)))
-
+    The slope rises between the two poles. A step that leaves the bracket ends in its middle.
+    """
     low, high = ((1 - _POLE) / float(end) for end in (values.min(), values.max()))
-    if slope(low) >= 0 or slope(high) <= 0:
+    if _slopes(values, repeats, low)[0] >= 0:
         # of so many terms the share is 0 or 1 to the last digit, and at the end of the search it is that too
-        return low if slope(low) >= 0 else high
-    return float(brentq(slope, low, high, xtol=1e-14, rtol=1e-13))
+        return low
+    if _slopes(values, repeats, high)[0] <= 0:
+        return high
+    at, step = 0.0, high - low
+    while abs(step) > _STEP * abs(at) and high - low > _STEP * abs(at):
+        slope, rise = _slopes(values, repeats, at)
+        low, high = (at, high) if slope < 0 else (low, at)
+        following = at - slope / rise
+        if not low < following < high:
+            following = (low + high) / 2
+        at, step = following, following - at
+    return at
 
 
-def _crossing(excess: Callable[[float], float], end: float, mean: float) -> float:
-    """Between the mean, where `excess` is above 0, and the end of the range: where it is 0; else the end."""
+def _slopes(values: Floats, repeats: Floats, at: float) -> tuple[float, float]:
+    """The first and the second derivative of the cumulant generating function."""
+    terms = values / (1 - at * values)
+    return float(repeats @ terms), float(repeats @ (terms * terms))
+
+
+def _crossing(excess: Callable[[float], float], mean: float, end: float, usual: float) -> float:
+    """Between the mean, where `excess` is above 0, and the end of the range: where it is 0; else the end.
+
+    usual: about how far from the mean it is; a near bracket takes a fifth of the evaluations.
+    """
     from scipy.optimize import brentq
 
-    if end == mean or excess(end - (end - mean) * 1e-12) >= 0:
+    span = (end - mean) * (1 - 1e-12)
+    if end == mean or excess(mean + span) >= 0:
         return end
-    return float(brentq(excess, mean, end - (end - mean) * 1e-12, xtol=1e-12))
+    near, far = 0.0, min(1.0, usual / abs(span))
+    while excess(mean + far * span) > 0:
+        near, far = far, min(1.0, 2 * far)
+    return float(brentq(excess, mean + near * span, mean + far * span, xtol=1e-12))

@@ -50,16 +50,6 @@ def build_spread(
     return BuildSpread(tuple(seeds), tuple(drops_points), mean, sd, sampling_se_points)
 
 
-def spread_of(seeds: Sequence[int], judgements: Sequence[QualityJudgement]) -> BuildSpread:
-    """The spread of one metric's judgements, one a seed, of which the first is the build that ships."""
-    names = {one.metric for one in judgements}
-    if len(names) > 1:
-        raise MeasureError(f"the judgements are of {', '.join(sorted(names))}, expected a single metric")
-    drops = [one.drop_points for one in judgements]
-    error = sampling_se_points(judgements[0]) if judgements else None
-    return build_spread(seeds, drops, sampling_se_points=error)
-
-
 def sampling_se_points(judgement: QualityJudgement) -> float | None:
     """The standard error that the judgement's 90 % interval stands for; None without an interval."""
     if judgement.interval is None:

@@ -96,7 +96,7 @@ def _wrong(outcomes: Outcomes) -> Floats:
     return np.asarray(outcomes.column(WRONG) / label_columns(outcomes)[0].shape[1])
 
 
-_SUBSETS = mean_of(_all_right, (1.0, 0.0))
+_SUBSETS = mean_of(_all_right)
 
 METRICS: Mapping[str, Metric] = {
     "labels_f1_micro": _f1("labels_f1_micro", _micro, _usual),
@@ -111,7 +111,7 @@ METRICS: Mapping[str, Metric] = {
         per_row=_all_right,
     ),
     "hamming_loss": replace(
-        _metric("hamming_loss", mean_of(_wrong, (0.0, 1.0)), higher_is_better=False),
+        _metric("hamming_loss", mean_of(_wrong), higher_is_better=False),
         row_mean=row_mean(_wrong, share),
     ),
 }

@@ -22,7 +22,7 @@ from math import inf, log
 import numpy as np
 
 from slimgate.metrics.base import Documents, Metric, RowMean, RowSums, check_weights
-from slimgate.metrics.row_sums import quartile_rows, statistic_of_sums
+from slimgate.metrics.row_sums import statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 # Nats a token that a document can lose although no document of the sample lost as much.
@@ -63,11 +63,7 @@ def _damage_in_bits(outcomes: Outcomes) -> float:
     return DAMAGE / log(2) * float(_rates(outcomes.column("tokens"), outcomes.column("bytes")).max())
 
 
-def _usual_bits(outcomes: Outcomes) -> Floats:
-    return quartile_rows(_bits(outcomes))
-
-
-_BITS = RowSums(_bits, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]), _usual_bits)
+_BITS = RowSums(_bits, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
 
 METRICS: Mapping[str, Metric] = {
     "perplexity": Metric(

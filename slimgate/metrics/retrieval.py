@@ -36,7 +36,7 @@ def reciprocal_ranks(outcomes: Outcomes) -> Floats:
 
 
 def _metric(name: str, needs: str, values: Callable[[Outcomes], Floats], *, binary: bool = False) -> Metric:
-    sums = mean_of(values, (1.0, 0.0))
+    sums = mean_of(values)
     return Metric(
         name=name,
         higher_is_better=True,

@@ -42,38 +42,22 @@ def share(_teacher: Any, _variant: Any) -> tuple[float, float]:
     return 0.0, 1.0
 
 
-def mean_of(values: Callable[[Any], Floats], extremes: tuple[float, float] | None = None) -> RowSums:
-    """The sums of a mean of (rows,) values: of the values, and of ones. extremes: a row's best and worst."""
+def mean_of(values: Callable[[Any], Floats]) -> RowSums:
+    """The sums of a mean of (rows,) values: of the values, and of ones."""
 
     def terms(outcomes: Any) -> Floats:
         return np.stack([values(outcomes), np.ones(len(outcomes))], axis=1)
 
-    ends = None if extremes is None else np.array([[one, 1.0] for one in extremes])
-    return RowSums(
-        terms,
-        lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
-        None if ends is None else lambda _outcomes: ends,
-    )
+    return RowSums(terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
 
 
 def usual_row(terms: Floats, sizes: Floats) -> Floats:
     """(k,) the terms of the row that a unit meets: the mean over rows that count by their sizes.
 
-    Metrics of rows that hold several answers (spans, words, tokens, labels) take it all right and all wrong
-    as their extremes, since a row that changes may lose all it holds. One answer or a quartile in its place
-    let a too large drop pass in up to a quarter of the samples, those that missed the rows that change
+    The F1 of rows that hold several answers (spans, labels) takes it all right and all wrong as its extremes,
+    since a row that changes may lose all it holds. One answer or a quartile in its place let a too large drop
+    pass in up to a quarter of the samples, those that missed the rows that change
     (reports/simulations/extremes_verdicts.md). Where all sizes are 0, the plain mean.
     """
     weights = sizes if sizes.any() else np.ones(len(sizes))
     return np.asarray(weights @ terms / weights.sum())
-
-
-def quartile_rows(terms: Floats) -> Floats:
-    """(2, 2) terms of a row of the mean size, at the lower and at the upper quartile of the rows' rates.
-
-    terms: (rows, 2), an amount and a size above 0, of which a rate is the quotient. The extremes of a metric
-    that has no worst, such as nats.
-    """
-    size = float(terms[:, 1].mean())
-    rates = np.quantile(terms[:, 0] / terms[:, 1], [0.25, 0.75])
-    return np.stack([rates * size, np.full(2, size)], axis=1)

@@ -7,7 +7,7 @@ from math import inf
 
 import numpy as np
 
-from slimgate.metrics.base import Metric, RowSums
+from slimgate.metrics.base import Metric
 from slimgate.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
@@ -18,12 +18,6 @@ def _metric(name: str, of_errors: OfErrors) -> Metric:
     def rows(outcomes: Outcomes) -> Floats:
         return of_errors(outcomes.column("score") - outcomes.column("gold"))
 
-    def extremes(outcomes: Outcomes) -> Floats:
-        """A row answered exactly, and one answered by the end of the gold scores that is farther from it."""
-        gold = outcomes.column("gold")
-        farthest = np.maximum(gold - gold.min(), gold.max() - gold)
-        return np.array([[0.0, 1.0], [float(of_errors(farthest).mean()), 1.0]])
-
     def ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
         """0, and the largest of the errors: seen in either model, or from one end of the gold scores to the
         other.
@@ -31,8 +25,7 @@ def _metric(name: str, of_errors: OfErrors) -> Metric:
         span = np.ptp(teacher.column("gold"), keepdims=True)
         return 0.0, float(max(of_errors(span)[0], rows(teacher).max(), rows(variant).max()))
 
-    plain = mean_of(rows)
-    row_sums = RowSums(plain.terms, plain.value, extremes)
+    row_sums = mean_of(rows)
     return Metric(
         name=name,
         higher_is_better=False,

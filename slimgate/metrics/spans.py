@@ -45,14 +45,7 @@ def _tags(outcomes: Outcomes) -> Floats:
     return np.stack([outcomes.column("tags_right"), outcomes.column("tags")], axis=1)
 
 
-def _usual_tags(outcomes: Outcomes) -> Floats:
-    """A row of as many words as the row that a word meets has, all right and all wrong."""
-    tags = outcomes.column("tags")
-    words = float(usual_row(tags[:, None], tags)[0])
-    return np.array([[words, words], [0.0, words]])
-
-
-_TAGS = RowSums(_tags, lambda sums: ratio(sums[..., 0], sums[..., 1]), _usual_tags)
+_TAGS = RowSums(_tags, lambda sums: ratio(sums[..., 0], sums[..., 1]))
 
 METRICS: Mapping[str, Metric] = {
     "span_precision": _of_spans("span_precision", lambda sums: ratio(sums[..., 0], sums[..., 1])),

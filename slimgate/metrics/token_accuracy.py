@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from slimgate.metrics.base import Metric, RowMean, RowSums
-from slimgate.metrics.row_sums import share, statistic_of_sums, usual_row
+from slimgate.metrics.row_sums import share, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 
@@ -15,14 +15,7 @@ def _terms(outcomes: Outcomes) -> Floats:
     return np.stack([outcomes.column("right_tokens"), outcomes.column("tokens")], axis=1)
 
 
-def _extremes(outcomes: Outcomes) -> Floats:
-    """A row of as many tokens as the row that a token meets has, all right and all wrong."""
-    sizes = outcomes.column("tokens")
-    tokens = float(usual_row(sizes[:, None], sizes)[0])
-    return np.array([[tokens, tokens], [0.0, tokens]])
-
-
-_SUMS = RowSums(_terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]), _extremes)
+_SUMS = RowSums(_terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
 
 METRICS: Mapping[str, Metric] = {
     "token_accuracy": Metric(

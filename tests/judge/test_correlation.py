@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ from slimgate.metrics.base import Metric
 from slimgate.metrics.row_sums import mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
-SUMS = mean_of(lambda outcomes: outcomes.column("score"), (1.0, 0.0))
+SUMS = replace(
+    mean_of(lambda outcomes: outcomes.column("score")),
+    extremes=lambda _outcomes: np.array([[1.0, 1.0], [0.0, 1.0]]),
+)
 MRR = Metric("mrr", True, (0.0, 1.0), "score", statistic_of_sums(SUMS), row_sums=SUMS)
 
 

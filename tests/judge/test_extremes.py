@@ -47,7 +47,7 @@ def test_best_and_worst_are_those_of_the_teachers_rows() -> None:
         best = (1 / outcomes.column("rank")).max()
         return np.array([[best, 1.0], [0.0, 1.0]])
 
-    terms = mean_of(lambda outcomes: 1 / outcomes.column("rank"), (1.0, 0.0))
+    terms = mean_of(lambda outcomes: 1 / outcomes.column("rank"))
     metric = replace(MRR, row_sums=replace(terms, extremes=ends))
     pair = [rows(rank=np.array(ranks)) for ranks in ([2.0, 4.0], [1.0, 4.0])]
     # 1/2, 1/4 and the made-up 1/2, 0; of the variant 1, 1/4 and 0, 1/2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -17,9 +18,16 @@ from slimgate.metrics.row_sums import mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 POINTS = [QualityBudget("drop_points", 2.0)]
-RANK = mean_of(lambda outcomes: 1 / outcomes.column("rank"), (1.0, 0.0))
+
+
+def best_and_worst(_outcomes: Outcomes) -> Floats:
+    """The sums of a row at its best, 1, and of one at its worst, 0."""
+    return np.array([[1.0, 1.0], [0.0, 1.0]])
+
+
+RANK = replace(mean_of(lambda outcomes: 1 / outcomes.column("rank")), extremes=best_and_worst)
 MRR = Metric("mrr", True, (0.0, 1.0), "rank", statistic_of_sums(RANK), row_sums=RANK)
-RIGHT = mean_of(lambda outcomes: outcomes.column("right"), (1.0, 0.0))
+RIGHT = mean_of(lambda outcomes: outcomes.column("right"))
 RECALL = Metric(
     "recall",
     True,
@@ -142,7 +150,7 @@ def test_groups_widen_the_interval_of_a_correlation() -> None:
 
 def test_a_metric_that_cannot_be_judged_without_classes_says_what_it_needs() -> None:
     bare = Metric("bare", True, (0.0, 1.0), "rank", statistic_of_sums(RANK))
-    with pytest.raises(MeasureError, match="bare: on outcomes without classes a metric needs row_sums"):
+    with pytest.raises(MeasureError, match="bare: on outcomes without classes a metric needs row_mean"):
         judge_quality(bare, rows(rank=np.ones(60)), rows(rank=np.ones(60)), POINTS)
 
 
@@ -151,8 +159,8 @@ def test_outcomes_without_classes_say_which_keys_a_metric_lacks() -> None:
     with pytest.raises(MeasureError) as caught:
         judge_quality(bare, rows(rank=np.ones(60)), rows(rank=np.ones(60)), POINTS)
     assert str(caught.value) == (
-        "bare: on outcomes without classes a metric needs row_sums with extremes, per_row, documents or "
-        "correlated; see Metric in slimgate/metrics/base.py"
+        "bare: on outcomes without classes a metric needs row_mean, per_row, row_sums with extremes, "
+        "documents or correlated; see Metric in slimgate/metrics/base.py"
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge import judge_quality
-from slimgate.judge.spread import BuildSpread, build_spread, sampling_se_points, spread_of
+from slimgate.judge.spread import BuildSpread, build_spread, sampling_se_points
 from slimgate.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
 
@@ -24,15 +24,11 @@ def test_a_single_build_has_no_spread() -> None:
     assert build_spread([7], [1.5], sampling_se_points=0.4).sd_points is None
 
 
-def test_the_sampling_error_is_that_of_the_first_build(counted: MakePair) -> None:
-    accuracy = load_metric("accuracy")
-    builds = [judge_quality(accuracy, *counted(2000, b, 20), []) for b in (60, 40, 20)]
-    spread = spread_of([0, 1, 2], builds)
-    assert spread.drops_points == pytest.approx((2.0, 1.0, 0.0))
-    assert (spread.mean_points, spread.sd_points) == pytest.approx((1.0, 1.0))
+def test_the_sampling_error_is_that_of_the_interval(counted: MakePair) -> None:
+    judged = judge_quality(load_metric("accuracy"), *counted(2000, 60, 20), [])
     # 80 changed rows of 2,000, 40 net
     closed_form = 100 * sqrt((80 / 2000 - 0.02**2) / 2000)
-    assert spread.sampling_se_points == pytest.approx(closed_form, rel=0.03)
+    assert sampling_se_points(judged) == pytest.approx(closed_form, rel=0.03)
 
 
 def test_a_metric_without_an_interval_has_no_sampling_error(counted: MakePair) -> None:
@@ -52,10 +48,3 @@ def test_a_metric_without_an_interval_has_no_sampling_error(counted: MakePair) -
 def test_what_is_no_spread_is_an_error(seeds: list[int], drops: list[float], said: str) -> None:
     with pytest.raises(MeasureError, match=said):
         build_spread(seeds, drops, sampling_se_points=None)
-
-
-def test_judgements_of_two_metrics_are_an_error(counted: MakePair) -> None:
-    pair = counted(100, 3, 1)
-    judged = [judge_quality(load_metric(name), *pair, []) for name in ("accuracy", "f1")]
-    with pytest.raises(MeasureError, match="of accuracy, f1, expected a single metric"):
-        spread_of([0, 1], judged)

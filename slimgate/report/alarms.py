@@ -35,7 +35,8 @@ def _labels_without_rows(record: RunRecord) -> list[str]:
     """Classes of the task that the gate's rows, which are known by label, do not have."""
     gate = record.task.splits.get("gate")
     counts = gate.label_counts if gate is not None else None
-    return [name for name in record.task.classes if not counts.get(name)] if counts else []
+    known = record.task.classes
+    return [name for name in known if not counts.get(name)] if counts and set(counts) <= set(known) else []
 
 
 def _unlike_the_baseline(record: RunRecord) -> Iterator[str]:

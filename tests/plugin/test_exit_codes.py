@@ -45,7 +45,7 @@ def run(folder: Path, suite: str, *arguments: str, mark: str = "") -> Ran:
     [
         ("xfail(reason='known')", "what this run judged is FAIL"),
         ("skip(reason='known')", "skipped, and with a budget: test_quality[damaged-accuracy]"),
-        ("xfail(reason='known', run=False)", "skipped, and with a budget: test_quality[damaged-accuracy]"),
+        ("xfail(reason='known', run=False)", "what this run judged is FAIL"),
     ],
     ids=["xfail", "skip", "not-run"],
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slimgate.errors import MeasureError
 from slimgate.judge import resampling
 from slimgate.judge.bootstrap import PairedResamples, bca_interval, paired_resamples
 from slimgate.judge.group_resamples import GroupResamples
@@ -255,3 +256,23 @@ def test_pseudo_changes_of_a_class_the_teacher_never_hits_start_from_its_reverse
     more_teacher, _ = with_pseudo_changes(load_metric("log_loss"), teacher, variant)
     assert more_teacher.probabilities is not None
     assert more_teacher.probabilities[60:] == pytest.approx(np.array([[0.8, 0.2], [0.2, 0.8]]))
+
+
+def _right(outcomes: ClassOutcomes) -> Floats:
+    return np.asarray(outcomes.predictions == outcomes.labels, dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        lambda outcomes, weights: np.full(weights.shape[:-1], _right(outcomes).mean()),
+        lambda outcomes, weights: weights[..., :50] @ _right(outcomes)[:50] / weights[..., :50].sum(axis=-1),
+    ],
+    ids=["forgets-the-weights", "reads-the-first-rows-alone"],
+)
+def test_a_metric_that_does_not_follow_its_weights_is_refused(
+    statistic: Callable[[ClassOutcomes, Floats], Floats], counted: MakePair
+) -> None:
+    own = replace(load_metric("f1_macro"), name="own", statistic=statistic, from_confusion=None)
+    with pytest.raises(MeasureError, match=r"own does not follow its weights: .* see `statistic` in"):
+        paired_resamples(own, *counted(200, 20, 5), seed=0, resamples=100)

@@ -159,3 +159,25 @@ def test_equal_scores_have_no_correlation() -> None:
     gold, teacher, _ = scored_pairs(np.random.default_rng(0), 50)
     with pytest.raises(MeasureError, match="all scores of variant are 1, there is no correlation"):
         judge_correlation("pearson", gold, teacher, np.ones(50), [])
+
+
+@pytest.mark.parametrize("kind", ["pearson", "spearman"])
+def test_many_pairs_are_left_out_in_parts_and_give_the_interval_of_a_correlation(kind: Correlation) -> None:
+    """6,000 pairs are more than are held in memory at a time; the variant's own bounds are Fisher's."""
+    rng = np.random.default_rng(5)
+    gold = rng.normal(size=6000)
+    teacher, variant = (gold + rng.normal(0, spread, 6000) for spread in (0.3, 1.0))
+    floor = QualityBudget("floor", 0.5)
+    found = judge_correlation(kind, gold, teacher, variant, [floor], resamples=300)
+    assert found.method == "paired BCa bootstrap"
+    r = found.value
+    bounds = np.tanh(np.arctanh(r) + np.array([-1, 1]) * 1.6449 / 6000**0.5)
+    assert found.budgets[0].interval == pytest.approx(tuple(bounds), abs=0.003)
+
+
+def test_a_correlation_of_groups_says_so() -> None:
+    rng = np.random.default_rng(6)
+    gold = rng.normal(size=200)
+    scores = [gold + rng.normal(0, 0.5, 200) for _ in range(2)]
+    found = judge_correlation("pearson", gold, *scores, [], groups=np.arange(200) // 4, resamples=200)
+    assert (found.method, found.groups) == ("paired random weights, grouped", 50)

@@ -112,6 +112,11 @@ UNDECIDED = replace(
             "int8: accuracy 0.884 vs 0.911, drop 0.0 points [0.0, 0.0], budget 1.0 (n=872, Tango): FAIL",
             id="no negative zero",
         ),
+        pytest.param(
+            replace(FAILED, metric="perplexity", teacher=22.95, value=23.41, drop_points=2.0, unit="percent"),
+            "int8: perplexity 23.41 vs 22.95, grown 2.0 % [1.8, 3.8], budget 1.0 (n=872, Tango): FAIL",
+            id="percent of a perplexity",
+        ),
     ],
 )
 def test_the_gates_line(judgement: QualityJudgement, line: str) -> None:

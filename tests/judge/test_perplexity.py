@@ -176,3 +176,11 @@ def test_a_growth_at_its_limit_passes_in_at_most_6_percent(n: int) -> None:
     # 6 % and two standard errors of 800 runs
     assert passed / runs <= 0.06 + 0.017
     assert failed / runs <= 0.06 + 0.017
+
+
+def test_a_perplexity_of_less_than_one_nat_a_token_is_within_its_own_bounds() -> None:
+    tokens = np.full(60, 10)
+    found = judged((5.0 + np.arange(60) / 100, 5.0 + np.arange(60) / 100, tokens), 2.0, "ceiling")
+    low, high = found.budgets[0].interval or (nan, nan)
+    assert 1 < low < exp(0.5295) < high
+    assert found.budgets[0].value == pytest.approx(exp(0.5295))

@@ -181,3 +181,15 @@ def test_a_correlation_of_groups_says_so() -> None:
     scores = [gold + rng.normal(0, 0.5, 200) for _ in range(2)]
     found = judge_correlation("pearson", gold, *scores, [], groups=np.arange(200) // 4, resamples=200)
     assert (found.method, found.groups) == ("paired random weights, grouped", 50)
+
+
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_the_made_up_pair_is_one_that_speaks_strongly_for_the_teacher(shift: float) -> None:
+    """Where the scores begin does not matter: the upper decile of the products of deviations, by hand."""
+    gold = np.array([-5.0, -4, -3, -2, -1, 1, 2, 3, 4, 5]) + shift
+    teacher = np.array([5.0, -1, -1, -1, -1, 1, 1, 1, 1, -5]) + 2 * shift
+    # products: -25, 4, 3, 2, 1, 1, 2, 3, 4, -25; of 10 the one at place 9 is the last row with 4
+    (more_gold, before, after), _ = with_turned((gold, teacher, teacher), None)
+    assert more_gold[10:] - shift == pytest.approx([4.0, 4.0])
+    assert before[10:] - 2 * shift == pytest.approx([1.0, -1.0])
+    assert after[10:] - 2 * shift == pytest.approx([-1.0, 1.0])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from slimgate.judge import BudgetVerdict, QualityJudgement, Verdict, message
+from slimgate.judge.message import teacher_message
 
 FAILED = QualityJudgement(
     metric="accuracy",
@@ -132,3 +133,10 @@ def test_a_bound_is_not_rounded_onto_its_budget() -> None:
 def test_a_budget_is_shown_as_it_was_set() -> None:
     quarter = replace(FAILED, budgets=(BudgetVerdict("drop_points", 0.25, Verdict.FAIL, None, None),))
     assert ", budget 0.25 (" in message("int8", quarter)
+
+
+def test_the_line_of_a_teacher_has_its_own_value_and_rows() -> None:
+    held = replace(FAILED, budgets=(replace(FLOOR, verdict=Verdict.PASS),), verdict=Verdict.PASS)
+    line = "teacher: accuracy, floor 0.90: 0.884 [0.865, 0.901] (n=872): PASS"
+    assert teacher_message(held) == line
+    assert teacher_message(replace(held, groups=109)) == line.replace("n=872", "n=872 in 109 groups")

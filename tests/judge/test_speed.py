@@ -117,6 +117,12 @@ def test_looking_early_does_not_make_false_claims_likelier(monkeypatch: pytest.M
     assert naive[:, 0].mean() > 0.10
 
 
+def test_a_claim_that_just_reaches_its_budget_is_too_near_where_only_larger_delays_are_seen() -> None:
+    found = Speedup(2.2, (2.0, 2.5), 2.2, 0.0, 20)
+    judged = judge_speedup(found, 2.0, None, visible=0.3)
+    assert speed_message("int8", "b1", found, judged, visible=0.3).endswith(NEAR)
+
+
 @pytest.mark.parametrize("minimum", [1.7, 2.4])
 def test_nothing_is_decided_where_the_machine_hides_a_delay(minimum: float) -> None:
     found = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)

@@ -267,3 +267,12 @@ def test_a_stricter_level_never_brings_a_bound_nearer() -> None:
         lows, highs = ([one[side] for one in found] for side in (0, 1))
         assert lows == sorted(lows, reverse=True)
         assert highs == sorted(highs)
+
+
+def test_a_unit_without_which_the_metric_is_undefined_does_not_count_for_the_skewness() -> None:
+    rng = np.random.default_rng(0)
+    resampled, left_out = rng.normal(size=500), rng.exponential(size=50)
+    counts = np.ones(51, dtype=np.int64)
+    found = bca_interval(0.0, resampled, np.append(left_out, np.nan), counts)
+    assert found == bca_interval(0.0, resampled, left_out, counts[:50])
+    assert found != bca_interval(0.0, resampled, -left_out, counts[:50])

@@ -193,3 +193,18 @@ def test_the_made_up_pair_is_one_that_speaks_strongly_for_the_teacher(shift: flo
     assert more_gold[10:] - shift == pytest.approx([4.0, 4.0])
     assert before[10:] - 2 * shift == pytest.approx([1.0, -1.0])
     assert after[10:] - 2 * shift == pytest.approx([-1.0, 1.0])
+
+
+def test_few_pairs_are_a_warning() -> None:
+    gold = np.random.default_rng(7).normal(size=40)
+    few = judge_correlation("pearson", gold[:20], gold[:20] ** 3, gold[:20] ** 3, [], resamples=100)
+    assert len(few.warnings) == 1
+    assert few.warnings[0].startswith("pearson is of 20 rows, under ")
+
+
+@pytest.mark.parametrize("column", ["gold", "teacher", "variant"])
+def test_the_column_of_a_score_that_is_no_number_is_named(column: str) -> None:
+    columns = {name: np.arange(10.0) for name in ("gold", "teacher", "variant")}
+    columns[column][3] = np.nan
+    with pytest.raises(MeasureError, match=f"pearson: row 3 of {column} has a score of nan"):
+        judge_correlation("pearson", **columns, budgets=[])

@@ -140,3 +140,14 @@ def test_the_line_of_a_teacher_has_its_own_value_and_rows() -> None:
     line = "teacher: accuracy, floor 0.90: 0.884 [0.865, 0.901] (n=872): PASS"
     assert teacher_message(held) == line
     assert teacher_message(replace(held, groups=109)) == line.replace("n=872", "n=872 in 109 groups")
+
+
+def test_beside_a_baseline_the_line_names_it() -> None:
+    assert message("int8", FAILED, since="v1").startswith(
+        "int8: accuracy 0.884 vs 0.911 in the baseline v1, drop 2.7 points"
+    )
+
+
+@pytest.mark.parametrize(("needed", "far"), [(87_200, False), (87_201, True)])
+def test_rows_are_out_of_reach_from_a_hundred_times_as_many(needed: int, far: bool) -> None:
+    assert ("too close to its budget" in message("int8", replace(UNDECIDED, n_needed=needed))) is far

@@ -184,3 +184,10 @@ def test_a_perplexity_of_less_than_one_nat_a_token_is_within_its_own_bounds() ->
     low, high = found.budgets[0].interval or (nan, nan)
     assert 1 < low < exp(0.5295) < high
     assert found.budgets[0].value == pytest.approx(exp(0.5295))
+
+
+def test_rows_needed_are_only_of_what_is_undecided() -> None:
+    columns = documents(np.random.default_rng(4), 200)
+    needed = [judged(columns, limit, "ceiling").budgets[0].n_needed for limit in (15.0, 20.0, 25.0)]
+    assert (needed[0], needed[2]) == (None, None)
+    assert (needed[1] or 0) > 200

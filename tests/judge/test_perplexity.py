@@ -191,3 +191,10 @@ def test_rows_needed_are_only_of_what_is_undecided() -> None:
     needed = [judged(columns, limit, "ceiling").budgets[0].n_needed for limit in (15.0, 20.0, 25.0)]
     assert (needed[0], needed[2]) == (None, None)
     assert (needed[1] or 0) > 200
+
+
+def test_at_the_upper_bound_the_p_value_is_5_percent() -> None:
+    found = judge_perplexity(*documents(np.random.default_rng(4), 200, log_ratio=0.2), [])
+    assert found.interval is not None
+    assert found.p_at_least is not None
+    assert found.p_at_least(found.interval[1]) == pytest.approx(0.05, abs=1e-6)

@@ -273,3 +273,12 @@ def test_a_claim_that_reaches_the_budget_passes_and_one_that_ends_there_is_undec
     found = Speedup(2.0, (1.5, 2.5), 2.0, 0.0, 20)
     verdicts = [judge_speedup(found, minimum, None).verdict for minimum in (1.5, 2.5, 2.5000001)]
     assert verdicts == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
+
+
+def test_an_estimate_is_the_median_of_the_rounds_ratios() -> None:
+    teacher = np.array([1.0, 1.0, 1.2, 1.0, 1.0])
+    variant = np.array([0.5, 0.4, 0.6, 0.5, 0.9])
+    found = estimate_speedup(teacher, teacher, variant, of_minima=2.1, seed=0)
+    assert found.speedup == pytest.approx(2.0)
+    assert found.interval[0] <= 2.0 <= found.interval[1]
+    assert (found.of_minima, found.noise_floor, found.rounds) == (2.1, 0.0, 5)

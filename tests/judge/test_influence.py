@@ -213,3 +213,13 @@ def test_the_bounds_of_skewed_values_are_halls(alpha: float) -> None:
     shift = skew(rows) / (6 * sqrt(80)) * (2 * z**2 + 1)
     expected = rows.mean() + (shift - z) * error, rows.mean() + (shift + z) * error
     assert found.bounds(Contrast(1.0, 0.0), alpha) == pytest.approx(expected)
+
+
+def test_an_interval_that_ends_at_the_limit_does_not_exclude_it() -> None:
+    """No row moved anything, so both bounds are the value itself."""
+    found = PairedInfluence(np.array([0.9, 0.8]), np.zeros((2, 40)), rows=40, grouped=False)
+    value = found.value(DROP)
+    assert found.interval(DROP) == (value, value)
+    assert (found.p_at_least(DROP, value), found.p_at_most(DROP, value)) == (1.0, 1.0)
+    assert found.p_at_least(DROP, value + 0.01) < 0.001
+    assert found.p_at_most(DROP, value - 0.01) < 0.001

@@ -168,6 +168,13 @@ class Builder:
         if "train" not in reads:
             key["seed"] = None  # nothing is drawn for a model that is complete
 
+        def check_unchanged() -> None:
+            assert ref.folder is not None
+            if folder_digest(ref.folder, _model_files(ref.folder)) != key["load"]:
+                raise BuildError(
+                    f"files of {ref.folder} changed while they were read; run again when nothing writes there"
+                )
+
         def load(context: BuildContext) -> Any:
             if graph:
                 return graph_loading.load_graph(ref, context)
@@ -186,6 +193,7 @@ class Builder:
             reads,
             load,
             place=place,
+            check=check_unchanged,
         )
 
     def _step(self, variant: Variant, step: Plugin, parent: Artifact, place: _Place) -> Artifact:
@@ -325,7 +333,10 @@ class Builder:
         place: _Place,
         teachers: tuple[Artifact, ...] = (),
         stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
+        check: Callable[[], None] = lambda: None,
     ) -> Artifact:
+        """check: raises after the model was saved, where what it was made from is not what `key` names."""
+
         def fill(folder: Path) -> Json:
             import torch
 
@@ -344,6 +355,7 @@ class Builder:
                         model = make(context)
                         with context.timed("save"):
                             model.save(folder)
+                        check()
                 except SlimgateError as error:
                     seconds = time.perf_counter() - start
                     error.log = step_log(

@@ -185,6 +185,26 @@ def params_of(item: pytest.Item) -> dict[str, Any]:
     return found
 
 
+def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
+    """The check of a gate, as the record keys it: kind, model, name. None of tests that judge nothing."""
+    from slimgate.run_verdict import SELF_TEST, SINCE
+    from slimgate.suite import TEACHER
+
+    params = params_of(item)
+    model = next((str(params[name]) for name in MODELS if name in params), TEACHER)
+    workload = params.get("workload")
+    found: dict[str, tuple[str, str, str]] = {
+        "test_quality": ("quality", model, params.get("metric", "")),
+        "test_baseline": (SINCE, model, params.get("baseline_metric", "")),
+        "test_behaviour": ("behaviour", model, ""),
+        "test_footprint": ("footprint", model, "size"),
+        "test_memory": ("memory", model, ""),
+        "test_speedup": ("speedup", model, "" if workload is None else workload.id),
+        "test_selftest": (SELF_TEST, TEACHER, params.get("check", "")),
+    }
+    return found.get(getattr(item, "originalname", ""))
+
+
 def models_of(item: pytest.Item) -> list[str]:
     """The models that a test is run for."""
     params = params_of(item)

@@ -19,7 +19,15 @@ from slimgate.errors import BuildError, SuiteError
 from slimgate.followed_rows import gate_texts
 from slimgate.looks import LookLog, Looks, looks_at, model_id
 from slimgate.parts import Part, now
-from slimgate.record import ConfirmFacts, QualityFacts, RunRecord, VariantRecord, read_record, to_json
+from slimgate.record import (
+    ConfirmFacts,
+    QualityFacts,
+    RunRecord,
+    SelfTest,
+    VariantRecord,
+    read_record,
+    to_json,
+)
 from slimgate.record_files import RECORD
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.figures import numbered
@@ -101,6 +109,18 @@ class Confirmation:
             write_atomically(folder / RECORD, to_json(record))
             write_reports(record, folder, gate_texts(self._session.run(self._session.suites[path])))
             self.records[path] = record
+
+    def failures(self) -> Iterator[str]:
+        """Why the run does not pass: a line for each suite with a budget that did not hold on these rows."""
+        for path, found in self._found.items():
+            suite = self._session.suites[path]
+            models = [
+                VariantRecord(name=name, parent=None, quality={metric: facts})
+                for (name, metric), facts in found.items()
+            ]
+            judged = verdict(models, SelfTest(), missing=0)
+            if judged.fails:
+                yield f"{suite.shown}: on the confirm rows {judged.status}"
 
     def summary(self) -> Iterator[str]:
         """For the terminal: the lines of the report, and where it is."""

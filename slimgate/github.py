@@ -12,6 +12,7 @@ from pathlib import Path
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.recorded_budgets import judged_budgets, message_of
+from slimgate.report.carried import carried_messages
 from slimgate.report.escape import visible
 
 _LEVELS = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning", Verdict.NOT_SHOWN: "notice"}
@@ -29,16 +30,23 @@ def budget_annotations(record: RunRecord, file: str) -> list[str]:
     """A command for each budget that does not hold, and each variant that broke: errors first.
 
     file: the suite's path from the root of the repository. An undecided budget is a warning: whether it
-    fails the run, the suite says. A budget on slices that is not shown is a notice.
+    fails the run, the suite says. A budget on slices that is not shown is a notice. The title of what an
+    earlier run judged says so.
     """
-    found = list(_found(record))
+    found, old = list(_found(record)), carried_messages(record)
     return [
-        f"::{level} file={_escaped(file, _PROPERTY)},title={_escaped(title, _PROPERTY)}::"
+        f"::{level} file={_escaped(file, _PROPERTY)},"
+        f"title={_escaped(title + _age(message, old), _PROPERTY)}::"
         f"{_escaped(_seen(message), _DATA)}"
         for level in _WORST_FIRST
         for severity, title, message in found
         if severity == level
     ]
+
+
+def _age(message: str, carried: Mapping[str, str]) -> str:
+    """Of a message of an earlier run, when that measured."""
+    return f" (carried over, measured {carried[message]})" if message in carried else ""
 
 
 def append_summary(path: Path, text: str) -> None:
@@ -68,6 +76,10 @@ def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
         message = message_of(model, one.name) or f"{one.facts.kind} {one.facts.limit:g}: {one.facts.verdict}"
         if message not in told or _WORST_FIRST.index(level) < _WORST_FIRST.index(told[message][0]):
             told[message] = level, f"slimgate: {model.name}, {one.name}", message
+    for name, facts in model.confirm.items():
+        if facts.verdict is not None and facts.verdict is not Verdict.PASS:
+            message = facts.message or f"confirm: {name}: {facts.verdict}"
+            told[message] = _LEVELS[facts.verdict], f"slimgate: {model.name}, confirm {name}", message
     yield from told.values()
 
 

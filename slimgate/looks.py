@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +31,39 @@ class Timing:
 
 @dataclass(frozen=True)
 class Looks:
-    """All that is known of some rows. models: of each run, in their order; timings: of all runs."""
+    """All that is known of some rows. models: by run, in their order; timings: of all runs."""
 
-    models: tuple[frozenset[str], ...] = ()
+    models: Mapping[str, frozenset[str]] = field(default_factory=dict)
     timings: tuple[Timing, ...] = ()
+
+    @property
+    def log(self) -> dict[str, list[str]]:
+        """By run the models that no run before it had judged; runs without any are left out."""
+        seen: set[str] = set()
+        found: dict[str, list[str]] = {}
+        for run, models in self.models.items():
+            if new := sorted(models - seen):
+                found[run] = new
+            seen |= models
+        return found
 
     @property
     def runs(self) -> int:
         """How many runs judged a model that no run before them had judged."""
-        seen: set[str] = set()
-        count = 0
-        for models in self.models:
-            count += not models <= seen
-            seen |= models
-        return count
+        return len(self.log)
 
     @property
     def count(self) -> int:
         """How many models were judged."""
-        return len(frozenset[str]().union(*self.models))
+        return len(frozenset[str]().union(*self.models.values()))
+
+    def with_log(self, log: Mapping[str, Iterable[str]]) -> Looks:
+        """These and the runs of a record: what a store forgot when it was deleted, the record still knows."""
+        merged = {
+            run: self.models.get(run, frozenset()) | frozenset(log.get(run, ()))
+            for run in sorted({**self.models, **log})
+        }
+        return replace(self, models=merged)
 
     def timed(self, model: str, workload: str) -> list[Timing]:
         """Every time that this speed budget was judged."""
@@ -89,7 +103,7 @@ def looks_at(root: Path, digest: str) -> Looks:
     for line in _lines(root, digest):
         models[line["run"]] = models.get(line["run"], frozenset()) | set(line["models"])
         timings += [Timing(*one) for one in line["timings"]]
-    return Looks(tuple(models.values()), tuple(timings))
+    return Looks(models, tuple(timings))
 
 
 def model_id(teacher: str, variant: str) -> str:
@@ -114,8 +128,8 @@ def _file(root: Path, digest: str) -> Path:
     return folder / f"{digest}.jsonl"
 
 
-def look_facts(looks: Looks, models: Mapping[str, str]) -> LookFacts:
-    """As the record has it. models: of each variant of the record."""
+def look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int = 1) -> LookFacts:
+    """As the record has it, with its run and cuts. models: of each variant of the record."""
     timings = []
     for variant, model in models.items():
         for workload in dict.fromkeys(one.workload for one in looks.timings if one.model == model):
@@ -125,4 +139,34 @@ def look_facts(looks: Looks, models: Mapping[str, str]) -> LookFacts:
                 timings.append(
                     TimingFacts(variant=variant, workload=workload, times=len(times), passed=passed)
                 )
-    return LookFacts(runs=looks.runs, models=looks.count, timings=timings)
+    return LookFacts(runs=looks.runs, models=looks.count, timings=timings, run=run, log=looks.log, cuts=cuts)
+
+
+def merge_looks(shards: Sequence[LookFacts]) -> LookFacts | None:
+    """The looks of all shards of one run, which are one look together; None where no shard knows any."""
+    if not shards:
+        return None
+    own = {one.run for one in shards if one.run is not None}
+    together = max(own, default="")
+    models: dict[str, frozenset[str]] = {}
+    for one in shards:
+        for run, found in one.log.items():
+            name = together if run in own else run
+            models[name] = models.get(name, frozenset()) | frozenset(found)
+    looks = Looks(dict(sorted(models.items())))
+    return LookFacts(
+        runs=max([looks.runs, *(one.runs for one in shards if not one.log)]),
+        models=max([looks.count, *(one.models for one in shards if not one.log)]),
+        timings=_most_often([timing for one in shards for timing in one.timings]),
+        run=together or None,
+        log=looks.log,
+        cuts=max(one.cuts for one in shards),
+    )
+
+
+def _most_often(timings: Sequence[TimingFacts]) -> list[TimingFacts]:
+    """Of each speed budget the facts of the store that judged it most often."""
+    found: dict[tuple[str, str], TimingFacts] = {}
+    for one in sorted(timings, key=lambda one: one.times):
+        found[one.variant, one.workload] = one
+    return list(found.values())

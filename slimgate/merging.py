@@ -19,6 +19,7 @@ from slimgate.errors import DataError
 from slimgate.followed_rows import Texts, follow
 from slimgate.judge.verdict import Verdict
 from slimgate.kept_texts import kept_texts
+from slimgate.looks import merge_looks
 from slimgate.merge_checks import in_order, shard
 from slimgate.record import Machine, RunRecord, SelfTest, SelfTestPart, VariantRecord, to_json
 from slimgate.record_files import RECORD, TEACHER, Kept, log_name
@@ -70,6 +71,7 @@ def merged(ordered: Sequence[Kept]) -> RunRecord:
             "self_test": self_test,
             "verdict": verdict(variants, self_test, len(missing)),
             "this_run": None,
+            "looks": merge_looks([one.looks for one in records if one.looks is not None]),
             "shards": facts,
         }
     )
@@ -88,6 +90,8 @@ def fails(record: RunRecord) -> list[str]:
         found += [f"{model.name}: {one.name} is undecided" for one in undecided_failing(model)]
         if model.awaited and model.error is None:
             found.append(f"{model.name}: not measured: {', '.join(model.awaited)}")
+    if not found and record.verdict.fails:
+        found.append("no budget is shown to hold")
     if record.self_test.identical is None or record.self_test.planted_fault is None:
         found.append("the gate's self-test has not run")
     return found

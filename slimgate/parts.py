@@ -146,6 +146,10 @@ class Parts:
         kind, variant, name = key
         return name in self._named(kind, variant)
 
+    def is_new(self, key: Key) -> bool:
+        """Whether a check has reported in this run."""
+        return self.has(key) and key not in self._carried
+
     def carried(self, variant: str, checks: Collection[Key]) -> list[CarriedResult]:
         """Of the checks of a model the results that an earlier run measured, then the error that it met."""
         known = ((kind, variant, name) for kind in RESULTS for name in self._named(kind, variant))
@@ -297,6 +301,11 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
 
 def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
     """What of a variant has a budget and has not reported, in words: metrics, flips and slices, size, …"""
+    return [what for what, key in budgeted_checks(suite, name).items() if not parts.has(key)]
+
+
+def budgeted_checks(suite: Suite, name: str) -> dict[str, Key]:
+    """The checks of a model that have a budget, by what they judge."""
     own = suite.budgets_of(name)
     checks = {metric: ("quality", name, metric) for metric in own.quality}
     checks |= {f"{BASELINE} {metric}": (SINCE, name, metric) for metric in own.baseline}
@@ -308,7 +317,7 @@ def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
         checks["memory"] = ("memory", name, "")
     if own.speed is not None:
         checks |= {f"latency {one.id}": ("speedup", name, one.id) for one in suite.workloads}
-    return [what for what, key in checks.items() if not parts.has(key)]
+    return checks
 
 
 def _variant(suite: Suite, name: str, parts: Parts, inputs: Mapping[str, str]) -> VariantRecord:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate.collecting import models_of, suite_of
+from slimgate.collecting import check_of, models_of, suite_of
 from slimgate.errors import SlimgateError
 from slimgate.finding import Search, find_suites, has_candidates, suites_that_do_not_run
 from slimgate.project_root import project_root
@@ -273,8 +273,10 @@ def pytest_runtest_makereport(
         log = error_log(error) if isinstance(error, Exception) else ""
         facts = {"message": message, "log": log, "measured": now()}
         parts = [*parts, part("error", _failed_variant(item), item.name, facts)]
-    if report.when == "call" or report.failed:
-        setattr(report, "slimgate", {"suite": str(suite.path), "test": item.name, "parts": parts})  # noqa: B010  not declared
+    if report.when == "call" or report.failed or report.skipped:
+        skipped = check_of(item) if report.skipped and not parts else None
+        found = {"suite": str(suite.path), "test": item.name, "parts": parts, "skipped": skipped}
+        setattr(report, "slimgate", found)  # noqa: B010  not declared
     return report
 
 
@@ -293,23 +295,31 @@ def _failed_variant(item: pytest.Item) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Writes record, outcomes and report of every suite that reported something."""
+    """Writes record, outcomes and report of every suite that reported something.
+
+    If the record says that the run does not pass, the exit code is 1, even if no test failed: a test may have
+    a mark xfail or skip.
+    """
     state = session.config.stash.get(SESSION, None)
     if state is not None and not hasattr(session.config, "workerinput"):
         state.finish()
+        if session.exitstatus == pytest.ExitCode.OK and any(state.failures()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
     """What does not hold or could not be told, and a line a suite: its status and where its report is."""
     state = terminalreporter.config.stash.get(SESSION, None)
-    if state is not None and state.confirmation is not None and state.confirmation.records:
-        terminalreporter.section("slimgate")
-        for line in state.confirmation.summary():
-            terminalreporter.write_line(line)
-    if state is None or not state.records:
+    if state is None or not state.written:
         return
     terminalreporter.section("slimgate")
+    if state.confirmation is not None:
+        for line in state.confirmation.summary():
+            terminalreporter.write_line(line)
     _write_lines(terminalreporter, state.summary(_width(terminalreporter)))
+    if exitstatus == pytest.ExitCode.OK:
+        for line in state.failures():
+            terminalreporter.write_line(_seen(f"exit code 1: {line}"))
     from slimgate.github import in_actions
 
     if in_actions(os.environ):
@@ -334,7 +344,7 @@ def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> N
     from slimgate.github import append_summary, budget_annotations
 
     root = os.environ.get("GITHUB_WORKSPACE") or str(project_root(terminalreporter.config))
-    for path, record in state.records.items():
+    for path, record in state.written.items():
         for line in budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):
             terminalreporter.write_line(line)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):

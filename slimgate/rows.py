@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from slimgate.digests import code_digest, json_digest
 from slimgate.errors import DataError, SlimgateError
@@ -79,16 +80,28 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
                 )
 
 
+def source_key(suite: Suite) -> str:
+    """A digest of the data that a suite reads, however it is cut into splits."""
+    return json_digest(_source(suite))
+
+
+def _source(suite: Suite) -> dict[str, Any]:
+    setup = suite.setup
+    return {
+        "source": setup.source.name,
+        "params": params_json(setup.source.params) if ":" in setup.source.name else None,
+        "rows": setup.source.object.digest(setup.source.params),
+        "text": setup.task.object.text_columns(setup.task.params),
+        "label": setup.task.object.label_column(setup.task.params),
+    }
+
+
 def splits_key(suite: Suite) -> str:
     """The key of the suite's splits in a store."""
     setup = suite.setup
     return json_digest(
         {
-            "source": setup.source.name,
-            "params": params_json(setup.source.params) if ":" in setup.source.name else None,
-            "rows": setup.source.object.digest(setup.source.params),
-            "text": setup.task.object.text_columns(setup.task.params),
-            "label": setup.task.object.label_column(setup.task.params),
+            **_source(suite),
             "reads": setup.task.object.columns(setup.task.params),
             "group": setup.group,
             "columns": setup.task.object.columns(setup.task.params),
@@ -101,8 +114,11 @@ def splits_key(suite: Suite) -> str:
 
 def _fill(suite: Suite, folder: Path) -> Json:
     setup = suite.setup
+    before = setup.source.object.digest(setup.source.params)
     with scratch_beside(folder) as scratch:
         parts = setup.source.object.read(setup.source.params, scratch=scratch)
+    if setup.source.object.digest(setup.source.params) != before:
+        raise DataError("the rows changed while they were read; run again when nothing writes there")
     done = cut(
         parts,
         setup.sizes,

@@ -87,6 +87,7 @@ class _Count:
     errors: int = 0
     not_gated: int = 0
     warns: int = 0
+    not_shown_warns: int = 0
     wrong: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
 
@@ -97,9 +98,9 @@ class _Count:
         self.failed += verdicts.count(Verdict.FAIL)
         self.inconclusive += verdicts.count(Verdict.INCONCLUSIVE)
         self.not_shown += verdicts.count(Verdict.NOT_SHOWN)
-        self.warns += sum(
-            one.verdict is Verdict.INCONCLUSIVE and one.on_inconclusive == "warn" for one in facts.budgets
-        )
+        only_warn = [one.verdict for one in facts.budgets if one.on_inconclusive == "warn"]
+        self.warns += only_warn.count(Verdict.INCONCLUSIVE)
+        self.not_shown_warns += only_warn.count(Verdict.NOT_SHOWN)
         if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
             (self.wrong if facts.verdict is Verdict.FAIL else self.undecided).append(facts.message)
 
@@ -125,7 +126,7 @@ class _Count:
             not_shown=self.not_shown,
             errors=self.errors,
             not_gated=self.not_gated,
-            warns=self.warns,
+            warns=self.warns + (0 if self.passed else self.not_shown_warns),
             missing=missing,
             carried=carried,
             messages=list(dict.fromkeys([*self.wrong, *self.undecided])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,18 @@ from slimgate.judge.verdict import Verdict
 from slimgate.kept_texts import keep_texts
 from slimgate.looks import LookLog, Timing, look_facts, looks_at, model_id
 from slimgate.outcome_files import write_outcomes
-from slimgate.parts import Part, Parts, compose, expected, key_of, now, parts_of
+from slimgate.parts import (
+    PLANTED_DELAY,
+    SELF_TESTS,
+    Part,
+    Parts,
+    budgeted_checks,
+    compose,
+    expected,
+    key_of,
+    now,
+    parts_of,
+)
 from slimgate.progress import UNWATCHED, Watch
 from slimgate.record import (
     BaselineFacts,
@@ -45,9 +56,9 @@ from slimgate.report.since import COMPARISON
 from slimgate.report.terminal import summary_lines
 from slimgate.report.terminal_table import Line
 from slimgate.report_files import PR_COMMENT, write_reports
-from slimgate.rows import PreparedRows
+from slimgate.rows import PreparedRows, source_key
 from slimgate.run import SuiteRun
-from slimgate.run_verdict import SINCE, Key
+from slimgate.run_verdict import SELF_TEST, SINCE, Key
 from slimgate.shard_facts import shard_facts
 from slimgate.shards import Shard
 from slimgate.split_names import GATE
@@ -104,8 +115,11 @@ class Session:
         self._load, self._split = load_of_others(), split
         self.confirmation: Confirmation | None = None
         self._looks: dict[Path, LookLog] = {}
+        self._cut_logs: dict[Path, LookLog] = {}
+        self._earlier_looks: dict[Path, Mapping[str, list[str]]] = {}
         self._timed: dict[Path, list[tuple[str, str, bool]]] = {}
         self._confirmed: dict[Path, ConfirmFacts | None] = {}
+        self._skipped: dict[Path, dict[str, Key]] = {}
         self._began = moment()
 
     @property
@@ -149,6 +163,37 @@ class Session:
         if time.monotonic() - self._written.get(path, -RECORD_SECONDS) >= RECORD_SECONDS:
             self._write_record(path)
 
+    def skip(self, path: Path, test: str, check: Key) -> None:
+        """Notes a test that was selected and did not run."""
+        self._skipped.setdefault(path, {})[test] = check
+
+    def failures(self) -> Iterator[str]:
+        """Why this run does not pass by its records, whatever became of its tests: a line for each suite."""
+        if self.confirmation is not None:
+            yield from self.confirmation.failures()
+            return
+        for path, record in self.records.items():
+            if record.this_run is not None and record.this_run.fails:
+                yield f"{record.suite.path}: what this run judged is {record.this_run.status}"
+            if tests := self._skipped_gates(path):
+                yield f"{record.suite.path}: skipped, and with a budget: {', '.join(tests)}"
+
+    def _skipped_gates(self, path: Path) -> list[str]:
+        """The tests that were skipped although they judge a budget that gates, or the gate itself."""
+        suite = self.suites[path]
+        gating = {
+            key
+            for name in (TEACHER, *suite.variants)
+            if suite.model(name).gated
+            for key in budgeted_checks(suite, name).values()
+        }
+        gating |= {(SELF_TEST, TEACHER, name) for name in SELF_TESTS if name != PLANTED_DELAY}
+        return [
+            test
+            for test, key in self._skipped.get(path, {}).items()
+            if key in gating and not self._parts[path].is_new(key)
+        ]
+
     def to_confirm(self, path: Path) -> Passed:
         """What of a suite passed on the gate, in a run on the confirm rows."""
         if self.confirmation is None:
@@ -184,6 +229,8 @@ class Session:
         """
         if self.confirmation is not None:
             self.confirmation.finish()
+            if self.written:
+                write_atomically(self.report_root / PR_COMMENT, self.comment())
             return
         begun = [path for path, run in self._runs.items() if run.begun] if self.stopped else []
         for path in begun:
@@ -238,7 +285,12 @@ class Session:
 
     def comment(self) -> str:
         """What a pull request is told of all suites of the run."""
-        return pr_comment(list(self.records.values()))
+        return pr_comment(list(self.written.values()))
+
+    @property
+    def written(self) -> Mapping[Path, RunRecord]:
+        """The records that this run has written, also those with verdicts on the confirm rows."""
+        return self.records if self.confirmation is None else self.confirmation.records
 
     def summary(self, width: int | None) -> Iterator[Line]:
         """For the terminal: a line a variant, what does not hold or could not be told, and a line a suite."""
@@ -289,6 +341,8 @@ class Session:
         recipe of the model and its teacher, nor code, nor what the suite says of them.
         """
         record = self.last_record(suite)
+        if record is not None and record.looks is not None:
+            self._earlier_looks[suite.path] = record.looks.log
         if record is None or not self._same_conditions(record, suite):
             return []
         self._confirmed[suite.path] = record.confirm
@@ -360,7 +414,16 @@ class Session:
             if name in models
         ]
         log.note(judged, timings)
-        return look_facts(looks_at(self.store.root, digest), models)
+        looks = looks_at(self.store.root, digest).with_log(self._earlier_looks.get(path, {}))
+        return look_facts(looks, models, run=self._began, cuts=self._cuts(suite, digest, judged))
+
+    def _cuts(self, suite: Suite, digest: str, judged: Sequence[str]) -> int:
+        """How many gates were cut from this suite's data and judged: another seed cuts other rows."""
+        if suite.path not in self._cut_logs:  # the digest of the data is taken once
+            self._cut_logs[suite.path] = LookLog(self.store.root, source_key(suite), self._began)
+        log = self._cut_logs[suite.path]
+        log.note([digest] if judged else [])
+        return max(1, looks_at(self.store.root, log.digest).count)
 
     def _baseline_facts(self, suite: Suite) -> BaselineFacts | None:
         baseline = self._baselines.get(suite.path)

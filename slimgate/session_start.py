@@ -94,7 +94,10 @@ class RecordKeeper:
         """Takes a test's parts; the record on disk is up to date after each test."""
         sent = getattr(report, "slimgate", None)
         if sent is not None:
-            self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
+            if sent["skipped"] is not None:
+                self._state.skip(Path(sent["suite"]), sent["test"], tuple(sent["skipped"]))
+            else:
+                self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:

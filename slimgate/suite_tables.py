@@ -246,7 +246,7 @@ class SliceBudgetTable(Table):
         {"drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"}
     )
     drop_points: float = Field(
-        gt=0, le=100, description="percentage points that each slice may lose, by Holm's correction"
+        gt=0, lt=100, description="percentage points that each slice may lose, by Holm's correction"
     )
     reason: str | None = Field(default=None, description=REASON)
 

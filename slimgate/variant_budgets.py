@@ -108,7 +108,7 @@ class VariantBudgets:
                     wish = one.on_inconclusive or otherwise
                     found[f"{prefix}{metric}", one.kind] = Limit(one.limit, one.reason, wish)
         for metric, slices in self.behaviour.slices.items():
-            found["slices", slices_kind(metric)] = Limit(slices.drop_points, slices.reason)
+            found["slices", slices_kind(metric)] = Limit(slices.drop_points, slices.reason, otherwise)
         if (flips := self.behaviour.flips) is not None:
             wish = flips.on_inconclusive or otherwise
             found["flips", FLIPS] = Limit(flips.flips_max_percent, flips.reason, wish)

@@ -17,6 +17,7 @@ from slimgate.rows import prepare_rows
 from slimgate.store import Store
 from slimgate.suite import Suite, load_suite
 from slimgate.tables import Table
+from slimgate.tasks import text_classification
 
 TRAIN = '{ fine_tune = { learning_rate = 1e-3, precision = "float32" } }'
 SUITE = """
@@ -561,3 +562,27 @@ def test_a_step_whose_result_depends_on_the_processor_is_built_for_each(
     assert tiny.build("a", "b", variants=variants) == {"a": [True], "b": [True]}
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert tiny.build("a", "b", variants=variants) == {"a": [False], "b": [True]}
+
+
+def test_a_model_that_changes_while_it_is_read_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(tmp_path / "train.csv", 64, seed=1)
+    write_rows(tmp_path / "gate.csv", 40, seed=2)
+    hub = write_tiny_bert(tmp_path / "hub")
+    text = SUITE.replace("SEED", "0").replace("VARIANTS", "").replace("steps = [TRAIN]", "")
+    (tmp_path / "suite.toml").write_text(text)
+    suite, store = load_suite(tmp_path / "suite.toml", "suite.toml"), Store(tmp_path / "store")
+    builder = Builder(suite, prepare_rows(suite, store), store, device="cpu")
+    loads = text_classification.load_model
+
+    def load_while_written(*given: Any) -> Any:
+        write_tiny_bert(hub, seed=1)
+        return loads(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(text_classification, "load_model", load_while_written)
+        with pytest.raises(BuildError, match="changed while they were read"):
+            builder.built("teacher")
+    again = Builder(suite, prepare_rows(suite, store), store, device="cpu").built("teacher")
+    assert not again.from_store

@@ -76,6 +76,30 @@ def test_an_undecided_budget_may_only_warn(judge: Judge, pair: tuple[Path, Path]
     assert judge(*pair, "--drop-points", 0.5, "--on-inconclusive", "warn")[0] == 1
 
 
+def test_one_file_is_not_judged_against_itself(judge: Judge, pair: tuple[Path, Path]) -> None:
+    link = pair[0].with_name("student.csv")
+    link.symlink_to(pair[0])
+    for variant in (pair[0], link):
+        code, out, err = judge(pair[0], variant, "--drop-points", 2)
+        assert (code, out) == (4, "")
+        assert "are one file, expected the predictions of two models" in err
+
+
+def test_answers_that_are_all_the_same_are_told(judge: Judge, pair: tuple[Path, Path]) -> None:
+    copy = pair[0].with_name("copy.csv")
+    copy.write_bytes(pair[0].read_bytes())
+    assert "answers are the same: check that these are the files of two models" in judge(pair[0], copy)[1]
+    assert "answers are the same" not in judge(*pair)[1]
+
+
+def test_a_teacher_near_chance_is_told(judge: Judge, tmp_path: Path) -> None:
+    for name, number in (("teacher", 0), ("small", 1)):
+        lines = [f"{row},{'ab'[row % 2]},{'ab'[row // 2 % 2 if row else number]}" for row in range(400)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["id,label,prediction", *lines]))
+    out = judge(tmp_path / "teacher.csv", tmp_path / "small.csv", "--drop-points", 5)[1]
+    assert "warning: the teacher is near chance: its accuracy 0.5" in out
+
+
 def test_without_a_budget_nothing_is_gated(judge: Judge, pair: tuple[Path, Path]) -> None:
     code, out, _ = judge(*pair, "--metric", "accuracy", "--metric", "mcc")
     assert code == 0

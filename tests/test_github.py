@@ -12,7 +12,8 @@ from slimgate.github import append_summary, budget_annotations, in_actions
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.slices import SliceBudget
 from slimgate.judge.verdict import QualityBudget, Verdict
-from slimgate.record import RunRecord, SelfTest, SelfTestPart, read_record
+from slimgate.record import CarriedResult, RunRecord, SelfTest, SelfTestPart, read_record
+from slimgate.report.pr_comment import pr_comment
 
 # What the runner takes a command for.
 COMMAND = re.compile(r"::(error|warning|notice) file=([^,:]*),title=([^,:]*)::([^\r\n]*)")
@@ -101,3 +102,18 @@ def test_the_summary_is_added_to_what_is_there(tmp_path: Path) -> None:
 def test_what_would_act_on_a_screen_is_shown(tmp_path: Path) -> None:
     (line,) = budget_annotations(record(tmp_path, broken=Model(error="a\x1b[31m\u202e\0\nb")), "x.toml")
     assert parsed(line)[3] == "a\\x1b[31m\\u202e\\x00\nb"
+
+
+def test_what_an_earlier_run_judged_says_so(tmp_path: Path) -> None:
+    found = record(tmp_path, bad=Model(wrong=LOST))
+    old = CarriedResult(kind="quality", name="accuracy", measured="2026-11-20T14:02:03+00:00")
+    models = [
+        one.model_copy(update={"carried": [old]}) if one.name == "bad" else one for one in found.variants
+    ]
+    carried = found.model_copy(update={"variants": models})
+    (line,) = budget_annotations(carried, "x.toml")
+    when = "carried over, measured 2026-11-20 14:02 UTC"
+    assert parsed(line)[2] == f"slimgate: bad, accuracy ({when})"
+    message = found.variant("bad").quality["accuracy"].message
+    assert f"{message} ({when})" in pr_comment([carried]).replace("\\", "")
+    assert when not in pr_comment([found])

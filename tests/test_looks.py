@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import BuildError
-from slimgate.looks import LookLog, Timing, look_facts, looks_at, model_id
-from slimgate.record import TimingFacts
+from slimgate.looks import LookLog, Looks, Timing, look_facts, looks_at, merge_looks, model_id
+from slimgate.record import LookFacts, TimingFacts
 from slimgate.store import Store
 from slimgate.store_listing import stored_in
 
@@ -50,7 +50,7 @@ def test_timings_are_counted_over_all_runs(root: Path) -> None:
             ["t/a"], [Timing("t/a", "b1", passed), Timing("t/a", "b32", True)]
         )
     LookLog(root, "rows", "other").note(["t/b"], [Timing("t/b", "b1", False)])
-    facts = look_facts(looks_at(root, "rows"), {"int8": "t/a", "pruned": "t/b"})
+    facts = look_facts(looks_at(root, "rows"), {"int8": "t/a", "pruned": "t/b"}, run="3")
     assert facts.timings == [
         TimingFacts(variant="int8", workload="b1", times=3, passed=1),
         TimingFacts(variant="int8", workload="b32", times=3, passed=3),
@@ -74,3 +74,43 @@ def test_a_store_that_refuses_is_one_line(root: Path) -> None:
     (root / "looks").write_text("a file in the folder's place")
     with pytest.raises(BuildError, match=r"store .*: cannot be written"):
         LookLog(root, "rows", "1").note(["t/a"])
+
+
+def test_what_a_deleted_store_forgot_the_last_record_still_knows(root: Path) -> None:
+    for run in ("1", "2"):
+        LookLog(root, "rows", run).note([f"t/{run}"])
+    before = look_facts(looks_at(root, "rows"), {}, run="2")
+    (root / "looks/rows.jsonl").unlink()
+    LookLog(root, "rows", "3").note(["t/2", "t/3"])
+    found = looks_at(root, "rows").with_log(before.log)
+    assert (found.runs, found.count) == (3, 3)
+    assert found.log == {"1": ["t/1"], "2": ["t/2"], "3": ["t/3"]}
+    assert found.with_log(found.log) == found
+
+
+def shard(own: str, **log: list[str]) -> LookFacts:
+    """The looks that a shard's store knows of; own: the run of the shard."""
+    return look_facts(Looks({run: frozenset(models) for run, models in log.items()}), {}, run=own)
+
+
+def test_shards_of_one_run_are_one_look_and_all_their_stores_count() -> None:
+    merged = merge_looks([shard("r3", r1=["t/a"], r3=["t/b"]), shard("r4", r2=["t/c"], r4=["t/d", "t/e"])])
+    assert merged is not None
+    assert (merged.runs, merged.models, merged.run) == (3, 5, "r4")
+    assert merged.log["r4"] == ["t/b", "t/d", "t/e"]
+
+
+def test_shards_that_share_a_store_count_each_run_once() -> None:
+    shared = {"r1": ["t/a"], "r2": ["t/b"], "r3": ["t/c"]}
+    merged = merge_looks([shard("r2", **shared), shard("r3", **shared)])
+    assert merged is not None
+    assert (merged.runs, merged.models) == (2, 3)
+
+
+def test_merged_timings_are_those_of_the_store_that_timed_most() -> None:
+    facts = {"variant": "int8", "workload": "b1", "passed": 1}
+    few, many = (LookFacts(runs=1, models=1, timings=[TimingFacts(times=n, **facts)]) for n in (2, 5))
+    merged = merge_looks([many, few])
+    assert merged is not None
+    assert [one.times for one in merged.timings] == [5]
+    assert merge_looks([]) is None

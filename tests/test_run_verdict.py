@@ -110,3 +110,31 @@ def test_an_undecided_speed_of_this_run_tells_of_the_delay_that_was_not_seen() -
     assert verdict([model], tested, 0).messages == ["a: b1: INCONCLUSIVE", "no delay was seen"]
     old = model.model_copy(update={"carried": [carried("speedup", "b1")]})
     assert verdict_of_this_run([old], tested, 0).messages == []
+
+
+def slices(found: Verdict, **fields: object) -> BehaviourFacts:
+    return BehaviourFacts(budgets=[budget("slices.accuracy", found, **fields)], verdict=found)
+
+
+def test_a_run_that_shows_nothing_fails_unless_the_suite_says_warn() -> None:
+    model = variant(behaviour=slices(Verdict.NOT_SHOWN, on_inconclusive="fail"))
+    found = verdict([model], SelfTest(), 0)
+    assert (found.status, found.not_shown, found.undecided, found.fails) == ("INCONCLUSIVE", 1, 1, True)
+    warned = verdict([variant(behaviour=slices(Verdict.NOT_SHOWN, on_inconclusive="warn"))], SelfTest(), 0)
+    assert (warned.status, warned.fails) == ("INCONCLUSIVE", False)
+
+
+def test_slices_that_are_not_shown_fail_nothing_beside_a_budget_that_holds() -> None:
+    model = variant(
+        quality={"accuracy": quality(P, budget("drop_points", P))},
+        behaviour=slices(Verdict.NOT_SHOWN, on_inconclusive="fail"),
+    )
+    found = verdict([model], SelfTest(), 0)
+    assert (found.status, found.undecided, found.fails) == ("PASS", 0, False)
+
+
+def test_an_undecided_budget_fails_a_run_unless_all_of_them_only_warn() -> None:
+    one, two = (budget("drop_points", U, on_inconclusive=wish) for wish in ("warn", "fail"))
+    assert not verdict([variant(quality={"accuracy": quality(U, one)})], SelfTest(), 0).fails
+    assert verdict([variant(quality={"accuracy": quality(U, one, two)})], SelfTest(), 0).fails
+    assert verdict([variant(error="a: it broke")], SelfTest(), 0).fails

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +98,13 @@ def _column_names(options: argparse.Namespace) -> ColumnNames:
 def _read(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
     import pyarrow as pa
 
+    from slimgate.errors import DataError
     from slimgate.prediction_columns import require_group
     from slimgate.prediction_files import read_predictions
     from slimgate.prediction_pairs import pair_predictions
 
+    if teacher.is_file() and variant.is_file() and teacher.samefile(variant):
+        raise DataError(f"{teacher} and {variant} are one file, expected the predictions of two models")
     files = [read_predictions(path, names) for path in (teacher, variant)]
     columns = [column for file in files for column in file.columns]
     found = any(file.groups is not None for file in files)
@@ -138,5 +142,21 @@ def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
             for key, metric in metrics.items()
         },
         behaviour=judged_behaviour(name, pair, wanted.behaviour, on_inconclusive=options.on_inconclusive),
-        warnings=(*wanted.warnings, *pair.warnings),
+        warnings=(*wanted.warnings, *pair.warnings, *_doubts(pair)),
     )
+
+
+def _doubts(pair: Pair) -> Iterator[str]:
+    """What makes a drop of 0 worth little: a teacher near chance, and answers that are all the same."""
+    import numpy as np
+
+    from slimgate.near_chance import describe_near_chance
+
+    if doubt := describe_near_chance(pair.teacher):
+        yield f"the teacher is near chance: {doubt}; a variant that loses nothing behind it may be as useless"
+    before, after = pair.teacher, pair.variant
+    same = np.array_equal(before.predictions, after.predictions)
+    if before.probabilities is not None and after.probabilities is not None:
+        same = same and np.array_equal(before.probabilities, after.probabilities)
+    if same:
+        yield f"all {len(before):,} answers are the same: check that these are the files of two models"

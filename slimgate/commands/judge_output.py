@@ -11,12 +11,12 @@ from tabulate import tabulate
 
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.behaviour_message import behaviour_message
-from slimgate.judge.budget_kinds import OnInconclusive, when_undecided, wishes
+from slimgate.judge.budget_kinds import OnInconclusive, wishes
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import SLICED
-from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
+from slimgate.judge.verdict import QualityBudget, QualityJudgement
 from slimgate.metrics import Metric, load_metric
 from slimgate.parts import now
 from slimgate.prediction_pairs import Pair
@@ -28,36 +28,25 @@ from slimgate.run_verdict import verdict
 
 @dataclass(frozen=True)
 class JudgedMetric:
-    """line: the judgement as a gate prints it; wishes: what INCONCLUSIVE does, of each budget.
-
-    fails: whether it is to end in exit code 1.
-    """
+    """line: the judgement as a gate prints it; wishes: what INCONCLUSIVE does, of each budget."""
 
     judged: QualityJudgement
     line: str
     wishes: Sequence[OnInconclusive]
-    fails: bool
-
-
-@dataclass(frozen=True)
-class JudgedBehaviour:
-    """facts: as the record has them; fails: whether it is to end in exit code 1."""
-
-    facts: Mapping[str, Any]
-    fails: bool
 
 
 @dataclass(frozen=True)
 class Judged:
-    """metrics: by name, in the order asked for."""
+    """metrics: by name, in the order asked for; behaviour: as the record has it."""
 
     metrics: Mapping[str, JudgedMetric]
-    behaviour: JudgedBehaviour
+    behaviour: Mapping[str, Any]
     warnings: tuple[str, ...]
 
     @property
     def fails(self) -> bool:
-        return self.behaviour.fails or any(one.fails for one in self.metrics.values())
+        """Whether the command ends with exit code 1, as a run of one variant would."""
+        return _verdict(self, _facts(self)).fails
 
 
 def one_judged(
@@ -71,25 +60,19 @@ def one_judged(
 ) -> JudgedMetric:
     """Judges one metric of the variant of that name. A budget's own on_inconclusive goes before the other."""
     judged = judge_quality(metric, pair.teacher, pair.variant, budgets, seed=seed)
-    undecided = when_undecided(budgets, judged.budgets, on_inconclusive)
-    of_each = wishes(budgets, on_inconclusive)
-    return JudgedMetric(judged, message(name, judged), of_each, _fails(judged.verdict, undecided))
+    return JudgedMetric(judged, message(name, judged), wishes(budgets, on_inconclusive))
 
 
 def judged_behaviour(
     name: str, pair: Pair, budgets: BehaviourBudgets, *, on_inconclusive: Literal["fail", "warn"]
-) -> JudgedBehaviour:
+) -> Mapping[str, Any]:
     """What changed, and the budgets on it; the slices are the labels: predictions have no others."""
     metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.slices)}
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
     wish = (budgets.flips and budgets.flips.on_inconclusive) or on_inconclusive
     line = behaviour_message(name, judged)
-    facts = behaviour_facts(behaviour(pair.teacher, pair.variant), judged, line, wish)
-    return JudgedBehaviour({**facts, "measured": now()}, _fails(judged.verdict, wish))
-
-
-def _fails(verdict: Verdict | None, undecided: Literal["fail", "warn"]) -> bool:
-    return verdict is Verdict.FAIL or (verdict is Verdict.INCONCLUSIVE and undecided == "fail")
+    facts = behaviour_facts(behaviour(pair.teacher, pair.variant), judged, line, wish, slices=on_inconclusive)
+    return {**facts, "measured": now()}
 
 
 def as_json(judged: Judged) -> str:
@@ -97,7 +80,7 @@ def as_json(judged: Judged) -> str:
     facts = _facts(judged)
     found = {
         "quality": facts,
-        "behaviour": judged.behaviour.facts,
+        "behaviour": judged.behaviour,
         "verdict": _verdict(judged, facts).model_dump(mode="json", exclude={"missing"}),
     }
     return json.dumps(found, indent=1, ensure_ascii=False)
@@ -105,7 +88,7 @@ def as_json(judged: Judged) -> str:
 
 def as_text(judged: Judged) -> str:
     """The table, a line for each metric, what changed, warnings, and how many budgets hold."""
-    behaviour = judged.behaviour.facts
+    behaviour = judged.behaviour
     warnings = [*judged.warnings, *_of_metrics(judged)]
     blocks = [
         _table(judged),
@@ -134,7 +117,7 @@ def _facts(judged: Judged) -> dict[str, Any]:
 def _verdict(judged: Judged, facts: Mapping[str, Any]) -> RunVerdict:
     """Counted as in a run of one variant."""
     quality = {name: QualityFacts.model_validate(one) for name, one in facts.items()}
-    changes = BehaviourFacts.model_validate(judged.behaviour.facts)
+    changes = BehaviourFacts.model_validate(judged.behaviour)
     variant = VariantRecord(name="variant", parent=None, quality=quality, behaviour=changes)
     return verdict([variant], SelfTest(), missing=0)
 

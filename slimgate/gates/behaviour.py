@@ -45,7 +45,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     )
     line = behaviour_message(variant.name, judged)
     wish = _when_undecided(suite, variant.name)
-    facts = behaviour_facts(measured, judged, line, wish)
+    facts = behaviour_facts(measured, judged, line, wish, slices=suite.measure.on_inconclusive)
     report_part(part("behaviour", variant.name, "", {**facts, "measured": now()}))
     conclude(variant, judged.verdict, line, wish)
 

@@ -125,10 +125,13 @@ def behaviour_facts(
     judged: BehaviourJudgement,
     message: str,
     on_inconclusive: OnInconclusive | None = None,
+    *,
+    slices: OnInconclusive | None = None,
 ) -> dict[str, Any]:
     """The record's `behaviour`: what was measured, and what was judged of it.
 
-    message: its line; on_inconclusive: what undecided flips do (undecided slices do nothing).
+    message: its line; on_inconclusive: what undecided flips do; slices: what slices that are not shown do
+    where no other budget is decided.
     """
     return {
         **measured,
@@ -136,7 +139,7 @@ def behaviour_facts(
         "slices": [{**asdict(one), "verdict": one.verdict and one.verdict.value} for one in judged.slices],
         "slice_gaps": [asdict(gap) for gap in slice_gaps(judged.slices)],
         "budgets": [
-            budget_facts(one, on_inconclusive if one.kind == FLIPS else None) for one in judged.budgets
+            budget_facts(one, on_inconclusive if one.kind == FLIPS else slices) for one in judged.budgets
         ],
         "verdict": judged.verdict and judged.verdict.value,
         "message": message,

@@ -13,7 +13,7 @@ from slimgate.judge.levels import LEVEL
 from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.judge.resampled_sums import ResampledSums, of_outcomes
 from slimgate.judge.resampling import Resampler, resampler
-from slimgate.metrics.base import Metric
+from slimgate.metrics.base import Metric, check_follows_weights
 from slimgate.metrics.confusion import weighted_counts
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
@@ -76,6 +76,8 @@ def paired_resamples(
     both = with_pseudo_changes(metric, teacher, variant)
     if metric.row_sums is not None:
         return resample_sums(metric.name, of_outcomes(metric.row_sums, *both), rng, resamples)
+    if metric.from_confusion is None:
+        check_follows_weights(metric, variant)
     drawn_from = resampler(metric, *both)
     if both[0].groups is not None:
         return group_resamples(

@@ -90,6 +90,11 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
             f"budget drop_relative is {budget.limit:g}, expected under 1: 0.02 allows a loss of 2 %"
         )
     low, high = metric.value_range
+    if budget.kind == "drop_points" and budget.limit >= 100 * (high - low):
+        raise SuiteError(
+            f"budget drop_points is {budget.limit:g}, and {metric.name} cannot drop by more: it would always "
+            "hold; expected less"
+        )
     if budget.kind in ("floor", "ceiling") and not low < budget.limit < high:
         raise SuiteError(
             f"budget {budget.kind} is {budget.limit:g}, expected a value of {metric.name}, "

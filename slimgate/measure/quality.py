@@ -168,6 +168,11 @@ def predict(
             "the model is broken"
         )
     found: Outcomes = task.object.outcomes(rows.facts, encoder.rows, scores, task.params, suite.setup.group)
+    if not np.array_equal(found.ids, np.asarray(encoder.rows.ids, dtype=np.str_)):
+        raise MeasureError(
+            f"task {task.name} gave {len(found)} outcomes for the {len(encoder.rows)} {encoder.split} rows, "
+            "expected one for each row, with its id, in their order"
+        )
     return replace(found, groups=join_groups(found.groups, encoder.texts))
 
 

@@ -116,6 +116,21 @@ def value_of(metric: Metric, outcomes: Outcomes) -> float:
     return float(metric.statistic(outcomes, np.ones(len(outcomes))))
 
 
+def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
+    """Raises MeasureError where a weight is not the same as so many copies of a row.
+
+    Then values of resamples say nothing: a statistic that forgets its weights has an interval of no width.
+    """
+    times = 1 + np.random.default_rng(0).integers(0, 2, size=len(outcomes))
+    weighted = float(metric.statistic(outcomes, np.stack([times, times]).astype(np.float64))[1])
+    copied = value_of(metric, outcomes.take(np.repeat(np.arange(len(outcomes)), times)))
+    if not np.isclose(weighted, copied, rtol=1e-6, atol=1e-9, equal_nan=True):
+        raise MeasureError(
+            f"{metric.name} does not follow its weights: {weighted:.4g} with rows that weigh 1 or 2, and "
+            f"{copied:.4g} of these rows once or twice; see `statistic` in slimgate/metrics/base.py"
+        )
+
+
 def check_weights(outcomes: Outcomes, weights: Floats) -> None:
     """Raises MeasureError where there are no rows, or where weights do not fit them.
 

@@ -15,15 +15,20 @@ class TimingFacts(Part):
 
 
 class LookFacts(Part):
-    """The looks at these gate rows that the store knows of, this run's included.
+    """The looks at these gate rows that the store and the last record know of, this run's included.
 
     runs: how many judged a model that no run before them had judged; models: how many models that were.
-    timings: the speed budgets that were judged more than once.
+    timings: the speed budgets that were judged more than once. run: the run of this record; log: by run the
+    models that no run before it had judged, empty in records from before it was kept. cuts: into how many
+    different gates the same data was cut and judged.
     """
 
     runs: int
     models: int
     timings: list[TimingFacts] = []
+    run: str | None = None
+    log: dict[str, list[str]] = {}
+    cuts: int = 1
 
 
 class ConfirmFacts(Part):

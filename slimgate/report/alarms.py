@@ -11,13 +11,32 @@ from slimgate.report.standing import teacher
 
 
 def alarms(record: RunRecord) -> Iterator[str]:
-    """A teacher that may have learnt nothing; variants that no budget against the baseline looks at."""
+    """What a PASS would hide: a teacher that may have learnt nothing, labels that no gate row has.
+
+    Variants that no budget against the baseline looks at.
+    """
+    if doubt := teacher_doubt(record):
+        yield doubt
+    if lacking := _labels_without_rows(record):
+        yield f"**No gate row has the label {_listed(lacking)}**: what a variant loses there is not judged."
+    yield from _unlike_the_baseline(record)
+
+
+def teacher_doubt(record: RunRecord) -> str | None:
+    """That the teacher may have learnt nothing; None where it has."""
     original = teacher(record)
     doubts = [facts.near_chance for facts in original.quality.values()] if original else []
-    if doubt := next((one for one in doubts if one), None):
-        useless = "a variant that loses nothing behind it may be as useless"
-        yield f"**The teacher is near chance**: {escaped(doubt)}; {useless}."
-    yield from _unlike_the_baseline(record)
+    doubt = next((one for one in doubts if one), None)
+    useless = "a variant that loses nothing behind it may be as useless"
+    return None if doubt is None else f"**The teacher is near chance**: {escaped(doubt)}; {useless}."
+
+
+def _labels_without_rows(record: RunRecord) -> list[str]:
+    """Classes of the task that the gate's rows, which are known by label, do not have."""
+    gate = record.task.splits.get("gate")
+    counts = gate.label_counts if gate is not None else None
+    known = record.task.classes
+    return [name for name in known if not counts.get(name)] if counts and set(counts) <= set(known) else []
 
 
 def _unlike_the_baseline(record: RunRecord) -> Iterator[str]:

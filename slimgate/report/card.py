@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.report.alarms import teacher_doubt
 from slimgate.report.built import params_cell
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
 from slimgate.report.carried import describe_state
+from slimgate.report.confirm import look_cautions
 from slimgate.report.escape import escaped, fenced
 from slimgate.report.figures import (
     MISSING,
@@ -114,6 +116,7 @@ def _verdicts(model: VariantRecord) -> Iterator[str]:
     """Every message of the judge, of this model; of size, memory and times where a budget was judged."""
     yield from (escaped(facts.message) for facts in model.quality.values() if facts.message)
     yield from (escaped(facts.message) for facts in model.since_baseline.values() if facts.message)
+    yield from (escaped(facts.message) for facts in model.confirm.values() if facts.message)
     if model.behaviour is not None and model.behaviour.message:
         yield escaped(model.behaviour.message)
     for facts in (model.footprint, model.memory, *model.latency.values()):
@@ -182,6 +185,9 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how it does on text that people wrote."
     yield "The figures are of the rows named above; of other text they say nothing."
+    if doubt := teacher_doubt(record):
+        yield doubt
+    yield from look_cautions(record)
     for budget in record.baseline.loosened if record.baseline else ():
         if budget.variant == model.name:
             was = f"{escaped(budget.kind)} {budget.before:g}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from slimgate.record import CarriedResult, RunRecord, RunVerdict, VariantRecord
+from slimgate.record_files import TEACHER
 from slimgate.recorded_budgets import only_warns
 from slimgate.report.figures import moment, numbered
-from slimgate.run_verdict import ERROR, results
+from slimgate.run_verdict import ERROR, SELF_TEST, results
 
 
 def describe_carried(record: RunRecord) -> str | None:
@@ -27,8 +28,9 @@ def describe_counts(record: RunRecord, found: RunVerdict) -> str:
     parts = [f"{found.passed} passed", f"{found.failed} failed"]
     if found.errors:
         parts.append(numbered(found.errors, "error", "errors"))
-    warns = found.status == "INCONCLUSIVE" and found.warns == found.inconclusive
-    warns = only_warns(record) if found == record.verdict else warns  # records from before have no `warns`
+    # records from before have no `warns`
+    fails = not only_warns(record) if found == record.verdict else found.fails
+    warns = found.status == "INCONCLUSIVE" and found.inconclusive and not fails
     parts.append(f"{found.inconclusive} inconclusive" + (", which only warns" if warns else ""))
     if found.not_shown:
         parts.append(f"{found.not_shown} not shown")
@@ -57,6 +59,27 @@ def carried_by_model(record: RunRecord) -> list[tuple[str, str]]:
         for model in record.variants
         if model.carried
     ]
+
+
+def messages(record: RunRecord) -> list[str]:
+    """The verdict's messages; those of an earlier run say when it measured."""
+    old = carried_messages(record)
+    return [
+        f"{one} (carried over, measured {old[one]})" if one in old else one for one in record.verdict.messages
+    ]
+
+
+def carried_messages(record: RunRecord) -> dict[str, str]:
+    """What results of earlier runs say, and when each was measured."""
+    found: dict[str, str] = {}
+    for model in record.variants:
+        times = {(one.kind, one.name): _when([one]) for one in model.carried}
+        said = {(kind, name): facts.message for (kind, _, name), facts in results(model)}
+        said[ERROR, ""] = model.error
+        if model.name == TEACHER:
+            said |= {(SELF_TEST, name): one.message for name, one in record.self_test.failures.items()}
+        found |= {text: times[key] for key, text in said.items() if text is not None and key in times}
+    return found
 
 
 def is_whole(record: RunRecord) -> bool:

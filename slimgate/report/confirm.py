@@ -42,6 +42,11 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
         runs, models = numbered(looks.runs, "run", "runs"), numbered(looks.models, "model", "models")
         first = f"**These gate rows were looked at by {runs} with other models** ({models} in all)"
         yield f"{first}: each model is one more chance to PASS by luck."
+    if looks is not None and looks.cuts > 1:
+        yield (
+            f"**{count(looks.cuts)} different gates were cut from the same data, and judged** (by other "
+            "seeds or sizes of the splits): each cut is one more chance to PASS by luck."
+        )
     if record.confirm is not None and record.confirm.looks > 1:
         yield f"The confirm rows were looked at {_again(record.confirm.looks, record.confirm.models)}."
     again = [

@@ -7,7 +7,7 @@ from slimgate.recorded_budgets import only_warns
 from slimgate.report.alarms import alarms
 from slimgate.report.best import best
 from slimgate.report.broken import broken
-from slimgate.report.carried import describe_carried, describe_counts
+from slimgate.report.carried import describe_carried, describe_counts, messages
 from slimgate.report.cautions import warnings
 from slimgate.report.escape import escaped
 from slimgate.report.figures import count, moment, numbered
@@ -21,7 +21,7 @@ def head(record: RunRecord) -> str:
         verdict_line(record),
         this_run_line(record),
         bullets(alarms(record)),
-        titled(f"{reasons_title(record)}:", bullets(map(escaped, record.verdict.messages))),
+        titled(f"{reasons_title(record)}:", bullets(map(escaped, messages(record)))),
         titled("What was not built or measured:", bullets(broken(record))),
         titled("What could ship:", bullets(best(record))),
         titled("Before you trust this:", bullets(warnings(record))),

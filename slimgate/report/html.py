@@ -22,7 +22,7 @@ from slimgate.report.behaviour import behaviour
 from slimgate.report.best import best
 from slimgate.report.broken import broken
 from slimgate.report.built import built
-from slimgate.report.carried import describe_carried
+from slimgate.report.carried import describe_carried, messages
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import comparison
 from slimgate.report.confirm import confirmed
@@ -78,7 +78,7 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         record=record,
         verdict=verdict_line(record).partition(" · ")[2],
         this_run=this_run_line(record),
-        reasons=[escaped(message) for message in record.verdict.messages],
+        reasons=[escaped(message) for message in messages(record)],
         reasons_title=reasons_title(record),
         broken=broken(record),
         best=best(record),

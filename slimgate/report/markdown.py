@@ -10,7 +10,7 @@ from slimgate.record import RunRecord, Status
 from slimgate.report.behaviour import CONFUSION, TRADEOFF, behaviour
 from slimgate.report.best import best
 from slimgate.report.built import built
-from slimgate.report.carried import describe_carried
+from slimgate.report.carried import describe_carried, messages
 from slimgate.report.comparison import comparison
 from slimgate.report.confirm import confirmed
 from slimgate.report.data import data
@@ -116,8 +116,8 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
 
 
 def _reasons(record: RunRecord, path: str) -> str:
-    messages = [escaped(message) for message in record.verdict.messages]
-    return blocks(f"## {_link(record.suite.path, path)}", bullets([*messages, *best(record)]))
+    said = [escaped(message) for message in messages(record)]
+    return blocks(f"## {_link(record.suite.path, path)}", bullets([*said, *best(record)]))
 
 
 def _status(status: Status) -> str:

@@ -9,8 +9,10 @@ from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.alarms import alarms
 from slimgate.report.best import best
+from slimgate.report.carried import messages
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell
+from slimgate.report.confirm import confirm_lines
 from slimgate.report.escape import escaped, fenced, visible, without_references
 from slimgate.report.figures import MISSING, as_fast
 from slimgate.report.fitting import Piece, fitted, whole
@@ -53,7 +55,7 @@ def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
 def _told(record: RunRecord) -> list[Piece]:
     """What everybody reads."""
     heading = f"## slimgate: {escaped(record.suite.title, longest=200)}"
-    messages = record.verdict.messages
+    said, confirm = messages(record), [escaped(line) for line in confirm_lines(record)]
     models, cautions = worst_first(record), list(warnings(record))
     return [
         whole(
@@ -62,10 +64,17 @@ def _told(record: RunRecord) -> list[Piece]:
         ),
         Piece(
             "budgets that do not hold",
-            len(messages),
+            len(said),
             lambda rows: blocks(
                 f"{reasons_title(record)}:",
-                bullets(escaped(message, longest=_LONGEST) for message in messages[:rows]),
+                bullets(escaped(message, longest=_LONGEST) for message in said[:rows]),
+            ),
+        ),
+        Piece(
+            "verdicts on the confirm rows",
+            len(confirm),
+            lambda rows: blocks(
+                "On the confirm rows, which only judge what had passed:", bullets(confirm[:rows])
             ),
         ),
         Piece("variants", len(models), lambda rows: _table(record, models[:rows])),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slimgate.errors import MeasureError
 from slimgate.judge import resampling
 from slimgate.judge.bootstrap import PairedResamples, bca_interval, paired_resamples
 from slimgate.judge.group_resamples import GroupResamples
@@ -276,3 +277,23 @@ def test_a_unit_without_which_the_metric_is_undefined_does_not_count_for_the_ske
     found = bca_interval(0.0, resampled, np.append(left_out, np.nan), counts)
     assert found == bca_interval(0.0, resampled, left_out, counts[:50])
     assert found != bca_interval(0.0, resampled, -left_out, counts[:50])
+
+
+def _right(outcomes: ClassOutcomes) -> Floats:
+    return np.asarray(outcomes.predictions == outcomes.labels, dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        lambda outcomes, weights: np.full(weights.shape[:-1], _right(outcomes).mean()),
+        lambda outcomes, weights: weights[..., :50] @ _right(outcomes)[:50] / weights[..., :50].sum(axis=-1),
+    ],
+    ids=["forgets-the-weights", "reads-the-first-rows-alone"],
+)
+def test_a_metric_that_does_not_follow_its_weights_is_refused(
+    statistic: Callable[[ClassOutcomes, Floats], Floats], counted: MakePair
+) -> None:
+    own = replace(load_metric("f1_macro"), name="own", statistic=statistic, from_confusion=None)
+    with pytest.raises(MeasureError, match=r"own does not follow its weights: .* see `statistic` in"):
+        paired_resamples(own, *counted(200, 20, 5), seed=0, resamples=100)

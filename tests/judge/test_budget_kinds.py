@@ -265,3 +265,11 @@ def test_a_true_fraction_at_its_limit_passes_in_at_most_6_percent(kind: BudgetKi
         passed += judge_quality(metric, *pair, [budget], seed=seed, resamples=1000).verdict is Verdict.PASS
     # 6 % and two standard errors of 400 runs
     assert passed / runs <= 0.06 + 0.024
+
+
+def test_a_budget_that_nothing_can_break_is_refused() -> None:
+    with pytest.raises(SuiteError, match="drop_points is 100, and accuracy cannot drop by more: it would"):
+        check_budget(load_metric("accuracy"), QualityBudget("drop_points", 100.0))
+    check_budget(load_metric("accuracy"), QualityBudget("drop_points", 99.0))
+    check_budget(load_metric("mcc"), QualityBudget("drop_points", 100.0))
+    check_budget(load_metric("log_loss"), QualityBudget("drop_points", 100.0))

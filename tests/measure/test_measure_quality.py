@@ -21,6 +21,7 @@ from slimgate.run import SuiteRun
 from slimgate.runtimes import eager
 from slimgate.suite import Plugin
 from slimgate.tables import Table
+from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)
 
@@ -236,3 +237,11 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     runtime = replace(run.suite.teacher.runtime, object=Broken())
     with pytest.raises(MeasureError, match=r"4 of 60 gate rows got a score that is NaN or infinite"):
         predict(run.suite, run.rows, artifact, runtime, Encoder(run.suite, run.rows.gate), device="cpu")
+
+
+def test_a_task_that_leaves_rows_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny_run(tmp_path)
+    whole = text_classification.outcomes
+    monkeypatch.setattr(text_classification, "outcomes", lambda *given: whole(*given).take(np.arange(50)))
+    with pytest.raises(MeasureError, match="gave 50 outcomes for the 60 gate rows, expected one for each"):
+        run.outcomes("teacher")

@@ -43,3 +43,13 @@ def test_the_comment_and_the_terminal_tell_them_too(doubtful: RunRecord) -> None
 
 def test_a_sound_run_has_none() -> None:
     assert list(alarms(sample_record())) == []
+
+
+def test_a_label_that_no_gate_row_has_is_told() -> None:
+    record = sample_record()
+    gate = record.task.splits["gate"].model_copy(update={"label_counts": {"a": 40, "b": 0}})
+    task = record.task.model_copy(update={"classes": ["a", "b", "c|d"], "splits": {"gate": gate}})
+    told = r"**No gate row has the label b, c\|d**: what a variant loses there is not judged."
+    assert list(alarms(record.model_copy(update={"task": task}))) == [told]
+    others = task.model_copy(update={"classes": ["x", "y"]})  # tasks whose classes are not the labels
+    assert list(alarms(record.model_copy(update={"task": others}))) == []

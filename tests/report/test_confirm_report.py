@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from sample_record import MEASURED, artifact, quality, sample_record, variant
 
+from slimgate.github import budget_annotations
 from slimgate.judge.verdict import Verdict
 from slimgate.record import ConfirmFacts, LookFacts, RunRecord, SelfTest, TimingFacts
 from slimgate.recorded_budgets import undecided_fails
 from slimgate.report.best import best
+from slimgate.report.card import card
 from slimgate.report.cautions import warnings
 from slimgate.report.confirm import confirmed
+from slimgate.report.pr_comment import pr_comment
 from slimgate.report.standing import inside_budgets, standing
 from slimgate.run_verdict import verdict
 
@@ -110,3 +113,27 @@ def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among:
     ]
     rows = ROWS.model_copy(update={"looks": looks})
     assert told in best(sample_record(variants=models, confirm=rows))[0]
+
+
+@pytest.mark.parametrize("outcome", [Verdict.PASS, Verdict.FAIL])
+def test_cards_and_comments_have_the_line_of_the_confirm_rows(outcome: Verdict) -> None:
+    record, line = judged_again(outcome), f"- confirm: int8: accuracy, drop 0.4: {outcome}"
+    assert line in card(record, record.variants[0]).split("\n")
+    assert line in pr_comment([record]).split("\n")
+
+
+def test_a_fail_on_the_confirm_rows_is_annotated() -> None:
+    (line,) = budget_annotations(judged_again(Verdict.FAIL), "bench/x.toml")
+    assert line.startswith(
+        "::error file=bench/x.toml,title=slimgate%3A int8%2C confirm accuracy::confirm: int8"
+    )
+    assert not budget_annotations(judged_again(Verdict.PASS), "bench/x.toml")
+
+
+def test_other_gates_of_the_same_data_are_told_on_report_and_card() -> None:
+    looks = LookFacts(runs=1, models=1, cuts=4)
+    told = "4 different gates were cut from the same data, and judged"
+    assert told in cautions(looks=looks)
+    record = sample_record(looks=looks)
+    assert told in card(record, record.variants[1])
+    assert "different gates" not in cautions(looks=LookFacts(runs=1, models=1))

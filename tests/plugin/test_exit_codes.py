@@ -1,0 +1,70 @@
+"""The exit code follows the record: marks of a user's own tests cannot turn a FAIL into success."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from user_repository import Ran, pytest_in
+
+SUITE = """\
+[suite]
+title = "what the exit code says"
+extends = "_common.toml"
+
+[variants]
+same = { steps = [{ "own_methods:Same" = {} }] }
+damaged = { steps = [{ "own_methods:Invert" = {} }] }
+
+[budgets]
+accuracy = { drop_points = 5.0 }
+"""
+ONLY_SLICES = (
+    SUITE.replace("[budgets]", "[budgets.slices]")
+    .replace('damaged = { steps = [{ "own_methods:Invert" = {} }] }', "")
+    .replace("5.0", "1.0")
+)
+MARK = """\
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "damaged" in item.name:
+            item.add_marker(pytest.mark.MARK)
+"""
+
+
+def run(folder: Path, suite: str, *arguments: str, mark: str = "") -> Ran:
+    (folder / "bench/mine.toml").write_text(suite)
+    (folder / "bench/conftest.py").write_text(MARK.replace("MARK", mark) if mark else "")
+    return pytest_in(folder, "bench/mine.toml", "-q", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("mark", "reason"),
+    [
+        ("xfail(reason='known')", "what this run judged is FAIL"),
+        ("skip(reason='known')", "skipped, and with a budget: test_quality[damaged-accuracy]"),
+        ("xfail(reason='known', run=False)", "what this run judged is FAIL"),
+    ],
+    ids=["xfail", "skip", "not-run"],
+)
+def test_a_mark_makes_no_gate_hold(repository: Path, mark: str, reason: str) -> None:
+    ran = run(repository, SUITE, "-k", "accuracy", mark=mark)
+    assert "1 passed" in ran.lines[-1]
+    assert " failed" not in ran.lines[-1]
+    assert f"exit code 1: bench/mine.toml: {reason}" in ran.lines
+    assert ran.code == 1
+
+
+def test_what_is_left_out_on_the_command_line_fails_nothing(repository: Path) -> None:
+    ran = run(repository, SUITE, "-k", "accuracy and same")
+    assert (ran.code, "exit code" in ran.out) == (0, False)
+
+
+def test_slices_that_show_nothing_are_no_success(repository: Path) -> None:
+    text = ONLY_SLICES.replace("[budgets.slices]", "[measure]\non_inconclusive = WISH\n\n[budgets.slices]")
+    failed = run(repository, text.replace("WISH", '"fail"'), "-k", "behaviour")
+    assert failed.code == 1
+    assert "exit code 1: bench/mine.toml: what this run judged is INCONCLUSIVE" in failed.lines
+    assert run(repository, text.replace("WISH", '"warn"'), "-k", "behaviour").code == 0

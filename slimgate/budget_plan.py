@@ -157,7 +157,8 @@ def planned_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -
         if (flips := own.behaviour.flips) is not None:
             limit = flips.flips_max_percent / 100
             outlook = flips_outlook(gate.sizes, limit, changes)
-            needed = _needed(limit, gate, (changes[0] / 2, changes[1] / 2), less=changes[1] / 2)
+            lost = changes[0] / 2, changes[1] / 2  # the other half is won
+            needed = _needed(limit, gate, lost, used=lost)
             plan = _Plan("flips", FLIPS, flips.flips_max_percent, needed, outlook.word, outlook.basis)
             found.setdefault(plan, []).append(name)
     return [
@@ -197,13 +198,15 @@ def _planned(
     yield _Plan(shown, budget.kind, budget.limit, _needed(margin, gate, changes), outlook.word, outlook.basis)
 
 
-def _needed(margin: float, gate: GateGroups, changes: Changes, *, less: float = 0.0) -> tuple[int, int]:
-    """Rows for few and for many changes. less: what of the margin is used up, where an equal variant uses
-    some.
-    """
-    free = max(margin - less, margin / 100)
-    low, high = (planned_rows(free, discordance=psi, sizes=gate.grouped) for psi in changes)
-    return low, high
+def _needed(
+    margin: float, gate: GateGroups, changes: Changes, *, used: Changes = (0.0, 0.0)
+) -> tuple[int, int]:
+    """Rows for few and for many changes. used: how much of the margin an equal variant takes with either."""
+    few, many = (
+        planned_rows(max(margin - less, margin / 100), discordance=psi, sizes=gate.grouped)
+        for psi, less in zip(changes, used, strict=True)
+    )
+    return few, many
 
 
 def _by_earlier_run(
@@ -219,7 +222,9 @@ def _by_earlier_run(
     margin = _margin(budget, known)
     if margin is None or known.variance is None:
         return
-    rows = planned_rows(margin, discordance=known.variance)
+    # the measured variance is of groups already; the groups that were not seen come on top
+    unseen = planned_rows(margin, discordance=0.0, sizes=gate.grouped)
+    rows = max(planned_rows(margin, discordance=known.variance), unseen)
     word: Word = "can decide" if rows <= gate.rows else "cannot decide"
     basis = f"no true drop, as much change as the run of {created} measured"
     yield _Plan(shown, budget.kind, budget.limit, (rows, rows), word, basis)
@@ -229,9 +234,9 @@ def _as_judged(shown: str, judged: BudgetFacts, gate: GateGroups, created: str) 
     if judged.verdict != "INCONCLUSIVE":
         basis = f"{judged.verdict} in the run of {created}"
         return _Plan(shown, judged.kind, judged.limit, (gate.rows, gate.rows), "can decide", basis)
-    rows = judged.n_needed or gate.rows
+    needed = () if judged.n_needed is None else (judged.n_needed,)
     basis = f"as the run of {created} measured"
-    return _Plan(shown, judged.kind, judged.limit, (rows, rows), "cannot decide", basis)
+    return _Plan(shown, judged.kind, judged.limit, needed, "cannot decide", basis)
 
 
 def _measured(earlier: RunRecord | None, variant: str, metric: str) -> tuple[str, QualityFacts] | None:

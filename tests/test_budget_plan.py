@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimgate.budget_plan import GateGroups, expected_changes, planned_budgets
+from slimgate.judge.verdict import Verdict
 from slimgate.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
+from slimgate.record import BudgetFacts, RunRecord
+from tests.report.sample_record import sample_record
 from tests.tiny_suite import tiny_run
 
 
@@ -50,3 +53,48 @@ def test_a_metric_that_is_not_of_single_rows_waits_for_a_first_run(tmp_path: Pat
     suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
     (line,) = {one.line.split("(")[-1] for one in planned_budgets(suite, GateGroups((1,) * 100), None)}
     assert line == "a first run shows), unknown"
+
+
+def planned_line(folder: Path, budgets: str, gate: GateGroups, earlier: RunRecord | None = None) -> str:
+    """The line of the one budget of the variant "shorter"."""
+    suite = tiny_run(folder, **{"[measure]\n": f"[budgets]\n{budgets}\n\n[measure]\n"}).suite
+    (line,) = {one.line for one in planned_budgets(suite, gate, earlier) if "shorter" in one.variants}
+    return line
+
+
+def test_few_flips_use_up_less_of_their_budget_than_many(tmp_path: Path) -> None:
+    """0.25 to 1.5 % turn from right to wrong, of 4 %: 2.4865² 0.0025 / 0.0375² and 0.015 / 0.025²."""
+    line = planned_line(tmp_path, "flips = { flips_max_percent = 4.0 }", GateGroups((1,) * 1000))
+    # at least 74 of which none is lost, by log 0.05 / log (1 - 0.0375) = 79
+    assert "takes about 79 to 149 gate rows" in line
+
+
+def earlier_run(*budgets: BudgetFacts, variance: float) -> RunRecord:
+    """A run that measured the accuracy of the variant "shorter"."""
+    record = sample_record()
+    model = next(one for one in record.variants if one.quality and one.quality["accuracy"].interval)
+    facts = model.quality["accuracy"].model_copy(update={"budgets": list(budgets), "variance": variance})
+    known = model.model_copy(update={"name": "shorter", "quality": {"accuracy": facts}})
+    return record.model_copy(update={"variants": [known]})
+
+
+def test_groups_that_no_run_has_seen_count_beside_the_variance_that_one_measured(tmp_path: Path) -> None:
+    """2 points take log 0.05 / log 0.98 = 148.3 groups without a loss, whatever the rows vary."""
+    earlier = earlier_run(variance=0.001)
+    budget = "accuracy = { drop_points = 2.0 }"
+    assert "takes about 149 gate rows" in planned_line(tmp_path, budget, GateGroups((1,) * 200), earlier)
+    line = planned_line(tmp_path, budget, GateGroups((40,) * 50), earlier)
+    assert "takes about 5,932 gate rows" in line
+    assert line.endswith("2,000 in 50 groups CANNOT decide it")
+
+
+def test_a_budget_that_no_number_of_rows_would_decide_has_none(tmp_path: Path) -> None:
+    judged = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.INCONCLUSIVE)
+    line = planned_line(
+        tmp_path,
+        "accuracy = { drop_points = 2.0 }",
+        GateGroups((1,) * 200),
+        earlier_run(judged, variance=0.1),
+    )
+    assert "takes about ? gate rows (as the run of" in line
+    assert line.endswith("200 CANNOT decide it")

@@ -21,8 +21,8 @@ from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 # by 0.08 with 2,000. Cells and sums are cheap; rows are not, and 0.08 turns an error rate of 5 % into 5.05 %.
 CELL_RESAMPLES = 10_000
 ROW_RESAMPLES = 2_000
-# Beyond this the correction has no meaning; only a handful of rows can reach it.
-_MAX_ACCELERATION = 0.3
+# A denominator of the correction below this means the end of the resamples.
+_NO_END = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,18 +163,19 @@ def bca_interval(
     edge = 0.5 / len(resampled)
     bias = ndtri(np.clip(below, edge, 1 - edge))
     shifted = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
-    at = ndtr(bias + shifted / (1 - _acceleration(left_out, counts) * shifted))
+    # at levels far below 5 % the denominator can fall below 0, which would turn the bound round
+    denominator = np.maximum(1 - _acceleration(left_out, counts) * shifted, _NO_END)
+    at = ndtr(bias + shifted / denominator)
     low, high = np.quantile(resampled, at)
     return float(low), float(high)
 
 
 def _acceleration(left_out: Floats, counts: Ints) -> float:
-    """A sixth of the jackknife's skewness; 0 where no unit changes anything."""
+    """A sixth of the jackknife's skewness, in [-1/6, 1/6]; 0 where no unit changes anything."""
     finite = np.isfinite(left_out)
     values, weights = left_out[finite], counts[finite]
     deviations = np.average(values, weights=weights) - values if len(values) else values
     spread = (weights * deviations**2).sum()
     if spread == 0:
         return 0.0
-    skewness = (weights * deviations**3).sum() / (6 * spread**1.5)
-    return float(np.clip(skewness, -_MAX_ACCELERATION, _MAX_ACCELERATION))
+    return float((weights * deviations**3).sum() / (6 * spread**1.5))

@@ -19,9 +19,6 @@ from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.metrics.base import Influence, Metric
 from slimgate.outcomes import ClassOutcomes, Floats
 
-# Beyond this the correction has no meaning; only a handful of rows can reach it.
-_MAX_SKEWNESS = 0.3
-
 
 @dataclass(frozen=True, eq=False)
 class PairedInfluence(ByInterval):
@@ -54,7 +51,7 @@ class PairedInfluence(ByInterval):
         skewness = (values**3).sum() / (6 * (values**2).sum() ** 1.5)
         normal = z_quantile(alpha)
         z = t_quantile(values.size - 1, alpha) if self.grouped else normal
-        shift = float(np.clip(skewness, -_MAX_SKEWNESS, _MAX_SKEWNESS)) * (2 * normal**2 + 1)
+        shift = float(skewness) * (2 * normal**2 + 1)
         return middle + (shift - z) * error, middle + (shift + z) * error
 
     def standard_error(self, contrast: Contrast) -> float:

@@ -50,8 +50,6 @@ class ResampledSums:
 
     def left_out(self) -> Floats:
         """(2, units) values with one unit left out."""
-        if len(self._units) == 1:
-            return np.full((2, 1), np.nan)
         return self._values(self._total - self._units)
 
     def _values(self, sums: Floats) -> Floats:

@@ -221,3 +221,9 @@ def test_rows_that_are_neither_right_nor_wrong_have_no_flips() -> None:
     assert (judged.flips, judged.slices, judged.budgets, judged.verdict) == (None, (), (), None)
     with pytest.raises(MeasureError, match="neither right nor wrong"):
         judge_behaviour(ranked, ranked, BehaviourBudgets(FlipsBudget(1.0)), metrics={})
+
+
+def test_the_line_of_rows_that_are_neither_right_nor_wrong_says_so() -> None:
+    bare = Outcomes(np.arange(3).astype(np.str_), values={"rank": np.ones(3)})
+    line = behaviour_message("int8", judge_behaviour(bare, bare, NO_BUDGET, metrics={}))
+    assert line == "int8: rows are neither right nor wrong, not gated"

@@ -258,6 +258,27 @@ def test_pseudo_changes_of_a_class_the_teacher_never_hits_start_from_its_reverse
     assert more_teacher.probabilities[60:] == pytest.approx(np.array([[0.8, 0.2], [0.2, 0.8]]))
 
 
+def test_a_stricter_level_never_brings_a_bound_nearer() -> None:
+    """One unit moves everything, and hardly a resample has it: the correction is as large as it can be."""
+    resampled = np.linspace(0.0, 1.0, 1000)
+    left_out, counts = np.append(np.zeros(50), -1.0), np.ones(51, dtype=np.int64)
+    levels = (0.9, 0.99, 0.999, 0.9999)
+    for sample, sign in ((0.9995, 1), (0.0005, -1)):
+        found = [bca_interval(sample, resampled, sign * left_out, counts, level=level) for level in levels]
+        lows, highs = ([one[side] for one in found] for side in (0, 1))
+        assert lows == sorted(lows, reverse=True)
+        assert highs == sorted(highs)
+
+
+def test_a_unit_without_which_the_metric_is_undefined_does_not_count_for_the_skewness() -> None:
+    rng = np.random.default_rng(0)
+    resampled, left_out = rng.normal(size=500), rng.exponential(size=50)
+    counts = np.ones(51, dtype=np.int64)
+    found = bca_interval(0.0, resampled, np.append(left_out, np.nan), counts)
+    assert found == bca_interval(0.0, resampled, left_out, counts[:50])
+    assert found != bca_interval(0.0, resampled, -left_out, counts[:50])
+
+
 def _right(outcomes: ClassOutcomes) -> Floats:
     return np.asarray(outcomes.predictions == outcomes.labels, dtype=np.float64)
 

@@ -62,6 +62,7 @@ def test_each_metric_takes_the_kinds_that_mean_something_for_it(name: str, kinds
         ("accuracy", "ceiling", 0.5, r"ceiling does not suit accuracy: .* less is better; accuracy takes dr"),
         ("mcc", "error_increase_relative", 0.5, "does not suit mcc: .* so that 1 - value is an error rate"),
         ("accuracy", "drop_relative", 2.0, "drop_relative is 2, expected under 1: 0.02 allows a loss of 2 %"),
+        ("accuracy", "drop_relative", 1.0, "drop_relative is 1, expected under 1: 0.02 allows a loss of 2 %"),
         ("accuracy", "floor", 80.0, "floor is 80, expected a value of accuracy, between 0 and 1"),
         ("accuracy", "floor", 1.0, "floor is 1, expected a value of accuracy"),
         ("log_loss", "increase_relative", 0.0, "increase_relative is 0.0, expected a finite number above 0"),

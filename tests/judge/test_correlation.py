@@ -159,3 +159,52 @@ def test_equal_scores_have_no_correlation() -> None:
     gold, teacher, _ = scored_pairs(np.random.default_rng(0), 50)
     with pytest.raises(MeasureError, match="all scores of variant are 1, there is no correlation"):
         judge_correlation("pearson", gold, teacher, np.ones(50), [])
+
+
+@pytest.mark.parametrize("kind", ["pearson", "spearman"])
+def test_many_pairs_are_left_out_in_parts_and_give_the_interval_of_a_correlation(kind: Correlation) -> None:
+    """6,000 pairs are more than are held in memory at a time; the variant's own bounds are Fisher's."""
+    rng = np.random.default_rng(5)
+    gold = rng.normal(size=6000)
+    teacher, variant = (gold + rng.normal(0, spread, 6000) for spread in (0.3, 1.0))
+    floor = QualityBudget("floor", 0.5)
+    found = judge_correlation(kind, gold, teacher, variant, [floor], resamples=300)
+    assert found.method == "paired BCa bootstrap"
+    r = found.value
+    bounds = np.tanh(np.arctanh(r) + np.array([-1, 1]) * 1.6449 / 6000**0.5)
+    assert found.budgets[0].interval == pytest.approx(tuple(bounds), abs=0.003)
+
+
+def test_a_correlation_of_groups_says_so() -> None:
+    rng = np.random.default_rng(6)
+    gold = rng.normal(size=200)
+    scores = [gold + rng.normal(0, 0.5, 200) for _ in range(2)]
+    found = judge_correlation("pearson", gold, *scores, [], groups=np.arange(200) // 4, resamples=200)
+    assert (found.method, found.groups) == ("paired random weights, grouped", 50)
+
+
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_the_made_up_pair_is_one_that_speaks_strongly_for_the_teacher(shift: float) -> None:
+    """Where the scores begin does not matter: the upper decile of the products of deviations, by hand."""
+    gold = np.array([-5.0, -4, -3, -2, -1, 1, 2, 3, 4, 5]) + shift
+    teacher = np.array([5.0, -1, -1, -1, -1, 1, 1, 1, 1, -5]) + 2 * shift
+    # products: -25, 4, 3, 2, 1, 1, 2, 3, 4, -25; of 10 the one at place 9 is the last row with 4
+    (more_gold, before, after), _ = with_turned((gold, teacher, teacher), None)
+    assert more_gold[10:] - shift == pytest.approx([4.0, 4.0])
+    assert before[10:] - 2 * shift == pytest.approx([1.0, -1.0])
+    assert after[10:] - 2 * shift == pytest.approx([-1.0, 1.0])
+
+
+def test_few_pairs_are_a_warning() -> None:
+    gold = np.random.default_rng(7).normal(size=40)
+    few = judge_correlation("pearson", gold[:20], gold[:20] ** 3, gold[:20] ** 3, [], resamples=100)
+    assert len(few.warnings) == 1
+    assert few.warnings[0].startswith("pearson is of 20 rows, under ")
+
+
+@pytest.mark.parametrize("column", ["gold", "teacher", "variant"])
+def test_the_column_of_a_score_that_is_no_number_is_named(column: str) -> None:
+    columns = {name: np.arange(10.0) for name in ("gold", "teacher", "variant")}
+    columns[column][3] = np.nan
+    with pytest.raises(MeasureError, match=f"pearson: row 3 of {column} has a score of nan"):
+        judge_correlation("pearson", **columns, budgets=[])

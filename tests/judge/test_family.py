@@ -32,7 +32,7 @@ def test_the_bound_of_one_is_that_of_its_interval(counted: Counted) -> None:
     assert bound_among(found, 1) == found.interval[1]
 
 
-@pytest.mark.parametrize("count", [2, 5, 20])
+@pytest.mark.parametrize("count", [2, 5, 20, 500])
 def test_the_bound_among_several_is_tangos_at_a_share_of_the_level(counted: Counted, count: int) -> None:
     bound = bound_among(judged(counted), count)
     assert bound is not None

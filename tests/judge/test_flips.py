@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
+from slimgate.errors import MeasureError
 from slimgate.judge.flips import (
     FlipsBudget,
     flip_share,
@@ -14,7 +15,7 @@ from slimgate.judge.flips import (
     turned,
 )
 from slimgate.judge.verdict import Verdict
-from slimgate.outcomes import ClassOutcomes
+from slimgate.outcomes import ClassOutcomes, Outcomes
 
 Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
@@ -130,3 +131,11 @@ def test_rows_that_turn_by_whole_groups_tell_less(counted: Make) -> None:
 
 def test_groups_of_one_row_each_are_no_groups(counted: Make) -> None:
     assert flip_share(*counted(50, 3, 0, groups=np.arange(50))).groups is None
+
+
+def test_flips_take_two_models_that_are_right_or_wrong(counted: Make) -> None:
+    both = counted(20, 3, 1)
+    ranked = Outcomes(both[0].ids, values={"rank": np.ones(20)})
+    for pair in ((both[0], ranked), (ranked, both[1])):
+        with pytest.raises(MeasureError, match="flips: the rows of this task are neither right nor wrong"):
+            turned(*pair)

@@ -196,3 +196,28 @@ def test_rows_that_turn_round_pass_at_the_margin_in_at_most_6_percent(
         passed += found.interval(DROP)[1] < before - after
     # 6 % and two standard errors of 400 runs
     assert passed / runs <= 0.06 + 0.024
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_the_bounds_of_skewed_values_are_halls(alpha: float) -> None:
+    """Mean + (skewness / 6 (2 z² + 1) ± z) standard errors; the skewness is over the root of the rows."""
+    from scipy.stats import norm, skew
+
+    rows = np.random.default_rng(8).exponential(size=80)
+    found = PairedInfluence(
+        np.array([rows.mean(), 0.0]), np.stack([rows - rows.mean(), np.zeros(80)]), rows=80, grouped=False
+    )
+    z, error = norm.isf(alpha), rows.std() / sqrt(80)
+    shift = skew(rows) / (6 * sqrt(80)) * (2 * z**2 + 1)
+    expected = rows.mean() + (shift - z) * error, rows.mean() + (shift + z) * error
+    assert found.bounds(Contrast(1.0, 0.0), alpha) == pytest.approx(expected)
+
+
+def test_an_interval_that_ends_at_the_limit_does_not_exclude_it() -> None:
+    """No row moved anything, so both bounds are the value itself."""
+    found = PairedInfluence(np.array([0.9, 0.8]), np.zeros((2, 40)), rows=40, grouped=False)
+    value = found.value(DROP)
+    assert found.interval(DROP) == (value, value)
+    assert (found.p_at_least(DROP, value), found.p_at_most(DROP, value)) == (1.0, 1.0)
+    assert found.p_at_least(DROP, value + 0.01) < 0.001
+    assert found.p_at_most(DROP, value - 0.01) < 0.001

@@ -69,3 +69,10 @@ def test_the_line_says_what_was_measured_and_what_it_means() -> None:
     assert undecided.endswith("budget 0.6: INCONCLUSIVE, the readings lie on both sides of it")
     once = memory_ratio(TEACHER[:1], VARIANT[:1])
     assert memory_message("a", once, None) == "a: peak memory 60.0 vs 100.0 MB, 0.600 of the teacher's"
+
+
+def test_a_limit_that_the_readings_just_reach_is_not_decided() -> None:
+    ratio = memory_ratio([100, 100, 100], [50, 60, 70])
+    assert judge_memory(ratio, 0.5, None).verdict is Verdict.INCONCLUSIVE
+    assert judge_memory(ratio, 0.7, None).verdict is Verdict.PASS
+    assert judge_memory(ratio, 0.49, None).verdict is Verdict.FAIL

@@ -14,7 +14,7 @@ from slimgate.judge.contrast import drop_contrast
 from slimgate.judge.mean_evidence import paired_means
 from slimgate.metrics import load_metric
 from slimgate.metrics.base import Correlated, Documents, Metric
-from slimgate.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 POINTS = [QualityBudget("drop_points", 2.0)]
@@ -226,3 +226,22 @@ def test_bits_per_byte_can_change_by_one_nat_a_token_or_as_much_as_was_seen() ->
     much = rows(nats=np.array([20.0, 40.0]), **size)
     assert metric.row_mean.most_lost(teacher, much) == pytest.approx(30 / 30 / log(2))
     assert metric.row_mean.ends(teacher, much) == pytest.approx((0.0, (40 / 30 + 10 / 40) / log(2)))
+
+
+def test_a_row_can_lose_no_more_than_the_metric_says() -> None:
+    """100 rows that lost nothing: what one more could lose sets the bound, 1 - 0.05^(1 / 100) of it."""
+    terms = mean_of(lambda outcomes: outcomes.column("score"))
+    ends = row_mean(lambda outcomes: outcomes.column("score"), lambda _before, _after: (0.0, 10.0))
+    for most in (None, 2.0):
+        metric = Metric(
+            "cost",
+            False,
+            (0.0, 10.0),
+            "score",
+            statistic_of_sums(terms),
+            row_mean=ends if most is None else replace(ends, most_lost=lambda _before, _after: 2.0),
+        )
+        same = rows(score=np.full(100, 4.0))
+        judged = judge_quality(metric, same, same, [])
+        assert judged.interval is not None
+        assert judged.interval[1] == pytest.approx(100 * (most or 10.0) * (1 - 0.05**0.01), rel=1e-6)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from slimgate.judge import BudgetVerdict, QualityJudgement, Verdict, message
+from slimgate.judge.message import teacher_message
 
 FAILED = QualityJudgement(
     metric="accuracy",
@@ -112,6 +113,11 @@ UNDECIDED = replace(
             "int8: accuracy 0.884 vs 0.911, drop 0.0 points [0.0, 0.0], budget 1.0 (n=872, Tango): FAIL",
             id="no negative zero",
         ),
+        pytest.param(
+            replace(FAILED, metric="perplexity", teacher=22.95, value=23.41, drop_points=2.0, unit="percent"),
+            "int8: perplexity 23.41 vs 22.95, grown 2.0 % [1.8, 3.8], budget 1.0 (n=872, Tango): FAIL",
+            id="percent of a perplexity",
+        ),
     ],
 )
 def test_the_gates_line(judgement: QualityJudgement, line: str) -> None:
@@ -127,3 +133,21 @@ def test_a_bound_is_not_rounded_onto_its_budget() -> None:
 def test_a_budget_is_shown_as_it_was_set() -> None:
     quarter = replace(FAILED, budgets=(BudgetVerdict("drop_points", 0.25, Verdict.FAIL, None, None),))
     assert ", budget 0.25 (" in message("int8", quarter)
+
+
+def test_the_line_of_a_teacher_has_its_own_value_and_rows() -> None:
+    held = replace(FAILED, budgets=(replace(FLOOR, verdict=Verdict.PASS),), verdict=Verdict.PASS)
+    line = "teacher: accuracy, floor 0.90: 0.884 [0.865, 0.901] (n=872): PASS"
+    assert teacher_message(held) == line
+    assert teacher_message(replace(held, groups=109)) == line.replace("n=872", "n=872 in 109 groups")
+
+
+def test_beside_a_baseline_the_line_names_it() -> None:
+    assert message("int8", FAILED, since="v1").startswith(
+        "int8: accuracy 0.884 vs 0.911 in the baseline v1, drop 2.7 points"
+    )
+
+
+@pytest.mark.parametrize(("needed", "far"), [(87_200, False), (87_201, True)])
+def test_rows_are_out_of_reach_from_a_hundred_times_as_many(needed: int, far: bool) -> None:
+    assert ("too close to its budget" in message("int8", replace(UNDECIDED, n_needed=needed))) is far

@@ -176,3 +176,25 @@ def test_a_growth_at_its_limit_passes_in_at_most_6_percent(n: int) -> None:
     # 6 % and two standard errors of 800 runs
     assert passed / runs <= 0.06 + 0.017
     assert failed / runs <= 0.06 + 0.017
+
+
+def test_a_perplexity_of_less_than_one_nat_a_token_is_within_its_own_bounds() -> None:
+    tokens = np.full(60, 10)
+    found = judged((5.0 + np.arange(60) / 100, 5.0 + np.arange(60) / 100, tokens), 2.0, "ceiling")
+    low, high = found.budgets[0].interval or (nan, nan)
+    assert 1 < low < exp(0.5295) < high
+    assert found.budgets[0].value == pytest.approx(exp(0.5295))
+
+
+def test_rows_needed_are_only_of_what_is_undecided() -> None:
+    columns = documents(np.random.default_rng(4), 200)
+    needed = [judged(columns, limit, "ceiling").budgets[0].n_needed for limit in (15.0, 20.0, 25.0)]
+    assert (needed[0], needed[2]) == (None, None)
+    assert (needed[1] or 0) > 200
+
+
+def test_at_the_upper_bound_the_p_value_is_5_percent() -> None:
+    found = judge_perplexity(*documents(np.random.default_rng(4), 200, log_ratio=0.2), [])
+    assert found.interval is not None
+    assert found.p_at_least is not None
+    assert found.p_at_least(found.interval[1]) == pytest.approx(0.05, abs=1e-6)

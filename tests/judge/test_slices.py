@@ -208,6 +208,13 @@ def test_slices_that_all_lose_exactly_the_budget_fail_in_at_most_five_percent_of
     assert failed <= 12
 
 
+def test_parts_of_a_metric_without_an_interval_have_none(counted: Make) -> None:
+    bare = replace(ACCURACY, resampled=False)
+    (found,) = gather_parts(bare, *counted(100, 5, 1), [np.arange(50)])
+    assert (found.n, found.interval) == (50, None)
+    assert (found.p_at_least(0.5), found.p_at_most(0.5), found.needed(0.5, 0.1)) == (1.0, 1.0, None)
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 def test_parts_are_judged_as_rows_that_were_taken_out(drawn: Make, *, grouped: bool) -> None:
     groups = np.arange(600) // 7 if grouped else None

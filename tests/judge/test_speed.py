@@ -115,6 +115,12 @@ def test_looking_early_does_not_make_false_claims_likelier() -> None:
     assert naive[:, 0].mean() > 0.10
 
 
+def test_a_claim_that_just_reaches_its_budget_is_too_near_where_only_larger_delays_are_seen() -> None:
+    found = Speedup(2.2, (2.0, 2.5), 2.2, 0.0, 20)
+    judged = judge_speedup(found, 2.0, None, visible=0.3)
+    assert speed_message("int8", "b1", found, judged, visible=0.3).endswith(NEAR)
+
+
 @pytest.mark.parametrize("minimum", [1.7, 2.4])
 def test_nothing_is_decided_where_the_machine_hides_a_delay(minimum: float) -> None:
     found = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
@@ -274,3 +280,12 @@ def test_a_claim_that_reaches_the_budget_passes_and_one_that_ends_there_is_undec
     found = Speedup(2.0, (1.5, 2.5), 2.0, 0.0, 20)
     verdicts = [judge_speedup(found, minimum, None).verdict for minimum in (1.5, 2.5, 2.5000001)]
     assert verdicts == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
+
+
+def test_an_estimate_is_the_median_of_the_rounds_ratios() -> None:
+    teacher = np.array([1.0, 1.0, 1.2, 1.0, 1.0])
+    variant = np.array([0.5, 0.4, 0.6, 0.5, 0.9])
+    found = estimate_speedup(teacher, teacher, variant, of_minima=2.1, seed=0)
+    assert found.speedup == pytest.approx(2.0)
+    assert found.interval[0] <= 2.0 <= found.interval[1]
+    assert (found.of_minima, found.noise_floor, found.rounds) == (2.1, 0.0, 5)

@@ -35,7 +35,8 @@ PRECISE = 0.01
 # their budget in 7 to 8 % of made-up duels. 540 duels of a real encoder with itself fit a difference of about
 # 1.4 % (reports/simulations/duels.md).
 LAYOUT = 0.03
-# Shares of the teacher's call, looked for in this order until one is seen.
+# Shares of the teacher's call, looked for in this order until one is seen. How often each is seen, and the
+# power that is left, stands in reports/simulations/speed_verdicts.md.
 PLANTED_DELAYS = (0.10, 0.30, 1.00)
 # A delay up to this share that was seen asks no more of a verdict than the noise floor does: what was planted
 # as 10 % is known to a few per cent.

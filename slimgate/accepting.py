@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from slimgate.atomic_files import replacing_folder
-from slimgate.comparing.budgets import budget_changes
+from slimgate.comparing.budgets import budget_changes, weaker_gates
 from slimgate.comparing.facts import BudgetChange
 from slimgate.errors import DataError
 from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
@@ -46,6 +46,7 @@ def accept(
     why = stated(reason)
     if why is None:
         _check_needs_no_reason(run, loosened)
+        _check_as_strong(run, earlier)
     facts = AcceptedFacts(
         name=name,
         at=at,
@@ -106,6 +107,15 @@ def _check_needs_no_reason(run: Kept, loosened: Sequence[Loosened]) -> None:
             what = f"{one.variant}, {one.budget}: {one.kind} {_was_and_is(one)}"
             since = f"looser than in the baseline {baseline}"
             raise DataError(f'{run.file}: {what}, {since}; say why: --reason "…"')
+
+
+def _check_as_strong(run: Kept, earlier: Sequence[Kept]) -> None:
+    """Raises DataError where the same limits judge less than in an earlier baseline."""
+    for baseline in earlier:
+        for one in weaker_gates(baseline.record, run.record):
+            raise DataError(
+                f'{run.file}: weaker than the baseline {baseline.name}: {one}; say why: --reason "…"'
+            )
 
 
 def _was_and_is(one: BudgetChange) -> str:

@@ -120,6 +120,9 @@ PHASES = (
     "test_speedup",
 )
 
+# where the fixtures of the gates are
+FIXTURES = "slimgate.public_fixtures"
+
 # what takes times
 TIMED = ("test_latency", "test_speedup", "test_selftest[planted_delay]")
 
@@ -150,6 +153,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left)
         items[:] = [one for one in items if suite_of(one) is not None]
 
+    for item in items:
+        if suite_of(item) is not None:
+            _refuse_other_fixtures(item)
+
     def order(item: pytest.Item) -> tuple[int, ...]:
         suite = suite_of(item)
         if suite is None:
@@ -158,6 +165,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return (rank, PHASES.index(getattr(item, "originalname", "")), *_place(item, suite))
 
     items.sort(key=order)
+
+
+def _refuse_other_fixtures(item: pytest.Item) -> None:
+    """Raises UsageError where a user's own fixture stands in the place of one that a gate judges by."""
+    known: dict[str, Sequence[Any]] = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    for name, found in known.items():
+        modules = [one.func.__module__ for one in found]
+        if FIXTURES in modules and modules[-1] != FIXTURES:
+            where = found[-1].baseid or "a plugin"
+            raise pytest.UsageError(
+                f'{item.nodeid}: {where} defines a fixture "{name}" in place of slimgate\'s, which the gates '
+                "judge by; rename it"
+            )
 
 
 def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:

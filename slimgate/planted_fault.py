@@ -9,7 +9,7 @@ from a file to a verdict.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,7 +63,12 @@ def exchanged_fault(
     allowed = allowed_drop(budget, value_of(measured, outcomes))
     damaged = plant_fault(outcomes, measured, 2 * allowed, seed=seed, spoil=spoil)
     how = EXCHANGED if outcomes.groups is None else f"{EXCHANGED} in whole groups"
-    return judge_fault(how, measured, outcomes, damaged, budget, seed=seed)
+    found = judge_fault(how, measured, outcomes, damaged, budget, seed=seed)
+    changed = int(outcomes.changed(damaged).sum())
+    if found.verdict is None and changed and value_of(measured, damaged) == value_of(measured, outcomes):
+        told = f"does not change, although {changed:,} answers were made wrong"
+        return replace(found, verdict=Verdict.PASS, wrong=True, found=told)
+    return found
 
 
 def damaged_faults(teacher: ModelHandle, budgets: Mapping[str, QualityBudget], *, seed: int) -> list[Fault]:

@@ -1,4 +1,5 @@
-"""Which texts count as one: those that differ only in case, punctuation or, of a pair, in order.
+"""Which texts count as one: those that differ only in case, punctuation, how Unicode writes the same
+characters (NFKC, characters without width) or, of a pair, in order.
 
 A row of train that the gate has in other case is a leak, and two such rows of the gate are no two rows.
 """
@@ -23,14 +24,19 @@ def comparable(row: str) -> str:
 
 
 def plain(text: str) -> str:
-    """A text without case and punctuation (Unicode's P categories); one of punctuation alone is kept."""
-    return " ".join(text.casefold().translate(_punctuation_to_spaces()).split()) or text
+    """A text in NFKC without case, punctuation (Unicode's P categories) and characters of format (Cf).
+
+    A text of punctuation alone is kept.
+    """
+    found = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(found.casefold().translate(_punctuation_to_spaces()).split()) or text
 
 
 @cache
 def _punctuation_to_spaces() -> dict[int, str]:
-    every = range(sys.maxunicode + 1)
-    return {code: " " for code in every if unicodedata.category(chr(code)).startswith("P")}
+    """Also characters of format, such as a zero-width space, to nothing."""
+    kinds = ((code, unicodedata.category(chr(code))) for code in range(sys.maxunicode + 1))
+    return {code: "" if kind == "Cf" else " " for code, kind in kinds if kind == "Cf" or kind[0] == "P"}
 
 
 def without_order(columns: list[Keys]) -> Keys:

@@ -20,6 +20,10 @@ from slimgate.same_texts import BETWEEN_TEXTS, comparable, join_groups, plain, w
         ("« Très bien »", "très bien"),
         ("don’t", "don't"),
         ("what、is　this。", "What is this?"),
+        ("ｇｏｏｄ film", "good film"),
+        ("go\u200bod\u00ad film\ufeff", "good film"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("good\u00a0film", "good film"),
     ],
 )
 def test_case_and_punctuation_make_no_other_text(text: str, same: str) -> None:

@@ -15,7 +15,7 @@ from slimgate.damaged_layer import NothingToDamage, damage_largest_matrix_
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, allowed_drop
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
-from slimgate.metrics import load_metric
+from slimgate.metrics import Metric, load_metric
 from slimgate.outcomes import ClassOutcomes
 from slimgate.planted_fault import damaged_faults, decidable, exchanged_fault, judge_fault
 from slimgate.runtimes.eager import EagerPredictor
@@ -252,3 +252,18 @@ def test_outcomes_without_probabilities_can_be_damaged() -> None:
     damaged = plant_fault(replace(outcomes_of(50), probabilities=None), load_metric("accuracy"), 0.1, seed=0)
     assert damaged.probabilities is None
     assert int((damaged.predictions != outcomes_of(50).predictions).sum()) == 5
+
+
+BLIND = Metric(
+    name="blind",
+    higher_is_better=True,
+    value_range=(0.0, 1.0),
+    needs="prediction",
+    statistic=lambda outcomes, weights: np.full(weights.shape[:-1], 0.9),  # noqa: ARG005
+)
+
+
+def test_a_metric_that_no_wrong_answer_moves_fails_the_self_test() -> None:
+    fault = exchanged_fault(outcomes_of(400), "test_selftest:BLIND", BUDGET, seed=0)
+    assert (fault.verdict, fault.wrong) == (Verdict.PASS, True)
+    assert "blind does not change, although" in fault.line

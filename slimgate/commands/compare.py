@@ -114,7 +114,7 @@ def _text(found: Comparison, releases: Sequence[Kept], out: Path | None) -> str:
 def _fails(found: Comparison, wanted: Sequence[str]) -> bool:
     happened = {
         REGRESSED: found.regressed,
-        LOOSENED: found.unexplained,
+        LOOSENED: [*found.unexplained, *found.weaker],
         REMOVED: found.gates_gone,
         FELL: found.fell,
     }

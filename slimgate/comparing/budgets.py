@@ -51,6 +51,34 @@ def gates_gone(old: RunRecord, new: RunRecord) -> list[str]:
     return [model.name for model in old.variants[1:] if model.gated and model.name not in names]
 
 
+def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
+    """Where the same limit judges less than it did: without the groups of rows, or without sliced columns.
+
+    Without groups rows count as independent, so that intervals get narrower.
+    """
+    found: dict[str, None] = {}
+    for before, after in _in_both(old, new):
+        for name, facts in after.quality.items() if after.gated else ():
+            was = before.quality.get(name)
+            if was is not None and was.groups and facts.budgets and facts.groups is None:
+                found[f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"] = (
+                    None
+                )
+        for column in _sliced_columns(before) if after.gated and _slice_budgets(after) else ():
+            if column not in _sliced_columns(after):
+                found[f"the slices of {column} are not judged any more"] = None
+    return list(found)
+
+
+def _sliced_columns(model: VariantRecord) -> list[str]:
+    slices = model.behaviour.slices if model.behaviour is not None else None
+    return list(dict.fromkeys(one.column for one in slices or () if one.verdict is not None))
+
+
+def _slice_budgets(model: VariantRecord) -> list[Judged]:
+    return [one for one in judged_budgets(model) if one.of == "slices"]
+
+
 def shared(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
     """The variants that are in both, in the new one's order; the teacher is none."""
     before = {model.name: model for model in old.variants[1:]}

@@ -168,7 +168,8 @@ class VerdictChange(Part):
 class Comparison(Part):
     """What moved. notes: why something could not be compared, in words.
 
-    gates_gone: those of `removed` that gated: their budgets went with them.
+    gates_gone: those of `removed` that gated: their budgets went with them. weaker: where the same limits
+    judge less than they did, and nobody said why.
     """
 
     schema_: Literal["slimgate.compare/1"] = Field(default=SCHEMA, alias="schema")
@@ -182,6 +183,7 @@ class Comparison(Part):
     added: list[str] = Field(default_factory=list)
     removed: list[str] = Field(default_factory=list)
     gates_gone: list[str] = Field(default_factory=list)
+    weaker: list[str] = Field(default_factory=list)
     teacher: ModelChange | None = None
     variants: list[ModelChange] = Field(default_factory=list)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate.comparing.answers import PairedAnswers, same_gate_rows
-from slimgate.comparing.budgets import budget_changes, gates_gone, shared, verdict_changes
+from slimgate.comparing.budgets import budget_changes, gates_gone, shared, verdict_changes, weaker_gates
 from slimgate.comparing.facts import Comparison, MetricChange, ModelChange, Release
 from slimgate.comparing.figures import latency_changes, same_hardware, size_change
 from slimgate.comparing.metrics import judged_by, known_metrics, loaded, metric_changes, reading
@@ -13,6 +13,7 @@ from slimgate.comparing.slices import slice_changes
 from slimgate.metrics import Metric
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record_files import Kept
+from slimgate.recorded_budgets import stated
 
 
 def compare(old: Kept, new: Kept) -> Comparison:
@@ -24,18 +25,20 @@ def compare(old: Kept, new: Kept) -> Comparison:
     variants = [
         _model((before, one), (after, other), metrics, answers) for one, other in shared(before, after)
     ]
+    weaker = weaker_gates(before, after)
     names = [{model.name for model in record.variants} for record in (before, after)]
     return Comparison(
         old=_release(old),
         new=_release(new),
         same_rows=same_gate_rows(before, after),
         same_machine=same_hardware(before.machine, after.machine),
-        notes=[*_notes(before, after), *answers.notes],
+        notes=[*(f"The gate is weaker: {one}." for one in weaker), *_notes(before, after), *answers.notes],
         verdicts=verdict_changes(before, after),
         budgets=budget_changes(before, after),
         added=[model.name for model in after.variants if model.name not in names[0]],
         removed=[model.name for model in before.variants if model.name not in names[1]],
         gates_gone=gates_gone(before, after),
+        weaker=[] if after.accepted is not None and stated(after.accepted.reason) else weaker,
         teacher=teacher,
         variants=[_read(one, teacher) for one in variants],
     )

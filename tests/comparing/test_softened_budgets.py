@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from releases import write_release
+from releases import Model, write_release
 
 from slimgate.cli import main
 from slimgate.comparing import BudgetChange, compare
+from slimgate.judge.slices import SliceBudget
+from slimgate.record import to_json
 from slimgate.record_files import Kept, read_kept
 from slimgate.report.compare import compare_report
 
@@ -60,3 +62,48 @@ def test_accepting_it_takes_a_reason(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert told in capsys.readouterr().err
     assert main(["accept", str(second.file), "--name", "v2", *into, "--reason", "few rows"]) == 0
     assert "drop_points 1 -> 1 (undecided, it only warns): few rows" in capsys.readouterr().out
+
+
+def grouped(folder: Path) -> Kept:
+    """A release whose rows were judged in groups, and which had a budget on slices of another column."""
+    kept = read_kept(write_release(folder, models={"int8": Model(slices=SliceBudget(5.0))}) / "run.json")
+    record = kept.record
+    int8 = record.variant("int8")
+    assert int8.behaviour is not None
+    slices = [one.model_copy(update={"column": "part"}) for one in int8.behaviour.slices or ()]
+    changed = int8.model_copy(
+        update={
+            "quality": {"accuracy": int8.quality["accuracy"].model_copy(update={"groups": 1200})},
+            "behaviour": int8.behaviour.model_copy(update={"slices": slices}),
+        }
+    )
+    kept.file.write_text(to_json(record.model_copy(update={"variants": [record.variants[0], changed]})))
+    return read_kept(kept.file)
+
+
+def test_groups_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path) -> None:
+    old = grouped(tmp_path / "a")
+    new = read_kept(
+        write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(5.0))}) / "run.json"
+    )
+    found = compare(old, new)
+    assert found.weaker == [
+        "accuracy was judged in 1,200 groups of rows and is judged row by row now",
+        "the slices of part are not judged any more",
+    ]
+    assert "- The gate is weaker: the slices of part are not judged any more." in compare_report(found)
+    arguments = ["compare", str(old.file), str(new.file), "--fail-on"]
+    assert main([*arguments, "loosened"]) == 1
+    assert main([*arguments, "regressed"]) == 0
+    assert compare(old, old).weaker == compare(new, new).weaker == []
+
+
+def test_a_weaker_gate_is_accepted_with_a_reason_only(tmp_path: Path) -> None:
+    old = grouped(tmp_path / "a")
+    new = read_kept(
+        write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(5.0))}) / "run.json"
+    )
+    for name, kept, more in (("v1", old, ()), ("v2", new, ("--reason", "rows of one file are few"))):
+        command = ["accept", str(kept.file), "--name", name, "--baselines", str(tmp_path / "baselines")]
+        assert main(command) == (4 if more else 0)
+        assert not more or main([*command, *more]) == 0

@@ -68,3 +68,13 @@ def test_slices_that_show_nothing_are_no_success(repository: Path) -> None:
     assert failed.code == 1
     assert "exit code 1: bench/mine.toml: what this run judged is INCONCLUSIVE" in failed.lines
     assert run(repository, text.replace("WISH", '"warn"'), "-k", "behaviour").code == 0
+
+
+def test_a_fixture_of_a_users_own_takes_no_place_in_a_gate(repository: Path) -> None:
+    (repository / "bench/mine.toml").write_text(SUITE)
+    fixture = "import pytest\n\n@pytest.fixture\ndef teacher(variant):\n    return variant\n"
+    (repository / "bench/conftest.py").write_text(fixture)
+    ran = pytest_in(repository, "bench/mine.toml", "-q", "-k", "accuracy")
+    (repository / "bench/conftest.py").unlink()
+    assert ran.code == 4
+    assert 'bench defines a fixture "teacher" in place of slimgate\'s, which the gates judge by' in ran.out

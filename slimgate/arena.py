@@ -124,7 +124,7 @@ class Arena:
 
         def enough(times: Mapping[str, Floats]) -> bool:
             so_far = times[first], times[copy], times[last]
-            return settled(*so_far, minimum=minimum, seed=run.suite.seed, visible=visible)
+            return settled(*so_far, minimum=minimum, visible=visible)
 
         inputs = {name: run.workload(model.name, workload).inputs for name, model in models.items()}
         try:
@@ -139,7 +139,6 @@ class Arena:
             times.blocks[copy],
             times.blocks[last],
             of_minima=times.fastest[first] / times.fastest[last],
-            seed=run.suite.seed,
             threads=contenders[-1].threads,
         )
 

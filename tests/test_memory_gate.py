@@ -60,24 +60,24 @@ def test_a_real_reading_of_a_real_model_is_in_the_record(run: SuiteRun) -> None:
     assert found[TEACHER].ratio is None
 
 
-def test_a_variant_over_its_budget_fails_by_medians_of_three(run: SuiteRun) -> None:
-    run._memory.update({TEACHER: taken(100, 102, 101), "shorter": taken(90, 92, 91)})
+def test_a_variant_over_its_budget_fails_by_medians_of_six(run: SuiteRun) -> None:
+    run._memory.update({TEACHER: taken(100, 102, *[101] * 4), "shorter": taken(90, 92, *[91] * 4)})
     with pytest.raises(pytest.fail.Exception, match=r"shorter: peak memory 91.0 vs 101.0 MB, .* FAIL"):
         gate(run, "shorter")
     facts = next(p["facts"] for p in run.parts if p["variant"] == "shorter" and p["kind"] == "memory")  # type: ignore[attr-defined]
     told = MemoryFacts.model_validate(facts)
-    assert (told.ratio, told.spread, told.readings) == (91 / 101, (90 / 102, 92 / 100), 3)
-    assert told.peaks == [90 * MB, 92 * MB, 91 * MB]
+    assert (told.ratio, told.spread, told.readings) == (91 / 101, (90 / 102, 92 / 100), 6)
+    assert told.peaks == [90 * MB, 92 * MB, *[91 * MB] * 4]
     assert told.budgets[0].kind == "memory_ratio_max"
 
 
 def test_a_variant_inside_its_budget_passes(run: SuiteRun) -> None:
-    run._memory.update({TEACHER: taken(100, 102, 101), "shorter": taken(70, 72, 71)})
+    run._memory.update({TEACHER: taken(100, 102, *[101] * 4), "shorter": taken(70, 72, *[71] * 4)})
     assert gate(run, "shorter")["shorter"].verdict == "PASS"
 
 
 def test_on_a_device_its_own_memory_is_what_is_judged(run: SuiteRun) -> None:
-    run._memory.update({TEACHER: taken(100, 100, 100, device=8), "shorter": taken(99, 99, 99, device=4)})
+    run._memory.update({TEACHER: taken(*[100] * 6, device=8), "shorter": taken(*[99] * 6, device=4)})
     told = gate(run, "shorter")["shorter"]
     assert (told.ratio, told.verdict, told.device_peak_bytes) == (0.5, "PASS", 4 * MB)
 

@@ -19,7 +19,7 @@ from slimgate.suite import TEACHER, Suite
 def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_part: Report) -> None:
     """Peak memory of loading one variant and predicting the largest workload, beside the teacher's.
 
-    Each reading is a fresh process, three of each model where the variant has a budget, else one.
+    Each reading is a fresh process, six of each model where the variant has a budget, else one.
     """
     report_build(teacher, report_part)
     report_build(weighed, report_part)

@@ -1,4 +1,4 @@
-"""Words for readers beside a drop. Never the decision."""
+"""Words for readers beside a drop, by limits that are a convention of this project. Never the decision."""
 
 from __future__ import annotations
 

@@ -78,16 +78,9 @@ def paired_resamples(
         return resample_sums(metric.name, of_outcomes(metric.row_sums, *both), rng, resamples)
     if metric.from_confusion is None:
         check_follows_weights(metric, variant)
-    drawn_from = resampler(metric, *both)
     if both[0].groups is not None:
-        return group_resamples(
-            metric.name,
-            lambda weights: _both(metric, drawn_from, drawn_from.columns_of(weights)),
-            len(drawn_from.units),
-            columns=drawn_from.widest,
-            rng=rng,
-            resamples=resamples,
-        )
+        return _weighted(metric, *both, rng, resamples)
+    drawn_from = resampler(metric, *both)
     resampled = np.concatenate(
         [_both(metric, drawn_from, weights) for weights in drawn_from.draws(rng, resamples)], axis=1
     )
@@ -97,6 +90,32 @@ def paired_resamples(
         resampled=defined(metric.name, resampled),
         left_out=np.concatenate([values for values, _ in left_out], axis=1),
         left_out_counts=np.concatenate([counts for _, counts in left_out]),
+    )
+
+
+def paired_weights(
+    metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes, *, seed: int, resamples: int | None = None
+) -> GroupResamples:
+    """Random weights of rows, or of whole groups, for a metric of which no more is known than its statistic.
+
+    resamples: default 2,000. Raises MeasureError as `paired_resamples`.
+    """
+    check_follows_weights(metric, variant)
+    both = with_pseudo_changes(metric, teacher, variant)
+    return _weighted(metric, *both, np.random.default_rng(seed), resamples or ROW_RESAMPLES)
+
+
+def _weighted(
+    metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes, rng: np.random.Generator, resamples: int
+) -> GroupResamples:
+    drawn_from = resampler(metric, teacher, variant)
+    return group_resamples(
+        metric.name,
+        lambda weights: _both(metric, drawn_from, drawn_from.columns_of(weights)),
+        len(drawn_from.units),
+        columns=drawn_from.widest,
+        rng=rng,
+        resamples=resamples,
     )
 
 

@@ -1,7 +1,7 @@
 """How well a model's scores of pairs follow people's: Pearson and Spearman, by a bootstrap over pairs.
 
-Two made-up pairs are added (pseudo.py): without them a drop of the margin that comes of 1 % of 200 pairs,
-turned round, passed 35 % of the time.
+Two made-up pairs are added (pseudo.py), so that a few changed pairs that a sample missed do not pass for none
+possible. reports/simulations/metric_verdicts.md has the error rates.
 """
 
 from __future__ import annotations

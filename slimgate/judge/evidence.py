@@ -9,7 +9,7 @@ from math import ceil, inf, nan
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.bootstrap import paired_resamples
+from slimgate.judge.bootstrap import paired_resamples, paired_weights
 from slimgate.judge.contrast import Paired, drop_contrast
 from slimgate.judge.group_resamples import METHOD as GROUP_METHOD
 from slimgate.judge.influence import paired_influence
@@ -108,6 +108,9 @@ def _paired(
     if metric.influence is not None and isinstance(teacher, ClassOutcomes):
         assert isinstance(variant, ClassOutcomes)
         return paired_influence(metric, metric.influence, teacher, variant)
+    if _by_weights(metric) and isinstance(teacher, ClassOutcomes):
+        assert isinstance(variant, ClassOutcomes)
+        return paired_weights(metric, teacher, variant, seed=seed, resamples=resamples)
     return paired_resamples(metric, teacher, variant, seed=seed, resamples=resamples)
 
 
@@ -227,7 +230,15 @@ def contrast_method(metric: Metric) -> str:
     """How a verdict names the way to the interval of a metric that is no share of right rows."""
     if metric.row_mean is not None:
         return METHOD
-    return "paired BCa bootstrap" if metric.influence is None else f"paired {metric.influence_name}"
+    if metric.influence is not None:
+        return f"paired {metric.influence_name}"
+    return GROUP_METHOD if _by_weights(metric) else "paired BCa bootstrap"
+
+
+def _by_weights(metric: Metric) -> bool:
+    """Whether nothing but its statistic is known: no means, sums, counts or influence values."""
+    known = metric.row_mean, metric.row_sums, metric.from_confusion, metric.influence
+    return all(one is None for one in known)
 
 
 def _grouped_method(metric: Metric) -> str:

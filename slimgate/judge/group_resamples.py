@@ -1,5 +1,9 @@
 """Bounds of any metric over groups of rows: random weights, as in `mean_bound`, in place of a bootstrap.
 
+Metrics of which no more is known than their statistic, such as the average precision, are judged so by
+single rows too: by the infinitesimal jackknife a drop of the margin passed in 12 % of the samples of 300 rows
+with 15 positives.
+
 Every group has an exponential weight. For the upper bound of a drop one made-up group has lost all its rows,
 for the lower bound one has won them. A bootstrap with both let groups that are lost as a whole pass: of 100
 groups of 10 rows, each lost with 2 % chance, 13 % of the samples have none lost, and all of them passed at a

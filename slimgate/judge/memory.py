@@ -2,7 +2,13 @@
 
 A process's peak is nearly, not quite, the same when it runs again: where libraries land and how an allocator
 rounds is not. So a ratio has a spread, from the least that the readings allow to the most, and a limit that
-lies within it is not decided. A spread of three readings is no interval of a stated level.
+lies within it is not decided.
+
+Where the ratio of the true medians is at the limit and a PASS is wrong, either all of the variant's readings
+are at or below their median, or all of the teacher's at or above theirs. With k readings of each that has a
+chance of at most 1 - (1 - 2^-k)^2, however they scatter: 23 % of 3, 3.1 % of 6. Where both models scatter
+alike it is the rank test's 1 / C(2k, k) (Mann and Whitney 1947, Ann. Math. Stat. 18:50-60): 5 % of 3, 0.1 %
+of 6. reports/simulations/memory_verdicts.md has the error rates.
 """
 
 from __future__ import annotations
@@ -15,8 +21,8 @@ from slimgate.errors import MeasureError
 from slimgate.judge.decision import BudgetVerdict, Verdict, decided
 
 KIND = "memory_ratio_max"
-# So many fresh processes of each model where there is a budget.
-READINGS = 3
+# So many fresh processes of each model where there is a budget; with fewer nothing is decided.
+READINGS = 6
 _MEGABYTE = 1024**2
 
 
@@ -52,11 +58,11 @@ def memory_ratio(teacher: Sequence[int], variant: Sequence[int]) -> MemoryRatio:
 def judge_memory(found: MemoryRatio, limit: float, reason: str | None) -> BudgetVerdict:
     """PASS where even the most is within `limit`, FAIL where even the least is not, else INCONCLUSIVE.
 
-    A single reading has no spread, and decides nothing.
+    Fewer than READINGS decide nothing.
     """
     inside, outside = found.spread[1] <= limit, found.spread[0] > limit
-    several = found.readings > 1
-    verdict = decided(inside=inside and several, outside=outside and several)
+    enough = found.readings >= READINGS
+    verdict = decided(inside=inside and enough, outside=outside and enough)
     return BudgetVerdict(kind=KIND, limit=limit, verdict=verdict, reason=reason, n_needed=None)
 
 
@@ -69,5 +75,6 @@ def memory_message(name: str, found: MemoryRatio, budget: BudgetVerdict | None) 
     if budget is not None:
         line += f", budget {budget.limit:g}: {budget.verdict}"
     if budget is not None and budget.verdict is Verdict.INCONCLUSIVE:
-        line += ", the readings lie on both sides of it"
+        few = found.readings < READINGS
+        line += f", it takes {READINGS} readings" if few else ", the readings lie on both sides of it"
     return line

@@ -17,7 +17,8 @@ from slimgate.judge.verdict import QualityJudgement, judgement_of
 from slimgate.metrics.base import Metric, value_of
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 
-# Under these a class, or the number of rows or groups, is too small for an interval to be taken at its word.
+# Under these there is a warning, which changes no verdict. By the rule of three 50 rows of which none was
+# lost leave a loss of 5.8 % open (0.942^50 = 5 %), and 30 groups one of 9.5 %: more than most budgets.
 _FEW_ROWS = 50
 _FEW_GROUPS = 30
 

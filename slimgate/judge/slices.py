@@ -82,7 +82,9 @@ def judge_slices(
     """Judges a metric of 0/1 per row on every slice by Tango's test, the largest drop first.
 
     With a budget, Holm's correction over all of the slices; a slice that FAILs has lost more than the budget,
-    and the chance that any does which has not is 5 %. Raises SuiteError for another kind of metric.
+    and the chance that any does which has not is 5 %, but for Tango's approximation: up to 12 % where every
+    slice is exactly at its budget, under 1 % of an equal variant (reports/simulations/count_verdicts.md).
+    Raises SuiteError for another kind of metric.
     """
     if metric.per_row is None:
         raise SuiteError(f"{metric.name} {NOT_PER_ROW}")

@@ -1,12 +1,14 @@
 """Speed: how many times faster a variant is, how sure that is, and what the machine's noise allows to say.
 
-The estimator is the median of the paired log ratios of the rounds of a duel; its 95 % interval is a
-percentile bootstrap over rounds. The noise floor is the same for the teacher against a separately loaded
-copy of itself: nothing below it is claimed.
+The estimator is the median of the paired log ratios of the rounds of a duel. Its 95 % interval goes from one
+of the sorted ratios to another: the number of rounds below the true median is binomial with a chance of one
+half, whatever the noise (Thompson 1936, Ann. Math. Stat. 7:122-128). The noise floor is the same for the
+teacher against a separately loaded copy of itself, and at least LAYOUT: nothing below it is claimed.
 
 A duel may stop early, which must not make false claims likelier. It stops when both intervals are narrow
-(their width does not know which of the two is faster), or when the verdict stands at a level so strict that
-all looks together add little to the last one's (Haybittle and Peto's rule; Peto et al. 1976, Br. J. Cancer).
+(their width does not know which of the two is faster), or when the verdict stands at a level of 99.9 %
+(Haybittle and Peto's rule; Peto et al. 1976, Br. J. Cancer 34:585-612): five looks of 0.05 % on either side
+add at most 0.25 % to the last one's 2.5 %. reports/simulations/speed_verdicts.md has the error rates.
 
 What a duel can tell is tried on the spot, by delays that are planted in the teacher's own calls, the smallest
 first. On a restless machine only a larger one is seen: then no budget is decided that is nearer than that.
@@ -15,6 +17,8 @@ first. On a restless machine only a larger one is seen: then no budget is decide
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +28,15 @@ from slimgate.judge.verdict import BudgetVerdict, Verdict
 
 LEVEL = 0.95
 STRICT_LEVEL = 0.999
-RESAMPLES = 4000
 # Half the width of an interval, on the log scale, below which more rounds are not worth their time.
 PRECISE = 0.01
-# Shares of the teacher's call, looked for in this order until one is seen.
+# Where a process lies in memory makes it some per cent faster or slower as long as it lives, and one copy is
+# one draw of that. Without a least floor, processes that differ by 1.4 % (one standard deviation) passed at
+# their budget in 7 to 8 % of made-up duels. 540 duels of a real encoder with itself fit a difference of about
+# 1.4 % (reports/simulations/duels.md).
+LAYOUT = 0.03
+# Shares of the teacher's call, looked for in this order until one is seen. How often each is seen, and the
+# power that is left, stands in reports/simulations/speed_verdicts.md.
 PLANTED_DELAYS = (0.10, 0.30, 1.00)
 # A delay up to this share that was seen asks no more of a verdict than the noise floor does: what was planted
 # as 10 % is known to a few per cent.
@@ -41,8 +50,8 @@ class Speedup:
     """speedup = teacher seconds / variant seconds; above 1 is faster.
 
     interval: 95 %, before the noise floor is taken into account. of_minima: the ratio of the fastest calls.
-    noise_floor: the larger absolute bound, on the log scale, of the teacher against its copy; 0.03 says
-    that 3 % up or down may be noise.
+    noise_floor: the larger absolute bound, on the log scale, of the teacher against its copy, or LAYOUT if
+    that is more; 0.03 says that 3 % up or down may be noise.
     """
 
     speedup: float
@@ -60,9 +69,9 @@ class Speedup:
 
 
 def log_ratio_interval(
-    teacher: Floats, variant: Floats, *, seed: int, level: float = LEVEL
+    teacher: Floats, variant: Floats, *, level: float = LEVEL
 ) -> tuple[float, float, float]:
-    """Median of log(teacher / variant) over rounds, and its bootstrap interval.
+    """Median of log(teacher / variant) over rounds, and its exact interval; without end where rounds are few.
 
     teacher, variant: (rounds,) seconds, paired by round. Raises MeasureError for times that are not positive.
     """
@@ -70,11 +79,19 @@ def log_ratio_interval(
         raise MeasureError(f"a duel has {len(teacher)} and {len(variant)} rounds, expected as many of both")
     if not (np.all(teacher > 0) and np.all(variant > 0)):
         raise MeasureError("a duel holds times that are not positive")
-    ratios = np.log(teacher / variant)
-    draws = np.random.default_rng(seed).integers(len(ratios), size=(RESAMPLES, len(ratios)))
-    medians = np.median(ratios[draws], axis=1)
-    low, high = np.percentile(medians, [50 * (1 - level), 50 * (1 + level)])
+    ratios = np.sort(np.log(teacher / variant))
+    left_out = _left_out(len(ratios), level)
+    low, high = (-inf, inf) if left_out < 0 else (ratios[left_out], ratios[-1 - left_out])
     return float(np.median(ratios)), float(low), float(high)
+
+
+@cache
+def _left_out(rounds: int, level: float) -> int:
+    """How many of the sorted ratios lie outside the interval on either side; -1 where it has no end."""
+    from scipy.special import bdtr
+
+    below = bdtr(np.arange(rounds // 2), rounds, 0.5)
+    return int(np.searchsorted(below, (1 - level) / 2, side="right")) - 1
 
 
 def estimate_speedup(
@@ -83,18 +100,17 @@ def estimate_speedup(
     variant: Floats,
     *,
     of_minima: float,
-    seed: int,
     threads: int | None = None,
     level: float = LEVEL,
 ) -> Speedup:
     """The speed-up of a variant with its interval and the noise floor, all of the same rounds."""
-    middle, low, high = log_ratio_interval(teacher, variant, seed=seed, level=level)
-    _, floor_low, floor_high = log_ratio_interval(teacher, copy, seed=seed + 1, level=level)
+    middle, low, high = log_ratio_interval(teacher, variant, level=level)
+    _, floor_low, floor_high = log_ratio_interval(teacher, copy, level=level)
     return Speedup(
         speedup=float(np.exp(middle)),
         interval=(float(np.exp(low)), float(np.exp(high))),
         of_minima=of_minima,
-        noise_floor=max(abs(floor_low), abs(floor_high)),
+        noise_floor=max(LAYOUT, abs(floor_low), abs(floor_high)),
         rounds=len(teacher),
         threads=threads,
     )
@@ -106,7 +122,6 @@ def settled(
     variant: Floats,
     *,
     minimum: float | None,
-    seed: int,
     visible: float | None = FINE,
 ) -> bool:
     """Whether more rounds would tell nothing new: the intervals are narrow, or the verdict stands.
@@ -114,12 +129,12 @@ def settled(
     minimum: the budget, None where there is none. The verdict stands where it is PASS or FAIL at
     STRICT_LEVEL, noise floor included. visible: as `judge_speedup` has it.
     """
-    pairs = (log_ratio_interval(teacher, other, seed=seed) for other in (variant, copy))
+    pairs = (log_ratio_interval(teacher, other) for other in (variant, copy))
     if all((high - low) / 2 < PRECISE for _, low, high in pairs):
         return True
     if minimum is None:
         return False
-    found = estimate_speedup(teacher, copy, variant, of_minima=1.0, seed=seed, level=STRICT_LEVEL)
+    found = estimate_speedup(teacher, copy, variant, of_minima=1.0, level=STRICT_LEVEL)
     return judge_speedup(found, minimum, None, visible=visible).verdict is not Verdict.INCONCLUSIVE
 
 

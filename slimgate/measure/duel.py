@@ -39,7 +39,7 @@ BLOCK_SECONDS = 0.016
 MOST_CALLS = 32
 # Caches are cold after a turn of another model: short calls need more than one to warm up.
 SHORT_CALL_SECONDS = 0.001
-# Fewer rounds than this, and the bootstrap's 95 % interval of a median holds only 88 %.
+# The strict level of the rule that ends a duel early needs 11 rounds: of fewer, 2 / 2^rounds is above 0.1 %.
 MIN_ROUNDS = 12
 MAX_ROUNDS = 400
 # Few looks, each at twice the rounds of the one before: every look is a chance to stop by luck.

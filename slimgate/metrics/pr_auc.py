@@ -30,9 +30,9 @@ def average_precision(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     defined = np.zeros(weights.shape[:-1])
     for curve in _curves(outcomes):
         by_rank = weights[..., curve.order]
-        positives = by_rank * curve.positive
+        positives = by_rank[..., curve.positives]
         all_positives = positives.sum(axis=-1)
-        found = np.cumsum(positives, axis=-1)[..., curve.last]
+        found = np.cumsum(positives, axis=-1)[..., curve.found]
         precision = ratio(found, np.cumsum(by_rank, axis=-1)[..., curve.last])
         total += ratio((positives * precision).sum(axis=-1), all_positives)
         defined += all_positives > 0
@@ -43,32 +43,17 @@ def average_precision(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     return values
 
 
-def influence(outcomes: ClassOutcomes) -> Floats:
-    """(rows,) rows times the derivative of the average precision by a row's weight, at weights of one.
-
-    Source: the infinitesimal jackknife, Efron 1982 (The Jackknife, the Bootstrap …), chapter 6.
-    """
-    total, defined = np.zeros(len(outcomes)), 0
-    for curve in _curves(outcomes):
-        positives = curve.positive.sum()
-        if positives:
-            total[curve.order] += _derivative(curve)
-            defined += 1
-    if not defined:
-        raise MeasureError("pr_auc: no row has a label of a positive class, so there is no curve")
-    return total * (len(outcomes) / defined)
-
-
 class _Curve(NamedTuple):
-    """One class against the rest, each (rows,) by falling score.
+    """One class against the rest. order: (rows,) by falling score; the others (positives,).
 
-    order: the rows; positive: 1.0 or 0.0; first, last: where the rows of the same score begin and end.
+    positives: their places in that order; last: the last place of the same score; found: the last positive up
+    to there.
     """
 
     order: npt.NDArray[np.intp]
-    positive: Floats
-    first: npt.NDArray[np.intp]
+    positives: npt.NDArray[np.intp]
     last: npt.NDArray[np.intp]
+    found: npt.NDArray[np.intp]
 
 
 def _curves(outcomes: ClassOutcomes) -> list[_Curve]:
@@ -80,26 +65,9 @@ def _curves(outcomes: ClassOutcomes) -> list[_Curve]:
 
 def _curve(scores: Floats, positive: npt.NDArray[np.bool_]) -> _Curve:
     order = np.argsort(-scores, kind="stable")
-    falling = -scores[order]
-    first = np.searchsorted(falling, falling, side="left")
-    last = np.searchsorted(falling, falling, side="right") - 1
-    return _Curve(order, positive[order].astype(np.float64), first, last)
-
-
-def _derivative(curve: _Curve) -> Floats:
-    """(rows,) by rank. More weight counts for a row's own precision and in that of every row below it."""
-    positives = curve.positive.sum()
-    reached = curve.last + 1.0
-    precision = np.cumsum(curve.positive)[curve.last] / reached
-    value = (curve.positive * precision).sum() / positives
-    gained = _from_here_on(curve.positive / reached)[curve.first]
-    lost = _from_here_on(curve.positive * precision / reached)[curve.first]
-    own = curve.positive * (precision - value + gained)
-    return np.asarray((own - lost) / positives)
-
-
-def _from_here_on(values: Floats) -> Floats:
-    return np.cumsum(values[::-1])[::-1]
+    falling, positives = -scores[order], np.flatnonzero(positive[order])
+    last = np.searchsorted(falling, falling[positives], side="right") - 1
+    return _Curve(order, positives, last, np.searchsorted(positives, last, side="right") - 1)
 
 
 METRICS: Mapping[str, Metric] = {
@@ -109,7 +77,5 @@ METRICS: Mapping[str, Metric] = {
         value_range=(0.0, 1.0),
         needs="probabilities",
         statistic=average_precision,
-        influence=influence,
-        influence_name="infinitesimal jackknife",
     )
 }

@@ -9,15 +9,15 @@ from slimgate.judge.memory import judge_memory, memory_message, memory_ratio
 from slimgate.judge.verdict import Verdict
 
 MB = 1024**2
-TEACHER = [100 * MB, 102 * MB, 101 * MB]
-VARIANT = [60 * MB, 59 * MB, 61 * MB]
+TEACHER = [100 * MB, 102 * MB, 101 * MB, 101 * MB, 101 * MB, 101 * MB]
+VARIANT = [60 * MB, 59 * MB, 61 * MB, 60 * MB, 60 * MB, 60 * MB]
 
 
 def test_the_ratio_is_of_medians_and_the_spread_is_all_that_the_readings_allow() -> None:
     found = memory_ratio(TEACHER, VARIANT)
     assert found.ratio == 60 / 101
     assert found.spread == (59 / 102, 61 / 100)
-    assert found.readings == 3
+    assert found.readings == 6
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,12 @@ def test_the_order_of_the_readings_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("limit", [0.1, 10.0])
-def test_one_reading_of_one_model_decides_nothing(limit: float) -> None:
-    assert judge_memory(memory_ratio(TEACHER, VARIANT[:1]), limit, None).verdict is Verdict.INCONCLUSIVE
+@pytest.mark.parametrize("readings", [1, 2, 5])
+def test_too_few_readings_of_one_model_decide_nothing(limit: float, readings: int) -> None:
+    found = memory_ratio(TEACHER, VARIANT[:readings])
+    judged = judge_memory(found, limit, None)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert memory_message("int8", found, judged).endswith("INCONCLUSIVE, it takes 6 readings")
 
 
 @pytest.mark.parametrize(("teacher", "variant"), [([], VARIANT), (TEACHER, []), ([0], VARIANT)])
@@ -58,7 +62,7 @@ def test_peaks_that_are_missing_or_nothing_are_refused(teacher: list[int], varia
 def test_the_line_says_what_was_measured_and_what_it_means() -> None:
     found = memory_ratio(TEACHER, VARIANT)
     assert memory_message("int8", found, judge_memory(found, 0.8, None)) == (
-        "int8: peak memory 60.0 vs 101.0 MB, 0.594 of the teacher's [0.578, 0.610] (n=3 processes), "
+        "int8: peak memory 60.0 vs 101.0 MB, 0.594 of the teacher's [0.578, 0.610] (n=6 processes), "
         "budget 0.8: PASS"
     )
     undecided = memory_message("int8", found, judge_memory(found, 0.6, None))

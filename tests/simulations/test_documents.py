@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fixtures.simulations.documents import Documents
-from fixtures.simulations.perplexity_verdicts import CASES, judge_often
+from fixtures.simulations.perplexity_verdicts import CASES, Cell
 
 
 @pytest.mark.parametrize("population", CASES.values(), ids=CASES)
@@ -18,7 +18,7 @@ def test_the_computed_log_ratio_is_that_of_very_many_documents(population: Docum
 
 @pytest.mark.parametrize("documents", [50, 200])
 def test_an_increase_of_the_margin_seldom_passes_and_the_interval_holds_it(documents: int) -> None:
-    shares = judge_often(Documents(), documents, reps=300, seed=2)
+    shares = Cell("documents differ", Documents(), documents, "increase_relative").simulate(300, seed=2)
     # 6 % and 87 %, and two standard errors of 300 runs
     assert shares.passed <= 0.06 + 0.028
     assert shares.covered >= 0.87 - 0.039

@@ -48,4 +48,4 @@ def test_confirm_rows_cost_good_variants_little() -> None:
 def test_the_page_says_how_it_was_made() -> None:
     text = winners_curse.page(Options(reps=20, seed=3))
     assert "python -m fixtures.simulations.winners_curse --reps 20 --seed 3" in text
-    assert text.count("## ") == 1 + len(SCENES)
+    assert text.count("## ") == 2 + len(SCENES)

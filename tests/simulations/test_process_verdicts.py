@@ -1,0 +1,56 @@
+"""Simulated verdicts on memory, speed-ups and flips, in small."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fixtures.simulations import count_verdicts
+from fixtures.simulations.memory_verdicts import CASES, LIMIT, wrong
+from fixtures.simulations.speed_verdicts import Cell, Machine
+from slimgate.judge.flips import FlipsBudget, flips_of, judge_flips
+from slimgate.judge.memory import READINGS, judge_memory, memory_ratio
+from slimgate.judge.verdict import Verdict
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_memory_at_its_limit_passes_in_at_most_the_derived_share(name: str) -> None:
+    shares = wrong(np.random.default_rng(0), CASES[name], READINGS, reps=20_000)
+    # 1 - (1 - 2^-6)^2, and two standard errors of 20,000 runs
+    assert max(shares) <= 0.0310 + 0.0025
+
+
+def test_the_simulated_verdicts_on_memory_are_those_of_the_judge() -> None:
+    rng, passed, failed = np.random.default_rng(1), 0, 0
+    for _ in range(200):
+        teacher = np.exp(rng.normal(0, 0.01, READINGS))
+        variant = LIMIT * np.exp(rng.normal(0, 0.01, READINGS) + rng.choice([-0.05, 0.0, 0.05]))
+        found = memory_ratio([round(1e9 * one) for one in teacher], [round(1e9 * one) for one in variant])
+        verdict = judge_memory(found, LIMIT, None).verdict
+        passed += verdict is Verdict.PASS
+        failed += verdict is Verdict.FAIL
+        assert (verdict is Verdict.PASS) == (variant.max() <= LIMIT * teacher.min())
+        assert (verdict is Verdict.FAIL) == (variant.min() > LIMIT * teacher.max())
+    assert passed > 30
+    assert failed > 30
+
+
+@pytest.mark.parametrize("machine", [Machine(0.02, 12, 0.01), Machine(0.1, 48)], ids=lambda one: one.shown)
+def test_a_speed_up_at_its_budget_seldom_passes_or_fails(machine: Machine) -> None:
+    shares = Cell(machine, (0,)).simulate(100)
+    # 6 % and two standard errors of 100 runs
+    assert max(shares.passed, shares.failed) <= 0.06 + 0.048
+
+
+@pytest.mark.parametrize(("groups", "size", "limit"), [(300, 1, 2.0), (150, 40, 2.0), (50, 2, 10.0)])
+def test_flips_at_their_limit_pass_in_at_most_5_percent(groups: int, size: int, limit: float) -> None:
+    member = np.repeat(np.arange(groups), size)
+
+    def verdict(lost: int) -> Verdict:
+        found = flips_of((member < lost).astype(float), member if size > 1 else None)
+        return judge_flips(found, FlipsBudget(limit)).verdict
+
+    most = count_verdicts._last(groups, verdict, {Verdict.PASS})
+    drawn = np.random.default_rng(0).binomial(groups, limit / 100, 100_000)
+    # 5 % and two standard errors of 100,000 runs
+    assert (drawn <= most).mean() <= 0.05 + 0.0014

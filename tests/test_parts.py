@@ -26,6 +26,7 @@ from slimgate.record import (
 )
 from slimgate.run_verdict import verdict
 from slimgate.suite import load_suite
+from tests.report.sample_record import sample_record
 
 
 def quality(told: Verdict | None, message: str = "q") -> QualityFacts:
@@ -284,3 +285,13 @@ def test_what_is_made_from_a_model_at_any_remove(bench: Path, suite_text: str) -
     assert suite.made_from("student") == ("int8",)
     assert set(suite.made_from("teacher")) == {"student", "int8"}
     assert suite.made_from("int8") == ()
+
+
+def test_every_result_of_a_record_is_a_part_under_its_own_key() -> None:
+    record = sample_record()
+    found = Parts(parts_of(record))
+    for model in record.variants:
+        qualities = found.of("quality", model.name)
+        assert {name: QualityFacts.model_validate(one) for name, one in qualities.items()} == model.quality
+        assert set(found.of("since", model.name)) == set(model.since_baseline)
+        assert set(found.of("footprint", model.name)) == ({"size"} if model.footprint else set())

@@ -297,3 +297,10 @@ def test_a_metric_that_does_not_follow_its_weights_is_refused(
     own = replace(load_metric("f1_macro"), name="own", statistic=statistic, from_confusion=None)
     with pytest.raises(MeasureError, match=r"own does not follow its weights: .* see `statistic` in"):
         paired_resamples(own, *counted(200, 20, 5), seed=0, resamples=100)
+
+
+@pytest.mark.parametrize("sample", [-1.0, 2.0])
+def test_a_sample_beyond_all_of_its_resamples_has_finite_bounds(sample: float) -> None:
+    resampled, counts = np.linspace(0.0, 1.0, 1000), np.ones(20, dtype=np.int64)
+    low, high = bca_interval(sample, resampled, np.linspace(0.0, 1.0, 20), counts)
+    assert 0 <= low <= high <= 1

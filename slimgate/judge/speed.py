@@ -2,8 +2,8 @@
 
 The estimator is the median of the paired log ratios of the rounds of a duel. Its 95 % interval goes from one
 of the sorted ratios to another: the number of rounds below the true median is binomial with a chance of one
-half, whatever the noise (Thompson 1936, Ann. Math. Stat. 7:122-128). The noise floor is the same for the
-teacher against a separately loaded copy of itself, and at least LAYOUT: nothing below it is claimed.
+half, whatever the noise (Thompson 1936, Ann. Math. Stat. 7:122-128). The noise floor comes from the teacher
+against a separately loaded copy of itself, and is at least LAYOUT: nothing below it is claimed.
 
 A duel may stop early, which must not make false claims likelier. It stops when both intervals are narrow
 (their width does not know which of the two is faster), or when the verdict stands at a level of 99.9 %
@@ -34,6 +34,9 @@ PRECISE = 0.01
 # one draw of that. Without a least floor, processes that differ by 1.4 % (one standard deviation) passed at
 # their budget in 7 to 8 % of made-up duels. 540 duels of a real encoder with itself fit a difference of about
 # 1.4 % (reports/simulations/duels.md).
+# The copy's own difference counts twice, because it is one draw and the variant's another: counted once,
+# processes
+# that differ by 3 % passed at their budget in 11 % of made-up duels.
 LAYOUT = 0.03
 # Shares of the teacher's call, looked for in this order until one is seen. How often each is seen, and the
 # power that is left, stands in reports/simulations/speed_verdicts.md.
@@ -50,8 +53,8 @@ class Speedup:
     """speedup = teacher seconds / variant seconds; above 1 is faster.
 
     interval: 95 %, before the noise floor is taken into account. of_minima: the ratio of the fastest calls.
-    noise_floor: the larger absolute bound, on the log scale, of the teacher against its copy, or LAYOUT if
-    that is more; 0.03 says that 3 % up or down may be noise.
+    noise_floor: on the log scale, of the teacher against its copy: the ratio's distance from 1, and again to
+    its farther bound; LAYOUT if that is more. 0.03 says that 3 % up or down may be noise.
     """
 
     speedup: float
@@ -105,12 +108,12 @@ def estimate_speedup(
 ) -> Speedup:
     """The speed-up of a variant with its interval and the noise floor, all of the same rounds."""
     middle, low, high = log_ratio_interval(teacher, variant, level=level)
-    _, floor_low, floor_high = log_ratio_interval(teacher, copy, level=level)
+    copied, floor_low, floor_high = log_ratio_interval(teacher, copy, level=level)
     return Speedup(
         speedup=float(np.exp(middle)),
         interval=(float(np.exp(low)), float(np.exp(high))),
         of_minima=of_minima,
-        noise_floor=max(LAYOUT, abs(floor_low), abs(floor_high)),
+        noise_floor=max(LAYOUT, abs(copied) + max(abs(floor_low), abs(floor_high))),
         rounds=len(teacher),
         threads=threads,
     )

@@ -17,9 +17,9 @@ from slimgate.comparing.budgets import budget_changes, weaker_gates
 from slimgate.comparing.facts import BudgetChange
 from slimgate.errors import DataError
 from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
+from slimgate.record.carried import describe_state
 from slimgate.record_files import OUTCOMES, RECORD, Kept, baselines_in, read_run
 from slimgate.recorded_budgets import stated, undecided_fails
-from slimgate.report.carried import describe_state
 
 # of the baseline of that name
 Loosened = tuple[str, BudgetChange]

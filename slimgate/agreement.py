@@ -1,9 +1,9 @@
 """Does a converted model answer as the one that it was made from? Held on calibration rows, while building.
 
 batches = calibration_arrays(model.tokenizer, context)
-before = scores(model.predictor(context), batches)
+before = scores(predictor_of(model, context), batches)
 ... convert ...
-check_agreement(before, scores(converted.predictor(context), batches), batches, context, tolerance=0.01)
+check_agreement(before, scores(predictor_of(converted, context), batches), batches, context, tolerance=0.01)
 
 The difference is relative: the largest one between two scores of the same place, in standard deviations of
 the parent's scores. Rounding of float32 moves it by some 1e-5, of bfloat16 by some 1e-2, int8 by some 0.1 to
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
+from slimgate.loading import known, load
 from slimgate.predicting import batches as cut_into_batches
 from slimgate.protocols import Arrays, BuildContext, Predictor
 
@@ -27,6 +28,16 @@ BATCH_SIZE = 32
 # A vocabulary has 50,000 scores a token: 400 MB a batch while it is predicted, and then what is kept of it.
 BATCH_TOKENS = 2048
 MOST_KEPT = 2**18
+
+
+def predictor_of(model: Any, context: BuildContext) -> Predictor:
+    """A model that a step has made, as the runtime predicts that executes its kind by default."""
+    for name in known("runtime"):
+        runtime = load("runtime", name)
+        if model.kind in getattr(runtime, "default_for", ()):
+            found: Predictor = runtime.open_model(model, context)
+            return found
+    raise BuildError(f"no runtime executes models of kind {model.kind}")
 
 
 def calibration_arrays(

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from slimgate.block_numbers import check_numbers
 from slimgate.blocks import Block, block_names, blocks, encoder_layers
+from slimgate.model_config import check_numbers
 from slimgate.replacing import replace_modules_
 
 

@@ -16,11 +16,10 @@ from slimgate.metrics import load_metric
 from slimgate.outcomes import Floats, Ints
 from slimgate.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, flips_outlook
 from slimgate.pools import text_codes
-from slimgate.protocols import Rows, row_groups
+from slimgate.protocols import GATE, Rows, row_groups
 from slimgate.record import BudgetFacts, QualityFacts, RunRecord
 from slimgate.rows import PreparedRows
 from slimgate.same_texts import join_groups
-from slimgate.split_names import GATE
 from slimgate.suite import Suite
 from slimgate.variant_budgets import BASELINE
 

@@ -14,7 +14,7 @@ from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.slices import NOT_PER_ROW, SliceBudget
 from slimgate.metrics import known_metrics, load_metric
-from slimgate.suite_errors import Loc, from_validation, shown, suite_error
+from slimgate.suite_errors import Loc, from_validation, suite_error
 from slimgate.suite_tables import (
     BaselineBudgetTable,
     BaselineTable,
@@ -27,6 +27,7 @@ from slimgate.suite_tables import (
     TeacherBudgetTable,
 )
 from slimgate.switched_off import OFF, read_switched_off
+from slimgate.toml_values import shown
 from slimgate.variant_budgets import Family, MemoryBudget, SizeBudget, SpeedBudget, VariantBudgets
 
 EXAMPLE = "{ drop_points = 2.0 }"

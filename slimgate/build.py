@@ -26,12 +26,21 @@ from slimgate.past_times import PastTimes, Work
 from slimgate.pools import collapsed_texts
 from slimgate.processor import describe_processor
 from slimgate.progress import UNWATCHED, Watch
-from slimgate.protocols import BuildContext, ModelRef, MoreTeacher, Progress, adds_no_rows, no_progress
+from slimgate.protocols import (
+    CONFIRM,
+    GATE,
+    JUDGING,
+    BuildContext,
+    ModelRef,
+    MoreTeacher,
+    Progress,
+    adds_no_rows,
+    no_progress,
+)
 from slimgate.recipe import LOAD, recipes
 from slimgate.rows import PreparedRows
 from slimgate.same_texts import comparable
 from slimgate.sharing import SharedBySteps
-from slimgate.split_names import CONFIRM, GATE, JUDGING
 from slimgate.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite import SELF, TEACHER, Plugin, Suite, Variant, params_json
 from slimgate.time_limit import OPTION, time_limit

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-CLAIMS = ("smaller", "fewer_parameters", "sparser", "faster")
+from slimgate.protocols import CLAIMS
+
 _COUNTED = {
     "smaller": ("bytes", "bytes"),
     "fewer_parameters": ("parameters", "parameters"),

@@ -17,6 +17,7 @@ from typing import Any
 from slimgate.errors import SuiteError
 from slimgate.graph_folders import TORCH
 from slimgate.labels import output_order
+from slimgate.model_config import model_labels
 from slimgate.pretrained import require_weights, weights_of
 from slimgate.protocols import BuildContext, ModelRef
 from slimgate.saved_weights import saved_weights
@@ -28,8 +29,6 @@ MEAN = "slimgate.nn.mean_pooling:MeanPoolingClassifier"
 HEAD_ROWS = 20_000
 SAVE_WITH_HEAD = "Save the whole model, with its head"
 NEW_HEAD = "say new_head = true: a new head is then fitted on the train rows"
-# Families that number positions from the one after the padding token's id.
-OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet"})
 
 
 @dataclass(frozen=True)
@@ -61,23 +60,6 @@ class Loaded:
     ready: bool
     layer: Any
     own_names: tuple[str, ...]
-
-
-def check_positions(max_tokens: int, ref: ModelRef, config: Mapping[str, Any]) -> None:
-    """Raises SuiteError where a model of this config.json has no place for so many tokens."""
-    longest = longest_text(config)
-    if longest is not None and max_tokens > longest:
-        raise SuiteError(f"max_tokens = {max_tokens}, but {ref.text} has positions for {longest} tokens")
-
-
-def longest_text(config: Mapping[str, Any]) -> int | None:
-    """How many tokens a model of this config.json has positions for; None where it does not say."""
-    longest = config.get("max_position_embeddings", config.get("n_positions"))
-    if not isinstance(longest, int):
-        return None
-    if config.get("model_type") in OFFSET_POSITIONS:
-        longest -= int(config.get("pad_token_id", 1)) + 1
-    return longest
 
 
 def has_head(head: Head, config: Mapping[str, Any]) -> bool:
@@ -135,17 +117,6 @@ def _without_head(head: Head, config: Mapping[str, Any]) -> str:
 
 def _architecture(config: Mapping[str, Any]) -> str:
     return ", ".join(config.get("architectures") or ()) or "no architecture"
-
-
-def model_labels(config: Mapping[str, Any]) -> list[str]:
-    """The label of each output, as the model's configuration names them."""
-    labels = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))}
-    try:
-        return [str(labels[key]) for key in sorted(labels, key=int)]
-    except (TypeError, ValueError, IndexError):
-        raise SuiteError(
-            f'id2label of a model\'s config.json is {labels!r:.60}, expected {{"0": name, "1": name, …}}'
-        ) from None
 
 
 def check_outputs(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except SlimgateError as error:
-        from slimgate.report.escape import visible
+        from slimgate.escape import visible
 
         sys.stderr.write(f"slimgate {options.command}: {visible(str(error))}\n")
         return WRONG_USAGE

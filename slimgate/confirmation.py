@@ -19,6 +19,7 @@ from slimgate.errors import BuildError, SuiteError
 from slimgate.followed_rows import gate_texts
 from slimgate.looks import LookLog, Looks, looks_at, model_id
 from slimgate.parts import Part, now
+from slimgate.protocols import CONFIRM, GATE
 from slimgate.record import (
     ConfirmFacts,
     QualityFacts,
@@ -28,13 +29,12 @@ from slimgate.record import (
     read_record,
     to_json,
 )
+from slimgate.record.words import numbered
 from slimgate.record_files import RECORD
 from slimgate.report.confirm import confirm_lines
-from slimgate.report.figures import numbered
 from slimgate.report.standing import inside_budgets
 from slimgate.report_files import write_reports
 from slimgate.run_verdict import CONFIRMED, verdict
-from slimgate.split_names import CONFIRM, GATE
 from slimgate.store import moment
 from slimgate.suite import TEACHER, Suite
 

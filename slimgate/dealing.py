@@ -11,7 +11,7 @@ import numpy as np
 
 from slimgate.errors import DataError
 from slimgate.pools import Pool
-from slimgate.split_names import DRAWN, UNLABELLED
+from slimgate.protocols import DRAWN, UNLABELLED
 from slimgate.strata import Floats, Ints, Mask, draw_groups, draw_rows
 
 Asked = int | Literal["rest"]

@@ -55,12 +55,6 @@ class ExportedModel:
         """parameters, nonzero_parameters, state_bytes."""
         return dict(self.weights)
 
-    def predictor(self, context: Any) -> Any:
-        """The package behind the Predictor's calls, as its runtime has it; context: the step's."""
-        from slimgate.runtimes.aoti import AotiPredictor, open_package
-
-        return AotiPredictor(open_package(self.package), self.inputs, context.device)
-
     def save(self, folder: Path) -> None:
         """Writes the files of the artifact. Raises BuildError for a package that holds more than code."""
         check_package(self.package)

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from slimgate.escape import visible
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.carried import carried_messages
 from slimgate.recorded_budgets import judged_budgets, message_of
-from slimgate.report.carried import carried_messages
-from slimgate.report.escape import visible
 
 _LEVELS = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning", Verdict.NOT_SHOWN: "notice"}
 _WORST_FIRST = ("error", "warning", "notice")

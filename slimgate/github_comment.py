@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimgate.report.escape import visible
+from slimgate.escape import visible
 
 AUTHOR = "github-actions[bot]"
 _MARKER = re.compile(r"<!-- slimgate:comment( [^\n]*)? -->")

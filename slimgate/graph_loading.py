@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from slimgate.agreement import scores
-from slimgate.classifier_loading import model_labels
+from slimgate.agreement import predictor_of, scores
 from slimgate.errors import BuildError, MissingExtra, SuiteError
+from slimgate.example_batches import example_batches
 from slimgate.labels import label_map, output_order
 from slimgate.loading import load_object
+from slimgate.model_config import model_labels
 from slimgate.protocols import BuildContext, Json, ModelRef, TaskFacts
-from slimgate.release.examples import example_batches
 
 LOADERS = {
     "onnx": "slimgate.onnx_model:load_onnx_model",
@@ -72,7 +72,7 @@ def _check_order(
 
 def _check_width(ref: ModelRef, model: Any, context: BuildContext) -> None:
     """As many outputs as there are labels, on made-up tokens."""
-    given = scores(model.predictor(context), example_batches(model.tokenizer, model.config)[:1])[0]
+    given = scores(predictor_of(model, context), example_batches(model.tokenizer, model.config)[:1])[0]
     if given.shape[-1] != len(context.facts.classes):
         raise BuildError(
             f"{ref.text}: the graph gives {given.shape[-1]} scores, expected one for each of the "

@@ -17,10 +17,10 @@ from slimgate.build import Builder
 from slimgate.digests import code_digest, json_digest, own_code_digest
 from slimgate.errors import SlimgateError
 from slimgate.measure.quality import answers_key
+from slimgate.protocols import GATE
 from slimgate.rows import splits_key
 from slimgate.run import SuiteRun
 from slimgate.run_verdict import CONFIRMED, SELF_TEST, SINCE
-from slimgate.split_names import GATE
 from slimgate.store import Entry
 from slimgate.suite import TEACHER, Suite
 

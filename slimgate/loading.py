@@ -15,10 +15,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from slimgate import protocols
-from slimgate.claims import CLAIMS
 from slimgate.errors import SuiteError, nearest
 from slimgate.function_method import FunctionMethod
-from slimgate.split_names import JUDGING
+from slimgate.protocols import CLAIMS, JUDGING
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 PROTOCOLS = {

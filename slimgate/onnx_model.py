@@ -45,14 +45,6 @@ class OnnxModel:
         """parameters, nonzero_parameters, state_bytes."""
         return footprint(self.proto)
 
-    def predictor(self, context: Any) -> Any:
-        """The graph behind the Predictor's calls, as its runtime has it; context: the step's."""
-        from slimgate.runtimes.onnxruntime import OnnxPredictor, Params, open_session
-
-        graph = self.openable(Path(context.scratch) / "predicted")
-        session = open_session(graph, Params(), device=context.device, threads=context.threads)
-        return OnnxPredictor(session, context.device)
-
     def openable(self, folder: Path) -> bytes | Path:
         """What a session is made of: the graph's bytes, or a file in the folder where they are too many."""
         if stored_bytes(self.proto) <= MOST_INSIDE:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.agreement import Scores, calibration_arrays, check_agreement, scores
+from slimgate.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
 from slimgate.errors import BuildError
 from slimgate.onnx_graph import Graph, kinds_of, options_of, weights_of
 from slimgate.onnx_model import OnnxModel
@@ -59,7 +59,7 @@ class Quantizing:
             integers = {k: n for k, n in kinds_of(proto).items() if k in INTEGER}
             raise BuildError(f"the graph multiplies by no float matrix, it has {integers or 'no product'}")
         batches = calibration_arrays(model.tokenizer, context)
-        before = scores(model.predictor(context), batches)
+        before = scores(predictor_of(model, context), batches)
         return cls(model, context, proto, products, batches, before)
 
     @property
@@ -77,7 +77,7 @@ class Quantizing:
         """The quantized model. Raises BuildError where its answers lie further away than the tolerance."""
         del proto.graph.value_info[:]
         made = OnnxModel(proto, self.model.tokenizer, self.model.config, self.model.kind)
-        after = scores(made.predictor(self.context), self.batches)
+        after = scores(predictor_of(made, self.context), self.batches)
         check_agreement(self.before, after, self.batches, self.context, tolerance=tolerance)
         self.context.log.update(products=len(self.products))
         return made

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from slimgate.agreement import predictor_of
 from slimgate.metrics.base import value_of
 from slimgate.metrics.registry import load_metric
 from slimgate.predicting import predict_scores
@@ -29,7 +30,7 @@ class Validation:
         self._rows = context.rows(split)
         names = getattr(context.task, "default_metrics", (USUAL_METRIC,))
         self._metric = load_metric(names[0])
-        self._float = self._scores(model.predictor(context), range(len(self._rows)))
+        self._float = self._scores(predictor_of(model, context), range(len(self._rows)))
         self.log: dict[str, Any] = {
             "controlled_metric": names[0],
             "controlled_split": split,

@@ -43,12 +43,6 @@ class OpenVinoModel:
         """parameters, nonzero_parameters, state_bytes."""
         return footprint(self.graph)
 
-    def predictor(self, context: Any) -> Any:
-        """The graph behind the Predictor's calls, as its runtime has it; context: the step's."""
-        from slimgate.runtimes.openvino import Params, predictor
-
-        return predictor(self.graph, Params(), device=context.device, threads=context.threads)
-
     def save(self, folder: Path) -> None:
         """Writes the files of the artifact. Raises BuildError for weights that are NaN or infinite."""
         if broken := first_broken(self.graph):

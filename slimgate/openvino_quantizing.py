@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from slimgate.agreement import predictor_of
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.protocols import Arrays, BuildContext
 
@@ -40,7 +41,7 @@ def quantized(model: Any, context: BuildContext, quantize: Callable[[Any], Any],
     from slimgate.silence import silent
 
     batches = calibration_arrays(model.tokenizer, context)
-    before = scores(model.predictor(context), batches)
+    before = scores(predictor_of(model, context), batches)
     try:
         with silent(), signal_stack_kept():
             graph = quantize(model.graph.clone())
@@ -49,7 +50,7 @@ def quantized(model: Any, context: BuildContext, quantize: Callable[[Any], Any],
     except Exception as error:  # nncf's errors have no base of their own beside Exception
         raise BuildError(f"nncf: {type(error).__name__}: {' '.join(str(error).split())}") from error
     made = OpenVinoModel(graph, model.tokenizer, model.config)
-    after = scores(made.predictor(context), batches)
+    after = scores(predictor_of(made, context), batches)
     check_agreement(before, after, batches, context, tolerance=tolerance)
     context.log.update(weights=weight_types(graph))
     return made

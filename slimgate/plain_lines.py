@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from slimgate.escape import visible
 from slimgate.progress_lines import duration
 from slimgate.protocols import Progress, no_progress
-from slimgate.report.escape import visible
 
 # A stage that took less, such as outcomes that the store has, is not worth a line.
 SHORT_SECONDS = 1.0

@@ -11,9 +11,9 @@ from slimgate.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.measure.quality import answered
 from slimgate.past_times import Estimate
+from slimgate.protocols import GATE
 from slimgate.recipe import LOAD, recipe, recipes
 from slimgate.run import SuiteRun
-from slimgate.split_names import GATE
 from slimgate.suite import TEACHER, Plugin, Variant, params_json
 
 

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from slimgate.arena import PATIENCE
 from slimgate.budget_plan import PlannedBudget, gate_groups, planned_budgets
+from slimgate.escape import visible
 from slimgate.outlook import Word
 from slimgate.past_times import Estimate
 from slimgate.plan import PlannedModel, planned_models
 from slimgate.progress_lines import duration
+from slimgate.protocols import CONFIRM
 from slimgate.record import RunRecord
-from slimgate.report.escape import visible
 from slimgate.report.terminal import MEGABYTE
 from slimgate.report.terminal_table import MISSING, Line, terminal_table, wrapped
 from slimgate.run import SuiteRun
 from slimgate.slice_plan import planned_slices
 from slimgate.small_budgets import small_budgets
-from slimgate.split_names import CONFIRM
 from slimgate.suite import Suite
 
 UNKNOWN = "?"

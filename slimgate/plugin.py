@@ -282,7 +282,7 @@ def pytest_runtest_makereport(
 
 def _seen(error: BaseException | str) -> str:
     """Its lines, in which what came from a suite or from rows does not act on the terminal."""
-    from slimgate.report.escape import visible
+    from slimgate.escape import visible
 
     return "\n".join(map(visible, str(error).split("\n")))
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.errors import DataError, nearest
+from slimgate.protocols import DRAWN, UNLABELLED
 from slimgate.row_codes import (
     Ints,
     Keys,
@@ -25,7 +26,6 @@ from slimgate.row_codes import (
     values_of,
 )
 from slimgate.same_texts import BETWEEN_TEXTS, plain, without_order
-from slimgate.split_names import DRAWN, UNLABELLED
 
 PARTS = (UNLABELLED, "all", *DRAWN[1:])
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from slimgate.errors import DataError
 from slimgate.id_order import by_id, standing_twice
 from slimgate.outcomes import Floats, Ints
-from slimgate.suite_errors import shown as quoted
+from slimgate.toml_values import shown as quoted
 from slimgate.words import is_empty
 
 EXAMPLES = 3

@@ -17,7 +17,7 @@ from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 from slimgate.prediction_answers import check_answers
 from slimgate.prediction_checks import EXAMPLES, some
 from slimgate.prediction_files import Predictions
-from slimgate.suite_errors import shown as quoted
+from slimgate.toml_values import shown as quoted
 from slimgate.words import TEXT, codes_of, differ
 
 # Ids only name rows in messages from here on: of a long one its beginning does, and a short one is kept in

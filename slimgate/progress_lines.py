@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slimgate.report.escape import visible
+from slimgate.escape import visible
 
 # Before this share is done, the time that earlier runs took says more than the rate so far.
 EARLY = 0.05

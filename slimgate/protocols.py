@@ -22,11 +22,20 @@ from pydantic import BaseModel
 
 from slimgate.errors import DataError
 from slimgate.outcomes import Outcomes
-from slimgate.split_names import JUDGING
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Json = dict[str, Any]
 P = TypeVar("P", bound=BaseModel, contravariant=True)
+UNLABELLED, CALIBRATION, CONFIRM, GATE = "unlabelled", "calibration", "confirm", "gate"
+# The splits that every suite has.
+SPLITS = ("train", CALIBRATION, "selection", GATE)
+# No step reads rows of these.
+JUDGING = (CONFIRM, GATE)
+# The order in which a row belongs to the later of two splits. The gate is the last, so that its rows are the
+# same with and without a split confirm.
+DRAWN = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
+# What a step may promise of its result; slimgate/claims.py holds the result against it.
+CLAIMS = ("smaller", "fewer_parameters", "sparser", "faster")
 
 
 class Source(Protocol[P]):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimgate.atomic_files import write_atomically
-from slimgate.followed_rows import Texts
 from slimgate.record import RunRecord
 from slimgate.report.markdown import suite_report
+from slimgate.report.page.changed_rows import Texts
 from slimgate.report.pictures import can_plot
 from slimgate.report.plots import write_plots
 from slimgate.report.pr_comment import pr_comment

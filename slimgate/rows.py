@@ -11,9 +11,8 @@ from slimgate.digests import code_digest, json_digest
 from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import module_of
 from slimgate.model_ref import read_config
-from slimgate.protocols import Rows, TaskFacts
+from slimgate.protocols import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.slicing import column_slices
-from slimgate.split_names import CALIBRATION, UNLABELLED
 from slimgate.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.store import Json, Store, scratch_beside
 from slimgate.suite import TEACHER, Suite, params_json

@@ -20,12 +20,11 @@ from slimgate.measure.quality import PROCESSOR, Encoder, outcomes_of
 from slimgate.outcomes import Outcomes
 from slimgate.past_times import PastTimes, Work
 from slimgate.progress import UNWATCHED, Watch
-from slimgate.protocols import Arrays, Compared, Encoded, Predictor, Workload
+from slimgate.protocols import GATE, JUDGING, Arrays, Compared, Encoded, Predictor, Workload
 from slimgate.recipe import recipe
 from slimgate.record import RunRecord
 from slimgate.rows import PreparedRows, prepare_rows
 from slimgate.runtime_choice import runtime_for
-from slimgate.split_names import GATE, JUDGING
 from slimgate.store import Store
 from slimgate.suite import TEACHER, Plugin, Suite, Variant, params_json
 

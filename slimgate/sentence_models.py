@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slimgate.classifier_loading import check_positions
 from slimgate.errors import SuiteError
+from slimgate.model_config import check_positions
 from slimgate.pretrained import POOLER, Weights, numbers_alone, require_weights, weights_of
 from slimgate.protocols import BuildContext, ModelRef
 from slimgate.sentence_layout import sentence_layout

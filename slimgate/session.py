@@ -16,6 +16,7 @@ from slimgate.atomic_files import replacing, write_atomically
 from slimgate.baseline import Baseline
 from slimgate.comparing import compare
 from slimgate.environment import describe_machine, load_of_others, same_machine
+from slimgate.escape import visible
 from slimgate.followed_rows import gate_texts, rows_followed
 from slimgate.inputs import KINDS, MODEL, Digests, inputs_digests
 from slimgate.judge.verdict import Verdict
@@ -35,6 +36,7 @@ from slimgate.parts import (
     parts_of,
 )
 from slimgate.progress import UNWATCHED, Watch
+from slimgate.protocols import GATE
 from slimgate.record import (
     BaselineFacts,
     ConfirmFacts,
@@ -46,10 +48,9 @@ from slimgate.record import (
     read_record,
     to_json,
 )
+from slimgate.record.words import numbered
 from slimgate.record_files import LOGS, Kept, log_name
 from slimgate.report.compare import compare_report
-from slimgate.report.escape import visible
-from slimgate.report.figures import numbered
 from slimgate.report.markdown import index_report
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.since import COMPARISON
@@ -61,7 +62,6 @@ from slimgate.run import SuiteRun
 from slimgate.run_verdict import SELF_TEST, SINCE, Key
 from slimgate.shard_facts import shard_facts
 from slimgate.shards import Shard
-from slimgate.split_names import GATE
 from slimgate.store import Store, moment
 from slimgate.suite import TEACHER, Suite, params_json
 

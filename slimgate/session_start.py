@@ -20,9 +20,9 @@ from slimgate.confirmation import Confirmation
 from slimgate.errors import SuiteError
 from slimgate.parts import now, part
 from slimgate.project_root import project_root
+from slimgate.protocols import CONFIRM, GATE
 from slimgate.session import Session
 from slimgate.sharding import shard_of
-from slimgate.split_names import CONFIRM, GATE
 from slimgate.stashed import SESSION
 from slimgate.stopping import Stopping
 from slimgate.store import moment

@@ -19,8 +19,8 @@ from slimgate.outcomes import Ints
 from slimgate.pools import collapsed, strings
 from slimgate.protocols import Rows
 from slimgate.suite import TaskSetup
+from slimgate.suite_tables import LENGTH_BUCKET
 
-LENGTH_BUCKET = "length_bucket"
 MOST_VALUES = 200
 MISSING = "(missing)"
 EMPTY = "(empty)"

@@ -26,9 +26,9 @@ from slimgate.chosen_rows import chosen_rows
 from slimgate.dealing import NOTHING_DROPPED, Asked, Dropped, deal, left_out, shares_of
 from slimgate.errors import DataError, nearest
 from slimgate.pools import Pool, pools_of, withhold
+from slimgate.protocols import CONFIRM, DRAWN, SPLITS, UNLABELLED
 from slimgate.row_codes import batches_of
 from slimgate.same_texts import join_groups
-from slimgate.split_names import CONFIRM, DRAWN, SPLITS, UNLABELLED
 from slimgate.strata import Ints
 from slimgate.tables import Table
 

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from slimgate.errors import DataError
-from slimgate.looks import FOLDER as LOOKS
 from slimgate.store import DAMAGED, Json
 from slimgate.store_holds import FOLDERS, last_use
 from slimgate.store_seal import Damaged, checked, read_sealed
 
-_NO_KINDS = ("locks", "tmp", LOOKS, *FOLDERS)
+# folders of a store that hold no entries; record/looks_log.py writes looks
+_NO_KINDS = ("locks", "tmp", "looks", *FOLDERS)
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slimgate.classifier_loading import longest_text
 from slimgate.errors import SlimgateError, SuiteError, nearest
 from slimgate.hub import fetch_settings
 from slimgate.loading import own_object
+from slimgate.model_config import longest_text
 from slimgate.model_ref import read_config
-from slimgate.protocols import ModelRef
+from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef
 from slimgate.row_files import columns_of
 from slimgate.runtimes import eager
-from slimgate.slicing import LENGTH_BUCKET
-from slimgate.split_names import CALIBRATION, UNLABELLED
 from slimgate.suite import SELF, TEACHER, Plugin, Suite, TaskSetup, Variant
 from slimgate.suite_errors import Loc
+from slimgate.suite_tables import LENGTH_BUCKET
 from slimgate.transfer_params import row_file, text_columns_of
 
 ErrorAt = Callable[[Loc, str], SuiteError]

@@ -12,7 +12,7 @@ from pydantic_core.core_schema import ErrorType
 
 from slimgate.errors import SuiteError
 from slimgate.tables import VARIANT_NAME
-from slimgate.toml_values import toml_key, toml_value
+from slimgate.toml_values import shown, toml_key
 
 Loc = Sequence[int | str]
 PYDANTICS_OWN = frozenset(get_args(ErrorType))
@@ -87,12 +87,6 @@ def at(data: Any, loc: Loc) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return data
-
-
-def shown(value: Any) -> str:
-    """A value as TOML would have it, cut where it is long."""
-    text = toml_value(value)
-    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _problem(detail: ErrorDetails) -> str:

@@ -14,6 +14,8 @@ from slimgate.tune.tables import TuneTable
 
 SHA256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MAX_SEED = 2**32 - 1
+# A slice that is made of the number of words, where the rows have no column of this name.
+LENGTH_BUCKET = "length_bucket"
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 

@@ -21,6 +21,12 @@ def toml_value(value: Any) -> str:
     return next((form(value) for kind, form in _FORMS if isinstance(value, kind)), repr(value))
 
 
+def shown(value: Any) -> str:
+    """A value as TOML would have it, cut where it is long."""
+    text = toml_value(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
 def _string(text: str) -> str:
     # JSON's escapes are TOML's, but for DEL, which TOML wants escaped
     return json.dumps(str(text), ensure_ascii=False).replace("\x7f", "\\u007F")

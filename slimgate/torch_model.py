@@ -65,12 +65,6 @@ class TorchModel:
         """parameters, nonzero_parameters, state_bytes."""
         return footprint(self.network)
 
-    def predictor(self, context: Any) -> Any:
-        """The network behind the Predictor's calls, as the eager runtime has it; context: the step's."""
-        from slimgate.runtimes.eager import EagerPredictor
-
-        return EagerPredictor(self.network.eval(), context.device)
-
     def save(self, folder: Path) -> None:
         """Writes the files of the artifact. Raises BuildError for weights that are NaN or infinite."""
         broken = [

@@ -13,10 +13,9 @@ from slimgate.augmentation import augmented
 from slimgate.errors import BuildError, DataError
 from slimgate.generation import written_texts
 from slimgate.pools import collapsed, collapsed_texts
-from slimgate.protocols import BuildContext, Rows
+from slimgate.protocols import UNLABELLED, BuildContext, Rows
 from slimgate.row_files import columns_of, rows_of
 from slimgate.same_texts import BETWEEN_TEXTS
-from slimgate.split_names import UNLABELLED
 from slimgate.transfer_params import Augment, TransferParams, row_file, text_columns_of
 from slimgate.translation import translated
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from slimgate.generation_params import Generate
+from slimgate.protocols import UNLABELLED
 from slimgate.row_files import SUFFIXES, RowFile
-from slimgate.split_names import UNLABELLED
 from slimgate.tables import SuitePath, Table
 
 

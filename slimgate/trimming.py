@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from slimgate.classifier_loading import OFFSET_POSITIONS
 from slimgate.errors import BuildError
+from slimgate.model_config import OFFSET_POSITIONS
 from slimgate.protocols import BuildContext, Json
 from slimgate.tokenizer_json import commonest, needed, read_state, trimmed
 from slimgate.vocabulary import Counts, count_tokens, trim_network_

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
-from slimgate.classifier_loading import longest_text
 from slimgate.errors import BuildError
+from slimgate.model_config import longest_text
 from slimgate.seeding import isolated_seed
 
 AT_ONCE = 128

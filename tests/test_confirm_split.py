@@ -12,8 +12,8 @@ from tiny_suite import tiny_run
 from fixtures.tiny import write_rows
 from slimgate.errors import DataError, SuiteError
 from slimgate.plan_text import plan_lines
+from slimgate.protocols import CONFIRM, SPLITS
 from slimgate.report.terminal_table import plain
-from slimgate.split_names import CONFIRM, SPLITS
 from slimgate.splits import Cut, SplitSizes, cut, read_splits, write_splits
 
 SIZES = 'splits = { train = "rest", calibration = 0, selection = 16 }'

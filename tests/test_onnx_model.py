@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from fixtures.building import tiny_context
 from fixtures.tiny_graph import MATRIX, TABLE, tiny_answers, tiny_onnx_model
 from slimgate import onnx_model
+from slimgate.agreement import predictor_of
 from slimgate.artifact import LOADERS
 from slimgate.errors import BuildError
 from slimgate.onnx_model import load_onnx_model
@@ -33,7 +34,7 @@ def test_it_is_saved_as_one_file_and_loads_the_same(tmp_path: Path) -> None:
     assert json.loads((folder / "slimgate.json").read_text("utf-8")) == {"kind": "onnx"}
     again = load_onnx_model(folder)
     assert again.proto == model.proto
-    predictor = again.predictor(context)
+    predictor = predictor_of(again, context)
     given = predictor.fetch(predictor.forward(predictor.prepare({"input_ids": IDS})))
     np.testing.assert_allclose(given, tiny_answers(IDS), rtol=1e-6)
 

@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from slimgate.errors import DataError
-from slimgate.split_names import SPLITS
+from slimgate.protocols import SPLITS
 from slimgate.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.strata import allot
 

@@ -10,8 +10,7 @@ import pytest
 from tiny_suite import tiny_run
 
 from slimgate.errors import DataError, SuiteError
-from slimgate.protocols import BuildContext
-from slimgate.split_names import SPLITS
+from slimgate.protocols import SPLITS, BuildContext
 from slimgate.splits import Cut, SplitSizes, cut, read_splits, write_splits
 
 SEEN: list[tuple[tuple[str, ...], list[str]]] = []

@@ -39,11 +39,11 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Keeps the run and says where. Raises SlimgateError for wrong input."""
     from slimgate.accepting import accept
+    from slimgate.escape import visible
     from slimgate.parts import now
     from slimgate.record import ONLY_WARNS
+    from slimgate.record.carried import describe_state
     from slimgate.record_files import read_kept
-    from slimgate.report.carried import describe_state
-    from slimgate.report.escape import visible
 
     run_ = read_kept(options.record)
     kept = accept(run_, options.baselines, options.name, reason=options.reason, at=now(), force=options.force)

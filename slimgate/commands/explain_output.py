@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
+from slimgate.escape import visible
 from slimgate.record import AnswerFacts, RunRecord
 from slimgate.report.answers import answer_columns
-from slimgate.report.escape import visible
 from slimgate.report.figures import count, measured
 
 

@@ -36,11 +36,11 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes the folder and says what is in it. Raises SlimgateError for wrong input."""
+    from slimgate.escape import visible
     from slimgate.record_files import read_kept
     from slimgate.release.folder import check_free, export
     from slimgate.release.row_check import OtherAnswers
     from slimgate.release.stored import gate_rows, stored_artifact, task_params
-    from slimgate.report.escape import visible
 
     found = read_kept(options.record)
     model = found.model(options.variant)

@@ -166,8 +166,8 @@ def _listed(text: str | None) -> tuple[str, ...]:
 
 
 def _tell(draft: Draft, path: Path, planned: list[str], *, here: bool) -> None:
+    from slimgate.escape import visible
     from slimgate.init.suite_text import SCHEMA_FILE, found
-    from slimgate.report.escape import visible
 
     lines = [f"{path}: {draft.guess.kind}", *(f"  {line}" for line in found(draft))]
     teacher = {

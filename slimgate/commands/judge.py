@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
     from slimgate.commands.judge_budgets import asked
     from slimgate.commands.judge_output import as_json, as_text
-    from slimgate.report.escape import visible
+    from slimgate.escape import visible
 
     wanted = asked(options)
     pair = _read(options.teacher, options.variant, _column_names(options))

@@ -13,8 +13,8 @@ from slimgate.errors import SuiteError, nearest
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.verdict import QualityBudget
 from slimgate.metrics import load_metric
-from slimgate.suite_errors import shown
 from slimgate.suite_file import read_suite_text
+from slimgate.toml_values import shown
 from slimgate.variant_budgets import VariantBudgets
 
 DEFAULT_METRIC = "accuracy"

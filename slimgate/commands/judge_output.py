@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
+from slimgate.escape import visible
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_kinds import OnInconclusive, wishes
@@ -21,7 +22,6 @@ from slimgate.metrics import Metric, load_metric
 from slimgate.parts import now
 from slimgate.prediction_pairs import Pair
 from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
-from slimgate.report.escape import visible
 from slimgate.report.figures import count, drop_words, fixed, percent
 from slimgate.run_verdict import verdict
 

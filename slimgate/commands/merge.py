@@ -37,9 +37,9 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Merges and prints what pytest prints at the end of a run. Raises SlimgateError for wrong input."""
+    from slimgate.escape import visible
     from slimgate.merging import fails, merge
     from slimgate.record_files import read_kept
-    from slimgate.report.escape import visible
     from slimgate.report.terminal import summary_lines
     from slimgate.report.terminal_table import plain
 

@@ -74,7 +74,7 @@ def _check_given(options: argparse.Namespace, given: Sequence[str]) -> None:
 
 
 def _say(text: str) -> None:
-    from slimgate.report.escape import visible
+    from slimgate.escape import visible
 
     sys.stdout.write("".join(f"{visible(line)}\n" for line in text.splitlines()))
 
@@ -126,8 +126,9 @@ def _verify(entries: Sequence[Stored]) -> int:
 
 
 def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -> int:
+    from slimgate.record.store_use import baselines_at, referred_to
     from slimgate.store import Store
-    from slimgate.store_prune import Limits, baselines_at, prune, referred_to, size_of
+    from slimgate.store_prune import Limits, prune, size_of
 
     size = None if options.max_size is None else size_of(options.max_size)
     paths = [*([BASELINES] if any(BASELINES.rglob("run.json")) else ()), *(options.keep or ())]

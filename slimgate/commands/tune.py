@@ -125,7 +125,7 @@ class _Told:
     def trial(self, trial: Any) -> None:
         """A trial that has ended."""
         from slimgate.commands.tune_output import trial_line
-        from slimgate.report.escape import visible
+        from slimgate.escape import visible
 
         _to_stderr(visible(trial_line(trial)) + "\n")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from tabulate import tabulate
 
+from slimgate.escape import visible
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
-from slimgate.report.escape import visible
 from slimgate.report.figures import MISSING, drop_words, duration, fixed, megabytes
 from slimgate.suite import Suite
 from slimgate.toml_values import toml_value

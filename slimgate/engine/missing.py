@@ -10,8 +10,8 @@ from slimgate.errors import SlimgateError
 from slimgate.measure.quality import answered
 from slimgate.past_times import Estimate
 from slimgate.plan import Lookup, NotStored, PlannedModel, planned_models
+from slimgate.protocols import GATE
 from slimgate.run import SuiteRun
-from slimgate.split_names import GATE
 
 # A step of which nothing is known, where nothing is known of any.
 UNKNOWN_SECONDS = 1.0

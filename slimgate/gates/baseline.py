@@ -14,9 +14,9 @@ from slimgate.judge.since import since_facts, undecided, waiting_facts
 from slimgate.judge.verdict import Verdict
 from slimgate.metrics import load_metric, value_of
 from slimgate.parts import now, part
+from slimgate.protocols import GATE
 from slimgate.run import ModelHandle
 from slimgate.run_verdict import SINCE
-from slimgate.split_names import GATE
 from slimgate.suite import Suite
 
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import pytest
 
 from slimgate.claims import Claim, step_claims
+from slimgate.escape import visible
 from slimgate.judge.verdict import Verdict
 from slimgate.parts import Part, part
-from slimgate.report.escape import visible
 from slimgate.run import ModelHandle
 from slimgate.suite import Plugin, params_json
 

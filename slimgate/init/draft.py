@@ -12,7 +12,6 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from slimgate.budget_plan import GateGroups, groups_of
-from slimgate.classifier_loading import model_labels
 from slimgate.errors import DataError
 from slimgate.init import proposing
 from slimgate.init.columns import texts_of
@@ -22,6 +21,7 @@ from slimgate.init.models import ModelFound, Standing, token_counts
 from slimgate.label_sets import label_sets
 from slimgate.labels import class_names, label_map
 from slimgate.loading import load
+from slimgate.model_config import model_labels
 from slimgate.pools import collapsed_texts
 from slimgate.protocols import Rows
 from slimgate.same_texts import comparable

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from slimgate.classifier_loading import SEQUENCE, TOKENS, Head, has_head, longest_text, model_labels
+from slimgate.classifier_loading import SEQUENCE, TOKENS, Head, has_head
 from slimgate.errors import SuiteError, did_you_mean
 from slimgate.graph_folders import TORCH
 from slimgate.hub import fetch_settings
 from slimgate.init.columns import texts_of
 from slimgate.labels import output_order
+from slimgate.model_config import longest_text, model_labels
 from slimgate.model_ref import FRESH, parse_model_ref, read_config
 from slimgate.tokenizer_files import check_tokenizer
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.budget_plan import GateGroups
-from slimgate.classifier_loading import model_labels
 from slimgate.init import proposing
 from slimgate.init.draft import Draft
 from slimgate.labels import label_map
+from slimgate.model_config import model_labels
 from slimgate.outlook import CONVERTED, TRAINED
 from slimgate.toml_values import toml_key, toml_value
 

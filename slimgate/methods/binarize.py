@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import Field
 
-from slimgate.block_numbers import BlockNumbers, blocks_of, check_numbers
+from slimgate.model_config import BlockNumbers, blocks_of, check_numbers
 from slimgate.protocols import BuildContext
 from slimgate.training_params import TrainingParams
 

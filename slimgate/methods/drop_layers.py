@@ -20,8 +20,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slimgate.block_numbers import blocks_of
 from slimgate.errors import SuiteError
+from slimgate.model_config import blocks_of
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import Field
 
+from slimgate.agreement import predictor_of
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 
@@ -47,7 +48,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 
     _check_halvable(model.proto)
     batches = calibration_arrays(model.tokenizer, context)
-    before = scores(model.predictor(context), batches)
+    before = scores(predictor_of(model, context), batches)
     proto = copy.deepcopy(model.proto)
     del proto.graph.value_info[:]  # the exporter's own, which shape inference does not agree with
     large = stored_bytes(proto) > MOST_INSIDE  # shapes are inferred of what one protobuf message holds
@@ -56,7 +57,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
             proto, keep_io_types=True, force_fp16_initializers=True, disable_shape_infer=large
         )
     made = OnnxModel(proto, model.tokenizer, model.config, model.kind)
-    after = scores(made.predictor(context), batches)
+    after = scores(predictor_of(made, context), batches)
     check_agreement(before, after, batches, context, tolerance=params.tolerance)
     numbers = [array_of(tensor) for tensor in proto.graph.initializer]
     context.log["float16_numbers"] = sum(part.size for part in numbers if part.dtype == "float16")

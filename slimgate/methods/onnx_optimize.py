@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from slimgate.agreement import predictor_of
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 
@@ -47,7 +48,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.onnx_model import OnnxModel
 
     batches = calibration_arrays(model.tokenizer, context)
-    before = scores(model.predictor(context), batches)
+    before = scores(predictor_of(model, context), batches)
     proto, operators = copy.deepcopy(model.proto), len(model.proto.graph.node)
     fused, narrowed = fuse(
         proto,
@@ -58,7 +59,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         gelu=params.gelu,
     )
     made = OnnxModel(proto, model.tokenizer, model.config, model.kind)
-    after = scores(made.predictor(context), batches)
+    after = scores(predictor_of(made, context), batches)
     check_agreement(before, after, batches, context, tolerance=params.tolerance)
     context.log.update(
         fused=fused,

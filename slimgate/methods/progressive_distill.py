@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.block_numbers import blocks_of
 from slimgate.distillation_params import InnerParams
 from slimgate.errors import SuiteError
+from slimgate.model_config import blocks_of
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch"})

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slimgate.block_numbers import BlockNumbers, blocks_of, check_numbers
+from slimgate.model_config import BlockNumbers, blocks_of, check_numbers
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 

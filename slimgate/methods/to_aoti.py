@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from slimgate.agreement import predictor_of
 from slimgate.protocols import Arrays, BuildContext
 from slimgate.tables import Table
 
@@ -49,7 +50,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.exported_model import ExportedModel
 
     batches = _with_small_ones(calibration_arrays(model.tokenizer, context))
-    before = scores(model.predictor(context), batches)
+    before = scores(predictor_of(model, context), batches)
     if params.precision == "bfloat16" and model.kind != "torch":
         raise BuildError(
             f"an artifact of kind {model.kind} holds scales that bfloat16 would spoil, expected kind "

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
+from slimgate.agreement import predictor_of
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 
@@ -45,11 +46,11 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
             f"{type(model.network).__name__} reads more than text, which to_onnx does not export"
         )
     batches = calibration_arrays(model.tokenizer, context)
-    before = scores(model.predictor(context), batches)
+    before = scores(predictor_of(model, context), batches)
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
     proto = export_onnx(model.network, example_batches(encoded), opset=params.opset)
     exported = OnnxModel(proto, model.tokenizer, model.config)
-    after = scores(exported.predictor(context), batches)
+    after = scores(predictor_of(exported, context), batches)
     check_agreement(before, after, batches, context, tolerance=params.tolerance)
     context.log.update(opset=params.opset, operators=len(proto.graph.node))
     return exported

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from slimgate.agreement import predictor_of
 from slimgate.protocols import BuildContext
 from slimgate.tables import Table
 
@@ -51,7 +52,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         name = type(model.network).__name__
         raise BuildError(f"{name} reads more than text, which to_openvino does not export")
     batches = calibration_arrays(model.tokenizer, context)
-    before = scores(model.predictor(context), batches)
+    before = scores(predictor_of(model, context), batches)
     network, example = model.network.eval(), _example(model, context)
     with first_token_alone(network, example) if params.first_token else nullcontext(False) as narrowed:
         graph = export_openvino(network, example, attention=params.attention)
@@ -59,7 +60,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
         write_graph(graph, context.scratch / "half", compress_to_fp16=True)
         graph = read_graph(context.scratch / "half")
     exported = OpenVinoModel(graph, model.tokenizer, model.config)
-    after = scores(exported.predictor(context), batches)
+    after = scores(predictor_of(exported, context), batches)
     check_agreement(before, after, batches, context, tolerance=params.tolerance)
     context.log.update(operators=len(graph.get_ops()), first_token_alone=narrowed)
     return exported

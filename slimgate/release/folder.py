@@ -10,6 +10,7 @@ from slimgate.artifact import Artifact
 from slimgate.atomic_files import replacing_folder
 from slimgate.beside_graph import DESCRIPTION
 from slimgate.errors import BuildError, DataError, SlimgateError
+from slimgate.escape import escaped
 from slimgate.record import VariantRecord
 from slimgate.record_files import Kept
 from slimgate.release.forms import Written, write_form
@@ -17,7 +18,6 @@ from slimgate.release.snippets import snippet
 from slimgate.release.stored import GateRows
 from slimgate.report.card import card
 from slimgate.report.card_metadata import TAG
-from slimgate.report.escape import escaped
 from slimgate.report.figures import megabytes, significant
 from slimgate.report.tables import blocks, bullets
 from slimgate.store import files_of, scratch_beside

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from slimgate import beside_graph, onnx_model, openvino_model
-from slimgate.agreement import check_agreement, scores
+from slimgate.agreement import check_agreement, predictor_of, scores
 from slimgate.artifact import LOADERS, Artifact
 from slimgate.errors import BuildError
-from slimgate.release.examples import example_batches
+from slimgate.example_batches import example_batches
 
 OPSET = 20
 TOLERANCE, INTEGER_TOLERANCE = 0.01, 0.5
@@ -105,9 +105,9 @@ def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Writte
     if getattr(model.config, "sentence", None):  # one text a row, where the task's rows have two
         model.config.sentence = {**model.config.sentence, "texts": 1}
     batches = example_batches(model.tokenizer, model.config)
-    before = scores(model.predictor(here), batches)
+    before = scores(predictor_of(model, here), batches)
     made, tolerance = WRITERS[form](model, batches, folder)
-    check_agreement(before, scores(made.predictor(here), batches), batches, here, tolerance=tolerance)
+    check_agreement(before, scores(predictor_of(made, here), batches), batches, here, tolerance=tolerance)
     return Written(
         form,
         model.tokenizer,

@@ -23,9 +23,10 @@ from slimgate.errors import BuildError
 from slimgate.measure.quality import Encoder, predict
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.protocols import Predictor, Rows
+from slimgate.record.words import numbered
 from slimgate.release.forms import TOLERANCE, Written
 from slimgate.release.stored import GateRows
-from slimgate.report.figures import count, numbered, significant
+from slimgate.report.figures import count, significant
 from slimgate.runtime_choice import runtime_for
 from slimgate.store import Entry
 from slimgate.suite import Plugin

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import inf
 
+from slimgate.escape import escaped
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.comparison import quality_cell, size_cell, value_words
-from slimgate.report.escape import escaped
 from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note
 from slimgate.report.standing import (
     budgeted,

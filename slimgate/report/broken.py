@@ -6,8 +6,8 @@ import shlex
 from pathlib import PurePath
 from urllib.parse import quote
 
+from slimgate.escape import escaped, visible
 from slimgate.record import RunRecord, VariantRecord
-from slimgate.report.escape import escaped, visible
 from slimgate.report.standing import TEACHER, models
 
 

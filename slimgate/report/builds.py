@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slimgate.escape import escaped
 from slimgate.record import BuildsFacts, QualityFacts, RunRecord, VariantRecord
-from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, fixed
 from slimgate.report.standing import variants
 from slimgate.report.tables import Column, blocks, table, titled

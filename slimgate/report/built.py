@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from slimgate.escape import escaped
 from slimgate.record import ArtifactFacts, RunRecord, StepFacts
 from slimgate.report.epochs import epoch_table, epochs_of
-from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, duration, megabytes
 from slimgate.report.stages import stages
 from slimgate.report.standing import models

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slimgate.escape import escaped, fenced
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.record.carried import describe_state
 from slimgate.report.alarms import teacher_doubt
 from slimgate.report.built import params_cell
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
-from slimgate.report.carried import describe_state
 from slimgate.report.confirm import look_cautions
-from slimgate.report.escape import escaped, fenced
 from slimgate.report.figures import (
     MISSING,
     as_fast,

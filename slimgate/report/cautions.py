@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from slimgate.escape import escaped
 from slimgate.judge.bands import band
 from slimgate.judge.slice_counts import slice_counts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
+from slimgate.record.carried import carried_by_model, describe_carried
+from slimgate.record.words import numbered
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.card_metadata import LOAD
-from slimgate.report.carried import carried_by_model, describe_carried
 from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
-from slimgate.report.escape import escaped
-from slimgate.report.figures import count, fixed, numbered, percent, significant
+from slimgate.report.figures import count, fixed, percent, significant
 from slimgate.report.planted_delay import delay_words
 from slimgate.report.standing import (
     budgeted,

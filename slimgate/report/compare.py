@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate.comparing import BudgetChange, Comparison, ModelChange, Outcome, VerdictChange
+from slimgate.escape import escaped
 from slimgate.judge.verdict import Verdict
+from slimgate.record.words import numbered
 from slimgate.report.compare_tables import latency_table, metric_table, size_table, slice_table
-from slimgate.report.escape import escaped
-from slimgate.report.figures import count, numbered
+from slimgate.report.figures import count
 from slimgate.report.standing import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, titled
 

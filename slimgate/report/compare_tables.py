@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate.comparing import Comparison, LatencyChange, MetricChange, ModelChange, Moved, SliceChange
+from slimgate.escape import escaped
 from slimgate.judge.slices import FEW_ROWS
-from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, as_fast, count, fixed, megabytes, percent, significant, smaller
 from slimgate.report.standing import workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty

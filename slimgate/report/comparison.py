@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from slimgate.escape import escaped
 from slimgate.record import ArtifactFacts, LatencyFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.builds import builds
-from slimgate.report.escape import escaped
 from slimgate.report.figures import (
     MISSING,
     as_fast,

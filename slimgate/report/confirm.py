@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slimgate.escape import escaped
 from slimgate.record import RunRecord
-from slimgate.report.escape import escaped
-from slimgate.report.figures import count, numbered
+from slimgate.record.words import numbered
+from slimgate.report.figures import count
 from slimgate.report.standing import workload_words
 from slimgate.report.tables import blocks, bullets
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from slimgate.escape import escaped
 from slimgate.record import RunRecord, SplitFacts
 from slimgate.report.built import plain
-from slimgate.report.escape import escaped
 from slimgate.report.figures import count, fixed, with_note
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slimgate.escape import escaped
 from slimgate.record import RunRecord, StepFacts, VariantRecord
-from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, fixed, with_note
 from slimgate.report.standing import models
 from slimgate.report.tables import Column, table, without_empty

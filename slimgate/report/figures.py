@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from math import floor, isfinite, log10
-
-from slimgate.report.escape import escaped
 
 MISSING = "–"
 _MEGABYTE = 1024**2
@@ -70,20 +67,6 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def numbered(number: int, one: str, many: str) -> str:
-    """`1 budget holds`, `1,204 budgets hold`."""
-    return f"{count(number)} {one if number == 1 else many}"
-
-
-def moment(text: str) -> str:
-    """`2026-11-20 08:15 UTC` of a time as a record has it; another text as it came."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return escaped(text)
-    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if found.tzinfo else f"{found:%Y-%m-%d %H:%M}"
 
 
 def smaller(compression: float | None) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from slimgate.escape import escaped
 from slimgate.record import FollowedRow, RowShapes, RunRecord, TensorFacts, VariantRecord
 from slimgate.report.answers import answer_columns, top_words
-from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, measured
 from slimgate.report.standing import models
 from slimgate.report.tables import Column, blocks, table, titled, without_empty

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from slimgate.escape import escaped
 from slimgate.record import RunRecord
+from slimgate.record.carried import describe_carried, describe_counts, messages
+from slimgate.record.words import moment, numbered
 from slimgate.recorded_budgets import only_warns
 from slimgate.report.alarms import alarms
 from slimgate.report.best import best
 from slimgate.report.broken import broken
-from slimgate.report.carried import describe_carried, describe_counts, messages
 from slimgate.report.cautions import warnings
-from slimgate.report.escape import escaped
-from slimgate.report.figures import count, moment, numbered
+from slimgate.report.figures import count
 from slimgate.report.tables import blocks, bullets, titled
 
 

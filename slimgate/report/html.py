@@ -17,17 +17,17 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from slimgate.escape import escaped, visible
 from slimgate.record import RunRecord
+from slimgate.record.carried import describe_carried, messages
 from slimgate.report.behaviour import behaviour
 from slimgate.report.best import best
 from slimgate.report.broken import broken
 from slimgate.report.built import built
-from slimgate.report.carried import describe_carried, messages
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import comparison
 from slimgate.report.confirm import confirmed
 from slimgate.report.data import data
-from slimgate.report.escape import escaped, visible
 from slimgate.report.figures import count
 from slimgate.report.followed import followed
 from slimgate.report.head import origin, reasons_title, this_run_line, verdict_line

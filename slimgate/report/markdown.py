@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
+from slimgate.escape import escaped
 from slimgate.record import RunRecord, Status
+from slimgate.record.carried import describe_carried, messages
+from slimgate.record.words import numbered
 from slimgate.report.behaviour import CONFUSION, TRADEOFF, behaviour
 from slimgate.report.best import best
 from slimgate.report.built import built
-from slimgate.report.carried import describe_carried, messages
 from slimgate.report.comparison import comparison
 from slimgate.report.confirm import confirmed
 from slimgate.report.data import data
 from slimgate.report.epoch_plots import EPOCHS
-from slimgate.report.escape import escaped
-from slimgate.report.figures import count, numbered
+from slimgate.report.figures import count
 from slimgate.report.folding import folding
 from slimgate.report.followed import followed
 from slimgate.report.head import head

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from slimgate.escape import escaped
 from slimgate.record import MemoryFacts, RunRecord
-from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, fixed, megabytes
 from slimgate.report.standing import models, workload_words
 from slimgate.report.tables import Column, table, without_empty

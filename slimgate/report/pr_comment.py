@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from slimgate.escape import escaped, fenced, visible, without_references
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.carried import messages
 from slimgate.report.alarms import alarms
 from slimgate.report.best import best
-from slimgate.report.carried import messages
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell
 from slimgate.report.confirm import confirm_lines
-from slimgate.report.escape import escaped, fenced, visible, without_references
 from slimgate.report.figures import MISSING, as_fast
 from slimgate.report.fitting import Piece, fitted, whole
 from slimgate.report.head import reasons_title, this_run_line, verdict_line

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from slimgate.escape import visible
 from slimgate.record import RunRecord
-from slimgate.report.escape import visible
 from slimgate.report.tables import titled
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}(?=\s|$)", re.MULTILINE)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from slimgate.escape import escaped
 from slimgate.record import RunRecord, SinceFacts, VariantRecord
-from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, drop_words, fixed
 from slimgate.report.standing import models
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty

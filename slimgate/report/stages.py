@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from slimgate.escape import escaped
 from slimgate.record import RunRecord, StageFacts, VariantRecord
-from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, duration, fixed, megabytes
 from slimgate.report.standing import variants
 from slimgate.report.tables import Column, blocks, folded, table, titled, without_empty

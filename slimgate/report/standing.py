@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from slimgate.escape import escaped
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
-from slimgate.report.carried import describe_age
-from slimgate.report.escape import escaped
+from slimgate.record.carried import describe_age
 from slimgate.variant_budgets import BASELINE
 
 TEACHER = "teacher"

@@ -8,7 +8,7 @@ from html import escape
 
 from tabulate import tabulate
 
-from slimgate.report.escape import visible, without_references
+from slimgate.escape import visible, without_references
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from slimgate.escape import escaped
 from slimgate.record import BehaviourFacts, RunRecord, VariantRecord
-from slimgate.report.escape import escaped
 from slimgate.report.figures import significant
 from slimgate.report.standing import variants
 from slimgate.report.tables import Column, blocks, table, without_empty

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slimgate.escape import visible
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, RunVerdict, VariantRecord
+from slimgate.record.carried import describe_counts, describe_state, is_whole
+from slimgate.record.words import numbered
 from slimgate.report.alarms import alarms
 from slimgate.report.broken import broken_lines
-from slimgate.report.carried import describe_counts, describe_state, is_whole
-from slimgate.report.escape import visible
-from slimgate.report.figures import numbered
 from slimgate.report.standing import TEACHER, budgeted, models, standing, verdicts
 from slimgate.report.terminal_table import MISSING, Line, plain, terminal_table, wrapped
 from slimgate.report.unreadable import unreadable_rows

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from slimgate.escape import escaped
 from slimgate.record import RunRecord, StepFacts, VariantRecord
 from slimgate.report.epochs import epochs_of, logged, seconds_of
-from slimgate.report.escape import escaped
 from slimgate.report.figures import MISSING, count, duration, megabytes
 from slimgate.report.standing import models
 from slimgate.report.tables import Column, blocks, table, titled, without_empty

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slimgate.escape import escaped, fenced
 from slimgate.judge.levels import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTestPart
-from slimgate.report.escape import escaped, fenced
 from slimgate.report.figures import count, duration, fixed, percent
 from slimgate.report.planted_delay import delay_words
 from slimgate.report.standing import models

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slimgate.escape import escaped
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
@@ -14,7 +15,6 @@ from slimgate.record import (
     VariantRecord,
 )
 from slimgate.report.comparison import quality_cell
-from slimgate.report.escape import escaped
 from slimgate.report.figures import as_fast, count, fixed, significant, smaller
 from slimgate.report.standing import models, workload_words
 from slimgate.report.tables import blocks, bullets

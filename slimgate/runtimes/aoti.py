@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.protocols import Arrays
+from slimgate.protocols import Arrays, BuildContext
 from slimgate.tables import Table
 
 kinds = frozenset({"torch_aoti"})
@@ -84,3 +84,8 @@ def load(folder: Path, params: Params, *, device: str, threads: int) -> AotiPred
     torch.set_num_threads(threads)
     description = read_description(folder, device)
     return AotiPredictor(open_package(folder / PACKAGE), tuple(description["inputs"]), device)
+
+
+def open_model(model: Any, context: BuildContext) -> AotiPredictor:
+    """An ExportedModel's package, which a step has compiled."""
+    return AotiPredictor(open_package(model.package), model.inputs, context.device)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.protocols import Arrays
+from slimgate.protocols import Arrays, BuildContext
 from slimgate.tables import Table
 
 kinds = frozenset({"torch", "torch_quantized"})
@@ -62,3 +62,8 @@ def load(folder: Path, params: Params, *, device: str, threads: int) -> EagerPre
 
     torch.set_num_threads(threads)
     return EagerPredictor(load_torch_model(folder, device=device).network, device)
+
+
+def open_model(model: Any, context: BuildContext) -> EagerPredictor:
+    """A TorchModel's network, which a step has made."""
+    return EagerPredictor(model.network.eval(), context.device)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError, MissingExtra
-from slimgate.protocols import Arrays
+from slimgate.protocols import Arrays, BuildContext
 from slimgate.tables import Table
 
 kinds = frozenset({"onnx"})
@@ -135,3 +135,10 @@ def _providers(device: str, available: list[str]) -> list[Any]:
             "install onnxruntime-gpu"
         )
     return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
+
+
+def open_model(model: Any, context: BuildContext) -> OnnxPredictor:
+    """An OnnxModel's graph, which a step has made."""
+    graph = model.openable(context.scratch / "predicted")
+    session = open_session(graph, Params(), device=context.device, threads=context.threads)
+    return OnnxPredictor(session, context.device)

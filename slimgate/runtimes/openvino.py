@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.errors import BuildError
-from slimgate.protocols import Arrays
+from slimgate.protocols import Arrays, BuildContext
 from slimgate.tables import Table
 
 kinds = frozenset({"openvino"})
@@ -183,3 +183,8 @@ def settings(params: Params, *, threads: int) -> dict[str, Any]:
     if params.dynamic_quantization_group_size is not None:
         found["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = params.dynamic_quantization_group_size
     return found
+
+
+def open_model(model: Any, context: BuildContext) -> RequestPredictor | StaticPredictor:
+    """An OpenVinoModel's graph, which a step has made."""
+    return predictor(model.graph, Params(), device=context.device, threads=context.threads)

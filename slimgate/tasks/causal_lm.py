@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from slimgate.classifier_loading import check_positions
 from slimgate.errors import DataError, SuiteError
+from slimgate.model_config import check_positions
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.pretrained import require_weights, weights_of
 from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, TaskFacts, row_groups

@@ -27,18 +27,12 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate import classifier_loading, text_rows
-from slimgate.classifier_loading import (
-    SEQUENCE,
-    Head,
-    check_head,
-    check_outputs,
-    check_positions,
-    load_classifier,
-)
+from slimgate.classifier_loading import SEQUENCE, Head, check_head, check_outputs, load_classifier
 from slimgate.errors import DataError
 from slimgate.label_sets import indicators, label_sets
 from slimgate.labels import class_names
 from slimgate.metrics.label_sets import GOLD, SAID, WRONG
+from slimgate.model_config import check_positions
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tokenizer_files import check_tokenizer

@@ -17,17 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate import classifier_loading, text_rows
-from slimgate.classifier_loading import (
-    SEQUENCE,
-    Head,
-    check_head,
-    check_outputs,
-    check_positions,
-    load_classifier,
-)
+from slimgate import classifier_loading, model_config, text_rows
+from slimgate.classifier_loading import SEQUENCE, Head, check_head, check_outputs, load_classifier
 from slimgate.errors import DataError
 from slimgate.labels import class_names
+from slimgate.model_config import check_positions
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tokenizer_files import check_tokenizer
@@ -49,7 +43,7 @@ ENOUGH_TO_TELL = 100
 text_columns = text_rows.text_columns
 encode_rows = text_rows.encode_rows
 row_encoder = text_rows.row_encoder
-model_labels = classifier_loading.model_labels
+model_labels = model_config.model_labels
 
 
 def columns(params: Params) -> tuple[str, ...]:

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate import classifier_loading, text_rows
-from slimgate.classifier_loading import SEQUENCE, Head, check_head, check_positions, load_classifier
+from slimgate.classifier_loading import SEQUENCE, Head, check_head, load_classifier
 from slimgate.errors import DataError
+from slimgate.model_config import check_positions
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tokenizer_files import check_tokenizer

@@ -24,16 +24,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate import classifier_loading
-from slimgate.classifier_loading import (
-    TOKENS,
-    Head,
-    check_head,
-    check_outputs,
-    check_positions,
-    load_classifier,
-)
+from slimgate.classifier_loading import TOKENS, Head, check_head, check_outputs, load_classifier
 from slimgate.errors import DataError
 from slimgate.labels import class_names
+from slimgate.model_config import check_positions
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.pools import collapsed
 from slimgate.protocols import Arrays, BuildContext, ModelRef, Rows, TaskFacts, row_groups

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from slimgate.errors import SuiteError, nearest
-from slimgate.suite_errors import Loc, from_validation, shown
+from slimgate.suite_errors import Loc, from_validation
+from slimgate.toml_values import shown
 from slimgate.tune.candidate import candidate, free_name
 from slimgate.tune.space import Choice, Range, Space, StepTemplate, Tier, Tuning, every
 from slimgate.tune.tables import ChoiceTable, RangeTable, SpaceTable, TuneTable

@@ -14,7 +14,7 @@ import pytest
 
 from fixtures.exported import Exported, exported
 from fixtures.method_examples import ONNX_EXAMPLES
-from slimgate.agreement import scores
+from slimgate.agreement import predictor_of, scores
 from slimgate.claims import step_claims
 from slimgate.loading import load
 from slimgate.onnx_model import load_onnx_model
@@ -42,7 +42,7 @@ def saved(model: Any, folder: Path) -> dict[str, int]:
 def test_an_exported_graph_has_the_models_parameters_and_answers(tiny: Exported, tmp_path: Path) -> None:
     model, context = tiny.copied(tmp_path)
     assert model.footprint()["parameters"] == tiny.parameters
-    for given, wanted in zip(scores(model.predictor(context), tiny.batches), tiny.answers, strict=True):
+    for given, wanted in zip(scores(predictor_of(model, context), tiny.batches), tiny.answers, strict=True):
         np.testing.assert_allclose(given, wanted, atol=1e-4)
 
 
@@ -52,7 +52,7 @@ def test_method(tiny: Exported, tmp_path: Path, name: str, example: Any) -> None
     before = saved(model, tmp_path / "before")
     method = load("method", name)
     made = method.apply(model, method.Params.model_validate(example), context)
-    after, given = saved(made, tmp_path / "after"), scores(made.predictor(context), tiny.batches)
+    after, given = saved(made, tmp_path / "after"), scores(predictor_of(made, context), tiny.batches)
     for values, wanted in zip(given, tiny.answers, strict=True):
         assert values.shape == wanted.shape
         assert np.isfinite(values).all()
@@ -63,5 +63,5 @@ def test_method(tiny: Exported, tmp_path: Path, name: str, example: Any) -> None
     again = load_onnx_model(tmp_path / "after")
     assert again.footprint() == made.footprint()
     assert again.kind == "onnx"
-    for values, wanted in zip(scores(again.predictor(context), tiny.batches), given, strict=True):
+    for values, wanted in zip(scores(predictor_of(again, context), tiny.batches), given, strict=True):
         assert np.array_equal(values, wanted)

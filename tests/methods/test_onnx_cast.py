@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fixtures.exported import Exported, exported
-from slimgate.agreement import scores
+from slimgate.agreement import predictor_of, scores
 from slimgate.errors import BuildError
 from slimgate.methods import onnx_cast, onnx_int8_dynamic, onnx_optimize, onnx_weight_only
 from slimgate.onnx_graph import kinds_of
@@ -38,7 +38,7 @@ def test_every_float_is_a_half_and_the_scores_are_float32(
     assert after["state_bytes"] < 0.51 * before["state_bytes"]
     assert context.log["float16_numbers"] >= tiny.parameters
     assert 0 < context.log["max_difference_relative"] < 0.05
-    for values, wanted in zip(scores(made.predictor(context), tiny.batches), tiny.answers, strict=True):
+    for values, wanted in zip(scores(predictor_of(made, context), tiny.batches), tiny.answers, strict=True):
         assert values.dtype == np.float32
         np.testing.assert_allclose(values, wanted, atol=0.02)
     operators = {name: n for name, n in kinds_of(made.proto).items() if name != "Cast"}
@@ -62,7 +62,7 @@ def test_a_graph_too_large_for_one_message_is_cast_without_its_shapes(
     assert (tmp_path / "large" / "model.onnx.data").stat().st_size > 1000
     again = load_onnx_model(tmp_path / "large")
     assert again.footprint() == made.footprint()
-    for values, wanted in zip(scores(again.predictor(context), tiny.batches), tiny.answers, strict=True):
+    for values, wanted in zip(scores(predictor_of(again, context), tiny.batches), tiny.answers, strict=True):
         np.testing.assert_allclose(values, wanted, atol=0.02)
 
 

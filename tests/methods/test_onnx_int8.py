@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fixtures.exported import Exported, exported
+from slimgate.agreement import predictor_of
 from slimgate.errors import BuildError
 from slimgate.methods import onnx_int8_dynamic, onnx_int8_static, onnx_weight_only
 from slimgate.onnx_graph import kinds_of
@@ -43,7 +44,7 @@ def test_static_ranges_make_a_rows_answer_its_own(tiny: Exported, tmp_path: Path
     model, context = tiny.copied(tmp_path)
     made = onnx_int8_static.apply(model, onnx_int8_static.Params(), context)
     encoded = context.task.encode_rows(context.task_params, context.rows("train"), made.tokenizer)
-    predictor = made.predictor(context)
+    predictor = predictor_of(made, context)
     alone, together = (predict_scores(predictor, encoded, batch_size=size) for size in (1, 16))
     assert np.abs(alone - together).max() < 0.02 * np.ptp(alone)
 

@@ -18,7 +18,7 @@ from fixtures.building import load_tiny, tiny_context
 from fixtures.embeddings import PAIRS, embedding_context, load_encoder
 from fixtures.exported import _make_distinct_
 from fixtures.task_rows import load_task_model, task_context
-from slimgate.agreement import calibration_arrays
+from slimgate.agreement import calibration_arrays, predictor_of
 from slimgate.errors import BuildError
 from slimgate.methods import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx
 from slimgate.onnx_graph import kinds_of
@@ -91,7 +91,7 @@ def check_half(half: Any, graph: Any, eager: Any, usual: Arrays, least: int, con
     """Half of the bytes of a graph, all of its weights, nearly the network's answers."""
     assert half.footprint()["parameters"] == graph.footprint()["parameters"]
     assert half.footprint()["state_bytes"] < 0.55 * graph.footprint()["state_bytes"]
-    predictor = half.predictor(context)
+    predictor = predictor_of(half, context)
     for batch in (usual, *odd_batches(usual, least)):
         wanted = answers(eager, batch)
         np.testing.assert_allclose(answers(predictor, batch), wanted, atol=0.05 * float(wanted.std() or 1))
@@ -108,7 +108,7 @@ def test_every_graph_answers_as_the_network_does(tmp_path: Path, made: Callable[
     graph = to_onnx.apply(model, to_onnx.Params(), context)
     fused = onnx_optimize.apply(graph, onnx_optimize.Params(), context)
     for exact in (graph, fused):
-        predictor = exact.predictor(context)
+        predictor = predictor_of(exact, context)
         for batch in (usual, *odd_batches(usual, least)):
             np.testing.assert_allclose(answers(predictor, batch), answers(eager, batch), atol=1e-4, rtol=1e-4)
         assert exact.footprint()["parameters"] == parameters
@@ -120,4 +120,4 @@ def test_every_graph_answers_as_the_network_does(tmp_path: Path, made: Callable[
     small = onnx_int8_static.apply(fused, onnx_int8_static.Params(), context)
     assert small.footprint()["parameters"] == parameters
     assert small.footprint()["state_bytes"] < fused.footprint()["state_bytes"]
-    assert answers(small.predictor(context), usual).shape == answers(eager, usual).shape
+    assert answers(predictor_of(small, context), usual).shape == answers(eager, usual).shape

@@ -10,7 +10,7 @@ import pytest
 from fixtures.building import tiny_context
 from fixtures.exported import Exported, exported
 from fixtures.tiny_graph import tiny_graph, tiny_onnx_model
-from slimgate.agreement import scores
+from slimgate.agreement import predictor_of, scores
 from slimgate.methods import onnx_int8_dynamic, onnx_int8_static, onnx_optimize
 from slimgate.onnx_first_token import keep_first_token
 from slimgate.onnx_graph import Graph, kinds_of
@@ -65,7 +65,7 @@ def test_the_last_block_computes_what_the_first_token_needs(tiny: Exported, tmp_
     kinds, before = kinds_of(made.proto), kinds_of(whole.proto)
     assert kinds["Gather"] == before["Gather"] + 1  # what enters the block is chosen once
     assert kinds - before == {"Gather": 1}
-    after = scores(made.predictor(context), tiny.batches)
+    after = scores(predictor_of(made, context), tiny.batches)
     for one, other in zip(tiny.answers, after, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 

@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.openvino_models import exported, model_scores, scores_elsewhere
+from slimgate.agreement import predictor_of
 from slimgate.errors import BuildError, DataError
 from slimgate.methods import openvino_int8
 from slimgate.methods.openvino_int8 import Params
@@ -71,7 +72,7 @@ def test_embeddings_and_the_output_layer_where_asked_for(tiny: tuple[Any, Any]) 
 def test_a_row_has_nearly_the_same_scores_in_any_batch(tiny: tuple[Any, Any]) -> None:
     made, _ = applied(tiny, smooth_alpha=False, bias_correction=False, rows=8)
     context = tiny[1]
-    predictor = made.predictor(context)
+    predictor = predictor_of(made, context)
     encoded = context.task.encode_rows(context.task_params, context.rows("selection"), made.tokenizer)
     together = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(range(16)))))
     for row in range(3):

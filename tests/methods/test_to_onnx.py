@@ -10,6 +10,7 @@ import pytest
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from fixtures.exported import Exported, exported
+from slimgate.agreement import predictor_of
 from slimgate.errors import BuildError
 from slimgate.methods import int8_dynamic, to_onnx
 from slimgate.predicting import predict_scores
@@ -23,7 +24,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 def test_a_rows_answer_does_not_depend_on_its_batch(tiny: Exported, tmp_path: Path) -> None:
     model, context = tiny.copied(tmp_path)
     encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
-    predictor = model.predictor(context)
+    predictor = predictor_of(model, context)
     alone = predict_scores(predictor, encoded, batch_size=1)
     order = np.random.default_rng(0).permutation(len(alone))
     np.testing.assert_allclose(

@@ -15,6 +15,7 @@ from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
 from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder
 from fixtures.kept_models import KeptRun, kept_run, predicted
+from slimgate.agreement import predictor_of
 from slimgate.cli import main
 from slimgate.loading import load
 from slimgate.predicting import predict_scores
@@ -77,7 +78,7 @@ def own_shares(model: Any, context: BuildContext) -> npt.NDArray[np.float64]:
     """The probabilities that slimgate's outcomes have, of the rows of `selection` as one batch."""
     rows = context.rows("selection")
     encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
-    scores = predict_scores(model.predictor(context), encoded, batch_size=len(rows))
+    scores = predict_scores(predictor_of(model, context), encoded, batch_size=len(rows))
     found = context.task.outcomes(context.facts, rows, scores, context.task_params, None).probabilities
     return np.asarray(found)
 
@@ -171,7 +172,7 @@ def test_a_language_model_predicts_as_its_outcomes_say(
     model, rows = load_tiny(hub, context), context.rows("selection")
     windows = causal_lm.judged_windows(context.task_params, rows, model.tokenizer)
     sums = predict_scores(
-        model.predictor(context),
+        predictor_of(model, context),
         windows,
         batch_size=4,
         read=lambda output, batch: causal_lm.read_output(context.task_params, output, batch),
@@ -192,7 +193,7 @@ def test_an_encoder_gives_a_vector_for_each_text(tmp_path: Path, export: Run, pa
     model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
     rows = context.rows("selection")
     encoded = context.task.encode_rows(params, rows, model.tokenizer)
-    vectors = predict_scores(model.predictor(context), encoded, batch_size=8)
+    vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
     documents = vectors[:, -1] if vectors.ndim == 3 else vectors
 
     assert export(kept(tmp_path, model, context))[0] == 0
@@ -207,7 +208,7 @@ def test_a_graph_of_pairs_gives_vectors_in_the_order_of_the_texts(tmp_path: Path
     model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
     rows = context.rows("selection")
     encoded = context.task.encode_rows(PAIRS, rows, model.tokenizer)
-    vectors = predict_scores(model.predictor(context), encoded, batch_size=8)
+    vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
     graph = stepped(model, context, "to_onnx")
 
     assert export(kept(tmp_path, graph, context))[0] == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.report.figures import moment
+from slimgate.record.words import moment
 from slimgate.report.folding import folding
 from slimgate.report.tables import folded
 

@@ -24,6 +24,7 @@ from sample_record import (
 )
 
 import slimgate.report
+from slimgate.escape import escaped, visible
 from slimgate.record import (
     AnswerFacts,
     BudgetFacts,
@@ -45,7 +46,6 @@ from slimgate.record import (
     to_json,
 )
 from slimgate.report import figures, index_report, suite_report
-from slimgate.report.escape import escaped, visible
 from slimgate.report.figures import MISSING
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.terminal import machine_lines

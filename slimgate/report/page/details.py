@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slimgate.escape import escaped
 from slimgate.judge.verdict import Verdict
 from slimgate.quoting import LONGEST, shortened
 from slimgate.record import (
@@ -17,7 +18,6 @@ from slimgate.record import (
     VariantRecord,
 )
 from slimgate.report.built import not_shown, params_cell, plain, runtime_options
-from slimgate.report.escape import escaped
 from slimgate.report.figures import (
     MISSING,
     as_fast,

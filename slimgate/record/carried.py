@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from slimgate.record import CarriedResult, RunRecord, RunVerdict, VariantRecord
+from slimgate.record.words import moment, numbered
 from slimgate.record_files import TEACHER
 from slimgate.recorded_budgets import only_warns
-from slimgate.report.figures import moment, numbered
 from slimgate.run_verdict import ERROR, SELF_TEST, results
 
 

@@ -1,0 +1,58 @@
+"""What a model's config.json says: its blocks, how long a text may be, the labels of its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, Strict
+
+from slimgate.errors import SuiteError
+from slimgate.protocols import ModelRef
+
+# Blocks that a step names by number, from 0.
+BlockNumbers = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], Strict(False)]
+
+# Families that number positions from the one after the padding token's id.
+OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet"})
+
+
+def blocks_of(config: Mapping[str, Any]) -> int | None:
+    """How many blocks a model of this configuration has, whatever its architecture calls them; else None."""
+    found = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
+    return found if isinstance(found, int) else None
+
+
+def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") -> None:
+    """Raises SuiteError for a block that the model does not have. option: what is told before the numbers."""
+    if blocks is not None and numbers and max(numbers) >= blocks:
+        told = f"{option} {list(numbers)}".strip()
+        raise SuiteError(f"{told} came, but the model has blocks 0 to {blocks - 1} at this step")
+
+
+def longest_text(config: Mapping[str, Any]) -> int | None:
+    """How many tokens a model of this config.json has positions for; None where it does not say."""
+    longest = config.get("max_position_embeddings", config.get("n_positions"))
+    if not isinstance(longest, int):
+        return None
+    if config.get("model_type") in OFFSET_POSITIONS:
+        longest -= int(config.get("pad_token_id", 1)) + 1
+    return longest
+
+
+def check_positions(max_tokens: int, ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where a model of this config.json has no place for so many tokens."""
+    longest = longest_text(config)
+    if longest is not None and max_tokens > longest:
+        raise SuiteError(f"max_tokens = {max_tokens}, but {ref.text} has positions for {longest} tokens")
+
+
+def model_labels(config: Mapping[str, Any]) -> list[str]:
+    """The label of each output, as the model's configuration names them."""
+    labels = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))}
+    try:
+        return [str(labels[key]) for key in sorted(labels, key=int)]
+    except (TypeError, ValueError, IndexError):
+        raise SuiteError(
+            f'id2label of a model\'s config.json is {labels!r:.60}, expected {{"0": name, "1": name, …}}'
+        ) from None

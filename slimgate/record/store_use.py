@@ -1,0 +1,55 @@
+"""Which entries of a store records refer to: what baselines need stays when the store is pruned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from slimgate.record import RunRecord
+from slimgate.record_files import RECORD, Kept, kept_in, read_kept
+from slimgate.store_listing import Stored
+
+
+def baselines_at(paths: Iterable[Path]) -> list[Kept]:
+    """The records at paths: a run.json, its folder, or a folder of baselines. Raises DataError for none."""
+    found: list[Kept] = []
+    for path in paths:
+        is_run = not path.is_dir() or (path / RECORD).is_file()
+        found += (not is_run and kept_in(path)) or [read_kept(path)]
+    return found
+
+
+def referred_to(records: Iterable[RunRecord], entries: Sequence[Stored]) -> frozenset[str]:
+    """Names of the entries that records refer to: artifacts and what they came from, outcomes, splits."""
+    records = list(records)
+    digests = {model.artifact.digest for one in records for model in one.variants if model.artifact}
+    splits = {split.digest for one in records for split in one.task.splits.values()}
+    _add_parents(digests, entries)
+    return frozenset(
+        one.name
+        for one in entries
+        if one.manifest.get("digest") in digests
+        or one.manifest.get("artifact") in digests
+        or (one.kind == "splits" and not splits.isdisjoint(_split_digests(one)))
+    )
+
+
+def _add_parents(digests: set[str], entries: Sequence[Stored]) -> None:
+    """Adds, at any remove, what artifacts were built from: its key is needed to find them again."""
+    parents = {
+        one.manifest["digest"]: one.manifest.get("parents", ()) for one in entries if "digest" in one.manifest
+    }
+    todo = list(digests)
+    while todo:
+        new = set(parents.get(todo.pop(), ())) - digests
+        digests |= new
+        todo += new
+
+
+def _split_digests(entry: Stored) -> set[str]:
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        told = json.loads((entry.folder / "splits.json").read_text("utf-8"))
+        return {str(report["digest"]) for report in told["splits"].values()}
+    return set()

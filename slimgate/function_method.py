@@ -19,7 +19,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 from pydantic import BaseModel, Strict, create_model
 
 from slimgate.errors import SuiteError
-from slimgate.tables import Table
+from slimgate.params import Table
 
 FORM = "a method's form is def name(model, context, *, option: type = default)"
 DECLARED = {

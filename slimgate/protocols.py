@@ -34,7 +34,7 @@ JUDGING = (CONFIRM, GATE)
 # The order in which a row belongs to the later of two splits. The gate is the last, so that its rows are the
 # same with and without a split confirm.
 DRAWN = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
-# What a step may promise of its result; slimgate/claims.py holds the result against it.
+# What a step may promise of its result; slimgate/run/claims.py holds the result against it.
 CLAIMS = ("smaller", "fewer_parameters", "sparser", "faster")
 
 
@@ -77,8 +77,9 @@ class Workload:
 class ModelRef:
     """Where weights come from: a local folder, or a hub id with the commit it must have.
 
-    fresh: the folder has a config.json and no weights; the model starts from random ones (slimgate/fresh.py).
-    kind: of the artifact that the files are: torch, or the graph of a folder (slimgate/graph_folders.py).
+    fresh: the folder has a config.json and no weights; the model starts from random ones
+    (slimgate/models/fresh.py). kind: of the artifact that the files are: torch, or the graph of a folder
+    (slimgate/models/graph_folders.py).
     new_head: of a variant. False: it is judged as its files are, so they must hold the head and every
     weight, and nothing that is not used; True: the task makes a new head. None, of the teacher, which has to
     learn the task: a new head where the files hold none. looked_for: of a hub id, the folder of that name,
@@ -213,13 +214,15 @@ class Task(Protocol[P]):
         """The same by a tokenizer that is loaded."""
 
     def targets(self, params: P, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Any:
-        """What a training step shall learn: Targets (slimgate/learning.py), such as (rows,) labels."""
+        """What a training step shall learn: Targets (slimgate/tasks/parts/learning.py), such as (rows,)
+        labels.
+        """
 
     def unlabelled(self, params: P, encoded: Encoded, facts: TaskFacts) -> Any:
         """The same of rows that have no labels, such as those of a transfer set."""
 
     def objective(self, params: P) -> Any:
-        """How models learn: an Objective (slimgate/objectives.py)."""
+        """How models learn: an Objective (slimgate/tasks/parts/objectives.py)."""
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: P, group: str | None
@@ -361,7 +364,8 @@ class Method(Protocol[P]):
     takes: kinds of artifact it can start from; gives: the kind it leaves, or None for the same.
     reads: the splits it uses; uses_teacher: whether it needs the suite's teacher; stochastic: whether
     another seed gives another model. All of them are part of the store's key.
-    It may also declare claims: what it promises of the model that it leaves (slimgate/claims.py); packages:
+    It may also declare claims: what it promises of the model that it leaves (slimgate/run/claims.py);
+    packages:
     whose versions belong to the key; check: what it makes of a config.json, before any model is loaded;
     learns_from(params): the model it learns from: "teacher" (where it does not say), "self" for the model
     before the step, or a variant; also_learns_from(params): further ones, by the same names, which

@@ -14,11 +14,10 @@ from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.message import message
+from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import SliceBudget
 from slimgate.judge.verdict import QualityBudget
-from slimgate.metrics import load_metric
-from slimgate.outcome_files import write_outcomes
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record import (
     ArtifactFacts,
@@ -34,7 +33,8 @@ from slimgate.record import (
     VariantRecord,
     to_json,
 )
-from slimgate.run_verdict import verdict
+from slimgate.record.outcome_files import write_outcomes
+from slimgate.record.run_verdict import verdict
 
 CLASSES = ("card", "cash", "loan", "transfer")
 ROWS = 2000  # of each label

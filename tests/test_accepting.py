@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from releases import INT8, Model, write_release
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.judge.verdict import QualityBudget
-from slimgate.outcome_files import read_outcomes
 from slimgate.record import RunRecord, SuiteFacts, read_record
+from slimgate.record.outcome_files import read_outcomes
 
 Run = Callable[..., tuple[int, str, str]]
 FAILS = Model(wrong={**INT8, "loan": range(400)})

@@ -1,4 +1,4 @@
-"""slimgate.active_choice: uncertainty by hand, coverage by hand, rounds."""
+"""slimgate.compress.finetune._active_choice: uncertainty by hand, coverage by hand, rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from slimgate.active_choice import k_center, most_uncertain, round_sizes, uncertainty
+from slimgate.compress.finetune._active_choice import k_center, most_uncertain, round_sizes, uncertainty
 
 # probabilities 1/2 1/4 1/4; 4/5 1/5 0; 1/3 each
 LOGITS = np.log(np.array([[2, 1, 1], [4, 1, 1e-300], [1, 1, 1]]))

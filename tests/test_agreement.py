@@ -10,8 +10,8 @@ import pytest
 
 from fixtures.building import tiny_context
 from fixtures.tiny import tiny_tokenizer
-from slimgate import agreement
-from slimgate.agreement import calibration_arrays, check_agreement, scores
+from slimgate.compress import agreement
+from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
 from slimgate.errors import BuildError
 
 BATCH = {"input_ids": np.zeros((2, 3), np.int64), "attention_mask": np.array([[1, 1, 1], [1, 0, 0]])}

@@ -1,4 +1,4 @@
-"""slimgate.answers: what a model answered on a row, whatever the task."""
+"""slimgate.record.answers: what a model answered on a row, whatever the task."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from outcome_tables import write_class_answers, write_values
 
-from slimgate.answers import read_answers
 from slimgate.errors import DataError
-from slimgate.outcome_files import write_outcomes
 from slimgate.outcomes import ClassOutcomes
+from slimgate.record.answers import read_answers
+from slimgate.record.outcome_files import write_outcomes
 
 
 def test_the_answer_of_a_classification_has_names_and_the_most_probable_classes(tmp_path: Path) -> None:

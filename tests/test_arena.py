@@ -1,4 +1,4 @@
-"""slimgate.arena: real processes of a tiny model; a planted delay of the whole call cannot be missed."""
+"""slimgate.run.arena: real processes of a tiny model; a planted delay of the whole call cannot be missed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tiny_suite import tiny_run
 
-from slimgate.arena import COPY, DELAYED, Arena
 from slimgate.errors import MeasureError
-from slimgate.gates.planted_delay import find_delay
 from slimgate.judge import speed
+from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.protocols import Workload
-from slimgate.run import SuiteRun
-from slimgate.suite import TEACHER
+from slimgate.run.arena import COPY, DELAYED, Arena
+from slimgate.run.run import SuiteRun
+from slimgate.suite.suite import TEACHER
 
 MEASURE = "[measure]\nworkloads = [{ batch = 1 }, { batch = 16, tokens = 32 }]\nmax_seconds = 1\n"
 

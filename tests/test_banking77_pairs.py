@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fixtures.banking77_pairs import COLUMNS, deal_groups, main, pairs_of
-from slimgate.hard_negatives import text_vectors
+from slimgate.data.sources._hard_negatives import text_vectors
 
 ROOT = Path(__file__).parents[1]
 DATA = (ROOT / "../shared/data/banking77").resolve()

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from releases import Model, write_release
 
-from slimgate.baseline import Given, held_against, refuse_last_run
 from slimgate.errors import SuiteError
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import AcceptedFacts, BaselineFacts, SinceFacts, SuiteFacts, WaitingBudget, to_json
-from slimgate.record_files import read_run
-from slimgate.suite import Suite, load_suite
+from slimgate.record.files import read_run
+from slimgate.run.baseline import Given, held_against, refuse_last_run
+from slimgate.suite.suite import Suite, load_suite
 
 HERE = SuiteFacts(path="bench/x.toml", title="", digest="", seeds=[0])
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from fixtures.masking import loaded_again, logits, tiny_model
-from slimgate.block_choice import evenly_spread, keep_blocks_
-from slimgate.blocks import blocks
-from slimgate.methods import int8_dynamic, magnitude_prune
+from slimgate.compress.prune import magnitude_prune
+from slimgate.compress.quantize import int8_dynamic
+from slimgate.models.block_choice import evenly_spread, keep_blocks_
+from slimgate.models.blocks import blocks
 
 torch.set_num_threads(1)
 

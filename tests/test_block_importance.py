@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from fixtures.masking import tiny_model
-from slimgate.block_choice import keep_blocks_
-from slimgate.block_importance import block_influence, least_loss_order, loss_without
-from slimgate.blocks import blocks
-from slimgate.importance import labelled_batches
+from slimgate.compress.importance import labelled_batches
+from slimgate.compress.prune._drop_layers import block_influence, least_loss_order, loss_without
+from slimgate.models.block_choice import keep_blocks_
+from slimgate.models.blocks import blocks
 
 torch.set_num_threads(1)
 

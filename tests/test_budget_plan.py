@@ -1,14 +1,14 @@
-"""slimgate.budget_plan: which budgets are planned."""
+"""slimgate.run.budget_plan: which budgets are planned."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from slimgate.budget_plan import GateGroups, expected_changes, planned_budgets
+from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
 from slimgate.judge.verdict import Verdict
-from slimgate.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
 from slimgate.record import BudgetFacts, RunRecord
+from slimgate.run.budget_plan import GateGroups, expected_changes, planned_budgets
 from tests.report.sample_record import sample_record
 from tests.tiny_suite import tiny_run
 

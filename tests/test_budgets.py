@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.budgets import resolve_budgets, teacher_budgets
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.slices import SliceBudget
-from slimgate.variant_budgets import MemoryBudget, SwitchedOff
+from slimgate.suite.budgets import resolve_budgets, teacher_budgets
+from slimgate.suite.variant_budgets import MemoryBudget, SwitchedOff
 
 VARIANTS = ("a", "b")
 

@@ -1,4 +1,4 @@
-"""slimgate.build: each node is built once, and a change rebuilds just what depends on it."""
+"""slimgate.run.build: each node is built once, and a change rebuilds just what depends on it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from fixtures.tiny import write_rows, write_tiny_bert
-from slimgate.build import Builder
-from slimgate.engine.tasks import comes_from
 from slimgate.errors import BuildError, DataError, SlimgateError
+from slimgate.params import Table
 from slimgate.protocols import BuildContext
-from slimgate.rows import prepare_rows
-from slimgate.store import Store
-from slimgate.suite import Suite, load_suite
-from slimgate.tables import Table
+from slimgate.run.build import Builder
+from slimgate.run.cluster.tasks import comes_from
+from slimgate.run.rows import prepare_rows
+from slimgate.store.store import Store
+from slimgate.suite.suite import Suite, load_suite
 from slimgate.tasks import text_classification
 
 TRAIN = '{ fine_tune = { learning_rate = 1e-3, precision = "float32" } }'
@@ -256,8 +256,8 @@ def test_what_learns_from_a_stochastic_variant_differs_by_seed_and_is_planned_wi
     assert suite.is_stochastic("small")
     assert suite.variants["small"].assistants == ("assistant",)
     assert suite.variants["again"].assistants == ()
-    from slimgate.plan import planned_models
-    from slimgate.run import SuiteRun
+    from slimgate.run.plan import planned_models
+    from slimgate.run.run import SuiteRun
 
     run = SuiteRun(suite, Store(tmp_path / "store"), device="cpu")
     planned = {one.name: one for one in planned_models(run)}
@@ -301,8 +301,8 @@ def test_a_student_of_a_stochastic_further_teacher_differs_by_seed_and_the_plan_
     taught = 'small = { steps = [{ distill = { more_teachers = ["assistant"], precision = "float32" } }] }\n'
     suite = tiny.suite(variants=ASSISTED.splitlines()[1] + "\n" + taught)
     assert suite.is_stochastic("small")
-    from slimgate.plan import planned_models
-    from slimgate.run import SuiteRun
+    from slimgate.run.plan import planned_models
+    from slimgate.run.run import SuiteRun
 
     planned = planned_models(SuiteRun(suite, Store(tmp_path / "store"), device="cpu"))
     [small] = [one for one in planned if one.name == "small"]

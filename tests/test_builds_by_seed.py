@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny_suite import tiny_run
 
-from slimgate.gates.quality import builds
+from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.metrics import load_metric, value_of
-from slimgate.run import SuiteRun
+from slimgate.plugin.gates.quality import builds
+from slimgate.run.run import SuiteRun
 
 torch.set_num_threads(1)
 TRAINED = (

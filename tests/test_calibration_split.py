@@ -9,9 +9,9 @@ import pytest
 from fixtures.tiny import write_rows
 from slimgate.errors import DataError, SuiteError
 from slimgate.loading import known, load
-from slimgate.rows import prepare_rows
-from slimgate.store import Store
-from slimgate.suite import Suite, load_suite
+from slimgate.run.rows import prepare_rows
+from slimgate.store.store import Store
+from slimgate.suite.suite import Suite, load_suite
 
 INT8 = 'int8 = { from = "student", steps = [{ int8_dynamic = {} }] }'
 NEEDS = [

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from fixtures.tiny import write_rows
-from slimgate import digests, session
-from slimgate.parts import Part, part
+from slimgate._system import digests
+from slimgate.plugin import session
+from slimgate.plugin.session import Session
 from slimgate.record import RunRecord, read_record
-from slimgate.session import Session
-from slimgate.suite import load_suite
+from slimgate.run.parts import Part, part
+from slimgate.suite.suite import load_suite
 
 SUITE = """
 [suite]
@@ -50,7 +51,7 @@ workloads = [{ batch = 1 }]
 """
 METHODS = """
 from carried_helpers import unchanged
-from slimgate.tables import Table
+from slimgate.params import Table
 
 class Same:
     class Params(Table):
@@ -66,7 +67,7 @@ class Same:
 HELPERS = "def unchanged(model):\n    return model\n"
 METRICS = """
 from dataclasses import replace
-from slimgate.metrics.accuracy import METRICS
+from slimgate.judge.metrics.accuracy import METRICS
 OWN = replace(METRICS["accuracy"], name="own_accuracy")
 """
 EARLIER = "2026-11-20T14:02:03+00:00"

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from slimgate.commands import compare
-from slimgate.report_files import PR_COMMENT
+from slimgate.cli import compare
+from slimgate.report.files import PR_COMMENT
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/ci.md").read_text()

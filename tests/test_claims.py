@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tiny_suite import tiny_run
 
-from slimgate.claims import step_claims, with_times
 from slimgate.errors import SuiteError
-from slimgate.gates.reporting import claims_of
 from slimgate.loading import load
+from slimgate.plugin.gates.reporting import claims_of
 from slimgate.protocols import BuildContext
+from slimgate.run.claims import step_claims, with_times
 
 BEFORE = {"bytes": 1000, "parameters": 90, "nonzero_parameters": 80}
 

@@ -14,7 +14,7 @@ import pytest
 from prediction_rows import Columns, shuffled, turned, write_predictions
 from sklearn.metrics import f1_score, log_loss
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.judge.tango import tango_interval
 from slimgate.record import QualityFacts
 
@@ -346,7 +346,7 @@ def test_a_control_character_of_a_file_is_shown_and_not_obeyed(judge: Judge, tmp
 
 def test_judging_loads_no_torch(pair: tuple[Path, Path]) -> None:
     code = (
-        "import sys; from slimgate.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from slimgate.cli.main import main; code = main(sys.argv[1:]); "
         "heavy = {'torch', 'transformers', 'datasets', 'evaluate', 'pytest'}; "
         "print(code, sorted(heavy & sys.modules.keys()))"
     )

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from releases import CLASSES, INT8, Model, write_release
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import AcceptedFacts, SuiteFacts, to_json
-from slimgate.record_files import read_kept
+from slimgate.record.files import read_kept
 
 Run = Callable[..., tuple[int, str, str]]
 FAILS = Model(wrong={**INT8, "loan": range(400)})
@@ -150,7 +150,7 @@ def test_wrong_input_is_one_line_and_exit_code_4(compare: Run, old: Path, tmp_pa
 def test_comparing_loads_no_torch(old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new", models={"int8": FAILS})
     code = (
-        "import sys; from slimgate.cli import main; "
+        "import sys; from slimgate.cli.main import main; "
         f"main(['compare', {str(old)!r}, {str(new)!r}]); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -202,7 +202,7 @@ def test_a_release_without_metrics_or_with_a_formula_for_a_name_is_told(
 def test_a_pipe_that_is_not_utf_8_gets_escapes(old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new")
     done = subprocess.run(
-        [sys.executable, "-m", "slimgate.cli", "compare", str(old), str(new)],
+        [sys.executable, "-m", "slimgate.cli.main", "compare", str(old), str(new)],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         text=True,

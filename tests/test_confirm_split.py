@@ -10,11 +10,11 @@ import pytest
 from tiny_suite import tiny_run
 
 from fixtures.tiny import write_rows
+from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
-from slimgate.plan_text import plan_lines
+from slimgate.plugin.plan_text import plan_lines
 from slimgate.protocols import CONFIRM, SPLITS
-from slimgate.report.terminal_table import plain
-from slimgate.splits import Cut, SplitSizes, cut, read_splits, write_splits
+from slimgate.report.terminal.table import plain
 
 SIZES = 'splits = { train = "rest", calibration = 0, selection = 16 }'
 MORE = 'splits = { train = "rest", calibration = 0, selection = 8, confirm = 12 }'

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from slimgate.contrastive_objective import ContrastiveObjective
-from slimgate.data_parallel import Workers
+from slimgate.compress.training.data_parallel import Workers
 from slimgate.errors import BuildError
+from slimgate.tasks.parts.contrastive import ContrastiveObjective
 
 OBJECTIVE = ContrastiveObjective()
 
@@ -38,7 +38,7 @@ def test_rows_without_labels_have_their_own_caption() -> None:
 
 
 def test_a_batch_cannot_be_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from slimgate import data_parallel
+    from slimgate.compress.training import data_parallel
 
     monkeypatch.setattr(data_parallel.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(data_parallel.distributed, "get_rank", lambda: 0)

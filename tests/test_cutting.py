@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.cutting import cut_embedding, cut_linear, cut_norm_
+from slimgate.compress.layers.int8_linear import Int8Linear
 from slimgate.errors import BuildError
-from slimgate.nn.int8_linear import Int8Linear
+from slimgate.models.cutting import cut_embedding, cut_linear, cut_norm_
 
 torch.set_num_threads(1)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slimgate.data_parallel import Workers
-from slimgate.embedding_objective import (
+from slimgate.compress.training.data_parallel import Workers
+from slimgate.errors import BuildError
+from slimgate.tasks.parts.embedding_objective import (
     EmbeddingObjective,
     LabelObjective,
     PairObjective,
     SimilarityObjective,
 )
-from slimgate.errors import BuildError
-from slimgate.objectives import NO_ANSWER, ClassObjective, TokenObjective
+from slimgate.tasks.parts.objectives import NO_ANSWER, ClassObjective, TokenObjective
 from slimgate.tasks.sentence_embedding import Params
 
 

@@ -1,4 +1,4 @@
-"""slimgate.digests: the parts of store keys change with what they stand for, and not otherwise."""
+"""slimgate._system.digests: the parts of store keys change with what they stand for, and not otherwise."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from slimgate import digests
-from slimgate.digests import code_digest, file_sha256, folder_digest, json_digest, versions
+from slimgate._system import digests
+from slimgate._system.digests import code_digest, file_sha256, folder_digest, json_digest, versions
 
 Digest = Callable[..., str]
 PLAIN = '"""Doc."""\nX = 1\n\n\ndef f(a):\n    """Doc."""\n    return a + X\n'
@@ -110,14 +110,18 @@ def test_code_digest_counts_the_modules_of_slimgate_that_are_imported(own: Diges
 
 
 def test_code_of_an_imported_module_counts_through_others() -> None:
-    closure = digests._closure("slimgate.methods.fine_tune")
-    assert {"slimgate.training", "slimgate.seeding", "slimgate.scoring"} <= closure
-    assert "slimgate.methods.distill" not in closure
+    closure = digests._closure("slimgate.compress.finetune.fine_tune")
+    assert {
+        "slimgate.compress.training.trainer",
+        "slimgate.models.seeding",
+        "slimgate.compress.training.scoring",
+    } <= closure
+    assert "slimgate.compress.finetune.distill" not in closure
 
 
 def test_digests_of_code_load_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys; from slimgate.digests import code_digest\n"
+        "import sys; from slimgate._system.digests import code_digest\n"
         "for name in ('methods.distill', 'tasks.text_classification', 'runtimes.eager', 'splits'):\n"
         "    code_digest('slimgate.' + name)\n"
         "assert not {'torch', 'transformers', 'sklearn'} & sys.modules.keys()\n"
@@ -172,8 +176,8 @@ def test_slimgates_own_modules_always_count_by_their_code(own: Digest, name: str
 
 
 def test_the_digest_of_a_module_that_is_installed_is_stable() -> None:
-    assert code_digest("slimgate.seeding") == code_digest("slimgate.seeding")
-    assert len(code_digest("slimgate.seeding")) == 32
+    assert code_digest("slimgate.models.seeding") == code_digest("slimgate.models.seeding")
+    assert len(code_digest("slimgate.models.seeding")) == 32
 
 
 @pytest.mark.parametrize("how", ["from mytools.inner.helpers import half", "from .inner.helpers import half"])

@@ -1,4 +1,6 @@
-"""slimgate.distillation: the loss of worked example 1, by literals, against torch, on both of its ways."""
+"""slimgate.compress.training.distillation: the loss of worked example 1, by literals, against torch, on both
+of its ways.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ import torch
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from fixtures.tiny import BAD, GOOD, OTHER, tiny_tokenizer
-from slimgate.distillation import DistillationLoss, soft_target_loss, unlike
+from slimgate.compress.finetune.distill import Params
+from slimgate.compress.training.distillation import DistillationLoss, soft_target_loss, unlike
+from slimgate.compress.training.layer_mapping import map_layers
+from slimgate.compress.training.matching import RelationMatch
 from slimgate.errors import BuildError
-from slimgate.layer_mapping import map_layers
-from slimgate.learning import training_rows
-from slimgate.matching import RelationMatch
-from slimgate.methods.distill import Params
-from slimgate.objectives import UNLABELLED, ClassObjective
+from slimgate.tasks.parts.learning import training_rows
+from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective
 
 torch.set_num_threads(1)
 
@@ -180,7 +182,7 @@ def test_the_parts_add_up_in_their_shares(tmp_path: Path) -> None:
 
 
 def test_alpha_one_is_the_plain_loss(tmp_path: Path) -> None:
-    from slimgate.training import label_loss
+    from slimgate.compress.training.trainer import label_loss
 
     pair = Pair(tmp_path)
     batch = {k: torch.from_numpy(v) for k, v in pair.rows[0].batch([3, 4]).items()}

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.reference.commands import arguments_of, subcommands
-from slimgate.cli import command_parser, main
+from slimgate.cli.main import command_parser, main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

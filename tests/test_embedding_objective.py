@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from slimgate.embedding_objective import LabelObjective, PairObjective, SimilarityObjective
 from slimgate.errors import BuildError
-from slimgate.objectives import UNLABELLED
+from slimgate.tasks.parts.embedding_objective import LabelObjective, PairObjective, SimilarityObjective
+from slimgate.tasks.parts.objectives import UNLABELLED
 from slimgate.tasks.sentence_embedding import Params
 from slimgate.tasks.sentence_similarity import Params as ScoreParams
 

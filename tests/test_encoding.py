@@ -1,4 +1,6 @@
-"""slimgate.encoding: batches are cut and filled up as stated, and the tokenizer stays as it was."""
+"""slimgate.tasks.parts.encoding: batches are cut and filled up as stated, and the tokenizer stays as it
+was.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from fixtures.architectures import tokenizer_of
-from slimgate.encoding import EncodedTexts, encode_texts
+from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
 IDS = [[2, 5, 3], [2, 5, 6, 7, 3], [2, 3]]
 

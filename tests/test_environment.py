@@ -1,4 +1,4 @@
-"""slimgate.environment: what is said of a machine that is not fit for timing."""
+"""slimgate.run.environment: what is said of a machine that is not fit for timing."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slimgate import environment
-from slimgate.environment import clock_warnings, describe_machine, load_of_others, same_machine
+from slimgate.run import environment
+from slimgate.run.environment import clock_warnings, describe_machine, load_of_others, same_machine
 
 
 def cpus(folder: Path, *governors: str, **files: str) -> Path:

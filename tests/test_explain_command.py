@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from outcome_tables import Shares, write_class_answers, write_values
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.record import (
     AnswerFacts,
     FollowedRow,
@@ -168,5 +168,7 @@ def test_a_record_without_outcomes_says_what_is_missing(explain: Explain, tmp_pa
 
 
 def test_what_explains_is_read_without_torch() -> None:
-    code = "import sys, slimgate.commands.explain_output, slimgate.answers; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, slimgate.cli.explain_output, slimgate.record.answers; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

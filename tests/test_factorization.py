@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slimgate.errors import BuildError
-from slimgate.factorization import (
+from slimgate.compress.factorize._svd import (
     Decomposition,
     allot_ranks,
     decompose,
@@ -16,6 +15,7 @@ from slimgate.factorization import (
     pays,
     rank_of_energy,
 )
+from slimgate.errors import BuildError
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -6,9 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.fake_quantization import FakeQuantization, fake_quantized, straight_through
-from slimgate.grid_fitting import fit_grid
-from slimgate.weight_grid import Grid, Scheme, dequantize, quantize
+from slimgate.compress.layers.grid_fitting import fit_grid
+from slimgate.compress.layers.weight_grid import Grid, Scheme, dequantize, quantize
+from slimgate.compress.quantize._quantization_aware_training import (
+    FakeQuantization,
+    fake_quantized,
+    straight_through,
+)
 
 
 def grid_of(scale: float, *, bits: int = 2, zero_point: int = 2) -> Grid:

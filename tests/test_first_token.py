@@ -1,4 +1,6 @@
-"""slimgate.first_token: the last block computes one vector a row, and the logits stay as they were."""
+"""slimgate.compress.convert._first_token: the last block computes one vector a row, and the logits stay as
+they were.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ from transformers import (
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from fixtures.task_rows import load_task_model, task_context
-from slimgate.blocks import encoder_layers
-from slimgate.first_token import first_token_alone, reads_first_token_alone
-from slimgate.methods import prune_heads, to_openvino
+from slimgate.compress.convert import to_openvino
+from slimgate.compress.convert._first_token import first_token_alone, reads_first_token_alone
+from slimgate.compress.prune import prune_heads
+from slimgate.models.blocks import encoder_layers
 
 torch.set_num_threads(1)
 LABELS = ("neg", "pos")

@@ -1,4 +1,4 @@
-"""slimgate.followed_rows: which rows a report follows, and why."""
+"""slimgate.run.followed_rows: which rows a report follows, and why."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from outcome_tables import Shares, write_class_answers, write_values
 
-from slimgate.answers import Answers, read_answers
-from slimgate.followed_rows import follow, least_sure
+from slimgate.record.answers import Answers, read_answers
+from slimgate.run.followed_rows import follow, least_sure
 
 LABELS = [0, 1, 2, 0]
 RIGHT: Shares = [[0.8, 0.1, 0.1], [0.3, 0.4, 0.3], [0.1, 0.1, 0.8], [0.9, 0.1, 0.0]]

@@ -1,4 +1,6 @@
-"""slimgate.freezing: what is frozen neither changes nor has optimiser state (fine_tune, distill)."""
+"""slimgate.compress.training.freezing: what is frozen neither changes nor has optimiser state (fine_tune,
+distill).
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.finetune import distill, fine_tune
+from slimgate.compress.training.freezing import frozen
 from slimgate.errors import BuildError
-from slimgate.freezing import frozen
-from slimgate.methods import distill, fine_tune
 
 torch.set_num_threads(1)
 LABELS = ("neg", "pos")
@@ -39,16 +41,16 @@ def weights(model: Any) -> dict[str, torch.Tensor]:
 def test_frozen_weights_stay_and_have_no_optimiser_state(
     tmp_path: Path, method: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from slimgate import training
+    from slimgate.compress.training import trainer
 
     optimizers: list[torch.optim.Optimizer] = []
-    create = training._Trainer.create_optimizer
+    create = trainer._Trainer.create_optimizer
 
     def spy(self: Any, *args: Any, **kwargs: Any) -> Any:
         optimizers.append(create(self, *args, **kwargs))
         return optimizers[-1]
 
-    monkeypatch.setattr(training._Trainer, "create_optimizer", spy)
+    monkeypatch.setattr(trainer._Trainer, "create_optimizer", spy)
     model, context = tiny(tmp_path)
     before = weights(model)
     params = method.Params(freeze_embeddings=True, freeze_layers=2, **OPTIONS)

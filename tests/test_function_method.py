@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from slimgate.digests import code_digest
+from slimgate._system.digests import code_digest
 from slimgate.errors import SuiteError
 from slimgate.function_method import FunctionMethod
 from slimgate.loading import load, module_of

@@ -15,7 +15,7 @@ from fixtures.fuzz import main
 from fixtures.fuzzing.mutating import mutated
 from fixtures.fuzzing.seeds import SEEDS
 from fixtures.fuzzing.targets import SUITE, TARGETS
-from slimgate.toml_values import toml_key, toml_value
+from slimgate._system.toml import toml_key, toml_value
 
 # The same inputs every time: a machine without a network and a clock that is slow are no reason to fail.
 FEW = settings(

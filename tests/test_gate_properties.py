@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.gate_properties import gate_properties
-from slimgate.parts import part
+from slimgate.plugin.gate_properties import gate_properties
+from slimgate.run.parts import part
 
 BUDGET = {"kind": "drop_points", "limit": 2.0, "verdict": "FAIL"}
 

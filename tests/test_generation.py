@@ -12,21 +12,21 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.distillation import DistillationLoss, unlike
-from slimgate.diversity import diversity
+from slimgate.compress.finetune import distill
+from slimgate.compress.training.distillation import DistillationLoss, unlike
+from slimgate.compress.training.generation import _first, written_texts
+from slimgate.compress.training.generation_params import Generate
+from slimgate.compress.training.transfer import transfer_rows
+from slimgate.compress.training.transfer_params import TransferParams
 from slimgate.errors import BuildError
-from slimgate.generation import _first, written_texts
-from slimgate.generation_params import Generate
-from slimgate.learning import labelled
-from slimgate.methods import distill
+from slimgate.models.writing import continued
 from slimgate.protocols import Compared
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm
-from slimgate.token_agreement import token_agreement
-from slimgate.transfer import transfer_rows
-from slimgate.transfer_params import TransferParams
-from slimgate.writing import continued
-from slimgate.written_text import written_figures
+from slimgate.tasks.parts.diversity import diversity
+from slimgate.tasks.parts.learning import labelled
+from slimgate.tasks.parts.token_agreement import token_agreement
+from slimgate.tasks.parts.written_text import written_figures
 
 torch.set_num_threads(1)
 PARAMS = causal_lm.Params(text=("text",), max_tokens=16, stride=8, add_bos=True)
@@ -167,7 +167,7 @@ def test_written_texts_that_are_held_out_or_known_are_dropped_like_all_others(
 ) -> None:
     held_out, known = (context.rows(split).table["text"][0].as_py() for split in ("selection", "train"))
     texts = [held_out, known, "good film", "good  film", ""]
-    monkeypatch.setattr("slimgate.transfer.written_texts", lambda *_: texts)
+    monkeypatch.setattr("slimgate.compress.training.transfer.written_texts", lambda *_: texts)
     rows = transfer_rows(TransferParams(generate=FEW), context, tokenizer=teacher.tokenizer, teacher=teacher)
     assert rows is not None
     assert rows.table["text"].to_pylist() == ["good film"]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from releases import INT8, Model, write_release
 
-from slimgate.github import append_summary, budget_annotations, in_actions
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.slices import SliceBudget
 from slimgate.judge.verdict import QualityBudget, Verdict
 from slimgate.record import CarriedResult, RunRecord, SelfTest, SelfTestPart, read_record
+from slimgate.report.github import append_summary, budget_annotations, in_actions
 from slimgate.report.pr_comment import pr_comment
 
 # What the runner takes a command for.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_gh import FakeGh
 
-from slimgate.github_comment import main
+from slimgate.cli.github_comment import main
 
 MARKER = "<!-- slimgate:comment -->"
 BOT = {"login": "github-actions[bot]"}

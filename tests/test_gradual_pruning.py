@@ -1,4 +1,6 @@
-"""slimgate.gradual_pruning: the cubic schedule by hand, and a hook whose zeros only become more."""
+"""slimgate.compress.prune._gradual_magnitude_prune: the cubic schedule by hand, and a hook whose zeros only
+become more.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.gradual_pruning import CubicSchedule, GradualPruning
+from slimgate.compress.prune._gradual_magnitude_prune import CubicSchedule, GradualPruning
 
 
 @pytest.mark.parametrize(

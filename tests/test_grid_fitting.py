@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from slimgate import grid_fitting
+from slimgate.compress.layers import grid_fitting
+from slimgate.compress.layers.grid_fitting import fit_grid
+from slimgate.compress.layers.weight_grid import Scheme, dequantize, quantize
 from slimgate.errors import BuildError
-from slimgate.grid_fitting import fit_grid
-from slimgate.weight_grid import Scheme, dequantize, quantize
 
 SCHEMES = [
     pytest.param(Scheme(bits, granularity, 16, symmetric), id=f"{bits}-{granularity}-{symmetric}")

@@ -1,4 +1,6 @@
-"""slimgate.heads: a fresh head decides as the logistic regression on the classifier's own inputs does."""
+"""slimgate.tasks.parts.heads: a fresh head decides as the logistic regression on the classifier's own inputs
+does.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,11 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
-from slimgate import text_rows
-from slimgate.blocks import output_layer
-from slimgate.heads import classifier_inputs, fit_head
-from slimgate.predicting import predict_scores
+from slimgate.models.blocks import output_layer
+from slimgate.models.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
+from slimgate.tasks.parts.heads import classifier_inputs, fit_head
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fixtures.hostile.cases import SUITE, Case, all_cases
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.errors import SlimgateError
-from slimgate.finding import Search, find_suites
+from slimgate.plugin.finding import Search, find_suites
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "docs/hostile_inputs.md"

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from slimgate import id_order
-from slimgate.words import TEXT, codes_of, differ, encoded, is_empty
+from slimgate.data.predictions import id_order
+from slimgate.data.predictions.words import TEXT, codes_of, differ, encoded, is_empty
 
 
 @pytest.fixture(autouse=True)

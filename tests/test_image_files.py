@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from slimgate.data.images import picture
+from slimgate.data.sources import files
 from slimgate.errors import DataError
-from slimgate.images import picture
-from slimgate.sources import files
 
 
 def write_rows(folder: Path) -> files.Params:

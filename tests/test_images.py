@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from slimgate.data.images import Pixels, picture
+from slimgate.data.pools import content_digest, pools_of
 from slimgate.errors import DataError
-from slimgate.images import Pixels, picture
-from slimgate.pools import content_digest, pools_of
 
 PIXELS = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
 
@@ -59,7 +59,7 @@ def plain(pictures: list[Any], *, return_tensors: str) -> dict[str, Any]:
 def test_many_images_are_processed_when_a_batch_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [[[k, 0], [0, 0]] for k in range(5)]
     few = Pixels(images, plain).of([3, 1])
-    monkeypatch.setattr("slimgate.images.KEPT_BYTES", 0)
+    monkeypatch.setattr("slimgate.data.images.KEPT_BYTES", 0)
     many = Pixels(images, plain)
     np.testing.assert_array_equal(many.of([3, 1]), few)
     assert few[:, 0, 0, 0].tolist() == [3, 1]

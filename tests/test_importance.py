@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from fixtures.masking import tiny_model
-from slimgate.blocks import blocks
+from slimgate.compress.importance import labelled_batches, mask_importance
 from slimgate.errors import DataError
-from slimgate.importance import labelled_batches, mask_importance
+from slimgate.models.blocks import blocks
 
 torch.set_num_threads(1)
 

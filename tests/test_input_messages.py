@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from slimgate.data.row_files import RowFile, columns_of, require, rows_of
 from slimgate.errors import DataError, SuiteError
-from slimgate.row_files import RowFile, columns_of, require, rows_of
-from slimgate.small_budgets import small_budgets
+from slimgate.suite.small_budgets import small_budgets
 from tests.tiny_suite import tiny_run
 
 

@@ -1,4 +1,4 @@
-"""slimgate.input_moments: norms and second moments of what layers receive, padding left out."""
+"""slimgate.compress.input_moments: norms and second moments of what layers receive, padding left out."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.calibration import calibration_batches
+from slimgate.compress.calibration import calibration_batches
+from slimgate.compress.input_moments import Moments, input_norms, inverse_factor, second_moments
 from slimgate.errors import BuildError
-from slimgate.input_moments import Moments, input_norms, inverse_factor, second_moments
-from slimgate.linear_layers import by_block, linear_layers
+from slimgate.models.linear_layers import by_block, linear_layers
 
 torch.set_num_threads(1)
 

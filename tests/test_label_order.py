@@ -1,4 +1,6 @@
-"""slimgate.label_order: a ready-made head whose outputs mean other labels than their names say."""
+"""slimgate.tasks.parts.label_order: a ready-made head whose outputs mean other labels than their names
+say.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import torch
 from fixtures.building import PARAMS, load_tiny, tiny_context
 from fixtures.ready_made import write_ready_made
 from slimgate.errors import BuildError
-from slimgate.label_order import find_order
+from slimgate.tasks.parts.label_order import find_order
 from slimgate.tasks.text_classification import Params
 
 torch.set_num_threads(1)

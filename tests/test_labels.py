@@ -1,4 +1,4 @@
-"""slimgate.labels: the order of classes, and which output of a ready-made model means which."""
+"""slimgate.data.labels: the order of classes, and which output of a ready-made model means which."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from slimgate.data.labels import class_names, output_order
 from slimgate.errors import SuiteError
-from slimgate.labels import class_names, output_order
 
 
 @pytest.mark.parametrize(

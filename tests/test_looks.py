@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import BuildError
-from slimgate.looks import LookLog, Looks, Timing, look_facts, looks_at, merge_looks, model_id
 from slimgate.record import LookFacts, TimingFacts
-from slimgate.store import Store
-from slimgate.store_listing import stored_in
+from slimgate.record.looks_log import LookLog, Looks, Timing, look_facts, looks_at, merge_looks, model_id
+from slimgate.store.store import Store
+from slimgate.store.store_listing import stored_in
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""slimgate.magic_bytes: files that hold something else than their names say, each made by what writes it."""
+"""slimgate.data.magic_bytes: files that hold something else than their names say, each made by what writes
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
+from slimgate.data.magic_bytes import foreign_format
+from slimgate.data.row_files import RowFile, columns_of, rows_of
 from slimgate.errors import DataError
-from slimgate.magic_bytes import foreign_format
-from slimgate.row_files import RowFile, columns_of, rows_of
 
 TEXT = "text,label\nit is good,pos\n"
 TABLE = pa.table({"text": ["it is good"], "label": ["pos"]})

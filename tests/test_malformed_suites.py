@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
+from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.loading import known
-from slimgate.metrics import known_metrics, load_metric
-from slimgate.suite import load_suite
+from slimgate.suite.suite import load_suite
 
 
 def variant(line: str) -> tuple[str, str]:
@@ -649,8 +649,8 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
         id="dotted-bad",
     ),
     pytest.param(
-        *variant('a = { steps = [{ "slimgate.methods.distill:aply" = {} }] }'),
-        '[variants.a] steps[0]: method "slimgate.methods.distill:aply": slimgate.methods.distill has no aply. Did you mean apply?',
+        *variant('a = { steps = [{ "slimgate.compress.finetune.distill:aply" = {} }] }'),
+        '[variants.a] steps[0]: method "slimgate.compress.finetune.distill:aply": slimgate.compress.finetune.distill has no aply. Did you mean apply?',
         id="dotted-attr",
     ),
     pytest.param(
@@ -668,7 +668,7 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
         "accuracy = {",
         '"json:dumps" = {',
         '[budgets."json:dumps"]: metric "json:dumps": it is a function, expected a Metric; '
-        "see Metric in slimgate/metrics/base.py",
+        "see Metric in slimgate/judge/metrics/base.py",
         id="dotted-metric-function",
     ),
     pytest.param(
@@ -1219,7 +1219,7 @@ import sys
 import pytest
 import slimgate.plugin
 from pathlib import Path
-from slimgate.suite import load_suite
+from slimgate.suite.suite import load_suite
 
 load_suite(Path(sys.argv[1]).resolve())
 code = pytest.main(["bench", "--collect-only", "-q", "-p", "no:cacheprovider"])

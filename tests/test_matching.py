@@ -1,4 +1,6 @@
-"""slimgate.matching: losses between the insides of two models, by hand, numpy and the models' own maps."""
+"""slimgate.compress.training.matching: losses between the insides of two models, by hand, numpy and the
+models' own maps.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.attention_outputs import AttentionOutputs, relation_loss
-from slimgate.blocks import block_names, blocks
+from slimgate.compress.training.attention_outputs import AttentionOutputs, relation_loss
+from slimgate.compress.training.layer_mapping import map_layers
+from slimgate.compress.training.matching import AttentionMatch, HiddenMatch, Match, RelationMatch
 from slimgate.errors import BuildError
-from slimgate.layer_mapping import map_layers
-from slimgate.matching import AttentionMatch, HiddenMatch, Match, RelationMatch
-from slimgate.watching import Outputs, watched
+from slimgate.models.blocks import block_names, blocks
+from slimgate.models.watching import Outputs, watched
 
 torch.set_num_threads(1)
 IDS = torch.tensor([[2, 6, 7, 9, 3], [2, 8, 3, 0, 0]])

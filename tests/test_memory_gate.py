@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from tiny_suite import tiny_run
 
-from slimgate.gates import as_module
-from slimgate.gates.memory import test_memory as memory_gate
-from slimgate.measure.memory import MemoryReading
-from slimgate.parts import Part
+from slimgate.plugin.gates import as_module
+from slimgate.plugin.gates.memory import test_memory as memory_gate
 from slimgate.record import MemoryFacts
-from slimgate.run import SuiteRun
-from slimgate.suite import TEACHER
+from slimgate.run.measure.memory import MemoryReading
+from slimgate.run.parts import Part
+from slimgate.run.run import SuiteRun
+from slimgate.suite.suite import TEACHER
 
 MB = 1024**2
 BUDGETS = """[budgets.variants.shorter]

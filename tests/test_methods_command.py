@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.loading import known
 
 
@@ -63,5 +63,7 @@ def test_an_unknown_name_is_exit_code_4_with_the_nearest(capsys: pytest.CaptureF
 
 
 def test_listing_loads_no_torch() -> None:
-    code = "import sys; from slimgate.cli import main; main(['methods']); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from slimgate.cli.main import main; main(['methods']); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from releases import SUITE, Model, write_release
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.judge.flips import FlipsBudget
 
 RUNS = "tags.`mlflow.parentRunId` = '{}'"
@@ -143,7 +143,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None
     folder = write_release(tmp_path / "support")
     code = (
         "import sys; sys.modules['mlflow'] = None\n"
-        f"from slimgate.cli import main; sys.exit(main(['mlflow', {str(folder)!r}]))"
+        f"from slimgate.cli.main import main; sys.exit(main(['mlflow', {str(folder)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 4

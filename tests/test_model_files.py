@@ -15,9 +15,9 @@ from safetensors.numpy import save_file
 
 from fixtures.hostile.models import Bomb
 from slimgate.errors import BuildError, SuiteError
-from slimgate.model_files import check_model_files
-from slimgate.pretrained import numbers_alone
-from slimgate.sentence_layout import sentence_layout
+from slimgate.models.model_files import check_model_files
+from slimgate.models.pretrained import numbers_alone
+from slimgate.models.sentence_layout import sentence_layout
 
 
 def folder_of(path: Path, **config: Any) -> Path:

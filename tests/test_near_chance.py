@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimgate.near_chance import describe_near_chance
+from slimgate.judge.near_chance import describe_near_chance
 from slimgate.outcomes import ClassOutcomes
 
 

@@ -18,8 +18,8 @@ from fixtures.task_rows import TASKS
 from fixtures.tiny_clip import clip_context, write_tiny_clip
 from slimgate.errors import BuildError, SuiteError
 from slimgate.loading import load
+from slimgate.models.saved_weights import saved_weights
 from slimgate.protocols import BuildContext, ModelRef
-from slimgate.saved_weights import saved_weights
 from slimgate.tasks import causal_lm, text_classification
 
 Weights = dict[str, Any]

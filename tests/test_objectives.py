@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.objectives import (
+from slimgate.tasks.parts.objectives import (
     NO_ANSWER,
     UNLABELLED,
     ClassObjective,

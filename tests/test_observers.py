@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimgate.observers import BINS, Histogram, Observer, observe
+from slimgate.compress.observers import BINS, Histogram, Observer, observe
 
 
 def histogram(values: np.ndarray) -> Histogram:

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
 
-from slimgate.onnx_fusion import fuse
-from slimgate.onnx_graph import kinds_of
+from slimgate.compress.convert._onnx_graph import kinds_of
+from slimgate.compress.convert._onnx_optimize import fuse
 
 WIDTH, HEADS = 8, 2
 LOWEST = -3e38

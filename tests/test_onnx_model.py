@@ -12,11 +12,11 @@ from onnx import numpy_helper
 
 from fixtures.building import tiny_context
 from fixtures.tiny_graph import MATRIX, TABLE, tiny_answers, tiny_onnx_model
-from slimgate import onnx_model
-from slimgate.agreement import predictor_of
-from slimgate.artifact import LOADERS
+from slimgate.compress.agreement import predictor_of
 from slimgate.errors import BuildError
-from slimgate.onnx_model import load_onnx_model
+from slimgate.models import onnx_model
+from slimgate.models.onnx_model import load_onnx_model
+from slimgate.store.artifact import LOADERS
 
 IDS = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int64)
 
@@ -40,7 +40,7 @@ def test_it_is_saved_as_one_file_and_loads_the_same(tmp_path: Path) -> None:
 
 
 def test_it_is_loaded_by_its_kind() -> None:
-    assert LOADERS["onnx"] == "slimgate.onnx_model:load_onnx_model"
+    assert LOADERS["onnx"] == "slimgate.models.onnx_model:load_onnx_model"
 
 
 def test_it_weighs_what_its_matrices_hold(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""slimgate.openvino_model: what is saved comes back, and weights are counted by their true number."""
+"""slimgate.models.openvino_model: what is saved comes back, and weights are counted by their true number."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from fixtures.openvino_models import exported, model_scores
-from slimgate.artifact import LOADERS
 from slimgate.errors import BuildError
 from slimgate.loading import load_object
-from slimgate.openvino_model import OpenVinoModel
-from slimgate.openvino_weights import first_broken, footprint, weight_types
+from slimgate.models.openvino_model import OpenVinoModel
+from slimgate.models.openvino_weights import first_broken, footprint, weight_types
+from slimgate.store.artifact import LOADERS
 
 torch.set_num_threads(1)
 

@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
-from slimgate.option_tables import kind_of, option_tables
-from slimgate.tables import Table
+from slimgate.cli.options import kind_of, option_tables
+from slimgate.params import Table
 
 
 class Inner(Table):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.outcome_files import read_outcomes, write_outcomes
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+from slimgate.record.outcome_files import read_outcomes, write_outcomes
 
 IDS = np.array(["a", "b", "c"])
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.tiny import write_rows, write_tiny_bert
-from slimgate.cli import main
-from slimgate.init.guessing import TASKS
+from slimgate.cli.init.guessing import TASKS
+from slimgate.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 DOC = (ROOT / "docs/own_model.md").read_text("utf-8")

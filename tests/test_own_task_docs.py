@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from fixtures.tiny import BAD, GOOD, OTHER, write_tiny_bert
+from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, Verdict
-from slimgate.metrics import load_metric, value_of
-from slimgate.planted_fault import exchanged_fault
 from slimgate.protocols import Rows
-from slimgate.run import SuiteRun
-from slimgate.store import Store
-from slimgate.suite import load_suite
+from slimgate.run.planted_fault import exchanged_fault
+from slimgate.run.run import SuiteRun
+from slimgate.store.store import Store
+from slimgate.suite.suite import load_suite
 
 DOC = (Path(__file__).parents[1] / "docs/own_task.md").read_text("utf-8")
 CODE = dict(re.findall(r"`(mytools/\w+\.py)`:\n\n```python\n(.*?)```", DOC, re.DOTALL))

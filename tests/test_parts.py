@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.environment import describe_machine
 from slimgate.judge.verdict import Verdict
-from slimgate.parts import Part, Parts, awaited, compose, expected, part, parts_of
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
@@ -24,8 +22,10 @@ from slimgate.record import (
     TaskFactsRecord,
     VariantRecord,
 )
-from slimgate.run_verdict import verdict
-from slimgate.suite import load_suite
+from slimgate.record.run_verdict import verdict
+from slimgate.run.environment import describe_machine
+from slimgate.run.parts import Part, Parts, awaited, compose, expected, part, parts_of
+from slimgate.suite.suite import load_suite
 from tests.report.sample_record import sample_record
 
 

@@ -1,4 +1,4 @@
-"""slimgate.predicting: a row's scores depend neither on its batch nor on the order of prediction."""
+"""slimgate.models.predicting: a row's scores depend neither on its batch nor on the order of prediction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
-from slimgate.encoding import EncodedTexts
 from slimgate.errors import DataError
-from slimgate.predicting import batches, predict_scores
+from slimgate.models.predicting import batches, predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
+from slimgate.tasks.parts.encoding import EncodedTexts
 
 torch.set_num_threads(1)
 

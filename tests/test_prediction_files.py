@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from prediction_rows import shuffled, write_predictions
 
+from slimgate.data.predictions.columns import ColumnNames
+from slimgate.data.predictions.pairs import Pair, pair_predictions
+from slimgate.data.predictions.prediction_files import Predictions, read_predictions
 from slimgate.errors import DataError, SlimgateError
-from slimgate.outcome_files import write_outcomes
 from slimgate.outcomes import ClassOutcomes
-from slimgate.prediction_columns import ColumnNames
-from slimgate.prediction_files import Predictions, read_predictions
-from slimgate.prediction_pairs import Pair, pair_predictions
+from slimgate.record.outcome_files import write_outcomes
 
 NAMES = ColumnNames()
 PLAIN = {"id": ["a", "b", "c"], "label": ["x", "y", "x"], "prediction": ["x", "y", "y"]}
@@ -99,7 +99,7 @@ def test_probabilities_as_a_mapping(tmp_path: Path, suffix: str) -> None:
 def test_a_class_that_a_mapping_has_not_is_0_also_in_earlier_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slimgate.prediction_lines.BLOCK", 2)
+    monkeypatch.setattr("slimgate.data.predictions.jsonl.BLOCK", 2)
     rows = [{"x": 1}, {"x": 1}, {"x": 0.5, "y": 0.5}, {"y": 1}, {"x": 1}]
     found = read(tmp_path / "rows.jsonl", id=[*"abcde"], label=["x"] * 5, probabilities=rows)
     assert found.classes == ("x", "y")
@@ -305,7 +305,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str, message: str) -> None:
 def test_a_list_that_is_shorter_in_a_later_block_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slimgate.prediction_lines.BLOCK", 1)
+    monkeypatch.setattr("slimgate.data.predictions.jsonl.BLOCK", 1)
     with pytest.raises(DataError, match="line 2"):
         read(tmp_path / "rows.jsonl", id=[1, 2], label=[0, 1], probabilities=[[0.5, 0.5], [1]])
 

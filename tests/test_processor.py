@@ -1,4 +1,4 @@
-"""slimgate.processor: which processor computes, in one line that changes when its kernels would."""
+"""slimgate._system.processor: which processor computes, in one line that changes when its kernels would."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.processor import LIMITS, cpu_instructions, cpu_name, describe_processor
+from slimgate._system.processor import LIMITS, cpu_instructions, cpu_name, describe_processor
 
 X86 = "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu avx2 sse avx512_vnni\n\nflags\t\t: amx_int8\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 2\nFeatures\t: fp asimd asimddp bf16 i8mm\n"

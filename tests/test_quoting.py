@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from slimgate.data.quoting import LONGEST, quoted_texts, shortened
 from slimgate.protocols import Rows
-from slimgate.quoting import LONGEST, quoted_texts, shortened
 
 
 def test_the_texts_of_the_rows_asked_for_stand_in_their_order() -> None:

@@ -11,8 +11,8 @@ import pytest
 from tiny_suite import tiny_run
 
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.metrics import load_metric
 from slimgate.loading import known, load
-from slimgate.metrics import load_metric
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -11,7 +11,7 @@ from releases import SUITE, write_release
 
 from slimgate.errors import DataError
 from slimgate.record import AcceptedFacts, LatencyFacts, QualityFacts, SuiteFacts, to_json
-from slimgate.record_files import baselines_in, read_kept, record_file
+from slimgate.record.files import baselines_in, read_kept, record_file
 
 
 def kept(folder: Path, name: str, at: str, suite: str = SUITE) -> None:

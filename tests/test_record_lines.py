@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from releases import SUITE, Model, write_release
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.slices import SliceBudget
-from slimgate.record_files import read_kept
-from slimgate.record_lines import Line, lines
+from slimgate.record.files import read_kept
+from slimgate.record.lines import Line, lines
 
 PAGE = Path(__file__).parents[1] / "docs/ci.md"
 

@@ -6,7 +6,7 @@ import pytest
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BudgetFacts, LatencyFacts, VariantRecord
-from slimgate.recorded_budgets import Judged, judged_budgets, looser, stated, verdict_under
+from slimgate.record.budgets import Judged, judged_budgets, looser, stated, verdict_under
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from fixtures.reference.commands import arguments_of, pytest_options, subcommand
 from fixtures.reference.markdown import anchor, plain, prose
 from fixtures.reference.record_keys import unit_of
 from fixtures.reference.suite_keys import TABLES
-from slimgate.cli import COMMANDS
+from slimgate.cli.main import COMMANDS
+from slimgate.cli.options import option_tables
+from slimgate.judge.metrics import known_metrics
 from slimgate.loading import known
-from slimgate.metrics import known_metrics
-from slimgate.option_tables import option_tables
 from slimgate.record import RunRecord
 
 MADE = reference()

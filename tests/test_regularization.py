@@ -1,4 +1,6 @@
-"""slimgate.regularization: dropout and LayerDrop, only while training, and only for that time."""
+"""slimgate.compress.training.regularization: dropout and LayerDrop, only while training, and only for that
+time.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.blocks import encoder_layers
-from slimgate.regularization import regularized, skipped
+from slimgate.compress.training.regularization import regularized, skipped
+from slimgate.models.blocks import encoder_layers
 
 torch.set_num_threads(1)
 IDS = torch.tensor([[2, 6, 7, 3], [2, 8, 9, 3]])
@@ -56,7 +58,7 @@ def test_blocks_are_left_out_while_training_as_often_as_their_chance_says(tmp_pa
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "gpt2", "llama"])
 def test_a_skipped_block_is_as_if_it_were_not_there(tmp_path: Path, architecture: str) -> None:
-    from slimgate.methods import keep_layers
+    from slimgate.compress.prune import keep_layers
 
     context = tiny_context(tmp_path / "rows")
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.3)

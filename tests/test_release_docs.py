@@ -15,12 +15,12 @@ import pytest
 from releases import CLASSES, INT8, Model, write_release
 
 from fixtures.tiny_graph import tiny_onnx_model
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.judge.slices import SliceBudget
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import read_record
 from slimgate.report.pr_comment import pr_comment
-from slimgate.store import Store
+from slimgate.store.store import Store
 
 PAGE = Path(__file__).parents[1] / "docs" / "release.md"
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import ndcg_score
 from sklearn.neighbors import NearestNeighbors
 
-from slimgate.retrieval import rank_documents, unit_vectors
+from slimgate.tasks.parts.retrieval import rank_documents, unit_vectors
 
 AXES = np.eye(4, dtype=np.float32)
 

@@ -15,8 +15,8 @@ from slimgate.record import (
     SelfTestPart,
     VariantRecord,
 )
-from slimgate.record_files import TEACHER
-from slimgate.run_verdict import verdict, verdict_of_this_run
+from slimgate.record.files import TEACHER
+from slimgate.record.run_verdict import verdict, verdict_of_this_run
 
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import BuildError, SuiteError
-from slimgate.runtime_choice import kind_of, runtime_for
-from slimgate.suite import TEACHER, Suite, load_suite
+from slimgate.suite.runtime_choice import kind_of, runtime_for
+from slimgate.suite.suite import TEACHER, Suite, load_suite
 
 GRAPH = """\
 graph = { steps = [{ to_onnx = {} }] }

@@ -1,4 +1,4 @@
-"""slimgate.same_texts: which texts count as one, and the groups that they make."""
+"""slimgate.data.same_texts: which texts count as one, and the groups that they make."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from slimgate.pools import text_codes
-from slimgate.row_codes import keys_of
-from slimgate.same_texts import BETWEEN_TEXTS, comparable, join_groups, plain, without_order
+from slimgate.data.pools import text_codes
+from slimgate.data.row_codes import keys_of
+from slimgate.data.same_texts import BETWEEN_TEXTS, comparable, join_groups, plain, without_order
 
 
 @pytest.mark.parametrize(

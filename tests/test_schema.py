@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from slimgate import schema_words
-from slimgate.cli import main
+from slimgate.cli.main import main
+from slimgate.judge.metrics import known_metrics
 from slimgate.loading import known
-from slimgate.metrics import known_metrics
-from slimgate.schema import suite_schema
+from slimgate.suite import schema_words
+from slimgate.suite.schema import suite_schema
 
 
 def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,6 @@
-"""slimgate.seeding: equal seeds draw equal numbers, and everybody else's generators stay as they were."""
+"""slimgate.models.seeding: equal seeds draw equal numbers, and everybody else's generators stay as they
+were.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from slimgate.seeding import isolated_seed
+from slimgate.models.seeding import isolated_seed
 
 
 def draw() -> tuple[float, float, float]:

@@ -1,4 +1,6 @@
-"""slimgate.selftest: the copy changes nothing; a planted fault is as large as it says and never passes."""
+"""slimgate.run.selftest: the copy changes nothing; a planted fault is as large as it says and never
+passes.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,15 @@ import pytest
 import torch
 from tiny_suite import tiny_run
 
-from slimgate.damaged_layer import NothingToDamage, damage_largest_matrix_
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, allowed_drop
+from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
-from slimgate.metrics import Metric, load_metric
 from slimgate.outcomes import ClassOutcomes
-from slimgate.planted_fault import damaged_faults, decidable, exchanged_fault, judge_fault
+from slimgate.run.damaged_layer import NothingToDamage, damage_largest_matrix_
+from slimgate.run.planted_fault import damaged_faults, decidable, exchanged_fault, judge_fault
+from slimgate.run.selftest import default_budget, identical_copy, plant_fault
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.selftest import default_budget, identical_copy, plant_fault
 
 torch.set_num_threads(1)
 METRICS = [
@@ -70,7 +72,7 @@ def test_a_copy_of_the_teacher_has_no_flips(tmp_path: Path, gate: int) -> None:
 
 
 def test_the_copy_predicts_only_some_500_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from slimgate import selftest
+    from slimgate.run import selftest
 
     monkeypatch.setattr(selftest, "ROWS", 20)
     teacher = tiny_run(tmp_path).handle("teacher")
@@ -178,7 +180,7 @@ def test_an_undecided_fault_is_wrong_where_the_rows_can_show_it(monkeypatch: pyt
     def undecided(*args: Any, **more: Any) -> Any:
         return replace(judge_quality(*args, **more), verdict=Verdict.INCONCLUSIVE)
 
-    monkeypatch.setattr("slimgate.planted_fault.judge_quality", undecided)
+    monkeypatch.setattr("slimgate.run.planted_fault.judge_quality", undecided)
     many, few = outcomes_of(5000), outcomes_of(60)
     assert exchanged_fault(many, "accuracy", BUDGET, seed=0).wrong
     assert not exchanged_fault(few, "accuracy", BUDGET, seed=0).wrong

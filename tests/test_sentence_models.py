@@ -13,12 +13,12 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
-from slimgate.build import _model_files
 from slimgate.errors import BuildError, SuiteError
-from slimgate.model_ref import parse_model_ref
+from slimgate.models.model_ref import parse_model_ref
+from slimgate.models.sentence_layout import sentence_layout
 from slimgate.protocols import ModelRef
-from slimgate.sentence_layout import sentence_layout
-from slimgate.sentence_models import check_sentence_model
+from slimgate.run.build import _model_files
+from slimgate.tasks.parts.sentence_models import check_sentence_model
 from slimgate.tasks.sentence_embedding import Params
 
 torch.set_num_threads(1)

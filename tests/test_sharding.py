@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.shards import Shard, dealt, parse_shard, share
-from slimgate.suite import Suite, load_suite
+from slimgate.run.shards import Shard, dealt, parse_shard, share
+from slimgate.suite.suite import Suite, load_suite
 
 ROOT = Path(__file__).parents[1]
 

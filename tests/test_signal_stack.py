@@ -1,4 +1,4 @@
-"""slimgate.signal_stack, where a thread has an alternate stack that is gone, as a library may leave it."""
+"""slimgate._system.signals, where a thread has an alternate stack that is gone, as a library may leave it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the alternate s
 GONE = """
 import ctypes, mmap, signal, time
 from slimgate.errors import BuildError
-from slimgate.signal_stack import handle_on_own_stack
-from slimgate.time_limit import time_limit
+from slimgate._system.signals import handle_on_own_stack
+from slimgate._system.time_limit import time_limit
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -57,13 +57,13 @@ def test_a_time_limit_ends_its_block_though_the_alternate_stack_is_gone() -> Non
 
 
 def test_what_a_block_leaves_behind_is_undone() -> None:
-    code = "from slimgate.signal_stack import signal_stack_kept\nwith signal_stack_kept():\n    pass\n"
+    code = "from slimgate._system.signals import signal_stack_kept\nwith signal_stack_kept():\n    pass\n"
     inside = GONE.replace("assert libc", "with signal_stack_kept():\n  assert libc")
     assert ran(f"{code}{inside}{INTERRUPTED}") == (0, "interrupted")
 
 
 def test_what_a_signal_is_answered_by_stays() -> None:
-    code = "import signal\nfrom slimgate.signal_stack import handle_on_own_stack\nheard = []\n"
+    code = "import signal\nfrom slimgate._system.signals import handle_on_own_stack\nheard = []\n"
     code += "signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))\n"
     code += "before = signal.getsignal(signal.SIGTERM)\nhandle_on_own_stack(signal.SIGUSR1, signal.SIGTERM)\n"
     code += "signal.raise_signal(signal.SIGUSR1)\nassert signal.getsignal(signal.SIGTERM) is before\n"

@@ -1,4 +1,4 @@
-"""slimgate.slice_plan: how many slices the gate rows can decide."""
+"""slimgate.run.slice_plan: how many slices the gate rows can decide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from slimgate.judge.rows_needed import planned_rows
-from slimgate.slice_plan import SLICE_CHANGES, PlannedSlices, planned_slices, slice_groups
+from slimgate.run.slice_plan import SLICE_CHANGES, PlannedSlices, planned_slices, slice_groups
 from tests.tiny_suite import tiny_run
 
 BUDGETS = "[budgets]\nslices.accuracy = { drop_points = 5.0 }\n\n[measure]\n"

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
+from slimgate.data.splits import SplitSizes
 from slimgate.errors import DataError
 from slimgate.protocols import Rows
-from slimgate.slicing import column_slices, length_buckets
-from slimgate.splits import SplitSizes
-from slimgate.suite import Plugin, TaskSetup
+from slimgate.run.slicing import column_slices, length_buckets
+from slimgate.suite.suite import Plugin, TaskSetup
 from slimgate.tasks import text_classification
 
 

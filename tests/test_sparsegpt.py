@@ -1,4 +1,4 @@
-"""slimgate.sparsegpt: against least squares, and better than leaving weights out."""
+"""slimgate.compress.prune._sparsegpt_prune: against least squares, and better than leaving weights out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from slimgate.sparsegpt import Pattern, sparsegpt
-from slimgate.sparsity import keep_masks, keep_n_of_m
+from slimgate.compress.prune._sparsegpt_prune import Pattern, sparsegpt
+from slimgate.models.sparsity import keep_masks, keep_n_of_m
 
 torch.set_num_threads(1)
 

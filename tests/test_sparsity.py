@@ -1,4 +1,4 @@
-"""slimgate.sparsity: masks worked by hand, exact in number."""
+"""slimgate.models.sparsity: masks worked by hand, exact in number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from slimgate.errors import BuildError
-from slimgate.sparsity import keep_masks, keep_n_of_m, zero_
+from slimgate.models.sparsity import keep_masks, keep_n_of_m, zero_
 
 FIRST = torch.tensor([[1.0, 8.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0]])
 SECOND = torch.tensor([[2.0, 7.0, 6.0, 5.0]])

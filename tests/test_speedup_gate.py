@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tiny_suite import tiny_run
 
-from slimgate.arena import Arena, PlantedDelay
-from slimgate.gates import speedup as gate
 from slimgate.judge.speed import Speedup
-from slimgate.parts import Parts, awaited, now
+from slimgate.plugin.gates import speedup as gate
 from slimgate.protocols import Workload
-from slimgate.run import ModelHandle, SuiteRun
-from slimgate.suite import TEACHER
+from slimgate.run.arena import Arena, PlantedDelay
+from slimgate.run.parts import Parts, awaited, now
+from slimgate.run.run import ModelHandle, SuiteRun
+from slimgate.suite.suite import TEACHER
 
 SUITE = """[budgets.variants.pruned]
 latency = { speedup_min = 1.5 }

@@ -1,4 +1,6 @@
-"""slimgate.splits: sizes, strata, groups, overlaps, ids, reports; by hand, by random tables, on real data."""
+"""slimgate.data.splits: sizes, strata, groups, overlaps, ids, reports; by hand, by random tables, on real
+data.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,10 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
+from slimgate.data.strata import allot
 from slimgate.errors import DataError
 from slimgate.protocols import SPLITS
-from slimgate.splits import Cut, SplitSizes, cut, read_splits, write_splits
-from slimgate.strata import allot
 
 DATA = Path(__file__).parents[1] / "../shared/data"
 

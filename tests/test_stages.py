@@ -1,4 +1,4 @@
-"""slimgate.gates.stages: the way from the teacher to a variant, step by step."""
+"""slimgate.plugin.gates.stages: the way from the teacher to a variant, step by step."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny_suite import tiny_run
 
-from slimgate.gates.stages import stage_facts
-from slimgate.metrics import load_metric, value_of
+from slimgate.judge.metrics import load_metric, value_of
+from slimgate.plugin.gates.stages import stage_facts
 
 torch.set_num_threads(1)
 COMBINED = """[variants]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from slimgate.compress.training.training_params import TrainingParams
 from slimgate.errors import BuildError
 from slimgate.outcomes import ClassOutcomes
-from slimgate.training_params import TrainingParams
 from tests.tiny_suite import tiny_run
 
 # Probabilities after two epochs of distillation: what the order of additions may change.

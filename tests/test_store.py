@@ -1,4 +1,4 @@
-"""slimgate.store: an entry appears whole or not at all, is made once, and again where it is broken."""
+"""slimgate.store.store: an entry appears whole or not at all, is made once, and again where it is broken."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from slimgate.errors import BuildError
-from slimgate.store import DamagedEntry, Store, files_of, moment, scratch_beside
-from slimgate.store_seal import Damaged, checked
+from slimgate.store.seal import Damaged, checked
+from slimgate.store.store import DamagedEntry, Store, files_of, moment, scratch_beside
 
 # A process that makes artifacts/k; each making leaves a line in made.txt.
 MAKER = """
 import sys, time
 from pathlib import Path
-from slimgate.store import Store
+from slimgate.store.store import Store
 
 root, seconds = Path(sys.argv[1]), float(sys.argv[2])
 

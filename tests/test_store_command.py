@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from report.sample_record import sample_record
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.record import to_json
-from slimgate.store import DamagedEntry, Store
-from slimgate.store_holds import held, last_use, note_use
-from slimgate.store_prune import size_of
+from slimgate.store.holds import held, last_use, note_use
+from slimgate.store.store import DamagedEntry, Store
+from slimgate.store.store_prune import size_of
 
 DAY = 24 * 60 * 60
 MEGABYTE = 1024**2
@@ -43,7 +43,7 @@ def made(root: Path, kind: str, key: str, *, days: float, size: int = MEGABYTE, 
     code = f"""
 import os, sys
 from pathlib import Path
-from slimgate.store import Store
+from slimgate.store.store import Store
 def fill(folder):
     (folder / "a.bin").write_bytes(bytes({size}))
     return {facts!r}
@@ -180,7 +180,7 @@ def test_a_baseline_that_cannot_be_read_ends_a_prune_before_it_removes(told: Tol
 USER = """
 import sys, time
 from pathlib import Path
-from slimgate.store import Store
+from slimgate.store.store import Store
 assert Store(Path(sys.argv[1])).find("artifacts", "parent") is not None
 print("found", flush=True)
 time.sleep(60)

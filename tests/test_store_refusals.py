@@ -1,4 +1,6 @@
-"""slimgate.store on a disk that is full, read-only, or not one's own: one line, and nothing half-written."""
+"""slimgate.store.store on a disk that is full, read-only, or not one's own: one line, and nothing
+half-written.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from slimgate.disk_room import room_for
+from slimgate._system.disk_room import room_for
 from slimgate.errors import BuildError
-from slimgate.store import Store
+from slimgate.store.store import Store
 
 MEGABYTE = 1024**2
 Fill = Callable[[Path], dict[str, Any]]

@@ -17,14 +17,14 @@ from fixtures.large_rows import cut as cut_apart
 from fixtures.large_rows import write_rows as write_large
 from fixtures.large_rows import write_suite
 from fixtures.tiny import write_rows
-from slimgate.chosen_rows import chosen_rows
+from slimgate.data.chosen_rows import chosen_rows
+from slimgate.data.json_rows import AT_ONCE, typed
+from slimgate.data.row_codes import codes_of, keys_of, standing_twice
+from slimgate.data.row_files import RowFile, rows_of
+from slimgate.data.sources import files
+from slimgate.data.splits import Cut, SplitSizes, cut
+from slimgate.data.text_blocks import BLOCK, lines_of, text_blocks
 from slimgate.errors import DataError
-from slimgate.json_rows import AT_ONCE, typed
-from slimgate.row_codes import codes_of, keys_of, standing_twice
-from slimgate.row_files import RowFile, rows_of
-from slimgate.sources import files
-from slimgate.splits import Cut, SplitSizes, cut
-from slimgate.text_blocks import BLOCK, lines_of, text_blocks
 
 # Of the code that read every file whole and compared strings (commit befac19). Pairs: since a pair in the
 # other order counts as the same pair, other rows are dropped; the gate keeps its rows.

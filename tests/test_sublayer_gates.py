@@ -11,23 +11,17 @@ import torch
 from torch import nn
 
 from fixtures.masking import ALL, INPUTS, tiny_model
-from slimgate.adapter_targets import find_targets
-from slimgate.blocks import blocks
+from slimgate.compress.layers.removed import NoAttention, NoLinear
+from slimgate.compress.prune import cofi_prune, keep_layers, magnitude_prune, prune_ffn, prune_heads
+from slimgate.compress.prune._hard_concrete import HardConcrete
+from slimgate.compress.prune._sublayer_gates import SublayerGates, gated, gates_of, settle_, sparsity
+from slimgate.compress.prune._sublayer_removal import remove_closed_
+from slimgate.compress.quantize import int8_dynamic
+from slimgate.compress.training.adapter_targets import find_targets
 from slimgate.errors import BuildError
-from slimgate.hard_concrete import HardConcrete
-from slimgate.linear_layers import linear_layers
-from slimgate.methods import (
-    cofi_prune,
-    int8_dynamic,
-    keep_layers,
-    magnitude_prune,
-    prune_ffn,
-    prune_heads,
-)
-from slimgate.nn.removed import NoAttention, NoLinear
-from slimgate.sublayer_gates import SublayerGates, gated, gates_of, settle_, sparsity
-from slimgate.sublayer_removal import remove_closed_
-from slimgate.torch_model import load_torch_model
+from slimgate.models.blocks import blocks
+from slimgate.models.linear_layers import linear_layers
+from slimgate.models.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.protocols import Workload
-from slimgate.suite import TEACHER, Suite, load_suite
+from slimgate.suite.suite import TEACHER, Suite, load_suite
 
 
 def suite_of(bench: Path, text: str, **options: bool) -> Suite:

@@ -1,4 +1,4 @@
-"""slimgate.teacher_answers: computed once, kept for every student, never another's."""
+"""slimgate.compress.training.teacher_answers: computed once, kept for every student, never another's."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate import teacher_answers as module
-from slimgate.distillation import DistillationLoss
+from slimgate.compress.finetune.distill import Params
+from slimgate.compress.training import teacher_answers as module
+from slimgate.compress.training.distillation import DistillationLoss
+from slimgate.compress.training.teacher_answers import (
+    KIND,
+    Answers,
+    all_labelled,
+    stored_bytes,
+    teacher_answers,
+)
 from slimgate.errors import BuildError
-from slimgate.learning import TokenTargets, training_rows
-from slimgate.methods.distill import Params
-from slimgate.objectives import NO_ANSWER, UNLABELLED, ClassObjective, TokenObjective
 from slimgate.protocols import BuildContext
-from slimgate.sharing import SharedBySteps
-from slimgate.store import Store
-from slimgate.teacher_answers import KIND, Answers, all_labelled, stored_bytes, teacher_answers
+from slimgate.run.sharing import SharedBySteps
+from slimgate.store.store import Store
+from slimgate.tasks.parts.learning import TokenTargets, training_rows
+from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED, ClassObjective, TokenObjective
 from tests.tiny_suite import tiny_run
 
 torch.set_num_threads(1)
@@ -69,7 +75,7 @@ class Tokens:
 
 
 def test_of_tokens_those_that_count_are_kept_row_by_row(context: BuildContext) -> None:
-    from slimgate.encoding import EncodedTexts
+    from slimgate.tasks.parts.encoding import EncodedTexts
 
     ids = [[1, 2, 3], [4], [5, 6, 7, 8]]
     encoded = EncodedTexts({"input_ids": ids}, {"input_ids": 0}, "right", np.asarray([3, 1, 4]))
@@ -162,12 +168,12 @@ def test_token_answers_past_the_limit_are_computed_beside_the_student(
     loss._objective = TokenObjective(shifted=False)
     ids = encoded.columns["input_ids"]
     targets = TokenTargets([[0] * len(row) for row in ids], side="right")
-    monkeypatch.setattr("slimgate.distillation.stored_bytes", lambda *_: 3 * 2**30)
+    monkeypatch.setattr("slimgate.compress.training.distillation.stored_bytes", lambda *_: 3 * 2**30)
     assert not loss._stores(teacher, targets, None, context)
     loss._answers = None
     assert loss.source == "computed beside the student (stored they would have 3.0 GiB)"
     assert loss._stores(teacher, targets, True, context)
-    monkeypatch.setattr("slimgate.distillation.stored_bytes", lambda *_: 2**30)
+    monkeypatch.setattr("slimgate.compress.training.distillation.stored_bytes", lambda *_: 2**30)
     assert loss._stores(teacher, targets, None, context)
     assert not loss._stores(teacher, targets, False, context)
     with pytest.raises(BuildError, match="stored_logits = true is for answers that depend on their row"):

@@ -1,4 +1,6 @@
-"""slimgate.teacher_ensemble: the mean of several teachers' answers, and what distillation makes of it."""
+"""slimgate.compress.training.teacher_ensemble: the mean of several teachers' answers, and what distillation
+makes of it.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,18 @@ from pydantic import ValidationError
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from fixtures.tiny import BAD, GOOD, OTHER, tiny_tokenizer
-from slimgate.distillation_rows import DistillationRows
+from slimgate.compress.finetune import active_distill, distill
+from slimgate.compress.prune import gradual_magnitude_prune
+from slimgate.compress.quantize import quantization_aware_training
+from slimgate.compress.training.distillation_rows import DistillationRows
+from slimgate.compress.training.teacher_answers import COMPUTED, TAKEN, Answers
+from slimgate.compress.training.teacher_ensemble import MeanAnswers, Teaching, ensemble_answers
 from slimgate.errors import BuildError
-from slimgate.learning import training_rows
-from slimgate.methods import active_distill, distill, gradual_magnitude_prune, quantization_aware_training
-from slimgate.objectives import objective_of
 from slimgate.protocols import BuildContext, MoreTeacher
-from slimgate.suite import Plugin
+from slimgate.suite.suite import Plugin
 from slimgate.tasks import causal_lm, sentence_embedding
-from slimgate.teacher_answers import COMPUTED, TAKEN, Answers
-from slimgate.teacher_ensemble import MeanAnswers, Teaching, ensemble_answers
+from slimgate.tasks.parts.learning import training_rows
+from slimgate.tasks.parts.objectives import objective_of
 
 torch.set_num_threads(1)
 LABELS = ("neg", "pos")
@@ -243,7 +247,7 @@ def test_answers_that_are_tokens_are_not_stored_beyond_measure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student, context = tokens(tmp_path)
-    monkeypatch.setattr("slimgate.teacher_ensemble.stored_bytes", lambda *_: 2**30)
+    monkeypatch.setattr("slimgate.compress.training.teacher_ensemble.stored_bytes", lambda *_: 2**30)
     with pytest.raises(
         BuildError, match=r"the answers of 2 teachers would be 2\.0 GiB on disk; stored_logits"
     ):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.threads import default_threads, quota
+from slimgate._system.threads import default_threads, quota
 
 
 @pytest.mark.parametrize(("text", "cpus"), [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1)])

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from slimgate._system.time_limit import time_limit
 from slimgate.errors import BuildError
-from slimgate.time_limit import time_limit
 
 
 def spin(seconds: float) -> None:

@@ -9,16 +9,16 @@ import pyarrow as pa
 import pytest
 
 from fixtures.tiny_clip import PARAMS, write_tiny_clip
-from slimgate.encoding import encode_texts
 from slimgate.errors import SuiteError
-from slimgate.fresh import tokenizer_of, trained_tokenizer
-from slimgate.measure.quality import Encoder
+from slimgate.models.fresh import tokenizer_of, trained_tokenizer
+from slimgate.models.tokenizer_files import check_tokenizer, has_tokenizer
 from slimgate.protocols import ModelRef, Rows
 from slimgate.report.cautions import warnings
 from slimgate.report.unreadable import unreadable_rows
-from slimgate.suite import TEACHER
+from slimgate.run.measure.quality import Encoder
+from slimgate.suite.suite import TEACHER
 from slimgate.tasks import image_text
-from slimgate.tokenizer_files import check_tokenizer, has_tokenizer
+from slimgate.tasks.parts.encoding import encode_texts
 from tests.report.sample_record import sample_record
 from tests.tiny_suite import tiny_run
 

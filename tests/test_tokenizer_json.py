@@ -10,8 +10,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from slimgate.compress.factorize._tokenizer_json import commonest, needed, read_state, trimmed
 from slimgate.errors import BuildError
-from slimgate.tokenizer_json import commonest, needed, read_state, trimmed
 
 CORPUS = [
     "lower the newest widths, please: the lowest newer width is wider than the new one",

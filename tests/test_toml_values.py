@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slimgate.toml_values import toml_key, toml_value
+from slimgate._system.toml import toml_key, toml_value
 
 
 @pytest.mark.parametrize(

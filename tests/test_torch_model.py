@@ -1,4 +1,6 @@
-"""slimgate.torch_model: what is saved comes back to the bit, for every architecture that methods reach."""
+"""slimgate.models.torch_model: what is saved comes back to the bit, for every architecture that methods
+reach.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ from torch import nn
 
 from fixtures.architectures import SHAPES, write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
-from slimgate.blocks import encoder_layers, output_layer
 from slimgate.errors import BuildError
+from slimgate.models.blocks import encoder_layers, output_layer
+from slimgate.models.torch_model import TorchModel, footprint, load_torch_model
 from slimgate.tasks import text_classification
-from slimgate.torch_model import TorchModel, footprint, load_torch_model
 
 torch.set_num_threads(1)
 INPUTS = {

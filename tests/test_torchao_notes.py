@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from slimgate.torchao_notes import keep_back
+from slimgate._system.torchao_notes import keep_back
 
 LIBRARY = "Failed to load %s: Could not load this library"
 
@@ -34,6 +34,6 @@ def test_only_the_lines_of_its_import_are_kept_back(caplog: pytest.LogCaptureFix
 def test_loading_a_model_says_nothing_where_torchao_is_installed() -> None:
     if find_spec("torchao") is None:
         pytest.skip("torchao is not installed")
-    code = "import sys, slimgate.torch_model, transformers.modeling_utils; print('torchao' in sys.modules)"
+    code = "import sys, slimgate.models.torch_model, transformers.modeling_utils; print('torchao' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("True\n", "")

@@ -1,4 +1,6 @@
-"""slimgate.training: it learns, is quiet, gives equal weights for equal seeds, and keeps the best epoch."""
+"""slimgate.compress.training.trainer: it learns, is quiet, gives equal weights for equal seeds, and keeps
+the best epoch.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,15 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.training.scoring import Score
+from slimgate.compress.training.trainer import label_loss, train
+from slimgate.compress.training.training_params import TrainingParams
 from slimgate.errors import BuildError
-from slimgate.learning import labelled, training_rows
-from slimgate.objectives import ClassObjective
-from slimgate.precision import resolve_precision
+from slimgate.models.precision import resolve_precision
 from slimgate.protocols import BuildContext
-from slimgate.scoring import Score
 from slimgate.tasks import text_classification
-from slimgate.training import label_loss, train
-from slimgate.training_params import TrainingParams
+from slimgate.tasks.parts.learning import labelled, training_rows
+from slimgate.tasks.parts.objectives import ClassObjective
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
@@ -151,7 +153,7 @@ def best_of(
     hooks: Any = (),
 ) -> Any:
     """Trains with these accuracies on `selection`; gives model, log, and weights of each epoch."""
-    from slimgate import training_callbacks
+    from slimgate.compress.training import callbacks
 
     states: list[dict[str, torch.Tensor]] = []
 
@@ -159,7 +161,7 @@ def best_of(
         states.append({k: v.clone() for k, v in self._model.network.state_dict().items()})
         return Score(loss=0.0, quality=accuracies[len(states) - 1])
 
-    monkeypatch.setattr(training_callbacks.Epochs, "_evaluate", evaluate)
+    monkeypatch.setattr(callbacks.Epochs, "_evaluate", evaluate)
     model, context = trained(hub, epochs=len(accuracies), keep_best=keep_best, hooks=hooks)
     return model, context.log, states
 
@@ -244,7 +246,7 @@ def test_other_architectures_train_too(tmp_path: Path, architecture: str, task: 
 
 
 def test_auto_precision_is_bfloat16_only_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from slimgate import precision
+    from slimgate.models import precision
 
     assert resolve_precision("float32", "cpu") == "float32"
     assert resolve_precision("bfloat16", "cpu") == "bfloat16"
@@ -254,7 +256,7 @@ def test_auto_precision_is_bfloat16_only_where_the_cpu_has_it(monkeypatch: pytes
 
 
 def test_the_module_is_not_needed_to_read_a_suite() -> None:
-    assert "transformers" not in vars(sys.modules["slimgate.training_params"])
+    assert "transformers" not in vars(sys.modules["slimgate.compress.training.training_params"])
 
 
 def test_batches_are_of_rows_of_about_one_length_and_the_log_says_what_is_padded(hub: Path) -> None:

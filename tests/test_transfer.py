@@ -1,4 +1,4 @@
-"""slimgate.transfer: rows without labels, of which none is held out."""
+"""slimgate.compress.training.transfer: rows without labels, of which none is held out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from fixtures.building import tiny_context
+from slimgate.compress.training.transfer import transfer_rows
+from slimgate.compress.training.transfer_params import Augment, TransferParams, also_reads
 from slimgate.errors import BuildError, DataError
 from slimgate.protocols import Rows
 from slimgate.tasks import text_classification
-from slimgate.transfer import transfer_rows
-from slimgate.transfer_params import Augment, TransferParams, also_reads
 
 TOKENIZER = SimpleNamespace(mask_token="[MASK]")
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from tuned_suite import write_repository
 
-from slimgate import run as runs
-from slimgate.cli import main
-from slimgate.commands import tune
+from slimgate.cli.main import main
+from slimgate.cli.tune import command as tune
 from slimgate.protocols import Rows
-from slimgate.rows import PreparedRows
+from slimgate.run import run as runs
+from slimgate.run.rows import PreparedRows
 
 Tune = Callable[..., tuple[int, str, str]]
 

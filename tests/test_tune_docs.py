@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.tiny import write_rows, write_tiny_bert
-from slimgate.cli import main
+from slimgate.cli.main import main
 
 DOC = (Path(__file__).parents[1] / "docs/tune.md").read_text("utf-8")
 COMMANDS = re.findall(r"^\$ (.*)$", DOC, re.MULTILINE)

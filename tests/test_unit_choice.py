@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slimgate.compress.prune._unit_choice import best_units, units_to_keep
 from slimgate.errors import BuildError
-from slimgate.unit_choice import best_units, units_to_keep
 
 SCORES = {"a": np.array([0.9, 0.1, 0.8, 0.7]), "b": np.array([0.2, 0.3, 0.05, 0.01])}
 

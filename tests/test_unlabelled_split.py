@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from tiny_suite import tiny_run
 
+from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.protocols import SPLITS, BuildContext
-from slimgate.splits import Cut, SplitSizes, cut, read_splits, write_splits
 
 SEEN: list[tuple[tuple[str, ...], list[str]]] = []
 MORE = "splits = { train = 16, calibration = 0, selection = 16, unlabelled = 20 }"
@@ -186,7 +186,7 @@ def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pyte
     log = tiny_run(tmp_path, **options).built("shorter").steps[-1].manifest["log"]
     assert log["transfer"]["translated"] == 48
     assert tiny_run(tmp_path, **options).built("shorter").from_store
-    from slimgate import digests
+    from slimgate._system import digests
 
     for cached in (digests._tree, digests._own_digest, digests._imports):  # a new process has none of them
         cached.cache_clear()

@@ -1,4 +1,4 @@
-"""slimgate.worker_process: modules written here, which end, die or hang in a process of their own."""
+"""slimgate._system.worker: modules written here, which end, die or hang in a process of their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.worker_process import Ended, run_worker
+from slimgate._system.worker import Ended, run_worker
 
 FOREVER = 600.0
 
@@ -72,12 +72,12 @@ def test_at_the_limit_it_ends_and_what_it_started_too(
 
 def test_it_ends_with_whoever_asked_even_where_that_was_killed(tmp_path: Path) -> None:
     (tmp_path / "own_worker.py").write_text(
-        "import os, subprocess, sys, time\nfrom slimgate.worker_process import end_with_parent\n"
+        "import os, subprocess, sys, time\nfrom slimgate._system.worker import end_with_parent\n"
         "end_with_parent(0.05)\nfolder = sys.argv[1]\n" + STARTS + "time.sleep(600)\n",
         "utf-8",
     )
     asks = f"import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(tmp_path)!r})\n"
-    asks += "from slimgate.worker_process import run_worker\n"
+    asks += "from slimgate._system.worker import run_worker\n"
     asks += f"run_worker('own_worker', Path({str(tmp_path)!r}), limit=600)\n"
     asking = subprocess.Popen([sys.executable, "-c", asks])
     until = time.monotonic() + 120

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fixtures.tiny import write_rows, write_tiny_bert
-from slimgate.run import SuiteRun
-from slimgate.store import Store
-from slimgate.suite import load_suite
+from slimgate.run.run import SuiteRun
+from slimgate.store.store import Store
+from slimgate.suite.suite import load_suite
 
 SUITE = """
 [suite]

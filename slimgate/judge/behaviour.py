@@ -16,6 +16,7 @@ from slimgate.judge.divergence import kl_to_teacher
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.flips import KIND as FLIPS
 from slimgate.judge.flips import FlipsBudget, FlipShare, flip_share, judge_flips, surest_lost, turned
+from slimgate.judge.metrics.base import Metric
 from slimgate.judge.slice_gaps import slice_gaps
 from slimgate.judge.slices import (
     Slice,
@@ -27,7 +28,6 @@ from slimgate.judge.slices import (
 )
 from slimgate.judge.tradeoff import tradeoff
 from slimgate.judge.verdict import BudgetVerdict, Verdict, combined
-from slimgate.metrics.base import Metric
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
 
 Texts = Callable[[Ints], Sequence[str]]

@@ -19,7 +19,7 @@ from typing import Literal, Protocol, get_args
 
 from slimgate.errors import SuiteError
 from slimgate.judge.decision import BudgetVerdict, Verdict
-from slimgate.metrics.base import Unit
+from slimgate.judge.metrics.base import Unit
 
 OnInconclusive = Literal["fail", "warn"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimgate.metrics.base import Metric, value_of
-from slimgate.metrics.brier import METRICS as BRIER
-from slimgate.metrics.ece import BINS, bin_of
-from slimgate.metrics.ece import METRICS as ECE
+from slimgate.judge.metrics.base import Metric, value_of
+from slimgate.judge.metrics.brier import METRICS as BRIER
+from slimgate.judge.metrics.ece import BINS, bin_of
+from slimgate.judge.metrics.ece import METRICS as ECE
 from slimgate.outcomes import ClassOutcomes, Floats
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from slimgate.metrics.base import check_classes
+from slimgate.judge.metrics.base import check_classes
 from slimgate.outcomes import ClassOutcomes, Ints
 
 # From here on most cells of a matrix are empty, and a record holds the others only.

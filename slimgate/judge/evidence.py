@@ -15,9 +15,9 @@ from slimgate.judge.group_resamples import METHOD as GROUP_METHOD
 from slimgate.judge.influence import paired_influence
 from slimgate.judge.levels import ALPHA
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
+from slimgate.judge.metrics.base import Metric, PerRow
 from slimgate.judge.rows_needed import copies_until
 from slimgate.judge.tango import design_effect, tango_interval, tango_z
-from slimgate.metrics.base import Metric, PerRow
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, same_rows
 
 

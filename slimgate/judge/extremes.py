@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from slimgate.errors import MeasureError
+from slimgate.judge.metrics.base import Metric
 from slimgate.judge.pseudo import usual_group_size
 from slimgate.judge.resampled_sums import ResampledSums
-from slimgate.metrics.base import Metric
 from slimgate.outcomes import Outcomes
 
 
@@ -24,7 +24,7 @@ def with_extremes(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Resam
     if row_sums is None or row_sums.extremes is None:
         raise MeasureError(
             f"{metric.name}: on outcomes without classes a metric needs row_mean, per_row, row_sums with "
-            "extremes, documents or correlated; see Metric in slimgate/metrics/base.py"
+            "extremes, documents or correlated; see Metric in slimgate/judge/metrics/base.py"
         )
     ends = row_sums.extremes(teacher)
     groups, size = teacher.groups, 1

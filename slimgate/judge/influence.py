@@ -15,8 +15,8 @@ import numpy as np
 
 from slimgate.judge.contrast import ByInterval, Contrast, Interval
 from slimgate.judge.levels import t_quantile, z_quantile
+from slimgate.judge.metrics.base import Influence, Metric
 from slimgate.judge.pseudo import with_pseudo_changes
-from slimgate.metrics.base import Influence, Metric
 from slimgate.outcomes import ClassOutcomes, Floats
 
 

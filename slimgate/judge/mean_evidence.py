@@ -10,7 +10,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge.contrast import Contrast, Interval
 from slimgate.judge.levels import ALPHA
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
-from slimgate.metrics.base import Metric, RowMean
+from slimgate.judge.metrics.base import Metric, RowMean
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 METHOD = "Gaffke's bound"

@@ -2,7 +2,8 @@
 
 log ratio = (sum of the variant's nats - sum of the teacher's) / tokens, by the bound of `mean_bound` over
 whole documents, whose tokens are not independent. Nats have no upper end, so the bound assumes how much a
-document can lose that the sample does not have: DAMAGE nats a token (slimgate/metrics/perplexity.py), or the
+document can lose that the sample does not have: DAMAGE nats a token (slimgate/judge/metrics/perplexity.py),
+or the
 most that any document changed. With 60 documents of which none was damaged, 1 % of damaged documents cannot
 be ruled out, and no budget under 5 % passes. reports/simulations/perplexity_verdicts.md has the error rates.
 """
@@ -25,9 +26,9 @@ from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import BudgetVerdict, Verdict, combined, decided
 from slimgate.judge.levels import ALPHA, LEVEL
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
+from slimgate.judge.metrics.base import Unit
+from slimgate.judge.metrics.perplexity import DAMAGE
 from slimgate.judge.verdict import QualityJudgement, most_rows
-from slimgate.metrics.base import Unit
-from slimgate.metrics.perplexity import DAMAGE
 from slimgate.outcomes import Floats, Ints
 
 METHOD = "Gaffke's bound over documents"

@@ -14,8 +14,8 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.group_sizes import unseen_size
-from slimgate.metrics.base import FromConfusion, Metric, value_of
-from slimgate.metrics.confusion import confusion
+from slimgate.judge.metrics.base import FromConfusion, Metric, value_of
+from slimgate.judge.metrics.confusion import confusion
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 # Among how many of the smallest classes the place is looked for: rarer classes move a metric more.

@@ -12,9 +12,9 @@ from slimgate.judge.bootstrap import CELL_RESAMPLES
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.correlation import judge_correlation
 from slimgate.judge.evidence import Evidence, gather, shared_groups
+from slimgate.judge.metrics.base import Metric, value_of
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.verdict import QualityJudgement, judgement_of
-from slimgate.metrics.base import Metric, value_of
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 
 # Under these there is a warning, which changes no verdict. By the rule of three 50 rows of which none was

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from slimgate.judge.metrics.base import RowSums
 from slimgate.judge.multiplicities import multiplicities
-from slimgate.metrics.base import RowSums
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 # Bytes of one matrix of weights.

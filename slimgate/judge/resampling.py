@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slimgate.judge.metrics.base import Metric
 from slimgate.judge.multiplicities import multiplicities
-from slimgate.metrics.base import Metric
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 if TYPE_CHECKING:

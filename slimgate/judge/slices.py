@@ -11,8 +11,8 @@ from slimgate.errors import SuiteError
 from slimgate.judge.evidence import Evidence, gather_parts
 from slimgate.judge.holm import holm_adjusted
 from slimgate.judge.levels import ALPHA
+from slimgate.judge.metrics.base import Metric
 from slimgate.judge.verdict import BudgetVerdict, Verdict, combined
-from slimgate.metrics.base import Metric
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 
 # Fewer rows than these show only the grossest of drops.

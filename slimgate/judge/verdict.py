@@ -11,7 +11,7 @@ from slimgate.judge.budget_verdict import judge_budget
 from slimgate.judge.decision import BudgetVerdict, Verdict, combined
 from slimgate.judge.evidence import Changed, Evidence
 from slimgate.judge.levels import LEVEL
-from slimgate.metrics.base import Unit
+from slimgate.judge.metrics.base import Unit
 
 __all__ = [
     "BudgetKind",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from slimgate.record import CarriedResult, RunRecord, RunVerdict, VariantRecord
+from slimgate.record.budgets import only_warns
+from slimgate.record.files import TEACHER
+from slimgate.record.run_verdict import ERROR, SELF_TEST, results
 from slimgate.record.words import moment, numbered
-from slimgate.record_files import TEACHER
-from slimgate.recorded_budgets import only_warns
-from slimgate.run_verdict import ERROR, SELF_TEST, results
 
 
 def describe_carried(record: RunRecord) -> str | None:

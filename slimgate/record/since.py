@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.judge.metrics.base import Unit
 from slimgate.judge.verdict import Verdict
-from slimgate.metrics.base import Unit
 from slimgate.record.part import Part
 from slimgate.record.quality import BudgetFacts
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from slimgate.record import RunRecord
-from slimgate.record_files import RECORD, Kept, kept_in, read_kept
-from slimgate.store_listing import Stored
+from slimgate.record.files import RECORD, Kept, kept_in, read_kept
+from slimgate.store.store_listing import Stored
 
 
 def baselines_at(paths: Iterable[Path]) -> list[Kept]:

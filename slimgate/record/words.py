@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 
 
 def numbered(number: int, one: str, many: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import RunRecord
 from slimgate.report.since import baseline_name, new_since_baseline
 from slimgate.report.standing import teacher

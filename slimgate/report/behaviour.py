@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BehaviourFacts, Flips, QuotedRow, RunRecord, SliceFacts, VariantRecord
 from slimgate.report.confidence import calibration_tables, tradeoff_tables

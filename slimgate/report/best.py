@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.comparison import quality_cell, size_cell, value_words
 from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note

@@ -6,7 +6,7 @@ import shlex
 from pathlib import PurePath
 from urllib.parse import quote
 
-from slimgate.escape import escaped, visible
+from slimgate._system.escape import escaped, visible
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.standing import TEACHER, models
 

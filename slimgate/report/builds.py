@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import BuildsFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, fixed
 from slimgate.report.standing import variants

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import ArtifactFacts, RunRecord, StepFacts
 from slimgate.report.epochs import epoch_table, epochs_of
 from slimgate.report.figures import MISSING, count, duration, megabytes

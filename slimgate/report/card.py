@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate.escape import escaped, fenced
+from slimgate._system.escape import escaped, fenced
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.judge.bands import band
 from slimgate.judge.slice_counts import slice_counts
 from slimgate.judge.verdict import Verdict

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate.comparing import BudgetChange, Comparison, ModelChange, Outcome, VerdictChange
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.judge.verdict import Verdict
+from slimgate.record.comparing import BudgetChange, Comparison, ModelChange, Outcome, VerdictChange
 from slimgate.record.words import numbered
 from slimgate.report.compare_tables import latency_table, metric_table, size_table, slice_table
 from slimgate.report.figures import count

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimgate.comparing import Comparison, LatencyChange, MetricChange, ModelChange, Moved, SliceChange
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.judge.slices import FEW_ROWS
+from slimgate.record.comparing import Comparison, LatencyChange, MetricChange, ModelChange, Moved, SliceChange
 from slimgate.report.figures import MISSING, as_fast, count, fixed, megabytes, percent, significant, smaller
 from slimgate.report.standing import workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty

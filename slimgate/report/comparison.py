@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import ArtifactFacts, LatencyFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.builds import builds
 from slimgate.report.figures import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import BehaviourFacts, ReliabilityFacts, TradeoffFacts, VariantRecord
 from slimgate.report.figures import MISSING, count, fixed, percent, with_note
 from slimgate.report.tables import Column, blocks, table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import BehaviourFacts, VariantRecord
 from slimgate.report.figures import count
 from slimgate.report.tables import Column, blocks, table

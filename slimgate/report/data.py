@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import RunRecord, SplitFacts
 from slimgate.report.built import plain
 from slimgate.report.figures import count, fixed, with_note

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import RunRecord, StepFacts, VariantRecord
 from slimgate.report.figures import MISSING, count, fixed, with_note
 from slimgate.report.standing import models

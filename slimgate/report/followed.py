@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import FollowedRow, RowShapes, RunRecord, TensorFacts, VariantRecord
 from slimgate.report.answers import answer_columns, top_words
 from slimgate.report.figures import MISSING, count, measured

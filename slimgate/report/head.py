@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import RunRecord
+from slimgate.record.budgets import only_warns
 from slimgate.record.carried import describe_carried, describe_counts, messages
 from slimgate.record.words import moment, numbered
-from slimgate.recorded_budgets import only_warns
 from slimgate.report.alarms import alarms
 from slimgate.report.best import best
 from slimgate.report.broken import broken

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import VariantRecord
 from slimgate.record.carried import status_words
-from slimgate.record_files import Kept
+from slimgate.record.files import Kept
 from slimgate.report.comparison import quality_cell
 from slimgate.report.figures import MISSING, fixed, megabytes, with_note
 from slimgate.report.standing import budgeted, metrics, workload_words, workloads

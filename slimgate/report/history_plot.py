@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from slimgate.record_files import Kept
+from slimgate.record.files import Kept
 from slimgate.report.history import gated_metrics, model_names
 from slimgate.report.pictures import picture
 from slimgate.report.standing import TEACHER

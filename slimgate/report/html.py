@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from slimgate.escape import escaped, visible
+from slimgate._system.escape import escaped, visible
 from slimgate.record import RunRecord
 from slimgate.record.carried import describe_carried, messages
 from slimgate.report.behaviour import behaviour

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import RunRecord, Status
 from slimgate.record.carried import describe_carried, messages
 from slimgate.record.words import numbered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import MemoryFacts, RunRecord
 from slimgate.report.figures import MISSING, count, fixed, megabytes
 from slimgate.report.standing import models, workload_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from slimgate.escape import escaped, fenced, visible, without_references
+from slimgate._system.escape import escaped, fenced, visible, without_references
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.carried import messages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from slimgate.escape import visible
+from slimgate._system.escape import visible
 from slimgate.record import RunRecord
 from slimgate.report.tables import titled
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import RunRecord, SinceFacts, VariantRecord
 from slimgate.report.figures import MISSING, count, drop_words, fixed
 from slimgate.report.standing import models

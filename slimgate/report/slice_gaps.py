@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import BehaviourFacts, SliceFacts, SliceGapFacts, VariantRecord
 from slimgate.report.figures import MISSING, count, fixed, with_note
 from slimgate.report.tables import Column, blocks, table

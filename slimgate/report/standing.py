@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
 from slimgate.record.carried import describe_age
-from slimgate.variant_budgets import BASELINE
+from slimgate.suite.variant_budgets import BASELINE
 
 TEACHER = "teacher"
 _NO_BUDGET = "no budget"

@@ -8,7 +8,7 @@ from html import escape
 
 from tabulate import tabulate
 
-from slimgate.escape import visible, without_references
+from slimgate._system.escape import visible, without_references
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import BehaviourFacts, RunRecord, VariantRecord
 from slimgate.report.figures import significant
 from slimgate.report.standing import variants

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, count, drop_words, fixed
 from slimgate.report.standing import budgeted, metrics, variants

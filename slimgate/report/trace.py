@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
 from slimgate.record import RunRecord, StepFacts, VariantRecord
 from slimgate.report.epochs import epochs_of, logged, seconds_of
 from slimgate.report.figures import MISSING, count, duration, megabytes

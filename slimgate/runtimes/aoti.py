@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
+from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext
-from slimgate.tables import Table
 
 kinds = frozenset({"torch_aoti"})
 default_for = kinds
@@ -67,8 +67,8 @@ def open_package(package: Path) -> Any:
     """The package, called with a dict of tensors. Raises BuildError for one that holds more than code."""
     from torch._inductor import aoti_load_package
 
-    from slimgate.exported_model import check_package
-    from slimgate.silence import silent
+    from slimgate._system.silence import silent
+    from slimgate.models.aoti_model import check_package
 
     check_package(package)
     with silent(logging.WARNING):
@@ -79,7 +79,7 @@ def load(folder: Path, params: Params, *, device: str, threads: int) -> AotiPred
     """The artifact's package, on `threads` threads. Raises BuildError where it is for another machine."""
     import torch
 
-    from slimgate.exported_model import PACKAGE, read_description
+    from slimgate.models.aoti_model import PACKAGE, read_description
 
     torch.set_num_threads(threads)
     description = read_description(folder, device)

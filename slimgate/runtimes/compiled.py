@@ -31,9 +31,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.errors import BuildError
+from slimgate.params import Table
 from slimgate.protocols import Arrays
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.tables import Table
 
 kinds = frozenset({"torch", "torch_quantized"})
 MOST_GRAPHS = 64
@@ -58,7 +58,7 @@ class CompiledPredictor(EagerPredictor):
 
     def __init__(self, network: Any, params: Params, device: str) -> None:
         """Raises BuildError without a C++ compiler."""
-        from slimgate.compiling import compiler
+        from slimgate.runtimes._compiling import compiler
 
         super().__init__(network, device)
         self._params = params
@@ -90,7 +90,7 @@ class CompiledPredictor(EagerPredictor):
 
     def prepare(self, batch: Arrays) -> object:
         """Arrays as tensors on the device; called once where the shape is new. Raises BuildError."""
-        from slimgate.compiling import compiler
+        from slimgate.runtimes._compiling import compiler
 
         prepared: Any = super().prepare(batch)
         shape = tuple((name, tuple(tensor.shape)) for name, tensor in prepared.items())
@@ -149,7 +149,7 @@ def load(folder: Path, params: Params, *, device: str, threads: int) -> Compiled
     """The artifact's network, compiled for `threads` threads."""
     import torch
 
-    from slimgate.torch_model import load_torch_model
+    from slimgate.models.torch_model import load_torch_model
 
     torch.set_num_threads(threads)
     return CompiledPredictor(load_torch_model(folder, device=device).network, params, device)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext
-from slimgate.tables import Table
 
 kinds = frozenset({"torch", "torch_quantized"})
 default_for = kinds
@@ -58,7 +58,7 @@ def load(folder: Path, params: Params, *, device: str, threads: int) -> EagerPre
     """The artifact's network, on `threads` threads."""
     import torch
 
-    from slimgate.torch_model import load_torch_model
+    from slimgate.models.torch_model import load_torch_model
 
     torch.set_num_threads(threads)
     return EagerPredictor(load_torch_model(folder, device=device).network, device)

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError, MissingExtra
+from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext
-from slimgate.tables import Table
 
 kinds = frozenset({"onnx"})
 default_for = kinds

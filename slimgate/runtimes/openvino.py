@@ -22,8 +22,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.errors import BuildError
+from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext
-from slimgate.tables import Table
 
 kinds = frozenset({"openvino"})
 default_for = kinds
@@ -140,14 +140,14 @@ def _check_inputs(names: Iterable[str], batch: Arrays) -> None:
 
 def load(folder: Path, params: Params, *, device: str, threads: int) -> RequestPredictor | StaticPredictor:
     """The artifact's graph, on `threads` threads. Raises MissingExtra without openvino."""
-    from slimgate.openvino_model import read_graph
+    from slimgate.models.openvino_model import read_graph
 
     return predictor(read_graph(folder, mapped=True), params, device=device, threads=threads)
 
 
 def predictor(graph: Any, params: Params, *, device: str, threads: int) -> RequestPredictor | StaticPredictor:
     """An openvino.Model behind the Predictor's calls. Raises BuildError off the CPU."""
-    from slimgate.openvino_package import compiling_core
+    from slimgate.models.openvino_package import compiling_core
 
     if device.partition(":")[0] != "cpu":
         raise BuildError(f"runtime openvino runs on the CPU, not on {device}; choose --slimgate-device cpu")

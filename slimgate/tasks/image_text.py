@@ -25,22 +25,22 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from slimgate.encoded_images import EncodedImages
-from slimgate.encoding import encode_texts
+from slimgate.data.labels import class_names
+from slimgate.data.pools import is_image
 from slimgate.errors import DataError, SuiteError
-from slimgate.image_text_processor import check_processor
-from slimgate.labels import class_names
+from slimgate.models.image_text_processor import check_processor
+from slimgate.models.pretrained import require_weights, weights_of
+from slimgate.models.tokenizer_files import check_tokenizer
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
-from slimgate.pools import is_image
-from slimgate.pretrained import require_weights, weights_of
+from slimgate.params import Table
 from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tables import Table
-from slimgate.tokenizer_files import check_tokenizer
+from slimgate.tasks.parts.encoding import encode_texts
+from slimgate.tasks.parts.encoding_images import EncodedImages
 
 if TYPE_CHECKING:
-    from slimgate.objectives import Objective
+    from slimgate.tasks.parts.objectives import Objective
 
-NETWORK = "slimgate.nn.two_towers:TwoTowers"
+NETWORK = "slimgate.models.two_towers:TwoTowers"
 RANK = "rank"
 
 
@@ -128,7 +128,7 @@ def unlabelled(params: Params, encoded: EncodedImages, facts: TaskFacts) -> Ints
 
 def objective(params: Params) -> Objective:
     """The symmetric contrastive loss."""
-    from slimgate.contrastive_objective import ContrastiveObjective
+    from slimgate.tasks.parts.contrastive import ContrastiveObjective
 
     return ContrastiveObjective()
 
@@ -155,11 +155,11 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     """The model of a folder, with the tokenizer and the image processing that belong to it."""
     from transformers import AutoConfig
 
-    from slimgate.fresh import tokenizer_of
-    from slimgate.image_text_processor import ImageTextProcessor
-    from slimgate.nn.two_towers import TwoTowers
-    from slimgate.seeding import isolated_seed
-    from slimgate.torch_model import TorchModel
+    from slimgate.models.fresh import tokenizer_of
+    from slimgate.models.image_text_processor import ImageTextProcessor
+    from slimgate.models.seeding import isolated_seed
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.models.two_towers import TwoTowers
 
     assert ref.folder is not None
     config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
@@ -203,7 +203,7 @@ def row_encoder(params: Params, folder: Path) -> Callable[[Rows], EncodedImages]
     """The images with the prompts of all classes, as they are classified."""
     from transformers import AutoConfig
 
-    from slimgate.image_text_processor import ImageTextProcessor
+    from slimgate.models.image_text_processor import ImageTextProcessor
 
     processor, config = (
         ImageTextProcessor.from_pretrained(folder),
@@ -214,7 +214,7 @@ def row_encoder(params: Params, folder: Path) -> Callable[[Rows], EncodedImages]
 
 
 def _encoded(params: Params, rows: Rows, processor: Any, texts: list[str], *, own: bool) -> EncodedImages:
-    from slimgate.images import Pixels
+    from slimgate.data.images import Pixels
 
     encoded = encode_texts(processor.tokenizer, [texts], max_tokens=params.max_tokens)
     pixels = Pixels(rows.table[params.image].to_pylist(), processor.images)

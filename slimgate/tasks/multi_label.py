@@ -26,24 +26,24 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from slimgate import classifier_loading, text_rows
-from slimgate.classifier_loading import SEQUENCE, Head, check_head, check_outputs, load_classifier
+from slimgate.data.label_sets import indicators, label_sets
+from slimgate.data.labels import class_names
 from slimgate.errors import DataError
-from slimgate.label_sets import indicators, label_sets
-from slimgate.labels import class_names
-from slimgate.metrics.label_sets import GOLD, SAID, WRONG
-from slimgate.model_config import check_positions
+from slimgate.judge.metrics.label_sets import GOLD, SAID, WRONG
+from slimgate.models.model_config import check_positions
+from slimgate.models.tokenizer_files import check_tokenizer
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tokenizer_files import check_tokenizer
+from slimgate.tasks.parts import classifiers, texts
+from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, check_outputs, load_classifier
 
 if TYPE_CHECKING:
-    from slimgate.objectives import Objective
+    from slimgate.tasks.parts.objectives import Objective
 
 default_metrics = ("labels_f1_micro", "labels_f1_macro", "subset_accuracy")
 
 
-class Params(text_rows.TextParams):
+class Params(texts.TextParams):
     """[task] of a multi-label classification."""
 
     label: str | tuple[str, ...]
@@ -53,9 +53,9 @@ class Params(text_rows.TextParams):
     labels: tuple[str, ...] | None = None
 
 
-text_columns = text_rows.text_columns
-encode_rows = text_rows.encode_rows
-row_encoder = text_rows.row_encoder
+text_columns = texts.text_columns
+encode_rows = texts.encode_rows
+row_encoder = texts.row_encoder
 
 
 def columns(params: Params) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArra
 
 def objective(params: Params) -> Objective:
     """Any number of labels a row."""
-    from slimgate.objectives import LabelsObjective
+    from slimgate.tasks.parts.objectives import LabelsObjective
 
     return LabelsObjective()
 
@@ -118,17 +118,17 @@ def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
 
 def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Splits that loading reads: those that a fresh head is fitted on."""
-    return () if classifier_loading.has_head(_head(params), config) else ("train", "selection")
+    return () if classifiers.has_head(_head(params), config) else ("train", "selection")
 
 
 def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     """The model of a folder; a head it lacks is fitted on `train`, one logistic regression a label."""
     head = _head(params, context.facts.classes)
-    loaded = load_classifier(head, ref, context, texts=text_rows.train_texts(params, context))
+    loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
     if not loaded.ready:
-        from slimgate.labels_head import fit_labels_head
+        from slimgate.tasks.parts.labels_head import fit_labels_head
 
-        train, held_out = text_rows.head_data(loaded, context)
+        train, held_out = texts.head_data(loaded, context)
         context.log.update(fit_labels_head(loaded.layer, train, held_out, seed=context.seed))
     return loaded.model
 

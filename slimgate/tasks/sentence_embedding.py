@@ -28,17 +28,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
 
-from slimgate import sentence_models, sentence_pairs
+from slimgate.data.labels import class_names
 from slimgate.errors import DataError
-from slimgate.labels import class_names
-from slimgate.metrics.retrieval import NDCG, RANK
+from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.protocols import Compared, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.retrieval import rank_documents, unit_vectors
-from slimgate.sentence_params import SentenceParams
+from slimgate.tasks.parts import sentence_models, sentence_pairs
+from slimgate.tasks.parts.retrieval import rank_documents, unit_vectors
+from slimgate.tasks.parts.sentence_params import SentenceParams
 
 if TYPE_CHECKING:
-    from slimgate.objectives import Objective
+    from slimgate.tasks.parts.objectives import Objective
 
 default_metrics = ("recall_at_1", "mrr")
 # What is found depends on all documents: rows of a part of the split would be ranked among fewer.
@@ -124,14 +124,14 @@ def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> I
 
 def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> Ints:
     """Of rows of which nothing is known: nothing by labels, (rows,)."""
-    from slimgate.objectives import UNLABELLED
+    from slimgate.tasks.parts.objectives import UNLABELLED
 
     return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
 
 
 def objective(params: Params) -> Objective:
     """Contrastive, by pairs or by labels."""
-    from slimgate.embedding_objective import LabelObjective, PairObjective
+    from slimgate.tasks.parts.embedding_objective import LabelObjective, PairObjective
 
     return PairObjective(params) if params.label is None else LabelObjective(params)
 
@@ -181,6 +181,6 @@ def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
 
 def compare(params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
     """What an embedding costs in an index, and how near it is to the teacher's."""
-    from slimgate.embedding_figures import embedding_figures
+    from slimgate.tasks.parts.embedding_figures import embedding_figures
 
     return embedding_figures(teacher, variant)

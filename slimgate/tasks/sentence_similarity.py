@@ -21,15 +21,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
 
-from slimgate import sentence_models, sentence_pairs
 from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.protocols import Compared, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.retrieval import unit_vectors
-from slimgate.sentence_params import SentenceParams
+from slimgate.tasks.parts import sentence_models, sentence_pairs
+from slimgate.tasks.parts.retrieval import unit_vectors
+from slimgate.tasks.parts.sentence_params import SentenceParams
 
 if TYPE_CHECKING:
-    from slimgate.objectives import Objective
+    from slimgate.tasks.parts.objectives import Objective
 
 default_metrics = ("spearman", "pearson")
 GOLD, SCORE = "gold", "score"
@@ -114,7 +114,7 @@ def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArra
 
 def objective(params: Params) -> Objective:
     """The cosine of a row's texts as near the score as can be."""
-    from slimgate.embedding_objective import SimilarityObjective
+    from slimgate.tasks.parts.embedding_objective import SimilarityObjective
 
     return SimilarityObjective(params)
 
@@ -158,6 +158,6 @@ def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
 
 def compare(params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
     """What an embedding costs in an index, and how near it is to the teacher's."""
-    from slimgate.embedding_figures import embedding_figures
+    from slimgate.tasks.parts.embedding_figures import embedding_figures
 
     return embedding_figures(teacher, variant)

@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate import classifier_loading, model_config, text_rows
-from slimgate.classifier_loading import SEQUENCE, Head, check_head, check_outputs, load_classifier
+from slimgate.data.labels import class_names
 from slimgate.errors import DataError
-from slimgate.labels import class_names
-from slimgate.model_config import check_positions
+from slimgate.models import model_config
+from slimgate.models.model_config import check_positions
+from slimgate.models.tokenizer_files import check_tokenizer
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tokenizer_files import check_tokenizer
+from slimgate.tasks.parts import classifiers, texts
+from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, check_outputs, load_classifier
 
 if TYPE_CHECKING:
-    from slimgate.objectives import Objective
+    from slimgate.tasks.parts.objectives import Objective
 
 
-class Params(text_rows.TextParams):
+class Params(texts.TextParams):
     """[task] of a text classification."""
 
     label: str
@@ -40,9 +41,9 @@ class Params(text_rows.TextParams):
 # Rows from which on labels are counted: fewer may well have one each.
 ENOUGH_TO_TELL = 100
 
-text_columns = text_rows.text_columns
-encode_rows = text_rows.encode_rows
-row_encoder = text_rows.row_encoder
+text_columns = texts.text_columns
+encode_rows = texts.encode_rows
+row_encoder = texts.row_encoder
 model_labels = model_config.model_labels
 
 
@@ -92,14 +93,14 @@ def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> n
 
 def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.int64]:
     """What is to be learnt of rows without labels: nothing by labels, (rows,)."""
-    from slimgate.objectives import UNLABELLED
+    from slimgate.tasks.parts.objectives import UNLABELLED
 
     return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
 
 
 def objective(params: Params) -> Objective:
     """One class a row."""
-    from slimgate.objectives import ClassObjective
+    from slimgate.tasks.parts.objectives import ClassObjective
 
     return ClassObjective()
 
@@ -119,20 +120,20 @@ def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
 
 def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Splits that loading reads: a fresh head is fitted on both, a ready-made one's label order is tried."""
-    return ("selection",) if classifier_loading.has_head(_head(params), config) else ("train", "selection")
+    return ("selection",) if classifiers.has_head(_head(params), config) else ("train", "selection")
 
 
 def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     """The model of a folder; a head it lacks is fitted on `train` by logistic regression."""
     head = _head(params, context.facts.classes)
-    loaded = load_classifier(head, ref, context, texts=text_rows.train_texts(params, context))
+    loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
     if not loaded.ready:
-        from slimgate.heads import fit_head
+        from slimgate.tasks.parts.heads import fit_head
 
-        train, held_out = text_rows.head_data(loaded, context)
+        train, held_out = texts.head_data(loaded, context)
         context.log.update(fit_head(loaded.layer, train, held_out, seed=context.seed))
         return loaded.model
-    from slimgate.label_order import require_label_order
+    from slimgate.tasks.parts.label_order import require_label_order
 
     order = context.log["output_order"]
     require_label_order(

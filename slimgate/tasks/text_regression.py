@@ -20,29 +20,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate import classifier_loading, text_rows
-from slimgate.classifier_loading import SEQUENCE, Head, check_head, load_classifier
 from slimgate.errors import DataError
-from slimgate.model_config import check_positions
+from slimgate.models.model_config import check_positions
+from slimgate.models.tokenizer_files import check_tokenizer
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tokenizer_files import check_tokenizer
+from slimgate.tasks.parts import classifiers, texts
+from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, load_classifier
 
 if TYPE_CHECKING:
-    from slimgate.objectives import Objective
+    from slimgate.tasks.parts.objectives import Objective
 
 default_metrics = ("pearson", "spearman", "mse")
 
 
-class Params(text_rows.TextParams):
+class Params(texts.TextParams):
     """[task] of a text regression."""
 
     score: str
 
 
-text_columns = text_rows.text_columns
-encode_rows = text_rows.encode_rows
-row_encoder = text_rows.row_encoder
+text_columns = texts.text_columns
+encode_rows = texts.encode_rows
+row_encoder = texts.row_encoder
 
 
 def columns(params: Params) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArra
 
 def objective(params: Params) -> Objective:
     """One number a row."""
-    from slimgate.objectives import ScoreObjective
+    from slimgate.tasks.parts.objectives import ScoreObjective
 
     return ScoreObjective()
 
@@ -122,16 +122,16 @@ def _head(params: Params) -> Head:
 
 def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Splits that loading reads: those that a fresh head is fitted on."""
-    return () if classifier_loading.has_head(_head(params), config) else ("train", "selection")
+    return () if classifiers.has_head(_head(params), config) else ("train", "selection")
 
 
 def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     """The model of a folder; a head it lacks is fitted on `train` by ridge regression."""
-    loaded = load_classifier(_head(params), ref, context, texts=text_rows.train_texts(params, context))
+    loaded = load_classifier(_head(params), ref, context, texts=texts.train_texts(params, context))
     if not loaded.ready:
-        from slimgate.score_head import fit_score_head
+        from slimgate.tasks.parts.score_head import fit_score_head
 
-        train, held_out = text_rows.head_data(loaded, context)
+        train, held_out = texts.head_data(loaded, context)
         context.log.update(fit_score_head(loaded.layer, train, held_out))
     return loaded.model
 

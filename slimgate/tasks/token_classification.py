@@ -23,22 +23,22 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from slimgate import classifier_loading
-from slimgate.classifier_loading import TOKENS, Head, check_head, check_outputs, load_classifier
+from slimgate.data.labels import class_names
+from slimgate.data.pools import collapsed
+from slimgate.data.tagged_words import OUTSIDE, SpansOf, span_reader, tags_of, words_of
 from slimgate.errors import DataError
-from slimgate.labels import class_names
-from slimgate.model_config import check_positions
+from slimgate.models.model_config import check_positions
+from slimgate.models.tokenizer_files import check_tokenizer
 from slimgate.outcomes import RIGHT, Ints, Outcomes
-from slimgate.pools import collapsed
+from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tables import Table
-from slimgate.tagged_words import OUTSIDE, SpansOf, span_reader, tags_of, words_of
-from slimgate.tokenizer_files import check_tokenizer
-from slimgate.word_encoding import NO_WORD, EncodedWords, encode_words
+from slimgate.tasks.parts import classifiers
+from slimgate.tasks.parts.classifiers import TOKENS, Head, check_head, check_outputs, load_classifier
+from slimgate.tasks.parts.word_encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
-    from slimgate.learning import TokenTargets
-    from slimgate.objectives import Objective
+    from slimgate.tasks.parts.learning import TokenTargets
+    from slimgate.tasks.parts.objectives import Objective
 
 default_metrics = ("span_f1", "span_precision", "span_recall", "tag_accuracy")
 
@@ -107,14 +107,14 @@ def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedWords)
 
 def unlabelled(params: Params, encoded: EncodedWords, facts: TaskFacts) -> TokenTargets:
     """What is to be learnt of rows without tags: a teacher's answer at the first token of each word."""
-    from slimgate.objectives import UNLABELLED
+    from slimgate.tasks.parts.objectives import UNLABELLED
 
     return _at_first_tokens(encoded, lambda _row, _word: UNLABELLED)
 
 
 def _at_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) -> TokenTargets:
-    from slimgate.learning import TokenTargets
-    from slimgate.objectives import NO_ANSWER
+    from slimgate.tasks.parts.learning import TokenTargets
+    from slimgate.tasks.parts.objectives import NO_ANSWER
 
     rows = [
         [NO_ANSWER if word == NO_WORD else label(row, word) for word in words]
@@ -125,7 +125,7 @@ def _at_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) ->
 
 def objective(params: Params) -> Objective:
     """One tag a word."""
-    from slimgate.objectives import TokenObjective
+    from slimgate.tasks.parts.objectives import TokenObjective
 
     return TokenObjective(shifted=False)
 
@@ -145,7 +145,7 @@ def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
 
 def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Splits that loading reads: those that a fresh head is fitted on."""
-    return () if classifier_loading.has_head(_head(params), config) else ("train", "selection")
+    return () if classifiers.has_head(_head(params), config) else ("train", "selection")
 
 
 def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
@@ -153,8 +153,8 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     head = _head(params, context.facts.classes)
     loaded = load_classifier(head, ref, context, texts=_train_texts(params, context))
     if not loaded.ready:
-        from slimgate.learning import labelled, training_rows
-        from slimgate.token_head import fit_token_head
+        from slimgate.tasks.parts.learning import labelled, training_rows
+        from slimgate.tasks.parts.token_head import fit_token_head
 
         train, held_out = training_rows(loaded.model, context), labelled(loaded.model, "selection", context)
         log = fit_token_head(loaded.model.network, loaded.layer, train, held_out, seed=context.seed)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from releases import INT8, answers
 
-from slimgate.comparing.answers import same_answers
 from slimgate.outcomes import Outcomes
+from slimgate.record.comparing.answers import same_answers
 
 IDS = np.asarray(["a", "b"])
 PLAIN = Outcomes(IDS, values={"nats": np.asarray([1.0, 2.0])}, answers=np.asarray(["x", "y"]))

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from releases import CLASSES, INT8, Model, machine, write_release
 
-from slimgate.comparing import Comparison, compare
 from slimgate.judge.tango import tango_interval
 from slimgate.judge.verdict import QualityBudget, Verdict
-from slimgate.outcome_files import read_outcomes, write_outcomes
 from slimgate.outcomes import Outcomes
 from slimgate.record import AcceptedFacts, QualityFacts, RunRecord, SwitchedOffBudget, to_json
-from slimgate.record_files import Kept, read_kept
+from slimgate.record.comparing import Comparison, compare
+from slimgate.record.files import Kept, read_kept
+from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.report.compare import compare_report
 
 LOSES_LOANS = {**INT8, "loan": range(145)}

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from releases import Model, write_release
 
-from slimgate.cli import main
-from slimgate.comparing import BudgetChange, compare
+from slimgate.cli.main import main
 from slimgate.judge.slices import SliceBudget
 from slimgate.record import to_json
-from slimgate.record_files import Kept, read_kept
+from slimgate.record.comparing import BudgetChange, compare
+from slimgate.record.files import Kept, read_kept
 from slimgate.report.compare import compare_report
 
 

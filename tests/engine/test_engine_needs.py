@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.engine.needs import AskedNeeds, Needs, asked_needs
 from slimgate.errors import SuiteError
+from slimgate.run.cluster.needs import AskedNeeds, Needs, asked_needs
 
 MODELS = ("teacher", "student", "distilled")
 

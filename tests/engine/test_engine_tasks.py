@@ -8,10 +8,10 @@ import pytest
 from tiny_suite import tiny_run
 
 from fixtures import schedule_against_ideal as against
-from slimgate.engine.needs import Needs
-from slimgate.engine.schedule import Schedule, startable, ways
-from slimgate.engine.tasks import Task, TaskId, Wish, tasks_of
-from slimgate.suite import Suite
+from slimgate.run.cluster.needs import Needs
+from slimgate.run.cluster.schedule import Schedule, startable, ways
+from slimgate.run.cluster.tasks import Task, TaskId, Wish, tasks_of
+from slimgate.suite.suite import Suite
 
 VARIANTS = """
 shorter = { steps = [{ keep_layers = [0, 2] }] }

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from tiny_suite import tiny_run
 
-from slimgate.engine import worker
-from slimgate.engine.driver import Asked, _job
-from slimgate.engine.needs import AskedNeeds
-from slimgate.engine.packed import pack, publish
-from slimgate.engine.tasks import Task, TaskId
-from slimgate.engine.worker import Job, looked, software, work
 from slimgate.errors import BuildError
-from slimgate.rows import splits_key
-from slimgate.run import SuiteRun
-from slimgate.store import Store
+from slimgate.run.cluster import worker
+from slimgate.run.cluster.driver import Asked, _job
+from slimgate.run.cluster.needs import AskedNeeds
+from slimgate.run.cluster.packed import pack, publish
+from slimgate.run.cluster.tasks import Task, TaskId
+from slimgate.run.cluster.worker import Job, looked, software, work
+from slimgate.run.rows import splits_key
+from slimgate.run.run import SuiteRun
+from slimgate.store.store import Store
 
 
 def job_of(run: SuiteRun, **replaced: object) -> Job:
@@ -140,7 +140,7 @@ def test_stores_that_killed_runs_left_are_removed_and_those_in_use_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    code = "import sys, time\nfrom pathlib import Path\nfrom slimgate.store import Store\n"
+    code = "import sys, time\nfrom pathlib import Path\nfrom slimgate.store.store import Store\n"
     code += "Store(Path(sys.argv[1])).make('splits', 'a', lambda folder: {})\nprint('held', flush=True)\n"
     code += "time.sleep(120)\n"
     old, new = tmp_path / "slimgate-ray-old", tmp_path / "slimgate-ray-new"

@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from slimgate.cli.init.guessing import guess
+from slimgate.cli.init.roles import Said
 from slimgate.errors import DataError
-from slimgate.init.guessing import guess
-from slimgate.init.roles import Said
 
 N = 60
 TEXT = [f"this is sentence number {i} of them" for i in range(N)]

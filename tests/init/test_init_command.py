@@ -16,9 +16,9 @@ import pytest
 
 from fixtures.architectures import write_tiny
 from fixtures.tiny import write_rows, write_tiny_bert
-from slimgate.cli import main
-from slimgate.schema import suite_schema
-from slimgate.suite import load_suite
+from slimgate.cli.main import main
+from slimgate.suite.schema import suite_schema
+from slimgate.suite.suite import load_suite
 
 Init = Callable[..., tuple[int, str, str]]
 
@@ -279,7 +279,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
 def test_on_a_terminal_it_asks_for_what_is_missing(repository: Path) -> None:
     keys, terminal = pty.openpty()
     os.write(keys, b"reviews.csv\n\nmodel\n\n\n")
-    command = [sys.executable, "-m", "slimgate.cli", "init"]
+    command = [sys.executable, "-m", "slimgate.cli.main", "init"]
     done = subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=False, timeout=120)
     os.close(keys)
     os.close(terminal)

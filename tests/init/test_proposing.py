@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.init.proposing import budgets_for, kept_blocks, split_sizes, window
+from slimgate.cli.init.proposing import budgets_for, kept_blocks, split_sizes, window
 from slimgate.judge.rows_needed import planned_rows
 
 

@@ -12,10 +12,10 @@ from slimgate.errors import MeasureError
 from slimgate.judge import resampling
 from slimgate.judge.bootstrap import PairedResamples, bca_interval, paired_resamples
 from slimgate.judge.group_resamples import GroupResamples
+from slimgate.judge.metrics import Metric, load_metric
+from slimgate.judge.metrics.base import value_of
 from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.judge.resampling import resampler
-from slimgate.metrics import Metric, load_metric
-from slimgate.metrics.base import value_of
 from slimgate.outcomes import ClassOutcomes, Floats
 
 MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]

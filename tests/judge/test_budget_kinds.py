@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, check_budget, judge_quality
 from slimgate.judge.budget_kinds import BudgetKind, suited_kinds
-from slimgate.metrics import load_metric
+from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
 
 MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]

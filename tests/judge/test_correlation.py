@@ -13,8 +13,8 @@ from scipy import stats
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, judge_quality
 from slimgate.judge.correlation import Correlation, judge_correlation, with_turned
-from slimgate.metrics.base import Metric
-from slimgate.metrics.row_sums import mean_of, statistic_of_sums
+from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 SUMS = replace(

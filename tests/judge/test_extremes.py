@@ -9,7 +9,7 @@ import pytest
 from test_judge_quality import MRR, rows
 
 from slimgate.judge.extremes import with_extremes
-from slimgate.metrics.row_sums import mean_of
+from slimgate.judge.metrics.row_sums import mean_of
 from slimgate.outcomes import Ints, Outcomes
 
 

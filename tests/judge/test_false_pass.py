@@ -13,9 +13,9 @@ from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.bootstrap import paired_resamples
 from slimgate.judge.contrast import drop_contrast
 from slimgate.judge.flips import FlipsBudget, flip_share, judge_flips
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.metrics.base import value_of
 from slimgate.judge.perplexity import judge_perplexity
-from slimgate.metrics import load_metric
-from slimgate.metrics.base import value_of
 from slimgate.outcomes import ClassOutcomes, Floats
 
 Pair = tuple[ClassOutcomes, ClassOutcomes]

@@ -10,11 +10,11 @@ from scipy.stats import norm
 
 from slimgate.judge.family import bound_among, within_family
 from slimgate.judge.message import message
+from slimgate.judge.metrics import load_metric
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.tango import tango_z
 from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
-from slimgate.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
 
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]

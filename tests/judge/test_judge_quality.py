@@ -12,9 +12,9 @@ from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import drop_contrast
 from slimgate.judge.mean_evidence import paired_means
-from slimgate.metrics import load_metric
-from slimgate.metrics.base import Correlated, Documents, Metric
-from slimgate.metrics.row_sums import mean_of, row_mean, statistic_of_sums
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.metrics.base import Correlated, Documents, Metric
+from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 POINTS = [QualityBudget("drop_points", 2.0)]
@@ -160,7 +160,7 @@ def test_outcomes_without_classes_say_which_keys_a_metric_lacks() -> None:
         judge_quality(bare, rows(rank=np.ones(60)), rows(rank=np.ones(60)), POINTS)
     assert str(caught.value) == (
         "bare: on outcomes without classes a metric needs row_mean, per_row, row_sums with extremes, "
-        "documents or correlated; see Metric in slimgate/metrics/base.py"
+        "documents or correlated; see Metric in slimgate/judge/metrics/base.py"
     )
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from slimgate.errors import MeasureError, SlimgateError
 from slimgate.judge.budget_kinds import QualityBudget, suited_kinds
+from slimgate.judge.metrics import known_metrics, load_metric
+from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.label_sets import GOLD, SAID, WRONG
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
-from slimgate.metrics import known_metrics, load_metric
-from slimgate.metrics.base import Metric
-from slimgate.metrics.label_sets import GOLD, SAID, WRONG
 from slimgate.outcomes import RIGHT, ClassOutcomes, Outcomes
 
 ROWS, CLASSES = 300, 2

@@ -10,6 +10,7 @@ from scipy.stats import binom, norm
 from slimgate.errors import SuiteError
 from slimgate.judge import Verdict
 from slimgate.judge.evidence import gather, gather_parts
+from slimgate.judge.metrics import load_metric
 from slimgate.judge.slice_counts import slice_counts
 from slimgate.judge.slices import (
     Slice,
@@ -19,7 +20,6 @@ from slimgate.judge.slices import (
     slices_verdict,
 )
 from slimgate.judge.tango import tango_interval, tango_z
-from slimgate.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes, Ints
 
 Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]

@@ -8,8 +8,8 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge import judge_quality
+from slimgate.judge.metrics import load_metric
 from slimgate.judge.spread import BuildSpread, build_spread, sampling_se_points
-from slimgate.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
 
 MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]

@@ -17,9 +17,9 @@ from slimgate.judge import (
     judge_quality,
 )
 from slimgate.judge.evidence import Changed
+from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.tango import tango_z
 from slimgate.judge.verdict import most_rows
-from slimgate.metrics import Metric, load_metric
 from slimgate.outcomes import ClassOutcomes
 
 MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from slimgate.measure.device_clock import WallClock, device_clock, device_peak_bytes, reset_device_peak
-from slimgate.measure.duel_worker import Contender
+from slimgate.run.measure.device_clock import WallClock, device_clock, device_peak_bytes, reset_device_peak
+from slimgate.run.measure.duel_worker import Contender
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 

@@ -1,4 +1,4 @@
-"""slimgate.measure.duel: real processes take turns; a scripted contender where the clock would decide."""
+"""slimgate.run.measure.duel: real processes take turns; a scripted contender where the clock would decide."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 from tiny_suite import tiny_run
 
 from slimgate.errors import MeasureError
-from slimgate.measure import duel as module
-from slimgate.measure.duel import (
+from slimgate.run.measure import duel as module
+from slimgate.run.measure.duel import (
     LOOKS,
     MAX_ROUNDS,
     MIN_ROUNDS,
@@ -29,7 +29,7 @@ from slimgate.measure.duel import (
     duel,
     seconds_of_a_call,
 )
-from slimgate.measure.duel_worker import Delayed, QueueClock
+from slimgate.run.measure.duel_worker import Delayed, QueueClock
 
 
 class Scripted:

@@ -1,4 +1,4 @@
-"""slimgate.measure.latency: which rows are timed, how many rounds fit, and what the times say."""
+"""slimgate.run.measure.latency: which rows are timed, how many rounds fit, and what the times say."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import pytest
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS
-from slimgate.encoding import EncodedTexts
-from slimgate.measure.latency import (
+from slimgate.protocols import Rows, Workload
+from slimgate.run.measure.latency import (
     no_collection,
     plan_rounds,
     summarise,
     tokenize_ms,
     workload_rows,
 )
-from slimgate.protocols import Rows, Workload
 from slimgate.tasks import text_classification
+from slimgate.tasks.parts.encoding import EncodedTexts
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""slimgate.measure.memory: real processes, whose memory is known because the runtime takes just that."""
+"""slimgate.run.measure.memory: real processes, whose memory is known because the runtime takes just that."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.measure.device_clock import device_peak_bytes
-from slimgate.measure.memory import MemoryReading, read_memory
-from slimgate.measure.memory_worker import peak_bytes, resident_bytes
+from slimgate.run.measure.device_clock import device_peak_bytes
+from slimgate.run.measure.memory import MemoryReading, read_memory
+from slimgate.run.measure.memory_worker import peak_bytes, resident_bytes
 
 MB = 1024**2
 RUNTIME = '''
@@ -24,7 +24,7 @@ import sys
 
 import numpy as np
 
-from slimgate.tables import Table
+from slimgate.params import Table
 
 
 class Predictor:
@@ -117,7 +117,7 @@ def test_what_the_system_does_not_tell_is_not_known(tmp_path: Path) -> None:
 
 
 def test_the_worker_itself_loads_no_torch() -> None:
-    code = "import sys, slimgate.measure.memory_worker; sys.exit('torch' in sys.modules)"
+    code = "import sys, slimgate.run.measure.memory_worker; sys.exit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], check=False, env=environment)
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""slimgate.measure.quality: outcomes are taken once, and again when what they depend on changes."""
+"""slimgate.run.measure.quality: outcomes are taken once, and again when what they depend on changes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 import torch
 from tiny_suite import tiny_run
 
-from slimgate import digests
+from slimgate._system import digests
+from slimgate._system.processor import describe_processor
 from slimgate.errors import MeasureError
+from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.loading import load
-from slimgate.measure.quality import Encoder, outcomes_of, predict
-from slimgate.metrics import load_metric
-from slimgate.processor import describe_processor
-from slimgate.run import SuiteRun
+from slimgate.params import Table
+from slimgate.run.measure.quality import Encoder, outcomes_of, predict
+from slimgate.run.run import SuiteRun
 from slimgate.runtimes import eager
-from slimgate.suite import Plugin
-from slimgate.tables import Table
+from slimgate.suite.suite import Plugin
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slimgate.measure.duel import Contender, ContenderSpec, duel
-from slimgate.measure.memory import read_memory
 from slimgate.protocols import Workload
-from slimgate.suite import TEACHER, params_json
+from slimgate.run.measure.duel import Contender, ContenderSpec, duel
+from slimgate.run.measure.memory import read_memory
+from slimgate.suite.suite import TEACHER, params_json
 from tests.tiny_suite import tiny_run
 
 SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"

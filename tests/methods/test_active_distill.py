@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context, tiny_rows
+from slimgate.compress.finetune import active_distill
 from slimgate.errors import BuildError
-from slimgate.methods import active_distill
 from slimgate.protocols import BuildContext, Rows
 from slimgate.tasks import text_regression
 

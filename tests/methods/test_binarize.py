@@ -14,17 +14,18 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.binarization import Ramp, mean_inputs, sign_error
+from slimgate.compress.layers.binary_linear import BinaryEmbedding, BinaryLinear
+from slimgate.compress.layers.binary_training import LatentLinear
+from slimgate.compress.layers.packed import PackedEmbedding
+from slimgate.compress.prune import keep_layers, magnitude_prune
+from slimgate.compress.quantize import binarize, int8_dynamic, weight_only
+from slimgate.compress.quantize._binarize import Ramp, mean_inputs, sign_error
+from slimgate.compress.training.scoring import quality_on
 from slimgate.errors import SuiteError
-from slimgate.methods import binarize, int8_dynamic, keep_layers, magnitude_prune, weight_only
-from slimgate.nn.binary_linear import BinaryEmbedding, BinaryLinear
-from slimgate.nn.binary_training import LatentLinear
-from slimgate.nn.packed import PackedEmbedding
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.scoring import quality_on
 from slimgate.tasks import text_classification
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 SHORT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "precision": "float32"}

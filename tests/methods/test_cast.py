@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
-from slimgate import precision
-from slimgate.methods import cast, int8_dynamic, keep_layers
-from slimgate.predicting import predict_scores
+from slimgate.compress.prune import keep_layers
+from slimgate.compress.quantize import cast, int8_dynamic
+from slimgate.models import precision
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")

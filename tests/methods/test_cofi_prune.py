@@ -10,14 +10,16 @@ import torch
 from torch.nn.utils import parametrize
 
 from fixtures.masking import tiny_model
-from slimgate.blocks import blocks
-from slimgate.cofi import CofiSchedule, LayerLoss, Target, matched
+from slimgate.compress.factorize import low_rank, trim_vocabulary
+from slimgate.compress.finetune import distill
+from slimgate.compress.prune import cofi_prune, keep_layers
+from slimgate.compress.prune._cofi_prune import CofiSchedule, LayerLoss, Target, matched
+from slimgate.compress.prune._sublayer_gates import SublayerGates, gates_of
+from slimgate.compress.prune._sublayer_removal import remove_closed_
 from slimgate.errors import BuildError
-from slimgate.learning import training_rows
-from slimgate.methods import cofi_prune, distill, keep_layers, low_rank, trim_vocabulary
-from slimgate.sublayer_gates import SublayerGates, gates_of
-from slimgate.sublayer_removal import remove_closed_
-from slimgate.torch_model import load_torch_model
+from slimgate.models.blocks import blocks
+from slimgate.models.torch_model import load_torch_model
+from slimgate.tasks.parts.learning import training_rows
 
 torch.set_num_threads(1)
 # of a block of the tiny BERT: a head's query, key, value with biases and its output; likewise a neuron's

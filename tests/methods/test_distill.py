@@ -14,12 +14,13 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
-from slimgate.distillation import soft_target_loss, unlike
-from slimgate.encoding import EncodedTexts
-from slimgate.methods import distill, keep_layers
-from slimgate.predicting import predict_scores
+from slimgate.compress.finetune import distill
+from slimgate.compress.prune import keep_layers
+from slimgate.compress.training.distillation import soft_target_loss, unlike
+from slimgate.models.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
+from slimgate.tasks.parts.encoding import EncodedTexts
 
 torch.set_num_threads(1)
 

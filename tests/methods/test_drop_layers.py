@@ -10,10 +10,10 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.masking import ALL, loaded_again, logits, tiny_model
-from slimgate.block_importance import block_influence, loss_without
-from slimgate.blocks import blocks, encoder_layers
+from slimgate.compress.prune import drop_layers
+from slimgate.compress.prune._drop_layers import block_influence, loss_without
 from slimgate.errors import SuiteError
-from slimgate.methods import drop_layers
+from slimgate.models.blocks import blocks, encoder_layers
 
 torch.set_num_threads(1)
 STRATEGIES = ("alternate", "top", "influence", "loss")

@@ -12,10 +12,10 @@ import torch
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
-from slimgate.embedding_steps import principal_directions
+from slimgate.compress.embeddings._steps import principal_directions
 from slimgate.errors import BuildError, DataError
 from slimgate.loading import load
-from slimgate.nn.embedding_forms import LeadingDimensions
+from slimgate.models.embedding_forms import LeadingDimensions
 
 torch.set_num_threads(1)
 

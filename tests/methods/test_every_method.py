@@ -17,12 +17,12 @@ import torch
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from fixtures.method_examples import EMBEDDING_EXAMPLES, EXAMPLES, ONNX_EXAMPLES, OPENVINO_EXAMPLES
-from slimgate.claims import step_claims
 from slimgate.loading import known, load
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
+from slimgate.run.claims import step_claims
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.store import files_of
-from slimgate.torch_model import load_torch_model
+from slimgate.store.store import files_of
 
 torch.set_num_threads(1)
 ARCHITECTURES = ("bert", "distilbert", "gpt2", "llama")

@@ -15,7 +15,7 @@ from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder, 
 from fixtures.method_examples import EMBEDDING_EXAMPLES, EXAMPLES
 from slimgate.errors import BuildError
 from slimgate.loading import load
-from slimgate.torch_model import load_torch_model
+from slimgate.models.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 # What refuses embeddings, and how.

@@ -14,11 +14,11 @@ import pytest
 
 from fixtures.exported import Exported, exported
 from fixtures.method_examples import ONNX_EXAMPLES
-from slimgate.agreement import predictor_of, scores
-from slimgate.claims import step_claims
+from slimgate.compress.agreement import predictor_of, scores
 from slimgate.loading import load
-from slimgate.onnx_model import load_onnx_model
-from slimgate.store import files_of
+from slimgate.models.onnx_model import load_onnx_model
+from slimgate.run.claims import step_claims
+from slimgate.store.store import files_of
 
 CASES = [
     pytest.param(name, example, id=f"{name}-{number}")

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.finetune import fine_tune
 from slimgate.errors import DataError
-from slimgate.methods import fine_tune
 
 torch.set_num_threads(1)
 

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from fixtures.method_examples import EXAMPLES
 from fixtures.tiny_clip import clip_context, load_clip, write_tiny_clip
+from slimgate.compress.towers import in_tower
 from slimgate.errors import BuildError, SuiteError
-from slimgate.methods import in_tower
-from slimgate.nn.two_towers import TOWERS
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import TorchModel, load_torch_model
+from slimgate.models.two_towers import TOWERS
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.torch_model import TorchModel, load_torch_model
 
 torch.set_num_threads(1)
 # Options that suit two towers where those of method_examples.py do not.
@@ -98,7 +98,7 @@ def test_a_method_that_comes_twice_has_two_logs(base: TorchModel, tmp_path: Path
 
 
 def test_a_step_that_needs_blocks_asks_for_a_tower(base: TorchModel, tmp_path: Path) -> None:
-    from slimgate.methods import magnitude_prune
+    from slimgate.compress.prune import magnitude_prune
 
     with pytest.raises(
         BuildError, match=r'of a model of two towers name one.*in_tower = \{ tower = "vision"'
@@ -114,7 +114,7 @@ def test_the_method_reads_and_gives_what_its_steps_do() -> None:
     assert found.reads == ("calibration", "train", "selection")
     assert (found.gives, found.uses_teacher, found.stochastic) == ("torch_quantized", True, True)
     assert found.takes == frozenset({"torch"})
-    assert "slimgate.methods.wanda_prune" in found.code_modules
+    assert "slimgate.compress.prune.wanda_prune" in found.code_modules
 
 
 def test_a_configuration_is_checked_tower_by_tower() -> None:

@@ -14,13 +14,13 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
+from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
-from slimgate.methods import int8_dynamic
-from slimgate.nn.int8_linear import Int8Embedding, Int8Linear
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")

@@ -13,16 +13,17 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
-from slimgate.activation_ranges import ChannelRange, channel_ranges, smoothing_divisors
-from slimgate.calibration import calibration_batches, watch_inputs
+from slimgate.compress.calibration import calibration_batches, watch_inputs
+from slimgate.compress.layers.int8_linear import Int8Embedding
+from slimgate.compress.layers.int8_static_linear import Int8StaticLinear
+from slimgate.compress.prune import keep_layers
+from slimgate.compress.quantize import int8_dynamic, int8_static
+from slimgate.compress.quantize._int8_static import ChannelRange, channel_ranges, smoothing_divisors
 from slimgate.errors import BuildError, DataError
-from slimgate.methods import int8_dynamic, int8_static, keep_layers
-from slimgate.nn.int8_linear import Int8Embedding
-from slimgate.nn.int8_static_linear import Int8StaticLinear
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")

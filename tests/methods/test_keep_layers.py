@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from fixtures.architectures import SHAPES, write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.blocks import encoder_layers
+from slimgate.compress.prune import keep_layers
 from slimgate.errors import SuiteError
-from slimgate.methods import keep_layers
+from slimgate.models.blocks import encoder_layers
+from slimgate.models.torch_model import load_torch_model
 from slimgate.tasks import text_classification
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")

@@ -14,16 +14,18 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.adapters import adapters
-from slimgate.distillation import soft_target_loss
+from slimgate.compress.finetune import distill, lora, lora_distill
+from slimgate.compress.layers.int8_linear import Int8Linear
+from slimgate.compress.layers.lora_linear import LoraLinear
+from slimgate.compress.layers.packed import PackedLinear
+from slimgate.compress.prune import magnitude_prune
+from slimgate.compress.quantize import binarize, int8_dynamic, weight_only
+from slimgate.compress.training.adapters import adapters
+from slimgate.compress.training.distillation import soft_target_loss
 from slimgate.errors import BuildError, MissingExtra
-from slimgate.methods import binarize, distill, int8_dynamic, lora, lora_distill, magnitude_prune, weight_only
-from slimgate.nn.int8_linear import Int8Linear
-from slimgate.nn.lora_linear import LoraLinear
-from slimgate.nn.packed import PackedLinear
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 SHORT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "precision": "float32", "r": 2}

@@ -14,16 +14,19 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
-from slimgate.calibration import calibration_batches
+from slimgate.compress.calibration import calibration_batches
+from slimgate.compress.factorize import low_rank
+from slimgate.compress.finetune import fine_tune
+from slimgate.compress.layers.low_rank_linear import LowRankLinear
+from slimgate.compress.loss_gradients import gradient_moments
+from slimgate.compress.prune import keep_layers, magnitude_prune
+from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
-from slimgate.loss_gradients import gradient_moments
-from slimgate.methods import fine_tune, int8_dynamic, keep_layers, low_rank, magnitude_prune
-from slimgate.nn.low_rank_linear import LowRankLinear
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.protocols import Rows
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm, text_classification
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")

@@ -12,9 +12,10 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.blocks import encoder_layers
-from slimgate.methods import fine_tune, keep_layers, magnitude_prune
-from slimgate.torch_model import load_torch_model
+from slimgate.compress.finetune import fine_tune
+from slimgate.compress.prune import keep_layers, magnitude_prune
+from slimgate.models.blocks import encoder_layers
+from slimgate.models.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 

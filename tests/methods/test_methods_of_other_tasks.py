@@ -17,12 +17,12 @@ import torch
 from fixtures.architectures import write_tiny
 from fixtures.method_examples import EXAMPLES
 from fixtures.task_rows import TASKS, load_task_model, task_context
-from slimgate.claims import step_claims
 from slimgate.errors import BuildError
 from slimgate.loading import load
+from slimgate.models.torch_model import load_torch_model
+from slimgate.run.claims import step_claims
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.store import files_of
-from slimgate.torch_model import load_torch_model
+from slimgate.store.store import files_of
 
 torch.set_num_threads(1)
 EVERY = [

@@ -13,14 +13,14 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.methods import int8_dynamic, mixed_precision
-from slimgate.nn.int8_linear import Int8Embedding, Int8Linear
-from slimgate.nn.packed import PackedEmbedding, PackedLinear
-from slimgate.predicting import predict_scores
+from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
+from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear
+from slimgate.compress.quantize import int8_dynamic, mixed_precision
+from slimgate.compress.training.scoring import quality_on
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.scoring import quality_on
 from slimgate.tasks import text_classification
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")

@@ -13,10 +13,17 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from fixtures.masking import tiny_model
-from slimgate.gradual_params import cubic_sparsity, progress_of_pruning
-from slimgate.linear_layers import linear_layers
-from slimgate.methods import fine_tune, magnitude_prune, movement_prune
-from slimgate.movement import MaskedWeight, MovementSchedule, kept_weights, masked, sums_by_block
+from slimgate.compress.finetune import fine_tune
+from slimgate.compress.prune import magnitude_prune, movement_prune
+from slimgate.compress.prune._gradual_params import cubic_sparsity, progress_of_pruning
+from slimgate.compress.prune._movement_prune import (
+    MaskedWeight,
+    MovementSchedule,
+    kept_weights,
+    masked,
+    sums_by_block,
+)
+from slimgate.models.linear_layers import linear_layers
 
 torch.set_num_threads(1)
 

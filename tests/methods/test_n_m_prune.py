@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.finetune import fine_tune
+from slimgate.compress.prune import n_m_prune
 from slimgate.errors import BuildError
-from slimgate.linear_layers import linear_layers
-from slimgate.methods import fine_tune, n_m_prune
+from slimgate.models.linear_layers import linear_layers
 
 torch.set_num_threads(1)
 

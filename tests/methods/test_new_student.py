@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
-from slimgate.blocks import blocks
+from slimgate.compress.factorize import factorize_embeddings
+from slimgate.compress.finetune import new_student
 from slimgate.errors import BuildError
-from slimgate.methods import factorize_embeddings, new_student
+from slimgate.models.blocks import blocks
+from slimgate.models.torch_model import load_torch_model
 from slimgate.tasks import text_classification
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 FAMILIES = ("bert", "distilbert", "roberta", "electra", "gpt2", "llama")

@@ -15,13 +15,13 @@ import torch
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from fixtures.method_examples import EXAMPLES
-from slimgate.claims import step_claims
 from slimgate.errors import BuildError
 from slimgate.loading import load
+from slimgate.models.torch_model import load_torch_model
+from slimgate.run.claims import step_claims
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.store import files_of
+from slimgate.store.store import files_of
 from slimgate.tasks import causal_lm
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 ARCHITECTURES = ("gpt2", "llama")

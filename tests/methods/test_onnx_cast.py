@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from fixtures.exported import Exported, exported
-from slimgate.agreement import predictor_of, scores
+from slimgate.compress.agreement import predictor_of, scores
+from slimgate.compress.convert import onnx_cast, onnx_int8_dynamic, onnx_optimize, onnx_weight_only
+from slimgate.compress.convert._onnx_graph import kinds_of
 from slimgate.errors import BuildError
-from slimgate.methods import onnx_cast, onnx_int8_dynamic, onnx_optimize, onnx_weight_only
-from slimgate.onnx_graph import kinds_of
-from slimgate.onnx_model import load_onnx_model
-from slimgate.onnx_weights import array_of
+from slimgate.models.onnx_model import load_onnx_model
+from slimgate.models.onnx_weights import array_of
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_a_graph_too_large_for_one_message_is_cast_without_its_shapes(
     tiny: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, context = tiny.copied(tmp_path / "scratch")
-    monkeypatch.setattr("slimgate.onnx_model.MOST_INSIDE", 1000)
+    monkeypatch.setattr("slimgate.models.onnx_model.MOST_INSIDE", 1000)
     made = onnx_cast.apply(model, onnx_cast.Params(), context)
     made.save(tmp_path / "large")
     assert (tmp_path / "large" / "model.onnx.data").stat().st_size > 1000

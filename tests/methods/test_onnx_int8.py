@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from fixtures.exported import Exported, exported
-from slimgate.agreement import predictor_of
+from slimgate.compress.agreement import predictor_of
+from slimgate.compress.convert import onnx_int8_dynamic, onnx_int8_static, onnx_weight_only
+from slimgate.compress.convert._onnx_graph import kinds_of
 from slimgate.errors import BuildError
-from slimgate.methods import onnx_int8_dynamic, onnx_int8_static, onnx_weight_only
-from slimgate.onnx_graph import kinds_of
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ from fixtures.building import load_tiny, tiny_context
 from fixtures.embeddings import PAIRS, embedding_context, load_encoder
 from fixtures.exported import _make_distinct_
 from fixtures.task_rows import load_task_model, task_context
-from slimgate.agreement import calibration_arrays, predictor_of
+from slimgate.compress.agreement import calibration_arrays, predictor_of
+from slimgate.compress.convert import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx
+from slimgate.compress.convert._onnx_graph import kinds_of
 from slimgate.errors import BuildError
-from slimgate.methods import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx
-from slimgate.onnx_graph import kinds_of
 from slimgate.protocols import Arrays
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm, sentence_embedding

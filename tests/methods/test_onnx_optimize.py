@@ -10,10 +10,10 @@ import pytest
 from fixtures.building import tiny_context
 from fixtures.exported import Exported, exported
 from fixtures.tiny_graph import tiny_graph, tiny_onnx_model
-from slimgate.agreement import predictor_of, scores
-from slimgate.methods import onnx_int8_dynamic, onnx_int8_static, onnx_optimize
-from slimgate.onnx_first_token import keep_first_token
-from slimgate.onnx_graph import Graph, kinds_of
+from slimgate.compress.agreement import predictor_of, scores
+from slimgate.compress.convert import onnx_int8_dynamic, onnx_int8_static, onnx_optimize
+from slimgate.compress.convert._onnx_first_token import keep_first_token
+from slimgate.compress.convert._onnx_graph import Graph, kinds_of
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""slimgate.methods.openvino_int8: what became int8, what stayed float, and what accuracy control does."""
+"""slimgate.compress.convert.openvino_int8: what became int8, what stayed float, and what accuracy control
+does.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.openvino_models import exported, model_scores, scores_elsewhere
-from slimgate.agreement import predictor_of
+from slimgate.compress.agreement import predictor_of
+from slimgate.compress.convert import openvino_int8
+from slimgate.compress.convert._openvino_quantizing import embedding_lookups, output_layer, single_rows
+from slimgate.compress.convert.openvino_int8 import Params
 from slimgate.errors import BuildError, DataError
-from slimgate.methods import openvino_int8
-from slimgate.methods.openvino_int8 import Params
-from slimgate.openvino_quantizing import embedding_lookups, output_layer, single_rows
-from slimgate.openvino_weights import weight_types
+from slimgate.models.openvino_weights import weight_types
 
 torch.set_num_threads(1)
 

@@ -1,4 +1,4 @@
-"""slimgate.methods.openvino_weights: weights in 8 and 4 bits, counted by their true number."""
+"""slimgate.compress.convert.openvino_weights: weights in 8 and 4 bits, counted by their true number."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.openvino_models import exported, model_scores, scores_elsewhere
+from slimgate.compress.convert import openvino_weights
+from slimgate.compress.convert.openvino_weights import Params
 from slimgate.errors import BuildError
-from slimgate.methods import openvino_weights
-from slimgate.methods.openvino_weights import Params
-from slimgate.openvino_weights import weight_types
+from slimgate.models.openvino_weights import weight_types
 
 torch.set_num_threads(1)
 

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.blocks import encoder_layers
+from slimgate.compress.finetune import progressive_distill
+from slimgate.compress.finetune.progressive_distill import Params
 from slimgate.errors import SuiteError
-from slimgate.methods import progressive_distill
-from slimgate.methods.progressive_distill import Params
+from slimgate.models.blocks import encoder_layers
 
 torch.set_num_threads(1)
 

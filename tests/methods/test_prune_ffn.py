@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
-from slimgate.blocks import blocks
+from slimgate.compress.importance import mask_importance
+from slimgate.compress.prune import keep_layers, prune_ffn, prune_heads
+from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, SuiteError
-from slimgate.importance import mask_importance
-from slimgate.methods import int8_dynamic, keep_layers, prune_ffn, prune_heads
+from slimgate.models.blocks import blocks
 
 torch.set_num_threads(1)
 

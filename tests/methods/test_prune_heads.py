@@ -10,10 +10,11 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
-from slimgate.blocks import blocks
+from slimgate.compress.prune import keep_layers, magnitude_prune, prune_heads
+from slimgate.compress.quantize import int8_dynamic
+from slimgate.compress.training.callbacks import KeepZeros
 from slimgate.errors import BuildError, SuiteError
-from slimgate.methods import int8_dynamic, keep_layers, magnitude_prune, prune_heads
-from slimgate.training_callbacks import KeepZeros
+from slimgate.models.blocks import blocks
 
 torch.set_num_threads(1)
 

@@ -15,23 +15,17 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
-from slimgate.blocks import blocks
+from slimgate.compress.factorize import factorize_embeddings
+from slimgate.compress.finetune import distill
+from slimgate.compress.prune import keep_layers, magnitude_prune, prune_ffn, prune_heads, prune_hidden
+from slimgate.compress.prune._narrowing import _drift, narrow_
+from slimgate.compress.prune._residual_stream import Stream, residual_stream, stream_importance
+from slimgate.compress.prune._unit_choice import best_units
+from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, SuiteError
-from slimgate.linear_layers import conv1d_to_linear_
-from slimgate.methods import (
-    distill,
-    factorize_embeddings,
-    int8_dynamic,
-    keep_layers,
-    magnitude_prune,
-    prune_ffn,
-    prune_heads,
-    prune_hidden,
-)
-from slimgate.narrowing import _drift, narrow_
-from slimgate.residual_stream import Stream, residual_stream, stream_importance
-from slimgate.torch_model import TorchModel
-from slimgate.unit_choice import best_units
+from slimgate.models.blocks import blocks
+from slimgate.models.linear_layers import conv1d_to_linear_
+from slimgate.models.torch_model import TorchModel
 
 torch.set_num_threads(1)
 

@@ -12,15 +12,10 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.methods import (
-    fine_tune,
-    gptq,
-    keep_layers,
-    magnitude_prune,
-    quantization_aware_training,
-    weight_only,
-)
-from slimgate.predicting import predict_scores
+from slimgate.compress.finetune import fine_tune
+from slimgate.compress.prune import keep_layers, magnitude_prune
+from slimgate.compress.quantize import gptq, quantization_aware_training, weight_only
+from slimgate.models.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 
 torch.set_num_threads(1)

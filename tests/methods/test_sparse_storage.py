@@ -13,17 +13,17 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.layers.sparse_integers import SparseInt8Linear
+from slimgate.compress.layers.sparse_linear import SparseLinear
+from slimgate.compress.layers.weight_grid import dequantize
+from slimgate.compress.prune import magnitude_prune, sparse_storage
 from slimgate.errors import BuildError
-from slimgate.linear_layers import linear_layers
 from slimgate.loading import load
-from slimgate.methods import magnitude_prune, sparse_storage
-from slimgate.nn.sparse_integers import SparseInt8Linear
-from slimgate.nn.sparse_linear import SparseLinear
-from slimgate.predicting import predict_scores
+from slimgate.models.linear_layers import linear_layers
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
-from slimgate.torch_model import load_torch_model
-from slimgate.weight_grid import dequantize
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
@@ -163,7 +163,7 @@ def test_values_are_stored_in_the_dtype_asked_for(tmp_path: Path, values: str, b
     assert f"{name}.weight" not in stored
     assert stored["classifier.weight"].dtype == torch.float32
     options = json.loads((tmp_path / "saved" / "slimgate.json").read_text("utf-8"))["modifications"][-1]
-    assert options["spec"]["modules"][name][0] == "slimgate.nn.sparse_linear:SparseLinear"
+    assert options["spec"]["modules"][name][0] == "slimgate.compress.layers.sparse_linear:SparseLinear"
 
 
 def test_layers_that_would_not_become_smaller_stay_dense(tmp_path: Path) -> None:

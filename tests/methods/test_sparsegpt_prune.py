@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.linear_layers import linear_layers
-from slimgate.methods import magnitude_prune, n_m_prune, sparsegpt_prune, wanda_prune
-from slimgate.predicting import predict_scores
+from slimgate.compress.prune import magnitude_prune, n_m_prune, sparsegpt_prune, wanda_prune
+from slimgate.models.linear_layers import linear_layers
+from slimgate.models.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 
 torch.set_num_threads(1)

@@ -15,16 +15,16 @@ from pydantic import ValidationError
 from fixtures import dying_package
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.agreement import calibration_arrays
-from slimgate.aoti_compiling import Compiled, compile_apart
-from slimgate.aoti_worker import example_batch
+from slimgate.compress.agreement import calibration_arrays
+from slimgate.compress.convert import to_aoti
+from slimgate.compress.convert._aoti_compiling import Compiled, compile_apart
+from slimgate.compress.convert._aoti_worker import example_batch
+from slimgate.compress.convert.to_aoti import Params
 from slimgate.errors import BuildError, DataError, ProcessDied
-from slimgate.methods import to_aoti
-from slimgate.methods.to_aoti import Params
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
 from slimgate.runtimes import aoti
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.store import files_of
+from slimgate.store.store import files_of
 from slimgate.tasks import text_classification
 from tests.tiny_suite import tiny_run
 

@@ -10,10 +10,11 @@ import pytest
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from fixtures.exported import Exported, exported
-from slimgate.agreement import predictor_of
+from slimgate.compress.agreement import predictor_of
+from slimgate.compress.convert import to_onnx
+from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
-from slimgate.methods import int8_dynamic, to_onnx
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
 
 
 @pytest.fixture(scope="module")

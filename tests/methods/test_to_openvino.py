@@ -1,4 +1,6 @@
-"""slimgate.methods.to_openvino: the graph answers as the network does, for every task and any shape."""
+"""slimgate.compress.convert.to_openvino: the graph answers as the network does, for every task and any
+shape.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ from fixtures.building import load_tiny, tiny_context
 from fixtures.embeddings import embedding_context, load_encoder
 from fixtures.openvino_models import LABELS, exported, model_scores, scores_elsewhere
 from fixtures.task_rows import load_task_model, task_context
+from slimgate.compress.convert import to_openvino
+from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, DataError
-from slimgate.methods import int8_dynamic, to_openvino
 
 torch.set_num_threads(1)
 

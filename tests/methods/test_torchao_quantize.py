@@ -13,15 +13,15 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.layers.torchao_linear import TorchaoLinear
+from slimgate.compress.quantize import torchao_quantize
+from slimgate.compress.quantize.torchao_quantize import Params
 from slimgate.errors import BuildError, MissingExtra
-from slimgate.methods import torchao_quantize
-from slimgate.methods.torchao_quantize import Params
-from slimgate.nn.torchao_linear import TorchaoLinear
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.compiled import CompiledPredictor
 from slimgate.runtimes.compiled import Params as CompiledParams
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 CONFIGS = ("int8_dynamic", "int8_weight_only")

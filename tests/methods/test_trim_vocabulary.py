@@ -23,13 +23,16 @@ from transformers import (
 
 from fixtures.architectures import SHAPES, write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
+from slimgate.compress.factorize import factorize_embeddings, trim_vocabulary
+from slimgate.compress.finetune import fine_tune
+from slimgate.compress.prune import keep_layers
+from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, DataError
-from slimgate.methods import factorize_embeddings, fine_tune, int8_dynamic, keep_layers, trim_vocabulary
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import TorchModel, load_torch_model
 from slimgate.protocols import Rows
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
-from slimgate.torch_model import TorchModel, load_torch_model
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
@@ -93,7 +96,7 @@ def test_unused_tokens_go_and_answers_stay_to_the_bit(tmp_path: Path, case: str)
 
 
 def tables(model: Any) -> dict[str, Any]:
-    from slimgate.token_embeddings import token_embeddings
+    from slimgate.models.token_embeddings import token_embeddings
 
     return token_embeddings(model.network)
 

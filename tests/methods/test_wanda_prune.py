@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.calibration import calibration_batches, watch_inputs
+from slimgate.compress.calibration import calibration_batches, watch_inputs
+from slimgate.compress.prune import magnitude_prune, wanda_prune
 from slimgate.errors import DataError
-from slimgate.linear_layers import linear_layers
-from slimgate.methods import magnitude_prune, wanda_prune
+from slimgate.models.linear_layers import linear_layers
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)

@@ -15,14 +15,15 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.layers.int8_linear import Int8Embedding
+from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear
+from slimgate.compress.prune import keep_layers, magnitude_prune
+from slimgate.compress.quantize import gptq, int8_dynamic, weight_only
 from slimgate.errors import BuildError, DataError
-from slimgate.methods import gptq, int8_dynamic, keep_layers, magnitude_prune, weight_only
-from slimgate.nn.int8_linear import Int8Embedding
-from slimgate.nn.packed import PackedEmbedding, PackedLinear
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")

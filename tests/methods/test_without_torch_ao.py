@@ -56,16 +56,16 @@ def test_no_file_of_slimgate_names_it() -> None:
 
 INT8 = """
 from torch import nn
-from slimgate.nn.int8_linear import Int8Linear
-import slimgate.methods.int8_dynamic, slimgate.methods.int8_static
-import slimgate.methods.quantization_aware_training, slimgate.fake_quantization
-layer = Int8Linear.from_linear(nn.Linear(64, 32))
+from slimgate.compress.layers.int8_linear import Int8Linear
+import slimgate.compress.quantize.int8_dynamic, slimgate.compress.quantize.int8_static
+import slimgate.compress.quantize.quantization_aware_training,
+slimgate.compress.quantize._quantization_aware_training layer = Int8Linear.from_linear(nn.Linear(64, 32))
 print(tuple(layer(torch.randn(3, 64)).shape))
 """
 TORCHAO = """
 from torch import nn
-from slimgate.methods.torchao_quantize import Params, configuration
-from slimgate.nn.torchao_linear import TorchaoLinear
+from slimgate.compress.quantize.torchao_quantize import Params, configuration
+from slimgate.compress.layers.torchao_linear import TorchaoLinear
 from slimgate.errors import SlimgateError
 try:
     config = configuration(Params(config="int8_weight_only"), "cpu")

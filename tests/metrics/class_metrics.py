@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.metrics import known_metrics, load_metric
+from slimgate.judge.metrics import known_metrics, load_metric
 
 CLASS_METRICS = tuple(
     name for name in known_metrics() if load_metric(name).needs in ("prediction", "probabilities")

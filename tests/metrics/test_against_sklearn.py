@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from class_metrics import CLASS_METRICS
 
-from slimgate.metrics import load_metric
+from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes, Floats
 
 pytestmark = [

@@ -8,8 +8,8 @@ import pytest
 from class_metrics import CLASS_METRICS
 
 from slimgate.errors import MeasureError, SuiteError
-from slimgate.metrics import load_metric
-from slimgate.metrics.as_evaluate import as_evaluate
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.metrics.as_evaluate import as_evaluate
 from slimgate.outcomes import ClassOutcomes
 
 # evaluate and what it imports deprecate on their own account

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.metrics.confusion import confusion, ratio
+from slimgate.judge.metrics.confusion import confusion, ratio
 from slimgate.outcomes import ClassOutcomes
 
 

@@ -9,7 +9,7 @@ import pytest
 from class_metrics import CLASS_METRICS
 
 from slimgate.errors import MeasureError
-from slimgate.metrics import Metric, load_metric
+from slimgate.judge.metrics import Metric, load_metric
 from slimgate.outcomes import ClassOutcomes
 
 MakeOutcomes = Callable[..., ClassOutcomes]

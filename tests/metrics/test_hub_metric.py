@@ -9,12 +9,12 @@ import pytest
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge.message import message
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.metrics.hub import hub_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget
-from slimgate.metrics import load_metric
-from slimgate.metrics.hub import hub_metric
 from slimgate.outcomes import ClassOutcomes
-from slimgate.suite import load_suite
+from slimgate.suite.suite import load_suite
 
 # evaluate and what it imports deprecate on their own account
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError
+from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, Verdict
-from slimgate.metrics import load_metric, value_of
 from slimgate.outcomes import Outcomes
 
 NAMES = ("perplexity", "bits_per_byte", "token_accuracy")

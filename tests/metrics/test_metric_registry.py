@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-import slimgate.metrics
+import slimgate.judge.metrics
 from slimgate.errors import SuiteError
-from slimgate.metrics import known_metrics, load_metric, registry
+from slimgate.judge.metrics import known_metrics, load_metric, registry
 
 
 def test_the_metrics_of_issue_2_are_known() -> None:
@@ -35,20 +35,22 @@ def test_unknown_metric_suggests_the_nearest() -> None:
 @pytest.fixture
 def added_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A further folder of metric files, found as if its files were slimgate's own."""
-    monkeypatch.setattr(slimgate.metrics, "__path__", [*slimgate.metrics.__path__, str(tmp_path)])
+    monkeypatch.setattr(slimgate.judge.metrics, "__path__", [*slimgate.judge.metrics.__path__, str(tmp_path)])
     registry._metrics.cache_clear()
     monkeypatch.setattr(registry, "_metrics", registry._metrics.__wrapped__)
     return tmp_path / "added_for_a_test.py"
 
 
 def test_a_new_file_adds_its_metrics(added_file: Path) -> None:
-    added_file.write_text("from slimgate.metrics.mcc import METRICS as m\nMETRICS = {'own': m['mcc']}\n")
+    added_file.write_text(
+        "from slimgate.judge.metrics.mcc import METRICS as m\nMETRICS = {'own': m['mcc']}\n"
+    )
     assert "own" in known_metrics()
 
 
 def test_a_metric_listed_twice_is_an_error(added_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = SimpleNamespace(METRICS={"mcc": load_metric("mcc")})
-    monkeypatch.setitem(__import__("sys").modules, f"slimgate.metrics.{added_file.stem}", listed)
+    monkeypatch.setitem(__import__("sys").modules, f"slimgate.judge.metrics.{added_file.stem}", listed)
     added_file.touch()
     with pytest.raises(SuiteError, match='"mcc" is listed by another file already'):
         known_metrics()
@@ -62,7 +64,7 @@ def test_a_broken_metric_file_does_not_vanish(added_file: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["metrics", "judge"])
 def test_nothing_heavy_is_imported_at_the_top(folder: str) -> None:
-    root = Path(slimgate.metrics.__file__).parents[1] / folder
+    root = Path(slimgate.judge.metrics.__file__).parents[1] / folder
     heavy = {"torch", "evaluate", "datasets", "transformers", "sklearn", "scipy"}
     for file in root.glob("*.py"):
         for node in ast.parse(file.read_text()).body:
@@ -82,11 +84,11 @@ def test_a_dotted_path_means_a_users_own_metric() -> None:
     [
         (
             "fixtures.own_metric:statistic",
-            "it is a function, expected a Metric; see Metric in slimgate/metrics/base.py",
+            "it is a function, expected a Metric; see Metric in slimgate/judge/metrics/base.py",
         ),
         (
             "fixtures.own_metric:COSTS",
-            "it is of type dict, expected a Metric; see Metric in slimgate/metrics/base.py",
+            "it is of type dict, expected a Metric; see Metric in slimgate/judge/metrics/base.py",
         ),
         (
             "fixtures.own_metric:cost_weighted",

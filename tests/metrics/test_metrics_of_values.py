@@ -12,9 +12,9 @@ from scipy import stats
 from sklearn import metrics as sklearn
 
 from slimgate.errors import MeasureError
+from slimgate.judge.metrics import Metric, known_metrics, load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, Verdict
-from slimgate.metrics import Metric, known_metrics, load_metric, value_of
 from slimgate.outcomes import Floats, Outcomes
 from slimgate.tasks import multi_label, text_regression, token_classification
 

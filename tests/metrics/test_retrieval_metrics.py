@@ -7,8 +7,8 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.metrics import load_metric, value_of
 from slimgate.outcomes import Outcomes
 
 NAMES = ("recall_at_1", "recall_at_5", "recall_at_10", "mrr", "ndcg_at_10")

@@ -7,8 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from slimgate.compress.layers.binary_linear import (
+    BinaryEmbedding,
+    BinaryLinear,
+    pack_signs,
+    signs_of,
+    unpack_signs,
+)
 from slimgate.errors import BuildError
-from slimgate.nn.binary_linear import BinaryEmbedding, BinaryLinear, pack_signs, signs_of, unpack_signs
 
 
 def test_eight_signs_are_a_byte_the_first_the_lowest_bit() -> None:

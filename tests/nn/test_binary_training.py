@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.nn.binary_training import LatentEmbedding, LatentLinear, binary, mean_size
+from slimgate.compress.layers.binary_training import LatentEmbedding, LatentLinear, binary, mean_size
 
 
 @pytest.mark.parametrize("thresholds", [None, torch.linspace(-1, 1, 12)], ids=["weights", "inputs too"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slimgate.nn.bit_packing import pack, packed_bytes, unpack
+from slimgate.compress.layers.bit_packing import pack, packed_bytes, unpack
 
 
 def rows(*values: list[int]) -> torch.Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from slimgate.compress.layers.half_linear import Compute, Half, HalfEmbedding, HalfLinear
 from slimgate.errors import BuildError
-from slimgate.nn.half_linear import Compute, Half, HalfEmbedding, HalfLinear
 
 
 def linear(inputs: int = 48, outputs: int = 24) -> nn.Linear:

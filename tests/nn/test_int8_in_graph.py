@@ -8,9 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.nn import int8_in_graph
-from slimgate.nn.int8_in_graph import Int8EmbeddingInGraph, Int8LinearInGraph, with_integer_operators_
-from slimgate.nn.int8_linear import Int8Embedding, Int8Linear
+from slimgate.compress.layers import int8_in_graph
+from slimgate.compress.layers.int8_in_graph import (
+    Int8EmbeddingInGraph,
+    Int8LinearInGraph,
+    with_integer_operators_,
+)
+from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
 
 
 def _products(_: str, inputs: Any, **__: Any) -> torch.Tensor:

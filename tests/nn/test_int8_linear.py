@@ -12,9 +12,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from slimgate.compress.layers import int8_linear
+from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear, quantize_weight
 from slimgate.errors import BuildError
-from slimgate.nn import int8_linear
-from slimgate.nn.int8_linear import Int8Embedding, Int8Linear, quantize_weight
 
 
 def random_linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:

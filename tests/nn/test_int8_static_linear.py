@@ -10,9 +10,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from slimgate.compress.layers import int8_static_linear
+from slimgate.compress.layers.int8_static_linear import Int8StaticLinear, scale_and_zero_point
 from slimgate.errors import BuildError
-from slimgate.nn import int8_static_linear
-from slimgate.nn.int8_static_linear import Int8StaticLinear, scale_and_zero_point
 
 
 def random_linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from slimgate.compress.layers.binary_linear import BinaryLinear
+from slimgate.compress.layers.int8_linear import Int8Linear
+from slimgate.compress.layers.lora_linear import LoraLinear, SparseLoraLinear
+from slimgate.compress.layers.straight_through import float_weight, gradients_through
 from slimgate.errors import BuildError
-from slimgate.nn.binary_linear import BinaryLinear
-from slimgate.nn.int8_linear import Int8Linear
-from slimgate.nn.lora_linear import LoraLinear, SparseLoraLinear
-from slimgate.nn.straight_through import float_weight, gradients_through
 
 
 def set_adapter(layer: LoraLinear) -> LoraLinear:

@@ -10,12 +10,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from slimgate.compress.layers.grid_fitting import fit_grid
+from slimgate.compress.layers.int8_linear import Int8Linear
+from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear
+from slimgate.compress.layers.weight_grid import Granularity, Scheme, dequantize, quantize
 from slimgate.errors import BuildError
-from slimgate.grid_fitting import fit_grid
-from slimgate.nn.int8_linear import Int8Linear
-from slimgate.nn.packed import PackedEmbedding, PackedLinear
-from slimgate.torch_model import footprint
-from slimgate.weight_grid import Granularity, Scheme, dequantize, quantize
+from slimgate.models.torch_model import footprint
 
 FORMS: tuple[tuple[int, Granularity], ...] = (
     (2, "group"),

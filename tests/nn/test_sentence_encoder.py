@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import BertConfig
 
-from slimgate.nn.embedding_forms import BinaryForm, Int8Form, LeadingDimensions
-from slimgate.nn.sentence_encoder import SentenceEncoder, pool
+from slimgate.models.embedding_forms import BinaryForm, Int8Form, LeadingDimensions
+from slimgate.models.sentence_encoder import SentenceEncoder, pool
 
 torch.set_num_threads(1)
 # two texts of three tokens, of which the second has two

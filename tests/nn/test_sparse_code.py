@@ -1,4 +1,6 @@
-"""slimgate.nn.sparse_code: bytes worked by hand, exact round trips, and the layout of least bytes."""
+"""slimgate.compress.layers.sparse_code: bytes worked by hand, exact round trips, and the layout of least
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from slimgate.compress.layers.sparse_code import best_layout, decode, encode
 from slimgate.errors import BuildError
-from slimgate.nn.sparse_code import best_layout, decode, encode
 
 
 def sparse(share: float, shape: tuple[int, int] = (48, 64), seed: int = 0) -> torch.Tensor:

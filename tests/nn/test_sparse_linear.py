@@ -1,4 +1,6 @@
-"""slimgate.nn.sparse_linear and sparse_integers: outputs as of dense layers, and no zeros in the state."""
+"""slimgate.compress.layers.sparse_linear and sparse_integers: outputs as of dense layers, and no zeros in
+the state.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from slimgate.compress.layers.int8_linear import Int8Linear, quantize_weight
+from slimgate.compress.layers.int8_static_linear import Int8StaticLinear
+from slimgate.compress.layers.packed import PackedLinear
+from slimgate.compress.layers.sparse_integers import (
+    SparseInt8Linear,
+    SparseInt8StaticLinear,
+    SparsePackedLinear,
+)
+from slimgate.compress.layers.sparse_linear import SparseLinear
+from slimgate.compress.layers.weight_grid import Scheme
 from slimgate.errors import BuildError
-from slimgate.nn.int8_linear import Int8Linear, quantize_weight
-from slimgate.nn.int8_static_linear import Int8StaticLinear
-from slimgate.nn.packed import PackedLinear
-from slimgate.nn.sparse_integers import SparseInt8Linear, SparseInt8StaticLinear, SparsePackedLinear
-from slimgate.nn.sparse_linear import SparseLinear
-from slimgate.replacing import describe
-from slimgate.sparsity import keep_masks, keep_n_of_m, zero_
-from slimgate.torch_model import footprint
-from slimgate.weight_grid import Scheme
+from slimgate.models.replacing import describe
+from slimgate.models.sparsity import keep_masks, keep_n_of_m, zero_
+from slimgate.models.torch_model import footprint
 
 torch.set_num_threads(1)
 INPUTS = torch.randn(3, 5, 24, generator=torch.Generator().manual_seed(1))
@@ -165,7 +171,7 @@ def test_it_can_be_copied_and_moved_and_says_its_options() -> None:
     twin = copy.deepcopy(layer).to("cpu")
     assert torch.equal(twin(INPUTS), layer(INPUTS))
     assert describe(layer) == (
-        "slimgate.nn.sparse_linear:SparseLinear",
+        "slimgate.compress.layers.sparse_linear:SparseLinear",
         {"in_features": 24, "out_features": 40, "bias": True, "values": "float16", "layout": "mask"},
     )
     assert not any(parameter.requires_grad for parameter in layer.parameters())

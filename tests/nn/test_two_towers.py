@@ -7,8 +7,8 @@ import torch
 from transformers import CLIPConfig
 
 from fixtures.tiny_clip import TOWER
-from slimgate.blocks import block_names, blocks
-from slimgate.nn.two_towers import TOWERS, Tower, TwoTowers
+from slimgate.models.blocks import block_names, blocks
+from slimgate.models.two_towers import TOWERS, Tower, TwoTowers
 
 torch.set_num_threads(1)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from user_repository import Ran, pytest_in
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 
 SUITE = """\
 [suite]

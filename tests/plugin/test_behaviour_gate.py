@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from user_repository import Ran, pytest_in
 
-from slimgate.gate_properties import gate_properties
-from slimgate.outcome_files import read_outcomes
-from slimgate.parts import part
+from slimgate.plugin.gate_properties import gate_properties
+from slimgate.record.outcome_files import read_outcomes
+from slimgate.run.parts import part
 
 SUITE = """\
 [suite]

@@ -8,7 +8,7 @@ import pytest
 from user_repository import Ran, pytest_in
 
 from fixtures.tiny import write_tiny_bert
-from slimgate.cli import main
+from slimgate.cli.main import main
 
 SUITE = """\
 [suite]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from user_repository import Ran, pytest_in
 
-from slimgate.confirmation import Passed
 from slimgate.errors import BuildError
+from slimgate.plugin.confirmation import Passed
 from slimgate.record import read_record
 
 SUITE = """\

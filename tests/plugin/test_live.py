@@ -15,7 +15,7 @@ from termios import TIOCSWINSZ
 import pytest
 from terminal_session import Screen
 
-from slimgate.live import EVERY_SECONDS, LiveLines, can_draw
+from slimgate.report.terminal.live import EVERY_SECONDS, LiveLines, can_draw
 
 
 @pytest.fixture

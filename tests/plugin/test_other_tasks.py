@@ -10,7 +10,7 @@ from user_repository import Ran, pytest_in
 from fixtures.architectures import write_tiny
 from fixtures.hub_layout import write_dataset
 from fixtures.task_rows import task_rows
-from slimgate.outcome_files import read_outcomes
+from slimgate.record.outcome_files import read_outcomes
 
 COMMON = """\
 [suite]

@@ -15,7 +15,7 @@ import pytest
 from user_repository import Ran, pytest_in
 
 from fixtures.tiny import write_rows, write_tiny_bert
-from slimgate.outcome_files import read_outcomes
+from slimgate.record.outcome_files import read_outcomes
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/own_method.md").read_text("utf-8")
@@ -107,7 +107,7 @@ def test_the_step_that_looks_at_rows_chooses_other_neurons(ran: dict[str, Ran], 
 def test_slimgate_methods_tells_of_it(repository: Path) -> None:
     [command] = [command for command in COMMANDS if command.startswith("slimgate ")]
     done = subprocess.run(  # -P: as the installed command, which does not look in the folder by itself
-        [sys.executable, "-P", "-m", "slimgate.cli", *shlex.split(command)[1:]],
+        [sys.executable, "-P", "-m", "slimgate.cli.main", *shlex.split(command)[1:]],
         cwd=repository,
         capture_output=True,
         text=True,

@@ -11,8 +11,8 @@ from user_repository import Ran, pytest_in, write_clone
 
 from fixtures.own_task import JoinedText
 from fixtures.tiny import tiny_tokenizer
-from slimgate.outcome_files import read_outcomes
 from slimgate.protocols import Rows
+from slimgate.record.outcome_files import read_outcomes
 
 ROOT = Path(__file__).parents[2]
 METRIC = "fixtures.own_metric:cost_weighted_accuracy"

@@ -122,7 +122,7 @@ class Runtime:
 
 
 def test_an_error_that_nobody_foresaw_is_in_the_record_and_never_a_pass(benchmarks: Ran) -> None:
-    (benchmarks.folder / "own_runtime.py").write_text("from slimgate.tables import Table\n" + BAD_RUNTIME)
+    (benchmarks.folder / "own_runtime.py").write_text("from slimgate.params import Table\n" + BAD_RUNTIME)
     text = (benchmarks.folder / TWO).read_text()
     runtime = 'runtime = { name = "own_runtime:Runtime" }'
     text = text.replace(

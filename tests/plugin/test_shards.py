@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from user_repository import Ran, pytest_in
 
-from slimgate.cli import main
+from slimgate.cli.main import main
+from slimgate.cli.merging import fails
 from slimgate.judge.verdict import Verdict
-from slimgate.merging import fails
 from slimgate.record import QualityFacts, VariantRecord, read_record
 
 SUITE = """\

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from user_repository import Ran, pytest_in
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 
 DAMAGED = "test_quality[damaged-accuracy]"
 UNSURE = "test_quality[unsure-accuracy]"

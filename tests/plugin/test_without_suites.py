@@ -60,7 +60,7 @@ def test_collecting_suites_loads_no_torch(bench: Path, suite_text: str) -> None:
 def test_workers_of_xdist_load_no_more(plain: Path) -> None:
     (plain / "test_plain.py").write_text(
         "import sys\n\n\ndef test_plain():\n"
-        "    assert not {'pydantic', 'slimgate.session'} & sys.modules.keys()\n"
+        "    assert not {'pydantic', 'slimgate.plugin.session'} & sys.modules.keys()\n"
     )
     ran = pytest_in(plain, *OTHERS, *PLUGIN, "-n", "1")
     assert ran.code == 0, ran.out

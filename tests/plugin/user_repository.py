@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 OWN_METHODS = '''
 """Methods of our own: one leaves the model as it is, one turns its answers round, one breaks."""
 
-from slimgate.tables import Table
+from slimgate.params import Table
 
 
 class Method:

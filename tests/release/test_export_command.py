@@ -15,10 +15,10 @@ from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
 from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder
 from fixtures.kept_models import KeptRun, kept_run, predicted
-from slimgate.agreement import predictor_of
-from slimgate.cli import main
+from slimgate.cli.main import main
+from slimgate.compress.agreement import predictor_of
 from slimgate.loading import load
-from slimgate.predicting import predict_scores
+from slimgate.models.predicting import predict_scores
 from slimgate.protocols import BuildContext
 from slimgate.tasks import causal_lm
 
@@ -264,7 +264,7 @@ def test_what_fails_half_way_leaves_the_old_folder_whole(
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("slimgate.release.folder.snippet", full)
+    monkeypatch.setattr("slimgate.cli.export.folder.snippet", full)
     code, _, err = export(run, "--force")
 
     assert (code, err.count("\n"), "No space left on device" in err) == (4, 1, True)

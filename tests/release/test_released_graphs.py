@@ -12,11 +12,11 @@ import pytest
 from fixtures.architectures import write_tiny
 from fixtures.building import PARAMS, load_tiny, tiny_context
 from fixtures.kept_models import kept_run, predicted
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
-from slimgate.graph_folders import FILES
-from slimgate.model_ref import parse_model_ref, weights_sha256
-from slimgate.suite import TEACHER
+from slimgate.models.graph_folders import FILES
+from slimgate.models.model_ref import parse_model_ref, weights_sha256
+from slimgate.suite.suite import TEACHER
 from tests.tiny_suite import tiny_run
 
 STEPS = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.release.forms import Written, write_form
-from slimgate.release.row_check import OtherAnswers, check_rows
-from slimgate.release.stored import GateRows
-from slimgate.run import SuiteRun
+from slimgate.cli.export.forms import Written, write_form
+from slimgate.cli.export.row_check import OtherAnswers, check_rows
+from slimgate.cli.export.stored import GateRows
+from slimgate.run.run import SuiteRun
 from tests.tiny_suite import tiny_run
 
 

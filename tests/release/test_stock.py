@@ -9,8 +9,8 @@ import pytest
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.cli.export.stock import not_stock
 from slimgate.loading import load
-from slimgate.release.stock import not_stock
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "gpt2", "llama"])

@@ -8,7 +8,6 @@ import numpy as np
 from sample_record import TEACHER_BYTES, artifact, latency, quality, sample_record, sliced, variant
 
 from slimgate.judge.verdict import Verdict
-from slimgate.outcome_files import write_outcomes
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record import (
     BehaviourFacts,
@@ -19,6 +18,7 @@ from slimgate.record import (
     StepFacts,
     VariantRecord,
 )
+from slimgate.record.outcome_files import write_outcomes
 
 CLASSES = tuple(f"library {k}" for k in range(8))
 VERDICTS = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL)

@@ -39,7 +39,7 @@ from slimgate.record import (
     TradeoffFacts,
     VariantRecord,
 )
-from slimgate.run_verdict import verdict
+from slimgate.record.run_verdict import verdict
 
 MEASURED = "2026-11-20T08:14:02Z"
 TEACHER = {"accuracy": 0.829, "f1_macro": 0.827, "roc_auc": 0.958}

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from releases import Model, machine, write_release
 from sample_record import sample_record
 
-from slimgate.cli import main
+from slimgate.cli.main import main
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     QualityFacts,
@@ -172,7 +172,7 @@ def test_a_gate_that_fails_its_own_test_is_told_on_the_card() -> None:
 
 def test_a_card_loads_no_torch(tmp_path: Path) -> None:
     folder = write_release(tmp_path / "run")
-    told = "import sys; from slimgate.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    told = "import sys; from slimgate.cli.main import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
     done = subprocess.run(
         [sys.executable, "-c", told, "card", str(folder), "int8"], capture_output=True, text=True
     )

@@ -6,7 +6,6 @@ import pytest
 from sample_record import MEASURED, quality, sample_record, sliced, variant
 
 from slimgate.judge.verdict import Verdict
-from slimgate.parts import verdict
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
@@ -23,7 +22,8 @@ from slimgate.report.cautions import warnings
 from slimgate.report.head import head, verdict_line
 from slimgate.report.page.table import kind_of
 from slimgate.report.standing import standing
-from slimgate.report.terminal import summary_lines
+from slimgate.report.terminal.summary import summary_lines
+from slimgate.run.parts import verdict
 
 LOST = sliced("label", "loan", 300, 14.3, (9.1, 21.7))
 SMALLER = sliced("label", "card", 300, 6.0, (2.1, 9.9))

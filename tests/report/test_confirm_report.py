@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from sample_record import MEASURED, artifact, quality, sample_record, variant
 
-from slimgate.github import budget_annotations
 from slimgate.judge.verdict import Verdict
 from slimgate.record import ConfirmFacts, LookFacts, RunRecord, SelfTest, TimingFacts
-from slimgate.recorded_budgets import undecided_fails
+from slimgate.record.budgets import undecided_fails
+from slimgate.record.run_verdict import verdict
 from slimgate.report.best import best
 from slimgate.report.card import card
 from slimgate.report.cautions import warnings
 from slimgate.report.confirm import confirmed
+from slimgate.report.github import budget_annotations
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.standing import inside_budgets, standing
-from slimgate.run_verdict import verdict
 
 ROWS = ConfirmFacts(digest="c" * 64, n=3000, looks=1, models=2, measured=MEASURED)
 

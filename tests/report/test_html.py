@@ -15,7 +15,6 @@ import pytest
 from page_reader import Element, read_page
 from sample_record import FAIL, PASS, artifact, latency, quality, sample_record, variant
 
-from slimgate.outcome_files import write_outcomes
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record import (
     BehaviourFacts,
@@ -30,6 +29,7 @@ from slimgate.record import (
     StepFacts,
     SuiteFacts,
 )
+from slimgate.record.outcome_files import write_outcomes
 from slimgate.report.html import html_index, html_report
 from slimgate.report.page.changed_rows import LOST, MOVED, WON, changed_rows
 from slimgate.report.page.drawing import drawn, scale_of

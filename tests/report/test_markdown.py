@@ -24,7 +24,7 @@ from sample_record import (
 )
 
 import slimgate.report
-from slimgate.escape import escaped, visible
+from slimgate._system.escape import escaped, visible
 from slimgate.record import (
     AnswerFacts,
     BudgetFacts,
@@ -48,7 +48,7 @@ from slimgate.record import (
 from slimgate.report import figures, index_report, suite_report
 from slimgate.report.figures import MISSING
 from slimgate.report.pr_comment import pr_comment
-from slimgate.report.terminal import machine_lines
+from slimgate.report.terminal.summary import machine_lines
 
 GOLDEN = Path(__file__).with_name("golden_report.md")
 REFRESH = "SLIMGATE_REFRESH_GOLDEN"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sample_record import sample_record
 
+from slimgate.cli.merging import _copy_logs, merged
 from slimgate.judge.verdict import Verdict
-from slimgate.merging import _copy_logs, merged
 from slimgate.record import (
     BaselineFacts,
     CarriedResult,
@@ -17,7 +17,7 @@ from slimgate.record import (
     SelfTestPart,
     ShardFacts,
 )
-from slimgate.record_files import TEACHER, Kept
+from slimgate.record.files import TEACHER, Kept
 from slimgate.report.since import since_baseline
 
 

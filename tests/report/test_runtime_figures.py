@@ -9,7 +9,7 @@ from sample_record import artifact, sample_record, variant
 
 from slimgate.record import RunRecord
 from slimgate.report import suite_report
-from slimgate.run import ModelHandle
+from slimgate.run.run import ModelHandle
 
 
 def record_with(**fields: Any) -> RunRecord:

@@ -7,9 +7,9 @@ from sample_record import sample_record, variant
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import CarriedResult, RunRecord
-from slimgate.report.terminal import MOST, summary_lines, summary_table
-from slimgate.report.terminal_table import plain, terminal_table
-from slimgate.run_verdict import verdict, verdict_of_this_run
+from slimgate.record.run_verdict import verdict, verdict_of_this_run
+from slimgate.report.terminal.summary import MOST, summary_lines, summary_table
+from slimgate.report.terminal.table import plain, terminal_table
 
 WHERE = "reports/latest/x/report.md"
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from fixtures import doubling_package
+from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError, MeasureError
-from slimgate.runtime_choice import runtime_for
 from slimgate.runtimes.aoti import AotiPredictor, open_package
-from slimgate.worker_process import run_worker
+from slimgate.suite.runtime_choice import runtime_for
 
 torch.set_num_threads(1)
 

@@ -14,8 +14,8 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
-from slimgate.methods import int8_dynamic
 from slimgate.runtimes import compiled, eager
 from slimgate.runtimes.compiled import CompiledPredictor, Params
 

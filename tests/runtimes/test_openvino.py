@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from fixtures.openvino_models import exported, selection_scores
-from slimgate.artifact import LOADERS
 from slimgate.errors import BuildError, MissingExtra
-from slimgate.runtime_choice import runtime_for
 from slimgate.runtimes import openvino as runtime
+from slimgate.store.artifact import LOADERS
+from slimgate.suite.runtime_choice import runtime_for
 
 torch.set_num_threads(1)
 

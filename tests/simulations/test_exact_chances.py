@@ -7,7 +7,7 @@ from scipy.stats import binom
 from fixtures.simulations.exact import fail_chance, pass_chance
 from fixtures.simulations.rules import BOOTSTRAP, PAIRED, TANGO, WALD, Rule, resampled_at_most
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.metrics import load_metric
+from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
 
 RULES = pytest.mark.parametrize("rule", PAIRED, ids=lambda rule: rule.name)

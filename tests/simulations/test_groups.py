@@ -13,7 +13,7 @@ from fixtures.simulations.groups import (
     judged_as_if_alone,
 )
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.metrics import load_metric
+from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from fixtures.simulations.judging import judge_often
 from fixtures.simulations.populations import Population, Predictions, Scores
-from slimgate.metrics import load_metric
+from slimgate.judge.metrics import load_metric
 
 POPULATIONS: list[Population] = [
     Predictions((0.70, 0.25, 0.05), 0.05, 0.02),

@@ -1,4 +1,4 @@
-"""slimgate.sources.docstring_pairs: summaries, their bodies, and hard negatives."""
+"""slimgate.data.sources.docstring_pairs: summaries, their bodies, and hard negatives."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from slimgate.data.sources import docstring_pairs as source
+from slimgate.data.sources._hard_negatives import deal_negatives
 from slimgate.errors import DataError, SuiteError
-from slimgate.hard_negatives import deal_negatives
-from slimgate.sources import docstring_pairs as source
 
 Rows = list[dict[str, str]]
 SMALL = ("networkx", "filelock")

@@ -1,4 +1,4 @@
-"""slimgate.sources.docstring_sentences: running text for language models, each sentence once."""
+"""slimgate.data.sources.docstring_sentences: running text for language models, each sentence once."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slimgate.docstring_prose import sentences
+from slimgate.data.docstring_prose import sentences
+from slimgate.data.package_files import source_files
+from slimgate.data.sources import docstring_sentences as source
 from slimgate.errors import DataError, SuiteError
-from slimgate.package_files import source_files
-from slimgate.sources import docstring_sentences as source
 
 Rows = list[dict[str, str]]
 SMALL = ("networkx", "filelock")
@@ -88,7 +88,7 @@ def test_the_standard_library_is_one_of_the_packages() -> None:
 
 def test_none_of_the_packages_is_imported() -> None:
     code = (
-        "import sys; from pathlib import Path; from slimgate.sources import docstring_sentences as s\n"
+        "import sys; from pathlib import Path; from slimgate.data.sources import docstring_sentences as s\n"
         "p = s.Params(packages=('networkx',)); s.columns(p); s.digest(p)\n"
         "assert s.read(p, scratch=Path('.'))['all'].num_rows\n"
         "assert not {'networkx', 'sklearn', 'torch'} & sys.modules.keys()\n"

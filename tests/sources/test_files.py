@@ -1,4 +1,4 @@
-"""slimgate.sources.files: Params, columns without loading, digests, and the rows of every format."""
+"""slimgate.data.sources.files: Params, columns without loading, digests, and the rows of every format."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from slimgate.data.sources import files
 from slimgate.errors import DataError, SuiteError
-from slimgate.sources import files
-from slimgate.tables import Located
+from slimgate.params import Located
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 
@@ -159,7 +159,7 @@ def test_files_of_one_part_must_have_the_same_columns(tmp_path: Path) -> None:
 def test_neither_importing_nor_asking_for_columns_loads_datasets_or_torch(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "text,label\nx,1\n")
     code = (
-        "import sys; from slimgate.sources import files; "
+        "import sys; from slimgate.data.sources import files; "
         f"p = files.Params(path={path!r}); files.columns(p); files.digest(p); "
         "sys.exit(' '.join({'datasets', 'pandas', 'torch', 'transformers'} & set(sys.modules)) or 0)"
     )
@@ -247,7 +247,7 @@ def test_a_parquet_file_of_too_many_rows_is_refused_unread(
 ) -> None:
     path = tmp_path / "many.parquet"
     pq.write_table(pa.table({"text": ["a", "b", "c", "d"]}), path)
-    monkeypatch.setattr("slimgate.row_files.MOST_ROWS", 3)
+    monkeypatch.setattr("slimgate.data.row_files.MOST_ROWS", 3)
     with pytest.raises(DataError, match=r"many\.parquet has 4 rows, at most 3 are read; take a sample of it"):
         read(tmp_path, path=str(path))
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from slimgate.data.sources import docstring_parameters
+from slimgate.data.sources import documented_functions as functions
+from slimgate.data.sources._function_docstrings import documented_functions
 from slimgate.errors import DataError, SuiteError
-from slimgate.function_docstrings import documented_functions
-from slimgate.sources import docstring_parameters
-from slimgate.sources import documented_functions as functions
 
 SOURCE = '''
 def first(path, *, mode="r"):

@@ -1,4 +1,4 @@
-"""slimgate.sources.hub: folders in the hub's layout, and a local cache of the hub without a network."""
+"""slimgate.data.sources.hub: folders in the hub's layout, and a local cache of the hub without a network."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from fixtures.hub_layout import COMMIT, cache_dataset, write_dataset
+from slimgate.data.pools import pools_of
+from slimgate.data.sources import hub
 from slimgate.errors import DataError, SuiteError
-from slimgate.pools import pools_of
-from slimgate.sources import hub
-from slimgate.tables import Located
+from slimgate.params import Located
 
 NAMES = ("not_duplicate", "duplicate")
 OTHER = "f" * 40

@@ -1,4 +1,4 @@
-"""slimgate.sources.library_docs: real paragraphs, read without importing what they document."""
+"""slimgate.data.sources.library_docs: real paragraphs, read without importing what they document."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slimgate.docstring_prose import LIBRARY_NAMES
+from slimgate.data.docstring_prose import LIBRARY_NAMES
+from slimgate.data.sources import library_docs
 from slimgate.errors import DataError, SuiteError
-from slimgate.sources import library_docs
 
 Rows = list[dict[str, str]]
 SMALL = ("filelock", "networkx", "tabulate")
@@ -77,7 +77,7 @@ def test_rows_are_the_same_each_time(rows: Rows, tmp_path: Path) -> None:
 
 def test_none_of_the_packages_is_imported() -> None:
     code = (
-        "import sys; from pathlib import Path; from slimgate.sources import library_docs as l\n"
+        "import sys; from pathlib import Path; from slimgate.data.sources import library_docs as l\n"
         "p = l.Params(libraries=('networkx', 'safetensors'))\n"
         "l.columns(p); l.digest(p); assert l.read(p, scratch=Path('.'))['all'].num_rows\n"
         "assert not {'networkx', 'safetensors', 'torch'} & sys.modules.keys()\n"

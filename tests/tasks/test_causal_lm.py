@@ -17,17 +17,18 @@ from pydantic import ValidationError
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.finetune import fine_tune
+from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.judge.metrics import load_metric, value_of
 from slimgate.loading import load
-from slimgate.methods import fine_tune, int8_dynamic
-from slimgate.metrics import load_metric, value_of
-from slimgate.objectives import NO_ANSWER
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.outcomes import Outcomes
-from slimgate.predicting import predict_scores
 from slimgate.protocols import ModelRef, Rows, TaskFacts
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm as task
-from slimgate.torch_model import load_torch_model
+from slimgate.tasks.parts.objectives import NO_ANSWER
 
 torch.set_num_threads(1)
 Params = task.Params

@@ -12,14 +12,14 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.tiny_clip import COLOURS, PARAMS, clip_context, load_clip, picture_rows, write_tiny_clip
+from slimgate.compress.finetune import distill, fine_tune
 from slimgate.errors import BuildError, DataError, SuiteError
-from slimgate.methods import distill, fine_tune
+from slimgate.models.predicting import predict_scores
+from slimgate.models.torch_model import load_torch_model
 from slimgate.outcomes import ClassOutcomes
-from slimgate.predicting import predict_scores
 from slimgate.protocols import ModelRef, Rows, TaskFacts
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import image_text
-from slimgate.torch_model import load_torch_model
 
 torch.set_num_threads(1)
 CLASSES = tuple(sorted(COLOURS))
@@ -45,7 +45,7 @@ def saved(model: Any, folder: Path) -> Path:
 def test_zero_shot_answers_are_those_of_transformers(folder: Path, tmp_path: Path) -> None:
     from transformers import CLIPModel, CLIPProcessor
 
-    from slimgate.images import picture
+    from slimgate.data.images import picture
 
     model = load_clip(folder, clip_context(tmp_path / "rows"))
     where, rows = saved(model, tmp_path / "saved"), picture_rows(8)

@@ -13,12 +13,12 @@ from sklearn.linear_model import LogisticRegression
 
 from fixtures.architectures import write_tiny
 from fixtures.task_rows import TOPICS, load_task_model, task_context
-from slimgate.blocks import output_layer
 from slimgate.errors import DataError, SuiteError
-from slimgate.heads import classifier_inputs
-from slimgate.labels_head import fit_labels_head
+from slimgate.models.blocks import output_layer
 from slimgate.protocols import ModelRef, Rows, TaskFacts
 from slimgate.tasks import multi_label as task
+from slimgate.tasks.parts.heads import classifier_inputs
+from slimgate.tasks.parts.labels_head import fit_labels_head
 
 torch.set_num_threads(1)
 ABC = TaskFacts(("a", "b", "c"))

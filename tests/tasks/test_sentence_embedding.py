@@ -14,8 +14,8 @@ from fixtures.architectures import write_tiny
 from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.planted_fault import exchanged_fault
 from slimgate.protocols import Rows, TaskFacts
+from slimgate.run.planted_fault import exchanged_fault
 from slimgate.tasks import sentence_embedding as task
 
 Params = task.Params

@@ -15,12 +15,12 @@ from fixtures.architectures import write_tiny
 from fixtures.embeddings import with_pairs
 from fixtures.hub_layout import write_dataset
 from slimgate.errors import DataError
-from slimgate.metrics import load_metric, value_of
+from slimgate.judge.metrics import load_metric, value_of
 from slimgate.protocols import Rows, TaskFacts
-from slimgate.run import SuiteRun
-from slimgate.selftest import plant_fault
-from slimgate.store import Store
-from slimgate.suite import load_suite
+from slimgate.run.run import SuiteRun
+from slimgate.run.selftest import plant_fault
+from slimgate.store.store import Store
+from slimgate.suite.suite import load_suite
 from slimgate.tasks import sentence_similarity as task
 
 ROOT = Path(__file__).parents[2]

@@ -13,13 +13,13 @@ from sklearn.linear_model import Ridge
 
 from fixtures.architectures import write_tiny
 from fixtures.task_rows import load_task_model, task_context
-from slimgate.blocks import output_layer
 from slimgate.errors import DataError
-from slimgate.heads import classifier_inputs
-from slimgate.metrics import load_metric
+from slimgate.judge.metrics import load_metric
+from slimgate.models.blocks import output_layer
 from slimgate.protocols import Rows, TaskFacts
-from slimgate.selftest import plant_fault
+from slimgate.run.selftest import plant_fault
 from slimgate.tasks import text_regression as task
+from slimgate.tasks.parts.heads import classifier_inputs
 
 torch.set_num_threads(1)
 PARAMS = task.Params(text=("text",), score="score")

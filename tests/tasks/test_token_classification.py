@@ -15,12 +15,12 @@ import torch
 from fixtures.architectures import write_tiny
 from fixtures.task_rows import load_task_model, task_context
 from slimgate.errors import DataError, MissingExtra, SuiteError
-from slimgate.metrics import load_metric, value_of
-from slimgate.objectives import NO_ANSWER, UNLABELLED
-from slimgate.predicting import predict_scores
+from slimgate.judge.metrics import load_metric, value_of
+from slimgate.models.predicting import predict_scores
 from slimgate.protocols import ModelRef, Rows
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import token_classification as task
+from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED
 
 torch.set_num_threads(1)
 PARAMS = task.Params(words="tokens", tags="tags", max_tokens=12)

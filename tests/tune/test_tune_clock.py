@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from slimgate.cli.tune.clock import Clock, OutOfTime
 from slimgate.protocols import Progress
-from slimgate.tune.clock import Clock, OutOfTime
 
 
 def test_a_step_that_tells_how_far_it_is_ends_with_the_time() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from slimgate.cli.tune.front import chosen, held, pareto_front
+from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.judge.speed import Speedup
-from slimgate.tune.front import chosen, held, pareto_front
-from slimgate.tune.space import Space
-from slimgate.tune.trial import Found, State, Trial
+from slimgate.suite.tune_space import Space
 
 SPACE = Space(0, "s", "teacher", (), None)
 

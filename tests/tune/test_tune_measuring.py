@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from slimgate.cli.tune.clock import Clock
+from slimgate.cli.tune.measuring import Bench
 from slimgate.judge.speed import Speedup
 from slimgate.protocols import Workload
-from slimgate.store import Store
-from slimgate.tune.clock import Clock
-from slimgate.tune.measuring import Bench
+from slimgate.store.store import Store
 
 
 class Arena:

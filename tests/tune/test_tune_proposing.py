@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from slimgate.cli.tune.proposing import Proposer, told
+from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.judge.speed import Speedup
-from slimgate.tune.proposing import Proposer, told
-from slimgate.tune.space import Choice, Drawn, Range, Space, StepTemplate
-from slimgate.tune.trial import Found, State, Trial
+from slimgate.suite.tune_space import Choice, Drawn, Range, Space, StepTemplate
 
 SMALL = Space(
     0,

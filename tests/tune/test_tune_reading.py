@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.suite import Suite, load_suite
-from slimgate.suite_file import read_suite_text
-from slimgate.suite_reader import Reader
-from slimgate.tune.candidate import candidate, free_name
-from slimgate.tune.space import Choice, Range, every
+from slimgate.suite.file import read_suite_text
+from slimgate.suite.suite import Suite, load_suite
+from slimgate.suite.suite_reader import Reader
+from slimgate.suite.tune_candidate import candidate, free_name
+from slimgate.suite.tune_space import Choice, Range, every
 
 STEP = "{ prune_ffn = { pruning_ratio = { choices = [0.25, 0.5] } }, optional = true }"
 TUNE = f"""

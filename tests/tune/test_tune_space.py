@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.tune.space import Choice, Range, Space, StepTemplate, drawn, ends, every
+from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, drawn, ends, every
 
 
 def space(*steps: StepTemplate) -> Space:

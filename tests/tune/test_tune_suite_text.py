@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from slimgate.cli.tune.front import Chosen
+from slimgate.cli.tune.suite_text import HEADER, check_free, names_of, suite_text, write_suite
+from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.errors import DataError
-from slimgate.suite import load_suite
-from slimgate.suite_file import read_suite_text
-from slimgate.suite_reader import Reader
-from slimgate.tune.front import Chosen
-from slimgate.tune.space import every
-from slimgate.tune.suite_text import HEADER, check_free, names_of, suite_text, write_suite
-from slimgate.tune.trial import Found, State, Trial
+from slimgate.suite.file import read_suite_text
+from slimgate.suite.suite import load_suite
+from slimgate.suite.suite_reader import Reader
+from slimgate.suite.tune_space import every
 
 TUNE = """
 [tune]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from slimgate.escape import escaped, visible
+from slimgate._system.escape import escaped, visible
+from slimgate.data.quoting import LONGEST, shortened
 from slimgate.judge.verdict import Verdict
-from slimgate.quoting import LONGEST, shortened
 from slimgate.record import BehaviourFacts, BudgetFacts, QualityFacts, SinceFacts, VariantRecord
 from slimgate.report.figures import MISSING, as_fast, drop_words, significant, smaller
 from slimgate.report.page.drawing import Drawn, drawn, scale_of

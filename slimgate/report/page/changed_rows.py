@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.answers import Answers, outcomes_beside, read_answers
-from slimgate.quoting import LONGEST, shortened
+from slimgate.data.quoting import LONGEST, shortened
 from slimgate.record import QuotedRow, RunRecord
+from slimgate.record.answers import Answers, outcomes_beside, read_answers
 from slimgate.report.figures import measured
 from slimgate.report.page.embedding import number
 from slimgate.report.standing import variants

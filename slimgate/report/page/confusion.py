@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slimgate.quoting import shortened
+from slimgate.data.quoting import shortened
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.confusions import MOST_CLASSES, cells_of, moved_of
 from slimgate.report.figures import count

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate.escape import escaped
+from slimgate._system.escape import escaped
+from slimgate.data.quoting import LONGEST, shortened
 from slimgate.judge.verdict import Verdict
-from slimgate.quoting import LONGEST, shortened
 from slimgate.record import (
     BehaviourFacts,
     LatencyFacts,

@@ -7,7 +7,7 @@ from math import isfinite
 
 from markupsafe import Markup
 
-from slimgate.escape import visible
+from slimgate._system.escape import visible
 
 # A browser ends a script at `</script`, whatever stands about it, and a row may hold just that.
 _ACTING = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from slimgate.escape import APART
+from slimgate._system.escape import APART
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

@@ -1,0 +1,111 @@
+"""A worker: a module run in a process of its own, which may hang or die without taking this one along.
+
+    ended = run_worker("slimgate.run.measure.memory_worker", folder, limit=600)
+
+What it is asked and what it answers are files of the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+
+SAID = "worker.log"
+MOST_SAID = 500  # characters
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a worker ended. code: of its exit, minus the signal that ended it, or None where the limit did.
+
+    said: what its standard error ends with: the exception's own words, else the last line.
+    """
+
+    code: int | None
+    said: str
+
+    @property
+    def signal(self) -> str | None:
+        """The name of the signal that ended it, such as SIGILL; None where none did."""
+        return signal_name(self.code)
+
+    @property
+    def told(self) -> str:
+        """Why it failed, for a message."""
+        return self.said if self.said and not self.signal else told_end(self.code)
+
+
+def signal_name(code: int | None) -> str | None:
+    """The name of the signal that ended a process of this exit code, such as SIGILL; None where none did."""
+    if code is None or code >= 0:
+        return None
+    with suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+def told_end(code: int | None) -> str:
+    """How a process ended, for a message."""
+    name = signal_name(code)
+    return f"it died by {name}" if name else f"it ended with code {code}"
+
+
+def end_with_parent(every: float = 1.0) -> None:
+    """In a worker: it and what it started end soon after the process that asked, however that one ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def run_worker(module: str, folder: Path, *, limit: float) -> Ended:
+    """`python -m module folder`, with this process's search path, so that a user's own code is found.
+
+    It is a session of its own: at the limit (seconds), and where it dies, what it started ends with it.
+    """
+    command = [sys.executable, "-P", "-m", module, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    with (folder / SAID).open("wb") as said:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+        code: int | None = None
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(limit)
+        finally:  # Ctrl-C comes through here too, and does not reach the worker's session
+            if code != 0:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    return Ended(code, last_words((folder / SAID).read_text("utf-8", errors="replace")))
+
+
+def last_words(text: str) -> str:
+    """What a process said last, in one line: the whole exception of a traceback, else the last line."""
+    lines = text.strip().splitlines()
+    starts = [
+        place for place, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")
+    ]
+    if not starts:
+        return lines[-1] if lines else ""
+    after = lines[starts[-1] + 1 :]
+    frames = next((place for place, line in enumerate(after) if not line.startswith(" ")), 0)
+    return shorten(" ".join(" ".join(after[frames:]).split()), MOST_SAID, placeholder=" …")

@@ -1,0 +1,64 @@
+"""`slimgate accept RUN --name v1.2`: keeps a run as a baseline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from slimgate.cli.run_arguments import add_run
+
+DESCRIPTION = """\
+Keeps a run's record and outcomes as a baseline, reports/baselines/NAME/SUITE/, to be committed: what later
+releases are compared with (`slimgate compare reports/baselines RUN`, `pytest --slimgate-baseline FILE`).
+--reason is wanted for a run that is FAIL or failed by an undecided budget, for a record that is partial (some
+checks have not run, or results are of an earlier run), and where a budget allows more than in the newest
+baseline of the suite and has no reason of its own; it is kept, and shown by `slimgate compare`.
+Exit codes: 0 kept, 4 wrong usage or input, a name that is taken, or a missing reason.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser("accept", help="keep a run as a baseline", description=DESCRIPTION)
+    add_run(parser)
+    parser.add_argument("--name", required=True, help="of the release, such as v1.2")
+    parser.add_argument("--reason", help="why this run is kept although it fails, or allows more")
+    parser.add_argument(
+        "--baselines",
+        type=Path,
+        metavar="DIR",
+        default=Path("reports/baselines"),
+        help="where baselines are kept (default: reports/baselines)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace the baseline of that name")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Keeps the run and says where. Raises SlimgateError for wrong input."""
+    from slimgate._system.escape import visible
+    from slimgate.record import ONLY_WARNS
+    from slimgate.record.accept import accept
+    from slimgate.record.carried import describe_state
+    from slimgate.record.files import read_kept
+    from slimgate.run.parts import now
+
+    run_ = read_kept(options.record)
+    kept = accept(run_, options.baselines, options.name, reason=options.reason, at=now(), force=options.force)
+    lines = [f"{kept.file.parent.as_posix()}: {kept.record.verdict.status}, of {kept.record.created}"]
+    if state := describe_state(kept.record):
+        lines.append(state)
+    accepted = kept.record.accepted
+    for one in accepted.loosened if accepted else ():
+        limit = "no longer gated" if one.limit is None else f"{one.limit:g}"
+        if one.undecided == ONLY_WARNS:
+            limit += " (undecided, it only warns)"
+        lines.append(
+            f"loosened: {one.variant}, {one.budget}: {one.kind} {one.before:g} -> {limit}: {one.reason}"
+        )
+    if kept.record.verdict.inconclusive:
+        lines.append(f"undecided in this run: {kept.record.verdict.inconclusive} budgets")
+    sys.stdout.writelines(f"{visible(line)}\n" for line in lines)
+    return 0

@@ -1,0 +1,43 @@
+"""`slimgate card RUN VARIANT`: the evaluation part of a Hugging Face model card."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from slimgate.cli.run_arguments import add_model
+
+DESCRIPTION = """\
+Writes what a run says of one model as a model card: YAML front matter with model-index, then verdicts, drops
+with their intervals, times with the machine, size, how it was built, limits, and the command that made it.
+Every figure is the record's. Exit codes: 0 written, 4 wrong usage or input.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser("card", help="write a model card of a variant", description=DESCRIPTION)
+    add_model(parser)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there, and not to the terminal")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the card. Raises SlimgateError for wrong input."""
+    from slimgate._system.atomic_files import write_atomically
+    from slimgate.errors import DataError
+    from slimgate.record.files import read_kept
+    from slimgate.report.card import card
+
+    found = read_kept(options.record)
+    text = card(found.record, found.model(options.variant)) + "\n"
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        write_atomically(options.output, text)
+    except OSError as error:
+        raise DataError(f"{options.output}: the card cannot be written there: {error.strerror}") from error
+    return 0

@@ -1,0 +1,121 @@
+"""`slimgate compare OLD… NEW`: what moved between releases."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slimgate.record.comparing import Comparison
+    from slimgate.record.files import Kept
+
+DESCRIPTION = """\
+Compares two releases by their records: verdicts and budgets that changed, how far the teacher moved and how
+far each variant did, slices, sizes, times. Where both judged the same gate rows and outcomes/*.parquet is
+beside the records, the answers of the two releases are tested row by row. OLD may be several records, or a
+folder of baselines, of which those of NEW's suite are taken: NEW is compared with the newest of them, and all
+are told as history. Exit codes: 0 compared, 1 what --fail-on names has happened, 4 wrong usage or input.
+"""
+REGRESSED, LOOSENED, REMOVED, FELL = "regressed", "loosened", "removed", "fell"
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser("compare", help="tell what moved between releases", description=DESCRIPTION)
+    parser.add_argument(
+        "old",
+        type=Path,
+        nargs="+",
+        metavar="OLD",
+        help="a run.json, its folder, or a folder of baselines, such as reports/baselines",
+    )
+    parser.add_argument("new", type=Path, metavar="NEW", help="a run.json, or its folder")
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write compare.md there, and with matplotlib plots/history.svg",
+    )
+    parser.add_argument(
+        "--fail-on",
+        action="append",
+        choices=(REGRESSED, LOOSENED, REMOVED, FELL),
+        help="repeatable: exit code 1 where a budget held or was undecided and is broken now (regressed), "
+        "allows more than it did and nobody said why (loosened), or went with its variant (removed); where a "
+        "metric of the teacher or of a variant got worse, whatever the budgets say (fell)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compares and prints. Raises SlimgateError for wrong input."""
+    from slimgate.errors import DataError
+    from slimgate.record.comparing import compare
+    from slimgate.record.files import read_kept
+
+    new = read_kept(options.new)
+    older = _older(options.old, new)
+    found = compare(older[-1], new)
+    if options.json:
+        sys.stdout.write(found.model_dump_json(indent=1, by_alias=True) + "\n")
+    else:
+        try:
+            text = _text(found, [*older, new], options.out)
+        except OSError as error:
+            raise DataError(f"--out {options.out}: cannot be written: {error.strerror}") from error
+        sys.stdout.write(text)
+    return int(_fails(found, options.fail_on or ()))
+
+
+def _older(paths: Sequence[Path], new: Kept) -> list[Kept]:
+    """The records to compare with, the oldest first. Raises DataError where a folder has none of them."""
+    from slimgate.errors import DataError
+    from slimgate.record.files import RECORD, baselines_in, read_kept
+
+    found = []
+    for path in paths:
+        if not path.is_dir() or (path / RECORD).is_file():
+            found.append(read_kept(path))
+            continue
+        below = baselines_in(path, new.record.suite.path)
+        if not below:
+            raise DataError(f"{path}: no baseline of {new.record.suite.path} is in this folder")
+        found += below
+    kept = [one for one in found if one.file.resolve() != new.file.resolve()]
+    if not kept:
+        raise DataError(f"{new.file}: it came as OLD and as NEW, expected two records")
+    return sorted(kept, key=lambda one: one.at)
+
+
+def _text(found: Comparison, releases: Sequence[Kept], out: Path | None) -> str:
+    from slimgate._system.atomic_files import write_atomically
+    from slimgate.report.compare import compare_report
+    from slimgate.report.history import gated_metrics, history_report
+    from slimgate.report.history_plot import draw_history
+    from slimgate.report.pictures import can_plot
+
+    drawn = None
+    if out is not None and can_plot() and gated_metrics(releases):
+        drawn = draw_history(releases, out / "plots" / "history.svg").relative_to(out).as_posix()
+    text = compare_report(found)
+    if len(releases) > 2:
+        text += "\n" + history_report(releases, drawn) + "\n"
+    elif drawn:
+        text += f"\n![history]({drawn})\n"
+    if out is not None:
+        write_atomically(out / "compare.md", text)
+    return text
+
+
+def _fails(found: Comparison, wanted: Sequence[str]) -> bool:
+    happened = {
+        REGRESSED: found.regressed,
+        LOOSENED: [*found.unexplained, *found.weaker],
+        REMOVED: found.gates_gone,
+        FELL: found.fell,
+    }
+    return any(happened[one] for one in wanted)

@@ -1,0 +1,91 @@
+"""`slimgate explain RUN ROW`: what every model of a run answered on one gate row."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimgate.cli.run_arguments import add_run
+from slimgate.errors import DataError
+
+if TYPE_CHECKING:
+    from slimgate.cli.explain_output import Explained
+    from slimgate.record import RunRecord
+    from slimgate.record.answers import Answers
+
+DESCRIPTION = """\
+Shows one gate row through the teacher and every variant: what each answered, how sure of it, and what
+changed against the teacher; of other tasks than classification the numbers that were measured of the row.
+Reads run.json and outcomes/*.parquet beside it, and builds nothing. Exit codes: 0 shown, 4 wrong usage or
+input.
+"""
+_NEAREST = 3
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "explain", help="show one gate row through all models of a run", description=DESCRIPTION
+    )
+    add_run(parser)
+    parser.add_argument("row", metavar="ROW", help="the row's id, or its number in the gate, from 0")
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Finds the row and prints it. Raises SlimgateError for wrong input."""
+    from slimgate.cli.explain_output import as_json, as_text
+
+    found = explained(options.record, options.row)
+    sys.stdout.write((as_json(found) if options.json else as_text(found)) + "\n")
+    return 0
+
+
+def explained(path: Path, row: str) -> Explained:
+    """The row of that id or number. Raises DataError where there is no such run or row."""
+    from slimgate.cli.explain_output import Explained
+    from slimgate.record.answers import answers_beside
+    from slimgate.record.files import read_run, record_file
+
+    file = record_file(path)
+    record = read_run(file)
+    answers = answers_beside(record, file.parent)
+    if not answers:
+        raise DataError(f"{file.parent / 'outcomes'}: the teacher's outcomes are not there")
+    number = _number(answers[0], row, file)
+    identity = answers[0].ids[number]
+    own = [(one, one.ids.index(identity)) for one in answers if identity in one.ids]
+    return Explained(
+        record=record,
+        id=identity,
+        number=number,
+        rows=len(answers[0]),
+        label=answers[0].label(number),
+        text=_text(record, identity),
+        given=answers[0].given_of(number),
+        answers=[one.of(place) for one, place in own],
+    )
+
+
+def _number(answers: Answers, row: str, file: Path) -> int:
+    """The place of a row in the gate; an id goes before a number."""
+    if row in answers.ids:
+        return answers.ids.index(row)
+    if row.isdecimal() and int(row) < len(answers):
+        return int(row)
+    close = difflib.get_close_matches(row, answers.ids, n=_NEAREST, cutoff=0.5) or answers.ids[:_NEAREST]
+    ways = f"nearest ids: {', '.join(close)}; or a number from 0 to {len(answers) - 1}"
+    raise DataError(f'{file}: no gate row "{row}"; {ways}')
+
+
+def _text(record: RunRecord, identity: str) -> str | None:
+    """The record quotes the rows that it follows, and those that variants lost."""
+    texts = {row.id: row.text for row in record.followed if row.text}
+    for model in record.variants:
+        if model.behaviour is not None and model.behaviour.flips is not None:
+            texts |= {row.id: row.text for row in model.behaviour.flips.quoted if row.text}
+    return texts.get(identity)

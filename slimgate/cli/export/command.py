@@ -1,0 +1,60 @@
+"""`slimgate export RUN VARIANT DIR`: a judged model as a folder that loads without slimgate."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from slimgate.cli.run_arguments import add_model
+from slimgate.cli.store_argument import add_store, store_root
+
+DESCRIPTION = """\
+Writes a model of a run, from the store, as a folder for the plain libraries: weights or graph, tokenizer,
+config.json with id2label, and README.md, a model card whose lines of Python predict without slimgate. Without
+--format a graph stays what it is; a PyTorch model is written for transformers where one of its classes holds
+it, else as ONNX. Nothing is built. The written folder is loaded again and answers 500 gate rows, if the
+suite and its rows are here as they were judged. Exit codes: 0 written, 1 it answers otherwise than the model
+that was judged, and is not kept, 4 wrong usage or input.
+"""
+FORMATS = ("transformers", "onnx", "openvino")
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "export", help="write a variant for the plain libraries", description=DESCRIPTION
+    )
+    add_model(parser)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where to, a folder that is new or empty")
+    parser.add_argument("--format", choices=FORMATS, help="default: the nearest to how it was judged")
+    add_store(parser)
+    parser.add_argument("--force", action="store_true", help="replace an earlier export, all of it")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the folder and says what is in it. Raises SlimgateError for wrong input."""
+    from slimgate._system.escape import visible
+    from slimgate.cli.export.folder import check_free, export
+    from slimgate.cli.export.row_check import OtherAnswers
+    from slimgate.cli.export.stored import gate_rows, stored_artifact, task_params
+    from slimgate.record.files import read_kept
+
+    found = read_kept(options.record)
+    model = found.model(options.variant)
+    check_free(options.folder, force=options.force)
+    store = store_root(options)
+    artifact, params = stored_artifact(found, model, store), task_params(found)
+    gate = gate_rows(found, store)
+    try:
+        written, checked = export(
+            found, model, artifact, params, options.folder, form=options.format, gate=gate
+        )
+    except OtherAnswers as error:
+        sys.stderr.write(f"slimgate export: {visible(str(error))}\n")
+        return 1
+    told = f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"
+    sys.stdout.write(f"{visible(told)}\n{visible(checked)}\n")
+    return 0

@@ -1,0 +1,148 @@
+"""The exported folder, whole or not there: the model's files, tokenizer, config.json, README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.atomic_files import replacing_folder
+from slimgate._system.escape import escaped
+from slimgate.cli.export.forms import Written, write_form
+from slimgate.cli.export.snippets import snippet
+from slimgate.cli.export.stored import GateRows
+from slimgate.errors import BuildError, DataError, SlimgateError
+from slimgate.models.beside_graph import DESCRIPTION
+from slimgate.models.tokenizer_files import save_tokenizer
+from slimgate.record import VariantRecord
+from slimgate.record.files import Kept
+from slimgate.report.card import card
+from slimgate.report.card_metadata import TAG
+from slimgate.report.figures import megabytes, significant
+from slimgate.report.tables import blocks, bullets
+from slimgate.store.artifact import Artifact
+from slimgate.store.store import files_of, scratch_beside
+
+README = "README.md"
+READABLE = 0o644
+PACKAGES = {"transformers": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+RUNTIMES = {"transformers": ("eager",), "onnx": ("onnxruntime",), "openvino": ("openvino",)}
+
+
+def check_free(folder: Path, *, force: bool) -> None:
+    """Raises DataError for a file, the folder we stand in, or one that holds more than `force` replaces."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: a file is there, expected a folder, or none")
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise DataError(f"{folder}: the command runs inside of it; name a folder of its own")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not force:
+        raise DataError(f"{folder}: the folder is not empty; name another, or replace all of it by --force")
+    if not _is_export(folder):
+        raise DataError(
+            f"{folder}: what is in it is no export, and --force replaces nothing else; name another folder, "
+            "or empty that one"
+        )
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether `slimgate export` wrote it, and nobody made more of it, such as a clone with its .git."""
+    try:
+        start, _, text = (folder / README).read_text("utf-8").partition("---\n")
+    except (OSError, ValueError):
+        return False
+    tagged = not start and f"- {TAG}" in text.partition("\n---\n")[0].splitlines()
+    return tagged and not any(one.name.startswith(".") for one in folder.iterdir())
+
+
+def export(
+    run: Kept,
+    model: VariantRecord,
+    artifact: Artifact,
+    params: Mapping[str, Any],
+    folder: Path,
+    *,
+    form: str | None,
+    gate: GateRows | str,
+) -> tuple[Written, str]:
+    """Writes the folder; gives what it holds, and how it answers the gate rows.
+
+    params: of the task; gate: the rows, or why they are not to be had. Raises SlimgateError that names the
+    variant; OtherAnswers where the folder does not answer as the model does, and then there is no folder.
+    """
+    try:
+        with replacing_folder(folder) as new, scratch_beside(new) as scratch:
+            written = write_form(artifact, form, new, scratch)
+            _write_beside(written, run, params, new)
+            checked = _checked(artifact, written, new, gate, scratch)
+            use = _use(run, model, written, params, new, checked)
+            text = blocks(card(run.record, model, form=written.form), use)
+            (new / README).write_text(text + "\n", "utf-8")
+            for name in files_of(new):
+                (new / name).chmod(READABLE)  # safetensors writes for its owner alone
+    except SlimgateError as error:
+        raise type(error)(f"{model.name}: {error}") from error
+    except OSError as error:
+        raise BuildError(
+            f"{folder}: {model.name} could not be written there: {error.strerror or error}"
+        ) from error
+    return written, checked
+
+
+def _checked(artifact: Artifact, written: Written, folder: Path, gate: GateRows | str, scratch: Path) -> str:
+    """How the written folder answers, in words."""
+    if isinstance(gate, str):
+        return f"not held against the gate rows: {gate}"
+    from slimgate.cli.export.row_check import check_rows
+
+    return check_rows(artifact, written, folder, gate, scratch).message
+
+
+def _write_beside(written: Written, run: Kept, params: Mapping[str, Any], folder: Path) -> None:
+    """config.json of graphs, and a tokenizer that cuts where the task did."""
+    (folder / DESCRIPTION).unlink(missing_ok=True)
+    if written.form != "transformers":
+        written.config.save_pretrained(folder)
+    tokenizer = written.tokenizer
+    if params.get("max_tokens"):
+        tokenizer.model_max_length = int(params["max_tokens"])
+    if run.record.task.kind == "causal_lm":
+        tokenizer.padding_side = "right"
+        tokenizer.truncation_side = "left"  # the next word follows from the end of a text
+    save_tokenizer(tokenizer, folder)
+
+
+def _use(
+    run: Kept, model: VariantRecord, written: Written, params: Mapping[str, Any], folder: Path, checked: str
+) -> str:
+    needs = f"pip install {PACKAGES[written.form]} transformers"
+    size = sum((folder / name).stat().st_size for name in files_of(folder))
+    return blocks(
+        "## Use",
+        f"Needs `{needs}`; run it inside of this folder ({megabytes(size)} MB).",
+        f"```python\n{snippet(written, run.record.task.kind, params)}\n```",
+        bullets(_notes(model, written, checked)),
+    )
+
+
+def _notes(model: VariantRecord, written: Written, checked: str) -> list[str]:
+    found = [f"This folder, loaded from its files, against the model that was judged: {escaped(checked)}."]
+    judged = model.artifact.runtime if model.artifact else ""
+    if written.compared:
+        apart = written.compared["max_difference"]
+        near = f"lie at most {significant(apart, 2)} from its own" if apart else "are its own"
+        found.append(
+            f"Made from the model that was judged: on made-up token ids the scores {near}. The figures above "
+            "are of the model as it was judged."
+        )
+    else:
+        found.append("The graph is the file that was judged.")
+    if judged not in RUNTIMES[written.form]:
+        found.append(f"It was judged in the runtime {judged}: its times and bytes above are of that form.")
+    if written.pairs:
+        found.append(
+            "The graph takes an even number of texts: the first half are queries (or first texts), the "
+            "second half documents (or second texts)."
+        )
+    return found

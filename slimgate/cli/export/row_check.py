@@ -1,0 +1,176 @@
+"""Does the written folder answer the gate rows as the model that was judged?
+
+The folder is loaded from its files. Both models answer the same rows in the same batches, each by its own
+tokenizer. Rounding alone turns a prediction now and then. So the judged model answers twice, the second time
+in batches of another order. The folder may change as much as that, and EXACT more, or ROUNDED more where
+layers compute in integers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.cli.export.forms import TOLERANCE, Written
+from slimgate.cli.export.stored import GateRows
+from slimgate.errors import BuildError
+from slimgate.outcomes import ClassOutcomes, Outcomes
+from slimgate.protocols import Predictor, Rows
+from slimgate.record.words import numbered
+from slimgate.report.figures import count, significant
+from slimgate.run.measure.quality import Encoder, predict
+from slimgate.store.artifact import Artifact
+from slimgate.store.store import Entry
+from slimgate.suite.runtime_choice import runtime_for
+from slimgate.suite.suite import Plugin
+
+ROWS = 500
+# The share of predictions that may turn, and by how much a probability may move: by the last digits of
+# float32, and by the levels of int8. An int8 export turned 4 of 1,800 predictions, and moved one by 0.097.
+EXACT, ROUNDED = (0.002, 0.01), (0.01, 0.25)
+
+
+class OtherAnswers(BuildError):
+    """The written folder answers otherwise than the model that was judged."""
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """What came of it.
+
+    rows: how many were asked; changed: predictions, or values beyond rounding, that differ from the judged
+    model's; largest: difference of a probability, or of a value; of_classes: whether predictions are classes.
+    """
+
+    rows: int
+    changed: int
+    largest: float
+    of_classes: bool
+
+    @property
+    def message(self) -> str:
+        """`500 gate rows: 0 predictions differ, largest probability difference 0.004`"""
+        what, number = ("prediction", "probability") if self.of_classes else ("answer", "score")
+        differ = f"{numbered(self.changed, what, f'{what}s')} {'differs' if self.changed == 1 else 'differ'}"
+        near = significant(self.largest, 2) if self.largest else "0"
+        return f"{numbered(self.rows, 'gate row', 'gate rows')}: {differ}, largest {number} difference {near}"
+
+
+def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRows, scratch: Path) -> RowCheck:
+    """Asks both for the first 500 gate rows, which lie in random order. Raises OtherAnswers."""
+    rows = Rows(gate.rows.gate.table.slice(0, ROWS))
+    judged, again = (_answers(gate, rows, artifact, order=order) for order in (None, _reversed(rows)))
+    given = _answers(gate, rows, _loadable(written, folder, scratch), texts=_texts(written))
+    found, own = _compared(judged, given), _compared(judged, again)
+    if _beyond(found, own, judged, tolerance=written.compared.get("tolerance", TOLERANCE)):
+        raise OtherAnswers(
+            f"the written folder answers otherwise than the model that was judged, and is not kept: "
+            f"{found.message} (asked twice, the model itself changes {count(own.changed)})"
+        )
+    return found
+
+
+def _beyond(found: RowCheck, own: RowCheck, judged: Outcomes, *, tolerance: float) -> bool:
+    """Whether answers lie further apart than rounding explains.
+
+    own: what the judged model changes when it answers twice; tolerance: of the form, in standard deviations.
+    """
+    if not found.of_classes:
+        spread = max((float(np.std(column)) for column in _values(judged).values()), default=0.0)
+        return found.largest > max(2 * own.largest, tolerance * spread)
+    turned, apart = ROUNDED if tolerance > TOLERANCE else EXACT
+    allowed = own.changed + math.ceil(turned * found.rows)
+    return found.changed > allowed or found.largest > max(2 * own.largest, apart)
+
+
+def _reversed(rows: Rows) -> npt.NDArray[np.int64]:
+    return np.arange(len(rows))[::-1].copy()
+
+
+def _answers(
+    gate: GateRows, rows: Rows, artifact: Artifact, *, order: Any = None, texts: int | None = None
+) -> Outcomes:
+    """texts: how many texts of a row the graph takes at once, where that is not what the task's rows have."""
+    runtime = runtime_for(artifact.kind)
+    columns = gate.suite.setup.task.object.text_columns(gate.suite.setup.task.params)
+    if texts == 1 and len(columns) == 2:
+        runtime = _one_text_at_a_time(runtime)
+    return predict(
+        gate.suite, gate.rows, artifact, runtime, Encoder(gate.suite, rows), device="cpu", order=order
+    )
+
+
+def _loadable(written: Written, folder: Path, scratch: Path) -> Artifact:
+    """The written folder as a runtime opens it; what transformers loads is saved as an artifact first."""
+    if written.form != "transformers":
+        return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, False))
+    from transformers import AutoTokenizer
+
+    from slimgate.models.pretrained import weights_of
+    from slimgate.models.torch_model import TorchModel
+    from slimgate.protocols import ModelRef
+
+    network = weights_of(str(written.auto), ModelRef(str(folder), folder)).network
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    loaded = scratch / "loaded"
+    loaded.mkdir()
+    TorchModel(network.eval(), tokenizer, f"transformers:{written.auto}").save(loaded)
+    return Artifact(Entry(loaded, {"kind": "torch", "digest": str(folder)}, False))
+
+
+def _texts(written: Written) -> int | None:
+    sentence = getattr(written.config, "sentence", None)
+    return None if sentence is None else int(sentence.get("texts", 1))
+
+
+def _compared(one: Outcomes, other: Outcomes) -> RowCheck:
+    changed, classes = int(one.changed(other).sum()), isinstance(one, ClassOutcomes)
+    mine, theirs = _values(one), _values(other)
+    largest = max((float(np.abs(mine[name] - theirs[name]).max()) for name in mine), default=0.0)
+    return RowCheck(len(one), changed, largest, classes)
+
+
+def _values(outcomes: Outcomes) -> Mapping[str, npt.NDArray[np.float64]]:
+    """What the model says in numbers: probabilities, or the values that are not of the rows."""
+    if isinstance(outcomes, ClassOutcomes) and outcomes.probabilities is not None:
+        return {"probabilities": outcomes.probabilities}
+    return {name: column for name, column in outcomes.values.items() if name not in outcomes.given}
+
+
+def _one_text_at_a_time(runtime: Plugin) -> Plugin:
+    """The runtime for a graph of single texts that is asked for rows of two.
+
+    The first half of a batch are the first texts of the rows, the second half their second texts.
+    """
+
+    def load(folder: Path, params: Any, *, device: str, threads: int) -> _Paired:
+        return _Paired(runtime.object.load(folder, params, device=device, threads=threads))
+
+    return Plugin(runtime.name, SimpleNamespace(load=load, kinds=runtime.object.kinds), runtime.params)
+
+
+@dataclass
+class _Paired:
+    """A Predictor whose scores of 2 · rows texts are those of rows of two: (rows, 2, features)."""
+
+    inner: Predictor
+
+    def prepare(self, batch: Any) -> object:
+        return self.inner.prepare(batch)
+
+    def forward(self, prepared: object) -> object:
+        return self.inner.forward(prepared)
+
+    def fetch(self, output: object) -> npt.NDArray[np.float32]:
+        scores = self.inner.fetch(output)
+        return scores.reshape(2, -1, scores.shape[-1]).transpose(1, 0, 2)
+
+    def close(self) -> None:
+        self.inner.close()

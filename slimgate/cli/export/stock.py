@@ -1,0 +1,61 @@
+"""Which networks transformers' own classes hold: every layer of their kind, in the shapes of config.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.silence import silent
+from slimgate.errors import BuildError
+from slimgate.models.pretrained import weights_of
+from slimgate.protocols import ModelRef
+
+OWNER = "transformers"
+
+
+def auto_class(model: Any) -> str:
+    """The Auto class of a TorchModel whose architecture is transformers' own."""
+    return str(model.architecture.partition(":")[2])
+
+
+def not_stock(model: Any) -> str | None:
+    """What of a TorchModel no class of transformers holds, in words; None where one holds all of it."""
+    import torch
+    import transformers
+
+    network = model.network
+    if model.architecture.partition(":")[0] != OWNER:
+        return f"{type(network).__name__} is no class of transformers"
+    with silent(), torch.device("meta"):
+        stock = getattr(transformers, auto_class(model)).from_config(network.config)
+    return _other_layers(network, stock) or _other_shapes(network, stock)
+
+
+def _other_layers(network: Any, stock: Any) -> str | None:
+    mine, theirs = dict(network.named_modules()), dict(stock.named_modules())
+    for name, module in mine.items():
+        if name not in theirs or type(module) is not type(theirs[name]):
+            return f"{name or 'the network'} is {type(module).__name__}"
+    missing = next((name for name in theirs if name not in mine), None)
+    return None if missing is None else f"it has no {missing}"
+
+
+def _other_shapes(network: Any, stock: Any) -> str | None:
+    expected = {name: tuple(tensor.shape) for name, tensor in stock.state_dict().items()}
+    for name, tensor in network.state_dict().items():
+        if expected.get(name) != tuple(tensor.shape):
+            return f"{name} is {tuple(tensor.shape)}, and config.json says {expected.get(name)}"
+    return None
+
+
+def save_stock(model: Any, folder: Path) -> Any:
+    """Writes a network by save_pretrained; gives what transformers loads from the folder.
+
+    Raises BuildError where that lacks a weight.
+    """
+    with silent():
+        model.network.save_pretrained(folder)
+    found = weights_of(auto_class(model), ModelRef(str(folder), folder))
+    if found.missing:
+        raise BuildError(f"transformers does not find {found.missing[0]} again in {folder}")
+    return found.network.eval()

@@ -1,0 +1,118 @@
+"""From a record back to what it is of: the artifact in a store, how the task reads text, the gate rows."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from slimgate.errors import BuildError, DataError, SlimgateError, SuiteError
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.files import Kept
+from slimgate.store.artifact import Artifact
+from slimgate.store.seal import Damaged, read_sealed
+from slimgate.store.store import entry_of
+
+if TYPE_CHECKING:
+    from slimgate.run.rows import PreparedRows
+    from slimgate.suite.suite import Suite
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class GateRows:
+    """The suite of a record, and its rows, of which the gate's are those that were judged."""
+
+    suite: Suite
+    rows: PreparedRows
+
+
+def stored_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
+    """The artifact that was judged, by its digest. Nothing is built, and the store is only read.
+
+    Raises DataError for a model that was not built, BuildError where the store does not have it whole.
+    """
+    if model.artifact is None:
+        why = f": {model.error}" if model.error else ""
+        raise DataError(f"{run.file}: {model.name} was not built in this run{why}")
+    for folder in sorted((store / "artifacts").glob("*")):
+        if _digest(folder) == model.artifact.digest:
+            return Artifact(entry_of(store, "artifacts", folder.name))
+    raise BuildError(
+        f"{store}: the store has no artifact {model.artifact.digest[:12]}, which is {model.name} of "
+        f"{run.file}; name its store by --store DIR, or build it: {building(run.record, model, store)}"
+    )
+
+
+def _digest(folder: Path) -> str | None:
+    try:
+        found = read_sealed(folder, f"artifacts/{folder.name}").get("digest")
+    except (Damaged, OSError):
+        return None
+    return str(found)
+
+
+def building(record: RunRecord, model: VariantRecord, store: Path) -> str:
+    """The command that builds a model into a store. The teacher is built with any variant."""
+    names = [one.name for one in record.variants if one.name != "teacher"]
+    variant = model.name if model.name != "teacher" else (names or ["teacher"])[0]
+    test = shlex.quote(f"{record.suite.path}::test_footprint[{variant}]")
+    return f"pytest {test} --slimgate-store {shlex.quote(str(store))}"
+
+
+def task_params(run: Kept) -> Json:
+    """[task] as the run had it; of a record that does not hold it, from the suite where that is the same.
+
+    Raises DataError where neither tells.
+    """
+    record = run.record
+    if record.task.params is not None:
+        return record.task.params
+    path = Path(record.suite.path)
+    found = _suite_params(path, record.suite.digest) if path.is_file() else None
+    if found is None:
+        there = "is another one by now" if path.is_file() else "is not there"
+        raise DataError(
+            f"{run.file}: an earlier slimgate wrote it, without [task], and {PurePosixPath(path)} {there}; "
+            "run this where the suite is as it was, or measure again"
+        )
+    return found
+
+
+def _suite_params(path: Path, digest: str) -> Json | None:
+    from slimgate.suite.suite import load_suite, params_json
+
+    try:
+        suite = load_suite(path, check_data=False)
+    except SuiteError:
+        return None
+    if suite.digest != digest:
+        return None
+    found: Json = params_json(suite.setup.task.params)
+    return found
+
+
+def gate_rows(run: Kept, store: Path) -> GateRows | str:
+    """The rows that were judged, or why they are not to be had here.
+
+    Needs the suite as it was, from the folder where it ran, and the same rows; the store keeps the splits.
+    """
+    from slimgate.run.rows import prepare_rows
+    from slimgate.store.store import Store
+    from slimgate.suite.suite import load_suite
+
+    path, gate = Path(run.record.suite.path), run.record.task.splits.get("gate")
+    if not path.is_file():
+        return f"the suite {path.as_posix()} is not here"
+    try:
+        suite = load_suite(path)
+        if suite.digest != run.record.suite.digest:
+            return f"the suite {path.as_posix()} has changed since the run"
+        rows = prepare_rows(suite, Store(store))
+    except SlimgateError as error:
+        return str(error)
+    if gate is None or rows.reports["gate"].digest != gate.digest:
+        return "the gate rows are others than those that were judged"
+    return GateRows(suite, rows)

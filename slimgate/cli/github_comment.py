@@ -1,0 +1,138 @@
+"""`python -m slimgate.cli.github_comment FILE`: posts or updates one comment on a pull request, by `gh api`.
+
+GITHUB_REPOSITORY and SLIMGATE_PULL_REQUEST say where, GH_TOKEN is read by gh. The comment of an earlier run
+is found by the marker in the file's first line, among those of SLIMGATE_COMMENT_AUTHOR (github-actions[bot]):
+anybody could write the marker, and a comment of somebody else is never changed. SLIMGATE_COMMENT_KEY tells
+the comments of several jobs apart.
+
+Exit codes: 0 posted, or not allowed to (a warning says so: the gate's own result must not hang on a comment),
+4 wrong usage, 1 where gh fails otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.escape import visible
+
+AUTHOR = "github-actions[bot]"
+_MARKER = re.compile(r"<!-- slimgate:comment( [^\n]*)? -->")
+_KEY = re.compile(r"[\w./ -]{0,80}")
+_NUMBER = re.compile(r"[1-9][0-9]*")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_A_PAGE = 100
+_DENIED = ("HTTP 401", "HTTP 403", "HTTP 404")
+WRONG_USAGE = 4
+
+
+class GhFailed(Exception):
+    """gh ended with an error; the message is what it said."""
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Posts the file. Prints one line on what was done."""
+    repository = environment.get("GITHUB_REPOSITORY", "")
+    number = environment.get("SLIMGATE_PULL_REQUEST", "")
+    key = environment.get("SLIMGATE_COMMENT_KEY", "")
+    wrong = _wrong(arguments, repository, number, key)
+    if wrong:
+        sys.stderr.write(f"github_comment: {wrong}\n")
+        return WRONG_USAGE
+    try:
+        text = Path(arguments[0]).read_text("utf-8")
+    except OSError as error:
+        sys.stderr.write(f"github_comment: {arguments[0]}: cannot be read: {error.strerror}\n")
+        return WRONG_USAGE
+    except UnicodeDecodeError:
+        sys.stderr.write(
+            f"github_comment: {arguments[0]}: not UTF-8, expected the comment that a run wrote\n"
+        )
+        return WRONG_USAGE
+    marker, body = _marked(text, key)
+    try:
+        done = _post(f"repos/{repository}", number, marker, body, environment)
+    except GhFailed as error:
+        denied = any(code in str(error) for code in _DENIED)
+        said = visible(" ".join(str(error).split())).replace("%", "%25")
+        sys.stdout.write(
+            f"::{'warning' if denied else 'error'} title=slimgate::no comment was posted: {said}\n"
+        )
+        return 0 if denied else 1
+    sys.stdout.write(f"{done}\n")
+    return 0
+
+
+def _wrong(arguments: Sequence[str], repository: str, number: str, key: str) -> str | None:
+    """What is wrong with the call; all of it goes into a path of the API."""
+    if len(arguments) != 1:
+        return "expected one argument, the file of the comment"
+    if not _REPOSITORY.fullmatch(repository):
+        return f'GITHUB_REPOSITORY is "{repository}", expected owner/name'
+    if not _NUMBER.fullmatch(number):
+        return f'SLIMGATE_PULL_REQUEST is "{number}", expected the number of a pull request'
+    if not _KEY.fullmatch(key) or "--" in key:
+        return f'SLIMGATE_COMMENT_KEY is "{key}", expected up to 80 letters, digits, "-", ".", "/" or spaces'
+    return None
+
+
+def _marked(text: str, key: str) -> tuple[str, str]:
+    """The marker, and the text with it as the first line."""
+    marker = f"<!-- slimgate:comment {key} -->" if key else "<!-- slimgate:comment -->"
+    first, _, rest = text.partition("\n")
+    body = rest if _MARKER.fullmatch(first.strip()) else text
+    return marker, f"{marker}\n{body}"
+
+
+def _post(repository: str, number: str, marker: str, body: str, environment: Mapping[str, str]) -> str:
+    author = environment.get("SLIMGATE_COMMENT_AUTHOR") or AUTHOR
+    earlier = next(_of_marker(f"{repository}/issues/{number}/comments", marker, author), None)
+    if earlier is None:
+        _gh("POST", f"{repository}/issues/{number}/comments", body)
+        return f"comment posted on #{number}"
+    _gh("PATCH", f"{repository}/issues/comments/{earlier}", body)
+    return f"comment {earlier} on #{number} updated"
+
+
+def _of_marker(path: str, marker: str, author: str) -> Iterator[int]:
+    """Ids of the author's comments that begin with the marker, the oldest first."""
+    page = 1
+    while True:
+        found = _gh("GET", f"{path}?per_page={_A_PAGE}&page={page}")
+        for comment in found:
+            # GitHub may hand lines back with \r\n
+            first = str(comment.get("body") or "").lstrip().partition("\n")[0].strip()
+            if first == marker and (comment.get("user") or {}).get("login") == author:
+                yield int(comment["id"])
+        if len(found) < _A_PAGE:
+            return
+        page += 1
+
+
+def _gh(method: str, path: str, body: str | None = None) -> Any:
+    """Asks GitHub's API. Raises GhFailed with what gh said."""
+    command = ["gh", "api", "--method", method, path]
+    given = None
+    if body is not None:
+        command += ["--input", "-"]
+        given = json.dumps({"body": body})
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise GhFailed(f"gh cannot be run: {error.strerror}") from error
+    if done.returncode:
+        raise GhFailed(done.stderr.strip() or f"gh ended with {done.returncode}")
+    try:
+        return json.loads(done.stdout) if done.stdout.strip() else []
+    except ValueError as error:
+        raise GhFailed(f"{method} {path}: gh answered with what is no JSON") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,186 @@
+"""`slimgate init [DIR]`: writes bench/NAME.toml for a model and rows of your own."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimgate.errors import DataError
+
+if TYPE_CHECKING:
+    from slimgate.cli.init.asking import Ask
+    from slimgate.cli.init.data import DataFiles
+    from slimgate.cli.init.draft import Draft
+
+DESCRIPTION = """\
+Looks at your rows and your model, guesses the task (text_classification, sentence pairs, text_regression,
+multi_label, token_classification, causal_lm, sentence_embedding), and writes DIR/bench/NAME.toml: a commented
+suite that runs as it stands, with budgets that its gate rows can decide, and its JSON Schema beside it for
+editors. On a terminal it asks for what was not given. Exit codes: 0 written, 4 wrong usage or input; then
+nothing is written.
+"""
+GENERIC = ("train", "test", "data", "rows", "all", "gate", "dev", "valid", "validation", "eval")
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "init", help="write a suite for your own model and rows", description=DESCRIPTION
+    )
+    add = parser.add_argument
+    add("dir", nargs="?", type=Path, default=Path(), metavar="DIR", help="your repository (default: here)")
+    add("--model", metavar="MODEL", help="a folder, a hub id (name@revision), or package:NAME/PATH")
+    add(
+        "--data",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="rows: csv tsv jsonl json parquet txt",
+    )
+    add(
+        "--gate",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="rows that only judge; without, they are cut from --data",
+    )
+    add(
+        "--by-label",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a text file a label, one row a line (repeat)",
+    )
+    add("--task", help="default: guessed from the columns")
+    add("--text", action="append", default=[], metavar="COLUMN", help="the column of text; twice for pairs")
+    add("--label", metavar="COLUMN", help="the column of the label, score or tags")
+    add("--group", metavar="COLUMN", help="rows of one document, user or file stay in one split")
+    add("--names", metavar="A,B,…", help="what the numbers of tags or labels stand for")
+    add(
+        "--model-labels",
+        metavar="A,B,…",
+        help="the data's label of each of the model's outputs, where names differ",
+    )
+    add("--name", help="of the suite's file; default: by the data's")
+    add("--encoding", default="utf-8", help="of the files (default utf-8)")
+    add("--no-quotes", action="store_true", help="a double quote in csv or tsv is a character like any other")
+    add("--yes", action="store_true", help="ask nothing")
+    add("--force", action="store_true", help="replace a suite of that name")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the suite and says what it found. Raises SlimgateError for wrong input."""
+    from slimgate.cli.init.asking import asker
+    from slimgate.cli.init.writing import check_free, write_suite
+
+    ask = asker(sys.stdin, sys.stdout) if sys.stdin.isatty() and not options.yes else None
+    files = _files(options, ask)
+    name = _name(options, files)
+    path: Path = options.dir / "bench" / f"{name}.toml"
+    check_free(path, force=options.force)
+    draft = _draft(options, files, name, path.parent.resolve(), ask)
+    planned = write_suite(draft, path)
+    _tell(draft, path, [one.line for one in planned], here=options.dir == Path())
+    return 0
+
+
+def _files(options: argparse.Namespace, ask: Ask | None) -> DataFiles:
+    from slimgate.cli.init.data import DataFiles
+
+    if ask is not None and not options.data and not options.by_label:
+        options.data = [Path(ask("Rows (a csv, tsv, jsonl, json, parquet or txt file)", None))]
+        gate = ask("Rows that only judge (a file, or - to cut them from these)", "-")
+        options.gate = [] if gate == "-" else [Path(gate)]
+    return DataFiles(
+        data=tuple(options.data),
+        gate=tuple(options.gate),
+        by_label=_by_label(options.by_label),
+        encoding=options.encoding,
+        quotes=not options.no_quotes,
+    )
+
+
+def _by_label(given: list[str]) -> Mapping[str, tuple[Path, ...]] | None:
+    found: dict[str, tuple[Path, ...]] = {}
+    for one in given:
+        label, equals, file = one.partition("=")
+        if not (label and equals and file):
+            raise DataError(f'--by-label "{one}" came, expected NAME=FILE, such as pos=good.txt')
+        found[label] = (*found.get(label, ()), Path(file))
+    return found or None
+
+
+def _name(options: argparse.Namespace, files: DataFiles) -> str:
+    """The name said, else that of the file, or of its folder where files of data are always called so."""
+    if options.name is not None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", options.name):
+            raise DataError(f'--name "{options.name}" came, expected letters, digits, ., _ and -')
+        return str(options.name)
+    first = files.first.absolute()
+    plain = first.stem.lower() not in GENERIC and files.by_label is None
+    named = re.sub(r"[^A-Za-z0-9]+", "_", first.stem if plain else first.parent.name).strip("_")
+    return named or "mine"
+
+
+def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Path, ask: Ask | None) -> Draft:
+    from slimgate.cli.init.data import whole
+    from slimgate.cli.init.draft import Draft
+    from slimgate.cli.init.guessing import guess
+    from slimgate.cli.init.models import find_model
+    from slimgate.cli.init.roles import Said
+
+    if options.model is None and ask is not None:
+        options.model = ask("Model (a folder, a hub id, or package:NAME/PATH)", None)
+    if options.model is None:
+        raise DataError("--model is missing: a folder, a hub id, or package:NAME/PATH")
+    model, parts = find_model(options.model, folder), files.read()
+    said = Said(options.task, tuple(options.text), options.label, options.group, _listed(options.names))
+    table = whole(parts)
+    guessed = guess(table, said, causal=model.causal)
+    if ask is not None:
+        sys.stdout.write(
+            f"Columns: {', '.join(table.column_names)}. It looks like {guessed.kind}: {guessed.why}.\n"
+        )
+        task = ask("Task", guessed.kind)
+        label = ask("Column of the label (- for none)", _label_of(guessed.options) or "-")
+        said = Said(task, said.text, None if label == "-" else label, said.group, said.names)
+        guessed = guess(table, said, causal=model.causal)
+    return Draft(name, files, parts, model, guessed, _listed(options.model_labels))
+
+
+def _label_of(options: Mapping[str, Any]) -> str | None:
+    found = options.get("label") or options.get("score") or options.get("tags")
+    return found if isinstance(found, str) else None
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",")) if text else ()
+
+
+def _tell(draft: Draft, path: Path, planned: list[str], *, here: bool) -> None:
+    from slimgate._system.escape import visible
+    from slimgate.cli.init.suite_text import SCHEMA_FILE, found
+
+    lines = [f"{path}: {draft.guess.kind}", *(f"  {line}" for line in found(draft))]
+    teacher = {
+        "ready": "the teacher is the model as it is",
+        "headless": "the model has no head for this task: the teacher gets one and is fine-tuned",
+        "other labels": "the model's labels are not the data's: the teacher gets a new head and is "
+        "fine-tuned; say by --model-labels what its outputs mean where it should stay as it is",
+    }[draft.standing]
+    lines += [
+        f"  {teacher}",
+        *(f"  {line}" for line in planned),
+        f"{path.with_name(SCHEMA_FILE)}: for editors",
+    ]
+    there = "" if here else f"cd {shlex.quote(str(path.parent.parent))} && "
+    lines.append(f"next: {there}pytest bench/{path.name} --slimgate-plan")
+    sys.stdout.writelines(f"{visible(line)}\n" for line in lines)

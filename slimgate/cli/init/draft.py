@@ -1,0 +1,169 @@
+"""A suite for somebody's model and rows, thought out but not written: what its text is made from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from slimgate.cli.init import proposing
+from slimgate.cli.init.columns import texts_of
+from slimgate.cli.init.data import DataFiles, whole
+from slimgate.cli.init.guess import Guess
+from slimgate.cli.init.models import ModelFound, Standing, token_counts
+from slimgate.data.label_sets import label_sets
+from slimgate.data.labels import class_names, label_map
+from slimgate.data.pools import collapsed_texts
+from slimgate.data.same_texts import comparable
+from slimgate.data.splits import Cut, SplitSizes, cut
+from slimgate.data.tagged_words import OUTSIDE, tags_of
+from slimgate.errors import DataError
+from slimgate.loading import load
+from slimgate.models.model_config import model_labels
+from slimgate.protocols import Rows
+from slimgate.run.budget_plan import GateGroups, groups_of
+
+
+@dataclass(frozen=True)
+class Draft:
+    """name: of the suite's file; stated: the data's label of each output, where it was said."""
+
+    name: str
+    files: DataFiles
+    parts: Mapping[str, pa.Table]
+    model: ModelFound
+    guess: Guess
+    stated: tuple[str, ...] = ()
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The rows of all parts."""
+        return whole(self.parts)
+
+    @cached_property
+    def tokens(self) -> list[int]:
+        """Tokens of some rows."""
+        return token_counts(self.model, self.table, self.guess.texts)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The labels of all rows; none where rows have a number, or nothing."""
+        options = self.guess.options
+        if self.guess.kind == "text_classification":
+            return class_names(self.table[options["label"]].unique().to_pylist())
+        numbered = Rows(self.table.append_column("id", pa.array(map(str, range(self.table.num_rows)))))
+        if "id" in self.table.column_names:
+            numbered = Rows(self.table)
+        if self.guess.kind == "multi_label":
+            separator, names = options.get("separator", ","), options.get("names")
+            sets = label_sets(numbered, options["label"], separator=separator, names=names)
+            return class_names({label for row in sets for label in row})
+        if self.guess.kind == "token_classification":
+            tags = tags_of(numbered, words=options["words"], tags=options["tags"], names=options.get("names"))
+            return class_names({tag for row in tags for tag in row} | {OUTSIDE})
+        return ()
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """Rows of each label of a classification."""
+        return Counter(map(str, self.table[self.guess.options["label"]].to_pylist()))
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Whether the model can do the task as it is."""
+        return self.model.standing(self.guess.kind, self.classes, self.stated)
+
+    @cached_property
+    def max_tokens(self) -> int:
+        return proposing.window(self.tokens, self.model.longest)
+
+    @cached_property
+    def sizes(self) -> dict[str, Any]:
+        return proposing.split_sizes(
+            {**{name: table.num_rows for name, table in self.parts.items()}, **self._free()}
+        )
+
+    def _free(self) -> dict[str, int]:
+        """Rows of train whose group and text the gate has not: the others are left out."""
+        if "gate" not in self.parts or "train" not in self.parts:
+            return {}
+        train, gate = (list(self._keys(self.parts[name])) for name in ("train", "gate"))
+        texts, groups = {text for text, _ in gate}, {group for _, group in gate if group is not None}
+        return {"train": sum(text not in texts and group not in groups for text, group in train)}
+
+    def _keys(self, table: pa.Table) -> Iterator[tuple[str, Any]]:
+        group = self.guess.group
+        known = group is not None and group in table.column_names
+        groups = table[group].to_pylist() if known else [None] * table.num_rows
+        texts = map(comparable, collapsed_texts(table, self.guess.texts))
+        return zip(texts, map(_as_text, groups), strict=True)
+
+    @cached_property
+    def cut(self) -> Cut:
+        """The splits as a run will cut them. Raises DataError for rows that cannot be used."""
+        task = load("task", self.guess.kind)
+        try:
+            params = task.Params.model_validate(self.options)
+        except ValidationError as error:
+            told = "; ".join(f"{one['loc'][0] if one['loc'] else ''}: {one['msg']}" for one in error.errors())
+            raise DataError(f"a task {self.guess.kind} cannot be of these columns: {told}") from None
+        return cut(
+            self.parts,
+            SplitSizes.model_validate(self.sizes),
+            text_columns=task.text_columns(params),
+            label_column=task.label_column(params),
+            group_column=self.guess.group,
+            seed=0,
+            read_columns=task.columns(params),
+        )
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The keys of [task] that belong to the task."""
+        found = {key: tuple(v) if isinstance(v, list) else v for key, v in self.guess.options.items()}
+        found["max_tokens"] = self.max_tokens
+        pooling = proposing.pooling(self.model, self.guess, self.standing)
+        if pooling is not None:
+            found["pooling"] = pooling
+        if self.stated:
+            found["labels"] = self._stated()
+        if self.guess.kind == "causal_lm" and self.model.config.get("bos_token_id") is not None:
+            found["add_bos"] = True
+        return found
+
+    def _stated(self) -> tuple[str, ...]:
+        if self.standing == "headless":
+            raise DataError("--model-labels: the model has no head for this task, whose outputs have labels")
+        if self.standing == "other labels":
+            raise DataError(
+                f"--model-labels: {label_map(self.stated)} came, expected the data's label of each of the "
+                f"model's outputs ({label_map(model_labels(self.model.config))}); the data's are "
+                f"{label_map(self.classes)}"
+            )
+        return self.stated
+
+    @cached_property
+    def gate(self) -> GateGroups:
+        """The gate's rows and their groups, as the judge takes them."""
+        task = load("task", self.guess.kind)
+        columns = task.text_columns(task.Params.model_validate(self.options))
+        return groups_of(Rows(self.cut.splits["gate"]), columns, self.guess.group)
+
+    @property
+    def recurring(self) -> int:
+        """Rows of pairs of which one text stands in another row too."""
+        if len(self.guess.texts) < 2:
+            return 0
+        columns = [texts_of(self.table, (name,)) for name in self.guess.texts]
+        rows = list(zip(*columns, strict=True))
+        seen = Counter(text for row in rows for text in set(row))
+        return sum(any(seen[text] > 1 for text in row) for row in rows)
+
+
+def _as_text(value: Any) -> str | None:
+    return None if value is None else str(value)

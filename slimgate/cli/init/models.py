@@ -1,0 +1,138 @@
+"""The model that a suite is written for, known by its config.json: its shape, and whether its head fits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from slimgate.cli.init.columns import texts_of
+from slimgate.data.labels import output_order
+from slimgate.errors import SuiteError, did_you_mean
+from slimgate.models.graph_folders import TORCH
+from slimgate.models.hub import fetch_settings
+from slimgate.models.model_config import longest_text, model_labels
+from slimgate.models.model_ref import FRESH, parse_model_ref, read_config
+from slimgate.models.tokenizer_files import check_tokenizer
+from slimgate.tasks.parts.classifiers import SEQUENCE, TOKENS, Head, has_head
+
+Standing = Literal["ready", "other labels", "headless"]
+AUTO = {
+    "text_classification": SEQUENCE,
+    "multi_label": SEQUENCE,
+    "text_regression": SEQUENCE,
+    "token_classification": TOKENS,
+}
+
+
+@dataclass(frozen=True)
+class ModelFound:
+    """text: as a suite names it. folder: of its settings; config: its config.json."""
+
+    text: str
+    folder: Path
+    config: dict[str, Any]
+    fresh: bool
+
+    @property
+    def blocks(self) -> int | None:
+        """How many transformer blocks it has; None where it is of two halves, or does not say."""
+        if self.config.get("is_encoder_decoder"):
+            return None
+        return self._number("num_hidden_layers", "n_layers", "n_layer")
+
+    @property
+    def width(self) -> int | None:
+        return self._number("hidden_size", "dim", "n_embd")
+
+    @property
+    def longest(self) -> int | None:
+        """How many tokens it has positions for."""
+        return longest_text(self.config)
+
+    @property
+    def causal(self) -> bool:
+        """Whether it is a language model, which predicts next tokens."""
+        names = self.config.get("architectures") or ()
+        return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+
+    def _number(self, *keys: str) -> int | None:
+        found = next((self.config[key] for key in keys if key in self.config), None)
+        return found if isinstance(found, int) else None
+
+    def standing(self, kind: str, classes: Sequence[str], stated: Sequence[str]) -> Standing:
+        """Whether it can do the task as it is. stated: the data's label of each output, if any."""
+        if self.fresh:
+            return "headless"
+        if kind not in AUTO:
+            return "ready"
+        head = Head(AUTO[kind], tuple(classes) or ("score",), ordered=kind != "text_regression")
+        if not has_head(head, self.config):
+            return "headless"
+        try:
+            if head.ordered:
+                output_order(model_labels(self.config), head.names, tuple(stated) or None, self.text)
+        except SuiteError:
+            return "other labels"
+        return "ready"
+
+
+def find_model(text: str, folder: Path) -> ModelFound:
+    """The model that was named from here, as a suite of this folder names it. Raises SlimgateError."""
+    ref = parse_model_ref(text)
+    fresh = text.startswith(FRESH)
+    if ref.folder is None:
+        if ref.revision is None:
+            _check_not_mistyped(text)
+        settings = fetch_settings(ref)
+        return ModelFound(text, settings, read_config(settings), False)
+    check_tokenizer(ref)
+    if ref.kind != TORCH:
+        raise SuiteError(
+            f"--model {text}: the folder holds a graph ({ref.kind}), expected a PyTorch model, from which "
+            "variants are made; name that one, and the graph in the suite: released = { model = "
+            f'"{text}" }}'
+        )
+    if not text.startswith("package:"):
+        written = Path(os.path.relpath(ref.folder, folder)).as_posix()
+        text = f"{FRESH}{written}" if fresh else written
+    return ModelFound(text, ref.folder, read_config(ref.folder), fresh)
+
+
+def _check_not_mistyped(text: str) -> None:
+    """Raises SuiteError where a hub id is nearly the name of a folder here that holds a model.
+
+    "models/minlm" may be meant for models/minilm: names are compared, not what stands before them.
+    """
+    place, name = Path(text).parent, Path(text).name
+    if not place.is_dir():
+        place, name = Path(), text
+    beside = [one for one in place.iterdir() if (one / "config.json").is_file()]
+    if did_you_mean(name, [one.name for one in beside]):
+        meant = did_you_mean(text, [one.as_posix() for one in beside])
+        raise SuiteError(
+            f"--model {text}: no such folder{meant} For a model of the hub name a revision: {text}@main"
+        )
+
+
+def token_counts(model: ModelFound, table: Any, columns: tuple[str, ...], *, rows: int = 2000) -> list[int]:
+    """Tokens of each of some rows, by the model's tokenizer; estimated where it has no tokenizer.json."""
+    places = range(0, table.num_rows, max(1, table.num_rows // rows))  # files may be sorted
+    texts = texts_of(table.take(list(places)[:rows]), columns)
+    tokenizer = None if model.fresh else _tokenizer(model.folder / "tokenizer.json")
+    if tokenizer is None:
+        return [max(len(text.split()) * 3 // 2, len(text) // 4) + 1 + len(columns) for text in texts]
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return [len(found.ids) + len(columns) - 1 for found in tokenizer.encode_batch(texts)]
+
+
+def _tokenizer(file: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception:  # tokenizers raises nothing narrower, also where there is no such file
+        return None

@@ -1,0 +1,209 @@
+"""A draft as the text of a suite file, with comments that say what was found and what may be changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.toml import toml_key, toml_value
+from slimgate.cli.init import proposing
+from slimgate.cli.init.draft import Draft
+from slimgate.data.labels import label_map
+from slimgate.judge.outlook import CONVERTED, TRAINED
+from slimgate.models.model_config import model_labels
+from slimgate.run.budget_plan import GateGroups
+
+HEADER = "# Written by slimgate init"
+SCHEMA_FILE = "suite.schema.json"
+PRUNED = "shows what pruning without recovery costs"
+
+
+def suite_text(draft: Draft, folder: Path) -> str:
+    """The file's text. folder: where it will stand."""
+    blocks = [
+        _head(draft),
+        _task(draft, folder),
+        _teacher(draft),
+        _variants(draft),
+        _budgets(draft),
+        _measure(draft),
+    ]
+    return f"#:schema ./{SCHEMA_FILE}\n" + "\n".join("".join(f"{line}\n" for line in one) for one in blocks)
+
+
+def said(text: str) -> str:
+    """Text of somebody's rows in a comment: on one line, control characters shown."""
+    shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+
+
+def _head(draft: Draft) -> Iterator[str]:
+    file = f"bench/{draft.name}.toml"
+    yield f"{HEADER} for {said(os.path.basename(draft.files.first))}; it is yours to change."
+    yield f"#   pytest {file} --slimgate-plan   what would be built, and whether the rows decide the budgets"
+    yield f"#   pytest {file}                   builds, measures, judges; writes reports/latest/{draft.name}/"
+    yield "[suite]"
+    yield f"title = {toml_value(_title(draft))}"
+
+
+def _title(draft: Draft) -> str:
+    options = draft.guess.options
+    of = options.get("label") or options.get("score") or options.get("tags")
+    if isinstance(of, str):
+        return (
+            f"{draft.name}: which {of}?" if draft.guess.kind in proposing.BY_ROWS else f"{draft.name}: {of}"
+        )
+    return f"{draft.name}: {draft.guess.kind.replace('_', ' ')}"
+
+
+def _task(draft: Draft, folder: Path) -> Iterator[str]:
+    yield from (f"# {line}" for line in found(draft))
+    yield "[task]"
+    yield f'kind = "{draft.guess.kind}"'
+    yield f"source = {toml_value(draft.files.source(folder))}"
+    for key, value in draft.options.items():
+        remark = _remark(draft, key)
+        yield f"{key} = {toml_value(value)}{f'   # {remark}' if remark else ''}"
+    if draft.guess.group is None:
+        yield '# group = "document"   # a column: rows of one document, user or file stay in one split'
+    else:
+        yield f"group = {toml_value(draft.guess.group)}   # rows of one group stay in one split"
+    if draft.guess.kind == "text_classification":
+        yield 'slices = ["length_bucket"]   # results apart by length, as by label; add your columns'
+    yield f"splits = {toml_value(draft.sizes)}   # gate only judges"
+
+
+def _remark(draft: Draft, key: str) -> str | None:
+    if key == "max_tokens":
+        cut = sum(count > draft.max_tokens for count in draft.tokens)
+        return f"{cut} of {len(draft.tokens):,} rows looked at are longer, and cut"
+    if key == "pooling":
+        return "a new head on the mean of the token vectors"
+    return "the data's label of each of the model's outputs" if key == "labels" else None
+
+
+def found(draft: Draft) -> Iterator[str]:
+    """What was found in the rows, a line each."""
+    rows = ", ".join(f"{name} {table.num_rows:,}" for name, table in draft.parts.items() if name != "all")
+    yield f"{draft.table.num_rows:,} rows{f' ({rows})' if rows else ''}: {said(draft.guess.why)}."
+    yield f"{sum(draft.tokens) / len(draft.tokens):.0f} tokens a row on average, {max(draft.tokens)} at most."
+    if draft.guess.kind == "text_classification":
+        (most, many), (least, few) = draft.counts.most_common()[0], draft.counts.most_common()[-1]
+        yield f"{len(draft.classes)} labels, from {few:,} rows ({said(least)}) to {many:,} ({said(most)})."
+        if many > 0.8 * draft.table.num_rows:
+            yield "One label has most rows: accuracy says little of the others; see their slices."
+    elif draft.classes:
+        shown = ", ".join(map(said, draft.classes[:8]))
+        yield f"{len(draft.classes)} labels: {shown}{', …' if len(draft.classes) > 8 else ''}."
+    yield from _unknown(draft)
+    yield from _repeats(draft)
+    if draft.guess.left:
+        yield f"Columns not used: {', '.join(map(said, draft.guess.left[:12]))}."
+
+
+def _unknown(draft: Draft) -> Iterator[str]:
+    """Labels of gate rows that no row has from which a model learns."""
+    learnt, judged = (draft.cut.reports[name].label_counts for name in ("train", "gate"))
+    unknown = [label for label, count in judged.items() if count and not learnt.get(label)]
+    if unknown:
+        shown = ", ".join(map(said, unknown[:8]))
+        yield f"GATE ROWS HAVE LABELS THAT NO TRAIN ROW HAS: {shown}{', …' if len(unknown) > 8 else ''}."
+
+
+def _repeats(draft: Draft) -> Iterator[str]:
+    reports = draft.cut.reports
+    dropped = sum(report.dropped_overlap for report in reports.values())
+    if dropped:
+        yield f"Rows left out because a later split holds their text: {dropped}."
+    if repeats := reports["gate"].repeats:
+        yield f"Gate rows that repeat the text of another: {repeats}; rows of one text count as one group."
+    if draft.guess.group is None and draft.recurring:
+        yield f"{draft.recurring:,} rows share a text with another: a group column would keep them together."
+
+
+def _teacher(draft: Draft) -> Iterator[str]:
+    model, steps = draft.model, proposing.teacher_steps(draft.model, draft.standing)
+    if draft.standing == "other labels":
+        yield f"# The model's own labels: {said(label_map(model_labels(model.config)))}. Where they"
+        yield "# mean the data's, say so by [task] labels, and take pooling and the steps out."
+    elif steps:
+        yield "# The model has no head for this task: one starts from regression on its features."
+    else:
+        yield "# The model as it is: what every variant is held against."
+    yield "[teacher]"
+    yield f"model = {toml_value(model.text)}   # a folder, a hub id (name@revision), or package:NAME/PATH"
+    if steps:
+        yield f"steps = {toml_value(steps)}"
+
+
+def _variants(draft: Draft) -> Iterator[str]:
+    blocks = proposing.kept_blocks(draft.model.blocks)
+    yield "# What you think of shipping; `slimgate methods` lists the steps. A model built elsewhere:"
+    yield '# released = { model = "../exports/student" }'
+    if blocks is None:
+        yield "# The model has no two blocks of which one could be kept: no student here."
+    else:
+        yield "[variants.student]"
+        yield f"# {len(blocks)} of {draft.model.blocks} blocks, which learn to answer as the teacher does"
+        distill = proposing.distillation(draft.model, draft.guess.kind)
+        yield f"steps = {toml_value([{'keep_layers': blocks}, distill])}"
+        yield ""
+    yield "[variants.int8]"
+    yield "steps = [{ int8_dynamic = {} }]"
+    yield ""
+    if blocks is not None:
+        yield "[variants.student-int8]"
+        yield 'from = "student"'
+        yield "steps = [{ int8_dynamic = { embeddings = true } }]"
+        yield ""
+    yield "[variants.pruned-50]"
+    yield "steps = [{ magnitude_prune = { sparsity = 0.5 } }]"
+    yield "gated = false   # measured and shown; its verdict fails no run"
+    yield f"reason = {toml_value(PRUNED)}"
+
+
+def _budgets(draft: Draft) -> Iterator[str]:
+    kind, gate = draft.guess.kind, draft.gate
+    proposed, metric = proposing.budgets_for(kind, gate.sizes), proposing.METRICS[kind][0]
+    yield from (f"# {line}" for line in _reach(kind, gate, decidable=proposed.decidable))
+    yield "[budgets]"
+    yield f"{toml_key(metric)} = {toml_value(proposed.common)}"
+    if proposed.of_int8 != proposed.common:
+        yield "[budgets.variants.int8]"
+        yield f"{toml_key(metric)} = {toml_value(proposed.of_int8)}"
+    if proposing.kept_blocks(draft.model.blocks) is not None:
+        yield "# After a first run, a little below what it showed:"
+        yield "# [budgets.variants.student-int8]"
+        yield "# size = { compression_min = 3.0 }"
+        yield '# latency = { speedup_min = 1.5, on_inconclusive = "warn" }'
+    if kind == "text_classification":
+        yield "# No label and no length may lose more; a slice fails where its rows show that it did:"
+        yield "# [budgets.slices]"
+        yield f"# {toml_key(metric)} = {{ drop_points = 5.0 }}"
+
+
+def _reach(kind: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
+    if kind not in proposing.BY_ROWS:
+        yield f"How many rows these take shows after a first run (--slimgate-plan); there are {gate}."
+        yield "A budget that they cannot decide only warns (on_inconclusive below)."
+        return
+    yield f"Percentage points that a variant may lose. {gate} gate rows decide these budgets in most runs,"
+    converted, trained = (f"{100 * low:g} to {100 * high:g} %" for low, high in (CONVERTED, TRAINED))
+    yield f"if int8 changes {converted} of the answers and a student {trained}, and neither is worse."
+    if gate.grouped is not None:
+        yield "A group may be lost as a whole, so many rows in few groups decide little."
+    if not decidable:
+        yield "THESE ROWS ARE TOO FEW for any: gather more. Until then an undecided budget only warns."
+
+
+def _measure(draft: Draft) -> Iterator[str]:
+    kind, gate = draft.guess.kind, draft.gate
+    batch = min(32, gate.rows)
+    workloads: list[dict[str, Any]] = [{"batch": 1}] + ([{"batch": batch}] if batch > 1 else [])
+    yield "[measure]"
+    yield f"metrics = {toml_value(proposing.METRICS[kind])}   # those without a budget are shown"
+    yield f"workloads = {toml_value(workloads)}   # timed calls, of gate rows of their own lengths"
+    if not proposing.budgets_for(kind, gate.sizes).decidable:
+        yield 'on_inconclusive = "warn"'

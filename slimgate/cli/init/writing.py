@@ -1,0 +1,75 @@
+"""Writes a draft as a suite: validated in its place before it stands there, with the schema beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from slimgate._system.atomic_files import replacing, write_atomically
+from slimgate.cli.init.draft import Draft
+from slimgate.cli.init.suite_text import SCHEMA_FILE, suite_text
+from slimgate.errors import DataError
+from slimgate.run.budget_plan import PlannedBudget, gate_groups, planned_budgets
+from slimgate.run.rows import prepare_rows
+from slimgate.store.store import Store
+from slimgate.suite.schema import TITLE, suite_schema
+from slimgate.suite.suite import load_suite
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Raises DataError where the suite or its schema would write over somebody's own file."""
+    if (path.exists() or path.is_symlink()) and not force:
+        raise DataError(f"{path}: is there already; call the new suite otherwise (--name), or give --force")
+    schema = path.with_name(SCHEMA_FILE)
+    for one in (path, schema):
+        if one.is_dir():
+            raise DataError(f"{one}: is a folder, expected a file, or none")
+    if schema.exists() and not force and not _is_ours(schema):
+        raise DataError(f"{schema}: is there and no schema of slimgate's; move it, or give --force")
+
+
+def write_suite(draft: Draft, path: Path) -> list[PlannedBudget]:
+    """Writes the suite and its schema; what its gate rows can decide.
+
+    Raises SlimgateError where the suite would not run; then nothing new stands there.
+    """
+    try:
+        return _written(draft, path)
+    except OSError as error:
+        raise DataError(f"{path}: the suite cannot be written there: {error.strerror or error}") from error
+
+
+def _written(draft: Draft, path: Path) -> list[PlannedBudget]:
+    with _folder_of(path), replacing(path) as new:
+        # resolved: ".." of a link leads up from where it points
+        new.write_text(suite_text(draft, path.parent.resolve()), "utf-8")
+        suite = load_suite(new, str(path))
+        with TemporaryDirectory(prefix="slimgate-") as store:
+            gate = gate_groups(suite, prepare_rows(suite, Store(Path(store))))
+        planned = planned_budgets(suite, gate, None)
+        write_atomically(path.with_name(SCHEMA_FILE), json.dumps(suite_schema(), indent=1) + "\n")
+    return planned
+
+
+@contextmanager
+def _folder_of(path: Path) -> Iterator[None]:
+    """Takes the folders away again that were made for a suite which was not written."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+
+
+def _is_ours(schema: Path) -> bool:
+    try:
+        content = json.loads(schema.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("title") == TITLE

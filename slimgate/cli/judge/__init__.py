@@ -1,0 +1,1 @@
+"""`slimgate judge`: predictions of other tools, judged."""

@@ -1,0 +1,101 @@
+"""What `slimgate judge` shall measure and gate: from --metric and --drop-points, or a file of [budgets]."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.toml import shown
+from slimgate.errors import SuiteError, nearest
+from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.verdict import QualityBudget
+from slimgate.suite.budgets import resolve_budgets
+from slimgate.suite.file import read_suite_text
+from slimgate.suite.variant_budgets import VariantBudgets
+
+DEFAULT_METRIC = "accuracy"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """metrics: what to measure, in order. budgets: by metric, what gates; behaviour: on flips and slices.
+
+    warnings: what is not judged, and why, where the file says so.
+    """
+
+    metrics: tuple[str, ...]
+    budgets: Mapping[str, tuple[QualityBudget, ...]]
+    behaviour: BehaviourBudgets = field(default_factory=BehaviourBudgets)
+    warnings: tuple[str, ...] = ()
+
+
+def asked(options: argparse.Namespace) -> Asked:
+    """The metrics and budgets of a command line. Raises SuiteError for what cannot be judged."""
+    stated: list[str] = options.metric or []
+    for name in stated:
+        load_metric(name)
+        if stated.count(name) > 1:
+            raise SuiteError(f"--metric {name} came twice, expected each metric once")
+    if options.budgets is not None:
+        if options.drop_points:
+            raise SuiteError("--drop-points and --budgets came, expected one of them")
+        return _from_file(options.budgets, stated, options.variant.stem)
+    return _from_options(stated or [DEFAULT_METRIC], options.drop_points or [])
+
+
+def _from_options(metrics: Sequence[str], points: Sequence[float]) -> Asked:
+    if points and len(points) not in (1, len(metrics)):
+        raise SuiteError(
+            f"{len(points)} --drop-points for {len(metrics)} --metric, expected one for each, in order, or "
+            "one for all"
+        )
+    each = [*points] * len(metrics) if len(points) == 1 else [*points]
+    tables = {name: {"drop_points": limit} for name, limit in zip(metrics, each, strict=False)}
+    found = resolve_budgets({"budgets": tables}, ("",), "--drop-points")
+    return Asked(tuple(metrics), found[""].quality)
+
+
+def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
+    """[budgets] of a file; those of [budgets.variants.NAME] where the variant's file is called NAME."""
+    data = read_suite_text(path, str(path)).data
+    if "budgets" not in data:
+        raise SuiteError(f"{path}: no table [budgets]{nearest('budgets', data)}")
+    if not isinstance(data["budgets"], Mapping):
+        raise SuiteError(f"{path} budgets: {shown(data['budgets'])} came, expected a table [budgets]")
+    own = data["budgets"].get("variants")
+    names = [name for name in own if name != "teacher"] if isinstance(own, Mapping) else []
+    budgets = resolve_budgets(data, (*names, variant), str(path))[variant]
+    if not budgets.quality and budgets.behaviour == BehaviourBudgets():
+        raise SuiteError(
+            f"{path} [budgets]: no budget on a metric, such as accuracy = {{ drop_points = 2.0 }}"
+        )
+    warnings = [*_others(path, budgets)]
+    if data["budgets"].get("teacher"):
+        warnings.append(f"{path}: budgets of the teacher are not judged from predictions")
+    warnings += [
+        f"{path} switches off {one.budget} {one.kind} {one.limit:g} for {variant}: {one.reason}"
+        for one in budgets.switched_off
+    ]
+    if names and variant not in names:
+        warnings.append(
+            f"{path} has budgets of {', '.join(names)} and none of {variant} (the name of the variant's "
+            "file): the common ones are judged"
+        )
+    measured = dict.fromkeys([*metrics, *budgets.quality]) or {DEFAULT_METRIC: None}
+    return Asked(tuple(measured), budgets.quality, budgets.behaviour, tuple(warnings))
+
+
+def _others(path: Path, budgets: VariantBudgets) -> list[str]:
+    """Budgets that two files of predictions cannot answer, such as size and speed."""
+    none: Any = VariantBudgets()
+    names = [
+        one.name
+        for one in fields(budgets)
+        if one.name not in ("quality", "behaviour", "switched_off")
+        and getattr(budgets, one.name) != getattr(none, one.name)
+    ]
+    return [f"{path}: budgets on {' and '.join(names)} are not judged from predictions"] if names else []

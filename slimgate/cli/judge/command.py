@@ -1,0 +1,162 @@
+"""`slimgate judge TEACHER VARIANT`: a verdict on two prediction files, without building anything."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slimgate.cli.judge.budgets import Asked
+    from slimgate.cli.judge.output import Judged
+    from slimgate.data.predictions.columns import ColumnNames
+    from slimgate.data.predictions.pairs import Pair
+
+DESCRIPTION = """\
+Judges two prediction files (csv, tsv, jsonl, parquet) of any tool. A row has an id, a label, and a prediction
+or probabilities: columns p_<class> or prob_<class>, in jsonl also "probabilities", a list or a mapping; rows
+that belong together may share a group. Rows are matched by id. Exit codes: 0 all budgets hold, 1 one does not
+or cannot be decided, 4 wrong usage or input.
+"""
+ROLES = {
+    "id": "what names a row",
+    "label": "the right answer",
+    "prediction": "the model's answer",
+    "group": "equal for rows that belong together, such as those of one document",
+}
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "judge", help="judge two prediction files of any tool", description=DESCRIPTION
+    )
+    parser.add_argument("teacher", type=Path, metavar="TEACHER", help="the predictions of the larger model")
+    parser.add_argument("variant", type=Path, metavar="VARIANT", help="those of the smaller one")
+    parser.add_argument(
+        "--metric",
+        action="append",
+        metavar="NAME",
+        help="repeatable; default accuracy, or those with a budget",
+    )
+    parser.add_argument(
+        "--drop-points",
+        action="append",
+        type=float,
+        metavar="X",
+        help="budget in percentage points, above 0: one for each --metric in order, or one for all",
+    )
+    parser.add_argument("--budgets", type=Path, metavar="FILE.toml", help="its [budgets], as in a suite")
+    parser.add_argument(
+        "--on-inconclusive",
+        choices=("fail", "warn"),
+        default="fail",
+        help="what a budget that the rows cannot decide does to the exit code (default fail)",
+    )
+    parser.add_argument("--json", action="store_true", help="print what the run record holds of a variant")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the bootstrap (default 0)")
+    for role, meaning in ROLES.items():
+        parser.add_argument(
+            f"--{role}", metavar="COLUMN", dest=f"{role}_column", help=f"{meaning} (default {role})"
+        )
+    parser.set_defaults(run=run)
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judges and prints. Raises SlimgateError for wrong input."""
+    from slimgate._system.escape import visible
+    from slimgate.cli.judge.budgets import asked
+    from slimgate.cli.judge.output import as_json, as_text
+
+    wanted = asked(options)
+    pair = _read(options.teacher, options.variant, _column_names(options))
+    judged = _judge(pair, wanted, options)
+    if options.json:
+        sys.stdout.write(as_json(judged) + "\n")
+        sys.stderr.writelines(f"warning: {visible(line)}\n" for line in judged.warnings)
+    else:
+        sys.stdout.write(as_text(judged) + "\n")
+    return int(judged.fails)
+
+
+def _column_names(options: argparse.Namespace) -> ColumnNames:
+    from slimgate.data.predictions.columns import ColumnNames
+
+    stated = {role: column for role in ROLES if (column := getattr(options, f"{role}_column")) is not None}
+    return ColumnNames(**stated, by_user=frozenset(stated))
+
+
+def _read(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
+    import pyarrow as pa
+
+    from slimgate.data.predictions.columns import require_group
+    from slimgate.data.predictions.pairs import pair_predictions
+    from slimgate.data.predictions.prediction_files import read_predictions
+    from slimgate.errors import DataError
+
+    if teacher.is_file() and variant.is_file() and teacher.samefile(variant):
+        raise DataError(f"{teacher} and {variant} are one file, expected the predictions of two models")
+    files = [read_predictions(path, names) for path in (teacher, variant)]
+    columns = [column for file in files for column in file.columns]
+    found = any(file.groups is not None for file in files)
+    require_group(names, [file.shown for file in files], columns, found=found)
+    files.reverse()
+    pair = pair_predictions(files.pop(), files.pop())  # nothing else may hold them, so that they are freed
+    pa.default_memory_pool().release_unused()
+    return pair
+
+
+def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
+    from slimgate.cli.judge.output import Judged, judged_behaviour, one_judged
+    from slimgate.errors import DataError
+    from slimgate.judge.metrics import load_metric
+
+    metrics = {name: load_metric(name) for name in wanted.metrics}
+    for path, outcomes in ((options.teacher, pair.teacher), (options.variant, pair.variant)):
+        lacking = [name for name, metric in metrics.items() if metric.needs == "probabilities"]
+        if lacking and outcomes.probabilities is None:
+            raise DataError(
+                f"{path}: {' and '.join(lacking)} needs probabilities, the file has predictions only: "
+                "add columns p_<class>"
+            )
+    name = str(options.variant.stem)
+    return Judged(
+        metrics={
+            key: one_judged(
+                name,
+                metric,
+                pair,
+                wanted.budgets.get(key, ()),
+                seed=options.seed,
+                on_inconclusive=options.on_inconclusive,
+            )
+            for key, metric in metrics.items()
+        },
+        behaviour=judged_behaviour(name, pair, wanted.behaviour, on_inconclusive=options.on_inconclusive),
+        warnings=(*wanted.warnings, *pair.warnings, *_doubts(pair)),
+    )
+
+
+def _doubts(pair: Pair) -> Iterator[str]:
+    """What makes a drop of 0 worth little: a teacher near chance, and answers that are all the same."""
+    import numpy as np
+
+    from slimgate.judge.near_chance import describe_near_chance
+
+    if doubt := describe_near_chance(pair.teacher):
+        yield f"the teacher is near chance: {doubt}; a variant that loses nothing behind it may be as useless"
+    before, after = pair.teacher, pair.variant
+    same = np.array_equal(before.predictions, after.predictions)
+    if before.probabilities is not None and after.probabilities is not None:
+        same = same and np.array_equal(before.probabilities, after.probabilities)
+    if same:
+        yield f"all {len(before):,} answers are the same: check that these are the files of two models"

@@ -1,0 +1,172 @@
+"""What `slimgate judge` found, as a table with its lines, or as JSON in the record's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tabulate import tabulate
+
+from slimgate._system.escape import visible
+from slimgate.data.predictions.pairs import Pair
+from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.budget_kinds import OnInconclusive, wishes
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.message import message
+from slimgate.judge.metrics import Metric, load_metric
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.slices import SLICED
+from slimgate.judge.verdict import QualityBudget, QualityJudgement
+from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
+from slimgate.record.run_verdict import verdict
+from slimgate.report.figures import count, drop_words, fixed, percent
+from slimgate.run.parts import now
+
+
+@dataclass(frozen=True)
+class JudgedMetric:
+    """line: the judgement as a gate prints it; wishes: what INCONCLUSIVE does, of each budget."""
+
+    judged: QualityJudgement
+    line: str
+    wishes: Sequence[OnInconclusive]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """metrics: by name, in the order asked for; behaviour: as the record has it."""
+
+    metrics: Mapping[str, JudgedMetric]
+    behaviour: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+    @property
+    def fails(self) -> bool:
+        """Whether the command ends with exit code 1, as a run of one variant would."""
+        return _verdict(self, _facts(self)).fails
+
+
+def one_judged(
+    name: str,
+    metric: Metric,
+    pair: Pair,
+    budgets: Sequence[QualityBudget],
+    *,
+    seed: int,
+    on_inconclusive: Literal["fail", "warn"],
+) -> JudgedMetric:
+    """Judges one metric of the variant of that name. A budget's own on_inconclusive goes before the other."""
+    judged = judge_quality(metric, pair.teacher, pair.variant, budgets, seed=seed)
+    return JudgedMetric(judged, message(name, judged), wishes(budgets, on_inconclusive))
+
+
+def judged_behaviour(
+    name: str, pair: Pair, budgets: BehaviourBudgets, *, on_inconclusive: Literal["fail", "warn"]
+) -> Mapping[str, Any]:
+    """What changed, and the budgets on it; the slices are the labels: predictions have no others."""
+    metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.slices)}
+    judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
+    wish = (budgets.flips and budgets.flips.on_inconclusive) or on_inconclusive
+    line = behaviour_message(name, judged)
+    facts = behaviour_facts(behaviour(pair.teacher, pair.variant), judged, line, wish, slices=on_inconclusive)
+    return {**facts, "measured": now()}
+
+
+def as_json(judged: Judged) -> str:
+    """`quality`, `behaviour` and `verdict` as run.json has them."""
+    facts = _facts(judged)
+    found = {
+        "quality": facts,
+        "behaviour": judged.behaviour,
+        "verdict": _verdict(judged, facts).model_dump(mode="json", exclude={"missing"}),
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def as_text(judged: Judged) -> str:
+    """The table, a line for each metric, what changed, warnings, and how many budgets hold."""
+    behaviour = judged.behaviour
+    warnings = [*judged.warnings, *_of_metrics(judged)]
+    blocks = [
+        _table(judged),
+        _lines(one.line for one in judged.metrics.values()),
+        _lines([str(behaviour["message"])] if behaviour["verdict"] else []),
+        _changes(behaviour),
+        _lines(f"warning: {line}" for line in warnings),
+        _summary(_verdict(judged, _facts(judged))),
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _lines(texts: Iterable[str]) -> str:
+    """A line each, whatever characters the data brought."""
+    return "\n".join(visible(text) for text in texts)
+
+
+def _facts(judged: Judged) -> dict[str, Any]:
+    measured = now()
+    return {
+        name: {**quality_facts(one.judged, one.line, one.wishes), "measured": measured}
+        for name, one in judged.metrics.items()
+    }
+
+
+def _verdict(judged: Judged, facts: Mapping[str, Any]) -> RunVerdict:
+    """Counted as in a run of one variant."""
+    quality = {name: QualityFacts.model_validate(one) for name, one in facts.items()}
+    changes = BehaviourFacts.model_validate(judged.behaviour)
+    variant = VariantRecord(name="variant", parent=None, quality=quality, behaviour=changes)
+    return verdict([variant], SelfTest(), missing=0)
+
+
+def _table(judged: Judged) -> str:
+    rows = [
+        {
+            "metric": visible(name),
+            "teacher": fixed(one.judged.teacher, 3),
+            "variant": fixed(one.judged.value, 3),
+            "drop, points [90 %]": _drop(one.judged),
+            "budget": ", ".join(_budget(budget.kind, budget.limit) for budget in one.judged.budgets) or "–",
+            "verdict": one.judged.verdict.value if one.judged.verdict else "not gated",
+        }
+        for name, one in judged.metrics.items()
+    ]
+    return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
+
+
+def _drop(judged: QualityJudgement) -> str:
+    limits = [budget.limit for budget in judged.budgets if budget.kind == "drop_points"]
+    return str(drop_words(judged.drop_points, judged.interval, limits)).removeprefix("drop ")
+
+
+def _budget(kind: str, limit: float) -> str:
+    return f"{limit:g}" if kind == "drop_points" else f"{kind} {limit:g}"
+
+
+def _changes(behaviour: Mapping[str, Any]) -> str:
+    flips = behaviour["flips"]
+    lost, won = count(flips["right_to_wrong"]), count(flips["wrong_to_right"])
+    return (
+        f"flips: {lost} rows from right to wrong, {won} from wrong to right; "
+        f"{count(flips['changed'])} answers changed, agreement {percent(behaviour['agreement'], 2)}"
+    )
+
+
+def _of_metrics(judged: Judged) -> list[str]:
+    """The judge's warnings, each once, with the metrics that it concerns."""
+    said: dict[str, list[str]] = {}
+    for name, one in judged.metrics.items():
+        for warning in one.judged.warnings:
+            said.setdefault(warning, []).append(name)
+    return [f"few rows behind {', '.join(names)}: {warning}" for warning, names in said.items()]
+
+
+def _summary(found: RunVerdict) -> str:
+    if not found.passed + found.failed + found.inconclusive + found.not_shown:
+        return "not gated: no budget was set"
+    counts = f"{found.passed} passed, {found.failed} failed, {found.inconclusive} inconclusive"
+    counts += f", {found.not_shown} not shown" if found.not_shown else ""
+    return f"{found.status} ({counts}, {found.not_gated} not gated)"

@@ -1,0 +1,71 @@
+"""slimgate on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import slimgate
+from slimgate.cli import accept, card, compare, explain, lines, merge, methods, mlflow, schema, store
+from slimgate.cli.export import command as export
+from slimgate.cli.init import command as init
+from slimgate.cli.judge import command as judge
+from slimgate.cli.tune import command as tune
+from slimgate.errors import SlimgateError
+
+COMMANDS = (
+    init,
+    judge,
+    tune,
+    explain,
+    compare,
+    accept,
+    merge,
+    card,
+    export,
+    lines,
+    mlflow,
+    store,
+    methods,
+    schema,
+)
+WRONG_USAGE = 4
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The command line with all its commands and options."""
+    parser = argparse.ArgumentParser(prog="slimgate", description=slimgate.__doc__)
+    parser.add_argument("--version", action="version", version=f"slimgate {slimgate.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_to(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command. Exit codes: 0 all budgets hold, 1 a budget does not, 4 wrong usage or input."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe that is not UTF-8 cannot hold every sign
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        options = command_parser().parse_args(arguments)
+    except SystemExit as exit_:
+        return WRONG_USAGE if exit_.code else 0
+    # where `python -m` and pytest look for plug-ins of one's own; last, so that it hides nothing
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        code: int = options.run(options)
+    except SlimgateError as error:
+        from slimgate._system.escape import visible
+
+        sys.stderr.write(f"slimgate {options.command}: {visible(str(error))}\n")
+        return WRONG_USAGE
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

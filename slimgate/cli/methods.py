@@ -1,0 +1,78 @@
+"""`slimgate methods`: the compression steps that a suite can name; `slimgate methods NAME`: one of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from inspect import cleandoc
+from typing import Any
+
+from slimgate.loading import module_of
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser("methods", help="list the compression steps, or tell all about one")
+    parser.add_argument("name", nargs="?", help="a step, or your own as package.module:object")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the list, or one method. Raises SuiteError for a name that is none."""
+    sys.stdout.write(overview() if options.name is None else details(options.name))
+    return 0
+
+
+def overview() -> str:
+    """A line a method."""
+    from tabulate import tabulate
+
+    from slimgate.loading import known, load
+
+    rows = [(name, method_summary(load("method", name))) for name in known("method")]
+    return tabulate(rows, headers=["step", "what it does"]) + "\n"
+
+
+def details(name: str) -> str:
+    """What its file says of a method, its options with their defaults, and what it reads and promises."""
+    from tabulate import tabulate
+
+    from slimgate.cli.options import option_tables
+    from slimgate.loading import load, own_object
+
+    method = load("method", name)
+    # a function of one's own becomes a method, which has a docstring of its own
+    parts = [method_text(own_object("method", name) if ":" in name else method)]
+    for table in option_tables(method.Params.model_json_schema()):
+        rows = [(option.name, option.kind, option.default) for option in table.options]
+        named = "".join(f"{name} = {{ … }}\n" for name in table.names)
+        told = tabulate(rows, headers=["option", "value", "default"], disable_numparse=True)
+        parts.append(f"{named}\n{told}".lstrip() if rows else "No options.")
+    parts.append(tabulate(method_facts(method).items(), tablefmt="plain"))
+    return "\n\n".join(parts) + "\n"
+
+
+def method_facts(method: Any) -> dict[str, str]:
+    """What it starts from, leaves, reads and promises, in words."""
+    if hasattr(method, "resolved"):
+        return {"starts from": "what its steps start from; it leaves, reads and promises what they do"}
+    return {
+        "starts from": ", ".join(sorted(method.takes)),
+        "leaves": method.gives or "the same kind",
+        "reads": ", ".join(method.reads) or "no rows",
+        "asks for the teacher": "yes" if method.uses_teacher else "no",
+        "another seed, another model": "yes" if method.stochastic else "no",
+        "promises": ", ".join(getattr(method, "claims", ())) or "nothing",
+    }
+
+
+def method_text(method: Any) -> str:
+    """What its docstring says of it, else that of its file."""
+    file = sys.modules.get(module_of(method))
+    said = (method.__doc__, getattr(file, "__doc__", None), "It has no docstring.")
+    return next(cleandoc(text) for text in said if text and text.strip())
+
+
+def method_summary(method: Any) -> str:
+    """The first sentence of that."""
+    return method_text(method).split("\n\n")[0].replace("\n", " ")

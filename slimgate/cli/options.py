@@ -1,0 +1,117 @@
+"""The options of a plug-in or of a suite's table, told from the JSON Schema of its pydantic model.
+
+for table in option_tables(method.Params.model_json_schema()):
+    table.names, [(option.name, option.kind, option.default, option.about) for option in table.options]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slimgate._system.toml import toml_value
+
+Schema = Mapping[str, Any]
+NO_DEFAULT, REQUIRED = "–", "required"
+_BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
+
+
+@dataclass(frozen=True)
+class Option:
+    """kind: what it may be, with its range; default: as TOML writes it, "required", or "–" for none."""
+
+    name: str
+    kind: str
+    default: str
+    about: str
+
+
+@dataclass(frozen=True)
+class OptionTable:
+    """The options of one table. names: of the options that hold it, as "augment"; none of the first table."""
+
+    names: tuple[str, ...]
+    options: tuple[Option, ...]
+
+
+def option_tables(schema: Schema) -> list[OptionTable]:
+    """The table of a schema, and behind it one for each table that options of it hold."""
+    definitions = schema.get("$defs", {})
+    first, *inner = _tables("", _resolved(schema, definitions), definitions, ())
+    names: dict[tuple[Option, ...], tuple[str, ...]] = {}
+    for name, options in inner:
+        names[options] = (*names.get(options, ()), name)
+    return [OptionTable((), first[1]), *(OptionTable(held, options) for options, held in names.items())]
+
+
+def _tables(
+    name: str, schema: Schema, definitions: Schema, around: tuple[Schema, ...]
+) -> Iterator[tuple[str, tuple[Option, ...]]]:
+    properties = schema.get("properties", {})
+    required = schema.get("required", ())
+    options = [
+        Option(key, kind_of(of, definitions), _default(key, of, required), _about(of, definitions))
+        for key, of in properties.items()
+    ]
+    yield name, tuple(options)
+    for key, of in properties.items():
+        for inner in _inner(of, definitions):
+            if not any(inner is outer for outer in (schema, *around)):  # a table may hold its own kind
+                yield from _tables(f"{name}.{key}".lstrip("."), inner, definitions, (schema, *around))
+
+
+def kind_of(schema: Schema, definitions: Schema) -> str:
+    """What a value may be: `number, > 0, < 1`, `"even" | "last" or array of integer`, `table`."""
+    schema = _resolved(schema, definitions)
+    if "anyOf" in schema:
+        return " or ".join(kind_of(one, definitions) for one in schema["anyOf"] if one.get("type") != "null")
+    if "enum" in schema or "const" in schema:
+        return " | ".join(map(toml_value, schema.get("enum", [schema.get("const")])))
+    bounds = [f"{sign} {_number(schema[key])}" for key, sign in _BOUNDS if key in schema]
+    return ", ".join([_type(schema, definitions), *bounds])
+
+
+def _number(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else str(bound)
+
+
+def _type(schema: Schema, definitions: Schema) -> str:
+    named = str(schema.get("type", "any"))
+    if named == "object":
+        values = schema.get("additionalProperties")
+        return f"table of {kind_of(values, definitions)}" if isinstance(values, Mapping) else "table"
+    if named == "array" and "prefixItems" in schema:
+        return f"[{', '.join(kind_of(one, definitions) for one in schema['prefixItems'])}]"
+    if named == "array" and schema.get("items"):
+        return f"array of {kind_of(schema['items'], definitions)}"
+    return named
+
+
+def _resolved(schema: Schema, definitions: Schema) -> Schema:
+    if "$ref" not in schema:
+        return schema
+    found: Schema = definitions[schema["$ref"].rsplit("/", 1)[1]]
+    return found
+
+
+def _inner(schema: Schema, definitions: Schema) -> Iterator[Schema]:
+    """The tables with keys of their own that a value may be, or that an array of it holds."""
+    schema = _resolved(schema, definitions)
+    if schema.get("properties"):
+        yield schema
+    for one in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
+        yield from _inner(one, definitions)
+
+
+def _default(name: str, schema: Schema, required: Any) -> str:
+    if name in required:
+        return REQUIRED
+    value = schema.get("default")
+    if isinstance(value, Mapping):  # TOML has no null
+        value = {key: one for key, one in value.items() if one is not None}
+    return NO_DEFAULT if value is None else toml_value(value)
+
+
+def _about(schema: Schema, definitions: Schema) -> str:
+    return str(schema.get("description") or _resolved(schema, definitions).get("description", ""))

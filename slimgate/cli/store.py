@@ -1,0 +1,147 @@
+"""`slimgate store ls | verify | prune`: what the store holds, whether it is whole, and room in it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimgate.cli.store_argument import add_store, store_root
+
+if TYPE_CHECKING:
+    from slimgate.store.store_listing import Stored
+
+DESCRIPTION = """\
+ls: a line an entry: its kind and key, what it is of, size, last use. verify: reads every file and names
+what is not as it was made; the next run that wants it sets it aside and makes it again. prune: removes
+entries, the least recently used first, until all were used within --older-than days and fit into --max-size;
+what a baseline refers to stays, and so does what a running process uses. docs/store.md has more.
+Exit codes: 0 done, 1 verify found damage, 4 wrong usage or input.
+"""
+BASELINES = Path("reports/baselines")
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser("store", help="list, verify or prune the store", description=DESCRIPTION)
+    parser.add_argument("action", choices=("ls", "verify", "prune"), help="what to do")
+    add_store(parser)
+    parser.add_argument("--max-size", metavar="SIZE", help="prune: as 5GB or 500MB; 1 GB = 1024³ bytes")
+    parser.add_argument(
+        "--older-than", type=float, metavar="DAYS", help="prune: what was not used for so long"
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        nargs="+",
+        metavar="RECORD",
+        help="prune: a run.json, its folder or a folder of baselines, whose models stay, beside those of "
+        f"{BASELINES.as_posix()}",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would be removed")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Does it and tells. Raises SlimgateError for wrong input."""
+    from slimgate.store.store_listing import stored_in
+
+    root = store_root(options)
+    limits = ("--max-size", options.max_size), ("--older-than", options.older_than)
+    given = [
+        name for name, value in (*limits, ("--keep", options.keep), ("--dry-run", options.dry_run)) if value
+    ]
+    _check_given(options, given)
+    entries = stored_in(root)
+    if options.action == "ls":
+        return _ls(entries)
+    if options.action == "verify":
+        return _verify(entries)
+    return _prune(root, entries, options)
+
+
+def _check_given(options: argparse.Namespace, given: Sequence[str]) -> None:
+    from slimgate.errors import DataError
+
+    if options.action != "prune" and given:
+        raise DataError(f"{given[0]} is for prune, and this is {options.action}")
+    if options.action == "prune" and options.max_size is None and options.older_than is None:
+        raise DataError("prune: expected --max-size SIZE, --older-than DAYS, or both")
+    if options.older_than is not None and not options.older_than >= 0:
+        raise DataError(f"--older-than {options.older_than}: expected days, 0 or more")
+
+
+def _say(text: str) -> None:
+    from slimgate._system.escape import visible
+
+    sys.stdout.write("".join(f"{visible(line)}\n" for line in text.splitlines()))
+
+
+def _ls(entries: Sequence[Stored]) -> int:
+    _say(_table(entries))
+    _say(_count(entries))
+    return 0
+
+
+def _table(entries: Sequence[Stored]) -> str:
+    from tabulate import tabulate
+
+    from slimgate.report.figures import megabytes
+    from slimgate.store.store_listing import artifacts_told, day_and_time, told_of
+
+    told = artifacts_told(entries)
+    rows = [
+        (one.kind, one.key, told_of(one, told), f"{megabytes(one.bytes)} MB", day_and_time(one.used))
+        for one in entries
+    ]
+    head = ["kind", "key", "of", "size", "last use (UTC)"]
+    return (
+        tabulate(rows, head, disable_numparse=True, colalign=("left",) * 3 + ("right", "left"))
+        if rows
+        else ""
+    )
+
+
+def _count(entries: Sequence[Stored]) -> str:
+    from slimgate.report.figures import megabytes
+
+    what = "entry" if len(entries) == 1 else "entries"
+    return f"{len(entries)} {what}, {megabytes(sum(one.bytes for one in entries))} MB"
+
+
+def _verify(entries: Sequence[Stored]) -> int:
+    from slimgate.store.store import DAMAGED
+    from slimgate.store.store_listing import damages
+
+    read = [one for one in entries if one.kind != DAMAGED]
+    found = 0
+    for one, what in damages(read):
+        found += 1
+        _say(f"{one.folder.as_posix()}: {what}")
+    aside = f"; {len(entries) - len(read)} set aside before" if len(entries) > len(read) else ""
+    _say(f"{_count(read)}: {found or 'none'} damaged{aside}")
+    return int(found > 0)
+
+
+def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -> int:
+    from slimgate.record.store_use import baselines_at, referred_to
+    from slimgate.store.store import Store
+    from slimgate.store.store_prune import Limits, prune, size_of
+
+    size = None if options.max_size is None else size_of(options.max_size)
+    paths = [*([BASELINES] if any(BASELINES.rglob("run.json")) else ()), *(options.keep or ())]
+    kept = referred_to([one.record for one in baselines_at(paths)], entries)
+    if not options.dry_run:
+        Store(root)  # which removes what killed processes left
+    done = prune(root, entries, Limits(size, options.older_than), kept, dry_run=options.dry_run)
+    if done.removed:
+        _say(_table(done.removed))
+    for stays, why in ((done.kept, "a baseline refers to it"), (done.used, "a running process uses it")):
+        if stays:
+            _say(f"{_count(stays)}, stay: {why}")
+    what = "would be removed" if options.dry_run else "removed"
+    left = [one for one in entries if one not in done.removed]
+    _say(f"{_count(done.removed)}, {what}; left: {_count(left)}")
+    return 0

@@ -1,0 +1,63 @@
+"""The time limit of a search, kept inside builds as well as between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from slimgate.errors import SlimgateError
+from slimgate.protocols import Progress
+from slimgate.run.progress import Watch
+
+
+class OutOfTime(SlimgateError):
+    """The search has used its time; what was being built is given up."""
+
+
+@dataclass
+class Clock:
+    """Counts from when it is made. now: seconds, such as time.monotonic."""
+
+    seconds: float
+    now: Callable[[], float] = time.monotonic
+    _began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.now()
+
+    @property
+    def used(self) -> float:
+        """Seconds since it was made."""
+        return self.now() - self._began
+
+    @property
+    def left(self) -> float:
+        """Seconds, never below 0."""
+        return max(0.0, self.seconds - self.used)
+
+    def check(self) -> None:
+        """Raises OutOfTime where nothing is left."""
+        if not self.left:
+            raise OutOfTime(f"the {self.seconds / 60:g} minutes are used")
+
+    def watched(self, watch: Watch) -> Watch:
+        """The same watch; a step that tells how far it is ends when the time does."""
+        return _Limited(self, watch)
+
+
+@dataclass(frozen=True)
+class _Limited:
+    clock: Clock
+    watch: Watch
+
+    @contextmanager
+    def stage(self, what: str, *, expected: float | None = None, still: bool = False) -> Iterator[Progress]:
+        with self.watch.stage(what, expected=expected, still=still) as progress:
+
+            def told(what: str, done: int, total: int) -> None:
+                self.clock.check()
+                progress(what, done, total)
+
+            yield told

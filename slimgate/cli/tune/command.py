@@ -1,0 +1,149 @@
+"""`slimgate tune SUITE`: searches the suite's [tune] for the fastest variants inside a budget."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimgate.cli.store_argument import store_root
+from slimgate.errors import SuiteError
+
+if TYPE_CHECKING:
+    from slimgate.run.progress import Watch
+    from slimgate.suite.suite import Suite
+
+DESCRIPTION = """\
+Walks the step lists of the suite's [tune]: builds each, judges its drop on the selection rows, and times it
+against the teacher. Prints those that no other beats in both, and writes the fastest inside each budget into
+a new suite, which pytest then judges on the gate. What is built and measured stays in the store: running it
+again goes on. Ctrl-C ends it with what it has. Exit codes: 0 every budget has a variant inside it on
+selection, 1 one has none, 4 wrong usage or input.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "tune", help="search for the fastest variant inside a budget", description=DESCRIPTION
+    )
+    add = parser.add_argument
+    add("suite", type=Path, metavar="SUITE", help="a suite file with a [tune] table")
+    add("--max-minutes", type=_positive, metavar="N", help="default: the suite's tune.max_minutes, or 30")
+    add("--max-trials", type=_count, metavar="N", help="default: the suite's tune.max_trials, or 40")
+    add("--out", type=Path, metavar="FILE", help="the suite to write (default: SUITE_tuned.toml beside it)")
+    add("--seed", type=int, default=0, help="of the search; models are built by the suite's own (default 0)")
+    add("--slimgate-store", "--store", dest="store", metavar="DIR", help="default: .slimgate")
+    add("--slimgate-device", "--device", dest="device", default="cpu", help="cpu (default), cuda, …")
+    add("--time-again", action="store_true", help="take no speed-up from an earlier search")
+    add("--all", action="store_true", help="show every trial, also those that failed")
+    add("--json", action="store_true", help="print all trials as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Searches, writes the suite and prints what was found. Raises SlimgateError for wrong input."""
+    from slimgate.cli.tune.clock import Clock
+    from slimgate.cli.tune.front import chosen, held
+    from slimgate.cli.tune.measuring import Bench
+    from slimgate.cli.tune.proposing import Proposer
+    from slimgate.cli.tune.search import search
+    from slimgate.cli.tune.suite_text import check_free, names_of, suite_text, write_suite
+    from slimgate.store.store import Store, moment
+    from slimgate.suite.file import read_suite_text
+    from slimgate.suite.suite_reader import Reader
+
+    suite = _suite(options.suite)
+    assert suite.tuning is not None
+    tuning, shown = suite.tuning, str(options.suite)
+    out = options.out or options.suite.with_name(f"{options.suite.stem}_tuned.toml")
+    check_free(out.absolute())
+    reader = Reader(read_suite_text(suite.path, shown), True)
+    clock = Clock(60 * (options.max_minutes or tuning.max_minutes))
+    trials = options.max_trials or tuning.max_trials
+    proposer = Proposer(tuning.spaces, seed=options.seed, trials=trials)
+    root = store_root(options).resolve()
+    told = _Told()
+    bench = Bench(
+        suite,
+        Store(root),
+        tuning.tiers,
+        clock,
+        device=options.device,
+        duels=Store(root, rebuild=moment()) if options.time_again else None,
+        watch=told.watch,
+    )
+    try:
+        searched = search(suite, reader, bench, proposer, clock, max_trials=trials, on_trial=told.trial)
+    finally:
+        bench.close()
+    found = chosen(searched.trials, tiers=len(tuning.tiers), keep=tuning.keep)
+    names = names_of(found, suite)
+    if found:
+        said = f"{len(searched.trials)} step lists, seed {options.seed}, {searched.stopped}"
+        text = suite_text(suite, reader, found, out.absolute(), rows=bench.rows, said=said)
+        write_suite(text, out.absolute())
+    _print(options, suite, searched, dict(zip(names, found, strict=True)), out)
+    return 0 if all(held(found, tiers=len(tuning.tiers))) else 1
+
+
+def _suite(path: Path) -> Suite:
+    """The suite with its [tune]; plug-ins of a user's own are found beside it too."""
+    from slimgate.suite.suite import load_suite
+
+    if str(path.absolute().parent) not in sys.path:
+        sys.path.append(str(path.absolute().parent))
+    suite = load_suite(path.absolute(), str(path))
+    if suite.tuning is None:
+        raise SuiteError(f"{path}: has no [tune] table, which says what to search; see docs/tune.md")
+    return suite
+
+
+def _print(options: argparse.Namespace, suite: Suite, searched: Any, found: Any, out: Path) -> None:
+    from slimgate.cli.tune.output import as_json, as_text
+
+    if options.json:
+        text = as_json(suite, searched, found, out)
+    else:
+        text = as_text(suite, searched, found, out, everything=options.all)
+    sys.stdout.write(text + "\n")
+
+
+class _Told:
+    """What is going on, on standard error: a line a trial, and progress where somebody watches."""
+
+    def __init__(self) -> None:
+        from slimgate.report.terminal.live import LiveLines, can_draw
+        from slimgate.run.progress import UNWATCHED
+
+        self.watch: Watch = UNWATCHED
+        if sys.stderr.isatty() and can_draw(os.environ):
+            self.watch = LiveLines(sys.stderr.fileno(), lambda: 0, colour=not os.environ.get("NO_COLOR"))
+
+    def trial(self, trial: Any) -> None:
+        """A trial that has ended."""
+        from slimgate._system.escape import visible
+        from slimgate.cli.tune.output import trial_line
+
+        _to_stderr(visible(trial_line(trial)) + "\n")
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} came, expected more than 0")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} came, expected 1 or more")
+    return value

@@ -1,0 +1,59 @@
+"""Which trials are worth knowing: those that no other beats in both drop and speed, and the ones to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slimgate.cli.tune.trial import State, Trial
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A trial to keep. tier: the number of the budget that it was chosen for; inside: whether it is."""
+
+    trial: Trial
+    tier: int
+    inside: bool
+
+
+def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
+    """The timed trials that no other one beats: less strain at as much speed, or more speed at as little.
+
+    The fastest first. Of equal ones the first stays.
+    """
+    timed = [one for one in trials if one.state is State.TIMED]
+    front: list[Trial] = []
+    for one in sorted(timed, key=lambda trial: (-trial.speed, trial.strain, trial.number)):
+        if not front or one.strain < front[-1].strain:
+            front.append(one)
+    return front
+
+
+def chosen(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Chosen]:
+    """For each budget the fastest trials inside it, those of the front before others; each trial once.
+
+    Where none is inside, the one that comes nearest: it may still hold on the gate, which has more rows.
+    """
+    front = pareto_front(trials)
+    ranked = [*front, *sorted((t for t in trials if t not in front), key=lambda t: (-t.speed, t.number))]
+    found: list[Chosen] = []
+    for tier in range(tiers):
+        inside = [t for t in ranked if t.state is State.TIMED and t.found and t.found.inside[tier]]
+        picks = [Chosen(trial, tier, True) for trial in inside[:keep]] or _nearest(trials, tier)
+        found += [one for one in picks if one.trial not in [other.trial for other in found]]
+    return found
+
+
+def held(found: Sequence[Chosen], *, tiers: int) -> list[bool]:
+    """By budget, whether one of the chosen trials is inside it, whichever it was chosen for."""
+    measured = [one.trial.found for one in found if one.inside and one.trial.found]
+    return [any(one.inside[tier] for one in measured) for tier in range(tiers)]
+
+
+def _nearest(trials: Sequence[Trial], tier: int) -> list[Chosen]:
+    """Of the timed ones the least strained; of those that were not timed where there are no others."""
+    measured = [t for t in trials if t.found is not None and t.state is not State.FAILED]
+    timed = [t for t in measured if t.state is State.TIMED] or measured
+    nearest = sorted(timed, key=lambda t: (t.found.strains[tier] if t.found else 0.0, -t.speed, t.number))
+    return [Chosen(trial, tier, False) for trial in nearest[:1]]

@@ -1,0 +1,184 @@
+"""Builds a variant, judges it against the teacher on selection, and times it against the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from slimgate._system.digests import code_digest, json_digest, versions
+from slimgate.cli.tune.clock import Clock
+from slimgate.cli.tune.trial import Found
+from slimgate.errors import DataError
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.speed import Speedup
+from slimgate.judge.verdict import QualityJudgement, Verdict
+from slimgate.loading import module_of
+from slimgate.protocols import Workload
+from slimgate.run.arena import Arena
+from slimgate.run.environment import describe_machine
+from slimgate.run.progress import UNWATCHED, Watch
+from slimgate.run.run import SuiteRun
+from slimgate.store.store import Store
+from slimgate.suite.suite import TEACHER, Suite, Variant, params_json
+from slimgate.suite.tune_space import Tier
+
+SELECTION = "selection"
+DUEL_CODE = ("slimgate.run.measure.duel", "slimgate.judge.speed")
+
+
+class Bench:
+    """Measures the variants of one search. It has no way to the gate's outcomes or inputs.
+
+    duels: the store of the times; another one than the artifacts' where they are to be taken anew.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        store: Store,
+        tiers: Sequence[Tier],
+        clock: Clock,
+        *,
+        device: str,
+        duels: Store | None = None,
+        watch: Watch = UNWATCHED,
+    ) -> None:
+        self._variants: dict[str, Variant] = dict(suite.variants)
+        # the run looks variants up by name, and learns of a trial's by this very mapping
+        suite = replace(suite, variants=self._variants)
+        self._run = SuiteRun(suite, store, device=device, watch=clock.watched(watch), split=SELECTION)
+        self._duels, self._tiers, self._clock = duels or store, tiers, clock
+        self._arena = Arena(self._run.handle(TEACHER))
+
+    @property
+    def rows(self) -> int:
+        """How many rows selection has."""
+        return len(self._run.rows.splits[SELECTION])
+
+    def prepare(self) -> None:
+        """Cuts the rows and builds the teacher. Raises DataError without selection rows."""
+        if not self.rows:
+            raise DataError("a search chooses on selection, which has no rows; give [task] splits.selection")
+        self._clock.check()
+        self._run.outcomes(TEACHER)
+
+    def close(self) -> None:
+        """Ends the processes of the duels."""
+        self._arena.close()
+
+    def judged(self, variant: Variant) -> Found:
+        """The variant without times. Raises BuildError, MeasureError, OutOfTime."""
+        self._variants[variant.name] = variant
+        built = self._run.built(variant.name)
+        self._clock.check()
+        teacher, own = (self._run.outcomes(name) for name in (TEACHER, variant.name))
+        whole = int(self._run.built(TEACHER).artifact.manifest["bytes"])
+        size = int(built.artifact.manifest["bytes"])
+        seed = self._run.suite.seed
+        drops = {
+            name: judge_quality(load_metric(name), teacher, own, budgets, seed=seed)
+            for name, budgets in _by_metric(self._tiers).items()
+        }
+        return Found(
+            drops=drops,
+            strains=tuple(_strain(tier, drops, whole / size) for tier in self._tiers),
+            inside=tuple(_inside(tier, drops, whole / size) for tier in self._tiers),
+            speedups={},
+            bytes=size,
+            compression=whole / size,
+            seconds=sum(float(step.manifest["seconds"]) for step in built.steps),
+            from_store=built.from_store,
+        )
+
+    def timed(self, variant: Variant, found: Found) -> Found:
+        """The same with its speed-up on every workload of the suite. Raises MeasureError, OutOfTime."""
+        speedups = {}
+        for workload in self._run.suite.workloads:
+            self._clock.check()
+            speedups[workload.id] = self._speedup(variant, workload)
+        return replace(found, speedups=speedups)
+
+    def _speedup(self, variant: Variant, workload: Workload) -> Speedup:
+        """By a duel in processes of their own, or as an earlier search of this machine found it.
+
+        One that the clock cuts short is of that search alone: the next one takes its time.
+        """
+        whole = self._run.suite.measure.max_seconds / 2
+
+        def fill(_folder: object) -> dict[str, Any]:
+            handle = self._run.handle(variant.name)
+            return {"speedup": asdict(self._arena.speedup(handle, workload, max_seconds=seconds))}
+
+        key = self._key(variant, workload)
+        entry, seconds = self._duels.find("duels", key), min(whole, self._clock.left)
+        if entry is None and seconds < whole:
+            return self._arena.speedup(self._run.handle(variant.name), workload, max_seconds=seconds)
+        entry = entry or self._duels.make("duels", key, fill)
+        stored = entry.manifest["speedup"]
+        return Speedup(**{**stored, "interval": tuple(stored["interval"])})
+
+    def _key(self, variant: Variant, workload: Workload) -> str:
+        run, models = self._run, (self._run.suite.teacher, variant)
+        machine = describe_machine(threads=run.suite.threads, device=run.device)
+        return json_digest(
+            {
+                "models": [run.built(one.name).artifact.digest for one in models],
+                "runtimes": [[one.runtime.name, params_json(one.runtime.params)] for one in models],
+                "workload": asdict(workload),
+                "rows": run.rows.digests((SELECTION,)),
+                "task": params_json(run.suite.setup.task.params),
+                "seconds": run.suite.measure.max_seconds,
+                "machine": machine.model_dump(mode="json", exclude={"warnings"}),
+                "versions": dict(versions(_packages(models))),
+                "code": [code_digest(name) for name in (*DUEL_CODE, *_runtime_code(models))],
+            }
+        )
+
+
+def _packages(models: Sequence[Variant]) -> list[str]:
+    """What executes the models, beside what every machine's description names."""
+    return [name for one in models for name in getattr(one.runtime.object, "packages", ())]
+
+
+def _runtime_code(models: Sequence[Variant]) -> list[str]:
+    return [module_of(one.runtime.object) for one in models]
+
+
+def _by_metric(tiers: Sequence[Tier]) -> dict[str, list[QualityBudget]]:
+    """Every tier's budgets on a metric, each once."""
+    found: dict[str, list[QualityBudget]] = {}
+    for tier in tiers:
+        for name, budgets in tier.quality.items():
+            known = found.setdefault(name, [])
+            known += [budget for budget in budgets if budget not in known]
+    return found
+
+
+def _strain(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> float:
+    shares = [_share(drops[name], one) for name, budgets in tier.quality.items() for one in budgets]
+    if tier.size is not None:
+        shares.append(tier.size.compression_min / compression)
+    return max(shares)
+
+
+def _share(judged: QualityJudgement, budget: QualityBudget) -> float:
+    """The upper bound of the drop / the drop that the budget allows; infinite where it allows none."""
+    assert judged.interval is not None, "a budget is on a metric that is resampled"
+    percent = judged.unit == "percent"
+    allowed = 100 * (budget.limit if percent else allowed_drop(budget, judged.teacher))
+    return judged.interval[1] / allowed if allowed > 0 else float("inf")
+
+
+def _inside(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> bool:
+    """Whether the judge passes every budget of the tier."""
+    verdicts = [
+        verdict.verdict
+        for name, budgets in tier.quality.items()
+        for verdict in drops[name].budgets
+        if any((one.kind, one.limit) == (verdict.kind, verdict.limit) for one in budgets)
+    ]
+    small_enough = tier.size is None or compression >= tier.size.compression_min
+    return small_enough and all(verdict is Verdict.PASS for verdict in verdicts)

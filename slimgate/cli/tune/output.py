@@ -1,0 +1,164 @@
+"""What `slimgate tune` found, as a table with its lines, or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from slimgate._system.escape import visible
+from slimgate._system.toml import toml_value
+from slimgate.cli.tune.front import Chosen, held, pareto_front
+from slimgate.cli.tune.proposing import told
+from slimgate.cli.tune.search import Searched
+from slimgate.cli.tune.trial import Found, State, Trial
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.message import message
+from slimgate.report.figures import MISSING, drop_words, duration, fixed, megabytes
+from slimgate.suite.suite import Suite
+
+
+def trial_line(trial: Trial) -> str:
+    """`trial-3 keep_layers [0, 2]: accuracy drop 0.3 [-0.5, 1.2]; at least 3.40×; 12.1 MB`."""
+    return f"{trial.name} {told(trial.steps)}: {_result(trial)}"
+
+
+def _result(trial: Trial) -> str:
+    if trial.found is None:
+        return f"{trial.state}: {trial.reason}"
+    parts = [f"{name} {cell}" for name, cell in _drops(trial.found).items()]
+    if trial.state is State.TIMED:
+        parts.append(f"at least {fixed(trial.speed, 2)}×")
+    parts.append(f"{megabytes(trial.found.bytes)} MB")
+    return "; ".join(parts if trial.reason is None else [*parts, trial.reason])
+
+
+def as_text(
+    suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path, *, everything: bool
+) -> str:
+    """The front, or all trials, then what was written and how the search ended. chosen: by its new name."""
+    front = pareto_front(searched.trials)
+    listed = [t for t in searched.trials if t.found] if everything else front
+    blocks = [_table(suite, listed, front, chosen)] if listed else []
+    if everything:
+        others = [trial_line(t) for t in searched.trials if t.found is None]
+        blocks += ["\n".join(others)] if others else []
+    blocks.append("\n".join(_ending(suite, searched, chosen, out)))
+    return visible_lines("\n\n".join(blocks))
+
+
+def visible_lines(text: str) -> str:
+    """The text, in which nothing that a suite says can act on a terminal."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def _table(suite: Suite, trials: Any, front: list[Trial], chosen: Mapping[str, Chosen]) -> str:
+    metrics = list(dict.fromkeys(name for t in trials for name in t.found.drops))
+    loads = [workload.id for workload in suite.workloads]
+    names = {one.trial.number: name for name, one in chosen.items()}
+    rows = []
+    for trial in trials:
+        drops, speedups = _drops(trial.found), trial.found.speedups
+        rows.append(
+            [
+                trial.name + ("*" if trial in front else ""),
+                names.get(trial.number, MISSING),
+                told(trial.steps),
+                *(drops.get(name, MISSING) for name in metrics),
+                *(
+                    f"{fixed(speedups[load].claimed[0], 2)}×" if load in speedups else MISSING
+                    for load in loads
+                ),
+                megabytes(trial.found.bytes),
+                duration(trial.found.seconds),
+            ]
+        )
+    headers = ["trial", "written as", "steps", *metrics, *(f"{load}, at least" for load in loads)]
+    headers += ["MB", "built in"]
+    return tabulate(rows, headers=headers, disable_numparse=True)
+
+
+def _drops(found: Found) -> dict[str, str]:
+    return {
+        name: drop_words(judged.drop_points, judged.interval, unit=judged.unit) or MISSING
+        for name, judged in found.drops.items()
+    }
+
+
+def _ending(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path) -> list[str]:
+    assert suite.tuning is not None
+    states = [trial.state for trial in searched.trials]
+    counts = ", ".join(f"{states.count(state)} {_WORDS[state]}" for state in State if state in states)
+    lines = [
+        f"{len(states)} step lists in {duration(searched.seconds)} ({counts or 'none'}): {searched.stopped}"
+    ]
+    tiers = suite.tuning.tiers
+    for tier, holds in zip(tiers, held(list(chosen.values()), tiers=len(tiers)), strict=True):
+        if not holds:
+            budget = toml_value(tier.stated) if tier.stated else "the suite's budgets"
+            lines.append(f"inside {budget}: none on selection")
+    if chosen:
+        lines.append(f"{out}: {', '.join(chosen)}; the gate judges: pytest {out}")
+    else:
+        lines.append("nothing was written: no step list was built and judged")
+    return lines
+
+
+_WORDS = {
+    State.TIMED: "timed",
+    State.BEYOND: "beyond every budget",
+    State.FAILED: "failed",
+    State.IMPOSSIBLE: "impossible",
+}
+
+
+def as_json(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path) -> str:
+    """Every trial with all that was measured of it."""
+    found = {
+        "suite": suite.shown,
+        "split": "selection",
+        "stopped": searched.stopped,
+        "seconds": round(searched.seconds, 3),
+        "trials": [_facts(trial) for trial in searched.trials],
+        "front": [trial.name for trial in pareto_front(searched.trials)],
+        "chosen": [
+            {"variant": name, "trial": one.trial.name, "budget": one.tier, "inside": one.inside}
+            for name, one in chosen.items()
+        ],
+        "file": str(out) if chosen else None,
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def _facts(trial: Trial) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "trial": trial.name,
+        "space": trial.space.name,
+        "steps": trial.steps,
+        "state": trial.state.value,
+        "reason": trial.reason,
+    }
+    found = trial.found
+    if found is None:
+        return facts
+    return {
+        **facts,
+        "quality": {k: quality_facts(v, message(trial.name, v)) for k, v in found.drops.items()},
+        "inside": list(found.inside),
+        "latency": {
+            load: {
+                "speedup": one.speedup,
+                "speedup_interval": list(one.claimed),
+                "noise_floor": one.noise_floor,
+                "duel_rounds": one.rounds,
+            }
+            for load, one in found.speedups.items()
+        },
+        "artifact_bytes": found.bytes,
+        "compression_ratio": found.compression,
+        "build_seconds": found.seconds,
+        "from_store": found.from_store,
+    }

@@ -1,0 +1,123 @@
+"""Which step list to try next: Optuna's TPE over two objectives, each step list once.
+
+Objectives (Ozaki et al. 2022, J. Artif. Intell. Res. 73): the share of a budget that the bound of the drop
+uses up, and the lower bound of the speed-up. A trial outside of every budget breaks a constraint by as much
+as it is outside; it has no speed-up and counts as the slowest.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from slimgate.cli.tune.trial import State, Trial
+from slimgate.errors import MissingExtra
+from slimgate.suite.tune_space import Choice, Dimension, Drawn, Json, Range, Space, drawn, every
+
+# Step lists that the sampler may draw again before one is taken that it has not drawn.
+_REPEATS = 20
+# Step lists among which that one is chosen.
+_LISTED = 10_000
+_LARGEST = 1e6
+
+
+class Proposer:
+    """Asks Optuna for step lists and tells it what came of them. Raises MissingExtra without optuna."""
+
+    def __init__(self, spaces: Sequence[Space], *, seed: int, trials: int) -> None:
+        """trials: how many there will be at most; a quarter of them, 4 to 10, is drawn at random first."""
+        try:
+            import optuna
+        except ImportError as error:
+            raise MissingExtra('slimgate tune needs an extra: pip install "slimgate[tune]"') from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(4, trials // 4)))
+        self._study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
+        self._failed = optuna.trial.TrialState.FAIL
+        self._spaces = {space.name: space for space in spaces}
+        self._random = random.Random(seed)
+        self._asked: dict[str, Any] = {}
+        self._told: dict[str, Trial] = {}
+
+    def next(self) -> Drawn | None:
+        """A step list that was not proposed before; None where there is none left."""
+        for _ in range(_REPEATS):
+            asked = self._study.ask()
+            one = self._ask(asked)
+            if one.key not in self._told:
+                self._asked[one.key] = asked
+                return one
+            self._tell(asked, self._told[one.key])
+        untried = self._untried()
+        if untried is None:
+            return None
+        self._study.enqueue_trial({"space": untried.space.name, **untried.picks})
+        self._asked[untried.key] = self._study.ask()
+        return self._ask(self._asked[untried.key])
+
+    def tell(self, one: Drawn, trial: Trial) -> None:
+        """What came of a proposed step list."""
+        self._told[one.key] = trial
+        self._tell(self._asked.pop(one.key), trial)
+
+    def _tell(self, asked: Any, trial: Trial) -> None:
+        if trial.state in (State.FAILED, State.IMPOSSIBLE):
+            self._study.tell(asked, state=self._failed)
+            return
+        strain = min(trial.strain, _LARGEST)
+        asked.set_constraint("outside", strain - 1)
+        self._study.tell(asked, (strain, trial.speed))
+
+    def _ask(self, asked: Any) -> Drawn:
+        name = asked.suggest_categorical("space", list(self._spaces))
+        return drawn(self._spaces[name], lambda dimension: _suggested(asked, dimension))
+
+    def _untried(self) -> Drawn | None:
+        """One at random of the step lists that were not proposed; of long ranges the ends stand for all."""
+        listed = (one for one in islice(self._all(), _LISTED) if one.key not in self._told)
+        # equal step lists may come by several picks
+        left = list({one.key: one for one in listed}.values())
+        return self._random.choice(left) if left else None
+
+    def _all(self) -> Iterator[Drawn]:
+        for space in self._spaces.values():
+            yield from every(space)
+
+
+def _suggested(asked: Any, dimension: Dimension) -> Any:
+    """A pick; three significant digits of a number, so that a suite of it can be read."""
+    if isinstance(dimension, Choice):
+        last = len(dimension.options) - 1
+        if dimension.ordered and last:
+            return asked.suggest_int(dimension.name, 0, last)
+        return asked.suggest_categorical(dimension.name, list(range(last + 1)))
+    if dimension.whole:
+        step = int(dimension.step or 1)
+        low, high = int(dimension.low), int(dimension.high)
+        return asked.suggest_int(dimension.name, low, high, log=dimension.log, step=step)
+    drawn_value = asked.suggest_float(
+        dimension.name, dimension.low, dimension.high, log=dimension.log, step=dimension.step
+    )
+    return _rounded(drawn_value, dimension)
+
+
+def _rounded(value: float, dimension: Range) -> float:
+    return min(max(float(f"{value:.3g}"), dimension.low), dimension.high)
+
+
+def told(steps: Sequence[Json]) -> str:
+    """`keep_layers [0, 2] · distill epochs 2`: a step list in short."""
+    return " · ".join(_step(*next(iter(step.items()))) for step in steps)
+
+
+def _step(name: str, options: Any) -> str:
+    if not isinstance(options, dict):
+        return f"{name} {json.dumps(options)}"
+    return " ".join([name, *(f"{key} {_short(value)}" for key, value in options.items())])
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)

@@ -1,0 +1,98 @@
+"""The search: proposes, builds, judges and times step lists until time, trials or the space are used up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slimgate.cli.tune.clock import Clock, OutOfTime
+from slimgate.cli.tune.measuring import Bench
+from slimgate.cli.tune.proposing import Proposer
+from slimgate.cli.tune.trial import Found, State, Trial
+from slimgate.errors import SlimgateError, SuiteError
+from slimgate.suite.suite import Suite, Variant
+from slimgate.suite.suite_reader import Reader
+from slimgate.suite.tune_candidate import candidate, free_name
+from slimgate.suite.tune_space import Drawn
+
+# Step lists that cannot be cost nothing and do not count as trials; so many of them in a row end a search.
+_MOST_IMPOSSIBLE = 200
+
+OnTrial = Callable[[Trial], None]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """All trials in order, why the search ended, and how long it took."""
+
+    trials: tuple[Trial, ...]
+    stopped: str
+    seconds: float
+
+
+def search(
+    suite: Suite,
+    reader: Reader,
+    bench: Bench,
+    proposer: Proposer,
+    clock: Clock,
+    *,
+    max_trials: int,
+    on_trial: OnTrial,
+) -> Searched:
+    """Runs trials; a failed one is told and the search goes on. SIGINT and the clock end it, not its result.
+
+    Raises what building the teacher raises.
+    """
+    trials: list[Trial] = []
+
+    def run_one(one: Drawn) -> Trial:
+        number = len(trials) + 1
+        try:
+            variant = candidate(reader, suite, one, free_name(f"trial-{number}", suite))
+        except SuiteError as error:
+            return _trial(number, one, State.IMPOSSIBLE, str(error))
+        return _measured(number, one, variant, bench)
+
+    try:
+        bench.prepare()
+        impossible = counted = 0
+        while counted < max_trials and impossible < _MOST_IMPOSSIBLE:
+            clock.check()
+            one = proposer.next()
+            if one is None:
+                return Searched(tuple(trials), "every step list was tried", clock.used)
+            trial = run_one(one)
+            proposer.tell(one, trial)
+            trials.append(trial)
+            on_trial(trial)
+            impossible = impossible + 1 if trial.state is State.IMPOSSIBLE else 0
+            counted += trial.state is not State.IMPOSSIBLE
+        stopped = f"{counted} trials were made"
+    except OutOfTime as error:
+        stopped = str(error).rpartition(": ")[2]
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    return Searched(tuple(trials), stopped, clock.used)
+
+
+def _measured(number: int, one: Drawn, variant: Variant, bench: Bench) -> Trial:
+    found: Found | None = None
+    try:
+        found = bench.judged(variant)
+        if min(found.strains) > 1:
+            return _trial(number, one, State.BEYOND, "its drop's bound lies beyond every budget", found)
+        return _trial(number, one, State.TIMED, None, bench.timed(variant, found))
+    except OutOfTime:
+        raise
+    except SlimgateError as error:
+        return _trial(number, one, State.FAILED, str(error), found)
+    except Exception as error:  # a runtime or a metric of the user's own may raise anything
+        said = " ".join(str(error).split()) or "no message"
+        return _trial(number, one, State.FAILED, f"{type(error).__name__}: {said}", found)
+
+
+def _trial(
+    number: int, one: Drawn, state: State, reason: str | None = None, found: Found | None = None
+) -> Trial:
+    return Trial(number, one.space, tuple(step for _, step in one.steps), state, reason, found)

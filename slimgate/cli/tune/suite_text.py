@@ -1,0 +1,116 @@
+"""The chosen step lists as a suite file that extends the searched one, for the gate to judge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, RootModel
+
+from slimgate._system.toml import toml_key, toml_value
+from slimgate.cli.tune.front import Chosen
+from slimgate.cli.tune.trial import Trial
+from slimgate.errors import DataError
+from slimgate.report.figures import drop_words, fixed, megabytes
+from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.suite_reader import Reader
+from slimgate.suite.tune_space import Json, Tier
+
+HEADER = "# Written by slimgate tune"
+
+
+def names_of(chosen: Sequence[Chosen], suite: Suite) -> list[str]:
+    """tuned-1, tuned-2, …, without those that the suite has already."""
+    free = (f"tuned-{i}" for i in range(1, len(chosen) + len(suite.variants) + 1))
+    return [name for name in free if name not in suite.variants][: len(chosen)]
+
+
+def check_free(path: Path) -> None:
+    """Raises DataError for a file that is somebody's own, or whose folder is missing."""
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}")
+    if path.exists() and not path.read_text("utf-8", errors="replace").startswith(HEADER):
+        raise DataError(f"{path}: was not written by slimgate tune; name another file by --out")
+
+
+def suite_text(
+    suite: Suite, reader: Reader, chosen: Sequence[Chosen], path: Path, *, rows: int, said: str
+) -> str:
+    """The file's text. path: where it will stand; rows: of selection; said: how the search ended."""
+    extends = Path(os.path.relpath(suite.path, path.parent)).as_posix()
+    lines = [
+        f"{HEADER} from {suite.path.name}: {said}.",
+        f"# Chosen on the {rows:,} rows of selection, which flatters what is chosen; the gate judges:",
+        f"# pytest {path.name}",
+        "[suite]",
+        f"title = {toml_value(f'{suite.title} (tuned)')}",
+        f"extends = {toml_value(extends)}",
+        "opt_in = true",
+    ]
+    assert suite.tuning is not None
+    for name, one in zip(names_of(chosen, suite), chosen, strict=True):
+        tier = suite.tuning.tiers[one.tier]
+        lines += ["", *_shown(one), f"[variants.{name}]", *_variant(one.trial, reader, path.parent)]
+        if tier.stated is not None:
+            lines += ["", f"[budgets.variants.{name}]", *_budgets(tier)]
+    return "\n".join(lines) + "\n"
+
+
+def write_suite(text: str, path: Path) -> None:
+    """Writes the file whole: a reader sees the old one or this."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_text(text, "utf-8")
+    os.replace(new, path)
+
+
+def _shown(one: Chosen) -> Iterator[str]:
+    """What selection showed of a trial, as comments."""
+    found = one.trial.found
+    assert found is not None
+    drops = [
+        f"{name} {drop_words(judged.drop_points, judged.interval, unit=judged.unit)}"
+        for name, judged in found.drops.items()
+    ]
+    speeds = [f"{load} at least {fixed(s.claimed[0], 2)}×" for load, s in found.speedups.items()]
+    yield f"# {one.trial.name}: {'; '.join(drops)}"
+    yield f"# {', '.join(speeds) or 'not timed'}; {megabytes(found.bytes)} MB"
+    if not one.inside:
+        yield "# Not inside its budget on selection: the one that came nearest."
+
+
+def _variant(trial: Trial, reader: Reader, folder: Path) -> Iterator[str]:
+    space = trial.space
+    if space.parent != TEACHER:
+        yield f"from = {toml_value(space.parent)}"
+    yield "steps = ["
+    for step in trial.steps:
+        [(name, options)] = step.items()
+        params = reader.step(step, ("tune", "space", space.number)).params
+        yield f"  {{ {toml_key(name)} = {toml_value(_from_folder(options, params, folder))} }},"
+    yield "]"
+    if space.runtime is not None:
+        yield f"runtime = {toml_value(space.runtime)}"
+
+
+def _from_folder(written: Any, meant: Any, folder: Path) -> Any:
+    """An option as it was written; what means a path, from the folder of the new file."""
+    if isinstance(meant, BaseModel):
+        # not as JSON would have it: options may be written there in other words than paths
+        meant = meant.root if isinstance(meant, RootModel) else dict(meant)
+    if isinstance(written, str) and isinstance(meant, tuple) and len(meant) == 1:
+        meant = meant[0]  # one file may be written without its list
+    if isinstance(meant, Path) and isinstance(written, str):
+        return Path(os.path.relpath(meant, folder)).as_posix()
+    if isinstance(written, Mapping) and isinstance(meant, Mapping):
+        return {key: _from_folder(value, meant.get(key), folder) for key, value in written.items()}
+    if isinstance(written, tuple) and isinstance(meant, list | tuple) and len(written) == len(meant):
+        return [_from_folder(one, other, folder) for one, other in zip(written, meant, strict=True)]
+    return written
+
+
+def _budgets(tier: Tier) -> Iterator[str]:
+    stated: Json = tier.stated or {}
+    for name, table in stated.items():
+        yield f"{toml_key(name)} = {toml_value(table)}"

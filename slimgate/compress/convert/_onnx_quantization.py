@@ -1,0 +1,129 @@
+"""What the steps that quantize an ONNX graph have in common: which products they reach, and what they check.
+
+work = Quantizing.of(model, context, output_layer=False)
+... quantize work.proto, the nodes work.products ...
+return work.done(proto, tolerance=1.0)
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimgate.compress.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
+from slimgate.compress.convert._onnx_graph import Graph, kinds_of, options_of, weights_of
+from slimgate.errors import BuildError
+from slimgate.models.onnx_model import OnnxModel
+from slimgate.protocols import Arrays, BuildContext
+
+# Kinds that a graph gets by being quantized.
+INTEGER = (
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "DynamicQuantizeMatMul",
+    "QLinearMatMul",
+    "MatMulNBits",
+    "QuantizeLinear",
+)
+
+
+@dataclass
+class Quantizing:
+    """A graph that is being quantized, a copy of the model's.
+
+    products: names of the nodes that multiply by a fixed matrix, without the output layer's.
+    """
+
+    model: OnnxModel
+    context: BuildContext
+    proto: Any
+    products: list[str]
+    batches: list[Arrays]
+    before: list[Scores]
+
+    @classmethod
+    def of(cls, model: OnnxModel, context: BuildContext, *, output_layer: bool) -> Quantizing:
+        """Raises BuildError where no product by a float matrix is left."""
+        proto = copy.deepcopy(model.proto)
+        del proto.graph.value_info[:]  # the exporter's own, which shape inference does not agree with
+        products_from_gemms_(proto)
+        name_nodes_(proto)
+        last = None if output_layer else output_product(proto, model.config)
+        found = [node.name for node, values in weights_of(Graph(proto), "MatMul") if values.dtype.kind == "f"]
+        products = [name for name in found if name != last]
+        if not products:
+            integers = {k: n for k, n in kinds_of(proto).items() if k in INTEGER}
+            raise BuildError(f"the graph multiplies by no float matrix, it has {integers or 'no product'}")
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        return cls(model, context, proto, products, batches, before)
+
+    @property
+    def scratch(self) -> Path:
+        """Where a quantizer writes what it makes."""
+        return Path(self.context.scratch) / "quantized.onnx"
+
+    def read(self) -> Any:
+        """What it has written."""
+        import onnx
+
+        return onnx.load_model(self.scratch)
+
+    def done(self, proto: Any, *, tolerance: float) -> OnnxModel:
+        """The quantized model. Raises BuildError where its answers lie further away than the tolerance."""
+        del proto.graph.value_info[:]
+        made = OnnxModel(proto, self.model.tokenizer, self.model.config, self.model.kind)
+        after = scores(predictor_of(made, self.context), self.batches)
+        check_agreement(self.before, after, self.batches, self.context, tolerance=tolerance)
+        self.context.log.update(products=len(self.products))
+        return made
+
+
+def products_from_gemms_(proto: Any) -> None:
+    """Writes y = x W' + b as a product and a sum, as other layers have it, of which quantizers know more."""
+    from onnx import helper
+
+    graph = Graph(proto)
+    for node in [node for node in proto.graph.node if node.op_type == "Gemm"]:
+        options, weight = options_of(node), graph.value(node.input[1])
+        plain = options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0 and not options.get("transA", 0)
+        if weight is None or not plain:
+            continue
+        matrix = graph.constant(f"{node.output[0]}_matrix", weight.T if options.get("transB", 0) else weight)
+        has_bias = len(node.input) > 2 and bool(node.input[2])
+        product = f"{node.output[0]}_product" if has_bias else node.output[0]
+        new = [helper.make_node("MatMul", [node.input[0], matrix], [product], name=f"{product}_node")]
+        if has_bias:
+            new.append(helper.make_node("Add", [product, node.input[2]], [node.output[0]]))
+        place = list(proto.graph.node).index(node)
+        for made in new[::-1]:
+            proto.graph.node.insert(place, made)
+        proto.graph.node.remove(node)
+    _drop_unread_weights(proto)
+
+
+def _drop_unread_weights(proto: Any) -> None:
+    read = {name for node in proto.graph.node for name in node.input}
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name in read]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+
+
+def name_nodes_(proto: Any) -> None:
+    """Quantizers name nodes by their names, which have to be there and differ."""
+    seen: set[str] = set()
+    for number, node in enumerate(proto.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{number}"
+        seen.add(node.name)
+
+
+def output_product(proto: Any, config: Any) -> str | None:
+    """The node that gives the answers: the last product, where it has a number for each label or token."""
+    widths = {getattr(config, "num_labels", None), getattr(config, "vocab_size", None)}
+    found = [(node.name, np.shape(values)[-1]) for node, values in weights_of(Graph(proto), "MatMul")]
+    return found[-1][0] if found and found[-1][1] in widths else None

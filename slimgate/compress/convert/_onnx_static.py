@@ -1,0 +1,66 @@
+"""Products of an ONNX graph by int8 weights and activations of fixed ranges, one operator each.
+
+y = x W + b becomes QuantizeLinear(x) and MatMulIntegerToFloat, which gives float32 at once. Pairs of
+QuantizeLinear and DequantizeLinear, as onnxruntime.quantization writes them, would have ONNX Runtime round
+the outputs to 8 bits too, and it cannot place them beside operators of its own kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from slimgate.compress.convert._onnx_activations import Ranges
+from slimgate.compress.convert._onnx_graph import Graph, Values, without_unread
+
+LEVELS = 255
+
+
+def products_to_int8_(graph: Graph, wanted: Collection[str], ranges: Ranges, *, most: int) -> None:
+    """Rewrites the products of those names. ranges: of the values they read; most: the largest weight level.
+
+    A product that already reads a quantized value of another product reads the same one.
+    """
+    from onnx import helper
+
+    quantized: dict[str, list[str]] = {}
+    for node in [node for node in graph.proto.graph.node if node.name in wanted]:
+        source, weight = node.input
+        if source not in quantized:
+            names = _activation(graph, source, *ranges[source])
+            made = helper.make_node("QuantizeLinear", [source, *names], [f"{source}_quantized"])
+            graph.insert(made, list(graph.proto.graph.node).index(node))
+            quantized[source] = names
+        scale, zero = quantized[source]
+        levels = _weight(graph, weight, most)
+        output, last, bias = node.output[0], node, ""
+        added = graph.only_reader(output, "Add")
+        for name in () if added is None else added.input:
+            values = graph.value(name)
+            if values is not None and values.ndim == 1:
+                output, last, bias = added.output[0], added, name
+        inputs = [f"{source}_quantized", levels, scale, f"{weight}_scale", zero, "", bias]
+        graph.put("MatMulIntegerToFloat", inputs, [output], before=last)
+        graph.remove(*({id(old): old for old in (node, last)}.values()))
+    without_unread(graph.proto)
+
+
+def _activation(graph: Graph, name: str, low: float, high: float) -> list[str]:
+    scale = max((high - low) / LEVELS, float(np.finfo(np.float32).tiny))
+    zero = round(min(max(-low / scale, 0), LEVELS))
+    return [
+        graph.constant(f"{name}_scale", np.array(scale, np.float32)),
+        graph.constant(f"{name}_zero_point", np.array(zero, np.uint8)),
+    ]
+
+
+def _weight(graph: Graph, name: str, most: int) -> str:
+    """The levels of a matrix (in, out), a scale for each output; gives their name."""
+    levels = f"{name}_quantized"
+    if graph.value(levels) is None:
+        values: Values = graph.value(name)  # type: ignore[assignment]
+        scale = np.maximum(np.abs(values).max(axis=0) / most, np.finfo(np.float32).tiny).astype(np.float32)
+        graph.constant(levels, np.clip(np.round(values / scale), -most, most).astype(np.int8))
+        graph.constant(f"{name}_scale", scale)
+    return levels

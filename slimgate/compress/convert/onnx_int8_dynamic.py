@@ -1,0 +1,74 @@
+"""Quantizes the products of an ONNX graph to int8, activations on the fly.
+
+    { onnx_int8_dynamic = { embeddings = true } }
+
+Weights: symmetric int8, a scale per output channel (per_channel = false: one a matrix; weight_type = "uint8":
+with a zero point). Activations: uint8, one scale and zero point for the whole batch, taken when the product
+is computed: so a row's outcome depends a little on what else is in its batch, unlike int8_dynamic's, which
+the record and the report say; onnx_int8_static has none of that. reduce_range keeps weights to 7 bits, for
+CPUs without VNNI, whose sums would saturate. `embeddings` has tables of tokens in int8 too. The product that
+gives the logits stays in float unless output_layer = true. By onnxruntime.quantization.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"onnx"})
+gives = "onnx"
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+packages = ("onnx", "onnxruntime")
+claims = ("smaller", "faster")
+BY_BATCH = (
+    "activations share one scale over the whole batch, so a row's answer depends a little on the rows beside "
+    "it; onnx_int8_static has fixed ranges"
+)
+
+
+class Params(Table):
+    """tolerance: how far from the float graph's the answers may lie, in standard deviations of the scores."""
+
+    per_channel: bool = True
+    reduce_range: bool = False
+    embeddings: bool = False
+    output_layer: bool = False
+    weight_type: Literal["int8", "uint8"] = "int8"
+    tolerance: float = Field(default=1.0, gt=0)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The graph with int8 products, where it has float ones by a fixed matrix."""
+    from onnx import TensorProto
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    from slimgate._system.silence import silent
+    from slimgate.compress.convert._onnx_graph import kinds_of
+    from slimgate.compress.convert._onnx_quantization import Quantizing
+    from slimgate.compress.convert._onnx_tables import token_tables
+
+    work = Quantizing.of(model, context, output_layer=params.output_layer)
+    tables = token_tables(work.proto) if params.embeddings else []
+    with silent():
+        quantize_dynamic(
+            work.proto,
+            work.scratch,
+            op_types_to_quantize=["MatMul", "Gather", "EmbedLayerNormalization"],
+            nodes_to_quantize=[*work.products, *tables],
+            per_channel=params.per_channel,
+            reduce_range=params.reduce_range,
+            weight_type=QuantType.QInt8 if params.weight_type == "int8" else QuantType.QUInt8,
+            extra_options={"DefaultTensorType": TensorProto.FLOAT, "MatMulConstBOnly": True},
+        )
+    proto = work.read()
+    products = kinds_of(proto)["MatMulInteger"]
+    context.log.update(embedding_tables=len(tables), integer_products=products)
+    if products:
+        context.log["warning"] = BY_BATCH
+    return work.done(proto, tolerance=params.tolerance)

@@ -1,0 +1,76 @@
+"""Quantizes the products of an ONNX graph to int8, activations by ranges that calibration rows have shown.
+
+    { onnx_int8_static = { observer = "mse" } }
+
+Weights: symmetric int8, a scale per output channel. Activations: 256 levels over a range fixed beforehand, so
+that a row's outcome does not depend on what else is in its batch. `observer` says which range: "minmax",
+"percentile" (with a `percentile`), "mse" or "entropy" (slimgate/compress/observers.py); padding does not
+count.
+symmetric_activations puts zero in the middle of it. reduce_range keeps weights to 7 bits, for CPUs without
+VNNI, whose sums would saturate. embeddings: the token table in 8 bits too, one scale for all of it. The
+product that gives the logits stays in float unless output_layer = true.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"onnx"})
+gives = "onnx"
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+packages = ("onnx", "onnxruntime")
+claims = ("smaller", "faster")
+PERCENTILE = 99.99
+
+
+class Params(Table):
+    """tolerance: how far from the float graph's the answers may lie, in standard deviations of the scores."""
+
+    observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
+    percentile: float | None = Field(default=None, gt=50, le=100)
+    symmetric_activations: bool = False
+    reduce_range: bool = False
+    embeddings: bool = False
+    output_layer: bool = False
+    tolerance: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _percentile_has_its_observer(self) -> Params:
+        if self.percentile is not None and self.observer != "percentile":
+            raise ValueError(f'percentile goes with observer = "percentile", but "{self.observer}" came')
+        return self
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The graph with static int8 products, where it has float ones by a fixed matrix."""
+    from slimgate.compress.convert._onnx_activations import value_ranges
+    from slimgate.compress.convert._onnx_graph import Graph
+    from slimgate.compress.convert._onnx_quantization import Quantizing
+    from slimgate.compress.convert._onnx_static import products_to_int8_
+    from slimgate.compress.convert._onnx_tables import tables_to_int8
+
+    work = Quantizing.of(model, context, output_layer=params.output_layer)
+    wanted = set(work.products)
+    sources = list(dict.fromkeys(node.input[0] for node in work.proto.graph.node if node.name in wanted))
+    ranges = value_ranges(
+        model,
+        work.proto,
+        sources,
+        work.batches,
+        context,
+        observer=params.observer,
+        percentile=params.percentile or PERCENTILE,
+    )
+    if params.symmetric_activations:
+        ranges = {name: (-max(-low, high), max(-low, high)) for name, (low, high) in ranges.items()}
+    products_to_int8_(Graph(work.proto), wanted, ranges, most=63 if params.reduce_range else 127)
+    context.log.update(ranges={name: [float(f"{end:.4g}") for end in ends] for name, ends in ranges.items()})
+    proto = tables_to_int8(work) if params.embeddings else work.proto
+    return work.done(proto, tolerance=params.tolerance)

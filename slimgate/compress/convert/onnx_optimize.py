@@ -1,0 +1,73 @@
+"""Rewrites an ONNX graph of an encoder so that attention and embeddings are one operator each.
+
+    { onnx_optimize = {} }
+
+ONNX Runtime makes many rewritings of its own while it loads (runtime's graph_optimization), but finds neither
+attention nor embeddings in the graphs of torch's exporter: see slimgate/compress/convert/_onnx_optimize.py.
+layer_norms joins
+layer norms with what is added before them and GELU with its bias, which on a CPU made short texts slower.
+gelu = "tanh" computes an approximation of GELU. first_token: where the head reads nothing but the first
+token's vector, the last block is computed for that token alone
+(slimgate/compress/convert/_onnx_first_token.py); the answers
+stay as they are. It goes before quantizing: { to_onnx = {} }, { onnx_optimize = {} },
+{ onnx_int8_dynamic = {} }. Where nothing is found, the log says 0 and the graph stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.compress.agreement import predictor_of
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"onnx"})
+gives = "onnx"
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+packages = ("onnx", "onnxruntime")
+
+
+class Params(Table):
+    """tolerance: how far the answers may lie from those before, in standard deviations of the scores."""
+
+    attention: bool = True
+    embeddings: bool = True
+    first_token: bool = True
+    layer_norms: bool = False
+    gelu: Literal["exact", "tanh"] = "exact"
+    tolerance: float = Field(default=0.01, gt=0)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The graph with fused operators; how many of each kind is logged."""
+    from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
+    from slimgate.compress.convert._onnx_optimize import fuse
+    from slimgate.models.onnx_model import OnnxModel
+
+    batches = calibration_arrays(model.tokenizer, context)
+    before = scores(predictor_of(model, context), batches)
+    proto, operators = copy.deepcopy(model.proto), len(model.proto.graph.node)
+    fused, narrowed = fuse(
+        proto,
+        attention=params.attention,
+        embeddings=params.embeddings,
+        first_token=params.first_token,
+        layer_norms=params.layer_norms,
+        gelu=params.gelu,
+    )
+    made = OnnxModel(proto, model.tokenizer, model.config, model.kind)
+    after = scores(predictor_of(made, context), batches)
+    check_agreement(before, after, batches, context, tolerance=params.tolerance)
+    context.log.update(
+        fused=fused,
+        first_token_operators=narrowed,
+        fused_operators=sum(fused.values()),
+        operators_before=operators,
+        operators=len(proto.graph.node),
+    )
+    return made

@@ -1,0 +1,82 @@
+"""Stores the matrices of an ONNX graph in 4 or 8 bits, in blocks that have a scale each.
+
+    { onnx_weight_only = { bits = 4, block_size = 32, embeddings = true } }
+
+accuracy_level = "int8" computes with activations rounded to int8 block by block, within each token, so that
+a row's outcome does not depend on its batch; "float32" makes float weights again while multiplying, which is
+slower. `embeddings` has the token table in 4 bits as well, whatever `bits` is. The product that gives the
+logits stays in float unless output_layer = true. By onnxruntime.quantization (MatMulNBits,
+GatherBlockQuantized).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"onnx"})
+gives = "onnx"
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+packages = ("onnx", "onnxruntime")
+claims = ("smaller",)
+ACCURACY = {"float32": 1, "int8": 4}
+
+
+class Params(Table):
+    """tolerance: how far from the float graph's the answers may lie, in standard deviations of the scores."""
+
+    bits: Literal[4, 8] = 4
+    block_size: Literal[16, 32, 64, 128, 256] = 32
+    symmetric: bool = True
+    accuracy_level: Literal["float32", "int8"] = "int8"
+    embeddings: bool = False
+    output_layer: bool = False
+    tolerance: float = Field(default=2.0, gt=0)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The graph with packed matrices, where it has float ones."""
+    from slimgate.compress.convert._onnx_graph import kinds_of
+    from slimgate.compress.convert._onnx_quantization import Quantizing
+    from slimgate.errors import BuildError
+
+    work = Quantizing.of(model, context, output_layer=params.output_layer)
+    proto = _packed(work.proto, set(work.products), "MatMul", params.bits, params)
+    if params.embeddings:
+        from slimgate.compress.convert._onnx_tables import token_tables
+
+        proto = _packed(proto, set(token_tables(proto)), "Gather", 4, params)
+    counted = kinds_of(proto)
+    if params.embeddings and not counted["GatherBlockQuantized"]:
+        raise BuildError(
+            "the graph has no float table of tokens of its own to pack; onnx_optimize joins it with its "
+            "layer norm: give that step embeddings = false"
+        )
+    context.log.update(packed_products=counted["MatMulNBits"], packed_tables=counted["GatherBlockQuantized"])
+    return work.done(proto, tolerance=params.tolerance)
+
+
+def _packed(proto: Any, wanted: set[str], kind: str, bits: int, params: Params) -> Any:
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    from slimgate._system.silence import silent
+
+    others = [node.name for node in proto.graph.node if node.op_type == kind and node.name not in wanted]
+    with silent():
+        quantizer = MatMulNBitsQuantizer(
+            proto,
+            bits=bits,
+            block_size=params.block_size,
+            is_symmetric=params.symmetric,
+            accuracy_level=ACCURACY[params.accuracy_level],
+            nodes_to_exclude=others,
+            op_types_to_quantize=(kind,),
+        )
+        quantizer.process()
+    return quantizer.model.model

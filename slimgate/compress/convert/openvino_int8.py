@@ -1,0 +1,144 @@
+"""Quantizes an OpenVINO graph to int8, weights and activations, by nncf.
+
+    { openvino_int8 = { preset = "mixed", embeddings = true } }
+    { openvino_int8 = { accuracy_control = { max_drop_points = 1.0 } } }
+
+Ranges of activations are those that calibration rows show, one row at a time, so that nothing is computed
+from them later and padding does not count. preset: "performance" has symmetric activations, "mixed"
+asymmetric ones, whose answers lie nearer. smooth_alpha: share of the difficulty that moves from activations
+to weights (SmoothQuant), or false. The layer that gives the logits stays in float32 unless output_layer =
+true, tables of embeddings unless embeddings = true. accuracy_control takes quantizers out again, those first
+that move the answers most, until the task's first metric on `selection` has dropped by no more than that:
+percentage points, or percent of a perplexity.
+Sources: Jacob et al. 2018, section 2; Xiao et al. 2022 (SmoothQuant); Kozlov et al. 2020 (nncf).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"openvino"})
+gives = "openvino"
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+claims = ("smaller", "faster")
+packages = ("openvino", "nncf")
+
+
+def _off(value: bool) -> bool:
+    if value:
+        raise ValueError("true came, expected a share from 0 to 1, or false")
+    return value
+
+
+class AccuracyControl(Table):
+    """How much the task's first metric may lose, and how many rounds of taking out there may be."""
+
+    max_drop_points: float = Field(default=1.0, gt=0, le=100)
+    split: Literal["selection", "calibration"] = "selection"
+    max_rounds: int = Field(default=20, ge=1)
+
+
+class Params(Table):
+    """How ranges are found, what stays in float32, and how far the answers may move."""
+
+    preset: Literal["performance", "mixed"] = "mixed"
+    rows: int = Field(default=128, ge=1)
+    smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.95
+    bias_correction: bool = True
+    embeddings: bool = False
+    output_layer: bool = False
+    ignored: tuple[str, ...] = ()
+    accuracy_control: AccuracyControl | None = None
+    tolerance: float = Field(default=2.0, gt=0)
+
+
+def also_reads(params: Params) -> tuple[str, ...]:
+    """What accuracy control judges by."""
+    control = params.accuracy_control
+    return () if control is None else (control.split,)
+
+
+def by_processor(params: Params) -> bool:
+    """Accuracy control takes out quantizers by the answers of the int8 graph on this processor."""
+    return params.accuracy_control is not None
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The OpenVinoModel with int8 operators. Raises BuildError where nncf cannot, MissingExtra without it."""
+    from slimgate.compress.convert._openvino_quantizing import (
+        embedding_lookups,
+        output_layer,
+        quantized,
+        single_rows,
+    )
+    from slimgate.models.openvino_package import load_nncf
+
+    nncf = load_nncf("openvino_int8")
+    rows = single_rows(model, context, params.rows)
+    left_out = [] if params.embeddings else embedding_lookups(model.graph)
+    last = None if params.output_layer else output_layer(model.graph)
+    left_out += [] if last is None else [last]
+    options: dict[str, Any] = {
+        "preset": nncf.QuantizationPreset(params.preset),
+        "model_type": nncf.ModelType.TRANSFORMER,
+        "subset_size": len(rows),
+        "ignored_scope": nncf.IgnoredScope(names=left_out, patterns=list(params.ignored)),
+    }
+    advanced = _advanced(nncf, params)
+
+    def quantize(graph: Any) -> Any:
+        if params.accuracy_control is None:
+            return nncf.quantize(graph, nncf.Dataset(rows), advanced_parameters=advanced, **options)
+        return _controlled(nncf, model, graph, rows, params.accuracy_control, context, advanced, options)
+
+    made = quantized(model, context, quantize, tolerance=params.tolerance)
+    kinds = [node.get_type_name() for node in made.graph.get_ops()]
+    context.log.update(
+        calibration_rows=len(rows), fake_quantize=kinds.count("FakeQuantize"), left_in_float=len(left_out)
+    )
+    return made
+
+
+def _advanced(nncf: Any, params: Params) -> Any:
+    alpha = -1.0 if params.smooth_alpha is False else float(params.smooth_alpha)
+    return nncf.AdvancedQuantizationParameters(
+        disable_bias_correction=not params.bias_correction,
+        smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=alpha),
+    )
+
+
+def _controlled(
+    nncf: Any,
+    model: Any,
+    graph: Any,
+    rows: Any,
+    control: AccuracyControl,
+    context: BuildContext,
+    advanced: Any,
+    options: dict[str, Any],
+) -> Any:
+    from slimgate.compress.convert._openvino_accuracy import Validation
+
+    validation = Validation(model, context, control.split)
+    made = nncf.quantize_with_accuracy_control(
+        graph,
+        nncf.Dataset(rows),
+        nncf.Dataset(range(len(validation)), validation.inputs),
+        validation.measure,
+        max_drop=validation.allowed(control.max_drop_points),
+        drop_type=nncf.DropType.ABSOLUTE,
+        advanced_quantization_parameters=advanced,
+        advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+            max_num_iterations=control.max_rounds
+        ),
+        **options,
+    )
+    context.log.update(validation.log)
+    return made

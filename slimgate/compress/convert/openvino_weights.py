@@ -1,0 +1,71 @@
+"""Stores the weights of an OpenVINO graph in 8 or 4 bits, by nncf; what is computed stays in float.
+
+    { openvino_weights = { mode = "int4_sym", group_size = 64, ratio = 0.8 } }
+
+int8 modes take every weight, embeddings too, a scale per output channel. int4 modes take a `ratio` of the
+weights by groups of `group_size` (-1: a channel), those that bear it best, and leave the rest, embeddings and
+the output layer in int8 unless all_layers = true. awq and scale_estimation fit the levels to what calibration
+rows show. On the CPU OpenVINO may quantize activations before such weights while it computes: the runtime's
+dynamic_quantization_group_size = 0 keeps it from that.
+Sources: Lin et al. 2023 (AWQ); Kozlov et al. 2020 (nncf).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"openvino"})
+gives = "openvino"
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+claims = ("smaller",)
+packages = ("openvino", "nncf")
+INT4_ONLY = ("group_size", "ratio", "all_layers", "awq", "scale_estimation")
+
+
+class Params(Table):
+    """Which levels weights have, and how they are found."""
+
+    mode: Literal["int8_asym", "int8_sym", "int4_asym", "int4_sym"] = "int8_asym"
+    group_size: int | None = Field(default=None, ge=-1)
+    ratio: float | None = Field(default=None, ge=0, le=1)
+    all_layers: bool | None = None
+    awq: bool | None = None
+    scale_estimation: bool | None = None
+    rows: int = Field(default=128, ge=1)
+    tolerance: float = Field(default=2.0, gt=0)
+
+    @model_validator(mode="after")
+    def _fits_the_mode(self) -> Params:
+        stated = [name for name in INT4_ONLY if getattr(self, name) is not None]
+        if stated and self.mode.startswith("int8"):
+            raise ValueError(f'{stated[0]} is for int4 modes, but mode = "{self.mode}" came')
+        if self.group_size == 0:
+            raise ValueError("group_size is 0, expected -1 (a channel) or at least 1")
+        return self
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The OpenVinoModel with stored levels. Raises BuildError where nncf cannot, MissingExtra without it."""
+    from slimgate.compress.convert._openvino_quantizing import quantized, single_rows
+    from slimgate.models.openvino_package import load_nncf
+
+    nncf = load_nncf("openvino_weights")
+    options = {name: getattr(params, name) for name in INT4_ONLY if getattr(params, name) is not None}
+    if params.awq or params.scale_estimation:
+        rows = single_rows(model, context, params.rows)
+        options |= {"dataset": nncf.Dataset(rows), "subset_size": len(rows)}
+        context.log.update(calibration_rows=len(rows))
+    mode = nncf.CompressWeightsMode(params.mode)
+    return quantized(
+        model,
+        context,
+        lambda graph: nncf.compress_weights(graph, mode=mode, **options),
+        tolerance=params.tolerance,
+    )

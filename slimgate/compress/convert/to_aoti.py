@@ -1,0 +1,77 @@
+"""Compiles the network ahead of time: torch.export, then a package by PyTorch's AOTInductor.
+
+    { to_aoti = {} }
+
+What leaves it is run without Python inside the network, and without compiling at load. One program serves
+all batch sizes and lengths. precision = "bfloat16" keeps all weights and computes in 16 bits, logits too
+(`cast` before it keeps LayerNorms, softmax and logits in float32). The package answers calibration rows as
+the network did, within `tolerance` (standard deviations of the scores; 0.01, or 0.1 of bfloat16, where it is
+not given); one row alone and rows of one token are among those compared. It needs a C++ compiler. All of it
+happens in a process of its own: a compiler that hangs, or code that this machine cannot run, is an error.
+A .pt2 package is machine code for this kind of processor: only those of one's own store are loaded.
+Source: Ansel et al. 2024, "PyTorch 2", ASPLOS.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.compress.agreement import predictor_of
+from slimgate.params import Table
+from slimgate.protocols import Arrays, BuildContext
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = "torch_aoti"
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+TOLERANCE = {"float32": 0.01, "bfloat16": 0.1}
+
+
+class Params(Table):
+    """The format of weights and products, and how far answers may move."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    tolerance: float | None = Field(default=None, gt=0)
+
+
+def by_processor(params: Params) -> bool:
+    """A package is machine code for the processor that compiled it."""
+    return True
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The package of the model. Raises BuildError where it is not one graph, dies, or answers otherwise."""
+    from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
+    from slimgate.compress.convert._aoti_compiling import compile_apart
+    from slimgate.errors import BuildError
+    from slimgate.models.aoti_model import ExportedModel
+
+    batches = _with_small_ones(calibration_arrays(model.tokenizer, context))
+    before = scores(predictor_of(model, context), batches)
+    if params.precision == "bfloat16" and model.kind != "torch":
+        raise BuildError(
+            f"an artifact of kind {model.kind} holds scales that bfloat16 would spoil, expected kind "
+            "torch; leave precision out"
+        )
+    made = compile_apart(model, batches, context, precision=params.precision)
+    context.log.update(compile_seconds=made.compile_seconds, precision=params.precision)
+    tolerance = params.tolerance or TOLERANCE[params.precision]
+    check_agreement(before, made.scores, batches, context, tolerance=tolerance)
+    return ExportedModel(
+        package=made.package,
+        tokenizer=model.tokenizer,
+        config=model.config,
+        inputs=made.inputs,
+        device=context.device.partition(":")[0],
+        weights=made.weights,
+    )
+
+
+def _with_small_ones(batches: list[Arrays]) -> list[Arrays]:
+    """The batches, one row alone, and rows of one token: exported programs may take sizes for above 1."""
+    first = batches[0]
+    one_token = {name: values[:, :1] if values.ndim == 2 else values for name, values in first.items()}
+    return [*batches, {name: values[:1] for name, values in first.items()}, one_token]

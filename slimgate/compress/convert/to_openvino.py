@@ -1,0 +1,72 @@
+"""Exports a PyTorch model as an OpenVINO graph, which OpenVINO executes and other steps quantize.
+
+    { to_openvino = { attention = "eager" } }
+
+The graph takes any number of rows and of tokens and gives the model's scores. On calibration rows it has to
+give the same ones: how far apart the two may lie, in standard deviations of the scores, is `tolerance`.
+attention: as one operator ("sdpa"), or written out as products and softmax ("eager"), which openvino_int8 can
+quantize and OpenVINO fuses again. compress_to_fp16: weights are stored as float16 and computed with in the
+runtime's precision: half the bytes, answers that differ in the third digit. Weights that weight_only has
+packed become float32 again; layers that compute in integers are not exported: export first, quantize then.
+first_token: where the head reads nothing but the first token's vector, the last block is computed for that
+token alone (slimgate/compress/convert/_first_token.py); the answers stay as they are.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.compress.agreement import predictor_of
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = "openvino"
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+packages = ("openvino",)
+
+
+class Params(Table):
+    """How the graph is written, and how far its answers may lie from the network's."""
+
+    attention: Literal["sdpa", "eager"] = "eager"
+    compress_to_fp16: bool = False
+    first_token: bool = True
+    tolerance: float = Field(default=0.01, gt=0)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """An OpenVinoModel that answers as the model does. Raises BuildError where that cannot be."""
+    from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
+    from slimgate.compress.convert._first_token import first_token_alone
+    from slimgate.errors import BuildError
+    from slimgate.models.openvino_export import export_openvino
+    from slimgate.models.openvino_model import OpenVinoModel, read_graph, write_graph
+
+    if hasattr(model.network, "load_tokenizer"):
+        name = type(model.network).__name__
+        raise BuildError(f"{name} reads more than text, which to_openvino does not export")
+    batches = calibration_arrays(model.tokenizer, context)
+    before = scores(predictor_of(model, context), batches)
+    network, example = model.network.eval(), _example(model, context)
+    with first_token_alone(network, example) if params.first_token else nullcontext(False) as narrowed:
+        graph = export_openvino(network, example, attention=params.attention)
+    if params.compress_to_fp16:
+        write_graph(graph, context.scratch / "half", compress_to_fp16=True)
+        graph = read_graph(context.scratch / "half")
+    exported = OpenVinoModel(graph, model.tokenizer, model.config)
+    after = scores(predictor_of(exported, context), batches)
+    check_agreement(before, after, batches, context, tolerance=params.tolerance)
+    context.log.update(operators=len(graph.get_ops()), first_token_alone=narrowed)
+    return exported
+
+
+def _example(model: Any, context: BuildContext) -> Any:
+    """Three rows of seven tokens: sizes that nothing inside a network happens to have."""
+    encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
+    return encoded.batch([0, min(1, len(encoded.lengths) - 1), 0], 7)

@@ -1,0 +1,1 @@
+"""Steps for models whose answers are vectors. One file a step."""

@@ -1,0 +1,46 @@
+"""Keeps sentence embeddings in fewer bits, so that their index is smaller.
+
+    { quantize_embeddings = { to = "int8" } }                       a quarter of the bytes
+    { quantize_embeddings = { to = "binary", query = "float" } }    a 32nd
+
+int8: 256 levels between each dimension's lowest and highest value on `calibration` rows. binary: signs, whose
+similarity is the Hamming distance. query = "float": only documents take the form, and queries are compared
+with them as they are, which is what rescoring every document would give. The encoder itself stays as it is:
+int8_dynamic and its like compress that. Bytes of an embedding stand among the report's figures.
+Sources: Jacob et al. 2018, section 2.1; Yamada et al. 2021 (binary passages).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = "torch_quantized"
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+
+
+class Params(Table):
+    """The form of what is stored, and of queries."""
+
+    to: Literal["int8", "binary"] = "int8"
+    query: Literal["same", "float"] = "same"
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with embeddings of fewer bits."""
+    from slimgate.compress.embeddings._steps import quantize_
+
+    context.log.update(quantize_(model, to=params.to, query=params.query, context=context))
+    return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts the form, without its levels, where the artifact has it."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)

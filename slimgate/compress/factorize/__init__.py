@@ -1,0 +1,1 @@
+"""Steps that replace a matrix by smaller ones or drop its rows. One file a step."""

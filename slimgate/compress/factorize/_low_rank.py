@@ -1,0 +1,165 @@
+"""A model's linear layers factorised: which, at what rank, and what is put in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from slimgate.compress.calibration import calibration_batches
+from slimgate.compress.factorize._svd import (
+    Decomposition,
+    allot_ranks,
+    decompose,
+    energy_kept,
+    even_ranks,
+    pays,
+    rank_of_energy,
+)
+from slimgate.compress.input_moments import Moments, input_moments
+from slimgate.compress.layers.low_rank_linear import LowRankLinear
+from slimgate.compress.loss_gradients import gradient_moments
+from slimgate.errors import BuildError
+from slimgate.models.blocks import blocks
+from slimgate.models.linear_layers import linear_layers
+from slimgate.models.replacing import replace_modules_
+from slimgate.protocols import BuildContext, Json
+
+
+class LowRankParams(Protocol):
+    """How much stays; one of the first four is given."""
+
+    @property
+    def rank(self) -> int | None: ...
+    @property
+    def rank_ratio(self) -> float | None: ...
+    @property
+    def energy(self) -> float | None: ...
+    @property
+    def parameter_ratio(self) -> float | None: ...
+    @property
+    def activation_aware(self) -> bool: ...
+    @property
+    def loss_aware(self) -> bool: ...
+    @property
+    def parts(self) -> str: ...
+
+
+def factorize_layers_(model: Any, params: LowRankParams, context: BuildContext) -> Json:
+    """Replaces the layers that get smaller by it; gives the log. Raises BuildError where none does."""
+    layers = _layers(model, params.parts)
+    moments: dict[str, Moments] = {}
+    if params.activation_aware:
+        moments = input_moments(model, layers, calibration_batches(model, context))
+    gradients = gradient_moments(model, layers, context) if params.loss_aware else {}
+    found = {
+        name: decompose(layer.weight, _second(layer, moments.get(name)), gradients.get(name))
+        for name, layer in layers.items()
+    }
+    ranks = {name: rank for name, rank in _ranks(found, params).items() if pays(found[name].shape, rank)}
+    if not ranks:
+        raise BuildError(_no_gain(found, params))
+    made = {
+        name: _factored(layers[name], found[name], rank, moments.get(name)) for name, rank in ranks.items()
+    }
+    replace_modules_(model, "low_rank", made)
+    _forget_zeros(model, made)
+    return _told(found, ranks)
+
+
+def _layers(model: Any, parts: str) -> dict[str, nn.Linear]:
+    """The blocks' linear layers of these parts; factors that an earlier step made are left as they are."""
+    found = linear_layers(model)
+    halves = {name: m for name, m in model.network.named_modules() if isinstance(m, LowRankLinear)}
+    wanted = _names(model.network, parts)
+    kept = {
+        name: layer
+        for name, layer in found.items()
+        if name.rpartition(".")[0] not in halves and (wanted is None or name in wanted)
+    }
+    if not kept:
+        raise BuildError(f"{type(model.network).__name__}: its matrices are low-rank factors already")
+    return kept
+
+
+def _names(network: nn.Module, parts: str) -> set[str] | None:
+    if parts == "all":
+        return None
+    if parts == "attention":
+        each = [
+            (b.attention.query, b.attention.key, b.attention.value, b.attention.output)
+            for b in blocks(network)
+        ]
+        return {name for names in each for name in names}
+    return {name for b in blocks(network) for name in (*b.feed_forward.inputs, b.feed_forward.output)}
+
+
+def _second(layer: nn.Linear, moments: Moments | None) -> torch.Tensor | None:
+    """What weighs the errors: with a bias, which takes over the mean's, the covariance."""
+    if moments is None:
+        return None
+    return moments.second_moment if layer.bias is None else moments.covariance
+
+
+def _ranks(found: Mapping[str, Decomposition], params: LowRankParams) -> dict[str, int]:
+    if params.parameter_ratio is not None:
+        spread = allot_ranks if params.loss_aware else even_ranks
+        return spread(found, params.parameter_ratio)
+    return {name: _rank(each, params) for name, each in found.items()}
+
+
+def _rank(found: Decomposition, params: LowRankParams) -> int:
+    if params.rank is not None:
+        return params.rank
+    if params.rank_ratio is not None:
+        return max(1, round(params.rank_ratio * min(found.shape)))
+    assert params.energy is not None
+    return rank_of_energy(found.values, params.energy)
+
+
+def _factored(layer: nn.Linear, found: Decomposition, rank: int, moments: Moments | None) -> LowRankLinear:
+    up, down = found.factors(rank)
+    bias = None
+    if layer.bias is not None:
+        bias = layer.bias.detach().double()
+        if moments is not None:
+            bias = bias + layer.weight.detach().double() @ moments.mean - up @ (down @ moments.mean)
+    return LowRankLinear.from_factors(up, down, bias)
+
+
+def _forget_zeros(model: Any, names: Iterable[str]) -> None:
+    """Takes the layers out of what pruning steps noted: products of factors have no zeros to keep."""
+    gone = set(names)
+    for change in model.modifications:
+        if "pruned" in change["spec"]:
+            change["spec"]["pruned"] = [name for name in change["spec"]["pruned"] if name not in gone]
+
+
+def _no_gain(found: Mapping[str, Decomposition], params: LowRankParams) -> str:
+    name, each = next(iter(found.items()))
+    choice = next(key for key in ("rank", "rank_ratio", "energy", "parameter_ratio") if getattr(params, key))
+    value, (rows, columns) = getattr(params, choice), each.shape
+    return (
+        f"{choice} = {value}: no matrix would get smaller; {name} of {rows} × {columns} does below rank "
+        f"{-(-rows * columns // (rows + columns))}; lower {choice}"
+    )
+
+
+def _told(found: Mapping[str, Decomposition], ranks: Mapping[str, int]) -> Json:
+    energies = [energy_kept(found[name].values, rank) for name, rank in ranks.items()]
+    sizes = {name: int(np.prod(each.shape)) for name, each in found.items()}
+    after = {
+        name: ranks[name] * sum(found[name].shape) if name in ranks else size for name, size in sizes.items()
+    }
+    return {
+        "matrices": len(found),
+        "factorized": len(ranks),
+        "weights_before": sum(sizes.values()),
+        "weights_after": sum(after.values()),
+        "energy_kept_mean": round(float(np.mean(energies)), 4),
+        "energy_kept_min": round(min(energies), 4),
+        "ranks": dict(ranks),
+    }

@@ -1,0 +1,63 @@
+"""Replaces the token table by a narrow one and a projection to the model's width.
+
+    { factorize_embeddings = { rank = 128 } }       or energy = 0.9, the share of the vectors' energy kept
+
+A table V × d becomes V × rank and rank × d: the vectors in the directions that keep most of them, tokens
+weighted by how often they stand in `train` and `calibration` (weighting = "none": all alike). With centre the
+directions are those of principal component analysis, around the mean vector, which the projection adds.
+An output layer that shares the table shares the narrow one. Both halves stay trainable, and can be trimmed
+(trim_vocabulary, before or after) and quantized. Source: Lan et al. 2020 (ALBERT), section 3.1; Chen et al.
+2018 (GroupReduce) for the weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = None
+reads = ("train", "calibration")
+uses_teacher = False
+stochastic = False
+claims = ("smaller", "fewer_parameters")
+
+
+class Params(Table):
+    """How narrow the table gets (rank or energy), and what the directions are chosen by."""
+
+    rank: int | None = Field(default=None, ge=1)
+    energy: float | None = Field(default=None, gt=0, lt=1)
+    weighting: Literal["frequency", "none"] = "frequency"
+    centre: bool = False
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Params:
+        if (self.rank is None) == (self.energy is None):
+            came = "neither" if self.rank is None else "both"
+            raise ValueError(f"{came} came, expected exactly one of rank, energy")
+        return self
+
+
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows: tokens are counted in the splits that have rows."""
+    return ("calibration",)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with a narrow token table."""
+    from slimgate.compress.factorize._factorize_embeddings import factorize_embeddings_
+
+    context.log.update(factorize_embeddings_(model, params, context))
+    return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts an empty narrow table where the artifact has one."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)

@@ -1,0 +1,76 @@
+"""Replaces weight matrices of the blocks by products of two thin ones.
+
+    { low_rank = { parameter_ratio = 0.5, loss_aware = true } }   half of the numbers, where they tell most
+    { low_rank = { rank = 64 } }                                  or rank_ratio = 0.25, or energy = 0.9
+
+A matrix W (out, in) becomes up (out, rank) · down (rank, in), the best of that rank by singular values: of W
+itself, or (activation_aware) of what W does to the inputs it gets from `calibration` rows, so that the error
+of its outputs is the least possible there; where the layer has a bias it takes over what the mean input
+loses. With loss_aware an output's error counts as much as the loss feels it on the same rows (its gradients'
+second moment: Fisher information). rank_ratio is a share of the full rank min(out, in), energy the share of
+squared singular values that stay, parameter_ratio the share of the numbers that stay: of each matrix, or with
+loss_aware of all together, ranks going where the loss feels them. A matrix is replaced only where its factors
+hold fewer numbers than it. parts: "attention" or "feed_forward" alone. The factors are linear layers, which
+later steps train, prune or quantize.
+
+Sources: Wang et al. 2025 (SVD-LLM), section 3.1; Hsu et al. 2022 (FWSVD); Martens & Grosse 2015 (K-FAC). With
+neither of the two no rows are read, though the `calibration` split counts in the store's key.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = None
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+claims = ("smaller", "fewer_parameters")
+
+CHOICES = ("rank", "rank_ratio", "energy", "parameter_ratio")
+
+
+class Params(Table):
+    """How much stays (one of rank, rank_ratio, energy, parameter_ratio), and of what."""
+
+    rank: int | None = Field(default=None, ge=1)
+    rank_ratio: float | None = Field(default=None, gt=0, lt=1)
+    energy: float | None = Field(default=None, gt=0, lt=1)
+    parameter_ratio: float | None = Field(default=None, gt=0, lt=1)
+    activation_aware: bool = True
+    loss_aware: bool = False
+    parts: Literal["all", "attention", "feed_forward"] = "all"
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Params:
+        given = [name for name in CHOICES if getattr(self, name) is not None]
+        if len(given) != 1:
+            came = " and ".join(given) or "none of them"
+            raise ValueError(f"{came} came, expected exactly one of {', '.join(CHOICES)}")
+        return self
+
+
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where the weights alone are looked at."""
+    return () if params.activation_aware or params.loss_aware else ("calibration",)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with thin factors for its big matrices."""
+    from slimgate.compress.factorize._low_rank import factorize_layers_
+
+    context.log.update(factorize_layers_(model, params, context))
+    return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty factors where the artifact has them."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)

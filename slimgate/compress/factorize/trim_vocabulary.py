@@ -1,0 +1,62 @@
+"""Keeps only the tokens that rows use, in the tokenizer and in the model's token table.
+
+    { trim_vocabulary = {} }
+    { trim_vocabulary = { min_count = 2, vocab_size = 4000, keep = ["refund"] } }
+
+A token stays where the rows of `corpus` (train, calibration, selection) use it min_count times, as the model
+reads them (cut to max_tokens). With vocab_size that many stay in all: the most frequent of these, then, where
+places are left, the first of the old vocabulary, which is in order of frequency. Special and added tokens
+stay always, and the tokens of the words in `keep`; characters (of ASCII and of the tokens that stay) and
+bytes stay, so that a word never seen falls to pieces and is not lost. Rows whose tokens all stay are cut as
+before and get the same answers, to the bit. The log has the share of tokens that changed.
+
+For WordPiece, BPE, Unigram and word-level tokenizers (tokenizer.json). Put it before a step that quantizes
+the token table. Source: Abdaoui et al. 2020 (Load What You Need), section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = None
+reads = ("train", "calibration", "selection")
+uses_teacher = False
+stochastic = False
+claims = ("smaller", "fewer_parameters")
+
+
+class Params(Table):
+    """Which tokens stay."""
+
+    corpus: tuple[Literal["train", "calibration", "selection"], ...] = Field(
+        default=("train", "calibration", "selection"), min_length=1
+    )
+    min_count: int = Field(default=1, ge=1)
+    vocab_size: int | None = Field(default=None, ge=1)
+    keep: tuple[str, ...] = ()
+
+
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows: tokens are counted in the splits that have rows."""
+    return ("calibration",)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with a vocabulary of its own."""
+    from slimgate.compress.factorize._trim_vocabulary import trim_vocabulary_
+
+    context.log.update(trim_vocabulary_(model, params, context))
+    return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty tables where the artifact has trimmed ones."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)

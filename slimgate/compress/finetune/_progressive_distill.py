@@ -1,0 +1,106 @@
+"""Blocks dropped in stages, with distillation after each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from slimgate.compress.finetune.progressive_distill import Params, check
+from slimgate.compress.prune import keep_layers
+from slimgate.compress.training.distillation import DistillationLoss
+from slimgate.compress.training.distillation_rows import lesson
+from slimgate.compress.training.matching import matches_of
+from slimgate.compress.training.regularization import skipped
+from slimgate.compress.training.teacher_answers import Answers, teacher_answers
+from slimgate.compress.training.trainer import train
+from slimgate.models.blocks import encoder_layers
+from slimgate.protocols import Arrays, BuildContext, Encoded, iter_batches
+from slimgate.tasks.parts.learning import Labelled, labelled
+from slimgate.tasks.parts.objectives import objective_of
+
+Lesson = tuple[Labelled, Encoded]
+JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows stand in random order
+
+
+def distill_progressively(model: Any, params: Params, context: BuildContext) -> None:
+    """Drops blocks of `model` in place until params.blocks are left; context.log gets every stage."""
+    numbers = list(range(len(encoder_layers(model.network))))
+    check(params, {"num_hidden_layers": len(numbers)})
+    data, teacher, taught = lesson(model, context)
+    objective = objective_of(context.task, context.task_params)
+    answers = teacher_answers(teacher, taught, None, objective, context) if objective.by_row else None
+    stages: list[dict[str, Any]] = []
+    while len(numbers) > params.blocks:
+        doomed = _doomed(model, teacher, params, (data, taught), context)
+        own = replace(context, log={}, seed=context.seed + len(stages))
+        kept = tuple(i for i in range(len(numbers)) if i not in doomed)
+        keep_layers.apply(model, keep_layers.Params(kept), own)
+        dropped, numbers = [numbers[i] for i in doomed], [numbers[i] for i in kept]
+        _distill(model, teacher, (data, taught, answers), params, own, last=len(numbers) == params.blocks)
+        stages.append({"dropped": dropped, "blocks": len(numbers), **own.log})
+    context.log.update(stages=stages, blocks_kept=numbers, teacher=params.teacher)
+
+
+def _doomed(model: Any, teacher: Any, params: Params, rows: Lesson, context: BuildContext) -> list[int]:
+    """Numbers of the blocks to drop now, in ascending order."""
+    blocks = encoder_layers(model.network)
+    count = min(params.at_once, len(blocks) - params.blocks)
+    if params.order == "top":
+        return list(range(len(blocks) - count, len(blocks)))
+    losses = []
+    for block in blocks:
+        with skipped(block):
+            losses.append(_unlikeness(model, teacher, params, rows, context))
+    return sorted(np.argsort(losses, kind="stable")[:count].tolist())
+
+
+@torch.inference_mode()
+def _unlikeness(model: Any, teacher: Any, params: Params, rows: Lesson, context: BuildContext) -> float:
+    """Sum of the soft losses of the first train rows."""
+    objective = objective_of(context.task, context.task_params)
+    (encoded, labels), taught = rows
+    total = 0.0
+    model.network.eval()
+    for positions in iter_batches(range(min(JUDGED_ROWS, len(encoded.lengths))), 64):
+        targets = torch.from_numpy(labels[positions]).to(context.device)
+        logits = [
+            objective.flat(one.network(**_inputs(inputs.batch(positions), context)).logits, targets)[0]
+            for one, inputs in ((model, encoded), (teacher, taught))
+        ]
+        total += float(objective.soft_losses(logits[0], logits[1], params.temperature).sum())
+    return total
+
+
+def _inputs(batch: Arrays, context: BuildContext) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(values).to(context.device) for name, values in batch.items()}
+
+
+def _distill(
+    model: Any,
+    teacher: Any,
+    rows: tuple[Labelled, Encoded, Answers | None],
+    params: Params,
+    context: BuildContext,
+    *,
+    last: bool,
+) -> None:
+    data, taught, answers = rows
+    matches = matches_of(model, teacher, params, seed=context.seed)
+    loss = DistillationLoss(
+        model, teacher, data[0], taught, params, context, targets=data[1], matches=matches, answers=answers
+    )
+    epochs = params.final_epochs if last and params.final_epochs else params.epochs
+    train(
+        model,
+        data,
+        params.model_copy(update={"epochs": epochs}),
+        context,
+        selection=labelled(model, "selection", context),
+        loss=loss,
+        attached=loss.attached,
+        attached_learning_rate=params.projection_learning_rate,
+    )
+    context.log["loss_parts"] = loss.mean_parts()

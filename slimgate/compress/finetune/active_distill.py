@@ -1,0 +1,70 @@
+"""Trains the model on the teacher's answers to the few rows that it is worth asking about.
+
+    { active_distill = { rows = 900, strategy = "entropy", rounds = 3, epochs = 2 } }
+    { active_distill = { rows = 900, strategy = "random", unlabelled = true } }
+
+A teacher's answer costs; rows without one do not. In each round the student scores the pool, rows / rounds of
+it are chosen, the teacher answers those, and the student learns, from the weights that it had before the
+step, all that have been answered so far. The teacher sees no other row; the log counts those that it saw.
+
+strategy: the rows of which the student is least certain by its probabilities p (Settles 2009, section 3.1):
+    least_confidence   1 - the largest p
+    margin             the smallest distance between the two largest p
+    entropy            - Σ p log p
+    k_center           none: the rows far from all chosen ones, by what the student's last layer receives
+                       (Sener & Savarese 2018, greedy)
+    random             none, to compare with: in a single round, for no answer changes what is next
+The first round is random, for an untrained student's uncertainty says nothing; first = "strategy" where it
+has been trained before.
+
+The pool is the transfer set where the step has one (transfer, unlabelled, augment, as in distill), else the
+rows of `train` without their labels: alpha counts as 0. keep_labels: the chosen rows of `train` keep theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.compress.finetune import distill
+from slimgate.compress.finetune._active_choice import Strategy
+from slimgate.compress.training import transfer_params
+from slimgate.compress.training.distillation_params import OneTeacherParams
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = None
+reads = distill.reads
+uses_teacher = True
+stochastic = True
+learns_from = distill.learns_from
+row_files, adds_rows = distill.row_files, distill.adds_rows
+also_reads, functions = distill.also_reads, distill.functions
+
+
+class Params(OneTeacherParams):
+    """What the teacher is asked, beside the options of distillation."""
+
+    rows: int = Field(ge=1, description="how many rows the teacher labels")
+    strategy: Strategy = "entropy"
+    rounds: int = Field(default=3, ge=1, le=1000)
+    first: Literal["random", "strategy"] = "random"
+    keep_labels: bool = False
+    stored_logits: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Params:
+        if self.rounds > self.rows:
+            raise ValueError(f"rounds = {self.rounds} came, expected at most rows = {self.rows}")
+        if self.keep_labels and transfer_params.adds_rows(self):
+            raise ValueError("keep_labels is of rows of train, and rows of a transfer set have no labels")
+        return self
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model after the last round."""
+    from slimgate.compress.finetune._active_distill import distill_actively
+
+    distill_actively(model, params, context)
+    return model

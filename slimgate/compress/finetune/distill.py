@@ -1,0 +1,140 @@
+"""Trains the model to answer as a teacher does.
+
+    { distill = { alpha = 0.5, temperature = 2.0, epochs = 1 } }
+    { distill = { alpha = 0.5, epochs = 3, freeze_embeddings = true } }
+    { distill = { teacher = "assistant", hidden_weight = 0.1, relation_weight = 1.0 } }
+    { distill = { more_teachers = ["second", "third"], alpha = 0.1, epochs = 3 } }
+    { distill = { transfer = "more.txt", augment = { copies = 2, word_mask = 0.1, word_dropout = 0.1 } } }
+    { distill = { unlabelled = true, augment = { translator = "mytools.german:there_and_back" } } }
+
+loss = alpha · cross-entropy(labels)
+     + (1 - alpha) · T² · KL(softmax(teacher / T) ‖ softmax(student / T)), batchmean     (Hinton et al. 2015)
+     + mse_weight · mean squared error of the logits                                     (Ba & Caruana 2014)
+     + hidden_weight · mean squared error of the hidden states, or 1 - cosine            (Jiao et al. 2020)
+     + attention_weight · mean squared error of the attention scores                     (Jiao et al. 2020)
+     + relation_weight · KL of query, key and value relations                            (Wang et al. 2021)
+
+teacher: "teacher", the suite's; a variant, as in teacher assistants (Mirzadeh et al. 2020); or "self", the
+model before the step, as in born-again networks (Furlanello et al. 2018).
+
+more_teachers: models, by the same names, whose answers are averaged with that one's before the temperature
+(Hinton et al. 2015, section 1); they must have as many outputs. Of embeddings there is no mean. What is
+compared inside the models is the first teacher's alone, and it is that one which writes rows.
+
+layer_mapping: "even", "last", or the teacher's block for each of the student's. A student of another width
+learns hidden states through a projection, which is trained along and thrown away.
+
+transfer, augment, unlabelled: rows without labels, from files, made from `train`, or of the split unlabelled
+(transfer_params.py); on them alpha counts as 0. None of their texts
+may stand in calibration, selection or gate: such rows are dropped and counted in the log.
+
+    { distill = { generate = { rows = 2000, tokens = 50, prompt_tokens = 4, top_k = 50 }, alpha = 0.5 } }
+
+generate: rows that the teacher writes, where it is a causal language model; they count as text like any
+other, with alpha as it is (Kim & Rush 2016). only_transfer: no row of `train` is learnt from; with alpha = 1
+the student sees nothing but what the teacher wrote, as generations that learn from their ancestors do
+(Shumailov et al. 2024).
+
+stored_logits: true computes the teacher's logits once before training and reads them by memory map, false
+computes them beside the student. Default: stored, for the rows are the same in every epoch, and in the store
+every student that learns of them from that teacher finds them; but beside the student where something inside
+the teacher is compared, for then it runs there anyway, and where logits of tokens have more than 1 GiB; of
+several teachers those are refused, for they never run there. With alpha = 1, mse_weight = 0 and every row
+labelled the teacher does not run at all.
+
+The teacher reads the rows by its own tokenizer; a student of another family or tokenizer is warned about, in
+the log and the report.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from pydantic import model_validator
+
+from slimgate.compress.training import transfer_params
+from slimgate.compress.training.distillation_params import MoreTeachers, OneTeacherParams
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = None
+reads = ("train", "selection")
+uses_teacher = True
+stochastic = True
+row_files, adds_rows = transfer_params.row_files, transfer_params.adds_rows
+also_reads, functions = transfer_params.also_reads, transfer_params.functions
+
+
+class Params(OneTeacherParams):
+    """Options of distillation, beside those of training."""
+
+    more_teachers: MoreTeachers = ()
+
+    @model_validator(mode="after")
+    def _an_ensemble(self) -> Params:
+        if repeated := [n for n, count in Counter((self.teacher, *self.more_teachers)).items() if count > 1]:
+            raise ValueError(f'more_teachers: "{repeated[0]}" came twice, teacher counted; name each once')
+        if self.more_teachers and self.stored_logits is False:
+            raise ValueError("stored_logits = false computes one teacher's answers; leave it out")
+        return self
+
+
+def learns_from(params: Params) -> str:
+    """Whom the step learns from."""
+    return params.teacher
+
+
+def also_learns_from(params: Params) -> tuple[str, ...]:
+    """Whose answers are averaged with that one's."""
+    return params.more_teachers
+
+
+def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:
+    """The model after training on the teacher's answers. hooks: of training.py, for steps that do more."""
+    from slimgate.compress.training.distillation import DistillationLoss, unlike
+    from slimgate.compress.training.distillation_rows import DistillationRows
+    from slimgate.compress.training.matching import matches_of
+    from slimgate.compress.training.teacher_ensemble import Teaching, ensemble_answers
+    from slimgate.compress.training.trainer import train
+    from slimgate.tasks.parts.learning import labelled
+
+    teacher = context.load_teacher()
+    rows = DistillationRows(model, teacher, params, context)
+    data, taught = rows.labelled(model), rows.read_by(teacher)
+    if warning := unlike(model, teacher, data[0], taught):
+        context.log["warning"] = warning
+    ensemble = None
+    if more := params.more_teachers:
+        stored = bool(params.stored_logits)
+        teaching = Teaching(model, data, teacher, taught, rows, more, context, stored=stored)
+        ensemble = partial(ensemble_answers, teaching)
+        context.log["more_teachers"] = list(more)
+    matches = matches_of(model, teacher, params, seed=context.seed)
+    loss = DistillationLoss(
+        model,
+        teacher,
+        data[0],
+        taught,
+        params,
+        context,
+        targets=data[1],
+        matches=matches,
+        ensemble=ensemble,
+        stored=params.stored_logits,
+    )
+    train(
+        model,
+        data,
+        params,
+        context,
+        selection=labelled(model, "selection", context),
+        loss=loss,
+        hooks=hooks,
+        attached=loss.attached,
+        attached_learning_rate=params.projection_learning_rate,
+    )
+    context.log.update(teacher=params.teacher, loss_parts=loss.mean_parts())
+    return model

@@ -1,0 +1,35 @@
+"""Trains the weights, all of them or all but frozen ones, on the labels of `train`.
+
+    { fine_tune = { epochs = 1, learning_rate = 3e-4, batch_size = 32 } }
+    { fine_tune = { freeze_embeddings = true, freeze_layers = 2 } }
+
+precision "auto" computes in bfloat16 where the machine does so natively. With several epochs the one that
+is best on `selection` is kept (keep_best = false: the last).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.compress.training.training_params import TrainingParams
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = None
+reads = ("train", "selection")
+uses_teacher = False
+stochastic = True
+
+
+class Params(TrainingParams):
+    """Options of training."""
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model after training."""
+    from slimgate.compress.training.trainer import train
+    from slimgate.tasks.parts.learning import labelled, training_rows
+
+    selection = labelled(model, "selection", context)
+    train(model, training_rows(model, context), params, context, selection=selection)
+    return model

@@ -1,0 +1,50 @@
+"""Fine-tunes by low-rank adapters beside the linear layers; everything else but the head stays as it is.
+
+    { lora = { r = 8, alpha = 16, epochs = 3 } }                         # merged: no bytes, no latency
+    { lora = { r = 8, targets = "attention", merge = false } }           # kept beside the weights
+    { lora = { r = 16, merge = false } }                                 # after weight_only: QLoRA-style
+
+y = W x + alpha / r · B A x, with A (r, in) and B (out, r), which starts at 0 (Hu et al. 2022, LoRA, section
+4.1). merge adds B A to W. On integer weights (Dettmers et al. 2023, QLoRA) gradients pass by the floats that
+they stand for, and the adapters are kept. After pruning a merged adapter changes no zero; a kept one adds to
+pruned weights as well, which themselves stay zero. Float layers are adapted by peft (extra "lora"); what is
+saved loads without it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.compress.training.lora_params import LoraParams
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = None
+reads = ("train", "selection")
+uses_teacher = False
+stochastic = True
+packages = ("peft",)
+
+
+class Params(LoraParams):
+    """Options of adapters, beside those of training."""
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model after training the adapters."""
+    from slimgate.compress.training.adapters import adapters
+    from slimgate.compress.training.trainer import train
+    from slimgate.tasks.parts.learning import labelled, training_rows
+
+    with adapters(model, "lora", params, context):
+        selection = labelled(model, "selection", context)
+        data = training_rows(model, context)
+        train(model, data, params.for_training(), context, selection=selection)
+    return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty adapters where the artifact has them."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)

@@ -1,0 +1,67 @@
+"""Trains low-rank adapters to answer as the suite's teacher does: recovery after pruning or quantization.
+
+    { lora_distill = { r = 8, epochs = 3 } }                             # after a pruning: its zeros stay
+    { lora_distill = { r = 8, merge = false, epochs = 3 } }              # beside integer weights
+
+The adapters are those of `lora` (slimgate/compress/finetune/lora.py), the loss is that of `distill`
+(slimgate/compress/finetune/distill.py): alpha is the adapters' there, so that the share of the labels is
+label_weight.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from slimgate.compress.training.lora_params import LoraParams
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = None
+reads = ("train", "selection")
+uses_teacher = True
+stochastic = True
+packages = ("peft",)
+
+
+class Params(LoraParams):
+    """Options of adapters, of training and of the loss."""
+
+    label_weight: float = Field(default=0.1, ge=0, le=1)
+    temperature: float = Field(default=2.0, gt=0)
+    mse_weight: float = Field(default=0.0, ge=0)
+    hidden_weight: float = Field(default=0.0, ge=0)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model after training the adapters on the teacher's answers."""
+    from slimgate.compress.finetune import distill
+    from slimgate.compress.training.adapters import adapters
+    from slimgate.compress.training.distillation import DistillationLoss
+    from slimgate.compress.training.distillation_rows import lesson
+    from slimgate.compress.training.trainer import train
+    from slimgate.tasks.parts.learning import labelled
+
+    shares = distill.Params(
+        alpha=params.label_weight,
+        temperature=params.temperature,
+        mse_weight=params.mse_weight,
+        hidden_weight=params.hidden_weight,
+        batch_size=params.batch_size,
+        processes=params.processes,
+    )
+    data, teacher, taught = lesson(model, context)
+    with adapters(model, "lora_distill", params, context):
+        loss = DistillationLoss(model, teacher, data[0], taught, shares, context, targets=data[1])
+        selection = labelled(model, "selection", context)
+        train(model, data, params.for_training(), context, selection=selection, loss=loss)
+    context.log["loss_parts"] = loss.mean_parts()
+    return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty adapters where the artifact has them."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)

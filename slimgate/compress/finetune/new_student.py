@@ -1,0 +1,67 @@
+"""Replaces the model by a fresh, smaller one of its own family and tokenizer, to be trained by distill.
+
+    { new_student = { layers = 2, hidden = 192 } }
+    { new_student = { layers = 2, hidden = 192, heads = 6, intermediate = 768, embeddings = "pca" } }
+
+What is left out stays in proportion: heads keep their width, the feed-forward part its ratio to hidden.
+embeddings = "pca" starts the token and position tables from the principal directions of the model's own
+(the energy kept is logged), all else starts from random numbers. A student that starts from weights of its
+own is the better one (Turc et al. 2019, Well-Read Students): that is a variant with model = …; a student cut
+from the teacher is keep_layers or a structured pruning. Shape as in Sun et al. 2020 and Jiao et al. 2020.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.errors import SuiteError
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = None
+reads: tuple[str, ...] = ()
+uses_teacher = False
+stochastic = True
+claims = ("smaller", "fewer_parameters", "faster")
+
+
+class Params(Table):
+    """layers, hidden, heads, intermediate: of the new model; at least one of layers and hidden."""
+
+    layers: int | None = Field(default=None, ge=1)
+    hidden: int | None = Field(default=None, ge=1)
+    heads: int | None = Field(default=None, ge=1)
+    intermediate: int | None = Field(default=None, ge=1)
+    embeddings: Literal["random", "pca"] = "random"
+
+    @model_validator(mode="after")
+    def _smaller_somehow(self) -> Params:
+        if self.layers is None and self.hidden is None:
+            raise ValueError("expected layers or hidden, as in { layers = 2, hidden = 192 }")
+        if self.hidden is not None and self.heads is not None and self.hidden % self.heads:
+            raise ValueError(f"hidden = {self.hidden} is no multiple of heads = {self.heads}")
+        return self
+
+
+def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration after the step. Raises SuiteError for a shape that is no smaller than the model's."""
+    for wanted, names in (
+        (params.layers, ("num_hidden_layers", "n_layers", "n_layer")),
+        (params.hidden, ("hidden_size", "dim", "n_embd")),
+    ):
+        had = next((config[name] for name in names if name in config), None)
+        if isinstance(had, int) and wanted is not None:
+            if wanted > had:
+                raise SuiteError(f"{wanted} came, but the model has {names[0]} = {had}, expected no more")
+            config = {**config, names[0]: wanted}
+    return config
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The new model."""
+    from slimgate.compress.finetune._new_student import new_model
+
+    return new_model(model, params, context)

@@ -1,0 +1,62 @@
+"""Drops blocks one after another, and lets the model learn from the teacher after each.
+
+    { progressive_distill = { blocks = 3, epochs = 1 } }
+    { progressive_distill = { blocks = 2, at_once = 2, order = "top", final_epochs = 3 } }
+
+blocks: how many stay. Each time the `at_once` blocks go whose absence moves the answers least away from the
+teacher's (order "importance": T² · KL on train rows), or the last ones ("top"); then the model is distilled
+for `epochs`, after the last drop for `final_epochs`. The options of distill hold, without a transfer set;
+the teacher's logits are always computed once, before the first drop.
+Sources: Sajjad et al. 2023 (which layers to drop, iteratively); Xu et al. 2020 (BERT-of-Theseus: gradual).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.compress.training.distillation_params import InnerParams
+from slimgate.errors import SuiteError
+from slimgate.models.model_config import blocks_of
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = None
+reads = ("train", "selection")
+uses_teacher = True
+stochastic = True
+claims = ("smaller", "fewer_parameters", "faster")
+
+
+class Params(InnerParams):
+    """Options of progressive dropping, beside those of distillation."""
+
+    blocks: int = Field(ge=1)
+    at_once: int = Field(default=1, ge=1)
+    order: Literal["importance", "top"] = "importance"
+    final_epochs: int | None = Field(default=None, ge=1, le=1000)
+    stored_logits: Literal[True] | None = None
+
+
+def learns_from(params: Params) -> str:
+    """Whom the step learns from."""
+    return params.teacher
+
+
+def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration after the step. Raises SuiteError where there is no block to drop."""
+    had = blocks_of(config)
+    if had is not None and params.blocks >= had:
+        raise SuiteError(
+            f"blocks = {params.blocks} came, but the model has {had} at this step, expected fewer"
+        )
+    return {**config, "num_hidden_layers": params.blocks}
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with fewer blocks."""
+    from slimgate.compress.finetune._progressive_distill import distill_progressively
+
+    distill_progressively(model, params, context)
+    return model

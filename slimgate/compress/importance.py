@@ -1,0 +1,88 @@
+"""How much the answers on `calibration` depend on parts of a network: by the gradient of masks that are 1.
+
+    mask_importance(model, {"bert.encoder.layer.0.attention.output.dense": 12}, context)
+
+A mask multiplies a part's activations x; where it is 1, ∂loss/∂mask = Σ x · ∂loss/∂x, so that no mask needs
+to be put into the network. Sources: Michel et al. 2019, section 4.1; Molchanov et al. 2019, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from slimgate.protocols import BuildContext, iter_batches
+from slimgate.tasks.parts.objectives import objective_of
+
+Scores = npt.NDArray[np.float64]
+Batch = dict[str, torch.Tensor]
+
+
+def mask_importance(
+    model: Any, sites: Mapping[str, int], context: BuildContext, *, batch_size: int = 32
+) -> dict[str, Scores]:
+    """For each site, mean over the rows of |∂ loss / ∂ mask|: name -> (masks,).
+
+    sites: name of a module -> number of masks; each covers an equal run of consecutive features of what the
+    module receives. Raises DataError where `calibration` is empty.
+    """
+    network = model.network.eval()
+    modules = {name: network.get_submodule(name) for name in sites}
+    objective = objective_of(context.task, context.task_params)
+    totals = {name: np.zeros(masks) for name, masks in sites.items()}
+    for batch, labels in labelled_batches(model, context, batch_size=batch_size):
+        with torch.enable_grad(), _inputs(modules) as caught:
+            loss = objective.losses(*objective.flat(network(**batch).logits, labels)).sum()
+            gradients = torch.autograd.grad(loss, list(caught.values()))
+        for (name, values), gradient in zip(caught.items(), gradients, strict=True):
+            totals[name] += _by_mask(values.detach(), gradient, sites[name])
+    rows = len(context.rows("calibration"))
+    return {name: total / rows for name, total in totals.items()}
+
+
+def labelled_batches(
+    model: Any, context: BuildContext, *, batch_size: int = 32
+) -> Iterator[tuple[Batch, torch.Tensor]]:
+    """The rows of `calibration`, by length: inputs (rows, tokens) int64 and the task's targets."""
+    rows = context.rows("calibration")
+    encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
+    labels = context.task.targets(context.task_params, rows, context.facts, encoded)
+    order = np.argsort(encoded.lengths, kind="stable").tolist()
+    for positions in iter_batches(order, batch_size):
+        batch = encoded.batch(positions)
+        inputs = {name: torch.from_numpy(values).to(context.device) for name, values in batch.items()}
+        yield inputs, torch.from_numpy(labels[positions]).to(context.device)
+
+
+def _by_mask(values: torch.Tensor, gradient: torch.Tensor, masks: int) -> Scores:
+    """Sum over the rows of |∂loss/∂mask|; the derivative of a row is taken over all its tokens first."""
+    products = (values * gradient).flatten(1, -2) if values.dim() > 2 else (values * gradient).unsqueeze(1)
+    by_row = products.sum(1).reshape(len(products), masks, -1).sum(-1)
+    return np.asarray(by_row.abs().sum(0).double().cpu().numpy())
+
+
+@contextmanager
+def _inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, torch.Tensor]]:
+    """What each module receives in the next call, as part of the graph."""
+    caught: dict[str, torch.Tensor] = {}
+
+    def watch(name: str) -> Callable[..., Any]:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            caught[name] = values = args[0] if args else kwargs["hidden_states"]
+            if not values.requires_grad:  # all that comes before is frozen
+                values.requires_grad_()
+
+        return hook
+
+    handles = [m.register_forward_pre_hook(watch(name), with_kwargs=True) for name, m in modules.items()]
+    try:
+        yield caught
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,64 @@
+"""Attention heads: how much they weigh, and a block's attention with some of them taken out.
+
+A unit is what can go alone: a head, or where heads share keys and values (Llama's grouped heads) a group of
+query heads with its key and value head, so that the groups that stay are of one size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from slimgate.models.blocks import Attention
+from slimgate.models.cutting import cut_linear, part_to_cut
+
+COUNTS = ("num_attention_heads", "num_heads", "n_heads")
+WIDTHS = ("all_head_size", "split_size")
+
+
+def kept_attention(
+    model: Any, attention: Attention, units: Sequence[int]
+) -> tuple[dict[str, nn.Linear], dict[str, int]]:
+    """The layers of an attention with these units only, and the settings of its module: heads and widths."""
+    queries = _features(units, attention.head_dim * attention.heads // attention.kv_heads)
+    keys = _features(units, attention.head_dim)
+    layers = {attention.output: cut_linear(model, attention.output, columns=queries)}
+    if attention.fused:
+        inner = attention.heads * attention.head_dim
+        rows = [part * inner + feature for part in range(3) for feature in queries]
+        layers[attention.query] = cut_linear(model, attention.query, rows=rows)
+    else:
+        layers[attention.query] = cut_linear(model, attention.query, rows=queries)
+        layers[attention.key] = cut_linear(model, attention.key, rows=keys)
+        layers[attention.value] = cut_linear(model, attention.value, rows=keys)
+    values = dict.fromkeys(COUNTS, len(queries) // attention.head_dim)
+    values |= dict.fromkeys(WIDTHS, len(queries)) | {"num_key_value_heads": len(units)}
+    holder = model.network.get_submodule(attention.module)
+    return layers, {name: value for name, value in values.items() if hasattr(holder, name)}
+
+
+def unit_magnitudes(network: nn.Module, attention: Attention) -> npt.NDArray[np.float64]:
+    """The Euclidean norm of the weights that go with each unit: (units,)."""
+    inputs = [_weight(network, name) for name in (attention.query, attention.key, attention.value)]
+    if attention.fused:
+        inputs = list(inputs[0].chunk(3))
+    squares = [_squares(weight, attention.kv_heads) for weight in inputs]
+    squares.append(_squares(_weight(network, attention.output).t(), attention.kv_heads))
+    return np.asarray(np.sqrt(np.sum(squares, axis=0)))
+
+
+def _features(units: Sequence[int], width: int) -> list[int]:
+    return [unit * width + feature for unit in units for feature in range(width)]
+
+
+def _weight(network: nn.Module, name: str) -> torch.Tensor:
+    return part_to_cut(network, name, nn.Linear).weight.detach().double()
+
+
+def _squares(rows: torch.Tensor, units: int) -> npt.NDArray[np.float64]:
+    return np.asarray(rows.square().sum(1).reshape(units, -1).sum(1).cpu().numpy())

@@ -1,0 +1,202 @@
+"""Gates on the attention and feed-forward sublayers of a model, and what is left of it when they close.
+
+Each sublayer has a gate as a whole and one for each of its parts: heads (groups of heads where they share
+keys and values) or intermediate neurons. Gates scale the columns of the sublayer's output layer, whose bias
+the whole gate scales too, so that a closed gate is exactly a part that is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from slimgate.compress.prune._hard_concrete import HardConcrete
+from slimgate.errors import BuildError
+from slimgate.models.blocks import Block, blocks, width
+from slimgate.models.cutting import check_linear
+
+
+class SublayerGates(nn.Module):
+    """The gates of one sublayer.
+
+    output: name of its output layer; columns: of that layer for each part; cost: parameters of a part.
+    """
+
+    def __init__(self, output: str, parts: int, *, columns: int, cost: int) -> None:
+        super().__init__()
+        self.output, self.columns, self.cost = output, columns, cost
+        self.whole, self.parts = HardConcrete(1), HardConcrete(parts)
+
+    def forward(self) -> Tensor:
+        """What each column of the output layer is multiplied by: (parts * columns,)."""
+        scales: Tensor = (self.whole() * self.parts()).repeat_interleave(self.columns)
+        return scales
+
+    def total(self) -> int:
+        """Parameters of all parts."""
+        return self.cost * self.parts.log_alpha.numel()
+
+    def expected(self) -> Tensor:
+        """Parameters that are left in the mean of the gates' draws: a scalar."""
+        return self.whole.open_probability()[0] * self.parts.open_probability().sum() * self.cost
+
+    def kept(self) -> list[int]:
+        """The parts that are open, once the gates are fixed."""
+        return torch.nonzero(self.whole() * self.parts()).flatten().tolist()
+
+
+class _ScaledWeight(nn.Module):
+    def __init__(self, gates: SublayerGates) -> None:
+        super().__init__()
+        self.gates = gates
+
+    def forward(self, weight: Tensor) -> Tensor:
+        scaled: Tensor = weight * self.gates()
+        return scaled
+
+
+class _ScaledBias(nn.Module):
+    def __init__(self, gates: SublayerGates) -> None:
+        super().__init__()
+        self.gates = gates
+
+    def forward(self, bias: Tensor) -> Tensor:
+        scaled: Tensor = bias * self.gates.whole()
+        return scaled
+
+
+def gates_of(network: nn.Module) -> list[SublayerGates]:
+    """Gates for the attention and the feed-forward part of each block, in this order, all open.
+
+    A sublayer that an earlier step removed has none. Raises BuildError where no sublayer is left, or one has
+    other layers than nn.Linear.
+    """
+    parts = blocks(network)
+    check_linear(network, [name for block in parts for name in _linear_names(block)])
+    found = [gates for block in parts for gates in _gates(network, block)]
+    if not found:
+        raise BuildError(f"{type(network).__name__} has no attention or feed-forward part left to prune")
+    return found
+
+
+def _linear_names(block: Block) -> Iterator[str]:
+    attention, feed_forward = block.attention, block.feed_forward
+    if attention.kv_heads:
+        yield from (attention.query, attention.key, attention.value, attention.output)
+    if feed_forward.width:
+        yield from (*feed_forward.inputs, feed_forward.output)
+
+
+def _gates(network: nn.Module, block: Block) -> Iterator[SublayerGates]:
+    attention, feed_forward = block.attention, block.feed_forward
+    if attention.kv_heads:
+        group = attention.heads // attention.kv_heads
+        columns = group * attention.head_dim
+        hidden, output = (width(network.get_submodule(n)) for n in (attention.query, attention.output))
+        rows = columns + 2 * attention.head_dim
+        bias = getattr(network.get_submodule(attention.query), "bias", None) is not None
+        cost = rows * (hidden[0] + bias) + columns * output[1]
+        yield SublayerGates(attention.output, attention.kv_heads, columns=columns, cost=cost)
+    if feed_forward.width:
+        into = [network.get_submodule(name) for name in feed_forward.inputs]
+        cost = sum(width(layer)[0] + (getattr(layer, "bias", None) is not None) for layer in into)
+        cost += width(network.get_submodule(feed_forward.output))[1]
+        yield SublayerGates(feed_forward.output, feed_forward.width, columns=1, cost=cost)
+
+
+@contextmanager
+def gated(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterator[None]:
+    """The network computes with its gates inside; afterwards what the gates are is in its weights."""
+    layers = [network.get_submodule(gates.output) for gates in all_gates]
+    for layer, gates in zip(layers, all_gates, strict=True):
+        parametrize.register_parametrization(layer, "weight", _ScaledWeight(gates))
+        if layer.bias is not None:
+            parametrize.register_parametrization(layer, "bias", _ScaledBias(gates))
+    try:
+        yield
+    finally:
+        for layer, gates in zip(layers, all_gates, strict=True):
+            gates.eval()
+            parametrize.remove_parametrizations(layer, "weight")
+            if parametrize.is_parametrized(layer, "bias"):
+                parametrize.remove_parametrizations(layer, "bias")
+
+
+def sparsity(all_gates: Sequence[SublayerGates]) -> Tensor:
+    """The expected share of the parts' parameters that is gone: a scalar in [0, 1]."""
+    total = sum(gates.total() for gates in all_gates)
+    left = torch.stack([gates.expected() for gates in all_gates]).sum()
+    return 1 - left / total
+
+
+@torch.no_grad()
+def settle_(all_gates: Sequence[SublayerGates], ratio: float, *, multiple_of: int = 1) -> float:
+    """Fixes the gates: the least open close, until `ratio` of the parameters is gone; the others stay as open
+    as they are. Gives the share that is gone: at least the ratio.
+
+    A whole sublayer that would go too far is passed over, so that the last to close is a small part.
+    multiple_of: further neurons close until a sublayer's number of them is one.
+    """
+    opened = [_Open(gates) for gates in all_gates]
+    total = sum(gates.total() for gates in all_gates)
+    budget, slack = ratio * total, min(gates.cost for gates in all_gates)
+    gone = sum(state.close_shut() for state in opened)
+    order = sorted((value, i, part) for i, state in enumerate(opened) for part, value in state.candidates())
+    for _, i, part in order:
+        if gone >= budget:
+            break
+        if gone + opened[i].worth(part) < budget + slack:
+            gone += opened[i].close(part)
+    for state in opened:
+        gone += state.round_down(multiple_of)
+        state.fix()
+    return gone / total
+
+
+class _Open:
+    """Which parts of a sublayer are open while the gates are settled; part -1 is the whole."""
+
+    def __init__(self, gates: SublayerGates) -> None:
+        self._gates = gates.eval()
+        self._values = [gates.whole(), gates.parts()]
+        self._open = [True] * gates.parts.log_alpha.numel()
+
+    def close_shut(self) -> int:
+        """Closes what training has closed by itself; gives the parameters."""
+        if not float(self._values[0]):
+            return self.close(-1)
+        shut = torch.nonzero(self._values[1] == 0).flatten().tolist()
+        return sum(self.close(part) for part in shut)
+
+    def candidates(self) -> Iterator[tuple[int, float]]:
+        """(part, log alpha) of the gates."""
+        yield -1, float(self._gates.whole.log_alpha)
+        yield from enumerate(self._gates.parts.log_alpha.tolist())
+
+    def worth(self, part: int) -> int:
+        """Parameters that closing it would save."""
+        return self._gates.cost * (sum(self._open) if part < 0 else int(self._open[part]))
+
+    def close(self, part: int) -> int:
+        saved = self.worth(part)
+        for closed in range(len(self._open)) if part < 0 else (part,):
+            self._open[closed] = False
+        return saved
+
+    def round_down(self, multiple: int) -> int:
+        """Closes the least open neurons above a multiple; gives the parameters. Heads stay as they are."""
+        values = self._gates.parts.log_alpha.tolist()
+        left = sorted((part for part, is_open in enumerate(self._open) if is_open), key=values.__getitem__)
+        if self._gates.columns > 1 or len(left) < multiple:
+            return 0
+        return sum(self.close(part) for part in left[: len(left) % multiple])
+
+    def fix(self) -> None:
+        whole, parts = self._values
+        mask = torch.tensor(self._open, device=parts.device)
+        self._gates.parts.fixed = parts * mask
+        self._gates.whole.fixed = whole * bool(mask.any())

@@ -1,0 +1,64 @@
+"""Trains on the teacher's answers while the smallest weights of the blocks go, few by few.
+
+    { gradual_magnitude_prune = { sparsity = 0.5, epochs = 2, alpha = 0.0, temperature = 2.0 } }
+
+The share of zeros rises from `initial_sparsity` to `sparsity` by the cubic schedule of Zhu & Gupta 2017
+(section 3), between the shares `begin` and `end` of all steps, every `frequency` steps; after that the
+weights that stay go on learning. scope as in magnitude_prune. Loss and its options: those of distill. Of
+several epochs only those at the final sparsity are candidates for the best. Later training keeps the zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.compress.finetune import distill
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = None
+reads = distill.reads
+uses_teacher = True
+stochastic = True
+claims = ("sparser",)
+learns_from, also_learns_from = distill.learns_from, distill.also_learns_from
+row_files, adds_rows = distill.row_files, distill.adds_rows
+also_reads, functions = distill.also_reads, distill.functions
+
+
+class Params(distill.Params):
+    """The schedule, beside the options of distillation and training."""
+
+    sparsity: float = Field(gt=0, lt=1)
+    initial_sparsity: float = Field(default=0.0, ge=0, lt=1)
+    scope: Literal["global", "layer", "row"] = "global"
+    begin: float = Field(default=0.0, ge=0, lt=1)
+    end: float = Field(default=0.6, gt=0, le=1)
+    frequency: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Params:
+        if self.begin >= self.end:
+            raise ValueError(f"begin = {self.begin}, end = {self.end} came, expected begin before end")
+        if self.initial_sparsity > self.sparsity:
+            raise ValueError(
+                f"initial_sparsity = {self.initial_sparsity} came, expected at most {self.sparsity}"
+            )
+        return self
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model at its final sparsity, trained all the way."""
+    from slimgate.compress.prune._gradual_magnitude_prune import CubicSchedule, GradualPruning
+    from slimgate.models.linear_layers import linear_layers
+    from slimgate.models.sparsity import note_pruned
+
+    layers = linear_layers(model)
+    schedule = CubicSchedule(params.sparsity, params.initial_sparsity, params.begin, params.end)
+    pruning = GradualPruning(layers, schedule, scope=params.scope, frequency=params.frequency)
+    model = distill.apply(model, params, context, hooks=[pruning])
+    context.log.update(note_pruned(model, "gradual_magnitude_prune", layers))
+    context.log.update(schedule=pruning.history)
+    return model

@@ -1,0 +1,46 @@
+"""Sets the smallest weights of the blocks' linear layers to zero, for good.
+
+    { magnitude_prune = { sparsity = 0.5, scope = "global" } }
+
+sparsity: share of these weights that are zero afterwards. scope "global" ranks all of them together, "layer"
+each matrix by itself, "row" the weights of each output by themselves. A later training step keeps the zeros.
+Unstructured zeros make a model no faster, and smaller on disk only by the step sparse_storage. Source: Han et
+al. 2015, section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = None
+reads: tuple[str, ...] = ()
+uses_teacher = False
+stochastic = False
+claims = ("sparser",)
+
+
+class Params(Table):
+    """Options of magnitude pruning."""
+
+    sparsity: float = Field(gt=0, lt=1)
+    scope: Literal["global", "layer", "row"] = "global"
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with its smallest weights at zero."""
+    from slimgate.models.linear_layers import linear_layers
+    from slimgate.models.sparsity import keep_masks, note_pruned, zero_
+
+    layers = linear_layers(model)
+    scores = [layer.weight.detach().abs() for layer in layers.values()]
+    masks = keep_masks(scores, params.sparsity, params.scope)
+    for layer, keep in zip(layers.values(), masks, strict=True):
+        zero_(layer.weight, keep)
+    context.log.update(note_pruned(model, "magnitude_prune", layers))
+    return model

@@ -1,0 +1,64 @@
+"""Keeps at most n of every m weights that follow each other along a layer's inputs: 2:4 sparsity.
+
+    { n_m_prune = { n = 2, m = 4, score = "wanda" } }
+
+score "magnitude" keeps the largest of each group (Mishra et al. 2021, section 3), "wanda" those of the
+largest |w| · ‖x‖ on the `calibration` rows, block by block (Sun et al. 2023, section 3). A later training
+step keeps the zeros. The pattern is the one that GPUs have sparse kernels for; here the layers are computed
+densely, and sparse_storage makes the artifact smaller. Error-compensating n:m pruning: sparsegpt_prune.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = None
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+claims = ("sparser",)
+
+
+class Params(Table):
+    """n of m weights stay."""
+
+    n: int = Field(default=2, ge=1)
+    m: int = Field(default=4, ge=2, le=64)
+    score: Literal["magnitude", "wanda"] = "magnitude"
+
+    @model_validator(mode="after")
+    def _some_go(self) -> Params:
+        if self.n >= self.m:
+            raise ValueError(f"n = {self.n}, m = {self.m} came, expected n below m, such as n = 2, m = 4")
+        return self
+
+
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where the weights alone are looked at."""
+    return ("calibration",) if params.score == "magnitude" else ()
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with at least m - n zeros in every group of m weights."""
+    from slimgate.compress.calibration import calibration_batches
+    from slimgate.compress.input_moments import input_norms
+    from slimgate.models.linear_layers import by_block, linear_layers
+    from slimgate.models.sparsity import keep_n_of_m, note_pruned, zero_
+
+    layers = linear_layers(model)
+    batches = calibration_batches(model, context) if params.score == "wanda" else []
+    for group in by_block(model, layers):
+        norms = input_norms(model, group, batches) if batches else {}
+        for name, layer in group.items():
+            score = layer.weight.detach().abs()
+            if batches:
+                score = score * norms[name].to(score.dtype)
+            zero_(layer.weight, keep_n_of_m(score, params.n, params.m))
+    context.log.update(note_pruned(model, "n_m_prune", layers), pattern=f"{params.n}:{params.m}")
+    return model

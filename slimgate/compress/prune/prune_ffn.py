@@ -1,0 +1,110 @@
+"""Narrows the feed-forward layers: takes intermediate neurons out, the least important first.
+
+    { prune_ffn = { pruning_ratio = 0.5, scope = "global" } }
+    { prune_ffn = { pruning_ratio = 0.75, blocks = [0, 1] } }       of the first two blocks alone
+
+A neuron's rows in the layers that make it (in Llama the gate's too) and its column in the output layer go, so
+that the model answers as it would with the neuron's activation multiplied by 0.
+
+importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each neuron, which is
+|Σ activation · gradient| (Molchanov et al. 2019, section 3.1). "magnitude": the Euclidean norm of the
+neuron's weights; it reads no rows.
+scope "global" ranks the neurons of all blocks together, so that blocks keep different widths; "layer" takes
+the same share of every block. multiple_of: widths are rounded to it, since matrix kernels are slower on odd
+ones; the ratio that was reached is in the log. blocks: those that are narrowed, by number from 0; left out,
+all are. Where a classification reads the first token alone, a last block of full width costs little in
+runtimes that compute it for that token (`onnx_optimize`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.models.model_config import BlockNumbers, blocks_of, check_numbers
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = None
+reads = ("calibration",)
+uses_teacher = False
+stochastic = False
+claims = ("smaller", "fewer_parameters", "faster")
+
+
+class Params(Table):
+    """How many intermediate neurons go, and which. pruning_ratio: share of those of the blocks together."""
+
+    pruning_ratio: float = Field(gt=0, lt=1)
+    scope: Literal["global", "layer"] = "global"
+    importance: Literal["gradient", "magnitude"] = "gradient"
+    multiple_of: int = Field(default=8, ge=1, le=1024)
+    blocks: BlockNumbers = ()
+
+
+def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+    check_numbers(params.blocks, blocks_of(config), "blocks")
+    return config
+
+
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where the weights alone are looked at."""
+    return ("calibration",) if params.importance == "magnitude" else ()
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with narrower feed-forward layers."""
+    from slimgate.compress.prune._unit_choice import check_some_go, units_to_keep
+    from slimgate.models.block_choice import named_blocks
+    from slimgate.models.blocks import blocks
+    from slimgate.models.cutting import check_linear, cut_linear
+    from slimgate.models.linear_layers import conv1d_to_linear_
+    from slimgate.models.replacing import replace_modules_
+
+    conv1d_to_linear_(model)
+    before = [block.feed_forward.width for block in blocks(model.network)]
+    chosen = named_blocks(model.network, params.blocks)
+    parts = [block.feed_forward for block in chosen if block.feed_forward.width]
+    check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
+    scores = _scores(model, parts, params, context)
+    kept = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
+    asked = f"pruning_ratio = {params.pruning_ratio}, multiple_of = {params.multiple_of}"
+    check_some_go(kept, scores, f"prune_ffn: {asked}")
+    modules: dict[str, Any] = {}
+    for part in parts:
+        neurons = kept[part.output]
+        modules |= {name: cut_linear(model, name, rows=neurons) for name in part.inputs}
+        modules[part.output] = cut_linear(model, part.output, columns=neurons)
+    replace_modules_(model, "prune_ffn", modules)
+    after = [block.feed_forward.width for block in blocks(model.network)]
+    ratio = round(1 - sum(map(len, kept.values())) / sum(part.width for part in parts), 4)
+    context.log.update(widths_before=before, widths_after=after, pruning_ratio=ratio)
+    return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty layers of the artifact's widths in."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)
+
+
+def _scores(model: Any, parts: list[Any], params: Params, context: BuildContext) -> dict[str, Any]:
+    """Name of the output layer -> a score for each neuron."""
+    import torch
+    from torch import nn
+
+    from slimgate.compress.importance import mask_importance
+    from slimgate.models.cutting import part_to_cut
+
+    if params.importance == "gradient":
+        return mask_importance(model, {part.output: part.width for part in parts}, context)
+
+    def weight(name: str) -> Any:
+        return part_to_cut(model.network, name, nn.Linear).weight.detach().double()
+
+    rows = {part.output: [*map(weight, part.inputs), weight(part.output).t()] for part in parts}
+    return {name: torch.cat(found, dim=1).norm(dim=1).cpu().numpy() for name, found in rows.items()}

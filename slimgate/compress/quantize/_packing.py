@@ -1,0 +1,57 @@
+"""What steps that store weights in few bits have in common: packed layers put in, and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear, PackedWeight
+from slimgate.compress.layers.weight_grid import dequantize
+from slimgate.compress.quantize._params import WeightGridParams
+from slimgate.models.replacing import parted, replace_modules_
+from slimgate.models.token_embeddings import token_embeddings
+
+
+def packed_embeddings(model: Any, bits: int | None, params: WeightGridParams) -> dict[str, PackedEmbedding]:
+    """The token tables in `bits` bits with their nearest levels; none where bits is None."""
+    if bits is None:
+        return {}
+    scheme = params.scheme(bits)
+    return {
+        name: PackedEmbedding.from_embedding(table, scheme, observer=params.observer)
+        for name, table in token_embeddings(model.network).items()
+    }
+
+
+def put_packed_(
+    model: Any,
+    method: str,
+    linear: Mapping[str, PackedLinear],
+    embeddings: Mapping[str, PackedEmbedding],
+    log: dict[str, Any],
+) -> None:
+    """Replaces layers by packed ones. log gets counts, and bits a weight with its scales."""
+    layers: dict[str, PackedWeight] = {**linear, **embeddings}
+    log.update(parted(model.network, layers))
+    replace_modules_(model, method, layers)
+    log.update(
+        linear_layers=len(linear),
+        embedding_tables=len(embeddings),
+        bits_per_weight=round(_bits_per_weight(list(layers.values())), 3),
+    )
+
+
+def weight_error(model: Any, layers: Mapping[str, PackedWeight]) -> float:
+    """Norm of what rounding takes from the weights, as a share of their norm, before they are replaced."""
+    lost = total = 0.0
+    for name, layer in layers.items():
+        weight: Any = model.network.get_submodule(name).weight
+        lost += float((dequantize(layer.levels(), layer.grid()) - weight.detach()).square().sum())
+        total += float(weight.detach().square().sum())
+    return (lost / total) ** 0.5 if total else 0.0
+
+
+def _bits_per_weight(layers: list[PackedWeight]) -> float:
+    held = [tensor for layer in layers for tensor in (layer.packed, layer.scale, layer.zero_points)]
+    stored = sum(8 * tensor.nbytes for tensor in held if tensor is not None)
+    return stored / max(1, sum(layer.rows * layer.columns for layer in layers))

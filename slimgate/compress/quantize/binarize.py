@@ -1,0 +1,125 @@
+"""Makes linear layers binary, one bit a weight, and trains the model back to its teacher's answers.
+
+    { binarize = { epochs = 5, learning_rate = 5e-4 } }             # +1 or -1 times a scale of the row
+    { binarize = { activations = true, epochs = 10 } }              # the layers' inputs are two-valued too
+    { binarize = { embeddings = true, float_blocks = [0] } }
+
+Weights: the sign, with a scale for each output channel (Rastegari et al. 2016, section 3.1, BWN), stored
+eight a byte. activations: inputs as well, with a scale for each token and a threshold for each feature
+(section 3.2, XNOR-Net; thresholds and learned scales as in Liu et al. 2022, BiT); attention's own products
+stay float. Training starts from the float weights, goes over from float to binary in the first `ramp` of the
+steps, passes gradients straight through the sign, and learns from the suite's teacher:
+
+    alpha · cross-entropy(labels) + (1 - alpha) · T² · KL(teacher ‖ student) + mse_weight · MSE(logits)
+    + hidden_weight · MSE(hidden states)
+
+The layer that gives the logits stays float unless output_layer = true, and so do the blocks of float_blocks,
+for a later step to make narrower. Zeros of an earlier pruning are lost: a sign is never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from slimgate.compress.training.training_params import TrainingParams
+from slimgate.models.model_config import BlockNumbers, blocks_of, check_numbers
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch"})
+gives = "torch_quantized"
+reads = ("train", "selection")
+uses_teacher = True
+stochastic = True
+claims = ("smaller",)
+
+
+class Params(TrainingParams):
+    """What becomes binary, and how the model is trained back."""
+
+    epochs: int = Field(default=5, ge=1, le=1000)
+    learning_rate: float = Field(default=5e-4, gt=0, lt=1)
+    activations: bool = False
+    embeddings: bool = False
+    output_layer: bool = False
+    float_blocks: BlockNumbers = ()
+    ramp: float = Field(default=0.5, ge=0, le=1)
+    alpha: float = Field(default=0.1, ge=0, le=1)
+    temperature: float = Field(default=2.0, gt=0)
+    mse_weight: float = Field(default=0.0, ge=0)
+    hidden_weight: float = Field(default=1.0, ge=0)
+
+
+def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+    check_numbers(params.float_blocks, blocks_of(config), "float_blocks")
+    return config
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with binary layers, trained."""
+    from torch import nn
+
+    from slimgate.compress.quantize._binarize import (
+        Ramp,
+        mean_inputs,
+        put_latent_layers_,
+        sign_error,
+        turned_share,
+    )
+    from slimgate.compress.training.trainer import train
+    from slimgate.models.replacing import parted, replace_modules_
+    from slimgate.models.token_embeddings import token_embeddings
+    from slimgate.tasks.parts.learning import labelled
+
+    layers = _layers(model, params)
+    tables = token_embeddings(model.network) if params.embeddings else {}
+    parts: dict[str, Any] = {**layers, **tables}
+    context.log.update(
+        linear_layers=len(layers),
+        embedding_tables=len(tables),
+        bits=1,
+        activation_bits=1 if params.activations else 32,
+        weights_error_of_plain_signs=round(sign_error(parts.values()), 4),
+    )
+    data, loss = _lesson(model, params, context)
+    thresholds = mean_inputs(model, layers, context) if params.activations else {}
+    before = {name: part.weight >= 0 for name, part in parts.items()}
+    context.log.update(parted(model.network, dict.fromkeys(parts, nn.Identity())))
+    latent = put_latent_layers_(model, layers, tables, thresholds)
+    selection, hooks = labelled(model, "selection", context), [Ramp(latent.values(), params.ramp)]
+    train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)
+    replace_modules_(model, "binarize", {name: layer.packed() for name, layer in latent.items()})
+    context.log.update(
+        signs_turned_by_training=round(turned_share(latent, before), 4), loss_parts=loss.mean_parts()
+    )
+    return model
+
+
+def _layers(model: Any, params: Params) -> dict[str, Any]:
+    """The linear layers that become binary. Raises SuiteError for a block that the model does not have."""
+    from slimgate.models.blocks import encoder_layers
+    from slimgate.models.linear_layers import linear_layers
+
+    found = linear_layers(model, inside="network", output=params.output_layer)
+    blocks = encoder_layers(model.network)
+    check_numbers(params.float_blocks, len(blocks), "float_blocks")
+    kept = {id(module) for number in params.float_blocks for module in blocks[number].modules()}
+    return {name: layer for name, layer in found.items() if id(layer) not in kept}
+
+
+def _lesson(model: Any, params: Params, context: BuildContext) -> tuple[Any, Any]:
+    """The train rows, and the loss that holds the teacher's answers to them."""
+    from slimgate.compress.training.distillation import DistillationLoss
+    from slimgate.compress.training.distillation_rows import lesson
+
+    data, teacher, taught = lesson(model, context)
+    return data, DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty binary layers where the artifact has them."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)

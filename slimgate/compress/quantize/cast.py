@@ -1,0 +1,89 @@
+"""Keeps weights in 16 bits: half of the bytes.
+
+    { cast = { dtype = "bfloat16" } }
+
+Cast are the embedding tables and the linear layers, but the one that gives the logits only where it is a
+table too, as in GPT-2; LayerNorms, biases,
+softmax, residual sums and logits stay in float32, as autocast has them. precision says in which format the
+products are computed: "auto" in `dtype` where the device does so natively (bfloat16 on CPUs with AVX512-BF16
+or AMX and on newer GPUs, float16 on GPUs), else in float32 from the same weights, which saves bytes and no
+time; "float32" and `dtype` itself settle it. bfloat16 holds 8 significant bits at any size; float16 holds 11
+up to 65,504, and inputs of a layer beyond that overflow. The model takes part in no training afterwards.
+Source: Kalamkar et al. 2019 (bfloat16); Micikevicius et al. 2018 (float16).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from slimgate.models.precision import resolve_precision
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = "torch_quantized"
+reads: tuple[str, ...] = ()
+uses_teacher = False
+stochastic = False
+claims = ("smaller",)
+
+
+class Params(Table):
+    """The format that weights are kept in, and the one that products are computed in."""
+
+    dtype: Literal["bfloat16", "float16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+    @model_validator(mode="after")
+    def _computes_in_the_same_or_in_float32(self) -> Params:
+        if self.precision not in ("auto", "float32", self.dtype):
+            raise ValueError(
+                f'precision = "{self.precision}" came, expected "auto", "float32" or "{self.dtype}"'
+            )
+        return self
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with its matrices in 16 bits."""
+    from torch import nn
+
+    from slimgate.compress.layers.half_linear import HalfEmbedding, HalfLinear
+    from slimgate.models.linear_layers import linear_layers
+    from slimgate.models.replacing import replace_modules_
+    from slimgate.models.token_embeddings import sharing, tied_heads
+
+    compute = computes_in(params, context.device)
+    linear = linear_layers(model, inside="network", whole=False)
+    tables = {name: m for name, m in model.network.named_modules() if type(m) is nn.Embedding}
+    tied = tied_heads(model.network, tables)
+    linear |= {name: model.network.get_submodule(name) for name in tied}
+    made: dict[str, nn.Module] = {
+        name: HalfEmbedding.from_embedding(table, dtype=params.dtype) for name, table in tables.items()
+    }
+    for name, layer in linear.items():
+        made[name] = HalfLinear.from_linear(layer, dtype=params.dtype, compute=compute)
+        if name in tied:
+            sharing(made[name], made[tied[name]], ("weight",))
+    replace_modules_(model, "cast", made)
+    context.log.update(
+        dtype=params.dtype, computes_in=compute, linear_layers=len(linear), embedding_tables=len(tables)
+    )
+    return model
+
+
+def computes_in(params: Params, device: str) -> Any:
+    """The format of the products: "bfloat16", "float16" or "float32"."""
+    if params.precision != "auto":
+        return params.precision
+    if params.dtype == "float16":  # CPUs that multiply it natively are rare, and others take minutes
+        return "float16" if device.startswith("cuda") else "float32"
+    return resolve_precision("auto", device)
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty layers of 16 bits where the artifact has them."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)

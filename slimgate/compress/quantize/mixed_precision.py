@@ -1,0 +1,163 @@
+"""Quantizes all but the layers that mind it most, until the accuracy on `selection` holds.
+
+    { mixed_precision = { drop_points = 1, narrow = { gptq = { bits = 3 } }, wide = { int8_dynamic = {} } } }
+
+`narrow` and `wide` name a step each (gptq, int8_dynamic, int8_static or weight_only) with its own options.
+All layers that the step reaches become narrow; where the accuracy on `selection` is then more than
+drop_points below that of the model as it came, those that are most sensitive are made wide instead, or stay
+as they were where no `wide` step is given or it does not reach them: as few as will do, at most max_layers.
+Sensitivity is the KL divergence of the answers on the first ranking_rows rows of `calibration` when the layer
+alone is narrow. The choice goes by what `selection` shows, not by an interval: the gate judges. Where
+max_layers are too few, so many are wide and the log says that the drop did not hold.
+Source: NNCF's quantization with accuracy control for the procedure; Dong et al. 2019 (HAWQ) for the ranking.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from slimgate.compress.quantize import gptq as compensated
+from slimgate.compress.quantize import int8_dynamic as dynamic
+from slimgate.compress.quantize import int8_static as static
+from slimgate.compress.quantize import weight_only as weights
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = "torch_quantized"
+reads = ("calibration", "selection")
+uses_teacher = False
+stochastic = False
+claims = ("smaller",)
+# Where a token is an answer, so many of each ranking row are looked at: all of them would fill the memory.
+TOKENS_A_ROW = 8
+METHODS = {"gptq": compensated, "int8_dynamic": dynamic, "int8_static": static, "weight_only": weights}
+
+
+class Step(Table):
+    """One step with its options."""
+
+    gptq: compensated.Params | None = None
+    int8_dynamic: dynamic.Params | None = None
+    int8_static: static.Params | None = None
+    weight_only: weights.Params | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Step:
+        named = [name for name in METHODS if getattr(self, name) is not None]
+        if len(named) != 1:
+            raise ValueError(f"{named or 'no step'} came, expected one of {', '.join(METHODS)}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name of the method."""
+        return next(name for name in METHODS if getattr(self, name) is not None)
+
+
+class Params(Table):
+    """What may be lost, how layers become narrow and wide, and how many may be wide."""
+
+    drop_points: float = Field(ge=0, lt=100)
+    narrow: Step
+    wide: Step | None = None
+    max_layers: int | None = Field(default=None, ge=0)
+    ranking_rows: int = Field(default=256, ge=1)
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with narrow layers wherever they do no harm."""
+    from slimgate.compress.quantize._mixed_precision import Form, fewest_wide, sensitivities
+    from slimgate.compress.training.scoring import quality_on
+    from slimgate.models.linear_layers import conv1d_to_linear_
+    from slimgate.models.replacing import replace_modules_
+
+    conv1d_to_linear_(model)
+    reference = quality_on(model, context)
+    narrow = _made(model, params.narrow, "narrow", context)
+    own = {name: model.network.get_submodule(name) for name in narrow}
+    made = _made(model, params.wide, "wide", context) if params.wide else {}
+    wide = own | {name: module for name, module in made.items() if name in narrow}
+    form = Form(model.network, wide, narrow)
+    ranking = sensitivities(form, lambda: _ranking_scores(model, params, context))
+    names, drops = list(ranking), {}
+
+    def holds(count: int) -> bool:
+        form.keep_wide_(names[:count])
+        drops[count] = round(100 * (reference - quality_on(model, context)), 4)
+        return drops[count] <= params.drop_points
+
+    most = len(names) if params.max_layers is None else min(params.max_layers, len(names))
+    count, held = fewest_wide(most, holds)
+    chosen = {name: (wide if name in names[:count] else narrow)[name] for name in narrow}
+    replaced = {name: module for name, module in chosen.items() if module is not own[name]}
+    form.keep_wide_(names[:count])
+    replace_modules_(model, "mixed_precision", replaced)
+    _tell(context, ranking, count, held, drops, reference, own)
+    return model
+
+
+def _made(model: Any, step: Step, role: str, context: BuildContext) -> dict[str, Any]:
+    """Name -> module, as a step makes them in a copy of the model."""
+    import copy
+
+    twin = dataclasses.replace(
+        model, network=copy.deepcopy(model.network), modifications=list(model.modifications)
+    )
+    apart = dataclasses.replace(context, log={})
+    METHODS[step.name].apply(twin, getattr(step, step.name), apart)
+    context.log[role] = {step.name: apart.log}
+    changes = twin.modifications[len(model.modifications) :]
+    names = [name for change in changes for name in change["spec"]["modules"]]
+    return {name: twin.network.get_submodule(name) for name in names}
+
+
+def _ranking_scores(model: Any, params: Params, context: BuildContext) -> Any:
+    from slimgate.compress.training.scoring import answers
+    from slimgate.protocols import Rows
+    from slimgate.tasks.parts.learning import labelled
+    from slimgate.tasks.parts.objectives import objective_of
+
+    rows = Rows(context.rows("calibration").table.slice(0, params.ranking_rows))
+    data = labelled(model, "calibration", dataclasses.replace(context, splits={"calibration": rows}))
+    assert data is not None
+    objective = objective_of(context.task, context.task_params)
+    most = len(rows) * (1 if objective.by_row else TOKENS_A_ROW)
+    model.network.eval()
+    return answers(model.network, data, objective, most=most).numpy()
+
+
+def _tell(
+    context: BuildContext,
+    ranking: dict[str, float],
+    count: int,
+    held: bool,
+    drops: dict[int, float],
+    reference: float,
+    own: dict[str, Any],
+) -> None:
+    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in own.items()}
+    names = list(ranking)
+    context.log.update(
+        accuracy_before=round(reference, 6),
+        drop_points={f"{wide} wide": drop for wide, drop in sorted(drops.items())},
+        held=held,
+        wide_layers=names[:count],
+        weights_wide=sum(sizes[name] for name in names[:count]),
+        weights_narrow=sum(sizes[name] for name in names[count:]),
+        sensitivity={name: float(f"{value:.4g}") for name, value in ranking.items()},
+    )
+    if not held:
+        context.log["warning"] = (
+            f"with {count} layers wide the drop on selection is {drops[count]} points: raise max_layers"
+        )
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty narrow layers where the artifact has them."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)

@@ -1,0 +1,98 @@
+"""Trains the model with its weights rounded to k bits, so that it answers well with rounded weights.
+
+    { quantization_aware_training = { bits = 2, epochs = 2 } }, { weight_only = { bits = 2 } }
+
+The forward pass computes with rounded weights, the backward pass changes the float ones behind them; scales
+are learned along (learned_scales = false keeps those that fit the first weights). start = "gptq" rounds the
+first weights as gptq does, by `calibration` rows, which start = "nearest" does not look at.
+
+The loss is that of distill, with all its options: alpha = 1 learns from the labels alone. Afterwards the
+float weights lie on the grid, so that weight_only with the same bits, granularity, group_size and symmetric
+packs them without any further loss; embeddings and output_layer mean what they do there. Any training after
+this step leaves the grid again; zeros of an earlier pruning stay.
+
+Source: Jacob et al. 2018, section 3; Esser et al. 2020 (learned scales).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from slimgate.compress.finetune import distill
+from slimgate.compress.quantize._params import WeightGridParams
+from slimgate.protocols import BuildContext
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from slimgate.compress.layers.weight_grid import Grid, Scheme
+
+takes = frozenset({"torch"})
+gives = None
+reads = (*distill.reads, "calibration")
+uses_teacher = True
+stochastic = True
+learns_from, also_learns_from = distill.learns_from, distill.also_learns_from
+row_files, adds_rows = distill.row_files, distill.adds_rows
+also_reads, functions = distill.also_reads, distill.functions
+
+
+class Params(distill.Params, WeightGridParams):
+    """Options of the grid and of distillation, and what is quantized beside the linear layers."""
+
+    start: Literal["nearest", "gptq"] = "nearest"
+    learned_scales: bool = True
+    embeddings: int | None = Field(default=None, ge=2, le=8)
+    output_layer: bool = False
+
+
+def does_without(params: Params) -> tuple[str, ...]:
+    """The calibration rows, where weights start from the nearest levels."""
+    return ("calibration",) if params.start == "nearest" else ()
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model after training, its weights on the grid."""
+    from slimgate.compress.quantize._quantization_aware_training import fake_quantized, mean_change
+    from slimgate.models.linear_layers import linear_layers
+    from slimgate.models.sparsity import pruned_layers
+    from slimgate.models.token_embeddings import token_embeddings
+
+    linear = linear_layers(model, inside="network", output=params.output_layer)
+    tables = token_embeddings(model.network) if params.embeddings else {}
+    if params.start == "gptq":
+        _start_by_gptq_(model, linear, params, context)
+    grids = _grids(linear, params.scheme(), params) | _grids(tables, params.scheme(params.embeddings), params)
+    pruned = pruned_layers(model)
+    with fake_quantized(
+        {**linear, **tables}, grids, learned=params.learned_scales, pruned=pruned
+    ) as rounding:
+        model = distill.apply(model, params, context)
+        change = mean_change(rounding)
+    context.log.update(
+        linear_layers=len(linear),
+        embedding_tables=len(tables),
+        bits=params.bits,
+        scale_change=round(change, 4),
+    )
+    return model
+
+
+def _grids(layers: Mapping[str, nn.Linear | nn.Embedding], scheme: Scheme, params: Params) -> dict[str, Grid]:
+    from slimgate.compress.layers.grid_fitting import fit_grid
+
+    return {name: fit_grid(layer.weight, scheme, observer=params.observer) for name, layer in layers.items()}
+
+
+def _start_by_gptq_(
+    model: Any, layers: Mapping[str, nn.Linear], params: Params, context: BuildContext
+) -> None:
+    from slimgate.compress.calibration import calibration_batches
+    from slimgate.compress.quantize._gptq import Rounding, compensate_, mean_errors
+
+    rounding = Rounding(params.scheme(), params.observer)
+    batches = calibration_batches(model, context)
+    context.log.update(mean_errors(compensate_(model, layers, batches, rounding, context.progress)))

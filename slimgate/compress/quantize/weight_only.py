@@ -1,0 +1,58 @@
+"""Stores weights in 2 to 8 bits, each rounded to the nearest level.
+
+    { weight_only = { bits = 4, group_size = 64, embeddings = 8 } }
+    { weight_only = { bits = 4, activations = "int8", embeddings = 4 } }
+
+bits: of the linear layers; embeddings: of the token embeddings, which stay float where it is not given. The
+layer that gives the logits stays in float32 unless output_layer = true. granularity: a scale per "group",
+"channel" or "tensor"; observer "mse" looks for the clipping of least squared error, "minmax" clips nothing.
+What an earlier step has quantized stays as it is: after binarize, `embeddings` alone get fewer bits.
+The files get smaller, by 32 / (bits + scales). With float activations the model gets no faster; with int8
+ones (W4A8) it computes as after int8_dynamic. For 4 bits and fewer, gptq rounds better by looking at
+activations. Source: Gholami et al. 2021 (a survey), sections III.B to III.E; signed scales as in nncf's
+INT4_SYM.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.compress.quantize._params import PackedParams, WeightGridParams
+from slimgate.protocols import BuildContext
+
+takes = frozenset({"torch", "torch_quantized"})
+gives = "torch_quantized"
+reads: tuple[str, ...] = ()
+uses_teacher = False
+stochastic = False
+claims = ("smaller",)
+
+
+class Params(PackedParams, WeightGridParams):
+    """Options of the grid, of what is packed, and of how it computes."""
+
+
+def apply(model: Any, params: Params, context: BuildContext) -> Any:
+    """The model with packed layers, where it has float ones."""
+    from slimgate.compress.layers.packed import PackedLinear
+    from slimgate.compress.quantize._packing import packed_embeddings, put_packed_, weight_error
+    from slimgate.models.linear_layers import linear_layers
+
+    embeddings = packed_embeddings(model, params.embeddings, params)
+    layers = linear_layers(model, inside="network", output=params.output_layer, beside=embeddings)
+    linear = {
+        name: PackedLinear.from_linear(
+            layer, params.scheme(), observer=params.observer, activations=params.activations
+        )
+        for name, layer in layers.items()
+    }
+    context.log["weight_error"] = round(weight_error(model, {**linear, **embeddings}), 5)
+    put_packed_(model, "weight_only", linear, embeddings, context.log)
+    return model
+
+
+def restore(network: Any, spec: dict[str, Any]) -> None:
+    """Puts empty packed layers where the artifact has them."""
+    from slimgate.models.replacing import restore as again
+
+    again(network, spec)

@@ -1,0 +1,1 @@
+"""Steps for models of several towers."""

@@ -1,0 +1,1 @@
+"""What many steps train with: the Trainer, distillation, transfer rows, teachers, adapters."""

@@ -1,0 +1,198 @@
+"""What a student can learn from inside its teacher: hidden states, attention maps, relations.
+
+| part      | compares                                                        | source                       |
+|-----------|-----------------------------------------------------------------|------------------------------|
+| hidden    | what blocks give, by a learned projection where widths differ   | Jiao et al. 2020, section 3  |
+| attention | scores of every head before the softmax; needs as many heads    | Jiao et al. 2020, equation 7 |
+| relation  | relations among queries, keys, values of a block, of any width  | Wang et al. 2021, section 3  |
+
+All of them go token by token, padding left out, so that both models must read the same tokens. Scores and
+relations are computed from what the query, key and value layers give, hence the same for every attention
+implementation; in a decoder a token is compared with those before it alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from slimgate.compress.training.attention_outputs import AttentionOutputs, pair_mask, relation_loss
+from slimgate.compress.training.distillation_params import InnerParams
+from slimgate.compress.training.layer_mapping import LayerMapping, map_layers
+from slimgate.errors import BuildError
+from slimgate.models.blocks import block_names, blocks
+from slimgate.models.seeding import isolated_seed
+from slimgate.models.watching import Outputs
+
+Tensor = torch.Tensor
+
+
+class Match(ABC):
+    """One comparison. student, teacher: names of modules whose outputs it needs; module: what it trains."""
+
+    name: ClassVar[str]
+    weight: float
+    student: list[str]
+    teacher: list[str]
+    module: nn.Module | None = None
+
+    @abstractmethod
+    def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
+        """The loss of a batch, a scalar; 0 for a perfect mimic. mask: (rows, tokens), 0 where padded."""
+
+
+class HiddenMatch(Match):
+    """Mean squared error of hidden states, or 1 - cosine (Sanh et al. 2019, DistilBERT)."""
+
+    name = "hidden"
+
+    def __init__(
+        self,
+        student: Any,
+        teacher: Any,
+        *,
+        weight: float,
+        mapping: LayerMapping = "even",
+        cosine: bool = False,
+        project: bool = False,
+    ) -> None:
+        """project: learn a projection (student width, teacher width) where the widths differ, else refuse.
+
+        One projection serves all blocks, as in TinyBERT.
+        """
+        self.weight, self._cosine = weight, cosine
+        mine, theirs = student.config.hidden_size, teacher.config.hidden_size
+        if mine != theirs and not project:
+            raise BuildError(
+                f"distill: hidden_weight needs equal hidden sizes, the student has {mine}, the teacher "
+                f"{theirs}; set hidden_weight = 0"
+            )
+        self.student, self.teacher = _paired(
+            block_names(student.network), block_names(teacher.network), mapping
+        )
+        if mine != theirs:
+            projection = nn.Linear(mine, theirs, bias=False)
+            nn.init.orthogonal_(projection.weight)
+            self.module = projection
+
+    def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
+        losses = []
+        for mine, theirs in zip(self.student, self.teacher, strict=True):
+            states = student.values[mine].float()
+            states = states if self.module is None else self.module(states)
+            losses.append(_by_token(states, teacher.values[theirs].float(), mask, cosine=self._cosine))
+        return torch.stack(losses).mean()
+
+
+class AttentionMatch(Match):
+    """Mean squared error of attention scores (query · key / sqrt(head_dim)) before the softmax."""
+
+    name = "attention"
+
+    def __init__(self, student: Any, teacher: Any, *, weight: float, mapping: LayerMapping = "even") -> None:
+        self.weight = weight
+        mine, theirs = (
+            [AttentionOutputs.of(model, b.attention) for b in blocks(model.network)]
+            for model in (student, teacher)
+        )
+        numbers = map_layers(len(mine), len(theirs), mapping)
+        self._pairs = [(mine[s], theirs[t]) for s, t in enumerate(numbers)]
+        for number, (own, other) in enumerate(self._pairs):
+            if own.parts.heads != other.parts.heads:
+                raise BuildError(
+                    f"distill: attention_weight compares head by head, and block {number} of the student has "
+                    f"{own.parts.heads} heads, its teacher's {other.parts.heads}; use relation_weight instead"
+                )
+        self.student = [name for own, _ in self._pairs for name in own.names]
+        self.teacher = [name for _, other in self._pairs for name in other.names]
+
+    def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
+        losses = []
+        for own, other in self._pairs:
+            pairs = pair_mask(mask, causal=own.causal)
+            squared = (own.scores(student) - other.scores(teacher)) ** 2 * pairs
+            losses.append(squared.sum() / (pairs.sum() * own.parts.heads))
+        return torch.stack(losses).mean()
+
+
+class RelationMatch(Match):
+    """Divergence of the relations among queries, among keys and among values: MiniLMv2.
+
+    The width of each is cut into `heads` relation heads on both sides, however many heads attend; R =
+    softmax(Q Q' / sqrt(width / heads)); the loss is KL(teacher ‖ student), mean over heads and tokens, summed
+    over the three. The student's last block learns from one block of the teacher's.
+    """
+
+    name = "relation"
+
+    def __init__(
+        self, student: Any, teacher: Any, *, weight: float, heads: int | None = None, block: int | None = None
+    ) -> None:
+        """heads: default the teacher's attention heads; block: number from 0, default the last."""
+        self.weight = weight
+        theirs = blocks(teacher.network)
+        number = len(theirs) - 1 if block is None else block
+        if number >= len(theirs):
+            raise BuildError(
+                f"distill: relation_block = {number}, but the teacher has blocks 0 to {len(theirs) - 1}"
+            )
+        self._own = AttentionOutputs.of(student, blocks(student.network)[-1].attention)
+        self._other = AttentionOutputs.of(teacher, theirs[number].attention)
+        self.heads = heads or self._other.parts.heads
+        for who, one in (("student", self._own), ("teacher", self._other)):
+            if odd := [width for width in one.widths if width % self.heads]:
+                raise BuildError(
+                    f"distill: {self.heads} relation heads do not divide the {who}'s width {odd[0]} of "
+                    "queries, keys or values; give relation_heads"
+                )
+        self.student, self.teacher = self._own.names, self._other.names
+
+    def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
+        total = torch.zeros((), device=mask.device)
+        for mine, theirs in zip(self._own.projected(student), self._other.projected(teacher), strict=True):
+            total = total + relation_loss(mine, theirs, mask, heads=self.heads, causal=self._own.causal)
+        return total
+
+
+def matches_of(student: Any, teacher: Any, params: InnerParams, *, seed: int) -> list[Match]:
+    """The comparisons that have a weight; fresh projections start from the seed."""
+    found: list[Match] = []
+    with isolated_seed(seed):
+        if params.hidden_weight:
+            hidden = HiddenMatch(
+                student,
+                teacher,
+                weight=params.hidden_weight,
+                mapping=params.layer_mapping,
+                cosine=params.hidden_loss == "cosine",
+                project=True,
+            )
+            found.append(hidden)
+    if params.attention_weight:
+        weight, mapping = params.attention_weight, params.layer_mapping
+        found.append(AttentionMatch(student, teacher, weight=weight, mapping=mapping))
+    if params.relation_weight:
+        heads, block = params.relation_heads, params.relation_block
+        found.append(RelationMatch(student, teacher, weight=params.relation_weight, heads=heads, block=block))
+    return found
+
+
+def _paired(
+    student: Sequence[str], teacher: Sequence[str], mapping: LayerMapping
+) -> tuple[list[str], list[str]]:
+    numbers = map_layers(len(student), len(teacher), mapping)
+    return list(student), [teacher[number] for number in numbers]
+
+
+def _by_token(student: Tensor, teacher: Tensor, mask: Tensor, *, cosine: bool) -> Tensor:
+    """Mean over real tokens, and over features for squared errors."""
+    weights = mask.float()
+    if cosine:
+        distance = 1 - nn.functional.cosine_similarity(student, teacher, dim=-1)
+    else:
+        distance = ((student - teacher) ** 2).mean(-1)
+    return (distance * weights).sum() / weights.sum()

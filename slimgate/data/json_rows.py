@@ -1,0 +1,171 @@
+"""Rows that are JSON objects, one a line or in a list, as an Arrow table.
+
+Not by datasets: it turns text such as "2020-01-01" into a timestamp, and where a column holds numbers and
+strings it writes the strings with their JSON quotes.
+
+Lines are read in batches. Where every batch of a column has one type, that is the type of all of it; another
+column is read again, whole, for its type follows from all of its values.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from slimgate._system.json_text import NOT_JSON, said
+from slimgate.data.spilled_rows import spilled
+from slimgate.errors import DataError
+
+Object = dict[str, Any]
+AT_ONCE = 10_000
+AT_ONCE_CHARACTERS = 2**23
+# A column that each batch has, so that objects without keys are counted.
+_COUNT = "rows"
+_NO_TYPE = (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
+
+
+@dataclass
+class _Met:
+    """names: of the columns, by first appearance; typeless: those of which some batch has no one type."""
+
+    names: dict[str, None] = field(default_factory=dict)
+    typeless: set[str] = field(default_factory=set)
+
+
+def objects_of(path: Path, text: str) -> Iterator[Object]:
+    """Those of a whole file: a list, or one object a line."""
+    if text.lstrip().startswith("["):
+        return _listed(path, text)
+    return line_objects(path, io.StringIO(text, newline="\n"))
+
+
+def line_objects(path: Path, lines: Iterable[str], *, first: int = 1) -> Iterator[Object]:
+    """An object a line; blank lines are left out. first: the number of the first line."""
+    for number, line in enumerate(lines, start=first):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except NOT_JSON as error:
+            raise DataError(
+                f"{path}: line {number} is not JSON ({said(error)}): "
+                f"{line.strip()[:60]!r}; expected one object a line"
+            ) from None
+        yield _object(row, f"{path}: line {number}")
+
+
+def typed(rows: list[Object], *, where: str) -> pa.Table:
+    """Objects as a table; a key that a row has not is null, a column of mixed scalars becomes strings."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    return pa.table({name: _column([row.get(name) for row in rows], f"{where}: {name}") for name in names})
+
+
+def typed_lines(path: Path, lines: Iterable[str], again: Iterable[str], *, scratch: Path) -> pa.Table:
+    """The objects of lines as `typed` has them, mapped from files. again: the lines, for a second reading."""
+    met = _Met()
+    runs = spilled((_piece(rows, met) for rows in _batches(path, lines)), scratch)
+    kinds = {name: _kinds(runs, name) for name in met.names}
+    whole: dict[str, list[Any]] = {
+        name: [] for name in met.names if name in met.typeless or len(kinds[name]) > 1
+    }
+    if whole:
+        for row in line_objects(path, again):
+            for name, values in whole.items():
+                values.append(row.get(name))
+    found = {}
+    for name in met.names:
+        if name in whole:
+            found[name] = _column(whole.pop(name), f"{path}: {name}")
+        else:
+            found[name] = _joined(runs, name, next(iter(kinds[name]), pa.null()))
+    return pa.table(found)
+
+
+def _batches(path: Path, lines: Iterable[str]) -> Iterator[list[Object]]:
+    """The objects of some lines at a time; few of them where they are long."""
+    lines, number = iter(lines), 1
+    while batch := _some(lines):
+        yield list(line_objects(path, batch, first=number))
+        number += len(batch)
+
+
+def _some(lines: Iterator[str]) -> list[str]:
+    found: list[str] = []
+    characters = 0
+    for line in lines:
+        found.append(line)
+        characters += len(line)
+        if len(found) >= AT_ONCE or characters >= AT_ONCE_CHARACTERS:
+            break
+    return found
+
+
+def _piece(rows: list[Object], met: _Met) -> pa.Table:
+    """The columns that have a type in these rows, beside `_COUNT`; their names begin with a dot."""
+    own = dict.fromkeys(key for row in rows for key in row)
+    met.names.update(own)
+    columns = {"." + name: _typed_or_none([row.get(name) for row in rows]) for name in own}
+    met.typeless.update(name for name in own if columns["." + name] is None)
+    known = {name: column for name, column in columns.items() if column is not None}
+    return pa.table({_COUNT: pa.nulls(len(rows)), **known})
+
+
+def _typed_or_none(values: list[Any]) -> pa.Array | None:
+    try:
+        return pa.array(values)
+    except _NO_TYPE:
+        return None
+
+
+def _kinds(runs: list[pa.Table], name: str) -> set[pa.DataType]:
+    """The types of the column in the runs that have it, without null."""
+    kinds = {run["." + name].type for run in runs if "." + name in run.column_names}
+    return {kind for kind in kinds if not pa.types.is_null(kind)}
+
+
+def _joined(runs: list[pa.Table], name: str, kind: pa.DataType) -> pa.ChunkedArray:
+    chunks: list[pa.Array] = []
+    for run in runs:
+        typed_here = "." + name in run.column_names and run["." + name].type == kind
+        chunks += run["." + name].chunks if typed_here else [pa.nulls(run.num_rows, kind)]
+    return pa.chunked_array(chunks, kind)
+
+
+def _column(values: list[Any], where: str) -> pa.Array:
+    try:
+        return pa.array(values)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where}: {error.object[error.start]!r} is half of a surrogate pair, which no text can hold"
+        ) from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        if any(isinstance(value, dict | list) for value in values):
+            raise DataError(
+                f"{where}: lists or objects beside values of another type, expected one type"
+            ) from None
+        return pa.array(
+            [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+        )
+
+
+def _listed(path: Path, text: str) -> Iterator[Object]:
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: line {error.lineno} is not JSON: {error.msg}") from None
+    except NOT_JSON as error:
+        raise DataError(f"{path} is not JSON: {said(error)}") from None
+    for number, row in enumerate(rows, start=1):
+        yield _object(row, f"{path}: item {number}")
+
+
+def _object(row: Any, where: str) -> Object:
+    if not isinstance(row, dict):
+        raise DataError(f"{where} is {json.dumps(row)[:60]}, expected an object with a value a column")
+    return row

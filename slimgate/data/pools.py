@@ -1,0 +1,319 @@
+"""The rows of a source's parts, checked and numbered, so that splits can be cut from them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slimgate.data.row_codes import (
+    Ints,
+    Keys,
+    Mask,
+    batches_of,
+    blank,
+    codes_of,
+    keys_of,
+    standing_twice,
+    values_of,
+)
+from slimgate.data.same_texts import BETWEEN_TEXTS, plain, without_order
+from slimgate.errors import DataError, nearest
+from slimgate.protocols import DRAWN, UNLABELLED
+
+PARTS = (UNLABELLED, "all", *DRAWN[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The rows of one part.
+
+    table: an `id` column, then the source's own; texts, groups, labels: (rows,) codes, equal exactly where
+    the text (as `same_texts` compares it), group and label are, in all pools alike; exact_texts: equal where
+    the texts are, white space collapsed; label_names: of the codes; free: rows that may be drawn; by_text,
+    by_group: rows that a later part holds the text or group of; by_near_text: rows of by_text whose exact
+    text no later part holds.
+    """
+
+    name: str
+    table: pa.Table
+    texts: Ints
+    exact_texts: Ints
+    groups: Ints
+    labels: Ints
+    label_names: tuple[str, ...]
+    free: Mask
+    by_text: Mask
+    by_near_text: Mask
+    by_group: Mask
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+def pools_of(
+    parts: Mapping[str, pa.Table],
+    *,
+    text_columns: Sequence[str],
+    label_column: str | None,
+    group_column: str | None,
+) -> list[Pool]:
+    """A pool for every part, in the order of PARTS. Raises DataError for rows that cannot be used.
+
+    Rows of the part unlabelled are free until `withhold` takes out what the other splits were dealt.
+    """
+    tables = _with_ids(_known_parts(parts))
+    texts = [_text_keys(name, table, text_columns) for name, table in tables.items()]
+    known = {name: table for name, table in tables.items() if name != UNLABELLED}
+    label_codes, label_names = _labels(known, label_column)
+    if group_column is None:  # every row is a group of its own
+        counts = np.cumsum([0, *(table.num_rows for table in tables.values())])
+        group_codes = [np.arange(a, b) for a, b in itertools.pairwise(counts)]
+    else:
+        group_codes = codes_of([_group_keys(name, table, group_column) for name, table in tables.items()])
+    exact_codes, text_codes = (codes_of(keys) for keys in zip(*texts, strict=True))
+    if UNLABELLED in tables:  # nobody knows its labels
+        label_codes.insert(0, np.zeros(tables[UNLABELLED].num_rows, np.int64))
+    pools = []
+    for k, (name, table) in enumerate(tables.items()):
+        free, *dropped = (np.full(table.num_rows, fill) for fill in (True, False, False, False))
+        pool = Pool(
+            name=name,
+            table=table,
+            texts=text_codes[k],
+            exact_texts=exact_codes[k],
+            groups=group_codes[k],
+            labels=label_codes[k],
+            label_names=label_names,
+            free=free,
+            by_text=dropped[0],
+            by_near_text=dropped[1],
+            by_group=dropped[2],
+        )
+        pools.append(pool)
+    _drop_across(pools)
+    return pools
+
+
+def _known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    expected = f"expected all, or some of {', '.join(DRAWN[1:])}; and {UNLABELLED} beside them or not"
+    for name in parts:
+        if name not in PARTS:
+            raise DataError(f"the source gave a part {name!r}, {expected}")
+    judged = set(parts) - {UNLABELLED}
+    if not judged or ("all" in judged and len(judged) > 1):
+        raise DataError(f"the source gave parts {list(parts)}, {expected}")
+    return {name: parts[name] for name in PARTS if name in parts}
+
+
+def _drop_across(pools: Sequence[Pool]) -> None:
+    """Takes the rows of earlier parts out whose group, or else whose text, stands in a later part."""
+    texts, exact_texts, groups = (np.empty(0, np.int64) for _ in range(3))
+    for pool in reversed([pool for pool in pools if pool.name != UNLABELLED]):
+        withhold(pool, texts=texts, exact_texts=exact_texts, groups=groups)
+        texts = np.union1d(texts, pool.texts[pool.free])
+        exact_texts = np.union1d(exact_texts, pool.exact_texts[pool.free])
+        groups = np.union1d(groups, pool.groups[pool.free])
+
+
+def withhold(pool: Pool, *, texts: Ints, exact_texts: Ints, groups: Ints) -> None:
+    """Takes the rows out of a part that have one of these texts or groups."""
+    pool.by_group[:] = np.isin(pool.groups, groups)
+    pool.by_text[:] = ~pool.by_group & np.isin(pool.texts, texts)
+    pool.by_near_text[:] = pool.by_text & ~np.isin(pool.exact_texts, exact_texts)
+    pool.free[:] = ~(pool.by_group | pool.by_text)
+
+
+def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """The tables with their `id` first: the source's own, or part/row."""
+    tables = {}
+    for name, table in parts.items():
+        own = "id" in table.column_names
+        ids = strings(table["id"], f"part {name}: column id") if own else _numbered(name, table.num_rows)
+        if ids.null_count:
+            raise DataError(f"part {name}: column id is null in {ids.null_count} of {len(ids)} rows")
+        rest = [column for column in table.column_names if column != "id"]
+        tables[name] = pa.table({"id": ids, **{column: table[column] for column in rest}})
+    if any("id" in table.column_names for table in parts.values()):
+        _unique([table["id"] for table in tables.values()])
+    return tables
+
+
+def _numbered(part: str, rows: int) -> pa.Array:
+    return pc.binary_join_element_wise(part, pc.cast(pa.array(np.arange(rows)), pa.string()), "/")
+
+
+def _unique(columns: Sequence[pa.ChunkedArray]) -> None:
+    count, first = standing_twice(columns)
+    if count:
+        raise DataError(
+            f"column id: {count} ids stand more than once over all parts (first: {first}), "
+            "expected one row an id; rename the column to have rows numbered"
+        )
+
+
+def strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """The column as strings. Raises DataError for lists and objects."""
+    try:
+        return pc.cast(column, pa.string())
+    except pa.ArrowNotImplementedError:
+        raise DataError(f"{where} has type {column.type}, expected text or numbers") from None
+
+
+def _column(part: str, table: pa.Table, name: str, what: str) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        known = [column for column in table.column_names if column != "id"]
+        raise DataError(f"part {part} has no {what} column {name}{nearest(name, known)}")
+    return table[name]
+
+
+def collapsed_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
+    """The text of each row, stripped, white space collapsed; of a pair, both."""
+    columns = [[collapsed(value) for value in table[name].to_pylist()] for name in names]
+    return columns[0] if len(columns) == 1 else list(map(BETWEEN_TEXTS.join, zip(*columns, strict=True)))
+
+
+def collapsed(value: Any) -> str:
+    """A text with white space collapsed; of a list of words, the words with blanks; of an image, a digest."""
+    if isinstance(value, bytes | dict) or (isinstance(value, list) and value and not _is_words(value)):
+        return content_digest(value)
+    words = [str(word or "") for word in value] if isinstance(value, list) else [str(value or "")]
+    return " ".join(" ".join(words).split())
+
+
+def _is_words(value: list[Any]) -> bool:
+    return all(word is None or isinstance(word, str) for word in value)
+
+
+def text_codes(table: pa.Table, names: Sequence[str]) -> Ints:
+    """(rows,) codes, equal for rows whose texts count as one (`same_texts`)."""
+    return codes_of([_text_keys("gate", table, names)[1]])[0]
+
+
+def _text_keys(part: str, table: pa.Table, names: Sequence[str]) -> tuple[Keys, Keys]:
+    """A key of each row's text, stripped and with white space collapsed, and one of what it is compared by.
+
+    Of a pair, both texts make the key.
+    """
+    exact, compared = zip(*(_text(part, table, name) for name in names), strict=True)
+    return np.hstack(exact), without_order(list(compared))
+
+
+def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
+    column = _column(part, table, name, "text")
+    if is_image(column.type):
+        keys = keys_of(content_digest(value) if value else "" for value in values_of(column))
+        return keys, keys
+    listed = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    kind = column.type.value_type if listed or pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        raise DataError(
+            f"part {part}: text column {name} has type {kind}, expected string or lists of strings"
+        )
+    exact, compared = _keys_of_words(column) if listed else _keys_of_texts(column)
+    if (empty := blank(exact)).any():
+        first = table["id"][int(empty.argmax())]
+        raise DataError(
+            f"part {part}: text column {name} is null or empty in {int(empty.sum())} of {len(exact)} rows "
+            f"(first: {first}); remove these rows, or give them a text"
+        )
+    return exact, compared
+
+
+def _keys_of_words(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
+    """Of lists of words, whose case and punctuation are what their tags are about."""
+    keys = keys_of(collapsed(value) for value in values_of(column))
+    return keys, keys
+
+
+def _keys_of_texts(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
+    exact, compared = [keys_of([])], [keys_of([])]
+    for values in batches_of(column):
+        texts = [collapsed(value) for value in values]
+        exact.append(keys_of(texts))
+        compared.append(keys_of(map(plain, texts)))
+    return np.concatenate(exact), np.concatenate(compared)
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Whether a column may hold images: the bytes of files, the hub's structs of them, or lists of pixels."""
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind):  # lists of words are text
+        return not (types.is_string(kind.value_type) or types.is_large_string(kind.value_type))
+    tests = (types.is_binary, types.is_large_binary, types.is_struct, types.is_fixed_size_list)
+    return any(test(kind) for test in tests)
+
+
+def content_digest(value: Any) -> str:
+    """Equal where the content is: what two splits must not share of an image. Of a hub's image, its bytes."""
+    content = (value.get("bytes") or value) if isinstance(value, dict) else value
+    return hashlib.sha256(content if isinstance(content, bytes) else repr(content).encode()).hexdigest()
+
+
+def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints], tuple[str, ...]]:
+    """Codes of the label of each row, and their texts; one where there is none, or a measured number."""
+    alike = [np.zeros(table.num_rows, np.int64) for table in tables.values()]
+    if name is None:
+        return alike, ("",)
+    columns = [_label(part, table, name) for part, table in tables.items()]
+    labels = [strings(c, f"label column {name}") for c in columns]
+    zero = any(pc.any(pc.equal(column, "0")).as_py() for column in labels)
+    for (part, table), column in zip(tables.items(), labels, strict=True):
+        # -1 is how data sets on the hub write "no label"; beside 1 without a 0 it is a class.
+        coded = zero or (not column.null_count and pc.min_max(column).as_py() == {"min": "-1", "max": "-1"})
+        unknown = pa.array(["", "nan", *(["-1"] if coded else [])])
+        missing = pc.or_(pc.is_null(column), pc.is_in(column, value_set=unknown))
+        _all_labelled(part, table, name, missing.to_numpy())
+    if any(pa.types.is_floating(column.type) for column in columns):
+        return alike, ("",)
+    return _label_codes(labels)
+
+
+def _label_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[Ints], tuple[str, ...]]:
+    """Codes that all columns share, by first appearance, and the labels that they stand for."""
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()
+    codes = encoded.indices.to_numpy().astype(np.int64)
+    ends = np.cumsum([len(column) for column in columns])
+    return np.split(codes, ends[:-1]), tuple(encoded.dictionary.to_pylist())
+
+
+def _label(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
+    if name not in table.column_names and part != "all" and part != "train":
+        raise DataError(
+            f"part {part} is unlabelled: it has no column {name} (it has {', '.join(table.column_names[1:])}"
+            "); name a labelled part, or leave it out and have the split cut from train"
+        )
+    return _column(part, table, name, "label")
+
+
+def _all_labelled(part: str, table: pa.Table, name: str, missing: Mask) -> None:
+    count = int(missing.sum())
+    if not count:
+        return
+    row = int(missing.argmax())
+    first = f"{table['id'][row]}, {table[name][row].as_py()!r}"
+    partly = "" if count == len(missing) else "partly "
+    raise DataError(
+        f"part {part} is {partly}unlabelled: label column {name} is null, empty or -1 in {count} of "
+        f"{len(missing)} rows (first: {first}); name a labelled part, or take these rows out "
+        "(a class that is really called -1 needs another name)"
+    )
+
+
+def _group_keys(part: str, table: pa.Table, name: str) -> Keys:
+    column = strings(_column(part, table, name, "group"), f"part {part}: group column {name}")
+    keys = keys_of(value or "" for value in values_of(column))
+    if (missing := blank(keys)).any():
+        first = table["id"][int(missing.argmax())]
+        raise DataError(
+            f"part {part}: group column {name} is null or empty in {int(missing.sum())} of {len(keys)} rows "
+            f"(first: {first})"
+        )
+    return keys

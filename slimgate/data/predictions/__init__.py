@@ -1,0 +1,1 @@
+"""Files of predictions that other tools wrote."""

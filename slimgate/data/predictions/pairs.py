@@ -1,0 +1,200 @@
+"""Two prediction files -> the outcomes of both on the same rows: matched by id, over the classes of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slimgate._system.toml import shown as quoted
+from slimgate.data.labels import class_names
+from slimgate.data.predictions.answers import check_answers
+from slimgate.data.predictions.id_order import matched
+from slimgate.data.predictions.prediction_checks import EXAMPLES, some
+from slimgate.data.predictions.prediction_files import Predictions
+from slimgate.data.predictions.words import TEXT, codes_of, differ
+from slimgate.errors import DataError
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
+
+# Ids only name rows in messages from here on: of a long one its beginning does, and a short one is kept in
+# 16 bytes, where text of a fixed width takes 4 bytes a character.
+LONGEST_ID = 64
+SHOWN_ID = np.dtypes.StringDType()
+_AT_ONCE = 500_000
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """ClassOutcomes of both on the rows of the teacher's file, in its order. warnings: likely mistakes."""
+
+    teacher: ClassOutcomes
+    variant: ClassOutcomes
+    warnings: tuple[str, ...]
+
+
+def pair_predictions(teacher: Predictions, variant: Predictions) -> Pair:
+    """Matches rows by id. Raises DataError where they do not belong together, with examples."""
+    order = _matched(teacher, variant)
+    _same("label", teacher.ids, (teacher, teacher.labels), (variant, variant.labels.take(pa.array(order))))
+    check_answers(teacher, variant)
+    groups = _groups(teacher, variant, order)
+    shown_ids = _shown_ids(teacher.ids)
+    teacher, variant = _without_ids(teacher), _without_ids(variant)
+    stated = _names([teacher.labels, teacher.predictions, variant.labels, variant.predictions])
+    warnings: list[str] = []
+    files = [_with_names(file, stated, warnings) for file in (teacher, variant)]
+    classes = class_names([*stated, *files[0].classes, *files[1].classes])
+    labels = codes_of(teacher.labels, classes)
+    outcomes = []
+    for file, rows in ((files[0], None), (files[1], order)):
+        probabilities = _over_classes(file, rows, classes)
+        predictions = _predicted(file, rows, classes, probabilities)
+        warnings += _warnings(file, labels, predictions, probabilities, classes)
+        outcomes.append(ClassOutcomes(shown_ids, labels, predictions, classes, probabilities, groups=groups))
+    return Pair(outcomes[0], outcomes[1], tuple(warnings))
+
+
+def _matched(teacher: Predictions, variant: Predictions) -> Ints:
+    """(rows,) the row of the variant's file that has the id of each row of the teacher's."""
+    order = matched(teacher.ids, teacher.by_id, variant.ids, variant.by_id)
+    if order is not None:
+        return order
+    lacking = [
+        f"{file.shown} lacks {len(ids):,} of the {len(other):,} ids of {other.shown}: {some(ids)}"
+        for file, other in ((variant, teacher), (teacher, variant))
+        if len(ids := other.ids.filter(pc.is_null(pc.index_in(other.ids, value_set=file.ids))))
+    ]
+    raise DataError("; ".join(lacking))
+
+
+def _shown_ids(ids: pa.Array) -> Texts:
+    """(rows,) their first 64 characters."""
+    found = np.empty(len(ids), dtype=SHOWN_ID)
+    for start in range(0, len(ids), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        found[part] = pc.utf8_slice_codeunits(ids[part], 0, LONGEST_ID).to_pylist()
+    return cast(Texts, found)
+
+
+def _without_ids(file: Predictions) -> Predictions:
+    """What is needed of a file once its rows are matched."""
+    return replace(file, ids=pa.array([], TEXT), by_id=np.empty(0, np.int64))  # a slice would hold the whole
+
+
+def _same(what: str, ids: pa.Array, *both: tuple[Predictions, pa.Array]) -> None:
+    """Raises DataError where two columns in the same order differ."""
+    (one, before), (other, after) = both
+    rows = differ(before, after)
+    if not len(rows):
+        return
+    named = (column.take(rows[:EXAMPLES]).to_pylist() for column in (ids, before, after))
+    examples = [f"{quoted(i)} ({quoted(a)} and {quoted(b)})" for i, a, b in zip(*named, strict=True)]
+    more = f" and {len(rows) - EXAMPLES:,} more" if len(rows) > EXAMPLES else ""
+    raise DataError(
+        f"{one.shown} and {other.shown} have another {what} for {len(rows):,} of {len(ids):,} ids: "
+        f"{', '.join(examples)}{more}"
+    )
+
+
+def _groups(teacher: Predictions, variant: Predictions, order: Ints) -> Ints | None:
+    """(rows,) int64, equal for rows of one group; from either file where only one has groups."""
+    theirs = None if variant.groups is None else variant.groups.take(pa.array(order))
+    if teacher.groups is not None and theirs is not None:
+        _same("group", teacher.ids, (teacher, teacher.groups), (variant, theirs))
+    groups = theirs if teacher.groups is None else teacher.groups
+    return None if groups is None else groups.dictionary_encode().indices.to_numpy().astype(np.int64)
+
+
+def _names(columns: Sequence[pa.Array | None]) -> list[str]:
+    return sorted(
+        {name for column in columns if column is not None for name in pc.unique(column).to_pylist()}
+    )
+
+
+def _with_names(file: Predictions, stated: Sequence[str], warnings: list[str]) -> Predictions:
+    """The file with its probabilities under the names of the labels, where they go by number.
+
+    Raises DataError where no label is among the classes of the probabilities.
+    """
+    if not file.classes or set(stated) <= set(file.classes):
+        return file
+    names = class_names(stated)
+    if file.numbered and len(names) == len(file.classes):
+        warnings.append(
+            f"{file.shown}: its numbered probabilities are taken for these classes: {_order(names)}"
+        )
+        return file.with_classes(names)
+    if set(pc.unique(file.labels).to_pylist()) & set(file.classes):
+        return file
+    raise DataError(
+        f"{file.shown}: {len(file.classes)} probabilities, of classes {some(pa.array(file.classes))}, none "
+        f"of which is a label; the {len(names)} classes are {some(pa.array(names))}: name the columns "
+        "p_<class>, or give a mapping"
+    )
+
+
+def _order(names: Sequence[str]) -> str:
+    """`0 = neg, 1 = neutral, 2 = pos`"""
+    listed = ", ".join(f"{k} = {name}" for k, name in enumerate(names[:EXAMPLES]))
+    return listed + (", …" if len(names) > EXAMPLES else "")
+
+
+def _over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]) -> Floats | None:
+    """(rows, classes) in the order of the given rows and of all classes; 0 for one that is not there."""
+    if file.probabilities is None:
+        return None
+    if rows is None and file.classes == classes:
+        return file.probabilities
+    at = [classes.index(name) for name in file.classes]
+    found = np.zeros((len(file.probabilities), len(classes)))
+    for k, column in enumerate(at):
+        values = file.probabilities[:, k]
+        found[:, column] = values if rows is None else values[rows]
+    return found
+
+
+def _predicted(
+    file: Predictions, rows: Ints | None, classes: tuple[str, ...], probabilities: Floats | None
+) -> Ints:
+    """(rows,) what the file says, or the most probable class."""
+    if file.predictions is not None:
+        found = codes_of(file.predictions, classes)
+        return found if rows is None else found[rows]
+    if probabilities is None:
+        raise DataError(f"{file.shown}: neither predictions nor probabilities")
+    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+
+
+def _warnings(
+    file: Predictions, labels: Ints, predictions: Ints, probabilities: Floats | None, classes: tuple[str, ...]
+) -> list[str]:
+    """What is legal and yet likely a mistake."""
+    found = []
+    labelled = np.bincount(labels, minlength=len(classes))
+    predicted = np.bincount(predictions, minlength=len(classes))
+    if len(odd := np.flatnonzero((labelled == 0) & (predicted > 0))):
+        found.append(
+            f"{file.shown} predicts {_listed(odd, classes)}, which no row is labelled, "
+            f"in {predicted[odd].sum():,} rows"
+        )
+    if probabilities is None:
+        return found
+    lacking = np.array([k for k, name in enumerate(classes) if labelled[k] and name not in file.classes], int)
+    if len(lacking):
+        rows = labelled[lacking].sum()
+        found.append(
+            f"{file.shown} has no probability of {_listed(lacking, classes)}, which {rows:,} rows are "
+            "labelled: taken as 0"
+        )
+    own = probabilities[np.arange(len(predictions)), predictions]
+    if other := int((own < probabilities.max(axis=1)).sum()):
+        found.append(f"{file.shown}: in {other:,} rows the prediction is not the most probable class")
+    return found
+
+
+def _listed(indices: Ints, classes: tuple[str, ...]) -> str:
+    return some(pa.array([classes[k] for k in indices]))

@@ -1,0 +1,291 @@
+"""Rows of one file: csv, tsv, jsonl, json, parquet or text, as an Arrow table. Light until `rows_of`.
+
+Tables are mapped from Arrow files in a scratch folder, which may be removed at once; json is read whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import glob
+import itertools
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slimgate.data.json_rows import Object, line_objects, objects_of, typed, typed_lines
+from slimgate.data.magic_bytes import foreign_format
+from slimgate.data.spilled_rows import spilled
+from slimgate.data.text_blocks import lines_of, text_blocks, wrong_text
+from slimgate.errors import DataError, SuiteError
+
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".text": "text",
+}
+MOST_BYTES = 4 * 2**30  # of a file that is read whole
+MOST_ROWS = 100_000_000  # a parquet of kilobytes may say that it holds billions
+LONGEST_FIELD = 16 * 2**20
+AT_ONCE = 10_000
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """A file and how it is read. `quotes`: whether a double quote of a csv or tsv may enclose a field."""
+
+    path: Path
+    format: str
+    encoding: str = "utf-8"
+    quotes: bool = True
+
+
+def require(path: Path) -> None:
+    """Raises SuiteError where `path` is no file, with the nearest name that its folder has."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise SuiteError(f"{path} is a folder, expected a file of rows")
+    if not path.parent.is_dir():
+        raise SuiteError(f"{path}: no such file; nor is there a folder {path.parent}")
+    raise SuiteError(f"{path}: no such file{_near_file(path)}")
+
+
+def _near_file(path: Path) -> str:
+    """The file of that name one folder up, else the nearest name of a file of rows beside it."""
+    if (path.parent.parent / path.name).is_file():
+        return f". Did you mean ../{path.name}? There is {path.parent.parent / path.name}"
+    names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+    of_rows = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
+    close = difflib.get_close_matches(path.name, of_rows, n=1, cutoff=0.4)
+    return f". Did you mean {close[0]}?" if close else ""
+
+
+def columns_of(file: RowFile) -> tuple[str, ...]:
+    """Names of the columns, from the head of the file where its format allows that. Raises DataError."""
+    _check_start(file)
+    if file.format == "text":
+        return ("text",)
+    if file.format == "parquet":
+        return tuple(_parquet(file).schema_arrow.names)
+    if file.format in SEPARATORS:
+        return _header(file)
+    objects = line_objects(file.path, _lines(file)) if file.format == "jsonl" else _objects(file)
+    return tuple(dict.fromkeys(key for row in itertools.islice(objects, 100) for key in row))
+
+
+def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
+    """All rows. Columns of csv and tsv are strings, as written; of jsonl and json as `typed` has them.
+
+    Text: one row a line feed; blank lines are left out. Raises DataError, also where there is no row.
+    """
+    _check_start(file)
+    if file.format in SEPARATORS:
+        table = _read_csv(file, scratch)
+    elif file.format == "parquet":
+        table = _read_parquet(file, scratch)
+    elif file.format == "text":
+        table = _read_text(file, scratch)
+    elif file.format == "jsonl":
+        table = typed_lines(file.path, _lines(file), _lines(file), scratch=scratch)
+    else:
+        table = typed(list(_objects(file)), where=str(file.path))
+    if not table.num_rows:
+        raise DataError(f"{file.path} has no rows, expected at least one below its header")
+    return table
+
+
+def _check_start(file: RowFile) -> None:
+    require(file.path)
+    if file.path.stat().st_size == 0:
+        raise DataError(f"{file.path} is empty, expected rows as {file.format}")
+    if file.format != "parquet" and (found := foreign_format(file.path)) is not None:
+        raise DataError(f"{file.path} is {found}, expected rows as {file.format}; unpack or rename it")
+
+
+def _lines(file: RowFile) -> Iterator[str]:
+    return lines_of(text_blocks(file.path, file.encoding))
+
+
+def _objects(file: RowFile) -> Iterator[Object]:
+    """Those of a file that has to be known whole, for it may be a list of them."""
+    if (size := file.path.stat().st_size) > MOST_BYTES:
+        raise DataError(
+            f"{file.path} has {size:,} bytes, and {file.format} is read up to {MOST_BYTES:,}; "
+            "write it as jsonl or parquet"
+        )
+    return objects_of(file.path, "".join(text_blocks(file.path, file.encoding)))
+
+
+def _read_text(file: RowFile, scratch: Path) -> pa.Table:
+    # Not by datasets: its reader also ends a row at a lone carriage return.
+    lines = (line.removesuffix("\n").removesuffix("\r") for line in _lines(file))
+    rows = (line for line in lines if line.strip())
+    batches = iter(lambda: list(itertools.islice(rows, AT_ONCE)), [])
+    pieces = (pa.table({"text": pa.array(batch, pa.string())}) for batch in batches)
+    found = spilled(pieces, scratch)
+    return found[0] if found else pa.table({"text": pa.array([], pa.string())})
+
+
+def _without_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]:
+    """No row of a csv is longer: pandas would hold it many times over."""
+    number, length = 1, 0
+    for block in blocks:
+        for place, line in enumerate(block.split("\n")):
+            number, length = (number + 1, len(line)) if place else (number, length + len(line))
+            if length > LONGEST_FIELD:
+                raise DataError(
+                    f"{file.path}: line {number} is longer than {LONGEST_FIELD:,} characters, expected rows "
+                    f"as {file.format}"
+                )
+        yield block
+
+
+def _header(file: RowFile) -> tuple[str, ...]:
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if file.quotes else csv.QUOTE_NONE
+    with file.path.open(encoding=file.encoding, errors="replace", newline="") as stream:
+        try:
+            if stream.read(1) != "\ufeff":
+                stream.seek(0)
+            reader = csv.reader(stream, delimiter=SEPARATORS[file.format], quoting=quoting)
+            names = next((row for row in reader if row), [])
+        except csv.Error as error:
+            raise DataError(f"{file.path}: the header cannot be read as {file.format}: {error}") from None
+        except UnicodeError as error:
+            raise wrong_text(file.path, file.encoding, error) from None
+    if len(names) == 1 and (other := _other_separator(names[0], SEPARATORS[file.format])):
+        raise DataError(
+            f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {other}; "
+            "save the file with commas as .csv, or with tabs as .tsv"
+        )
+    twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
+    if twice is not None or not all(names):
+        what = f"column {twice!r} twice" if twice is not None and twice else "a column without a name"
+        raise DataError(
+            f"{file.path}: the header has {what}, expected one name a column; came {', '.join(names)}"
+        )
+    return tuple(names)
+
+
+def _other_separator(header: str, separator: str) -> str | None:
+    """What a header that is taken for one column is rather separated by; None of one column."""
+    known = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+    return next((name for sign, name in known.items() if sign != separator and sign in header), None)
+
+
+def _parquet(file: RowFile) -> pq.FileMetaData | Any:
+    try:
+        return pq.ParquetFile(file.path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{file.path} is not parquet: {error}") from None
+
+
+def _read_parquet(file: RowFile, scratch: Path) -> pa.Table:
+    count = _parquet(file).metadata.num_rows
+    if count > MOST_ROWS:
+        raise DataError(
+            f"{file.path} has {count:,} rows, at most {MOST_ROWS:,} are read; take a sample of it"
+        )
+    if not count:  # datasets fails on it (its batch size becomes 0)
+        return _parquet(file).read()
+    return _load("parquet", file.path, file.path, scratch)
+
+
+def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
+    """By datasets, with every guess of pandas switched off: "NA" and "None" are words, "01" is not 1."""
+    import datasets
+    import pandas
+
+    copy = _utf8_copy(file, scratch)
+    names = columns_of(file)
+    with warnings.catch_warnings():
+        # Rows that are all longer than the header only warn, and lose their last fields.
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        return _load(
+            "csv",
+            copy,
+            file.path,
+            scratch,
+            sep=SEPARATORS[file.format],
+            quoting=csv.QUOTE_MINIMAL if file.quotes else csv.QUOTE_NONE,
+            hint=_quotes_hint if file.quotes else None,
+            keep_default_na=False,
+            index_col=False,
+            features=datasets.Features({name: datasets.Value("string") for name in names}),
+        )
+
+
+def _utf8_copy(file: RowFile, scratch: Path) -> Path:
+    """Under a name in which datasets sees no pattern and no address."""
+    handle, copy = tempfile.mkstemp(suffix=".csv", dir=scratch)
+    with open(handle, "wb") as stream:
+        for block in _without_endless_line(file, text_blocks(file.path, file.encoding)):
+            stream.write(block.encode())
+    return Path(copy)
+
+
+def _quotes_hint(said: str) -> str:
+    """For fields or lines that do not come out: a quote inside of a text begins a field that goes on."""
+    if "tokenizing" not in said:
+        return ""
+    told = "add quotes = false to the source (slimgate init: --no-quotes)"
+    return f"; if double quotes are part of the texts, {told}"
+
+
+def _load(
+    kind: str,
+    path: Path,
+    named: Path,
+    scratch: Path,
+    *,
+    hint: Callable[[str], str] | None = None,
+    **options: Any,
+) -> pa.Table:
+    """One local file by datasets, silently, mapped from `scratch`. Errors name the file `named`.
+
+    hint: what to do about an error, by its text.
+    """
+    import datasets
+
+    with _silent(datasets):
+        try:
+            rows = datasets.load_dataset(
+                kind,
+                data_files={"rows": [glob.escape(str(path))]},
+                split="rows",
+                cache_dir=str(scratch),
+                **options,
+            )
+        except Exception as error:  # datasets raises whatever its readers raise, wrapped or not
+            if "corresponds to no data" in str(error):
+                raise DataError(f"{named} has no rows, expected at least one below its header") from None
+            cause = " ".join(str(error.__cause__ or error).split())
+            todo = hint(cause) if hint is not None else ""
+            raise DataError(f"{named} cannot be read as {kind}: {cause}{todo}") from error
+    return rows.data.table.replace_schema_metadata(None)
+
+
+@contextmanager
+def _silent(datasets: Any) -> Iterator[None]:
+    """No progress bar and no log line from datasets; its settings are put back."""
+    bars, level = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(level)
+        if bars:
+            datasets.enable_progress_bars()

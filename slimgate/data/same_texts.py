@@ -1,0 +1,69 @@
+"""Which texts count as one: those that differ only in case, punctuation, how Unicode writes the same
+characters (NFKC, characters without width) or, of a pair, in order.
+
+A row of train that the gate has in other case is a leak, and two such rows of the gate are no two rows.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from functools import cache
+
+import numpy as np
+
+from slimgate.data.row_codes import Ints, Keys
+
+# str.split() takes it for white space, so no text whose white space is collapsed can hold it.
+BETWEEN_TEXTS = "\x1f"
+
+
+def comparable(row: str) -> str:
+    """The text of a row, or its texts joined by BETWEEN_TEXTS, equal for all that count as one."""
+    return BETWEEN_TEXTS.join(sorted(map(plain, row.split(BETWEEN_TEXTS))))
+
+
+def plain(text: str) -> str:
+    """A text in NFKC without case, punctuation (Unicode's P categories) and characters of format (Cf).
+
+    A text of punctuation alone is kept.
+    """
+    found = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(found.casefold().translate(_punctuation_to_spaces()).split()) or text
+
+
+@cache
+def _punctuation_to_spaces() -> dict[int, str]:
+    """Also characters of format, such as a zero-width space, to nothing."""
+    kinds = ((code, unicodedata.category(chr(code))) for code in range(sys.maxunicode + 1))
+    return {code: "" if kind == "Cf" else " " for code, kind in kinds if kind == "Cf" or kind[0] == "P"}
+
+
+def without_order(columns: list[Keys]) -> Keys:
+    """(rows, 2 · columns) keys of each row's texts, equal where the rows have the same texts in any order."""
+    if len(columns) == 1:
+        return columns[0]
+    keys = np.stack(columns, axis=1)
+    order = np.argsort(keys[:, :, 0], axis=1, kind="stable")
+    return np.take_along_axis(keys, order[:, :, None], axis=1).reshape(len(keys), -1)
+
+
+def join_groups(groups: Ints | None, texts: Ints) -> Ints | None:
+    """(rows,) group ids with all rows of one text in one group: groups that share a text become one.
+
+    groups: (rows,) ids, or None where each row is a group of its own; texts: (rows,) codes. Where no text
+    joins two groups, the groups come back as they are.
+    """
+    own, text_of = np.unique(texts, return_inverse=True)
+    if len(own) == len(texts):
+        return groups
+    if groups is None:
+        return texts
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    given, group_of = np.unique(groups, return_inverse=True)
+    nodes = len(given) + len(own)  # a node for each group and each text, an edge for each row
+    edges = coo_array((np.ones(len(texts)), (group_of, len(given) + text_of)), shape=(nodes, nodes))
+    count, joined = connected_components(edges, directed=False)
+    return groups if count == len(given) else joined[group_of].astype(np.int64)

@@ -1,0 +1,237 @@
+"""Rows from local files.
+
+    { name = "files", path = "rows.csv" }                              one table: all splits are cut from it
+    { name = "files", train = "a.csv", gate = ["b.csv", "c.csv"] }     named splits: one file each, or several
+    { name = "files", by_label = { pos = "a.txt", neg = "b.txt" } }    a row a line; columns text and label
+    { name = "files", path = "rows.csv", images = ["image"] }          paths of images, from the file's folder
+
+csv, tsv, jsonl, json, parquet and text (txt), told by the suffix or by `format`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from slimgate.data.image_files import images_digest, with_images
+from slimgate.data.row_files import SUFFIXES, RowFile, columns_of, require, rows_of
+from slimgate.errors import DataError
+from slimgate.params import SuitePath, Table
+
+NAMED = ("train", "calibration", "selection", "gate", "confirm")
+
+
+def _as_tuple(value: Any) -> Any:
+    if isinstance(value, str | Path):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+Paths = Annotated[
+    tuple[SuitePath, ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
+
+
+class Params(Table):
+    """Exactly one of `path`, `by_label`, or one and more of train, calibration, selection, gate, confirm."""
+
+    path: Paths | None = None
+    train: Paths | None = None
+    calibration: Paths | None = None
+    selection: Paths | None = None
+    gate: Paths | None = None
+    confirm: Paths | None = None
+    by_label: dict[str, Paths] | None = None
+    format: Literal["csv", "tsv", "jsonl", "json", "parquet", "text"] | None = Field(
+        default=None, description="how every file is read; default: by its suffix"
+    )
+    encoding: str = "utf-8"
+    quotes: bool = Field(
+        default=True,
+        description="false: a double quote in csv or tsv is a character like any other, as in GLUE's tsv",
+    )
+    images: tuple[str, ...] = Field(
+        default=(), description="columns that name images by their paths; the rows hold what is in them"
+    )
+    real: bool = Field(default=True, description="false: the rows were made up, and reports say so")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Params:
+        named = [name for name in NAMED if getattr(self, name)]
+        given = ["path"] * bool(self.path) + named[:1] + ["by_label"] * bool(self.by_label is not None)
+        if len(given) != 1:
+            came = " and ".join(given) or "none of them"
+            raise _wrong(f"expected path, or by_label, or some of {', '.join(NAMED)}; came {came}")
+        if self.by_label is not None and len(self.by_label) < 2:
+            raise _wrong(f"by_label needs at least two labels, came {', '.join(self.by_label) or 'none'}")
+        if self.by_label is not None and self.format not in (None, "text"):
+            raise _wrong(f'by_label reads one line a row (format = "text"), came format = "{self.format}"')
+        if self.by_label is not None and self.images:
+            raise _wrong("by_label has columns text and label alone, and no images")
+        return self
+
+    @model_validator(mode="after")
+    def _readable(self) -> Params:
+        try:
+            "".encode(
+                codecs.lookup(self.encoding).name
+            )  # rot13 and the like are known, and no encodings of text
+        except LookupError:
+            raise _wrong(f'encoding {self.encoding} is not known; for example "utf-8" or "latin-1"') from None
+        seen: dict[Path, str] = {}
+        for part, label, path in _files(self):
+            where = part if label is None else f"by_label.{label}"
+            if path in seen:
+                raise _wrong(
+                    f"{path} stands twice, in {seen[path]} and in {where}: its rows would be in both"
+                )
+            seen[path] = where
+            if label is None and self.format is None and path.suffix.lower() not in SUFFIXES:
+                raise _wrong(
+                    f"{path.name}: suffix {path.suffix or 'none'} does not tell a format; known: "
+                    f"{' '.join(SUFFIXES)}; or give format"
+                )
+        return self
+
+
+def columns(params: Params) -> tuple[str, ...]:
+    """Names that any of the parts has, in the order of the first file.
+
+    Raises SuiteError for a file that is not there, DataError for one that cannot be read, or where the
+    files of one part have other columns.
+    """
+    if params.by_label is not None:
+        for _, _, path in _files(params):
+            require(path)
+        return ("text", "label")
+    names: dict[str, tuple[Path, tuple[str, ...]]] = {}
+    for part, _, path in _files(params):
+        found = columns_of(_row_file(params, path))
+        _same_names(params, path, found, *names.setdefault(part, (path, found)))
+    return tuple(dict.fromkeys(name for _, found in names.values() for name in found))
+
+
+def parts(params: Params) -> tuple[str, ...]:
+    """("all",), or those of train, calibration, selection, gate, confirm that are named."""
+    return tuple(dict.fromkeys(part for part, _, _ in _files(params)))
+
+
+def is_real(params: Params) -> bool:
+    """What the suite says; true where it says nothing, for people bring rows that somebody wrote."""
+    return params.real
+
+
+def digest(params: Params) -> str:
+    """sha256 over parts, labels, the bytes of every file and how they are read; not over names of files.
+
+    Of images that rows name, over their bytes too.
+    """
+    total = hashlib.sha256(json.dumps([params.encoding, params.quotes]).encode())
+    for part, label, path in _files(params):
+        require(path)
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(json.dumps([part, label, _row_file(params, path).format, content]).encode())
+        if params.images:
+            with TemporaryDirectory(prefix="slimgate-") as scratch:
+                table = rows_of(_row_file(params, path), scratch=Path(scratch))
+            total.update(images_digest(table, params.images, path.parent).encode())
+    return total.hexdigest()
+
+
+def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
+    """The rows of every part; a column has one type in all of them. Files of a part follow each other."""
+    found: dict[str, list[pa.Table]] = {}
+    firsts: dict[str, tuple[Path, tuple[str, ...]]] = {}
+    for part, label, path in _files(params):
+        table = with_images(rows_of(_row_file(params, path), scratch=scratch), params.images, path.parent)
+        if label is not None:
+            table = table.append_column("label", pa.array([label] * table.num_rows, pa.string()))
+        names = tuple(table.column_names)
+        _same_names(params, path, names, *firsts.setdefault(part, (path, names)))
+        found.setdefault(part, []).append(table)
+    types = _common_types([table for tables in found.values() for table in tables])
+    return {
+        part: pa.concat_tables([_cast(table, types) for table in tables], promote_options="default")
+        for part, tables in found.items()
+    }
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("files", "{message}", {"message": message})
+
+
+def _files(params: Params) -> Iterator[tuple[str, str | None, Path]]:
+    """(part, label, path) of every file, in the order in which rows are numbered."""
+    for label, paths in (params.by_label or {}).items():
+        yield from (("all", label, path) for path in paths)
+    yield from (("all", None, path) for path in params.path or ())
+    for part in NAMED:
+        yield from ((part, None, path) for path in getattr(params, part) or ())
+
+
+def _row_file(params: Params, path: Path) -> RowFile:
+    kind = "text" if params.by_label is not None else params.format or SUFFIXES[path.suffix.lower()]
+    return RowFile(path=path, format=kind, encoding=params.encoding, quotes=params.quotes)
+
+
+def _same_names(
+    params: Params, path: Path, came: tuple[str, ...], first: Path, expected: tuple[str, ...]
+) -> None:
+    # An object may leave a key out, so files of objects need not agree; what is missing is null.
+    if set(came) != set(expected) and _row_file(params, path).format not in ("json", "jsonl"):
+        raise DataError(
+            f"{path} has columns {', '.join(came)}, expected {', '.join(expected)} "
+            f"as in {first.name} of the same part"
+        )
+
+
+def _common_types(tables: list[pa.Table]) -> dict[str, pa.DataType]:
+    """A type for each column that holds its values in every table: the wider number, else a string."""
+    columns: dict[str, list[pa.ChunkedArray]] = {}
+    for table in tables:
+        for name in table.column_names:
+            columns.setdefault(name, []).append(table[name])
+    kinds = {name: _common_type(name, [one.type for one in found]) for name, found in columns.items()}
+    return {
+        name: kinds[name] if _holds(kinds[name], found) else pa.string() for name, found in columns.items()
+    }
+
+
+def _holds(kind: pa.DataType, columns: list[pa.ChunkedArray]) -> bool:
+    """Whether the type holds every value: a float is no whole number of 17 digits, such as an id may be."""
+    try:
+        for column in columns:
+            column.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _common_type(name: str, types: list[pa.DataType]) -> pa.DataType:
+    if any(pa.types.is_nested(kind) for kind in types) and len(set(types)) > 1:
+        raise DataError(f"column {name} has types {' and '.join(map(str, types))} in the files, expected one")
+    schemas = [pa.schema([(name, kind)]) for kind in types]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive").field(name).type
+    except pa.ArrowTypeError:
+        return pa.string()
+
+
+def _cast(table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
+    # a column that has its type already stays mapped
+    return table.cast(pa.schema([(name, types[name]) for name in table.column_names]))

@@ -1,0 +1,289 @@
+"""Rows of a data set of the hub, or of a folder in the hub's layout (README.md with configs, data files).
+
+    { name = "hub", id = "nyu-mll/glue", config = "qqp", revision = "…" }
+    { name = "hub", id = "./pairs", splits = { train = "train", gate = "test" } }
+
+Without `splits`: train is the hub's train, gate its validation, else its test, where that is labelled; a gate
+that the hub has not is cut from train. A column of class labels holds the classes' numbers ("0", "1"), as
+ready-made models name their outputs; `[task] labels` says the order of other names.
+
+Without `revision` rows are of the commit that the local cache has of the main branch, and of the newest one
+where it has none. What is cached needs no network. No code of a repository is ever run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from slimgate._system.digests import folder_digest, json_digest
+from slimgate.data.pools import strings
+from slimgate.data.row_codes import standing_twice
+from slimgate.errors import DataError, SuiteError, nearest
+from slimgate.params import Table
+from slimgate.suite_paths import suite_path
+
+NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+COMMIT = re.compile(r"^[0-9a-f]{40}$")
+# The hub's split that a part is taken from where the suite says nothing, the first that there is.
+DEFAULTS = {"train": ("train",), "gate": ("validation", "test")}
+
+
+def _folder_or_name(value: Any) -> Any:
+    """A folder, made absolute from the one of the suite file; else the name as it is."""
+    if not isinstance(value, str):
+        return value
+    folder = suite_path(getattr(value, "base", Path.cwd()), value, home=True)
+    if value.startswith((".", "/", "~")) or folder.is_dir():
+        return str(folder)
+    if not NAME.match(value):
+        raise PydanticCustomError(
+            "hub", 'expected a name of the hub, such as "nyu-mll/glue", or a folder, such as "./pairs"'
+        )
+    return value
+
+
+class PartNames(Table):
+    """The hub's split that each part is taken from."""
+
+    train: str | None = None
+    calibration: str | None = None
+    selection: str | None = None
+    gate: str | None = None
+    confirm: str | None = None
+
+
+class Params(Table):
+    """A data set, one of its configurations, a commit, tag or branch."""
+
+    id: Annotated[str, BeforeValidator(_folder_or_name)]
+    config: str | None = None
+    revision: str | None = None
+    splits: PartNames | None = None
+    real: bool = Field(default=True, description="false: the rows were made up, and reports say so")
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder; None for a data set of the hub."""
+        return Path(self.id) if Path(self.id).is_absolute() else None
+
+    @property
+    def shown(self) -> str:
+        """How messages name it."""
+        config = f" ({self.config})" if self.config else ""
+        return self.id + config + (f" at {self.revision}" if self.revision else "")
+
+
+def columns(params: Params) -> tuple[str, ...] | None:
+    """None: only `read` can tell. Raises SuiteError for a folder that is not there."""
+    if params.folder is not None and not params.folder.is_dir():
+        raise SuiteError(f"{params.folder}: no such folder")
+    if params.folder is not None and params.revision is not None:
+        raise SuiteError(f"revision = {params.revision} came, but a folder has none")
+    return None
+
+
+def parts(params: Params) -> tuple[str, ...]:
+    """Those that the suite names; without `splits` those that a data set usually has."""
+    return tuple(_named(params) or DEFAULTS)
+
+
+def is_real(params: Params) -> bool:
+    """What the suite says; true where it says nothing."""
+    return params.real
+
+
+def digest(params: Params) -> str:
+    """Of a folder its files' bytes; of the hub the commit, or the stated names where it is not known yet."""
+    chosen = {"config": params.config, "splits": _named(params)}
+    if params.folder is not None:
+        return json_digest({"files": folder_digest(params.folder, _files(params.folder)), **chosen})
+    return json_digest(
+        {
+            "id": params.id,
+            "commit": cached_commit(params) or _newest_commit(params) or params.revision,
+            **chosen,
+        }
+    )
+
+
+def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
+    """The rows of every part. Raises DataError where they are neither cached nor can be downloaded."""
+    with _quiet(), _explained(params):
+        splits = _load(params, scratch)
+        chosen = _chosen(params, splits)
+        tables = {part: splits[name].data.table.replace_schema_metadata() for part, name in chosen.items()}
+    return _with_unique_ids(tables)
+
+
+def cached_commit(params: Params) -> str | None:
+    """The commit that the local cache of the hub has for the revision; None where it has none."""
+    from huggingface_hub import constants
+
+    revision = params.revision or "main"
+    if COMMIT.match(revision):
+        return revision
+    repository = Path(constants.HF_HUB_CACHE) / f"datasets--{params.id.replace('/', '--')}"
+    ref = repository / "refs" / revision
+    return ref.read_text("utf-8").strip() if ref.is_file() else None
+
+
+def _newest_commit(params: Params) -> str | None:
+    """The commit that the hub has for the revision; None where it cannot be asked."""
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        return HfApi().dataset_info(params.id, revision=params.revision, timeout=10).sha
+    except Exception:  # whatever it is, reading the rows will meet and tell it
+        return None
+
+
+def _named(params: Params) -> dict[str, str]:
+    return params.splits.model_dump(exclude_none=True) if params.splits is not None else {}
+
+
+def _files(folder: Path) -> list[str]:
+    """Every file of a data set's folder, without those of git and other hidden ones."""
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
+
+
+def _load(params: Params, scratch: Path) -> Any:
+    """The prepared data set: split name -> rows."""
+    import datasets
+
+    commit = cached_commit(params) if params.folder is None else None
+    builder = datasets.load_dataset_builder(
+        params.id,
+        params.config,
+        revision=commit or params.revision,
+        # a folder may change under its name, so what datasets makes of it is not kept
+        cache_dir=str(scratch) if params.folder is not None else None,
+    )
+    _check_commit(params, commit, builder)
+    builder.download_and_prepare()
+    return builder.as_dataset()
+
+
+def _check_commit(params: Params, commit: str | None, builder: Any) -> None:
+    """Without a network datasets takes the newest rows of its cache, whatever revision was asked for."""
+    from datasets.packaged_modules.cache.cache import Cache
+
+    stated = params.revision or commit
+    if stated is not None and isinstance(builder, Cache) and builder.hash != commit:
+        raise DataError(f"{params.shown}: {_not_cached(params)} (what it holds is of commit {builder.hash})")
+
+
+def _chosen(params: Params, splits: Any) -> dict[str, str]:
+    """Part -> the hub's split."""
+    for part, name in _named(params).items():
+        if name not in splits:
+            raise DataError(f'{params.shown}: splits.{part} = "{name}": no such split{nearest(name, splits)}')
+    usual = {
+        part: next((name for name in names if name in splits and _labelled(splits[name])), None)
+        for part, names in DEFAULTS.items()
+    }
+    chosen = _named(params) or {part: name for part, name in usual.items() if name is not None}
+    if not chosen:
+        raise DataError(
+            f"{params.shown} has splits {', '.join(splits)}; say which is which by "
+            'splits = { train = "…", gate = "…" }'
+        )
+    return chosen
+
+
+def _labelled(rows: Any) -> bool:
+    """False where a column of class labels is -1 throughout: so the hub writes that labels are withheld."""
+    import datasets
+
+    labels = [name for name, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)]
+    table = rows.data.table
+    return not any(pc.all(pc.less(table[name], 0)).as_py() for name in labels if len(table))
+
+
+def _with_unique_ids(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """A column `id` that numbers each split from 0 names no row of the whole: it becomes `hub_id`."""
+    ids = [table["id"] for table in tables.values() if "id" in table.column_names]
+    if not any(column.null_count for column in ids) and not _repeated(ids):
+        return tables
+    return {
+        part: table.rename_columns(["hub_id" if name == "id" else name for name in table.column_names])
+        for part, table in tables.items()
+    }
+
+
+def _repeated(columns: list[pa.ChunkedArray]) -> bool:
+    kinds = {column.type for column in columns}
+    if len(kinds) == 1 and (pa.types.is_string(*kinds) or pa.types.is_integer(*kinds)):
+        return standing_twice([strings(column, "column id") for column in columns])[0] > 0
+    values = [value for column in columns for value in column.to_pylist()]
+    return len(set(values)) < len(values)
+
+
+def _not_cached(params: Params) -> str:
+    return (
+        "not in the local cache of the hub, and the hub cannot be reached; download it once with "
+        f"datasets.load_dataset({_arguments(params)}), or use files"
+    )
+
+
+def _arguments(params: Params) -> str:
+    stated = [params.id, *([params.config] if params.config else [])]
+    revision = [f'revision="{params.revision}"'] if params.revision else []
+    return ", ".join([*(f'"{text}"' for text in stated), *revision])
+
+
+@contextmanager
+def _explained(params: Params) -> Iterator[None]:
+    """What datasets and the hub raise, as one line."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # a reader of data files may raise anything; the cause stays chained
+        if _unreachable(error):
+            raise DataError(f"{params.shown}: {_not_cached(params)}") from error
+        said = " ".join(str(error.__cause__ or error).split()) or "no message"
+        raise DataError(f"{params.shown}: cannot be read: {type(error).__name__}: {said}") from error
+
+
+def _unreachable(error: BaseException | None) -> bool:
+    """Whether the network was what failed: clients wrap the system's error in ones of their own."""
+    while error is not None:
+        if isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars and notices of datasets and of the hub."""
+    import datasets
+
+    hub: Any = importlib.import_module("huggingface_hub.utils")
+    level = datasets.logging.get_verbosity()
+    bars, hub_bars = datasets.are_progress_bars_disabled(), hub.are_progress_bars_disabled()
+    datasets.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+    hub.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(level)
+        if not bars:
+            datasets.enable_progress_bars()
+        if not hub_bars:
+            hub.enable_progress_bars()

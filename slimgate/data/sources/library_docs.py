@@ -1,0 +1,120 @@
+"""The embedded default: paragraphs of documentation, labelled by the library that they document.
+
+    [task]
+    source = { name = "library_docs" }
+    text = ["paragraph"]
+    label = "library"
+    group = "file"
+
+Rows come from the docstrings of packages that slimgate itself installs (pinned by constraints.txt), read
+with `ast` without importing them: people wrote them to explain a library, so the rows are real. Names of
+libraries are masked by the word "library", or the question would be one of spelling. At most 15 rows a
+file; texts found under two libraries, and repeats, are dropped. With `unlabelled = true` all paragraphs,
+also those beyond the 15, are a part unlabelled, of which a suite's split unlabelled is drawn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Self
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from slimgate._system.digests import json_digest
+from slimgate.data.package_files import installed_versions, package_folder, source_files
+from slimgate.errors import DataError
+from slimgate.params import Table
+
+COLUMNS = ("paragraph", "library", "file")
+
+
+class Params(Table):
+    """Which packages (by the name that imports them) and which paragraphs.
+
+    unlabelled: whether all paragraphs, without the limit per file, are a part unlabelled.
+    """
+
+    libraries: tuple[str, ...] = ("networkx", "pandas", "sympy", "transformers")
+    min_words: int = Field(default=5, ge=1)
+    max_words: int = Field(default=40, ge=1)
+    max_rows_per_file: int = Field(default=15, ge=1)
+    unlabelled: bool = False
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if len(set(self.libraries)) < 2:
+            raise ValueError(
+                f"libraries = {list(self.libraries)} came, expected two different packages at least"
+            )
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words = {self.min_words} is above max_words = {self.max_words}")
+        return self
+
+
+def columns(params: Params) -> tuple[str, ...]:
+    """paragraph, library, file. Raises SuiteError for a package that is not installed."""
+    for library in params.libraries:
+        package_folder(library, asked_by="library_docs")
+    return COLUMNS
+
+
+def parts(params: Params) -> tuple[str, ...]:
+    """One part, from which the splits are cut; and one of rows without labels where it is asked for."""
+    return ("unlabelled", "all") if params.unlabelled else ("all",)
+
+
+def is_real(params: Params) -> bool:
+    """People wrote the paragraphs."""
+    return True
+
+
+def digest(params: Params) -> str:
+    """Changes with the packages' versions and the options; the code counts apart."""
+    installed = installed_versions(params.libraries)
+    return json_digest({"installed": installed, "params": params.model_dump(mode="json")})
+
+
+def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
+    """All rows, in the order of the libraries, then of the files, then of the text."""
+    found = list(_rows(params))
+    rows = list(unique_rows(found, params.max_rows_per_file))
+    if not rows:
+        raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words was found")
+    if not params.unlabelled:
+        return {"all": _table(rows, COLUMNS)}
+    more = unique_rows(found, len(found))
+    return {"unlabelled": _table(more, ("paragraph", "file")), "all": _table(rows, COLUMNS)}
+
+
+def _table(rows: Iterable[dict[str, str]], columns: tuple[str, ...]) -> pa.Table:
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    return pa.Table.from_pylist([{name: row[name] for name in columns} for row in rows], schema=schema)
+
+
+def unique_rows(rows: Iterable[dict[str, str]], max_per_file: int) -> Iterator[dict[str, str]]:
+    """Drops texts found under two libraries, then repeats, then what exceeds the limit per file."""
+    kept = list(rows)
+    owners: dict[str, set[str]] = {}
+    for row in kept:
+        owners.setdefault(row["paragraph"], set()).add(row["library"])
+    seen: set[str] = set()
+    counts: Counter[str] = Counter()
+    for row in kept:
+        text, file = row["paragraph"], row["file"]
+        if len(owners[text]) > 1 or text in seen or counts[file] >= max_per_file:
+            continue
+        seen.add(text)
+        counts[file] += 1
+        yield row
+
+
+def _rows(params: Params) -> Iterator[dict[str, str]]:
+    from slimgate.data.docstring_prose import file_paragraphs
+
+    for library in params.libraries:
+        for name, path in source_files(library, asked_by="library_docs"):
+            for text in file_paragraphs(path, params.min_words, params.max_words):
+                yield {"paragraph": text, "library": library, "file": name}

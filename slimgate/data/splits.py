@@ -1,0 +1,291 @@
+"""Splits: train fits weights, calibration feeds quantization, selection chooses, gate only judges.
+
+Two more exist only if a suite asks for them. unlabelled holds rows for a teacher to label: their own label is
+taken off. confirm holds rows that nothing reads until a run with --slimgate-confirm. A split that the source
+names is drawn from the part of that name; the others are cut from the part train, or from all. No group and
+no text stands in two splits, whatever its case, its punctuation and the order of a pair; only a part that the
+source calls unlabelled may share groups with train, which learns as it does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from slimgate.data.chosen_rows import chosen_rows
+from slimgate.data.dealing import NOTHING_DROPPED, Asked, Dropped, deal, left_out, shares_of
+from slimgate.data.pools import Pool, pools_of, withhold
+from slimgate.data.row_codes import batches_of
+from slimgate.data.same_texts import join_groups
+from slimgate.data.strata import Ints
+from slimgate.errors import DataError, nearest
+from slimgate.params import Table
+from slimgate.protocols import CONFIRM, DRAWN, SPLITS, UNLABELLED
+
+SCHEMA = "slimgate.splits/1"
+FILE = "splits.json"
+
+
+def _rows(least: int) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if value is None or value == "rest" or (type(value) is int and value >= least):
+            return value
+        raise PydanticCustomError(
+            "size", 'expected a whole number of rows from {least} on, or "rest"', {"least": least}
+        )
+
+    return BeforeValidator(check)
+
+
+Size = Annotated[Asked | None, _rows(1)]
+SizeOrNone = Annotated[Asked | None, _rows(0)]
+
+
+class SplitSizes(Table):
+    """Rows of each split; "rest" is what the other splits of the same part leave.
+
+    A size that is left out: of a split that the source names, all its rows; of one that is cut, for train
+    the rest, for gate 40 %, for calibration 5 % but at most 512, for selection 10 % but at most 1000, of the
+    part's rows that no later part holds. Without a size there is no split unlabelled, and none named confirm
+    unless the source names it.
+    """
+
+    unlabelled: Size = Field(default=None, description="rows whose labels no step may read; default none")
+    train: Size = Field(default=None, description='rows of train; default "rest"')
+    calibration: SizeOrNone = Field(default=None, description="rows of calibration; default 5 %, at most 512")
+    selection: SizeOrNone = Field(default=None, description="rows of selection; default 10 %, at most 1000")
+    gate: Size = Field(default=None, description="rows of gate; default 40 %, or all of a named gate part")
+    confirm: Size = Field(
+        default=None,
+        description="rows that only --slimgate-confirm reads, to judge what passed on gate once more; "
+        "default none, or all of a named confirm part",
+    )
+
+    def of(self, split: str) -> Asked | None:
+        """The size of a split as it is stated."""
+        size: Asked | None = getattr(self, split)
+        return size
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What is in a split, and what was left out for it.
+
+    part: the part that it was drawn from, None where it has none
+    digest: sha256 over id, text, label, group and what else the task reads of its rows, in order
+    dropped_overlap, dropped_group: rows of that part that are in no split because a later split or part holds
+        their text, their group; counted once a part, at its earliest split
+    near_repeats: those of dropped_overlap whose text stands there in other case, punctuation or order only
+    repeats: rows whose text stands in the split before
+    label_deviation_points: the largest distance of a label's share from its share in the part; None where
+        the rows have no label
+    groups: rows that share the group column's value or a text are of one group; None without a group column
+        where no text repeats
+    """
+
+    part: str | None
+    n: int
+    digest: str
+    dropped_overlap: int
+    dropped_group: int
+    repeats: int
+    label_counts: dict[str, int]
+    label_deviation_points: float | None
+    groups: int | None
+    near_repeats: int = 0
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Tables in the order train, calibration, selection, gate: a column `id`, then the source's columns.
+
+    unlabelled, where there is one, stands first, and has no label; confirm stands before gate.
+    """
+
+    splits: dict[str, pa.Table]
+    reports: dict[str, SplitReport]
+
+
+def cut(
+    parts: Mapping[str, pa.Table],
+    sizes: SplitSizes,
+    *,
+    text_columns: tuple[str, ...],
+    label_column: str | None,
+    group_column: str | None,
+    seed: int,
+    read_columns: tuple[str, ...] = (),
+) -> Cut:
+    """Draws the splits: groups first, then rows to the stated sizes, labels in the shares of their part.
+
+    read_columns: what the task reads beside texts and label, such as tags: digests change with it.
+
+    Rows stand in random order. Each split has an order of its own for the rows of its part, so another size
+    of one split leaves most of the others' rows in place. Raises DataError for unlabelled or empty rows, for
+    ids that are not unique, and where there are fewer rows than the sizes ask for.
+    """
+    pools = pools_of(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
+    _all_there(pools, read_columns)
+    plans = _plans(pools, sizes)
+    splits: dict[str, pa.Table] = {}
+    reports: dict[str, SplitReport] = {}
+    taken: list[Ints] = [np.empty(0, np.int64)]
+    taken_exact: list[Ints] = [np.empty(0, np.int64)]
+    held_out: list[Ints] = [np.empty(0, np.int64)]
+    for pool in sorted(pools, key=lambda pool: pool.name == UNLABELLED):  # after those that it gives way to
+        plan = plans[pool.name]
+        if not plan:
+            continue
+        if pool.name == UNLABELLED:
+            texts, exact, groups = map(np.concatenate, (taken, taken_exact, held_out))
+            withhold(pool, texts=texts, exact_texts=exact, groups=groups)
+        drawn = deal(pool, plan, seed, grouped=group_column is not None)
+        dropped = left_out(pool, drawn)
+        taken += [pool.texts[rows] for rows in drawn.values()]
+        taken_exact += [pool.exact_texts[rows] for rows in drawn.values()]
+        held_out += [pool.groups[rows] for split, rows in drawn.items() if split not in (UNLABELLED, "train")]
+        for rank, (split, rows) in enumerate(drawn.items()):
+            label = None if split == UNLABELLED else label_column
+            splits[split] = chosen_rows(pool.table, rows)
+            if split == UNLABELLED:
+                splits[split] = _unlabelled(splits[split], read_columns, text_columns, label_column)
+            optional = [name for name in (label, group_column) if name]
+            columns = list(dict.fromkeys(["id", *text_columns, *optional, *read_columns]))
+            reports[split] = _report(
+                pool,
+                rows,
+                digest=_digest(splits[split], columns),
+                dropped=dropped if rank == 0 else NOTHING_DROPPED,
+                labelled=label is not None,
+                grouped=group_column is not None,
+            )
+    for split in SPLITS:
+        if split not in splits:
+            splits[split] = pools[-1].table.slice(0, 0)
+            reports[split] = SplitReport(None, 0, hashlib.sha256().hexdigest(), 0, 0, 0, {}, 0.0, None)
+    found = [name for name in DRAWN if name in splits]
+    return Cut({name: splits[name] for name in found}, {name: reports[name] for name in found})
+
+
+def _unlabelled(
+    table: pa.Table, read: tuple[str, ...], text_columns: tuple[str, ...], label_column: str | None
+) -> pa.Table:
+    """Without the label, and without all that a task reads beside texts: scores, tags."""
+    secret = {label_column, *read} - {"id", *text_columns}
+    return table.drop_columns([name for name in table.column_names if name in secret])
+
+
+def _all_there(pools: list[Pool], columns: tuple[str, ...]) -> None:
+    for pool in pools:
+        known = pool.table.column_names
+        for column in columns if pool.name != UNLABELLED else ():
+            if column not in known:
+                raise DataError(f"part {pool.name} has no column {column}{nearest(column, known)}")
+
+
+def write_splits(cut: Cut, folder: Path) -> None:
+    """Writes a parquet file a split and their reports as splits.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in cut.splits.items():
+        pq.write_table(table, folder / f"{name}.parquet")
+    content = {"schema": SCHEMA, "splits": {name: asdict(report) for name, report in cut.reports.items()}}
+    (folder / FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_splits(folder: Path) -> Cut:
+    """Reads what `write_splits` wrote, memory-mapped. Raises DataError where it is not whole."""
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise DataError(f"{folder / FILE} has schema {content['schema']}, expected {SCHEMA}")
+        found = [name for name in DRAWN if name in content["splits"] or name in SPLITS]
+        reports = {name: SplitReport(**content["splits"][name]) for name in found}
+        splits = {name: pq.read_table(folder / f"{name}.parquet", memory_map=True) for name in found}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{folder} holds no whole splits ({type(error).__name__}: {error}); cut them again"
+        ) from error
+    return Cut(splits, reports)
+
+
+def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Asked]]:
+    """For each part, the splits that are drawn from it and their sizes."""
+    plans: dict[str, dict[str, Asked]] = {pool.name: {} for pool in pools}
+    common = next((name for name in ("all", "train") if name in plans), None)
+    for split in DRAWN:
+        stated = sizes.of(split)
+        if stated is None and (split == UNLABELLED or (split == CONFIRM and split not in plans)):
+            continue
+        origin = split if split in plans else common
+        if origin is None:
+            if stated or split == "gate":
+                raise DataError(
+                    f"the source has only part {', '.join(plans)}, expected part {split}, train or all to "
+                    f"draw {split} from" + (f" (splits.{split} = {stated})" if stated else "")
+                )
+            continue
+        free = int(next(pool for pool in pools if pool.name == origin).free.sum())
+        plans[origin][split] = _default(split, named=origin == split, free=free) if stated is None else stated
+    for origin, plan in plans.items():
+        resting = [split for split, size in plan.items() if size == "rest"]
+        if len(resting) > 1:
+            raise DataError(
+                f"splits: {' and '.join(resting)} both take the rest of part {origin} (train does where "
+                "it is left out); give all but one a number"
+            )
+    return plans
+
+
+def _default(split: str, *, named: bool, free: int) -> Asked:
+    if named or split == "train":
+        return "rest"
+    return {
+        "calibration": min(512, free // 20),
+        "selection": min(1000, free // 10),
+        "gate": max(1, free * 2 // 5),
+    }[split]
+
+
+def _report(
+    pool: Pool, rows: Ints, *, digest: str, dropped: Dropped, labelled: bool, grouped: bool
+) -> SplitReport:
+    counts = np.bincount(pool.labels[rows], minlength=len(pool.label_names))
+    share, expected = counts / max(1, len(rows)), shares_of(pool.labels)
+    deviation = np.abs(share[: len(expected)] - expected).max(initial=0.0) * 100 if len(rows) else 0.0
+    named = labelled and pool.label_names != ("",)
+    groups = join_groups(pool.groups[rows] if grouped else None, pool.texts[rows])
+    return SplitReport(
+        part=pool.name,
+        n=len(rows),
+        digest=digest,
+        dropped_overlap=dropped.overlap,
+        dropped_group=dropped.group,
+        repeats=len(rows) - len(np.unique(pool.texts[rows])),
+        label_counts=dict(zip(pool.label_names, counts.tolist(), strict=True)) if named else {},
+        label_deviation_points=round(float(deviation), 6) if named else None,
+        groups=None if groups is None else len(np.unique(groups)),
+        near_repeats=dropped.near,
+    )
+
+
+def _digest(table: pa.Table, columns: list[str]) -> str:
+    """Of the columns that the table has; independent of chunks and of names: JSON lists of the values."""
+    total = hashlib.sha256()
+    known = [name for name in columns if name in table.column_names]
+    for column in table.select(known).columns:
+        total.update(b"[")
+        for place, values in enumerate(batches_of(column)):
+            text = json.dumps(values, ensure_ascii=False, default=str)
+            total.update((", " * (place > 0) + text[1:-1]).encode())
+        total.update(b"]")
+    return total.hexdigest()

@@ -1,0 +1,163 @@
+"""What a metric file declares, and the checks that every metric makes of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
+
+# what a metric reads is the kind of outcomes that its `needs` names
+Statistic = Callable[[Any, Floats], Floats]
+FromConfusion = Callable[[Floats], Floats]
+PerRow = Callable[[Any], Floats]
+Influence = Callable[[Any], Floats]
+Unit = Literal["points", "percent"]
+
+
+@dataclass(frozen=True)
+class RowSums:
+    """A metric as a function of sums over rows.
+
+    terms(outcomes) -> (rows, k), a few numbers per row; value(sums): (…, k) sums -> (…,) values, the same
+    when all sums are scaled. extremes(outcomes) -> (2, k), the terms of a usual row at its best and at its
+    worst: of outcomes without classes, the pseudo-changes that the judge adds.
+    """
+
+    terms: Callable[[Any], Floats]
+    value: Callable[[Floats], Floats]
+    extremes: Callable[[Any], Floats] | None = None
+
+
+@dataclass(frozen=True)
+class RowMean:
+    """A metric that is a mean over rows, or a rate: sum of amounts / sum of sizes.
+
+    of(outcomes) -> (rows,) amounts and (rows,) sizes, the same for every model. ends(teacher, variant) -> the
+    lowest and the highest amount per unit of size that a row can have. most_lost(teacher, variant) -> by how
+    much a row can get worse, where that is less than from end to end. The judge's bound also covers rows that
+    the sample does not have; these limits are all that it assumes of them.
+    """
+
+    of: Callable[[Any], tuple[Floats, Floats]]
+    ends: Callable[[Any, Any], tuple[float, float]]
+    most_lost: Callable[[Any, Any], float] | None = None
+
+
+@dataclass(frozen=True)
+class Documents:
+    """A metric of nats per token, judged by documents on the log scale.
+
+    of(outcomes) -> (rows,) nats and (rows,) int64 tokens.
+    """
+
+    of: Callable[[Any], tuple[Floats, Ints]]
+
+
+@dataclass(frozen=True)
+class Correlated:
+    """A correlation of scores with what they should be. of(outcomes) -> (rows,) gold and (rows,) scores."""
+
+    kind: Literal["pearson", "spearman"]
+    of: Callable[[Any], tuple[Floats, Floats]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as the judge needs it: one number per set of row weights.
+
+    statistic(outcomes, weights) -> values: weights are per-row multiplicities, (rows,) or
+    (resamples, rows); values have shape () or (resamples,), and do not change when all weights are scaled.
+    `weights` of ones gives the plain metric.
+    from_confusion: where the metric is a function of the confusion matrix alone, that function:
+    (…, classes, classes) counts [label, prediction] -> (…,); the judge then resamples cells, not rows.
+    per_row: where the metric is a mean of a 0/1 value per row, that value (rows,); the judge then
+    uses Tango's test.
+    row_sums: where the metric is a function of sums over rows, those; the judge then resamples sums.
+    influence: how much each row moves the value, (rows,) with sum 0, such that the sum of the squares over
+    rows² is the value's variance; the judge then resamples nothing. influence_name: of that method, as a
+    verdict quotes it. documents, correlated: of metrics that are judged in ways of their own.
+    needs: what of the outcomes it reads: "prediction", "probabilities", or the name of a task's own values.
+    value_range: lowest and highest possible value. unit: of a drop: 100 times the metric's own unit, or, of a
+    perplexity, the percentage by which it has grown. alike: values that two models must both have for the
+    metric to compare them, such as the tokens that it is a mean over.
+    row_mean: where the metric is a mean over rows or a rate; the judge then uses a bound of that mean.
+    resampled: False where the metric has no interval: the statistic takes weights of ones only, or the value
+    of a sample is biased. It is then reported without an interval, and no budget can be put on it; no_budget
+    says why, as the end of a sentence that begins with the name.
+    """
+
+    name: str
+    higher_is_better: bool
+    value_range: tuple[float, float]
+    needs: str
+    statistic: Statistic
+    from_confusion: FromConfusion | None = None
+    per_row: PerRow | None = None
+    row_sums: RowSums | None = None
+    row_mean: RowMean | None = None
+    influence: Influence | None = None
+    influence_name: str = "influence values"
+    documents: Documents | None = None
+    correlated: Correlated | None = None
+    unit: Unit = "points"
+    alike: tuple[str, ...] = ()
+    binary_only: bool = False
+    resampled: bool = True
+    no_budget: str = "has no interval (it is not resampled), so it is reported and cannot have a budget"
+
+
+def value_of(metric: Metric, outcomes: Outcomes) -> float:
+    """The plain metric of a model's outcomes: every row counts once."""
+    return float(metric.statistic(outcomes, np.ones(len(outcomes))))
+
+
+def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
+    """Raises MeasureError where a weight is not the same as so many copies of a row.
+
+    Then values of resamples say nothing: a statistic that forgets its weights has an interval of no width.
+    """
+    times = 1 + np.random.default_rng(0).integers(0, 2, size=len(outcomes))
+    weighted = float(metric.statistic(outcomes, np.stack([times, times]).astype(np.float64))[1])
+    copied = value_of(metric, outcomes.take(np.repeat(np.arange(len(outcomes)), times)))
+    if not np.isclose(weighted, copied, rtol=1e-6, atol=1e-9, equal_nan=True):
+        raise MeasureError(
+            f"{metric.name} does not follow its weights: {weighted:.4g} with rows that weigh 1 or 2, and "
+            f"{copied:.4g} of these rows once or twice; see `statistic` in slimgate/judge/metrics/base.py"
+        )
+
+
+def check_weights(outcomes: Outcomes, weights: Floats) -> None:
+    """Raises MeasureError where there are no rows, or where weights do not fit them.
+
+    weights: (rows,) or (resamples, rows), finite, not negative, none of the resamples all zero.
+    """
+    if not len(outcomes):
+        raise MeasureError("no rows: a metric of an empty split is not defined")
+    if weights.shape[-1:] != (len(outcomes),):
+        raise MeasureError(f"weights have shape {weights.shape}, expected (…, {len(outcomes)})")
+    # a NaN fails both comparisons, an infinite sum the last one
+    if not (weights.min() >= 0 and weights.sum(axis=-1).min() > 0 and np.isfinite(weights.sum())):
+        raise MeasureError("weights must be finite and not negative, with one above 0 in each resample")
+
+
+def check_classes(outcomes: ClassOutcomes) -> None:
+    """Raises MeasureError where a label or a prediction is no index into `classes`."""
+    k = len(outcomes.classes)
+    for name, column in (("label", outcomes.labels), ("prediction", outcomes.predictions)):
+        bad = (column < 0) | (column >= k)
+        if bad.any():
+            raise MeasureError(
+                f"row {outcomes.ids[bad][0]}: {name} {column[bad][0]} is no class index, expected 0 … {k - 1}"
+            )
+
+
+def probabilities_of(outcomes: ClassOutcomes, metric: str) -> Floats:
+    """(rows, classes) float64. Raises MeasureError where the tool gave predictions only."""
+    if outcomes.probabilities is None:
+        raise MeasureError(f"{metric} needs probabilities, these outcomes hold predictions only")
+    return outcomes.probabilities

@@ -1,0 +1,73 @@
+"""Pearson's and Spearman's correlation of a model's scores with the gold ones, as STS is judged.
+
+Both are 0 where one side has one value only. Source: Cer et al. 2017 (SemEval-2017 task 1), section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from slimgate.judge.metrics.base import Correlated, Metric, Statistic, check_weights
+from slimgate.outcomes import Floats, Outcomes
+
+
+def scored(outcomes: Outcomes) -> tuple[Floats, Floats]:
+    """(rows,) gold and (rows,) scores of the model."""
+    return outcomes.column("gold"), outcomes.column("score")
+
+
+def pearson(outcomes: Outcomes, weights: Floats) -> Floats:
+    """Weighted correlation: (…, rows) weights -> (…,)."""
+    check_weights(outcomes, weights)
+    gold, scores = scored(outcomes)
+    return _correlation(gold - gold.mean(), scores - scores.mean(), weights)
+
+
+def spearman(outcomes: Outcomes, weights: Floats) -> Floats:
+    """The same of ranks among the weighted rows, equal values sharing the middle of theirs."""
+    check_weights(outcomes, weights)
+    gold, scores = scored(outcomes)
+    return _correlation(_ranks(gold, weights), _ranks(scores, weights), weights)
+
+
+def _ranks(values: Floats, weights: Floats) -> Floats:
+    """(…, rows) the middle of the places that a row's equals take, from 0 to the sum of the weights."""
+    order = np.argsort(values, kind="stable")
+    rising = values[order]
+    first = np.searchsorted(rising, rising, side="left")
+    last = np.searchsorted(rising, rising, side="right") - 1
+    upto = np.cumsum(weights[..., order], axis=-1)
+    below = upto[..., first] - weights[..., order][..., first]
+    ranks = np.empty_like(upto)
+    ranks[..., order] = (below + upto[..., last]) / 2
+    return ranks
+
+
+def _correlation(first: Floats, second: Floats, weights: Floats) -> Floats:
+    """first, second: (rows,) or (…, rows)."""
+    total = weights.sum(axis=-1, keepdims=True)
+    a = first - (weights * first).sum(axis=-1, keepdims=True) / total
+    b = second - (weights * second).sum(axis=-1, keepdims=True) / total
+    both = (weights * a**2).sum(axis=-1) * (weights * b**2).sum(axis=-1)
+    found = np.zeros(both.shape)
+    np.divide((weights * a * b).sum(axis=-1), np.sqrt(both), out=found, where=both > 0)
+    return np.clip(found, -1.0, 1.0)
+
+
+def _metric(correlated: Correlated, statistic: Statistic) -> Metric:
+    return Metric(
+        name=correlated.kind,
+        higher_is_better=True,
+        value_range=(-1.0, 1.0),
+        needs="score",
+        statistic=statistic,
+        correlated=correlated,
+    )
+
+
+METRICS: Mapping[str, Metric] = {
+    "pearson": _metric(Correlated("pearson", scored), pearson),
+    "spearman": _metric(Correlated("spearman", scored), spearman),
+}

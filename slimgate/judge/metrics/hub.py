@@ -1,0 +1,76 @@
+"""A metric by `evaluate.load`: "hub:NAME" in a suite is a metric of the hub, reported and not gated.
+
+A script of one's own is a metric by dotted path:
+
+    # my_metrics.py, beside the suite: metrics = ["my_metrics:KAPPA"]
+    from slimgate.judge.metrics.hub import hub_metric
+    KAPPA = hub_metric("kappa", path="metrics/kappa")     # a folder with kappa.py
+
+It is computed once a model, from class indices; evaluate takes some 20 ms a call, so it is not resampled and
+has no interval. evaluate runs the metric's script: name only what you trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite, nan
+from typing import Any
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.judge.metrics.base import Metric, check_weights
+from slimgate.outcomes import ClassOutcomes, Floats
+
+
+def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool = True) -> Metric:
+    """The metric that `evaluate.load(path)` gives; `path` is the name without "hub:" where it is left out.
+
+    Nothing is loaded before the statistic is asked for.
+    """
+    script = path or name.removeprefix("hub:")
+
+    def statistic(outcomes: ClassOutcomes, weights: Floats) -> Floats:
+        check_weights(outcomes, weights)
+        if not (weights == 1).all():
+            raise MeasureError(f"{name} is computed once, over all rows: it cannot be resampled")
+        return np.asarray(_value(name, script, outcomes))
+
+    return Metric(
+        name=name,
+        higher_is_better=higher_is_better,
+        value_range=(-float("inf"), float("inf")),
+        needs="prediction",
+        statistic=statistic,
+        resampled=False,
+    )
+
+
+def _value(name: str, script: str, outcomes: ClassOutcomes) -> float:
+    import evaluate
+
+    try:
+        found = evaluate.load(script, keep_in_memory=True).compute(
+            predictions=outcomes.predictions.tolist(), references=outcomes.labels.tolist()
+        )
+    except (ConnectionError, FileNotFoundError) as error:
+        raise MeasureError(
+            f"{name}: {script} is neither a folder with its script nor in the local cache of the hub, and "
+            "the hub cannot be reached; load it once with evaluate.load, or name a folder"
+        ) from error
+    except Exception as error:  # the script may raise anything; the cause stays chained
+        said = " ".join(str(error).split())
+        raise MeasureError(f"{name}: {type(error).__name__}: {said}") from error
+    return _only_number(name, script, found)
+
+
+def _only_number(name: str, script: str, found: Mapping[str, Any] | None) -> float:
+    """The value that is called like the metric, or the only one."""
+    values = dict(found or {})
+    key = script.rstrip("/").rpartition("/")[2]
+    value = values.get(key, next(iter(values.values())) if len(values) == 1 else nan)
+    if not (isinstance(value, int | float | np.number) and isfinite(value)):
+        raise MeasureError(
+            f"{name} gave {values}, expected one finite number, called {key} if there are several"
+        )
+    return float(value)

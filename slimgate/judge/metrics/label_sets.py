@@ -1,0 +1,117 @@
+"""How well sets of labels are told: of rows that have any number of labels.
+
+| name            | is                                                                          |
+|-----------------|-----------------------------------------------------------------------------|
+| labels_f1_micro | F1 of all labels of all rows together                                       |
+| labels_f1_macro | plain mean of each label's F1; 0 of a label neither said nor right anywhere |
+| subset_accuracy | the share of rows whose labels are all right and complete                   |
+| hamming_loss    | the share of wrong answers, a row and a label each being one                |
+
+Each as scikit-learn computes it of indicator matrices, with zero_division = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.judge.metrics.base import Metric, RowSums
+from slimgate.judge.metrics.confusion import ratio
+from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums, usual_row
+from slimgate.outcomes import RIGHT, Floats, Outcomes
+
+# Names of the value columns of 0 and 1 of a label X: it is the row's, the model said so.
+GOLD, SAID, WRONG = "gold:", "said:", "labels_wrong"
+
+
+def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
+    """(rows, labels) gold and said, each 0 or 1."""
+    names = [name.removeprefix(GOLD) for name in outcomes.values if name.startswith(GOLD)]
+    if not names:
+        raise MeasureError(f'outcomes have no values "{GOLD}…": they are not those of a multi_label task')
+    gold, said = ([outcomes.column(f"{of}{name}") for name in names] for of in (GOLD, SAID))
+    return np.stack(gold, axis=1), np.stack(said, axis=1)
+
+
+def _by_label(outcomes: Outcomes) -> Floats:
+    """(rows, 3 · labels) told rightly, said, gold."""
+    gold, said = label_columns(outcomes)
+    return np.concatenate([gold * said, said, gold], axis=1)
+
+
+def _usual(outcomes: Outcomes) -> Floats:
+    """The labels of the row that a label meets, all of them told, and others in their place."""
+    gold, _ = label_columns(outcomes)
+    return _told_and_not(usual_row(gold, gold.sum(axis=1)))
+
+
+def _usual_of_rarest(outcomes: Outcomes) -> Floats:
+    """The same of the row that the rarest label meets, which moves a macro average most (judge/pseudo.py)."""
+    gold, _ = label_columns(outcomes)
+    counts = gold.sum(axis=0)
+    rarest = int(np.where(counts > 0, counts, np.inf).argmin())
+    return _told_and_not(usual_row(gold, gold[:, rarest]))
+
+
+def _told_and_not(gold: Floats) -> Floats:
+    if not gold.any():
+        gold = np.full(len(gold), 1 / len(gold))
+    return np.stack([np.concatenate([gold, gold, gold]), np.concatenate([0 * gold, gold, gold])])
+
+
+def _macro(sums: Floats) -> Floats:
+    right, said, gold = np.split(sums, 3, axis=-1)
+    return np.asarray(ratio(2 * right, said + gold).mean(axis=-1))
+
+
+def _micro(sums: Floats) -> Floats:
+    right, said, gold = (part.sum(axis=-1) for part in np.split(sums, 3, axis=-1))
+    return ratio(2 * right, said + gold)
+
+
+def _f1(name: str, value: Callable[[Floats], Floats], extremes: Callable[[Outcomes], Floats]) -> Metric:
+    row_sums = RowSums(_by_label, value, extremes)
+    return _metric(name, row_sums, higher_is_better=True)
+
+
+def _metric(name: str, row_sums: RowSums, *, higher_is_better: bool) -> Metric:
+    return Metric(
+        name=name,
+        higher_is_better=higher_is_better,
+        value_range=(0.0, 1.0),
+        needs=WRONG,
+        statistic=statistic_of_sums(row_sums),
+        row_sums=row_sums,
+    )
+
+
+def _all_right(outcomes: Outcomes) -> Floats:
+    return outcomes.column(RIGHT)
+
+
+def _wrong(outcomes: Outcomes) -> Floats:
+    return np.asarray(outcomes.column(WRONG) / label_columns(outcomes)[0].shape[1])
+
+
+_SUBSETS = mean_of(_all_right)
+
+METRICS: Mapping[str, Metric] = {
+    "labels_f1_micro": _f1("labels_f1_micro", _micro, _usual),
+    "labels_f1_macro": _f1("labels_f1_macro", _macro, _usual_of_rarest),
+    "subset_accuracy": Metric(
+        name="subset_accuracy",
+        higher_is_better=True,
+        value_range=(0.0, 1.0),
+        needs=WRONG,
+        statistic=statistic_of_sums(_SUBSETS),
+        row_sums=_SUBSETS,
+        per_row=_all_right,
+    ),
+    "hamming_loss": replace(
+        _metric("hamming_loss", mean_of(_wrong), higher_is_better=False),
+        row_mean=row_mean(_wrong, share),
+    ),
+}

@@ -1,0 +1,62 @@
+"""Which metrics there are: the files of this folder that have a `METRICS`, and users' own by dotted path."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+
+from slimgate.errors import SuiteError, nearest
+from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.hub import hub_metric
+from slimgate.loading import own_object
+
+
+def known_metrics() -> tuple[str, ...]:
+    """The names of slimgate's own metrics, sorted."""
+    return tuple(sorted(_metrics()))
+
+
+def load_metric(name: str) -> Metric:
+    """The metric of that name, "hub:NAME" by `evaluate.load`, or a user's own "package.module:object".
+
+    Raises SuiteError with the nearest name where there is none, or with what is wrong with the user's own.
+    """
+    if name.startswith("hub:"):
+        return hub_metric(name)
+    if ":" in name:
+        return _own(name)
+    found = _metrics().get(name)
+    if found is None:
+        raise SuiteError(f'"{name}": no such metric{nearest(name, known_metrics())}')
+    return found
+
+
+def _own(name: str) -> Metric:
+    found = own_object("metric", name)
+    if not isinstance(found, Metric):
+        came = "a function" if inspect.isroutine(found) else f"of type {type(found).__name__}"
+        raise SuiteError(
+            f'metric "{name}": it is {came}, expected a Metric; see Metric in slimgate/judge/metrics/base.py'
+        )
+    if found.name in known_metrics():
+        raise SuiteError(f'metric "{name}": {found.name} is a metric of slimgate; call yours otherwise')
+    return found
+
+
+@cache
+def _metrics() -> Mapping[str, Metric]:
+    """Name -> metric over the folder's files; a file without METRICS (base, confusion) is a helper.
+
+    An import error of a metric file is left to rise: a broken file must not vanish from the list.
+    """
+    package = importlib.import_module("slimgate.judge.metrics")
+    found: dict[str, Metric] = {}
+    for file in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+        listed = getattr(importlib.import_module(f"slimgate.judge.metrics.{file}"), "METRICS", {})
+        if twice := sorted(found.keys() & listed.keys()):
+            raise SuiteError(f'metrics/{file}.py: metric "{twice[0]}" is listed by another file already')
+        found.update(listed)
+    return found

@@ -1,0 +1,59 @@
+"""Retrieval: how high a query's first relevant document stands.
+
+| name           | is, mean over queries                                                                  |
+|----------------|----------------------------------------------------------------------------------------|
+| recall_at_k    | 1 where one of the first k documents is relevant (also called hit rate, accuracy at k)  |
+| mrr            | 1 / rank of the first relevant document (Voorhees 1999)                                 |
+| ndcg_at_10     | gain of the first 10, discounted by log2 of the place, over the best possible           |
+
+With one relevant document a query recall_at_k is recall as it is usually meant; with several it is the
+recall of metric learning (Jégou et al. 2011; Oh Song et al. 2016, section 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
+from slimgate.outcomes import Floats, Outcomes
+
+RANK = "rank"
+NDCG = "ndcg_at_10"
+DEPTHS = (1, 5, 10)
+
+
+def found_within(depth: int) -> Callable[[Outcomes], Floats]:
+    """(queries,) 1.0 where the first relevant document is among the first `depth`, else 0.0."""
+    return lambda outcomes: np.asarray(outcomes.column(RANK) <= depth, dtype=np.float64)
+
+
+def reciprocal_ranks(outcomes: Outcomes) -> Floats:
+    """(queries,) 1 / rank."""
+    return np.asarray(1 / outcomes.column(RANK))
+
+
+def _metric(name: str, needs: str, values: Callable[[Outcomes], Floats], *, binary: bool = False) -> Metric:
+    sums = mean_of(values)
+    return Metric(
+        name=name,
+        higher_is_better=True,
+        value_range=(0.0, 1.0),
+        needs=needs,
+        statistic=statistic_of_sums(sums),
+        row_sums=sums,
+        row_mean=row_mean(values, share),
+        per_row=values if binary else None,
+    )
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        *(_metric(f"recall_at_{k}", RANK, found_within(k), binary=True) for k in DEPTHS),
+        _metric("mrr", RANK, reciprocal_ranks),
+        _metric(NDCG, NDCG, lambda outcomes: outcomes.column(NDCG)),
+    )
+}

@@ -1,0 +1,62 @@
+"""The `statistic` of a metric that is a function of sums over rows of a few numbers per row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from slimgate.judge.metrics.base import RowMean, RowSums, Statistic, check_weights
+from slimgate.outcomes import Floats
+
+# So many rows of 16 terms each take 32 MB.
+_ROWS_AT_ONCE = 2**18
+
+
+def statistic_of_sums(row_sums: RowSums, *, in_blocks: bool = False) -> Statistic:
+    """Weighted sums over rows, then the value of them.
+
+    in_blocks: where the terms of a row hang on that row alone, and are many, some rows at a time.
+    """
+
+    def statistic(outcomes: Any, weights: Floats) -> Floats:
+        check_weights(outcomes, weights)
+        if not in_blocks or weights.ndim > 1 or len(weights) <= _ROWS_AT_ONCE:
+            return row_sums.value(weights @ row_sums.terms(outcomes))
+        starts = range(0, len(weights), _ROWS_AT_ONCE)
+        parts = (np.arange(start, min(start + _ROWS_AT_ONCE, len(weights))) for start in starts)
+        sums = sum(weights[rows] @ row_sums.terms(outcomes.take(rows)) for rows in parts)
+        return row_sums.value(np.asarray(sums))
+
+    return statistic
+
+
+def row_mean(values: Callable[[Any], Floats], ends: Callable[[Any, Any], tuple[float, float]]) -> RowMean:
+    """A mean of (rows,) values. ends(teacher, variant) -> the lowest and the highest value of a row."""
+    return RowMean(lambda outcomes: (values(outcomes), np.ones(len(outcomes))), ends)
+
+
+def share(_teacher: Any, _variant: Any) -> tuple[float, float]:
+    """The ends of a value that is a share of its row."""
+    return 0.0, 1.0
+
+
+def mean_of(values: Callable[[Any], Floats]) -> RowSums:
+    """The sums of a mean of (rows,) values: of the values, and of ones."""
+
+    def terms(outcomes: Any) -> Floats:
+        return np.stack([values(outcomes), np.ones(len(outcomes))], axis=1)
+
+    return RowSums(terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
+
+
+def usual_row(terms: Floats, sizes: Floats) -> Floats:
+    """(k,) the terms of the row that a unit meets: the mean over rows that count by their sizes.
+
+    The F1 of rows that hold several answers (spans, labels) takes it all right and all wrong as its
+    extremes, since a row that changes may lose all it holds; reports/simulations/metric_verdicts.md has the
+    error rates. Where all sizes are 0, the plain mean.
+    """
+    weights = sizes if sizes.any() else np.ones(len(sizes))
+    return np.asarray(weights @ terms / weights.sum())

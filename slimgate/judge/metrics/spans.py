@@ -1,0 +1,63 @@
+"""How well a tagger finds spans (CoNLL's precision, recall and F1) and how many words it tags right.
+
+A span is right where its type, its first and its last word are. All spans of all rows count alike (micro);
+0/0 is 0. Source: Tjong Kim Sang & De Meulder 2003 (CoNLL-2003), section 2.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from slimgate.judge.metrics.base import Metric, RowMean, RowSums
+from slimgate.judge.metrics.confusion import ratio
+from slimgate.judge.metrics.row_sums import share, statistic_of_sums, usual_row
+from slimgate.outcomes import Floats, Outcomes
+
+COUNTS = ("spans_right", "spans_predicted", "spans_gold")
+
+
+def _counts(outcomes: Outcomes) -> Floats:
+    return np.stack([outcomes.column(name) for name in COUNTS], axis=1)
+
+
+def _usual(outcomes: Outcomes) -> Floats:
+    """A row of as many spans as the row that a span meets has (one at least), all right and all wrong."""
+    gold = outcomes.column("spans_gold")
+    spans = max(float(usual_row(gold[:, None], gold)[0]), 1.0)
+    return np.array([[spans, spans, spans], [0.0, spans, spans]])
+
+
+def _of_spans(name: str, value: Callable[[Floats], Floats]) -> Metric:
+    row_sums = RowSums(_counts, value, _usual)
+    return Metric(
+        name=name,
+        higher_is_better=True,
+        value_range=(0.0, 1.0),
+        needs="spans_right",
+        statistic=statistic_of_sums(row_sums),
+        row_sums=row_sums,
+    )
+
+
+def _tags(outcomes: Outcomes) -> Floats:
+    return np.stack([outcomes.column("tags_right"), outcomes.column("tags")], axis=1)
+
+
+_TAGS = RowSums(_tags, lambda sums: ratio(sums[..., 0], sums[..., 1]))
+
+METRICS: Mapping[str, Metric] = {
+    "span_precision": _of_spans("span_precision", lambda sums: ratio(sums[..., 0], sums[..., 1])),
+    "span_recall": _of_spans("span_recall", lambda sums: ratio(sums[..., 0], sums[..., 2])),
+    "span_f1": _of_spans("span_f1", lambda sums: ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2])),
+    "tag_accuracy": Metric(
+        name="tag_accuracy",
+        higher_is_better=True,
+        value_range=(0.0, 1.0),
+        needs="tags_right",
+        statistic=statistic_of_sums(_TAGS),
+        row_sums=_TAGS,
+        row_mean=RowMean(lambda outcomes: (outcomes.column("tags_right"), outcomes.column("tags")), share),
+    ),
+}

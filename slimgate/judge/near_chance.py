@@ -1,0 +1,35 @@
+"""A teacher that is not shown to beat the most frequent label: its copies are as useless."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import Verdict
+from slimgate.outcomes import ClassOutcomes, Outcomes
+
+
+def describe_near_chance(outcomes: Outcomes) -> str | None:
+    """Why a classifier may have learnt nothing; None where it has, and of other tasks.
+
+    Its accuracy, by the interval of a `floor`, is compared with the share of the most frequent label,
+    which is never less than chance.
+    """
+    if not isinstance(outcomes, ClassOutcomes) or not len(outcomes):
+        return None
+    counts = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
+    share, label = float(counts.max() / len(outcomes)), outcomes.classes[int(counts.argmax())]
+    if share == 1:
+        return f"all gate rows have the label {label}"
+    judged = judge_quality(
+        load_metric("accuracy"), outcomes, outcomes, [QualityBudget("floor", share)]
+    ).budgets[0]
+    if judged.verdict is Verdict.PASS or judged.value is None or judged.interval is None:
+        return None
+    low, high = judged.interval
+    return (
+        f"its accuracy {judged.value:.3f} [{low:.3f}, {high:.3f}] is not shown to be above {share:.3f}, the "
+        f"share of the most frequent label ({label})"
+    )

@@ -1,8 +1,0 @@
-"""Quality metrics, one family a file. A file lists them in `METRICS`; adding a file adds its metrics."""
-
-from __future__ import annotations
-
-from slimgate.metrics.base import Metric, value_of
-from slimgate.metrics.registry import known_metrics, load_metric
-
-__all__ = ["Metric", "known_metrics", "load_metric", "value_of"]

@@ -1,0 +1,1 @@
+"""Networks and graphs: loading, saving, exporting, and what they are made of."""

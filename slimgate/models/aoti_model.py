@@ -1,0 +1,96 @@
+"""A network compiled ahead of time, with its tokenizer: a package of PyTorch's AOTInductor.
+
+The folder of an artifact of kind torch_aoti:
+
+    model.pt2                    the package: machine code with the weights inside, and the C++ it was made of
+    config.json  tokenizer files as transformers has them
+    slimgate.json                kind, names of the inputs, for which device and vector instructions it is
+
+The package is machine code for one kind of processor, run as it stands: as trustworthy as who wrote it. So
+only packages of one's own store are loaded (a suite's `model` never is one). It holds no pickle; a package
+that holds anything but code and its descriptions is refused before it is opened.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import BuildError
+from slimgate.models import beside_graph
+
+PACKAGE = "model.pt2"
+KIND = "torch_aoti"
+# What the compiler puts into a package, beside the archive's own notes, which have no suffix.
+CODE = frozenset({".so", ".cpp", ".json", ".h", ".cubin", ".o"})
+NOTES = frozenset({"archive_format", "archive_version", "byteorder", "version", "serialization_id"})
+Json = dict[str, Any]
+
+
+@dataclass
+class ExportedModel:
+    """A package that predicts, and all that is needed to save it.
+
+    package: the file as it was compiled; inputs: their names, in the order of the network; device: "cpu" or
+    "cuda"; weights: parameters, nonzero_parameters and state_bytes of the network that was compiled.
+    """
+
+    package: Path
+    tokenizer: Any
+    config: Any
+    inputs: tuple[str, ...]
+    device: str
+    weights: dict[str, int]
+    kind: str = KIND
+
+    def code_modules(self) -> list[str]:
+        """None: what the network does is in the package."""
+        return []
+
+    def footprint(self) -> dict[str, int]:
+        """parameters, nonzero_parameters, state_bytes."""
+        return dict(self.weights)
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of the artifact. Raises BuildError for a package that holds more than code."""
+        check_package(self.package)
+        shutil.copyfile(self.package, folder / PACKAGE)
+        beside_graph.save_beside(
+            folder, self, inputs=list(self.inputs), device=self.device, instructions=instructions()
+        )
+
+
+def check_package(package: Path) -> None:
+    """Raises BuildError where a package holds a file that is neither code nor its description."""
+    with zipfile.ZipFile(package) as stored:
+        names = [Path(name) for name in stored.namelist()]
+    other = [name for name in names if name.suffix not in CODE and name.name not in NOTES]
+    if other:
+        raise BuildError(
+            f"{package.name} holds {other[0]}, expected only compiled code ({', '.join(sorted(CODE))}): "
+            "it is not loaded"
+        )
+
+
+def read_description(folder: Path, device: str) -> Json:
+    """What `ExportedModel.save` wrote down. Raises BuildError where it is for another kind of machine."""
+    description = beside_graph.read_description(folder)
+    here = {"device": device.partition(":")[0], "instructions": instructions()}
+    for what, found in here.items():
+        if description[what] != found:
+            raise BuildError(
+                f"{folder / PACKAGE} is compiled for {what} {description[what]}, and this is {found}; "
+                "build it here (--slimgate-rebuild)"
+            )
+    return description
+
+
+def instructions() -> str:
+    """The processor's family and vector instructions that code is compiled for, such as "x86_64 avx512"."""
+    from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+    return f"{platform.machine()} {pick_vec_isa()}".strip()

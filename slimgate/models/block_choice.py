@@ -1,0 +1,87 @@
+"""Some of a transformer's blocks, in a stated order; the others are gone, and what was noted of them too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from slimgate.models.blocks import Block, block_names, blocks, encoder_layers
+from slimgate.models.model_config import check_numbers
+from slimgate.models.replacing import replace_modules_
+
+
+def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
+    """Leaves only these blocks, in this order; configuration and notes of earlier steps follow.
+
+    kept: numbers of blocks from 0, each once.
+    """
+    layers = encoder_layers(model.network)
+    before, root = len(layers), block_names(model.network)[0].rpartition(".")[0]
+    staying = [layers[i] for i in kept]
+    del layers[:]
+    layers.extend(nn.ModuleList(staying))
+    for number, block in enumerate(staying):
+        for module in block.modules():
+            if hasattr(module, "layer_idx"):
+                setattr(module, "layer_idx", number)  # noqa: B010  modules type their attributes as tensors
+    _shorten(model.config, before, kept)
+    numbers = {f"{root}.{old}": f"{root}.{new}" for new, old in enumerate(kept)}
+    model.modifications[:] = [_renamed(change, root, numbers) for change in model.modifications]
+    if getattr(model.config, "scale_attn_by_inverse_layer_idx", False):
+        # GPT-2 may take it from the number of the block, which is another one now
+        scaling = {
+            b.attention.module: _scaling(model.network, b.attention.module) for b in blocks(model.network)
+        }
+        replace_modules_(model, "keep_layers", {}, scaling)
+
+
+def named_blocks(network: nn.Module, numbers: Sequence[int]) -> list[Block]:
+    """The blocks of these numbers, all where none is named. Raises SuiteError for one that is not there."""
+    found = blocks(network)
+    check_numbers(numbers, len(found), "blocks")
+    return [block for number, block in enumerate(found) if not numbers or number in numbers]
+
+
+def evenly_spread(total: int, count: int) -> list[int]:
+    """`count` of `total` blocks at equal distances, the first and the last among them (one: the first)."""
+    if count == 1:
+        return [0]
+    return [round(i * (total - 1) / (count - 1)) for i in range(count)]
+
+
+def _renamed(noted: Any, root: str, numbers: dict[str, str]) -> Any:
+    """The note with the modules of the blocks under their new numbers, and without those that are gone."""
+    if isinstance(noted, dict):
+        names = {key: _new_name(key, root, numbers) for key in noted}
+        return {name: _renamed(noted[key], root, numbers) for key, name in names.items() if name is not None}
+    if isinstance(noted, list | tuple):
+        return [
+            _renamed(value, root, numbers)
+            for value in noted
+            if not isinstance(value, str) or _new_name(value, root, numbers) is not None
+        ]
+    return _new_name(noted, root, numbers) if isinstance(noted, str) else noted
+
+
+def _new_name(name: str, root: str, numbers: dict[str, str]) -> str | None:
+    """None for a name inside a block that is gone."""
+    if not name.startswith(f"{root}."):
+        return name
+    number, dot, rest = name.removeprefix(f"{root}.").partition(".")
+    block = numbers.get(f"{root}.{number}")
+    return None if block is None else f"{block}{dot}{rest}"
+
+
+def _scaling(network: nn.Module, name: str) -> dict[str, float]:
+    holder: Any = network.get_submodule(name)
+    return {"scaling": holder.scaling}
+
+
+def _shorten(config: Any, before: int, kept: Sequence[int]) -> None:
+    """Settings that hold a value a block keep those of the blocks that stay."""
+    for key, value in list(config.to_dict().items()):
+        if isinstance(value, list | tuple) and len(value) == before and key.startswith("layer"):
+            setattr(config, key, [value[i] for i in kept])
+    config.num_hidden_layers = len(kept)

@@ -1,0 +1,72 @@
+"""Models of the hub: a repository at a commit becomes a folder of the local cache."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from slimgate.errors import BuildError
+from slimgate.models.model_files import check_model_files
+from slimgate.models.model_ref import weights_sha256
+from slimgate.protocols import ModelRef
+
+SETTINGS = ("*.json", "*.txt", "*.model", "*.py")
+COMMIT = re.compile(r"^[0-9a-f]{40}$")
+
+
+def fetch_model(ref: ModelRef) -> ModelRef:
+    """The reference with its files in a local folder and the commit they are of.
+
+    Weights are taken as safetensors where the repository has them, else as pytorch_model.bin. What is
+    cached is not downloaded again; without a network the cache alone is used (HF_HUB_OFFLINE=1 never asks).
+    Raises BuildError where the model can be neither found in the cache nor downloaded.
+    """
+    if ref.folder is not None or ref.hub_id is None:
+        return ref
+    folder = _snapshot(ref, ("*.safetensors", *SETTINGS))
+    if not any(folder.glob("*.safetensors")):
+        folder = _snapshot(ref, ("*.bin", *SETTINGS))
+    check_model_files(folder, ref.text)
+    if ref.sha256 is not None and (came := weights_sha256(folder)) != ref.sha256:
+        raise BuildError(f"{ref.text}: the weights have sha256 {came}, the suite expects {ref.sha256}")
+    commit = folder.name if COMMIT.match(folder.name) else ref.revision
+    return replace(ref, folder=folder, revision=commit)
+
+
+def fetch_settings(ref: ModelRef) -> Path:
+    """The folder of a hub model's config.json and tokenizer, without its weights. Raises BuildError."""
+    folder = _snapshot(ref, ("config.json", "tokenizer.json"))
+    if not (folder / "config.json").is_file():
+        raise BuildError(f"{ref.text}: has no config.json, expected a model that transformers loads")
+    check_model_files(folder, ref.text)
+    return folder
+
+
+def _snapshot(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        found = snapshot_download(str(ref.hub_id), revision=ref.revision, allow_patterns=list(patterns))
+    except LocalEntryNotFoundError as error:
+        raise BuildError(
+            f"{ref.text}: {_no_folder(ref)}not in the local cache of the hub, and the hub cannot be reached; "
+            f"download it once (hf download {ref.hub_id}), or give a folder"
+        ) from error
+    except HFValidationError as error:
+        raise BuildError(f"{ref.text}: {_no_folder(ref)}not a name of the hub: {error}") from error
+    except HfHubHTTPError as error:
+        said = str(error).strip().splitlines()[0]
+        raise BuildError(f"{ref.text}: {_no_folder(ref)}the hub refused it: {said}") from error
+    except OSError as error:
+        raise BuildError(
+            f"{ref.text}: {_no_folder(ref)}the hub cannot be reached ({error}); download it once, or give a "
+            "folder"
+        ) from error
+    return Path(found)
+
+
+def _no_folder(ref: ModelRef) -> str:
+    """Which folder was looked for: a name of the hub may be a path with a mistake in it."""
+    return "" if ref.looked_for is None else f"there is no folder {ref.looked_for}; "

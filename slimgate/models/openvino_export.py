@@ -1,0 +1,85 @@
+"""A PyTorch network as an OpenVINO graph whose rows and tokens may be of any number.
+
+graph = export_openvino(model.network, encoded.batch([0, 1, 2]), attention="eager")
+
+By torch.export, which says so where a shape would be fixed; tracing would fix it and say nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimgate._system.silence import silent
+from slimgate.errors import BuildError
+from slimgate.models.exportable import exportable
+from slimgate.models.openvino_model import OUTPUT
+from slimgate.models.openvino_package import load_openvino
+from slimgate.protocols import Arrays
+
+
+def export_openvino(network: nn.Module, batch: Arrays, *, attention: str) -> Any:
+    """An openvino.Model: inputs named as in the batch, of any rows and tokens; output `logits`.
+
+    batch: an example of at least two rows and two tokens. attention: "sdpa", one operator, or "eager",
+    written out as products and softmax. Raises BuildError where the network cannot be exported.
+    """
+    openvino = load_openvino("to_openvino")
+    inputs = {name: torch.from_numpy(values) for name, values in batch.items()}
+    axes = tuple(dict.fromkeys(range(values.dim()), torch.export.Dim.AUTO) for values in inputs.values())
+    with silent(), exportable(network, attention):
+        try:
+            program = torch.export.export(
+                _Logits(network, tuple(inputs)).eval(),
+                tuple(inputs.values()),
+                dynamic_shapes=(axes,),
+                strict=False,
+            )
+            graph = openvino.convert_model(program)
+        except Exception as error:  # neither exporter has a common base of errors, and both tell pages
+            raise BuildError(_told(network, error)) from error
+    _name(graph, list(inputs))
+    return graph
+
+
+class _Logits(nn.Module):
+    """The network as a function of tensors that gives one."""
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(**dict(zip(self.names, tensors, strict=True))).logits
+        return logits
+
+
+def _name(graph: Any, names: list[str]) -> None:
+    if len(graph.inputs) != len(names) or len(graph.outputs) != 1:
+        raise BuildError(
+            f"the exported graph has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, expected "
+            f"{len(names)} and 1"
+        )
+    for found, name in zip(graph.inputs, names, strict=True):
+        found.get_tensor().set_names({name})
+        if any(axis.is_static for axis in found.partial_shape):
+            raise BuildError(f"the exported graph takes {name} of shape {found.partial_shape} alone")
+    graph.outputs[0].get_tensor().set_names({OUTPUT})
+
+
+def _told(network: nn.Module, error: Exception) -> str:
+    own = {
+        type(m).__name__
+        for m in network.modules()
+        if type(m).__module__.startswith("slimgate.compress.layers.")
+    }
+    hint = (
+        f"; its layers {', '.join(sorted(own))} may be what cannot: export first, quantize then"
+        if own
+        else ""
+    )
+    said = " ".join(str(error).split())[:300] or "no message"
+    return f"{type(network).__name__} cannot be exported: {type(error).__name__}: {said}{hint}"

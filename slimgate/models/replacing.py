@@ -1,0 +1,99 @@
+"""Modules put in the place of others, written down so that loading an artifact does the same.
+
+    replace_modules_(model, "int8_dynamic", {"bert.pooler.dense": Int8Linear.from_linear(old)})
+
+Loading makes each of them anew from its class and options and then reads the weights. A class of
+slimgate.compress.layers
+tells its options itself (`options() -> dict`, what its constructor takes); torch's Linear and Embedding are
+known here. `settings` are numbers of other modules that go with the change, such as a head count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from slimgate.errors import BuildError
+from slimgate.loading import load_object
+
+Json = dict[str, Any]
+
+
+def replace_modules_(
+    model: Any,
+    method: str,
+    modules: Mapping[str, nn.Module],
+    settings: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Puts modules where the names say, sets settings, and notes both for `restore`.
+
+    model: the TorchModel; method: the step's name, whose file has `restore`; modules: name -> module, on the
+    model's device; settings: name of a module ("" is the network) -> attribute -> value.
+    Raises BuildError for a module whose class does not say its options.
+    """
+    spec: Json = {"modules": {name: describe(module) for name, module in modules.items()}}
+    if settings:
+        spec["settings"] = {name: dict(values) for name, values in settings.items()}
+    for name, module in modules.items():
+        old = model.network.get_submodule(name)
+        model.network.set_submodule(name, module.train(old.training))
+    _set(model.network, spec.get("settings", {}))
+    model.note(method, **spec)
+
+
+def parted(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, str]:
+    """What the log says, before these take their places: {"warning": …}, mostly nothing.
+
+    An output layer that is the token table stops being it where one of them gets weights of its own.
+    """
+    holders: dict[int, list[str]] = {}
+    for name, module in network.named_modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter):
+            holders.setdefault(id(weight), []).append(name)
+    for shared in holders.values():
+        changed = [name for name in shared if name in modules]
+        # held, so that no two of them are made one after another at the same address
+        after = [getattr(modules[name], "weight", name) if name in modules else None for name in shared]
+        if changed and len(shared) > 1 and len(set(map(id, after))) > 1:
+            return {
+                "warning": f"{' and '.join(shared)} were one table, and are stored apart now that "
+                f"{' and '.join(changed)} changed; leave embeddings and output_layer out"
+            }
+    return {}
+
+
+def restore(network: nn.Module, spec: Json) -> None:
+    """Makes the noted change to an empty network; its weights are read afterwards."""
+    for name, (kind, options) in spec["modules"].items():
+        network.set_submodule(name, load_object(kind)(**options))
+    _set(network, spec.get("settings", {}))
+
+
+def describe(module: nn.Module) -> tuple[str, Json]:
+    """("module:class", options) of which an empty module of the same shape can be made."""
+    if type(module) is nn.Linear:
+        options: Json = {
+            "in_features": module.in_features,
+            "out_features": module.out_features,
+            "bias": module.bias is not None,
+        }
+    elif type(module) is nn.Embedding:
+        options = {
+            "num_embeddings": module.num_embeddings,
+            "embedding_dim": module.embedding_dim,
+            "padding_idx": module.padding_idx,
+        }
+    elif hasattr(module, "options"):
+        options = module.options()  # type: ignore[operator]
+    else:
+        raise BuildError(f"{type(module).__name__} does not say its options, so that it could not be loaded")
+    return f"{type(module).__module__}:{type(module).__qualname__}", options
+
+
+def _set(network: nn.Module, settings: Mapping[str, Mapping[str, float]]) -> None:
+    for name, values in settings.items():
+        for attribute, value in values.items():
+            setattr(network.get_submodule(name), attribute, value)

@@ -1,0 +1,97 @@
+"""An encoder whose answer is a vector for each text: pooled, of unit length, kept in the form of an index.
+
+    encoder -> pooling -> dense (of the model's own, often none) -> reduce -> unit length -> form
+
+`config.sentence` holds what a folder says of it (SENTENCE below). reduce and form do nothing until a step
+puts a projection, or a form of fewer bits, in their place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from slimgate.models.mean_pooling import mean_of_tokens
+
+# texts: how many texts a row has; dense: [{in_features, out_features, bias, activation}] behind the pooling.
+SENTENCE: dict[str, Any] = {"pooling": "mean", "normalize": True, "texts": 1, "dense": []}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"Identity": nn.Identity, "Tanh": nn.Tanh}
+
+
+class SentenceEncoder(nn.Module):
+    """Texts to vectors; the vectors are what other models have as logits.
+
+    forward: input_ids, attention_mask (texts, tokens) int64 -> logits (rows, dims). Where a row has two texts
+    the first texts of all rows come first, and logits are (rows, 2, dims). So they are where queries and
+    documents have other forms: [:, 0] the query's, [:, 1] the document's.
+    """
+
+    has_logits_layer = False
+    config: Any
+
+    def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
+        super().__init__()
+        self.encoder: Any = (
+            encoder if encoder is not None else AutoModel.from_config(config, trust_remote_code=False)
+        )
+        self.config = self.encoder.config  # one object: what a step changes in it, both see
+        self.config.sentence = {**SENTENCE, **(getattr(config, "sentence", None) or {})}
+        if hasattr(self.encoder, "pooler"):
+            self.encoder.pooler = None
+        self.dense = nn.Sequential(*_dense(self.config.sentence["dense"]))
+        self.reduce: nn.Module = nn.Identity()
+        self.form: nn.Module = nn.Identity()
+
+    @classmethod
+    def from_config(cls, config: Any) -> SentenceEncoder:
+        """Random weights in the shape of a configuration."""
+        return cls(config)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        output_hidden_states: bool = False,
+        **others: Any,
+    ) -> SequenceClassifierOutput:
+        others.pop("labels", None)
+        outputs = self.encoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            output_hidden_states=output_hidden_states,
+            **others,
+        )
+        pooled = pool(outputs.last_hidden_state, attention_mask, self.config.sentence["pooling"])
+        vectors = self.reduce(self.dense(pooled))
+        if self.config.sentence["normalize"]:
+            vectors = nn.functional.normalize(vectors, dim=-1)
+        texts = self.config.sentence["texts"]
+        if texts > 1:
+            vectors = vectors.view(texts, -1, vectors.shape[-1]).transpose(0, 1)
+        return SequenceClassifierOutput(logits=self.form(vectors), hidden_states=outputs.hidden_states)
+
+
+def pool(tokens: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
+    """(texts, tokens, features) -> (texts, features): the mean, cls, max or last of what is no padding."""
+    # not len(tokens), which an export would take for a fixed number
+    if how == "cls":
+        return tokens[torch.arange(tokens.shape[0], device=tokens.device), mask.argmax(1)]
+    if how == "last":
+        last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
+        return tokens[torch.arange(tokens.shape[0], device=tokens.device), last]
+    if how == "max":
+        return tokens.masked_fill(mask.unsqueeze(-1) == 0, torch.finfo(tokens.dtype).min).amax(1)
+    return mean_of_tokens(tokens, mask)
+
+
+def _dense(layers: list[dict[str, Any]]) -> list[nn.Module]:
+    found: list[nn.Module] = []
+    for layer in layers:
+        found.append(nn.Linear(layer["in_features"], layer["out_features"], bias=layer["bias"]))
+        if layer["activation"] != "Identity":
+            found.append(ACTIVATIONS[layer["activation"]]())
+    return found

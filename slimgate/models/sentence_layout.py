@@ -1,0 +1,101 @@
+"""What a folder of sentence-transformers says of its model: modules.json and the folders that it names.
+
+    modules.json   1_Pooling/config.json   2_Dense/config.json + weights   3_Normalize
+
+Only the settings are read here; a folder without modules.json says nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.json_text import read_json
+from slimgate.errors import BuildError
+
+# Of pooling's config.json, in both ways in which it is written.
+_POOLING = {"mean": "mean", "cls": "cls", "max": "max", "lasttoken": "last"}
+_FLAGS = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "last",
+}
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+
+def sentence_layout(folder: Path) -> dict[str, Any]:
+    """pooling, normalize, dense (as SentenceEncoder has them) and dense_files; empty without modules.json.
+
+    Raises BuildError for a module or a setting that SentenceEncoder has not.
+    """
+    path = folder / "modules.json"
+    if not path.is_file():
+        return {}
+    found: dict[str, Any] = {"normalize": False, "dense": [], "dense_files": []}
+    for module in _read(path):
+        kind, inner = str(module["type"]).rpartition(".")[2], _inside(folder, module.get("path", ""))
+        if found["normalize"]:
+            raise BuildError(
+                f"{path}: module {kind} stands behind Normalize, which is expected to be the last"
+            )
+        if kind == "Pooling":
+            found["pooling"] = _pooling(inner / "config.json")
+        elif kind == "Dense":
+            found["dense"].append(_dense(inner / "config.json"))
+            found["dense_files"].append(_weights(inner))
+        elif kind == "Normalize":
+            found["normalize"] = True
+        elif kind != "Transformer":
+            raise BuildError(
+                f"{path}: module {kind} is not known, expected Transformer, Pooling, Dense or Normalize"
+            )
+    return found
+
+
+def _inside(folder: Path, path: Any) -> Path:
+    """A module's folder, by its name: what leads out of the model's folder is none."""
+    if Path(str(path)).is_absolute() or ".." in Path(str(path)).parts:
+        raise BuildError(f"{folder / 'modules.json'}: path {path!r} leaves the model's folder")
+    return folder / str(path)
+
+
+def _pooling(path: Path) -> str:
+    config = _read(path)
+    stated = config.get("pooling_mode")
+    modes = [stated] if isinstance(stated, str) else stated or []
+    found = [_POOLING.get(mode) for mode in modes]
+    found += [_FLAGS.get(key) for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
+    if len(found) != 1 or found[0] is None:
+        raise BuildError(
+            f"{path}: {config} came, expected one way of pooling: mean, cls, max or lasttoken; "
+            "[task] pooling says another"
+        )
+    return found[0]
+
+
+def _dense(path: Path) -> dict[str, Any]:
+    config = _read(path)
+    activation = str(config.get("activation_function", "Identity")).rpartition(".")[2].removesuffix("()")
+    if activation not in ("Identity", "Tanh"):
+        raise BuildError(f"{path}: activation {activation} came, expected Identity or Tanh")
+    return {
+        "in_features": int(config["in_features"]),
+        "out_features": int(config["out_features"]),
+        "bias": bool(config.get("bias", True)),
+        "activation": activation,
+    }
+
+
+def _weights(folder: Path) -> Path:
+    for name in _WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise BuildError(f"{folder}: no weights, expected {' or '.join(_WEIGHTS)}")
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise BuildError(f"{path}: cannot be read: {error}") from error

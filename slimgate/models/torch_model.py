@@ -1,0 +1,167 @@
+"""A PyTorch model with its tokenizer: saved as safetensors and JSON, loaded again the same.
+
+The folder of an artifact of kind torch (and of the kinds that quantized modules give):
+
+    config.json  model.safetensors  tokenizer files     as transformers has them
+    slimgate.json                                       architecture, kind, and what methods changed
+
+A method that changes modules (not only weights) records a modification; on loading, the method's own
+`restore(network, spec)` makes the same change to the empty network before the weights are read.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from slimgate._system import torchao_notes
+from slimgate.errors import BuildError
+from slimgate.loading import load as load_plugin
+from slimgate.loading import load_object, module_of
+from slimgate.models.tokenizer_files import save_tokenizer
+
+torchao_notes.keep_back()
+
+DESCRIPTION = "slimgate.json"
+WEIGHTS = "model.safetensors"
+Json = dict[str, Any]
+
+
+@dataclass
+class TorchModel:
+    """A network that predicts, and all that is needed to save it.
+
+    architecture: "module:object" of the class or Auto class whose `from_config` builds the network.
+    modifications: what `restore` of the named methods repeats on loading, in order.
+    """
+
+    network: nn.Module
+    tokenizer: Any
+    architecture: str
+    kind: str = "torch"
+    modifications: list[Json] = field(default_factory=list)
+
+    @property
+    def config(self) -> Any:
+        return self.network.config
+
+    def note(self, method: str, **spec: Any) -> None:
+        """Records a change of modules for `restore`."""
+        self.modifications.append({"method": method, "spec": spec})
+
+    def code_modules(self) -> list[str]:
+        """The modules whose code runs when the saved model predicts, beside transformers'."""
+        methods = {module_of(load_plugin("method", change["method"])) for change in self.modifications}
+        return sorted(methods | {self.architecture.partition(":")[0]} - {"transformers"})
+
+    def footprint(self) -> dict[str, int]:
+        """parameters, nonzero_parameters, state_bytes."""
+        return footprint(self.network)
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of the artifact. Raises BuildError for weights that are NaN or infinite."""
+        broken = [
+            name
+            for name, tensor in self.network.state_dict().items()
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+        ]
+        if broken:
+            raise BuildError(f"weights are NaN or infinite after the step, first in {broken[0]}: it diverged")
+        self.config.save_pretrained(folder)
+        safetensors.torch.save_model(self.network, str(folder / WEIGHTS))
+        save_tokenizer(self.tokenizer, folder)
+        description = {
+            "architecture": self.architecture,
+            "kind": self.kind,
+            "modifications": self.modifications,
+        }
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+
+
+def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
+    """What `TorchModel.save` wrote, in evaluation mode."""
+    from transformers import AutoConfig
+
+    description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+    network = _empty_network(
+        description["architecture"], AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    )
+    for change in description["modifications"]:
+        restore = getattr(load_plugin("method", change["method"]), "restore", None)
+        if restore is not None:
+            with _seen_as(network, change.get("tower")):
+                restore(network, change["spec"])
+    _share(network, folder / WEIGHTS)
+    safetensors.torch.load_model(network, str(folder / WEIGHTS))
+    return TorchModel(
+        network=network.to(device).eval(),
+        tokenizer=_load_tokenizer(network, folder),
+        architecture=description["architecture"],
+        kind=description["kind"],
+        modifications=list(description["modifications"]),
+    )
+
+
+def _seen_as(network: Any, tower: str | None) -> AbstractContextManager[None]:
+    """As the step saw it that is made again: of two towers, one."""
+    return nullcontext() if tower is None else network.seen_as(tower)
+
+
+def _load_tokenizer(network: Any, folder: Path) -> Any:
+    """The folder's, by the network's own `load_tokenizer(folder)` where it reads more than text."""
+    from transformers import AutoTokenizer
+
+    return getattr(network, "load_tokenizer", AutoTokenizer.from_pretrained)(folder)
+
+
+def _share(network: nn.Module, weights: Path) -> None:
+    """Makes one tensor of those that were one when they were saved: the file's metadata names them."""
+    with safetensors.safe_open(str(weights), "pt") as stored:
+        aliases = stored.metadata() or {}
+    tensors: dict[str, torch.Tensor] = dict(network.named_parameters(remove_duplicate=False))
+    tensors |= dict(network.named_buffers(remove_duplicate=False))
+    for alias, name in aliases.items():
+        if alias in tensors and name in tensors:
+            module, _, attribute = alias.rpartition(".")
+            setattr(network.get_submodule(module), attribute, tensors[name])
+
+
+def _empty_network(architecture: str, config: Any) -> nn.Module:
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():
+        network = load_object(architecture).from_config(config)
+    assert isinstance(network, nn.Module)
+    return network
+
+
+def footprint(network: nn.Module) -> dict[str, int]:
+    """What a network weighs.
+
+    parameters: numbers it multiplies with, quantized ones too (`quantized_weights` of a module names buffers
+    that hold one each; weight_numbers() -> (all, other than zero) counts those of packed ones);
+    nonzero_parameters: those that are not 0;
+    state_bytes: its state saved in memory (worked example 1's size_mb, in bytes).
+    """
+    weights: list[torch.Tensor] = list(network.parameters())
+    buffers = (getattr(m, name) for m in network.modules() for name in getattr(m, "quantized_weights", ()))
+    weights.extend({id(buffer): buffer for buffer in buffers}.values())
+    packed = [m.weight_numbers() for m in network.modules() if hasattr(m, "weight_numbers")]  # type: ignore[operator]
+    return {
+        "parameters": sum(weight.numel() for weight in weights) + sum(total for total, _ in packed),
+        "nonzero_parameters": sum(int(torch.count_nonzero(weight)) for weight in weights)
+        + sum(nonzero for _, nonzero in packed),
+        "state_bytes": len(safetensors.torch.save(_distinct(network.state_dict()))),
+    }
+
+
+def _distinct(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    by_storage = {(t.data_ptr(), t.shape): (name, t.contiguous()) for name, t in reversed(state.items())}
+    return dict(by_storage.values())

@@ -1,0 +1,118 @@
+"""Text that a causal language model writes, from the first tokens of other texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from slimgate.errors import BuildError
+from slimgate.models.model_config import longest_text
+from slimgate.models.seeding import isolated_seed
+
+AT_ONCE = 128
+
+
+class Sampling(Protocol):
+    """tokens: at most so many new ones; top_k = 0 draws from the whole vocabulary."""
+
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def top_k(self) -> int: ...
+
+
+def can_write(network: Any) -> bool:
+    """Whether it is a language model of transformers."""
+    return bool(getattr(network, "can_generate", lambda: False)())
+
+
+@torch.inference_mode()
+def continued(
+    network: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    seed: int,
+    endless: bool = False,
+    seen: Callable[[int], object] = lambda _done: None,
+) -> list[list[int]]:
+    """The new token ids behind each prompt, up to the model's end token. prompts: one token or more each.
+
+    endless: the end token never comes, so that all texts are of the same length. seen: told how many prompts
+    are done. Raises BuildError for a network that writes no text.
+    """
+    if not can_write(network):
+        raise BuildError(
+            f"{type(network).__name__} writes no text: expected a causal language model of transformers"
+        )
+    _check_room(network, prompts, sampling.tokens)
+    ends = _ends(tokenizer, network)
+    found: list[list[int]] = []
+    with isolated_seed(seed):
+        for start in range(0, len(prompts), AT_ONCE):
+            some = prompts[start : start + AT_ONCE]
+            found += _some(network, tokenizer, some, sampling, ends=ends, endless=endless)
+            seen(len(found))
+    return found
+
+
+def room(network: Any) -> int | None:
+    """How many tokens a text of the network may have; None where its configuration does not say."""
+    return longest_text(network.config.to_dict())
+
+
+def _check_room(network: Any, prompts: Sequence[Sequence[int]], tokens: int) -> None:
+    longest, most = max(map(len, prompts), default=0), room(network)
+    if most is not None and longest + tokens > most:
+        raise BuildError(
+            f"{tokens} new tokens behind prompts of {longest}, but {type(network).__name__} has positions "
+            f"for {most} tokens; lower tokens or prompt_tokens"
+        )
+
+
+def _ends(tokenizer: Any, network: Any) -> set[int]:
+    """What ends a text; a configuration may name several."""
+    own = network.config.eos_token_id
+    return {tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else (own,))} - {None}
+
+
+def _some(
+    network: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    ends: set[int],
+    endless: bool,
+) -> list[list[int]]:
+    """Padded on the left, where a model that writes on has nothing between prompt and text."""
+    padding, width = tokenizer.pad_token_id or 0, max(map(len, prompts))
+    silent = {tokenizer.pad_token_id} - {None} - ends | (ends if endless else set())
+    ids = [[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    device = next(network.parameters()).device
+    written = network.eval().generate(
+        input_ids=torch.tensor(ids, device=device),
+        attention_mask=torch.tensor(mask, device=device),
+        max_new_tokens=sampling.tokens,
+        do_sample=True,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=1.0,
+        pad_token_id=min(ends, default=padding),  # fills up what has ended
+        eos_token_id=sorted(ends) or None,
+        suppress_tokens=sorted(silent) or None,
+        use_cache=True,
+    )
+    return [_until(row, ends) for row in written[:, width:].tolist()]
+
+
+def _until(ids: list[int], ends: set[int]) -> list[int]:
+    """The ids before the first end token."""
+    stop = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    return ids[:stop]

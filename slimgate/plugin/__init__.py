@@ -1,0 +1,25 @@
+"""pytest's side of slimgate: hooks, collecting, sessions, fixtures, gates."""
+
+from slimgate.plugin.hooks import (
+    pytest_addoption,
+    pytest_configure,
+    pytest_configure_node,
+    pytest_plugins,
+    pytest_runtest_makereport,
+    pytest_runtestloop,
+    pytest_sessionfinish,
+    pytest_sessionstart,
+    pytest_terminal_summary,
+)
+
+__all__ = [
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_plugins",
+    "pytest_runtest_makereport",
+    "pytest_runtestloop",
+    "pytest_sessionfinish",
+    "pytest_sessionstart",
+    "pytest_terminal_summary",
+]

@@ -1,0 +1,236 @@
+"""Suites as test files: a TOML file is a module whose tests are the gates, in the order of the phases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from slimgate.errors import SuiteError
+from slimgate.plugin.project_root import project_root
+from slimgate.plugin.stashed import SESSION
+
+if TYPE_CHECKING:
+    from slimgate.suite.suite import Suite
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A validated suite file is a test module."""
+    state = parent.config.stash.get(SESSION, None)
+    if state is None or file_path.resolve() not in state.suites:
+        return None
+    node: pytest.Collector = SuiteModule.from_parent(parent, path=file_path)
+    return node
+
+
+class SuiteModule(pytest.Module):
+    """A suite file as a module of tests: those of slimgate.plugin.gates."""
+
+    @property
+    def suite(self) -> Suite:
+        return self.config.stash[SESSION].suites[self.path.resolve()]
+
+    def _getobj(self) -> Any:
+        from slimgate.plugin.gates import as_module
+
+        return as_module(self.suite, confirm=self.config.getoption("slimgate_confirm"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A suite's gates, and tests with its mark, run for each of its variants, metrics and workloads."""
+    module = metafunc.definition.getparent(SuiteModule)
+    suite = module.suite if module else _marked(metafunc)
+    if suite is None:
+        return
+    from slimgate.run.parts import SELF_TESTS
+    from slimgate.suite.suite import TEACHER
+
+    names = metafunc.fixturenames
+    if "confirm_metric" in names and module:
+        checks = metafunc.config.stash[SESSION].to_confirm(suite.path).checks
+        _parametrize(metafunc, ("variant", "confirm_metric"), checks, [f"{v}-{m}" for v, m in checks])
+    elif "baseline_metric" in names and module:
+        ids = [f"{v}-{m}" for v, m in suite.since_baseline]
+        _parametrize(metafunc, ("variant", "baseline_metric"), list(suite.since_baseline), ids)
+    elif "metric" in names:
+        pairs = list(suite.judged_metrics)
+        _parametrize(metafunc, ("variant", "metric"), pairs, [f"{v}-{m}" for v, m in pairs])
+    elif "timed" in names:
+        calls = [(name, load) for name in (TEACHER, *suite.variants) for load in suite.workloads]
+        _parametrize(metafunc, ("timed", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
+    elif "weighed" in names:
+        _parametrize(metafunc, ("weighed",), [(name,) for name in suite.weighed], list(suite.weighed))
+    elif "variant" in names and "workload" in names:
+        calls = [(name, load) for name in suite.variants for load in suite.workloads]
+        _parametrize(metafunc, ("variant", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
+    elif "variant" in names:
+        _parametrize(metafunc, ("variant",), [(name,) for name in suite.variants], list(suite.variants))
+    elif "check" in names and module:
+        _parametrize(metafunc, ("check",), [(name,) for name in SELF_TESTS], list(SELF_TESTS))
+
+
+def _marked(metafunc: pytest.Metafunc) -> Suite | None:
+    """The suite that a hand-written test names by its mark; it counts as named on the command line.
+
+    Raises CollectError, in one line, for a suite that is wrong.
+    """
+    mark = metafunc.definition.get_closest_marker("slimgate")
+    if mark is None or "slimgate_run" not in metafunc.fixturenames:
+        return None
+    from slimgate.plugin.session_start import session_of
+    from slimgate.suite.suite import load_suite
+
+    config = metafunc.config
+    if len(mark.args) != 1 or not isinstance(mark.args[0], str):
+        raise pytest.Collector.CollectError('@pytest.mark.slimgate takes one path: slimgate("bench/x.toml")')
+    path = Path(project_root(config), mark.args[0]).resolve()
+    suites = session_of(config).suites
+    if path not in suites:
+        try:
+            suites[path] = load_suite(path, mark.args[0])
+        except SuiteError as error:
+            raise pytest.Collector.CollectError(str(error)) from None
+    metafunc.parametrize("slimgate_run", [path], ids=[path.stem], indirect=True, scope="module")
+    return suites[path]
+
+
+def _parametrize(
+    metafunc: pytest.Metafunc, names: tuple[str, ...], values: list[Any], ids: list[str]
+) -> None:
+    """At module scope, so that equal names in two suites never mix."""
+    handles = [name for name in names if name in MODELS]
+    metafunc.parametrize(names, values, ids=ids, indirect=handles, scope="module")
+
+
+# The parameters of a test that name a model.
+MODELS = ("variant", "timed", "weighed")
+
+
+PHASES = (
+    "test_confirm",
+    "test_quality",
+    "test_baseline",
+    "test_behaviour",
+    "test_footprint",
+    "test_memory",
+    "test_selftest",
+    "test_latency",
+    "test_speedup",
+)
+
+# where the fixtures of the gates are
+FIXTURES = "slimgate.plugin.fixtures"
+
+# what takes times
+TIMED = ("test_latency", "test_speedup", "test_selftest[planted_delay]")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Lets -k "not latency" leave out all that takes times, and --benchmark-only keep it.
+
+    The latter goes by the names of fixtures.
+    """
+    if suite_of(item) is None or not item.name.startswith(TIMED):
+        return
+    item.extra_keyword_matches.add("latency")
+    if item.config.getoption("benchmark_only", False):
+        # a list of its own: pytest shares one among all tests of a function
+        names = [*getattr(item, "fixturenames"), "benchmark"]  # noqa: B009  not declared
+        setattr(item, "fixturenames", names)  # noqa: B010  not declared
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """By suite, then phase: quality of all variants first, latency last, alone and serial.
+
+    Under --slimgate-confirm tests that are no gates are left out: what they read would be confirm rows.
+    """
+    suites: dict[Path, int] = {}
+    if config.getoption("slimgate_confirm") and (left := [one for one in items if suite_of(one) is None]):
+        config.hook.pytest_deselected(items=left)
+        items[:] = [one for one in items if suite_of(one) is not None]
+
+    for item in items:
+        if suite_of(item) is not None:
+            _refuse_other_fixtures(item)
+
+    def order(item: pytest.Item) -> tuple[int, ...]:
+        suite = suite_of(item)
+        if suite is None:
+            return (-1,)
+        rank = suites.setdefault(suite.path, len(suites))
+        return (rank, PHASES.index(getattr(item, "originalname", "")), *_place(item, suite))
+
+    items.sort(key=order)
+
+
+def _refuse_other_fixtures(item: pytest.Item) -> None:
+    """Raises UsageError where a user's own fixture stands in the place of one that a gate judges by."""
+    known: dict[str, Sequence[Any]] = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    for name, found in known.items():
+        modules = [one.func.__module__ for one in found]
+        if FIXTURES in modules and modules[-1] != FIXTURES:
+            where = found[-1].baseid or "a plugin"
+            raise pytest.UsageError(
+                f'{item.nodeid}: {where} defines a fixture "{name}" in place of slimgate\'s, which the gates '
+                "judge by; rename it"
+            )
+
+
+def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
+    """Where a test stands in its phase: by variant, then metric or workload, as the suite states them."""
+    from slimgate.run.parts import SELF_TESTS
+    from slimgate.suite.suite import TEACHER
+
+    params = params_of(item)
+    orders: dict[str, Sequence[Any]] = {
+        "variant": [TEACHER, *suite.variants],
+        "timed": [TEACHER, *suite.variants],
+        "weighed": suite.weighed,
+        "metric": suite.metrics,
+        "baseline_metric": suite.metrics,
+        "confirm_metric": suite.metrics,
+        "workload": suite.workloads,
+        "check": SELF_TESTS,
+    }
+    return tuple(order.index(params[name]) for name, order in orders.items() if name in params)
+
+
+def params_of(item: pytest.Item) -> dict[str, Any]:
+    """What a test is run for, by the names of its parameters; nothing of one that has none."""
+    found: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})  # not declared
+    return found
+
+
+def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
+    """The check of a gate, as the record keys it: kind, model, name. None of tests that judge nothing."""
+    from slimgate.record.run_verdict import SELF_TEST, SINCE
+    from slimgate.suite.suite import TEACHER
+
+    params = params_of(item)
+    model = next((str(params[name]) for name in MODELS if name in params), TEACHER)
+    workload = params.get("workload")
+    found: dict[str, tuple[str, str, str]] = {
+        "test_quality": ("quality", model, params.get("metric", "")),
+        "test_baseline": (SINCE, model, params.get("baseline_metric", "")),
+        "test_behaviour": ("behaviour", model, ""),
+        "test_footprint": ("footprint", model, "size"),
+        "test_memory": ("memory", model, ""),
+        "test_speedup": ("speedup", model, "" if workload is None else workload.id),
+        "test_selftest": (SELF_TEST, TEACHER, params.get("check", "")),
+    }
+    return found.get(getattr(item, "originalname", ""))
+
+
+def models_of(item: pytest.Item) -> list[str]:
+    """The models that a test is run for."""
+    params = params_of(item)
+    return [params[name] for name in MODELS if name in params]
+
+
+def suite_of(item: pytest.Item) -> Suite | None:
+    module = item.getparent(SuiteModule)
+    return module.suite if module else None

@@ -1,0 +1,217 @@
+"""`pytest bench --slimgate-confirm`: judges what passed on the gate once more, on rows that nothing has read.
+
+The models come from the store and must be those that passed. The record of the gate stays; the verdicts on
+the confirm rows are added to it, with how often these rows have been looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from slimgate._system.atomic_files import write_atomically
+from slimgate.errors import BuildError, SuiteError
+from slimgate.protocols import CONFIRM, GATE
+from slimgate.record import (
+    ConfirmFacts,
+    QualityFacts,
+    RunRecord,
+    SelfTest,
+    VariantRecord,
+    read_record,
+    to_json,
+)
+from slimgate.record.files import RECORD
+from slimgate.record.looks_log import LookLog, Looks, looks_at, model_id
+from slimgate.record.run_verdict import CONFIRMED, verdict
+from slimgate.record.words import numbered
+from slimgate.report.confirm import confirm_lines
+from slimgate.report.files import write_reports
+from slimgate.report.standing import inside_budgets
+from slimgate.run.followed_rows import gate_texts
+from slimgate.run.parts import Part, now
+from slimgate.store.store import moment
+from slimgate.suite.suite import TEACHER, Suite
+
+if TYPE_CHECKING:
+    from slimgate.plugin.session import Session
+    from slimgate.run.run import SuiteRun
+
+OPTION = "--slimgate-confirm"
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What one suite's record shows to be inside all budgets. metrics: those with a budget, by variant."""
+
+    record: RunRecord
+    metrics: Mapping[str, tuple[str, ...]]
+
+    @property
+    def checks(self) -> list[tuple[str, str]]:
+        """Variants and metrics, in the suite's order."""
+        return [(name, metric) for name, metrics in self.metrics.items() for metric in metrics]
+
+    def require_same(self, name: str, digest: str) -> None:
+        """Raises BuildError where the model that was built now is not the one that passed."""
+        artifact = self.record.variant(name).artifact
+        if artifact is None or artifact.digest != digest:
+            raise BuildError(
+                f"{name}: the store gave another model than the one that passed on the gate; run the gate "
+                f"again without {OPTION}"
+            )
+
+
+class Confirmation:
+    """The suites of a run with what passed on their gates; takes the verdicts and writes them."""
+
+    def __init__(self, session: Session) -> None:
+        """Raises SuiteError where a suite has no confirm rows, or nothing that passed on its gate."""
+        if not session.suites:
+            raise SuiteError(f"{OPTION}: this run has no suite")
+        self._session, self._began = session, moment()
+        self.passed = {
+            path: passed_on_gate(session, suite, session.folder(path) / RECORD)
+            for path, suite in session.suites.items()
+        }
+        self._found: dict[Path, dict[tuple[str, str], QualityFacts]] = {}
+        self._logs: dict[Path, LookLog] = {}
+        self.records: dict[Path, RunRecord] = {}
+
+    def head_lines(self) -> Iterator[str]:
+        """What is judged, and whether these rows have been looked at before."""
+        for path, passed in self.passed.items():
+            run = self._session.run(self._session.suites[path])
+            rows, earlier = run.rows.reports[CONFIRM], self._looks(run).runs
+            names = ", ".join(passed.metrics)
+            before = numbered(earlier, "earlier run", "earlier runs")
+            seen = f", which {before} looked at: the first look counts" if earlier else ""
+            yield f"{run.suite.shown}: confirms {names} on {rows.n:,} rows{seen}"
+
+    def add(self, path: Path, parts: Iterable[Part]) -> None:
+        """Takes the verdicts of a test. The look is noted at once: whoever stops the run has looked."""
+        for part in parts:
+            if part["kind"] == CONFIRMED:
+                key = part["variant"], part["name"]
+                self._found.setdefault(path, {})[key] = QualityFacts.model_validate(part["facts"])
+        if path in self._found:
+            self._note(path)
+
+    def finish(self) -> None:
+        """Writes record and reports of every suite of which something was judged."""
+        for path in self._found:
+            record, folder = self._confirmed(path), self._session.folder(path)
+            write_atomically(folder / RECORD, to_json(record))
+            write_reports(record, folder, gate_texts(self._session.run(self._session.suites[path])))
+            self.records[path] = record
+
+    def failures(self) -> Iterator[str]:
+        """Why the run does not pass: a line for each suite with a budget that did not hold on these rows."""
+        for path, found in self._found.items():
+            suite = self._session.suites[path]
+            models = [
+                VariantRecord(name=name, parent=None, quality={metric: facts})
+                for (name, metric), facts in found.items()
+            ]
+            judged = verdict(models, SelfTest(), missing=0)
+            if judged.fails:
+                yield f"{suite.shown}: on the confirm rows {judged.status}"
+
+    def summary(self) -> Iterator[str]:
+        """For the terminal: the lines of the report, and where it is."""
+        for path, record in self.records.items():
+            yield from confirm_lines(record)
+            yield f"{record.suite.path}: {os.path.relpath(self._session.folder(path) / 'report.md')}"
+
+    def _note(self, path: Path) -> None:
+        run, passed = self._session.run(self._session.suites[path]), self.passed[path]
+        digest = run.rows.reports[CONFIRM].digest
+        log = self._logs.setdefault(path, LookLog(self._session.store.root, digest, self._began))
+        log.note(_model_of(passed.record, name) for name, _ in self._found[path])
+
+    def _looks(self, run: SuiteRun) -> Looks:
+        return looks_at(self._session.store.root, run.rows.reports[CONFIRM].digest)
+
+    def _confirmed(self, path: Path) -> RunRecord:
+        """The record of the gate with the verdicts of this run, and what else confirm rows judged before."""
+        run, record = self._session.run(self._session.suites[path]), self.passed[path].record
+        rows, looks = run.rows.reports[CONFIRM], self._looks(run)
+        models = [_with(model, self._found[path]) for model in record.variants]
+        facts = ConfirmFacts(
+            digest=rows.digest,
+            n=rows.n,
+            groups=rows.groups,
+            looks=looks.runs,
+            models=looks.count,
+            measured=now(),
+        )
+        judged = verdict(models, record.self_test, record.verdict.missing)
+        return record.model_copy(update={"variants": models, "confirm": facts, "verdict": judged})
+
+
+def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
+    """What a suite's last record shows to be inside all budgets. Cuts the splits; reads no row of confirm.
+
+    Raises SuiteError where there are no confirm rows, or nothing passed on the gate rows of now.
+    """
+    run, where = session.run(suite), f"{suite.shown}: {OPTION}"
+    if CONFIRM not in run.rows.reports:
+        raise SuiteError(
+            f"{where} came, and there is no split confirm; give [task] splits.confirm, such as confirm = 3000"
+        )
+    shown = os.path.relpath(file)
+    again = f"run the gate first: pytest {suite.shown}"
+    record = _read(file)
+    if record is None:
+        raise SuiteError(f"{where} needs the record of a gate that passed, and {shown} is none; {again}")
+    if any(_digest(record, split) != run.rows.reports[split].digest for split in (GATE, CONFIRM)):
+        raise SuiteError(f"{where}: {shown} is of other gate or confirm rows; {again}")
+    metrics = {
+        model.name: tuple(suite.budgets[model.name].quality)
+        for model in inside_budgets(record)
+        if model.name in suite.variants and suite.budgets[model.name].quality
+    }
+    if not metrics:
+        raise SuiteError(
+            f"{where}: no variant with a budget on a metric is inside all its budgets in {shown} "
+            f"({record.verdict.status}), so there is nothing to confirm; {again}"
+        )
+    inputs = session.inputs(suite)
+    changed = [name for name in metrics if not _is_as_it_was(record.variant(name), inputs[name])]
+    if changed:
+        raise SuiteError(
+            f"{where}: model, code or budgets of {', '.join(changed)} changed since {shown} passed; {again}"
+        )
+    return Passed(record, metrics)
+
+
+def _is_as_it_was(model: VariantRecord, inputs: Mapping[str, str]) -> bool:
+    """Whether all that a variant's verdicts on metrics depend on is as it was on the gate."""
+    return "quality" in inputs and model.inputs_digests.get("quality") == inputs["quality"]
+
+
+def _read(file: Path) -> RunRecord | None:
+    try:
+        return read_record(file)
+    except (OSError, ValidationError):
+        return None
+
+
+def _digest(record: RunRecord, split: str) -> str | None:
+    facts = record.task.splits.get(split)
+    return None if facts is None else facts.digest
+
+
+def _model_of(record: RunRecord, name: str) -> str:
+    artifacts = [record.variant(one).artifact for one in (TEACHER, name)]
+    return model_id(*("" if one is None else one.digest for one in artifacts))
+
+
+def _with(model: VariantRecord, found: Mapping[tuple[str, str], QualityFacts]) -> VariantRecord:
+    new = {metric: facts for (name, metric), facts in found.items() if name == model.name}
+    return model.model_copy(update={"confirm": {**model.confirm, **new}})

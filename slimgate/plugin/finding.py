@@ -1,0 +1,220 @@
+"""Which suite files a pytest run is about: found on its paths, validated before anything is collected."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimgate.errors import SuiteError
+
+if TYPE_CHECKING:
+    from slimgate.suite.suite import Suite
+
+# The head of a table [suite], or a key suite = … or suite.x = …, whatever its case.
+SUITE_TABLE = re.compile(
+    rb"""^\s*(\[+\s*["']?suite\b|["']?suite["']?\s*[.=])""", re.MULTILINE | re.IGNORECASE
+)
+# What the suites of slimgate have beside [suite]: files of other tools may have a table of that name.
+OTHER_TABLES = frozenset({"task", "teacher", "variants", "budgets"})
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where to look: the files and folders of the command line, and what is a suite file's path.
+
+    patterns: globs matched on the end of a path, such as bench/*.toml; skip: names of folders that pytest
+    does not recurse into; ignore, ignore_globs: paths that pytest was told to ignore; shallow: look at the
+    files of a folder, not below it.
+    """
+
+    root: Path
+    paths: Sequence[Path]
+    patterns: Sequence[str]
+    skip: Sequence[str] = ()
+    ignore: Sequence[Path] = ()
+    ignore_globs: Sequence[str] = ()
+    shallow: bool = False
+
+
+def has_candidates(search: Search) -> bool:
+    """Whether any file of the run could be a suite, by its name and place; none is read."""
+    return next(_candidates(search), None) is not None
+
+
+def find_suites(
+    search: Search,
+    *,
+    enter: Callable[[Path], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> dict[Path, Suite]:
+    """Every suite of the run by its path, validated.
+
+    enter: called with the folder of a suite before it is read, so that plug-ins beside it can be imported.
+    note: called with a line on each file that lies where suites do and is none.
+    An opt-in suite counts only where it is named itself; else it is checked by syntax and schema alone.
+    Raises SuiteError: one line for each file that is wrong.
+    """
+    from slimgate.suite.suite import load_suite
+
+    suites: dict[Path, Suite] = {}
+    problems: list[str] = []
+    for path, named in _candidates(search):
+        if path in suites:
+            continue
+        shown = os.path.relpath(path, search.root)
+        try:
+            matches = _matches(path, search)
+            if not _is_suite(path, shown, expected=named and matches):
+                if matches and not path.name.startswith("_"):
+                    note(f"{shown}: no [suite] table, not a suite")
+                continue
+            enter(path.parent)
+            suite = load_suite(path, shown, check_data=named or not _opts_in(path, shown))
+        except SuiteError as error:
+            problems.append(str(error))
+            continue
+        if named or not suite.opt_in:
+            suites[path] = suite
+    if problems:
+        raise SuiteError("\n".join(dict.fromkeys(problems)))
+    _no_shared_stem(suites)
+    return suites
+
+
+def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[str]:
+    """A line on the suites in the run's folders that no pattern matches; none where there are none.
+
+    below: also look below a folder that the run looks at without its subfolders, and name the suites there.
+    """
+    deep = replace(search, shallow=search.shallow and not below)
+    if below and (names := _suites_in(deep, matched=True)):
+        folder = names[0].rpartition("/")[0] or names[0]
+        yield f"not run: {_first(names)}: pytest runs suites where it is given their folder: pytest {folder}"
+    if names := _suites_in(deep, matched=False):
+        patterns = ", ".join(search.patterns)
+        yield (
+            f"not run: {_first(names)}: no pattern of slimgate_files ({patterns}) matches; name the files on "
+            "the command line, or add a pattern to slimgate_files in pytest's configuration"
+        )
+
+
+def _suites_in(search: Search, *, matched: bool) -> list[str]:
+    """The files with the tables of a suite in the folders of the run, each once."""
+    found = {
+        Path(os.path.relpath(path, search.root)).as_posix(): None
+        for folder in search.paths
+        if folder.is_dir()
+        for path in _walk(folder, search, matched=matched)
+        if path not in search.paths and _looks_like_one(path) and _has_tables_of_a_suite(path)
+    }
+    return list(found)
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _candidates(search: Search) -> Iterator[tuple[Path, bool]]:
+    for path in search.paths:
+        if path.is_dir():
+            for file in _walk(path, search):
+                yield file, False
+        elif path.suffix == ".toml" and path.is_file():
+            yield path.resolve(), True
+
+
+def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Path]:
+    """TOML files below a folder that a pattern matches, or those that none does."""
+    for here, folders, files in os.walk(folder):
+        base = Path(here)
+        folders[:] = [] if search.shallow else sorted(f for f in folders if not _skipped(base / f, search))
+        for name in sorted(files):
+            path = Path(os.path.realpath(base / name))  # resolve() raises for links in a circle
+            wanted = name.endswith(".toml") and not name.startswith("_")
+            if wanted and _matches(path, search) is matched and not _ignored(path, search):
+                yield path
+
+
+def _skipped(folder: Path, search: Search) -> bool:
+    by_name = any(fnmatch.fnmatch(folder.name, pattern) for pattern in search.skip)
+    return by_name or (folder / "pyvenv.cfg").exists() or _ignored(folder.resolve(), search)
+
+
+def _ignored(path: Path, search: Search) -> bool:
+    return path in search.ignore or any(fnmatch.fnmatch(str(path), glob) for glob in search.ignore_globs)
+
+
+def _matches(path: Path, search: Search) -> bool:
+    return any(path.match(pattern) for pattern in search.patterns)
+
+
+def _is_suite(path: Path, shown: str, *, expected: bool) -> bool:
+    """Whether a TOML file has a [suite] table; foreign ones are left alone.
+
+    expected: it was named and lies where suites do, so it is told what it lacks. Raises SuiteError also for
+    a file that was meant as a suite: not TOML and with a line that says suite, or with a table [Suite].
+    """
+    from slimgate.suite.file import parse_toml
+
+    try:
+        data = parse_toml(path, shown)
+    except SuiteError:
+        if expected or _looks_like_one(path):
+            raise
+        return False
+    if "suite" in data:
+        if path.name.startswith("_"):
+            raise SuiteError(
+                f"{shown}: names that begin with _ are for suites to extend; they do not run by themselves"
+            )
+        return True
+    meant = next((key for key in data if key.lower() == "suite"), None)
+    if meant is not None:
+        raise SuiteError(f"{shown} [{meant}]: names are in small letters; expected [suite]")
+    if expected:
+        raise SuiteError(f"{shown}: has no [suite] table, so it is not a suite of slimgate")
+    return False
+
+
+def _has_tables_of_a_suite(path: Path) -> bool:
+    from slimgate.suite.file import parse_toml
+
+    try:
+        data: Mapping[str, Any] = parse_toml(path, path.name)
+    except SuiteError:
+        return False
+    own = data.get("suite")
+    return isinstance(own, dict) and ("extends" in own or not OTHER_TABLES.isdisjoint(data))
+
+
+def _looks_like_one(path: Path) -> bool:
+    try:
+        return SUITE_TABLE.search(path.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def _opts_in(path: Path, shown: str) -> bool:
+    from slimgate.suite.file import read_suite_text
+
+    suite = read_suite_text(path, shown).data.get("suite")
+    return isinstance(suite, dict) and suite.get("opt_in") is True
+
+
+def _no_shared_stem(suites: dict[Path, Suite]) -> None:
+    """Reports go to a folder of the suite's stem: two suites of one stem would overwrite each other."""
+    seen: dict[str, Suite] = {}
+    for path, suite in suites.items():
+        other = seen.setdefault(path.stem, suite)
+        if other is not suite:
+            raise SuiteError(
+                f"{suite.shown} and {other.shown} have the same name; "
+                "reports would overwrite each other: rename one"
+            )

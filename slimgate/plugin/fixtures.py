@@ -1,0 +1,125 @@
+"""The public fixtures `suite`, `teacher`, `variant`, `outcomes`, `duel`: for gates and hand-written tests.
+
+    @pytest.mark.slimgate("bench/reviews.toml")
+    def test_no_variant_forgets_a_class(teacher, variant):
+        assert set(variant.outcomes.predictions) == set(teacher.outcomes.predictions)
+
+A test with `variant` runs once for each variant of its suite. Nothing is built before it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from slimgate.plugin.stashed import PARTS
+
+if TYPE_CHECKING:  # every run of pytest imports this file
+    from slimgate.judge.speed import Speedup
+    from slimgate.outcomes import Outcomes
+    from slimgate.plugin.confirmation import Passed
+    from slimgate.protocols import Workload
+    from slimgate.run.arena import Arena
+    from slimgate.run.parts import Part
+    from slimgate.run.run import ModelHandle, SuiteRun
+    from slimgate.suite.suite import Suite
+
+
+@pytest.fixture(scope="module")
+def slimgate_run(request: pytest.FixtureRequest) -> SuiteRun:
+    """The run of the test's suite: of its suite file, or of the one that its mark names."""
+    from slimgate.plugin.session_start import session_of
+
+    path = getattr(request, "param", None) or getattr(request.node, "path", None)
+    state = session_of(request.config)
+    found = state.suites.get(path.resolve()) if path is not None else None
+    if found is None:
+        raise pytest.UsageError(
+            f"{request.node.nodeid}: the fixtures suite, teacher, variant, outcomes and duel need to know "
+            'their suite; mark the test with @pytest.mark.slimgate("bench/x.toml")'
+        )
+    return state.run(found)
+
+
+@pytest.fixture(scope="module")
+def suite(slimgate_run: SuiteRun) -> Suite:
+    """The validated suite that the test is about."""
+    return slimgate_run.suite
+
+
+@pytest.fixture(scope="module")
+def teacher(slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
+    """The suite's teacher: `outcomes`, `predictor`, `built`, each loaded when first asked for."""
+    from slimgate.suite.suite import TEACHER
+
+    yield from _handle(slimgate_run, TEACHER)
+
+
+@pytest.fixture(scope="module")
+def variant(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
+    """One variant of the suite, as the teacher; freed before the next one."""
+    yield from _handle(slimgate_run, request.param)
+
+
+@pytest.fixture(scope="module")
+def passed(slimgate_run: SuiteRun, request: pytest.FixtureRequest) -> Passed:
+    """What passed on the gate of the suite, under --slimgate-confirm."""
+    from slimgate.plugin.session_start import session_of
+
+    return session_of(request.config).to_confirm(slimgate_run.suite.path)
+
+
+@pytest.fixture(scope="module")
+def timed(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
+    """The teacher or a variant, to be timed."""
+    yield from _handle(slimgate_run, request.param)
+
+
+@pytest.fixture(scope="module")
+def weighed(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
+    """A variant whose memory is measured."""
+    yield from _handle(slimgate_run, request.param)
+
+
+@pytest.fixture(scope="module")
+def outcomes(variant: ModelHandle) -> Outcomes:
+    """What the variant answered on every gate row; the teacher's are `teacher.outcomes`."""
+    return variant.outcomes
+
+
+@pytest.fixture(scope="module")
+def arena(teacher: ModelHandle) -> Iterator[Arena]:
+    """The processes of a suite's duels, started when first asked for."""
+    from slimgate.run.arena import Arena
+
+    found = Arena(teacher)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def duel(arena: Arena) -> Callable[[ModelHandle, Workload], Speedup]:
+    """duel(variant, workload) -> its speed-up over the teacher, with interval and noise floor."""
+    return arena.speedup
+
+
+@pytest.fixture
+def report_part(request: pytest.FixtureRequest) -> Callable[[Part], None]:
+    """Adds a part to the record, and what a gate found to the properties of its test."""
+    from slimgate.plugin.gate_properties import gate_properties
+
+    parts: list[Part] = request.node.stash.setdefault(PARTS, [])
+
+    def report(new: Part) -> None:
+        parts.append(new)
+        request.node.user_properties.extend(gate_properties(new))
+
+    return report
+
+
+def _handle(run: SuiteRun, name: str) -> Iterator[ModelHandle]:
+    handle = run.handle(name)
+    yield handle
+    handle.close()

@@ -1,0 +1,45 @@
+"""The tests that every suite expands to. Each reports its part of the record before it passes or fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+from slimgate.plugin.gates.baseline import test_baseline
+from slimgate.plugin.gates.behaviour import test_behaviour
+from slimgate.plugin.gates.confirm import test_confirm
+from slimgate.plugin.gates.footprint import test_footprint
+from slimgate.plugin.gates.latency import test_latency
+from slimgate.plugin.gates.memory import test_memory
+from slimgate.plugin.gates.quality import test_quality
+from slimgate.plugin.gates.selftest import test_selftest
+from slimgate.plugin.gates.speedup import test_speedup
+from slimgate.suite.suite import Suite
+
+OF_THE_TEACHER: tuple[Callable[..., None], ...] = (test_selftest, test_latency)
+OF_VARIANTS: tuple[Callable[..., None], ...] = (
+    test_behaviour,
+    test_footprint,
+    test_speedup,
+)
+
+
+def as_module(suite: Suite, *, confirm: bool = False) -> ModuleType:
+    """A module that holds the gates of one suite; those of variants only where it has any.
+
+    Quality, memory and baseline only where there is something to judge: nothing is parametrized by an empty
+    list.
+    confirm: only the gate on the confirm rows.
+    """
+    module = ModuleType(suite.path.stem, f"The gates of {suite.shown}.")
+    module.__file__ = str(suite.path)
+    if confirm:
+        setattr(module, test_confirm.__name__, test_confirm)
+        return module
+    weighing = (test_memory,) if suite.weighed else ()
+    since = (test_baseline,) if suite.since_baseline else ()
+    quality = (test_quality,) if suite.judged_metrics else ()
+    variants = OF_VARIANTS if suite.variants else ()
+    for gate in (*quality, *variants, *since, *weighing, *OF_THE_TEACHER):
+        setattr(module, gate.__name__, gate)
+    return module

@@ -1,0 +1,61 @@
+"""Behaviour: which rows does a variant answer otherwise than its teacher, and where does it lose?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from slimgate.data.quoting import quoted_columns, quoted_texts
+from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.slices import SLICED
+from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.plugin.gates.shapes import shape_facts
+from slimgate.plugin.gates.stages import stage_facts
+from slimgate.run.parts import now, part
+from slimgate.run.run import ModelHandle
+from slimgate.run.slicing import column_slices
+from slimgate.suite.suite import Suite
+
+
+def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
+    """The answers of one variant beside the teacher's, always in the record; gated where it has a budget."""
+    report_build(teacher, report_part)
+    report_build(variant, report_part)
+    if stages := stage_facts(variant):
+        report_part(part("stages", variant.name, "", {"stages": stages}))
+    for model in (teacher, variant):
+        if shapes := shape_facts(model, teacher):
+            report_part(part("shapes", model.name, "", shapes))
+    task, gate = suite.setup.task, variant.run.rows.gate
+    columns = quoted_columns(task.object, task.params)
+    budgets = suite.budgets[variant.name].behaviour
+    sliced = [name for name in (SLICED, *suite.metrics) if _sliceable(name, task.object.metrics())][:1]
+    measured = behaviour(
+        teacher.outcomes, variant.outcomes, texts=lambda rows: quoted_texts(gate, columns, rows)
+    )
+    if (compare := getattr(task.object, "compare", None)) is not None:
+        measured |= compare(task.params, teacher.compared, variant.compared)
+    judged = judge_behaviour(
+        teacher.outcomes,
+        variant.outcomes,
+        budgets,
+        metrics={name: load_metric(name) for name in (*sliced, *budgets.slices)},
+        columns=column_slices(suite.setup, gate),
+    )
+    line = behaviour_message(variant.name, judged)
+    wish = _when_undecided(suite, variant.name)
+    facts = behaviour_facts(measured, judged, line, wish, slices=suite.measure.on_inconclusive)
+    report_part(part("behaviour", variant.name, "", {**facts, "measured": now()}))
+    conclude(variant, judged.verdict, line, wish)
+
+
+def _sliceable(metric: str, needs: frozenset[str]) -> bool:
+    found = load_metric(metric)
+    return found.per_row is not None and found.needs in needs
+
+
+def _when_undecided(suite: Suite, variant: str) -> Literal["fail", "warn"]:
+    """What INCONCLUSIVE does to the test; only flips can be: undecided slices are NOT_SHOWN."""
+    flips = suite.budgets[variant].behaviour.flips
+    return (flips and flips.on_inconclusive) or suite.measure.on_inconclusive

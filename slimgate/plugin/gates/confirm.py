@@ -1,0 +1,41 @@
+"""Confirm: does a metric of a variant that passed on the gate hold its budgets on rows that nothing read?"""
+
+from __future__ import annotations
+
+from slimgate.judge.budget_kinds import when_undecided, wishes
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.family import bound_among
+from slimgate.judge.message import message
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.quality import judge_quality
+from slimgate.outcomes import same_rows
+from slimgate.plugin.confirmation import Passed
+from slimgate.plugin.gates.reporting import Report, conclude
+from slimgate.record.run_verdict import CONFIRMED
+from slimgate.run.parts import now, part
+from slimgate.run.run import ModelHandle
+from slimgate.suite.suite import Suite
+
+
+def test_confirm(
+    suite: Suite,
+    teacher: ModelHandle,
+    variant: ModelHandle,
+    confirm_metric: str,
+    passed: Passed,
+    report_part: Report,
+) -> None:
+    """A metric of one variant beside the teacher's, on the confirm rows."""
+    for model in (teacher, variant):
+        passed.require_same(model.name, model.built.artifact.digest)
+    same_rows(teacher.outcomes, variant.outcomes)
+    budgets, otherwise = suite.budgets[variant.name].quality[confirm_metric], suite.measure.on_inconclusive
+    judged = judge_quality(
+        load_metric(confirm_metric), teacher.outcomes, variant.outcomes, budgets, seed=suite.seed
+    )
+    line = f"confirm: {message(variant.name, judged)}"
+    among = sum(confirm_metric in metrics for metrics in passed.metrics.values())
+    facts = quality_facts(judged, line, wishes(budgets, otherwise)) | {"measured": now()}
+    facts |= {"among": among, "bound_among": bound_among(judged, among)}
+    report_part(part(CONFIRMED, variant.name, confirm_metric, facts))
+    conclude(variant, judged.verdict, line, when_undecided(budgets, judged.budgets, otherwise))

@@ -1,0 +1,66 @@
+"""Latency: absolute times of one call, by pytest-benchmark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slimgate.plugin.gates.reporting import Report, report_build
+from slimgate.protocols import Workload
+from slimgate.run.measure.latency import (
+    no_collection,
+    plan_rounds,
+    summarise,
+    tokenize_ms,
+)
+from slimgate.run.parts import now, part
+from slimgate.run.run import ModelHandle
+from slimgate.suite.suite import Suite
+
+EXTRA_INFO = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "throughput_per_s", "rounds", "tokens", "threads")
+
+
+def test_latency(
+    suite: Suite, timed: ModelHandle, workload: Workload, report_part: Report, request: pytest.FixtureRequest
+) -> None:
+    """One workload through the teacher or a variant; the forward call on prepared tensors."""
+    reason = not_timed(request.config)
+    if reason is not None:
+        pytest.skip(reason)
+    batch = timed.run.workload(timed.name, workload)
+    call = timed.caller(batch.inputs)
+    report_build(timed, report_part)
+    measure = suite.measure
+    benchmark: Any = request.getfixturevalue("benchmark")
+    with timed.run.watch.stage(f"{timed.name} · rounds of {workload.id}", still=True):
+        made, rounds = plan_rounds(
+            call, warmup=measure.warmup, rounds=measure.rounds, max_seconds=measure.max_seconds / 2
+        )
+        with no_collection():
+            benchmark.pedantic(call, rounds=rounds, iterations=1)
+    times = summarise(benchmark.stats.stats.data, workload.batch)
+    facts: dict[str, Any] = {
+        **vars(times),
+        "warmup": made,
+        "threads": suite.threads,
+        "tokens": int(next(iter(batch.inputs.values())).shape[1]),
+        "tokenize_ms": tokenize_ms(suite, timed.run.rows.gate, batch.positions, timed.built.artifact.folder),
+        "measured": now(),
+    }
+    benchmark.group = f"{suite.shown} {workload.id}"
+    benchmark.extra_info.update({key: facts[key] for key in EXTRA_INFO if facts[key] is not None})
+    report_part(part("latency", timed.name, workload.id, facts))
+
+
+def not_timed(config: pytest.Config) -> str | None:
+    """Why nothing is timed in this run; None where it is."""
+    if not config.pluginmanager.hasplugin("benchmark"):
+        return "latency was not measured: pytest-benchmark is not loaded"
+    if config.getoption("benchmark_skip", False) and not config.getoption("benchmark_only", False):
+        return "latency was not measured: --benchmark-skip"
+    if hasattr(config, "workerinput"):
+        return "latency was not measured: xdist workers share the machine (-n)"
+    if getattr(getattr(config, "_benchmarksession", None), "disabled", False):
+        return "latency was not measured: --benchmark-disable"
+    return None

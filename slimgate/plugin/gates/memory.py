@@ -1,0 +1,69 @@
+"""Memory: does a variant take as little of it, beside the teacher, as its budget wants?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from slimgate.judge.facts import budget_facts
+from slimgate.judge.memory import READINGS, judge_memory, memory_message, memory_ratio
+from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.run.measure.memory import MemoryReading
+from slimgate.run.parts import now, part
+from slimgate.run.run import ModelHandle
+from slimgate.suite.suite import TEACHER, Suite
+
+
+def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_part: Report) -> None:
+    """Peak memory of loading one variant and predicting the largest workload, beside the teacher's.
+
+    Each reading is a fresh process, six of each model where the variant has a budget, else one.
+    """
+    report_build(teacher, report_part)
+    report_build(weighed, report_part)
+    budget = suite.budgets[weighed.name].memory
+    wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
+    readings = READINGS if budget else 1
+    before, after = teacher.memory(readings), weighed.memory(readings)
+    device = all(one.device_peak_bytes is not None for one in (*before, *after))
+    of_teacher, own = _peaks(before, device=device), _peaks(after, device=device)
+    found = memory_ratio(of_teacher, own)
+    judged = judge_memory(found, budget.memory_ratio_max, budget.reason) if budget else None
+    line = memory_message(weighed.name, found, judged)
+    workload = weighed.run.largest_workload.id
+    report_part(part("memory", TEACHER, "", _facts(before, of_teacher, workload)))
+    facts = {
+        **_facts(after, own, workload),
+        "ratio": found.ratio,
+        "spread": list(found.spread) if found.readings > 1 else None,
+        "budgets": [budget_facts(judged, wish)] if judged else [],
+        "verdict": judged.verdict.value if judged else None,
+        "message": line,
+    }
+    report_part(part("memory", weighed.name, "", facts))
+    conclude(weighed, judged.verdict if judged else None, line, wish)
+
+
+def _peaks(readings: Sequence[MemoryReading], *, device: bool) -> list[int]:
+    """The peak of each reading: of the device where there is one, for that is what runs out."""
+    return [one.device_peak_bytes or 0 if device else one.peak_bytes for one in readings]
+
+
+def _facts(readings: Sequence[MemoryReading], peaks: Sequence[int], workload: str) -> dict[str, Any]:
+    """Medians of the readings, as the record has them."""
+    rows = [asdict(one) for one in readings]
+    middle = {
+        name: None if any(row[name] is None for row in rows) else median(row[name] for row in rows)
+        for name in rows[0]
+    }
+    bytes_ = {name: value if value is None else round(value) for name, value in middle.items()}
+    return {
+        **bytes_,
+        "load_seconds": middle["load_seconds"],
+        "workload": workload,
+        "readings": len(readings),
+        "peaks": list(peaks),
+        "measured": now(),
+    }

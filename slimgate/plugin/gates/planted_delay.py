@@ -1,0 +1,25 @@
+"""The planted delay: how much slower than itself must a teacher be for the duel to see it, here and now?"""
+
+from __future__ import annotations
+
+from slimgate.judge.speed import clearance, delay_message
+from slimgate.plugin.gates.reporting import Report
+from slimgate.run.arena import Arena
+from slimgate.run.parts import PLANTED_DELAY, part
+from slimgate.suite.suite import TEACHER
+
+
+def find_delay(arena: Arena, report: Report) -> float | None:
+    """Duels once a suite's run, reports what came out, and gives the smallest delay seen; None: none was."""
+    planted = arena.planted_delay()
+    facts = {
+        "seen": planted.visible is not None,
+        "percent": 100 * planted.share,
+        "clearance": clearance(planted.visible),
+        "speedup_interval": list(planted.found.claimed),
+        "message": delay_message(planted.workload.id, planted.found, planted.share),
+        "workload": planted.workload.id,
+        "measured": planted.measured,
+    }
+    report(part("self_test", TEACHER, PLANTED_DELAY, facts))
+    return planted.visible

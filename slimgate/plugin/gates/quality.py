@@ -1,0 +1,98 @@
+"""Quality: is each metric's drop, on the same gate rows, inside its budget?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from slimgate.judge.budget_kinds import when_undecided, wishes
+from slimgate.judge.facts import budget_facts, quality_facts
+from slimgate.judge.family import bound_among
+from slimgate.judge.message import message, teacher_message
+from slimgate.judge.metrics import Metric, load_metric, value_of
+from slimgate.judge.near_chance import describe_near_chance
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.spread import build_spread, sampling_se_points
+from slimgate.judge.verdict import QualityJudgement
+from slimgate.outcomes import same_rows
+from slimgate.plugin.gates.family import chosen_among, in_family
+from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.run.parts import now, part
+from slimgate.run.run import ModelHandle
+from slimgate.suite.suite import TEACHER, Suite
+
+
+def test_quality(
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, metric: str, report_part: Report
+) -> None:
+    """A metric of one variant beside the teacher's; of the teacher itself, where it has a budget."""
+    report_build(teacher, report_part)
+    if variant.name == TEACHER:
+        _judge_teacher(suite, teacher, metric, report_part)
+        return
+    report_build(variant, report_part)
+    same_rows(teacher.outcomes, variant.outcomes)
+    budgets = suite.budgets[variant.name].quality.get(metric, ())
+    measured = load_metric(metric)
+    judged = judge_quality(measured, teacher.outcomes, variant.outcomes, budgets, seed=suite.seed)
+    judged = in_family(variant.run, variant.name, metric, judged)
+    line = message(variant.name, judged)
+    if metric not in suite.teacher_budgets.quality:  # else its own test reports it, with the verdict
+        report_part(part("quality", TEACHER, metric, _teacher_facts(judged, teacher)))
+    otherwise = suite.measure.on_inconclusive
+    facts = quality_facts(judged, line, wishes(budgets, otherwise))
+    facts |= {"builds": builds(variant, measured, judged), "measured": now()}
+    facts |= {"answered_on": variant.answered_on}
+    if budgets and variant.variant.gated:
+        among = chosen_among(suite, metric)
+        facts |= {"among": among, "bound_among": bound_among(judged, among)}
+    report_part(part("quality", variant.name, metric, facts))
+    wish = when_undecided(budgets, judged.budgets, otherwise)
+    conclude(variant, judged.verdict, line, wish)
+
+
+def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part: Report) -> None:
+    budgets, otherwise = suite.teacher_budgets.quality[metric], suite.measure.on_inconclusive
+    outcomes = teacher.outcomes
+    judged = judge_quality(load_metric(metric), outcomes, outcomes, budgets, seed=suite.seed)
+    line = teacher_message(judged)
+    facts = _teacher_facts(judged, teacher)
+    facts |= {
+        "method": judged.method,
+        "n_needed": judged.n_needed,
+        "groups": judged.groups,
+        "budgets": [
+            budget_facts(*pair) for pair in zip(judged.budgets, wishes(budgets, otherwise), strict=True)
+        ],
+        "verdict": judged.verdict and judged.verdict.value,
+        "warnings": list(judged.warnings),
+        "message": line,
+    }
+    report_part(part("quality", TEACHER, metric, facts))
+    conclude(teacher, judged.verdict, line, when_undecided(budgets, judged.budgets, otherwise))
+
+
+def _teacher_facts(judged: QualityJudgement, teacher: ModelHandle) -> dict[str, Any]:
+    return {
+        "teacher": judged.teacher,
+        "value": judged.teacher,
+        "n": judged.n,
+        "near_chance": describe_near_chance(teacher.outcomes),
+        "answered_on": teacher.answered_on,
+        "measured": now(),
+    }
+
+
+def builds(variant: ModelHandle, metric: Metric, judged: QualityJudgement) -> dict[str, Any] | None:
+    """The drops of the builds by the suite's other seeds, beside the one that is judged; None without any."""
+    others = variant.run.rebuilds(variant.name)
+    if not others:
+        return None
+    sign = 100 if metric.higher_is_better else -100
+    drops = [sign * (judged.teacher - value_of(metric, found)) for found in others.values()]
+    spread = build_spread(
+        variant.run.suite.seeds,
+        [judged.drop_points, *drops],
+        sampling_se_points=sampling_se_points(judged),
+    )
+    return asdict(spread)

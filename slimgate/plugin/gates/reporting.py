@@ -1,0 +1,78 @@
+"""What all gates share: reporting parts, and turning a verdict into a test's outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+
+from slimgate._system.escape import visible
+from slimgate.judge.verdict import Verdict
+from slimgate.run.claims import Claim, step_claims
+from slimgate.run.parts import Part, part
+from slimgate.run.run import ModelHandle
+from slimgate.suite.suite import Plugin, params_json
+
+Report = Callable[[Part], None]
+SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")
+
+
+def report_build(model: ModelHandle, report: Report) -> None:
+    """Reports how a model was built, what it weighs, and where it came from."""
+    built = model.built
+    manifest = built.artifact.manifest
+    artifact = {key: manifest[key] for key in (*SIZES, "digest", "state_bytes")}
+    runtime = model.variant.runtime
+    artifact.update(runtime=runtime.name, runtime_params=params_json(runtime.params))
+    artifact.update(load_seconds=model.load_seconds, **model.compiled)
+    artifact["unreadable_rows"] = model.run.encoder.unreadable(built.artifact)
+    facts = {
+        "steps": _steps(model),
+        "artifact": artifact,
+        "from_store": built.from_store,
+        "claims": claims_of(model),
+    }
+    report(part("build", model.name, "", facts))
+
+
+def _steps(model: ModelHandle) -> list[dict[str, Any]]:
+    """What was built on the way, in order; loading the model comes first where the variant names one."""
+    made = [
+        {key: step.manifest[key] for key in ("method", "params", "seconds", "log", *SIZES)}
+        for step in model.built.steps
+    ]
+    own = [
+        {"given": params_json(step.params, exclude_defaults=True), "reads": _rows_read(model, step)}
+        for step in model.variant.steps
+    ]
+    told: list[dict[str, Any]] = [{}] * (len(made) - len(own)) + own
+    return [{**step, **more} for step, more in zip(made, told, strict=True)]
+
+
+def _rows_read(model: ModelHandle, step: Plugin) -> dict[str, int]:
+    """How many rows of each split the step was given."""
+    splits = model.run.rows.splits
+    return {name: len(splits[name]) for name in step.object.reads if len(splits.get(name, ()))}
+
+
+def conclude(
+    model: ModelHandle, verdict: Verdict | None, message: str, on_inconclusive: Literal["fail", "warn"]
+) -> None:
+    """Fails the running test where a gated budget does not hold, or is undecided and may not be."""
+    undecided = verdict is Verdict.INCONCLUSIVE and on_inconclusive == "fail"
+    if model.variant.gated and (verdict is Verdict.FAIL or undecided):
+        pytest.fail(visible(message), pytrace=False)
+
+
+def claims_of(model: ModelHandle) -> list[Claim]:
+    """What the steps of a model promise, each held against the artifact that it started from."""
+    built, parent = model.built, model.variant.parent
+    chain = [artifact.manifest for artifact in built.steps]
+    if parent is not None:
+        chain.insert(0, model.run.built(parent).artifact.manifest)
+    return [
+        claim
+        for step, before, after in zip(model.variant.steps, chain[:-1], chain[1:], strict=True)
+        for claim in step_claims(step.name, getattr(step.object, "claims", ()), before, after)
+    ]

@@ -1,0 +1,121 @@
+"""Self-test: can this suite's gate tell a copy from a damaged model?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import Verdict
+from slimgate.outcomes import Outcomes
+from slimgate.plugin.gates.latency import not_timed
+from slimgate.plugin.gates.planted_delay import find_delay
+from slimgate.plugin.gates.reporting import Report, report_build
+from slimgate.run.arena import Arena
+from slimgate.run.damaged_layer import NothingToDamage
+from slimgate.run.parts import PLANTED_DELAY, now, part
+from slimgate.run.planted_fault import Fault, damaged_faults, exchanged_fault
+from slimgate.run.run import ModelHandle
+from slimgate.run.selftest import default_budget, identical_copy
+from slimgate.suite.suite import TEACHER, Suite
+
+
+def test_selftest(
+    suite: Suite,
+    teacher: ModelHandle,
+    arena: Arena,
+    check: str,
+    report_part: Report,
+    request: pytest.FixtureRequest,
+) -> None:
+    """identical: a copy of the teacher must not FAIL. planted_fault: twice the budget must FAIL.
+
+    A planted fault that the rows are too few for is INCONCLUSIVE; the report says so, and the test passes.
+
+    planted_delay never fails: what is nearer to its budget than the smallest delay seen stays undecided.
+    """
+    if check == PLANTED_DELAY:
+        reason = not_timed(request.config)
+        if reason is not None:
+            pytest.skip(reason)
+        report_build(teacher, report_part)
+        find_delay(arena, report_part)
+        arena.close()  # idle processes still hold a model each while latency is taken
+        return
+    report_build(teacher, report_part)
+    facts = (_identical if check == "identical" else _planted_fault)(suite, teacher)
+    report_part(part("self_test", TEACHER, check, {**facts, "measured": now()}))
+    if facts["wrong"]:
+        pytest.fail(str(facts["message"]), pytrace=False)
+
+
+def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
+    """The tightest budget on each metric of any variant; the first metric's default where there is none.
+
+    A floor or ceiling that the teacher itself does not hold is left out: no drop is inside it.
+    """
+    tightest: dict[str, tuple[float, QualityBudget]] = {}
+    for own in suite.budgets.values():
+        for metric, budgets in own.quality.items():
+            value = value_of(load_metric(metric), teacher)
+            for budget in budgets:
+                drop = allowed_drop(budget, value)
+                if drop > 0 and (metric not in tightest or drop < tightest[metric][0]):
+                    tightest[metric] = (drop, budget)
+    judged = next((name for name in suite.metrics if load_metric(name).resampled), "accuracy")
+    fallback = {judged: default_budget(load_metric(judged))}
+    return {metric: budget for metric, (_, budget) in tightest.items()} or fallback
+
+
+def _identical(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
+    stored, afresh = identical_copy(teacher, seed=suite.seed)
+    changed = int(stored.changed(afresh).sum())
+    verdicts = {
+        name: judge_quality(load_metric(name), stored, afresh, [budget], seed=suite.seed).verdict
+        for name, budget in gate_budgets(suite, teacher.outcomes).items()
+    }
+    verdict = Verdict.FAIL if Verdict.FAIL in verdicts.values() else _weakest(list(verdicts.values()))
+    line = (
+        f"self-test, identical copy: {changed} of {len(stored)} predictions changed, {verdict}"
+        " (a copy of the teacher must not FAIL)"
+    )
+    wrong = verdict is Verdict.FAIL
+    return {"verdict": verdict.value, "wrong": wrong, "changed": changed, "message": line}
+
+
+def _planted_fault(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
+    spoil = getattr(suite.setup.task.object, "spoiled", None)
+    budgets = gate_budgets(suite, teacher.outcomes)
+    found = [
+        exchanged_fault(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)
+        for metric, budget in budgets.items()
+    ]
+    shown, note = [_worst(found)], []
+    try:
+        damaged = damaged_faults(teacher, budgets, seed=suite.seed)
+    except NothingToDamage as reason:
+        note = [f"{reason}, so only answers were exchanged"]
+    else:
+        shown.append(_worst(damaged))
+    worst = _worst(shown)
+    told = "; ".join([*(one.line for one in shown), *note])
+    return {
+        "verdict": worst.verdict and worst.verdict.value,
+        "wrong": worst.wrong,
+        "drop_points": shown[0].drop_points,
+        "message": f"self-test, planted fault: {told} (a fault of twice the budget must FAIL)",
+    }
+
+
+def _worst(faults: Sequence[Fault]) -> Fault:
+    """First what the gate did not see, then what it could not decide, then what tested nothing."""
+    order = (Verdict.PASS, Verdict.INCONCLUSIVE, None, Verdict.FAIL)
+    return min(faults, key=lambda one: (not one.wrong, order.index(one.verdict)))
+
+
+def _weakest(verdicts: list[Verdict | None]) -> Verdict:
+    return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else Verdict.PASS

@@ -1,0 +1,62 @@
+"""Speed-up: is a variant as many times faster than the teacher as its budget wants?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slimgate.judge.facts import budget_facts
+from slimgate.judge.speed import FINE, clearance, judge_speedup, speed_message
+from slimgate.plugin.gates.latency import not_timed
+from slimgate.plugin.gates.planted_delay import find_delay
+from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.protocols import Workload
+from slimgate.run.arena import Arena
+from slimgate.run.parts import now, part
+from slimgate.run.run import ModelHandle
+from slimgate.suite.suite import Suite
+
+
+def test_speedup(
+    suite: Suite,
+    teacher: ModelHandle,
+    arena: Arena,
+    variant: ModelHandle,
+    workload: Workload,
+    report_part: Report,
+    request: pytest.FixtureRequest,
+) -> None:
+    """One workload through the teacher, its copy and a variant, by turns.
+
+    A verdict needs that the duel sees a planted delay that is no larger than what it decides; where
+    no self-test looked for it, this test does.
+    """
+    budget = suite.budgets[variant.name].speed
+    wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
+    reason = not_timed(request.config)
+    if reason is not None:
+        if budget is not None and variant.variant.gated:
+            pytest.fail(f"{variant.name}: {workload.id} carries a speed budget, but {reason}", pytrace=False)
+        pytest.skip(reason)
+    report_build(teacher, report_part)
+    report_build(variant, report_part)
+    visible = find_delay(arena, report_part) if budget else FINE
+    found = arena.speedup(variant, workload)
+    judged = judge_speedup(found, budget.speedup_min, budget.reason, visible=visible) if budget else None
+    line = speed_message(variant.name, workload.id, found, judged, visible=visible)
+    facts: dict[str, Any] = {
+        "speedup": found.speedup,
+        "speedup_interval": list(found.claimed),
+        "noise_floor": found.noise_floor,
+        "clearance": clearance(visible),
+        "speedup_of_minima": found.of_minima,
+        "duel_rounds": found.rounds,
+        "duel_threads": found.threads,
+        "budgets": [budget_facts(judged, wish)] if judged else [],
+        "verdict": judged.verdict.value if judged else None,
+        "message": line,
+        "measured": now(),
+    }
+    report_part(part("speedup", variant.name, workload.id, facts))
+    conclude(variant, judged.verdict if judged else None, line, wish)

@@ -1,0 +1,354 @@
+"""pytest's side: suites are test files, their gates are tests, and the record is written at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Generator, Iterable
+from math import inf, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from slimgate.errors import SlimgateError
+from slimgate.plugin.collecting import check_of, models_of, suite_of
+from slimgate.plugin.finding import Search, find_suites, has_candidates, suites_that_do_not_run
+from slimgate.plugin.project_root import project_root
+from slimgate.plugin.sharding import shard_lines, shard_option
+from slimgate.plugin.stashed import NOTES, PARTS, SESSION
+
+if TYPE_CHECKING:
+    from slimgate.plugin.session import Session
+    from slimgate.report.terminal.table import Line
+    from slimgate.suite.suite import Suite
+
+pytest.register_assert_rewrite("slimgate.plugin.gates")
+
+pytest_plugins = ("slimgate.plugin.collecting", "slimgate.plugin.sharding", "slimgate.plugin.fixtures")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options and the ini value of slimgate."""
+    group = parser.getgroup("slimgate", "budget gates of compressed models")
+    add = group.addoption
+    add("--slimgate-report", metavar="DIR", help="where records and reports go (default: reports/latest)")
+    add("--slimgate-store", metavar="DIR", help="where artifacts and outcomes are kept (default: .slimgate)")
+    add("--slimgate-rebuild", action="store_true", help="build and predict everything again")
+    add("--slimgate-plan", action="store_true", help="print what would be built and measured; build nothing")
+    add(
+        "--slimgate-confirm",
+        action="store_true",
+        help="judge what passed on the gate once more, on the split confirm, and nothing else",
+    )
+    add(
+        "--slimgate-baseline",
+        metavar="PATH",
+        help="an earlier run.json, or a folder of baselines; looser budgets need a reason",
+    )
+    add("--slimgate-device", metavar="DEVICE", default="cpu", help="cpu (default), cuda, cuda:1, …")
+    add(
+        "--slimgate-shard",
+        metavar="K/N",
+        type=shard_option,
+        help="build and measure the K-th of N shares of each suite's variants; see slimgate merge",
+    )
+    add("--slimgate-engine", choices=["local", "ray"], default="local", help="who builds and predicts")
+    add("--slimgate-ray-address", metavar="ADDRESS", help="the Ray cluster's head (default: one of its own)")
+    add(
+        "--slimgate-ray-needs",
+        metavar="NEEDS",
+        action="append",
+        default=[],
+        help="what a model takes: cpus=2,gpus=1,memory=8G, or for one VARIANT:cpus=4 (repeatable)",
+    )
+    add(
+        "--slimgate-time-limit",
+        metavar="SECONDS",
+        type=_seconds,
+        help="how long a variant's own steps may take; one that takes longer fails its own tests",
+    )
+    parser.addini("slimgate_files", "globs of suite files", type="args", default=["bench/*.toml"])
+
+
+def _seconds(text: str) -> float:
+    """A time for the command line. Raises argparse's error, which ends pytest with exit code 4."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = nan
+    if not 0 < found < inf:
+        raise ArgumentTypeError(f"{text!r} came, expected a number of seconds above 0, such as 3600")
+    return found
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the mark known that gives a hand-written test its suite."""
+    config.addinivalue_line(
+        "markers", 'slimgate("bench/x.toml"): the suite that this test\'s fixtures are about'
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Finds and validates the suites: a configuration error ends the run here, with exit code 4.
+
+    Where no file could be one, nothing more of slimgate is imported.
+    """
+    config = session.config
+    search = _search(config)
+    notes = config.stash[NOTES] = []
+    asked = config.getoption("slimgate_baseline") is not None or config.getoption("slimgate_confirm")
+    if not has_candidates(search) and not asked:
+        return
+    from slimgate.plugin.session_start import start_session
+
+    try:
+        suites = find_suites(search, enter=lambda folder: _importable(search.root, folder), note=notes.append)
+        state = start_session(config, suites)
+        _check_engine(config, state)
+    except SlimgateError as error:
+        raise pytest.UsageError(_seen(error)) from None
+
+
+def _check_engine(config: pytest.Config, state: Session) -> None:
+    """Whether who shall build and predict can be asked to; what is for Ray is imported only then."""
+    asked = ("slimgate_ray_address", "slimgate_ray_needs")
+    if config.getoption("slimgate_engine") == "local" and not any(map(config.getoption, asked)):
+        return
+    from slimgate.plugin.ray import check_engine
+
+    if not hasattr(config, "workerinput"):
+        check_engine(config, state.suites)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tells an xdist worker which suites there are: it cannot see how the command line was given."""
+    config = node.config
+    node.workerinput.update(slimgate_suites=[], slimgate_rebuild_mark=None)
+    if SESSION in config.stash or config.getoption("slimgate_rebuild"):  # which tests with a mark obey too
+        from slimgate.plugin.session_start import session_of
+
+        state = session_of(config)
+        node.workerinput["slimgate_suites"] = [str(path) for path in state.suites]
+        node.workerinput["slimgate_rebuild_mark"] = state.rebuild_mark
+
+
+def _importable(*folders: Path) -> None:
+    """Lets the plug-ins of a user's own be imported from the rootdir and from beside the suite."""
+    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
+
+
+def _search(config: pytest.Config) -> Search:
+    here = config.invocation_params.dir
+    if hasattr(config, "workerinput"):
+        paths = [Path(path) for path in config.workerinput["slimgate_suites"]]
+    else:
+        paths = [Path(here, arg.partition("::")[0]) for arg in config.args]
+    return Search(
+        root=project_root(config),
+        paths=paths,
+        patterns=config.getini("slimgate_files"),
+        skip=config.getini("norecursedirs"),
+        ignore=[Path(here, path).resolve() for path in config.getoption("ignore") or ()],
+        ignore_globs=[str(Path(here, glob)) for glob in config.getoption("ignore_glob") or ()],
+        shallow=_bare(config),
+    )
+
+
+def _bare(config: pytest.Config) -> bool:
+    """`pytest` alone in the rootdir: suites below it run only where testpaths says so."""
+    at_root = config.invocation_params.dir == project_root(config)
+    return at_root and config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Cuts and stores the splits, before the first test: too few rows end the run with exit code 4.
+
+    Under --slimgate-plan it prints the plan instead of running tests.
+    """
+    config = session.config
+    _tell_what_is_no_suite(session)
+    if config.option.collectonly or session.testsfailed or hasattr(config, "workerinput"):
+        return None
+    planned = config.getoption("slimgate_plan")
+    state = config.stash.get(SESSION, None)
+    if state is None:
+        return True if planned else None
+    from slimgate.plugin.plan_text import head_lines, plan_lines
+    from slimgate.suite.checks import check_hub_models
+
+    nodes = [suite_of(item) for item in getattr(session, "items", None) or ()]
+    wanted = [suite for suite in nodes if suite] or (
+        [] if getattr(session, "items", None) else state.suites.values()
+    )
+    try:
+        for path in dict.fromkeys(suite.path for suite in wanted):
+            suite = state.suites[path]
+            check_hub_models(suite, _models_asked_for(session, suite))
+            state.run(suite).rows  # noqa: B018  preparing is what asking does
+    except SlimgateError as error:
+        raise pytest.UsageError(_seen(error)) from error
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    for path in dict.fromkeys(suite.path for suite in wanted):
+        run, earlier = state.run(state.suites[path]), state.last_record(state.suites[path])
+        run.learn_times(earlier)
+        for line in shard_lines(config, run.suite):
+            reporter.write_line(line)
+        if planned:
+            _write_lines(reporter, plan_lines(run, earlier, width=_width(reporter)))
+            continue
+        if state.confirmation is not None:
+            continue
+        state.inputs(run.suite)  # as they are before anything is built
+        for line in head_lines(run, earlier, quiet=config.get_verbosity() < 0):
+            reporter.write_line(line)
+    if state.confirmation is not None and not planned:
+        for line in state.confirmation.head_lines():
+            reporter.write_line(line)
+    if not planned and config.getoption("slimgate_engine") == "ray":
+        _build_elsewhere(session, state, reporter)
+    return True if planned else None
+
+
+def _models_asked_for(session: pytest.Session, suite: Suite) -> list[str]:
+    """The models that a suite's tests are run for; all of them where xdist's workers collect the tests."""
+    items = getattr(session, "items", None)
+    if not items:
+        return list(suite.variants)
+    own = [item for item in items if (found := suite_of(item)) is not None and found.path == suite.path]
+    return list(dict.fromkeys(name for item in own for name in models_of(item)))
+
+
+def _tell_what_is_no_suite(session: pytest.Session) -> None:
+    """In the head of a run: files where suites lie that are none, and suites that do not run.
+
+    Of plain `pytest` suites below its folder are named only where it collected nothing at all.
+    """
+    config = session.config
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if hasattr(config, "workerinput") or reporter is None:
+        return
+    search = _search(config)
+    nothing = getattr(session, "items", None) == []  # xdist's controller has no items at all
+    lines = suites_that_do_not_run(search, below=search.shallow and nothing)
+    for line in (*config.stash[NOTES], *lines):
+        reporter.write_line(_seen(line))
+
+
+def _build_elsewhere(session: pytest.Session, state: Session, reporter: Any) -> None:
+    """Builds and predicts on Ray before the first test: nothing runs there while times are taken."""
+    from slimgate.plugin.ray import spread_over_ray
+
+    try:
+        for line in spread_over_ray(session.config, state, session.items):
+            reporter.write_line(line)
+    except SlimgateError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Lets the parts of a test travel with its report, and tells slimgate's own errors in one line."""
+    report = yield
+    suite = suite_of(item)
+    if suite is None:
+        return report
+    from slimgate.run.failure_log import error_log
+    from slimgate.run.parts import fails_by_verdict, now, part
+
+    parts = item.stash.get(PARTS, [])
+    error = call.excinfo.value if call.excinfo else None
+    foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
+    if error is not None and foreseen:
+        report.longrepr = _seen(error)
+    fails = isinstance(error, pytest.fail.Exception) and not any(map(fails_by_verdict, parts))
+    if isinstance(error, Exception) or fails:  # not a skip, and not a verdict that the record has already
+        message = str(error) if foreseen else f"{item.name}: {type(error).__name__}: {error}"
+        log = error_log(error) if isinstance(error, Exception) else ""
+        facts = {"message": message, "log": log, "measured": now()}
+        parts = [*parts, part("error", _failed_variant(item), item.name, facts)]
+    if report.when == "call" or report.failed or report.skipped:
+        skipped = check_of(item) if report.skipped and not parts else None
+        found = {"suite": str(suite.path), "test": item.name, "parts": parts, "skipped": skipped}
+        setattr(report, "slimgate", found)  # noqa: B010  not declared
+    return report
+
+
+def _seen(error: BaseException | str) -> str:
+    """Its lines, in which what came from a suite or from rows does not act on the terminal."""
+    from slimgate._system.escape import visible
+
+    return "\n".join(map(visible, str(error).split("\n")))
+
+
+def _failed_variant(item: pytest.Item) -> str:
+    from slimgate.suite.suite import TEACHER
+
+    return str(next(iter(models_of(item)), TEACHER))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Writes record, outcomes and report of every suite that reported something.
+
+    If the record says that the run does not pass, the exit code is 1, even if no test failed: a test may have
+    a mark xfail or skip.
+    """
+    state = session.config.stash.get(SESSION, None)
+    if state is not None and not hasattr(session.config, "workerinput"):
+        state.finish()
+        if session.exitstatus == pytest.ExitCode.OK and any(state.failures()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    """What does not hold or could not be told, and a line a suite: its status and where its report is."""
+    state = terminalreporter.config.stash.get(SESSION, None)
+    if state is None or not state.written:
+        return
+    terminalreporter.section("slimgate")
+    if state.confirmation is not None:
+        for line in state.confirmation.summary():
+            terminalreporter.write_line(line)
+    _write_lines(terminalreporter, state.summary(_width(terminalreporter)))
+    if exitstatus == pytest.ExitCode.OK:
+        for line in state.failures():
+            terminalreporter.write_line(_seen(f"exit code 1: {line}"))
+    from slimgate.report.github import in_actions
+
+    if in_actions(os.environ):
+        _tell_github(state, terminalreporter)
+
+
+def _width(reporter: pytest.TerminalReporter) -> int | None:
+    """Of the terminal; None in a pipe, where nothing has to be fitted."""
+    return reporter.config.get_terminal_writer().fullwidth if reporter.isatty() else None
+
+
+def _write_lines(reporter: pytest.TerminalReporter, lines: Iterable[Line]) -> None:
+    """Lines with styles, which pytest's own writer leaves out where there is no colour."""
+    for line in lines:
+        for text, style in line:
+            reporter.write(text, **({style: True} if style else {}))
+        reporter.line("")
+
+
+def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
+    """Annotations on the suites' files, and the comment as the summary of the step."""
+    from slimgate.report.github import append_summary, budget_annotations
+
+    root = os.environ.get("GITHUB_WORKSPACE") or str(project_root(terminalreporter.config))
+    for path, record in state.written.items():
+        for line in budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):
+            terminalreporter.write_line(line)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            append_summary(Path(summary), state.comment())
+        except OSError as error:  # in a container the file may not be there; the verdict must not hang on it
+            terminalreporter.write_line(f"slimgate: no summary of the step was written: {error}")

@@ -1,0 +1,164 @@
+"""The plan of a run as lines of a terminal, and what the head of a run says of its budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from slimgate._system.escape import visible
+from slimgate.judge.outlook import Word
+from slimgate.protocols import CONFIRM
+from slimgate.record import RunRecord
+from slimgate.report.terminal.progress_lines import duration
+from slimgate.report.terminal.summary import MEGABYTE
+from slimgate.report.terminal.table import MISSING, Line, terminal_table, wrapped
+from slimgate.run.arena import PATIENCE
+from slimgate.run.budget_plan import PlannedBudget, gate_groups, planned_budgets
+from slimgate.run.past_times import Estimate
+from slimgate.run.plan import PlannedModel, planned_models
+from slimgate.run.run import SuiteRun
+from slimgate.run.slice_plan import planned_slices
+from slimgate.suite.small_budgets import small_budgets
+from slimgate.suite.suite import Suite
+
+UNKNOWN = "?"
+_STYLES: dict[Word, str] = {
+    "can decide": "green",
+    "may decide": "yellow",
+    "cannot decide": "red",
+    "unknown": "",
+}
+
+
+def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = None) -> Iterator[Line]:
+    """The plan of one suite. Cuts the splits where that was not done; builds nothing.
+
+    earlier: the record of a run that judged the same rows; width: of the terminal, where there is one.
+    """
+    suite, models = run.suite, planned_models(run)
+    sizes = ", ".join(f"{name} {report.n:,}" for name, report in run.rows.reports.items())
+    yield from wrapped(visible(f"{suite.shown}: {suite.title}"), width, "  ")
+    yield from wrapped(f"rows: {sizes}", width, "  ")
+    yield [("", "")]
+    yield from terminal_table(
+        [_row(one) for one in models], ["" if one.error is None else "red" for one in models], width=width
+    )
+    yield [("", "")]
+    for model in models:
+        if model.error is not None:
+            yield from wrapped(visible(f"{model.name} cannot be built: {model.error}"), width, "  ")
+    for line in (*_estimates(models), *_measured(suite), *_whole(earlier)):
+        yield from wrapped(line, width, "  ")
+    gate = gate_groups(suite, run.rows)
+    budgets = planned_budgets(suite, gate, earlier)
+    if budgets:
+        styles = [_STYLES[one.word] for one in budgets]
+        yield [("", "")]
+        yield from terminal_table([_budget_row(one) for one in budgets], styles, width=width)
+    for line in (*small_budgets(suite), *_confirm_lines(run)):
+        yield from wrapped(visible(line), width, "  ")
+    for slices in planned_slices(suite, run.rows.gate):
+        yield from wrapped(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
+
+
+def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
+    """For the head of a run: the budgets that the rows cannot decide; unless quiet, that there are none."""
+    suite = run.suite
+    gate = gate_groups(suite, run.rows)
+    planned = planned_budgets(suite, gate, earlier)
+    undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
+    yield from (f"{suite.shown}: {one.line}" for one in undecidable)
+    yield from (f"{suite.shown}: {line}" for line in small_budgets(suite))
+    for slices in planned_slices(suite, run.rows.gate):
+        if slices.decidable < len(slices.sizes) and not quiet:
+            yield f"{suite.shown}: {slices.line}"
+    if any(one.decidable for one in planned) and not undecidable and not quiet:
+        yield f"{suite.shown}: {gate} gate rows can decide every planned budget on drops and flips"
+
+
+def _confirm_lines(run: SuiteRun) -> Iterator[str]:
+    """Whether the rows of the split confirm can decide the budgets that they judge; nothing without them."""
+    if CONFIRM not in run.rows.splits:
+        return
+    judged = {metric for own in run.suite.budgets.values() for metric in own.quality}
+    groups = gate_groups(run.suite, run.rows, CONFIRM)
+    planned = [one for one in planned_budgets(run.suite, groups, None) if one.metric in judged]
+    undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
+    yield from (f"confirm: {one.line.replace('gate rows', 'rows')}" for one in undecidable)
+    if any(one.decidable for one in planned) and not undecidable:
+        yield f"confirm: {groups} can decide every planned budget on a drop"
+
+
+def _row(model: PlannedModel) -> dict[str, str]:
+    return {
+        "model": model.name,
+        "steps": visible(" -> ".join([model.start, *(step.name for step in model.steps)])),
+        "MB": MISSING if model.bytes is None else f"{model.bytes / MEGABYTE:.1f}",
+        "build s": _seconds([step.seconds for step in model.missing]),
+        "predict s": MISSING if model.answered else _seconds([model.predicting]),
+        "store": _state(model),
+    }
+
+
+def _state(model: PlannedModel) -> str:
+    if model.error is not None:
+        return "cannot be built"
+    if model.missing:
+        return f"to build, from {visible(model.missing[0].name)} on"
+    return "in the store, with its answers" if model.answered else "in the store, no answers yet"
+
+
+def _seconds(parts: Sequence[Estimate | None]) -> str:
+    """`12`, `~39 + ?`: the known ones together, and that there are others."""
+    known = [part for part in parts if part is not None]
+    told = [str(_together(known))] if known else []
+    return " + ".join([*told, *([UNKNOWN] if len(known) < len(parts) else [])]) or MISSING
+
+
+def _together(known: Sequence[Estimate]) -> Estimate:
+    return Estimate(sum(one.seconds for one in known), alike=any(one.alike for one in known))
+
+
+def _estimates(models: Sequence[PlannedModel]) -> Iterator[str]:
+    """What is to be done altogether, each thing once: models share steps."""
+    steps = {step.recipe: step.seconds for model in models for step in model.missing}
+    answers = {model.recipe: model.predicting for model in models if not model.answered}
+    parts = [*steps.values(), *answers.values()]
+    if not parts:
+        yield "nothing to build or to predict: the store has it all"
+        return
+    known = [one for one in parts if one is not None]
+    unknown = len(parts) - len(known)
+    told = f"to build {len(steps)} steps, to predict for {len(answers)} models: "
+    if known:
+        told += f"{duration(_together(known).seconds)} by earlier runs"
+    if unknown:
+        told += f"{' and ' if known else ''}{unknown} of which no earlier run is known ({UNKNOWN})"
+    yield told
+    if any(one.alike for one in known):
+        yield "~: by the same step with the same options and as many rows, of another model"
+
+
+def _measured(suite: Suite) -> Iterator[str]:
+    """What is measured, and the time that [measure] gives it."""
+    count, loads = len(suite.variants), len(suite.workloads)
+    checks = f"{len(suite.metrics)} metrics, behaviour, size, {loads} workloads"
+    seconds = suite.measure.max_seconds * (loads * (2 * count + 1) / 2 + PATIENCE)
+    yield f"measured of each variant: {checks}; timing takes about {duration(seconds)}, loading apart"
+    if len(suite.seeds) > 1:
+        yield f"the table is of seed {suite.seed}; variants that draw are built for {len(suite.seeds)} seeds"
+
+
+def _whole(earlier: RunRecord | None) -> Iterator[str]:
+    if earlier is not None and earlier.seconds is not None:
+        took = f"{duration(earlier.seconds)} in all, with what its store had"
+        yield f"the run of {visible(earlier.created)} took {took}"
+
+
+def _budget_row(budget: PlannedBudget) -> dict[str, str]:
+    return {
+        "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
+        "variants": budget.names,
+        "takes about": f"{budget.takes} rows",
+        "basis": budget.basis,
+        "outlook": budget.answer.removesuffix(" decide it"),
+    }

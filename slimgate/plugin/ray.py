@@ -1,0 +1,82 @@
+"""What pytest's command line asks of an engine: who builds and predicts, and what for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from slimgate.errors import SuiteError
+from slimgate.plugin.collecting import models_of, params_of, suite_of
+from slimgate.plugin.project_root import project_root
+from slimgate.plugin.session import Session
+from slimgate.run.cluster.cluster import ADDRESS, check_installed
+from slimgate.run.cluster.needs import OPTION, asked_needs
+from slimgate.run.cluster.tasks import Wish
+from slimgate.suite.suite import TEACHER, Suite
+
+# Gates that need no answers; of all others nothing is known but that they may.
+ARTIFACT_ALONE = ("test_footprint", "test_memory", "test_latency", "test_speedup")
+
+
+def check_engine(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
+    """Raises SuiteError for options that do not go together, MissingExtra without Ray."""
+    given = [name for name, value in _ray_options(config).items() if value]
+    if config.getoption("slimgate_engine") != "ray":
+        if given:
+            raise SuiteError(f"{given[0]}: is for --slimgate-engine ray, and the engine is local")
+        return
+    if config.getoption("dist", "no") != "no":
+        raise SuiteError("--slimgate-engine ray: Ray has workers of its own; leave pytest's -n out")
+    check_installed()
+    asked_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)})
+
+
+def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytest.Item]) -> list[str]:
+    """Has Ray build and predict what the selected tests want; lines on that. Raises SlimgateError."""
+    from slimgate.run.cluster.driver import Asked, spread
+
+    wishes = wished(items)
+    suites = {path: state.suites[path] for path in wishes if path in state.suites}
+    done = spread(
+        Asked(
+            runs={path: state.run(suite) for path, suite in suites.items()},
+            wishes=wishes,
+            needs=asked_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)}),
+            root=project_root(config),
+            address=config.getoption("slimgate_ray_address"),
+            rebuild_mark=state.rebuild_mark,
+            watch=state.watch,
+        )
+    )
+    return list(done.lines) if done else []
+
+
+def wished(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Wish]]:
+    """What the tests want of the models of each suite, by the suite's path; the teacher first."""
+    found: dict[Path, dict[str, Wish]] = {}
+    for item in items:
+        suite = suite_of(item)
+        path = suite.path if suite else params_of(item).get("slimgate_run")
+        if path is None:
+            continue
+        gate = getattr(item, "originalname", "")
+        answers = not (suite and gate in ARTIFACT_ALONE)
+        models = found.setdefault(path, {TEACHER: Wish()})
+        models[TEACHER] |= Wish(answers)
+        for name in models_of(item):
+            wish = Wish(answers, bool(suite) and gate == "test_quality" and name != TEACHER)
+            models[name] = models.get(name, Wish()) | wish
+    return found
+
+
+def _models(suites: Mapping[Path, Suite]) -> set[str]:
+    return {name for suite in suites.values() for name in suite.variants}
+
+
+def _ray_options(config: pytest.Config) -> dict[str, object]:
+    return {
+        ADDRESS: config.getoption("slimgate_ray_address"),
+        OPTION: config.getoption("slimgate_ray_needs"),
+    }

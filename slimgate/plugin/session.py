@@ -1,0 +1,469 @@
+"""What one pytest session keeps: its suites, their runs, and the parts from which records are written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+import slimgate
+from slimgate._system.atomic_files import replacing, write_atomically
+from slimgate._system.escape import visible
+from slimgate.judge.verdict import Verdict
+from slimgate.protocols import GATE
+from slimgate.record import (
+    BaselineFacts,
+    ConfirmFacts,
+    LookFacts,
+    Machine,
+    RunRecord,
+    SplitFacts,
+    TaskFactsRecord,
+    read_record,
+    to_json,
+)
+from slimgate.record.comparing import compare
+from slimgate.record.files import LOGS, Kept, log_name
+from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
+from slimgate.record.outcome_files import write_outcomes
+from slimgate.record.run_verdict import SELF_TEST, SINCE, Key
+from slimgate.record.words import numbered
+from slimgate.report.compare import compare_report
+from slimgate.report.files import PR_COMMENT, write_reports
+from slimgate.report.markdown import index_report
+from slimgate.report.pr_comment import pr_comment
+from slimgate.report.since import COMPARISON
+from slimgate.report.terminal.summary import summary_lines
+from slimgate.report.terminal.table import Line
+from slimgate.run.baseline import Baseline
+from slimgate.run.environment import describe_machine, load_of_others, same_machine
+from slimgate.run.followed_rows import gate_texts, rows_followed
+from slimgate.run.inputs import KINDS, MODEL, Digests, inputs_digests
+from slimgate.run.kept_texts import keep_texts
+from slimgate.run.parts import (
+    PLANTED_DELAY,
+    SELF_TESTS,
+    Part,
+    Parts,
+    budgeted_checks,
+    compose,
+    expected,
+    key_of,
+    now,
+    parts_of,
+)
+from slimgate.run.progress import UNWATCHED, Watch
+from slimgate.run.rows import PreparedRows, source_key
+from slimgate.run.run import SuiteRun
+from slimgate.run.shard_facts import shard_facts
+from slimgate.run.shards import Shard
+from slimgate.store.store import Store, moment
+from slimgate.suite.suite import TEACHER, Suite, params_json
+
+if TYPE_CHECKING:
+    from slimgate.plugin.confirmation import Confirmation, Passed
+
+# How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
+RECORD_SECONDS = 1.0
+
+
+class Session:
+    """Suites by path; a run and the collected parts for each of them."""
+
+    def __init__(
+        self,
+        suites: dict[Path, Suite],
+        *,
+        store_root: Path,
+        report_root: Path,
+        rebuild_mark: str | None,
+        device: str,
+        workers: int,
+        command: str,
+        watch: Watch = UNWATCHED,
+        baselines: Mapping[Path, Baseline] | None = None,
+        shard: Shard | None = None,
+        time_limit: float | None = None,
+        split: str = GATE,
+    ) -> None:
+        """baselines: what the budgets of a suite were held against, by the suite's path.
+
+        shard: which of several runs this one is; None where it is the whole. time_limit: seconds that a
+        variant's own steps may take. split: whose rows judge.
+        """
+        self.suites = suites
+        self._baselines = baselines or {}
+        self.report_root = report_root
+        self.records: dict[Path, RunRecord] = {}
+        self.store_root, self.rebuild_mark = store_root, rebuild_mark
+        self.stopped = False
+        self._device, self._workers, self._command = device, workers, command
+        self.watch, self._shard, self._time_limit = watch, shard, time_limit
+        self._store: Store | None = None
+        self._runs: dict[Path, SuiteRun] = {}
+        self._parts: dict[Path, Parts] = {}
+        self._inputs: dict[Path, Mapping[str, Digests]] = {}
+        self._void: dict[Path, list[Key]] = {}
+        self._written: dict[Path, float] = {}
+        self._predicted: set[tuple[Path, str]] = set()
+        self._logged: set[tuple[Path, str]] = set()
+        self._load, self._split = load_of_others(), split
+        self.confirmation: Confirmation | None = None
+        self._looks: dict[Path, LookLog] = {}
+        self._cut_logs: dict[Path, LookLog] = {}
+        self._earlier_looks: dict[Path, Mapping[str, list[str]]] = {}
+        self._timed: dict[Path, list[tuple[str, str, bool]]] = {}
+        self._confirmed: dict[Path, ConfirmFacts | None] = {}
+        self._skipped: dict[Path, dict[str, Key]] = {}
+        self._began = moment()
+
+    @property
+    def store(self) -> Store:
+        """The store, made when it is first needed: runs without suites leave no folder behind."""
+        if self._store is None:
+            self._store = Store(self.store_root, rebuild=self.rebuild_mark)
+        return self._store
+
+    def run(self, suite: Suite) -> SuiteRun:
+        """The run of a suite."""
+        if suite.path not in self._runs:
+            self._runs[suite.path] = SuiteRun(
+                suite,
+                self.store,
+                device=self._device,
+                workers=self._workers,
+                watch=self.watch,
+                baseline=self._baselines.get(suite.path),
+                time_limit=self._time_limit,
+                split=self._split,
+            )
+        return self._runs[suite.path]
+
+    def add(self, path: Path, test: str, parts: Iterable[Part]) -> None:
+        """Takes the parts of one test; the record on disk is at most RECORD_SECONDS behind."""
+        if self.confirmation is not None:
+            self.confirmation.add(path, parts)
+            return
+        suite = self.suites[path]
+        if path not in self._parts:
+            self._parts[path] = self._parts_of_earlier(suite)
+        self._parts[path].forget_error(test)
+        for part in parts:
+            self._parts[path].add(self._with_log_kept(path, part) if part["kind"] == "error" else part)
+            if part["kind"] in ("quality", "behaviour"):
+                self._predicted |= {(path, TEACHER), (path, part["variant"])}
+            if part["kind"] == "speedup" and (judged := part["facts"]["verdict"]) is not None:
+                timed = part["variant"], part["name"], judged == Verdict.PASS.value
+                self._timed.setdefault(path, []).append(timed)
+        if time.monotonic() - self._written.get(path, -RECORD_SECONDS) >= RECORD_SECONDS:
+            self._write_record(path)
+
+    def skip(self, path: Path, test: str, check: Key) -> None:
+        """Notes a test that was selected and did not run."""
+        self._skipped.setdefault(path, {})[test] = check
+
+    def failures(self) -> Iterator[str]:
+        """Why this run does not pass by its records, whatever became of its tests: a line for each suite."""
+        if self.confirmation is not None:
+            yield from self.confirmation.failures()
+            return
+        for path, record in self.records.items():
+            if record.this_run is not None and record.this_run.fails:
+                yield f"{record.suite.path}: what this run judged is {record.this_run.status}"
+            if tests := self._skipped_gates(path):
+                yield f"{record.suite.path}: skipped, and with a budget: {', '.join(tests)}"
+
+    def _skipped_gates(self, path: Path) -> list[str]:
+        """The tests that were skipped although they judge a budget that gates, or the gate itself."""
+        suite = self.suites[path]
+        gating = {
+            key
+            for name in (TEACHER, *suite.variants)
+            if suite.model(name).gated
+            for key in budgeted_checks(suite, name).values()
+        }
+        gating |= {(SELF_TEST, TEACHER, name) for name in SELF_TESTS if name != PLANTED_DELAY}
+        return [
+            test
+            for test, key in self._skipped.get(path, {}).items()
+            if key in gating and not self._parts[path].is_new(key)
+        ]
+
+    def to_confirm(self, path: Path) -> Passed:
+        """What of a suite passed on the gate, in a run on the confirm rows."""
+        if self.confirmation is None:
+            raise ValueError("this run judges gate rows")
+        return self.confirmation.passed[path]
+
+    def _with_log_kept(self, path: Path, error: Part) -> Part:
+        """The part with the name of a file in place of the log: the first of a variant's in this run."""
+        variant, log = error["variant"], error["facts"].get("log")
+        name = log_name(variant)
+        if log and (path, variant) not in self._logged:
+            write_atomically(self.folder(path) / name, log + "\n")
+            self._logged.add((path, variant))
+        kept = name if (path, variant) in self._logged else None
+        return {**error, "facts": {**error["facts"], "log": kept}}
+
+    def _drop_old_logs(self, path: Path, record: RunRecord) -> None:
+        """Removes the logs of variants that have been built and measured since."""
+        kept = {model.error_log for model in record.variants}
+        for log in (self.folder(path) / LOGS).glob("*.log"):
+            if f"{LOGS}/{log.name}" not in kept:
+                log.unlink()
+
+    def _write_record(self, path: Path) -> None:
+        self.records[path] = self._compose(self.suites[path])
+        write_atomically(self.folder(path) / "run.json", to_json(self.records[path]))
+        self._written[path] = time.monotonic()
+
+    def finish(self) -> None:
+        """Writes outcomes and reports of every suite that reported, and the index over them.
+
+        Of a run that was stopped also of suites that had begun; what earlier runs measured stays.
+        """
+        if self.confirmation is not None:
+            self.confirmation.finish()
+            if self.written:
+                write_atomically(self.report_root / PR_COMMENT, self.comment())
+            return
+        begun = [path for path, run in self._runs.items() if run.begun] if self.stopped else []
+        for path in begun:
+            if path not in self._parts:
+                self._parts[path] = self._parts_of_earlier(self.suites[path])
+        for path in self._parts:
+            self._write_record(path)
+        for path in self.records:
+            record = self._with_rows_followed(path)
+            texts = gate_texts(self.run(self.suites[path]))
+            self._drop_old_logs(path, record)
+            self._write_comparison(path, record)
+            write_reports(record, self.folder(path), texts)
+            if self._shard is not None:
+                keep_texts(texts, record.task.splits["gate"].n, self.folder(path))
+        if self.records:
+            write_atomically(self.report_root / PR_COMMENT, self.comment())
+            write_atomically(
+                self.report_root / "report.md",
+                index_report(
+                    list(self.records.values()), [f"{path.stem}/report.md" for path in self.records]
+                ),
+            )
+            write_atomically(self.report_root / "report.html", self._index_page())
+
+    def _write_comparison(self, path: Path, record: RunRecord) -> None:
+        """What moved since the baseline, teacher drift apart from variant drift; nothing without one."""
+        file, baseline = self.folder(path) / COMPARISON, self._baselines.get(path)
+        file.unlink(missing_ok=True)  # of an earlier run
+        if baseline is not None:
+            found = compare(baseline.kept, Kept(self.folder(path) / "run.json", record))
+            named = {"old": baseline.name, "new": "this run"}
+            releases = {
+                which: getattr(found, which).model_copy(update={"name": name})
+                for which, name in named.items()
+            }
+            write_atomically(file, compare_report(found.model_copy(update=releases)))
+
+    def _index_page(self) -> str:
+        from slimgate.report.html import html_index
+
+        return html_index(list(self.records.values()), [f"{path.stem}/report.html" for path in self.records])
+
+    def _with_rows_followed(self, path: Path) -> RunRecord:
+        """Writes the outcomes, and the record again with a few rows followed through all of them."""
+        record = self.records[path]
+        self._write_outcomes(path, record)
+        followed = rows_followed(self.run(self.suites[path]), record, self.folder(path))
+        self.records[path] = record.model_copy(update={"followed": followed})
+        write_atomically(self.folder(path) / "run.json", to_json(self.records[path]))
+        return self.records[path]
+
+    def comment(self) -> str:
+        """What a pull request is told of all suites of the run."""
+        return pr_comment(list(self.written.values()))
+
+    @property
+    def written(self) -> Mapping[Path, RunRecord]:
+        """The records that this run has written, also those with verdicts on the confirm rows."""
+        return self.records if self.confirmation is None else self.confirmation.records
+
+    def summary(self, width: int | None) -> Iterator[Line]:
+        """For the terminal: a line a variant, what does not hold or could not be told, and a line a suite."""
+        for path, record in self.records.items():
+            where = os.path.relpath(self.folder(path) / "report.md")
+            yield from summary_lines(record, where, width=width)
+            yield from self._void_lines(path)
+
+    def _void_lines(self, path: Path) -> Iterator[Line]:
+        """A line for each model whose earlier results do not count any more and were not measured again."""
+        lost = Counter(key[1] for key in self._void.get(path, ()) if not self._parts[path].has(key))
+        for name, number in lost.items():
+            results = numbered(number, "earlier result", "earlier results")
+            why = "the files, recipe, code, rows or settings that they depend on have changed"
+            yield [(f"  {visible(name)}: {results} dropped, because {why}", "")]
+
+    def checks(self, path: Path) -> int:
+        """How many a whole run of a suite makes."""
+        return len(expected(self.suites[path]))
+
+    def folder(self, path: Path) -> Path:
+        """Where the record of a suite goes."""
+        return self.report_root / path.stem
+
+    def last_record(self, suite: Suite) -> RunRecord | None:
+        """The record of an earlier run that judged the same gate rows, whatever else has changed since."""
+        try:
+            record = read_record(self.folder(suite.path) / "run.json")
+        except (OSError, ValidationError):
+            return None
+        gate = record.task.splits.get("gate")
+        same = gate is not None and gate.digest == self.run(suite).rows.reports["gate"].digest
+        return record if same else None
+
+    def inputs(self, suite: Suite) -> Mapping[str, Digests]:
+        """Digests of what each result depends on, by model and kind, as they are when first asked for."""
+        if suite.path not in self._inputs:
+            self._inputs[suite.path] = inputs_digests(self.run(suite))
+        return self._inputs[suite.path]
+
+    def _parts_of_earlier(self, suite: Suite) -> Parts:
+        return Parts(self._earlier(suite), made_from=suite.made_from)
+
+    def _earlier(self, suite: Suite) -> list[Part]:
+        """The results of the last record that are still valid.
+
+        They are of the same machine and rows, and nothing that they depend on has changed: neither files and
+        recipe of the model and its teacher, nor code, nor what the suite says of them.
+        """
+        record = self.last_record(suite)
+        if record is not None and record.looks is not None:
+            self._earlier_looks[suite.path] = record.looks.log
+        if record is None or not self._same_conditions(record, suite):
+            return []
+        self._confirmed[suite.path] = record.confirm
+        facts = self._baseline_facts(suite)
+        since = record.baseline and facts and record.baseline.created == facts.created
+        found = parts_of(record)
+        valid = [one for one in found if self._has_same_inputs(one, record, suite)]
+        kept, checks = set(map(key_of, valid)), set(expected(suite))
+        self._void[suite.path] = [key for one in found if (key := key_of(one)) in checks and key not in kept]
+        return [one for one in valid if since or one["kind"] != SINCE]
+
+    def _same_conditions(self, record: RunRecord, suite: Suite) -> bool:
+        """Whether a record is of this machine, version, task and share of the suite."""
+        run = self.run(suite)
+        return (
+            same_machine(record.machine, self._machine(run))
+            and record.slimgate == slimgate.__version__
+            and record.task == _task_facts(run.suite, run.rows)
+            and [Shard(one.number, one.of) for one in record.shards] == [*filter(None, [self._shard])]
+        )
+
+    def _has_same_inputs(self, one: Part, record: RunRecord, suite: Suite) -> bool:
+        """Whether all that a part depends on is as it was; what has no digest counts as changed."""
+        name = one["variant"]
+        kind = one["kind"] if one["kind"] in KINDS else MODEL
+        digest = self.inputs(suite).get(name, {}).get(kind)
+        return digest is not None and record.variant(name).inputs_digests.get(kind) == digest
+
+    def _compose(self, suite: Suite) -> RunRecord:
+        run, parts = self.run(suite), self._parts[suite.path]
+        machine = self._machine(run)
+        shards = [
+            shard_facts(suite, one, parts, machine, created=now(), seconds=run.seconds)
+            for one in filter(None, [self._shard])
+        ]
+        record = compose(
+            run.suite,
+            _task_facts(run.suite, run.rows),
+            parts,
+            machine,
+            command=self._command,
+            seconds=run.seconds,
+            version=slimgate.__version__,
+            inputs=self.inputs(suite),
+            baseline=self._baseline_facts(suite),
+            shards=shards,
+        )
+        confirm = self._confirmed.get(suite.path) if any(one.confirm for one in record.variants) else None
+        return record.model_copy(update={"looks": self._look(suite), "confirm": confirm})
+
+    def _look(self, suite: Suite) -> LookFacts:
+        """Notes in the store what this run has judged on these gate rows, and tells what others did."""
+        path, digest = suite.path, self.run(suite).rows.reports[GATE].digest
+        log = self._looks.setdefault(path, LookLog(self.store.root, digest, self._began))
+        built = {
+            name: facts["artifact"]["digest"]
+            for name in (TEACHER, *suite.variants)
+            if (facts := self._parts[path].one("build", name)) is not None
+        }
+        models = {
+            name: model_id(built[TEACHER], digest)
+            for name, digest in built.items()
+            if name != TEACHER and TEACHER in built
+        }
+        judged = [model for name, model in models.items() if (path, name) in self._predicted]
+        timings = [
+            Timing(models[name], workload, passed)
+            for name, workload, passed in self._timed.get(path, ())
+            if name in models
+        ]
+        log.note(judged, timings)
+        looks = looks_at(self.store.root, digest).with_log(self._earlier_looks.get(path, {}))
+        return look_facts(looks, models, run=self._began, cuts=self._cuts(suite, digest, judged))
+
+    def _cuts(self, suite: Suite, digest: str, judged: Sequence[str]) -> int:
+        """How many gates were cut from this suite's data and judged: another seed cuts other rows."""
+        if suite.path not in self._cut_logs:  # the digest of the data is taken once
+            self._cut_logs[suite.path] = LookLog(self.store.root, source_key(suite), self._began)
+        log = self._cut_logs[suite.path]
+        log.note([digest] if judged else [])
+        return max(1, looks_at(self.store.root, log.digest).count)
+
+    def _baseline_facts(self, suite: Suite) -> BaselineFacts | None:
+        baseline = self._baselines.get(suite.path)
+        return baseline and baseline.facts
+
+    def _machine(self, run: SuiteRun) -> Machine:
+        """The machine, with what was wrong with it when the session began."""
+        return describe_machine(threads=run.suite.threads, device=self._device, load=self._load)
+
+    def _write_outcomes(self, path: Path, record: RunRecord) -> None:
+        run = self.run(self.suites[path])
+        folder = self.folder(path) / "outcomes"
+        for variant in record.variants:
+            if not variant.measured:  # answers of a model that has changed since
+                (folder / f"{variant.name}.parquet").unlink(missing_ok=True)
+            if (path, variant.name) in self._predicted:
+                with replacing(folder / f"{variant.name}.parquet") as new:
+                    write_outcomes(run.outcomes(variant.name), new)
+
+
+def _task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:
+    source = suite.setup.source
+    splits = {
+        name: SplitFacts(
+            n=report.n,
+            digest=report.digest,
+            dropped_overlap=report.dropped_overlap,
+            near_repeats=report.near_repeats,
+            repeats=report.repeats,
+            groups=report.groups,
+            label_counts=report.label_counts,
+            label_deviation_points=report.label_deviation_points,
+        )
+        for name, report in rows.reports.items()
+    }
+    return TaskFactsRecord(
+        kind=suite.setup.task.name,
+        params=params_json(suite.setup.task.params),
+        source={"name": source.name, **params_json(source.params)},
+        real=source.object.is_real(source.params),
+        classes=list(rows.facts.classes),
+        splits=splits,
+    )

@@ -1,0 +1,154 @@
+"""The session of a pytest run: made where a suite is found, or a test asks for one by its mark.
+
+    state = session_of(config)
+
+A run without suites never imports this file, nor what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from slimgate.errors import SuiteError
+from slimgate.plugin.confirmation import OPTION as CONFIRM_OPTION
+from slimgate.plugin.confirmation import Confirmation
+from slimgate.plugin.project_root import project_root
+from slimgate.plugin.session import Session
+from slimgate.plugin.sharding import shard_of
+from slimgate.plugin.stashed import SESSION
+from slimgate.plugin.stopping import Stopping
+from slimgate.plugin.terminal_watch import watch_of
+from slimgate.protocols import CONFIRM, GATE
+from slimgate.run.baseline import Baseline, Given, held_against, refuse_last_run
+from slimgate.run.parts import now, part
+from slimgate.store.store import moment
+from slimgate.suite.suite import TEACHER, Suite
+
+
+def session_of(config: pytest.Config) -> Session:
+    """The run's session; without suites, where none was found."""
+    return config.stash[SESSION] if SESSION in config.stash else start_session(config, {})
+
+
+def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
+    """Makes the session of the run, and has it collect what tests report. Raises SuiteError."""
+    report_root = _folder(config, config.getoption("slimgate_report"), "reports/latest")
+    state = Session(
+        suites,
+        store_root=_store_root(config),
+        report_root=report_root,
+        rebuild_mark=rebuild_mark(config),
+        device=config.getoption("slimgate_device"),
+        workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+        command=_command(config),
+        watch=watch_of(config),
+        baselines=_baselines(config, suites, report_root),
+        shard=shard_of(config),
+        time_limit=config.getoption("slimgate_time_limit"),
+        split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
+    )
+    refuse_shard_of_family(config, suites)
+    if config.getoption("slimgate_confirm"):
+        refuse_beside_confirm(config)
+        state.confirmation = Confirmation(state)
+    config.stash[SESSION] = state
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(RecordKeeper(state), "slimgate-record")
+        config.pluginmanager.register(Stopping(state, config), "slimgate-stopping")
+    return state
+
+
+def refuse_shard_of_family(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
+    """Raises SuiteError for a shard of a suite whose variants are judged together."""
+    together = [suite.shown for suite in suites.values() if suite.family is not None]
+    if together and shard_of(config) is not None:
+        raise SuiteError(
+            f"{together[0]} [budgets] family: all variants are judged together, so without --slimgate-shard"
+        )
+
+
+def refuse_beside_confirm(config: pytest.Config) -> None:
+    """Raises SuiteError for options that a run on the confirm rows does not take."""
+    for name in ("shard", "rebuild"):
+        if config.getoption(f"slimgate_{name}"):
+            raise SuiteError(
+                f"{CONFIRM_OPTION} judges models of the store, so it goes without --slimgate-{name}"
+            )
+    if config.getoption("slimgate_engine") != "local":
+        raise SuiteError(f"{CONFIRM_OPTION} judges in this process, so it goes without --slimgate-engine")
+
+
+class RecordKeeper:
+    """Collects the parts that tests report, in the process that writes the records."""
+
+    def __init__(self, state: Session) -> None:
+        self._state = state
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Takes a test's parts; the record on disk is up to date after each test."""
+        sent = getattr(report, "slimgate", None)
+        if sent is not None:
+            if sent["skipped"] is not None:
+                self._state.skip(Path(sent["suite"]), sent["test"], tuple(sent["skipped"]))
+            else:
+                self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """A test whose xdist worker died: the variant's error, as of a test that failed."""
+        file, _, test = crashitem.partition("::")
+        found = next((path for path, suite in self._state.suites.items() if suite.shown == file), None)
+        if found is None:
+            return
+        variant = _variant_of(test, self._state.suites[found])
+        message = (
+            f"{variant}: the process that ran {test} died, most likely of its code or for want of memory"
+        )
+        parts = [part("error", variant, test, {"message": message, "measured": now()})]
+        setattr(report, "slimgate", {"suite": str(found), "test": test, "parts": parts})  # noqa: B010  not declared
+
+
+def _variant_of(test: str, suite: Suite) -> str:
+    """Whose test `test_quality[int8-accuracy]` is; the longest name, for names may begin as others do."""
+    given = test.partition("[")[2]
+    named = [name for name in suite.variants if given.startswith((f"{name}-", f"{name}]"))]
+    return max(named, key=len, default=TEACHER)
+
+
+def rebuild_mark(config: pytest.Config) -> str | None:
+    """With --slimgate-rebuild the start of the session, which all of its workers share."""
+    if hasattr(config, "workerinput"):
+        shared: str | None = config.workerinput["slimgate_rebuild_mark"]
+        return shared
+    return moment() if config.getoption("slimgate_rebuild") else None
+
+
+def _baselines(
+    config: pytest.Config, suites: Mapping[Path, Suite], report_root: Path
+) -> Mapping[Path, Baseline]:
+    """What the suites' budgets are held against; workers, which judge variants by it, read it again."""
+    option: str | None = config.getoption("slimgate_baseline")
+    given = option and Given(Path(config.invocation_params.dir, option), option)
+    held = held_against(given or None, suites, project_root(config))
+    refuse_last_run(held, suites, report_root)
+    return held
+
+
+def _store_root(config: pytest.Config) -> Path:
+    return _folder(
+        config, config.getoption("slimgate_store") or os.environ.get("SLIMGATE_STORE"), ".slimgate"
+    )
+
+
+def _folder(config: pytest.Config, given: str | None, default: str) -> Path:
+    return Path(config.invocation_params.dir, given).resolve() if given else project_root(config) / default
+
+
+def _command(config: pytest.Config) -> str:
+    return shlex.join(["pytest", *map(str, config.invocation_params.args)])

@@ -1,0 +1,74 @@
+"""pytest's side of `--slimgate-shard 2/5`: the tests of other shards' variants are deselected.
+
+The teacher is in every shard, with the self-test and its own times: what a shard says of a variant, it says
+beside the teacher of the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from slimgate.plugin.collecting import models_of, params_of, suite_of
+from slimgate.plugin.stashed import SESSION
+from slimgate.run.shards import Shard, parse_shard, share
+
+if TYPE_CHECKING:
+    from slimgate.suite.suite import Suite
+
+OPTION = "slimgate_shard"
+
+
+def shard_option(text: str) -> str:
+    """The option as it was given: xdist sends its workers texts, and nothing else of ours."""
+    try:
+        parse_shard(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def shard_of(config: pytest.Config) -> Shard | None:
+    """The shard that this run is; None where it is the whole."""
+    text: str | None = config.getoption(OPTION)
+    return None if text is None else parse_shard(text)
+
+
+def shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:
+    """`bench/x.toml: shard 2/5: int8, pruned`; nothing where the run is the whole."""
+    shard = shard_of(config)
+    if shard is not None:
+        own = ", ".join(share(suite, shard)) or "no variant, the teacher alone"
+        yield f"{suite.shown}: shard {shard}: {own}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests of variants that are not of this shard."""
+    shard = shard_of(config)
+    if shard is None:
+        return
+
+    @cache
+    def others(path: object) -> frozenset[str]:
+        suite = config.stash[SESSION].suites[path]  # type: ignore[index]
+        return frozenset(suite.variants) - set(share(suite, shard))
+
+    left = [
+        item
+        for item in items
+        if (suite := _suite(item)) is not None and others(suite.path).intersection(models_of(item))
+    ]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        gone = set(map(id, left))
+        items[:] = [item for item in items if id(item) not in gone]
+
+
+def _suite(item: pytest.Item) -> Suite | None:
+    """Of a gate, or of a hand-written test that names one by its mark."""
+    path = params_of(item).get("slimgate_run")
+    return suite_of(item) if path is None else item.config.stash[SESSION].suites.get(path)

@@ -1,0 +1,164 @@
+"""A run becomes a baseline: its record and outcomes are kept under a release's name.
+
+    reports/baselines/v1.2/library_docs/run.json, outcomes/*.parquet
+
+A folder a suite, so that one release may hold several. What stands there is whole or not there at all.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from slimgate._system.atomic_files import replacing_folder
+from slimgate.errors import DataError
+from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
+from slimgate.record.budgets import stated, undecided_fails
+from slimgate.record.carried import describe_state
+from slimgate.record.comparing.budgets import budget_changes, weaker_gates
+from slimgate.record.comparing.facts import BudgetChange
+from slimgate.record.files import OUTCOMES, RECORD, Kept, baselines_in, read_run
+
+# of the baseline of that name
+Loosened = tuple[str, BudgetChange]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def accept(
+    run: Kept, baselines: Path, name: str, *, reason: str | None, at: str, force: bool = False
+) -> Kept:
+    """Keeps a run as the baseline of that name. at: the time of it.
+
+    Raises DataError for a name that is none or is taken (without `force`), outcomes that are not beside the
+    record, and where a reason is wanted and none is given: for a run that is FAIL, that an undecided budget
+    failed, of which checks have not run or results are of an earlier run, and for a budget that allows more
+    than in the newest baseline of the suite, or in the one that it replaces, and has no reason of its own.
+    """
+    if NAME.fullmatch(name) is None:
+        raise DataError(f'--name "{name}": expected letters, digits, ".", "_", "-", and no path')
+    stem = PurePosixPath(run.record.suite.path).stem
+    folder = baselines / name / stem
+    _check_free(folder, run, force=force)
+    earlier = _earlier(run, baselines, folder)
+    loosened = _loosened(earlier, run.record)
+    why = stated(reason)
+    if why is None:
+        _check_needs_no_reason(run, loosened)
+        _check_as_strong(run, earlier)
+    facts = AcceptedFacts(
+        name=name,
+        at=at,
+        reason=why,
+        against=earlier[0].name if earlier else None,
+        loosened=[_told(one, why) for _, one in loosened],
+    )
+    _write(folder, run, run.record.model_copy(update={"accepted": facts}), _outcomes(run))
+    return Kept(folder / RECORD, read_run(folder / RECORD))
+
+
+def _check_free(folder: Path, run: Kept, *, force: bool) -> None:
+    if not (folder / RECORD).is_file():
+        return
+    there = read_run(folder / RECORD)
+    if there.suite.path != run.record.suite.path:
+        raise DataError(
+            f"{folder}: it holds {there.suite.path}, and this run is of {run.record.suite.path}; "
+            "expected suites of other file names, or another --name"
+        )
+    if not force:
+        raise DataError(
+            f"{folder}: this baseline is there already, of {there.created}; replace it by --force"
+        )
+
+
+def _earlier(run: Kept, baselines: Path, folder: Path) -> list[Kept]:
+    """The newest of the other baselines, and the one that is replaced: its budgets are given up as well."""
+    found = baselines_in(baselines, run.record.suite.path) if baselines.is_dir() else []
+    others = [one for one in found if one.file.parent != folder]
+    return [*others[-1:], *(one for one in found if one.file.parent == folder)]
+
+
+def _loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]:
+    """Each budget once, beside the baseline that it is looser than."""
+    # a run that is accepted anew does not explain itself
+    bare = record.model_copy(update={"accepted": None})
+    found: dict[tuple[str, str, str], Loosened] = {}
+    for baseline in earlier:
+        for one in budget_changes(baseline.record, bare):
+            if one.looser:
+                found.setdefault((one.variant, one.budget, one.kind), (baseline.name, one))
+    return list(found.values())
+
+
+def _check_needs_no_reason(run: Kept, loosened: Sequence[Loosened]) -> None:
+    found = run.record.verdict
+    if found.status == "FAIL" or undecided_fails(run.record):
+        why = found.messages[0] if found.messages else "it has no message"
+        raise DataError(f'{run.file}: the run is {found.status} ({why}); say why it is kept: --reason "…"')
+    if state := describe_state(run.record):
+        raise DataError(
+            f"{run.file}: the run is {state}; run the whole suite, or say why it is kept as it is: "
+            '--reason "…"'
+        )
+    for baseline, one in loosened:
+        if one.reason is None:
+            what = f"{one.variant}, {one.budget}: {one.kind} {_was_and_is(one)}"
+            since = f"looser than in the baseline {baseline}"
+            raise DataError(f'{run.file}: {what}, {since}; say why: --reason "…"')
+
+
+def _check_as_strong(run: Kept, earlier: Sequence[Kept]) -> None:
+    """Raises DataError where the same limits judge less than in an earlier baseline."""
+    for baseline in earlier:
+        for one in weaker_gates(baseline.record, run.record):
+            raise DataError(
+                f'{run.file}: weaker than the baseline {baseline.name}: {one}; say why: --reason "…"'
+            )
+
+
+def _was_and_is(one: BudgetChange) -> str:
+    if one.after is None:
+        return f"was {one.before:g} and does not gate any more"
+    told = [] if one.after == one.before else [f"was {one.before:g} and is {one.after:g}"]
+    if one.undecided == ONLY_WARNS:
+        told.append("failed the run where it was undecided and only warns now")
+    return ", ".join(told)
+
+
+def _told(one: BudgetChange, reason: str | None) -> LoosenedBudget:
+    return LoosenedBudget(
+        variant=one.variant,
+        budget=one.budget,
+        kind=one.kind,
+        before=one.before or 0.0,
+        limit=one.after,
+        reason=one.reason or reason,
+        undecided=one.undecided,
+    )
+
+
+def _outcomes(run: Kept) -> list[Path]:
+    """The outcomes of every model that was measured. Raises DataError where one is missing."""
+    names = [model.name for model in run.record.variants if model.measured]
+    files = [run.outcomes(name) for name in names]
+    missing = [file.as_posix() for file in files if not file.is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(
+            f"{missing[0]}{more}: not there; a baseline keeps the outcomes, or later releases could not be "
+            "tested against it"
+        )
+    return files
+
+
+def _write(folder: Path, run: Kept, record: RunRecord, outcomes: Sequence[Path]) -> None:
+    try:
+        with replacing_folder(folder) as new:
+            (new / OUTCOMES).mkdir()
+            for file in outcomes:
+                shutil.copyfile(file, new / OUTCOMES / file.name)
+            (new / RECORD).write_text(to_json(record), "utf-8")
+    except OSError as error:
+        raise DataError(f"{folder}: {run.file} could not be kept there: {error.strerror}") from error

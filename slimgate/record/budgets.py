@@ -1,0 +1,181 @@
+"""The budgets of a record: which were judged, and when a limit allows more than another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from slimgate.judge.flips import KIND as FLIPS
+from slimgate.judge.verdict import Verdict
+from slimgate.record import (
+    BehaviourFacts,
+    BudgetFacts,
+    LatencyFacts,
+    QualityFacts,
+    RunRecord,
+    SinceFacts,
+    UndecidedChange,
+    VariantRecord,
+)
+from slimgate.suite.variant_budgets import BASELINE
+
+# Kinds whose limit is the least that a variant must reach; of all others it is the most that it may lose.
+AT_LEAST = frozenset({"floor", "speedup_min", "compression_min"})
+
+
+class Judged(NamedTuple):
+    """A judged budget. of: the metric, or flips, slices, size, memory, latency, baseline.
+
+    detail: the workload of a latency, the metric that is held against the baseline.
+
+    measured: what the limit is held against, in the limit's unit; interval: of it, None where it is exact.
+    """
+
+    of: str
+    detail: str | None
+    facts: BudgetFacts
+    measured: float | None
+    interval: tuple[float, float] | None
+
+    @property
+    def name(self) -> str:
+        """`accuracy`, `latency b1`, `baseline f1_macro`: what tells it from others, beside the kind."""
+        return self.of if self.detail is None else f"{self.of} {self.detail}"
+
+
+def judged_budgets(model: VariantRecord) -> list[Judged]:
+    """Every budget of a variant, in the record's order."""
+    return list(_all(model))
+
+
+def undecided_fails(record: RunRecord) -> bool:
+    """Whether a gating budget that does not only warn where it is undecided was undecided.
+
+    Budgets on slices that are not shown count where no budget holds.
+    """
+    nothing_shown = not record.verdict.inconclusive and record.verdict.undecided > 0
+    return (nothing_shown and record.verdict.fails) or any(
+        undecided_failing(model) or _confirm_fails(model) for model in record.variants
+    )
+
+
+def _confirm_fails(model: VariantRecord) -> bool:
+    """Whether a budget that does not only warn was undecided on the confirm rows."""
+    budgets = [budget for facts in model.confirm.values() for budget in facts.budgets]
+    return model.gated and any(
+        one.verdict is Verdict.INCONCLUSIVE and one.on_inconclusive != "warn" for one in budgets
+    )
+
+
+def undecided_failing(model: VariantRecord) -> list[Judged]:
+    """The budgets of a variant that gate, are undecided, and do not only warn of it."""
+    return [
+        one
+        for one in judged_budgets(model)
+        if model.gated and one.facts.verdict is Verdict.INCONCLUSIVE and one.facts.on_inconclusive != "warn"
+    ]
+
+
+def only_warns(record: RunRecord) -> bool:
+    """Whether a run is INCONCLUSIVE and passes all the same, by budgets that only warn where undecided."""
+    return record.verdict.status == "INCONCLUSIVE" and not undecided_fails(record)
+
+
+def stated(reason: str | None) -> str | None:
+    """A reason as somebody gave it; None where there is nothing to read in it."""
+    return (reason or "").strip() or None
+
+
+def looser(kind: str, limit: float, before: float) -> bool:
+    """Whether a limit allows more than the one before."""
+    return limit < before if kind in AT_LEAST else limit > before
+
+
+def undecided_change(before: BudgetFacts, after: BudgetFacts) -> UndecidedChange | None:
+    """What INCONCLUSIVE did of a budget and does now; None where that is the same, or not recorded."""
+    was, now = before.on_inconclusive, after.on_inconclusive
+    return None if was is None or now is None or was == now else (was, now)
+
+
+def verdict_under(kind: str, limit: float, one: Judged) -> Verdict | None:
+    """What another limit of that kind would make of the figures; None where the record does not tell.
+
+    An interval is of the level of its test, so that it decides as the test does. Where the budget's own
+    verdict is undecided whatever its interval (a planted delay that was not seen, too few documents), so is
+    every other.
+    """
+    found = _by_figures(kind, limit, one)
+    own = one.facts.verdict, _by_figures(kind, one.facts.limit, one)
+    if own[0] is Verdict.INCONCLUSIVE and own[1] is not own[0]:
+        return None if found is None else Verdict.INCONCLUSIVE
+    return found
+
+
+def _by_figures(kind: str, limit: float, one: Judged) -> Verdict | None:
+    if one.measured is None:
+        return None
+    low, high = one.interval or (one.measured, one.measured)
+    if kind in AT_LEAST:
+        low, high, limit = -high, -low, -limit
+    if high < limit or (one.interval is None and high == limit):
+        return Verdict.PASS
+    return Verdict.FAIL if low > limit else Verdict.INCONCLUSIVE
+
+
+def message_of(model: VariantRecord, budget: str) -> str | None:
+    """The gate's own line on a budget of that name; None where the record has none."""
+    of, _, detail = budget.partition(" ")
+    if of == "latency" and detail in model.latency:
+        return model.latency[detail].message
+    if of == BASELINE and detail in model.since_baseline:
+        return model.since_baseline[detail].message
+    if of == "size" and model.footprint is not None:
+        return model.footprint.message
+    if of in ("flips", "slices") and model.behaviour is not None:
+        return model.behaviour.message
+    if of in model.quality:
+        return model.quality[of].message
+    message: str | None = getattr(model.memory, "message", None) if of == "memory" else None
+    return message
+
+
+def _all(model: VariantRecord) -> Iterator[Judged]:
+    for metric, facts in model.quality.items():
+        yield from (Judged(metric, None, budget, *_held(facts, budget)) for budget in facts.budgets)
+    for metric, since in model.since_baseline.items():
+        yield from (Judged(BASELINE, metric, budget, *_held(since, budget)) for budget in since.budgets)
+    if model.behaviour is not None:
+        yield from _of_behaviour(model.behaviour)
+    if model.footprint is not None:
+        for budget in model.footprint.budgets:
+            yield Judged("size", None, budget, model.footprint.compression, None)
+    for budget in getattr(model.memory, "budgets", ()):
+        yield Judged("memory", None, budget, budget.value, budget.interval)
+    for workload, times in model.latency.items():
+        for budget in times.budgets:
+            yield Judged("latency", workload, budget, times.speedup, _decided_by(times))
+
+
+def _decided_by(times: LatencyFacts) -> tuple[float, float] | None:
+    """The interval of a speed-up, with what it must clear a budget by."""
+    if times.speedup_interval is None or times.clearance is None:
+        return times.speedup_interval
+    low, high = times.speedup_interval
+    return low / times.clearance, high * times.clearance
+
+
+def _held(
+    facts: QualityFacts | SinceFacts, budget: BudgetFacts
+) -> tuple[float | None, tuple[float, float] | None]:
+    """What a budget on a metric is held against, and its interval."""
+    if budget.kind == "drop_points":
+        return facts.drop_points, facts.interval
+    return budget.value, budget.interval
+
+
+def _of_behaviour(found: BehaviourFacts) -> Iterator[Judged]:
+    for budget in found.budgets:
+        if budget.kind == FLIPS and found.flips is not None:
+            yield Judged("flips", None, budget, found.flips.percent, found.flips.interval)
+        else:  # of slices no single figure decides
+            yield Judged("slices", None, budget, None, None)

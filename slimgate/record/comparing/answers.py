@@ -1,0 +1,105 @@
+"""The answers of a model in two releases, paired where both judged the same gate rows and kept the files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimgate.errors import MeasureError, SlimgateError
+from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
+from slimgate.record import RunRecord
+from slimgate.record.files import Kept
+from slimgate.record.outcome_files import read_outcomes
+
+Pair = tuple[Outcomes, Outcomes]
+Column = np.ndarray[Any, Any] | None
+
+
+def same_gate_rows(old: RunRecord, new: RunRecord) -> bool:
+    """Whether both records judged the same gate rows, by the digest of the split."""
+    before, after = old.task.splits.get("gate"), new.task.splits.get("gate")
+    return before is not None and after is not None and before.digest == after.digest
+
+
+def same_answers(old: Outcomes, new: Outcomes) -> bool:
+    """Whether two releases of a model answered every row alike, to the last digit."""
+    if old.values.keys() != new.values.keys() or type(old) is not type(new):
+        return False
+    pairs: list[tuple[Column, Column]] = [(old.values[name], new.values[name]) for name in old.values]
+    pairs += [(old.answers, new.answers)]
+    if isinstance(old, ClassOutcomes) and isinstance(new, ClassOutcomes):
+        pairs += [(old.predictions, new.predictions), (old.probabilities, new.probabilities)]
+    return all(_equal(before, after) for before, after in pairs)
+
+
+def paired(file: Path, new: Outcomes) -> Pair:
+    """The answers that a release kept, and newer ones. Raises MeasureError where the rows are other ones.
+
+    Groups are of the rows, not of the answers: an older slimgate may have joined others, so the newer count.
+    """
+    old = read_outcomes(file)
+    _same_kind(old, new)
+    same_rows(old, new)
+    return replace(old, groups=new.groups), new
+
+
+def _same_kind(old: Outcomes, new: Outcomes) -> None:
+    """Raises MeasureError where one is of a classification and the other is not."""
+    if type(old) is not type(new):
+        kinds = " and ".join(type(one).__name__ for one in (old, new))
+        raise MeasureError(f"the answers are of two kinds, {kinds}")
+
+
+def _equal(before: Column, after: Column) -> bool:
+    if before is None or after is None:
+        return before is after
+    return np.array_equal(before, after)
+
+
+class PairedAnswers:
+    """Reads both releases' outcomes of a model; `notes` tells what could not be paired and why."""
+
+    def __init__(self, old: Kept, new: Kept) -> None:
+        self._old, self._new = old, new
+        self._same = same_gate_rows(old.record, new.record)
+        self.notes: list[str] = []
+        if not self._same:
+            self.notes.append(
+                "The gate rows are not the same (the digests of the split differ): values are of other rows, "
+                "and no test was made."
+            )
+
+    def of(self, model: str) -> Pair | None:
+        """Old and new, paired row by row; None where they cannot be."""
+        if not self._same:
+            return None
+        missing = [one for one in (self._old, self._new) if not one.outcomes(model).is_file()]
+        if missing:
+            where = " and ".join(one.outcomes(model).as_posix() for one in missing)
+            self.notes.append(f"{model}: no test was made, for want of {where}.")
+            return None
+        try:
+            return paired(self._old.outcomes(model), read_outcomes(self._new.outcomes(model)))
+        except (SlimgateError, OSError, ValueError, KeyError, TypeError) as error:
+            self.notes.append(f"{model}: no test was made: {error}")
+            return None
+
+    def could_not(self, model: str, metric: str, error: MeasureError) -> None:
+        """Notes a metric that is not defined on the two releases' answers."""
+        self.notes.append(f"{model}: no test of {metric} was made: {error}")
+
+    def other_metric(self, model: str, metric: str) -> None:
+        """Notes a metric of which the records have two values of the same answers."""
+        self.notes.append(
+            f"{model}: the answers are the same and {metric} is not: the metric itself is another now."
+        )
+
+    def of_another_run(self, model: str, metric: str, value: float, recorded: float) -> None:
+        """Notes answers that are not those of the record beside them."""
+        told = f"{metric} of the answers is {value:.4g}, of the record {recorded:.4g}"
+        self.notes.append(
+            f"{model}: no test was made, its outcomes are of another run than its record: {told}."
+        )

@@ -1,0 +1,200 @@
+"""Budgets and verdicts of two releases: which limits changed, and which budgets held and hold no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import ONLY_WARNS, RunRecord, VariantRecord
+from slimgate.record.budgets import (
+    Judged,
+    judged_budgets,
+    looser,
+    message_of,
+    stated,
+    undecided_change,
+    verdict_under,
+)
+from slimgate.record.comparing.facts import BudgetChange, Outcome, VerdictChange
+
+Key = tuple[str, str]
+_ORDER: tuple[Outcome | None, ...] = (
+    Verdict.FAIL,
+    "error",
+    Verdict.INCONCLUSIVE,
+    "not measured",
+    Verdict.NOT_SHOWN,
+    None,
+    Verdict.PASS,
+)
+
+
+def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
+    """Limits that are not what they were, of the teacher and of variants in both, the looser ones first."""
+    found = [
+        change
+        for before, after in _in_both(old, new)
+        for change in _limits_of(before, after, stated(new.accepted.reason) if new.accepted else None)
+    ]
+    return sorted(found, key=lambda one: (not one.looser, one.reason is not None))
+
+
+def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
+    """Verdicts that are not what they were, of models in both: first what held and fails now."""
+    found = [change for before, after in _in_both(old, new) for change in _verdicts_of(before, after)]
+    return sorted(found, key=lambda one: (not one.regressed, _ORDER.index(one.after)))
+
+
+def gates_gone(old: RunRecord, new: RunRecord) -> list[str]:
+    """Variants that gated and are not in the new record: with them went their budgets."""
+    names = {model.name for model in new.variants}
+    return [model.name for model in old.variants[1:] if model.gated and model.name not in names]
+
+
+def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
+    """Where the same limit judges less than it did: without the groups of rows, or without sliced columns.
+
+    Without groups rows count as independent, so that intervals get narrower.
+    """
+    found: dict[str, None] = {}
+    for before, after in _in_both(old, new):
+        for name, facts in after.quality.items() if after.gated else ():
+            was = before.quality.get(name)
+            if was is not None and was.groups and facts.budgets and facts.groups is None:
+                found[f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"] = (
+                    None
+                )
+        for column in _sliced_columns(before) if after.gated and _slice_budgets(after) else ():
+            if column not in _sliced_columns(after):
+                found[f"the slices of {column} are not judged any more"] = None
+    return list(found)
+
+
+def _sliced_columns(model: VariantRecord) -> list[str]:
+    slices = model.behaviour.slices if model.behaviour is not None else None
+    return list(dict.fromkeys(one.column for one in slices or () if one.verdict is not None))
+
+
+def _slice_budgets(model: VariantRecord) -> list[Judged]:
+    return [one for one in judged_budgets(model) if one.of == "slices"]
+
+
+def shared(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
+    """The variants that are in both, in the new one's order; the teacher is none."""
+    before = {model.name: model for model in old.variants[1:]}
+    return [(before[model.name], model) for model in new.variants[1:] if model.name in before]
+
+
+def _in_both(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
+    """The teachers, and the variants that are in both."""
+    return [(old.variants[0], new.variants[0]), *shared(old, new)]
+
+
+def _gating(model: VariantRecord) -> dict[Key, Judged]:
+    """By budget and kind; nothing where the variant is shown and not gated."""
+    return {(one.name, one.facts.kind): one for one in judged_budgets(model)} if model.gated else {}
+
+
+def _limits_of(before: VariantRecord, after: VariantRecord, accepted: str | None) -> Iterator[BudgetChange]:
+    olds, news = _gating(before), _gating(after)
+    for key, one in olds.items():
+        if key in news:
+            yield from _changed(after.name, one, news[key], accepted)
+        elif after.gated and _awaited(after, one):
+            continue  # nobody knows the limit of what was not judged
+        else:
+            yield BudgetChange(
+                variant=after.name,
+                budget=one.name,
+                kind=one.facts.kind,
+                before=one.facts.limit,
+                after=None,
+                looser=True,
+                gates_no_more=not after.gated,
+                reason=_why_gone(after, one) or accepted,
+            )
+    for key, one in news.items():
+        if key not in olds and not _awaited(before, one):
+            yield BudgetChange(
+                variant=after.name,
+                budget=one.name,
+                kind=one.facts.kind,
+                before=None,
+                after=one.facts.limit,
+                looser=False,
+                reason=one.facts.reason,
+            )
+
+
+def _why_gone(after: VariantRecord, gone: Judged) -> str | None:
+    """What the suite says of a budget that gates no more."""
+    if not after.gated:
+        return stated(after.reason)
+    key = ("latency" if gone.of == "latency" else gone.name, gone.facts.kind)  # for all workloads one budget
+    return next((one.reason for one in after.switched_off if (one.budget, one.kind) == key), None)
+
+
+def _changed(variant: str, old: Judged, new: Judged, accepted: str | None) -> Iterator[BudgetChange]:
+    kind, before, after = new.facts.kind, old.facts.limit, new.facts.limit
+    undecided = undecided_change(old.facts, new.facts)
+    if before == after and undecided is None:
+        return
+    higher = looser(kind, after, before)
+    allows_more = higher or undecided == ONLY_WARNS
+    # the words that stood there before are not about this change
+    own = stated(new.facts.reason) if new.facts.reason != old.facts.reason else None
+    yield BudgetChange(
+        variant=variant,
+        budget=new.name,
+        kind=kind,
+        before=before,
+        after=after,
+        looser=allows_more,
+        reason=own or (accepted if allows_more else None),
+        under_before=verdict_under(kind, before, new) if higher else None,
+        undecided=undecided,
+    )
+
+
+def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[VerdictChange]:
+    olds, news = _gating(before), _gating(after)
+    for key in dict.fromkeys([*olds, *news]):
+        was, now = (
+            _outcome(before, olds.get(key), news.get(key)),
+            _outcome(after, news.get(key), olds.get(key)),
+        )
+        if was == now:
+            continue
+        yield VerdictChange(
+            variant=after.name,
+            budget=key[0],
+            kind=key[1],
+            before=was,
+            after=now,
+            regressed=_regressed(was, now),
+            message=after.error if now == "error" else message_of(after, key[0]),
+        )
+
+
+def _regressed(was: Outcome | None, now: Outcome | None) -> bool:
+    """Whether a budget held and holds no more, or was undecided and is broken now."""
+    if was is Verdict.PASS:
+        return now not in (None, Verdict.PASS, Verdict.NOT_SHOWN)
+    return was in (Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN) and now in (Verdict.FAIL, "error")
+
+
+def _outcome(model: VariantRecord, own: Judged | None, other: Judged | None) -> Outcome | None:
+    """The verdict of a budget, or why there is none; None where the suite does not have it."""
+    if own is not None:
+        return own.facts.verdict
+    if not model.gated or other is None:
+        return None
+    if not _awaited(model, other):
+        return None
+    return "error" if model.error is not None else "not measured"
+
+
+def _awaited(model: VariantRecord, one: Judged) -> bool:
+    """Whether the model's suite has a budget there that its run did not judge."""
+    names = {"flips": "flips and slices", "slices": "flips and slices"}
+    return names.get(one.of, one.name) in model.awaited

@@ -1,0 +1,209 @@
+"""The parts of a comparison, as `slimgate compare --json` prints them. Schema slimgate.compare/1.
+
+A drop is positive where the new release is worse than the old one, whatever the metric.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from slimgate.judge.metrics.base import Unit
+from slimgate.judge.verdict import Verdict
+from slimgate.record import Status, UndecidedChange
+from slimgate.record.part import Part
+
+SCHEMA: Literal["slimgate.compare/1"] = "slimgate.compare/1"
+# What became of a budget: its verdict, or that its variant broke, or that the run did not judge it.
+Outcome = Verdict | Literal["error", "not measured"]
+# What the gate rows show of a change, at the level of its interval.
+Shown = Literal["worse", "better", "no change shown"]
+
+
+class Release(Part):
+    """One of the two records. name: of the baseline, else the file; reason: given when it was accepted."""
+
+    name: str
+    file: str
+    created: str
+    suite: str
+    slimgate: str
+    status: Status
+    reason: str | None = None
+
+
+# Without a test, a change of so many points is called one.
+_WORTH_TELLING = 0.5
+
+
+class Moved(Part):
+    """A value in both releases. drop_points: None where it is not known which way is better.
+
+    interval, shown, method, n: of a paired test of the two releases' answers; None where there was none.
+    right_to_wrong, wrong_to_right: rows between the releases, of metrics of right and wrong rows.
+    """
+
+    old: float
+    new: float
+    drop_points: float | None = None
+    unit: Unit = "points"
+    interval: tuple[float, float] | None = None
+    method: str | None = None
+    n: int | None = None
+    right_to_wrong: int | None = None
+    wrong_to_right: int | None = None
+
+    @property
+    def shown(self) -> Shown | None:
+        """What the interval says; None without one."""
+        if self.interval is None:
+            return None
+        low, high = self.interval
+        return "worse" if low > 0 else "better" if high < 0 else "no change shown"
+
+    @property
+    def direction(self) -> Literal["worse", "better"] | None:
+        """What the test shows; without one, where the values differ by half a point or more."""
+        if self.shown is not None:
+            return None if self.shown == "no change shown" else self.shown
+        points = self.drop_points or 0.0
+        return "worse" if points >= _WORTH_TELLING else "better" if points <= -_WORTH_TELLING else None
+
+
+class MetricChange(Moved):
+    """A metric of one model. old_drop, new_drop: of a variant behind its own teacher in each release.
+
+    reading: in words, whether the variant moved, or its teacher, or both.
+    """
+
+    metric: str
+    old_drop: float | None = None
+    old_drop_interval: tuple[float, float] | None = None
+    new_drop: float | None = None
+    new_drop_interval: tuple[float, float] | None = None
+    reading: str | None = None
+
+
+class SliceChange(Moved):
+    """A metric on one slice. p_holm: one-sided, of no loss, corrected over the model's tested slices."""
+
+    metric: str
+    column: str
+    value: str
+    rows: int
+    old_drop: float | None = None
+    new_drop: float | None = None
+    p_holm: float | None = None
+
+
+class SizeChange(Part):
+    """Bytes of the files needed to predict, and teacher bytes / variant bytes."""
+
+    old_bytes: int
+    new_bytes: int
+    old_compression: float | None = None
+    new_compression: float | None = None
+
+
+class LatencyChange(Part):
+    """A workload. Speed-ups are teacher time / variant time of each release's own duel, with 95 % intervals.
+
+    change: None where the machines differ, or a release has no duel of it.
+    """
+
+    workload: str
+    old_p50_ms: float | None = None
+    new_p50_ms: float | None = None
+    old_speedup: float | None = None
+    old_interval: tuple[float, float] | None = None
+    new_speedup: float | None = None
+    new_interval: tuple[float, float] | None = None
+    change: Literal["faster", "slower", "no change shown"] | None = None
+
+
+class ModelChange(Part):
+    """One model in both releases; same_artifact: its files are the same, byte by byte."""
+
+    name: str
+    same_artifact: bool | None = None
+    metrics: list[MetricChange] = Field(default_factory=list)
+    slices: list[SliceChange] = Field(default_factory=list)
+    size: SizeChange | None = None
+    latency: list[LatencyChange] = Field(default_factory=list)
+
+
+class BudgetChange(Part):
+    """A budget whose limit changed. before: None where it is new; after: None where it is gone.
+
+    gates_no_more: the variant is shown and not gated any more. reason: None where nobody gave one.
+    under_before: of a looser limit, what the limit before would make of the new release's figures.
+    undecided: what INCONCLUSIVE did of the budget and does now, where that is not the same.
+    """
+
+    variant: str
+    budget: str
+    kind: str
+    before: float | None
+    after: float | None
+    looser: bool
+    gates_no_more: bool = False
+    reason: str | None = None
+    under_before: Verdict | None = None
+    undecided: UndecidedChange | None = None
+
+
+class VerdictChange(Part):
+    """A budget whose verdict changed. regressed: it held and does not, or was undecided and fails now."""
+
+    variant: str
+    budget: str
+    kind: str
+    before: Outcome | None
+    after: Outcome | None
+    regressed: bool
+    message: str | None = None
+
+
+class Comparison(Part):
+    """What moved. notes: why something could not be compared, in words.
+
+    gates_gone: those of `removed` that gated: their budgets went with them. weaker: where the same limits
+    judge less than they did, and nobody said why.
+    """
+
+    schema_: Literal["slimgate.compare/1"] = Field(default=SCHEMA, alias="schema")
+    old: Release
+    new: Release
+    same_rows: bool
+    same_machine: bool
+    notes: list[str] = Field(default_factory=list)
+    verdicts: list[VerdictChange] = Field(default_factory=list)
+    budgets: list[BudgetChange] = Field(default_factory=list)
+    added: list[str] = Field(default_factory=list)
+    removed: list[str] = Field(default_factory=list)
+    gates_gone: list[str] = Field(default_factory=list)
+    weaker: list[str] = Field(default_factory=list)
+    teacher: ModelChange | None = None
+    variants: list[ModelChange] = Field(default_factory=list)
+
+    @property
+    def regressed(self) -> list[VerdictChange]:
+        """Budgets that held in the old release and do not in the new one, or were undecided and fail now."""
+        return [one for one in self.verdicts if one.regressed]
+
+    @property
+    def fell(self) -> list[tuple[str, MetricChange]]:
+        """The metrics that got worse, each with its model, the teacher's too; whatever the budgets say."""
+        models = [*([self.teacher] if self.teacher else []), *self.variants]
+        return [(one.name, metric) for one in models for metric in one.metrics if metric.direction == "worse"]
+
+    @property
+    def loosened(self) -> list[BudgetChange]:
+        """Budgets that allow more than they did."""
+        return [one for one in self.budgets if one.looser]
+
+    @property
+    def unexplained(self) -> list[BudgetChange]:
+        """Those of them that nobody gave a reason for."""
+        return [one for one in self.loosened if one.reason is None]

@@ -1,0 +1,58 @@
+"""Sizes and times of one model in two releases."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from slimgate.record import LatencyFacts, Machine, VariantRecord
+from slimgate.record.comparing.facts import LatencyChange, SizeChange
+
+Interval = tuple[float, float] | None
+
+
+def same_hardware(one: Machine, other: Machine) -> bool:
+    """Whether times of two records may be compared: other libraries are part of what changed."""
+    told = ("cpu", "cores", "threads", "memory_bytes", "device")
+    return all(getattr(one, name) == getattr(other, name) for name in told)
+
+
+def size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:
+    """None where a release has no artifact of it."""
+    if old.artifact is None or new.artifact is None:
+        return None
+    return SizeChange(
+        old_bytes=old.artifact.bytes,
+        new_bytes=new.artifact.bytes,
+        old_compression=old.footprint and old.footprint.compression,
+        new_compression=new.footprint and new.footprint.compression,
+    )
+
+
+def latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> list[LatencyChange]:
+    """Each workload of either release. same: whether they were timed on one machine."""
+    nothing = LatencyFacts(measured="")
+    found = []
+    for workload in dict.fromkeys([*new.latency, *old.latency]):
+        before, after = old.latency.get(workload, nothing), new.latency.get(workload, nothing)
+        found.append(
+            LatencyChange(
+                workload=workload,
+                old_p50_ms=before.p50_ms,
+                new_p50_ms=after.p50_ms,
+                old_speedup=before.speedup,
+                old_interval=before.speedup_interval,
+                new_speedup=after.speedup,
+                new_interval=after.speedup_interval,
+                change=_told(before.speedup_interval, after.speedup_interval) if same else None,
+            )
+        )
+    return found
+
+
+def _told(before: Interval, after: Interval) -> Literal["faster", "slower", "no change shown"] | None:
+    """Two duels were not paired with each other, so a change is told only where the intervals lie apart."""
+    if before is None or after is None:
+        return None
+    if after[1] < before[0]:
+        return "slower"
+    return "faster" if after[0] > before[1] else "no change shown"

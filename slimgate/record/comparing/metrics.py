@@ -1,0 +1,168 @@
+"""Metrics of one model in two releases, by the judge's own tests; and whether it moved or its teacher did."""
+
+from __future__ import annotations
+
+from math import isclose
+
+from slimgate.errors import MeasureError, SlimgateError
+from slimgate.judge.metrics import Metric, load_metric, value_of
+from slimgate.judge.quality import judge_quality
+from slimgate.outcomes import Outcomes
+from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.record.comparing.answers import Pair, PairedAnswers, same_answers
+from slimgate.record.comparing.facts import MetricChange, Moved
+
+_HUB = "hub:"
+# Files hold probabilities as they were; sums of them may round otherwise.
+_ROUNDING = 1e-6
+
+
+def known_metrics(record: RunRecord) -> dict[str, Metric | None]:
+    """Every metric of a record; None for one that cannot be loaded here, or would load what is heavy."""
+    names = dict.fromkeys(name for model in record.variants for name in model.quality)
+    return {name: None if name.startswith(_HUB) else loaded(name) for name in names}
+
+
+def loaded(name: str) -> Metric | None:
+    """The metric of that name, or None."""
+    try:
+        return load_metric(name)
+    except (SlimgateError, ImportError):
+        # of a user's own whose module is not here: values are compared, and no test is made
+        return None
+
+
+def judged_by(
+    pair: Pair | None,
+    models: tuple[VariantRecord, VariantRecord],
+    metrics: dict[str, Metric | None],
+    answers: PairedAnswers,
+) -> Pair | None:
+    """The pair, if its answers are those that the records judged: a file may be of another run."""
+    for outcomes, model in zip(pair or (), models, strict=False):
+        for name, facts in model.quality.items():
+            metric = metrics.get(name)
+            if metric is None:
+                continue
+            try:
+                value = value_of(metric, outcomes)
+            except MeasureError as error:
+                answers.could_not(model.name, name, error)
+                return None
+            if not same_value(value, facts.value):
+                answers.of_another_run(model.name, name, value, facts.value)
+                return None
+    return pair
+
+
+def metric_changes(
+    old: VariantRecord,
+    new: VariantRecord,
+    metrics: dict[str, Metric | None],
+    pair: Pair | None,
+    answers: PairedAnswers,
+) -> list[MetricChange]:
+    """Each metric that both releases measured of a model. pair: its answers in both."""
+    found = []
+    unchanged = pair is not None and same_answers(*pair)
+    for name, after in new.quality.items():
+        if name not in old.quality:
+            continue
+        before, metric = old.quality[name], metrics.get(name)
+        moved = _untested(before, after, metric)
+        # a metric that is not here, and gives other values of the same answers, is another metric now
+        if unchanged and same_value(before.value, after.value):
+            moved = _the_same(before, metric)
+        elif unchanged:
+            answers.other_metric(new.name, name)
+        elif pair is not None and metric is not None and metric.resampled:
+            try:
+                moved = _tested(metric, *pair)
+            except MeasureError as error:
+                answers.could_not(new.name, name, error)
+        found.append(
+            MetricChange(
+                **{**moved.model_dump(), "old": before.value, "new": after.value},
+                metric=name,
+                old_drop=before.drop_points,
+                old_drop_interval=before.interval,
+                new_drop=after.drop_points,
+                new_drop_interval=after.interval,
+            )
+        )
+    return found
+
+
+def same_value(one: float, other: float) -> bool:
+    """Whether two values of a metric differ by no more than rounding."""
+    return isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+
+
+def _tested(metric: Metric, old: Outcomes, new: Outcomes) -> Moved:
+    """The old release stands where the judge has the teacher."""
+    judged = judge_quality(metric, old, new, ())
+    changed = judged.changed
+    return Moved(
+        old=judged.teacher,
+        new=judged.value,
+        drop_points=judged.drop_points,
+        unit=judged.unit,
+        interval=judged.interval,
+        method=judged.method,
+        n=judged.n,
+        right_to_wrong=changed and changed.right_to_wrong,
+        wrong_to_right=changed and changed.wrong_to_right,
+    )
+
+
+def _the_same(facts: QualityFacts, metric: Metric | None) -> Moved:
+    """What needs no test: a bootstrap of equal answers would take its time to say so."""
+    flips = 0 if metric is not None and metric.per_row is not None else None
+    return Moved(
+        old=facts.value,
+        new=facts.value,
+        drop_points=0.0,
+        unit=facts.unit,
+        interval=(0.0, 0.0),
+        method="the same answers",
+        n=facts.n,
+        right_to_wrong=flips,
+        wrong_to_right=flips,
+    )
+
+
+def _untested(before: QualityFacts, after: QualityFacts, metric: Metric | None) -> Moved:
+    """The change of the values alone."""
+    better_up = metric.higher_is_better if metric else _higher_is_better(before, after)
+    change = None
+    if better_up is not None:
+        lost = before.value - after.value if better_up else after.value - before.value
+        change = 100 * lost / (before.value if after.unit == "percent" and before.value else 1)
+    return Moved(old=before.value, new=after.value, drop_points=change, unit=after.unit)
+
+
+def _higher_is_better(*recorded: QualityFacts) -> bool | None:
+    """As a recorded drop tells; None where none was recorded, or nothing dropped."""
+    for one in recorded:
+        if one.drop_points and one.value != one.teacher:
+            return (one.drop_points > 0) == (one.value < one.teacher)
+    return None
+
+
+def reading(own: MetricChange, teacher: MetricChange | None) -> str | None:
+    """Whether the variant moved, its teacher did, or both; None where neither is shown to have moved."""
+    if teacher is None or own.drop_points is None or teacher.drop_points is None:
+        return None
+    return _READINGS.get((own.direction, teacher.direction))
+
+
+_READINGS = {
+    ("worse", "worse"): "fell, and its teacher fell too: the drop behind the teacher does not show all of it",
+    ("worse", None): "fell; its teacher did not",
+    ("worse", "better"): "fell while its teacher rose",
+    (None, "worse"): "held; its drop is smaller because the teacher fell",
+    (None, "better"): "held; its drop is larger because the teacher rose",
+    ("better", "worse"): "rose while its teacher fell",
+    ("better", None): "rose; its teacher did not",
+    ("better", "better"): "rose with its teacher",
+}

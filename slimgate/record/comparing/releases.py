@@ -1,0 +1,153 @@
+"""Two records side by side: what moved between an old release and a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimgate.judge.metrics import Metric
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.budgets import stated
+from slimgate.record.comparing.answers import PairedAnswers, same_gate_rows
+from slimgate.record.comparing.budgets import (
+    budget_changes,
+    gates_gone,
+    shared,
+    verdict_changes,
+    weaker_gates,
+)
+from slimgate.record.comparing.facts import Comparison, MetricChange, ModelChange, Release
+from slimgate.record.comparing.figures import latency_changes, same_hardware, size_change
+from slimgate.record.comparing.metrics import judged_by, known_metrics, loaded, metric_changes, reading
+from slimgate.record.comparing.slices import slice_changes
+from slimgate.record.files import Kept
+
+
+def compare(old: Kept, new: Kept) -> Comparison:
+    """What moved. Answers are tested where both releases kept them and judged the same gate rows."""
+    before, after = old.record, new.record
+    answers = PairedAnswers(old, new)
+    metrics = {**known_metrics(before), **known_metrics(after), **_sliced(after)}
+    teacher = _model((before, before.variants[0]), (after, after.variants[0]), metrics, answers)
+    variants = [
+        _model((before, one), (after, other), metrics, answers) for one, other in shared(before, after)
+    ]
+    weaker = weaker_gates(before, after)
+    names = [{model.name for model in record.variants} for record in (before, after)]
+    return Comparison(
+        old=_release(old),
+        new=_release(new),
+        same_rows=same_gate_rows(before, after),
+        same_machine=same_hardware(before.machine, after.machine),
+        notes=[*(f"The gate is weaker: {one}." for one in weaker), *_notes(before, after), *answers.notes],
+        verdicts=verdict_changes(before, after),
+        budgets=budget_changes(before, after),
+        added=[model.name for model in after.variants if model.name not in names[0]],
+        removed=[model.name for model in before.variants if model.name not in names[1]],
+        gates_gone=gates_gone(before, after),
+        weaker=[] if after.accepted is not None and stated(after.accepted.reason) else weaker,
+        teacher=teacher,
+        variants=[_read(one, teacher) for one in variants],
+    )
+
+
+def _release(kept: Kept) -> Release:
+    record = kept.record
+    return Release(
+        name=kept.name,
+        file=kept.file.as_posix(),
+        created=record.created,
+        suite=record.suite.path,
+        slimgate=record.slimgate,
+        status=record.verdict.status,
+        reason=record.accepted.reason if record.accepted else None,
+    )
+
+
+def _model(
+    old: tuple[RunRecord, VariantRecord],
+    new: tuple[RunRecord, VariantRecord],
+    metrics: dict[str, Metric | None],
+    answers: PairedAnswers,
+) -> ModelChange:
+    (before, was), (after, now) = old, new
+    pair = answers.of(now.name) if was.quality and now.quality else None
+    pair = judged_by(pair, (was, now), metrics, answers)
+    artifacts = was.artifact, now.artifact
+    return ModelChange(
+        name=now.name,
+        same_artifact=None if None in artifacts else _digest(was) == _digest(now),
+        metrics=metric_changes(was, now, metrics, pair, answers),
+        slices=slice_changes(old, new, metrics, pair),
+        size=size_change(was, now),
+        latency=latency_changes(was, now, same=same_hardware(before.machine, after.machine)),
+    )
+
+
+def _digest(model: VariantRecord) -> str | None:
+    return model.artifact.digest if model.artifact else None
+
+
+def _sliced(record: RunRecord) -> dict[str, Metric | None]:
+    """Metrics that only slices have."""
+    names = {
+        one.metric
+        for model in record.variants
+        if model.behaviour is not None
+        for one in model.behaviour.slices or ()
+    }
+    named = {name for model in record.variants for name in model.quality}
+    return {name: loaded(name) for name in sorted(names - named) if ":" not in name}
+
+
+def _read(model: ModelChange, teacher: ModelChange) -> ModelChange:
+    theirs: dict[str, MetricChange] = {one.metric: one for one in teacher.metrics}
+    told = [one.model_copy(update={"reading": reading(one, theirs.get(one.metric))}) for one in model.metrics]
+    return model.model_copy(update={"metrics": told})
+
+
+def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
+    """What else differs and may be the cause of what moved."""
+    if old.suite.path != new.suite.path:
+        yield f"The records are of two suites, {old.suite.path} and {new.suite.path}."
+    yield from _other_task(old, new)
+    if old.slimgate != new.slimgate:
+        yield f"slimgate {old.slimgate} judged the old release, {new.slimgate} the new one."
+    if not same_hardware(old.machine, new.machine):
+        machines = f"{_machine(old)} and {_machine(new)}"
+        yield f"The machines differ ({machines}): no change of a time or a speed-up is told."
+    libraries = [
+        f"{name} {before or 'none'} → {after or 'none'}"
+        for name in sorted(old.machine.libraries.keys() | new.machine.libraries.keys())
+        if (before := old.machine.libraries.get(name)) != (after := new.machine.libraries.get(name))
+    ]
+    if libraries:
+        yield f"Other versions: {', '.join(libraries)}."
+    for which, record in (("new", new), ("old", old)):
+        if record.verdict.carried:
+            found = f"{record.verdict.carried} of its results are of an earlier run than the last"
+            yield f"The {which} release is partial: {found}."
+    if new.verdict.missing:
+        yield f"The new release is not whole: {new.verdict.missing} checks of its suite have not run."
+    if old.verdict.missing:
+        yield f"The old release is not whole: {old.verdict.missing} checks of its suite had not run."
+
+
+def _other_task(old: RunRecord, new: RunRecord) -> Iterator[str]:
+    """What the suite asks of the models, where it is not what it was."""
+    tasks = old.task.kind, new.task.kind
+    if tasks[0] != tasks[1]:
+        yield f"The task was {tasks[0]} and is {tasks[1]}."
+    seeds = [", ".join(map(str, record.suite.seeds)) for record in (old, new)]
+    if seeds[0] != seeds[1]:
+        yield f"Built with other seeds: {seeds[0]} → {seeds[1]}."
+    names = [
+        list(dict.fromkeys(n for model in record.variants for n in model.quality)) for record in (old, new)
+    ]
+    for of, own, others in (("old", *names), ("new", *reversed(names))):
+        if alone := [name for name in own if name not in others]:
+            yield f"Only the {of} release measured {', '.join(alone)}."
+
+
+def _machine(record: RunRecord) -> str:
+    found = record.machine
+    return f"{found.cpu}, {found.cores} cores, {found.threads} threads, {found.device}"

@@ -1,0 +1,60 @@
+"""A variant's answers of now beside those of the baseline, row by row, or why they cannot be paired."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from slimgate.errors import SlimgateError
+from slimgate.judge.metrics import value_of
+from slimgate.outcomes import Outcomes
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.comparing.answers import Pair, paired
+from slimgate.record.comparing.metrics import loaded, same_value
+from slimgate.record.files import Kept
+
+_HUB = "hub:"
+
+
+class Since(NamedTuple):
+    """pair: then and now; else why there is none. model: of the baseline; None where it has no answers."""
+
+    model: VariantRecord | None
+    pair: Pair | None
+    why_not: str | None
+
+
+def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
+    """A variant's answers now, paired with its own of the baseline. gate_digest: of the rows of now."""
+    model = next((one for one in baseline.record.variants if one.name == name), None)
+    if model is None:
+        return Since(None, None, "new since then")
+    if not model.measured:
+        return Since(None, None, "not measured then")
+    if _gate_digest(baseline.record) != gate_digest:
+        return Since(model, None, "the gate rows are other ones (the digests of the split differ)")
+    try:
+        pair = paired(baseline.outcomes(name), now)
+        other = _not_as_recorded(model, pair[0])
+    except SlimgateError as error:
+        return Since(model, None, str(error))
+    except (OSError, ValueError, KeyError, TypeError) as error:  # its words may hold a path of this machine
+        return Since(model, None, f"its outcomes of then cannot be read ({type(error).__name__})")
+    return Since(model, None, other) if other else Since(model, pair, None)
+
+
+def _gate_digest(record: RunRecord) -> str | None:
+    gate = record.task.splits.get("gate")
+    return gate.digest if gate else None
+
+
+def _not_as_recorded(model: VariantRecord, then: Outcomes) -> str | None:
+    """What shows that the answers are not those that the record judged; None where they are."""
+    for name, facts in model.quality.items():
+        metric = None if name.startswith(_HUB) else loaded(name)
+        if metric is None:
+            continue
+        value = value_of(metric, then)
+        if not same_value(value, facts.value):
+            told = f"{name} of the answers is {value:.4g}, of the record {facts.value:.4g}"
+            return f"its outcomes are of another run than its record: {told}"
+    return None

@@ -1,0 +1,152 @@
+"""A record as lines for a dashboard: one flat object for each figure of a model, always the same keys.
+
+What does not belong to a line, or was not measured, is None. Units end the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.judge.metrics.base import Unit
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BudgetFacts, QualityFacts, RunRecord, SinceFacts, VariantRecord
+from slimgate.record.part import Part
+
+Kind = Literal["metric", "since_baseline", "behaviour", "footprint", "memory", "latency"]
+Bounds = tuple[float, float] | None
+
+
+def _column(what: str) -> Any:
+    return Field(default=None, description=what)
+
+
+class Line(Part):
+    """One figure of one model of one run."""
+
+    run: str = Field(description="when the run ended, which with `suite` tells it from all others")
+    suite: str = Field(description="the suite's path")
+    suite_digest: str = Field(description="of the suite's file and all that it extends")
+    release: str | None = _column("the name under which the run was accepted")
+    status: str = Field(description="of the whole run: PASS, FAIL, INCONCLUSIVE, partial, measured")
+    slimgate: str = Field(description="the version that judged")
+    device: str = Field(description="cpu, cuda, …")
+    cpu: str = Field(description="the processor's name")
+    gate_digest: str | None = _column("of the gate rows: values of others do not compare")
+    variant: str = Field(description="the model; `teacher` is the teacher")
+    gated: bool = Field(description="whether its budgets count")
+    artifact_digest: str | None = _column("of the files that predict")
+    runtime: str | None = _column("what executes them")
+    kind: Kind = Field(description="metric, since_baseline, behaviour, footprint, memory or latency")
+    name: str | None = _column("of a metric its name, of a latency its workload")
+    value: float | None = _column("the metric's value")
+    beside: float | None = _column("the teacher's value; of since_baseline that of the baseline")
+    drop: float | None = _column("how much worse, in `drop_unit`")
+    drop_low: float | None = _column("lower bound of the drop's 90 % interval")
+    drop_high: float | None = _column("upper bound of the drop's 90 % interval")
+    drop_unit: Unit | None = _column("points, or percent of the teacher's value")
+    rows: int | None = _column("gate rows judged")
+    rows_needed: int | None = _column("rows that would decide what is undecided")
+    flips_percent: float | None = _column("rows that turned from right to wrong")
+    agreement: float | None = _column("share of rows answered as the teacher does")
+    artifact_bytes: int | None = _column("the files needed to predict")
+    compression: float | None = _column("teacher bytes / variant bytes")
+    peak_bytes: int | None = _column("peak memory of a process that loads and predicts")
+    memory_ratio: float | None = _column("variant peak / teacher peak")
+    p50_ms: float | None = _column("median of a call")
+    p95_ms: float | None = _column("95th percentile of a call")
+    mean_ms: float | None = _column("mean of a call")
+    throughput_per_s: float | None = _column("rows a second")
+    speedup: float | None = _column("teacher time / variant time, of their duel")
+    speedup_low: float | None = _column("lower bound of the speed-up's 95 % interval")
+    speedup_high: float | None = _column("upper bound of the speed-up's 95 % interval")
+    budgets: str | None = _column("kind=limit of each budget, with commas between them")
+    verdict: Verdict | None = _column("PASS, FAIL, INCONCLUSIVE, not shown (slices); null without a budget")
+
+
+def lines(record: RunRecord) -> Iterator[Line]:
+    """Of every model, the teacher first: metrics, losses since the baseline, behaviour, size, times."""
+    for model in record.variants:
+        same = _identity(record, model)
+        for facts in _figures(model):
+            yield Line.model_validate({**same, **facts})
+
+
+def _identity(record: RunRecord, model: VariantRecord) -> dict[str, Any]:
+    gate = record.task.splits.get("gate")
+    return {
+        "run": record.created,
+        "suite": record.suite.path,
+        "suite_digest": record.suite.digest,
+        "release": record.accepted.name if record.accepted else None,
+        "status": record.verdict.status,
+        "slimgate": record.slimgate,
+        "device": record.machine.device,
+        "cpu": record.machine.cpu,
+        "gate_digest": gate.digest if gate else None,
+        "variant": model.name,
+        "gated": model.gated,
+        "artifact_digest": model.artifact.digest if model.artifact else None,
+        "runtime": model.artifact.runtime if model.artifact else None,
+    }
+
+
+def _figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
+    for name, facts in model.quality.items():
+        yield {"kind": "metric", "name": name, "beside": facts.teacher, **_of_metric(facts)}
+    for name, since in model.since_baseline.items():
+        yield {"kind": "since_baseline", "name": name, "beside": since.baseline, **_of_metric(since)}
+    if (found := model.behaviour) is not None:
+        percent = found.flips.percent if found.flips else None
+        told = {"flips_percent": percent, "agreement": found.agreement, "rows": found.n}
+        yield {"kind": "behaviour", **told, **_judged(found.budgets, found.verdict)}
+    if model.artifact is not None:
+        yield {"kind": "footprint", "artifact_bytes": model.artifact.bytes, **_of_size(model)}
+    if (memory := model.memory) is not None:
+        told = {"peak_bytes": memory.peak_bytes, "memory_ratio": memory.ratio}
+        yield {"kind": "memory", **told, **_judged(memory.budgets, memory.verdict)}
+    yield from _times(model)
+
+
+def _of_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
+    low, high = _ends(facts.interval)
+    return {
+        "value": facts.value,
+        "drop": facts.drop_points,
+        "drop_low": low,
+        "drop_high": high,
+        "drop_unit": None if facts.drop_points is None else facts.unit,
+        "rows": facts.n,
+        "rows_needed": facts.n_needed,
+        **_judged(facts.budgets, facts.verdict),
+    }
+
+
+def _of_size(model: VariantRecord) -> dict[str, Any]:
+    size = model.footprint
+    return {} if size is None else {"compression": size.compression, **_judged(size.budgets, size.verdict)}
+
+
+def _times(model: VariantRecord) -> Iterator[dict[str, Any]]:
+    for workload, times in model.latency.items():
+        low, high = _ends(times.speedup_interval)
+        yield {
+            "kind": "latency",
+            "name": workload,
+            **{key: getattr(times, key) for key in ("p50_ms", "p95_ms", "mean_ms", "throughput_per_s")},
+            "speedup": times.speedup,
+            "speedup_low": low,
+            "speedup_high": high,
+            **_judged(times.budgets, times.verdict),
+        }
+
+
+def _judged(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:
+    told = ",".join(f"{one.kind}={one.limit:g}" for one in budgets)
+    return {"budgets": told or None, "verdict": verdict}
+
+
+def _ends(interval: Bounds) -> tuple[float | None, float | None]:
+    return interval or (None, None)

@@ -1,0 +1,172 @@
+"""What has been judged on which rows, kept in the store: it outlives reports/latest.
+
+    .slimgate/looks/DIGEST.jsonl        a line each time that a run adds something; DIGEST is of the rows
+
+A line holds the run, the models that it judged, and the speed budgets that it judged. A model is one variant
+beside one teacher. What a killed process left half written is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from slimgate.record import LookFacts, TimingFacts
+from slimgate.store.store_refusals import reading, writing
+
+FOLDER = "looks"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A speed budget of one model that was judged. workload: its id; passed: whether it held."""
+
+    model: str
+    workload: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Looks:
+    """All that is known of some rows. models: by run, in their order; timings: of all runs."""
+
+    models: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    timings: tuple[Timing, ...] = ()
+
+    @property
+    def log(self) -> dict[str, list[str]]:
+        """By run the models that no run before it had judged; runs without any are left out."""
+        seen: set[str] = set()
+        found: dict[str, list[str]] = {}
+        for run, models in self.models.items():
+            if new := sorted(models - seen):
+                found[run] = new
+            seen |= models
+        return found
+
+    @property
+    def runs(self) -> int:
+        """How many runs judged a model that no run before them had judged."""
+        return len(self.log)
+
+    @property
+    def count(self) -> int:
+        """How many models were judged."""
+        return len(frozenset[str]().union(*self.models.values()))
+
+    def with_log(self, log: Mapping[str, Iterable[str]]) -> Looks:
+        """These and the runs of a record: what a store forgot when it was deleted, the record still knows."""
+        merged = {
+            run: self.models.get(run, frozenset()) | frozenset(log.get(run, ()))
+            for run in sorted({**self.models, **log})
+        }
+        return replace(self, models=merged)
+
+    def timed(self, model: str, workload: str) -> list[Timing]:
+        """Every time that this speed budget was judged."""
+        return [one for one in self.timings if (one.model, one.workload) == (model, workload)]
+
+
+@dataclass
+class LookLog:
+    """Notes what one run judges on some rows. run: what tells it from other runs, such as when it began."""
+
+    root: Path
+    digest: str
+    run: str
+    _models: set[str] = field(default_factory=set)
+    _timings: int = 0
+
+    def note(self, models: Iterable[str], timings: Sequence[Timing] = ()) -> None:
+        """Adds what this run has not noted yet. timings: all of the run so far, in their order."""
+        new, timed = set(models) - self._models, timings[self._timings :]
+        if not new and not timed:
+            return
+        line = {
+            "run": self.run,
+            "models": sorted(new),
+            "timings": [[one.model, one.workload, one.passed] for one in timed],
+        }
+        with writing(self.root), _file(self.root, self.digest).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+        self._models |= new
+        self._timings = len(timings)
+
+
+def looks_at(root: Path, digest: str) -> Looks:
+    """What the store knows of rows with this digest."""
+    models: dict[str, frozenset[str]] = {}
+    timings: list[Timing] = []
+    for line in _lines(root, digest):
+        models[line["run"]] = models.get(line["run"], frozenset()) | set(line["models"])
+        timings += [Timing(*one) for one in line["timings"]]
+    return Looks(models, tuple(timings))
+
+
+def model_id(teacher: str, variant: str) -> str:
+    """A variant beside its teacher, by the digests of their artifacts."""
+    return f"{teacher[:16]}/{variant[:16]}"
+
+
+def _lines(root: Path, digest: str) -> Iterator[dict[str, Any]]:
+    file = root / FOLDER / f"{digest}.jsonl"
+    with reading(root, f"{FOLDER}/{file.name}"):
+        text = file.read_text("utf-8") if file.is_file() else ""
+    for line in text.splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def _file(root: Path, digest: str) -> Path:
+    folder = root / FOLDER
+    folder.mkdir(exist_ok=True)
+    return folder / f"{digest}.jsonl"
+
+
+def look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int = 1) -> LookFacts:
+    """As the record has it, with its run and cuts. models: of each variant of the record."""
+    timings = []
+    for variant, model in models.items():
+        for workload in dict.fromkeys(one.workload for one in looks.timings if one.model == model):
+            times = looks.timed(model, workload)
+            if len(times) > 1:
+                passed = sum(one.passed for one in times)
+                timings.append(
+                    TimingFacts(variant=variant, workload=workload, times=len(times), passed=passed)
+                )
+    return LookFacts(runs=looks.runs, models=looks.count, timings=timings, run=run, log=looks.log, cuts=cuts)
+
+
+def merge_looks(shards: Sequence[LookFacts]) -> LookFacts | None:
+    """The looks of all shards of one run, which are one look together; None where no shard knows any."""
+    if not shards:
+        return None
+    own = {one.run for one in shards if one.run is not None}
+    together = max(own, default="")
+    models: dict[str, frozenset[str]] = {}
+    for one in shards:
+        for run, found in one.log.items():
+            name = together if run in own else run
+            models[name] = models.get(name, frozenset()) | frozenset(found)
+    looks = Looks(dict(sorted(models.items())))
+    return LookFacts(
+        runs=max([looks.runs, *(one.runs for one in shards if not one.log)]),
+        models=max([looks.count, *(one.models for one in shards if not one.log)]),
+        timings=_most_often([timing for one in shards for timing in one.timings]),
+        run=together or None,
+        log=looks.log,
+        cuts=max(one.cuts for one in shards),
+    )
+
+
+def _most_often(timings: Sequence[TimingFacts]) -> list[TimingFacts]:
+    """Of each speed budget the facts of the store that judged it most often."""
+    found: dict[tuple[str, str], TimingFacts] = {}
+    for one in sorted(timings, key=lambda one: one.times):
+        found[one.variant, one.workload] = one
+    return list(found.values())

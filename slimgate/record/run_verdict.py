@@ -1,0 +1,163 @@
+"""The verdict over the results of a record: which budgets hold, what broke, what is missing or carried over.
+
+verdict(variants, self_test, missing)              the state of the whole record
+verdict_of_this_run(variants, self_test, missing)  what this run judged, as its exit code has it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import (
+    BehaviourFacts,
+    FootprintFacts,
+    LatencyFacts,
+    MemoryFacts,
+    QualityFacts,
+    RunVerdict,
+    SelfTest,
+    SelfTestPart,
+    SinceFacts,
+    Status,
+    VariantRecord,
+)
+from slimgate.record.files import TEACHER
+
+Key = tuple[str, str, str]  # kind, variant, name
+Judged = QualityFacts | SinceFacts | BehaviourFacts | FootprintFacts | MemoryFacts | LatencyFacts
+SINCE = "since"  # a metric beside that of the baseline
+CONFIRMED = "confirm"  # a metric on the rows of the split confirm
+SELF_TEST = "self_test"
+ERROR = "error"
+
+
+def results(model: VariantRecord) -> Iterator[tuple[Key, Judged]]:
+    """All that a budget can judge of a model, each with the check that measures it."""
+    name = model.name
+    yield from ((("quality", name, metric), facts) for metric, facts in model.quality.items())
+    yield from (((SINCE, name, metric), facts) for metric, facts in model.since_baseline.items())
+    if model.behaviour is not None:
+        yield ("behaviour", name, ""), model.behaviour
+    if model.footprint is not None:
+        yield ("footprint", name, "size"), model.footprint
+    if model.memory is not None:
+        yield ("memory", name, ""), model.memory
+    yield from ((("speedup", name, workload), times) for workload, times in model.latency.items())
+    for metric, facts in model.confirm.items():
+        if facts.verdict is not Verdict.PASS:  # the gate has counted the budgets that hold
+            yield (CONFIRMED, name, metric), facts
+
+
+def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
+    """The state of the whole record: FAIL before INCONCLUSIVE before partial before PASS.
+
+    It is partial where checks are missing and where results are of an earlier run, and "measured" where no
+    budget that gates was judged.
+    """
+    carried = sum(len(model.carried) for model in variants)
+    found = _counted(variants, self_test, frozenset())
+    return found.verdict(missing, carried, whole=not (missing or carried))
+
+
+def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
+    """What this run judged, without the results that it carries over: PASS where all of that holds.
+
+    Its `missing` counts the checks that this run did not make. If it judged no budget it is "measured".
+    """
+    carried = carried_keys(variants)
+    confirmed = {(CONFIRMED, model.name, metric) for model in variants for metric in model.confirm}
+    found = _counted(variants, self_test, carried | confirmed)
+    not_made = sum(kind != ERROR for kind, _, _ in carried)
+    return found.verdict(missing + not_made, 0, whole=True)
+
+
+def carried_keys(variants: Sequence[VariantRecord]) -> frozenset[Key]:
+    """The checks whose results are of an earlier run."""
+    return frozenset((one.kind, model.name, one.name) for model in variants for one in model.carried)
+
+
+@dataclass
+class _Count:
+    passed: int = 0
+    failed: int = 0
+    inconclusive: int = 0
+    not_shown: int = 0
+    errors: int = 0
+    not_gated: int = 0
+    warns: int = 0
+    not_shown_warns: int = 0
+    wrong: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+
+    def add(self, facts: Judged) -> None:
+        """Counts the budgets of one result; results of records without budgets count as one."""
+        verdicts: list[Verdict | None] = [one.verdict for one in facts.budgets] or [facts.verdict]
+        self.passed += verdicts.count(Verdict.PASS)
+        self.failed += verdicts.count(Verdict.FAIL)
+        self.inconclusive += verdicts.count(Verdict.INCONCLUSIVE)
+        self.not_shown += verdicts.count(Verdict.NOT_SHOWN)
+        only_warn = [one.verdict for one in facts.budgets if one.on_inconclusive == "warn"]
+        self.warns += only_warn.count(Verdict.INCONCLUSIVE)
+        self.not_shown_warns += only_warn.count(Verdict.NOT_SHOWN)
+        if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
+            (self.wrong if facts.verdict is Verdict.FAIL else self.undecided).append(facts.message)
+
+    def error(self, message: str) -> None:
+        """Counts what could not be measured, or a self-test that failed."""
+        self.errors += 1
+        self.wrong.append(message)
+
+    def verdict(self, missing: int, carried: int, *, whole: bool) -> RunVerdict:
+        """whole: whether nothing else belongs to what is judged, so that it is not partial."""
+        status: Status = "PASS" if self.passed else "measured"
+        if self.failed or self.errors:
+            status = "FAIL"
+        elif self.inconclusive or (self.not_shown and not self.passed):
+            status = "INCONCLUSIVE"
+        elif not whole:
+            status = "partial"
+        return RunVerdict(
+            status=status,
+            passed=self.passed,
+            failed=self.failed,
+            inconclusive=self.inconclusive,
+            not_shown=self.not_shown,
+            errors=self.errors,
+            not_gated=self.not_gated,
+            warns=self.warns + (0 if self.passed else self.not_shown_warns),
+            missing=missing,
+            carried=carried,
+            messages=list(dict.fromkeys([*self.wrong, *self.undecided])),
+        )
+
+
+def _counted(variants: Sequence[VariantRecord], self_test: SelfTest, without: Collection[Key]) -> _Count:
+    """The counts of all results but those of some checks."""
+    found = _Count()
+    undecided_speed = False
+    for model in variants:
+        if model.error is not None and (ERROR, model.name, "") not in without:
+            found.error(model.error)
+        for key, facts in results(model):
+            if key in without:
+                continue
+            if facts.verdict is None or not model.gated:
+                found.not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
+                continue
+            found.add(facts)
+            undecided_speed |= isinstance(facts, LatencyFacts) and facts.verdict is Verdict.INCONCLUSIVE
+    for part in _broken_gate(self_test, without):
+        found.error(part.message)
+    delay = self_test.planted_delay
+    if delay is not None and not delay.seen and undecided_speed:
+        found.undecided.append(delay.message)
+    return found
+
+
+def _broken_gate(self_test: SelfTest, without: Collection[Key]) -> Iterator[SelfTestPart]:
+    """The self-tests that show that the gate cannot be trusted."""
+    for name, part in self_test.failures.items():
+        if (SELF_TEST, TEACHER, name) not in without:
+            yield part

@@ -1,0 +1,25 @@
+"""The reports of one record, written into its folder: of a run, or of the shards of one that were merged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimgate._system.atomic_files import write_atomically
+from slimgate.record import RunRecord
+from slimgate.report.markdown import suite_report
+from slimgate.report.page.changed_rows import Texts
+from slimgate.report.pictures import can_plot
+from slimgate.report.plots import write_plots
+from slimgate.report.pr_comment import pr_comment
+
+PR_COMMENT = "pr-comment.md"
+
+
+def write_reports(record: RunRecord, folder: Path, texts: Texts) -> None:
+    """report.md, pr-comment.md, report.html and plots. texts: quotes gate rows by their places, short."""
+    from slimgate.report.html import html_report
+
+    plots = write_plots(record, folder / "plots") if can_plot() else []
+    write_atomically(folder / "report.md", suite_report(record, [f"plots/{one.name}" for one in plots]))
+    write_atomically(folder / PR_COMMENT, pr_comment([record]))
+    write_atomically(folder / "report.html", html_report(record, folder, texts))

@@ -1,0 +1,92 @@
+"""What GitHub Actions reads: annotations on the lines of a log, and the summary of a step.
+
+https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from slimgate._system.escape import visible
+from slimgate.judge.verdict import Verdict
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.budgets import judged_budgets, message_of
+from slimgate.record.carried import carried_messages
+
+_LEVELS = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning", Verdict.NOT_SHOWN: "notice"}
+_WORST_FIRST = ("error", "warning", "notice")
+_DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+_PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
+
+
+def in_actions(environment: Mapping[str, str]) -> bool:
+    """Whether a workflow of GitHub runs this process."""
+    return environment.get("GITHUB_ACTIONS") == "true"
+
+
+def budget_annotations(record: RunRecord, file: str) -> list[str]:
+    """A command for each budget that does not hold, and each variant that broke: errors first.
+
+    file: the suite's path from the root of the repository. An undecided budget is a warning: whether it
+    fails the run, the suite says. A budget on slices that is not shown is a notice. The title of what an
+    earlier run judged says so.
+    """
+    found, old = list(_found(record)), carried_messages(record)
+    return [
+        f"::{level} file={_escaped(file, _PROPERTY)},"
+        f"title={_escaped(title + _age(message, old), _PROPERTY)}::"
+        f"{_escaped(_seen(message), _DATA)}"
+        for level in _WORST_FIRST
+        for severity, title, message in found
+        if severity == level
+    ]
+
+
+def _age(message: str, carried: Mapping[str, str]) -> str:
+    """Of a message of an earlier run, when that measured."""
+    return f" (carried over, measured {carried[message]})" if message in carried else ""
+
+
+def append_summary(path: Path, text: str) -> None:
+    """Adds markdown to the summary of the running step."""
+    with path.open("a", encoding="utf-8") as summary:
+        summary.write(text + "\n")
+
+
+def _found(record: RunRecord) -> Iterator[tuple[str, str, str]]:
+    """level, title, message."""
+    for model in record.variants:
+        if model.error is not None:
+            yield "error", f"slimgate: {model.name}", model.error
+        if model.gated:
+            yield from _of_variant(model)
+    for part in record.self_test.failures.values():
+        yield "error", "slimgate: the gate itself", part.message
+
+
+def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
+    """Budgets that share a line, such as two on one metric, are told once, by the worst of them."""
+    told: dict[str, tuple[str, str, str]] = {}
+    for one in judged_budgets(model):
+        if one.facts.verdict is Verdict.PASS:
+            continue
+        level = _LEVELS[one.facts.verdict]
+        message = message_of(model, one.name) or f"{one.facts.kind} {one.facts.limit:g}: {one.facts.verdict}"
+        if message not in told or _WORST_FIRST.index(level) < _WORST_FIRST.index(told[message][0]):
+            told[message] = level, f"slimgate: {model.name}, {one.name}", message
+    for name, facts in model.confirm.items():
+        if facts.verdict is not None and facts.verdict is not Verdict.PASS:
+            message = facts.message or f"confirm: {name}: {facts.verdict}"
+            told[message] = _LEVELS[facts.verdict], f"slimgate: {model.name}, confirm {name}", message
+    yield from told.values()
+
+
+def _seen(message: str) -> str:
+    """What would act on a reader's screen is shown; its lines stay lines."""
+    return re.sub(r"[^\r\n]+", lambda line: visible(line.group()), message)
+
+
+def _escaped(text: str, by: Mapping[str, str]) -> str:
+    return "".join(by.get(character, character) for character in text)

@@ -1,0 +1,108 @@
+"""The live lines of a terminal: below the line that is being written, rewritten in place by a thread.
+
+The cursor goes back to where it was after every frame, so that whoever writes next (pytest: a dot, a name)
+goes on there. While something is timed there is no thread and nothing is written.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from slimgate.protocols import Progress
+from slimgate.report.terminal.progress_lines import HEIGHT, Stage, stage_lines, still_lines
+
+EVERY_SECONDS = 0.25
+_NARROWEST, _LOWEST = 20, HEIGHT + 2
+
+
+@dataclass
+class LiveLines:
+    """Watches a run on a terminal. It is the thread alone that draws, but for stages that are still.
+
+    descriptor: of the terminal, one of its own: writing to it passes by whatever captures standard output.
+    column: how far the current line is written.
+    """
+
+    descriptor: int
+    column: Callable[[], int]
+    colour: bool
+    clock: Callable[[], float] = time.monotonic
+    _stages: list[tuple[Stage, bool]] = field(default_factory=list)
+    _visible: bool = False
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    @contextmanager
+    def stage(self, what: str, *, expected: float | None = None, still: bool = False) -> Iterator[Progress]:
+        """As Watch has it; inside another stage it stands in its place."""
+        stage = Stage(what, self.clock(), expected)
+        self.pause()
+        self._stages.append((stage, still))
+        self.resume()
+        try:
+            yield lambda told, done, total: stage.tell(told, done, total, self.clock())
+        finally:
+            self.pause()
+            self._stages.pop()
+            self.resume()
+
+    def pause(self) -> None:
+        """Takes the lines away and ends the thread: a debugger wants the terminal, or the stage ends."""
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+            self._thread = None
+        self._clear()
+
+    def resume(self) -> None:
+        """Shows the stage that is going on, where there is one."""
+        if not self._stages:
+            return
+        stage, still = self._stages[-1]
+        if still:
+            self._draw(lambda width: still_lines(stage, width=width, colour=self.colour))
+            return
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep_drawing, args=(stage, self._stop), daemon=True)
+        self._thread.start()
+
+    def _keep_drawing(self, stage: Stage, stop: threading.Event) -> None:
+        """A stage that ends at once is never drawn."""
+        while not stop.wait(EVERY_SECONDS):
+            self._draw(lambda width: stage_lines(stage, self.clock(), width=width, colour=self.colour))
+
+    def _draw(self, lines: Callable[[int], list[str]]) -> None:
+        try:
+            size = os.get_terminal_size(self.descriptor)
+        except OSError:  # the terminal is gone
+            return
+        if size.columns >= _NARROWEST and size.lines >= _LOWEST:
+            self._below(lines(size.columns - 1))
+            self._visible = True
+
+    def _clear(self) -> None:
+        if self._visible:
+            self._below([""] * HEIGHT)
+            self._visible = False
+
+    def _below(self, lines: list[str]) -> None:
+        """Writes the lines below the current one in one go, and goes back."""
+        frame = "".join(f"\n\r\x1b[2K{line}" for line in lines)
+        back = f"\x1b[{len(lines)}A\x1b[{self.column() + 1}G"
+        written = (frame + back).encode()
+        try:
+            while written:
+                written = written[os.write(self.descriptor, written) :]
+        except OSError:  # hung up, or a pipe without reader: progress is no reason to fail
+            return
+
+
+def can_draw(environment: Mapping[str, str]) -> bool:
+    """Whether a terminal moves its cursor, and is no log of a CI system."""
+    ci = environment.get("CI") or environment.get("BUILD_NUMBER")
+    return not ci and environment.get("TERM", "dumb") not in ("dumb", "unknown", "")

@@ -1,0 +1,166 @@
+"""The summary at the end of a run: a line a variant, what does not hold, and how the suite stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimgate._system.escape import visible
+from slimgate.judge.verdict import Verdict
+from slimgate.record import QualityFacts, RunRecord, RunVerdict, VariantRecord
+from slimgate.record.carried import describe_counts, describe_state, is_whole
+from slimgate.record.words import numbered
+from slimgate.report.alarms import alarms
+from slimgate.report.broken import broken_lines
+from slimgate.report.standing import TEACHER, budgeted, models, standing, verdicts
+from slimgate.report.terminal.table import MISSING, Line, plain, terminal_table, wrapped
+from slimgate.report.unreadable import unreadable_rows
+
+MEGABYTE = 1024**2
+# More variants, or messages, than this would flood the terminal: the report has them all.
+MOST = 20
+_STYLES = {
+    "PASS": "green",
+    "FAIL": "red",
+    "INCONCLUSIVE": "yellow",
+    "partial": "yellow",
+    "measured": "yellow",
+}
+
+
+def summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
+    """The whole summary of a suite. where: its report; width: of the terminal, where there is one."""
+    messages = list(map(visible, (record.this_run or record.verdict).messages))
+    told = [_message(line, width) for line in messages[:MOST]]
+    more = len(messages) - MOST
+    left = wrapped(f"… and {more} more: {where}", width) if more > 0 else []
+    lost = [line for one in broken_lines(record, where)[:MOST] for line in wrapped(one, width, "  ")]
+    doubts = [line for one in alarm_lines(record) for line in wrapped(one, width, "  ")]
+    said = [*map(visible, unreadable_rows(record)), *machine_lines(record)]
+    machine = [line for one in said for line in wrapped(one, width, "  ")]
+    table = summary_table(record, where, width=width)
+    return [
+        *table,
+        [("", "")],
+        *(line for one in told for line in one),
+        *left,
+        *lost,
+        *doubts,
+        *machine,
+        *_status(record, where),
+    ]
+
+
+def summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
+    """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many, the worst first."""
+    names = budgeted(record)
+    shown = _worst_first(record) if len(record.variants) > MOST + 1 else models(record)
+    rows = [
+        {
+            "variant": visible(model.name),
+            "MB": _size(model),
+            "speed-up": _speed(model),
+            **{f"{name} drop": _drop(model.quality.get(name)) for name in names},
+            "verdict": visible(standing(record, model, names).replace("*", "")),
+        }
+        for model in shown[: MOST + 1]
+    ]
+    lines = terminal_table(rows, [_style(row["verdict"]) for row in rows], width=width)
+    left = shown[MOST + 1 :]
+    return [*lines, *(wrapped(_more(record, left, names, where), width, "  ") if left else [])]
+
+
+def alarm_lines(record: RunRecord) -> list[str]:
+    """What stands at the top of the report beside the verdict, without its markdown."""
+    return [visible(line.replace("**", "").replace("\\", "")) for line in alarms(record)]
+
+
+def machine_lines(record: RunRecord) -> list[str]:
+    """One line where the machine was not fit for timing; none where it was."""
+    found = record.machine.warnings
+    return [f"times may be off: {visible('; '.join(found))}"] if found else []
+
+
+def _worst_first(record: RunRecord) -> list[VariantRecord]:
+    """The teacher, then what fails the run, what is undecided, the rest; each in the suite's order."""
+    return sorted(models(record), key=_rank)
+
+
+def _rank(model: VariantRecord) -> int:
+    if model.name == TEACHER:
+        return 0
+    found = verdicts(model).values()
+    if not model.gated:
+        return 4
+    if model.error is not None or Verdict.FAIL in found:
+        return 1
+    return 2 if Verdict.INCONCLUSIVE in found else 3
+
+
+def _more(record: RunRecord, left: Sequence[VariantRecord], names: Sequence[str], where: str) -> str:
+    """`… and 180 more (170 PASS, 10 not gated): reports/latest/x/report.md`."""
+    counts: dict[str, int] = {}
+    for model in left:
+        word = standing(record, model, names).replace("*", "").partition(" (")[0].partition(",")[0]
+        counts[word] = counts.get(word, 0) + 1
+    told = ", ".join(f"{n} {visible(word)}" for word, n in counts.items())
+    return f"… and {len(left)} more ({told}): {where}"
+
+
+def _style(told: str) -> str:
+    """Of a verdict's cell; nothing of what is not gated."""
+    word = told.partition(" ")[0].rstrip(",")
+    if word == "PASS" and told.endswith(Verdict.NOT_SHOWN):
+        return "yellow"
+    return "red" if word == "error" else _STYLES.get(word, "")
+
+
+def _message(text: str, width: int | None) -> list[Line]:
+    """A gate's line; the verdict that it ends with, or that its last clause begins with, in colour."""
+    lines = wrapped(text, width, "  ")
+    for at, line in reversed(list(enumerate(lines))):
+        shown = plain(line)
+        found = max(
+            ((shown.rfind(word), word) for word in ("PASS", "FAIL", "INCONCLUSIVE")), default=(-1, "")
+        )
+        if found[0] >= 0:
+            start, end = found[0], found[0] + len(found[1])
+            lines[at] = [(shown[:start], ""), (shown[start:end], _STYLES[found[1]]), (shown[end:], "")]
+            break
+    return lines
+
+
+def _status(record: RunRecord, where: str) -> list[Line]:
+    """What this run judged, as its exit code has it; of a record that is not whole, also its state."""
+    run = record.this_run
+    if run is None or is_whole(record):
+        return [_verdict_line(record, visible(record.suite.path), record.verdict, f" {where}")]
+    unmade = f", {numbered(run.missing, 'check', 'checks')} not run" if run.missing else ""
+    state = f", {(describe_state(record) or '').removeprefix('partial: ')}: {where}"
+    return [
+        _verdict_line(record, visible(record.suite.path), run, unmade),
+        _verdict_line(record, "  whole record", record.verdict, state),
+    ]
+
+
+def _verdict_line(record: RunRecord, what: str, found: RunVerdict, rest: str) -> Line:
+    return [
+        (f"{what}: ", ""),
+        (found.status, _STYLES.get(found.status, "")),
+        (f" ({describe_counts(record, found)}){rest}", ""),
+    ]
+
+
+def _size(model: VariantRecord) -> str:
+    return MISSING if model.artifact is None else f"{model.artifact.bytes / MEGABYTE:.1f}"
+
+
+def _speed(model: VariantRecord) -> str:
+    found = [f"{facts.speedup:.2f}×" for facts in model.latency.values() if facts.speedup is not None]
+    return " / ".join(found) or MISSING
+
+
+def _drop(facts: QualityFacts | None) -> str:
+    if facts is None or facts.drop_points is None or facts.interval is None:
+        return MISSING
+    low, high = facts.interval
+    return f"{facts.drop_points:z.1f} [{low:z.1f}, {high:z.1f}]"

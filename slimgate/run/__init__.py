@@ -1,0 +1,1 @@
+"""Builds and measures a suite."""

@@ -1,0 +1,153 @@
+"""Baselines of a run: the record of an earlier release that each suite's budgets are held against.
+
+It is what --slimgate-baseline names, else the file of the suite's own [budgets.baseline].
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from slimgate.errors import DataError, SuiteError
+from slimgate.record import BaselineFacts
+from slimgate.record.files import RECORD, Kept, baselines_in, read_run
+from slimgate.run.loosened import loosened_budgets
+from slimgate.suite.suite import Suite
+
+OPTION = "--slimgate-baseline"
+
+
+class Baseline(NamedTuple):
+    """The earlier release of one suite."""
+
+    kept: Kept
+    facts: BaselineFacts
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it."""
+        return self.facts.name or self.facts.path
+
+
+class Given(NamedTuple):
+    """A run.json, its folder, or a folder of baselines, of which each suite takes its newest.
+
+    shown: the path as messages print it; where: what names it, the option or a place in a suite.
+    """
+
+    path: Path
+    shown: str
+    where: str = OPTION
+
+    @property
+    def is_folder_of_baselines(self) -> bool:
+        return self.path.is_dir() and not (self.path / RECORD).is_file()
+
+    @property
+    def file(self) -> Path:
+        """The run.json, where it is no folder of baselines."""
+        return self.path / RECORD if self.path.is_dir() else self.path
+
+
+def held_against(given: Given | None, suites: Mapping[Path, Suite], root: Path) -> dict[Path, Baseline]:
+    """The baseline of every suite that has one, by the suite's path.
+
+    given: what the option names, which goes before what the suites say; root: where their paths are shown
+    from. Raises SuiteError where the option means no suite of the run, a suite's file is no baseline of it, a
+    suite has budgets against a baseline and there is none, or answers of then are missing, and where a budget
+    is looser without a reason.
+    """
+    found = {} if given is None else _of_option(given, suites)
+    for path, suite in suites.items():
+        if path not in found and (own := _of_suite(suite, root)) is not None:
+            found[path] = own
+    return {path: _held(suites[path], *one) for path, one in found.items()}
+
+
+def refuse_last_run(held: Mapping[Path, Baseline], suites: Mapping[Path, Suite], report_root: Path) -> None:
+    """Raises SuiteError where variants would be held against the record that this run replaces.
+
+    Their loss would fail one run, and be the baseline of the next, which would pass.
+    """
+    for path, baseline in held.items():
+        last = report_root / path.stem / RECORD
+        if suites[path].since_baseline and baseline.kept.file.resolve() == last.resolve():
+            raise SuiteError(
+                f"{suites[path].shown} [budgets.baseline]: {baseline.facts.path} is the record that this run "
+                "replaces: what is lost now would be the baseline of the next run; keep a release by "
+                "slimgate accept, and give that"
+            )
+
+
+def _of_option(given: Given, suites: Mapping[Path, Suite]) -> dict[Path, tuple[Given, Kept]]:
+    if not suites:
+        raise SuiteError(f"{given.where} {given.shown}: this run has no suite to hold against it")
+    found = {path: (given, kept) for path, suite in suites.items() if (kept := _newest(given, suite))}
+    if not found:
+        raise _means_none(given, suites.values())
+    return found
+
+
+def _of_suite(suite: Suite, root: Path) -> tuple[Given, Kept] | None:
+    where = f"{suite.shown} [budgets.baseline]"
+    if suite.baseline is None:
+        if not suite.since_baseline:
+            return None
+        wanted = f'give file = "…", a run.json or a folder of baselines, or {OPTION} on the command line'
+        raise SuiteError(f"{where}: there is no baseline to hold the variants against; {wanted}")
+    shown = Path(os.path.relpath(suite.baseline, root)).as_posix()
+    given = Given(suite.baseline, shown, f"{where} file")
+    kept = _newest(given, suite)
+    if kept is None:
+        raise _means_none(given, [suite])
+    return given, kept
+
+
+def _newest(given: Given, suite: Suite) -> Kept | None:
+    """The newest baseline of the suite; None where there is none of it."""
+    try:
+        if given.is_folder_of_baselines:
+            return next(reversed(baselines_in(given.path, suite.shown)), None)
+        kept = Kept(given.file, read_run(given.file))
+    except DataError as error:
+        raise SuiteError(f"{given.where} {error}; expected the run.json of an earlier run") from error
+    return kept if kept.record.suite.path == suite.shown else None
+
+
+def _means_none(given: Given, suites: Iterable[Suite]) -> SuiteError:
+    names = ", ".join(suite.shown for suite in suites)
+    if given.is_folder_of_baselines:
+        return SuiteError(f"{given.where} {given.shown}: no baseline of {names} is in this folder")
+    of = read_run(given.file).suite.path
+    return SuiteError(f"{given.where} {given.shown}: it is of {of}, expected a run of {names}")
+
+
+def _held(suite: Suite, given: Given, kept: Kept) -> Baseline:
+    _check_answers(suite, given, kept)
+    inside = kept.file.relative_to(given.path) if given.path.is_dir() else None
+    facts = BaselineFacts(
+        path=given.shown if inside is None else (Path(given.shown) / inside).as_posix(),
+        name=kept.record.accepted.name if kept.record.accepted else None,
+        created=kept.record.created,
+        loosened=loosened_budgets(suite, kept.record),
+        gates_gone=[
+            model.name
+            for model in kept.record.variants[1:]
+            if model.gated and model.name not in suite.variants
+        ],
+    )
+    return Baseline(kept, facts)
+
+
+def _check_answers(suite: Suite, given: Given, kept: Kept) -> None:
+    """Raises where the answers of a model that is to be held against the baseline are not there."""
+    wanted = {name for name, _ in suite.since_baseline}
+    for model in kept.record.variants:
+        if model.name in wanted and model.measured and not kept.outcomes(model.name).is_file():
+            file = kept.outcomes(model.name).relative_to(kept.file.parent).as_posix()
+            raise SuiteError(
+                f"{given.where} {given.shown}: there is no {file} beside {kept.file.name}; {model.name} is "
+                "held against its answers of then, row by row: keep them, as slimgate accept does"
+            )

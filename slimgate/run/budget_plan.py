@@ -1,0 +1,255 @@
+"""Whether the gate's rows can decide each budget on quality, told before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import nan
+
+import numpy as np
+
+from slimgate.data.pools import text_codes
+from slimgate.data.same_texts import join_groups
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.flips import KIND as FLIPS
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, flips_outlook
+from slimgate.judge.rows_needed import planned_rows
+from slimgate.outcomes import Floats, Ints
+from slimgate.protocols import GATE, Rows, row_groups
+from slimgate.record import BudgetFacts, QualityFacts, RunRecord
+from slimgate.run.rows import PreparedRows
+from slimgate.suite.suite import Suite
+from slimgate.suite.variant_budgets import BASELINE
+
+_MOST_NAMES = 4
+Changes = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class GateGroups:
+    """How many rows the gate has in each independent group; single rows are groups of one."""
+
+    sizes: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(self.sizes)
+
+    @cached_property
+    def grouped(self) -> Floats | None:
+        """(groups,) sizes; None where all rows are single."""
+        return np.array(self.sizes, np.float64) if max(self.sizes) > 1 else None
+
+    def __str__(self) -> str:
+        rows = f"{self.rows:,}"
+        return rows if self.grouped is None else f"{rows} in {len(self.sizes):,} groups"
+
+
+def gate_groups(suite: Suite, rows: PreparedRows, split: str = GATE) -> GateGroups:
+    """The groups of a judging split's rows, as the judge takes them."""
+    task = suite.setup.task
+    return groups_of(rows.splits[split], task.object.text_columns(task.params), suite.setup.group)
+
+
+def groups_of(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> GateGroups:
+    """The same of rows that are not of a suite yet."""
+    groups = group_ids(rows, text_columns, group_column)
+    if groups is None:
+        return GateGroups((1,) * len(rows))
+    return GateGroups(tuple(np.unique(groups, return_counts=True)[1].tolist()))
+
+
+def group_ids(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> Ints | None:
+    """(rows,) ids; rows of one text are of one group. None where each row is a group of its own."""
+    return join_groups(row_groups(rows, group_column), text_codes(rows.table, text_columns))
+
+
+@dataclass(frozen=True)
+class PlannedBudget:
+    """One budget of some variants, and whether the gate rows decide it.
+
+    needed: gate rows that pass an equal variant 80 % of the time, for few and for many changed answers, in
+    groups of the sizes that the gate has. basis: what is assumed of the variants.
+    """
+
+    metric: str
+    kind: str
+    limit: float
+    variants: tuple[str, ...]
+    gate: GateGroups
+    needed: tuple[int, ...]
+    word: Word
+    basis: str
+
+    @property
+    def decidable(self) -> bool:
+        return self.word == "can decide"
+
+    @property
+    def names(self) -> str:
+        """The first few variants."""
+        names = ", ".join(self.variants[:_MOST_NAMES])
+        more = len(self.variants) - _MOST_NAMES
+        return f"{names} and {more} more" if more > 0 else names
+
+    @property
+    def takes(self) -> str:
+        """`390 to 1,546`, one number, or `?`."""
+        if not self.needed:
+            return "?"
+        return " to ".join(f"{rows:,}" for rows in dict.fromkeys(self.needed))
+
+    @property
+    def answer(self) -> str:
+        """`6,000 in 1,015 groups can decide it`."""
+        if self.word == "unknown":
+            return self.word
+        return f"{self.gate} {self.word.replace('cannot', 'CANNOT')} it"
+
+    @property
+    def line(self) -> str:
+        """`budget accuracy drop_points 0.5 (int8): takes about 1,237 to 7,420 gate rows (…), 6,000 may decide
+        it`.
+        """
+        return (
+            f"budget {self.metric} {self.kind} {self.limit:g} ({self.names}): "
+            f"takes about {self.takes} gate rows ({self.basis}), {self.answer}"
+        )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is the same for variants of one line."""
+
+    metric: str
+    kind: str
+    limit: float
+    needed: tuple[int, ...]
+    word: Word
+    basis: str
+
+
+def planned_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> list[PlannedBudget]:
+    """Every distinct budget on a drop or on flips: by an earlier run of these rows, or else by simulation.
+
+    A variant that is not gated has none to decide. Budgets on an absolute value (floor, ceiling) depend on
+    how far the value is from them and are not planned before a run; nor is a relative budget, nor a metric
+    that is not of 0/1 per row.
+    """
+    found: dict[_Plan, list[str]] = {}
+    for name, own in suite.budgets.items():
+        if name not in suite.variants or not suite.variants[name].gated:
+            continue
+        changes = expected_changes(suite, name)
+        for metric, budgets in own.quality.items():
+            known = _measured(earlier, name, metric)
+            for budget in budgets:
+                for plan in _planned(metric, metric, budget, gate, changes, known):
+                    found.setdefault(plan, []).append(name)
+        for metric, budgets in own.baseline.items():
+            # how much a variant differs from its teacher says nothing of how it differs from its last release
+            for budget in budgets:
+                for plan in _planned(f"{BASELINE} {metric}", metric, budget, gate, changes, None):
+                    found.setdefault(plan, []).append(name)
+        if (flips := own.behaviour.flips) is not None:
+            limit = flips.flips_max_percent / 100
+            outlook = flips_outlook(gate.sizes, limit, changes)
+            lost = changes[0] / 2, changes[1] / 2  # the other half is won
+            needed = _needed(limit, gate, lost, used=lost)
+            plan = _Plan("flips", FLIPS, flips.flips_max_percent, needed, outlook.word, outlook.basis)
+            found.setdefault(plan, []).append(name)
+    return [
+        PlannedBudget(one.metric, one.kind, one.limit, tuple(names), gate, one.needed, one.word, one.basis)
+        for one, names in sorted(
+            found.items(), key=lambda pair: (pair[0].metric, pair[0].kind, pair[0].limit)
+        )
+    ]
+
+
+def expected_changes(suite: Suite, name: str) -> Changes:
+    """The range of the share of answers that an equally good variant changes: more if it learns again."""
+    variant = suite.variants[name]
+    if any("train" in step.reads for step in variant.steps):
+        return TRAINED
+    parent = variant.parent
+    return expected_changes(suite, parent) if parent is not None and parent in suite.variants else CONVERTED
+
+
+def _planned(
+    shown: str,
+    metric: str,
+    budget: QualityBudget,
+    gate: GateGroups,
+    changes: Changes,
+    known: tuple[str, QualityFacts] | None,
+) -> Iterator[_Plan]:
+    """The plan of a budget; nothing where none can be told."""
+    if known is not None:
+        yield from _by_earlier_run(shown, budget, gate, *known)
+        return
+    margin = budget.limit / 100
+    if budget.kind != "drop_points" or load_metric(metric).per_row is None:
+        yield _Plan(shown, budget.kind, budget.limit, (), "unknown", "a first run shows")
+        return
+    outlook: Outlook = drop_outlook(gate.sizes, margin, changes)
+    yield _Plan(shown, budget.kind, budget.limit, _needed(margin, gate, changes), outlook.word, outlook.basis)
+
+
+def _needed(
+    margin: float, gate: GateGroups, changes: Changes, *, used: Changes = (0.0, 0.0)
+) -> tuple[int, int]:
+    """Rows for few and for many changes. used: how much of the margin an equal variant takes with either."""
+    few, many = (
+        planned_rows(max(margin - less, margin / 100), discordance=psi, sizes=gate.grouped)
+        for psi, less in zip(changes, used, strict=True)
+    )
+    return few, many
+
+
+def _by_earlier_run(
+    shown: str, budget: QualityBudget, gate: GateGroups, created: str, known: QualityFacts
+) -> Iterator[_Plan]:
+    """What the earlier run said of the same budget; of another limit, what its variance says."""
+    judged = next(
+        (one for one in known.budgets if (one.kind, one.limit) == (budget.kind, budget.limit)), None
+    )
+    if judged is not None:
+        yield _as_judged(shown, judged, gate, created)
+        return
+    margin = _margin(budget, known)
+    if margin is None or known.variance is None:
+        return
+    # the measured variance is of groups already; the groups that were not seen come on top
+    unseen = planned_rows(margin, discordance=0.0, sizes=gate.grouped)
+    rows = max(planned_rows(margin, discordance=known.variance), unseen)
+    word: Word = "can decide" if rows <= gate.rows else "cannot decide"
+    basis = f"no true drop, as much change as the run of {created} measured"
+    yield _Plan(shown, budget.kind, budget.limit, (rows, rows), word, basis)
+
+
+def _as_judged(shown: str, judged: BudgetFacts, gate: GateGroups, created: str) -> _Plan:
+    if judged.verdict != "INCONCLUSIVE":
+        basis = f"{judged.verdict} in the run of {created}"
+        return _Plan(shown, judged.kind, judged.limit, (gate.rows, gate.rows), "can decide", basis)
+    needed = () if judged.n_needed is None else (judged.n_needed,)
+    basis = f"as the run of {created} measured"
+    return _Plan(shown, judged.kind, judged.limit, needed, "cannot decide", basis)
+
+
+def _measured(earlier: RunRecord | None, variant: str, metric: str) -> tuple[str, QualityFacts] | None:
+    """When an earlier run ended, and what it found of this metric; None where it has no interval."""
+    for model in earlier.variants if earlier else ():
+        if model.name == variant:
+            facts = model.quality.get(metric)
+            return (earlier.created, facts) if earlier and facts and facts.interval is not None else None
+    return None
+
+
+def _margin(budget: QualityBudget, known: QualityFacts) -> float | None:
+    """The largest drop that the budget allows, in the metric's unit; None for an absolute limit."""
+    if budget.kind in ("floor", "ceiling"):
+        return None
+    margin = allowed_drop(budget, known.teacher if budget.kind != "drop_points" else nan)
+    return None if margin <= 0 else margin

@@ -1,0 +1,80 @@
+"""Loading a model that comes as a graph: what is judged is the graph as it is in its folder.
+
+A graph cannot get a head, and its outputs are not put in another order: they must be those of the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from slimgate.compress.agreement import predictor_of, scores
+from slimgate.data.labels import label_map, output_order
+from slimgate.errors import BuildError, MissingExtra, SuiteError
+from slimgate.loading import load_object
+from slimgate.models.example_batches import example_batches
+from slimgate.models.model_config import model_labels
+from slimgate.protocols import BuildContext, Json, ModelRef, TaskFacts
+
+LOADERS = {
+    "onnx": "slimgate.models.onnx_model:load_onnx_model",
+    "openvino": "slimgate.models.openvino_model:load_openvino_model",
+}
+PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
+
+
+def check_graph(ref: ModelRef, config: Json, task: Any, params: Any, facts: TaskFacts) -> None:
+    """Raises SuiteError where the graph of this config.json does not do the task. Loads nothing.
+
+    A graph of vectors has config.json's `sentence`, and takes one text a row, or two. The outputs of another
+    one are the data's labels, where the task has labels.
+    """
+    if (sentence := config.get("sentence")) is not None:
+        _check_texts(ref, int(sentence.get("texts", 1)), task.text_columns(params))
+    elif facts.classes:
+        _check_order(ref, model_labels(config), facts.classes, getattr(params, "labels", None))
+
+
+def load_graph(ref: ModelRef, context: BuildContext) -> Any:
+    """The OnnxModel or OpenVinoModel of a folder. Raises BuildError where its outputs are not the task's."""
+    assert ref.folder is not None
+    try:
+        model = load_object(LOADERS[ref.kind])(ref.folder)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f'{ref.text}: a folder of kind {ref.kind} needs an extra: pip install "slimgate[{ref.kind}]"'
+        ) from error
+    if context.facts.classes and getattr(model.config, "sentence", None) is None:
+        _check_width(ref, model, context)
+    context.log["graph"] = f"{ref.kind}, as it is in the folder"
+    return model
+
+
+def _check_texts(ref: ModelRef, came: int, columns: Sequence[str]) -> None:
+    if came != len(columns):
+        raise SuiteError(
+            f"{ref.text}: the graph encodes {came} text{'s' if came > 1 else ''} a row, and the task's rows "
+            f"have {len(columns)} ({', '.join(columns)}); export a variant with the "
+            "step to_onnx or to_openvino"
+        )
+
+
+def _check_order(
+    ref: ModelRef, labels: Sequence[str], classes: Sequence[str], stated: Sequence[str] | None
+) -> None:
+    order = output_order(labels, classes, stated, ref.text)
+    if order != sorted(order):
+        raise SuiteError(
+            f"{ref.text}: the graph's outputs are {label_map(labels)}, expected the order of the data's "
+            f"labels, {label_map(classes)}; a graph is judged as it is: export it in that order"
+        )
+
+
+def _check_width(ref: ModelRef, model: Any, context: BuildContext) -> None:
+    """As many outputs as there are labels, on made-up tokens."""
+    given = scores(predictor_of(model, context), example_batches(model.tokenizer, model.config)[:1])[0]
+    if given.shape[-1] != len(context.facts.classes):
+        raise BuildError(
+            f"{ref.text}: the graph gives {given.shape[-1]} scores, expected one for each of the "
+            f"{len(context.facts.classes)} labels"
+        )

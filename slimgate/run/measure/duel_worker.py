@@ -1,0 +1,165 @@
+"""Contenders of a duel in a process of their own, each called when it is its turn.
+
+Between turns the process is blocked on its pipe, so that it takes nothing from the contender whose turn it
+is. Each command is a dict that names its contender, answered by a dict:
+
+    {"name", "load": {"folder", "runtime", "params", "device", "threads"}}   -> {"seconds": …, "threads": 2}
+    {"name", "inputs": {name: array}}                                        -> {"ready": True}
+    {"name", "delay": 0.0005}                                                -> {"ready": True}
+    {"name", "calls": 8, "discard": 2}                                       -> {"seconds": [8 times],
+                                                                                 "waited": [8 times]}
+
+An error is answered by {"error": "…"}; a closed pipe ends the process.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from slimgate.run.measure.device_clock import DeviceClock, WallClock, device_clock
+
+
+class QueueClock:
+    """How long this thread was ready to run while other processes had its core, as Linux accounts for it.
+
+    The second number of /proc/thread-self/schedstat: nanoseconds spent waiting on a run queue. What the
+    process's own other threads may have taken is never counted, or a model that gets in its own way would
+    look fast. Elsewhere, and where the kernel does not tell, it is 0.
+    """
+
+    def __init__(self, path: Path = Path("/proc/thread-self/schedstat")) -> None:
+        self._file = os.open(path, os.O_RDONLY) if path.exists() else None
+        self._began = self._queued = self._others = 0.0
+
+    def __enter__(self) -> QueueClock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+    def start(self) -> None:
+        """Begins to count."""
+        self._began = time.perf_counter()
+        self._others, self._queued = _cpu_of_other_threads(), self._read()
+
+    def stop(self, seconds: float) -> float:
+        """How long, of a call of so many `seconds` since `start`, somebody else's work had the core.
+
+        What was waited between start, stop and the call is not the call's: all that passed there is left out.
+        """
+        queued = self._read() - self._queued
+        others = _cpu_of_other_threads() - self._others
+        between = time.perf_counter() - self._began - seconds
+        return max(0.0, queued - others - between)
+
+    def _read(self) -> float:
+        return 0.0 if self._file is None else int(os.pread(self._file, 64, 0).split()[1]) / 1e9
+
+
+def _cpu_of_other_threads() -> float:
+    return time.process_time() - time.thread_time()
+
+
+class Delayed:
+    """A predictor that is slower than it need be: after each call it waits, busily, so many seconds."""
+
+    def __init__(self, predictor: Any, seconds: float) -> None:
+        self.plain, self._seconds = predictor, seconds
+        self.prepare = predictor.prepare
+
+    def forward(self, prepared: Any) -> Any:
+        """One call and the wait; sleeping would hand the core over and cost more than was asked."""
+        output = self.plain.forward(prepared)
+        end = time.perf_counter() + self._seconds
+        while time.perf_counter() < end:
+            continue
+        return output
+
+
+class Contender:
+    """A loaded model and its prepared inputs."""
+
+    def __init__(self) -> None:
+        self._predictor: Any = None
+        self._prepared: Any = None
+        self._clock: DeviceClock = WallClock()
+
+    def answer(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Carries out one command."""
+        if "load" in command:
+            return self._load(**command["load"])
+        if "inputs" in command:
+            self._prepared = self._predictor.prepare(command["inputs"])
+            return {"ready": True}
+        if "delay" in command:
+            self._predictor = Delayed(getattr(self._predictor, "plain", self._predictor), command["delay"])
+            return {"ready": True}
+        seconds, waited = self._time(command["calls"], command["discard"])
+        return {"seconds": seconds, "waited": waited}
+
+    def _load(self, *, folder: str, runtime: str, params: Any, device: str, threads: int) -> dict[str, Any]:
+        from slimgate.loading import load
+
+        start = time.perf_counter()
+        _pin_torch(threads)
+        plugin = load("runtime", runtime)
+        options = plugin.Params.model_validate(params)
+        self._predictor = plugin.load(Path(folder), options, device=device, threads=threads)
+        self._clock = device_clock(device)
+        seconds = time.perf_counter() - start
+        gc.disable()
+        gc.collect()
+        gc.freeze()  # what is loaded stays: collecting between blocks then takes no time
+        return {"seconds": seconds, "threads": _threads(threads)}
+
+    def _time(self, calls: int, discard: int) -> tuple[list[float], list[float]]:
+        """Seconds of each call, and those of them in which another process had the core."""
+        forward, prepared = self._predictor.forward, self._prepared
+        gc.collect()
+        for _ in range(discard):
+            forward(prepared)
+        seconds, waited = [], []
+        with QueueClock() as queue:
+            for _ in range(calls):
+                queue.start()
+                seconds.append(self._clock.time(forward, prepared))
+                waited.append(queue.stop(seconds[-1]))
+        return seconds, waited
+
+
+def _pin_torch(threads: int) -> None:
+    """PyTorch, where it is loaded, gets the threads whatever the runtime does with it."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+def _threads(asked: int) -> int:
+    """The threads that PyTorch says it has after loading, where it is loaded; else those asked for."""
+    torch = sys.modules.get("torch")
+    return asked if torch is None else int(torch.get_num_threads())
+
+
+def serve(pipe: Connection) -> None:
+    """Answers commands until the pipe is closed."""
+    contenders: dict[str, Contender] = {}
+    # the pipe breaks where the other process was killed: there is nobody to tell
+    with suppress(EOFError, OSError):
+        while True:
+            command = pipe.recv()
+            pipe.send(_answer(contenders.setdefault(command.pop("name"), Contender()), command))
+
+
+def _answer(contender: Contender, command: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return contender.answer(command)
+    except Exception as error:  # the other process tells it, with the variant's name
+        return {"error": f"{type(error).__name__}: {error}"}

@@ -1,0 +1,73 @@
+"""Memory: what loading an artifact and predicting with it takes, in a fresh process of its own.
+
+Never in the process that times: a second model there would take its caches, and its own memory would hide
+the model's.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimgate._system.worker import run_worker
+from slimgate.errors import MeasureError
+from slimgate.protocols import Arrays
+
+REQUEST, INPUTS, ANSWER = "request.json", "inputs.npz", "answer.json"
+# The first call allocates what the later ones reuse; a runtime that tunes itself does so in the first two.
+CALLS = 3
+PATIENCE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class MemoryReading:
+    """What one fresh process told, in bytes.
+
+    baseline_bytes: resident before the runtime is imported. resident_after_load_bytes: None where the system
+    does not tell. load_peak_bytes: the most until the model was loaded; peak_bytes: the most of loading and
+    predicting; both with the baseline. device_peak_bytes: on a CUDA device what PyTorch's tensors held there.
+    load_seconds: importing the runtime and loading the artifact.
+    """
+
+    baseline_bytes: int
+    load_peak_bytes: int
+    resident_after_load_bytes: int | None
+    peak_bytes: int
+    device_peak_bytes: int | None
+    load_seconds: float
+
+
+def read_memory(
+    artifact: Path, runtime: str, params: Any, inputs: Arrays, *, device: str, threads: int
+) -> MemoryReading:
+    """One reading. params: the runtime's as JSON values; inputs: the batch that is predicted.
+
+    Takes as long as importing the runtime, some seconds. Raises MeasureError where the process fails.
+    """
+    request = {
+        "artifact": str(artifact.resolve()),
+        "runtime": runtime,
+        "params": params,
+        "device": device,
+        "threads": threads,
+    }
+    with tempfile.TemporaryDirectory(prefix="slimgate-memory-") as scratch:
+        folder = Path(scratch)
+        (folder / REQUEST).write_text(json.dumps(request), "utf-8")
+        arrays: dict[str, Any] = dict(inputs)
+        np.savez(folder / INPUTS, **arrays)
+        _run(folder)
+        return MemoryReading(**json.loads((folder / ANSWER).read_text("utf-8")))
+
+
+def _run(folder: Path) -> None:
+    ended = run_worker("slimgate.run.measure.memory_worker", folder, limit=PATIENCE_SECONDS)
+    if ended.code is None:
+        raise MeasureError(f"no answer for {PATIENCE_SECONDS:.0f} s while memory was measured")
+    if ended.code:
+        raise MeasureError(f"the process that measures memory failed: {ended.told}")

@@ -1,0 +1,211 @@
+"""Outcomes of an artifact on the rows of a split, taken once and stored."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate._system.digests import code_digest, folder_digest, json_digest, versions
+from slimgate._system.processor import describe_processor
+from slimgate.data.pools import text_codes
+from slimgate.data.same_texts import join_groups
+from slimgate.errors import MeasureError, SlimgateError, in_one_line
+from slimgate.loading import module_of
+from slimgate.models.predicting import ReadOutput, predict_scores
+from slimgate.outcomes import Ints, Outcomes
+from slimgate.protocols import Encoded, Progress, Rows, no_progress
+from slimgate.record.outcome_files import read_outcomes, write_outcomes
+from slimgate.run.past_times import Work
+from slimgate.run.rows import PreparedRows
+from slimgate.store.artifact import Artifact
+from slimgate.store.store import Entry, Json, Store, files_of
+from slimgate.suite.suite import Plugin, Suite, params_json
+from slimgate.tasks.parts.encoding import EncodedTexts
+
+FILE = "outcomes.parquet"
+PROCESSOR = "processor"
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+
+
+# A row counts as unreadable where its tokenizer does not know one token in five; so many rows are looked at.
+UNREADABLE, LOOKED_AT = 0.2, 2000
+
+
+class Encoder:
+    """Tokenises the rows of a split once for all artifacts that carry the same tokenizer."""
+
+    def __init__(self, suite: Suite, rows: Rows, split: str = "gate") -> None:
+        self._task, self.rows, self.split = suite.setup.task, rows, split
+        self._encoded: dict[str, Encoded] = {}
+        self._unreadable: dict[str, float | None] = {}
+
+    @cached_property
+    def texts(self) -> Ints:
+        """(rows,) codes, equal for rows of one text."""
+        return text_codes(self.rows.table, self._task.object.text_columns(self._task.params))
+
+    def of(self, artifact: Artifact) -> Encoded:
+        """The rows as this artifact's inputs."""
+        key = self._key(artifact)
+        if key not in self._encoded:
+            self._encoded[key] = self._row_encoder(artifact)(self.rows)
+        return self._encoded[key]
+
+    def unreadable(self, artifact: Artifact) -> float | None:
+        """The share of the first rows of which the artifact's tokenizer does not know a fifth of the tokens.
+
+        The rows lie in random order. None of rows that are not text alone.
+        """
+        key = self._key(artifact)
+        if key not in self._unreadable:
+            encode, table = self._row_encoder(artifact), self.rows.table
+            found: float | None = None
+            if isinstance(encode(Rows(table.slice(0, 1))), EncodedTexts):
+                shares = encode(Rows(table.slice(0, LOOKED_AT))).unknown_shares()
+                found = float(np.mean(shares >= UNREADABLE))
+            self._unreadable[key] = found
+        return self._unreadable[key]
+
+    def _row_encoder(self, artifact: Artifact) -> Any:
+        return self._task.object.row_encoder(self._task.params, artifact.folder)
+
+    def _key(self, artifact: Artifact) -> str:
+        """The same for artifacts that carry the same tokenizer."""
+        names = [name for name in files_of(artifact.folder) if _is_tokenizer_file(name)]
+        return folder_digest(artifact.folder, names)
+
+
+def _is_tokenizer_file(name: str) -> bool:
+    return "token" in name or "vocab" in name or "processor" in name or name.endswith((".txt", ".model"))
+
+
+def outcomes_of(
+    suite: Suite,
+    rows: PreparedRows,
+    artifact: Artifact,
+    runtime: Plugin,
+    encoder: Encoder,
+    store: Store,
+    *,
+    device: str,
+    progress: Progress = no_progress,
+    work: Work | None = None,
+) -> tuple[Outcomes, Entry]:
+    """What the artifact answers on every row of the encoder, and the store's entry that holds it.
+
+    work: as which the time that it took is noted.
+    """
+
+    def fill(folder: Path) -> Json:
+        start = time.perf_counter()
+        found = predict(suite, rows, artifact, runtime, encoder, device=device, progress=progress)
+        seconds = round(time.perf_counter() - start, 3)
+        write_outcomes(found, folder / FILE)
+        told = {"artifact": artifact.digest, "rows": len(found), PROCESSOR: _processor(suite, device)}
+        return {**told, "seconds": seconds, "runtime": runtime.name, "made": work.noted} if work else told
+
+    entry = store.make("outcomes", answers_key(suite, rows, artifact, runtime, encoder.split, device), fill)
+    return read_outcomes(entry.folder / FILE), entry
+
+
+def answered(
+    suite: Suite,
+    rows: PreparedRows,
+    artifact: Artifact,
+    runtime: Plugin,
+    split: str,
+    store: Store,
+    *,
+    device: str,
+) -> bool:
+    """Whether the store has the artifact's outcomes on a split."""
+    return store.find("outcomes", answers_key(suite, rows, artifact, runtime, split, device)) is not None
+
+
+def predict(
+    suite: Suite,
+    rows: PreparedRows,
+    artifact: Artifact,
+    runtime: Plugin,
+    encoder: Encoder,
+    *,
+    device: str,
+    order: npt.NDArray[np.int64] | None = None,
+    progress: Progress = no_progress,
+) -> Outcomes:
+    """Outcomes of the encoder's rows, predicted now. Rows of one text are of one group.
+
+    Raises MeasureError where scores are not finite.
+    """
+    task = suite.setup.task
+    predictor = runtime.object.load(artifact.folder, runtime.params, device=device, threads=suite.threads)
+    try:
+        scores = predict_scores(
+            predictor,
+            encoder.of(artifact),
+            batch_size=suite.measure.batch_size,
+            batch_tokens=suite.measure.batch_tokens,
+            order=order,
+            progress=progress,
+            read=_reader(task),
+        )
+    except SlimgateError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        raise MeasureError(f"predicting failed: {in_one_line(error)}") from error
+    finally:
+        predictor.close()
+    bad = np.flatnonzero(~np.isfinite(scores).reshape(len(scores), -1).all(axis=1))
+    if len(bad):
+        raise MeasureError(
+            f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite: "
+            "the model is broken"
+        )
+    found: Outcomes = task.object.outcomes(rows.facts, encoder.rows, scores, task.params, suite.setup.group)
+    if not np.array_equal(found.ids, np.asarray(encoder.rows.ids, dtype=np.str_)):
+        raise MeasureError(
+            f"task {task.name} gave {len(found)} outcomes for the {len(encoder.rows)} {encoder.split} rows, "
+            "expected one for each row, with its id, in their order"
+        )
+    return replace(found, groups=join_groups(found.groups, encoder.texts))
+
+
+def _reader(task: Plugin) -> ReadOutput | None:
+    read = getattr(task.object, "read_output", None)
+    return None if read is None else lambda output, batch: read(task.params, output, batch)
+
+
+def answers_key(
+    suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: Plugin, split: str, device: str
+) -> str:
+    """The key of a model's answers in a store: all that they depend on."""
+    task = suite.setup.task
+    key: dict[str, Any] = {
+        "artifact": artifact.digest,
+        "rows": rows.digests((split,)),
+        "group": suite.setup.group,
+        "classes": list(rows.facts.classes),
+        "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
+        "plan": {
+            "batch_size": suite.measure.batch_size,
+            "batch_tokens": suite.measure.batch_tokens,
+            "order": "longest first",
+            "padding": "longest",
+        },
+        "runtime": [runtime.name, params_json(runtime.params), code_digest(module_of(runtime.object))],
+        "code": [code_digest("slimgate.models.predicting"), code_digest("slimgate.data.pools")],
+        "device": device.split(":")[0],
+        PROCESSOR: _processor(suite, device) if runtime.answers_by_processor(artifact.kind) else None,
+        "versions": dict(versions((*PACKAGES, *getattr(runtime.object, "packages", ())))),
+    }
+    return json_digest(key)
+
+
+def _processor(suite: Suite, device: str) -> str:
+    return describe_processor(device, threads=suite.threads)

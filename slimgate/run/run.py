@@ -1,0 +1,346 @@
+"""One run of one suite: its rows, its models and their outcomes, each made when first asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from slimgate.errors import DataError, MeasureError, SlimgateError
+from slimgate.outcomes import Outcomes
+from slimgate.protocols import GATE, JUDGING, Arrays, Compared, Encoded, Predictor, Workload
+from slimgate.record import RunRecord
+from slimgate.run.baseline import Baseline
+from slimgate.run.build import Builder, Built
+from slimgate.run.measure.latency import workload_rows
+from slimgate.run.measure.memory import MemoryReading, read_memory
+from slimgate.run.measure.quality import PROCESSOR, Encoder, outcomes_of
+from slimgate.run.past_times import PastTimes, Work
+from slimgate.run.progress import UNWATCHED, Watch
+from slimgate.run.recipe import recipe
+from slimgate.run.rows import PreparedRows, prepare_rows
+from slimgate.store.artifact import Artifact
+from slimgate.store.store import Store
+from slimgate.suite.runtime_choice import runtime_for
+from slimgate.suite.suite import TEACHER, Plugin, Suite, Variant, params_json
+
+
+class SuiteRun:
+    """What the gates of one suite share."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        store: Store,
+        *,
+        device: str,
+        workers: int = 1,
+        watch: Watch = UNWATCHED,
+        split: str = GATE,
+        baseline: Baseline | None = None,
+        time_limit: float | None = None,
+    ) -> None:
+        """workers: how many processes share the machine; each takes its part of the threads.
+
+        baseline: the release that variants may be held against. time_limit: seconds that a variant's own
+        steps may take.
+
+        split: whose rows the models answer and are timed on; of the judging splits it can ask for no other.
+        """
+        self.suite = replace(suite, threads=max(1, suite.threads // workers))
+        self.store, self.device, self.watch, self.split = store, device, watch, split
+        self._baseline, self.time_limit = baseline, time_limit
+        self._started = time.perf_counter()
+        self._rows: PreparedRows | None = None
+        self._builders: dict[int, Builder] = {}
+        self._encoders: dict[str, Encoder] = {}
+        self._teacher_outcomes: Outcomes | None = None
+        self._memory: dict[str, list[MemoryReading]] = {}
+        self._elsewhere: set[str] = set()
+        self._answered_on: dict[str, str | None] = {}
+        self._unanswered: dict[tuple[str, int], SlimgateError] = {}
+        self.past = PastTimes(store, suite)
+
+    @property
+    def baseline(self) -> Baseline:
+        """The earlier release. Raises DataError for a run without one."""
+        if self._baseline is None:
+            raise DataError(f"{self.suite.shown}: this run has no baseline")
+        return self._baseline
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return time.perf_counter() - self._started
+
+    @property
+    def rows(self) -> PreparedRows:
+        """The splits, cut now or taken from the store."""
+        if self._rows is None:
+            self._rows = prepare_rows(self.suite, self.store)
+        return self._rows
+
+    @property
+    def begun(self) -> bool:
+        """Whether the splits are there."""
+        return self._rows is not None
+
+    @property
+    def encoder(self) -> Encoder:
+        """The rows of the run's split, tokenised once for each tokenizer."""
+        return self.encoder_of(self.split)
+
+    def encoder_of(self, split: str) -> Encoder:
+        """The rows of a split, tokenised once for each tokenizer.
+
+        Raises DataError for a split that only judges, unless it is the run's own.
+        """
+        if split in JUDGING and split != self.split:
+            raise DataError(f"a run on {self.split} asked for {split} rows: they only judge")
+        if split not in self._encoders:
+            self._encoders[split] = Encoder(self.suite, self.rows.splits[split], split)
+        return self._encoders[split]
+
+    def built(self, name: str, seed: int | None = None) -> Built:
+        """A model of the suite, built now or taken from the store. seed: the first, where none is given."""
+        return self._builder(self.suite.seed if seed is None else seed).built(name)
+
+    def _builder(self, seed: int) -> Builder:
+        if seed not in self._builders:
+            self._builders[seed] = Builder(
+                self.suite,
+                self.rows,
+                self.store,
+                device=self.device,
+                watch=self.watch,
+                past=self.past,
+                seed=seed,
+                time_limit=self.time_limit,
+                teacher=None if seed == self.suite.seed else self._builder(self.suite.seed),
+                elsewhere=self._elsewhere,
+            )
+        return self._builders[seed]
+
+    def built_elsewhere(self, keys: Iterable[str]) -> None:
+        """Artifacts that this run has had built by other processes: they count as new."""
+        self._elsewhere.update(keys)
+
+    def failed_elsewhere(self, name: str, seed: int, error: SlimgateError, *, built: bool) -> None:
+        """What came of a model in another process is not tried again. built: it is there, without answers."""
+        if built:
+            self._unanswered[name, seed] = error
+        else:
+            self._builder(seed).fail(name, error)
+
+    def rebuilds(self, name: str) -> dict[int, Outcomes]:
+        """The answers of a stochastic variant as the suite's further seeds build it; else nothing."""
+        if not self.suite.is_stochastic(name):
+            return {}
+        return {seed: self.outcomes(name, seed) for seed in self.suite.seeds[1:]}
+
+    def outcomes(self, name: str, seed: int | None = None) -> Outcomes:
+        """A model's answers on the rows of the run's split; the teacher's stay in memory."""
+        if name == TEACHER and self._teacher_outcomes is not None:
+            return self._teacher_outcomes
+        if (error := self._unanswered.get((name, self.suite.seed if seed is None else seed))) is not None:
+            raise error
+        artifact, runtime = self.built(name, seed).artifact, self.suite.model(name).runtime
+        found = self._predicted(name, artifact, runtime, self.split)
+        if name == TEACHER:
+            self._teacher_outcomes = found
+        return found
+
+    def selection_outcomes(self, name: str, stage: Artifact) -> Outcomes:
+        """What a model, or one of the stages that led to it, answers on `selection`."""
+        runtime = self.suite.model(name).runtime
+        if stage.kind not in runtime.object.kinds:  # a stage from before the step that changed the kind
+            runtime = runtime_for(stage.kind)
+        return self._predicted(name, stage, runtime, "selection")
+
+    def _predicted(self, name: str, artifact: Artifact, runtime: Plugin, split: str) -> Outcomes:
+        work = self.predicting(name, runtime, split) if artifact is self.built(name).artifact else None
+        expected = self.past.prediction(work) if work else None
+        with (
+            _named(name),
+            self.watch.stage(
+                f"{name} · {split} rows", expected=expected.seconds if expected else None
+            ) as progress,
+        ):
+            found, entry = outcomes_of(
+                self.suite,
+                self.rows,
+                artifact,
+                runtime,
+                self.encoder_of(split),
+                self.store,
+                device=self.device,
+                progress=progress,
+                work=work,
+            )
+        if work is not None and split == self.split:  # the first time: then the store has what this run made
+            self._answered_on.setdefault(name, entry.manifest.get(PROCESSOR) if entry.from_store else None)
+        return found
+
+    def answered_on(self, name: str) -> str | None:
+        """The processor that computed a model's answers; None where this run did."""
+        if name not in self._answered_on:
+            self.outcomes(name)
+        return self._answered_on.get(name)
+
+    def learn_times(self, earlier: RunRecord | None) -> None:
+        """From the record of an earlier run, beside what the store's manifests say."""
+        self.past = PastTimes(self.store, self.suite, earlier)
+
+    def predicting(self, name: str, runtime: Plugin, split: str) -> Work:
+        """Predicting a split, as times are looked up by."""
+        rows = {split: len(self.rows.splits[split])}
+        machine = (self.device.split(":")[0], self.suite.threads)
+        return Work(recipe(self.suite, name), runtime.name, None, rows, machine)
+
+    def workload(self, name: str, workload: Workload) -> WorkloadInputs:
+        """The split's rows of a workload as one model's inputs; the rows are the same for all models.
+
+        They are chosen by their lengths in the teacher's tokens.
+        """
+        theirs = self.encoder.of(self.built(TEACHER).artifact)
+        lengths = theirs.lengths[first_parts(theirs, range(len(self.encoder.rows)))]
+        positions = workload_rows(lengths.tolist(), workload.batch)
+        encoded = self.encoder.of(self.built(name).artifact)
+        return WorkloadInputs(positions, encoded.batch(first_parts(encoded, positions), workload.tokens))
+
+    @property
+    def largest_workload(self) -> Workload:
+        """The workload whose call reads the most numbers, as the teacher's inputs have them."""
+        return max(self.suite.workloads, key=self._numbers)
+
+    def _numbers(self, workload: Workload) -> int:
+        return max(values.size for values in self.workload(TEACHER, workload).inputs.values())
+
+    def memory(self, name: str, readings: int) -> list[MemoryReading]:
+        """At least so many readings of a model's memory with the largest workload; none is taken twice."""
+        found = self._memory.setdefault(name, [])
+        while len(found) < readings:
+            reading = f"{name} · memory in a fresh process, reading {len(found) + 1} of {readings}"
+            with self.watch.stage(reading, still=True):
+                found.append(self._read_memory(name))
+        return list(found)
+
+    def _read_memory(self, name: str) -> MemoryReading:
+        runtime, inputs = self.suite.model(name).runtime, self.workload(name, self.largest_workload).inputs
+        with _named(name):
+            return read_memory(
+                self.built(name).artifact.folder,
+                runtime.name,
+                params_json(runtime.params),
+                inputs,
+                device=self.device,
+                threads=self.suite.threads,
+            )
+
+    def handle(self, name: str) -> ModelHandle:
+        """The light handle that tests get."""
+        return ModelHandle(self, self.suite.model(name))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Tells whose outcomes, or memory, could not be taken."""
+    try:
+        yield
+    except MeasureError as error:
+        raise MeasureError(f"{name}: {error}") from error
+
+
+def first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
+    """The encoded row of each row; of one in parts, the first."""
+    if encoded.row_of is None:
+        return list(rows)
+    return [int(place) for place in np.searchsorted(encoded.row_of, list(rows))]
+
+
+@dataclass(frozen=True)
+class WorkloadInputs:
+    """Positions of rows of the run's split, and the arrays of one call that predicts them."""
+
+    positions: list[int]
+    inputs: Arrays
+
+
+@dataclass
+class ModelHandle:
+    """The teacher or a variant, as tests see it: everything is loaded when first asked for.
+
+    >>> def test_no_row_of_class_3_is_lost(teacher, variant): ...
+    """
+
+    run: SuiteRun
+    variant: Variant
+    _outcomes: Outcomes | None = None
+    _predictor: Predictor | None = None
+    load_seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.variant.name
+
+    @property
+    def built(self) -> Built:
+        """The artifact and the steps that led to it."""
+        return self.run.built(self.name)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """Its answers on every gate row."""
+        if self._outcomes is None:
+            self._outcomes = self.run.outcomes(self.name)
+        return self._outcomes
+
+    @property
+    def answered_on(self) -> str | None:
+        """The processor that computed its answers, where they came from the store."""
+        return self.run.answered_on(self.name)
+
+    @property
+    def predictor(self) -> Predictor:
+        """The loaded model, behind `prepare`, `forward` and `fetch`."""
+        if self._predictor is None:
+            runtime, folder = self.variant.runtime, self.built.artifact.folder
+            start = time.perf_counter()
+            self._predictor = runtime.object.load(
+                folder, runtime.params, device=self.run.device, threads=self.run.suite.threads
+            )
+            self.load_seconds = time.perf_counter() - start
+        return self._predictor
+
+    @property
+    def compiled(self) -> dict[str, Any]:
+        """What compiling for the shapes so far took, of a runtime that compiles when it is called."""
+        seconds = getattr(self._predictor, "compile_seconds", None)
+        if seconds is None:
+            return {}
+        return {"compile_seconds": seconds, "compiled_graphs": getattr(self._predictor, "graphs", None)}
+
+    def memory(self, readings: int = 1) -> list[MemoryReading]:
+        """Readings of its memory, each of a fresh process that takes seconds; those taken before are kept."""
+        return self.run.memory(self.name, readings)
+
+    @property
+    def compared(self) -> Compared:
+        """What a task's `compare` gets of it."""
+        artifact = self.built.artifact
+        return Compared(self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device)
+
+    def caller(self, inputs: Any) -> Callable[[], object]:
+        """One call of the model on prepared inputs: what latency times."""
+        prepared = self.predictor.prepare(inputs)
+        return lambda: self.predictor.forward(prepared)
+
+    def close(self) -> None:
+        """Frees the model and the outcomes."""
+        if self._predictor is not None:
+            self._predictor.close()
+        self._predictor = self._outcomes = None

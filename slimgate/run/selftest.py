@@ -1,0 +1,132 @@
+"""What the self-test judges: a copy of the teacher, a damaged copy, and answers that were made wrong."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.metrics.base import Metric
+from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
+from slimgate.protocols import Rows
+from slimgate.record.outcome_files import read_outcomes, write_outcomes
+from slimgate.run.damaged_layer import damage_largest_matrix_
+from slimgate.run.measure.quality import Encoder, predict
+from slimgate.run.run import ModelHandle
+from slimgate.store.artifact import Artifact
+from slimgate.store.store import Entry
+
+ROWS = 500
+ROUNDING = 1e-12  # 0.9 - 0.8 is a little less than 0.1
+Spoil = Callable[[Outcomes, Ints], Outcomes]
+
+
+def default_budget(metric: Metric) -> QualityBudget:
+    """What the self-test holds a metric to where no variant has a budget on it."""
+    if metric.unit == "percent":
+        return QualityBudget(kind="increase_relative", limit=0.02)
+    return QualityBudget(kind="drop_points", limit=2.0)
+
+
+def identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcomes]:
+    """The teacher's outcomes, and those of a copy, on some 500 gate rows.
+
+    The copy is saved, loaded again, and predicts the rows afresh in another order, in other batches.
+    """
+    return _answers_of_copy(teacher, lambda _: None, seed=seed)
+
+
+def damaged_copy(teacher: ModelHandle, *, strength: float, seed: int) -> tuple[Outcomes, Outcomes, str]:
+    """As identical_copy, of a copy with noise on its largest matrix; and the name of that matrix's layer.
+
+    strength: as damage_largest_matrix_ takes it. Raises NothingToDamage if there is no such matrix,
+    MeasureError if the copy's scores are not finite.
+    """
+    layers: list[str] = []
+
+    def damage(model: Any) -> None:
+        layers.append(damage_largest_matrix_(model.network, strength=strength, seed=seed))
+
+    stored, afresh = _answers_of_copy(teacher, damage, seed=seed)
+    return stored, afresh, layers[0]
+
+
+def _answers_of_copy(
+    teacher: ModelHandle, change: Callable[[Any], None], *, seed: int
+) -> tuple[Outcomes, Outcomes]:
+    """The teacher's outcomes, and those of a copy that `change` has changed, of the same rows."""
+    run = teacher.run
+    generator = np.random.default_rng(seed)
+    together = getattr(run.suite.setup.task.object, "whole_split", False)
+    count = len(run.rows.gate) if together else min(ROWS, len(run.rows.gate))
+    positions = np.sort(generator.choice(len(run.rows.gate), size=count, replace=False))
+    sample = Rows(run.rows.gate.table.take(positions))
+    with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:
+        model = teacher.built.artifact.load(run.device)
+        change(model)
+        model.save(Path(folder))
+        copy = Artifact(Entry(Path(folder), teacher.built.artifact.manifest, False))
+        afresh = predict(
+            run.suite,
+            run.rows,
+            copy,
+            teacher.variant.runtime,
+            Encoder(run.suite, sample),
+            device=run.device,
+            order=generator.permutation(count),
+        )
+    stored = teacher.outcomes.take(positions)
+    return stored, replace(afresh, groups=stored.groups)
+
+
+def plant_fault(
+    outcomes: Outcomes, metric: Metric, drop: float, *, seed: int, spoil: Spoil | None = None
+) -> Outcomes:
+    """The outcomes with as many rows made wrong as lower a metric by at least `drop` (a fraction).
+
+    If rows come in groups, whole groups are made wrong, one after the other: that is how a lost file or
+    customer looks, and it is the hardest case for a verdict.
+
+    spoil(outcomes, rows) -> the outcomes with those rows made wrong; of a classification, by exchanging a
+    row's probabilities of the label and of the next class. The damaged outcomes go through a file, as a
+    variant's do. Raises MeasureError for other tasks' outcomes without `spoil`.
+    """
+    damage = spoil or _exchanged
+    order = _to_spoil(outcomes, np.random.default_rng(seed), right_only=spoil is None)
+    ones = np.ones(len(outcomes))
+    base = float(metric.statistic(outcomes, ones))
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high) // 2
+        value = float(metric.statistic(damage(outcomes, order[:middle]), ones))
+        if (base - value if metric.higher_is_better else value - base) >= drop - ROUNDING:
+            high = middle
+        else:
+            low = middle + 1
+    with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:
+        write_outcomes(damage(outcomes, order[:low]), Path(folder) / "outcomes.parquet")
+        return read_outcomes(Path(folder) / "outcomes.parquet")
+
+
+def _to_spoil(outcomes: Outcomes, generator: np.random.Generator, *, right_only: bool) -> Ints:
+    """Rows in random order, group by group; right ones first, for the others are wrong or only half right."""
+    right = np.ones(len(outcomes)) if outcomes.right is None else outcomes.right
+    order = generator.permutation(len(outcomes))
+    if outcomes.groups is not None:
+        _, member = np.unique(outcomes.groups, return_inverse=True)
+        place = generator.permutation(int(member.max()) + 1)
+        order = order[np.argsort(place[member[order]], kind="stable")]
+    found, rest = order[right[order] > 0], order[right[order] == 0]
+    return found if right_only else np.concatenate([found, rest])
+
+
+def _exchanged(outcomes: Outcomes, rows: Ints) -> Outcomes:
+    if not isinstance(outcomes, ClassOutcomes):
+        raise MeasureError("the task does not say how a row goes wrong: it has no spoiled(outcomes, rows)")
+    return outcomes.exchanged(rows)

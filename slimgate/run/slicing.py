@@ -1,0 +1,82 @@
+"""Which gate rows belong to which slice: rows that share a value of a column, or texts of like length.
+
+    [task]
+    slices = ["length_bucket", "language"]
+
+`length_bucket` is made here: quartiles of the number of words (runs between white space) of a row's text
+columns together, unless the rows have a column of that name. Labels are slices always and need not be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from slimgate.data.pools import collapsed, strings
+from slimgate.errors import DataError, nearest
+from slimgate.judge.slices import Slice
+from slimgate.outcomes import Ints
+from slimgate.protocols import Rows
+from slimgate.suite.suite import TaskSetup
+from slimgate.suite.tables import LENGTH_BUCKET
+
+MOST_VALUES = 200
+MISSING = "(missing)"
+EMPTY = "(empty)"
+
+
+def slice_columns(setup: TaskSetup) -> tuple[str, ...]:
+    """The columns to slice by, without the label's, whose slices the outcomes give."""
+    task = setup.task
+    sliced = "prediction" in task.object.metrics()  # outcomes of classes are by label already
+    label = task.object.label_column(task.params) if sliced else None
+    return tuple(name for name in setup.slices if name != label)
+
+
+def column_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
+    """The slices of every column that the suite names; those of a column hold each row once.
+
+    Raises DataError for a column that is missing, of lists or objects, or of more than 200 values.
+    """
+    return [one for name in slice_columns(setup) for one in _slices(name, _values(setup, rows, name))]
+
+
+def _values(setup: TaskSetup, rows: Rows, name: str) -> list[str]:
+    known = rows.table.column_names
+    if name in known:
+        values = strings(rows.table[name], f"slices: column {name}").to_pylist()
+        found = [MISSING if value is None else value or EMPTY for value in values]
+    elif name == LENGTH_BUCKET:
+        return length_buckets(rows, setup.task.object.text_columns(setup.task.params))
+    else:
+        raise DataError(f'slices: the rows have no column "{name}"{nearest(name, [*known, LENGTH_BUCKET])}')
+    if (count := len(set(found))) > MOST_VALUES:
+        raise DataError(
+            f'slices: column "{name}" has {count:,} values in the gate rows, expected at most {MOST_VALUES}; '
+            "name a coarser column"
+        )
+    return found
+
+
+def length_buckets(rows: Rows, text_columns: Sequence[str]) -> list[str]:
+    """The bucket of each row, such as `5 to 9 words`: four of like size, fewer where lengths repeat."""
+    words = np.zeros(len(rows), dtype=np.int64)
+    for column in text_columns:
+        words += np.array([len(collapsed(text).split()) for text in rows.table[column].to_pylist()], np.int64)
+    edges = np.unique(np.quantile(words, (0.25, 0.5, 0.75), method="lower"))
+    bucket = np.searchsorted(edges, words, side="left")
+    names = {int(k): _bucket_name(words[bucket == k]) for k in np.unique(bucket)}
+    return [names[int(k)] for k in bucket]
+
+
+def _bucket_name(words: Ints) -> str:
+    low, high = int(words.min()), int(words.max())
+    if low < high:
+        return f"{low} to {high} words"
+    return "1 word" if low == 1 else f"{low} words"
+
+
+def _slices(column: str, values: Sequence[str]) -> list[Slice]:
+    names, member = np.unique(np.asarray(values, dtype=np.str_), return_inverse=True)
+    return [Slice(column, str(name), np.flatnonzero(member == k)) for k, name in enumerate(names)]

@@ -1,0 +1,144 @@
+"""A step in several processes at once, which train together (data_parallel.py); one of them saves the model.
+
+    model = apply_in_processes(StepJob(…), processes=2)
+
+Each process applies the whole step; only the training inside is shared out. What they need travels by the
+disk (artifacts) and by the pipe (rows, options), so that any method will do, a user's own too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.forkserver import forkserver
+from slimgate.errors import BuildError, DataError, SlimgateError
+from slimgate.loading import load
+from slimgate.models.torch_model import TorchModel, load_torch_model
+from slimgate.protocols import BuildContext, MoreTeacher, Rows, Share, TaskFacts
+
+MODEL = "model"
+# What a process waits for another one before it takes it for dead.
+PATIENCE = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class StepJob:
+    """A step of a chain, told in what another process can be sent.
+
+    method, task: names; params, task_params: validated; parent: the folder of an artifact; teachers: those of
+    the models that the step learns from, each with a BuildContext's share, which can be sent; held_out: the
+    texts of later splits, of a step that adds rows; scratch: a folder that all processes may write to.
+    """
+
+    method: str
+    params: Any
+    task: str
+    task_params: Any
+    facts: TaskFacts
+    splits: Mapping[str, Rows]
+    parent: Path
+    teachers: tuple[tuple[Path, Share], ...]
+    seed: int
+    threads: int
+    scratch: Path
+    held_out: frozenset[str] | None = None
+
+    def context(self, rank: int) -> BuildContext:
+        """What the step may use in one of the processes."""
+        scratch = self.scratch / f"process-{rank}"
+        scratch.mkdir()
+        return BuildContext(
+            task=load("task", self.task),
+            task_params=self.task_params,
+            facts=self.facts,
+            splits=self.splits,
+            load_teacher=self._load_teacher,
+            seed=self.seed,
+            device="cpu",
+            threads=self.threads,
+            scratch=scratch,
+            stands_later=self._stands_later,
+            share=self.teachers[0][1] if self.teachers else None,
+            more_teachers=tuple(
+                MoreTeacher(partial(load_torch_model, folder), share) for folder, share in self.teachers[1:]
+            ),
+        )
+
+    def _load_teacher(self) -> TorchModel:
+        if not self.teachers:
+            raise BuildError("it asked for the teacher; a method that does sets uses_teacher = True")
+        return load_torch_model(self.teachers[0][0])
+
+    def _stands_later(self, texts: Sequence[str]) -> list[bool]:
+        if self.held_out is None:
+            raise DataError("it asked which texts are held out; a method that adds rows says so by adds_rows")
+        return [text in self.held_out for text in texts]
+
+
+def apply_in_processes(job: StepJob, processes: int) -> tuple[TorchModel, dict[str, Any]]:
+    """The model after the step, and the first process's log. Raises what a process raised, or BuildError."""
+    if getattr(job.params, "batch_size", processes) < processes:
+        raise BuildError(
+            f"processes = {processes} share batches of {job.params.batch_size}: raise batch_size"
+        )
+    with ProcessPoolExecutor(processes, mp_context=forkserver()) as pool, _ended_with(pool):
+        running = [pool.submit(_apply, job, rank, processes) for rank in range(processes)]
+        log = _first_log(running)
+    return load_torch_model(job.scratch / MODEL), log
+
+
+@contextmanager
+def _ended_with(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Ends the processes where this one is interrupted: leaving the pool would wait for the whole step."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:  # Ctrl-C, or the time limit
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.kill()
+        raise
+
+
+def _first_log(running: Sequence[Future[dict[str, Any]]]) -> dict[str, Any]:
+    errors = [error for one in running if (error := one.exception()) is not None]
+    # one that failed leaves the others without an answer, which they tell as errors of their own
+    own = [error for error in errors if isinstance(error, SlimgateError)]
+    for error in (*own, *errors):
+        if isinstance(error, BrokenProcessPool):
+            raise BuildError("a process of the step died, most likely for want of memory") from error
+        raise error
+    return running[0].result()
+
+
+def _apply(job: StepJob, rank: int, processes: int) -> dict[str, Any]:
+    import torch
+    from torch import distributed
+
+    torch.set_num_threads(max(1, job.threads // processes))
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{job.scratch / 'rendezvous'}",
+        rank=rank,
+        world_size=processes,
+        timeout=PATIENCE,
+    )
+    try:
+        context = job.context(rank)
+        method = load("method", job.method)
+        model = method.apply(load_torch_model(job.parent), job.params, context)
+        if rank == 0:
+            (job.scratch / MODEL).mkdir()
+            model.kind = method.gives or model.kind
+            model.save(job.scratch / MODEL)
+        return dict(context.log)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,1 @@
+"""One file a runtime: what executes a model. Files whose names begin with _ are their parts."""

@@ -1,0 +1,150 @@
+"""What seals an entry: its manifest has the sha256 of every file, whose entry it is, and a digest of itself.
+
+    manifest = seal(folder, "artifacts/KEY", facts)     # writes manifest.json
+    manifest = checked(folder, "artifacts/KEY")         # raises Damaged, which says what is wrong
+
+So a file that is cut, changed, swapped, missing or too many is seen, and so is a manifest that was changed or
+belongs to another entry. The files of an entry are read once a process, and again when one of them has
+changed since.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.digests import file_sha256
+from slimgate.errors import BuildError
+
+Json = dict[str, Any]
+Files = dict[str, os.stat_result]
+MANIFEST = "manifest.json"
+# What reading says where a file is gone, a disk cannot give it back, or a share has lost it.
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE)
+# What each folder's files looked like when this process has read all of them.
+_READ: dict[Path, dict[str, tuple[int, ...]]] = {}
+
+
+class Damaged(Exception):
+    """An entry that is not as it was made; the message says what is wrong, without the folder."""
+
+
+def seal(folder: Path, name: str, facts: Mapping[str, Any]) -> Json:
+    """The manifest of what lies in a folder, which is written there last.
+
+    Raises BuildError for a link or another thing that is no plain file, TypeError for facts that are no JSON.
+    """
+    try:
+        files = _plain_files(folder)
+    except Damaged as error:
+        raise BuildError(f"{name}: {error}; an entry of the store holds plain files only") from error
+    digests = {path: file_sha256(folder / path) for path in files}
+    sizes = {path: found.st_size for path, found in files.items()}
+    # through JSON and back, so that the seal is that of what will be read
+    manifest: Json = json.loads(json.dumps({**facts, "entry": name, "sizes": sizes, "sha256": digests}))
+    manifest["seal"] = _seal_of(manifest)
+    (folder / MANIFEST).write_text(_text_of(manifest), "utf-8")
+    return manifest
+
+
+def read_sealed(folder: Path, name: str) -> Json:
+    """The manifest, where it is whole and of this entry; its files are not read. Raises Damaged."""
+    with _reading(MANIFEST):
+        text = (folder / MANIFEST).read_text("utf-8")
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{MANIFEST}: not JSON") from error
+    if not isinstance(manifest, dict) or "seal" not in manifest:
+        raise Damaged(f"{MANIFEST}: without a seal, as of an earlier slimgate")
+    if manifest["seal"] != _seal_of(manifest) or text != _text_of(manifest):
+        raise Damaged(f"{MANIFEST}: changed since it was written")
+    if manifest["entry"] != name:
+        raise Damaged(f"{MANIFEST}: of {manifest['entry']}, expected {name}")
+    return manifest
+
+
+def checked(folder: Path, name: str) -> Json:
+    """The manifest of an entry of which every file is as it was made. Raises Damaged."""
+    manifest = read_sealed(folder, name)
+    with _reading("the folder"):
+        files = _plain_files(folder)
+    seen = {path: _signature(found) for path, found in files.items()}
+    files.pop(MANIFEST, None)
+    if _READ.get(folder) != seen:
+        _check_files(folder, files, manifest)
+        _READ[folder] = seen
+    return manifest
+
+
+def _check_files(folder: Path, files: Files, manifest: Json) -> None:
+    wanted: dict[str, str] = manifest["sha256"]
+    for path in sorted(files.keys() | wanted.keys()):
+        if path not in files:
+            raise Damaged(f"{path}: missing")
+        if path not in wanted:
+            raise Damaged(f"{path}: not one of its files")
+        size = manifest["sizes"][path]
+        if files[path].st_size != size:
+            raise Damaged(f"{path}: {files[path].st_size:,} bytes, expected {size:,}")
+        with _reading(path):
+            found = file_sha256(folder / path)
+        if found != wanted[path]:
+            raise Damaged(f"{path}: sha256 {found[:12]}…, expected {wanted[path][:12]}…")
+
+
+def _text_of(manifest: Json) -> str:
+    return json.dumps(manifest, indent=1, sort_keys=True)
+
+
+def _seal_of(manifest: Json) -> str:
+    rest = {key: value for key, value in manifest.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _plain_files(folder: Path) -> Files:
+    """Every file below a folder by its relative name. Raises Damaged for a link: its target is not ours."""
+    found: Files = {}
+    for path in _paths(folder):
+        status = path.lstat()
+        name = path.relative_to(folder).as_posix()
+        if stat.S_ISREG(status.st_mode):
+            found[name] = status
+        elif not stat.S_ISDIR(status.st_mode):
+            raise Damaged(f"{name}: a link, or no plain file")
+    return dict(sorted(found.items()))
+
+
+def _paths(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as scanned:
+        entries = list(scanned)
+    for entry in entries:
+        yield Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _paths(Path(entry.path))
+
+
+def _signature(found: os.stat_result) -> tuple[int, ...]:
+    """Other where a file was written, replaced, or its times were set."""
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """What is gone or cannot be read back is damage; what may not be read (EACCES, …) is not."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise Damaged(f"{path}: not UTF-8") from error
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        told = "missing" if error.errno == errno.ENOENT else error.strerror
+        raise Damaged(f"{path}: {told}") from error

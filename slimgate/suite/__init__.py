@@ -1,0 +1,1 @@
+"""What a suite file says, read and checked."""

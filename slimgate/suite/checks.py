@@ -1,0 +1,248 @@
+"""What a suite says of its models and rows, held against the folders and files that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from slimgate.compress.training.transfer_params import row_file, text_columns_of
+from slimgate.data.row_files import columns_of
+from slimgate.errors import SlimgateError, SuiteError, nearest
+from slimgate.loading import own_object
+from slimgate.models.hub import fetch_settings
+from slimgate.models.model_config import longest_text
+from slimgate.models.model_ref import read_config
+from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef
+from slimgate.runtimes import eager
+from slimgate.suite.errors import Loc
+from slimgate.suite.suite import SELF, TEACHER, Plugin, Suite, TaskSetup, Variant
+from slimgate.suite.tables import LENGTH_BUCKET
+
+ErrorAt = Callable[[Loc, str], SuiteError]
+Config = dict[str, Any]
+
+
+def no_cycle(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
+    """Raises where a variant is built from itself, or learns from itself, directly or through others."""
+    for name, variant in variants.items():
+        for origin, loc in _origins(variant):
+            if path := _path(variants, origin, name):
+                raise error_at(("variants", name, *loc), f"a cycle: {' -> '.join([name, *path])}")
+
+
+def known_teachers(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
+    """Raises where a step learns from a variant that there is not."""
+    for name, variant in variants.items():
+        for origin, loc in _origins(variant):
+            if origin not in variants:
+                hint = nearest(origin, {TEACHER, SELF, *variants})
+                raise error_at(("variants", name, *loc), f'"{origin}": no such variant{hint}')
+
+
+def _origins(variant: Variant) -> list[tuple[str, Loc]]:
+    """The variants that a variant needs built first, and where it says so."""
+    found: list[tuple[str, Loc]] = []
+    if variant.parent not in (None, TEACHER):
+        found.append((str(variant.parent), ("from",)))
+    for i, step in enumerate(variant.steps):
+        for name in step.teachers:
+            if name not in (TEACHER, SELF):
+                found.append((name, ("steps", i, step.name, _key(step, name))))
+    return found
+
+
+def _key(step: Plugin, name: str) -> str:
+    """The option that names a model which the step learns from."""
+    return "teacher" if name == step.teacher else "more_teachers"
+
+
+def _path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:
+    """Names from one variant to another, over what each needs built first; empty where no way leads there."""
+    todo, seen = [[start]], {start}
+    while todo:
+        path = todo.pop()
+        if path[-1] == end:
+            return path
+        for origin, _ in _origins(variants[path[-1]]):
+            if origin not in seen or origin == end:
+                seen.add(origin)
+                todo.append([*path, origin])
+    return []
+
+
+def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
+    """Walks every model's steps: a step must take the kind before it, and fit the model's shape.
+
+    folders: also read the config.json of the folders that models start from.
+    """
+    walk = _Walk(suite, error_at, folders)
+    for name in (TEACHER, *suite.variants):
+        state, runtime = walk.state(name), suite.model(name).runtime
+        loc: Loc = (TEACHER,) if name == TEACHER else ("variants", name, "runtime")
+        if state.kind not in runtime.object.kinds:
+            raise error_at(loc, f"{runtime.name} does not execute an artifact of kind {state.kind}")
+
+
+def check_hub_models(suite: Suite, names: Iterable[str]) -> None:
+    """Looks up the models of the hub that these variants and the teacher start from, before any is built.
+
+    Only their settings are fetched. Raises SuiteError for the first that is not there or does not fit.
+    """
+    task = suite.setup.task
+    for name in _with_origins(suite, names):
+        ref = suite.model(name).ref
+        if ref is None or ref.hub_id is None:
+            continue
+        try:
+            folder = fetch_settings(ref)
+            task.object.check_model(task.params, ref, read_config(folder), None)
+        except SlimgateError as error:
+            table = TEACHER if name == TEACHER else f"variants.{name}"
+            raise SuiteError(f"{suite.shown} [{table}] model: {error}") from error
+
+
+def _with_origins(suite: Suite, names: Iterable[str]) -> list[str]:
+    """The teacher, the variants, and those that they are built from or learn from."""
+    found, todo = dict.fromkeys([TEACHER]), list(names)
+    while todo:
+        name = todo.pop(0)
+        if name not in found:
+            found[name] = None
+            todo += [origin for origin, _ in _origins(suite.model(name))]
+    return list(found)
+
+
+def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:
+    """Raises where the rows' files are missing, or lack a column that the task reads."""
+    try:
+        columns = setup.source.object.columns(setup.source.params)
+    except SlimgateError as error:
+        raise error_at(("task", "source"), str(error)) from None
+    if columns is None:
+        return
+    wanted = setup.task.object.columns(setup.task.params)
+    for column in (*wanted, *([setup.group] if setup.group else [])):
+        if column not in columns:
+            raise error_at(("task",), f'the rows have no column "{column}"{nearest(column, columns)}')
+    sliced = (*columns, LENGTH_BUCKET)
+    for i, column in enumerate(setup.slices):
+        if column not in sliced:
+            problem = f'the rows have no column "{column}"{nearest(column, sliced)}'
+            raise error_at(("task", "slices", i), problem)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What is known of a model without loading it: its kind, and its configuration if it is a folder."""
+
+    kind: str
+    config: Config | None
+
+
+@dataclass
+class _Walk:
+    suite: Suite
+    error_at: ErrorAt
+    folders: bool
+    _known: dict[str, _State] = field(default_factory=dict)
+
+    def state(self, name: str) -> _State:
+        if name not in self._known:
+            self._known[name] = self._of(self.suite.model(name))
+        return self._known[name]
+
+    def _of(self, variant: Variant) -> _State:
+        loc: Loc = (TEACHER,) if variant.name == TEACHER else ("variants", variant.name)
+        if variant.ref is not None:
+            state = _State(variant.ref.kind, self._config(variant.ref, (*loc, "model")))
+        else:
+            state = self.state(variant.parent or TEACHER)
+        for i, step in enumerate(variant.steps):
+            here = (*loc, "steps", i, step.name)
+            if variant.name == TEACHER and (others := [name for name in step.teachers if name != SELF]):
+                whom = "the teacher" if others[0] == TEACHER else f'"{others[0]}"'
+                raise self.error_at(here, f"learns from {whom}, so it cannot be a step of the teacher")
+            self._check_teacher(step, state, here)
+            self._check_files(step, here)
+            self._check_unlabelled(step, here)
+            self._check_calibration(step, here)
+            self._check_functions(step, here)
+            state = self._after(step, state, here)
+        return state
+
+    def _after(self, step: Plugin, state: _State, here: Loc) -> _State:
+        method, config = step.object, state.config
+        if state.kind not in method.takes:
+            wanted = " or ".join(sorted(method.takes))
+            raise self.error_at(here, f"cannot take an artifact of kind {state.kind}, expected {wanted}")
+        check = getattr(method, "check", None)
+        if check is not None and config is not None:
+            try:
+                config = check(step.params, config)
+            except SlimgateError as error:
+                raise self.error_at(here, str(error)) from None
+        return _State(method.gives or state.kind, config)
+
+    def _check_teacher(self, step: Plugin, state: _State, here: Loc) -> None:
+        """A teacher runs in PyTorch."""
+        for name in step.teachers:
+            kind = state.kind if name == SELF else self.state(name).kind
+            if kind not in eager.kinds:
+                expected = " or ".join(sorted(eager.kinds))
+                problem = f'"{name}" is of kind {kind}; a model to learn from is of kind {expected}'
+                raise self.error_at((*here, _key(step, name)), problem)
+
+    def _check_files(self, step: Plugin, here: Loc) -> None:
+        """Files of rows are there, and have the columns of the task's texts."""
+        task = self.suite.setup.task
+        for path in step.row_files if self.folders else ():
+            try:
+                text_columns_of(columns_of(row_file(path)), task.object.text_columns(task.params), path)
+            except (SlimgateError, ValueError) as error:
+                raise self.error_at(here, str(error)) from None
+
+    def _check_unlabelled(self, step: Plugin, here: Loc) -> None:
+        """The split unlabelled is there where a step reads it."""
+        if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
+            problem = "reads the split unlabelled, which there is not; give [task] splits.unlabelled = 2000"
+            raise self.error_at(here, problem)
+
+    def _check_calibration(self, step: Plugin, here: Loc) -> None:
+        """The split calibration has rows where a step cannot do without."""
+        if CALIBRATION in step.needs and self.suite.setup.sizes.calibration == 0:
+            problem = (
+                "needs rows of the split calibration, and [task] splits.calibration = 0 came; give it some, "
+                "such as calibration = 512"
+            )
+            raise self.error_at(here, problem)
+
+    def _check_functions(self, step: Plugin, here: Loc) -> None:
+        """A user's own functions can be imported and called."""
+        for name in step.functions:
+            try:
+                found = own_object("function", name)
+            except SuiteError as error:
+                raise self.error_at(here, str(error)) from None
+            if not callable(found):
+                problem = f'"{name}" is {type(found).__name__}, expected a function'
+                raise self.error_at(here, problem)
+
+    def _config(self, ref: ModelRef, loc: Loc) -> Config | None:
+        if not self.folders or ref.folder is None:
+            return None
+        try:
+            config = read_config(ref.folder)
+            self.suite.setup.task.object.check_model(self.suite.setup.task.params, ref, config, None)
+        except SlimgateError as error:
+            raise self.error_at(loc, str(error)) from None
+        self._check_workloads(ref, config)
+        return config
+
+    def _check_workloads(self, ref: ModelRef, config: Config) -> None:
+        longest = longest_text(config)
+        for i, workload in enumerate(self.suite.workloads):
+            if longest is not None and (workload.tokens or 0) > longest:
+                where = ("measure", "workloads", i, "tokens")
+                problem = f"{workload.tokens} came, but {ref.text} has positions for {longest} tokens"
+                raise self.error_at(where, problem)

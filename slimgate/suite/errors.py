@@ -1,0 +1,114 @@
+"""A validation error of pydantic as one line: file, table, key, what came, what was expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import ErrorType
+
+from slimgate._system.toml import shown, toml_key
+from slimgate.errors import SuiteError
+from slimgate.params import VARIANT_NAME
+
+Loc = Sequence[int | str]
+PYDANTICS_OWN = frozenset(get_args(ErrorType))
+
+EXPECTED: dict[str, str] = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "finite_number": "a finite number",
+    "tuple_type": "a list, in [ ]",
+    "list_type": "a list, in [ ]",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+BOUNDS: dict[str, tuple[str, str]] = {
+    "greater_than": ("gt", "more than {}"),
+    "greater_than_equal": ("ge", "{} or more"),
+    "less_than": ("lt", "less than {}"),
+    "less_than_equal": ("le", "at most {}"),
+    "too_short": ("min_length", "a list of {} or more"),
+    "too_long": ("max_length", "a list of at most {}"),
+    "string_too_short": ("min_length", "a text of {} or more characters"),
+}
+PATTERNS: dict[str, str] = {
+    r"^[0-9a-f]{64}$": "64 hexadecimal digits, as sha256sum prints them",
+    VARIANT_NAME: "a name of letters, digits and . _ - that begins with a letter or digit",
+}
+
+
+def table_path(loc: Loc, data: Any) -> str:
+    """`[variants.int8] steps[0].int8_dynamic` for ("variants", "int8", "steps", 0, "int8_dynamic")."""
+    tables: list[str] = []
+    rest = list(loc)
+    while rest and isinstance(rest[0], str) and isinstance(data, Mapping):
+        value = data.get(rest[0])
+        if not isinstance(value, Mapping):
+            break
+        tables.append(toml_key(rest.pop(0)))
+        data = value
+    key = ""
+    for part in rest:
+        key += f"[{part}]" if isinstance(part, int) else f".{toml_key(part)}" if key else toml_key(part)
+    return " ".join(part for part in (f"[{'.'.join(tables)}]" if tables else "", key) if part)
+
+
+def suite_error(file: str, loc: Loc, data: Any, problem: str) -> SuiteError:
+    """`file [table] key: problem`, the form of every configuration error: one line."""
+    where = table_path(loc, data)
+    line = " ".join(problem.split())
+    return SuiteError(f"{file} {where}: {line}" if where else f"{file}: {line}")
+
+
+def from_validation(error: ValidationError, file: str, data: Any, prefix: Loc = ()) -> SuiteError:
+    """The first problem of a pydantic error, told in the suite's words; the others are counted."""
+    details = error.errors(include_url=False)
+    first = details[0]
+    loc = [*prefix, *(part for part in first["loc"] if part != "[key]")]
+    if first["type"] == "missing" and len(loc) == 1:
+        return suite_error(file, (), data, f"needs a table [{loc[0]}], which is missing")
+    problem = _problem(first)
+    if len(details) > 1:
+        problem += f" (and {len(details) - 1} more in this file)"
+    return suite_error(file, loc, data, problem)
+
+
+def at(data: Any, loc: Loc) -> Any:
+    """The value at a place of nested tables; None where there is none."""
+    for part in loc:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
+
+
+def _problem(detail: ErrorDetails) -> str:
+    kind, message = detail["type"], str(detail["msg"])
+    if kind == "missing":
+        return "missing, it must be given"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind not in PYDANTICS_OWN:
+        # a message of slimgate's own; one that only says what is expected is told beside what came
+        alone = not message.startswith("expected ") or isinstance(detail["input"], Mapping)
+        return message if alone else f"{shown(detail['input'])} came, {message}"
+    return f"{shown(detail['input'])} came, expected {_expected(kind, message, detail.get('ctx', {}))}"
+
+
+def _expected(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    if kind in BOUNDS:
+        key, words = BOUNDS[kind]
+        return words.format(f"{context[key]:g}" if isinstance(context[key], float) else context[key])
+    if kind == "literal_error":
+        return str(context["expected"]).replace("'", '"')
+    if kind == "string_pattern_mismatch":
+        return PATTERNS.get(context["pattern"], f"a text that matches {context['pattern']}")
+    plain = re.sub(r"^(Input|String|Value) should (be |have )?(a valid )?", "", message)
+    return EXPECTED.get(kind, plain)

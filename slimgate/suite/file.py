@@ -1,0 +1,131 @@
+"""Reads a suite file: TOML, `extends` merged, every string remembering the folder that it was stated in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import SuiteError, nearest
+from slimgate.params import Located
+from slimgate.suite_paths import suite_path
+
+MAX_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class SuiteText:
+    """A suite file as data: arrays are tuples, strings are Located, `extends` is merged.
+
+    shown: the file as messages name it, with those that it extends
+    digest: sha256 over the bytes of the file and of all that it extends
+    """
+
+    path: Path
+    shown: str
+    data: Mapping[str, Any]
+    digest: str
+
+
+def read_suite_text(path: Path, shown: str) -> SuiteText:
+    """The file with what it extends. Raises SuiteError for bad TOML, a missing or a circular `extends`."""
+    digest = hashlib.sha256()
+    files: list[str] = []
+    try:
+        data = _read(path.resolve(), shown, digest, (), files)
+    except RecursionError as error:
+        raise SuiteError(f"{shown}: tables are nested too deeply") from error
+    told = f"{shown} (extends {', '.join(files[1:])})" if files[1:] else shown
+    return SuiteText(path, told, data, digest.hexdigest())
+
+
+def parse_toml(path: Path, shown: str) -> dict[str, Any]:
+    """The TOML of one file. Raises SuiteError that says where it is malformed."""
+    try:
+        size = path.stat().st_size
+        raw = path.read_bytes() if size <= MAX_BYTES else b""
+    except OSError as error:
+        raise SuiteError(f"{shown}: cannot be read: {error.strerror}") from error
+    if size > MAX_BYTES:
+        raise SuiteError(f"{shown}: {size} bytes, a suite has at most {MAX_BYTES}")
+    try:
+        text = raw.decode("utf-8-sig")  # Windows' editors begin a file with a byte order mark
+        return dict(tomllib.loads(text))
+    except RecursionError as error:
+        raise SuiteError(f"{shown}: not TOML: nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"{shown}: not UTF-8 at byte {error.start}; a TOML file is UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError(_bad_toml(shown, text, str(error))) from error
+    except ValueError as error:  # of int()
+        raise SuiteError(f"{shown}: not TOML: a number of too many digits") from error
+
+
+TWICE = re.compile(r"Cannot (overwrite a value|declare \(.*\) twice)|.*is already defined")
+
+
+def _bad_toml(shown: str, text: str, problem: str) -> str:
+    """tomllib's words, with the line they are about; a key that stands twice is called that."""
+    found = re.search(r" \(at line (\d+), column (\d+)\)$", problem)
+    if found is None:
+        return f"{shown}: not TOML: {problem}"
+    number, words = int(found[1]), problem[: found.start()]
+    line = text.replace("\r\n", "\n").split("\n")[number - 1].strip()
+    words = "this key or table stands twice" if TWICE.match(words) else f"{words} in column {found[2]}"
+    return f"{shown} line {number}: not TOML: {words}: {line if len(line) <= 80 else line[:79] + '…'}"
+
+
+def _read(path: Path, shown: str, digest: Any, seen: tuple[Path, ...], files: list[str]) -> dict[str, Any]:
+    if path in seen:
+        chain = " -> ".join(p.name for p in (*seen, path))
+        raise SuiteError(f"{shown} [suite] extends: a cycle: {chain}")
+    own: dict[str, Any] = _locate(parse_toml(path, shown), path.parent)
+    digest.update(path.read_bytes())
+    files.append(shown if not seen else path.name)
+    merged: dict[str, Any] = {}
+    for parent in _extended(own, shown):
+        try:
+            base = suite_path(path.parent, parent)
+        except ValueError as error:
+            raise SuiteError(f"{shown} [suite] extends: {error}") from error
+        if not base.is_file():
+            beside = nearest(base.name, [p.name for p in path.parent.glob("*.toml") if p != path])
+            raise SuiteError(
+                f'{shown} [suite] extends: "{parent}": no such file in {path.parent.name}/{beside}'
+            )
+        base_shown = os.path.normpath(os.path.join(os.path.dirname(shown), parent))
+        merged = _merge(merged, _read(base, base_shown, digest, (*seen, path), files))
+    return _merge(merged, own)
+
+
+def _extended(own: dict[str, Any], shown: str) -> tuple[str, ...]:
+    """The files that a suite extends, one or several; later ones win."""
+    suite: Any = own.get("suite")
+    parents = suite.get("extends", ()) if isinstance(suite, dict) else ()
+    parents = (parents,) if isinstance(parents, str) else parents
+    if not isinstance(parents, tuple) or not all(isinstance(parent, str) for parent in parents):
+        raise SuiteError(
+            f"{shown} [suite] extends: {parents!r} came, expected the name of a file, or several in a list"
+        )
+    return parents
+
+
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _locate(value: Any, base: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _locate(item, base) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_locate(item, base) for item in value)
+    return Located.at(value, base) if isinstance(value, str) else value

@@ -1,0 +1,186 @@
+"""The JSON Schema of a suite file, for editors that complete and check TOML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from slimgate.judge.metrics import known_metrics
+from slimgate.loading import known, load
+from slimgate.suite.budgets import HOLM, per_row_metrics
+from slimgate.suite.schema_words import OPTIONS, SUITE, TASK, Words
+from slimgate.suite.switched_off import ABOUT, OFF
+from slimgate.suite.tables import (
+    BaselineBudgetTable,
+    BaselineTable,
+    FlipsBudgetTable,
+    LatencyBudgetTable,
+    MemoryBudgetTable,
+    QualityBudgetTable,
+    SizeBudgetTable,
+    SliceBudgetTable,
+    SuiteFile,
+    TaskTable,
+    TeacherBudgetTable,
+)
+from slimgate.suite.tune_schema import tuned_step
+
+OWN = "^[^:]+:[^:]+$"
+TITLE = "A suite of slimgate"
+
+
+def suite_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of SuiteFile, with the options of slimgate's own tasks, sources and methods.
+
+    Plug-ins of a user's own are named by dotted path; the schema lets them pass. No table and no title is
+    required: a file may have them from one that it extends, and a run says what is missing.
+    """
+    schema = SuiteFile.model_json_schema()
+    schema |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE}
+    definitions = schema["$defs"]
+    definitions["Step"] = _one_of_methods(definitions)
+    for table in ("TeacherTable", "VariantTable"):
+        definitions[table]["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
+    schema["properties"]["task"] = _task(definitions)
+    schema["properties"]["budgets"] = _budgets(definitions)
+    definitions["SpaceTable"]["properties"]["steps"]["items"] = tuned_step(definitions)
+    _leave_to_extends(schema)
+    _describe(schema)
+    return schema
+
+
+def _leave_to_extends(schema: dict[str, Any]) -> None:
+    for table in (
+        schema,
+        schema["$defs"]["SuiteTable"],
+        schema["$defs"]["TeacherTable"],
+        schema["properties"]["task"],
+    ):
+        table.pop("required", None)
+    del schema["properties"]["task"]["properties"]["source"]["required"]
+
+
+def _describe(schema: dict[str, Any]) -> None:
+    """Gives keys without a description what an editor shows of them."""
+    definitions = schema["$defs"]
+    _say(schema, SUITE)
+    _say(schema["properties"]["task"], TASK)
+    for name in known("method"):
+        _say(definitions[f"method_{name}"], OPTIONS)
+        text = (load("method", name).__doc__ or name).strip().split("\n\n")[0]
+        definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
+
+
+def _say(table: dict[str, Any], words: Words) -> None:
+    for key, own in table.get("properties", {}).items():
+        if key in words:
+            own.setdefault("description", words[key])
+
+
+def _add(definitions: dict[str, Any], name: str, model: Any) -> dict[str, str]:
+    own = model.model_json_schema(ref_template="#/$defs/{model}")
+    definitions.update(own.pop("$defs", {}))
+    definitions[name] = own
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _one_of_methods(definitions: dict[str, Any]) -> dict[str, Any]:
+    methods = {
+        name: _add(definitions, f"method_{name}", load("method", name).Params) for name in known("method")
+    }
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": methods,
+        "patternProperties": {OWN: {}},
+        "additionalProperties": False,
+    }
+
+
+def _task(definitions: dict[str, Any]) -> dict[str, Any]:
+    common = _add(definitions, "TaskTable", TaskTable)
+    properties = dict(definitions["TaskTable"]["properties"])
+    for name in known("task"):
+        for key, own in load("task", name).Params.model_json_schema()["properties"].items():
+            properties[key] = _either(properties.get(key), own)
+    properties["source"] = {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string", "examples": list(known("source"))}},
+    }
+    del definitions[common["$ref"].rsplit("/", 1)[1]]
+    return {"type": "object", "required": ["kind", "source"], "properties": properties}
+
+
+def _either(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
+    """A key that tasks write in different forms may have any of them; its first default is shown."""
+    if one is None or one == other:
+        return other
+    forms = [*one.get("anyOf", [one]), *other.get("anyOf", [other])]
+    bare = [{key: v for key, v in form.items() if key not in ("title", "default")} for form in forms]
+    about = {key: v for key, v in one.items() if key in ("title", "default", "description")}
+    return about | {"anyOf": [form for i, form in enumerate(bare) if form not in bare[:i]]}
+
+
+_FAMILY = (
+    "judges the budgets on metrics of all gated variants together: the chance that any variant over its "
+    "budget passes is at most 5 %; default: each variant is judged alone"
+)
+
+
+def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
+    """[budgets]; in [budgets.variants.NAME] each limit may also be "off"."""
+    of_all = _of_models(definitions)
+    file = BaselineTable.model_json_schema()["properties"]
+    of_all["properties"]["baseline"]["properties"] |= file
+    variants = {"type": "object", "additionalProperties": _of_models(definitions, off=True)}
+    of_all["properties"]["variants"] = variants
+    of_all["properties"]["teacher"] = _of_teacher(definitions)
+    of_all["properties"]["family"] = {"const": HOLM, "description": _FAMILY}
+    return of_all
+
+
+def _of_teacher(definitions: dict[str, Any]) -> dict[str, Any]:
+    own = _by_metric(known_metrics(), _add(definitions, "TeacherBudget", TeacherBudgetTable))
+    own["properties"]["baseline"] = _by_metric(known_metrics(), {"$ref": "#/$defs/BaselineBudget"})
+    return own
+
+
+def _of_models(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
+    """The tables of limits, for all variants or for one. off: whether a limit may be "off"."""
+
+    def add(name: str, table: Any) -> dict[str, str]:
+        found = _add(definitions, f"{name}OfVariant" if off else name, table)
+        if off:
+            _let_be_off(definitions[f"{name}OfVariant"])
+        return found
+
+    quality, since = add("QualityBudget", QualityBudgetTable), add("BaselineBudget", BaselineBudgetTable)
+    own = {
+        **dict.fromkeys(known_metrics(), quality),
+        "size": add("SizeBudget", SizeBudgetTable),
+        "latency": add("LatencyBudget", LatencyBudgetTable),
+        "memory": add("MemoryBudget", MemoryBudgetTable),
+        "flips": add("FlipsBudget", FlipsBudgetTable),
+        "slices": _by_metric(per_row_metrics(), add("SliceBudget", SliceBudgetTable)),
+        "baseline": _by_metric(known_metrics(), since),
+    }
+    return _by_metric((), quality) | {"properties": own}
+
+
+def _by_metric(names: Iterable[str], table: dict[str, str]) -> dict[str, Any]:
+    """One table for each of the metrics, and for those of a user's own."""
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(names, table),
+        "patternProperties": {OWN: table},
+        "additionalProperties": False,
+    }
+
+
+def _let_be_off(table: dict[str, Any]) -> None:
+    for key, limit in table["properties"].items():
+        if key not in ABOUT:
+            about = {word: limit.pop(word) for word in ("title", "default", "description") if word in limit}
+            table["properties"][key] = about | {"anyOf": [*limit.get("anyOf", [limit]), {"const": OFF}]}

@@ -1,0 +1,160 @@
+"""[tune] -> Tuning: every choice validated as a variant's options are, before any model is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from slimgate._system.toml import shown
+from slimgate.errors import SuiteError, nearest
+from slimgate.suite.errors import Loc, from_validation
+from slimgate.suite.tune_candidate import candidate, free_name
+from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, Tier, Tuning, every
+from slimgate.suite.tune_tables import ChoiceTable, RangeTable, SpaceTable, TuneTable
+
+if TYPE_CHECKING:
+    from slimgate.suite.suite import Suite
+    from slimgate.suite.suite_reader import Reader
+
+# Step lists that are looked at before the search; each one is checked again when it is drawn.
+_LOOKED_AT = 256
+
+
+def read_tuning(reader: Reader, suite: Suite, table: TuneTable) -> Tuning:
+    """The resolved table. Raises SuiteError for what no search could use."""
+    if suite.setup.sizes.selection == 0:
+        problem = "0 came, but [tune] chooses on these rows: give it some, such as 1000"
+        raise reader.error(("task", "splits", "selection"), problem)
+    spaces = tuple(_space(reader, suite, i, space) for i, space in enumerate(table.space))
+    names = [space.name for space in spaces]
+    for i, name in enumerate(names):
+        if (first := names.index(name)) < i:
+            raise reader.error(("tune", "space", i, "name"), f'"{name}": the same as space[{first}]')
+    for space in spaces:
+        _check_choices(reader, space)
+        _check_some_can_be(reader, suite, space)
+    return Tuning(_tiers(reader, suite), table.max_minutes, table.max_trials, table.keep, spaces)
+
+
+def _space(reader: Reader, suite: Suite, number: int, table: SpaceTable) -> Space:
+    loc = ("tune", "space", number)
+    parents = ("teacher", *suite.variants)
+    if table.parent is not None and table.parent not in parents:
+        problem = f'"{table.parent}": no such variant{nearest(table.parent, parents)}'
+        raise reader.error((*loc, "from"), problem)
+    # pydantic copies strings; those of the file still know their folder
+    written = reader.text.data["tune"]["space"][number]
+    name = table.name or f"space-{number + 1}"
+    steps = tuple(
+        _template(reader, step, (*loc, "steps", i), f"{name} steps[{i}]")
+        for i, step in enumerate(written["steps"])
+    )
+    return Space(number, name, table.parent or "teacher", steps, written.get("runtime"))
+
+
+def _template(reader: Reader, step: Mapping[str, Any], loc: Loc, name: str) -> StepTemplate:
+    content = dict(step)
+    optional = content.pop("optional", False)
+    if not isinstance(optional, bool):
+        raise reader.error((*loc, "optional"), f"{shown(optional)} came, expected true or false")
+    left_out = Choice(f"{name} left out", (False, True)) if optional else None
+    return StepTemplate(_parsed(reader, content, loc, name), left_out)
+
+
+def _parsed(reader: Reader, value: Any, loc: Loc, name: str) -> Any:
+    """The value with a Choice or a Range wherever one is written."""
+    if isinstance(value, tuple):
+        return tuple(_parsed(reader, item, (*loc, i), f"{name}[{i}]") for i, item in enumerate(value))
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        if "choices" in value:
+            ChoiceTable.model_validate(value)
+            return _choice(reader, value["choices"], (*loc, "choices"), name)
+        if {"low", "high"} & value.keys():
+            table = RangeTable.model_validate(value)
+            return Range(name, table.low, table.high, table.log, table.step, table.whole)
+    except ValidationError as error:
+        raise from_validation(error, reader.text.shown, reader.text.data, loc) from None
+    return {key: _parsed(reader, item, (*loc, key), f"{name}.{key}") for key, item in value.items()}
+
+
+def _choice(reader: Reader, options: tuple[Any, ...], loc: Loc, name: str) -> Choice:
+    for i, option in enumerate(options):
+        if (first := options.index(option)) < i and type(options[first]) is type(option):
+            raise reader.error((*loc, i), f"the same as choices[{first}]")
+    return Choice(name, tuple(_parsed(reader, o, (*loc, i), f"{name}[{i}]") for i, o in enumerate(options)))
+
+
+def _check_choices(reader: Reader, space: Space) -> None:
+    """Every option fits its method in some combination with the others of its step."""
+    for i, template in enumerate(space.steps):
+        here = ("tune", "space", space.number, "steps", i)
+        errors: dict[tuple[str, str], SuiteError] = {}
+        fits: set[tuple[str, str]] = set()
+        alone = replace(space, steps=(replace(template, left_out=None),))
+        for one in islice(every(alone), _LOOKED_AT):
+            picks = {(name, repr(pick)) for name, pick in one.picks.items()}
+            try:
+                reader.step(one.steps[0][1], here)
+            except SuiteError as error:
+                if not picks:
+                    raise
+                errors = {**dict.fromkeys(picks, error), **errors}
+            else:
+                fits |= picks
+        wrong = next((error for pick, error in errors.items() if pick not in fits), None)
+        if wrong is not None:
+            raise wrong
+
+
+def _check_some_can_be(reader: Reader, suite: Suite, space: Space) -> None:
+    """Raises what is wrong with the first step list where it is wrong with all that are looked at."""
+    first: SuiteError | None = None
+    for one in islice(every(space), _LOOKED_AT):
+        try:
+            candidate(reader, suite, one, free_name("tuned", suite))
+        except SuiteError as error:
+            first = first or error
+        else:
+            return
+    assert first is not None
+    raise first
+
+
+def _tiers(reader: Reader, suite: Suite) -> tuple[Tier, ...]:
+    stated = reader.text.data["tune"].get("budget")
+    if stated is None:
+        common = {key: v for key, v in reader.text.data.get("budgets", {}).items() if key != "variants"}
+        found = [_tier(reader, suite, common, ("budgets",), stated=False)]
+    elif isinstance(stated, tuple):
+        found = [
+            _tier(reader, suite, one, ("tune", "budget", i), stated=True) for i, one in enumerate(stated)
+        ]
+    else:
+        found = [_tier(reader, suite, stated, ("tune", "budget"), stated=True)]
+    if not found or not all(tier.quality for tier in found):
+        problem = "needs a budget on a metric, such as { accuracy = { drop_points = 1.0 } }"
+        raise reader.error(("tune", "budget"), problem)
+    return tuple(found)
+
+
+def _tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc, *, stated: bool) -> Tier:
+    from slimgate.judge.metrics import load_metric
+    from slimgate.suite.budgets import budgets_of
+
+    budgets = budgets_of(table, loc, reader.text.data, reader.text.shown)
+    for name in budgets.quality if stated else ():
+        if load_metric(name).needs not in suite.setup.task.object.metrics():
+            problem = f'"{name}" does not fit the outcomes of task {suite.setup.task.name}'
+            raise reader.error((*loc, name), problem)
+    others = [key for key in table if key in ("latency", "flips", "slices")] if stated else []
+    if others:
+        raise reader.error(
+            (*loc, others[0]), "a search is held to metrics and size; the gate judges the rest"
+        )
+    return Tier(budgets.quality, budgets.size, dict(table) if stated else None)

@@ -1,0 +1,76 @@
+"""The table [tune] of a suite file, as it is written. Its step lists are read in tune/reading.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from slimgate.params import VARIANT_NAME, Table
+
+SPACE_NAME = Annotated[str, StringConstraints(pattern=VARIANT_NAME)]
+
+
+def _only_selection(value: Any) -> Any:
+    if value == "gate":
+        raise PydanticCustomError("gate", "the gate's rows only judge; a search chooses on selection")
+    return value
+
+
+class ChoiceTable(Table):
+    """`{ choices = [0.25, 0.5] }` in place of an option, of a step's whole options, or of a step."""
+
+    choices: tuple[Any, ...] = Field(min_length=1)
+
+
+class RangeTable(Table):
+    """`{ low = 1e-4, high = 5e-4, log = true }` in place of a number; of two whole ones a whole number."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low = {self.low:g} and high = {self.high:g} came, expected low under high")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low = {self.low:g} came, expected more than 0 where log = true")
+        if self.log and self.step is not None:
+            raise ValueError("log and step came, expected one of them")
+        if self.whole and isinstance(self.step, float):
+            raise ValueError(f"step = {self.step:g} came, expected a whole number, as low and high are")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether it stands for a whole number."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+class SpaceTable(Table):
+    """[[tune.space]]: a step list in which steps may be optional, and their options choices."""
+
+    name: SPACE_NAME | None = Field(default=None, description="default: space-1, space-2, …")
+    parent: str | None = Field(default=None, alias="from", description="what the steps start from")
+    steps: tuple[dict[str, Any], ...] = Field(
+        min_length=1, description="steps whose options may be choices or ranges; a step may be optional"
+    )
+    runtime: dict[str, Any] | None = Field(default=None, description="what executes them, as of a variant")
+
+
+class TuneTable(Table):
+    """[tune]: what `slimgate tune` searches, and for how long."""
+
+    budget: dict[str, Any] | tuple[dict[str, Any], ...] | None = Field(
+        default=None, description="budgets on metrics and size, or several such tables; default [budgets]"
+    )
+    max_minutes: float = Field(default=30.0, gt=0, description="after so many no new trial begins")
+    max_trials: int = Field(default=40, ge=1, description="step lists that are tried, at most")
+    keep: int = Field(default=3, ge=1, description="variants that are written for each budget")
+    split: Annotated[Literal["selection"], BeforeValidator(_only_selection)] = Field(
+        default="selection", description="the rows that choose; the gate's only judge"
+    )
+    space: tuple[SpaceTable, ...] = Field(min_length=1, description="the spaces that are searched")

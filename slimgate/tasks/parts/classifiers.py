@@ -1,0 +1,200 @@
+"""Loading the models of tasks that put a linear head on a transformer: their own head, or a fresh one.
+
+    head = Head("AutoModelForSequenceClassification", names=facts.classes)
+    loaded = load_classifier(head, ref, context, texts=train_texts)
+    if not loaded.ready:
+        ...  # fit loaded.layer on `train`
+
+Light at its top: a suite is checked by `check_positions` and `check_outputs` before torch loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slimgate.data.labels import output_order
+from slimgate.errors import SuiteError
+from slimgate.models.graph_folders import TORCH
+from slimgate.models.model_config import model_labels
+from slimgate.models.pretrained import require_weights, weights_of
+from slimgate.models.saved_weights import saved_weights
+from slimgate.protocols import BuildContext, ModelRef
+
+SEQUENCE = "AutoModelForSequenceClassification"
+TOKENS = "AutoModelForTokenClassification"
+MEAN = "slimgate.models.mean_pooling:MeanPoolingClassifier"
+# More rows than these hardly move a linear head, and take their time and memory.
+HEAD_ROWS = 20_000
+SAVE_WITH_HEAD = "Save the whole model, with its head"
+NEW_HEAD = "say new_head = true: a new head is then fitted on the train rows"
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a task wants on top of a transformer.
+
+    auto: transformers' Auto class; names: of the outputs, in order; stated: the data's name of each output of
+    a ready-made model, where the suite says so; mean: pool by the mean instead of the model's own way;
+    ordered: whether a ready-made model's outputs are put in the order of `names`; problem_type: as
+    transformers' configurations say what kind of labels there are.
+    """
+
+    auto: str
+    names: tuple[str, ...]
+    stated: tuple[str, ...] | None = None
+    mean: bool = False
+    ordered: bool = True
+    problem_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """model: a TorchModel. ready: whether the head is the model's own; layer: the one that gives logits.
+
+    own_names: of the outputs, as a ready-made model's config.json has them.
+    """
+
+    model: Any
+    ready: bool
+    layer: Any
+    own_names: tuple[str, ...]
+
+
+def has_head(head: Head, config: Mapping[str, Any]) -> bool:
+    """Whether the saved model comes with such a head of its own; unordered outputs must be as many."""
+    kind = head.auto.removeprefix("AutoModel")
+    if head.mean or not any(kind in name for name in config.get("architectures") or []):
+        return False
+    return head.ordered or len(model_labels(config)) == len(head.names)
+
+
+def makes_head(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> bool:
+    """Whether loading makes a new head: the model has none of this kind, or is to have another."""
+    return ref.fresh or ref.new_head is True or not has_head(head, config)
+
+
+def without_head(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config.json of a model whose own head is left out."""
+    return {**config, "architectures": []}
+
+
+def check_head(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where a model that is judged as its files are holds no such head.
+
+    Decided by config.json and by the shapes in the files, so that nothing is loaded or trained before. The
+    head of a graph is part of it.
+    """
+    if ref.fresh or ref.new_head is not False or ref.kind != TORCH:
+        return
+    if head.mean:
+        raise SuiteError(
+            f'{ref.text}: [task] pooling = "mean" comes with a head of slimgate, which no folder of '
+            f"transformers holds; name a graph of it (`slimgate export` writes one), or {NEW_HEAD}"
+        )
+    if not has_head(head, config):
+        raise SuiteError(f"{ref.text}: {_without_head(head, config)}. {SAVE_WITH_HEAD}, or {NEW_HEAD}")
+    outputs, weights = len(model_labels(config)), saved_weights(ref.folder) if ref.folder else None
+    if weights is None or "quantization_config" in config:  # packed weights have other shapes
+        return
+    if not any(outputs in shape for name, shape in weights.items() if "embed" not in name):
+        raise SuiteError(
+            f"{ref.text}: config.json names a head ({_architecture(config)}, outputs: {outputs}), but none "
+            f"of the {len(weights)} weights in its files has so many outputs: the head was not saved. "
+            f"{SAVE_WITH_HEAD}, or {NEW_HEAD}"
+        )
+
+
+def _without_head(head: Head, config: Mapping[str, Any]) -> str:
+    """What the model is, and what it lacks."""
+    kind = head.auto.removeprefix("AutoModel")
+    if kind in _architecture(config):
+        outputs = len(model_labels(config))
+        return f"its head has {outputs} outputs, and this task needs {len(head.names)}"
+    return f"config.json names {_architecture(config)}, expected a model with a head (…{kind})"
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    return ", ".join(config.get("architectures") or ()) or "no architecture"
+
+
+def check_outputs(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where the labels of a ready-made model do not fit the head's names."""
+    if head.ordered and not makes_head(head, ref, config):
+        output_order(model_labels(config), head.names, head.stated, ref.text)
+
+
+def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: Iterable[str]) -> Loaded:
+    """The model of a folder, with a head of random weights where it has none, or is to have a new one.
+
+    texts: the train rows', read only where a tokenizer is trained on them. Raises BuildError, and SuiteError
+    where a model that is judged as its files are has no head.
+    """
+    from transformers import AutoConfig
+
+    from slimgate.models.blocks import output_layer
+    from slimgate.models.fresh import tokenizer_of
+    from slimgate.models.seeding import isolated_seed
+    from slimgate.models.torch_model import TorchModel
+
+    assert ref.folder is not None
+    config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
+    tokenizer = tokenizer_of(ref, texts, config)
+    check_head(head, ref, config.to_dict())
+    ready = not makes_head(head, ref, config.to_dict())
+    own_names = tuple(model_labels(config.to_dict()))
+    with isolated_seed(context.seed):  # what is fresh starts from random numbers
+        network = _ready(head, ref, context) if ready else _headless(head, ref, config, context)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    network.config.pad_token_id = tokenizer.pad_token_id
+    _name_outputs(network.config, head)
+    architecture = MEAN if head.mean else f"transformers:{head.auto}"
+    model = TorchModel(network.to(context.device).eval(), tokenizer, architecture)
+    return Loaded(model, ready, output_layer(model.network, len(head.names)), own_names)
+
+
+def _ready(head: Head, ref: ModelRef, context: BuildContext) -> Any:
+    found = weights_of(head.auto, ref)
+    require_weights(ref, found, context)
+    network = found.network
+    context.log["head"] = "the model's own"
+    if head.ordered:
+        labels = model_labels(network.config.to_dict())
+        order = output_order(labels, head.names, head.stated, ref.text)
+        _reorder_(network, order)
+        context.log["output_order"] = order
+    return network
+
+
+def _reorder_(network: Any, order: list[int]) -> None:
+    """Puts the outputs of the last layer in another order."""
+    import torch
+
+    from slimgate.models.blocks import output_layer
+
+    layer = output_layer(network, len(order))
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight[order].clone())
+        if layer.bias is not None:
+            layer.bias.copy_(layer.bias[order].clone())
+
+
+def _headless(head: Head, ref: ModelRef, config: Any, context: BuildContext) -> Any:
+    from slimgate.models.mean_pooling import MeanPoolingClassifier
+
+    _name_outputs(config, head)
+    # a head of another task may have another shape: it is left, and told among the fresh weights
+    options = {"config": config, "ignore_mismatched_sizes": True}
+    found = weights_of("AutoModel" if head.mean else head.auto, ref, **options)
+    require_weights(ref, found, context, new_head=True)
+    context.log.update(fresh_weights=found.missing)
+    return MeanPoolingClassifier(found.network.config, found.network) if head.mean else found.network
+
+
+def _name_outputs(config: Any, head: Head) -> None:
+    config.id2label = dict(enumerate(head.names))
+    config.label2id = {name: i for i, name in enumerate(head.names)}
+    if head.problem_type is not None:
+        config.problem_type = head.problem_type

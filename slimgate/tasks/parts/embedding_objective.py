@@ -1,0 +1,206 @@
+"""What models of embeddings learn: to bring together what belongs together, among the rows of a batch.
+
+| objective           | a row is            | loss by labels                                | source         |
+|---------------------|---------------------|-----------------------------------------------|----------------|
+| PairObjective       | query and document  | multiple negatives ranking, in-batch others   | Henderson 2017 |
+| LabelObjective      | a text with a label | supervised contrastive, in-batch positives    | Khosla 2020    |
+| SimilarityObjective | two texts, a score  | (similarity - score)²                         | Reimers 2019   |
+
+By a teacher all of them learn T² · KL of the softmax over a row's similarities to the batch (students of any
+width can), and `mse_weight` weighs the distance of the embeddings themselves. The negatives are the other
+rows of the batch: a larger batch_size is a harder and better lesson. With matryoshka each loss is the sum
+over prefixes of the embeddings (Kusupati et al. 2022).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from slimgate.errors import BuildError
+from slimgate.tasks.parts.objectives import UNLABELLED
+from slimgate.tasks.parts.sentence_params import SentenceParams
+
+_MINUS_INFINITY = float("-inf")
+
+
+class EmbeddingObjective(ABC):
+    """What the three have in common. logits: embeddings (rows, dims), of pairs (rows, 2, dims)."""
+
+    quality = "accuracy_in_batch"
+    by_row = True
+    any_width = True
+    across_rows = True
+
+    def __init__(self, params: SentenceParams) -> None:
+        self._params = params
+
+    def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The embeddings and labels as they are."""
+        return logits.float(), labels
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        """Whether it is known what belongs to the row."""
+        return labels != UNLABELLED
+
+    @abstractmethod
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each row among the others, 0 where nothing is known of it."""
+
+    @abstractmethod
+    def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """1 where what belongs to the row is the most similar of the batch."""
+
+    def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """T² · KL of the similarities to the batch, as softmaxes of scale · similarity / T."""
+        theirs = self.similarities(teacher) / temperature
+
+        def loss(part: Tensor) -> Tensor:
+            mine = self.similarities(part) / temperature
+            divergence = _divergence(mine, theirs)
+            if self._params.symmetric and student.dim() == 3:
+                divergence = (divergence + _divergence(mine.t(), theirs.t())) / 2
+            return divergence * temperature**2
+
+        return self._over_prefixes(loss, student)
+
+    def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Mean squared error of the embeddings, or 1 - cosine: a scalar. Raises BuildError by two widths."""
+        if student.shape != teacher.shape:
+            raise BuildError(
+                f"distill: mse_weight compares embeddings, the student's have {student.shape[-1]} numbers, "
+                f"the teacher's {teacher.shape[-1]}; learn from a variant of the teacher with "
+                f"truncate_embeddings = {{ dims = {student.shape[-1]} }}, or set mse_weight = 0"
+            )
+        if self._params.distance == "mse":
+            return nn.functional.mse_loss(student, teacher)
+        return (1 - nn.functional.cosine_similarity(student, teacher, dim=-1)).mean()
+
+    def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
+        """Cross-entropy with a row of the batch that is drawn by the model's own similarities."""
+        similarities = self.similarities(logits.float())
+        if similarities.shape[1] == 0:
+            return logits.flatten(1).sum(-1) * 0
+        chances = similarities.detach().softmax(-1).cpu()
+        drawn = torch.multinomial(chances, 1, generator=draws)[:, 0].to(logits.device)
+        return nn.functional.cross_entropy(similarities, drawn, reduction="none")
+
+    def similarities(self, logits: Tensor) -> Tensor:
+        """Scaled: of pairs (rows, rows), query by document; of single texts (rows, rows - 1), the others."""
+        first, second = (logits[:, 0], logits[:, 1]) if logits.dim() == 3 else (logits, logits)
+        if self._params.similarity == "cosine":
+            first, second = (nn.functional.normalize(one, dim=-1) for one in (first, second))
+        found = self._params.scale * first @ second.t()
+        return found if logits.dim() == 3 else _without_diagonal(found)
+
+    def _over_prefixes(self, loss: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+        if not self._params.matryoshka:
+            return loss(logits)
+        # of an embedding that a step has made narrower, wider prefixes are all of it, and count once
+        prefixes = {min(dims, logits.shape[-1]) for dims in self._params.matryoshka}
+        return torch.stack([loss(logits[..., :dims]) for dims in sorted(prefixes)]).sum(0)
+
+
+class PairObjective(EmbeddingObjective):
+    """A query belongs to its own document; those of other rows are its negatives, but for equal ones.
+
+    labels: (rows,) the number of the document, equal where documents are.
+    """
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """-log softmax of the own document (with `symmetric` the mean of both directions)."""
+
+        def loss(part: Tensor) -> Tensor:
+            scores = self._candidates(part, labels)
+            found = -scores.log_softmax(-1).diagonal()
+            if self._params.symmetric:
+                found = (found - scores.log_softmax(0).diagonal()) / 2
+            return found
+
+        return torch.where(self.labelled(labels), self._over_prefixes(loss, logits), 0.0)
+
+    def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """1 where the own document is the most similar one."""
+        scores = self._candidates(logits, labels)
+        return (scores.argmax(-1) == torch.arange(len(scores), device=scores.device)).float()
+
+    def _candidates(self, logits: Tensor, labels: Tensor) -> Tensor:
+        same = (labels[:, None] == labels[None, :]).fill_diagonal_(False)
+        return self.similarities(logits).masked_fill(same, _MINUS_INFINITY)
+
+
+class LabelObjective(EmbeddingObjective):
+    """Texts of one label belong together. labels: (rows,) class. A row without a positive has loss 0."""
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Minus the mean of log softmax over the row's positives."""
+        positive = self._positive(labels)
+        count = positive.sum(-1).clamp(min=1)
+
+        def loss(part: Tensor) -> Tensor:
+            chances = self._candidates(part, labels).log_softmax(-1)
+            return -torch.where(positive, chances, 0.0).sum(-1) / count
+
+        return self._over_prefixes(loss, logits)
+
+    def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """1 where the most similar other row has the label."""
+        if len(labels) < 2:
+            return torch.zeros(len(labels), device=logits.device)
+        nearest = self._candidates(logits, labels).argmax(-1, keepdim=True)
+        return self._positive(labels).gather(1, nearest)[:, 0].float()
+
+    def _positive(self, labels: Tensor) -> Tensor:
+        same = labels[:, None] == labels[None, :]
+        return _without_diagonal(same) & self.labelled(labels)[:, None]
+
+    def _candidates(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Rows of unknown label are no negatives of rows of a known one."""
+        unknown = _without_diagonal(~self.labelled(labels)[None, :].expand(len(labels), -1))
+        unknown = unknown & self.labelled(labels)[:, None]
+        return self.similarities(logits).masked_fill(unknown, torch.finfo(torch.float32).min)
+
+
+class SimilarityObjective(EmbeddingObjective):
+    """Two texts are as similar as people say. labels: (rows,) in [0, 1], NaN where unknown."""
+
+    quality = "minus_mse"
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        """Whether there is a score."""
+        return ~labels.isnan()
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(similarity - score)²."""
+
+        def loss(part: Tensor) -> Tensor:
+            return (self._scores(part) - labels.nan_to_num()) ** 2
+
+        return torch.where(labels.isnan(), 0.0, self._over_prefixes(loss, logits))
+
+    def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Minus the squared error of the whole embeddings' similarity."""
+        return -((self._scores(logits) - labels) ** 2)
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        """(rows,) the cosine, or the product where that is the task's similarity."""
+        if self._params.similarity == "dot":
+            return (logits[:, 0] * logits[:, 1]).sum(-1)
+        return nn.functional.cosine_similarity(logits[:, 0], logits[:, 1], dim=-1)
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """(rows,) KL(softmax(teacher) ‖ softmax(student)); 0 of rows without candidates."""
+    if student.shape[1] == 0:
+        return student.sum(-1)
+    parts = nn.functional.kl_div(student.log_softmax(-1), teacher.softmax(-1), reduction="none")
+    return parts.sum(-1)
+
+
+def _without_diagonal(square: Tensor) -> Tensor:
+    """(n, n) -> (n, n - 1): each row without its own place."""
+    n = len(square)
+    return square[~torch.eye(n, dtype=torch.bool, device=square.device)].view(n, n - 1)

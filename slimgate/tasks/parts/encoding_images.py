@@ -1,0 +1,60 @@
+"""Rows of images, with their own captions or with texts that all rows are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.data.images import Pixels
+from slimgate.protocols import Arrays
+from slimgate.tasks.parts.encoding import EncodedTexts
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImages:
+    """Images and texts. own: the texts are the rows' captions; else the same texts go with every batch."""
+
+    pixels: Pixels
+    texts: EncodedTexts
+    own: bool
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(rows,) of 1: images have no tokens, and there is nothing to sort by."""
+        return np.ones(len(self.pixels), dtype=np.int64)
+
+    @property
+    def tokens(self) -> int:
+        """Of all texts, for what counts them."""
+        return int(self.texts.lengths.sum())
+
+    @property
+    def row_of(self) -> None:
+        """Rows are whole."""
+
+    @property
+    def columns(self) -> Mapping[str, Sequence[Sequence[int]]]:
+        """The tokens of the texts, for what compares or counts them."""
+        return self.texts.columns
+
+    @property
+    def side(self) -> str:
+        """On which texts are padded."""
+        return self.texts.side
+
+    def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
+        """input_ids, attention_mask (texts, tokens) int64, pixel_values (rows, …); tokens: of the texts."""
+        texts = positions if self.own else range(len(self.texts))
+        return {**self.texts.batch(texts, tokens), "pixel_values": self.pixels.of(positions)}
+
+    def beside(self, positions: Sequence[int]) -> Arrays:  # noqa: ARG002
+        """Nothing."""
+        return {}
+
+    def joined(self, more: EncodedImages) -> EncodedImages:
+        """These rows and more behind them."""
+        texts = self.texts.joined(more.texts) if self.own else self.texts
+        return replace(self, pixels=self.pixels.joined(more.pixels), texts=texts)

@@ -1,0 +1,98 @@
+"""Loading models of sentence embeddings: a transformer's folder, plain or as sentence-transformers has it.
+
+Light at its top: a suite is checked by `check_sentence_model` before torch loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import SuiteError
+from slimgate.models.model_config import check_positions
+from slimgate.models.pretrained import POOLER, Weights, numbers_alone, require_weights, weights_of
+from slimgate.models.sentence_layout import sentence_layout
+from slimgate.models.tokenizer_files import check_tokenizer
+from slimgate.protocols import BuildContext, ModelRef
+from slimgate.tasks.parts.sentence_params import SentenceParams
+
+ARCHITECTURE = "slimgate.models.sentence_encoder:SentenceEncoder"
+
+
+def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where a model of this config.json is of two halves, or of too few positions."""
+    if config.get("is_encoder_decoder"):
+        raise SuiteError(f"{ref.text} is an encoder with a decoder, expected an encoder or a decoder alone")
+    check_positions(params.max_tokens, ref, config)
+    check_tokenizer(ref)
+    width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
+    if isinstance(width, int) and params.matryoshka and params.matryoshka[0] > width:
+        raise SuiteError(
+            f"matryoshka = {list(params.matryoshka)}, but embeddings of {ref.text} have {width} dimensions"
+        )
+
+
+def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildContext) -> Any:
+    """The TorchModel of a folder; what [task] says goes before what the folder does. Raises BuildError."""
+    from transformers import AutoConfig
+
+    from slimgate.models.fresh import tokenizer_of
+    from slimgate.models.seeding import isolated_seed
+    from slimgate.models.sentence_encoder import SentenceEncoder
+    from slimgate.models.torch_model import TorchModel
+
+    assert ref.folder is not None
+    config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
+    tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
+    layout = {} if ref.fresh else sentence_layout(ref.folder)
+    files: list[Path] = layout.pop("dense_files", [])
+    with isolated_seed(context.seed):  # what is fresh starts from random numbers
+        found = weights_of("AutoModel", ref, config=config)
+        encoder = found.network
+        require_weights(ref, _without_pooler(found), context)
+        encoder.config.sentence = {**layout, **_stated(params), "texts": len(params.texts)}
+        network = SentenceEncoder(encoder.config, encoder)
+    _read_dense(network, files)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    network.config.pad_token_id = tokenizer.pad_token_id
+    told = {name: network.config.sentence[name] for name in ("pooling", "normalize")}
+    context.log.update(layout="sentence-transformers" if layout else "plain", **told)
+    return TorchModel(network.to(context.device).eval(), tokenizer, ARCHITECTURE)
+
+
+def _stated(params: SentenceParams) -> dict[str, Any]:
+    stated: dict[str, Any] = {}
+    if params.pooling != "model":
+        stated["pooling"] = params.pooling
+    if params.normalize is not None:
+        stated["normalize"] = params.normalize
+    return stated
+
+
+def _without_pooler(found: Weights) -> Weights:
+    """A pooler may be missing: it is not used."""
+    return replace(found, missing=[name for name in found.missing if not name.startswith(f"{POOLER}.")])
+
+
+def _read_dense(network: Any, files: list[Path]) -> None:
+    """The weights of the layers behind the pooling, each from its own file."""
+    import safetensors.torch
+    import torch
+
+    layers = [module for module in network.dense if hasattr(module, "weight")]
+    for layer, file in zip(layers, files, strict=True):
+        if file.suffix == ".safetensors":
+            state = safetensors.torch.load_file(str(file))
+        else:
+            with numbers_alone(str(file)):
+                state = torch.load(file, weights_only=True)
+        layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in state.items()})
+
+
+def _train_texts(params: SentenceParams, context: BuildContext) -> Iterator[str]:
+    """Read where a tokenizer is trained, and not before."""
+    for column in params.texts:
+        yield from (str(value) for value in context.rows("train").table[column].to_pylist())

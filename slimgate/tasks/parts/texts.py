@@ -1,0 +1,71 @@
+"""Rows of one or two texts: what the tasks of text_classification's family do alike.
+
+class Params(TextParams): ...
+encode_rows, row_encoder, text_columns = text_rows.encode_rows, text_rows.row_encoder, text_rows.text_columns
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Rows
+from slimgate.tasks.parts.classifiers import HEAD_ROWS, Loaded
+from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
+
+HeadData = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
+
+
+class TextParams(Table):
+    """[task] of a model that reads one text, or two as a pair."""
+
+    text: tuple[str, ...] = Field(min_length=1, max_length=2)
+    max_tokens: int = Field(default=128, ge=2)
+    pooling: Literal["model", "mean"] = "model"
+
+
+def text_columns(params: TextParams) -> tuple[str, ...]:
+    """What must not stand in two splits; of a pair, the pair."""
+    return params.text
+
+
+def encode_rows(params: TextParams, rows: Rows, tokenizer: Any) -> EncodedTexts:
+    """Tokenises the text columns."""
+    texts = [rows.table[column].to_pylist() for column in params.text]
+    return encode_texts(tokenizer, texts, max_tokens=params.max_tokens)
+
+
+def row_encoder(params: TextParams, folder: Path) -> Callable[[Rows], EncodedTexts]:
+    """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return lambda rows: encode_rows(params, rows, tokenizer)
+
+
+def train_texts(params: TextParams, context: BuildContext) -> Iterator[str]:
+    """Every text of `train`; the rows are read where a tokenizer is trained, and not before."""
+    for column in params.text:
+        yield from (str(value) for value in context.rows("train").table[column].to_pylist())
+
+
+def head_data(loaded: Loaded, context: BuildContext) -> tuple[HeadData, HeadData | None]:
+    """What a fresh head is fitted on: features (rows, in_features) and targets of `train` and `selection`."""
+    held_out = _features(loaded, context, "selection") if len(context.splits.get("selection", ())) else None
+    return _features(loaded, context, "train"), held_out
+
+
+def _features(loaded: Loaded, context: BuildContext, split: str) -> HeadData:
+    from slimgate.tasks.parts.heads import classifier_inputs
+
+    rows = Rows(context.rows(split).table.slice(0, HEAD_ROWS))  # a split's rows stand in random order
+    # a user's own task may have another way to encode
+    encoded = context.task.encode_rows(context.task_params, rows, loaded.model.tokenizer)
+    features = classifier_inputs(loaded.model.network, loaded.layer, encoded)
+    return features, context.task.targets(context.task_params, rows, context.facts, encoded)

@@ -28,14 +28,25 @@ PROTOCOLS = {
 }
 READABLE = ("train", "calibration", "selection", "unlabelled")
 ROOT = Path(__file__).parent
-FOLDERS = {"source": "sources", "task": "tasks", "method": "methods", "runtime": "runtimes"}
+FOLDERS = {"source": "data/sources", "task": "tasks", "method": "compress/*", "runtime": "runtimes"}
+# folders of compress/ that hold what steps share
+NOT_STEPS = ("layers", "training")
 
 
 @cache
+def modules_of(kind: str) -> dict[str, str]:
+    """Name -> module of slimgate's own plug-ins of a kind: the public files of its folders."""
+    files = [file for file in ROOT.glob(f"{FOLDERS[kind]}/*.py") if file.parent.name not in NOT_STEPS]
+    return {
+        file.stem: ".".join(("slimgate", *file.relative_to(ROOT).with_suffix("").parts))
+        for file in sorted(files, key=lambda file: file.stem)
+        if not file.stem.startswith("_")
+    }
+
+
 def known(kind: str) -> tuple[str, ...]:
-    """Names of slimgate's own plug-ins of a kind: the files of its folder."""
-    files = (ROOT / FOLDERS[kind]).glob("*.py")
-    return tuple(sorted(file.stem for file in files if not file.stem.startswith("_")))
+    """Names of slimgate's own plug-ins of a kind."""
+    return tuple(modules_of(kind))
 
 
 def load(kind: str, name: str) -> Any:
@@ -48,7 +59,7 @@ def load(kind: str, name: str) -> Any:
         if kind == "method" and not own and not near.startswith("."):
             own = "; `slimgate methods` tells what each does"
         raise SuiteError(f'"{name}": no such {kind}{near}{own}')
-    return importlib.import_module(f"slimgate.{FOLDERS[kind]}.{name}")
+    return importlib.import_module(modules_of(kind)[name])
 
 
 def load_object(name: str) -> Any:

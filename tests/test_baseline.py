@@ -14,7 +14,8 @@ from slimgate.judge.verdict import QualityBudget
 from slimgate.record import AcceptedFacts, BaselineFacts, SinceFacts, SuiteFacts, WaitingBudget, to_json
 from slimgate.record.files import read_run
 from slimgate.run.baseline import Given, held_against, refuse_last_run
-from slimgate.suite.suite import Suite, load_suite
+from slimgate.suite.load import load_suite
+from slimgate.suite.suite import Suite
 
 HERE = SuiteFacts(path="bench/x.toml", title="", digest="", seeds=[0])
 

@@ -16,7 +16,8 @@ from slimgate.run.build import Builder
 from slimgate.run.cluster.tasks import comes_from
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
-from slimgate.suite.suite import Suite, load_suite
+from slimgate.suite.load import load_suite
+from slimgate.suite.suite import Suite
 from slimgate.tasks import text_classification
 
 TRAIN = '{ fine_tune = { learning_rate = 1e-3, precision = "float32" } }'

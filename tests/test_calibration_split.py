@@ -11,7 +11,8 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.loading import known, load
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
-from slimgate.suite.suite import Suite, load_suite
+from slimgate.suite.load import load_suite
+from slimgate.suite.suite import Suite
 
 INT8 = 'int8 = { from = "student", steps = [{ int8_dynamic = {} }] }'
 NEEDS = [

@@ -16,7 +16,7 @@ from slimgate.plugin import session
 from slimgate.plugin.session import Session
 from slimgate.record import RunRecord, read_record
 from slimgate.run.parts import Part, part
-from slimgate.suite.suite import load_suite
+from slimgate.suite.load import load_suite
 
 SUITE = """
 [suite]

@@ -18,6 +18,7 @@ from slimgate.models.blocks import output_layer
 from slimgate.models.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
+from slimgate.tasks.parts import texts
 from slimgate.tasks.parts.heads import classifier_inputs, fit_head
 
 torch.set_num_threads(1)
@@ -122,7 +123,7 @@ def test_features_are_those_of_the_token_whose_logits_count(tmp_path: Path) -> N
 
 
 def test_only_so_many_rows_are_used_for_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_rows, "HEAD_ROWS", 20)
+    monkeypatch.setattr(texts, "HEAD_ROWS", 20)
     context = tiny_context(tmp_path, train=48)
     load_tiny(write_tiny(tmp_path / "hub", "bert"), context)
     assert context.log["rows"] == 20

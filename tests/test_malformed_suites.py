@@ -14,7 +14,7 @@ import pytest
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.loading import known
-from slimgate.suite.suite import load_suite
+from slimgate.suite.load import load_suite
 
 
 def variant(line: str) -> tuple[str, str]:
@@ -1219,7 +1219,7 @@ import sys
 import pytest
 import slimgate.plugin
 from pathlib import Path
-from slimgate.suite.suite import load_suite
+from slimgate.suite.load import load_suite
 
 load_suite(Path(sys.argv[1]).resolve())
 code = pytest.main(["bench", "--collect-only", "-q", "-p", "no:cacheprovider"])

@@ -19,7 +19,7 @@ from slimgate.protocols import Rows
 from slimgate.run.planted_fault import exchanged_fault
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.suite import load_suite
+from slimgate.suite.load import load_suite
 
 DOC = (Path(__file__).parents[1] / "docs/own_task.md").read_text("utf-8")
 CODE = dict(re.findall(r"`(mytools/\w+\.py)`:\n\n```python\n(.*?)```", DOC, re.DOTALL))

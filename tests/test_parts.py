@@ -25,7 +25,7 @@ from slimgate.record import (
 from slimgate.record.run_verdict import verdict
 from slimgate.run.environment import describe_machine
 from slimgate.run.parts import Part, Parts, awaited, compose, expected, part, parts_of
-from slimgate.suite.suite import load_suite
+from slimgate.suite.load import load_suite
 from tests.report.sample_record import sample_record
 
 

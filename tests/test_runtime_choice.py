@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import BuildError, SuiteError
+from slimgate.suite.load import load_suite
 from slimgate.suite.runtime_choice import kind_of, runtime_for
-from slimgate.suite.suite import TEACHER, Suite, load_suite
+from slimgate.suite.suite import TEACHER, Suite
 
 GRAPH = """\
 graph = { steps = [{ to_onnx = {} }] }

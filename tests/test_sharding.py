@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from slimgate.run.shards import Shard, dealt, parse_shard, share
-from slimgate.suite.suite import Suite, load_suite
+from slimgate.suite.load import load_suite
+from slimgate.suite.suite import Suite
 
 ROOT = Path(__file__).parents[1]
 

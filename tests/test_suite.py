@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from slimgate.protocols import Workload
-from slimgate.suite.suite import TEACHER, Suite, load_suite
+from slimgate.suite.load import load_suite
+from slimgate.suite.suite import TEACHER, Suite
 
 
 def suite_of(bench: Path, text: str, **options: bool) -> Suite:

@@ -34,6 +34,7 @@ def test_only_the_lines_of_its_import_are_kept_back(caplog: pytest.LogCaptureFix
 def test_loading_a_model_says_nothing_where_torchao_is_installed() -> None:
     if find_spec("torchao") is None:
         pytest.skip("torchao is not installed")
-    code = "import sys, slimgate.models.torch_model, transformers.modeling_utils; print('torchao' in sys.modules)"
+    loaded = "slimgate.models.torch_model, transformers.modeling_utils"
+    code = f"import sys, {loaded}; print('torchao' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("True\n", "")

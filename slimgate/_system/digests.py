@@ -51,7 +51,7 @@ def code_digest(module: str) -> str:
 @cache
 def own_code_digest() -> str:
     """Digest of slimgate's own files: between releases its version says too little."""
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     return folder_digest(root, (path.relative_to(root).as_posix() for path in root.rglob("*.py")))
 
 

@@ -17,8 +17,8 @@ from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError, did_you_mean, nearest
 from slimgate.models.graph_folders import FILES, TORCH, check_graph_folder, graph_files, model_kind
 from slimgate.models.model_files import check_model_files
+from slimgate.params import suite_path
 from slimgate.protocols import ModelRef
-from slimgate.suite_paths import suite_path
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?$")
 FRESH = "fresh:"

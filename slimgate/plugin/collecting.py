@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.plugin.project_root import project_root
-from slimgate.plugin.stashed import SESSION
+from slimgate.plugin.config import SESSION, project_root
 
 if TYPE_CHECKING:
     from slimgate.suite.suite import Suite
@@ -80,7 +79,7 @@ def _marked(metafunc: pytest.Metafunc) -> Suite | None:
     if mark is None or "slimgate_run" not in metafunc.fixturenames:
         return None
     from slimgate.plugin.session_start import session_of
-    from slimgate.suite.suite import load_suite
+    from slimgate.suite.load import load_suite
 
     config = metafunc.config
     if len(mark.args) != 1 or not isinstance(mark.args[0], str):

@@ -60,7 +60,7 @@ def find_suites(
     An opt-in suite counts only where it is named itself; else it is checked by syntax and schema alone.
     Raises SuiteError: one line for each file that is wrong.
     """
-    from slimgate.suite.suite import load_suite
+    from slimgate.suite.load import load_suite
 
     suites: dict[Path, Suite] = {}
     problems: list[str] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slimgate.plugin.stashed import PARTS
+from slimgate.plugin.config import PARTS
 
 if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.judge.speed import Speedup

@@ -14,10 +14,9 @@ import pytest
 
 from slimgate.errors import SlimgateError
 from slimgate.plugin.collecting import check_of, models_of, suite_of
+from slimgate.plugin.config import NOTES, PARTS, SESSION, project_root
 from slimgate.plugin.finding import Search, find_suites, has_candidates, suites_that_do_not_run
-from slimgate.plugin.project_root import project_root
 from slimgate.plugin.sharding import shard_lines, shard_option
-from slimgate.plugin.stashed import NOTES, PARTS, SESSION
 
 if TYPE_CHECKING:
     from slimgate.plugin.session import Session

@@ -9,7 +9,7 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.plugin.collecting import models_of, params_of, suite_of
-from slimgate.plugin.project_root import project_root
+from slimgate.plugin.config import project_root
 from slimgate.plugin.session import Session
 from slimgate.run.cluster.cluster import ADDRESS, check_installed
 from slimgate.run.cluster.needs import OPTION, asked_needs

@@ -15,12 +15,10 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
+from slimgate.plugin.config import SESSION, project_root, shard_of
 from slimgate.plugin.confirmation import OPTION as CONFIRM_OPTION
 from slimgate.plugin.confirmation import Confirmation
-from slimgate.plugin.project_root import project_root
 from slimgate.plugin.session import Session
-from slimgate.plugin.sharding import shard_of
-from slimgate.plugin.stashed import SESSION
 from slimgate.plugin.stopping import Stopping
 from slimgate.plugin.terminal_watch import watch_of
 from slimgate.protocols import CONFIRM, GATE

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slimgate.plugin.collecting import models_of, params_of, suite_of
-from slimgate.plugin.stashed import SESSION
-from slimgate.run.shards import Shard, parse_shard, share
+from slimgate.plugin.config import SESSION, shard_of
+from slimgate.run.shards import parse_shard, share
 
 if TYPE_CHECKING:
     from slimgate.suite.suite import Suite
-
-OPTION = "slimgate_shard"
 
 
 def shard_option(text: str) -> str:
@@ -30,12 +28,6 @@ def shard_option(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
-
-
-def shard_of(config: pytest.Config) -> Shard | None:
-    """The shard that this run is; None where it is the whole."""
-    text: str | None = config.getoption(OPTION)
-    return None if text is None else parse_shard(text)
 
 
 def shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:

@@ -21,8 +21,10 @@ Source: Ansel et al. 2024, "PyTorch 2", ASPLOS.
 
 from __future__ import annotations
 
+import logging
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +32,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from slimgate.errors import BuildError
+from slimgate._system.silence import silent
+from slimgate.errors import BuildError, SlimgateError
 from slimgate.params import Table
 from slimgate.protocols import Arrays
 from slimgate.runtimes.eager import EagerPredictor
@@ -58,8 +61,6 @@ class CompiledPredictor(EagerPredictor):
 
     def __init__(self, network: Any, params: Params, device: str) -> None:
         """Raises BuildError without a C++ compiler."""
-        from slimgate.runtimes._compiling import compiler
-
         super().__init__(network, device)
         self._params = params
         self._seen: set[tuple[Any, ...]] = set()
@@ -90,8 +91,6 @@ class CompiledPredictor(EagerPredictor):
 
     def prepare(self, batch: Arrays) -> object:
         """Arrays as tensors on the device; called once where the shape is new. Raises BuildError."""
-        from slimgate.runtimes._compiling import compiler
-
         prepared: Any = super().prepare(batch)
         shape = tuple((name, tuple(tensor.shape)) for name, tensor in prepared.items())
         if shape not in self._seen:
@@ -153,3 +152,46 @@ def load(folder: Path, params: Params, *, device: str, threads: int) -> Compiled
 
     torch.set_num_threads(threads)
     return CompiledPredictor(load_torch_model(folder, device=device).network, params, device)
+
+
+LONGEST = 300
+
+
+@contextmanager
+def compiler(what: str, device: str) -> Iterator[None]:
+    """Inside, what is compiled is compiled in this process and silently.
+
+    what: who compiles, as errors call it. Raises BuildError in one line where there is no C++ compiler, and
+    for whatever the compiler raises.
+    """
+    with silent(logging.WARNING):
+        from torch._inductor import config
+
+        check_compiler(what, device)
+        with config.patch(compile_threads=1):
+            try:
+                yield
+            except SlimgateError:
+                raise
+            except Exception as error:  # a graph may fail in any of the compiler's layers
+                raise BuildError(f"{what}: {type(error).__name__}: {in_one_line(error)}") from error
+
+
+def check_compiler(what: str, device: str) -> None:
+    """Raises BuildError without a C++ compiler, which also makes the launchers of a GPU's kernels."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise BuildError(
+            f"{what} compiles a model for {device} by a C++ compiler, and there is none: "
+            "install g++ or clang++, or name one in CXX"
+        ) from error
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says first; compilers go on for pages."""
+    said = " ".join(str(error).split()) or "no message"
+    return said if len(said) <= LONGEST else f"{said[:LONGEST]}…"

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import SuiteError, nearest
-from slimgate.params import Located
-from slimgate.suite_paths import suite_path
+from slimgate.params import Located, suite_path
 
 MAX_BYTES = 1_000_000
 

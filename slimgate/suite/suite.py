@@ -198,17 +198,6 @@ class Suite:
         return own or any(self.is_stochastic(name) for name in from_others)
 
 
-def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True) -> Suite:
-    """The suite of a file. Light: no model, no rows and no torch are loaded.
-
-    check_data: also look at what the suite names on this machine (data files and their columns, model
-    folders); off for opt-in suites that nobody asked for. Raises SuiteError.
-    """
-    from slimgate.suite.suite_reader import read_suite  # it makes the classes above
-
-    return read_suite(path, shown or str(path), check_data=check_data)
-
-
 def params_json(params: BaseModel, *, exclude_defaults: bool = False) -> Any:
     """Params as JSON values, for keys and records."""
     return params.model_dump(mode="json", exclude_defaults=exclude_defaults)

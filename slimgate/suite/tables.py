@@ -1,4 +1,4 @@
-"""The tables of a suite file, as they are written. What plug-ins add is validated in suite_reader.py."""
+"""The tables of a suite file, as they are written. What plug-ins add is validated in reader.py."""
 
 from __future__ import annotations
 

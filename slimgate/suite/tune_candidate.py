@@ -10,8 +10,8 @@ from slimgate.suite.errors import Loc
 from slimgate.suite.tune_space import Drawn
 
 if TYPE_CHECKING:
+    from slimgate.suite.reader import Reader
     from slimgate.suite.suite import Suite, Variant
-    from slimgate.suite.suite_reader import Reader
 
 
 def candidate(reader: Reader, suite: Suite, one: Drawn, name: str) -> Variant:

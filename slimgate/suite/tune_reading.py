@@ -17,8 +17,8 @@ from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, Tier, 
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable, SpaceTable, TuneTable
 
 if TYPE_CHECKING:
+    from slimgate.suite.reader import Reader
     from slimgate.suite.suite import Suite
-    from slimgate.suite.suite_reader import Reader
 
 # Step lists that are looked at before the search; each one is checked again when it is drawn.
 _LOOKED_AT = 256

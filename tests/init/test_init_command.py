@@ -17,8 +17,8 @@ import pytest
 from fixtures.architectures import write_tiny
 from fixtures.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
+from slimgate.suite.load import load_suite
 from slimgate.suite.schema import suite_schema
-from slimgate.suite.suite import load_suite
 
 Init = Callable[..., tuple[int, str, str]]
 

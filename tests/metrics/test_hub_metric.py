@@ -14,7 +14,7 @@ from slimgate.judge.metrics.hub import hub_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import ClassOutcomes
-from slimgate.suite.suite import load_suite
+from slimgate.suite.load import load_suite
 
 # evaluate and what it imports deprecate on their own account
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -9,8 +9,9 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.suite.file import read_suite_text
-from slimgate.suite.suite import Suite, load_suite
-from slimgate.suite.suite_reader import Reader
+from slimgate.suite.load import load_suite
+from slimgate.suite.reader import Reader
+from slimgate.suite.suite import Suite
 from slimgate.suite.tune_candidate import candidate, free_name
 from slimgate.suite.tune_space import Choice, Range, every
 

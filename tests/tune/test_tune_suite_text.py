@@ -11,8 +11,8 @@ from slimgate.cli.tune.suite_text import HEADER, check_free, names_of, suite_tex
 from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.errors import DataError
 from slimgate.suite.file import read_suite_text
-from slimgate.suite.suite import load_suite
-from slimgate.suite.suite_reader import Reader
+from slimgate.suite.load import load_suite
+from slimgate.suite.reader import Reader
 from slimgate.suite.tune_space import every
 
 TUNE = """

@@ -82,7 +82,8 @@ def task_params(run: Kept) -> Json:
 
 
 def _suite_params(path: Path, digest: str) -> Json | None:
-    from slimgate.suite.suite import load_suite, params_json
+    from slimgate.suite.load import load_suite
+    from slimgate.suite.suite import params_json
 
     try:
         suite = load_suite(path, check_data=False)
@@ -101,7 +102,7 @@ def gate_rows(run: Kept, store: Path) -> GateRows | str:
     """
     from slimgate.run.rows import prepare_rows
     from slimgate.store.store import Store
-    from slimgate.suite.suite import load_suite
+    from slimgate.suite.load import load_suite
 
     path, gate = Path(run.record.suite.path), run.record.task.splits.get("gate")
     if not path.is_file():

@@ -15,8 +15,8 @@ from slimgate.errors import DataError
 from slimgate.run.budget_plan import PlannedBudget, gate_groups, planned_budgets
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
+from slimgate.suite.load import load_suite
 from slimgate.suite.schema import TITLE, suite_schema
-from slimgate.suite.suite import load_suite
 
 
 def check_free(path: Path, *, force: bool) -> None:

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.cli.tune.suite_text import check_free, names_of, suite_text, write_suite
     from slimgate.store.store import Store, moment
     from slimgate.suite.file import read_suite_text
-    from slimgate.suite.suite_reader import Reader
+    from slimgate.suite.reader import Reader
 
     suite = _suite(options.suite)
     assert suite.tuning is not None
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _suite(path: Path) -> Suite:
     """The suite with its [tune]; plug-ins of a user's own are found beside it too."""
-    from slimgate.suite.suite import load_suite
+    from slimgate.suite.load import load_suite
 
     if str(path.absolute().parent) not in sys.path:
         sys.path.append(str(path.absolute().parent))

@@ -10,8 +10,8 @@ from slimgate.cli.tune.measuring import Bench
 from slimgate.cli.tune.proposing import Proposer
 from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.errors import SlimgateError, SuiteError
+from slimgate.suite.reader import Reader
 from slimgate.suite.suite import Suite, Variant
-from slimgate.suite.suite_reader import Reader
 from slimgate.suite.tune_candidate import candidate, free_name
 from slimgate.suite.tune_space import Drawn
 

@@ -14,8 +14,8 @@ from slimgate.cli.tune.front import Chosen
 from slimgate.cli.tune.trial import Trial
 from slimgate.errors import DataError
 from slimgate.report.figures import drop_words, fixed, megabytes
+from slimgate.suite.reader import Reader
 from slimgate.suite.suite import TEACHER, Suite
-from slimgate.suite.suite_reader import Reader
 from slimgate.suite.tune_space import Json, Tier
 
 HEADER = "# Written by slimgate tune"

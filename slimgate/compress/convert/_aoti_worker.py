@@ -33,8 +33,8 @@ def compiled(folder: Path, *, device: str, threads: int, precision: str) -> Json
 
     from slimgate.compress.agreement import scores
     from slimgate.models.torch_model import load_torch_model
-    from slimgate.runtimes._compiling import compiler
     from slimgate.runtimes.aoti import AotiPredictor, open_package
+    from slimgate.runtimes.compiled import compiler
 
     torch.set_num_threads(threads)
     model: Any = load_torch_model(folder / MODEL, device=device)

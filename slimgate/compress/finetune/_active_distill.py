@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,6 @@ from slimgate.compress.finetune._active_choice import (
     round_sizes,
     uncertainty,
 )
-from slimgate.compress.finetune.active_distill import Params
 from slimgate.compress.training.distillation import DistillationLoss, unlike
 from slimgate.compress.training.distillation_rows import DistillationRows
 from slimgate.compress.training.matching import matches_of
@@ -30,6 +29,9 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks.parts.heads import classifier_inputs
 from slimgate.tasks.parts.learning import labelled, training_rows
 from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, objective_of
+
+if TYPE_CHECKING:
+    from slimgate.compress.finetune.active_distill import Params
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from slimgate.compress.finetune.progressive_distill import Params, check
-from slimgate.compress.prune import keep_layers
 from slimgate.compress.training.distillation import DistillationLoss
 from slimgate.compress.training.distillation_rows import lesson
 from slimgate.compress.training.matching import matches_of
 from slimgate.compress.training.regularization import skipped
 from slimgate.compress.training.teacher_answers import Answers, teacher_answers
 from slimgate.compress.training.trainer import train
+from slimgate.models.block_choice import keep_blocks_
 from slimgate.models.blocks import encoder_layers
 from slimgate.protocols import Arrays, BuildContext, Encoded, iter_batches
 from slimgate.tasks.parts.learning import Labelled, labelled
 from slimgate.tasks.parts.objectives import objective_of
+
+if TYPE_CHECKING:
+    from slimgate.compress.finetune.progressive_distill import Params
 
 Lesson = tuple[Labelled, Encoded]
 JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows stand in random order
@@ -28,7 +30,6 @@ JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows sta
 def distill_progressively(model: Any, params: Params, context: BuildContext) -> None:
     """Drops blocks of `model` in place until params.blocks are left; context.log gets every stage."""
     numbers = list(range(len(encoder_layers(model.network))))
-    check(params, {"num_hidden_layers": len(numbers)})
     data, teacher, taught = lesson(model, context)
     objective = objective_of(context.task, context.task_params)
     answers = teacher_answers(teacher, taught, None, objective, context) if objective.by_row else None
@@ -37,7 +38,8 @@ def distill_progressively(model: Any, params: Params, context: BuildContext) -> 
         doomed = _doomed(model, teacher, params, (data, taught), context)
         own = replace(context, log={}, seed=context.seed + len(stages))
         kept = tuple(i for i in range(len(numbers)) if i not in doomed)
-        keep_layers.apply(model, keep_layers.Params(kept), own)
+        keep_blocks_(model, kept)
+        own.log.update(blocks_before=len(numbers), blocks_after=len(kept))
         dropped, numbers = [numbers[i] for i in doomed], [numbers[i] for i in kept]
         _distill(model, teacher, (data, taught, answers), params, own, last=len(numbers) == params.blocks)
         stages.append({"dropped": dropped, "blocks": len(numbers), **own.log})

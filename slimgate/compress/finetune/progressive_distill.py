@@ -57,6 +57,8 @@ def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with fewer blocks."""
     from slimgate.compress.finetune._progressive_distill import distill_progressively
+    from slimgate.models.blocks import encoder_layers
 
+    check(params, {"num_hidden_layers": len(encoder_layers(model.network))})
     distill_progressively(model, params, context)
     return model

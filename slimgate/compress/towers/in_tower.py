@@ -11,13 +11,19 @@ ranking, choosing and training by itself; to train both at once, write the step 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from slimgate.compress.towers._tower_steps import TowerSteps, inner_steps
-from slimgate.loading import load
+from slimgate.errors import BuildError, SlimgateError
+from slimgate.loading import load, module_of
+from slimgate.models.image_text_processor import ImageTextProcessor
 from slimgate.params import Table
+from slimgate.protocols import BuildContext, Json
 
 takes = frozenset({"torch", "torch_quantized"})
 gives = None
@@ -54,3 +60,196 @@ def resolved(params: Params) -> TowerSteps:
 def apply(model: Any, params: Params, context: Any) -> Any:
     """The model after the steps."""
     return resolved(params).apply(model, params, context)
+
+
+Load = Callable[[str, str], Any]
+NOT_INSIDE = {
+    "active_distill": "it chooses rows by probabilities of classes, which captions have not; use distill",
+    "in_tower": "write its steps here",
+    "new_student": 'write the shape as a config.json, and start from model = "fresh:FOLDER"',
+    "prune_hidden": "its patches and heads have the width; use prune_heads, prune_ffn or low_rank",
+}
+OF_VOCABULARY = frozenset({"factorize_embeddings", "trim_vocabulary"})
+
+
+@dataclass(frozen=True)
+class InnerStep:
+    """A method of the chain with its validated Params."""
+
+    name: str
+    method: Any
+    params: Any
+
+
+def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tuple[InnerStep, ...]:
+    """The steps with their methods; load: of loading.py. Raises ValueError that names the step."""
+    found = []
+    for i, step in enumerate(steps):
+        if len(step) != 1:
+            raise ValueError(f"steps[{i}]: {', '.join(step) or 'nothing'} came, expected one method a step")
+        [(name, options)] = step.items()
+        if name in NOT_INSIDE:
+            raise ValueError(f"steps[{i}]: {name} cannot be inside of in_tower; {NOT_INSIDE[name]}")
+        if name in OF_VOCABULARY and tower != "text":
+            raise ValueError(f'steps[{i}]: {name} needs a vocabulary, which images have none; tower = "text"')
+        try:
+            method = load("method", name)
+        except SlimgateError as error:
+            raise ValueError(f"steps[{i}]: {error}") from None
+        params = _params(f"steps[{i}] {name}", method, options)
+        if (processes := getattr(params, "processes", 1)) > 1:
+            raise ValueError(f"steps[{i}] {name}: processes = {processes} came, but a tower trains in one")
+        found.append(InnerStep(name, method, params))
+        if more := _declared(found[-1], "also_learns_from", ()):
+            told = f"more_teachers = {list(more)} came, but a tower learns from one model"
+            raise ValueError(f"steps[{i}] {name}: {told}")
+    _check_kinds(found)
+    if len(teachers := _teachers(found)) > 1:
+        raise ValueError(f"steps learn from {' and '.join(teachers)}, expected one model; use two in_tower")
+    return tuple(found)
+
+
+def _params(where: str, method: Any, options: Any) -> Any:
+    try:
+        return method.Params.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}{'.' if place else ''}{place}: {first['msg']}") from None
+
+
+def _check_kinds(steps: Sequence[InnerStep]) -> None:
+    kind = None
+    for i, step in enumerate(steps):
+        if kind is not None and kind not in step.method.takes:
+            wanted = " or ".join(sorted(step.method.takes))
+            raise ValueError(
+                f"steps[{i}]: {step.name} cannot take an artifact of kind {kind}, expected {wanted}"
+            )
+        kind = step.method.gives or kind
+
+
+class TowerSteps:
+    """A Method (protocols.py) that applies steps inside of a tower, or of both, one after the other."""
+
+    def __init__(self, tower: str, steps: Sequence[InnerStep]) -> None:
+        methods = [step.method for step in steps]
+        self.Params = Params
+        self.towers = ("vision", "text") if tower == "both" else (tower,)
+        self.steps = tuple(steps)
+        self.takes: frozenset[str] = methods[0].takes
+        self.gives = next((method.gives for method in reversed(methods) if method.gives), None)
+        self.reads = tuple(dict.fromkeys(split for method in methods for split in method.reads))
+        self.uses_teacher = any(method.uses_teacher for method in methods)
+        self.stochastic = any(method.stochastic for method in methods)
+        self.claims = tuple(dict.fromkeys(c for method in methods for c in getattr(method, "claims", ())))
+        self.packages = tuple(dict.fromkeys(p for m in methods for p in getattr(m, "packages", ())))
+        self.code_modules = tuple(module_of(method) for method in methods)
+
+    def learns_from(self, params: Any) -> str:  # noqa: ARG002
+        """Whom the steps learn from; `inner_steps` has seen that it is one model."""
+        return next(iter(_teachers(self.steps)))
+
+    def row_files(self, params: Any) -> tuple[Path, ...]:  # noqa: ARG002
+        """The files that the steps read."""
+        return tuple(path for s in self.steps for path in _declared(s, "row_files", ()))
+
+    def also_reads(self, params: Any) -> tuple[str, ...]:  # noqa: ARG002
+        """The further splits that options have the steps read."""
+        return tuple(split for s in self.steps for split in _declared(s, "also_reads", ()))
+
+    def does_without(self, params: Any) -> tuple[str, ...]:  # noqa: ARG002
+        """The splits that none of the steps needs."""
+        needed = {
+            split
+            for s in self.steps
+            for split in s.method.reads
+            if split not in _declared(s, "does_without", ())
+        }
+        return tuple(split for split in self.reads if split not in needed)
+
+    def functions(self, params: Any) -> tuple[str, ...]:  # noqa: ARG002
+        """The user's own functions that the steps call."""
+        return tuple(name for s in self.steps for name in _declared(s, "functions", ()))
+
+    def adds_rows(self, params: Any) -> bool:  # noqa: ARG002
+        """Whether one of the steps trains on other rows."""
+        return any(_declared(step, "adds_rows", False) for step in self.steps)
+
+    def check(self, params: Any, config: Json) -> Json:  # noqa: ARG002
+        """The configuration after the steps. Raises SuiteError where one of them cannot be."""
+        for tower in self.towers:
+            inner = dict(config.get(f"{tower}_config") or {})
+            for step in self.steps:
+                check = getattr(step.method, "check", None)
+                inner = inner if check is None else check(step.params, inner)
+            config = {**config, f"{tower}_config": inner}
+        return config
+
+    def apply(self, model: Any, params: Any, context: BuildContext) -> Any:  # noqa: ARG002
+        """The model after the steps. Raises BuildError for a model that has no towers."""
+        if not hasattr(model.network, "seen_as"):
+            raise BuildError(f"in_tower: {type(model.network).__name__} has no towers")
+        for tower in self.towers:
+            for number, step in enumerate(self.steps):
+                self._apply_one(model, tower, number, step, context)
+        return model
+
+    def _apply_one(self, model: Any, tower: str, number: int, step: InnerStep, context: BuildContext) -> None:
+        network, images, noted = model.network, model.tokenizer.images, len(model.modifications)
+        scratch = context.scratch / f"{tower}-{number}"
+        scratch.mkdir()
+        with ExitStack() as stack:
+
+            def load_teacher() -> Any:
+                teacher = context.load_teacher()
+                stack.enter_context(teacher.network.seen_as(tower))
+                return teacher
+
+            stack.enter_context(_alone(network, tower))
+            own = replace(context, load_teacher=load_teacher, scratch=scratch, log={})
+            found = step.method.apply(model, step.params, own)
+        if found is not model or found.network is not network:
+            raise BuildError(f"in_tower: {step.name} makes a network of its own, which cannot be a tower")
+        for change in model.modifications[noted:]:
+            change["tower"] = tower  # loading shows the same tower to `restore`
+        model.kind = step.method.gives or model.kind
+        network.settle()
+        if not hasattr(model.tokenizer, "images"):  # the step has put a tokenizer of its own there
+            model.tokenizer = ImageTextProcessor(model.tokenizer, images)
+        context.log.update(
+            own.log if len(self.towers) * len(self.steps) == 1 else {self._told(tower, number): own.log}
+        )
+
+    def _told(self, tower: str, number: int) -> str:
+        """`vision distill`; `vision distill 2` where a method comes again."""
+        name = self.steps[number].name
+        before = sum(step.name == name for step in self.steps[:number])
+        return f"{tower} {name}" + (f" {before + 1}" if before else "")
+
+
+@contextmanager
+def _alone(network: Any, tower: str) -> Iterator[None]:
+    """The network seen as one tower, the only part of it that can be trained."""
+    with network.seen_as(tower):
+        shown = {id(parameter) for parameter in network.parameters()}
+    frozen = [p for p in network.parameters() if id(p) not in shown and p.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        with network.seen_as(tower):
+            yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
+def _teachers(steps: Sequence[InnerStep]) -> list[str]:
+    """Whom the steps learn from, each once."""
+    learning = [step for step in steps if step.method.uses_teacher]
+    return list(dict.fromkeys(str(_declared(step, "learns_from", "teacher")) for step in learning))
+
+
+def _declared(step: InnerStep, name: str, default: Any) -> Any:
+    found = getattr(step.method, name, None)
+    return default if found is None else found(step.params)

@@ -30,8 +30,7 @@ from slimgate._system.digests import folder_digest, json_digest
 from slimgate.data.pools import strings
 from slimgate.data.row_codes import standing_twice
 from slimgate.errors import DataError, SuiteError, nearest
-from slimgate.params import Table
-from slimgate.suite_paths import suite_path
+from slimgate.params import Table, suite_path
 
 NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")

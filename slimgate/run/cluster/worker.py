@@ -31,7 +31,7 @@ from slimgate.run.cluster.tasks import Task
 from slimgate.run.run import SuiteRun
 from slimgate.store.holds import held, moment_of_holds
 from slimgate.store.store import Entry, Json, Store
-from slimgate.suite.suite import load_suite
+from slimgate.suite.load import load_suite
 
 Key = tuple[str, str]
 SAID = 4_000  # characters of what a failing task wrote, from its end

@@ -1,0 +1,45 @@
+"""What slimgate reads from pytest's configuration and keeps in it; light."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from slimgate.plugin.session import Session
+    from slimgate.run.parts import Part
+    from slimgate.run.shards import Shard
+
+# In the config: the session, once a suite is found or asked for.
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+# In the config: lines on files that lie where suites do and are none.
+NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
+# In a test: what it adds to the record.
+PARTS: pytest.StashKey[list[Part]] = pytest.StashKey()
+SHARD_OPTION = "slimgate_shard"
+
+
+def project_root(config: pytest.Config) -> Path:
+    """pytest's rootdir. Without a configuration file, what the folder of the call and the tests share.
+
+    Where no file says otherwise, pytest takes the values of options that it does not know yet for paths
+    (`--slimgate-store /cache`), and its rootdir may then be `/`:
+    https://docs.pytest.org/en/stable/reference/customize.html#finding-the-rootdir
+    """
+    root = config.rootpath
+    if config.inipath is not None or config.getoption("rootdir") or (root / "setup.py").is_file():
+        return root
+    here = config.invocation_params.dir
+    named = (Path(here, argument.partition("::")[0]) for argument in config.args)
+    return Path(os.path.commonpath([here, *(path for path in named if path.exists())]))
+
+
+def shard_of(config: pytest.Config) -> Shard | None:
+    """The shard that this run is; None where it is the whole."""
+    from slimgate.run.shards import parse_shard
+
+    text: str | None = config.getoption(SHARD_OPTION)
+    return None if text is None else parse_shard(text)

@@ -78,8 +78,8 @@ class ModelRef:
     """Where weights come from: a local folder, or a hub id with the commit it must have.
 
     fresh: the folder has a config.json and no weights; the model starts from random ones
-    (slimgate/models/fresh.py). kind: of the artifact that the files are: torch, or the graph of a folder
-    (slimgate/models/graph_folders.py).
+    (slimgate/models/pretrained.py). kind: of the artifact that the files are: torch, or the graph of a folder
+    (slimgate/models/ref.py).
     new_head: of a variant. False: it is judged as its files are, so they must hold the head and every
     weight, and nothing that is not used; True: the task makes a new head. None, of the teacher, which has to
     learn the task: a new head where the files hold none. looked_for: of a hub id, the folder of that name,
@@ -214,7 +214,7 @@ class Task(Protocol[P]):
         """The same by a tokenizer that is loaded."""
 
     def targets(self, params: P, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Any:
-        """What a training step shall learn: Targets (slimgate/tasks/parts/learning.py), such as (rows,)
+        """What a training step shall learn: Targets (slimgate/tasks/parts/objectives.py), such as (rows,)
         labels.
         """
 

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
-from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.flips import FlipsBudget
-from slimgate.judge.message import message
+from slimgate.judge.message import behaviour_message, message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import SliceBudget

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate._system.atomic_files import replacing, write_atomically
+from slimgate._system.files import replacing, write_atomically
 
 
 def test_a_text_is_written_whole_with_the_folders_above(tmp_path: Path) -> None:

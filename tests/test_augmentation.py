@@ -1,4 +1,4 @@
-"""slimgate.compress.training.augmentation: changed copies of texts."""
+"""slimgate.compress.training.transfer: changed copies of texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from slimgate.compress.training.augmentation import augmented
+from slimgate.compress.training.transfer import augmented
 from slimgate.compress.training.transfer_params import Augment
 
 TEXTS = ["a b c d e f g h", "i", "j k  l"]

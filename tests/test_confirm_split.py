@@ -14,7 +14,7 @@ from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugin.plan_text import plan_lines
 from slimgate.protocols import CONFIRM, SPLITS
-from slimgate.report.terminal.table import plain
+from slimgate.report.terminal.summary import plain
 
 SIZES = 'splits = { train = "rest", calibration = 0, selection = 16 }'
 MORE = 'splits = { train = "rest", calibration = 0, selection = 8, confirm = 12 }'

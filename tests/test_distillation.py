@@ -16,11 +16,10 @@ from fixtures.building import load_tiny, tiny_context
 from fixtures.tiny import BAD, GOOD, OTHER, tiny_tokenizer
 from slimgate.compress.finetune.distill import Params
 from slimgate.compress.training.distillation import DistillationLoss, soft_target_loss, unlike
-from slimgate.compress.training.layer_mapping import map_layers
+from slimgate.compress.training.distillation_params import map_layers
 from slimgate.compress.training.matching import RelationMatch
 from slimgate.errors import BuildError
-from slimgate.tasks.parts.learning import training_rows
-from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective
+from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, training_rows
 
 torch.set_num_threads(1)
 

@@ -1,4 +1,4 @@
-"""slimgate.data.docstring_prose: which blocks of a docstring are prose, and what is left of their markup."""
+"""slimgate.data.docstrings: which blocks of a docstring are prose, and what is left of their markup."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.data.docstring_prose import docstrings, file_paragraphs, is_prose, plain_text, prose_blocks
+from slimgate.data.docstrings import docstrings, file_paragraphs, is_prose, plain_text, prose_blocks
 
 SOURCE = '''
 """The module."""

@@ -168,7 +168,5 @@ def test_a_record_without_outcomes_says_what_is_missing(explain: Explain, tmp_pa
 
 
 def test_what_explains_is_read_without_torch() -> None:
-    code = (
-        "import sys, slimgate.cli.explain_output, slimgate.record.answers; sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys, slimgate.cli.explain, slimgate.record.answers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.compress.layers.grid_fitting import fit_grid
-from slimgate.compress.layers.weight_grid import Grid, Scheme, dequantize, quantize
+from slimgate.compress.layers.grid import Grid, Scheme, dequantize, fit_grid, quantize
 from slimgate.compress.quantize._quantization_aware_training import (
     FakeQuantization,
     fake_quantized,

@@ -1,4 +1,4 @@
-"""slimgate.compress.training.freezing: what is frozen neither changes nor has optimiser state (fine_tune,
+"""slimgate.compress.training.options: what is frozen neither changes nor has optimiser state (fine_tune,
 distill).
 """
 
@@ -14,7 +14,7 @@ from torch import nn
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from slimgate.compress.finetune import distill, fine_tune
-from slimgate.compress.training.freezing import frozen
+from slimgate.compress.training.options import frozen
 from slimgate.errors import BuildError
 
 torch.set_num_threads(1)

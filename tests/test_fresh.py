@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.fresh import trained_tokenizer
-from slimgate.models.model_ref import parse_model_ref
+from slimgate.models.pretrained import trained_tokenizer
+from slimgate.models.ref import parse_model_ref
 from tests.tiny_suite import tiny_run
 
 SHAPES: dict[str, dict[str, Any]] = {

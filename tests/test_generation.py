@@ -14,19 +14,16 @@ from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
 from slimgate.compress.finetune import distill
 from slimgate.compress.training.distillation import DistillationLoss, unlike
-from slimgate.compress.training.generation import _first, written_texts
-from slimgate.compress.training.generation_params import Generate
-from slimgate.compress.training.transfer import transfer_rows
-from slimgate.compress.training.transfer_params import TransferParams
+from slimgate.compress.training.transfer import _first, transfer_rows, written_texts
+from slimgate.compress.training.transfer_params import Generate, TransferParams
 from slimgate.errors import BuildError
 from slimgate.models.writing import continued
 from slimgate.protocols import Compared
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm
-from slimgate.tasks.parts.diversity import diversity
-from slimgate.tasks.parts.learning import labelled
-from slimgate.tasks.parts.token_agreement import token_agreement
-from slimgate.tasks.parts.written_text import written_figures
+from slimgate.tasks.parts.generated_text import diversity, written_figures
+from slimgate.tasks.parts.language_model import token_agreement
+from slimgate.tasks.parts.objectives import labelled
 
 torch.set_num_threads(1)
 PARAMS = causal_lm.Params(text=("text",), max_tokens=16, stride=8, add_bos=True)

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from slimgate.compress.input_moments import Moments
-from slimgate.compress.layers.grid_fitting import fit_grid
-from slimgate.compress.layers.weight_grid import Grid, Scheme, dequantize, quantize
+from slimgate.compress.calibration import Moments
+from slimgate.compress.layers.grid import Grid, Scheme, dequantize, fit_grid, quantize
 from slimgate.compress.quantize._gptq import output_error, round_with_compensation
 
 DAMPING = 0.01

@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from slimgate.compress.layers import grid_fitting
-from slimgate.compress.layers.grid_fitting import fit_grid
-from slimgate.compress.layers.weight_grid import Scheme, dequantize, quantize
+from slimgate.compress.layers import grid
+from slimgate.compress.layers.grid import Scheme, dequantize, fit_grid, quantize
 from slimgate.errors import BuildError
 
 SCHEMES = [
@@ -137,13 +136,13 @@ def test_nine_bits_are_an_error() -> None:
 
 def test_of_one_scale_for_a_matrix_no_copies_of_it_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    divided = grid_fitting._divided
+    divided = grid._divided
 
     def counted(flat: Tensor, scheme: Scheme, steps: Tensor) -> Any:
         sizes.append(flat.numel())
         return divided(flat, scheme, steps)
 
-    monkeypatch.setattr(grid_fitting, "_divided", counted)
+    monkeypatch.setattr(grid, "_divided", counted)
     weight = random_weight(64, 64)
     found = rounded(weight, Scheme(8, "tensor"), observer="minmax")
     assert not sizes  # more values than levels

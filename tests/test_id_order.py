@@ -7,14 +7,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from slimgate.data.predictions import id_order
-from slimgate.data.predictions.words import TEXT, codes_of, differ, encoded, is_empty
+from slimgate.data.predictions import codes
+from slimgate.data.predictions.codes import TEXT, codes_of, differ, encoded, is_empty
 
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few rows take many steps."""
-    monkeypatch.setattr(id_order, "_AT_ONCE", 3)
+    monkeypatch.setattr(codes, "_AT_ONCE", 3)
 
 
 def texts(*values: str | None) -> pa.Array:
@@ -25,7 +25,7 @@ def test_rows_are_matched_as_a_hash_table_matches_them() -> None:
     rng = np.random.default_rng(0)
     ids = pa.array([f"row {k}" for k in rng.permutation(50)], TEXT)
     others = ids.take(pa.array(rng.permutation(50)))
-    found = id_order.matched(ids, id_order.by_id(ids), others, id_order.by_id(others))
+    found = codes.matched(ids, codes.by_id(ids), others, codes.by_id(others))
     assert found is not None
     assert found.tolist() == pc.index_in(ids, value_set=others).to_pylist()
 
@@ -33,19 +33,19 @@ def test_rows_are_matched_as_a_hash_table_matches_them() -> None:
 def test_other_ids_or_fewer_are_not_matched() -> None:
     one = texts("a", "b", "c", "d")
     for other in (texts("a", "b", "c", "e"), texts("a", "b", "c")):
-        assert id_order.matched(one, id_order.by_id(one), other, id_order.by_id(other)) is None
+        assert codes.matched(one, codes.by_id(one), other, codes.by_id(other)) is None
 
 
 def test_ids_that_stand_twice_are_named_in_the_order_in_which_they_come() -> None:
     ids = texts("d", "b", "a", "b", "c", "d", "d")
-    assert id_order.standing_twice(ids, id_order.by_id(ids)).to_pylist() == ["d", "b"]
+    assert codes.standing_twice(ids, codes.by_id(ids)).to_pylist() == ["d", "b"]
     for whole in (texts("b", "a", "c"), texts("a", "b", "c", "d", "e"), texts("a"), texts()):
-        assert id_order.standing_twice(whole, id_order.by_id(whole)).to_pylist() == []
+        assert codes.standing_twice(whole, codes.by_id(whole)).to_pylist() == []
 
 
 def test_rows_in_order_are_not_sorted() -> None:
-    assert id_order.by_id(texts("a", "b", "c", "d", "e")).tolist() == [0, 1, 2, 3, 4]
-    assert id_order.by_id(texts("a", "b", "c", "e", "d")).tolist() == [0, 1, 2, 4, 3]
+    assert codes.by_id(texts("a", "b", "c", "d", "e")).tolist() == [0, 1, 2, 3, 4]
+    assert codes.by_id(texts("a", "b", "c", "e", "d")).tolist() == [0, 1, 2, 4, 3]
 
 
 def test_blocks_of_words_become_one_column_of_codes() -> None:

@@ -1,4 +1,4 @@
-"""slimgate.compress.input_moments: norms and second moments of what layers receive, padding left out."""
+"""slimgate.compress.calibration: norms and second moments of what layers receive, padding left out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from torch import nn
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.compress.calibration import calibration_batches
-from slimgate.compress.input_moments import Moments, input_norms, inverse_factor, second_moments
+from slimgate.compress.calibration import (
+    Moments,
+    calibration_batches,
+    input_norms,
+    inverse_factor,
+    second_moments,
+)
 from slimgate.errors import BuildError
 from slimgate.models.linear_layers import by_block, linear_layers
 

@@ -9,8 +9,8 @@ import pytest
 from slimgate.errors import BuildError
 from slimgate.record import LookFacts, TimingFacts
 from slimgate.record.looks_log import LookLog, Looks, Timing, look_facts, looks_at, merge_looks, model_id
+from slimgate.store.prune import stored_in
 from slimgate.store.store import Store
-from slimgate.store.store_listing import stored_in
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""slimgate.data.magic_bytes: files that hold something else than their names say, each made by what writes
+"""slimgate.data.row_files: files that hold something else than their names say, each made by what writes
 it.
 """
 
@@ -17,8 +17,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from slimgate.data.magic_bytes import foreign_format
-from slimgate.data.row_files import RowFile, columns_of, rows_of
+from slimgate.data.row_files import RowFile, columns_of, foreign_format, rows_of
 from slimgate.errors import DataError
 
 TEXT = "text,label\nit is good,pos\n"

@@ -13,9 +13,15 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.compress.training.attention_outputs import AttentionOutputs, relation_loss
-from slimgate.compress.training.layer_mapping import map_layers
-from slimgate.compress.training.matching import AttentionMatch, HiddenMatch, Match, RelationMatch
+from slimgate.compress.training.distillation_params import map_layers
+from slimgate.compress.training.matching import (
+    AttentionMatch,
+    AttentionOutputs,
+    HiddenMatch,
+    Match,
+    RelationMatch,
+    relation_loss,
+)
 from slimgate.errors import BuildError
 from slimgate.models.blocks import block_names, blocks
 from slimgate.models.watching import Outputs, watched

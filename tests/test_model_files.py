@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 
 from fixtures.hostile.models import Bomb
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.model_files import check_model_files
 from slimgate.models.pretrained import numbers_alone
+from slimgate.models.ref import check_model_files
 from slimgate.models.sentence_layout import sentence_layout
 
 

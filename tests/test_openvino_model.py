@@ -13,8 +13,7 @@ import torch
 from fixtures.openvino_models import exported, model_scores
 from slimgate.errors import BuildError
 from slimgate.loading import load_object
-from slimgate.models.openvino_model import OpenVinoModel
-from slimgate.models.openvino_weights import first_broken, footprint, weight_types
+from slimgate.models.openvino_model import OpenVinoModel, first_broken, footprint, weight_types
 from slimgate.store.artifact import LOADERS
 
 torch.set_num_threads(1)

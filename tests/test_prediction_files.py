@@ -13,8 +13,8 @@ import pytest
 from prediction_rows import shuffled, write_predictions
 
 from slimgate.data.predictions.columns import ColumnNames
+from slimgate.data.predictions.files import Predictions, read_predictions
 from slimgate.data.predictions.pairs import Pair, pair_predictions
-from slimgate.data.predictions.prediction_files import Predictions, read_predictions
 from slimgate.errors import DataError, SlimgateError
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record.outcome_files import write_outcomes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.report.terminal.progress_lines import Stage, duration, stage_lines, still_lines
+from slimgate.report.terminal.progress import Stage, duration, stage_lines, still_lines
 
 
 def shown(stage: Stage, now: float, *, width: int = 100) -> list[str]:

@@ -10,7 +10,7 @@ from releases import write_release
 
 from slimgate.record import QualityFacts, StepFacts
 from slimgate.record.files import read_kept
-from slimgate.record.record_mlflow import model_runs, suite_run
+from slimgate.record.mlflow import model_runs, suite_run
 
 # What MLflow takes as a name, on every system.
 ALLOWED = re.compile(r"[\w./ -]+", re.ASCII)

@@ -1,4 +1,4 @@
-"""slimgate.compress.training.regularization: dropout and LayerDrop, only while training, and only for that
+"""slimgate.compress.training.options: dropout and LayerDrop, only while training, and only for that
 time.
 """
 
@@ -11,7 +11,7 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
-from slimgate.compress.training.regularization import regularized, skipped
+from slimgate.compress.training.options import regularized, skipped
 from slimgate.models.blocks import encoder_layers
 
 torch.set_num_threads(1)

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from slimgate.data.arrow import keys_of
 from slimgate.data.pools import text_codes
-from slimgate.data.row_codes import keys_of
 from slimgate.data.same_texts import BETWEEN_TEXTS, comparable, join_groups, plain, without_order
 
 

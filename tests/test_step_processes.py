@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from slimgate.compress.training.training_params import TrainingParams
+from slimgate.compress.training.params import TrainingParams
 from slimgate.errors import BuildError
 from slimgate.outcomes import ClassOutcomes
 from tests.tiny_suite import tiny_run

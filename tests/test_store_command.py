@@ -17,8 +17,8 @@ from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.record import to_json
 from slimgate.store.holds import held, last_use, note_use
+from slimgate.store.prune import size_of
 from slimgate.store.store import DamagedEntry, Store
-from slimgate.store.store_prune import size_of
 
 DAY = 24 * 60 * 60
 MEGABYTE = 1024**2

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from slimgate._system.disk_room import room_for
+from slimgate._system.files import room_for
 from slimgate.errors import BuildError
 from slimgate.store.store import Store
 

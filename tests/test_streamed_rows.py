@@ -17,13 +17,11 @@ from fixtures.large_rows import cut as cut_apart
 from fixtures.large_rows import write_rows as write_large
 from fixtures.large_rows import write_suite
 from fixtures.tiny import write_rows
-from slimgate.data.chosen_rows import chosen_rows
+from slimgate.data.arrow import chosen_rows, codes_of, keys_of, standing_twice
 from slimgate.data.json_rows import AT_ONCE, typed
-from slimgate.data.row_codes import codes_of, keys_of, standing_twice
-from slimgate.data.row_files import RowFile, rows_of
+from slimgate.data.row_files import BLOCK, RowFile, lines_of, rows_of, text_blocks
 from slimgate.data.sources import files
 from slimgate.data.splits import Cut, SplitSizes, cut
-from slimgate.data.text_blocks import BLOCK, lines_of, text_blocks
 from slimgate.errors import DataError
 
 # Of the code that read every file whole and compared strings (commit befac19). Pairs: since a pair in the

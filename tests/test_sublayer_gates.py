@@ -13,11 +13,17 @@ from torch import nn
 from fixtures.masking import ALL, INPUTS, tiny_model
 from slimgate.compress.layers.removed import NoAttention, NoLinear
 from slimgate.compress.prune import cofi_prune, keep_layers, magnitude_prune, prune_ffn, prune_heads
-from slimgate.compress.prune._hard_concrete import HardConcrete
-from slimgate.compress.prune._sublayer_gates import SublayerGates, gated, gates_of, settle_, sparsity
-from slimgate.compress.prune._sublayer_removal import remove_closed_
+from slimgate.compress.prune._sublayer_gates import (
+    HardConcrete,
+    SublayerGates,
+    gated,
+    gates_of,
+    remove_closed_,
+    settle_,
+    sparsity,
+)
 from slimgate.compress.quantize import int8_dynamic
-from slimgate.compress.training.adapter_targets import find_targets
+from slimgate.compress.training.adapters import find_targets
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
 from slimgate.models.linear_layers import linear_layers

@@ -23,10 +23,16 @@ from slimgate.compress.training.teacher_answers import (
 )
 from slimgate.errors import BuildError
 from slimgate.protocols import BuildContext
-from slimgate.run.sharing import SharedBySteps
+from slimgate.run.build import SharedBySteps
 from slimgate.store.store import Store
-from slimgate.tasks.parts.learning import TokenTargets, training_rows
-from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED, ClassObjective, TokenObjective
+from slimgate.tasks.parts.objectives import (
+    NO_ANSWER,
+    UNLABELLED,
+    ClassObjective,
+    TokenObjective,
+    TokenTargets,
+    training_rows,
+)
 from tests.tiny_suite import tiny_run
 
 torch.set_num_threads(1)

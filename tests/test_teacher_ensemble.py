@@ -19,15 +19,14 @@ from fixtures.tiny import BAD, GOOD, OTHER, tiny_tokenizer
 from slimgate.compress.finetune import active_distill, distill
 from slimgate.compress.prune import gradual_magnitude_prune
 from slimgate.compress.quantize import quantization_aware_training
-from slimgate.compress.training.distillation_rows import DistillationRows
+from slimgate.compress.training.distillation import DistillationRows
 from slimgate.compress.training.teacher_answers import COMPUTED, TAKEN, Answers
 from slimgate.compress.training.teacher_ensemble import MeanAnswers, Teaching, ensemble_answers
 from slimgate.errors import BuildError
 from slimgate.protocols import BuildContext, MoreTeacher
 from slimgate.suite.suite import Plugin
 from slimgate.tasks import causal_lm, sentence_embedding
-from slimgate.tasks.parts.learning import training_rows
-from slimgate.tasks.parts.objectives import objective_of
+from slimgate.tasks.parts.objectives import objective_of, training_rows
 
 torch.set_num_threads(1)
 LABELS = ("neg", "pos")

@@ -10,8 +10,8 @@ import pytest
 
 from fixtures.tiny_clip import PARAMS, write_tiny_clip
 from slimgate.errors import SuiteError
-from slimgate.models.fresh import tokenizer_of, trained_tokenizer
-from slimgate.models.tokenizer_files import check_tokenizer, has_tokenizer
+from slimgate.models.pretrained import tokenizer_of, trained_tokenizer
+from slimgate.models.saved_files import check_tokenizer, has_tokenizer
 from slimgate.protocols import ModelRef, Rows
 from slimgate.report.cautions import warnings
 from slimgate.report.unreadable import unreadable_rows

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from slimgate._system.torchao_notes import keep_back
+from slimgate._system.quiet import keep_back
 
 LIBRARY = "Failed to load %s: Could not load this library"
 

@@ -16,15 +16,14 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.training.params import TrainingParams
 from slimgate.compress.training.scoring import Score
 from slimgate.compress.training.trainer import label_loss, train
-from slimgate.compress.training.training_params import TrainingParams
 from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
 from slimgate.protocols import BuildContext
 from slimgate.tasks import text_classification
-from slimgate.tasks.parts.learning import labelled, training_rows
-from slimgate.tasks.parts.objectives import ClassObjective
+from slimgate.tasks.parts.objectives import ClassObjective, labelled, training_rows
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
@@ -256,7 +255,7 @@ def test_auto_precision_is_bfloat16_only_where_the_cpu_has_it(monkeypatch: pytes
 
 
 def test_the_module_is_not_needed_to_read_a_suite() -> None:
-    assert "transformers" not in vars(sys.modules["slimgate.compress.training.training_params"])
+    assert "transformers" not in vars(sys.modules["slimgate.compress.training.params"])
 
 
 def test_batches_are_of_rows_of_about_one_length_and_the_log_says_what_is_padded(hub: Path) -> None:

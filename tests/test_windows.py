@@ -1,4 +1,4 @@
-"""slimgate.tasks.parts.windows: documents cut so that each token is counted once."""
+"""slimgate.tasks.parts.language_model: documents cut so that each token is counted once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from slimgate.tasks.parts.language_model import Windows, cut, windows
 from slimgate.tasks.parts.objectives import NO_ANSWER
-from slimgate.tasks.parts.windows import Windows, cut, windows
 
 
 def made(*documents: list[int], max_tokens: int = 4, stride: int = 2) -> Windows:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slimgate.cli.run_arguments import add_run
+from slimgate.cli.options import add_run
 
 DESCRIPTION = """\
 Keeps a run's record and outcomes as a baseline, reports/baselines/NAME/SUITE/, to be committed: what later

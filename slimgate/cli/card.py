@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slimgate.cli.run_arguments import add_model
+from slimgate.cli.options import add_model
 
 DESCRIPTION = """\
 Writes what a run says of one model as a model card: YAML front matter with model-index, then verdicts, drops
@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes the card. Raises SlimgateError for wrong input."""
-    from slimgate._system.atomic_files import write_atomically
+    from slimgate._system.files import write_atomically
     from slimgate.errors import DataError
     from slimgate.record.files import read_kept
     from slimgate.report.card import card

@@ -92,10 +92,9 @@ def _older(paths: Sequence[Path], new: Kept) -> list[Kept]:
 
 
 def _text(found: Comparison, releases: Sequence[Kept], out: Path | None) -> str:
-    from slimgate._system.atomic_files import write_atomically
+    from slimgate._system.files import write_atomically
     from slimgate.report.compare import compare_report
-    from slimgate.report.history import gated_metrics, history_report
-    from slimgate.report.history_plot import draw_history
+    from slimgate.report.history import draw_history, gated_metrics, history_report
     from slimgate.report.pictures import can_plot
 
     drawn = None

@@ -1,19 +1,29 @@
-"""`slimgate explain RUN ROW`: what every model of a run answered on one gate row."""
+"""`slimgate explain RUN ROW`: what every model of a run answered on one gate row.
+
+What `slimgate explain` prints: a row and every model's answer, as a table or as JSON.
+"""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate.cli.run_arguments import add_run
+from tabulate import tabulate
+
+from slimgate._system.escape import visible
+from slimgate.cli.options import add_run
 from slimgate.errors import DataError
+from slimgate.record import AnswerFacts, RunRecord
+from slimgate.report.figures import count, measured
+from slimgate.report.followed import answer_columns
 
 if TYPE_CHECKING:
-    from slimgate.cli.explain_output import Explained
-    from slimgate.record import RunRecord
     from slimgate.record.answers import Answers
 
 DESCRIPTION = """\
@@ -23,6 +33,64 @@ Reads run.json and outcomes/*.parquet beside it, and builds nothing. Exit codes:
 input.
 """
 _NEAREST = 3
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A gate row. number: its place, from 0, of `rows`; text: None where the record does not quote it."""
+
+    record: RunRecord
+    id: str
+    number: int
+    rows: int
+    label: str | None
+    text: str | None
+    given: Mapping[str, float]
+    answers: Sequence[AnswerFacts]
+
+
+def as_json(found: Explained) -> str:
+    """The row, and the answers as run.json has those of followed rows."""
+    content = {
+        "suite": found.record.suite.path,
+        "id": found.id,
+        "number": found.number,
+        "label": found.label,
+        "text": found.text,
+        "given": dict(found.given),
+        "answers": [one.model_dump(mode="json") for one in found.answers],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def as_text(found: Explained) -> str:
+    """What the row is, then a line a model."""
+    known = {"label": found.label, "text": found.text or _not_quoted(found)}
+    known |= {name: measured(value) for name, value in found.given.items()}
+    head = [f"row {found.id}, number {count(found.number)} of {count(found.rows)}, {found.record.suite.path}"]
+    head += [f"{name}: {value}" for name, value in known.items() if value is not None]
+    columns = answer_columns(found.answers, visible)
+    table = tabulate(
+        {column.head: list(column.cells) for column in columns},
+        headers="keys",
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=["right" if column.right else "left" for column in columns],
+    )
+    absent = _absent(found)
+    return "\n".join([*map(visible, head), "", table, *(["", visible(absent)] if absent else [])])
+
+
+def _not_quoted(found: Explained) -> str:
+    source = found.record.task.source.get("name", "?")
+    return f"not in the record, which quotes few rows; it is row {found.id} of source {source}"
+
+
+def _absent(found: Explained) -> str:
+    """The models of the run that have no outcomes of the row."""
+    answered = {one.model for one in found.answers}
+    missing = [model.name for model in found.record.variants if model.name not in answered]
+    return f"no outcomes: {', '.join(missing)}" if missing else ""
 
 
 def add_to(commands: Any) -> None:
@@ -38,8 +106,6 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Finds the row and prints it. Raises SlimgateError for wrong input."""
-    from slimgate.cli.explain_output import as_json, as_text
-
     found = explained(options.record, options.row)
     sys.stdout.write((as_json(found) if options.json else as_text(found)) + "\n")
     return 0
@@ -47,7 +113,6 @@ def run(options: argparse.Namespace) -> int:
 
 def explained(path: Path, row: str) -> Explained:
     """The row of that id or number. Raises DataError where there is no such run or row."""
-    from slimgate.cli.explain_output import Explained
     from slimgate.record.answers import answers_beside
     from slimgate.record.files import read_run, record_file
 

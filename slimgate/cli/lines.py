@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from slimgate.cli.run_arguments import add_runs
+from slimgate.cli.options import add_runs
 
 DESCRIPTION = """\
 Prints runs as JSON lines: one flat object for each metric, workload, size and memory of each model, with the

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from slimgate.cli.run_arguments import add_runs
+from slimgate.cli.options import add_runs
 
 DESCRIPTION = """\
 Logs runs to MLflow: one run for each suite and, below it, one for each model, with the figures of `slimgate
@@ -39,7 +39,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Reads all runs, then logs each. Raises SlimgateError for wrong input, or where MLflow refuses."""
     from slimgate.record.files import read_kept
-    from slimgate.record.mlflow_tracking import Experiment
+    from slimgate.record.mlflow import Experiment
 
     every = [read_kept(path) for path in options.runs]
     name = options.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _EXPERIMENT

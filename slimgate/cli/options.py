@@ -2,19 +2,53 @@
 
 for table in option_tables(method.Params.model_json_schema()):
     table.names, [(option.name, option.kind, option.default, option.about) for option in table.options]
+
+Which store a command reads: its option, else SLIMGATE_STORE, else .slimgate.
+
+What commands call a run on the command line, and a model of it.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from slimgate._system.toml import toml_value
 
+_RUN = "a run.json, or its folder, such as reports/latest/library_docs"
 Schema = Mapping[str, Any]
 NO_DEFAULT, REQUIRED = "–", "required"
 _BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """The store, as `options.store`."""
+    parser.add_argument("--store", type=Path, metavar="DIR", help="default: SLIMGATE_STORE, else .slimgate")
+
+
+def store_root(options: argparse.Namespace) -> Path:
+    """The folder that was asked for; it may not be there."""
+    return Path(options.store or os.environ.get("SLIMGATE_STORE") or ".slimgate")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """One run, as `options.record`."""
+    parser.add_argument("record", type=Path, metavar="RUN", help=_RUN)
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """One run or more, as `options.runs`."""
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help=_RUN)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """A run and a model of it, as `options.record` and `options.variant`."""
+    add_run(parser)
+    parser.add_argument("variant", metavar="VARIANT", help="a variant's name, or teacher")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate.cli.store_argument import add_store, store_root
+from slimgate.cli.options import add_store, store_root
 
 if TYPE_CHECKING:
-    from slimgate.store.store_listing import Stored
+    from slimgate.store.prune import Stored
 
 DESCRIPTION = """\
 ls: a line an entry: its kind and key, what it is of, size, last use. verify: reads every file and names
@@ -46,7 +46,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Does it and tells. Raises SlimgateError for wrong input."""
-    from slimgate.store.store_listing import stored_in
+    from slimgate.store.prune import stored_in
 
     root = store_root(options)
     limits = ("--max-size", options.max_size), ("--older-than", options.older_than)
@@ -89,7 +89,7 @@ def _table(entries: Sequence[Stored]) -> str:
     from tabulate import tabulate
 
     from slimgate.report.figures import megabytes
-    from slimgate.store.store_listing import artifacts_told, day_and_time, told_of
+    from slimgate.store.prune import artifacts_told, day_and_time, told_of
 
     told = artifacts_told(entries)
     rows = [
@@ -112,8 +112,8 @@ def _count(entries: Sequence[Stored]) -> str:
 
 
 def _verify(entries: Sequence[Stored]) -> int:
+    from slimgate.store.prune import damages
     from slimgate.store.store import DAMAGED
-    from slimgate.store.store_listing import damages
 
     read = [one for one in entries if one.kind != DAMAGED]
     found = 0
@@ -127,8 +127,8 @@ def _verify(entries: Sequence[Stored]) -> int:
 
 def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -> int:
     from slimgate.record.store_use import baselines_at, referred_to
+    from slimgate.store.prune import Limits, prune, size_of
     from slimgate.store.store import Store
-    from slimgate.store.store_prune import Limits, prune, size_of
 
     size = None if options.max_size is None else size_of(options.max_size)
     paths = [*([BASELINES] if any(BASELINES.rglob("run.json")) else ()), *(options.keep or ())]

@@ -2,18 +2,23 @@
 
 bytes of a PNG or JPEG file · a path · {bytes, path}, as the hub's Image columns are ·
 rows of pixels as numbers: (height, width) or (height, width, 3), integers 0 to 255 or fractions 0 to 1
+
+Images that rows name by paths, read into the rows: splits, stores and keys then see what they show.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from slimgate.errors import DataError, MissingExtra
+from slimgate.errors import DataError, MissingExtra, nearest
 
 # Pixels up to this are computed once; of more, each batch's when it is asked for.
 KEPT_BYTES = 1 << 28
@@ -75,3 +80,43 @@ class Pixels:
         pictures = [picture(self._images[i]) for i in positions]
         found = self._processor(pictures, return_tensors="np")["pixel_values"]
         return np.asarray(found, dtype=np.float32)
+
+
+def with_images(table: pa.Table, columns: Sequence[str], folder: Path) -> pa.Table:
+    """The table with the bytes of the files that the columns name, from `folder` on. Raises DataError."""
+    for name in columns:
+        contents = [path.read_bytes() for path in _paths(table, name, folder)]
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array(contents, pa.large_binary()))
+    return table
+
+
+def images_digest(table: pa.Table, columns: Sequence[str], folder: Path) -> str:
+    """sha256 over the bytes of all those files, in order. Raises DataError."""
+    total = hashlib.sha256()
+    for name in columns:
+        for path in _paths(table, name, folder):
+            with path.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def _paths(table: pa.Table, name: str, folder: Path) -> Iterator[Path]:
+    if name not in table.column_names:
+        known = table.column_names
+        raise DataError(f'images names column "{name}", which the rows have not{nearest(name, known)}')
+    for row, value in enumerate(table[name].to_pylist()):
+        yield _path(value, folder, f"column {name}, row {row}")
+
+
+def _path(value: Any, folder: Path, where: str) -> Path:
+    if not isinstance(value, str) or not value:
+        raise DataError(f"{where}: {value!r}, expected the path of an image")
+    path = folder / value
+    if "\0" in value or not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{where}: {value!r} leads out of {folder}, the folder of the rows; images lie in it, or below"
+        )
+    if not path.is_file():
+        raise DataError(f"{where}: there is no file {path}")
+    return path

@@ -5,12 +5,16 @@ strings it writes the strings with their JSON quotes.
 
 Lines are read in batches. Where every batch of a column has one type, that is the type of all of it; another
 column is read again, whole, for its type follows from all of its values.
+
+Tables that are made piece by piece, written to Arrow files and mapped from there.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +23,6 @@ from typing import Any
 import pyarrow as pa
 
 from slimgate._system.json_text import NOT_JSON, said
-from slimgate.data.spilled_rows import spilled
 from slimgate.errors import DataError
 
 Object = dict[str, Any]
@@ -28,6 +31,23 @@ AT_ONCE_CHARACTERS = 2**23
 # A column that each batch has, so that objects without keys are counted.
 _COUNT = "rows"
 _NO_TYPE = (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
+
+
+def spilled(pieces: Iterable[pa.Table], scratch: Path) -> list[pa.Table]:
+    """The pieces in order, neighbours of one schema joined. The files in `scratch` may be removed at once."""
+    return [
+        _mapped(schema, run, scratch)
+        for schema, run in itertools.groupby(pieces, key=lambda piece: piece.schema)
+    ]
+
+
+def _mapped(schema: pa.Schema, pieces: Iterable[pa.Table], scratch: Path) -> pa.Table:
+    handle, name = tempfile.mkstemp(suffix=".arrow", dir=scratch)
+    with open(handle, "wb") as stream, pa.ipc.new_file(stream, schema) as writer:
+        for piece in pieces:
+            writer.write_table(piece)
+    with pa.memory_map(name) as source, pa.ipc.open_file(source) as reader:
+        return reader.read_all()
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slimgate.data.row_codes import (
+from slimgate.data.arrow import (
     Ints,
     Keys,
     Mask,

@@ -1,14 +1,25 @@
 """Rows of one file: csv, tsv, jsonl, json, parquet or text, as an Arrow table. Light until `rows_of`.
 
 Tables are mapped from Arrow files in a scratch folder, which may be removed at once; json is read whole.
+
+What a file is by its first bytes, where its name says otherwise.
+
+    foreign_format(path)    # "compressed by gzip"; None for text, and for what is not known here
+
+Source: RFC 1952 (gzip), RFC 8878 (zstd), the .xz file format 1.2, bzip2's and lz4's frames, APPNOTE.TXT 4.3.7
+(zip), Apache Parquet's file format, HDF5's and SQLite's file formats, Apache Arrow's IPC file format.
+
+The text of a file, decoded block by block, and its lines.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import glob
 import itertools
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -20,12 +31,23 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slimgate.data.json_rows import Object, line_objects, objects_of, typed, typed_lines
-from slimgate.data.magic_bytes import foreign_format
-from slimgate.data.spilled_rows import spilled
-from slimgate.data.text_blocks import lines_of, text_blocks, wrong_text
+from slimgate.data.json_rows import Object, line_objects, objects_of, spilled, typed, typed_lines
 from slimgate.errors import DataError, SuiteError
 
+_LONGEST = 16
+_KNOWN = (
+    (re.compile(rb"\x1f\x8b\x08"), "compressed by gzip"),
+    (re.compile(rb"\x28\xb5\x2f\xfd"), "compressed by zstd"),
+    (re.compile(rb"\xfd7zXZ\x00"), "compressed by xz"),
+    (re.compile(rb"BZh[1-9]1AY&SY"), "compressed by bzip2"),
+    (re.compile(rb"\x04\x22\x4d\x18"), "compressed by lz4"),
+    (re.compile(rb"PK\x03\x04"), "a zip archive (or a workbook, .xlsx)"),
+    (re.compile(rb"PAR1[\x00-\x1f]"), "parquet"),
+    (re.compile(rb"ARROW1\x00\x00"), "an Arrow file"),
+    (re.compile(rb"\x89HDF\r\n\x1a\n"), "HDF5"),
+    (re.compile(rb"SQLite format 3\x00"), "a database of SQLite"),
+)
+BLOCK = 2**22  # bytes
 SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -40,6 +62,68 @@ MOST_ROWS = 100_000_000  # a parquet of kilobytes may say that it holds billions
 LONGEST_FIELD = 16 * 2**20
 AT_ONCE = 10_000
 SEPARATORS = {"csv": ",", "tsv": "\t"}
+
+
+def foreign_format(path: Path) -> str | None:
+    """What a file that should hold text holds in truth."""
+    with path.open("rb") as stream:
+        start = stream.read(_LONGEST)
+    return next((told for pattern, told in _KNOWN if pattern.match(start)), None)
+
+
+def text_blocks(path: Path, encoding: str) -> Iterator[str]:
+    """Without byte order mark. Raises DataError at the first byte that is wrong."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    read, begun = 0, False
+    with path.open("rb") as stream:
+        while True:
+            block = stream.read(BLOCK)
+            read += len(block)
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                raise _wrong_byte(path, encoding, error, read - len(error.object)) from None
+            except UnicodeError as error:  # of utf-16 without the mark that tells which of its two it is
+                raise wrong_text(path, encoding, error) from None
+            if text:
+                yield text if begun else text.removeprefix("\ufeff")
+                begun = True
+            if not block:
+                return
+
+
+def lines_of(blocks: Iterable[str]) -> Iterator[str]:
+    """The lines with the line feeds that end them; nothing else ends one."""
+    begun: list[str] = []
+    for block in blocks:
+        *whole, rest = block.split("\n")
+        for line in whole:
+            yield "".join([*begun, line, "\n"])
+            begun = []
+        if rest:
+            begun.append(rest)
+    if begun:
+        yield "".join(begun)
+
+
+def wrong_text(path: Path, encoding: str, error: UnicodeError) -> DataError:
+    """Of a decoder that names no byte."""
+    hint = (
+        f"; if that is what it is, say which: {encoding}-le, or {encoding}-be" if "BOM" in str(error) else ""
+    )
+    return DataError(f"{path} is not {encoding}: {error}{hint}")
+
+
+def _wrong_byte(path: Path, encoding: str, error: UnicodeDecodeError, before: int) -> DataError:
+    """before: bytes of the file before those that the error is about."""
+    with path.open("rb") as stream:
+        wide = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    likely = "utf-16" if wide else "latin-1"
+    return DataError(
+        f"{path}: byte {before + error.start} (0x{error.object[error.start]:02x}) is not {encoding}; "
+        f'add encoding = "{likely}" to the source (slimgate init: --encoding {likely}) if that is how it was '
+        "written"
+    )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from slimgate.data.row_codes import Ints, Keys
+from slimgate.data.arrow import Ints, Keys
 
 # str.split() takes it for white space, so no text whose white space is collapsed can hold it.
 BETWEEN_TEXTS = "\x1f"

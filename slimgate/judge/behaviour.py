@@ -9,24 +9,31 @@ from typing import Any
 import numpy as np
 
 from slimgate.errors import MeasureError
+from slimgate.judge.answer_figures import (
+    MOST_CLASSES_OF_A_MATRIX,
+    brier_score,
+    confidences,
+    confusion_cells,
+    confusion_counts,
+    expected_calibration_error,
+    kl_to_teacher,
+    reliability,
+    tradeoff,
+)
 from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.calibration import brier_score, confidences, expected_calibration_error, reliability
-from slimgate.judge.confusion_counts import MOST_CLASSES_OF_A_MATRIX, confusion_cells, confusion_counts
-from slimgate.judge.divergence import kl_to_teacher
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.flips import KIND as FLIPS
 from slimgate.judge.flips import FlipsBudget, FlipShare, flip_share, judge_flips, surest_lost, turned
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.slice_gaps import slice_gaps
 from slimgate.judge.slices import (
     Slice,
     SliceBudget,
     SliceJudgement,
     judge_slices,
     label_slices,
+    slice_gaps,
     slices_verdict,
 )
-from slimgate.judge.tradeoff import tradeoff
 from slimgate.judge.verdict import BudgetVerdict, Verdict, combined
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
 

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slimgate.judge.contrast import ByInterval, Contrast, Interval
-from slimgate.judge.extremes import with_extremes
+from slimgate.judge.decision import LEVEL
+from slimgate.judge.extremes import with_extremes, with_pseudo_changes
 from slimgate.judge.group_resamples import GroupResamples, defined, group_resamples
-from slimgate.judge.levels import LEVEL
 from slimgate.judge.metrics.base import Metric, check_follows_weights
 from slimgate.judge.metrics.confusion import weighted_counts
-from slimgate.judge.pseudo import with_pseudo_changes
-from slimgate.judge.resampled_sums import ResampledSums, of_outcomes
-from slimgate.judge.resampling import Resampler, resampler
+from slimgate.judge.resampling import ResampledSums, Resampler, of_outcomes, resampler
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 # Chance moves a bound (its quantile and its bias correction) by 0.03 standard errors with 10,000 resamples,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Protocol
 
-from slimgate.judge.levels import ALPHA
+from slimgate.judge.decision import ALPHA
 from slimgate.judge.rows_needed import copies_by_bound
 from slimgate.outcomes import Floats
 

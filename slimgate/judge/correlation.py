@@ -18,10 +18,10 @@ from slimgate.judge.bootstrap import CELL_RESAMPLES, PairedResamples
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.contrast import Paired
 from slimgate.judge.evidence import by_contrast
+from slimgate.judge.extremes import usual_group_size
 from slimgate.judge.group_resamples import METHOD, defined, group_resamples
 from slimgate.judge.metrics.base import Unit
-from slimgate.judge.multiplicities import multiplicities
-from slimgate.judge.pseudo import usual_group_size
+from slimgate.judge.resampling import multiplicities
 from slimgate.judge.verdict import QualityJudgement, judgement_of
 from slimgate.outcomes import Floats, Ints
 

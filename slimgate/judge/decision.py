@@ -1,10 +1,38 @@
-"""The three verdicts, and what a budget's verdict holds."""
+"""The three verdicts, and what a budget's verdict holds.
+
+The error rates of every verdict, and the normal quantiles that belong to them.
+
+Words for readers beside a drop, by limits that are a convention of this project. Never the decision.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+# A too-large drop passes, or a harmless one fails, at most this often (one-sided).
+ALPHA = 0.05
+# The two-sided level of every reported interval, so that its bounds agree with the one-sided verdict.
+LEVEL = 0.90
+# The chance that `rows needed` gives an honest variant to pass.
+POWER = 0.80
+Z_ALPHA = 1.6448536269514722
+Z_POWER = 0.8416212335729143
+
+
+def z_quantile(alpha: float) -> float:
+    """The one-sided point of the normal distribution at level `alpha`."""
+    from scipy.special import ndtri
+
+    return float(-ndtri(alpha))
+
+
+def t_quantile(degrees: int, alpha: float = ALPHA) -> float:
+    """The one-sided point of Student's t, for a variance that is estimated from few groups."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(degrees, 1), 1 - alpha))
 
 
 class Verdict(StrEnum):
@@ -53,3 +81,12 @@ def combined(verdicts: Sequence[Verdict]) -> Verdict | None:
         if worst in verdicts:
             return worst
     return None
+
+
+def band(drop_points: float) -> str:
+    """negligible <= 1 point < small <= 2 < depends on the use <= 5 < bad. A gain is negligible."""
+    if drop_points <= 1:
+        return "negligible"
+    if drop_points <= 2:
+        return "small"
+    return "depends on the use" if drop_points <= 5 else "bad"

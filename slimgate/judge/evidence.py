@@ -11,9 +11,9 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.bootstrap import paired_resamples, paired_weights
 from slimgate.judge.contrast import Paired, drop_contrast
+from slimgate.judge.decision import ALPHA
 from slimgate.judge.group_resamples import METHOD as GROUP_METHOD
 from slimgate.judge.influence import paired_influence
-from slimgate.judge.levels import ALPHA
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
 from slimgate.judge.metrics.base import Metric, PerRow
 from slimgate.judge.rows_needed import copies_until

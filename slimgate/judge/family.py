@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from slimgate.judge.levels import ALPHA
+from slimgate.judge.decision import ALPHA
 from slimgate.judge.verdict import QualityJudgement, Verdict, combined
 
 # A bound is looked for between points of which the larger is at most this many interval widths away.

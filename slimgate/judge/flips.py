@@ -10,10 +10,9 @@ from typing import Literal
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.calibration import confidences
+from slimgate.judge.answer_figures import confidences
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import BudgetVerdict, Verdict, decided
-from slimgate.judge.levels import ALPHA
+from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, decided
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 

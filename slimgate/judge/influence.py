@@ -14,9 +14,9 @@ from math import sqrt
 import numpy as np
 
 from slimgate.judge.contrast import ByInterval, Contrast, Interval
-from slimgate.judge.levels import t_quantile, z_quantile
+from slimgate.judge.decision import t_quantile, z_quantile
+from slimgate.judge.extremes import with_pseudo_changes
 from slimgate.judge.metrics.base import Influence, Metric
-from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.outcomes import ClassOutcomes, Floats
 
 

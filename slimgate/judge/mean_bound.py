@@ -27,8 +27,8 @@ from math import exp, pi, sqrt
 import numpy as np
 
 from slimgate.judge.contrast import Interval
+from slimgate.judge.decision import ALPHA
 from slimgate.judge.group_sizes import unseen_size
-from slimgate.judge.levels import ALPHA
 from slimgate.judge.rows_needed import copies_until
 from slimgate.outcomes import Floats, Ints
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.contrast import Contrast, Interval
-from slimgate.judge.levels import ALPHA
+from slimgate.judge.decision import ALPHA
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.judge.metrics.base import Metric, RowMean
 from slimgate.outcomes import Floats, Ints, Outcomes

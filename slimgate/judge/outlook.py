@@ -18,9 +18,8 @@ from typing import Literal
 
 import numpy as np
 
-from slimgate.judge.decision import Verdict
+from slimgate.judge.decision import ALPHA, Z_ALPHA, Verdict
 from slimgate.judge.flips import FlipsBudget, flips_of, judge_flips
-from slimgate.judge.levels import ALPHA, Z_ALPHA
 from slimgate.judge.mean_bound import unit_losses
 from slimgate.judge.rows_needed import USUAL_CORRELATION
 from slimgate.judge.tango import tango_z

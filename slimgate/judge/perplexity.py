@@ -20,11 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.judge.bands import band
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import BudgetVerdict, Verdict, combined, decided
-from slimgate.judge.levels import ALPHA, LEVEL
+from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, combined, decided
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.judge.metrics.base import Unit
 from slimgate.judge.metrics.perplexity import DAMAGE

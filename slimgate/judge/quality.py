@@ -1,20 +1,25 @@
-"""A metric of teacher and variant on the same gate rows, held against its budgets."""
+"""A metric of teacher and variant on the same gate rows, held against its budgets.
+
+A variant held against itself in the baseline: the judge's paired tests, that in the teacher's place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.bootstrap import CELL_RESAMPLES
-from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_budget
 from slimgate.judge.correlation import judge_correlation
 from slimgate.judge.evidence import Evidence, gather, shared_groups
+from slimgate.judge.facts import budget_facts
 from slimgate.judge.metrics.base import Metric, value_of
 from slimgate.judge.perplexity import judge_perplexity
-from slimgate.judge.verdict import QualityJudgement, judgement_of
+from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 
 # Under these there is a warning, which changes no verdict. By the rule of three 50 rows of which none was
@@ -99,3 +104,37 @@ def _small_classes(teacher: ClassOutcomes) -> list[str]:
     if len(small) == 1:
         return [f"class {name} has {rows} gate rows, under {_FEW_ROWS}"]
     return [f"{len(small)} classes have under {_FEW_ROWS} gate rows, fewest {name} with {rows}"]
+
+
+def since_facts(judged: QualityJudgement, wishes: Sequence[OnInconclusive], message: str) -> dict[str, Any]:
+    """As the record has it. wishes: what INCONCLUSIVE does, of each budget."""
+    changed = judged.changed
+    return {
+        "baseline": judged.teacher,
+        "value": judged.value,
+        "drop_points": judged.drop_points,
+        "unit": judged.unit,
+        "interval": list(judged.interval) if judged.interval else None,
+        "level": judged.level,
+        "method": judged.method,
+        "n": judged.n,
+        "n_needed": judged.n_needed,
+        "right_to_wrong": changed and changed.right_to_wrong,
+        "wrong_to_right": changed and changed.wrong_to_right,
+        "budgets": [budget_facts(*pair) for pair in zip(judged.budgets, wishes, strict=True)],
+        "verdict": judged.verdict and judged.verdict.value,
+        "warnings": list(judged.warnings),
+        "message": message,
+    }
+
+
+def undecided(budgets: Sequence[QualityBudget]) -> tuple[BudgetVerdict, ...]:
+    """The verdicts on rows that cannot be paired: no number of them would tell."""
+    return tuple(
+        BudgetVerdict(one.kind, one.limit, Verdict.INCONCLUSIVE, one.reason, None) for one in budgets
+    )
+
+
+def waiting_facts(budget: QualityBudget, wish: OnInconclusive) -> dict[str, Any]:
+    """A budget of a variant that is new, as the record has it. wish: what INCONCLUSIVE will do."""
+    return {"kind": budget.kind, "limit": budget.limit, "reason": budget.reason, "on_inconclusive": wish}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil, exp, isclose, log, log1p
 
+from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER
 from slimgate.judge.group_sizes import unseen_size
-from slimgate.judge.levels import ALPHA, Z_ALPHA, Z_POWER
 from slimgate.outcomes import Floats
 
 # The one-sided p-value of z = Z_ALPHA + Z_POWER.

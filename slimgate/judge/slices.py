@@ -1,25 +1,77 @@
-"""Slices: the drop on each group of gate rows that share a value, and which of them lost too much."""
+"""Slices: the drop on each group of gate rows that share a value, and which of them lost too much.
+
+Holm's correction: of many tests at once, the chance to reject any true hypothesis stays at its level.
+
+How many slices are shown to be inside a budget, in words.
+
+The gap between the slices of a column, before and after: does compression treat groups less alike?
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from slimgate.errors import SuiteError
+from slimgate.judge.decision import ALPHA, Verdict
 from slimgate.judge.evidence import Evidence, gather_parts
-from slimgate.judge.holm import holm_adjusted
-from slimgate.judge.levels import ALPHA
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.verdict import BudgetVerdict, Verdict, combined
-from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
+from slimgate.judge.verdict import BudgetVerdict, combined
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 # Fewer rows than these show only the grossest of drops.
 FEW_ROWS = 50
 LABEL = "label"
 SLICED = "accuracy"  # what slices show where no budget names a metric
 NOT_PER_ROW = "is not 0 or 1 per row as accuracy is; budgets of such metrics on slices are not supported yet"
+
+
+def holm_adjusted(p_values: Floats) -> Floats:
+    """Adjusted p-values, in the order given: those at most `level` are rejected at that family-wise level.
+
+    p_values: (tests,) in [0, 1]; tests may depend on each other in any way.
+    Source: Holm 1979, Scandinavian Journal of Statistics 6:65-70.
+    """
+    tests = len(p_values)
+    order = np.argsort(p_values, kind="stable")
+    stepped = p_values[order] * (tests - np.arange(tests))
+    adjusted = np.empty(tests)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
+    return adjusted
+
+
+class Counted(Protocol):
+    """A slice as the judge or a record has it."""
+
+    @property
+    def column(self) -> str:
+        """The column whose value its rows share."""
+
+    @property
+    def value(self) -> str:
+        """That value."""
+
+    @property
+    def n(self) -> int:
+        """Its rows."""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """None without a budget."""
+
+
+def slice_counts(slices: Sequence[Counted]) -> str:
+    """`12 inside, 65 not shown (fewest rows: label refund, 40)`, or `all 77 inside`."""
+    unknown = [one for one in slices if one.verdict is Verdict.NOT_SHOWN]
+    if not unknown:
+        return f"all {len(slices)} inside"
+    fewest = min(unknown, key=lambda one: one.n)
+    inside = sum(one.verdict is Verdict.PASS for one in slices)
+    few = f"fewest rows: {fewest.column} {fewest.value}, {fewest.n:,}"
+    return f"{inside} inside, {len(unknown)} not shown ({few})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,3 +201,48 @@ def _verdict(evidence: Evidence, p_holm: float | None, budget: SliceBudget | Non
     if p_holm <= ALPHA:
         return Verdict.FAIL
     return Verdict.PASS if evidence.below(budget.drop_points / 100) else Verdict.NOT_SHOWN
+
+
+@dataclass(frozen=True)
+class SliceGap:
+    """The largest minus the smallest value of a metric over the slices of a column, in points.
+
+    slices: how many are compared; few_rows: how many more were left out, as their values are mostly chance.
+    A description, not a verdict: a largest minus a smallest is above 0 by chance too, in both models.
+    """
+
+    metric: str
+    column: str
+    slices: int
+    few_rows: int
+    teacher_points: float
+    variant_points: float
+
+
+def slice_gaps(judged: Sequence[SliceJudgement]) -> tuple[SliceGap, ...]:
+    """A gap for each metric and column that has two slices of enough rows; the labels' come last."""
+    keys = {(one.metric, one.column) for one in judged}
+    found = (
+        _gap([one for one in judged if (one.metric, one.column) == key]) for key in sorted(keys, key=_rank)
+    )
+    return tuple(gap for gap in found if gap is not None)
+
+
+def _rank(key: tuple[str, str]) -> tuple[str, bool, str]:
+    metric, column = key
+    return metric, column == LABEL, column
+
+
+def _gap(slices: Sequence[SliceJudgement]) -> SliceGap | None:
+    kept = [one for one in slices if not one.few_rows]
+    if len(kept) < 2:
+        return None
+    teacher, variant = [one.teacher for one in kept], [one.variant for one in kept]
+    return SliceGap(
+        metric=kept[0].metric,
+        column=kept[0].column,
+        slices=len(kept),
+        few_rows=len(slices) - len(kept),
+        teacher_points=100 * (max(teacher) - min(teacher)),
+        variant_points=100 * (max(variant) - min(variant)),
+    )

@@ -9,7 +9,7 @@ from math import isfinite
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.levels import Z_ALPHA
+from slimgate.judge.decision import Z_ALPHA
 from slimgate.judge.verdict import QualityJudgement
 
 

@@ -10,7 +10,7 @@ from math import inf, sqrt
 
 import numpy as np
 
-from slimgate.judge.levels import Z_ALPHA
+from slimgate.judge.decision import Z_ALPHA
 from slimgate.outcomes import Floats, Ints
 
 Interval = tuple[float, float]

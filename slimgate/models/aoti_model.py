@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError
-from slimgate.models import beside_graph
+from slimgate.models import saved_files
 
 PACKAGE = "model.pt2"
 KIND = "torch_aoti"
@@ -59,7 +59,7 @@ class ExportedModel:
         """Writes the files of the artifact. Raises BuildError for a package that holds more than code."""
         check_package(self.package)
         shutil.copyfile(self.package, folder / PACKAGE)
-        beside_graph.save_beside(
+        saved_files.save_beside(
             folder, self, inputs=list(self.inputs), device=self.device, instructions=instructions()
         )
 
@@ -78,7 +78,7 @@ def check_package(package: Path) -> None:
 
 def read_description(folder: Path, device: str) -> Json:
     """What `ExportedModel.save` wrote down. Raises BuildError where it is for another kind of machine."""
-    description = beside_graph.read_description(folder)
+    description = saved_files.read_description(folder)
     here = {"device": device.partition(":")[0], "instructions": instructions()}
     for what, found in here.items():
         if description[what] != found:

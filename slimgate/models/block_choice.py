@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from slimgate.models.blocks import Block, block_names, blocks, encoder_layers
-from slimgate.models.model_config import check_numbers
+from slimgate.models.config import check_numbers
 from slimgate.models.replacing import replace_modules_
 
 

@@ -7,25 +7,117 @@ The folder of an artifact of kind onnx:
     slimgate.json                the kind
 
 The graph's inputs are named as a tokenizer names them, (rows, tokens) each; its one output is `logits`.
+
+The numbers that an ONNX graph holds: which are weights, how many of them, how many other than zero.
+
+Weights are the graph's initializers, without integers that index and shape, without masks and single numbers,
+and without the scales and zero points of quantized ones, which say what the levels stand for. Levels that are
+packed several to a byte count each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.models.beside_graph import load_beside, save_beside
-from slimgate.models.onnx_weights import array_of, footprint, stored_bytes
+from slimgate.models.saved_files import load_beside, save_beside
 
+Values = npt.NDArray[Any]
+# How the quantizers of ONNX Runtime end the names of what belongs to a weight.
+GRID_ENDS = ("_scale", "_scales", "_zero_point", "_zero_points", "_zp")
+# Operators whose weights are packed: their inputs of levels and of zero points.
+PACKED = {"MatMulNBits": (1, 3), "GatherBlockQuantized": (0, 3)}
 MODEL = "model.onnx"
 DATA = "model.onnx.data"
 KIND = "onnx"
 # A protobuf message holds less than 2 GB.
 MOST_INSIDE = 1_900_000_000
+
+
+def array_of(tensor: Any) -> Values:
+    """The values of a TensorProto."""
+    from onnx import numpy_helper
+
+    values: Values = numpy_helper.to_array(tensor)
+    return values
+
+
+def stored_bytes(proto: Any) -> int:
+    """What the initializers take."""
+    return sum(array_of(tensor).nbytes for tensor in proto.graph.initializer)
+
+
+def footprint(proto: Any) -> dict[str, int]:
+    """parameters and nonzero_parameters of a ModelProto; state_bytes, of all its initializers."""
+    counts = list(weight_counts(proto))
+    return {
+        "parameters": sum(total for total, _ in counts),
+        "nonzero_parameters": sum(nonzero for _, nonzero in counts),
+        "state_bytes": stored_bytes(proto),
+    }
+
+
+def weight_counts(proto: Any) -> Iterator[tuple[int, int]]:
+    """(numbers, those other than zero) of each weight."""
+    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+    packed = {
+        node.input[PACKED[node.op_type][0]]: node
+        for node in proto.graph.node
+        if node.op_type in PACKED and node.input[PACKED[node.op_type][0]] in tensors
+    }
+    grids = {node.input[i] for node in packed.values() for i in (2, 3) if len(node.input) > i}
+    for name, tensor in tensors.items():
+        if name in packed:
+            yield _packed_counts(packed[name], tensors)
+        elif name not in grids and not name.endswith(GRID_ENDS):
+            values = array_of(tensor)
+            levels = values.dtype.kind != "b" and values.dtype.itemsize == 1 < values.size
+            if (values.ndim and values.dtype.kind in "fV") or levels:
+                zero = _zero_point(name, values, tensors)
+                yield values.size, int(np.count_nonzero(values.astype(np.float32) - zero))
+
+
+def _zero_point(name: str, values: Values, tensors: dict[str, Any]) -> Values:
+    """What stands for zero in a quantized weight; a number, or one a column."""
+    point = tensors.get(name.removesuffix("_quantized") + "_zero_point")
+    if not name.endswith("_quantized") or point is None:
+        return np.float32(0)  # type: ignore[return-value]
+    found = array_of(point).astype(np.float32)
+    if found.ndim == 1 and found.size > 1 and values.shape[-1] != found.size:
+        found = found.reshape(-1, *(1,) * (values.ndim - 1))
+    return found
+
+
+def _packed_counts(node: Any, tensors: dict[str, Any]) -> tuple[int, int]:
+    options: dict[str, int] = {str(a.name): int(a.i) for a in node.attribute}
+    bits = options.get("bits", 4)
+    levels_at, zeros_at = PACKED[node.op_type]
+    levels = array_of(tensors[node.input[levels_at]])
+    unpacked = _unpacked(levels.reshape(len(levels), -1), bits)  # of a product's: (outputs, padded inputs)
+    rows, columns = len(levels), options["K"] if "K" in options else int(unpacked.shape[1])
+    size = options["block_size"]
+    blocks = -(-columns // size)
+    zero: Values = np.full((rows, blocks), 1 << (bits - 1), dtype=np.int16)
+    if len(node.input) > zeros_at and node.input[zeros_at]:
+        points = array_of(tensors[node.input[zeros_at]]).reshape(rows, -1)
+        zero = _unpacked(points, bits)[:, :blocks]
+    nonzero = unpacked[:, :columns] != np.repeat(zero, size, axis=1)[:, :columns]
+    return rows * columns, int(np.count_nonzero(nonzero))
+
+
+def _unpacked(levels: Values, bits: int) -> Values:
+    """(rows, bytes) -> (rows, levels): the first level of a byte stands in its lowest bits."""
+    if levels.dtype != np.uint8 or bits == 8:
+        return levels.astype(np.int16)
+    shifts = np.arange(0, 8, bits)
+    found: Values = (levels[..., None] >> shifts) & ((1 << bits) - 1)
+    return found.reshape(*levels.shape[:-1], -1).astype(np.int16)
 
 
 @dataclass

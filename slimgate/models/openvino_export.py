@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from slimgate._system.silence import silent
+from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
-from slimgate.models.exportable import exportable
+from slimgate.models.onnx_export import exportable
 from slimgate.models.openvino_model import OUTPUT
 from slimgate.models.openvino_package import load_openvino
 from slimgate.protocols import Arrays

@@ -7,6 +7,12 @@ The folder of an artifact of kind openvino:
     slimgate.json                 the kind
 
 The graph's inputs are named as a tokenizer names them, (rows, tokens) each; its one output is `logits`.
+
+The numbers that an OpenVINO graph holds: which are weights, how many of them, how many other than zero.
+
+Weights are the graph's constants, without integers that index and shape, without single numbers, and without
+what says what the levels of quantized ones stand for: scales, zero points, the ranges of FakeQuantize. Levels
+that are packed two to a byte count each.
 """
 
 from __future__ import annotations
@@ -15,15 +21,125 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.silence import silent
-from slimgate.errors import BuildError
-from slimgate.models.beside_graph import load_beside, save_beside
-from slimgate.models.openvino_package import load_openvino
-from slimgate.models.openvino_weights import first_broken, footprint
+import numpy as np
+import numpy.typing as npt
 
+from slimgate._system.quiet import silent
+from slimgate.errors import BuildError
+from slimgate.models.openvino_package import load_openvino
+from slimgate.models.saved_files import load_beside, save_beside
+
+Values = npt.NDArray[Any]
+LEVELS = ("i8", "u8", "i4", "u4")
+FLOATS = ("f32", "f16", "bf16", "f64")
 MODEL = "model.xml"
 KIND = "openvino"
 OUTPUT = "logits"
+
+
+def footprint(graph: Any) -> dict[str, int]:
+    """parameters and nonzero_parameters of an openvino.Model; state_bytes, of all its constants."""
+    constants = [node for node in graph.get_ops() if node.get_type_name() == "Constant"]
+    counts = [_counts(node) for node in constants if is_weight(node)]
+    return {
+        "parameters": sum(total for total, _ in counts),
+        "nonzero_parameters": sum(nonzero for _, nonzero in counts),
+        "state_bytes": sum(int(node.get_byte_size()) for node in constants),
+    }
+
+
+def weight_types(graph: Any) -> dict[str, int]:
+    """Type, such as i8 -> how many numbers of it the weights are."""
+    found: dict[str, int] = {}
+    for node in graph.get_ops():
+        if node.get_type_name() == "Constant" and is_weight(node):
+            kind = type_of(node)
+            found[kind] = found.get(kind, 0) + int(np.prod(node.shape))
+    return dict(sorted(found.items()))
+
+
+def first_broken(graph: Any) -> str | None:
+    """The name of a constant that holds NaN or infinity."""
+    for node in graph.get_ops():
+        numbers = node.get_type_name() == "Constant" and type_of(node) in FLOATS and is_weight(node)
+        if numbers and not np.isfinite(_values(node)).all():
+            return str(node.get_friendly_name())
+    return None
+
+
+def type_of(node: Any) -> str:
+    """i8, u4, f32, … of what a node gives."""
+    return str(node.get_output_element_type(0).get_type_name())
+
+
+def is_weight(node: Any) -> bool:
+    """Whether a Constant holds numbers that the model multiplies with."""
+    kind = type_of(node)
+    if kind not in (*LEVELS, *FLOATS) or int(np.prod(node.shape)) < 2:
+        return False
+    readers = _readers(node)
+    if kind in LEVELS and not any(type_of(reader) in FLOATS for reader, _ in readers):
+        return False  # a mask, or what indexes
+    return not all(_says_what_levels_mean(reader, at) for reader, at in readers)
+
+
+def _readers(node: Any) -> list[tuple[Any, int]]:
+    """Who reads a node, past conversions of type, and at which of its inputs."""
+    found = []
+    for target in node.output(0).get_target_inputs():
+        reader = target.get_node()
+        if reader.get_type_name() == "Convert" and type_of(reader) in FLOATS:
+            found.extend(_readers(reader) or [(reader, 0)])
+        else:
+            found.append((reader, target.get_index()))
+    return found
+
+
+def _says_what_levels_mean(reader: Any, at: int) -> bool:
+    """A range of FakeQuantize, a zero point that is subtracted, or the scale of levels."""
+    kind = reader.get_type_name()
+    if kind == "FakeQuantize":
+        return at > 0
+    return kind in ("Subtract", "Multiply") and at == 1 and _levels_of(reader.input_value(0).get_node())
+
+
+def _levels_of(node: Any) -> bool:
+    """Whether a node gives the levels of a quantized weight as numbers, their zero point taken off or not."""
+    if node.get_type_name() == "Subtract":
+        node = node.input_value(0).get_node()
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    return bool(node.get_type_name() == "Constant" and type_of(node) in LEVELS)
+
+
+def _counts(node: Any) -> tuple[int, int]:
+    values = _values(node)
+    return values.size, int(np.count_nonzero(values != _zero_point(node)))
+
+
+def _zero_point(node: Any) -> Values:
+    for reader, at in _readers(node):
+        if reader.get_type_name() == "Subtract" and at == 0:
+            point = reader.input_value(1).get_node()
+            while point.get_type_name() == "Convert":
+                point = point.input_value(0).get_node()
+            if point.get_type_name() == "Constant":
+                return _values(point)
+    return np.zeros((), dtype=np.float32)
+
+
+def _values(node: Any) -> Values:
+    """The numbers of a Constant, in its shape; those of four bits unpacked."""
+    kind = type_of(node)
+    if kind in ("i4", "u4"):
+        packed = np.asarray(node.get_data()).reshape(-1).view(np.uint8)
+        nibbles = np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)[: int(np.prod(node.shape))]
+        levels = nibbles.astype(np.int16)
+        levels = np.where(levels > 7, levels - 16, levels) if kind == "i4" else levels
+        return np.asarray(levels.reshape(tuple(node.shape)))
+    if kind == "bf16":
+        return np.asarray(node.get_data(dtype=np.float32))
+    return np.asarray(node.get_data())
 
 
 @dataclass

@@ -6,8 +6,8 @@ import signal
 from functools import cache
 from typing import Any
 
+from slimgate._system.quiet import silent
 from slimgate._system.signals import handle_on_own_stack
-from slimgate._system.silence import silent
 from slimgate.errors import MissingExtra
 
 EXTRA = 'pip install "slimgate[openvino]"'

@@ -21,13 +21,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from slimgate._system import torchao_notes
+from slimgate._system import quiet
 from slimgate.errors import BuildError
 from slimgate.loading import load as load_plugin
 from slimgate.loading import load_object, module_of
-from slimgate.models.tokenizer_files import save_tokenizer
+from slimgate.models.saved_files import save_tokenizer
 
-torchao_notes.keep_back()
+quiet.keep_back()
 
 DESCRIPTION = "slimgate.json"
 WEIGHTS = "model.safetensors"

@@ -3,10 +3,13 @@
 with watched(network, ["bert.encoder.layer.0"]) as outputs:
     network(**batch)
 outputs.values["bert.encoder.layer.0"]      # (rows, tokens, features), with its gradient
+
+One row on its way through a network: the shapes that its parts give, and the types of their weights.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +17,13 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from slimgate.errors import BuildError
+from slimgate.models.blocks import block_names
+
+# What a network of unknown make raises: its configuration or its parts are others, or it wants other inputs.
+UNKNOWN = (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+_MOST_PROBABLE = 3
 
 
 @dataclass
@@ -46,3 +56,82 @@ def _keep(name: str, outputs: Outputs) -> Any:
             outputs.rotary[name] = keywords["position_embeddings"]
 
     return hook
+
+
+def follow_row(network: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """Plain facts as RowShapes of the record has them, but for id; next_tokens are (token id, probability).
+
+    inputs: of one row, on the network's device: input_ids (1, tokens), … A part that the network does not
+    have, or that is not known of its family, is left out, and `note` says so.
+    """
+    notes: list[str] = []
+    embedding, names = _embedding_name(network), _block_names(network, notes)
+    with watched(network, [*([embedding] if embedding else []), *names]) as seen, torch.inference_mode():
+        output = network(**inputs)
+    if embedding is None:
+        notes.append("its token embeddings are not known")
+    logits = getattr(output, "logits", None)
+    if logits is None:
+        notes.append("its output has no logits")
+    return {
+        "inputs": {name: list(tensor.shape) for name, tensor in inputs.items()},
+        "embeddings": _tensor(network, embedding, seen.values) if embedding else None,
+        "blocks": [_tensor(network, name, seen.values) for name in names if name in seen.values],
+        "logits": None if logits is None else {"shape": list(logits.shape), "dtype": _type(logits)},
+        "next_tokens": _next_tokens(network, logits),
+        "note": "; ".join(notes) or None,
+    }
+
+
+def _block_names(network: Any, notes: list[str]) -> list[str]:
+    try:
+        if not hasattr(network, "seen_as"):
+            return block_names(network)
+        names = []
+        for tower in network.towers:
+            with network.seen_as(tower):
+                names += block_names(network)
+        return names
+    except (BuildError, *UNKNOWN) as error:
+        notes.append(f"its blocks are not known ({error})")
+        return []
+
+
+def _embedding_name(network: nn.Module) -> str | None:
+    """The module that turns token ids into vectors, of whatever class a method has made it."""
+    found: dict[int, str] = {id(module): name for name, module in network.named_modules()}
+    for module in network.modules():
+        get: Any = getattr(module, "get_input_embeddings", None)
+        if get is not None and id(get()) in found:
+            return found[id(get())]
+    return None
+
+
+def _tensor(network: nn.Module, name: str, seen: dict[str, torch.Tensor]) -> dict[str, Any] | None:
+    if name not in seen:
+        return None
+    value = seen[name]
+    return {"shape": list(value.shape), "dtype": _type(value), "weights": _weights(network, name)}
+
+
+def _weights(network: nn.Module, name: str) -> str | None:
+    """Types of the matrices that a module stores, of which most numbers are first; packed bits are uint8."""
+    counts: Counter[str] = Counter()
+    module = network.get_submodule(name)
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.dim() > 1:
+            counts[_type(tensor)] += tensor.numel()
+    return ", ".join(name for name, _ in counts.most_common()) or None
+
+
+def _type(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _next_tokens(network: nn.Module, logits: torch.Tensor | None) -> list[tuple[int, float]]:
+    """The most probable tokens after the last, where the network gives a score to each of its vocabulary."""
+    vocabulary = getattr(network.config, "vocab_size", None)
+    if logits is None or logits.dim() != 3 or logits.shape[-1] != vocabulary:
+        return []
+    best = torch.softmax(logits[0, -1].double(), dim=-1).topk(_MOST_PROBABLE)
+    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))

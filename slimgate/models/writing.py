@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from slimgate.errors import BuildError
-from slimgate.models.model_config import longest_text
+from slimgate.models.config import longest_text
 from slimgate.models.seeding import isolated_seed
 
 AT_ONCE = 128

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from slimgate._system.atomic_files import write_atomically
+from slimgate._system.files import write_atomically
 from slimgate.errors import BuildError, SuiteError
 from slimgate.protocols import CONFIRM, GATE
 from slimgate.record import (

@@ -20,7 +20,7 @@ from slimgate.plugin.sharding import shard_lines, shard_option
 
 if TYPE_CHECKING:
     from slimgate.plugin.session import Session
-    from slimgate.report.terminal.table import Line
+    from slimgate.report.terminal.summary import Line
     from slimgate.suite.suite import Suite
 
 pytest.register_assert_rewrite("slimgate.plugin.gates")

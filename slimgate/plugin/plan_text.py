@@ -8,9 +8,8 @@ from slimgate._system.escape import visible
 from slimgate.judge.outlook import Word
 from slimgate.protocols import CONFIRM
 from slimgate.record import RunRecord
-from slimgate.report.terminal.progress_lines import duration
-from slimgate.report.terminal.summary import MEGABYTE
-from slimgate.report.terminal.table import MISSING, Line, terminal_table, wrapped
+from slimgate.report.terminal.progress import duration
+from slimgate.report.terminal.summary import MEGABYTE, MISSING, Line, terminal_table, wrapped
 from slimgate.run.arena import PATIENCE
 from slimgate.run.budget_plan import PlannedBudget, gate_groups, planned_budgets
 from slimgate.run.past_times import Estimate

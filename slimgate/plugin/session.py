@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 import slimgate
-from slimgate._system.atomic_files import replacing, write_atomically
 from slimgate._system.escape import visible
+from slimgate._system.files import replacing, write_atomically
 from slimgate.judge.verdict import Verdict
 from slimgate.protocols import GATE
 from slimgate.record import (
@@ -38,13 +38,11 @@ from slimgate.report.files import PR_COMMENT, write_reports
 from slimgate.report.markdown import index_report
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.since import COMPARISON
-from slimgate.report.terminal.summary import summary_lines
-from slimgate.report.terminal.table import Line
+from slimgate.report.terminal.summary import Line, summary_lines
 from slimgate.run.baseline import Baseline
 from slimgate.run.environment import describe_machine, load_of_others, same_machine
-from slimgate.run.followed_rows import gate_texts, rows_followed
+from slimgate.run.followed_rows import gate_texts, keep_texts, rows_followed
 from slimgate.run.inputs import KINDS, MODEL, Digests, inputs_digests
-from slimgate.run.kept_texts import keep_texts
 from slimgate.run.parts import (
     PLANTED_DELAY,
     SELF_TESTS,
@@ -60,8 +58,7 @@ from slimgate.run.parts import (
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, source_key
 from slimgate.run.run import SuiteRun
-from slimgate.run.shard_facts import shard_facts
-from slimgate.run.shards import Shard
+from slimgate.run.shards import Shard, shard_facts
 from slimgate.store.store import Store, moment
 from slimgate.suite.suite import TEACHER, Suite, params_json
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from slimgate.report.terminal.live import LiveLines, can_draw
-from slimgate.report.terminal.plain_lines import PlainLines
+from slimgate.report.terminal.progress import PlainLines
 from slimgate.run.progress import UNWATCHED, Watch
 
 

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from slimgate._system.atomic_files import replacing_folder
+from slimgate._system.files import replacing_folder
 from slimgate.errors import DataError
 from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
 from slimgate.record.budgets import stated, undecided_fails

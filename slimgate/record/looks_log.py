@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.record import LookFacts, TimingFacts
-from slimgate.store.store_refusals import reading, writing
+from slimgate.store.store import reading, writing
 
 FOLDER = "looks"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slimgate.record import RunRecord
 from slimgate.record.files import RECORD, Kept, kept_in, read_kept
-from slimgate.store.store_listing import Stored
+from slimgate.store.prune import Stored
 
 
 def baselines_at(paths: Iterable[Path]) -> list[Kept]:

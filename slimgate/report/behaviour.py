@@ -8,8 +8,7 @@ from types import MappingProxyType
 from slimgate._system.escape import escaped
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BehaviourFacts, Flips, QuotedRow, RunRecord, SliceFacts, VariantRecord
-from slimgate.report.confidence import calibration_tables, tradeoff_tables
-from slimgate.report.confusions import confusion_tables
+from slimgate.report.confusions import calibration_tables, confusion_tables, tradeoff_tables
 from slimgate.report.figures import MISSING, count, drop_words, fixed, percent, significant, with_note
 from slimgate.report.slice_gaps import gap_line, slice_tables
 from slimgate.report.standing import variants

@@ -9,8 +9,7 @@ from typing import Any
 
 from slimgate.record import RunRecord, TradeoffFacts
 from slimgate.report.behaviour import CONFUSION, TRADEOFF
-from slimgate.report.confidence import tradeoffs
-from slimgate.report.confusions import MOST_CLASSES, cells_of, moved_of
+from slimgate.report.confusions import MOST_CLASSES, cells_of, moved_of, tradeoffs
 from slimgate.report.pictures import COLOURS, picture
 from slimgate.report.standing import TEACHER, variants
 

@@ -10,7 +10,6 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.record.carried import describe_state
 from slimgate.report.alarms import teacher_doubt
-from slimgate.report.built import params_cell
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
 from slimgate.report.confirm import look_cautions
 from slimgate.report.figures import (
@@ -24,7 +23,7 @@ from slimgate.report.figures import (
     significant,
     smaller,
 )
-from slimgate.report.planted_delay import delay_words
+from slimgate.report.stages import params_cell
 from slimgate.report.standing import (
     TEACHER,
     median_ms,
@@ -35,7 +34,7 @@ from slimgate.report.standing import (
     workload_words,
 )
 from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
-from slimgate.report.trust import machine_lines
+from slimgate.report.trust import delay_words, machine_lines
 
 
 def card(record: RunRecord, model: VariantRecord, *, form: str | None = None) -> str:

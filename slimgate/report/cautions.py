@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate._system.escape import escaped
-from slimgate.judge.bands import band
-from slimgate.judge.slice_counts import slice_counts
+from slimgate.judge.decision import band
+from slimgate.judge.slices import slice_counts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.record.carried import carried_by_model, describe_carried
@@ -16,7 +16,6 @@ from slimgate.report.card_metadata import LOAD
 from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
 from slimgate.report.figures import count, fixed, percent, significant
-from slimgate.report.planted_delay import delay_words
 from slimgate.report.standing import (
     budgeted,
     median_ms,
@@ -28,6 +27,7 @@ from slimgate.report.standing import (
     variants,
     workload_words,
 )
+from slimgate.report.trust import delay_words
 from slimgate.report.unreadable import unreadable_rows
 
 # Medians of one and the same model differ by a few percent from one minute to the next.

@@ -1,11 +1,14 @@
-"""The comparison: every model on one line, then what did not fit there."""
+"""The comparison: every model on one line, then what did not fit there.
+
+Memory: what loading each model and predicting with it takes, in a process of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from slimgate._system.escape import escaped
-from slimgate.record import ArtifactFacts, LatencyFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.record import ArtifactFacts, LatencyFacts, MemoryFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.builds import builds
 from slimgate.report.figures import (
     MISSING,
@@ -20,7 +23,6 @@ from slimgate.report.figures import (
     smaller,
     with_note,
 )
-from slimgate.report.memory import memory_table
 from slimgate.report.standing import TEACHER, budgeted, metrics, models, standing, workload_words, workloads
 from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
 
@@ -210,3 +212,38 @@ def _percentiles(facts: LatencyFacts) -> str:
     """Those that the rounds are enough for, from the lowest on."""
     known = [value for value in (facts.p90_ms, facts.p95_ms, facts.p99_ms) if value is not None]
     return " / ".join(map(significant, known)) or MISSING
+
+
+def memory_table(record: RunRecord) -> str:
+    """A line for each model that was measured; empty text where none was."""
+    found = [(model.name, model.memory) for model in models(record) if model.memory is not None]
+
+    def column(head: str, cell: Callable[[MemoryFacts], str]) -> Column:
+        return Column(head, [cell(facts) for _, facts in found], right=True)
+
+    columns = [
+        Column("variant", [escaped(name) for name, _ in found]),
+        column("peak MB", lambda facts: megabytes(facts.peak_bytes)),
+        column("peak / teacher's", _ratio),
+        column("after load MB", lambda facts: megabytes(facts.resident_after_load_bytes)),
+        column("peak of load MB", lambda facts: megabytes(facts.load_peak_bytes)),
+        column("before it MB", lambda facts: megabytes(facts.baseline_bytes)),
+        column("device peak MB", lambda facts: megabytes(facts.device_peak_bytes)),
+        column("load seconds", lambda facts: fixed(facts.load_seconds, 1)),
+        column("predicting", _workload),
+        column("processes", lambda facts: count(facts.readings)),
+    ]
+    return table(without_empty(columns)) if found else ""
+
+
+def _ratio(facts: MemoryFacts) -> str:
+    """`0.61 [0.60, 0.62]`: with the least and the most that several processes allow."""
+    if facts.ratio is None:
+        return MISSING
+    if facts.spread is None:
+        return fixed(facts.ratio, 3)
+    return f"{fixed(facts.ratio, 3)} [{fixed(facts.spread[0], 3)}, {fixed(facts.spread[1], 3)}]"
+
+
+def _workload(facts: MemoryFacts) -> str:
+    return MISSING if facts.workload is None else workload_words(facts.workload)

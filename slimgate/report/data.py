@@ -1,18 +1,38 @@
-"""The rows: where they come from, how they were split, what was dropped."""
+"""The rows: where they come from, how they were split, what was dropped.
+
+Published figures that the suite's author put beside ours: their own markdown, made harmless.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escaped, visible
 from slimgate.record import RunRecord, SplitFacts
-from slimgate.report.built import plain
 from slimgate.report.figures import count, fixed, with_note
-from slimgate.report.tables import Column, blocks, bullets, table, without_empty
+from slimgate.report.stages import plain
+from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
 
+_HEADING = re.compile(r"^ {0,3}#{1,6}(?=\s|$)", re.MULTILINE)
+_UNDERLINE = re.compile(r"^( {0,3})(=+|-+)[ \t]*$", re.MULTILINE)
 _ORDER = ("unlabelled", "train", "calibration", "selection", "gate", "confirm")
 # More labels than these are summed up in a line a split.
 _MOST_LABELS = 12
+
+
+def published(record: RunRecord) -> str:
+    """The section; nothing where the suite names no reference."""
+    text = (record.suite.reference or "").strip()
+    told = "As others published them, on their machines and rows; nothing here is judged by them."
+    return titled("## Published figures", f"{told}\n\n{harmless(text)}" if text else "")
+
+
+def harmless(markdown: str) -> str:
+    """Tables, lists and links stay; HTML, images and headings do not come alive in a report."""
+    lines = [visible(line.expandtabs(4)) for line in markdown.splitlines()]
+    text = "\n".join(lines).replace("<", "&lt;").replace("![", "!\\[")
+    return _UNDERLINE.sub(r"\1\\\2", _HEADING.sub("####", text))
 
 
 def data(record: RunRecord) -> str:

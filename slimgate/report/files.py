@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimgate._system.atomic_files import write_atomically
+from slimgate._system.files import write_atomically
 from slimgate.record import RunRecord
 from slimgate.report.markdown import suite_report
 from slimgate.report.page.changed_rows import Texts

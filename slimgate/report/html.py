@@ -21,26 +21,23 @@ from slimgate._system.escape import escaped, visible
 from slimgate.record import RunRecord
 from slimgate.record.carried import describe_carried, messages
 from slimgate.report.behaviour import behaviour
-from slimgate.report.best import best
-from slimgate.report.broken import broken
-from slimgate.report.built import built
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import comparison
 from slimgate.report.confirm import confirmed
-from slimgate.report.data import data
+from slimgate.report.data import data, published
 from slimgate.report.figures import count
 from slimgate.report.followed import followed
-from slimgate.report.head import origin, reasons_title, this_run_line, verdict_line
+from slimgate.report.head import best, broken, origin, reasons_title, this_run_line, verdict_line
 from slimgate.report.page.changed_rows import Texts, changed_rows
 from slimgate.report.page.charts import chart_data
 from slimgate.report.page.details import details
 from slimgate.report.page.embedding import embedded
 from slimgate.report.page.sections import inline, section
 from slimgate.report.page.table import KINDS, heads, rows
-from slimgate.report.published import published
 from slimgate.report.since import since_baseline
+from slimgate.report.stages import built
 from slimgate.report.standing import inside_budgets
-from slimgate.report.teacher_labels import teacher_labels
+from slimgate.report.task_figures import teacher_labels
 from slimgate.report.trust import how_to_read, machine, self_test
 from slimgate.report.verdicts import verdict_lines
 

@@ -11,20 +11,17 @@ from slimgate.record import RunRecord, Status
 from slimgate.record.carried import describe_carried, messages
 from slimgate.record.words import numbered
 from slimgate.report.behaviour import CONFUSION, TRADEOFF, behaviour
-from slimgate.report.best import best
-from slimgate.report.built import built
 from slimgate.report.comparison import comparison
 from slimgate.report.confirm import confirmed
-from slimgate.report.data import data
+from slimgate.report.data import data, published
 from slimgate.report.epoch_plots import EPOCHS
 from slimgate.report.figures import count
-from slimgate.report.folding import folding
 from slimgate.report.followed import followed
-from slimgate.report.head import head
-from slimgate.report.published import published
+from slimgate.report.head import best, head
 from slimgate.report.since import since_baseline
-from slimgate.report.tables import Column, blocks, bullets, folded, table
-from slimgate.report.teacher_labels import teacher_labels
+from slimgate.report.stages import built
+from slimgate.report.tables import Column, blocks, bullets, folded, folding, table
+from slimgate.report.task_figures import teacher_labels
 from slimgate.report.trust import how_to_read, machine, self_test
 from slimgate.report.verdicts import verdict_lines
 

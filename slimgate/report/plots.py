@@ -16,7 +16,7 @@ from slimgate.report.behaviour_plots import draw_behaviour
 from slimgate.report.epoch_plots import draw_epochs
 from slimgate.report.pictures import COLOURS, picture
 from slimgate.report.standing import TEACHER, budgeted, metrics, models, workload_words
-from slimgate.report.teacher_labels import asked
+from slimgate.report.task_figures import asked
 
 _MEGABYTE = 1024**2
 _NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")

@@ -10,13 +10,11 @@ from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.carried import messages
 from slimgate.report.alarms import alarms
-from slimgate.report.best import best
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.figures import MISSING, as_fast
-from slimgate.report.fitting import Piece, fitted, whole
-from slimgate.report.head import reasons_title, this_run_line, verdict_line
+from slimgate.report.head import best, reasons_title, this_run_line, verdict_line
 from slimgate.report.since import baseline_name, since_table
 from slimgate.report.standing import (
     budgeted,
@@ -27,7 +25,7 @@ from slimgate.report.standing import (
     workload_words,
     workloads,
 )
-from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
+from slimgate.report.tables import Column, Piece, blocks, bullets, fitted, table, titled, whole, without_empty
 from slimgate.report.trust import machine, self_test
 from slimgate.report.verdicts import verdict_lines
 

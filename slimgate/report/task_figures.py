@@ -1,14 +1,124 @@
-"""What only one kind of task has, such as how varied generated text is, beside the quality of each model."""
+"""What only one kind of task has, such as how varied generated text is, beside the quality of each model.
+
+Quality against how many rows the teacher labelled, and what was chosen in each round.
+"""
 
 from __future__ import annotations
 
-from slimgate._system.escape import escaped
-from slimgate.record import BehaviourFacts, RunRecord, VariantRecord
-from slimgate.report.figures import significant
-from slimgate.report.standing import variants
-from slimgate.report.tables import Column, blocks, table, without_empty
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from slimgate._system.escape import escaped
+from slimgate.record import BehaviourFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.report.figures import MISSING, count, drop_words, fixed, significant
+from slimgate.report.standing import budgeted, metrics, variants
+from slimgate.report.tables import Column, blocks, table, titled, without_empty
+
+Log = Mapping[str, Any]
+LoggedModel = tuple[VariantRecord, Log]
+RANDOM = "random"
+_MOST_CLASSES = 12
+_EXPLAINED = """\
+Each row that the teacher answers costs; `over random` is how many points of drop the choice of rows spared
+against as many rows at random, by the mean over the builds where there are several (no interval is taken)."""
+_ROUNDS = """\
+Uncertainty is the mean over the chosen rows, and over the rows of the pool that were still free."""
 Found = tuple[VariantRecord, BehaviourFacts]
+
+
+def teacher_labels(record: RunRecord) -> str:
+    """The section; nothing where no variant chose rows."""
+    found = sorted(
+        ((model, log) for model in variants(record) if (log := asked(model)) is not None), key=_by_rows
+    )
+    if not found:
+        return ""
+    named = [*budgeted(record), *metrics(record)][:1]
+    return titled(
+        "## What the teacher labelled", blocks(_EXPLAINED, _table(found, named), _ROUNDS, _rounds(found))
+    )
+
+
+def asked(model: VariantRecord) -> Log | None:
+    """What the model's last step that chose rows noted of it."""
+    logs = [step.log["active"] for step in model.steps if isinstance(step.log.get("active"), Mapping)]
+    return logs[-1] if logs else None
+
+
+def _by_rows(found: LoggedModel) -> tuple[int, bool, str]:
+    _, log = found
+    return int(log["asked"]), log["strategy"] != RANDOM, str(log["strategy"])
+
+
+def _table(found: Sequence[LoggedModel], named: Sequence[str]) -> str:
+    quality = [[model.quality.get(metric) for model, _ in found] for metric in named]
+    columns = [
+        Column("rows labelled", [count(int(log["asked"])) for _, log in found], right=True),
+        Column("of", [count(int(log["pool_rows"])) for _, log in found], right=True),
+        Column("chosen by", [escaped(log["strategy"]) for _, log in found]),
+        Column("variant", [escaped(model.name) for model, _ in found]),
+    ]
+    for metric, facts in zip(named, quality, strict=True):
+        spared = [_spared(one, log, metric, found) for one, (_, log) in zip(facts, found, strict=True)]
+        columns += [
+            Column(metric, [fixed(None if one is None else one.value, 3) for one in facts], right=True),
+            Column("drop, points", [_drop(one) for one in facts], right=True),
+            Column("mean drop of the builds", [_builds(one) for one in facts], right=True),
+            Column("over random, points", spared, right=True),
+        ]
+    return table(without_empty(columns))
+
+
+def _drop(facts: QualityFacts | None) -> str:
+    shown = None if facts is None else drop_words(facts.drop_points, facts.interval)
+    return MISSING if shown is None else shown.removeprefix("drop ")
+
+
+def _builds(facts: QualityFacts | None) -> str:
+    if facts is None or facts.builds is None:
+        return MISSING
+    spread = facts.builds.sd_points
+    return fixed(facts.builds.mean_points, 1) + ("" if spread is None else f" ± {fixed(spread, 1)}")
+
+
+def _mean_drop(facts: QualityFacts | None) -> float | None:
+    if facts is None:
+        return None
+    return facts.drop_points if facts.builds is None else facts.builds.mean_points
+
+
+def _spared(own: QualityFacts | None, log: Log, metric: str, found: Sequence[LoggedModel]) -> str:
+    """Against the variant that had as many rows at random."""
+    others = [
+        model.quality.get(metric)
+        for model, other in found
+        if other["strategy"] == RANDOM and other["asked"] == log["asked"]
+    ]
+    before, after = _mean_drop(others[0] if others else None), _mean_drop(own)
+    if log["strategy"] == RANDOM or before is None or after is None:
+        return MISSING
+    return f"{before - after:+.1f}"
+
+
+def _rounds(found: Sequence[LoggedModel]) -> str:
+    rows = [(model, number, one) for model, log in found for number, one in enumerate(log["rounds"], start=1)]
+    classes = list(dict.fromkeys(name for _, _, one in rows for name in one["answers"]))
+    columns = [
+        Column("variant", [escaped(model.name) for model, _, _ in rows]),
+        Column("round", [count(number) for _, number, _ in rows], right=True),
+        Column("rows", [count(int(one["asked"])) for _, _, one in rows], right=True),
+        Column("chosen by", [escaped(one["chosen"]) for _, _, one in rows]),
+        Column("uncertainty", [fixed(one.get("mean_of_chosen"), 3) for _, _, one in rows], right=True),
+        Column("of the pool", [fixed(one.get("mean_of_pool"), 3) for _, _, one in rows], right=True),
+        *(
+            Column(f"answered {escaped(name)}", [count(one["answers"].get(name)) for _, _, one in rows], True)
+            for name in classes[:_MOST_CLASSES]
+        ),
+        Column(
+            "accuracy, selection", [fixed(one.get("accuracy_selection"), 4) for _, _, one in rows], right=True
+        ),
+    ]
+    return table(without_empty(columns))
 
 
 def task_figures(record: RunRecord) -> str:

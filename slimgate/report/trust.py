@@ -1,15 +1,17 @@
-"""What the figures rest on: the gate's own test, the machine, the command, how to read them."""
+"""What the figures rest on: the gate's own test, the machine, the command, how to read them.
+
+What the planted delay says of a run's speeds, in words.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from slimgate._system.escape import escaped, fenced
-from slimgate.judge.levels import LEVEL
+from slimgate.judge.decision import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTestPart
 from slimgate.report.figures import count, duration, fixed, percent
-from slimgate.report.planted_delay import delay_words
 from slimgate.report.standing import models
 from slimgate.report.tables import blocks, bullets
 
@@ -41,6 +43,13 @@ _HOW_TO_READ = """\
   least and the most that the processes allow.
 - An en dash (–) is what was not measured. Seconds and losses are those of the build, also where a model
   came from the store."""
+
+
+def delay_words(found: PlantedDelay) -> str:
+    """`showed no delay under 30 % of a call`, where only a large one was seen; else nothing."""
+    if not found.seen or found.clearance is None or found.clearance <= 1.0:
+        return ""
+    return f"showed no delay under {percent(found.clearance - 1, 0)} of a call"
 
 
 def self_test(record: RunRecord) -> str:

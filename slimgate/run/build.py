@@ -1,4 +1,7 @@
-"""Runs a variant's steps through the store: each node of the graph is built once."""
+"""Runs a variant's steps through the store: each node of the graph is built once.
+
+What steps of a suite share with each other: made by the first one that asks, kept in the store.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slimgate._system import torchao_notes
+from slimgate._system import quiet
 from slimgate._system.digests import code_digest, file_sha256, folder_digest, json_digest, versions
 from slimgate._system.processor import describe_processor
 from slimgate._system.time_limit import OPTION, time_limit
@@ -20,9 +23,8 @@ from slimgate.data.pools import collapsed_texts
 from slimgate.data.same_texts import comparable
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.loading import module_of
-from slimgate.models.graph_folders import TORCH
 from slimgate.models.hub import fetch_model
-from slimgate.models.model_ref import read_config, weight_files
+from slimgate.models.ref import TORCH, read_config, weight_files
 from slimgate.protocols import (
     CONFIRM,
     GATE,
@@ -36,11 +38,9 @@ from slimgate.protocols import (
 )
 from slimgate.run import graph_loading
 from slimgate.run.failure_log import Heard, step_log
-from slimgate.run.past_times import PastTimes, Work
+from slimgate.run.past_times import LOAD, PastTimes, Work, recipes
 from slimgate.run.progress import UNWATCHED, Watch
-from slimgate.run.recipe import LOAD, recipes
 from slimgate.run.rows import PreparedRows
-from slimgate.run.sharing import SharedBySteps
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite.suite import SELF, TEACHER, Plugin, Suite, Variant, params_json
@@ -50,6 +50,22 @@ PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 HELD_OUT = ("calibration", "selection", CONFIRM, GATE)
 # Files of the folder itself, and of the numbered ones in which sentence-transformers keeps further modules.
 _MODULES = re.compile(r"^(\d+_\w+/)?[^/]+$")
+
+
+@dataclass(frozen=True)
+class SharedBySteps:
+    """A BuildContext's `share`. given: what belongs to every key, such as the teacher's digest.
+
+    It can be sent to the processes of a step: one of them makes what all take.
+    """
+
+    store: Store
+    given: Json
+
+    def __call__(self, kind: str, key: Json, fill: Callable[[Path], Json]) -> tuple[Path, bool]:
+        """The folder that fill(folder) has filled, and whether it was there before."""
+        entry = self.store.make(kind, json_digest({**self.given, **key}), fill)
+        return entry.folder, entry.from_store
 
 
 @dataclass(frozen=True)
@@ -350,7 +366,7 @@ class Builder:
         def fill(folder: Path) -> Json:
             import torch
 
-            torchao_notes.keep_back()
+            quiet.keep_back()
             torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
             with (
                 scratch_beside(folder) as scratch,

@@ -1,4 +1,7 @@
-"""The few gate rows that a report follows through every model, chosen by rules and not by hand."""
+"""The few gate rows that a report follows through every model, chosen by rules and not by hand.
+
+The gate rows as reports quote them, kept beside a shard's record: who merges may not have the rows.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,42 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from slimgate._system.files import replacing
 from slimgate.data.quoting import quoted_columns, quoted_texts
+from slimgate.errors import DataError
 from slimgate.record import FollowedRow, RunRecord
 from slimgate.record.answers import Answers, answers_beside
 from slimgate.run.run import SuiteRun
 
+FILE = "gate_texts.parquet"
+_AT_ONCE = 10_000
+_SCHEMA = pa.schema({"text": pa.string()})
 Texts = Callable[[Iterable[int]], Sequence[str]]
 Chosen = tuple[int, str]
+
+
+def keep_texts(texts: Texts, rows: int, folder: Path) -> None:
+    """Writes the texts of all gate rows, in their order, some at a time."""
+    with replacing(folder / FILE) as new, pq.ParquetWriter(new, _SCHEMA) as writer:
+        for start in range(0, rows, _AT_ONCE):
+            some = texts(range(start, min(start + _AT_ONCE, rows)))
+            writer.write_table(pa.table({"text": pa.array(some, pa.string())}))
+
+
+def kept_texts(folder: Path) -> Texts:
+    """Quotes rows by their places, as `gate_texts` does. Raises DataError where none were kept."""
+    try:
+        column = pq.read_table(folder / FILE, memory_map=True)["text"]
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"{folder / FILE}: texts of gate rows cannot be read ({error})") from error
+
+    def quoted(rows: Iterable[int]) -> Sequence[str]:
+        return [column[int(row)].as_py() for row in rows]
+
+    return quoted
 
 
 def rows_followed(run: SuiteRun, record: RunRecord, folder: Path) -> list[FollowedRow]:

@@ -12,8 +12,8 @@ from slimgate.compress.agreement import predictor_of, scores
 from slimgate.data.labels import label_map, output_order
 from slimgate.errors import BuildError, MissingExtra, SuiteError
 from slimgate.loading import load_object
+from slimgate.models.config import model_labels
 from slimgate.models.example_batches import example_batches
-from slimgate.models.model_config import model_labels
 from slimgate.protocols import BuildContext, Json, ModelRef, TaskFacts
 
 LOADERS = {

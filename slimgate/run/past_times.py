@@ -1,4 +1,7 @@
-"""How long steps and predictions took before: from the manifests of a store, and from an earlier record."""
+"""How long steps and predictions took before: from the manifests of a store, and from an earlier record.
+
+How a model comes about, as a digest a step: what it starts from and the steps on the way, without data.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,33 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
+from slimgate._system.digests import json_digest
 from slimgate.record import RunRecord
-from slimgate.run.recipe import LOAD, recipes
 from slimgate.store.seal import MANIFEST
 from slimgate.store.store import Json, Store
-from slimgate.suite.suite import Suite
+from slimgate.suite.suite import SELF, TEACHER, Suite, Variant, params_json
 
+LOAD = "load_model"
 # Of many times the last ones: the machine and the code were most like now.
 LAST = 3
+
+
+def recipes(suite: Suite, variant: Variant) -> list[str]:
+    """Of each of a variant's own steps; loading its model comes first where it names one."""
+    if variant.ref is None:
+        found = [recipe(suite, variant.parent or TEACHER)]
+    else:
+        found = [json_digest([LOAD, variant.ref.text, *(["new_head"] if variant.ref.new_head else [])])]
+    for step in variant.steps:
+        learns = [name if name == SELF else recipe(suite, name) for name in step.teachers]
+        found.append(json_digest([found[-1], step.name, params_json(step.params), *(learns or (None,))]))
+    return found if variant.ref is not None else found[1:]
+
+
+def recipe(suite: Suite, name: str) -> str:
+    """Of a whole model."""
+    variant = suite.model(name)
+    return (recipes(suite, variant) or [recipe(suite, variant.parent or TEACHER)])[-1]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from slimgate.errors import SlimgateError
 from slimgate.protocols import GATE
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import answered
-from slimgate.run.past_times import Estimate
-from slimgate.run.recipe import LOAD, recipe, recipes
+from slimgate.run.past_times import LOAD, Estimate, recipe, recipes
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
 from slimgate.suite.suite import TEACHER, Plugin, Variant, params_json

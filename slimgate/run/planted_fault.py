@@ -15,7 +15,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
-from slimgate.judge.levels import Z_ALPHA, Z_POWER
+from slimgate.judge.decision import Z_ALPHA, Z_POWER
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.quality import judge_quality

@@ -1,4 +1,7 @@
-"""One run of one suite: its rows, its models and their outcomes, each made when first asked for."""
+"""One run of one suite: its rows, its models and their outcomes, each made when first asked for.
+
+The stages of a model: the artifacts on its way, each with the model whose step made it.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,36 @@ from slimgate.run.build import Builder, Built
 from slimgate.run.measure.latency import workload_rows
 from slimgate.run.measure.memory import MemoryReading, read_memory
 from slimgate.run.measure.quality import PROCESSOR, Encoder, outcomes_of
-from slimgate.run.past_times import PastTimes, Work
+from slimgate.run.past_times import PastTimes, Work, recipe
 from slimgate.run.progress import UNWATCHED, Watch
-from slimgate.run.recipe import recipe
 from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Store
 from slimgate.suite.runtime_choice import runtime_for
 from slimgate.suite.suite import TEACHER, Plugin, Suite, Variant, params_json
+
+
+def stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
+    """(owner, step, artifact after it); the first is the teacher, or the model that was loaded."""
+    parent = run.suite.model(name).parent
+    if run.suite.model(name).ref is None:
+        if parent in (None, TEACHER):
+            yield TEACHER, None, run.built(TEACHER).artifact
+        else:
+            yield from stages(run, str(parent))
+    yield from own_stages(run, name)
+
+
+def own_stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
+    """Those of a model's own steps; where it is loaded, that comes first. The teacher is one stage."""
+    variant, built = run.suite.model(name), run.built(name)
+    if name == TEACHER:
+        yield name, None, built.artifact
+        return
+    steps = [step.name for step in variant.steps]
+    told = steps if variant.ref is None else [None, *steps]
+    for step, artifact in zip(told, built.steps, strict=True):
+        yield name, step, artifact
 
 
 class SuiteRun:

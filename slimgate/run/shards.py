@@ -4,6 +4,8 @@
 
 Every shard deals the variants alike, from the suite alone: what its own store has, or how long it took
 before, the others cannot know.
+
+What a shard's record says of itself: its variants, what of them is missing, which code and machine.
 """
 
 from __future__ import annotations
@@ -12,7 +14,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:  # every run of pytest imports this file
+from slimgate._system.digests import own_code_digest
+from slimgate.record import Machine, ShardFacts
+from slimgate.run.parts import Parts, expected, told
+from slimgate.suite.suite import TEACHER, Suite
+
+if TYPE_CHECKING:
     from slimgate.suite.suite import Suite, Variant
 
 # Work in rough units: only its proportions matter, and all shards must see the same.
@@ -118,7 +125,7 @@ def _parent(suite: Suite, name: str) -> str | None:
 
 def _work(suite: Suite, name: str) -> dict[str, int]:
     """The steps from the teacher, which every shard has, to a variant; also those to its assistants."""
-    from slimgate.run.recipe import recipes
+    from slimgate.run.past_times import recipes
 
     variant = suite.variants[name]
     before = [other for other in (_parent(suite, name), *variant.assistants) if other is not None]
@@ -131,3 +138,21 @@ def _costs(suite: Suite, variant: Variant) -> list[int]:
     builds = len(suite.seeds) if suite.is_stochastic(variant.name) else 1
     load = [STEP] if variant.ref is not None else []
     return load + [(TRAINING if step.object.stochastic else STEP) * builds for step in variant.steps]
+
+
+def shard_facts(
+    suite: Suite, shard: Shard, parts: Parts, machine: Machine, *, created: str, seconds: float
+) -> ShardFacts:
+    """Of a shard whose parts have reported so far."""
+    own = share(suite, shard)
+    checks = [key for key in expected(suite) if key[1] in (TEACHER, *own)]
+    return ShardFacts(
+        number=shard.number,
+        of=shard.of,
+        variants=list(own),
+        missing=[told(key) for key in checks if not parts.has(key)],
+        code=own_code_digest(),
+        machine=f"{machine.cpu}, {machine.cores} cores",
+        created=created,
+        seconds=round(seconds, 1),
+    )

@@ -67,7 +67,7 @@ def open_package(package: Path) -> Any:
     """The package, called with a dict of tensors. Raises BuildError for one that holds more than code."""
     from torch._inductor import aoti_load_package
 
-    from slimgate._system.silence import silent
+    from slimgate._system.quiet import silent
     from slimgate.models.aoti_model import check_package
 
     check_package(package)

@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from slimgate._system.silence import silent
+from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.params import Table
 from slimgate.protocols import Arrays

@@ -13,6 +13,8 @@ An entry appears whole or not at all: it is made in tmp/, its manifest (with the
 written last, then the folder is renamed. What a killed process left in tmp/ is removed by the next one
 that opens the store: nobody holds the lock of its key. Every entry is read through before it is given out;
 one that is damaged is set aside and made again. docs/store.md tells of several machines on one store.
+
+What a disk refuses, in one line that says what to do: full, read-only, not permitted, without locks.
 """
 
 from __future__ import annotations
@@ -37,14 +39,76 @@ from filelock import FileLock, Timeout
 from slimgate.errors import BuildError
 from slimgate.store.holds import held, hold, moment_of_holds, note_use
 from slimgate.store.seal import MANIFEST, Damaged, checked, seal
-from slimgate.store.store_refusals import filling, reading, writing
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a library written in another language says in words, with the number of the error.
+_FULL_IN_WORDS = re.compile(r"No space left on device|Disk quota exceeded|File too large \(os error")
+_ELSEWHERE = "name another by --slimgate-store DIR"
+_FREE = f"free some by `slimgate store prune --max-size SIZE`, or {_ELSEWHERE}"
 Json = dict[str, Any]
 
 DAMAGED = "damaged"
 # What another machine left in tmp/ stays so long, though nobody holds its lock: locks may not reach there.
 _OF_OTHERS_SECONDS = 24 * 60 * 60
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """What the store itself does to its files: every refusal is a BuildError of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise BuildError(f"store {root}: {_refusal(error)}") from error
+
+
+@contextmanager
+def reading(root: Path, name: str) -> Iterator[None]:
+    """An entry that may not be read is no damaged one: that is a BuildError of one line."""
+    try:
+        yield
+    except OSError as error:
+        told = f"store {root}: {name} cannot be read ({error.strerror})"
+        raise BuildError(f"{told}; let it be read, or {_ELSEWHERE}") from error
+
+
+@contextmanager
+def filling(root: Path, name: str) -> Iterator[None]:
+    """What fills an entry may fail in any way; a disk that is full, or read-only by now, is told as such."""
+    try:
+        yield
+    except Exception as error:
+        cause = next((one for one in _chain(error) if _is_full(one) or _is_read_only(one)), None)
+        if cause is None or f"store {root}: " in str(error):  # an entry made within this one has told
+            raise
+        what = _refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
+        said = " ".join(str(error).split())
+        raise BuildError(f"store {root}: {what}; nothing of {name} was kept, which ended: {said}") from error
+
+
+def _refusal(error: OSError) -> str:
+    if error.errno in _FULL:
+        return f"no space is left ({error.strerror}); {_FREE}"
+    if error.errno == errno.ENOLCK:
+        return f"files cannot be locked there ({error.strerror}); mount the share with locks, or {_ELSEWHERE}"
+    return f"cannot be written ({error.strerror}); {_ELSEWHERE}"
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return _FULL_IN_WORDS.search(str(error)) is not None
+
+
+def _is_read_only(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EROFS
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what caused it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class DamagedEntry(UserWarning):

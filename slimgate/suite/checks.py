@@ -10,9 +10,9 @@ from slimgate.compress.training.transfer_params import row_file, text_columns_of
 from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, nearest
 from slimgate.loading import own_object
+from slimgate.models.config import longest_text
 from slimgate.models.hub import fetch_settings
-from slimgate.models.model_config import longest_text
-from slimgate.models.model_ref import read_config
+from slimgate.models.ref import read_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef
 from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc

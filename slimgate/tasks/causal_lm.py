@@ -25,17 +25,16 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from slimgate.errors import DataError, SuiteError
-from slimgate.models.model_config import check_positions
+from slimgate.models.config import check_positions
 from slimgate.models.pretrained import require_weights, weights_of
-from slimgate.models.tokenizer_files import check_tokenizer
+from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, TaskFacts, row_groups
 
 if TYPE_CHECKING:
-    from slimgate.tasks.parts.learning import TokenTargets
-    from slimgate.tasks.parts.objectives import Objective
-    from slimgate.tasks.parts.windows import Windows
+    from slimgate.tasks.parts.language_model import Windows
+    from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 CAUSAL = "transformers:AutoModelForCausalLM"
 VALUES = ("nats", "tokens", "right_tokens", "bytes")
@@ -110,10 +109,10 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     """The model of a ref. Raises BuildError where its folder lacks weights, or it sees what comes next."""
     from transformers import AutoConfig
 
-    from slimgate.models.fresh import tokenizer_of
+    from slimgate.models.pretrained import tokenizer_of
     from slimgate.models.seeding import isolated_seed
     from slimgate.models.torch_model import TorchModel
-    from slimgate.tasks.parts.causality import check_causal
+    from slimgate.tasks.parts.language_model import check_causal
 
     assert ref.folder is not None
     config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
@@ -129,7 +128,7 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
 
 def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> Windows:
     """Windows to learn from, each token but the first predicted once; rows of a single token are left out."""
-    from slimgate.tasks.parts.windows import windows
+    from slimgate.tasks.parts.language_model import windows
 
     documents = [ids for ids in token_ids(params, rows, tokenizer) if len(ids) > 1]
     if not documents:
@@ -148,7 +147,7 @@ def row_encoder(params: Params, folder: Path) -> Callable[[Rows], Windows]:
 
 def judged_windows(params: Params, rows: Rows, tokenizer: Any) -> Windows:
     """Windows of `stride`, of every row. Raises DataError for a row of which no token is predicted."""
-    from slimgate.tasks.parts.windows import windows
+    from slimgate.tasks.parts.language_model import windows
 
     documents = token_ids(params, rows, tokenizer)
     for row, ids in zip(rows.ids, documents, strict=True):
@@ -194,7 +193,7 @@ def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> Token
 
 def unlabelled(params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
     """The same: text needs no labels."""
-    from slimgate.tasks.parts.learning import TokenTargets
+    from slimgate.tasks.parts.objectives import TokenTargets
 
     return TokenTargets(encoded.labels(), side=encoded.side)
 
@@ -208,7 +207,7 @@ def objective(params: Params) -> Objective:
 
 def read_output(params: Params, output: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
     """(windows, 3): nats, tokens and right tokens of each window."""
-    from slimgate.tasks.parts.token_scores import window_sums
+    from slimgate.tasks.parts.language_model import window_sums
 
     return window_sums(output, batch["input_ids"], batch["counted"])
 
@@ -243,7 +242,7 @@ def spoiled(found: Outcomes, rows: Ints) -> Outcomes:
 
 def compare(params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
     """KL and agreement token by token, and how varied the text is that both write."""
-    from slimgate.tasks.parts.token_agreement import token_agreement
-    from slimgate.tasks.parts.written_text import written_figures
+    from slimgate.tasks.parts.generated_text import written_figures
+    from slimgate.tasks.parts.language_model import token_agreement
 
     return {**token_agreement(teacher, variant), "figures": written_figures(teacher, variant)}

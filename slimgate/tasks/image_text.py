@@ -30,7 +30,7 @@ from slimgate.data.pools import is_image
 from slimgate.errors import DataError, SuiteError
 from slimgate.models.image_text_processor import check_processor
 from slimgate.models.pretrained import require_weights, weights_of
-from slimgate.models.tokenizer_files import check_tokenizer
+from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.params import Table
 from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts, row_groups
@@ -155,8 +155,8 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     """The model of a folder, with the tokenizer and the image processing that belong to it."""
     from transformers import AutoConfig
 
-    from slimgate.models.fresh import tokenizer_of
     from slimgate.models.image_text_processor import ImageTextProcessor
+    from slimgate.models.pretrained import tokenizer_of
     from slimgate.models.seeding import isolated_seed
     from slimgate.models.torch_model import TorchModel
     from slimgate.models.two_towers import TwoTowers

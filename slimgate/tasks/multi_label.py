@@ -26,12 +26,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from slimgate.data.label_sets import indicators, label_sets
-from slimgate.data.labels import class_names
+from slimgate.data.labels import class_names, indicators, label_sets
 from slimgate.errors import DataError
 from slimgate.judge.metrics.label_sets import GOLD, SAID, WRONG
-from slimgate.models.model_config import check_positions
-from slimgate.models.tokenizer_files import check_tokenizer
+from slimgate.models.config import check_positions
+from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import classifiers, texts
@@ -126,7 +125,7 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     head = _head(params, context.facts.classes)
     loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
     if not loaded.ready:
-        from slimgate.tasks.parts.labels_head import fit_labels_head
+        from slimgate.tasks.parts.heads import fit_labels_head
 
         train, held_out = texts.head_data(loaded, context)
         context.log.update(fit_labels_head(loaded.layer, train, held_out, seed=context.seed))

@@ -33,9 +33,9 @@ from slimgate.errors import DataError
 from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.protocols import Compared, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tasks.parts import sentence_models, sentence_pairs
+from slimgate.tasks.parts import sentence_models, sentences
 from slimgate.tasks.parts.retrieval import rank_documents, unit_vectors
-from slimgate.tasks.parts.sentence_params import SentenceParams
+from slimgate.tasks.parts.sentences import SentenceParams
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
@@ -137,8 +137,8 @@ def objective(params: Params) -> Objective:
 
 
 load_model = sentence_models.load_sentence_model
-encode_rows = sentence_pairs.encode_sentences
-row_encoder = sentence_pairs.row_encoder
+encode_rows = sentences.encode_sentences
+row_encoder = sentences.row_encoder
 
 
 def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:

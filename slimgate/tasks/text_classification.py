@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from slimgate.data.labels import class_names
 from slimgate.errors import DataError
-from slimgate.models import model_config
-from slimgate.models.model_config import check_positions
-from slimgate.models.tokenizer_files import check_tokenizer
+from slimgate.models import config
+from slimgate.models.config import check_positions
+from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import classifiers, texts
@@ -44,7 +44,7 @@ ENOUGH_TO_TELL = 100
 text_columns = texts.text_columns
 encode_rows = texts.encode_rows
 row_encoder = texts.row_encoder
-model_labels = model_config.model_labels
+model_labels = config.model_labels
 
 
 def columns(params: Params) -> tuple[str, ...]:

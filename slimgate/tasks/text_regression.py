@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import DataError
-from slimgate.models.model_config import check_positions
-from slimgate.models.tokenizer_files import check_tokenizer
+from slimgate.models.config import check_positions
+from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import classifiers, texts
@@ -129,7 +129,7 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     """The model of a folder; a head it lacks is fitted on `train` by ridge regression."""
     loaded = load_classifier(_head(params), ref, context, texts=texts.train_texts(params, context))
     if not loaded.ready:
-        from slimgate.tasks.parts.score_head import fit_score_head
+        from slimgate.tasks.parts.heads import fit_score_head
 
         train, held_out = texts.head_data(loaded, context)
         context.log.update(fit_score_head(loaded.layer, train, held_out))

@@ -27,18 +27,17 @@ from slimgate.data.labels import class_names
 from slimgate.data.pools import collapsed
 from slimgate.data.tagged_words import OUTSIDE, SpansOf, span_reader, tags_of, words_of
 from slimgate.errors import DataError
-from slimgate.models.model_config import check_positions
-from slimgate.models.tokenizer_files import check_tokenizer
+from slimgate.models.config import check_positions
+from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import classifiers
 from slimgate.tasks.parts.classifiers import TOKENS, Head, check_head, check_outputs, load_classifier
-from slimgate.tasks.parts.word_encoding import NO_WORD, EncodedWords, encode_words
+from slimgate.tasks.parts.encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
-    from slimgate.tasks.parts.learning import TokenTargets
-    from slimgate.tasks.parts.objectives import Objective
+    from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 default_metrics = ("span_f1", "span_precision", "span_recall", "tag_accuracy")
 
@@ -113,8 +112,7 @@ def unlabelled(params: Params, encoded: EncodedWords, facts: TaskFacts) -> Token
 
 
 def _at_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) -> TokenTargets:
-    from slimgate.tasks.parts.learning import TokenTargets
-    from slimgate.tasks.parts.objectives import NO_ANSWER
+    from slimgate.tasks.parts.objectives import NO_ANSWER, TokenTargets
 
     rows = [
         [NO_ANSWER if word == NO_WORD else label(row, word) for word in words]
@@ -153,8 +151,8 @@ def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
     head = _head(params, context.facts.classes)
     loaded = load_classifier(head, ref, context, texts=_train_texts(params, context))
     if not loaded.ready:
-        from slimgate.tasks.parts.learning import labelled, training_rows
-        from slimgate.tasks.parts.token_head import fit_token_head
+        from slimgate.tasks.parts.heads import fit_token_head
+        from slimgate.tasks.parts.objectives import labelled, training_rows
 
         train, held_out = training_rows(loaded.model, context), labelled(loaded.model, "selection", context)
         log = fit_token_head(loaded.model.network, loaded.layer, train, held_out, seed=context.seed)

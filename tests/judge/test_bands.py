@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.judge.bands import band
+from slimgate.judge.decision import band
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from slimgate.errors import MeasureError
 from slimgate.judge import Verdict
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
-from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.message import behaviour_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import Slice, SliceBudget
 from slimgate.outcomes import ClassOutcomes, Outcomes

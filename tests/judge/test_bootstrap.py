@@ -11,10 +11,10 @@ import pytest
 from slimgate.errors import MeasureError
 from slimgate.judge import resampling
 from slimgate.judge.bootstrap import PairedResamples, bca_interval, paired_resamples
+from slimgate.judge.extremes import with_pseudo_changes
 from slimgate.judge.group_resamples import GroupResamples
 from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.metrics.base import value_of
-from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.judge.resampling import resampler
 from slimgate.outcomes import ClassOutcomes, Floats
 

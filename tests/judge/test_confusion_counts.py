@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from slimgate.errors import MeasureError
-from slimgate.judge.confusion_counts import confusion_cells, confusion_counts
+from slimgate.judge.answer_figures import confusion_cells, confusion_counts
 from slimgate.outcomes import ClassOutcomes
 
 

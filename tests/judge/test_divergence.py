@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import entropy
 from test_judge_calibration import FOUR, answered, without_probabilities
 
-from slimgate.judge import divergence
-from slimgate.judge.divergence import kl_to_teacher
+from slimgate.judge import answer_figures
+from slimgate.judge.answer_figures import kl_to_teacher
 
 
 def test_the_divergence_of_two_rows_by_hand() -> None:
@@ -19,7 +19,7 @@ def test_the_divergence_of_two_rows_by_hand() -> None:
 
 
 def test_it_is_that_of_scipy_in_whatever_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(divergence, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(answer_figures, "_ROWS_AT_ONCE", 7)
     rng = np.random.default_rng(0)
     before, after = rng.dirichlet(np.ones(6), 40), rng.dirichlet(np.ones(6), 40)
     found = kl_to_teacher(answered([0] * 40, before), answered([0] * 40, after))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimgate.judge.holm import holm_adjusted
+from slimgate.judge.slices import holm_adjusted
 
 
 def test_an_example_worked_by_hand() -> None:

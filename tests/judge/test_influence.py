@@ -12,10 +12,10 @@ import pytest
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.bootstrap import paired_resamples
 from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast
+from slimgate.judge.decision import t_quantile
+from slimgate.judge.extremes import with_pseudo_changes
 from slimgate.judge.influence import PairedInfluence, paired_influence
-from slimgate.judge.levels import t_quantile
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.pseudo import with_pseudo_changes
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 DROP = drop_contrast(higher_is_better=True)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import brier_score_loss
 
 from slimgate.errors import MeasureError
-from slimgate.judge.calibration import (
+from slimgate.judge.answer_figures import (
     brier_score,
     confidences,
     expected_calibration_error,

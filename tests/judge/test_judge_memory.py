@@ -1,11 +1,11 @@
-"""slimgate.judge.memory: ratios of peaks, worked by hand."""
+"""slimgate.judge.size: ratios of peaks, worked by hand."""
 
 from __future__ import annotations
 
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.judge.memory import judge_memory, memory_message, memory_ratio
+from slimgate.judge.size import judge_memory, memory_message, memory_ratio
 from slimgate.judge.verdict import Verdict
 
 MB = 1024**2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from slimgate.judge.levels import ALPHA, POWER
+from slimgate.judge.decision import ALPHA, POWER
 from slimgate.judge.mean_bound import UnitLosses, share_above_zero, unit_losses, unseen_size
 from slimgate.outcomes import Floats
 

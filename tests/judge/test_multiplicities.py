@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from slimgate.judge import multiplicities as module
-from slimgate.judge.multiplicities import POISSON_FROM, multiplicities
-from slimgate.judge.resampling import _kinds
+from slimgate.judge import resampling as module
+from slimgate.judge.resampling import POISSON_FROM, _kinds, multiplicities
 
 
 def test_few_units_are_drawn_as_many_times_as_there_are() -> None:

@@ -1,4 +1,4 @@
-"""slimgate.judge.slice_gaps: largest minus smallest, before and after, without slices of few rows."""
+"""slimgate.judge.slices: largest minus smallest, before and after, without slices of few rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from slimgate.judge.slice_gaps import SliceGap, slice_gaps
-from slimgate.judge.slices import SliceJudgement
+from slimgate.judge.slices import SliceGap, SliceJudgement, slice_gaps
 
 
 def judged(column: str, value: str, teacher: float, variant: float, **fields: Any) -> SliceJudgement:

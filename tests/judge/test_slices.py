@@ -11,12 +11,12 @@ from slimgate.errors import SuiteError
 from slimgate.judge import Verdict
 from slimgate.judge.evidence import gather, gather_parts
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.slice_counts import slice_counts
 from slimgate.judge.slices import (
     Slice,
     SliceBudget,
     judge_slices,
     label_slices,
+    slice_counts,
     slices_verdict,
 )
 from slimgate.judge.tango import tango_interval, tango_z

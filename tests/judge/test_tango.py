@@ -5,7 +5,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from slimgate.judge.levels import Z_ALPHA
+from slimgate.judge.decision import Z_ALPHA
 from slimgate.judge.tango import design_effect, tango_interval, tango_z
 
 COUNTS = [(0, 0, 1), (1, 0, 1), (0, 1, 1), (0, 0, 200), (6, 0, 310), (0, 6, 310), (9, 5, 50), (30, 20, 872)]

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import precision_score, recall_score
 from test_judge_calibration import FOUR, answered, without_probabilities
 
-from slimgate.judge.tradeoff import THRESHOLDS, TradeoffPoint, tradeoff
+from slimgate.judge.answer_figures import THRESHOLDS, TradeoffPoint, tradeoff
 from slimgate.outcomes import ClassOutcomes
 
 

@@ -14,12 +14,11 @@ from slimgate.compress.factorize import low_rank, trim_vocabulary
 from slimgate.compress.finetune import distill
 from slimgate.compress.prune import cofi_prune, keep_layers
 from slimgate.compress.prune._cofi_prune import CofiSchedule, LayerLoss, Target, matched
-from slimgate.compress.prune._sublayer_gates import SublayerGates, gates_of
-from slimgate.compress.prune._sublayer_removal import remove_closed_
+from slimgate.compress.prune._sublayer_gates import SublayerGates, gates_of, remove_closed_
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
 from slimgate.models.torch_model import load_torch_model
-from slimgate.tasks.parts.learning import training_rows
+from slimgate.tasks.parts.objectives import training_rows
 
 torch.set_num_threads(1)
 # of a block of the tiny BERT: a head's query, key, value with biases and its output; likewise a neuron's

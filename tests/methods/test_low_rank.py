@@ -17,8 +17,8 @@ from fixtures.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.calibration import calibration_batches
 from slimgate.compress.factorize import low_rank
 from slimgate.compress.finetune import fine_tune
+from slimgate.compress.importance import gradient_moments
 from slimgate.compress.layers.low_rank_linear import LowRankLinear
-from slimgate.compress.loss_gradients import gradient_moments
 from slimgate.compress.prune import keep_layers, magnitude_prune
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError

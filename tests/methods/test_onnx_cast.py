@@ -12,8 +12,7 @@ from slimgate.compress.agreement import predictor_of, scores
 from slimgate.compress.convert import onnx_cast, onnx_int8_dynamic, onnx_optimize, onnx_weight_only
 from slimgate.compress.convert._onnx_graph import kinds_of
 from slimgate.errors import BuildError
-from slimgate.models.onnx_model import load_onnx_model
-from slimgate.models.onnx_weights import array_of
+from slimgate.models.onnx_model import array_of, load_onnx_model
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from fixtures.openvino_models import exported, model_scores, scores_elsewhere
 from slimgate.compress.agreement import predictor_of
 from slimgate.compress.convert import openvino_int8
-from slimgate.compress.convert._openvino_quantizing import embedding_lookups, output_layer, single_rows
+from slimgate.compress.convert._openvino_quantization import embedding_lookups, output_layer, single_rows
 from slimgate.compress.convert.openvino_int8 import Params
 from slimgate.errors import BuildError, DataError
-from slimgate.models.openvino_weights import weight_types
+from slimgate.models.openvino_model import weight_types
 
 torch.set_num_threads(1)
 

@@ -14,7 +14,7 @@ from fixtures.openvino_models import exported, model_scores, scores_elsewhere
 from slimgate.compress.convert import openvino_weights
 from slimgate.compress.convert.openvino_weights import Params
 from slimgate.errors import BuildError
-from slimgate.models.openvino_weights import weight_types
+from slimgate.models.openvino_model import weight_types
 
 torch.set_num_threads(1)
 

@@ -18,8 +18,7 @@ from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_input
 from slimgate.compress.factorize import factorize_embeddings
 from slimgate.compress.finetune import distill
 from slimgate.compress.prune import keep_layers, magnitude_prune, prune_ffn, prune_heads, prune_hidden
-from slimgate.compress.prune._narrowing import _drift, narrow_
-from slimgate.compress.prune._residual_stream import Stream, residual_stream, stream_importance
+from slimgate.compress.prune._prune_hidden import Stream, _drift, narrow_, residual_stream, stream_importance
 from slimgate.compress.prune._unit_choice import best_units
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, SuiteError

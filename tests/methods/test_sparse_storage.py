@@ -13,9 +13,9 @@ import torch
 
 from fixtures.architectures import write_tiny
 from fixtures.building import load_tiny, tiny_context
+from slimgate.compress.layers.grid import dequantize
 from slimgate.compress.layers.sparse_integers import SparseInt8Linear
 from slimgate.compress.layers.sparse_linear import SparseLinear
-from slimgate.compress.layers.weight_grid import dequantize
 from slimgate.compress.prune import magnitude_prune, sparse_storage
 from slimgate.errors import BuildError
 from slimgate.loading import load

@@ -10,10 +10,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from slimgate.compress.layers.grid_fitting import fit_grid
+from slimgate.compress.layers.grid import Granularity, Scheme, dequantize, fit_grid, quantize
 from slimgate.compress.layers.int8_linear import Int8Linear
 from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear
-from slimgate.compress.layers.weight_grid import Granularity, Scheme, dequantize, quantize
 from slimgate.errors import BuildError
 from slimgate.models.torch_model import footprint
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from slimgate.compress.layers.grid import Scheme
 from slimgate.compress.layers.int8_linear import Int8Linear, quantize_weight
 from slimgate.compress.layers.int8_static_linear import Int8StaticLinear
 from slimgate.compress.layers.packed import PackedLinear
@@ -24,7 +25,6 @@ from slimgate.compress.layers.sparse_integers import (
     SparsePackedLinear,
 )
 from slimgate.compress.layers.sparse_linear import SparseLinear
-from slimgate.compress.layers.weight_grid import Scheme
 from slimgate.errors import BuildError
 from slimgate.models.replacing import describe
 from slimgate.models.sparsity import keep_masks, keep_n_of_m, zero_

@@ -14,8 +14,7 @@ from fixtures.building import PARAMS, load_tiny, tiny_context
 from fixtures.kept_models import kept_run, predicted
 from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.graph_folders import FILES
-from slimgate.models.model_ref import parse_model_ref, weights_sha256
+from slimgate.models.ref import FILES, parse_model_ref, weights_sha256
 from slimgate.suite.suite import TEACHER
 from tests.tiny_suite import tiny_run
 

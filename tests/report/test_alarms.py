@@ -9,8 +9,7 @@ from slimgate.record import BaselineFacts, QualityFacts, RunRecord, SinceFacts
 from slimgate.report.alarms import alarms
 from slimgate.report.head import head
 from slimgate.report.pr_comment import pr_comment
-from slimgate.report.terminal.summary import summary_lines
-from slimgate.report.terminal.table import plain
+from slimgate.report.terminal.summary import plain, summary_lines
 
 CHANCE = "its accuracy 0.510 [0.470, 0.550] is not shown to be above 0.520, the share of the label (a|b)"
 

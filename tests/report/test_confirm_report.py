@@ -11,11 +11,11 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import ConfirmFacts, LookFacts, RunRecord, SelfTest, TimingFacts
 from slimgate.record.budgets import undecided_fails
 from slimgate.record.run_verdict import verdict
-from slimgate.report.best import best
 from slimgate.report.card import card
 from slimgate.report.cautions import warnings
 from slimgate.report.confirm import confirmed
 from slimgate.report.github import budget_annotations
+from slimgate.report.head import best
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.standing import inside_budgets, standing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.report.fitting import Piece, fitted, whole
+from slimgate.report.tables import Piece, fitted, whole
 
 
 def listed(name: str, rows: int) -> Piece:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slimgate.record.words import moment
-from slimgate.report.folding import folding
-from slimgate.report.tables import folded
+from slimgate.report.tables import folded, folding
 
 TABLE = "\n".join(["| a |", "|:--|", *(f"| {k} |" for k in range(12))])
 

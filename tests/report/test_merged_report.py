@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sample_record import sample_record
 
-from slimgate.cli.merging import _copy_logs, merged
+from slimgate.cli.merge import _copy_logs, merged
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BaselineFacts,

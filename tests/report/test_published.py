@@ -10,7 +10,7 @@ from sample_record import sample_record
 
 from slimgate.record import RunRecord, read_record, to_json
 from slimgate.report import suite_report
-from slimgate.report.published import harmless
+from slimgate.report.data import harmless
 
 TABLE = "| model | F1 |\n|:--|--:|\n| teacher | 0.878 |"
 

@@ -8,8 +8,7 @@ from sample_record import sample_record, variant
 from slimgate.judge.verdict import Verdict
 from slimgate.record import CarriedResult, RunRecord
 from slimgate.record.run_verdict import verdict, verdict_of_this_run
-from slimgate.report.terminal.summary import MOST, summary_lines, summary_table
-from slimgate.report.terminal.table import plain, terminal_table
+from slimgate.report.terminal.summary import MOST, plain, summary_lines, summary_table, terminal_table
 
 WHERE = "reports/latest/x/report.md"
 

@@ -11,7 +11,7 @@ from sample_record import sample_record, variant
 from slimgate.record import RunRecord, StepFacts
 from slimgate.report import suite_report
 from slimgate.report.plots import write_plots
-from slimgate.report.trace import trace
+from slimgate.report.stages import trace
 
 
 def step(method: str, **fields: Any) -> StepFacts:

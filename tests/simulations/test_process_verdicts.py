@@ -9,7 +9,7 @@ from fixtures.simulations import count_verdicts
 from fixtures.simulations.memory_verdicts import CASES, LIMIT, wrong
 from fixtures.simulations.speed_verdicts import Cell, Machine
 from slimgate.judge.flips import FlipsBudget, flips_of, judge_flips
-from slimgate.judge.memory import READINGS, judge_memory, memory_ratio
+from slimgate.judge.size import READINGS, judge_memory, memory_ratio
 from slimgate.judge.verdict import Verdict
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slimgate.data.docstring_prose import sentences
-from slimgate.data.package_files import source_files
+from slimgate.data.docstrings import sentences, source_files
 from slimgate.data.sources import docstring_sentences as source
 from slimgate.errors import DataError, SuiteError
 

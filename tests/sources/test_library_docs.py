@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slimgate.data.docstring_prose import LIBRARY_NAMES
+from slimgate.data.docstrings import LIBRARY_NAMES
 from slimgate.data.sources import library_docs
 from slimgate.errors import DataError, SuiteError
 

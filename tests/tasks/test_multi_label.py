@@ -17,8 +17,7 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.models.blocks import output_layer
 from slimgate.protocols import ModelRef, Rows, TaskFacts
 from slimgate.tasks import multi_label as task
-from slimgate.tasks.parts.heads import classifier_inputs
-from slimgate.tasks.parts.labels_head import fit_labels_head
+from slimgate.tasks.parts.heads import classifier_inputs, fit_labels_head
 
 torch.set_num_threads(1)
 ABC = TaskFacts(("a", "b", "c"))

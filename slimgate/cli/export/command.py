@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slimgate.cli.run_arguments import add_model
-from slimgate.cli.store_argument import add_store, store_root
+from slimgate.cli.options import add_model, add_store, store_root
 
 DESCRIPTION = """\
 Writes a model of a run, from the store, as a folder for the plain libraries: weights or graph, tokenizer,

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.atomic_files import replacing_folder
 from slimgate._system.escape import escaped
+from slimgate._system.files import replacing_folder
 from slimgate.cli.export.forms import Written, write_form
 from slimgate.cli.export.snippets import snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
-from slimgate.models.beside_graph import DESCRIPTION
-from slimgate.models.tokenizer_files import save_tokenizer
+from slimgate.models.saved_files import DESCRIPTION, save_tokenizer
 from slimgate.record import VariantRecord
 from slimgate.record.files import Kept
 from slimgate.report.card import card

@@ -17,7 +17,7 @@ from typing import Any
 
 from slimgate.compress.agreement import check_agreement, predictor_of, scores
 from slimgate.errors import BuildError
-from slimgate.models import beside_graph, onnx_model, openvino_model
+from slimgate.models import onnx_model, openvino_model, saved_files
 from slimgate.models.example_batches import example_batches
 from slimgate.store.artifact import LOADERS, Artifact
 
@@ -81,7 +81,7 @@ def _copied(artifact: Artifact, form: str, folder: Path) -> Written:
     for name in GRAPHS[form]:
         if (artifact.folder / name).exists():
             shutil.copyfile(artifact.folder / name, folder / name)
-    beside = beside_graph.load_beside(artifact.folder)
+    beside = saved_files.load_beside(artifact.folder)
     pad_(beside["tokenizer"])
     return Written(form, beside["tokenizer"], beside["config"], pairs=_texts(beside["config"]) > 1)
 
@@ -133,7 +133,7 @@ def _write_transformers(model: Any, batches: Any, folder: Path) -> tuple[Any, fl
 
 def _write_onnx(model: Any, batches: Any, folder: Path) -> tuple[Any, float]:
     from slimgate.compress.layers.int8_in_graph import with_integer_operators_
-    from slimgate.models.exporting import export_onnx
+    from slimgate.models.onnx_export import export_onnx
     from slimgate.models.onnx_model import OnnxModel
 
     integers = with_integer_operators_(model.network)

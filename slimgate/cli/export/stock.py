@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.silence import silent
+from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.pretrained import weights_of
 from slimgate.protocols import ModelRef

@@ -16,15 +16,14 @@ from slimgate.cli.init.columns import texts_of
 from slimgate.cli.init.data import DataFiles, whole
 from slimgate.cli.init.guess import Guess
 from slimgate.cli.init.models import ModelFound, Standing, token_counts
-from slimgate.data.label_sets import label_sets
-from slimgate.data.labels import class_names, label_map
+from slimgate.data.labels import class_names, label_map, label_sets
 from slimgate.data.pools import collapsed_texts
 from slimgate.data.same_texts import comparable
 from slimgate.data.splits import Cut, SplitSizes, cut
 from slimgate.data.tagged_words import OUTSIDE, tags_of
 from slimgate.errors import DataError
 from slimgate.loading import load
-from slimgate.models.model_config import model_labels
+from slimgate.models.config import model_labels
 from slimgate.protocols import Rows
 from slimgate.run.budget_plan import GateGroups, groups_of
 

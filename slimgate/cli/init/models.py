@@ -11,11 +11,10 @@ from typing import Any, Literal
 from slimgate.cli.init.columns import texts_of
 from slimgate.data.labels import output_order
 from slimgate.errors import SuiteError, did_you_mean
-from slimgate.models.graph_folders import TORCH
+from slimgate.models.config import longest_text, model_labels
 from slimgate.models.hub import fetch_settings
-from slimgate.models.model_config import longest_text, model_labels
-from slimgate.models.model_ref import FRESH, parse_model_ref, read_config
-from slimgate.models.tokenizer_files import check_tokenizer
+from slimgate.models.ref import FRESH, TORCH, parse_model_ref, read_config
+from slimgate.models.saved_files import check_tokenizer
 from slimgate.tasks.parts.classifiers import SEQUENCE, TOKENS, Head, has_head
 
 Standing = Literal["ready", "other labels", "headless"]

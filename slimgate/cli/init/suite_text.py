@@ -12,7 +12,7 @@ from slimgate.cli.init import proposing
 from slimgate.cli.init.draft import Draft
 from slimgate.data.labels import label_map
 from slimgate.judge.outlook import CONVERTED, TRAINED
-from slimgate.models.model_config import model_labels
+from slimgate.models.config import model_labels
 from slimgate.run.budget_plan import GateGroups
 
 HEADER = "# Written by slimgate init"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from slimgate._system.atomic_files import replacing, write_atomically
+from slimgate._system.files import replacing, write_atomically
 from slimgate.cli.init.draft import Draft
 from slimgate.cli.init.suite_text import SCHEMA_FILE, suite_text
 from slimgate.errors import DataError

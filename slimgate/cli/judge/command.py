@@ -99,8 +99,8 @@ def _read(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
     import pyarrow as pa
 
     from slimgate.data.predictions.columns import require_group
+    from slimgate.data.predictions.files import read_predictions
     from slimgate.data.predictions.pairs import pair_predictions
-    from slimgate.data.predictions.prediction_files import read_predictions
     from slimgate.errors import DataError
 
     if teacher.is_file() and variant.is_file() and teacher.samefile(variant):

@@ -12,10 +12,9 @@ from tabulate import tabulate
 from slimgate._system.escape import visible
 from slimgate.data.predictions.pairs import Pair
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
-from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_kinds import OnInconclusive, wishes
 from slimgate.judge.facts import quality_facts
-from slimgate.judge.message import message
+from slimgate.judge.message import behaviour_message, message
 from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import SLICED

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate.cli.store_argument import store_root
+from slimgate.cli.options import store_root
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:

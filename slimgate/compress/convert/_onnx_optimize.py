@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from slimgate._system.silence import silent
+from slimgate._system.quiet import silent
 from slimgate.compress.convert._onnx_first_token import keep_first_token
 from slimgate.compress.convert._onnx_graph import Graph, Values, kinds_of, options_of, without_unread
 

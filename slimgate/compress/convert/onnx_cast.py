@@ -41,10 +41,9 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The graph in float16. Raises BuildError for one that float16 does not suit."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    from slimgate._system.silence import silent
+    from slimgate._system.quiet import silent
     from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
-    from slimgate.models.onnx_model import MOST_INSIDE, OnnxModel
-    from slimgate.models.onnx_weights import array_of, stored_bytes
+    from slimgate.models.onnx_model import MOST_INSIDE, OnnxModel, array_of, stored_bytes
 
     _check_halvable(model.proto)
     batches = calibration_arrays(model.tokenizer, context)
@@ -67,7 +66,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 def _check_halvable(proto: Any) -> None:
     from slimgate.compress.convert._onnx_graph import kinds_of
     from slimgate.errors import BuildError
-    from slimgate.models.onnx_weights import array_of
+    from slimgate.models.onnx_model import array_of
 
     for tensor in proto.graph.initializer:
         values = array_of(tensor)

@@ -48,10 +48,9 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from slimgate._system.silence import silent
+    from slimgate._system.quiet import silent
     from slimgate.compress.convert._onnx_graph import kinds_of
-    from slimgate.compress.convert._onnx_quantization import Quantizing
-    from slimgate.compress.convert._onnx_tables import token_tables
+    from slimgate.compress.convert._onnx_quantization import Quantizing, token_tables
 
     work = Quantizing.of(model, context, output_layer=params.output_layer)
     tables = token_tables(work.proto) if params.embeddings else []

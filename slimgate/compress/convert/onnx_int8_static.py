@@ -50,11 +50,9 @@ class Params(Table):
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The graph with static int8 products, where it has float ones by a fixed matrix."""
-    from slimgate.compress.convert._onnx_activations import value_ranges
     from slimgate.compress.convert._onnx_graph import Graph
-    from slimgate.compress.convert._onnx_quantization import Quantizing
-    from slimgate.compress.convert._onnx_static import products_to_int8_
-    from slimgate.compress.convert._onnx_tables import tables_to_int8
+    from slimgate.compress.convert._onnx_quantization import Quantizing, tables_to_int8
+    from slimgate.compress.convert._onnx_static import products_to_int8_, value_ranges
 
     work = Quantizing.of(model, context, output_layer=params.output_layer)
     wanted = set(work.products)

@@ -49,7 +49,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     work = Quantizing.of(model, context, output_layer=params.output_layer)
     proto = _packed(work.proto, set(work.products), "MatMul", params.bits, params)
     if params.embeddings:
-        from slimgate.compress.convert._onnx_tables import token_tables
+        from slimgate.compress.convert._onnx_quantization import token_tables
 
         proto = _packed(proto, set(token_tables(proto)), "Gather", 4, params)
     counted = kinds_of(proto)
@@ -65,7 +65,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 def _packed(proto: Any, wanted: set[str], kind: str, bits: int, params: Params) -> Any:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-    from slimgate._system.silence import silent
+    from slimgate._system.quiet import silent
 
     others = [node.name for node in proto.graph.node if node.op_type == kind and node.name not in wanted]
     with silent():

@@ -72,7 +72,7 @@ def by_processor(params: Params) -> bool:
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The OpenVinoModel with int8 operators. Raises BuildError where nncf cannot, MissingExtra without it."""
-    from slimgate.compress.convert._openvino_quantizing import (
+    from slimgate.compress.convert._openvino_quantization import (
         embedding_lookups,
         output_layer,
         quantized,
@@ -124,7 +124,7 @@ def _controlled(
     advanced: Any,
     options: dict[str, Any],
 ) -> Any:
-    from slimgate.compress.convert._openvino_accuracy import Validation
+    from slimgate.compress.convert._openvino_quantization import Validation
 
     validation = Validation(model, context, control.split)
     made = nncf.quantize_with_accuracy_control(

@@ -53,7 +53,7 @@ class Params(Table):
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The OpenVinoModel with stored levels. Raises BuildError where nncf cannot, MissingExtra without it."""
-    from slimgate.compress.convert._openvino_quantizing import quantized, single_rows
+    from slimgate.compress.convert._openvino_quantization import quantized, single_rows
     from slimgate.models.openvino_package import load_nncf
 
     nncf = load_nncf("openvino_weights")

@@ -38,7 +38,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """An OnnxModel that answers as the model does. Raises BuildError where that cannot be."""
     from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
     from slimgate.errors import BuildError
-    from slimgate.models.exporting import example_batches, export_onnx
+    from slimgate.models.onnx_export import example_batches, export_onnx
     from slimgate.models.onnx_model import OnnxModel
 
     if hasattr(model.network, "load_tokenizer"):

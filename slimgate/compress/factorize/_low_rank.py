@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from slimgate.compress.calibration import calibration_batches
+from slimgate.compress.calibration import Moments, calibration_batches, input_moments
 from slimgate.compress.factorize._svd import (
     Decomposition,
     allot_ranks,
@@ -19,9 +19,8 @@ from slimgate.compress.factorize._svd import (
     pays,
     rank_of_energy,
 )
-from slimgate.compress.input_moments import Moments, input_moments
+from slimgate.compress.importance import gradient_moments
 from slimgate.compress.layers.low_rank_linear import LowRankLinear
-from slimgate.compress.loss_gradients import gradient_moments
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
 from slimgate.models.linear_layers import linear_layers

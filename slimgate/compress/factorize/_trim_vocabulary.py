@@ -13,7 +13,7 @@ import numpy as np
 from slimgate.compress.factorize._tokenizer_json import commonest, needed, read_state, trimmed
 from slimgate.compress.factorize._vocabulary import Counts, count_tokens, trim_network_
 from slimgate.errors import BuildError
-from slimgate.models.model_config import OFFSET_POSITIONS
+from slimgate.models.config import OFFSET_POSITIONS
 from slimgate.protocols import BuildContext, Json
 
 

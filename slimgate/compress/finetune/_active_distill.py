@@ -16,8 +16,7 @@ from slimgate.compress.finetune._active_choice import (
     round_sizes,
     uncertainty,
 )
-from slimgate.compress.training.distillation import DistillationLoss, unlike
-from slimgate.compress.training.distillation_rows import DistillationRows
+from slimgate.compress.training.distillation import DistillationLoss, DistillationRows, unlike
 from slimgate.compress.training.matching import matches_of
 from slimgate.compress.training.teacher_answers import Answers, teacher_answers
 from slimgate.compress.training.trainer import train
@@ -27,8 +26,7 @@ from slimgate.models.predicting import predict_scores
 from slimgate.protocols import BuildContext, Encoded, Json
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks.parts.heads import classifier_inputs
-from slimgate.tasks.parts.learning import labelled, training_rows
-from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, objective_of
+from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, labelled, objective_of, training_rows
 
 if TYPE_CHECKING:
     from slimgate.compress.finetune.active_distill import Params

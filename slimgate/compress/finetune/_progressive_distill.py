@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from slimgate.compress.training.distillation import DistillationLoss
-from slimgate.compress.training.distillation_rows import lesson
+from slimgate.compress.training.distillation import DistillationLoss, lesson
 from slimgate.compress.training.matching import matches_of
-from slimgate.compress.training.regularization import skipped
+from slimgate.compress.training.options import skipped
 from slimgate.compress.training.teacher_answers import Answers, teacher_answers
 from slimgate.compress.training.trainer import train
 from slimgate.models.block_choice import keep_blocks_
 from slimgate.models.blocks import encoder_layers
 from slimgate.protocols import Arrays, BuildContext, Encoded, iter_batches
-from slimgate.tasks.parts.learning import Labelled, labelled
-from slimgate.tasks.parts.objectives import objective_of
+from slimgate.tasks.parts.objectives import Labelled, labelled, objective_of
 
 if TYPE_CHECKING:
     from slimgate.compress.finetune.progressive_distill import Params

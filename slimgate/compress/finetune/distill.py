@@ -94,12 +94,11 @@ def also_learns_from(params: Params) -> tuple[str, ...]:
 
 def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:
     """The model after training on the teacher's answers. hooks: of training.py, for steps that do more."""
-    from slimgate.compress.training.distillation import DistillationLoss, unlike
-    from slimgate.compress.training.distillation_rows import DistillationRows
+    from slimgate.compress.training.distillation import DistillationLoss, DistillationRows, unlike
     from slimgate.compress.training.matching import matches_of
     from slimgate.compress.training.teacher_ensemble import Teaching, ensemble_answers
     from slimgate.compress.training.trainer import train
-    from slimgate.tasks.parts.learning import labelled
+    from slimgate.tasks.parts.objectives import labelled
 
     teacher = context.load_teacher()
     rows = DistillationRows(model, teacher, params, context)

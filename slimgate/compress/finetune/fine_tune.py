@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.compress.training.training_params import TrainingParams
+from slimgate.compress.training.params import TrainingParams
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch"})
@@ -28,7 +28,7 @@ class Params(TrainingParams):
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model after training."""
     from slimgate.compress.training.trainer import train
-    from slimgate.tasks.parts.learning import labelled, training_rows
+    from slimgate.tasks.parts.objectives import labelled, training_rows
 
     selection = labelled(model, "selection", context)
     train(model, training_rows(model, context), params, context, selection=selection)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.compress.training.lora_params import LoraParams
+from slimgate.compress.training.params import LoraParams
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch", "torch_quantized"})
@@ -34,7 +34,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model after training the adapters."""
     from slimgate.compress.training.adapters import adapters
     from slimgate.compress.training.trainer import train
-    from slimgate.tasks.parts.learning import labelled, training_rows
+    from slimgate.tasks.parts.objectives import labelled, training_rows
 
     with adapters(model, "lora", params, context):
         selection = labelled(model, "selection", context)

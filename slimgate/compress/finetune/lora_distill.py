@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
-from slimgate.compress.training.lora_params import LoraParams
+from slimgate.compress.training.params import LoraParams
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch", "torch_quantized"})
@@ -38,10 +38,9 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model after training the adapters on the teacher's answers."""
     from slimgate.compress.finetune import distill
     from slimgate.compress.training.adapters import adapters
-    from slimgate.compress.training.distillation import DistillationLoss
-    from slimgate.compress.training.distillation_rows import lesson
+    from slimgate.compress.training.distillation import DistillationLoss, lesson
     from slimgate.compress.training.trainer import train
-    from slimgate.tasks.parts.learning import labelled
+    from slimgate.tasks.parts.objectives import labelled
 
     shares = distill.Params(
         alpha=params.label_weight,

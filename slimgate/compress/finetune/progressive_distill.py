@@ -18,7 +18,7 @@ from pydantic import Field
 
 from slimgate.compress.training.distillation_params import InnerParams
 from slimgate.errors import SuiteError
-from slimgate.models.model_config import blocks_of
+from slimgate.models.config import blocks_of
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch"})

@@ -1,6 +1,6 @@
 """Int8 layers as ONNX's own operators compute them: what int8_linear does, written for an exporter.
 
-with_integer_operators_(network)    # then slimgate/models/exporting.py takes it
+with_integer_operators_(network)    # then slimgate/models/onnx_export.py takes it
 
 A row's activations are rounded and shifted as `Int8Linear` does it, step by step in float32, so that the
 levels are the same to the bit; MatMulInteger sums their products in int32. The weights stay int8 in the file.

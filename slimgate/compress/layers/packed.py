@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.compress.layers.bit_packing import pack, packed_bytes, unpack
-from slimgate.compress.layers.grid_fitting import Observer, fit_grid
+from slimgate.compress.layers.grid import Granularity, Grid, Observer, Scheme, dequantize, fit_grid, quantize
 from slimgate.compress.layers.int8_linear import Int8Linear
-from slimgate.compress.layers.weight_grid import Granularity, Grid, Scheme, dequantize, quantize
 from slimgate.errors import BuildError
 
 Activations = Literal["float32", "int8"]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimgate._system.silence import silent
+from slimgate._system.quiet import silent
 from slimgate.compress.layers.int8_linear import frozen
 from slimgate.errors import BuildError, MissingExtra
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from slimgate.compress.training.training_params import TrainingParams
+from slimgate.compress.training.params import TrainingParams
 
 
 class GradualParams(TrainingParams):

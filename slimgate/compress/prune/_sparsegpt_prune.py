@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slimgate.compress.input_moments import inverse_factor
+from slimgate.compress.calibration import inverse_factor
 from slimgate.models.sparsity import check_groups, keep_masks, keep_n_of_m
 
 

@@ -3,21 +3,72 @@
 Each sublayer has a gate as a whole and one for each of its parts: heads (groups of heads where they share
 keys and values) or intermediate neurons. Gates scale the columns of the sublayer's output layer, whose bias
 the whole gate scales too, so that a closed gate is exactly a part that is not there.
+
+Gates between 0 and 1 that are exactly 0 or 1 most of the time, and yet are learned by gradient.
+
+Source: Louizos et al. 2018, "Learning sparse neural networks through L0 regularization", section 2.2.
+
+What closed gates leave behind, taken out of the model: heads, intermediate neurons, whole sublayers.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from slimgate.compress.prune._hard_concrete import HardConcrete
+from slimgate.compress.layers.removed import NoAttention, NoLinear
+from slimgate.compress.prune._attention_heads import kept_attention
 from slimgate.errors import BuildError
-from slimgate.models.blocks import Block, blocks, width
-from slimgate.models.cutting import check_linear
+from slimgate.models.blocks import Attention, Block, FeedForward, blocks, encoder_layers, width
+from slimgate.models.cutting import check_linear, cut_linear
+from slimgate.models.replacing import replace_modules_
+
+TEMPERATURE = 2 / 3
+LOW, HIGH = -0.1, 1.1  # the interval that a gate is stretched to before it is clipped to [0, 1]
+Modules = dict[str, nn.Module]
+
+
+class HardConcrete(nn.Module):
+    """A vector of gates. In training they are drawn anew by `draw`; in evaluation they are their middle.
+
+    log_alpha: (size,); a gate starts open where it is above 2.4. fixed: (size,) once the gates are decided.
+    """
+
+    fixed: Tensor | None
+    noise: Tensor | None
+
+    def __init__(self, size: int, *, log_alpha: float = 2.5) -> None:
+        super().__init__()
+        self.log_alpha = nn.Parameter(torch.full((size,), log_alpha))
+        self.register_buffer("fixed", None, persistent=False)
+        self.register_buffer("noise", None, persistent=False)
+
+    def draw(self) -> None:
+        """New noise for the next forward passes, from torch's generator."""
+        uniform = torch.rand_like(self.log_alpha).clamp_(1e-6, 1 - 1e-6)
+        self.noise = torch.logit(uniform)
+
+    def forward(self) -> Tensor:
+        """The gates: (size,) in [0, 1]."""
+        if self.fixed is not None:
+            return self.fixed
+        if self.training and self.noise is not None:
+            return _stretched((self.noise + self.log_alpha) / TEMPERATURE)
+        return _stretched(self.log_alpha)
+
+    def open_probability(self) -> Tensor:
+        """The probability of each gate to be other than 0: (size,). Equation 12."""
+        return torch.sigmoid(self.log_alpha - TEMPERATURE * math.log(-LOW / HIGH))
+
+
+def _stretched(logits: Tensor) -> Tensor:
+    return (torch.sigmoid(logits) * (HIGH - LOW) + LOW).clamp(0, 1)
 
 
 class SublayerGates(nn.Module):
@@ -200,3 +251,70 @@ class _Open:
         mask = torch.tensor(self._open, device=parts.device)
         self._gates.parts.fixed = parts * mask
         self._gates.whole.fixed = whole * bool(mask.any())
+
+
+def remove_closed_(model: Any, all_gates: Sequence[SublayerGates], method: str) -> None:
+    """Puts smaller layers in the place of those that have closed parts, for `restore` of the method.
+
+    What the gates that are still open scale by must be in the weights already.
+    """
+    kept = {
+        gates.output: gates.kept() for gates in all_gates if len(gates.kept()) < len(gates.parts.log_alpha)
+    }
+    modules: Modules = {}
+    settings: dict[str, dict[str, int]] = {}
+    for block in blocks(model.network):
+        attention, feed_forward = block.attention, block.feed_forward
+        if units := kept.get(attention.output):
+            layers, values = kept_attention(model, attention, units)
+            modules |= layers
+            settings |= {attention.module: values} if values else {}
+        elif attention.output in kept:
+            modules |= _no_attention(model.network, attention)
+        if neurons := kept.get(feed_forward.output):
+            modules |= {name: cut_linear(model, name, rows=neurons) for name in feed_forward.inputs}
+            modules[feed_forward.output] = cut_linear(model, feed_forward.output, columns=neurons)
+        elif feed_forward.output in kept:
+            modules |= _no_feed_forward(model.network, feed_forward)
+    if modules:
+        replace_modules_(model, method, modules, settings)
+    number_blocks_(model.network)
+
+
+def number_blocks_(network: nn.Module) -> None:
+    """Tells each removed attention the number of its block, by which a cache of keys and values counts."""
+    for number, block in enumerate(encoder_layers(network)):
+        for module in block.modules():
+            if isinstance(module, NoAttention):
+                module.layer_idx = number
+
+
+def _no_feed_forward(network: nn.Module, part: FeedForward) -> Modules:
+    found: Modules = {name: NoLinear(_in(network, name), 0) for name in part.inputs}
+    return {**found, part.output: NoLinear(0, _out(network, part.output))}
+
+
+def _no_attention(network: nn.Module, part: Attention) -> Modules:
+    """One module instead of the whole attention; the output layer by itself where it stands outside."""
+    inside = f"{part.module}."
+    layers = {
+        name.removeprefix(inside): (_in(network, name), 0) for name in (part.query, part.key, part.value)
+    }
+    own_output = part.output.startswith(inside)
+    if own_output:
+        layers[part.output.removeprefix(inside)] = (0, _out(network, part.output))
+    nothing = NoAttention(
+        layers,
+        head_dim=part.head_dim,
+        output=part.output.removeprefix(inside) if own_output else None,
+    )
+    outside: Modules = {} if own_output else {part.output: NoLinear(0, _out(network, part.output))}
+    return {part.module: nothing, **outside}
+
+
+def _in(network: nn.Module, name: str) -> int:
+    return width(network.get_submodule(name))[0]
+
+
+def _out(network: nn.Module, name: str) -> int:
+    return width(network.get_submodule(name))[1]

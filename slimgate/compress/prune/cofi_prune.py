@@ -49,13 +49,11 @@ class Params(GradualParams):
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model without what its gates closed."""
     from slimgate.compress.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
-    from slimgate.compress.prune._sublayer_gates import gated, gates_of
-    from slimgate.compress.prune._sublayer_removal import remove_closed_
-    from slimgate.compress.training.distillation import DistillationLoss
-    from slimgate.compress.training.distillation_rows import lesson
+    from slimgate.compress.prune._sublayer_gates import gated, gates_of, remove_closed_
+    from slimgate.compress.training.distillation import DistillationLoss, lesson
     from slimgate.compress.training.trainer import train
     from slimgate.models.linear_layers import linear_layers
-    from slimgate.tasks.parts.learning import labelled
+    from slimgate.tasks.parts.objectives import labelled
 
     data, teacher, taught = lesson(model, context)
     before = model.footprint()["parameters"]
@@ -111,7 +109,7 @@ def _shapes(model: Any) -> dict[str, list[int]]:
 
 def restore(network: Any, spec: dict[str, Any]) -> None:
     """Puts empty layers of the artifact's widths in, and what stands for removed sublayers."""
-    from slimgate.compress.prune._sublayer_removal import number_blocks_
+    from slimgate.compress.prune._sublayer_gates import number_blocks_
     from slimgate.models.replacing import restore as again
 
     again(network, spec)

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from slimgate.errors import SuiteError
-from slimgate.models.model_config import blocks_of
+from slimgate.models.config import blocks_of
 from slimgate.params import Table
 from slimgate.protocols import BuildContext
 

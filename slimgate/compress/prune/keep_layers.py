@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import RootModel, field_validator
 
-from slimgate.models.model_config import BlockNumbers, blocks_of, check_numbers
+from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch"})

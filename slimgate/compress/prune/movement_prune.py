@@ -50,12 +50,11 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from torch import nn
 
     from slimgate.compress.prune._movement_prune import MovementSchedule, masked
-    from slimgate.compress.training.distillation import DistillationLoss
-    from slimgate.compress.training.distillation_rows import lesson
+    from slimgate.compress.training.distillation import DistillationLoss, lesson
     from slimgate.compress.training.trainer import train
     from slimgate.models.linear_layers import linear_layers
     from slimgate.models.sparsity import note_pruned
-    from slimgate.tasks.parts.learning import labelled
+    from slimgate.tasks.parts.objectives import labelled
 
     data, teacher, taught = lesson(model, context)
     loss = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])

@@ -46,8 +46,7 @@ def does_without(params: Params) -> tuple[str, ...]:
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with at least m - n zeros in every group of m weights."""
-    from slimgate.compress.calibration import calibration_batches
-    from slimgate.compress.input_moments import input_norms
+    from slimgate.compress.calibration import calibration_batches, input_norms
     from slimgate.models.linear_layers import by_block, linear_layers
     from slimgate.models.sparsity import keep_n_of_m, note_pruned, zero_
 

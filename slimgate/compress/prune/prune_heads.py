@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slimgate.models.model_config import BlockNumbers, blocks_of, check_numbers
+from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
 from slimgate.params import Table
 from slimgate.protocols import BuildContext
 

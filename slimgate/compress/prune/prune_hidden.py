@@ -67,8 +67,12 @@ def does_without(params: Params) -> tuple[str, ...]:
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with a narrower residual stream."""
-    from slimgate.compress.prune._narrowing import narrow_, rescale_norms_
-    from slimgate.compress.prune._residual_stream import residual_stream, stream_importance
+    from slimgate.compress.prune._prune_hidden import (
+        narrow_,
+        rescale_norms_,
+        residual_stream,
+        stream_importance,
+    )
     from slimgate.compress.prune._unit_choice import best_units
     from slimgate.models.cutting import check_linear
     from slimgate.models.linear_layers import conv1d_to_linear_

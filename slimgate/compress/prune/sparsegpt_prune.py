@@ -47,8 +47,7 @@ class Params(Table):
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model with sparse weights that make up for those that are gone."""
-    from slimgate.compress.calibration import calibration_batches
-    from slimgate.compress.input_moments import second_moments
+    from slimgate.compress.calibration import calibration_batches, second_moments
     from slimgate.compress.prune._sparsegpt_prune import Pattern, sparsegpt
     from slimgate.models.linear_layers import by_block, linear_layers
     from slimgate.models.sparsity import note_pruned

@@ -34,8 +34,7 @@ class Params(Table):
 
 def apply(model: Any, params: Params, context: BuildContext) -> Any:
     """The model without the weights of the lowest scores."""
-    from slimgate.compress.calibration import calibration_batches
-    from slimgate.compress.input_moments import input_norms
+    from slimgate.compress.calibration import calibration_batches, input_norms
     from slimgate.models.linear_layers import by_block, linear_layers
     from slimgate.models.sparsity import keep_masks, note_pruned, zero_
 

@@ -14,10 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slimgate.compress.calibration import Batch
-from slimgate.compress.input_moments import Moments, input_moments, inverse_factor
-from slimgate.compress.layers.grid_fitting import Observer, fit_grid
-from slimgate.compress.layers.weight_grid import Grid, Scheme, dequantize, quantize
+from slimgate.compress.calibration import Batch, Moments, input_moments, inverse_factor
+from slimgate.compress.layers.grid import Grid, Observer, Scheme, dequantize, fit_grid, quantize
 from slimgate.models.linear_layers import by_block
 from slimgate.models.sparsity import pruned_layers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slimgate.compress.layers.grid import dequantize
 from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear, PackedWeight
-from slimgate.compress.layers.weight_grid import dequantize
 from slimgate.compress.quantize._params import WeightGridParams
 from slimgate.models.replacing import parted, replace_modules_
 from slimgate.models.token_embeddings import token_embeddings

@@ -9,7 +9,7 @@ from pydantic import Field
 from slimgate.params import Table
 
 if TYPE_CHECKING:
-    from slimgate.compress.layers.weight_grid import Scheme
+    from slimgate.compress.layers.grid import Scheme
 
 
 class PackedParams(Table):
@@ -40,6 +40,6 @@ class WeightGridParams(Table):
 
     def scheme(self, bits: int | None = None) -> Scheme:
         """The form of the grids, of `bits` where given."""
-        from slimgate.compress.layers.weight_grid import Scheme
+        from slimgate.compress.layers.grid import Scheme
 
         return Scheme(bits or self.bits, self.granularity, self.group_size, self.symmetric)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from slimgate.compress.layers.weight_grid import Grid
+from slimgate.compress.layers.grid import Grid
 
 # A step of Adam moves a number by the learning rate at most; scales may want to move by a half.
 _PACE = 8.0

@@ -23,8 +23,8 @@ from typing import Any
 
 from pydantic import Field
 
-from slimgate.compress.training.training_params import TrainingParams
-from slimgate.models.model_config import BlockNumbers, blocks_of, check_numbers
+from slimgate.compress.training.params import TrainingParams
+from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
 from slimgate.protocols import BuildContext
 
 takes = frozenset({"torch"})
@@ -71,7 +71,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.compress.training.trainer import train
     from slimgate.models.replacing import parted, replace_modules_
     from slimgate.models.token_embeddings import token_embeddings
-    from slimgate.tasks.parts.learning import labelled
+    from slimgate.tasks.parts.objectives import labelled
 
     layers = _layers(model, params)
     tables = token_embeddings(model.network) if params.embeddings else {}
@@ -111,8 +111,7 @@ def _layers(model: Any, params: Params) -> dict[str, Any]:
 
 def _lesson(model: Any, params: Params, context: BuildContext) -> tuple[Any, Any]:
     """The train rows, and the loss that holds the teacher's answers to them."""
-    from slimgate.compress.training.distillation import DistillationLoss
-    from slimgate.compress.training.distillation_rows import lesson
+    from slimgate.compress.training.distillation import DistillationLoss, lesson
 
     data, teacher, taught = lesson(model, context)
     return data, DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])

@@ -118,8 +118,7 @@ def _made(model: Any, step: Step, role: str, context: BuildContext) -> dict[str,
 def _ranking_scores(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.compress.training.scoring import answers
     from slimgate.protocols import Rows
-    from slimgate.tasks.parts.learning import labelled
-    from slimgate.tasks.parts.objectives import objective_of
+    from slimgate.tasks.parts.objectives import labelled, objective_of
 
     rows = Rows(context.rows("calibration").table.slice(0, params.ranking_rows))
     data = labelled(model, "calibration", dataclasses.replace(context, splits={"calibration": rows}))

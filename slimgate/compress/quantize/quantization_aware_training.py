@@ -28,7 +28,7 @@ from slimgate.protocols import BuildContext
 if TYPE_CHECKING:
     from torch import nn
 
-    from slimgate.compress.layers.weight_grid import Grid, Scheme
+    from slimgate.compress.layers.grid import Grid, Scheme
 
 takes = frozenset({"torch"})
 gives = None
@@ -82,7 +82,7 @@ def apply(model: Any, params: Params, context: BuildContext) -> Any:
 
 
 def _grids(layers: Mapping[str, nn.Linear | nn.Embedding], scheme: Scheme, params: Params) -> dict[str, Grid]:
-    from slimgate.compress.layers.grid_fitting import fit_grid
+    from slimgate.compress.layers.grid import fit_grid
 
     return {name: fit_grid(layer.weight, scheme, observer=params.observer) for name, layer in layers.items()}
 

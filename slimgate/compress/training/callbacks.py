@@ -13,8 +13,7 @@ from transformers import TrainerCallback
 from slimgate.compress.training.scoring import Score, score
 from slimgate.models.sparsity import pruned_layers
 from slimgate.protocols import BuildContext
-from slimgate.tasks.parts.learning import Labelled
-from slimgate.tasks.parts.objectives import objective_of
+from slimgate.tasks.parts.objectives import Labelled, objective_of
 
 # The name under which weights stand that are trained along and thrown away.
 ATTACHED = "slimgate_attached"

@@ -1,4 +1,7 @@
-"""Options of learning from a teacher, beside those of training."""
+"""Options of learning from a teacher, beside those of training.
+
+Which block of the teacher each block of the student learns from.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from slimgate.compress.training.layer_mapping import LayerMapping
-from slimgate.compress.training.training_params import TrainingParams
+from slimgate.compress.training.params import TrainingParams
 from slimgate.compress.training.transfer_params import TransferParams
+from slimgate.errors import BuildError
 from slimgate.params import VARIANT_NAME
 
+LayerMapping = Literal["even", "last"] | tuple[Annotated[int, Field(ge=0, strict=True)], ...]
 TeacherName = Field(
     default="teacher",
     pattern=VARIANT_NAME,
@@ -20,6 +24,24 @@ MoreTeachers = Annotated[
     tuple[Annotated[str, Field(pattern=VARIANT_NAME)], ...],
     Field(description="whose answers are averaged with the teacher's"),
 ]
+
+
+def map_layers(student: int, teacher: int, mapping: LayerMapping = "even") -> list[int]:
+    """For each student block, the number of the teacher block it learns from.
+
+    "even": spread evenly, the last from the last (Jiao et al. 2020); "last": the teacher's last ones (Sun et
+    al. 2019, PKD-Last); a list says it block by block. Raises BuildError for a list that does not fit.
+    """
+    if mapping == "even":
+        return [max(0, (2 * (i + 1) * teacher + student) // (2 * student) - 1) for i in range(student)]
+    if mapping == "last":
+        return [max(0, teacher - student + i) for i in range(student)]
+    if len(mapping) != student or max(mapping) >= teacher:
+        raise BuildError(
+            f"layer_mapping {list(mapping)} came, expected for each of the student's {student} blocks one "
+            f"of the teacher's, 0 to {teacher - 1}"
+        )
+    return [int(number) for number in mapping]
 
 
 class SoftTargetParams(TrainingParams):

@@ -11,8 +11,7 @@ from torch import nn
 
 from slimgate.errors import BuildError
 from slimgate.protocols import BuildContext, iter_batches
-from slimgate.tasks.parts.learning import Labelled, labelled
-from slimgate.tasks.parts.objectives import Objective, objective_of
+from slimgate.tasks.parts.objectives import Labelled, Objective, labelled, objective_of
 
 
 @dataclass(frozen=True)

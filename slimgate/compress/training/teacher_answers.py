@@ -21,12 +21,11 @@ import numpy.typing as npt
 import torch
 
 from slimgate._system.digests import code_digest
-from slimgate._system.disk_room import room_for
+from slimgate._system.files import room_for
 from slimgate.loading import module_of
 from slimgate.protocols import BuildContext, Encoded, Json, iter_batches
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.tasks.parts.learning import Targets
-from slimgate.tasks.parts.objectives import Objective
+from slimgate.tasks.parts.objectives import Objective, Targets
 
 KIND = "teacher_answers"
 BATCH_SIZE = 64

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.compress.training.distillation import same_tokens, unlike
-from slimgate.compress.training.distillation_rows import DistillationRows
+from slimgate.compress.training.distillation import DistillationRows, same_tokens, unlike
 from slimgate.compress.training.teacher_answers import (
     MOST_BYTES,
     TAKEN,
@@ -29,8 +28,7 @@ from slimgate.compress.training.teacher_answers import (
 )
 from slimgate.errors import BuildError
 from slimgate.protocols import BuildContext, Encoded
-from slimgate.tasks.parts.learning import Labelled
-from slimgate.tasks.parts.objectives import Objective
+from slimgate.tasks.parts.objectives import Labelled, Objective
 
 
 class MeanAnswers:

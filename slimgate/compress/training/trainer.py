@@ -19,15 +19,13 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from slimgate.compress.training.callbacks import ATTACHED, Epochs, Hooked, KeepZeros, TrainingHook
 from slimgate.compress.training.data_parallel import Workers
-from slimgate.compress.training.freezing import frozen
-from slimgate.compress.training.regularization import regularized
-from slimgate.compress.training.training_params import TrainingParams
+from slimgate.compress.training.options import frozen, regularized
+from slimgate.compress.training.params import TrainingParams
 from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
 from slimgate.models.seeding import isolated_seed
 from slimgate.protocols import BuildContext
-from slimgate.tasks.parts.learning import Labelled
-from slimgate.tasks.parts.objectives import Objective
+from slimgate.tasks.parts.objectives import Labelled, Objective
 
 Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
 

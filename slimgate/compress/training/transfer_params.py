@@ -1,4 +1,7 @@
-"""Options of a step that learns from rows without labels: a transfer set."""
+"""Options of a step that learns from rows without labels: a transfer set.
+
+Options of learning from text that the teacher writes.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,23 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from slimgate.compress.training.generation_params import Generate
 from slimgate.data.row_files import SUFFIXES, RowFile
 from slimgate.params import SuitePath, Table
 from slimgate.protocols import UNLABELLED
+
+
+class Generate(Table):
+    """Rows that the teacher, a causal language model, writes behind the first tokens of train rows.
+
+    rows, tokens: how many, and of how many new tokens at most; prompt_tokens = 0: behind its start token
+    alone. top_k = 0: drawn from the whole vocabulary.
+    """
+
+    rows: int = Field(default=2000, ge=1)
+    tokens: int = Field(default=50, ge=1)
+    prompt_tokens: int = Field(default=4, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int = Field(default=50, ge=0)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slimgate.data.predictions.prediction_checks import some
-from slimgate.data.predictions.prediction_files import Predictions
+from slimgate.data.predictions.files import Predictions, some
 from slimgate.errors import DataError
 
 # How a score of 0 or 1 is written.

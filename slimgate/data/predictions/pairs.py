@@ -13,10 +13,8 @@ import pyarrow.compute as pc
 from slimgate._system.toml import shown as quoted
 from slimgate.data.labels import class_names
 from slimgate.data.predictions.answers import check_answers
-from slimgate.data.predictions.id_order import matched
-from slimgate.data.predictions.prediction_checks import EXAMPLES, some
-from slimgate.data.predictions.prediction_files import Predictions
-from slimgate.data.predictions.words import TEXT, codes_of, differ
+from slimgate.data.predictions.codes import TEXT, codes_of, differ, matched
+from slimgate.data.predictions.files import EXAMPLES, Predictions, some
 from slimgate.errors import DataError
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 

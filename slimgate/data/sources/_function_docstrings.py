@@ -9,8 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from slimgate.data.docstring_prose import source_text
-from slimgate.data.package_files import source_files
+from slimgate.data.docstrings import source_files, source_text
 
 # A reference to a footnote, such as [1]_, with the blank before it.
 FOOTNOTE = re.compile(r"\s*\[[\w#*]+\]_")

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from slimgate._system.digests import json_digest
-from slimgate.data.package_files import STDLIB, installed_versions, package_folder
+from slimgate.data.docstrings import STDLIB, installed_versions, package_folder
 from slimgate.params import Table
 
 Row = Mapping[str, Any]

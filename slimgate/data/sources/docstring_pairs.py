@@ -23,7 +23,7 @@ from typing import Self
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from slimgate.data.package_files import source_files
+from slimgate.data.docstrings import source_files
 from slimgate.data.sources._installed_text import (
     InstalledParams,
     check_installed,
@@ -125,7 +125,7 @@ def _dealt(rows: list[Row], dealt: list[tuple[int, int]]) -> Iterator[Row]:
 
 
 def _pairs(params: Params) -> Iterator[Row]:
-    from slimgate.data.docstring_prose import named_docstrings, source_text
+    from slimgate.data.docstrings import named_docstrings, source_text
 
     for package in params.packages:
         for file, path in source_files(package, asked_by=NAME):
@@ -139,7 +139,7 @@ def _pairs(params: Params) -> Iterator[Row]:
 
 def summary_and_body(docstring: str, params: Params) -> tuple[str, str] | None:
     """The first sentence, and those after it that are prose; None where one is not as it should be."""
-    from slimgate.data.docstring_prose import is_prose, plain_text, prose_blocks, sentences
+    from slimgate.data.docstrings import is_prose, plain_text, prose_blocks, sentences
 
     blocks = list(prose_blocks(docstring))
     if not blocks or docstring.split()[:1] != blocks[0].split()[:1]:  # it does not begin with prose

@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from slimgate.data.docstring_prose import prose_blocks
+from slimgate.data.docstrings import prose_blocks
 from slimgate.data.sources._function_docstrings import FOOTNOTE, documented_functions
 from slimgate.data.sources._installed_text import InstalledParams, check_installed, distinct, installed_digest
 from slimgate.errors import DataError

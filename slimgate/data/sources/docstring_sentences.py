@@ -18,7 +18,7 @@ from typing import Self
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from slimgate.data.package_files import source_files
+from slimgate.data.docstrings import source_files
 from slimgate.data.sources._installed_text import (
     InstalledParams,
     check_installed,
@@ -83,7 +83,7 @@ def _rows(params: Params) -> Iterator[dict[str, str]]:
 
 
 def _sentences(path: Path, params: Params) -> Iterator[str]:
-    from slimgate.data.docstring_prose import (
+    from slimgate.data.docstrings import (
         docstrings,
         is_prose,
         plain_text,

@@ -22,7 +22,7 @@ import pyarrow as pa
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from slimgate.data.image_files import images_digest, with_images
+from slimgate.data.images import images_digest, with_images
 from slimgate.data.row_files import SUFFIXES, RowFile, columns_of, require, rows_of
 from slimgate.errors import DataError
 from slimgate.params import SuitePath, Table

@@ -27,8 +27,8 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from slimgate._system.digests import folder_digest, json_digest
+from slimgate.data.arrow import standing_twice
 from slimgate.data.pools import strings
-from slimgate.data.row_codes import standing_twice
 from slimgate.errors import DataError, SuiteError, nearest
 from slimgate.params import Table, suite_path
 

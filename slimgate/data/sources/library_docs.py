@@ -24,7 +24,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from slimgate._system.digests import json_digest
-from slimgate.data.package_files import installed_versions, package_folder, source_files
+from slimgate.data.docstrings import installed_versions, package_folder, source_files
 from slimgate.errors import DataError
 from slimgate.params import Table
 
@@ -112,7 +112,7 @@ def unique_rows(rows: Iterable[dict[str, str]], max_per_file: int) -> Iterator[d
 
 
 def _rows(params: Params) -> Iterator[dict[str, str]]:
-    from slimgate.data.docstring_prose import file_paragraphs
+    from slimgate.data.docstrings import file_paragraphs
 
     for library in params.libraries:
         for name, path in source_files(library, asked_by="library_docs"):

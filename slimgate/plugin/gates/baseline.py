@@ -8,8 +8,7 @@ from slimgate.judge.budget_kinds import QualityBudget, when_undecided, wishes
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric, value_of
-from slimgate.judge.quality import judge_quality
-from slimgate.judge.since import since_facts, undecided, waiting_facts
+from slimgate.judge.quality import judge_quality, since_facts, undecided, waiting_facts
 from slimgate.judge.verdict import Verdict
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import GATE

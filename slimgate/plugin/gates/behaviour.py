@@ -6,7 +6,7 @@ from typing import Literal
 
 from slimgate.data.quoting import quoted_columns, quoted_texts
 from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
-from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.message import behaviour_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import SLICED
 from slimgate.plugin.gates.reporting import Report, conclude, report_build

@@ -13,9 +13,9 @@ import numpy as np
 
 from slimgate.errors import SlimgateError
 from slimgate.judge.family import within_family
-from slimgate.judge.holm import holm_adjusted
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
+from slimgate.judge.slices import holm_adjusted
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER, Suite

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from slimgate.judge.facts import budget_facts
-from slimgate.judge.memory import READINGS, judge_memory, memory_message, memory_ratio
+from slimgate.judge.size import READINGS, judge_memory, memory_message, memory_ratio
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.parts import now, part

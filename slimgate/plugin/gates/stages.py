@@ -9,7 +9,7 @@ from typing import Any
 
 from slimgate.errors import SlimgateError
 from slimgate.judge.metrics import load_metric, value_of
-from slimgate.run import chain
+from slimgate.run import run
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.store.artifact import Artifact
 
@@ -18,7 +18,7 @@ LOSS = "log_loss"
 
 def stage_facts(variant: ModelHandle) -> list[dict[str, Any]]:
     """A stage for each step, those of the variants it starts from first; none where one step says it all."""
-    found = list(chain.stages(variant.run, variant.name))
+    found = list(run.stages(variant.run, variant.name))
     if len(found) < 3 or not len(variant.run.rows.splits.get("selection", ())):
         return []
     return [_facts(variant.run, owner, step, artifact) for owner, step, artifact in found]

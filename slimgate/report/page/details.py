@@ -17,7 +17,6 @@ from slimgate.record import (
     StepFacts,
     VariantRecord,
 )
-from slimgate.report.built import not_shown, params_cell, plain, runtime_options
 from slimgate.report.figures import (
     MISSING,
     as_fast,
@@ -34,6 +33,7 @@ from slimgate.report.page.confusion import Confusion, confusion
 from slimgate.report.page.drawing import Drawn, drawn, scale_of
 from slimgate.report.page.reliability import Reliability, reliability
 from slimgate.report.page.tradeoff import Curve, tradeoff_curve
+from slimgate.report.stages import not_shown, params_cell, plain, runtime_options
 from slimgate.report.standing import models, teacher, workload_words
 from slimgate.report.verdicts import verdict_lines_of
 

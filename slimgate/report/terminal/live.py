@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from slimgate.protocols import Progress
-from slimgate.report.terminal.progress_lines import HEIGHT, Stage, stage_lines, still_lines
+from slimgate.report.terminal.progress import HEIGHT, Stage, stage_lines, still_lines
 
 EVERY_SECONDS = 0.25
 _NARROWEST, _LOWEST = 20, HEIGHT + 2

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from slimgate.run.recipe import recipes
+from slimgate.run.past_times import recipes
 from slimgate.suite.suite import TEACHER, Suite, Variant
 
 

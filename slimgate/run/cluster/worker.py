@@ -25,10 +25,9 @@ from slimgate import errors
 from slimgate._system.digests import folder_digest, versions
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.run.build import PACKAGES
-from slimgate.run.chain import own_stages
 from slimgate.run.cluster.packed import Packed, pack, publish
 from slimgate.run.cluster.tasks import Task
-from slimgate.run.run import SuiteRun
+from slimgate.run.run import SuiteRun, own_stages
 from slimgate.store.holds import held, moment_of_holds
 from slimgate.store.store import Entry, Json, Store
 from slimgate.suite.load import load_suite

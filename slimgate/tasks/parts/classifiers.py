@@ -14,17 +14,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from slimgate.data.labels import output_order
 from slimgate.errors import SuiteError
-from slimgate.models.graph_folders import TORCH
-from slimgate.models.model_config import model_labels
+from slimgate.models.config import model_labels
 from slimgate.models.pretrained import require_weights, weights_of
+from slimgate.models.ref import TORCH
 from slimgate.models.saved_weights import saved_weights
 from slimgate.protocols import BuildContext, ModelRef
 
 SEQUENCE = "AutoModelForSequenceClassification"
 TOKENS = "AutoModelForTokenClassification"
 MEAN = "slimgate.models.mean_pooling:MeanPoolingClassifier"
+# What a head is fitted on: features (rows, width), and the label of each row.
+HeadData = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
 # More rows than these hardly move a linear head, and take their time and memory.
 HEAD_ROWS = 20_000
 SAVE_WITH_HEAD = "Save the whole model, with its head"
@@ -134,7 +139,7 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
     from transformers import AutoConfig
 
     from slimgate.models.blocks import output_layer
-    from slimgate.models.fresh import tokenizer_of
+    from slimgate.models.pretrained import tokenizer_of
     from slimgate.models.seeding import isolated_seed
     from slimgate.models.torch_model import TorchModel
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from slimgate.errors import BuildError
 from slimgate.tasks.parts.objectives import UNLABELLED
-from slimgate.tasks.parts.sentence_params import SentenceParams
+from slimgate.tasks.parts.sentences import SentenceParams
 
 _MINUS_INFINITY = float("-inf")
 

@@ -3,6 +3,18 @@
 Kumar et al. 2022 (Fine-Tuning can Distort Pretrained Features, LP-FT): fit the head on frozen features
 first. The features are exactly what the model's own last linear layer receives, caught on its way in.
 A layer that is applied to every token (GPT-2, Llama) gives the features of the token whose logits count.
+
+A fresh head of many labels that starts from one logistic regression a label on frozen features.
+
+As heads.py does for classes (Kumar et al. 2022, LP-FT).
+
+A fresh head of one number that starts from ridge regression on frozen features instead of random numbers.
+
+As heads.py does for classes (Kumar et al. 2022, LP-FT).
+
+A fresh head over tokens that starts from logistic regression on frozen features of the tokens.
+
+As heads.py does for rows (Kumar et al. 2022, LP-FT).
 """
 
 from __future__ import annotations
@@ -17,8 +29,15 @@ import torch
 from torch import nn
 
 from slimgate.protocols import Encoded, iter_batches
+from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData
+from slimgate.tasks.parts.objectives import Labelled, TokenObjective
 
 STRENGTHS = (1.0, 10.0, 100.0)
+Floats = npt.NDArray[np.float64]
+# The logit of a label that all train rows have, and with a minus of one that none has.
+CERTAIN = 10.0
+PENALTIES = (1.0, 10.0, 100.0)
+TokenData = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
 def classifier_inputs(network: nn.Module, layer: nn.Linear, encoded: Encoded) -> npt.NDArray[np.float32]:
@@ -105,3 +124,115 @@ def _copy(fitted: Any, layer: nn.Linear) -> None:
         layer.weight.copy_(weight)
         if layer.bias is not None:
             layer.bias.copy_(bias)
+
+
+def fit_labels_head(
+    layer: nn.Linear, train: HeadData, held_out: HeadData | None, *, seed: int
+) -> dict[str, Any]:
+    """Sets a layer's weights; the inverse regularisation, one for all labels, is chosen on `held_out` rows.
+
+    train, held_out: features (rows, in_features), labels (rows, labels) 0 or 1. Gives the log: C and mean
+    binary cross-entropy.
+    """
+    strengths = STRENGTHS if held_out is not None else STRENGTHS[:1]
+    fitted = [_fit(train, strength, seed, has_bias=layer.bias is not None) for strength in strengths]
+    losses = [_cross_entropy(weights, held_out or train) for weights in fitted]
+    best = int(np.argmin(losses))
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(fitted[best][:, :-1]))
+        if layer.bias is not None:
+            layer.bias.copy_(torch.from_numpy(fitted[best][:, -1]))
+    return {
+        "head": "a logistic regression a label",
+        "rows": len(train[1]),
+        "C": strengths[best],
+        "cross_entropy_selection" if held_out is not None else "cross_entropy_train": round(losses[best], 4),
+    }
+
+
+def _fit(data: HeadData, strength: float, seed: int, *, has_bias: bool) -> Floats:
+    """(labels, in_features + 1) weights, the bias last."""
+    features, labels = data
+    found = np.zeros((labels.shape[1], features.shape[1] + 1))
+    for line, column in zip(found, labels.T, strict=True):
+        if column.min() == column.max():
+            line[-1] = CERTAIN if column[0] else -CERTAIN
+            continue
+        model = logistic_regression((features, column.astype(np.int64)), strength, seed, has_bias)
+        line[:-1], line[-1] = model.coef_[0], np.ravel(model.intercept_)[0]
+    return found
+
+
+def _cross_entropy(weights: Floats, data: HeadData) -> float:
+    """In nats, mean over rows and labels."""
+    logits = data[0] @ weights[:, :-1].T + weights[:, -1]
+    return float(np.mean(np.logaddexp(0.0, logits) - logits * data[1]))
+
+
+def fit_score_head(layer: nn.Linear, train: HeadData, held_out: HeadData | None) -> dict[str, Any]:
+    """Sets a layer's weights by ridge regression; the penalty is chosen on `held_out` rows.
+
+    train, held_out: features (rows, in_features), scores (rows,). Gives the log: alpha and squared errors.
+    """
+    penalties = PENALTIES if held_out is not None else (1.0,)
+    fitted = [_fit_ridge(train, penalty, has_bias=layer.bias is not None) for penalty in penalties]
+    errors = [_squared_error(model, held_out or train) for model in fitted]
+    best = int(np.argmin(errors))
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(fitted[best].coef_).reshape(1, -1))
+        if layer.bias is not None:
+            layer.bias.fill_(float(fitted[best].intercept_))
+    return {
+        "head": "ridge regression",
+        "rows": len(train[1]),
+        "alpha": penalties[best],
+        "mse_selection" if held_out is not None else "mse_train": round(errors[best], 4),
+    }
+
+
+def _fit_ridge(data: HeadData, penalty: float, *, has_bias: bool) -> Any:
+    from sklearn.linear_model import Ridge
+
+    features, scores = data
+    return Ridge(penalty, fit_intercept=has_bias).fit(features.astype(np.float64), scores.astype(np.float64))
+
+
+def _squared_error(model: Any, data: HeadData) -> float:
+    return float(np.mean((model.predict(data[0].astype(np.float64)) - data[1]) ** 2))
+
+
+def fit_token_head(
+    network: nn.Module, layer: nn.Linear, train: Labelled, held_out: Labelled | None, *, seed: int
+) -> dict[str, Any]:
+    """Sets the layer's weights by logistic regression on at most 20,000 tokens; gives the log."""
+    data = token_inputs(network, layer, train)
+    chosen = None if held_out is None else token_inputs(network, layer, held_out)
+    return {**fit_head(layer, data, chosen, seed=seed), "tokens": len(data[1])}
+
+
+def token_inputs(network: nn.Module, layer: nn.Linear, data: Labelled) -> TokenData:
+    """What `layer` receives for each token that has a label, and its label: (tokens, in_features), (tokens,).
+
+    Of the first rows, until there are 20,000 tokens.
+    """
+    objective = TokenObjective(shifted=False)
+    features: list[torch.Tensor] = []
+    labels: list[torch.Tensor] = []
+    seen: list[torch.Tensor] = []
+    hook = layer.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    device = next(network.parameters()).device
+    network.eval()
+    try:
+        with torch.inference_mode():
+            for positions in iter_batches(range(len(data[1])), 64):
+                batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
+                network(**batch)
+                found, told = objective.flat(seen.pop(), torch.from_numpy(data[1][positions]).to(device))
+                known = objective.labelled(told)
+                features.append(found[known].cpu())
+                labels.append(told[known].cpu())
+                if sum(map(len, labels)) >= HEAD_ROWS:
+                    break
+    finally:
+        hook.remove()
+    return torch.cat(features)[:HEAD_ROWS].numpy(), torch.cat(labels)[:HEAD_ROWS].numpy()

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import SuiteError
-from slimgate.models.model_config import check_positions
+from slimgate.models.config import check_positions
 from slimgate.models.pretrained import POOLER, Weights, numbers_alone, require_weights, weights_of
+from slimgate.models.saved_files import check_tokenizer
 from slimgate.models.sentence_layout import sentence_layout
-from slimgate.models.tokenizer_files import check_tokenizer
 from slimgate.protocols import BuildContext, ModelRef
-from slimgate.tasks.parts.sentence_params import SentenceParams
+from slimgate.tasks.parts.sentences import SentenceParams
 
 ARCHITECTURE = "slimgate.models.sentence_encoder:SentenceEncoder"
 
@@ -38,7 +38,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
     """The TorchModel of a folder; what [task] says goes before what the folder does. Raises BuildError."""
     from transformers import AutoConfig
 
-    from slimgate.models.fresh import tokenizer_of
+    from slimgate.models.pretrained import tokenizer_of
     from slimgate.models.seeding import isolated_seed
     from slimgate.models.sentence_encoder import SentenceEncoder
     from slimgate.models.torch_model import TorchModel

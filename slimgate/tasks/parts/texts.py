@@ -10,16 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.params import Table
 from slimgate.protocols import BuildContext, Rows
-from slimgate.tasks.parts.classifiers import HEAD_ROWS, Loaded
+from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData, Loaded
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
-
-HeadData = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
 
 
 class TextParams(Table):

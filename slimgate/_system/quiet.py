@@ -1,0 +1,51 @@
+"""Libraries that log, warn and print while they convert a model: what matters of it comes as an exception.
+
+What torchao says when it is imported, kept back: transformers imports it wherever it is installed.
+
+`transformers.modeling_utils` asks all quantizers, and that of torchao imports the package. It then logs which
+of its libraries are for another Python or a GPU, in runs that use none of it. A kernel that is missing is
+still an error where it is called, and everything else that torchao logs is shown.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+
+# By logger what is in such a line.
+NOTES = {
+    "torchao": ("Failed to load ", ".so: "),
+    "torch.utils._pytree": ("is an Enum subclass and is now natively supported",),
+}
+
+
+@contextmanager
+def silent(level: int = logging.ERROR) -> Iterator[None]:
+    """Nothing printed or warned reaches the terminal from inside, nor log lines up to the level."""
+    before = logging.root.manager.disable
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(io.StringIO()))
+        stack.enter_context(redirect_stderr(io.StringIO()))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        logging.disable(max(before, level))
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+def keep_back() -> None:
+    """Keeps those lines back from now on, in this process."""
+    for name in NOTES:
+        logger = logging.getLogger(name)
+        if _is_worth_saying not in logger.filters:
+            logger.addFilter(_is_worth_saying)
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    said = record.getMessage()
+    return not all(part in said for part in NOTES[record.name])

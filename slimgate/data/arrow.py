@@ -1,0 +1,112 @@
+"""Rows told apart by 16 bytes of a digest each: texts of a file that is larger than memory are never held.
+
+Keys are (rows, 2) parts of BLAKE2b, 128 bits, so that no file can be made whose texts meet by accident.
+Columns side by side, by np.hstack, are the key of a pair.
+
+Some rows of a table that lies in mapped files: only these are read into memory.
+
+`Table.take` joins the chunks of a column of text first, all of them, which is the whole file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Keys = npt.NDArray[np.uint64]
+
+AT_ONCE = 10_000
+_BYTES = 16
+# What is put in order at once: a column of strings holds 2 GiB at most, and is there twice meanwhile.
+AT_ONCE_BYTES = 2**29
+
+
+def values_of(column: pa.ChunkedArray) -> Iterator[Any]:
+    """The values in order; few of them are Python's at a time."""
+    for values in batches_of(column):
+        yield from values
+
+
+def batches_of(column: pa.ChunkedArray) -> Iterator[list[Any]]:
+    """The values in order, in lists."""
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), AT_ONCE):
+            yield chunk.slice(start, AT_ONCE).to_pylist()
+
+
+def keys_of(texts: Iterable[str]) -> Keys:
+    """(rows, 2) a key each, equal exactly where the texts are."""
+    found = bytearray()
+    for text in texts:
+        found += hashlib.blake2b(text.encode(), digest_size=_BYTES).digest()
+    return np.frombuffer(found, np.uint64).reshape(-1, 2)
+
+
+def blank(keys: Keys) -> Mask:
+    """(rows,) which keys are those of the empty text."""
+    empty: Mask = (keys == keys_of([""])).all(axis=1)
+    return empty
+
+
+def codes_of(parts: Sequence[Keys]) -> list[Ints]:
+    """Codes that all parts share, by first appearance: equal exactly where the keys are."""
+    keys = np.concatenate(parts)
+    order = np.lexsort(keys.T)  # stable: of equal keys the first row comes first
+    starts = np.ones(len(keys), dtype=np.bool_)
+    for column in keys.T if len(keys) else ():
+        values = column[order]
+        starts[1:] &= values[1:] == values[:-1]
+    starts[1:] = ~starts[1:]
+    firsts = order[starts]
+    by_appearance = np.empty(len(firsts), np.int64)
+    by_appearance[np.argsort(firsts)] = np.arange(len(firsts))
+    codes = np.empty(len(keys), np.int64)
+    codes[order] = by_appearance[np.cumsum(starts) - 1]
+    return np.split(codes, np.cumsum([len(part) for part in parts])[:-1])
+
+
+def standing_twice(columns: Sequence[pa.ChunkedArray]) -> tuple[int, str | None]:
+    """How many strings more than one row of all the columns has, and the first of them."""
+    codes = np.concatenate(codes_of([keys_of(values_of(column)) for column in columns]))
+    twice = np.flatnonzero(np.bincount(codes) > 1)
+    if not len(twice):
+        return 0, None
+    row = int(np.argmax(codes == twice[0]))
+    values = pa.chunked_array([chunk for column in columns for chunk in column.chunks])
+    return len(twice), values[row].as_py()
+
+
+def chosen_rows(table: pa.Table, rows: Ints) -> pa.Table:
+    """The rows at these positions, in this order."""
+    columns = [_chosen(column, rows) for column in table.columns]
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _chosen(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
+    if column.num_chunks <= 1:
+        return column.take(pa.array(rows))
+    at_once = max(1, AT_ONCE_BYTES * len(column) // max(1, column.nbytes))
+    pieces = [_piece(column, rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
+    return pa.chunked_array(pieces, column.type)
+
+
+def _piece(column: pa.ChunkedArray, rows: Ints) -> pa.Array:
+    """One pass over the chunks, in the order in which they lie in the file."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    ends = np.cumsum([len(chunk) for chunk in column.chunks])
+    found, start = [], 0
+    for chunk, end, until in zip(column.chunks, ends, np.searchsorted(ordered, ends), strict=True):
+        if until > start:
+            found.append(chunk.take(pa.array(ordered[start:until] - (end - len(chunk)))))
+        start = until
+    back = np.empty(len(rows), np.int64)
+    back[order] = np.arange(len(rows))
+    return pa.concat_arrays(found).take(pa.array(back))

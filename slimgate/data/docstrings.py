@@ -1,0 +1,221 @@
+"""The Python files of installed packages and of the standard library, found without importing any of them.
+
+Plain prose in the docstrings of Python source files, read with `ast`: nothing is imported or run.
+
+A docstring is cut into blocks at blank lines, and a block is kept only if it is prose: every line at the
+docstring's own margin (so the indented bodies of Parameters, Args:, directives and literal blocks go), no
+doctest, table, list item or field list, a capital first letter and a closing full stop. Markup is then
+reduced to its text, and names that would give the library away are masked.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import platform
+import re
+import sysconfig
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import SuiteError
+
+# What the standard library is called where a package could be named.
+STDLIB = "stdlib"
+# Tests, vendored copies and shims are not the library's own prose.
+SKIPPED = frozenset(
+    {"tests", "test", "testing", "_vendor", "vendor", "vendored", "externals", "extern", "_vendored_packages"}
+    | {"array_api_compat", "array_api_extra", "__pycache__"}
+)
+# Below the standard library, but not of it.
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+# Names a paragraph could give its library away with, all masked whatever the labels are.
+LIBRARY_NAMES = (
+    "pytorch", "torchvision", "torchscript", "torchaudio", "torchrec", "torchdynamo", "torchinductor",
+    "torch", "libtorch", "hugging face", "huggingface_hub", "huggingface", "sentence_transformers",
+    "sentence-transformers", "transformers", "datasets library", "scikit-learn", "sklearn", "scikit",
+    "scipy", "numpy", "np", "pandas", "pd", "sympy", "networkx", "nx", "pyarrow", "apache arrow",
+    "pydantic", "pytest",
+)  # fmt: skip
+
+# What a masked name is replaced with.
+MASK = "library"
+
+_FENCE = re.compile(r"^\s*(```|~~~).*?^\s*\1\s*$", re.MULTILINE | re.DOTALL)
+_UNDERLINE = re.compile(r"^\s*([-=~^\"'#*+])\1{2,}\s*$")
+_NOT_PROSE = re.compile(
+    r"^(\s|>>>|\.\.\.|\.\. |[-*+•] |\(?\d+[.)] |[-=+~]{3,}|[:@#|$%<!{\[]"
+    r"|[\w*`, ]+ ?: *$|[\w.*`, ]+ : |[\w.]+\(.*\)$)"
+)
+_MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),  # [text](target)
+    (re.compile(r"`([^`<]+?)\s*<[^`>]*>`__?"), r"\1"),  # `text <target>`_
+    (re.compile(r"\s*\[[\w#*]+\]_|\s*\[\d+\]"), ""),  # [1]_ and [1]
+    (re.compile(r":[\w:+-]+:`[!~]?(?:[^`]*<)?([^`>]*)>?`"), r"`\1`"),  # :role:`target`
+    (re.compile(r"\[`[~!]?([^`]*)`\]"), r"`\1`"),  # [`target`]
+    (re.compile(r"`([^`]*)`_+"), r"\1"),  # `text`_
+    (re.compile(r"\*\*([^*]+)\*\*|(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])"), r"\1\2"),  # **bold**, *emphasis*
+)
+_CODE_SPAN = re.compile(r"``?([^`]+)``?")
+_NAMES = re.compile(
+    r"(?<![\w-])(?:" + "|".join(re.escape(name).replace(r"\ ", r"[\s_-]?") for name in LIBRARY_NAMES)
+    + r")(?:\.\w+)*(?![\w-])",
+    re.IGNORECASE,
+)  # fmt: skip
+_REJECTED = re.compile(
+    r"https?:|www\.|[\\{}|<>=~^]|\[\[|__|::|\.\.\.|>>>|copyright|licen[sc]e|doctest", re.IGNORECASE
+)
+# Not after "e.g.", "i.e.", "et al.", "vs.", "cf.", nor after an initial.
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bal\.)(?<!\bvs\.)(?<!\bcf\.)(?<!\b[A-Z]\.)\s+(?=[A-Z\"'(])"
+)
+
+
+def source_files(package: str, *, asked_by: str) -> Iterator[tuple[str, Path]]:
+    """`("pandas/core/frame.py", path)` for each of the package's own modules, by name.
+
+    asked_by: the source that names the package in its errors. Raises SuiteError where it is not installed.
+    """
+    folder = package_folder(package, asked_by=asked_by)
+    for name, path in sorted((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*.py")):
+        parts = name.split("/")
+        skipped = SKIPPED | INSTALLED if package == STDLIB else SKIPPED
+        if skipped.isdisjoint(parts) and not parts[-1].startswith("test_"):
+            yield f"{package}/{name}", path
+
+
+def package_folder(package: str, *, asked_by: str) -> Path:
+    """Where a package lies. Raises SuiteError where none of that name is installed."""
+    if package == STDLIB:
+        return Path(sysconfig.get_path("stdlib"))
+    spec: Any = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise SuiteError(f'{asked_by}: no installed package is named "{package}"; pip install it, or drop it')
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def installed_versions(packages: Sequence[str]) -> dict[str, list[str]]:
+    """What tells one state of a package from another: the versions of its distributions.
+
+    Of a package without one, or that is installed in place (pip install -e), a digest of its files: these
+    change where no version does.
+    """
+    distributions = importlib.metadata.packages_distributions()
+    found = {
+        package: _versions(package, sorted(set(distributions.get(package, ()))))
+        for package in packages
+        if package != STDLIB
+    }
+    return {**found, STDLIB: [platform.python_version()]} if STDLIB in packages else found
+
+
+def _versions(package: str, distributions: Sequence[str]) -> list[str]:
+    versions = sorted({importlib.metadata.version(name) for name in distributions})
+    if versions and not any(map(_in_place, distributions)):
+        return versions
+    total = hashlib.sha256()
+    for name, path in source_files(package, asked_by="its digest"):
+        total.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return [*versions, total.hexdigest()]
+
+
+def _in_place(name: str) -> bool:
+    told = json.loads(importlib.metadata.distribution(name).read_text("direct_url.json") or "{}")
+    return bool(told.get("dir_info", {}).get("editable"))
+
+
+def docstrings(source: str) -> Iterator[str]:
+    """Yield the dedented docstrings of a module, its classes and its functions, in the order written."""
+    for _, text in named_docstrings(source):
+        yield text
+
+
+def named_docstrings(source: str) -> Iterator[tuple[str, str]]:
+    """Yield `("Class.method", docstring)` in the order written; the module's own has the name ""."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    for name, node in documented_nodes(tree):
+        text = ast.get_docstring(node, clean=False)
+        if text:
+            yield name, inspect.cleandoc(text)
+
+
+def documented_nodes(
+    node: ast.AST, within: str = ""
+) -> Iterator[tuple[str, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Yield a module, its classes and functions, also under ``if`` and ``try``, not those in functions.
+
+    Each with its dotted name, that of the module empty. within: the name of the class around the node.
+    """
+    name = within
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        name = f"{within}.{node.name}" if within else node.name
+        yield name, node
+        if not isinstance(node, ast.ClassDef):
+            return
+    elif isinstance(node, ast.Module):
+        yield name, node
+    for field in ("body", "handlers", "orelse", "finalbody"):
+        for child in getattr(node, field, ()):
+            if isinstance(child, ast.stmt | ast.excepthandler):
+                yield from documented_nodes(child, name)
+
+
+def prose_blocks(docstring: str) -> Iterator[str]:
+    """Yield the blocks of a docstring that are plain prose, each on one line, markup still in place."""
+    for block in re.split(r"\n\s*\n", _FENCE.sub("\n\n", docstring)):
+        lines = block.strip("\n").rstrip().split("\n")
+        if len(lines) > 1 and _UNDERLINE.match(lines[1]):  # a section's title
+            lines = lines[2:]
+        if any(lines) and not any(_NOT_PROSE.match(line) or _UNDERLINE.match(line) for line in lines):
+            yield " ".join(lines)
+
+
+def plain_text(block: str, keep_code: bool, mask_names: bool) -> str:
+    """Reduce markup to its text, keep or drop code spans, and mask the libraries' names."""
+    for pattern, replacement in _MARKUP:
+        block = pattern.sub(replacement, block)
+    block = _CODE_SPAN.sub(r"\1" if keep_code else " ", block)
+    if mask_names:
+        block = _NAMES.sub(MASK, block)
+    return re.sub(r"\s+([,.;)])", r"\1", " ".join(block.split()))
+
+
+def is_prose(text: str, min_words: int, max_words: int) -> bool:
+    """Say whether a text reads as prose of an accepted length: whole sentences, nearly all letters."""
+    if not min_words <= len(text.split()) <= max_words:
+        return False
+    if not (text[0].isupper() and text[-1] == "." and text.isascii()) or _REJECTED.search(text):
+        return False
+    return sum(char.isalpha() or char == " " for char in text) >= 0.9 * len(text)
+
+
+def file_paragraphs(
+    path: Path, min_words: int, max_words: int, keep_code: bool = True, mask_names: bool = True
+) -> Iterator[str]:
+    """Yield the accepted paragraphs of one source file, in the order they are written."""
+    for docstring in docstrings(source_text(path)):
+        for block in prose_blocks(docstring):
+            text = plain_text(block, keep_code, mask_names)
+            if is_prose(text, min_words, max_words):
+                yield text
+
+
+def source_text(path: Path) -> str:
+    """The text of a source file; bytes that are not UTF-8 do not stop it."""
+    return path.read_bytes().decode("utf-8", errors="replace")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a paragraph: cut after a full stop, question or exclamation mark before a capital."""
+    return _SENTENCE_END.split(text)

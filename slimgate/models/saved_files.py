@@ -1,0 +1,98 @@
+"""The tokenizer files of a model folder: whether they are there, and how they are saved.
+
+What stands beside a graph in its artifact's folder: configuration, tokenizer, and slimgate.json.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.json_text import read_json
+from slimgate.errors import SuiteError
+from slimgate.protocols import ModelRef
+
+# The vocabularies of transformers' tokenizers (its vocab_files_names), one of which a folder must have.
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab*.txt",
+    "vocab*.json",
+    "*.model",
+    "*.spm",
+    "*.tiktoken",
+    "*.tokenizer",
+    "byte_maps.json",
+    "tekken.json",
+)
+# Tokenizers of transformers that read bytes or characters, and have no vocabulary to save.
+WITHOUT_VOCABULARY = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
+SETTINGS = "tokenizer_config.json"
+DESCRIPTION = "slimgate.json"
+Json = dict[str, Any]
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a vocabulary, or names a tokenizer that needs none."""
+    if any(file.is_file() for pattern in VOCABULARIES for file in folder.glob(pattern)):
+        return True
+    return _class_name(folder / SETTINGS) in WITHOUT_VOCABULARY
+
+
+def check_tokenizer(ref: ModelRef) -> None:
+    """Raises SuiteError for a folder without a tokenizer.
+
+    transformers would make a tokenizer of the special tokens alone, which reads every word as unknown. The
+    tokenizer of a fresh model is trained on the rows. The files of a hub id are known after their download.
+    """
+    if ref.folder is None or ref.fresh or has_tokenizer(ref.folder):
+        return
+    raise SuiteError(
+        f'"{ref.text}": {ref.folder} has no tokenizer, expected tokenizer.json, vocab.txt or another '
+        "vocabulary beside the weights; copy the files of the tokenizer that the model was trained with "
+        '(tokenizer.save_pretrained("FOLDER") writes them)'
+    )
+
+
+def _class_name(file: Path) -> str | None:
+    if not file.is_file():
+        return None
+    try:
+        found = read_json(file)
+    except (OSError, ValueError) as error:
+        raise SuiteError(f"{file}: cannot be read as a tokenizer's settings: {error}") from error
+    name = found.get("tokenizer_class") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Writes the tokenizer's files, without the indentation of JSON: a third of a vocabulary's bytes."""
+    tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer.json"
+    if file.exists():
+        content = json.loads(file.read_text("utf-8"))
+        file.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), "utf-8")
+
+
+def save_beside(folder: Path, model: Any, **more: Any) -> None:
+    """Writes them. model: has config, tokenizer and kind; more: further entries of slimgate.json."""
+    model.config.save_pretrained(folder)
+    save_tokenizer(model.tokenizer, folder)
+    description = {"kind": model.kind, **more}
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+
+
+def load_beside(folder: Path) -> Json:
+    """The tokenizer and the config of a graph, of an artifact or of an exported folder."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    return {
+        "tokenizer": AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
+        "config": AutoConfig.from_pretrained(folder, trust_remote_code=False),
+    }
+
+
+def read_description(folder: Path) -> Json:
+    """slimgate.json alone."""
+    description: Json = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+    return description

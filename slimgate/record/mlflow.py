@@ -1,0 +1,221 @@
+"""Records as runs of an MLflow experiment: one a suite, and below it one for each model.
+
+A record as MLflow holds it: params, metrics and tags of the suite's run and of a run for each model.
+
+metrics  latency/b1/p50_ms, metric/accuracy/drop_points       the figures of `slimgate lines`
+tags     slimgate.verdict.metric/accuracy = PASS
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from slimgate._system.digests import file_sha256
+from slimgate.errors import DataError, MissingExtra
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.files import Kept
+from slimgate.record.lines import Line, lines
+
+# The sha256 of the run.json, set when all of it is logged.
+RECORD_TAG = "slimgate.record"
+_REPORT = "report.md"
+_PARENT = "mlflow.parentRunId"
+# What MLflow takes at once.
+_METRICS = 1000
+# Characters that earlier MLflows, too, take of a tag; 3.17 takes 6,000 of a param and 8,000 of a tag.
+_LONGEST = 5000
+_DROPS = ("drop", "drop_low", "drop_high")
+
+
+class Experiment:
+    """An experiment of a tracking server or store, which is made where it is new.
+
+    uri: None for what MLflow itself would use. Raises MissingExtra without mlflow, DataError where the store
+    refuses.
+    """
+
+    def __init__(self, name: str, uri: str | None = None) -> None:
+        try:
+            import mlflow
+        except ImportError as error:
+            raise MissingExtra('slimgate mlflow needs an extra: pip install "slimgate[mlflow]"') from error
+        self.name = name
+        with _told():
+            self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
+            found = self._client.get_experiment_by_name(name)
+            self._id = found.experiment_id if found else self._client.create_experiment(name)
+
+    def logged(self, kept: Kept) -> str | None:
+        """The id of the run as which this very run.json was logged before; deleted ones do not count."""
+        wanted = f"tags.`{RECORD_TAG}` = '{file_sha256(kept.file)}'"
+        with _told():
+            found = self._client.search_runs([self._id], filter_string=wanted, max_results=1)
+        return found[0].info.run_id if found else None
+
+    def log(self, kept: Kept) -> str:
+        """Logs the record, and run.json and report.md with it; gives the id of the suite's run."""
+        times = _times(kept.record)
+        with _told():
+            parent = self._log(suite_run(kept.record), times)
+            for run in model_runs(kept.record):
+                self._end(self._log(run, times, {_PARENT: parent}), times, failed=run.failed)
+            for file in (kept.file, kept.file.parent / _REPORT):
+                if file.is_file():
+                    self._client.log_artifact(parent, str(file))
+            self._client.set_tag(parent, RECORD_TAG, file_sha256(kept.file))
+            self._end(parent, times)
+        return parent
+
+    def _log(
+        self, run: LoggedRun, times: tuple[int, int] | None, more: Mapping[str, str] | None = None
+    ) -> str:
+        from mlflow.entities import Metric, Param
+
+        start, end = times or (None, 0)
+        tags = {**run.tags, **(more or {})}
+        made = self._client.create_run(self._id, start_time=start, tags=tags, run_name=run.name)
+        run_id: str = made.info.run_id
+        metrics = [Metric(name, value, end, 0) for name, value in run.metrics.items()]
+        self._client.log_batch(run_id, params=[Param(*param) for param in run.params.items()])
+        for first in range(0, len(metrics), _METRICS):
+            self._client.log_batch(run_id, metrics=metrics[first : first + _METRICS])
+        return run_id
+
+    def _end(self, run_id: str, times: tuple[int, int] | None, *, failed: bool = False) -> None:
+        end = times[1] if times else None
+        self._client.set_terminated(run_id, "FAILED" if failed else "FINISHED", end)
+
+
+def _times(record: RunRecord) -> tuple[int, int] | None:
+    """When the run began and ended, in milliseconds; None where the record does not tell in ISO's words."""
+    try:
+        end = datetime.fromisoformat(record.created).timestamp()
+    except ValueError:
+        return None
+    return int((end - (record.seconds or 0)) * 1000), int(end * 1000)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What MLflow refuses, or cannot reach, in one line."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        told = " ".join(str(error).split())
+        raise DataError(f"MLflow: {told}") from error
+
+
+class LoggedRun(NamedTuple):
+    """What MLflow is told of one run."""
+
+    name: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    failed: bool = False
+
+
+def suite_run(record: RunRecord) -> LoggedRun:
+    """The run over all models: what was judged on which rows, on what, and what it came to."""
+    gate, found = record.task.splits.get("gate"), record.verdict
+    params = {
+        **_of_suite(record),
+        "task": record.task.kind,
+        "gate_rows": None if gate is None else str(gate.n),
+        "gate_digest": None if gate is None else gate.digest,
+        "device": record.machine.device,
+        "cpu": record.machine.cpu,
+        "slimgate": record.slimgate,
+    }
+    counts = (
+        "passed",
+        "failed",
+        "inconclusive",
+        "not_shown",
+        "errors",
+        "not_gated",
+        "missing",
+        "carried",
+    )
+    tags = {
+        "slimgate.status": found.status,
+        "slimgate.release": record.accepted.name if record.accepted else None,
+        "mlflow.note.content": "\n\n".join([record.suite.title, *found.messages]),
+    }
+    metrics = {f"budgets/{name}": float(getattr(found, name)) for name in counts}
+    return LoggedRun(record.suite.path, _texts(params), metrics, _texts(tags))
+
+
+def model_runs(record: RunRecord) -> list[LoggedRun]:
+    """A run for each model, the teacher first. failed: it could not be built or measured."""
+    figures: dict[str, list[Line]] = {model.name: [] for model in record.variants}
+    for line in lines(record):
+        figures[line.variant].append(line)
+    return [_model_run(record, model, figures[model.name]) for model in record.variants]
+
+
+def _model_run(record: RunRecord, model: VariantRecord, figures: list[Line]) -> LoggedRun:
+    params = {
+        **_of_suite(record),
+        "parent": model.parent,
+        "twin": model.twin,
+        "steps": _steps(model),
+        "artifact_digest": model.artifact.digest if model.artifact else None,
+        "runtime": model.artifact.runtime if model.artifact else None,
+    }
+    tags = {
+        "slimgate.gated": str(model.gated).lower(),
+        "slimgate.error": model.error,
+        **{f"slimgate.verdict.{_place(line)}": line.verdict for line in figures},
+        **{f"slimgate.budgets.{_place(line)}": line.budgets for line in figures},
+    }
+    metrics = {name: value for line in figures for name, value in _metrics(line).items()}
+    return LoggedRun(model.name, _texts(params), metrics, _texts(tags), failed=model.error is not None)
+
+
+def _of_suite(record: RunRecord) -> dict[str, str]:
+    """What stands with every run, so that it can be searched for by it."""
+    of = record.suite
+    return {"suite": of.path, "suite_digest": of.digest, "seeds": json.dumps(of.seeds)}
+
+
+def _steps(model: VariantRecord) -> str:
+    """The steps from the parent on, as a suite writes them but in JSON."""
+    told = [{step.method: step.params if step.given is None else step.given} for step in model.steps]
+    return json.dumps(told, ensure_ascii=False)
+
+
+def _metrics(line: Line) -> dict[str, float]:
+    """The line's figures: `metric/accuracy/drop_points_low` of drop_low in points."""
+    told = line.model_dump()
+    return {
+        f"{_place(line)}/{_column(name, line)}": float(value)
+        for name, value in told.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _column(name: str, line: Line) -> str:
+    return name.replace("drop", f"drop_{line.drop_unit}") if name in _DROPS else name
+
+
+def _place(line: Line) -> str:
+    """`latency/b32x64`, `footprint`, in the characters that MLflow allows everywhere."""
+    named = [line.kind] if line.name is None else [line.kind, line.name]
+    return "/".join(re.sub(r"[^A-Za-z0-9_. -]", "_", part) for part in named)
+
+
+def _texts(told: Mapping[str, str | None]) -> dict[str, str]:
+    """What is known, cut to what MLflow takes."""
+    return {
+        name: text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        for name, text in told.items()
+        if text is not None
+    }

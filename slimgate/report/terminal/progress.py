@@ -1,0 +1,133 @@
+"""A run whose output goes into a file or a log: a line for each stage that is over; nothing moves.
+
+A stage of a run as two lines of a terminal: what and since when; how far, how fast, how long still.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from slimgate._system.escape import visible
+from slimgate.protocols import Progress, no_progress
+
+# A stage that took less, such as outcomes that the store has, is not worth a line.
+SHORT_SECONDS = 1.0
+# Before this share is done, the time that earlier runs took says more than the rate so far.
+EARLY = 0.05
+HEIGHT = 2
+_WIDEST_BAR = 30
+
+
+@dataclass(frozen=True)
+class PlainLines:
+    """Watches a run for a log. write: puts a line of its own there; beside what is timed nothing is written.
+
+    A step of a build is told however short it was: it is not made twice.
+    """
+
+    write: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+
+    @contextmanager
+    def stage(self, what: str, *, expected: float | None = None, still: bool = False) -> Iterator[Progress]:  # noqa: ARG002
+        """As Watch has it."""
+        began, ended = self.clock(), "gave up after "
+        try:
+            yield no_progress
+            ended = ""
+        finally:
+            seconds = self.clock() - began
+            if not still and (seconds >= SHORT_SECONDS or " · step " in what):
+                self.write(f"slimgate: {visible(what)}, {ended}{_seconds(seconds)}")
+
+
+def _seconds(seconds: float) -> str:
+    return duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
+
+
+@dataclass
+class Stage:
+    """A stage that is going on. began, told_at: seconds of one clock; activity: what is counted."""
+
+    what: str
+    began: float
+    expected: float | None = None
+    activity: str = ""
+    note: str = ""
+    done: int = 0
+    total: int = 0
+    activity_began: float = 0.0
+
+    def tell(self, what: str, done: int, total: int, now: float) -> None:
+        """Takes over how far it is; rate and time left count from where an activity began."""
+        activity, _, self.note = what.partition(" · ")
+        if activity != self.activity or done < self.done:
+            self.activity, self.activity_began = activity, now
+        self.done, self.total = done, total
+
+
+def stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) -> list[str]:
+    """HEIGHT lines of at most `width` cells, with styles where there is colour. now: None: no times."""
+    from rich.console import Console
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    console = Console(
+        width=width,
+        force_terminal=True,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        highlight=False,
+    )
+    name, _, rest = visible(stage.what).partition(" · ")
+    times = "" if now is None else f" · {_times(stage, now)}"
+    head = Text.assemble((name, "bold"), f" · {rest}" if rest else "", (times, "cyan"))
+    with console.capture() as captured:
+        console.print(head, overflow="ellipsis", no_wrap=True)
+        if stage.total > 0 and now is not None:
+            bar = min(_WIDEST_BAR, width // 4)
+            console.print(ProgressBar(total=stage.total, completed=stage.done, width=bar), end="")
+            told = Text(f" {visible(_told(stage, now))}")
+            told.truncate(width - bar, overflow="ellipsis")
+            console.print(told, no_wrap=True)
+    lines = captured.get().splitlines()
+    return (lines + [""] * HEIGHT)[:HEIGHT]
+
+
+def still_lines(stage: Stage, *, width: int, colour: bool) -> list[str]:
+    """The lines of a stage beside which nothing is written: they stay true until it ends."""
+    still = Stage(f"{stage.what} · timed, so nothing moves here", stage.began)
+    return stage_lines(still, None, width=width, colour=colour)
+
+
+def _times(stage: Stage, now: float) -> str:
+    """`12 s so far · about 29 s left, as before`."""
+    gone = now - stage.began
+    if stage.expected is None or stage.done > EARLY * stage.total > 0:
+        return f"{duration(gone)} so far"
+    if gone >= stage.expected:
+        return f"{duration(gone)} so far, {duration(stage.expected)} before"
+    return f"{duration(gone)} so far · about {duration(stage.expected - gone)} left, as before"
+
+
+def _told(stage: Stage, now: float) -> str:
+    """`train 1,504/9,000 · 160/s · 47 s left · epoch 1 of 2 · loss 0.412`."""
+    told = [f"{stage.activity} {stage.done:,}/{stage.total:,}"]
+    seconds = now - stage.activity_began
+    if seconds > 0 and stage.done:
+        rate = stage.done / seconds
+        told.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
+        if stage.done > EARLY * stage.total:
+            told.append(f"{duration(max(stage.total - stage.done, 0) / rate)} left")
+    return " · ".join([*told, stage.note] if stage.note else told)
+
+
+def duration(seconds: float) -> str:
+    """`47 s`, `1 min 40 s`, `2 h 5 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

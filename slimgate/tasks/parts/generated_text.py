@@ -1,0 +1,107 @@
+"""How varied texts are, by their words.
+
+How varied the text is that teacher and variant write behind the first tokens of gate rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slimgate.models.writing import can_write, continued, room
+from slimgate.protocols import Compared
+
+Words = Sequence[str]
+PROMPTS = 64
+PROMPT_TOKENS = 8
+WORDS = {
+    "distinct_1": "different words / words",
+    "distinct_2": "different word pairs / pairs",
+    "distinct_3": "different runs of three words / runs",
+    "repetition_4": "runs of four words that came before in their text",
+}
+
+
+def ngrams(words: Words, n: int) -> list[tuple[str, ...]]:
+    """All runs of n words, in order."""
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+
+
+def distinct(texts: Sequence[str], n: int) -> float | None:
+    """Different n-grams / n-grams, over all texts together, in [0, 1]; None where there are none.
+
+    Falls with the amount of text: compare equal amounts. Source: Li et al. 2016 (A Diversity-Promoting
+    Objective Function for Neural Conversation Models), section 5.
+    """
+    found = [gram for text in texts for gram in ngrams(text.split(), n)]
+    return len(set(found)) / len(found) if found else None
+
+
+def repetition(texts: Sequence[str], n: int = 4) -> float | None:
+    """The share of n-grams that have come before in their own text, mean over texts, in [0, 1].
+
+    Texts of fewer words than n do not count; None where none is longer. Source: Welleck et al. 2020 (Neural
+    Text Generation with Unlikelihood Training), seq-rep-n.
+    """
+    by_text = [ngrams(text.split(), n) for text in texts]
+    shares = [1 - len(set(grams)) / len(grams) for grams in by_text if grams]
+    return sum(shares) / len(shares) if shares else None
+
+
+def diversity(texts: Sequence[str]) -> dict[str, float | None]:
+    """distinct_1, distinct_2, distinct_3 and repetition_4."""
+    return {**{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)}, "repetition_4": repetition(texts)}
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """Drawn from the model's own distribution, as it is: what it has forgotten does not come.
+
+    All texts are of this length, for the share of different words falls with the amount of text.
+    """
+
+    tokens: int = 32
+    temperature: float = 1.0
+    top_k: int = 0
+
+
+def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
+    """name -> what, teacher, variant; of a model that PyTorch does not run, None."""
+    tokens = _tokens(teacher, variant)
+    theirs, ours = _diversity(teacher, tokens), _diversity(variant, tokens)
+    return {
+        name: {
+            "what": f"{what}, of text written behind the first {PROMPT_TOKENS} tokens of {PROMPTS} gate rows",
+            "teacher": theirs.get(name),
+            "variant": ours.get(name),
+        }
+        for name, what in WORDS.items()
+    }
+
+
+def _network(model: Compared) -> Any:
+    return getattr(model.predictor, "network", None)
+
+
+def _tokens(*models: Compared) -> int:
+    """How many tokens all of them write: fewer where one has positions for fewer."""
+    rooms = [room(_network(model)) for model in models if can_write(_network(model))]
+    return min([_Plain.tokens, *(most - PROMPT_TOKENS for most in rooms if most is not None)])
+
+
+def _diversity(model: Compared, tokens: int) -> dict[str, float | None]:
+    network = _network(model)
+    if tokens < 1 or not can_write(network):
+        return {}
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model.folder, trust_remote_code=False)
+    encoded: Any = model.encoded
+    firsts = np.unique(encoded.row_of, return_index=True)[1]
+    chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, min(PROMPTS, len(firsts))).round().astype(int))]
+    prompts = [list(encoded.columns["input_ids"][place][:PROMPT_TOKENS]) for place in chosen]
+    texts = continued(network, tokenizer, prompts, _Plain(tokens), seed=0, endless=True)
+    return diversity(tokenizer.batch_decode(texts, skip_special_tokens=True))

@@ -1,0 +1,207 @@
+"""Does a network read from left to right? One that sees the next token predicts it only too well.
+
+What a language model's logits say of the tokens that came: nats, and whether they were the likeliest.
+
+How far a variant's next-token distributions are from its teacher's, on gate documents.
+
+Documents of any length as windows of a language model, each token counted once.
+
+    window 1   [t0 t1 t2 t3]              counts t1 t2 t3
+    window 2         [t2 t3 t4 t5]        counts t4 t5: the overlap is context, max_tokens - stride tokens
+
+A smaller stride gives tokens more context, and takes more windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from slimgate.errors import BuildError
+from slimgate.protocols import Arrays, Compared, iter_batches
+from slimgate.tasks.parts.encoding import EncodedTexts
+from slimgate.tasks.parts.objectives import NO_ANSWER
+
+# Logits looked at at a time: a window of 1,024 tokens of GPT-2's vocabulary has 51 million.
+CHUNK = 2**24
+# More tokens hardly change their mean, and each takes two models' whole vocabularies.
+TOKENS = 20_000
+WINDOWS_AT_ONCE = 4
+Ints = npt.NDArray[np.int64]
+
+
+@torch.no_grad()
+def check_causal(network: Any, name: str) -> None:
+    """Raises BuildError where the answer at a place depends on the tokens behind it. name: of the model."""
+    ids = torch.full((2, 4), 2, device=next(network.parameters()).device)
+    ids[1, -1] = 1
+    first, second = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    changed = (first - second).abs()
+    # Rows of one batch are rounded apart by some 1e-6 of an answer; one that looks ahead moves far more.
+    if bool(changed[:-1].max() > 1e-4 * changed[-1].max()):
+        raise BuildError(
+            f"{name}: {type(network).__name__} sees the tokens that it is to predict; expected a model that "
+            "reads from left to right (of an encoder's family: is_decoder = true in its config.json)"
+        )
+
+
+def window_sums(
+    logits: npt.NDArray[np.float32], ids: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """(windows, 3) float64: nats, tokens and right tokens, of the tokens that count.
+
+    logits: (windows, tokens, vocabulary), of which those at a place predict the next; ids, counted:
+    (windows, tokens).
+    """
+    found = np.zeros((len(ids), 3))
+    for row, (scores, tokens, counts) in enumerate(zip(logits, ids, counted, strict=True)):
+        places = np.flatnonzero(counts[1:])
+        nats, right = token_nats(torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(places))
+        found[row] = nats, len(places), right
+    return found
+
+
+def token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor) -> tuple[float, float]:
+    """Sum of the nats of the tokens behind these places, and how many of them are the likeliest.
+
+    logits: (tokens, vocabulary); ids: (tokens,).
+    """
+    nats = right = 0.0
+    step = at_once(logits)
+    for start in range(0, len(places), step):
+        some = places[start : start + step]
+        scores, following = logits[some].float(), ids[some + 1]
+        nats += float(torch.nn.functional.cross_entropy(scores, following, reduction="none").double().sum())
+        right += float((scores.argmax(-1) == following).sum())
+    return nats, right
+
+
+def at_once(logits: torch.Tensor) -> int:
+    """How many tokens' logits to look at at a time."""
+    return max(1, CHUNK // logits.shape[-1])
+
+
+def token_agreement(teacher: Compared, variant: Compared) -> dict[str, Any]:
+    """kl_to_teacher, KL(teacher ‖ variant) in nats, and agreement, the share of equal likeliest tokens.
+
+    Means over the counted tokens of windows spread evenly over the gate, some 20,000 tokens at most. Nothing
+    where the two read other tokens, so that their places do not correspond.
+    """
+    kl = same = 0.0
+    tokens = 0
+    for mine, theirs in _answers(teacher, variant):
+        if mine.shape != theirs.shape:
+            return {}
+        kl += float(_kl(theirs, mine))
+        same += float((theirs.argmax(-1) == mine.argmax(-1)).sum())
+        tokens += len(mine)
+    return {"kl_to_teacher": kl / tokens, "agreement": same / tokens} if tokens else {}
+
+
+def _answers(teacher: Compared, variant: Compared) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(tokens, vocabulary) logits of variant and teacher at the same places, a few windows at a time."""
+    ours: Any = variant.encoded
+    theirs: Any = teacher.encoded
+    if list(map(list, ours.columns["input_ids"])) != list(map(list, theirs.columns["input_ids"])):
+        return
+    for positions in iter_batches(_windows(ours), WINDOWS_AT_ONCE):
+        counted = torch.from_numpy(ours.beside(positions)["counted"])[:, 1:]
+        logits = [_logits(one, positions)[:, :-1][counted] for one in (variant, teacher)]
+        for places in iter_batches(range(len(logits[0])), at_once(logits[0])):
+            yield logits[0][places], logits[1][places]
+
+
+def _windows(encoded: Any) -> list[int]:
+    """The windows that are compared."""
+    count = max(1, int(TOKENS / encoded.lengths.mean()))
+    places = np.linspace(0, len(encoded.lengths) - 1, min(count, len(encoded.lengths)))
+    return [int(place) for place in np.unique(places.round())]
+
+
+def _logits(model: Compared, positions: Any) -> torch.Tensor:
+    predictor = model.predictor
+    output = predictor.forward(predictor.prepare(model.encoded.batch(positions)))
+    return torch.from_numpy(predictor.fetch(output))
+
+
+def _kl(teacher: torch.Tensor, variant: torch.Tensor) -> torch.Tensor:
+    """Sum over tokens."""
+    log_p, log_q = teacher.log_softmax(-1), variant.log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).double().sum()
+
+
+@dataclass(frozen=True, eq=False)
+class Windows(EncodedTexts):
+    """Windows of documents. context: (windows,) how many of the first tokens are not counted, 1 or more."""
+
+    context: Ints = field(kw_only=True)
+
+    def beside(self, positions: Sequence[int]) -> Arrays:
+        """counted: (windows, tokens) bool, whether the loss of predicting that token counts."""
+        width = int(max(self.lengths[i] for i in positions))
+        places = np.arange(width)
+        chosen = list(positions)
+        inside = places < self.lengths[chosen][:, None]
+        return {"counted": inside & (places >= self.context[chosen][:, None])}
+
+    def taken(self, positions: Sequence[int]) -> Windows:
+        """Some of the windows, in that order."""
+        some = super().taken(positions)
+        assert isinstance(some, Windows)
+        return replace(some, context=self.context[list(positions)])
+
+    def joined(self, more: EncodedTexts) -> Windows:
+        """These windows and more behind them, of the same tokenizer."""
+        assert isinstance(more, Windows)
+        both = super().joined(more)
+        assert isinstance(both, Windows)
+        return replace(both, context=np.concatenate([self.context, more.context]))
+
+    def labels(self) -> list[list[int]]:
+        """Of each window the tokens that count, NO_ANSWER for those that do not."""
+        return [
+            [NO_ANSWER] * int(context) + list(ids[int(context) :])
+            for ids, context in zip(self.columns["input_ids"], self.context, strict=True)
+        ]
+
+
+def cut(length: int, *, max_tokens: int, stride: int) -> list[tuple[int, int, int]]:
+    """(start, end, context) of the windows of a document of so many tokens.
+
+    context: how many of a window's first tokens are not counted; the first token of all never is. With
+    stride = max_tokens the first token of each window has nothing before it, and is left out.
+    """
+    found, counted = [], 0
+    for start in range(0, max(length, 1), stride):
+        end = min(start + max_tokens, length)
+        found.append((start, end, max(counted - start, 1)))
+        counted = end
+        if end == length:
+            break
+    return found
+
+
+def windows(documents: Sequence[Sequence[int]], *, max_tokens: int, stride: int, padding: int) -> Windows:
+    """The windows of documents of token ids, in the order of the documents. padding: an id to fill up with.
+
+    Padded on the right, where a causal model's earlier tokens cannot see it.
+    """
+    placed = [
+        (row, start, end, context)
+        for row, ids in enumerate(documents)
+        for start, end, context in cut(len(ids), max_tokens=max_tokens, stride=stride)
+    ]
+    ids = [list(documents[row][start:end]) for row, start, end, _ in placed]
+    return Windows(
+        columns={"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]},
+        padding={"input_ids": padding, "attention_mask": 0},
+        side="right",
+        lengths=np.asarray([len(one) for one in ids], dtype=np.int64),
+        row_of=np.asarray([row for row, *_ in placed], dtype=np.int64),
+        context=np.asarray([context for *_, context in placed], dtype=np.int64),
+    )

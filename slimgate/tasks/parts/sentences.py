@@ -1,0 +1,128 @@
+"""What the tasks of sentence embeddings have in common in [task].
+
+Rows of two texts that are encoded apart: a query and its document, or two sentences.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, field_validator
+
+from slimgate.params import Table
+from slimgate.protocols import Arrays, Encoded, Rows
+from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
+
+
+class SentenceParams(Table, ABC):
+    """How texts become vectors, and what training asks of them.
+
+    pooling, normalize: "model" and None take what the folder says (sentence-transformers' modules.json), else
+    the mean and unit length. prompts: put before the texts of each column. scale: of similarities in a
+    softmax. symmetric: documents look for their queries as well. matryoshka: the leading dimensions that
+    shall do on their own. distance: of a student's embeddings to the teacher's, what `mse_weight` weighs.
+    """
+
+    max_tokens: int = Field(default=128, ge=2)
+    pooling: Literal["model", "mean", "cls", "max", "last"] = "model"
+    normalize: bool | None = None
+    similarity: Literal["cosine", "dot"] = "cosine"
+    prompts: tuple[str, ...] = ()
+    scale: float = Field(default=20.0, gt=0)
+    symmetric: bool = False
+    matryoshka: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    distance: Literal["mse", "cosine"] = "mse"
+
+    @property
+    @abstractmethod
+    def texts(self) -> tuple[str, ...]:
+        """The columns of texts, one or two."""
+
+    @field_validator("matryoshka")
+    @classmethod
+    def _falling(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(more <= less for more, less in pairwise(value)):
+            raise ValueError(f"{list(value)} came, expected falling numbers, such as [384, 256, 128]")
+        return value
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPairs:
+    """The first and the second text of every row; a batch holds all first ones, then all second ones."""
+
+    first: EncodedTexts
+    second: EncodedTexts
+    row_of: npt.NDArray[np.int64] | None = None
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of the longer text of each row: (rows,)."""
+        return np.maximum(self.first.lengths, self.second.lengths)
+
+    @property
+    def tokens(self) -> int:
+        """Of both texts of all rows."""
+        return int(self.first.lengths.sum() + self.second.lengths.sum())
+
+    @property
+    def side(self) -> str:
+        """Where texts are padded."""
+        return self.first.side
+
+    @property
+    def columns(self) -> Mapping[str, Sequence[Sequence[int]]]:
+        """The tokens of each row, those of both texts one after another."""
+        return {
+            name: [[*mine, *theirs] for mine, theirs in zip(rows, self.second.columns[name], strict=True)]
+            for name, rows in self.first.columns.items()
+        }
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
+        """Inputs (2 · rows, tokens) int64, padded to the longest text, or padded and cut to `tokens`."""
+        width = tokens or int(max(self.lengths[i] for i in positions))
+        first, second = (one.batch(positions, width) for one in (self.first, self.second))
+        return {name: np.concatenate([first[name], second[name]]) for name in first}
+
+    def beside(self, positions: Sequence[int]) -> Arrays:  # noqa: ARG002
+        """Nothing."""
+        return {}
+
+    def taken(self, positions: Sequence[int]) -> EncodedPairs:
+        """Some of the rows, in that order."""
+        return EncodedPairs(self.first.taken(positions), self.second.taken(positions))
+
+    def joined(self, more: EncodedPairs) -> EncodedPairs:
+        """These rows and more behind them, of the same tokenizer."""
+        return EncodedPairs(self.first.joined(more.first), self.second.joined(more.second))
+
+
+def encode_sentences(params: SentenceParams, rows: Rows, tokenizer: Any) -> EncodedTexts | EncodedPairs:
+    """Tokenises the one or two texts of each row, behind their prompts."""
+    prompts = params.prompts or ("",) * len(params.texts)
+    encoded = [
+        encode_texts(
+            tokenizer,
+            [[prompt + text for text in rows.table[column].to_pylist()]],
+            max_tokens=params.max_tokens,
+        )
+        for column, prompt in zip(params.texts, prompts, strict=True)
+    ]
+    return encoded[0] if len(encoded) == 1 else EncodedPairs(encoded[0], encoded[1])
+
+
+def row_encoder(params: SentenceParams, folder: Path) -> Callable[[Rows], Encoded]:
+    """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return lambda rows: encode_sentences(params, rows, tokenizer)

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from terminal_session import Seen, pytest_at_a_terminal
-from user_repository import pytest_in
+from support.terminal_session import Seen, pytest_at_a_terminal
+from support.user_repository import pytest_in
 
 SOME = ("bench/two.toml", "-k", "(quality and accuracy or latency or footprint) and (same or unsure)")
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 from slimgate.cli.main import main
 

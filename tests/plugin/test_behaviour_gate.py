@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 from slimgate.plugin.gate_properties import gate_properties
 from slimgate.record.outcome_files import read_outcomes

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 from fixtures.hub_layout import write_dataset
 from fixtures.tiny_clip import COLOURS, picture_rows, write_tiny_clip

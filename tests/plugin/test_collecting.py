@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 QUALITY = "bench/x.toml::test_quality[student-accuracy]"
 

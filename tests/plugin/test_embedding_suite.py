@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 from fixtures.architectures import write_tiny
 from fixtures.tiny import write_rows

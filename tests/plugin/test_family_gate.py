@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from user_repository import pytest_in
+from support.user_repository import pytest_in
 
 SUITE = """\
 [suite]

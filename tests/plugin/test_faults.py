@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from user_repository import OWN_METHODS, Ran, pytest_in
+from support.user_repository import OWN_METHODS, Ran, pytest_in
 
 from slimgate.record import VariantRecord, read_record
 

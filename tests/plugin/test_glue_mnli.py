@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 from fixtures.hub_layout import cache_dataset, cache_model
 from fixtures.nli_pairs import write_pairs, write_teacher

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 from fixtures.hub_layout import cache_dataset, cache_model
 from fixtures.qqp_pairs import write_models, write_pairs

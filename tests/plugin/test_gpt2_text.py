@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pyarrow import csv
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 from fixtures.architectures import write_tiny
 from fixtures.hub_layout import write_dataset

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from user_repository import pytest_in
+from support.user_repository import pytest_in
 
 from slimgate.report.pr_comment import LIMIT, MARKER
 

@@ -13,7 +13,7 @@ from struct import pack
 from termios import TIOCSWINSZ
 
 import pytest
-from terminal_session import Screen
+from support.terminal_session import Screen
 
 from slimgate.report.terminal.live import EVERY_SECONDS, LiveLines, can_draw
 

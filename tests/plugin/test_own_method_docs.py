@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 from fixtures.tiny import write_rows, write_tiny_bert
 from slimgate.record.outcome_files import read_outcomes

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from user_repository import Ran, pytest_in, write_clone
+from support.user_repository import Ran, pytest_in, write_clone
 
 from fixtures.own_task import JoinedText
 from fixtures.tiny import tiny_tokenizer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 
 def row(ran: Ran, name: str) -> list[str]:

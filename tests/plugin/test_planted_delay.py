@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from user_repository import TWO, Ran, pytest_in
+from support.user_repository import TWO, Ran, pytest_in
 
 SPEED = "\n[budgets.variants.int8]\nlatency = { speedup_min = 0.01 }\n"
 SPEEDUP = "bench/speed.toml::test_speedup[int8-b1]"

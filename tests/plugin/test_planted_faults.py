@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from user_repository import Ran, pytest_in, write_clone
+from support.user_repository import Ran, pytest_in, write_clone
 
 ROOT = Path(__file__).parents[2]
 BUDGET = 2.0

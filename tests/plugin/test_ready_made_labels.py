@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyarrow import csv
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 from fixtures.hub_layout import write_dataset
 from fixtures.ready_made import write_ready_made

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from user_repository import pytest_in
+from support.user_repository import pytest_in
 
 from fixtures.kill_nine import in_session
 from slimgate.record import read_record

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from user_repository import Ran, pytest_in
+from support.user_repository import Ran, pytest_in
 
 TOLD = """
 import sys

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from user_repository import COMMON, pytest_in
+from support.user_repository import COMMON, pytest_in
 
 from fixtures.tiny import write_rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sample_record import MEASURED, sample_record, variant
+from support.sample_record import MEASURED, sample_record, variant
 
 from slimgate.record import BaselineFacts, QualityFacts, RunRecord, SinceFacts
 from slimgate.report.alarms import alarms

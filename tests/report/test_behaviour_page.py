@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sample_record import sample_record, variant
+from support.sample_record import sample_record, variant
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BehaviourFacts, BudgetFacts, QualityFacts, RunRecord, TradeoffFacts

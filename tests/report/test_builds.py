@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sample_record import PASS, quality, sample_record, variant
+from support.sample_record import PASS, quality, sample_record, variant
 
 from slimgate.record import BuildsFacts
 from slimgate.report import suite_report

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from releases import Model, machine, write_release
-from sample_record import sample_record
+from support.releases import Model, machine, write_release
+from support.sample_record import sample_record
 
 from slimgate.cli.main import main
 from slimgate.judge.verdict import Verdict

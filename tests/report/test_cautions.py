@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sample_record import MEASURED, quality, sample_record, sliced, variant
+from support.sample_record import MEASURED, quality, sample_record, sliced, variant
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (

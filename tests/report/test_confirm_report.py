@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sample_record import MEASURED, artifact, quality, sample_record, variant
+from support.sample_record import MEASURED, artifact, quality, sample_record, variant
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import ConfirmFacts, LookFacts, RunRecord, SelfTest, TimingFacts

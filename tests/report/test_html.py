@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_reader import Element, read_page
-from sample_record import FAIL, PASS, artifact, latency, quality, sample_record, variant
+from support.page_reader import Element, read_page
+from support.sample_record import FAIL, PASS, artifact, latency, quality, sample_record, variant
 
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record import (

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from large_record import large_record
-from sample_record import sample_record
+from support.large_record import large_record
+from support.sample_record import sample_record
 
 from slimgate.record import RunRecord
 from slimgate.report.html import html_report

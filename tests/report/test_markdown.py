@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
-from sample_record import (
+from support.sample_record import (
     FAIL,
     INCONCLUSIVE,
     PASS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sample_record import sample_record
+from support.sample_record import sample_record
 
 from slimgate.cli.merge import _copy_logs, merged
 from slimgate.judge.verdict import Verdict

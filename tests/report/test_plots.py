@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from sample_record import PASS, quality, sample_record, variant
+from support.sample_record import PASS, quality, sample_record, variant
 
 from slimgate.record import ArtifactFacts, RunRecord
 from slimgate.report import suite_report

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from markdown_it import MarkdownIt
-from sample_record import quality, sample_record, variant
+from support.sample_record import quality, sample_record, variant
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BaselineFacts, LoosenedBudget, RunRecord, RunVerdict

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from sample_record import sample_record
+from support.sample_record import sample_record
 
 from slimgate.record import RunRecord, read_record, to_json
 from slimgate.report import suite_report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from sample_record import FAIL, PASS, sample_record, sliced, variant
+from support.sample_record import FAIL, PASS, sample_record, sliced, variant
 from test_markdown import NASTY, raw_tables, rendered, rendered_tables, section
 
 from slimgate.record import (

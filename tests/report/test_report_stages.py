@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sample_record import PASS, quality, sample_record, variant
+from support.sample_record import PASS, quality, sample_record, variant
 
 from slimgate.record import StageFacts
 from slimgate.report import suite_report

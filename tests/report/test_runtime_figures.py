@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from sample_record import artifact, sample_record, variant
+from support.sample_record import artifact, sample_record, variant
 
 from slimgate.record import RunRecord
 from slimgate.report import suite_report

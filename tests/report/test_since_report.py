@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sample_record import sample_record
+from support.sample_record import sample_record
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BaselineFacts, BudgetFacts, RunRecord, SinceFacts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sample_record import sample_record, sliced, variant
+from support.sample_record import sample_record, sliced, variant
 from test_markdown import section
 
 from slimgate.record import BehaviourFacts, RunRecord, SliceFacts, SliceGapFacts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sample_record import sample_record, variant
+from support.sample_record import sample_record, variant
 from test_markdown import section
 
 from slimgate.record import BehaviourFacts, FigureFacts

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_record import quality, sample_record, variant
+from support.sample_record import quality, sample_record, variant
 from test_markdown import section
 
 from slimgate.record import BuildsFacts, RunRecord, StepFacts

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from sample_record import sample_record, variant
+from support.sample_record import sample_record, variant
 
 from slimgate.record import RunRecord, StepFacts
 from slimgate.report import suite_report

@@ -1,0 +1,124 @@
+"""An exported folder as `model = …` of a suite: the graph is judged as it is, with its own tokenizer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.tiny_suite import tiny_run
+
+from fixtures.architectures import write_tiny
+from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.kept_models import kept_run, predicted
+from slimgate.cli.main import main
+from slimgate.errors import BuildError, SuiteError
+from slimgate.models.ref import FILES, parse_model_ref, weights_sha256
+from slimgate.suite.suite import TEACHER
+
+STEPS = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"
+SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
+RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
+ROUNDING = 1e-6
+
+
+@pytest.fixture(scope="module", params=list(FILES))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `slimgate export` wrote of a classifier, in a folder named for its kind."""
+    kind, folder = str(request.param), tmp_path_factory.mktemp("exported")
+    context = tiny_context(folder / "rows", calibration=16)
+    hub = write_tiny(folder / "model", "bert", labels=("neg", "pos"), initializer_range=0.2)
+    run = kept_run(folder, "small", load_tiny(hub, context), "text_classification", PARAMS)
+    where = (str(run.record), "small", str(folder / kind), "--store", str(run.store))
+    assert main(["export", *where, "--format", kind]) == 0
+    return folder / kind
+
+
+def copied(exported: Path, folder: Path) -> Path:
+    shutil.copytree(exported, folder)
+    return folder
+
+
+def test_a_variant_and_a_teacher_answer_as_the_plain_library_does(exported: Path, tmp_path: Path) -> None:
+    copied(exported, tmp_path / "released")
+    run = tiny_run(tmp_path, **{STEPS: 'released = { model = "released" }'})
+    assert run.suite.variants["released"].runtime.name == RUNTIMES[exported.name]
+    artifact = run.built("released").artifact
+    assert artifact.kind == exported.name
+    texts = run.rows.gate.table["text"].to_pylist()
+    shares = np.asarray(run.outcomes("released").probabilities)
+    assert np.abs(shares - predicted(exported, texts, "shares")).max() < ROUNDING
+    for name in FILES[exported.name]:
+        if (exported / name).exists():
+            assert (artifact.folder / name).read_bytes() == (exported / name).read_bytes()
+
+    teacher = tiny_run(
+        tmp_path, **{'"hub"': '"released"', STEPS: "", "shorter = { steps = [{ keep_layers = [0, 2] }] }": ""}
+    )
+    assert teacher.built(TEACHER).artifact.digest == artifact.digest
+
+
+def test_other_weights_are_another_artifact(exported: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    folder = copied(exported, tmp_path / "released")
+    replaced = {STEPS: 'released = { model = "released" }'}
+    before = tiny_run(tmp_path, **replaced).built("released").artifact.digest
+    digest = weights_sha256(folder)
+    assert parse_model_ref(str(folder), sha256=digest).kind == exported.name
+    weights = folder / FILES[exported.name][0 if exported.name == "onnx" else 1]
+    content = bytearray(weights.read_bytes())
+    place = len(content) // 2  # among the numbers of a weight
+    content[place] ^= 1
+    weights.write_bytes(bytes(content))
+    assert tiny_run(tmp_path, **replaced).built("released").artifact.digest != before
+    with pytest.raises(SuiteError, match=r"the weights have sha256 .*, the suite expects"):
+        parse_model_ref(str(folder), sha256=digest)
+
+
+def test_outputs_in_another_order_are_refused(exported: Path, tmp_path: Path) -> None:
+    folder = copied(exported, tmp_path / "released")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"id2label": {"0": "pos", "1": "neg"}, "label2id": {"pos": 0, "neg": 1}}
+    (folder / "config.json").write_text(json.dumps(config))
+    run = tiny_run(tmp_path, **{STEPS: 'released = { model = "released" }'})
+    with pytest.raises(SuiteError, match=r"the graph's outputs are 0=pos, 1=neg, expected the order of the"):
+        run.built("released")
+
+
+def test_a_graph_of_more_outputs_than_labels_is_refused(exported: Path, tmp_path: Path) -> None:
+    folder = copied(exported, tmp_path / "released")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
+    (folder / "config.json").write_text(json.dumps(config))
+    replaced = {STEPS: 'released = { model = "released" }'}
+    tiny_run(tmp_path, **replaced)
+    for file in (tmp_path / "train.csv", tmp_path / "gate.csv"):
+        rows = file.read_text("utf-8").replace(",neg,", ",a,").replace(",pos,", ",b,")
+        file.write_text(rows + "a film,c,x\na plot,c,x\n", "utf-8")
+    run = tiny_run(tmp_path, **replaced)
+    with pytest.raises(BuildError, match=r"the graph gives 2 scores, expected one for each of the 3 labels"):
+        run.built("released")
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.json", "and no config.json, expected"),
+        ("tokenizer.json", "has no tokenizer, expected"),
+    ],
+)
+def test_what_a_folder_lacks_is_said(exported: Path, tmp_path: Path, missing: str, message: str) -> None:
+    folder = copied(exported, tmp_path / "released")
+    (folder / missing).unlink()
+    with pytest.raises(SuiteError, match=message):
+        parse_model_ref(str(folder))
+
+
+def test_a_folder_of_two_models_is_refused(exported: Path, tmp_path: Path) -> None:
+    folder = copied(exported, tmp_path / "released")
+    (folder / "model.safetensors").touch()
+    first = FILES[exported.name][0]
+    with pytest.raises(SuiteError, match=rf"holds model\.safetensors and {first}, expected one model"):
+        parse_model_ref(str(folder))

@@ -1,0 +1,212 @@
+"""`slimgate compare` as a user runs it: text, JSON, history, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.releases import CLASSES, INT8, Model, write_release
+
+from slimgate.cli.main import main
+from slimgate.judge.verdict import QualityBudget
+from slimgate.record import AcceptedFacts, SuiteFacts, to_json
+from slimgate.record.files import read_kept
+
+Run = Callable[..., tuple[int, str, str]]
+FAILS = Model(wrong={**INT8, "loan": range(400)})
+LOOSE = Model(budgets=(QualityBudget("drop_points", 2.0),))
+
+
+@pytest.fixture
+def compare(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["compare", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return write_release(tmp_path / "old")
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted", "code"),
+    [
+        (FAILS, (), 0),
+        (FAILS, ("--fail-on", "regressed"), 1),
+        (FAILS, ("--fail-on", "loosened"), 0),
+        (LOOSE, ("--fail-on", "loosened"), 1),
+        (LOOSE, ("--fail-on", "regressed"), 0),
+        (Model(), ("--fail-on", "regressed", "--fail-on", "loosened"), 0),
+    ],
+)
+def test_it_gates_only_where_told_to(
+    compare: Run, old: Path, tmp_path: Path, model: Model, wanted: tuple[str, ...], code: int
+) -> None:
+    new = write_release(tmp_path / "new", models={"int8": model})
+    assert compare(old / "run.json", new / "run.json", *wanted)[0] == code
+
+
+def test_the_text_says_first_what_held_and_fails(compare: Run, old: Path, tmp_path: Path) -> None:
+    new = write_release(tmp_path / "new", models={"int8": FAILS}, teacher={n: range(110) for n in CLASSES})
+    _, out, err = compare(old, new)
+    assert err == ""
+    assert "**FAIL**, was PASS · 1 budget held and does not any more" in out
+    sections = [line for line in out.splitlines() if line.startswith("#")]
+    assert sections[1] == "## Verdicts that changed"
+    assert sections.index("## The teacher") < sections.index("## The variants")
+    assert "| int8      | accuracy, drop_points | PASS  | **FAIL** |" in out
+    assert "| int8    | label loan     |" in out
+    assert "- int8, accuracy: fell, and its teacher fell too" in out
+
+
+def test_a_loosened_budget_is_told_with_its_reason_or_that_there_is_none(
+    compare: Run, old: Path, tmp_path: Path
+) -> None:
+    new = write_release(tmp_path / "new", models={"int8": LOOSE})
+    said = "- **Loosened**: int8, accuracy, drop_points 1 → 2: "
+    assert f"{said}no reason given; this release holds 1 too" in compare(old, new)[1]
+    kept = write_release(
+        tmp_path / "kept",
+        models={"int8": LOOSE},
+        accepted=AcceptedFacts(name="v2", at="2026-12-01", reason="agreed | with support"),
+    )
+    assert f"{said}agreed \\| with support; this" in compare(old, kept)[1]
+
+
+def test_json_has_the_same(compare: Run, old: Path, tmp_path: Path) -> None:
+    new = write_release(tmp_path / "new", models={"int8": FAILS})
+    code, out, _ = compare(old, new, "--json", "--fail-on", "regressed")
+    found = json.loads(out)
+    assert (code, found["schema"]) == (1, "slimgate.compare/1")
+    assert [one["after"] for one in found["verdicts"]] == ["FAIL"]
+    assert found["variants"][0]["metrics"][0]["right_to_wrong"] == 285
+
+
+def baselines(folder: Path) -> Path:
+    for number in (1, 2, 3):
+        accepted = AcceptedFacts(name=f"v{number}", at=f"2026-11-0{number}T00:00:00+00:00")
+        write_release(
+            folder / f"v{number}" / "support",
+            models={"int8": Model(wrong={name: range(100 + 5 * number) for name in CLASSES})},
+            accepted=accepted,
+        )
+    other = SuiteFacts(path="bench/other.toml", title="", digest="", seeds=[0])
+    write_release(folder / "v9" / "other", suite=other)
+    (folder / ".v4.tmp" / "support").mkdir(parents=True)
+    (folder / ".v4.tmp" / "support" / "run.json").write_text("half")
+    return folder
+
+
+def test_a_folder_of_baselines_is_told_as_history(compare: Run, tmp_path: Path) -> None:
+    new = write_release(tmp_path / "new")
+    code, out, _ = compare(baselines(tmp_path / "baselines"), new, "--out", tmp_path / "out")
+    assert code == 0
+    assert out.startswith("# v3 → ")
+    releases = [
+        line.split("|")[1].strip() for line in out.split("## History")[1].splitlines() if "| v" in line
+    ]
+    assert releases[:3] == ["v1", "v2", "v3"]
+    assert "0.948 (drop 0.2" in out
+    assert (tmp_path / "out/compare.md").read_text() == out
+    assert "![history](plots/history.svg)" in out
+    picture = (tmp_path / "out/plots/history.svg").read_text()
+    assert all(f">{name}<" in picture for name in ("v1", "v2", "v3", "accuracy", "int8", "teacher"))
+
+
+def test_several_old_records_are_put_in_order_of_time(compare: Run, tmp_path: Path) -> None:
+    late = write_release(tmp_path / "late", created="2026-11-09")
+    early = write_release(tmp_path / "early", created="2026-11-02")
+    _, out, _ = compare(late, early, write_release(tmp_path / "new", created="2026-11-10"))
+    assert out.startswith(f"# {tmp_path}/late/run.json → ")
+
+
+@pytest.mark.parametrize("what", ["missing", "no record", "no baseline", "itself"])
+def test_wrong_input_is_one_line_and_exit_code_4(compare: Run, old: Path, tmp_path: Path, what: str) -> None:
+    (tmp_path / "bad.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    given = {
+        "missing": (tmp_path / "gone.json", "expected a run.json"),
+        "no record": (tmp_path / "bad.json", "not a run record of schema slimgate.run/1"),
+        "no baseline": (tmp_path / "empty", "no baseline of bench/support.toml"),
+        "itself": (old, "it came as OLD and as NEW"),
+    }
+    path, said = given[what]
+    code, out, err = compare(path, old)
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert said in err
+
+
+def test_comparing_loads_no_torch(old: Path, tmp_path: Path) -> None:
+    new = write_release(tmp_path / "new", models={"int8": FAILS})
+    code = (
+        "import sys; from slimgate.cli.main import main; "
+        f"main(['compare', {str(old)!r}, {str(new)!r}]); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_gated_variant_that_went_is_in_the_first_line_and_gates_where_told_to(
+    compare: Run, old: Path, tmp_path: Path
+) -> None:
+    more = write_release(tmp_path / "more", models={"int8": Model(), "int4": Model()})
+    code, out, _ = compare(more, old, "--fail-on", "regressed", "--fail-on", "loosened")
+    assert (code, "stopped holding · 1 gated variant is gone\n" in out) == (0, True)
+    assert compare(more, old, "--fail-on", "removed")[0] == 1
+    assert compare(old, more, "--fail-on", "removed")[0] == 0
+
+
+def test_a_teacher_that_fell_fails_where_it_is_asked_for(compare: Run, old: Path, tmp_path: Path) -> None:
+    fewer = {name: range(110) for name in CLASSES}
+    new = write_release(tmp_path / "new", created="2026-11-02T08:00:00+00:00", teacher=fewer)
+    others = ("--fail-on", "regressed", "--fail-on", "loosened", "--fail-on", "removed")
+    assert compare(old, new, *others)[0] == 0
+    code, out, _ = compare(old, new, "--fail-on", "fell")
+    assert (code, "1 metric fell" in out) == (1, True)
+    assert compare(old, write_release(tmp_path / "same"), "--fail-on", "fell")[0] == 0
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(compare: Run, old: Path, tmp_path: Path) -> None:
+    new = write_release(tmp_path / "new")
+    code, out, err = compare(old, new, "--out", old / "run.json" / "x")
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert "run.json/x: cannot be written: Not a directory" in err
+
+
+def test_a_release_without_metrics_or_with_a_formula_for_a_name_is_told(
+    compare: Run, old: Path, tmp_path: Path
+) -> None:
+    odd = write_release(tmp_path / "$a_{$")
+    code, out, _ = compare(odd, old, "--out", tmp_path / "out")
+    assert (code, "![history]" in out) == (0, True)
+    assert "$a_{$" in (tmp_path / "out/plots/history.svg").read_text()
+    for folder in (odd, old):
+        record = read_kept(folder).record
+        bare = [one.model_copy(update={"quality": {}, "behaviour": None}) for one in record.variants]
+        (folder / "run.json").write_text(to_json(record.model_copy(update={"variants": bare})))
+    code, out, err = compare(odd, old, "--out", tmp_path / "bare")
+    assert (code, err, "![history]" in out) == (0, "", False)
+
+
+def test_a_pipe_that_is_not_utf_8_gets_escapes(old: Path, tmp_path: Path) -> None:
+    new = write_release(tmp_path / "new")
+    done = subprocess.run(
+        [sys.executable, "-m", "slimgate.cli.main", "compare", str(old), str(new)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2192" in done.stdout

@@ -1,0 +1,172 @@
+"""`slimgate explain`: one gate row through all models of a run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.outcome_tables import Shares, write_class_answers, write_values
+
+from slimgate.cli.main import main
+from slimgate.record import (
+    AnswerFacts,
+    FollowedRow,
+    Machine,
+    QualityFacts,
+    RunRecord,
+    RunVerdict,
+    SelfTest,
+    SuiteFacts,
+    TaskFactsRecord,
+    VariantRecord,
+    to_json,
+)
+
+Explain = Callable[..., tuple[int, str, str]]
+LABELS = [0, 1]
+TEACHER: Shares = [[0.8, 0.1, 0.1], [0.3, 0.6, 0.1]]
+STUDENT: Shares = [[0.25, 0.7, 0.05], [0.3, 0.6, 0.1]]
+
+
+@pytest.fixture
+def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
+    """Runs the command: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["explain", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def record(*names: str) -> RunRecord:
+    """The teacher, of which nothing but its answers was measured, and judged variants."""
+    facts = {"m": QualityFacts(teacher=1, value=1, n=2, measured="")}
+    return RunRecord(
+        slimgate="0",
+        created="",
+        command="",
+        machine=Machine(
+            cpu="", cores=1, threads=1, memory_bytes=1, device="cpu", os="", python="", libraries={}
+        ),
+        suite=SuiteFacts(path="bench/x.toml", title="x", digest="", seeds=[0]),
+        task=TaskFactsRecord(kind="k", source={"name": "files"}, real=True, classes=[], splits={}),
+        variants=[
+            VariantRecord(name="teacher", parent=None),
+            *(VariantRecord(name=name, parent="teacher", quality=facts) for name in names),
+        ],
+        followed=[
+            FollowedRow(id="r0", number=0, why="", text="a purring pet", answers=[AnswerFacts(model="x")])
+        ],
+        self_test=SelfTest(),
+        verdict=RunVerdict(status="PASS", passed=0, failed=0, inconclusive=0, not_gated=0),
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A record with outcomes of the teacher and a student; those of int8 are missing."""
+    (tmp_path / "run.json").write_text(to_json(record("student", "int8")))
+    for name, shares in (("teacher", TEACHER), ("student", STUDENT), ("removed", TEACHER)):
+        write_class_answers(tmp_path / "outcomes" / f"{name}.parquet", LABELS, shares)
+    return tmp_path
+
+
+def cells(out: str, model: str) -> list[str]:
+    line = next(line for line in out.splitlines() if line.startswith(f"{model} "))
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+@pytest.mark.parametrize("row", ["r0", "0"], ids=["id", "number"])
+def test_a_row_is_shown_through_every_model(explain: Explain, run: Path, row: str) -> None:
+    code, out, err = explain(run, row)
+    assert (code, err) == (0, "")
+    assert out.startswith(
+        "row r0, number 0 of 2, bench/x.toml\nlabel: cat\ntext: a purring pet\n",
+    )
+    assert cells(out, "teacher")[1:4] == ["cat", "yes", "0.800"]
+    assert cells(out, "student")[1:] == [
+        "dog",
+        "no",
+        "0.250",
+        "dog 0.700, cat 0.250, owl 0.050",
+        "right to wrong, p -0.550",
+    ]
+    assert "no outcomes: int8" in out
+    assert "removed" not in out
+
+
+def test_a_record_and_its_folder_are_the_same(explain: Explain, run: Path) -> None:
+    assert explain(run / "run.json", "r1") == explain(run, "r1")
+
+
+def test_a_text_that_the_record_does_not_quote_is_said_to_be_elsewhere(explain: Explain, run: Path) -> None:
+    assert (
+        "text: not in the record, which quotes few rows; it is row r1 of source files"
+        in explain(run, "r1")[1]
+    )
+
+
+def test_json_has_the_answers_as_the_record_has_them(explain: Explain, run: Path) -> None:
+    found = json.loads(explain(run, "r0", "--json")[1])
+    assert [found[key] for key in ("id", "number", "label", "text")] == ["r0", 0, "cat", "a purring pet"]
+    answers = [AnswerFacts.model_validate_json(json.dumps(one)) for one in found["answers"]]
+    assert [(one.model, one.prediction, one.right) for one in answers] == [
+        ("teacher", "cat", True),
+        ("student", "dog", False),
+    ]
+
+
+def test_other_tasks_show_every_number_beside_the_teachers(explain: Explain, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(to_json(record("int8")))
+    for name, nats, rank in (("teacher", [4.0, 2.0], [1, 3]), ("int8", [4.5, 1.5], [2, 3])):
+        columns = {"nats": nats, "rank": rank, "tokens": [12.0, 7.0]}
+        write_values(tmp_path / "outcomes" / f"{name}.parquet", given=["tokens"], **columns)
+    code, out, _ = explain(tmp_path, "r1")
+    assert code == 0
+    assert "tokens: 7\n" in out
+    assert cells(out, "teacher") == ["teacher", "2", "3"]
+    assert cells(out, "int8") == ["int8", "1.500 (-0.500)", "3 (+0)"]
+    assert "right" not in out
+
+
+def test_an_unknown_row_names_the_nearest(explain: Explain, run: Path) -> None:
+    code, out, err = explain(run, "r9")
+    assert (code, out) == (4, "")
+    assert err.startswith("slimgate explain: ")
+    assert 'run.json: no gate row "r9"; nearest ids: r' in err
+    assert err.endswith("; or a number from 0 to 1\n")
+    assert explain(run, "2")[0] == 4
+
+
+def test_a_folder_of_several_runs_says_where_they_are(explain: Explain, run: Path) -> None:
+    code, _, err = explain(run.parent, "r0")
+    assert code == 4
+    assert "expected a run.json or the folder that holds it; below it are " in err
+    assert run.as_posix() in err
+
+
+@pytest.mark.parametrize("content", ["{}", "no json", '{"schema": "slimgate.run/0"}'])
+def test_what_is_no_run_record_is_one_error(explain: Explain, tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    code, _, err = explain(tmp_path, "r0")
+    assert code == 4
+    assert "run.json: not a run record of schema slimgate.run/1" in err
+    assert err.count("\n") == 1
+
+
+def test_a_record_without_outcomes_says_what_is_missing(explain: Explain, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(to_json(record()))
+    code, _, err = explain(tmp_path, "r0")
+    assert code == 4
+    assert "outcomes: the teacher's outcomes are not there" in err
+
+
+def test_what_explains_is_read_without_torch() -> None:
+    code = "import sys, slimgate.cli.explain, slimgate.record.answers; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

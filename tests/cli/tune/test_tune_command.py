@@ -1,0 +1,185 @@
+"""`slimgate tune` as a user runs it: real builds, real duels; the gate's rows cannot be read meanwhile."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tuned_suite import write_repository
+
+from slimgate.cli.main import main
+from slimgate.cli.tune import command as tune
+from slimgate.protocols import Rows
+from slimgate.run import run as runs
+from slimgate.run.rows import PreparedRows
+
+Tune = Callable[..., tuple[int, str, str]]
+
+
+class Unreadable(Rows):
+    """Gate rows of which nothing can be had."""
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "table", None)
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"the search asked for {name} of the gate's rows")
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_repository(tmp_path_factory.mktemp("tune"))
+
+
+@pytest.fixture
+def tuned(capsys: pytest.CaptureFixture[str], suite: Path, monkeypatch: pytest.MonkeyPatch) -> Tune:
+    """Runs the command with a gate that cannot be read: exit code, standard output, standard error."""
+    prepare = runs.prepare_rows
+
+    def poisoned(*arguments: Any) -> PreparedRows:
+        rows = prepare(*arguments)
+        return replace(rows, splits={**rows.splits, "gate": Unreadable()})
+
+    monkeypatch.setattr(runs, "prepare_rows", poisoned)
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        store = suite.parent / "store"
+        code = main(["tune", str(suite), "--store", str(store), *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+def steps_of(trial: dict[str, Any]) -> str:
+    return json.dumps(trial["steps"])
+
+
+def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path) -> None:
+    code, out, err = tuned("--json")
+    found = json.loads(out)
+    states = {steps_of(trial): trial["state"] for trial in found["trials"]}
+    mild, hard = ({"magnitude_prune": {"sparsity": share}} for share in (0.05, 0.97))
+    cut = {"prune_ffn": {"pruning_ratio": 0.001, "importance": "magnitude"}}
+    assert states == {
+        json.dumps([mild]): "timed",
+        json.dumps([hard]): "beyond",
+        json.dumps([mild, cut]): "failed",
+        json.dumps([hard, cut]): "failed",
+    }
+    assert (code, found["stopped"]) == (0, "every step list was tried")
+    assert found["split"] == "selection"
+    by_state = {trial["state"]: trial for trial in found["trials"]}
+    assert "step prune_ffn: " in by_state["failed"]["reason"]
+    assert by_state["beyond"]["latency"] == {}  # pruned before its duel
+    assert by_state["timed"]["quality"]["accuracy"]["n"] == 200
+    assert by_state["timed"]["latency"]["b4x16"]["duel_rounds"] >= 12
+    assert found["front"] == [by_state["timed"]["trial"]]
+    assert found["chosen"] == [
+        {"variant": "tuned-1", "trial": found["front"][0], "budget": 0, "inside": True}
+    ]
+    assert err.count("trial-") == 4 + 2  # a line a trial; builders name the trial too
+
+    manifests = [json.loads(file.read_text()) for file in suite.parent.glob("store/outcomes/*/manifest.json")]
+    assert {manifest["rows"] for manifest in manifests} == {200}  # the gate has 120
+
+    # again, from the store: the same trials, artifacts and times
+    again = json.loads(tuned("--json")[1])
+    assert all(trial.pop("from_store", True) for trial in again["trials"])
+    assert [{**trial, "from_store": True} for trial in again["trials"]] == [
+        {**trial, "from_store": True} for trial in found["trials"]
+    ]
+
+    written = suite.with_name("suite_tuned.toml").read_text("utf-8")
+    tables = tomllib.loads(written)
+    assert set(tables) == {"suite", "variants"}
+    assert tables["suite"] == {"title": "tiny (tuned)", "extends": "suite.toml", "opt_in": True}
+    assert tables["variants"] == {"tuned-1": {"steps": [mild]}}
+    judged = by_state["timed"]["quality"]["accuracy"]
+    assert f"accuracy drop {judged['drop_points']:z.1f} [" in written
+    assert "# b4x16 at least " in written
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "suite_tuned.toml",
+            "-q",
+            "--slimgate-store",
+            "store",
+            "-k",
+            "quality",
+        ],
+        cwd=suite.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "(1 passed, 0 failed, 0 inconclusive" in done.stdout
+    record = json.loads((suite.parent / "reports/latest/suite_tuned/run.json").read_text())
+    [variant] = [one for one in record["variants"] if one["name"] == "tuned-1"]
+    assert variant["quality"]["accuracy"]["n"] == 120
+    assert variant["from_store"]
+
+
+def test_an_interrupted_search_leaves_what_it_has(
+    tuned: Tune, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = tune._Told.trial
+
+    def interrupted(self: tune._Told, trial: Any) -> None:
+        tell(self, trial)
+        if trial.found is not None:
+            raise KeyboardInterrupt  # a signal would be one to the worker that runs this test
+
+    monkeypatch.setattr(tune._Told, "trial", interrupted)
+    out = suite.with_name("interrupted.toml")
+    _, said, _ = tuned("--out", out, "--all")
+    assert ": interrupted\n" in said
+    assert "tuned-1" in tomllib.loads(out.read_text())["variants"]
+
+
+def test_the_time_limit_ends_a_search_that_then_writes_nothing(tuned: Tune, suite: Path) -> None:
+    out = suite.with_name("late.toml")
+    code, said, _ = tuned("--out", out, "--max-minutes", 1e-9)
+    assert code == 1
+    assert "the 1e-09 minutes are used" in said
+    assert "nothing was written" in said
+    assert not out.exists()
+
+
+def test_a_file_of_somebodys_own_is_not_overwritten(tuned: Tune, suite: Path) -> None:
+    code, _, err = tuned("--out", suite)
+    assert code == 4
+    assert err.endswith("suite.toml: was not written by slimgate tune; name another file by --out\n")
+    assert tuned("--out", suite.parent / "nowhere/x.toml")[0] == 4
+
+
+def test_a_suite_without_the_table_says_so(capsys: pytest.CaptureFixture[str], suite: Path) -> None:
+    plain = suite.with_name("plain.toml")
+    plain.write_text(suite.read_text().partition("[tune]")[0])
+    assert main(["tune", str(plain)]) == 4
+    assert "plain.toml: has no [tune] table, which says what to search" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [("--max-trials", "0"), ("--max-minutes", "-1"), ("--max-minutes", "x")])
+def test_limits_are_above_0(capsys: pytest.CaptureFixture[str], suite: Path, option: tuple[str, str]) -> None:
+    assert main(["tune", str(suite), *option]) == 4
+    assert option[0] in capsys.readouterr().err
+
+
+def test_without_optuna_it_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert main(["tune", str(suite), "--store", str(suite.parent / "store")]) == 4
+    assert 'slimgate tune needs an extra: pip install "slimgate[tune]"' in capsys.readouterr().err

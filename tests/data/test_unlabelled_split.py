@@ -1,0 +1,210 @@
+"""The split unlabelled: rows for a teacher to label, whose own label no step can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from support.tiny_suite import tiny_run
+
+from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
+from slimgate.errors import DataError, SuiteError
+from slimgate.protocols import SPLITS, BuildContext
+
+SEEN: list[tuple[tuple[str, ...], list[str]]] = []
+MORE = "splits = { train = 16, calibration = 0, selection = 16, unlabelled = 20 }"
+SIZES = 'splits = { train = "rest", calibration = 0, selection = 16 }'
+VARIANT = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
+
+
+def looks(_model: Any, context: BuildContext) -> None:
+    """A method of a user's own: notes which splits it got, and what columns the unlabelled rows have."""
+    SEEN.append((tuple(context.splits), context.rows("unlabelled").table.column_names))
+
+
+looks.reads = ("train", "unlabelled")  # type: ignore[attr-defined]
+
+
+def louder(texts: list[str]) -> list[str]:
+    return [f"{text} very" for text in texts]
+
+
+def table(count: int) -> pa.Table:
+    files = [f"f{k // 2}" for k in range(count)]
+    labels = ["ab"[k % 2] for k in range(count)]
+    return pa.table({"text": [f"text {k}" for k in range(count)], "label": labels, "file": files})
+
+
+def cut_of(part: pa.Table, group: str | None = None, **sizes: Any) -> Cut:
+    return cut(
+        {"all": part},
+        SplitSizes(**sizes),
+        text_columns=("text",),
+        label_column="label",
+        group_column=group,
+        seed=0,
+    )
+
+
+def test_there_is_none_unless_it_is_asked_for() -> None:
+    assert tuple(cut_of(table(40)).splits) == SPLITS
+
+
+def test_its_rows_have_no_label_and_the_report_counts_none() -> None:
+    result = cut_of(table(40), train=10, gate=10, unlabelled=12)
+    assert tuple(result.splits) == ("unlabelled", *SPLITS)
+    assert result.splits["unlabelled"].column_names == ["id", "text", "file"]
+    report = result.reports["unlabelled"]
+    assert (report.n, report.label_counts, report.label_deviation_points) == (12, {}, None)
+    assert result.splits["train"].column_names == ["id", "text", "label", "file"]
+
+
+@pytest.mark.parametrize("group", [None, "file"])
+def test_it_shares_no_row_and_no_group_with_any_other_split(group: str | None) -> None:
+    result = cut_of(table(200), group, train=40, selection=10, gate=50, unlabelled="rest")
+    for column in ("id", "file") if group else ("id",):
+        found = [set(result.splits[name][column].to_pylist()) for name in result.splits]
+        assert sum(map(len, found)) == len(set().union(*found))
+
+
+def test_it_takes_no_row_from_the_splits_that_were_there_before() -> None:
+    sizes: dict[str, Any] = {"train": 20, "calibration": 4, "selection": 10, "gate": 30}
+    before, after = cut_of(table(100), **sizes), cut_of(table(100), **sizes, unlabelled=30)
+    for name in SPLITS:
+        assert before.splits[name] == after.splits[name]
+
+
+def test_a_row_that_stands_in_train_too_is_dropped_from_it_and_counted() -> None:
+    doubled = pa.concat_tables([table(30), table(30)])
+    result = cut_of(doubled, train=6, calibration=0, selection=0, gate=6, unlabelled="rest")
+    texts = [set(result.splits[name]["text"].to_pylist()) for name in ("unlabelled", "train", "gate")]
+    assert texts[0].isdisjoint(texts[1] | texts[2])
+    assert result.reports["unlabelled"].dropped_overlap == 60 - 12 - result.reports["unlabelled"].n > 0
+
+
+def test_two_splits_cannot_both_take_the_rest() -> None:
+    with pytest.raises(DataError, match="unlabelled and train both take the rest of part all"):
+        cut_of(table(40), gate=10, unlabelled="rest")
+
+
+def named(more: pa.Table, group: str | None = None, **parts: pa.Table) -> Cut:
+    return cut(
+        {**parts, "unlabelled": more},
+        SplitSizes(train=20, calibration=4, selection=6, gate=10, unlabelled="rest"),
+        text_columns=("text",),
+        label_column="label",
+        group_column=group,
+        seed=0,
+        read_columns=("label",),
+    )
+
+
+def test_a_part_that_the_source_calls_so_is_what_it_is_drawn_from() -> None:
+    more = pa.table({"text": [f"text {k}" for k in range(60)]})
+    result = named(more, all=table(40))
+    texts = {name: set(found["text"].to_pylist()) for name, found in result.splits.items()}
+    others = set().union(*(texts[name] for name in SPLITS))
+    assert texts["unlabelled"] == set(more["text"].to_pylist()) - others
+    report = result.reports["unlabelled"]
+    assert (report.part, report.n, report.dropped_overlap, report.label_counts) == ("unlabelled", 20, 40, {})
+    assert result.reports["gate"].label_counts == {"a": 5, "b": 5}
+    without = cut_of(table(40), train=20, calibration=4, selection=6, gate=10)
+    for name in SPLITS:
+        assert result.splits[name] == without.splits[name]
+
+
+def test_that_part_may_share_groups_with_train_and_with_no_other_split() -> None:
+    more = pa.table({"text": [f"more {k}" for k in range(40)], "file": [f"f{k // 2}" for k in range(40)]})
+    result = named(more, "file", all=table(40))
+    files = {name: set(found["file"].to_pylist()) for name, found in result.splits.items()}
+    held_out = files["calibration"] | files["selection"] | files["gate"]
+    assert files["unlabelled"] == {f"f{k}" for k in range(20)} - held_out
+    assert files["train"] <= files["unlabelled"]
+    assert result.reports["unlabelled"].dropped_group == 2 * len(held_out)
+
+
+def test_that_part_is_left_alone_where_a_suite_does_not_ask_for_it_and_is_no_source_alone() -> None:
+    parts = {"all": table(40), "unlabelled": table(4)}
+    options: Any = {"text_columns": ("text",), "label_column": "label", "group_column": None, "seed": 0}
+    assert tuple(cut(parts, SplitSizes(), **options).splits) == SPLITS
+    with pytest.raises(DataError, match=r"gave parts \['unlabelled'\], expected all, or some of train"):
+        cut({"unlabelled": table(4)}, SplitSizes(), **options)
+
+
+def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+    result = cut_of(table(40), train=10, gate=10, unlabelled=12)
+    write_splits(result, tmp_path)
+    again = read_splits(tmp_path)
+    assert again.reports == result.reports
+    assert again.splits == result.splits
+
+
+def test_a_method_that_reads_it_gets_rows_without_the_label_and_others_do_not_get_it(tmp_path: Path) -> None:
+    own = 'shorter = { steps = [{ "test_unlabelled_split:looks" = {} }] }'
+    run = tiny_run(tmp_path, **{SIZES: MORE, VARIANT: own})
+    SEEN.clear()
+    run.built("shorter")
+    assert SEEN == [(("train", "unlabelled"), ["id", "text", "file"])]
+    assert run.rows.reports["unlabelled"].n == 20
+    assert run.rows.facts.classes == ("neg", "pos")
+
+
+def distilled(options: str) -> dict[str, str]:
+    step = f'{{ distill = {{ precision = "float32", {options} }} }}'
+    return {VARIANT: f"shorter = {{ steps = [{step}] }}"}
+
+
+def test_a_student_learns_from_it_beside_train(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, **{SIZES: MORE}, **distilled("unlabelled = true"))
+    log = run.built("shorter").steps[-1].manifest["log"]
+    assert log["transfer"]["from_unlabelled"] == 20
+    assert log["rows"] == 16 + log["transfer"]["rows"]
+
+
+def test_what_does_not_read_it_is_not_built_again_for_it(tmp_path: Path) -> None:
+    plain, learning = distilled("epochs = 1"), distilled("unlabelled = true")
+    other = MORE.replace("20", "24")
+    for options, again in ((plain, True), (learning, False)):
+        tiny_run(tmp_path, **{SIZES: MORE}, **options).built("shorter")
+        assert tiny_run(tmp_path, **{SIZES: other}, **options).built("shorter").from_store is again
+
+
+def test_a_step_that_reads_a_split_that_there_is_not_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+    said = r"\[variants.shorter\] steps\[0\].distill: reads the split unlabelled, which there is not; give"
+    with pytest.raises(SuiteError, match=said):
+        tiny_run(tmp_path, **distilled("unlabelled = true"))
+
+
+def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path / "own"))
+    (tmp_path / "own").mkdir()
+    module = tmp_path / "own" / "own_translator.py"
+    module.write_text("def again(texts):\n    return [text + ' very' for text in texts]\n")
+    options = distilled('augment = { translator = "own_translator:again" }')
+    log = tiny_run(tmp_path, **options).built("shorter").steps[-1].manifest["log"]
+    assert log["transfer"]["translated"] == 48
+    assert tiny_run(tmp_path, **options).built("shorter").from_store
+    from slimgate._system import digests
+
+    for cached in (digests._tree, digests._own_digest, digests._imports):  # a new process has none of them
+        cached.cache_clear()
+    module.write_text("def again(texts):\n    return [text + ' not' for text in texts]\n")
+    assert not tiny_run(tmp_path, **options).built("shorter").from_store
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("test_unlabelled_split:lauder", "has no lauder. Did you mean louder?"),
+        ("no_such_module_of_ours:back", "no module no_such_module_of_ours; expected it in the rootdir"),
+        ("louder", 'your own is named "package.module:object"'),
+        ("test_unlabelled_split:SEEN", "is list, expected a function"),
+    ],
+)
+def test_a_translator_that_there_is_not_is_told_before_anything_is_built(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    with pytest.raises(SuiteError, match=said):
+        tiny_run(tmp_path, **distilled(f'augment = {{ translator = "{name}" }}'))

@@ -1,0 +1,67 @@
+"""docs/own_model.md: its commands write a suite, plan it and run it, as they stand there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fixtures.tiny import write_rows, write_tiny_bert
+from slimgate.cli.init.guessing import TASKS
+from slimgate.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+DOC = (ROOT / "docs/own_model.md").read_text("utf-8")
+COMMANDS = [shlex.split(command) for command in re.findall(r"^\$ (.*)$", DOC, re.MULTILINE)]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """model/ and reviews.csv, as the page has them."""
+    write_tiny_bert(tmp_path / "model", initializer_range=0.2)
+    write_rows(tmp_path / "reviews.csv", 300)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLIMGATE_STORE", raising=False)
+    return tmp_path
+
+
+def test_the_commands_gate_a_model(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init, plan, judge = COMMANDS
+    assert main([*init[1:], "--yes"]) == 0
+    assert "bench/reviews.toml: text_classification" in capsys.readouterr().out
+
+    planned = subprocess.run([sys.executable, "-m", *plan], capture_output=True, text=True, check=False)
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    assert "CANNOT decide" not in planned.stdout
+    assert "accuracy drop_points" in planned.stdout
+
+    command = [sys.executable, "-m", *judge, "-q", "-k", "quality"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), (
+        done.stdout + done.stderr
+    )  # whether a tiny student holds is not the point
+    record = json.loads((repository / "reports/latest/reviews/run.json").read_text("utf-8"))
+    models = {model["name"]: model for model in record["variants"]}
+    assert list(models) == ["teacher", "student", "int8", "student-int8", "pruned-50"]
+    assert models["teacher"]["quality"]["accuracy"]["value"] > 0.7
+    assert models["int8"]["quality"]["accuracy"]["verdict"] == "PASS"
+    assert (repository / "reports/latest/reviews/report.md").is_file()
+
+
+def test_every_option_and_every_task_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["init", "--help"])
+    options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
+    assert options <= set(re.findall(r"--[a-z][a-z-]+", DOC))
+    assert set(TASKS) - {"sentence_similarity"} <= set(re.findall(r"`(\w+)`", DOC))
+
+
+def test_the_pages_that_it_names_are_there() -> None:
+    links = re.findall(r"\]\((\w+\.md)\)", DOC)
+    assert set(links) == {"ci.md", "release.md"}
+    assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []

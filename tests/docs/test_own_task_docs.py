@@ -1,0 +1,107 @@
+"""The two tasks of docs/own_task.md run as they stand there: files, suites, verdicts, the planted fault."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.tiny import BAD, GOOD, OTHER, write_tiny_bert
+from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.protocols import Rows
+from slimgate.run.planted_fault import exchanged_fault
+from slimgate.run.run import SuiteRun
+from slimgate.store.store import Store
+from slimgate.suite.load import load_suite
+
+DOC = (Path(__file__).parents[2] / "docs/own_task.md").read_text("utf-8")
+CODE = dict(re.findall(r"`(mytools/\w+\.py)`:\n\n```python\n(.*?)```", DOC, re.DOTALL))
+SUITES = re.findall(r"```toml\n(.*?)```", DOC, re.DOTALL)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user's repository with mytools/, model/ and bench/; what was imported of it is forgotten."""
+    (tmp_path / "mytools").mkdir()
+    for name, code in CODE.items():
+        (tmp_path / name).write_text(code)
+    write_tiny_bert(tmp_path / "model", initializer_range=0.2)
+    bench = tmp_path / "bench"
+    bench.mkdir()
+    generator = random.Random(0)
+    _write(bench / "mails.jsonl", [_mail(generator) for _ in range(220)])
+    _write(bench / "preferences.jsonl", [_preference(generator) for _ in range(220)])
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mytools"]:
+        del sys.modules[name]
+
+
+def _write(path: Path, rows: list[dict[str, str]]) -> None:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def _mail(generator: random.Random) -> dict[str, str]:
+    """The quoted lines say the contrary."""
+    own, other = generator.sample((GOOD, BAD), 2)
+    said, quoted = (" ".join(generator.choice(words) for _ in range(4)) for words in (own, other))
+    filling = " ".join(generator.choice(OTHER) for _ in range(6))
+    label = "yes" if own is GOOD else "no"
+    return {"mail": f"{said} {filling}\n| {quoted} {quoted}\n-- \n{quoted}", "label": label}
+
+
+def _preference(generator: random.Random) -> dict[str, str]:
+    question, better, worse = (
+        " ".join(generator.choice(words) for _ in range(5)) for words in (OTHER, GOOD, BAD)
+    )
+    return {"question": question, "chosen": better, "rejected": worse}
+
+
+def run_of(repository: Path, suite: str) -> SuiteRun:
+    path = repository / "bench/own.toml"
+    path.write_text(suite)
+    return SuiteRun(load_suite(path, "own.toml"), Store(repository / "store"), device="cpu")
+
+
+def test_the_doc_holds_two_modules_each_with_its_suite() -> None:
+    assert list(CODE) == ["mytools/mails.py", "mytools/preferences.py"]
+    assert len(SUITES) == 2
+    linked = re.findall(r"\]\(\.\./([^)]+)\)", DOC)
+    assert [file for file in linked if not (Path(__file__).parents[2] / file).is_file()] == []
+
+
+def test_the_task_that_delegates_reads_mails_without_quotes(repository: Path) -> None:
+    run = run_of(repository, SUITES[0])
+    task = run.suite.setup.task
+    tokenizer = run.built("teacher").artifact.load("cpu").tokenizer
+    encoded = task.object.encode_rows(task.params, Rows(run.rows.gate.table.slice(0, 1)), tokenizer)
+    own = run.rows.gate.table["mail"][0].as_py().split("\n")[0]
+    assert tokenizer.decode(encoded.columns["input_ids"][0]) == f"[CLS] {own} [SEP]"
+    assert value_of(load_metric("accuracy"), run.outcomes("teacher")) > 0.8
+    verdict = judge_quality(
+        load_metric("accuracy"),
+        run.outcomes("teacher"),
+        run.outcomes("int8"),
+        [QualityBudget(kind="drop_points", limit=10.0)],
+    ).verdict
+    assert verdict is Verdict.PASS
+
+
+def test_the_task_from_scratch_learns_is_compressed_and_judged(repository: Path) -> None:
+    run = run_of(repository, SUITES[1])
+    name = "mytools.preferences:pair_accuracy"
+    metric, teacher = load_metric(name), run.outcomes("teacher")
+    assert len(teacher) == len(run.rows.gate)  # of two inputs a row
+    assert value_of(metric, teacher) > 0.9
+    budget = QualityBudget(kind="drop_points", limit=10.0)
+    assert judge_quality(metric, teacher, run.outcomes("int8"), [budget]).verdict is Verdict.PASS
+    assert value_of(metric, run.outcomes("distilled")) > 0.5
+    spoil = run.suite.setup.task.object.spoiled
+    assert exchanged_fault(teacher, name, budget, seed=0, spoil=spoil).verdict is not Verdict.PASS

@@ -1,0 +1,77 @@
+"""docs/read_a_report.md quotes lines of a real record, and figures that stand where it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimgate.record import read_record
+from slimgate.report import suite_report
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "read_a_report.md").read_text("utf-8")
+RECORD = DOCS / "example_record/run.json"
+QUOTED = [
+    line for block in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines() if line
+]
+PLACES = re.findall(r"^\|[^|]*\| `(\.[^`]+)` \| `(.*)` \|$", PAGE, re.MULTILINE)
+REPORT = suite_report(read_record(RECORD))
+
+
+def flat(text: str) -> str:
+    """With single blanks: tables are padded, prose is broken into lines."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("line", QUOTED)
+def test_a_line_that_the_page_quotes_stands_in_the_report(line: str) -> None:
+    assert flat(line) in flat(REPORT)
+
+
+def test_the_line_of_another_run_is_the_readmes() -> None:
+    [line] = re.findall(r"`(pruned-50: [^`]+)`", PAGE)
+    assert flat(line) in (DOCS.parent / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("path", "told"), PLACES, ids=[path for path, _ in PLACES])
+def test_a_figure_stands_in_the_record_where_the_page_says(path: str, told: str) -> None:
+    assert rounded(at(json.loads(RECORD.read_text("utf-8")), path)) == json.loads(told)
+
+
+def at(value: Any, path: str) -> Any:
+    """What jq gives of a path."""
+    for key, index in re.findall(r"\.(\w+)|\[(\d+)\]", path):
+        value = value[key] if key else value[int(index)]
+    return value
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def test_the_figures_of_its_sentences_are_the_records() -> None:
+    record = read_record(RECORD)
+    student, pruned = record.variant("student"), record.variant("pruned-50")
+    assert student.behaviour is not None
+    flips, slices = student.behaviour.flips, student.behaviour.slices or []
+    assert flips is not None
+    assert (flips.right_to_wrong - flips.wrong_to_right) / 6000 == pytest.approx(0.005, abs=5e-4)
+    assert str(student.quality["accuracy"].verdict) == "PASS"
+    by_label = {one.value: one.drop_points for one in slices if one.column == "label"}
+    assert by_label["sympy"] < 0
+    assert f"{student.quality['accuracy'].design_effect:.2f}" == "1.79"
+    assert "drop 2.01 points" in str(pruned.quality["f1_macro"].message)
+    assert "110,000,000 gate rows" in str(pruned.quality["f1_macro"].message)
+    assert record.variant("int8").behaviour.flips.changed == 27  # type: ignore[union-attr]
+
+
+def test_the_words_of_every_status_and_band_are_explained() -> None:
+    for word in ("**PASS**", "**FAIL**", "**INCONCLUSIVE**", "**partial**"):
+        assert f"| {word} |" in PAGE
+    assert all(f'"{band}"' in PAGE for band in ("small", "depends on the use", "bad"))

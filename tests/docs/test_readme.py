@@ -1,0 +1,87 @@
+"""What README.md shows is true: its code is run as it stands there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tiny_suite import tiny_run
+
+from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.metrics import load_metric
+from slimgate.loading import known, load
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def section(title: str) -> str:
+    """The text below a heading, up to the next."""
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_the_method_of_add_your_own_runs_in_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = section("Add your own")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    [step] = re.findall(r"a suite's step `(\{.*?\})`", text, re.DOTALL)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mytools").mkdir()
+    (tmp_path / "mytools/rounding.py").write_text(code)
+    run = tiny_run(tmp_path, **{"{ keep_layers = [0, 2] }": step})
+    [built] = run.built("shorter").steps
+    assert built.manifest["method"] == "mytools.rounding:round_weights"
+    assert built.manifest["log"]["digits"] == 2
+    weights = next(iter(built.load("cpu").network.parameters())).data
+    assert bool((weights * 100 - (weights * 100).round()).abs().max() < 1e-4)
+
+
+def test_the_files_that_add_your_own_names_are_there() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", section("Add your own"))
+    assert len(links) == 9
+    assert [link for link in links if not (Path(__file__).parents[2] / link).is_file()] == []
+
+
+def frozen(value: Any) -> Any:
+    """Lists as the tuples that a suite makes of them."""
+    if isinstance(value, dict):
+        return {key: frozen(inner) for key, inner in value.items()}
+    return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+
+SHOWN = [tomllib.loads(code) for code in re.findall(r"```toml\n(.*?)```", section("Tasks"), re.DOTALL)]
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=[shown["task"]["kind"] for shown in SHOWN])
+def test_a_task_that_the_readme_shows_is_right(shown: dict[str, Any]) -> None:
+    task = shown["task"]
+    source = dict(task["source"])
+    load("source", source.pop("name")).Params.model_validate(source)
+    common = {"kind", "source", "group"}
+    found = load("task", task["kind"])
+    found.Params.model_validate(frozen({key: value for key, value in task.items() if key not in common}))
+    for variant in shown.get("variants", {}).values():
+        for step in variant["steps"]:
+            [(name, params)] = step.items()
+            load("method", name).Params.model_validate(frozen(params))
+    for name, budget in shown.get("budgets", {}).items():
+        [(kind, limit)] = budget.items()
+        check_budget(load_metric(name), QualityBudget(kind, limit))
+        assert load_metric(name).needs in found.metrics()
+
+
+def test_every_task_and_its_metrics_are_listed() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", section("Tasks"), re.MULTILINE)
+    assert {name for name, _ in rows} == set(known("task"))
+    for name, metrics in rows:
+        needs = {load_metric(metric).needs for metric in re.findall(r"`(\w+)`", metrics)}
+        assert needs <= load("task", name).metrics()
+
+
+def test_every_suite_and_every_step_is_listed() -> None:
+    suites = {path.name for path in (ROOT / "bench").glob("*.toml") if not path.name.startswith("_")}
+    assert set(re.findall(r"^\| `(\w+\.toml)` \|", section("The suites of bench/"), re.MULTILINE)) == suites
+    steps = section("A suite in 15 lines")
+    assert [name for name in known("method") if f"`{name}`" not in steps] == []

@@ -1,0 +1,59 @@
+"""docs/tune.md: its suite is searched and judged by its commands as they stand there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fixtures.tiny import write_rows, write_tiny_bert
+from slimgate.cli.main import main
+
+DOC = (Path(__file__).parents[2] / "docs/tune.md").read_text("utf-8")
+COMMANDS = re.findall(r"^\$ (.*)$", DOC, re.MULTILINE)
+[SUITE] = re.findall(r"```toml\n(.*?)```", DOC, re.DOTALL)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A user's repository with model/ and bench/."""
+    write_tiny_bert(tmp_path / "model", initializer_range=0.2)
+    bench = tmp_path / "bench"
+    bench.mkdir()
+    write_rows(bench / "train.csv", 400, seed=1)
+    rows = write_rows(bench / "gate.csv", 120, seed=2).read_text("utf-8").splitlines()
+    own = [line.replace(",", f" {'the ' * (i % 7 + 1)},", 1) for i, line in enumerate(rows[1:])]
+    (bench / "gate.csv").write_text("\n".join([rows[0], *own]) + "\n", "utf-8")
+    (bench / "reviews.toml").write_text(SUITE, "utf-8")
+    return tmp_path
+
+
+def test_the_commands_search_and_judge(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search, judge = (shlex.split(command) for command in COMMANDS)
+    monkeypatch.chdir(repository)
+    monkeypatch.delenv("SLIMGATE_STORE", raising=False)
+    assert search[0] == "slimgate"
+    assert main(search[1:]) in (0, 1)  # whether a tiny model holds a budget is not the point
+    assert "bench/reviews_tuned.toml: tuned-1" in capsys.readouterr().out
+    written = tomllib.loads((repository / judge[1]).read_text("utf-8"))
+    assert set(written["budgets"]["variants"]) == set(written["variants"])
+    done = subprocess.run(
+        [sys.executable, "-m", *judge, "-q", "-k", "quality"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    assert "bench/reviews_tuned.toml: " in done.stdout
+    for name in written["variants"]:
+        assert f"\n{name} " in done.stdout  # a line of the summary's table
+
+
+def test_every_option_of_the_command_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["tune", "--help"])
+    options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
+    assert options - {"--help", "--store", "--device"} <= set(re.findall(r"--[a-z][a-z-]+", DOC))

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tiny_suite import tiny_run
+
+from slimgate.errors import BuildError, SuiteError
+from slimgate.models.pretrained import trained_tokenizer
+from slimgate.models.ref import parse_model_ref
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "bert": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2},
+}
+TEXTS = ["a good film", "a bad film", "the plot is very good"]
+
+
+def shape(folder: Path, family: str) -> Path:
+    folder.mkdir()
+    config = {"model_type": family, "vocab_size": 300, **SHAPES[family]}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("family", SHAPES)
+def test_a_fresh_model_starts_from_the_seed_with_a_tokenizer_of_the_train_rows(
+    tmp_path: Path, family: str
+) -> None:
+    shape(tmp_path / "shape", family)
+    given = {'model = "hub"': 'model = "fresh:shape"', "keep_layers = [0, 2]": "keep_layers = [0]"}
+    run = tiny_run(tmp_path, **given)
+    artifact = run.built("teacher").artifact
+    again = tiny_run(tmp_path, store="other", **given).built("teacher").artifact
+    assert artifact.digest == again.digest
+    model = artifact.load("cpu")
+    assert model.config.vocab_size == len(model.tokenizer) <= 300
+    assert "film" in model.tokenizer.decode(model.tokenizer("a good film")["input_ids"])
+    assert len(run.outcomes("teacher")) == 60
+
+
+def test_a_byte_level_tokenizer_gives_every_text_back() -> None:
+    tokenizer = trained_tokenizer(TEXTS, family="gpt2", size=280)
+    text = "Ünknown words, 42 of them\n"
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+@pytest.mark.parametrize(("family", "framed"), [("qwen3", False), ("gpt_neo", False), ("roberta", True)])
+def test_only_an_encoders_tokenizer_frames_texts(family: str, framed: bool) -> None:
+    tokenizer = trained_tokenizer(TEXTS, family=family, size=280)
+    ids = tokenizer("a good film")["input_ids"]
+    assert (ids[0] == tokenizer.bos_token_id) is framed
+    assert (ids[-1] == tokenizer.eos_token_id) is framed
+
+
+def test_a_tokenizer_needs_texts() -> None:
+    with pytest.raises(BuildError, match="no text to train a tokenizer on"):
+        trained_tokenizer(["", " "], family="gpt2", size=280)
+
+
+def test_fresh_weights_need_a_configuration_and_have_no_digest(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"has no config\.json"):
+        parse_model_ref(f"fresh:{tmp_path}")
+    with pytest.raises(SuiteError, match="have no sha256"):
+        parse_model_ref(f"fresh:{shape(tmp_path / 'shape', 'gpt2')}", sha256="00")

@@ -1,0 +1,87 @@
+"""A model folder holds a tokenizer, or is refused before anything loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from support.sample_record import sample_record
+from support.tiny_suite import tiny_run
+
+from fixtures.tiny_clip import PARAMS, write_tiny_clip
+from slimgate.errors import SuiteError
+from slimgate.models.pretrained import tokenizer_of, trained_tokenizer
+from slimgate.models.saved_files import check_tokenizer, has_tokenizer
+from slimgate.protocols import ModelRef, Rows
+from slimgate.report.cautions import warnings
+from slimgate.report.unreadable import unreadable_rows
+from slimgate.run.measure.quality import Encoder
+from slimgate.suite.suite import TEACHER
+from slimgate.tasks import image_text
+from slimgate.tasks.parts.encoding import encode_texts
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "source.spm"]
+)
+def test_a_vocabulary_is_a_tokenizer(tmp_path: Path, name: str) -> None:
+    assert not has_tokenizer(tmp_path)
+    (tmp_path / name).touch()
+    assert has_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "needs_none"), [("ByT5Tokenizer", True), ("BertTokenizer", False)])
+def test_a_tokenizer_of_bytes_needs_no_vocabulary(tmp_path: Path, kind: str, needs_none: bool) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    assert has_tokenizer(tmp_path) is needs_none
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    for check in (check_tokenizer, lambda ref: tokenizer_of(ref, (), None)):
+        with pytest.raises(SuiteError, match=r'^"m": .* has no tokenizer, expected tokenizer\.json, vocab'):
+            check(ModelRef("m", tmp_path))
+    check_tokenizer(ModelRef("m", tmp_path, fresh=True))
+    check_tokenizer(ModelRef("owner/name"))
+
+
+def test_a_model_of_images_and_texts_needs_its_processor_too(tmp_path: Path) -> None:
+    folder = write_tiny_clip(tmp_path / "clip")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    image_text.check_model(PARAMS, ModelRef("clip", folder), config, None)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(SuiteError, match=r'^"clip": .* has no preprocessor_config\.json or processor_config'):
+        image_text.check_model(PARAMS, ModelRef("clip", folder), config, None)
+
+
+def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    artifact = run.built(TEACHER).artifact
+    assert run.encoder.unreadable(artifact) == 0
+    table = run.rows.gate.table
+    texts = [
+        f"{text} {'странно ' * 9}" if row % 2 else text for row, text in enumerate(table["text"].to_pylist())
+    ]
+    column = table.schema.get_field_index("text")
+    strange = Rows(table.set_column(column, "text", pa.array(texts)))
+    assert Encoder(run.suite, strange).unreadable(artifact) == 0.5
+
+    record = sample_record()
+    assert unreadable_rows(record) == []
+    first = record.variants[0]
+    assert first.artifact is not None
+    strange_one = first.artifact.model_copy(update={"unreadable_rows": 0.5})
+    models = [first.model_copy(update={"artifact": strange_one}), *record.variants[1:]]
+    record = record.model_copy(update={"variants": models})
+    [line] = unreadable_rows(record)
+    assert line.startswith("the tokenizer of teacher cannot read 50 % of the gate rows: at least one token")
+    assert f"**Unknown tokens**: {line}." in list(warnings(record))
+
+
+def test_the_end_of_text_of_gpt2_is_no_unknown_token() -> None:
+    tokenizer = trained_tokenizer(["a film"], family="gpt2", size=300)
+    tokenizer.unk_token = tokenizer.eos_token
+    encoded = encode_texts(tokenizer, [["a <|endoftext|> b"]], max_tokens=9)
+    assert encoded.unknown is None
+    assert encoded.unknown_shares().tolist() == [0]

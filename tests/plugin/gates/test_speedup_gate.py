@@ -1,0 +1,80 @@
+"""The gate on speed: a budget is judged on every workload, each on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tiny_suite import tiny_run
+
+from slimgate.judge.speed import Speedup
+from slimgate.plugin.gates import speedup as gate
+from slimgate.protocols import Workload
+from slimgate.run.arena import Arena, PlantedDelay
+from slimgate.run.parts import Parts, awaited, now
+from slimgate.run.run import ModelHandle, SuiteRun
+from slimgate.suite.suite import TEACHER
+
+SUITE = """[budgets.variants.pruned]
+latency = { speedup_min = 1.5 }
+
+[measure]
+workloads = [{ batch = 1 }, { batch = 16, tokens = 32 }]
+"""
+TWICE = Speedup(2.0, (1.9, 2.1), 2.0, 0.01, 12)
+SLOWER = Speedup(0.8, (0.75, 0.85), 0.8, 0.01, 12)
+DELAYED = Speedup(0.9, (0.88, 0.92), 0.9, 0.01, 12)
+
+
+class TimedBefore(Arena):
+    """An arena whose duels have been timed before: by workload, what came out."""
+
+    def __init__(self, teacher: ModelHandle, found: dict[str, Speedup], workload: Workload) -> None:
+        super().__init__(teacher)
+        self._found, self._workload = found, workload
+
+    def speedup(  # as the arena's own
+        self,
+        variant: ModelHandle,  # noqa: ARG002
+        workload: Workload,
+        *,
+        max_seconds: float | None = None,  # noqa: ARG002
+    ) -> Speedup:
+        return self._found[workload.id]
+
+    def planted_delay(self) -> PlantedDelay:
+        return PlantedDelay(self._workload, 0.1, DELAYED, now())
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SuiteRun:
+    monkeypatch.setattr(gate, "not_timed", lambda _: None)  # whatever options these tests run with
+    return tiny_run(tmp_path, **{"[measure]\n": SUITE})
+
+
+def test_a_budget_fails_on_the_workload_that_is_too_slow_though_another_is_fast(
+    run: SuiteRun, request: pytest.FixtureRequest
+) -> None:
+    first, second = run.suite.workloads
+    arena = TimedBefore(run.handle(TEACHER), {first.id: TWICE, second.id: SLOWER}, second)
+    variant, reported = run.handle("pruned"), list[dict[str, Any]]()
+    gate.test_speedup(run.suite, run.handle(TEACHER), arena, variant, first, reported.append, request)
+    with pytest.raises(pytest.fail.Exception, match="FAIL"):
+        gate.test_speedup(run.suite, run.handle(TEACHER), arena, variant, second, reported.append, request)
+    judged = {one["name"]: one["facts"] for one in reported if one["kind"] == "speedup"}
+    assert {name: facts["verdict"] for name, facts in judged.items()} == {
+        first.id: "PASS",
+        second.id: "FAIL",
+    }
+    assert [facts["budgets"][0]["limit"] for facts in judged.values()] == [1.5, 1.5]
+
+
+def test_a_workload_that_was_not_timed_is_awaited(run: SuiteRun, request: pytest.FixtureRequest) -> None:
+    first, second = run.suite.workloads
+    arena = TimedBefore(run.handle(TEACHER), {first.id: TWICE}, second)
+    reported: list[dict[str, Any]] = []
+    gate.test_speedup(
+        run.suite, run.handle(TEACHER), arena, run.handle("pruned"), first, reported.append, request
+    )
+    assert awaited(run.suite, "pruned", Parts(reported)) == [f"latency {second.id}"]

@@ -1,0 +1,47 @@
+"""slimgate.plugin.gates.stages: the way from the teacher to a variant, step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.tiny_suite import tiny_run
+
+from slimgate.judge.metrics import load_metric, value_of
+from slimgate.plugin.gates.stages import stage_facts
+
+torch.set_num_threads(1)
+COMBINED = """[variants]
+half = { steps = [{ keep_layers = [0, 2] }, { magnitude_prune = { sparsity = 0.5 } }] }
+int8 = { from = "half", steps = [{ int8_dynamic = {} }] }
+"""
+
+
+def test_the_stages_of_a_variant_begin_at_the_teacher_and_pass_through_its_parent(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, **{"[variants]\n": COMBINED})
+    found = stage_facts(run.handle("int8"))
+    assert [(one["variant"], one["step"]) for one in found] == [
+        ("teacher", None),
+        ("half", "keep_layers"),
+        ("half", "magnitude_prune"),
+        ("int8", "int8_dynamic"),
+    ]
+    assert [one["kind"] for one in found] == ["torch", "torch", "torch", "torch_quantized"]
+    assert found[1]["parameters"] < found[0]["parameters"]
+    assert found[2]["nonzero_parameters"] < found[1]["nonzero_parameters"]
+    assert found[3]["bytes"] < found[2]["bytes"]
+
+
+def test_a_stage_is_measured_on_the_selection_rows(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, **{"[variants]\n": COMBINED})
+    last = stage_facts(run.handle("half"))[-1]
+    outcomes = run.selection_outcomes("half", run.built("half").artifact)
+    assert outcomes.ids.tolist() == run.rows.splits["selection"].ids
+    assert set(last["selection"]) == {"accuracy", "f1_macro", "log_loss"}
+    for metric, value in last["selection"].items():
+        assert value == pytest.approx(value_of(load_metric(metric), outcomes))
+
+
+def test_one_step_needs_no_stages(tmp_path: Path) -> None:
+    assert stage_facts(tiny_run(tmp_path).handle("shorter")) == []

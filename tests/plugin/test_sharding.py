@@ -1,0 +1,58 @@
+"""How the variants of a suite are dealt to shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimgate.run.shards import Shard, dealt, parse_shard, share
+from slimgate.suite.load import load_suite
+from slimgate.suite.suite import Suite
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def suite() -> Suite:
+    return load_suite(ROOT / "bench/library_docs.toml", check_data=False)
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 5, 9])
+def test_each_variant_is_in_exactly_one_shard(suite: Suite, of: int) -> None:
+    shares = dealt(suite, of)
+    assert len(shares) == of
+    assert sorted(name for own in shares for name in own) == sorted(suite.variants)
+    assert shares == dealt(suite, of)
+    assert share(suite, Shard(of, of)) == shares[-1]
+
+
+@pytest.mark.parametrize("of", [2, 3])
+def test_what_is_made_from_a_trained_variant_stays_with_it(suite: Suite, of: int) -> None:
+    assert sum({"distilled", "distilled-int8"} <= set(own) for own in dealt(suite, of)) == 1
+
+
+def test_what_is_trained_is_spread(suite: Suite) -> None:
+    assert not any({"student", "distilled"} <= set(own) for own in dealt(suite, 2))
+
+
+def test_a_long_chain_is_cut_where_training_twice_costs_less_than_waiting(tmp_path: Path) -> None:
+    many = "\n".join(f'v{k} = {{ from = "first", steps = [{{ int8_dynamic = {{}} }}] }}' for k in range(40))
+    trained = "first = { steps = [{ fine_tune = { epochs = 1 } }] }"
+    (tmp_path / "many.toml").write_text(
+        '[suite]\ntitle = "many"\n[task]\nkind = "text_classification"\nsource = { name = "library_docs" }\n'
+        'text = ["paragraph"]\nlabel = "library"\n[teacher]\nmodel = "someone/model"\n'
+        f"[variants]\n{trained}\n{many}\n"
+    )
+    chain = load_suite(tmp_path / "many.toml", check_data=False)
+    sizes = sorted(map(len, dealt(chain, 4)))
+    assert sum(sizes) == 41
+    assert sizes[-1] <= 13
+
+
+def test_a_shard_is_number_and_count() -> None:
+    assert parse_shard("2/5") == Shard(2, 5)
+    assert str(Shard(2, 5)) == "2/5"
+    for wrong in ("0/5", "6/5", "2", "2/", "a/b", "-1/5", "2/5/1", ""):
+        with pytest.raises(ValueError, match="expected NUMBER/COUNT"):
+            parse_shard(wrong)

@@ -1,0 +1,42 @@
+"""When two releases of a model answered alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.releases import INT8, answers
+
+from slimgate.outcomes import Outcomes
+from slimgate.record.comparing.answers import same_answers
+
+IDS = np.asarray(["a", "b"])
+PLAIN = Outcomes(IDS, values={"nats": np.asarray([1.0, 2.0])}, answers=np.asarray(["x", "y"]))
+
+
+def test_equal_answers_are_the_same() -> None:
+    assert same_answers(answers(INT8), answers(INT8))
+    assert same_answers(PLAIN, replace(PLAIN))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(PLAIN, values={"nats": np.asarray([1.0, 2.0 + 1e-12])}),
+        replace(PLAIN, values={"bits": np.asarray([1.0, 2.0])}),
+        replace(PLAIN, answers=np.asarray(["x", "z"])),
+        replace(PLAIN, answers=None),
+    ],
+    ids=["a digit", "another value", "a word", "no words"],
+)
+def test_whatever_differs_is_another_answer(other: Outcomes) -> None:
+    assert not same_answers(PLAIN, other)
+
+
+def test_a_class_or_its_probability_is_an_answer() -> None:
+    one = answers(INT8)
+    shares = np.full((len(one), 4), 0.25)
+    assert not same_answers(one, answers({**INT8, "loan": range(116)}))
+    assert not same_answers(one, replace(one, probabilities=shares))
+    assert same_answers(replace(one, probabilities=shares), replace(one, probabilities=shares.copy()))

@@ -1,0 +1,378 @@
+"""Two releases side by side: the teacher's drift apart from a variant's, budgets, verdicts, slices, times."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.releases import CLASSES, INT8, Model, machine, write_release
+
+from slimgate.judge.tango import tango_interval
+from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.outcomes import Outcomes
+from slimgate.record import AcceptedFacts, QualityFacts, RunRecord, SwitchedOffBudget, to_json
+from slimgate.record.comparing import Comparison, compare
+from slimgate.record.files import Kept, read_kept
+from slimgate.record.outcome_files import read_outcomes, write_outcomes
+from slimgate.report.compare import compare_report
+
+LOSES_LOANS = {**INT8, "loan": range(145)}
+LOST = {name: range(160) for name in CLASSES}  # 3 points behind the teacher
+UNSURE = {name: range(130) for name in CLASSES}  # 1.5 points, with an interval that holds 1.5
+FEWER = {name: range(110) for name in CLASSES}
+
+
+def compared(old: Path, new: Path) -> Comparison:
+    return compare(read_kept(old), read_kept(new))
+
+
+def releases(folder: Path, **changes: object) -> Comparison:
+    """The release as it is, and one with changes."""
+    write_release(folder / "old")
+    return compared(folder / "old", write_release(folder / "new", **changes))  # type: ignore[arg-type]
+
+
+def one(points: float, reason: str | None = None) -> Model:
+    return Model(budgets=(QualityBudget("drop_points", points, reason),))
+
+
+def test_a_release_and_itself_have_nothing_between_them(tmp_path: Path) -> None:
+    found = releases(tmp_path)
+    assert (found.verdicts, found.budgets, found.added, found.removed, found.notes) == ([], [], [], [], [])
+    assert found.same_rows
+    assert found.same_machine
+    (accuracy,) = found.variants[0].metrics
+    assert (accuracy.drop_points, accuracy.shown, accuracy.reading) == (0.0, "no change shown", None)
+    assert accuracy.method == "the same answers"
+    assert found.variants[0].same_artifact
+
+
+def test_a_variant_is_tested_against_its_older_self_by_the_judges_own_test(tmp_path: Path) -> None:
+    found = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
+    (accuracy,) = found.variants[0].metrics
+    # 30 of 8,000 rows were lost and none won
+    assert (accuracy.right_to_wrong, accuracy.wrong_to_right, accuracy.n) == (30, 0, 8000)
+    assert accuracy.drop_points == pytest.approx(30 / 80)
+    assert accuracy.interval == pytest.approx(tuple(100 * bound for bound in tango_interval(30, 0, 8000)))
+    assert accuracy.reading == "fell; its teacher did not"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reading"),
+    [
+        ({name: range(125) for name in CLASSES}, "fell, and its teacher fell too: the drop behind"),
+        (INT8, "held; its drop is smaller because the teacher fell"),
+        ({name: range(90) for name in CLASSES}, "rose while its teacher fell"),
+    ],
+    ids=["with the teacher", "held", "against the teacher"],
+)
+def test_a_fallen_teacher_is_told_apart_from_the_variant(
+    tmp_path: Path, wrong: dict[str, range], reading: str
+) -> None:
+    found = releases(tmp_path, teacher=FEWER, models={"int8": Model(wrong=wrong)})
+    assert found.teacher is not None
+    assert found.teacher.metrics[0].shown == "worse"
+    (accuracy,) = found.variants[0].metrics
+    assert str(accuracy.reading).startswith(reading)
+
+
+def test_the_drop_behind_a_teacher_that_fell_as_much_is_the_same(tmp_path: Path) -> None:
+    found = releases(tmp_path, teacher=FEWER, models={"int8": Model({n: range(125) for n in CLASSES})})
+    (accuracy,) = found.variants[0].metrics
+    assert accuracy.old_drop == pytest.approx(0.75)
+    assert accuracy.new_drop == pytest.approx(0.75)
+    assert accuracy.drop_points == pytest.approx(0.5)
+
+
+def test_other_gate_rows_are_not_tested(tmp_path: Path) -> None:
+    found = releases(tmp_path, gate_digest="gate-2", models={"int8": Model(wrong=LOSES_LOANS)})
+    assert not found.same_rows
+    assert "The gate rows are not the same" in found.notes[0]
+    assert found.variants[0].metrics[0].interval is None
+    assert found.variants[0].metrics[0].drop_points == pytest.approx(30 / 80)
+    assert all(part.p_holm is None for part in found.variants[0].slices)
+
+
+def test_without_outcomes_the_values_are_compared_and_the_missing_file_is_named(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    (tmp_path / "old/outcomes/int8.parquet").unlink()
+    found = compared(tmp_path / "old", write_release(tmp_path / "new", models={"int8": Model(LOSES_LOANS)}))
+    assert [note for note in found.notes if "old/outcomes/int8.parquet" in note]
+    assert found.variants[0].metrics[0].interval is None
+    assert found.teacher is not None
+    assert found.teacher.metrics[0].interval is not None
+
+
+def test_outcomes_of_another_run_than_their_record_are_not_tested(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    other = write_release(tmp_path / "other", models={"int8": Model(LOSES_LOANS)})
+    new = write_release(tmp_path / "new")
+    shutil.copy(other / "outcomes/int8.parquet", new / "outcomes/int8.parquet")
+    found = compared(tmp_path / "old", new)
+    (note,) = found.notes
+    assert note.startswith(
+        "int8: no test was made, its outcomes are of another run than its record: accuracy of"
+    )
+    assert (found.variants[0].metrics[0].interval, found.variants[0].metrics[0].drop_points) == (None, 0.0)
+    assert all(part.p_holm is None for part in found.variants[0].slices)
+
+
+def test_the_slice_that_lost_comes_first_and_alone_is_significant(tmp_path: Path) -> None:
+    found = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
+    loan, *others = found.variants[0].slices
+    assert (loan.column, loan.value) == ("label", "loan")
+    assert loan.drop_points == pytest.approx(1.5)
+    assert loan.p_holm is not None
+    assert loan.p_holm < 0.001
+    assert loan.old_drop == pytest.approx(0.75)
+    assert loan.new_drop == pytest.approx(2.25)
+    assert all(part.p_holm == 1.0 for part in others)
+
+
+@pytest.mark.parametrize(
+    ("after", "regressed", "verdict"),
+    [(INT8, False, None), ({**INT8, "loan": range(400)}, True, Verdict.FAIL)],
+    ids=["holds", "fails"],
+)
+def test_a_budget_that_held_and_fails_has_regressed(
+    tmp_path: Path, after: dict[str, range], regressed: bool, verdict: Verdict | None
+) -> None:
+    found = releases(tmp_path, models={"int8": Model(wrong=after)})
+    assert bool(found.regressed) is regressed
+    if regressed:
+        (change,) = found.verdicts
+        assert (change.before, change.after) == (Verdict.PASS, verdict)
+        assert "int8: accuracy" in str(change.message)
+
+
+def test_a_variant_that_broke_has_regressed(tmp_path: Path) -> None:
+    found = releases(tmp_path, models={"int8": Model(error="int8: the wheel came off")})
+    (change,) = found.regressed
+    assert (change.after, change.message) == ("error", "int8: the wheel came off")
+    assert found.budgets == []
+
+
+def test_what_held_and_fails_comes_before_what_failed_and_holds(tmp_path: Path) -> None:
+    bad = Model(wrong={**INT8, "loan": range(400)})
+    write_release(tmp_path / "old", models={"a": bad, "b": Model(), "c": Model()})
+    new = write_release(tmp_path / "new", models={"a": Model(), "b": bad, "d": Model()})
+    found = compared(tmp_path / "old", new)
+    assert [(one.variant, one.regressed) for one in found.verdicts] == [("b", True), ("a", False)]
+    assert (found.added, found.removed) == (["d"], ["c"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "regressed"),
+    [(INT8, LOST, False), (UNSURE, LOST, True), (UNSURE, INT8, False), (INT8, UNSURE, True)],
+    ids=["still fails", "undecided and fails", "undecided and holds", "held and is undecided"],
+)
+def test_what_was_undecided_and_fails_is_a_regression(
+    tmp_path: Path, before: dict[str, range], after: dict[str, range], regressed: bool
+) -> None:
+    limit = (QualityBudget("drop_points", 0.1 if (before, after) == (INT8, LOST) else 1.5),)
+    write_release(tmp_path / "old", models={"int8": Model(wrong=before, budgets=limit)})
+    new = write_release(tmp_path / "new", models={"int8": Model(wrong=after, budgets=limit)})
+    found = compared(tmp_path / "old", new)
+    assert bool(found.regressed) is regressed
+    if before is UNSURE and after is LOST:
+        assert "1 budget was undecided and fails now" in compare_report(found)
+
+
+def test_a_metric_that_fell_is_told_whatever_the_budgets_say(tmp_path: Path) -> None:
+    assert releases(tmp_path).fell == []
+    both = releases(
+        tmp_path, teacher=FEWER, models={"int8": Model(wrong={name: range(125) for name in CLASSES})}
+    )
+    assert [(name, one.metric) for name, one in both.fell] == [("teacher", "accuracy"), ("int8", "accuracy")]
+    assert both.regressed == []
+    assert "2 metrics fell" in compare_report(both)
+    rose = releases(tmp_path, teacher={name: range(60) for name in CLASSES})
+    assert rose.fell == []
+
+
+def test_a_looser_budget_tells_what_the_old_one_would_say(tmp_path: Path) -> None:
+    lost = {name: range(130) for name in CLASSES}  # a drop of 1.5 points
+    model = Model(wrong=lost, budgets=(QualityBudget("drop_points", 2.0),))
+    (change,) = releases(tmp_path, models={"int8": model}).loosened
+    assert (change.before, change.after, change.reason) == (1.0, 2.0, None)
+    assert change.under_before is Verdict.FAIL
+
+
+def test_a_reason_of_the_suite_counts_only_where_it_is_new(tmp_path: Path) -> None:
+    write_release(tmp_path / "old", models={"int8": one(1.0, "the app's limit")})
+    stale = write_release(tmp_path / "stale", models={"int8": one(2.0, "the app's limit")})
+    told = write_release(tmp_path / "told", models={"int8": one(2.0, "new customers")})
+    assert compared(tmp_path / "old", stale).loosened[0].reason is None
+    assert compared(tmp_path / "old", told).loosened[0].reason == "new customers"
+
+
+def test_the_reason_of_an_accepted_release_is_told(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    accepted = AcceptedFacts(name="v2", at="2026-11-20", reason="agreed with support")
+    new = write_release(tmp_path / "new", models={"int8": one(2.0)}, accepted=accepted)
+    found = compared(tmp_path / "old", new)
+    assert found.loosened[0].reason == "agreed with support"
+    assert (found.new.name, found.new.reason) == ("v2", "agreed with support")
+    assert found.unexplained == []
+
+
+def test_a_budget_that_is_gone_or_gates_no_more_is_looser(tmp_path: Path) -> None:
+    gone = releases(tmp_path, models={"int8": Model(budgets=())})
+    assert [(one.after, one.gates_no_more, one.reason) for one in gone.loosened] == [(None, False, None)]
+    shown = releases(tmp_path, models={"int8": Model(gated=False, reason="only to see")})
+    assert [(one.gates_no_more, one.reason) for one in shown.loosened] == [(True, "only to see")]
+
+
+def test_a_budget_that_is_switched_off_is_gone_with_the_suites_reason(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    new = write_release(tmp_path / "new", models={"int8": Model(budgets=())})
+    off = SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=1.0, reason="new labels")
+    record = read_kept(new).record
+    int8 = record.variants[1].model_copy(update={"switched_off": [off]})
+    (new / "run.json").write_text(to_json(record.model_copy(update={"variants": [record.variants[0], int8]})))
+    found = compared(tmp_path / "old", new)
+    assert [(one.after, one.reason) for one in found.loosened] == [(None, "new labels")]
+    assert found.unexplained == []
+
+
+def test_a_tighter_budget_is_told_and_is_not_looser(tmp_path: Path) -> None:
+    found = releases(tmp_path, models={"int8": one(0.95)})
+    assert [(one.after, one.looser) for one in found.budgets] == [(0.95, False)]
+
+
+@pytest.mark.parametrize(
+    ("speedup", "change"),
+    [((1.5, 1.4, 1.6), "slower"), ((2.5, 2.4, 2.6), "faster"), ((1.9, 1.8, 2.0), "no change shown")],
+)
+def test_a_speed_up_changed_where_the_intervals_lie_apart(
+    tmp_path: Path, speedup: tuple[float, float, float], change: str
+) -> None:
+    found = releases(tmp_path, models={"int8": Model(speedup=speedup)})
+    assert found.variants[0].latency[0].change == change
+
+
+def test_another_machine_tells_no_change_of_times(tmp_path: Path) -> None:
+    other = {"int8": Model(speedup=(1.5, 1.4, 1.6))}
+    found = releases(tmp_path, models=other, machine=machine(cpu="another cpu"))
+    assert found.variants[0].latency[0].change is None
+    assert [note for note in found.notes if "The machines differ (a cpu, 2 cores" in note]
+
+
+def test_other_libraries_are_the_same_machine_and_are_noted(tmp_path: Path) -> None:
+    found = releases(tmp_path, machine=machine(libraries={"torch": "2.14.0"}))
+    assert found.same_machine
+    assert found.notes == ["Other versions: torch 2.13.0 → 2.14.0."]
+
+
+def test_a_metric_of_ones_own_that_is_not_here_is_compared_by_what_was_recorded(tmp_path: Path) -> None:
+    old = _renamed(write_release(tmp_path / "old"))
+    new = _renamed(write_release(tmp_path / "new", models={"int8": Model(LOSES_LOANS)}))
+    found = compared(old, new)
+    (own,) = found.variants[0].metrics
+    assert (own.metric, own.interval) == ("not.here:metric", None)
+    assert own.drop_points == pytest.approx(30 / 80)
+
+
+def _renamed(folder: Path) -> Path:
+    kept = read_kept(folder)
+    models = [
+        one.model_copy(update={"quality": {"not.here:metric": one.quality["accuracy"]}})
+        for one in kept.record.variants
+    ]
+    record: RunRecord = kept.record.model_copy(update={"variants": models})
+    (folder / "run.json").write_text(to_json(record))
+    return folder
+
+
+def test_a_baseline_is_called_by_its_name(tmp_path: Path) -> None:
+    folder = write_release(tmp_path / "x", accepted=AcceptedFacts(name="v9", at="2026-11-21"))
+    kept: Kept = read_kept(folder)
+    assert (kept.name, kept.at) == ("v9", "2026-11-21")
+
+
+def test_another_value_of_the_same_answers_is_not_called_no_change(tmp_path: Path) -> None:
+    old, new = (_renamed(write_release(tmp_path / name)) for name in ("old", "new"))
+    record = read_kept(new).record
+    models = [
+        one.model_copy(update={"quality": {n: _with_value(facts, 0.5) for n, facts in one.quality.items()}})
+        for one in record.variants
+    ]
+    (new / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
+    found = compared(old, new)
+    (own,) = found.variants[0].metrics
+    assert own.interval is None
+    assert own.drop_points == pytest.approx(100 * (own.old - 0.5))
+    assert "int8: the answers are the same and not.here:metric is not" in found.notes[-1]
+
+
+def _with_value(facts: QualityFacts, value: float) -> QualityFacts:
+    return facts.model_copy(update={"value": value})
+
+
+def test_a_slice_of_a_metric_that_is_not_here_is_compared_by_its_values(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        _sliced_by(write_release(tmp_path / name), "gone")
+    found = compared(tmp_path / "old", tmp_path / "new")
+    assert {(part.metric, part.p_holm) for part in found.variants[0].slices} == {("gone", None)}
+
+
+def _sliced_by(folder: Path, metric: str) -> None:
+    record = read_kept(folder).record
+    models = []
+    for one in record.variants:
+        found = one.behaviour
+        if found is not None:
+            slices = [part.model_copy(update={"metric": metric}) for part in found.slices or ()]
+            found = found.model_copy(update={"slices": slices})
+        models.append(one.model_copy(update={"behaviour": found}))
+    (folder / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
+
+
+def test_another_task_other_seeds_and_other_metrics_are_noted(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    new = _renamed(write_release(tmp_path / "new"))
+    record = read_kept(new).record
+    changes = {
+        "task": record.task.model_copy(update={"kind": "multi_label"}),
+        "suite": record.suite.model_copy(update={"seeds": [1, 2]}),
+    }
+    (new / "run.json").write_text(to_json(record.model_copy(update=changes)))
+    assert compared(tmp_path / "old", new).notes[:4] == [
+        "The task was text_classification and is multi_label.",
+        "Built with other seeds: 0 → 1, 2.",
+        "Only the old release measured accuracy.",
+        "Only the new release measured not.here:metric.",
+    ]
+
+
+def test_answers_that_cannot_be_read_are_not_tested(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    file = write_release(tmp_path / "new") / "outcomes/int8.parquet"
+    table = pq.read_table(file)
+    nothing = pa.array([None] * len(table))
+    pq.write_table(table.set_column(table.column_names.index("prediction"), "prediction", nothing), file)
+    (note,) = compared(tmp_path / "old", tmp_path / "new").notes
+    assert note.startswith("int8: no test was made: ")
+
+
+def test_answers_of_two_kinds_are_not_tested(tmp_path: Path) -> None:
+    write_release(tmp_path / "old")
+    file = write_release(tmp_path / "new") / "outcomes/int8.parquet"
+    write_outcomes(Outcomes(read_outcomes(file).ids), file)
+    (note,) = compared(tmp_path / "old", tmp_path / "new").notes
+    assert note == "int8: no test was made: the answers are of two kinds, ClassOutcomes and Outcomes"
+
+
+def test_gated_variants_that_are_gone_are_told_apart(tmp_path: Path) -> None:
+    shown = Model(gated=False, reason="to see")
+    write_release(tmp_path / "old", models={"int8": Model(), "int4": Model(), "int2": shown})
+    found = compared(tmp_path / "old", write_release(tmp_path / "new"))
+    assert (found.removed, found.gates_gone) == (["int4", "int2"], ["int4"])
+
+
+def test_blanks_are_no_reason(tmp_path: Path) -> None:
+    (change,) = releases(tmp_path, models={"int8": one(2.0, " ")}).loosened
+    assert change.reason is None

@@ -1,0 +1,109 @@
+"""A budget that failed the run where it was undecided, and only warns now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.releases import Model, write_release
+
+from slimgate.cli.main import main
+from slimgate.judge.slices import SliceBudget
+from slimgate.record import to_json
+from slimgate.record.comparing import BudgetChange, compare
+from slimgate.record.files import Kept, read_kept
+from slimgate.report.compare import compare_report
+
+
+def release(folder: Path, on_inconclusive: str | None, **changes: str) -> Kept:
+    """A release whose one budget does this where it is undecided; None: a record from before it was kept."""
+    file = write_release(folder, **changes) / "run.json"
+    if on_inconclusive:
+        told = f'"on_inconclusive": "{on_inconclusive}"'
+        file.write_text(file.read_text().replace('"on_inconclusive": null', told))
+    else:
+        file.write_text(file.read_text().replace('"on_inconclusive": null,', ""))
+    return read_kept(file)
+
+
+def changes(tmp_path: Path, before: str | None, after: str | None) -> list[BudgetChange]:
+    return compare(release(tmp_path / "a", before), release(tmp_path / "b", after)).budgets
+
+
+def test_only_warning_now_is_a_looser_budget_that_nobody_explained(tmp_path: Path) -> None:
+    found = compare(release(tmp_path / "a", "fail"), release(tmp_path / "b", "warn"))
+    (one,) = found.unexplained
+    assert (one.before, one.after, one.looser, one.undecided) == (1.0, 1.0, True, ("fail", "warn"))
+    told = (
+        "- **Loosened**: int8, accuracy, drop\\_points 1, undecided it failed and only warns now: no reason"
+    )
+    assert told.replace("\\_", "_") in compare_report(found)
+
+
+def test_failing_now_is_a_tighter_one(tmp_path: Path) -> None:
+    (one,) = changes(tmp_path, "warn", "fail")
+    assert (one.looser, one.undecided) == (False, ("warn", "fail"))
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "warn"), ("fail", None), ("warn", "warn")])
+def test_what_an_old_record_does_not_tell_is_no_change(
+    tmp_path: Path, before: str | None, after: str | None
+) -> None:
+    assert changes(tmp_path, before, after) == []
+
+
+def test_accepting_it_takes_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = release(tmp_path / "a", "fail", created="2026-11-01T08:00:00+00:00")
+    second = release(tmp_path / "b", "warn", created="2026-11-02T08:00:00+00:00")
+    into = ["--baselines", str(tmp_path / "baselines")]
+    assert main(["accept", str(first.file), "--name", "v1", *into]) == 0
+    assert main(["accept", str(second.file), "--name", "v2", *into]) == 4
+    told = "int8, accuracy: drop_points failed the run where it was undecided and only warns now, looser than"
+    assert told in capsys.readouterr().err
+    assert main(["accept", str(second.file), "--name", "v2", *into, "--reason", "few rows"]) == 0
+    assert "drop_points 1 -> 1 (undecided, it only warns): few rows" in capsys.readouterr().out
+
+
+def grouped(folder: Path) -> Kept:
+    """A release whose rows were judged in groups, and which had a budget on slices of another column."""
+    kept = read_kept(write_release(folder, models={"int8": Model(slices=SliceBudget(5.0))}) / "run.json")
+    record = kept.record
+    int8 = record.variant("int8")
+    assert int8.behaviour is not None
+    slices = [one.model_copy(update={"column": "part"}) for one in int8.behaviour.slices or ()]
+    changed = int8.model_copy(
+        update={
+            "quality": {"accuracy": int8.quality["accuracy"].model_copy(update={"groups": 1200})},
+            "behaviour": int8.behaviour.model_copy(update={"slices": slices}),
+        }
+    )
+    kept.file.write_text(to_json(record.model_copy(update={"variants": [record.variants[0], changed]})))
+    return read_kept(kept.file)
+
+
+def test_groups_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path) -> None:
+    old = grouped(tmp_path / "a")
+    new = read_kept(
+        write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(5.0))}) / "run.json"
+    )
+    found = compare(old, new)
+    assert found.weaker == [
+        "accuracy was judged in 1,200 groups of rows and is judged row by row now",
+        "the slices of part are not judged any more",
+    ]
+    assert "- The gate is weaker: the slices of part are not judged any more." in compare_report(found)
+    arguments = ["compare", str(old.file), str(new.file), "--fail-on"]
+    assert main([*arguments, "loosened"]) == 1
+    assert main([*arguments, "regressed"]) == 0
+    assert compare(old, old).weaker == compare(new, new).weaker == []
+
+
+def test_a_weaker_gate_is_accepted_with_a_reason_only(tmp_path: Path) -> None:
+    old = grouped(tmp_path / "a")
+    new = read_kept(
+        write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(5.0))}) / "run.json"
+    )
+    for name, kept, more in (("v1", old, ()), ("v2", new, ("--reason", "rows of one file are few"))):
+        command = ["accept", str(kept.file), "--name", name, "--baselines", str(tmp_path / "baselines")]
+        assert main(command) == (4 if more else 0)
+        assert not more or main([*command, *more]) == 0

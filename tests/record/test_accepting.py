@@ -1,0 +1,214 @@
+"""`slimgate accept`: a run becomes a baseline, whole, and says why where it must."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.releases import INT8, Model, write_release
+
+from slimgate.cli.main import main
+from slimgate.judge.verdict import QualityBudget
+from slimgate.record import RunRecord, SuiteFacts, read_record
+from slimgate.record.outcome_files import read_outcomes
+
+Run = Callable[..., tuple[int, str, str]]
+FAILS = Model(wrong={**INT8, "loan": range(400)})
+# 0.7 points behind its teacher
+NEARLY = Model(budgets=(QualityBudget("drop_points", 0.75),))
+
+
+@pytest.fixture
+def accept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Accepts a run under tmp_path/baselines: exit code, standard output, standard error."""
+
+    def run(record: Path, name: str, *arguments: str) -> tuple[int, str, str]:
+        where = ("--baselines", str(tmp_path / "baselines"))
+        code = main(["accept", str(record), "--name", name, *where, *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def kept(folder: Path, name: str) -> RunRecord:
+    return read_record(folder / "baselines" / name / "support" / "run.json")
+
+
+def budget(points: float, reason: str | None = None) -> Model:
+    return Model(budgets=(QualityBudget("drop_points", points, reason),))
+
+
+def test_record_and_outcomes_are_kept_under_the_name(accept: Run, tmp_path: Path) -> None:
+    run = write_release(tmp_path / "run")
+    code, out, err = accept(run / "run.json", "v1.2")
+    assert (code, err) == (0, "")
+    assert out == f"{tmp_path}/baselines/v1.2/support: PASS, of 2026-11-01T08:00:00+00:00\n"
+    record = kept(tmp_path, "v1.2")
+    assert record.accepted is not None
+    assert (record.accepted.name, record.accepted.reason, record.accepted.against) == ("v1.2", None, None)
+    assert record.model_copy(update={"accepted": None}) == read_record(run / "run.json")
+    folder = tmp_path / "baselines/v1.2/support"
+    assert sorted(file.name for file in (folder / "outcomes").iterdir()) == [
+        "int8.parquet",
+        "teacher.parquet",
+    ]
+    assert len(read_outcomes(folder / "outcomes/int8.parquet")) == 8000
+    assert sorted(os.listdir(folder.parent)) == ["support"]
+
+
+def test_a_name_that_is_taken_is_refused_unless_forced(accept: Run, tmp_path: Path) -> None:
+    run = write_release(tmp_path / "run")
+    assert accept(run, "v1")[0] == 0
+    again = write_release(tmp_path / "again", created="2026-11-02")
+    code, _, err = accept(again, "v1")
+    assert code == 4
+    assert "this baseline is there already" in err
+    assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
+    (again / "outcomes/teacher.parquet").unlink()
+    assert accept(again, "v1", "--force")[0] == 4
+    assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
+    assert accept(write_release(again, created="2026-11-02"), "v1", "--force")[0] == 0
+    assert kept(tmp_path, "v1").created == "2026-11-02"
+    assert sorted(os.listdir(tmp_path / "baselines/v1")) == ["support"]
+
+
+@pytest.mark.parametrize("name", ["../v1", "a/b", "", ".hidden", "v 1"])
+def test_a_name_is_no_path(accept: Run, tmp_path: Path, name: str) -> None:
+    code, _, err = accept(write_release(tmp_path / "run"), name)
+    assert (code, (tmp_path / "baselines").exists()) == (4, False)
+    assert "and no path" in err
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"models": {"int8": FAILS}}, "the run is FAIL (int8: accuracy"),
+        ({"missing": 3}, "the run is partial: 3 checks not run"),
+        ({"models": {"int8": NEARLY}}, "the run is INCONCLUSIVE (int8: accuracy"),
+    ],
+    ids=["FAIL", "partial", "undecided, and so not passed"],
+)  # fmt: skip
+def test_a_run_that_is_not_passed_or_is_partial_needs_a_reason(
+    accept: Run, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    run = write_release(tmp_path / "run", **changes)  # type: ignore[arg-type]
+    code, _, err = accept(run, "v1")
+    assert (code, err.count("\n"), (tmp_path / "baselines").exists()) == (4, 1, False)
+    assert said in err
+    assert accept(run, "v1", "--reason", " ")[0] == 4
+    assert accept(run, "v1", "--reason", "a hotfix")[0] == 0
+    accepted = kept(tmp_path, "v1").accepted
+    assert accepted is not None
+    assert accepted.reason == "a hotfix"
+
+
+def test_a_run_that_an_undecided_budget_only_warned_needs_none(accept: Run, tmp_path: Path) -> None:
+    warned = Model(budgets=(QualityBudget("drop_points", 0.75, on_inconclusive="warn"),))
+    run = write_release(tmp_path / "run", models={"int8": warned})
+    assert read_record(run / "run.json").verdict.status == "INCONCLUSIVE"
+    assert accept(run, "v1")[0] == 0
+
+
+def test_a_looser_budget_needs_a_reason_which_is_kept(accept: Run, tmp_path: Path) -> None:
+    accept(write_release(tmp_path / "v1"), "v1")
+    looser = write_release(tmp_path / "v2", models={"int8": budget(2.0)})
+    code, _, err = accept(looser, "v2")
+    assert code == 4
+    assert "int8, accuracy: drop_points was 1 and is 2, looser than in the baseline v1; say why" in err
+    code, out, _ = accept(looser, "v2", "--reason", "agreed with support")
+    assert code == 0
+    assert "loosened: int8, accuracy: drop_points 1 -> 2: agreed with support\n" in out
+    accepted = kept(tmp_path, "v2").accepted
+    assert accepted is not None
+    assert (accepted.against, [one.reason for one in accepted.loosened]) == ("v1", ["agreed with support"])
+
+
+def test_a_budget_with_a_new_reason_of_its_own_needs_no_other(accept: Run, tmp_path: Path) -> None:
+    accept(write_release(tmp_path / "v1", models={"int8": budget(1.0, "the first")}), "v1")
+    stale = write_release(tmp_path / "stale", models={"int8": budget(2.0, "the first")})
+    assert accept(stale, "v2")[0] == 4
+    assert accept(write_release(tmp_path / "v2", models={"int8": budget(2.0, "more classes")}), "v2")[0] == 0
+
+
+def test_a_tighter_budget_and_another_suites_baseline_need_none(accept: Run, tmp_path: Path) -> None:
+    other = SuiteFacts(path="bench/other.toml", title="", digest="", seeds=[0])
+    accept(write_release(tmp_path / "other", suite=other, models={"int8": budget(0.95)}), "v1")
+    assert accept(write_release(tmp_path / "v1"), "v1")[0] == 0
+    assert accept(write_release(tmp_path / "v2", models={"int8": budget(0.95)}), "v2")[0] == 0
+
+
+def test_a_suite_of_the_same_file_name_is_not_written_over(accept: Run, tmp_path: Path) -> None:
+    accept(write_release(tmp_path / "v1"), "v1")
+    other = SuiteFacts(path="other/support.toml", title="", digest="", seeds=[0])
+    code, _, err = accept(write_release(tmp_path / "x", suite=other), "v1", "--force")
+    assert code == 4
+    assert "it holds bench/support.toml, and this run is of other/support.toml" in err
+
+
+def test_missing_outcomes_are_named(accept: Run, tmp_path: Path) -> None:
+    run = write_release(tmp_path / "run")
+    (run / "outcomes/int8.parquet").unlink()
+    code, _, err = accept(run, "v1")
+    assert (code, (tmp_path / "baselines").exists()) == (4, False)
+    assert "outcomes/int8.parquet: not there" in err
+
+
+def test_a_disk_that_fails_leaves_the_old_baseline(
+    accept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(write_release(tmp_path / "run"), "v1")
+    replace, moved = os.replace, []
+
+    def fails_at_the_second(source: Path, target: Path) -> None:
+        moved.append(target)
+        if len(moved) == 2:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails_at_the_second)
+    code, _, err = accept(write_release(tmp_path / "new", created="2026-11-02"), "v1", "--force")
+    assert code == 4
+    assert "No space left on device" in err
+    assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
+    assert os.listdir(tmp_path / "baselines/v1") == ["support"]
+
+
+def test_a_baseline_replaced_by_a_looser_one_needs_a_reason(accept: Run, tmp_path: Path) -> None:
+    accept(write_release(tmp_path / "v1"), "v1")
+    looser = write_release(tmp_path / "looser", models={"int8": budget(2.0)})
+    code, _, err = accept(looser, "v1", "--force")
+    assert code == 4
+    assert "drop_points was 1 and is 2, looser than in the baseline v1; say why" in err
+    code, out, _ = accept(looser, "v1", "--force", "--reason", "agreed")
+    assert (code, "loosened: int8, accuracy: drop_points 1 -> 2: agreed\n" in out) == (0, True)
+    assert (kept(tmp_path, "v1").accepted or pytest.fail("none")).against == "v1"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = write_release(tmp_path / "run")
+    code = main(["accept", str(run), "--name", "v1", "--baselines", str(run / "run.json")])
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == (4, 1)
+    assert "could not be kept there: Not a directory" in err
+
+
+def test_an_interrupted_replacement_leaves_the_old_baseline(
+    accept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(write_release(tmp_path / "run"), "v1")
+    replace, moved = os.replace, []
+
+    def interrupted_at_the_second(source: Path, target: Path) -> None:
+        moved.append(target)
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        accept(write_release(tmp_path / "new", created="2026-11-02"), "v1", "--force")
+    assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
+    assert os.listdir(tmp_path / "baselines/v1") == ["support"]

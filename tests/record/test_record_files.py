@@ -1,0 +1,84 @@
+"""Records as files: a run.json, its folder, and a folder of baselines."""
+
+from __future__ import annotations
+
+import json
+from math import inf
+from pathlib import Path
+
+import pytest
+from support.releases import SUITE, write_release
+
+from slimgate.errors import DataError
+from slimgate.record import AcceptedFacts, LatencyFacts, QualityFacts, SuiteFacts, to_json
+from slimgate.record.files import baselines_in, read_kept, record_file
+
+
+def kept(folder: Path, name: str, at: str, suite: str = SUITE) -> None:
+    facts = SuiteFacts(path=suite, title="", digest="", seeds=[0])
+    write_release(folder, suite=facts, accepted=AcceptedFacts(name=name, at=at))
+
+
+def test_a_record_is_found_by_its_file_and_by_its_folder(tmp_path: Path) -> None:
+    write_release(tmp_path / "run")
+    assert (
+        record_file(tmp_path / "run") == record_file(tmp_path / "run/run.json") == tmp_path / "run/run.json"
+    )
+    assert read_kept(tmp_path / "run").name == (tmp_path / "run/run.json").as_posix()
+
+
+def test_a_folder_above_runs_names_those_below(tmp_path: Path) -> None:
+    write_release(tmp_path / "latest" / "support")
+    with pytest.raises(DataError, match=r"below it are .*latest/support$"):
+        record_file(tmp_path / "latest")
+
+
+def test_baselines_come_by_the_time_they_were_accepted(tmp_path: Path) -> None:
+    kept(tmp_path / "a" / "support", "a", "2026-11-03")
+    kept(tmp_path / "b" / "support", "b", "2026-11-01")
+    kept(tmp_path / "by-hand", "c", "2026-11-02")
+    kept(tmp_path / "a" / "other", "a", "2026-11-09", suite="bench/other.toml")
+    kept(tmp_path / "a" / ".support.new.7", "half", "2026-11-09")
+    assert [one.name for one in baselines_in(tmp_path, SUITE)] == ["b", "c", "a"]
+
+
+def test_a_baseline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    kept(tmp_path / "a" / "support", "a", "2026-11-03")
+    (tmp_path / "a/support/run.json").write_text("half")
+    with pytest.raises(DataError, match=r"a/support/run\.json: not a run record of schema slimgate\.run/1"):
+        baselines_in(tmp_path, SUITE)
+
+
+@pytest.mark.parametrize("names", [(), ("int8", "teacher"), ("teacher", "int8", "int8")])
+def test_a_record_without_its_teacher_first_or_with_a_name_twice_is_refused(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    write_release(tmp_path)
+    record = read_kept(tmp_path).record
+    models = [record.variant(name) for name in names]
+    (tmp_path / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
+    with pytest.raises(DataError, match=r"expected teacher first, and each name once$"):
+        read_kept(tmp_path)
+
+
+def test_a_figure_that_is_not_finite_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    write_release(tmp_path)
+    record = read_kept(tmp_path).record
+    times = LatencyFacts(speedup=inf, speedup_interval=(0.5, inf), measured="")
+    metrics = {"loss": QualityFacts(teacher=0.5, value=inf, drop_points=inf, n=10, measured="")}
+    int8 = record.variant("int8").model_copy(update={"latency": {"b1": times}, "quality": metrics})
+    text = to_json(record.model_copy(update={"variants": [record.variants[0], int8]}))
+    (tmp_path / "run.json").write_text(text)
+    found = read_kept(tmp_path).record.variant("int8")
+    assert found.latency["b1"].speedup_interval == (0.5, inf)
+    assert (found.quality["loss"].value, found.quality["loss"].drop_points) == (inf, inf)
+    assert found.quality["loss"].interval is None
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_what_is_wrong_with_a_record_is_told_by_its_place(tmp_path: Path) -> None:
+    write_release(tmp_path)
+    text = (tmp_path / "run.json").read_text()
+    (tmp_path / "run.json").write_text(text.replace('"cores": 2', '"cores": null'))
+    with pytest.raises(DataError, match=r"slimgate\.run/1: machine\.cores: Input should be a valid integer$"):
+        read_kept(tmp_path)

@@ -1,0 +1,80 @@
+"""`slimgate lines`: runs as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support.releases import SUITE, Model, write_release
+
+from slimgate.cli.main import main
+from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.slices import SliceBudget
+from slimgate.record.files import read_kept
+from slimgate.record.lines import Line, lines
+
+PAGE = Path(__file__).parents[2] / "docs/ci.md"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *folders: Path) -> list[dict[str, object]]:
+    assert main(["lines", *map(str, folders)]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_every_line_has_every_column_and_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = printed(
+        capsys, write_release(tmp_path / "a"), write_release(tmp_path / "b", created="2026-12-01")
+    )
+    assert {tuple(line) for line in found} == {tuple(Line.model_fields)}
+    assert Counter(str(line["run"]) for line in found) == {"2026-11-01T08:00:00+00:00": 7, "2026-12-01": 7}
+    assert {line["suite"] for line in found} == {SUITE}
+
+
+def test_figures_have_their_columns_and_what_was_not_measured_is_null(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {(one["variant"], one["kind"]): one for one in printed(capsys, write_release(tmp_path))}
+    accuracy = found["int8", "metric"]
+    assert (accuracy["name"], accuracy["value"], accuracy["beside"], accuracy["rows"]) == (
+        "accuracy",
+        0.9425,
+        0.95,
+        8000,
+    )
+    assert accuracy["drop"] == pytest.approx(0.75)
+    assert (accuracy["budgets"], accuracy["verdict"]) == ("drop_points=1", "PASS")
+    assert accuracy["p50_ms"] is None
+    latency = found["int8", "latency"]
+    told = [latency[key] for key in ("name", "p50_ms", "speedup", "speedup_low", "speedup_high", "p95_ms")]
+    assert told == ["b1", 5.0, 2.0, 1.9, 2.1, None]
+    assert found["int8", "footprint"]["artifact_bytes"] == 1_000_000
+    assert ("teacher", "behaviour") not in found
+
+
+def test_the_verdicts_of_the_lines_are_those_that_the_run_counts(tmp_path: Path) -> None:
+    models = {
+        "int8": Model(flips=FlipsBudget(5.0), slices=SliceBudget(drop_points=0.1)),
+        "shown": Model(gated=False, reason="x"),
+    }
+    record = read_kept(write_release(tmp_path, models=models)).record
+    gated = [one for one in lines(record) if one.gated and one.verdict]
+    assert [(one.kind, one.verdict) for one in gated] == [("metric", "PASS"), ("behaviour", "FAIL")]
+    # The line of behaviour has the worst verdict of its two budgets: the flips hold, a slice does not.
+    assert sum(len((one.budgets or "").split(",")) for one in gated) == 3
+    told = record.verdict
+    assert (told.passed, told.failed) == (2, 1)
+
+
+def test_the_page_names_every_column() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", PAGE.read_text().split("## Dashboards")[1], re.M)
+    assert rows == [(name, one.description) for name, one in Line.model_fields.items()]
+
+
+def test_a_path_that_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lines", str(tmp_path)]) == 4
+    told = capsys.readouterr()
+    assert (told.out, len(told.err.splitlines())) == ("", 1)
+    assert "expected a run.json or the folder that holds it" in told.err

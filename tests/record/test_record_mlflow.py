@@ -1,0 +1,47 @@
+"""A record as MLflow's params, metrics and tags; no MLflow is needed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from support.releases import write_release
+
+from slimgate.record import QualityFacts, StepFacts
+from slimgate.record.files import read_kept
+from slimgate.record.mlflow import model_runs, suite_run
+
+# What MLflow takes as a name, on every system.
+ALLOWED = re.compile(r"[\w./ -]+", re.ASCII)
+
+
+def test_steps_are_told_as_a_suite_writes_them(tmp_path: Path) -> None:
+    record = read_kept(write_release(tmp_path)).record
+    teacher, int8 = record.variants
+    steps = [
+        StepFacts(
+            method="fine_tune", params={"epochs": 1, "seed": 0}, given={"epochs": 1}, seconds=1, log={}
+        ),
+        StepFacts(method="keep_layers", params=[0, 3], seconds=1, log={}),
+    ]
+    changed = record.model_copy(update={"variants": [teacher, int8.model_copy(update={"steps": steps})]})
+    _, logged = model_runs(changed)
+    assert json.loads(logged.params["steps"]) == [{"fine_tune": {"epochs": 1}}, {"keep_layers": [0, 3]}]
+
+
+def test_names_hold_only_what_mlflow_takes_and_a_drop_has_its_unit(tmp_path: Path) -> None:
+    record = read_kept(write_release(tmp_path)).record
+    teacher, int8 = record.variants
+    facts = QualityFacts(teacher=9.0, value=9.9, drop_points=10.0, unit="percent", n=5, measured="")
+    named = int8.model_copy(update={"quality": {"own.metrics:häufig/mean": facts}})
+    _, logged = model_runs(record.model_copy(update={"variants": [teacher, named]}))
+    assert logged.metrics["metric/own.metrics_h_ufig_mean/drop_percent"] == 10.0
+    assert all(ALLOWED.fullmatch(name) for name in (*logged.metrics, *logged.tags, *logged.params))
+
+
+def test_a_text_is_cut_to_what_mlflow_takes(tmp_path: Path) -> None:
+    record = read_kept(write_release(tmp_path)).record
+    long = record.suite.model_copy(update={"title": "x" * 6000})
+    told = suite_run(record.model_copy(update={"suite": long})).tags["mlflow.note.content"]
+    assert (len(told), told[-2:]) == (5000, "x…")

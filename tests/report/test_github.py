@@ -1,0 +1,119 @@
+"""Annotations as GitHub parses them, and the summary of a step."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from support.releases import INT8, Model, write_release
+
+from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.slices import SliceBudget
+from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.record import CarriedResult, RunRecord, SelfTest, SelfTestPart, read_record
+from slimgate.report.github import append_summary, budget_annotations, in_actions
+from slimgate.report.pr_comment import pr_comment
+
+# What the runner takes a command for.
+COMMAND = re.compile(r"::(error|warning|notice) file=([^,:]*),title=([^,:]*)::([^\r\n]*)")
+LOST = {**INT8, "loan": range(400)}
+
+
+def record(folder: Path, **models: Model) -> RunRecord:
+    return read_record(write_release(folder, models=models) / "run.json")
+
+
+def parsed(line: str) -> tuple[str, ...]:
+    match = COMMAND.fullmatch(line)
+    assert match is not None, line
+    return tuple(
+        part.replace("%2C", ",")
+        .replace("%3A", ":")
+        .replace("%0A", "\n")
+        .replace("%0D", "\r")
+        .replace("%25", "%")
+        for part in match.groups()
+    )
+
+
+def test_a_budget_that_does_not_hold_is_an_error_on_the_suites_file(tmp_path: Path) -> None:
+    found = record(tmp_path, int8=Model(), bad=Model(wrong=LOST))
+    (line,) = budget_annotations(found, "models/bench/a,b.toml")
+    level, file, title, message = parsed(line)
+    assert (level, file, title) == ("error", "models/bench/a,b.toml", "slimgate: bad, accuracy")
+    assert message == found.variant("bad").quality["accuracy"].message
+
+
+def test_errors_come_before_undecided_budgets_which_are_warnings(tmp_path: Path) -> None:
+    undecided = Model(budgets=(QualityBudget("drop_points", 0.75),))
+    found = budget_annotations(record(tmp_path, unsure=undecided, bad=Model(wrong=LOST)), "x.toml")
+    assert [parsed(line)[0::2][:2] for line in found] == [
+        ("error", "slimgate: bad, accuracy"),
+        ("warning", "slimgate: unsure, accuracy"),
+    ]
+
+
+def test_slices_that_are_not_shown_are_a_notice(tmp_path: Path) -> None:
+    found = record(tmp_path, int8=Model(slices=SliceBudget(1.0)))
+    (line,) = budget_annotations(found, "x.toml")
+    level, _, title, message = parsed(line)
+    assert (level, title) == ("notice", "slimgate: int8, slices")
+    assert "0 inside, 4 not shown" in message
+
+
+def test_a_percent_sign_and_a_line_break_arrive_as_they_were(tmp_path: Path) -> None:
+    error = "broken: 100 % of it\r\nsecond line, with 5%0A::error::x"
+    (line,) = budget_annotations(record(tmp_path, broken=Model(error=error)), "x.toml")
+    assert parsed(line)[3] == error
+
+
+def test_flips_over_their_budget_are_told_by_their_own_line(tmp_path: Path) -> None:
+    found = record(tmp_path, int8=Model(wrong=LOST, budgets=(), flips=FlipsBudget(0.5)))
+    (line,) = budget_annotations(found, "x.toml")
+    assert parsed(line)[2] == "slimgate: int8, flips"
+    assert "right to wrong" in parsed(line)[3]
+
+
+def test_what_is_not_gated_is_not_annotated(tmp_path: Path) -> None:
+    assert (
+        budget_annotations(record(tmp_path, shown=Model(wrong=LOST, gated=False, reason="x")), "x.toml") == []
+    )
+
+
+def test_a_gate_that_is_not_sound_is_annotated(tmp_path: Path) -> None:
+    part = SelfTestPart(verdict=Verdict.FAIL, message="the copy answers otherwise", measured="")
+    found = record(tmp_path).model_copy(update={"self_test": SelfTest(identical=part)})
+    assert parsed(budget_annotations(found, "x.toml")[0])[2:] == ("slimgate: the gate itself", part.message)
+
+
+@pytest.mark.parametrize(("value", "found"), [("true", True), ("false", False), (None, False)])
+def test_only_a_workflow_is_told(value: str | None, found: bool) -> None:
+    assert in_actions({} if value is None else {"GITHUB_ACTIONS": value}) is found
+
+
+def test_the_summary_is_added_to_what_is_there(tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    append_summary(summary, "| ü |")
+    assert summary.read_text("utf-8") == "before\n| ü |\n"
+
+
+def test_what_would_act_on_a_screen_is_shown(tmp_path: Path) -> None:
+    (line,) = budget_annotations(record(tmp_path, broken=Model(error="a\x1b[31m\u202e\0\nb")), "x.toml")
+    assert parsed(line)[3] == "a\\x1b[31m\\u202e\\x00\nb"
+
+
+def test_what_an_earlier_run_judged_says_so(tmp_path: Path) -> None:
+    found = record(tmp_path, bad=Model(wrong=LOST))
+    old = CarriedResult(kind="quality", name="accuracy", measured="2026-11-20T14:02:03+00:00")
+    models = [
+        one.model_copy(update={"carried": [old]}) if one.name == "bad" else one for one in found.variants
+    ]
+    carried = found.model_copy(update={"variants": models})
+    (line,) = budget_annotations(carried, "x.toml")
+    when = "carried over, measured 2026-11-20 14:02 UTC"
+    assert parsed(line)[2] == f"slimgate: bad, accuracy ({when})"
+    message = found.variant("bad").quality["accuracy"].message
+    assert f"{message} ({when})" in pr_comment([carried]).replace("\\", "")
+    assert when not in pr_comment([found])

@@ -1,0 +1,151 @@
+"""The models of a suite as tasks, and the order in which they are started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.tiny_suite import tiny_run
+
+from fixtures import schedule_against_ideal as against
+from slimgate.run.cluster.needs import Needs
+from slimgate.run.cluster.schedule import Schedule, startable, ways
+from slimgate.run.cluster.tasks import Task, TaskId, Wish, tasks_of
+from slimgate.suite.suite import Suite
+
+VARIANTS = """
+shorter = { steps = [{ keep_layers = [0, 2] }] }
+"""
+CHAIN = """
+shorter = { steps = [{ keep_layers = [0, 2] }, { fine_tune = { epochs = 1 } }] }
+int8 = { from = "shorter", steps = [{ int8_dynamic = {} }] }
+helped = { steps = [{ keep_layers = [0, 2] }, { distill = { epochs = 1, teacher = "shorter" } }] }
+alone = { model = "hub", new_head = true }
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    replaced = {VARIANTS.strip(): CHAIN.strip(), "threads = 1": "threads = 1\nseeds = [0, 1]"}
+    return tiny_run(tmp_path, **replaced).suite
+
+
+def told(tasks: dict[TaskId, Task]) -> dict[tuple[str, int], set[tuple[str, int]]]:
+    """The name and seed of each task, with those that it comes after."""
+    return {
+        (task.name, task.id.seed): {(other.name, other.seed) for other in task.after}
+        for task in tasks.values()
+    }
+
+
+def test_a_variant_comes_after_what_it_starts_from_and_what_it_learns_from(suite: Suite) -> None:
+    tasks = tasks_of(suite, {"int8": Wish(), "helped": Wish(), "alone": Wish()})
+    assert told(tasks) == {
+        ("teacher", 0): set(),
+        ("shorter", 0): {("teacher", 0)},
+        ("int8", 0): {("shorter", 0)},
+        ("helped", 0): {("teacher", 0), ("shorter", 0)},
+        ("alone", 0): set(),
+    }
+
+
+def test_where_no_store_is_shared_a_variant_waits_for_the_one_that_builds_its_first_steps(
+    suite: Suite,
+) -> None:
+    tasks = told(tasks_of(suite, {"pruned": Wish(), "shorter": Wish(), "helped": Wish()}, shared=False))
+    assert tasks["helped", 0] == {("teacher", 0), ("shorter", 0)}
+    assert tasks["pruned", 0] == {("teacher", 0)}
+
+
+def test_other_seeds_build_only_what_draws(suite: Suite) -> None:
+    wishes = {"int8": Wish(answers=True, rebuilds=True), "pruned": Wish(answers=True, rebuilds=True)}
+    tasks = tasks_of(suite, wishes)
+    assert told(tasks) == {
+        ("teacher", 0): set(),
+        ("shorter", 0): {("teacher", 0)},
+        ("int8", 0): {("shorter", 0)},
+        ("shorter", 1): {("teacher", 0)},
+        ("int8", 1): {("shorter", 1)},
+        ("pruned", 0): {("teacher", 0)},
+    }
+    assert {(one.name, one.id.seed) for one in tasks.values() if one.answers} == {
+        ("int8", 0),
+        ("int8", 1),
+        ("pruned", 0),
+    }
+
+
+def test_stages_answer_where_more_than_one_step_leads_to_a_variant(suite: Suite) -> None:
+    tasks = tasks_of(suite, {"int8": Wish(answers=True), "pruned": Wish(answers=True)})
+    assert {one.name for one in tasks.values() if one.stages} == {"teacher", "shorter", "int8"}
+    assert not any(one.stages for one in tasks_of(suite, {"pruned": Wish(answers=True)}).values())
+
+
+def graph(**after: str) -> dict[TaskId, Task]:
+    """Tasks by name, each after those that its words name."""
+    ids = {name: TaskId(Path("suite.toml"), name, 0) for name in after}
+    return {
+        ids[name]: Task(ids[name], tuple(ids[one] for one in words.split())) for name, words in after.items()
+    }
+
+
+def names(tasks: list[Task]) -> list[str]:
+    return [task.name for task in tasks]
+
+
+def test_the_longest_way_starts_first() -> None:
+    tasks = graph(quick="", slow="", first="", second="first", third="second")
+    seconds = dict(zip(tasks, (1.0, 3.0, 1.5, 1.5, 1.5), strict=True))
+    assert [way for _, way in sorted((one.name, way) for one, way in ways(tasks, seconds).items())] == [
+        4.5,
+        1.0,
+        3.0,
+        3.0,
+        1.5,
+    ]
+    assert names(Schedule(tasks, seconds).ready()) == ["first", "slow", "quick"]
+
+
+def test_what_comes_from_a_model_that_failed_is_never_started() -> None:
+    tasks = graph(a="", b="a", c="b", d="")
+    schedule = Schedule(tasks, dict.fromkeys(tasks, 1.0))
+    for task in schedule.ready():
+        schedule.start(task)
+    schedule.fail(next(iter(tasks)))
+    assert {one.name for one in schedule.failed} == {"a", "b", "c"}
+    assert schedule.ready() == []
+    assert schedule.left == 1
+
+
+def test_a_model_that_is_built_and_has_no_answers_keeps_nobody_waiting() -> None:
+    tasks = graph(a="", b="a")
+    schedule = Schedule(tasks, dict.fromkeys(tasks, 1.0))
+    schedule.start(schedule.ready()[0])
+    schedule.fail(next(iter(tasks)), built=True)
+    assert names(schedule.ready()) == ["b"]
+    assert not schedule.failed
+    assert {one.name for one in schedule.unanswered} == {"a"}
+
+
+def test_a_task_without_room_keeps_no_smaller_one_waiting_and_one_more_waits_at_the_cluster() -> None:
+    tasks = list(graph(big="", bigger="", small="", smaller="").values())
+    needs = {"big": Needs(4), "bigger": Needs(4), "small": Needs(1), "smaller": Needs(1)}
+
+    def of(task: Task) -> Needs:
+        return needs[task.name]
+
+    assert names(list(startable(tasks, [], {"CPU": 2.0}, of))) == ["big", "small", "smaller"]
+    assert names(list(startable(tasks, [Needs(4)], {"CPU": 2.0}, of))) == ["small", "smaller"]
+    assert names(list(startable(tasks, [Needs(1), Needs(1)], {"CPU": 2.0}, of))) == ["big"]
+
+
+@pytest.mark.parametrize("workers", [2, 4, 8])
+def test_the_order_of_fifty_variants_is_close_to_the_ideal(workers: int, tmp_path: Path) -> None:
+    sleeps = against.variants(1.0)
+    suite = against.write_suite(tmp_path, sleeps)
+    tasks = tasks_of(suite, against.wishes(suite))
+    seconds = {task: sleeps.get(task.name, (None, 0.0))[1] for task in tasks}
+    best = against.ideal(tasks, seconds, workers)
+    assert len(sleeps) == 50
+    assert best <= against.simulated(tasks, seconds, workers, seconds) <= 1.05 * best
+    assert against.simulated(tasks, seconds, workers, dict.fromkeys(seconds, 1.0)) <= 1.2 * best

@@ -1,0 +1,176 @@
+"""What is done on another machine, here in this process: with the store in view, and without."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.tiny_suite import tiny_run
+
+from slimgate.errors import BuildError
+from slimgate.run.cluster import worker
+from slimgate.run.cluster.driver import Asked, _job
+from slimgate.run.cluster.needs import AskedNeeds
+from slimgate.run.cluster.packed import pack, publish
+from slimgate.run.cluster.tasks import Task, TaskId
+from slimgate.run.cluster.worker import Job, looked, software, work
+from slimgate.run.rows import splits_key
+from slimgate.run.run import SuiteRun
+from slimgate.store.store import Store
+
+
+def job_of(run: SuiteRun, **replaced: object) -> Job:
+    """A job that finds the run's mark in its store."""
+    (run.store.root / "locks" / "ray-here").touch()
+    job = Job(
+        suite=run.suite.path,
+        shown=run.suite.shown,
+        digest=run.suite.digest,
+        root=run.suite.path.parent,
+        store=run.store.root,
+        mark="ray-here",
+        rebuild_mark=None,
+        device="cpu",
+        threads=1,
+        software=software(),
+        shared=True,
+    )
+    return replace(job, **replaced)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _own_process() -> Iterator[None]:
+    """A worker keeps the run from task to task; a test is a process of its own here."""
+    worker._PLACES.clear()
+    yield
+    for job in list(worker._PLACES):
+        del worker._PLACES[job]
+
+
+def test_a_worker_that_sees_the_store_leaves_all_in_it(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    task = Task(TaskId(run.suite.path, "pruned", 0), answers=True, stages=True)
+    report, packed = work(job_of(run), task, [], fetch=pytest.fail)
+    assert (report.error, report.built, report.shared, packed) == (None, True, True, [])
+    made = [kind for (kind, _), new in report.used.items() if new]
+    assert sorted(made) == ["artifacts", "artifacts", "outcomes", "outcomes", "splits"]
+    assert run.built("pruned").from_store
+    assert len(run.outcomes("pruned")) == 60
+
+
+def test_a_worker_without_the_store_gets_what_it_needs_and_gives_back_what_it_made(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    run.outcomes("teacher")
+    teacher = run.built("teacher").steps[0].entry
+    splits = run.store.find("splits", splits_key(run.suite))
+    assert splits is not None
+    needed = [(("splits", splits.folder.name), splits), (("artifacts", teacher.folder.name), teacher)]
+    job = job_of(run, mark=f"ray-{tmp_path.name}-none", shared=False)
+    try:
+        report, packed = work(job, Task(TaskId(run.suite.path, "pruned", 0), answers=True), needed, pack)
+    finally:
+        worker.clear(job)
+    assert (report.error, report.shared) == (None, False)
+    assert [one.kind for one in packed] == ["artifacts", "outcomes"]  # not what it was given
+    for one in packed:
+        publish(one, run.store)
+    assert run.built("pruned").from_store
+    assert [entry for entry in run.store.root.glob("outcomes/*") if entry.name == packed[1].key]
+    here = tiny_run(tmp_path, store="other").outcomes("pruned")
+    assert np.array_equal(run.outcomes("pruned").probabilities, here.probabilities)  # type: ignore[attr-defined]
+
+
+def test_bytes_that_are_not_what_was_sent_are_not_published(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    packed = pack(run.built("teacher").steps[0].entry)
+    name = next(iter(packed.files))
+    other = Store(tmp_path / "other")
+    flipped = packed.files[name].copy()
+    flipped[0] ^= 1
+    with pytest.raises(BuildError, match=f"{name} came damaged"):
+        publish(replace(packed, files={**packed.files, name: flipped}), other)
+    with pytest.raises(BuildError, match="outside of it"):
+        publish(replace(packed, files={"../elsewhere": packed.files[name]}), other)
+    assert other.find("artifacts", packed.key) is None
+    assert publish(packed, other).manifest["digest"] == packed.manifest["digest"]
+
+
+def test_an_error_of_a_step_comes_back_with_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wheels.py").write_text(
+        "def lose(model, context):\n"
+        "    print('the wheel wobbles')\n"
+        "    raise RuntimeError('the wheel came off')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    run = tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"wheels:lose" = {}'})
+    report, _ = work(job_of(run), Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
+    assert isinstance(report.error, BuildError)
+    assert str(report.error) == "pruned: step wheels:lose: RuntimeError: the wheel came off"
+    assert not report.built
+    assert report.log.startswith("the wheel wobbles\n")
+    assert "in lose\n" in report.log
+    assert "step          wheels:lose\n" in report.log  # as the log of a local step tells
+
+
+def test_a_step_has_the_time_limit_of_the_run_on_another_machine_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sleepers.py").write_text("import time\n\ndef sleep(model, context):\n    time.sleep(120)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"sleepers:sleep" = {}'})
+    run.time_limit = 1.0
+    asked = Asked(runs={run.suite.path: run}, wishes={}, needs=AskedNeeds(), root=tmp_path)
+    job = replace(_job(asked, run, "ray-here"), shown=run.suite.shown, shared=True)
+    (run.store.root / "locks" / job.mark).touch()
+    report, _ = work(job, Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
+    assert str(report.error) == (
+        "pruned: step sleepers:sleep: building pruned took longer than --slimgate-time-limit 1 (seconds)"
+    )
+
+
+def test_stores_that_killed_runs_left_are_removed_and_those_in_use_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code = "import sys, time\nfrom pathlib import Path\nfrom slimgate.store.store import Store\n"
+    code += "Store(Path(sys.argv[1])).make('splits', 'a', lambda folder: {})\nprint('held', flush=True)\n"
+    code += "time.sleep(120)\n"
+    old, new = tmp_path / "slimgate-ray-old", tmp_path / "slimgate-ray-new"
+    command = [sys.executable, "-c", code, str(old)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == "held\n"
+        Store(new)
+        monkeypatch.setattr(worker, "LEFT_SECONDS", 0)
+        worker.clear_left()
+        assert (sorted(tmp_path.iterdir())) == [old]  # the other one, in which nobody has begun, is gone
+        monkeypatch.undo()
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        user.kill()
+    worker.clear_left()
+    assert list(tmp_path.iterdir()) == [old]  # it was used a moment ago
+    os.utime(old / "locks", (0, 0))
+    worker.clear_left()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_with_other_software_or_another_suite_is_refused(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    job = job_of(run)
+    assert looked(job)[1:] == (True, None)
+    _, _, wrong = looked(replace(job, software={**job.software, "torch": "1.0"}))
+    assert wrong is not None
+    assert "this run 1.0: install the same on all machines" in wrong
+    _, _, wrong = looked(replace(job, suite=tmp_path / "elsewhere.toml"))
+    assert wrong is not None
+    assert "does not see the suite" in wrong
+    report, _ = work(replace(job, digest="0"), Task(TaskId(job.suite, "pruned", 0)), [], pytest.fail)
+    assert "has another" in str(report.error)

@@ -1,0 +1,283 @@
+"""slimgate.run.measure.duel: real processes take turns; a scripted contender where the clock would decide."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.tiny_suite import tiny_run
+
+from slimgate.errors import MeasureError
+from slimgate.run.measure import duel as module
+from slimgate.run.measure.duel import (
+    LOOKS,
+    MAX_ROUNDS,
+    MIN_ROUNDS,
+    Block,
+    Contender,
+    ContenderSpec,
+    block_seconds,
+    block_size,
+    duel,
+    seconds_of_a_call,
+)
+from slimgate.run.measure.duel_worker import Delayed, QueueClock
+
+
+class Scripted:
+    """A contender whose calls take what it is told, by a clock that only contenders move."""
+
+    now = 0.0
+
+    def __init__(self, name: str, seconds: float, turns: list[str] | None = None) -> None:
+        self.spec = ContenderSpec(name, Path(), "eager", {}, "cpu", 1)
+        self.seconds, self.turns, self.blocks = seconds, [] if turns is None else turns, []
+
+    def prepare(self, inputs: Any) -> None:
+        self.inputs = inputs
+
+    def block(self, calls: int, *, discard: int) -> Block:
+        self.turns.append(self.spec.name)
+        self.blocks.append((calls, discard))
+        Scripted.now += self.seconds * (calls + discard)
+        return Block([self.seconds] * calls, [0.0] * calls)
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> tuple[list[Any], list[str], dict[str, Any]]:
+    """Contenders a, b, c, …, the list of turns that they will take, and inputs for them."""
+    turns: list[str] = []
+    monkeypatch.setattr(Scripted, "now", 0.0)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: Scripted.now)
+    found = [Scripted(name, one, turns) for name, one in zip("abcdef", seconds, strict=False)]
+    return found, turns, {one.spec.name: {} for one in found}
+
+
+def test_rounds_go_on_until_the_time_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, _, inputs = scripted(monkeypatch, 0.004, 0.004)
+    times = duel(contenders, inputs, seed=0, max_seconds=2.0)
+    assert times.calls == 4
+    assert times.rounds == 50  # a round: two blocks of 4 calls and one thrown away, 40 ms
+    assert times.blocks["a"].tolist() == [0.004] * 50
+    assert times.fastest == {"a": 0.004, "b": 0.004}
+
+
+def test_slow_calls_get_the_least_rounds_whatever_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, _, inputs = scripted(monkeypatch, 1.0, 3.0)
+    times = duel(contenders, inputs, seed=0, max_seconds=0.5)
+    assert (times.rounds, times.calls) == (MIN_ROUNDS, 1)
+    assert np.median(times.blocks["b"] / times.blocks["a"]) == 3.0
+
+
+def test_short_calls_get_more_calls_a_block_and_more_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, _, inputs = scripted(monkeypatch, 0.0005, 0.0005)
+    times = duel(contenders, inputs, seed=0, max_seconds=0.0)
+    assert (times.rounds, times.calls) == (2 * MIN_ROUNDS, 32)
+    assert contenders[0].blocks[-1] == (32, 2)
+    assert duel(contenders, inputs, seed=0, max_seconds=1e9).rounds == MAX_ROUNDS
+
+
+def test_all_make_as_many_calls_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, _, inputs = scripted(monkeypatch, 0.006, 0.002)
+    duel(contenders, inputs, seed=0, max_seconds=0.1)
+    assert contenders[0].blocks[-1] == contenders[1].blocks[-1] == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("once", "size"),
+    [(0.0001, (32, 2)), (0.00099, (16, 2)), (0.002, (8, 1)), (0.005, (3, 1)), (0.3, (1, 1))],
+)
+def test_a_block_is_filled_by_calls(once: float, size: tuple[int, int]) -> None:
+    assert block_size(once) == size
+
+
+def test_turns_are_drawn_anew_and_then_turned_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, turns, inputs = scripted(monkeypatch, 1.0, 1.0, 1.0)
+    duel(contenders, inputs, seed=3, max_seconds=300.0)
+    warm = 3  # a call of 1 s is asked for once a contender before the rounds
+    rounds = [tuple(turns[i : i + 3]) for i in range(warm, len(turns), 3)]
+    assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
+    assert all(second == first[::-1] for first, second in zip(rounds[::2], rounds[1::2], strict=True))
+    assert len(set(rounds[::2])) == 6
+
+
+def test_enough_is_asked_only_at_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, _, inputs = scripted(monkeypatch, 0.004, 0.004)
+    asked: list[int] = []
+
+    def enough(times: Mapping[str, Any]) -> bool:
+        assert times.keys() == {"a", "b"}
+        asked.append(len(times["a"]))
+        return asked[-1] >= 48
+
+    assert duel(contenders, inputs, seed=0, max_seconds=1e9, enough=enough).rounds == 48
+    assert asked == [12, 24, 48]
+    assert LOOKS == (12, 24, 48, 96, 192)
+
+
+def test_a_block_is_told_by_its_lower_quartile_without_what_others_took() -> None:
+    """Own times 2, 3, 1, 2: three quarters of the way from the lowest to the next."""
+    block = Block([2.0, 9.0, 1.0, 2.5], [0.0, 6.0, 0.0, 0.5])
+    assert block_seconds([block, Block([4.0] * 4, [0.0] * 4)]).tolist() == [1.75, 4.0]
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> ContenderSpec:
+    folder = tiny_run(tmp_path_factory.mktemp("duel")).built("teacher").artifact.folder
+    return ContenderSpec("plain", folder, "eager", {}, "cpu", 1)
+
+
+INPUTS = {"input_ids": np.full((2, 8), 5), "attention_mask": np.ones((2, 8), np.int64)}
+
+
+def named(spec: ContenderSpec, name: str, **changes: Any) -> ContenderSpec:
+    return ContenderSpec(**{**vars(spec), "name": name, **changes})
+
+
+@pytest.fixture(scope="module")
+def plain(spec: ContenderSpec) -> Iterator[Contender]:
+    contender = Contender(spec)
+    contender.prepare(INPUTS)
+    yield contender
+    contender.close()
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own process", "one process"])
+def test_a_contender_with_a_delay_of_half_a_call_is_slower_by_it(
+    spec: ContenderSpec, plain: Contender, shared: bool
+) -> None:
+    slow = Contender(named(spec, f"slow-{shared}"), beside=plain if shared else None)
+    try:
+        once = seconds_of_a_call(plain)
+        slow.delay(0.5 * once)
+        names = ("plain", slow.spec.name)
+        times = duel([plain, slow], dict.fromkeys(names, INPUTS), seed=0, max_seconds=0.5)
+        ratio = float(np.median(times.blocks[slow.spec.name] / times.blocks["plain"]))
+        assert 1.15 < ratio < 2.5
+        assert (slow._process is plain._process) is shared
+    finally:
+        slow.close()
+    assert plain.block(1, discard=0).seconds[0] > 0
+
+
+def test_a_process_runs_on_the_threads_that_it_was_given(spec: ContenderSpec, plain: Contender) -> None:
+    assert plain.threads == 1
+    two = Contender(named(spec, "two", threads=2))
+    two.close()
+    assert two.threads == 2
+
+
+def test_two_runtimes_never_share_a_process(spec: ContenderSpec, plain: Contender) -> None:
+    with pytest.raises(
+        MeasureError, match=r"other \(onnxruntime\) and plain \(eager\) cannot share a process"
+    ):
+        Contender(named(spec, "other", runtime="onnxruntime"), beside=plain)
+
+
+def test_what_cannot_be_loaded_or_dies_is_one_error_with_its_name(spec: ContenderSpec) -> None:
+    with pytest.raises(MeasureError, match="gone: the process that times it failed: FileNotFoundError"):
+        Contender(named(spec, "gone", folder=Path("/no/such/folder")))
+    dying = Contender(named(spec, "dying"))
+    dying.prepare(INPUTS)
+    dying._process.kill()
+    with pytest.raises(MeasureError, match="dying: the process that times it failed: it died by SIGKILL"):
+        dying.block(1, discard=0)
+    dying.close()
+
+
+def test_the_delay_is_waited_on_top_of_the_call() -> None:
+    class Slow:
+        def prepare(self, batch: Any) -> Any:
+            return batch
+
+        def forward(self, prepared: Any) -> Any:
+            return prepared + 1
+
+    delayed = Delayed(Slow(), 0.02)
+    start = time.perf_counter()
+    assert delayed.forward(delayed.prepare(1)) == 2
+    assert time.perf_counter() - start >= 0.02
+
+
+def busily(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        continue
+
+
+def test_what_a_neighbour_on_the_core_takes_is_counted_as_waiting() -> None:
+    """Two processes on one core: each has it half of the time, and what is left is what was worked."""
+    core = min(os.sched_getaffinity(0))
+    code = f"import os; os.sched_setaffinity(0, [{core}]); print(1, flush=True)\nwhile True: pass"
+    neighbour = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    allowed = os.sched_getaffinity(0)
+    try:
+        assert neighbour.stdout is not None
+        neighbour.stdout.readline()
+        os.sched_setaffinity(0, [core])
+        with QueueClock() as queue:
+            queue.start()
+            worked = time.thread_time()
+            start = time.perf_counter()
+            busily(0.3)
+            seconds = time.perf_counter() - start
+            waited, worked = queue.stop(seconds), time.thread_time() - worked
+    finally:
+        os.sched_setaffinity(0, allowed)
+        neighbour.kill()
+        neighbour.wait()
+        neighbour.stdout.close()
+    assert waited > 0.08
+    assert waited + worked == pytest.approx(seconds, abs=0.03)
+
+
+def test_what_the_process_itself_takes_is_not_waiting() -> None:
+    """A model whose own threads get in its way is slow: that is not taken off."""
+    allowed, stop = os.sched_getaffinity(0), threading.Event()
+    matrix = np.ones((300, 300))
+
+    def own() -> None:
+        while not stop.is_set():
+            matrix @ matrix  # numpy lets go of the interpreter's lock
+
+    other = threading.Thread(target=own)
+    try:
+        os.sched_setaffinity(0, [min(allowed)])
+        other.start()
+        with QueueClock() as queue:
+            start = time.perf_counter()
+            queue.start()
+            for _ in range(60):
+                matrix @ matrix
+            seconds = time.perf_counter() - start
+            waited, queued = queue.stop(seconds), queue._read() - queue._queued
+    finally:
+        stop.set()
+        other.join()
+        os.sched_setaffinity(0, allowed)
+    assert 0.0 <= waited <= max(0.0, queued - 0.2 * seconds)
+
+
+def test_where_the_kernel_tells_nothing_nobody_waited(tmp_path: Path) -> None:
+    with QueueClock(tmp_path / "schedstat") as queue:
+        queue.start()
+        assert queue.stop(0.0) == 0.0
+
+
+def test_a_wait_outside_the_call_is_not_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core was lost for 4 ms: within a call of 6 ms, or between its end and the question."""
+    queue = QueueClock()
+    monkeypatch.setattr(module.time, "thread_time", lambda: 0.0)
+    monkeypatch.setattr(module.time, "process_time", lambda: 0.0)
+    for end, seconds, waited in ((0.006, 0.006, 0.004), (0.006, 0.002, 0.0)):
+        monkeypatch.setattr(module.time, "perf_counter", iter([0.0, end]).__next__)
+        monkeypatch.setattr(queue, "_read", iter([0.0, 0.004]).__next__)
+        queue.start()
+        assert queue.stop(seconds) == pytest.approx(waited)

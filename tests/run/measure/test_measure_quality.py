@@ -1,0 +1,247 @@
+"""slimgate.run.measure.quality: outcomes are taken once, and again when what they depend on changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.tiny_suite import tiny_run
+
+from slimgate._system import digests
+from slimgate._system.processor import describe_processor
+from slimgate.errors import MeasureError
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.quality import judge_quality
+from slimgate.loading import load
+from slimgate.params import Table
+from slimgate.run.measure.quality import Encoder, outcomes_of, predict
+from slimgate.run.run import SuiteRun
+from slimgate.runtimes import eager
+from slimgate.suite.suite import Plugin
+from slimgate.tasks import text_classification
+
+torch.set_num_threads(1)
+
+
+class Tempered:
+    """A user's own runtime whose answers depend on an option, and on the version of a package."""
+
+    class Params(Table):
+        temperature: float = 1.0
+
+    kinds = frozenset({"torch", "torch_quantized"})
+    any_processor = frozenset({"torch"})
+    packages = ("tempering",)
+
+    def load(self, folder: Path, params: Params, *, device: str, threads: int) -> Any:
+        predictor: Any = eager.load(folder, eager.Params(), device=device, threads=threads)
+        fetch = predictor.fetch
+        predictor.fetch = lambda output: fetch(output) / params.temperature
+        return predictor
+
+
+PRUNED = "pruned = { steps"
+RUNTIME = 'pruned = { runtime = { name = "test_measure_quality:Tempered", temperature = 2.0 }, steps'
+
+
+def install(folder: Path, version: str) -> None:
+    """A package `tempering` of that version, as pip leaves its metadata."""
+    metadata = folder / "tempering.dist-info"
+    metadata.mkdir(parents=True, exist_ok=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tempering\nVersion: {version}\n")
+    digests._version.cache_clear()
+
+
+def entry_of(run: SuiteRun, name: str) -> Any:
+    artifact, runtime = run.built(name).artifact, run.suite.model(name).runtime
+    return outcomes_of(run.suite, run.rows, artifact, runtime, run.encoder, run.store, device="cpu")[1]
+
+
+def test_outcomes_stand_in_the_order_of_the_gate_and_come_from_the_store(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    found = run.outcomes("shorter")
+    assert found.ids.tolist() == run.rows.gate.ids
+    assert len(found) == 60
+    assert found.groups is not None
+    assert len(set(found.groups.tolist())) == 15
+    again = tiny_run(tmp_path)
+    entry = entry_of(again, "shorter")
+    assert entry.from_store
+    assert entry.manifest["rows"] == 60
+    stored = again.outcomes("shorter")
+    assert stored.probabilities is not None
+    assert np.array_equal(stored.probabilities, found.probabilities)
+
+
+def write_gate(folder: Path, times: int, *, files: int) -> None:
+    """A gate of ten texts, each `times` times in other case and with a full stop; `files` groups in turn."""
+    texts = ["good film", "bad film", "a great plot", "the plot was poor", "nice actor", "awful actor"]
+    texts += ["fun", "boring movie", "a nice movie", "the film is very bad"]
+    lines = ["text,label,file"]
+    for k in range(10 * times):
+        text = texts[k % 10]
+        shown = text if k < 10 else f"{text.title()}."
+        lines.append(f"{shown},{'neg' if k % 2 else 'pos'},h{k % files}")
+    (folder / "gate.csv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def test_rows_of_one_text_are_one_group_without_a_group_column(tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    write_gate(tmp_path, 6, files=60)
+    run = tiny_run(tmp_path, **{'group = "file"\n': ""})
+    found = run.outcomes("shorter")
+    assert found.groups is not None
+    assert (len(found), len(set(found.groups.tolist()))) == (60, 10)
+    text = [text.lower().rstrip(".") for text in run.rows.gate.table["text"].to_pylist()]
+    assert len(set(zip(text, found.groups.tolist(), strict=True))) == 10
+    judged = judge_quality(load_metric("accuracy"), run.outcomes("teacher"), found, [])
+    assert judged.groups == 10
+    assert run.rows.reports["gate"].groups == 10
+
+
+def test_groups_that_share_a_text_are_one_group(tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    write_gate(tmp_path, 2, files=5)  # row k and row k + 10 have one text and, of five files, one file
+    run = tiny_run(tmp_path)
+    assert run.outcomes("shorter").groups is not None
+    assert len(set(run.outcomes("shorter").groups.tolist())) == run.rows.reports["gate"].groups == 5
+    write_gate(tmp_path, 2, files=4)  # row 0 of h0 and row 10 of h2 have one text: h0 and h2, h1 and h3
+    run = tiny_run(tmp_path)
+    assert run.outcomes("shorter").groups is not None
+    assert len(set(run.outcomes("shorter").groups.tolist())) == run.rows.reports["gate"].groups == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "from_store"),
+    [
+        ({'title = "tiny"': 'title = "other"'}, True),
+        ({"[measure]": "[measure]\nrounds = 7"}, True),
+        ({"batch_size = 16": "batch_size = 8"}, False),
+        ({"batch_size = 16": "batch_size = 16\nbatch_tokens = 64"}, False),
+        ({"max_tokens = 32": "max_tokens = 16"}, False),
+        ({'group = "file"\n': ""}, False),
+    ],
+    ids=["title", "rounds", "batch size", "batch tokens", "max_tokens", "group"],
+)
+def test_outcomes_are_taken_again_only_for_what_they_depend_on(
+    tmp_path: Path, changes: dict[str, str], from_store: bool
+) -> None:
+    assert not entry_of(tiny_run(tmp_path), "teacher").from_store
+    assert entry_of(tiny_run(tmp_path, **changes), "teacher").from_store is from_store
+
+
+def test_answers_of_another_option_of_the_runtime_are_other_answers(tmp_path: Path) -> None:
+    first = tiny_run(tmp_path, **{PRUNED: RUNTIME})
+    assert not entry_of(first, "pruned").from_store
+    assert entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    other = tiny_run(tmp_path, **{PRUNED: RUNTIME.replace("2.0", "9.0")})
+    assert not entry_of(other, "pruned").from_store
+    sure, unsure = (run.outcomes("pruned").probabilities.max(axis=1).mean() for run in (first, other))  # type: ignore[union-attr]
+    assert unsure < sure
+
+
+def test_answers_of_another_version_of_a_library_are_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    install(tmp_path / "site", "1.0")
+    assert not entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    assert entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    install(tmp_path / "site", "1.1")
+    assert not entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    digests._version.cache_clear()
+
+
+INT8 = "int8 = { steps = [{ int8_dynamic = {} }] }\npruned = { steps"
+
+
+@pytest.mark.parametrize("change", ["instructions", "threads"])
+def test_answers_of_another_processor_are_taken_again_where_they_depend_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """oneDNN reads such a variable as it starts: the processor then counts as one without VNNI."""
+    first = tiny_run(tmp_path, **{PRUNED: INT8})
+    assert not any(entry_of(first, name).from_store for name in ("teacher", "int8"))
+    again = tiny_run(tmp_path, **{PRUNED: INT8})
+    assert all(entry_of(again, name).from_store for name in ("teacher", "int8"))
+    changed = {PRUNED: INT8}
+    if change == "threads":
+        changed["threads = 1"] = "threads = 2"
+    else:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    other = tiny_run(tmp_path, **changed)
+    assert entry_of(other, "teacher").from_store
+    entry = entry_of(other, "int8")
+    assert not entry.from_store
+    assert entry.manifest["processor"] == describe_processor("cpu", threads=other.suite.threads)
+
+
+def test_a_runtime_that_does_not_say_otherwise_depends_on_the_processor(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, **{PRUNED: RUNTIME})
+    own, usual = (run.suite.model(name).runtime for name in ("pruned", "teacher"))
+    assert not own.answers_by_processor("torch")
+    assert own.answers_by_processor("torch_quantized")
+    assert usual.answers_by_processor("torch_quantized")
+    for name in ("onnxruntime", "openvino", "compiled", "aoti"):
+        runtime = load("runtime", name)
+        assert all(
+            Plugin(name, runtime, runtime.Params()).answers_by_processor(kind) for kind in runtime.kinds
+        )
+
+
+def test_the_processor_of_stored_answers_is_known_and_that_of_new_ones_is_this_one(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    assert run.answered_on("teacher") is None
+    assert run.handle("teacher").answered_on is None  # though by now the store has them
+    assert tiny_run(tmp_path).handle("teacher").answered_on == describe_processor("cpu", threads=1)
+
+
+def test_another_batch_plan_gives_the_same_outcomes(tmp_path: Path) -> None:
+    plain = tiny_run(tmp_path).outcomes("teacher")
+    other = tiny_run(tmp_path, **{"batch_size = 16": "batch_size = 1"}).outcomes("teacher")
+    assert plain.probabilities is not None
+    assert other.probabilities is not None
+    assert np.abs(plain.probabilities - other.probabilities).max() < 1e-5
+
+
+def test_rows_are_tokenised_once_for_all_models_of_one_tokenizer(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    encoded = {id(run.encoder.of(run.built(name).artifact)) for name in ("teacher", "shorter", "pruned")}
+    assert len(encoded) == 1
+
+
+def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    artifact = run.built("teacher").artifact
+
+    class Broken:
+        network = None
+
+        def load(self, *args: Any, **options: Any) -> Any:
+            predictor = run.suite.teacher.runtime.object.load(*args, **options)
+            real = predictor.fetch
+
+            def fetch(output: Any) -> Any:
+                scores = real(output)
+                scores[0, 1] = np.nan
+                return scores
+
+            predictor.fetch = fetch
+            return predictor
+
+    from dataclasses import replace
+
+    runtime = replace(run.suite.teacher.runtime, object=Broken())
+    with pytest.raises(MeasureError, match=r"4 of 60 gate rows got a score that is NaN or infinite"):
+        predict(run.suite, run.rows, artifact, runtime, Encoder(run.suite, run.rows.gate), device="cpu")
+
+
+def test_a_task_that_leaves_rows_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny_run(tmp_path)
+    whole = text_classification.outcomes
+    monkeypatch.setattr(text_classification, "outcomes", lambda *given: whole(*given).take(np.arange(50)))
+    with pytest.raises(MeasureError, match="gave 50 outcomes for the 60 gate rows, expected one for each"):
+        run.outcomes("teacher")

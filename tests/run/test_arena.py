@@ -1,0 +1,98 @@
+"""slimgate.run.arena: real processes of a tiny model; a planted delay of the whole call cannot be missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.tiny_suite import tiny_run
+
+from slimgate.errors import MeasureError
+from slimgate.judge import speed
+from slimgate.plugin.gates.planted_delay import find_delay
+from slimgate.protocols import Workload
+from slimgate.run.arena import COPY, DELAYED, Arena
+from slimgate.run.run import SuiteRun
+from slimgate.suite.suite import TEACHER
+
+MEASURE = "[measure]\nworkloads = [{ batch = 1 }, { batch = 16, tokens = 32 }]\nmax_seconds = 1\n"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
+    return tiny_run(tmp_path_factory.mktemp("arena"), **{"[measure]\n": MEASURE})
+
+
+@pytest.fixture
+def arena(run: SuiteRun) -> Iterator[Arena]:
+    found = Arena(run.handle(TEACHER))
+    yield found
+    found.close()
+
+
+def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "PLANTED_DELAYS", (1.0,))
+    reported: list[Any] = []
+    first = find_delay(arena, reported.append)
+    assert first is not None
+    assert (
+        1.0 <= first < 5.0
+    )  # as much as was meant, more where the call was timed as the machine stood still
+    assert find_delay(arena, reported.append) == first
+    assert reported[0] == reported[1]
+    assert (reported[0]["kind"], reported[0]["variant"], reported[0]["name"]) == (
+        "self_test",
+        "teacher",
+        "planted_delay",
+    )
+    facts = reported[0]["facts"]
+    assert facts["workload"] == "b16x32"  # the longest call
+    assert (facts["seen"], facts["percent"]) == (True, 100.0)
+    low, high = facts["speedup_interval"]
+    assert 0.2 < low < high < 1.0
+    assert set(arena._contenders) == {TEACHER, COPY}  # the delayed one has ended
+    assert DELAYED not in arena._contenders
+
+
+def test_a_delay_of_nothing_is_not_seen(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0,))
+    reported: list[Any] = []
+    assert find_delay(arena, reported.append) is None
+    assert reported[0]["facts"]["seen"] is False
+    assert reported[0]["facts"]["message"].endswith("speed-up verdicts are INCONCLUSIVE")
+
+
+def test_where_the_smallest_delay_is_hidden_larger_ones_are_looked_for(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0, 0.0, 2.0, 9.0))
+    reported: list[Any] = []
+    found = find_delay(arena, reported.append)
+    assert found is not None
+    assert 2.0 <= found < 9.0
+    facts = reported[0]["facts"]
+    assert (facts["seen"], facts["percent"], facts["clearance"]) == (True, 200.0, 1.0 + found)
+    assert facts["message"].startswith("self-test, planted delay of 200 %: b16x32 0.")
+    assert facts["speedup_interval"][1] < 1.0
+
+
+def test_a_shorter_model_stands_against_the_teacher_on_the_suites_threads(
+    arena: Arena, run: SuiteRun
+) -> None:
+    found = arena.speedup(run.handle("shorter"), Workload(16, 32))
+    assert found.rounds >= 12
+    assert found.threads == 1
+    assert found.interval[0] <= found.speedup <= found.interval[1]
+    assert found.claimed[0] < found.interval[0]
+    assert found.speedup > 1.0  # two of four blocks
+
+
+def test_a_process_that_dies_ends_all_of_them(arena: Arena, run: SuiteRun) -> None:
+    arena.speedup(run.handle("shorter"), Workload(1))
+    arena._contenders["shorter"]._process.kill()
+    with pytest.raises(MeasureError, match="shorter: the process that times it failed"):
+        arena.speedup(run.handle("shorter"), Workload(1))
+    assert arena._contenders == {}

@@ -1,0 +1,101 @@
+"""slimgate.run.budget_plan: which budgets are planned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from support.sample_record import sample_record
+from support.tiny_suite import tiny_run
+
+from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BudgetFacts, RunRecord
+from slimgate.run.budget_plan import GateGroups, expected_changes, planned_budgets
+
+
+def test_only_what_gates_has_a_budget_that_rows_must_decide(tmp_path: Path) -> None:
+    budgets = "[budgets]\naccuracy = { drop_points = 1.0 }\n\n[measure]\n"
+    suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
+    planned = planned_budgets(suite, GateGroups((1,) * 100), None)
+    assert {name for one in planned for name in one.variants} == set(suite.variants)
+    first, *others = suite.variants
+    freed = {**suite.variants, first: replace(suite.variants[first], gated=False, reason="to look at")}
+    planned = planned_budgets(replace(suite, variants=freed), GateGroups((1,) * 100), None)
+    assert {name for one in planned for name in one.variants} == set(others)
+
+
+def test_the_plan_knows_what_learns_again_from_what_is_only_converted(tmp_path: Path) -> None:
+    suite = tiny_run(tmp_path).suite
+    learns = {name for name in suite.variants if expected_changes(suite, name) == TRAINED}
+    assert learns == {
+        name
+        for name, variant in suite.variants.items()
+        if any("train" in step.reads for step in variant.steps)
+        or (variant.parent in suite.variants and expected_changes(suite, variant.parent) == TRAINED)
+    }
+
+
+def test_fifty_groups_cannot_show_two_points_however_large_they_are() -> None:
+    assert drop_outlook((40,) * 50, 0.02, CONVERTED).word == "cannot decide"
+    assert drop_outlook((400,) * 50, 0.02, CONVERTED).word == "cannot decide"
+    assert drop_outlook((1,) * 2000, 0.02, CONVERTED).word == "can decide"
+
+
+def test_flips_are_planned_by_what_an_equal_variant_turns() -> None:
+    assert flips_outlook((1,) * 2000, 0.04, CONVERTED).word == "can decide"
+    # half of 12 % turn from right to wrong
+    assert flips_outlook((1,) * 2000, 0.06, TRAINED).word == "may decide"
+    assert flips_outlook((1,) * 30, 0.04, CONVERTED).word == "cannot decide"
+
+
+def test_a_metric_that_is_not_of_single_rows_waits_for_a_first_run(tmp_path: Path) -> None:
+    budgets = "[budgets]\nf1_macro = { drop_points = 1.0 }\n\n[measure]\n"
+    suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
+    (line,) = {one.line.split("(")[-1] for one in planned_budgets(suite, GateGroups((1,) * 100), None)}
+    assert line == "a first run shows), unknown"
+
+
+def planned_line(folder: Path, budgets: str, gate: GateGroups, earlier: RunRecord | None = None) -> str:
+    """The line of the one budget of the variant "shorter"."""
+    suite = tiny_run(folder, **{"[measure]\n": f"[budgets]\n{budgets}\n\n[measure]\n"}).suite
+    (line,) = {one.line for one in planned_budgets(suite, gate, earlier) if "shorter" in one.variants}
+    return line
+
+
+def test_few_flips_use_up_less_of_their_budget_than_many(tmp_path: Path) -> None:
+    """0.25 to 1.5 % turn from right to wrong, of 4 %: 2.4865² 0.0025 / 0.0375² and 0.015 / 0.025²."""
+    line = planned_line(tmp_path, "flips = { flips_max_percent = 4.0 }", GateGroups((1,) * 1000))
+    # at least 74 of which none is lost, by log 0.05 / log (1 - 0.0375) = 79
+    assert "takes about 79 to 149 gate rows" in line
+
+
+def earlier_run(*budgets: BudgetFacts, variance: float) -> RunRecord:
+    """A run that measured the accuracy of the variant "shorter"."""
+    record = sample_record()
+    model = next(one for one in record.variants if one.quality and one.quality["accuracy"].interval)
+    facts = model.quality["accuracy"].model_copy(update={"budgets": list(budgets), "variance": variance})
+    known = model.model_copy(update={"name": "shorter", "quality": {"accuracy": facts}})
+    return record.model_copy(update={"variants": [known]})
+
+
+def test_groups_that_no_run_has_seen_count_beside_the_variance_that_one_measured(tmp_path: Path) -> None:
+    """2 points take log 0.05 / log 0.98 = 148.3 groups without a loss, whatever the rows vary."""
+    earlier = earlier_run(variance=0.001)
+    budget = "accuracy = { drop_points = 2.0 }"
+    assert "takes about 149 gate rows" in planned_line(tmp_path, budget, GateGroups((1,) * 200), earlier)
+    line = planned_line(tmp_path, budget, GateGroups((40,) * 50), earlier)
+    assert "takes about 5,932 gate rows" in line
+    assert line.endswith("2,000 in 50 groups CANNOT decide it")
+
+
+def test_a_budget_that_no_number_of_rows_would_decide_has_none(tmp_path: Path) -> None:
+    judged = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.INCONCLUSIVE)
+    line = planned_line(
+        tmp_path,
+        "accuracy = { drop_points = 2.0 }",
+        GateGroups((1,) * 200),
+        earlier_run(judged, variance=0.1),
+    )
+    assert "takes about ? gate rows (as the run of" in line
+    assert line.endswith("200 CANNOT decide it")

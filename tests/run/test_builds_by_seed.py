@@ -1,0 +1,47 @@
+"""The spread between builds: each seed's own answers, against the teacher's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.tiny_suite import tiny_run
+
+from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.quality import judge_quality
+from slimgate.plugin.gates.quality import builds
+from slimgate.run.run import SuiteRun
+
+torch.set_num_threads(1)
+TRAINED = (
+    "shorter = { steps = [{ keep_layers = [0, 2] }, { fine_tune = { epochs = 1, learning_rate = 1e-3 } }] }"
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
+    changes = {
+        "threads = 1\n": "threads = 1\nseeds = [0, 1, 2]\n",
+        "shorter = { steps = [{ keep_layers = [0, 2] }] }": TRAINED,
+    }
+    return tiny_run(tmp_path_factory.mktemp("builds"), **changes)
+
+
+@pytest.mark.parametrize("name", ["log_loss", "accuracy"])
+def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) -> None:
+    variant, metric = run.handle("shorter"), load_metric(name)
+    teacher = run.outcomes("teacher")
+    judged = judge_quality(metric, teacher, variant.outcomes, [], seed=0)
+    found = builds(variant, metric, judged)
+    assert found is not None
+    sign = 100 if metric.higher_is_better else -100
+    values = [value_of(metric, run.outcomes("shorter", seed)) for seed in (0, 1, 2)]
+    expected = [sign * (value_of(metric, teacher) - value) for value in values]
+    assert list(found["drops_points"]) == pytest.approx(expected)
+    if name == "log_loss":  # three trainings, three losses
+        assert len({round(drop, 6) for drop in expected}) == 3
+
+
+def test_a_variant_that_draws_nothing_has_no_builds(run: SuiteRun) -> None:
+    variant, metric = run.handle("pruned"), load_metric("accuracy")
+    judged = judge_quality(metric, run.outcomes("teacher"), variant.outcomes, [], seed=0)
+    assert builds(variant, metric, judged) is None

@@ -1,0 +1,103 @@
+"""What a step promises is held against the artifacts before and after, and against the duel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tiny_suite import tiny_run
+
+from slimgate.errors import SuiteError
+from slimgate.loading import load
+from slimgate.plugin.gates.reporting import claims_of
+from slimgate.protocols import BuildContext
+from slimgate.run.claims import step_claims, with_times
+
+BEFORE = {"bytes": 1000, "parameters": 90, "nonzero_parameters": 80}
+
+
+def same_layer_by_another_name(model: Any, context: BuildContext) -> None:
+    """Prunes nothing and promises all."""
+
+
+same_layer_by_another_name.claims = ("smaller", "fewer_parameters", "sparser", "faster")  # type: ignore[attr-defined]
+
+
+def wrong_claims(model: Any, context: BuildContext) -> None:
+    pass
+
+
+wrong_claims.claims = ("tiny",)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("claim", "after", "held"),
+    [
+        ("smaller", {**BEFORE, "bytes": 999}, True),
+        ("smaller", {**BEFORE, "parameters": 10}, False),
+        ("fewer_parameters", {**BEFORE, "parameters": 89}, True),
+        ("fewer_parameters", {**BEFORE, "bytes": 10}, False),
+        ("sparser", {**BEFORE, "nonzero_parameters": 79}, True),
+        ("sparser", BEFORE, False),
+        ("faster", {**BEFORE, "bytes": 10}, None),
+    ],
+)
+def test_a_claim_is_held_against_its_own_figure(claim: str, after: dict[str, int], held: bool | None) -> None:
+    [found] = step_claims("x", [claim], BEFORE, after)
+    assert (found["step"], found["claim"], found["held"]) == ("x", claim, held)
+
+
+@pytest.mark.parametrize(
+    ("speedups", "held"),
+    [
+        ({"b1": (1.1, 1.4), "b4": (1.01, 2.0)}, True),
+        ({"b1": (1.1, 1.4), "b4": (0.8, 0.97)}, False),
+        ({"b1": (0.9, 1.4)}, None),
+        ({}, None),
+    ],
+)
+def test_faster_is_held_against_the_duel(speedups: dict[str, tuple[float, float]], held: bool | None) -> None:
+    claims = step_claims("x", ["faster", "smaller"], BEFORE, {**BEFORE, "bytes": 1})
+    assert [claim["held"] for claim in with_times(claims, speedups)] == [True, held]
+
+
+def test_a_step_that_changes_nothing_is_found_out_and_slimgates_own_are_true(tmp_path: Path) -> None:
+    pruned = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"
+    added = """
+int8 = { from = "pruned", steps = [{ int8_dynamic = {} }] }
+idle = { from = "shorter", steps = [{ "test_claims:same_layer_by_another_name" = {} }] }
+ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
+"""
+    run = tiny_run(tmp_path, **{pruned: pruned + added})
+    held = {
+        name: {f"{claim['step']} {claim['claim']}": claim["held"] for claim in claims_of(run.handle(name))}
+        for name in ("teacher", *run.suite.variants)
+    }
+    idle = "test_claims:same_layer_by_another_name"
+    assert held == {
+        "teacher": {},
+        "shorter": {
+            "keep_layers smaller": True,
+            "keep_layers fewer_parameters": True,
+            "keep_layers faster": None,
+        },
+        "pruned": {"magnitude_prune sparser": True},
+        "int8": {"int8_dynamic smaller": True, "int8_dynamic faster": None},
+        "idle": {
+            f"{idle} smaller": False,
+            f"{idle} fewer_parameters": False,
+            f"{idle} sparser": False,
+            f"{idle} faster": None,
+        },
+        "ready": {
+            "keep_layers smaller": True,
+            "keep_layers fewer_parameters": True,
+            "keep_layers faster": None,
+        },
+    }
+
+
+def test_an_unknown_claim_is_refused() -> None:
+    with pytest.raises(SuiteError, match="claims 'tiny'; expected some of smaller, fewer_parameters"):
+        load("method", "test_claims:wrong_claims")

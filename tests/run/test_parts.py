@@ -1,0 +1,297 @@
+"""Parts of a record, put together and taken apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.sample_record import sample_record
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import (
+    BehaviourFacts,
+    BudgetFacts,
+    FootprintFacts,
+    LatencyFacts,
+    MemoryFacts,
+    PlantedDelay,
+    QualityFacts,
+    RowShapes,
+    RunRecord,
+    SelfTest,
+    SelfTestPart,
+    TaskFactsRecord,
+    VariantRecord,
+)
+from slimgate.record.run_verdict import verdict
+from slimgate.run.environment import describe_machine
+from slimgate.run.parts import Part, Parts, awaited, compose, expected, part, parts_of
+from slimgate.suite.load import load_suite
+
+
+def quality(told: Verdict | None, message: str = "q") -> QualityFacts:
+    return QualityFacts(
+        teacher=0.9, value=0.8, drop_points=10, n=9, verdict=told, message=message, measured=""
+    )
+
+
+def variant(name: str, *told: Verdict | None, gated: bool = True, error: str | None = None) -> VariantRecord:
+    facts = {f"m{i}": quality(one, f"{name} {i}") for i, one in enumerate(told)}
+    return VariantRecord(name=name, parent="teacher", gated=gated, quality=facts, error=error)
+
+
+BLIND = SelfTestPart(verdict=Verdict.PASS, message="blind", measured="")
+P, F, U, N = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN
+
+
+@pytest.mark.parametrize(
+    ("variants", "missing", "status"),
+    [
+        ([variant("a", P)], 0, "PASS"),
+        ([variant("a", P)], 1, "partial"),
+        ([variant("a", P, U)], 1, "INCONCLUSIVE"),
+        ([variant("a", U, F)], 1, "FAIL"),
+        ([variant("a", P, error="it broke")], 0, "FAIL"),
+        ([variant("a", F, gated=False)], 0, "measured"),
+        ([variant("a", None)], 0, "measured"),
+        ([], 0, "measured"),
+    ],
+    ids=["pass", "partial", "inconclusive", "fail", "error", "not-gated", "no-budget", "empty"],
+)
+def test_fail_comes_before_inconclusive_before_partial_before_measured_before_pass(
+    variants: list[VariantRecord], missing: int, status: str
+) -> None:
+    assert verdict(variants, SelfTest(), missing).status == status
+
+
+def test_a_verdict_counts_and_says_what_does_not_hold() -> None:
+    found = verdict([variant("a", P, F, U, None), variant("b", F, gated=False)], SelfTest(), 0)
+    assert (found.passed, found.failed, found.inconclusive, found.not_gated) == (1, 1, 1, 2)
+    assert found.messages == ["a 1", "a 2"]
+
+
+def sliced(name: str, *told: Verdict, worst: Verdict) -> VariantRecord:
+    """A variant with a budget on flips, then one on slices."""
+    budgets = [
+        BudgetFacts(kind=kind, limit=1.0, verdict=one)
+        for kind, one in zip(("flips_max_percent", "slices.accuracy"), told, strict=True)
+    ]
+    facts = BehaviourFacts(budgets=budgets, verdict=worst, message=f"{name} behaviour")
+    return VariantRecord(name=name, parent="teacher", behaviour=facts)
+
+
+def test_a_budget_on_slices_that_is_not_shown_is_counted_apart_and_fails_nothing() -> None:
+    found = verdict([sliced("a", P, N, worst=N)], SelfTest(), 0)
+    assert (found.status, found.passed, found.not_shown, found.messages) == ("PASS", 1, 1, [])
+    alone = BehaviourFacts(
+        budgets=[BudgetFacts(kind="slices.accuracy", limit=1.0, verdict=N)], verdict=N, message="m"
+    )
+    found = verdict([VariantRecord(name="a", parent="teacher", behaviour=alone)], SelfTest(), 0)
+    assert (found.status, found.passed, found.not_shown) == ("INCONCLUSIVE", 0, 1)
+
+
+def test_flips_that_fail_are_counted_beside_slices_that_are_not_shown() -> None:
+    found = verdict([sliced("a", F, N, worst=F)], SelfTest(), 0)
+    assert (found.status, found.failed, found.not_shown) == ("FAIL", 1, 1)
+    assert found.messages == ["a behaviour"]
+
+
+def test_one_error_of_many_variants_is_told_once() -> None:
+    found = verdict([variant("a", error="teacher: no"), variant("b", error="teacher: no")], SelfTest(), 0)
+    assert found.messages == ["teacher: no"]
+
+
+def test_a_size_that_is_too_large_fails() -> None:
+    size = FootprintFacts(compression=1.0, verdict=F, message="too large", measured="")
+    one = VariantRecord(name="a", parent="teacher", footprint=size)
+    assert verdict([one], SelfTest(), 0).messages == ["too large"]
+
+
+@pytest.mark.parametrize(
+    ("told", "status"), [(F, "FAIL"), (U, "INCONCLUSIVE"), (P, "PASS"), (None, "measured")]
+)
+def test_flips_and_slices_count_as_any_budget(told: Verdict | None, status: str) -> None:
+    facts = BehaviourFacts(verdict=told, message="ten rows turned")
+    one = VariantRecord(name="a", parent="teacher", behaviour=facts)
+    found = verdict([one], SelfTest(), 0)
+    assert (found.status, found.not_gated) == (status, 0)
+    assert found.messages == (["ten rows turned"] if told in (F, U) else [])
+    assert verdict([one.model_copy(update={"gated": False})], SelfTest(), 0).status == "measured"
+
+
+@pytest.mark.parametrize(("check", "wrong"), [("identical", F), ("planted_fault", P)])
+def test_a_gate_that_fails_its_self_test_fails_the_run(check: str, wrong: Verdict) -> None:
+    told = SelfTest(**{check: SelfTestPart(verdict=wrong, message="blind", measured="")})
+    assert verdict([variant("a", P)], told, 0).status == "FAIL"
+
+
+def delay(seen: bool) -> PlantedDelay:
+    return PlantedDelay(
+        seen=seen, speedup_interval=(0.8, 0.95), message="delay", workload="b1", measured="now"
+    )
+
+
+@pytest.mark.parametrize(("seen", "messages"), [(True, ["slow?"]), (False, ["slow?", "delay"])])
+def test_a_delay_that_was_not_seen_is_told_where_a_speed_up_has_a_budget(
+    seen: bool, messages: list[str]
+) -> None:
+    timed = {"b1": LatencyFacts(verdict=U, message="slow?", measured="")}
+    one = VariantRecord(name="a", parent="teacher", latency=timed)
+    told = SelfTest(planted_delay=delay(seen))
+    assert verdict([one], told, 0).messages == messages
+    decided = one.model_copy(update={"latency": {"b1": timed["b1"].model_copy(update={"verdict": P})}})
+    assert verdict([decided], told, 0).messages == []  # by an earlier run, which saw it
+    free = VariantRecord(name="a", parent="teacher", latency={"b1": LatencyFacts(measured="")})
+    assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("measured", [])
+
+
+def test_what_fails_is_told_before_what_is_undecided() -> None:
+    found = verdict([variant("a", U, F), variant("b", F)], SelfTest(planted_fault=BLIND), 0)
+    assert found.messages == ["a 1", "b 0", "blind", "a 0"]
+
+
+def test_times_memory_shapes_and_the_planted_delay_survive_a_partial_run(
+    bench: Path, suite_text: str
+) -> None:
+    """A record taken apart and put together again is the same."""
+    (bench / "x.toml").write_text(suite_text)
+    timed = {"p50_ms": 1.0, "p90_ms": 1.5, "p95_ms": None, "rounds": 30, "threads": 2, "measured": "now"}
+    duelled = {"speedup": 2.0, "duel_rounds": 24, "duel_threads": 2, "measured": "now"}
+    given = [
+        part("latency", "int8", "b1", timed),
+        part("speedup", "int8", "b1", duelled),
+        part("self_test", "teacher", "planted_delay", delay(True).model_dump(mode="json")),
+        part("memory", "int8", "", {"peak_bytes": 9, "peaks": [9, 8, 9], "measured": "now"}),
+        part("shapes", "int8", "", {"id": "r0", "next_tokens": [("the", 0.5)]}),
+    ]
+    machine = describe_machine(threads=1, device="cpu")
+    task = TaskFactsRecord(kind="t", source={}, real=True, classes=[], splits={})
+
+    def composed(parts: Parts) -> RunRecord:
+        suite = load_suite(bench / "x.toml")
+        record = compose(suite, task, parts, machine, command="pytest", seconds=1, version="0")
+        return record.model_copy(update={"created": "now"})
+
+    once = composed(Parts(given))
+    assert once.self_test.planted_delay == delay(True)
+    assert once.variant("int8").latency["b1"].p90_ms == 1.5
+    assert once.variant("int8").latency["b1"].duel_threads == 2
+    assert once.variant("int8").memory == MemoryFacts(peak_bytes=9, peaks=[9, 8, 9], measured="now")
+    assert once.variant("int8").shapes == RowShapes(id="r0", next_tokens=[("the", 0.5)])
+    assert composed(Parts(parts_of(once))) == once
+
+
+def build(name: str, digest: str) -> dict[str, object]:
+    return part("build", name, "", {"artifact": {"digest": digest}})
+
+
+def test_another_artifact_voids_what_was_measured_on_the_old_one() -> None:
+    measured = [part("quality", name, "m", {}) for name in ("a", "b")]
+    parts = Parts([build("a", "1"), build("b", "1"), *measured])
+    parts.add(build("a", "2"))
+    assert not parts.has(("quality", "a", "m"))
+    assert parts.has(("quality", "b", "m"))
+
+
+def test_another_teacher_voids_everything() -> None:
+    parts = Parts([build("teacher", "1"), build("b", "1"), part("quality", "b", "m", {})])
+    parts.add(build("teacher", "2"))
+    assert not parts.has(("quality", "b", "m"))
+
+
+def test_an_error_stays_though_another_test_finds_the_model_built() -> None:
+    parts = Parts([part("error", "a", "test_quality[a-m]", {"message": "NaN"})])
+    parts.add(build("a", "1"))
+    assert parts.of("error", "a")
+    parts.forget_error("test_quality[a-m]")
+    assert not parts.of("error", "a")
+
+
+def test_a_whole_run_has_every_check_of_the_suite(bench: Path, suite_text: str) -> None:
+    (bench / "x.toml").write_text(suite_text)
+    assert expected(load_suite(bench / "x.toml")) == [
+        ("quality", "student", "accuracy"),
+        ("quality", "int8", "accuracy"),
+        ("behaviour", "student", ""),
+        ("behaviour", "int8", ""),
+        ("footprint", "student", "size"),
+        ("footprint", "int8", "size"),
+        ("self_test", "teacher", "identical"),
+        ("self_test", "teacher", "planted_fault"),
+        ("self_test", "teacher", "planted_delay"),
+        ("latency", "teacher", "b1"),
+        ("latency", "student", "b1"),
+        ("latency", "int8", "b1"),
+        ("speedup", "student", "b1"),
+        ("speedup", "int8", "b1"),
+    ]
+
+
+def test_memory_is_expected_only_where_the_suite_wants_it(bench: Path, suite_text: str) -> None:
+    def weighed(text: str) -> list[str]:
+        (bench / "x.toml").write_text(text)
+        return [key[1] for key in expected(load_suite(bench / "x.toml")) if key[0] == "memory"]
+
+    assert weighed(suite_text) == []
+    assert weighed(suite_text.replace("[measure]", "[measure]\nmemory = true")) == ["student", "int8"]
+    budget = "[budgets.variants.int8]\nmemory = { memory_ratio_max = 0.9 }\n\n[measure]"
+    assert weighed(suite_text.replace("[measure]", budget)) == ["int8"]
+    assert awaited(load_suite(bench / "x.toml"), "int8", Parts()) == ["accuracy", "memory"]
+
+
+def test_a_memory_over_its_budget_fails() -> None:
+    memory = MemoryFacts(ratio=0.9, verdict=F, message="takes too much", measured="")
+    one = VariantRecord(name="a", parent="teacher", memory=memory)
+    assert verdict([one], SelfTest(), 0).messages == ["takes too much"]
+
+
+def test_what_has_a_budget_and_was_not_measured_is_awaited(bench: Path, suite_text: str) -> None:
+    budgets = """size = { compression_min = 2 }
+flips = { flips_max_percent = 1.0 }
+latency = { speedup_min = 1.5 }
+accuracy = {"""
+    (bench / "x.toml").write_text(suite_text.replace("accuracy = {", budgets, 1))
+    suite, parts = load_suite(bench / "x.toml"), Parts()
+    assert awaited(suite, "int8", parts) == ["accuracy", "flips and slices", "size", "latency b1"]
+    parts.add(part("quality", "int8", "accuracy", {}))
+    parts.add(part("speedup", "int8", "b1", {}))
+    assert awaited(suite, "int8", parts) == ["flips and slices", "size"]
+    assert awaited(suite, "teacher", parts) == []
+
+
+def built(name: str, digest: str) -> Part:
+    """The part of a model's build."""
+    return part("build", name, "", {"artifact": {"digest": digest}})
+
+
+def test_another_artifact_voids_earlier_results_of_what_is_made_from_it_and_no_new_ones() -> None:
+    facts = {"measured": "2026-11-20T14:02:03+00:00"}
+    names = ("small", "small-int8", "other")
+    earlier = [
+        one for name in names for one in (built(name, "old"), part("quality", name, "accuracy", facts))
+    ]
+    parts = Parts(earlier, made_from=lambda name: ["small-int8"] if name == "small" else [])
+    parts.add(part("footprint", "small-int8", "size", facts))
+    parts.add(built("small", "new"))
+    assert not parts.has(("quality", "small", "accuracy"))
+    assert not parts.has(("quality", "small-int8", "accuracy"))
+    assert parts.has(("footprint", "small-int8", "size"))
+    assert parts.has(("quality", "other", "accuracy"))
+
+
+def test_what_is_made_from_a_model_at_any_remove(bench: Path, suite_text: str) -> None:
+    (bench / "x.toml").write_text(suite_text)
+    suite = load_suite(bench / "x.toml")
+    assert suite.made_from("student") == ("int8",)
+    assert set(suite.made_from("teacher")) == {"student", "int8"}
+    assert suite.made_from("int8") == ()
+
+
+def test_every_result_of_a_record_is_a_part_under_its_own_key() -> None:
+    record = sample_record()
+    found = Parts(parts_of(record))
+    for model in record.variants:
+        qualities = found.of("quality", model.name)
+        assert {name: QualityFacts.model_validate(one) for name, one in qualities.items()} == model.quality
+        assert set(found.of("since", model.name)) == set(model.since_baseline)
+        assert set(found.of("footprint", model.name)) == ({"size"} if model.footprint else set())

@@ -1,0 +1,93 @@
+"""A record of many variants with their outcomes, as large as a page must still open with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from slimgate.judge.verdict import Verdict
+from slimgate.outcomes import ClassOutcomes
+from slimgate.record import (
+    BehaviourFacts,
+    BudgetFacts,
+    Flips,
+    FootprintFacts,
+    RunRecord,
+    StepFacts,
+    VariantRecord,
+)
+from slimgate.record.outcome_files import write_outcomes
+from support.sample_record import TEACHER_BYTES, artifact, latency, quality, sample_record, sliced, variant
+
+CLASSES = tuple(f"library {k}" for k in range(8))
+VERDICTS = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL)
+
+
+def large_record(folder: Path, *, variants: int, rows: int) -> RunRecord:
+    """The record; outcomes of the teacher and of every variant are written below the folder."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, len(CLASSES), rows)
+    sure = random.dirichlet(np.full(len(CLASSES), 0.3), rows)
+    sure[np.arange(rows), labels] += 0.8
+    (folder / "outcomes").mkdir(parents=True, exist_ok=True)
+    _write(folder, "teacher", labels, sure)
+    teacher = sample_record().variant("teacher")
+    return sample_record(
+        variants=[teacher, *(_variant(folder, k, labels, sure, random) for k in range(variants))]
+    )
+
+
+def _write(folder: Path, name: str, labels: np.ndarray, sure: np.ndarray) -> ClassOutcomes:
+    shares = sure / sure.sum(axis=1, keepdims=True)
+    ids = np.array([f"all/{k}" for k in range(len(labels))])
+    found = ClassOutcomes(
+        ids, labels=labels, predictions=shares.argmax(axis=1), classes=CLASSES, probabilities=shares
+    )
+    write_outcomes(found, folder / "outcomes" / f"{name}.parquet")
+    return found
+
+
+def _variant(
+    folder: Path, k: int, labels: np.ndarray, sure: np.ndarray, random: np.random.Generator
+) -> VariantRecord:
+    name = f"pruned-{k}"
+    noise = random.dirichlet(np.full(len(CLASSES), 0.3), len(labels)) * (0.2 + 0.01 * k)
+    _write(folder, name, labels, sure + noise)
+    drop = 0.02 * k + float(random.normal(0, 0.2))
+    verdict = VERDICTS[min(2, int(max(0.0, drop) / 1.4))]
+    speed = 1 + k / 100 + float(random.normal(0, 0.1))
+    slices = [
+        sliced("label", one, 2500, drop + float(random.normal()), (drop - 1, drop + 1), verdict=verdict)
+        for one in CLASSES
+    ]
+    size = int(TEACHER_BYTES / (1 + k / 50))
+    return variant(
+        name,
+        steps=[
+            StepFacts(
+                method="magnitude_prune", params={"sparsity": k / 250}, seconds=1.0, log={"matrices": 36}
+            )
+        ],
+        artifact=artifact(size, 22_714_756, nonzero_parameters=int(22_714_756 * (1 - k / 250))),
+        quality={
+            "accuracy": quality(name, "accuracy", drop, (drop - 0.5, drop + 0.5), verdict),
+            "f1_macro": quality(name, "f1_macro", drop + 0.1, (drop - 0.5, drop + 0.7), verdict),
+        },
+        footprint=FootprintFacts(compression=TEACHER_BYTES / size, measured="now"),
+        behaviour=BehaviourFacts(
+            flips=Flips(right_to_wrong=100, wrong_to_right=80, changed=220, percent=1.2, interval=(1.0, 1.5)),
+            budgets=[BudgetFacts(kind="flips_max_percent", limit=4.0, verdict=Verdict.PASS)],
+            agreement=0.95,
+            slices=slices,
+        ),
+        latency={
+            one: latency(
+                p50 / speed,
+                speedup=speed,
+                speedup_interval=(speed * 0.97, speed * 1.03),
+                noise_floor=0.02,
+            )
+            for one, p50 in (("b1", 6.31), ("b32x32", 78.4))
+        },
+    )

@@ -1,0 +1,246 @@
+"""A variant built elsewhere is judged as its files are: a lost head and other weights are errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+from support.tiny_suite import tiny_run
+
+from fixtures.architectures import write_tiny
+from fixtures.building import PARAMS, tiny_context
+from fixtures.embeddings import embedding_context
+from fixtures.task_rows import TASKS
+from fixtures.tiny_clip import clip_context, write_tiny_clip
+from slimgate.errors import BuildError, SuiteError
+from slimgate.loading import load
+from slimgate.models.saved_weights import saved_weights
+from slimgate.protocols import BuildContext, ModelRef
+from slimgate.tasks import causal_lm, text_classification
+
+Weights = dict[str, Any]
+RELEASED = "[variants]\nreleased = { model = 'export', EXTRA }\n"
+WITH_HEADS = {
+    "text_classification": {"text": ("text",), "label": "label", "max_tokens": 32},
+    "pairs": {"text": ("text", "text"), "label": "label", "max_tokens": 32},
+    **{name: dict(task.params) for name, task in TASKS.items()},
+}
+
+
+def change_weights(folder: Path, change: Callable[[Weights], Weights]) -> None:
+    file = folder / "model.safetensors"
+    safetensors.torch.save_file(change(safetensors.torch.load_file(file)), file, {"format": "pt"})
+
+
+def without(folder: Path, part: str) -> None:
+    """The folder's weights but those with `part` in their name."""
+    change_weights(folder, lambda found: {name: tensor for name, tensor in found.items() if part not in name})
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def refs(folder: Path) -> dict[bool | None, ModelRef]:
+    """The folder as a variant's that is judged as it is, as one's with a new head, and as the teacher's."""
+    return {new: ModelRef(str(folder), folder, new_head=new) for new in (False, True, None)}
+
+
+def load_ref(ref: ModelRef, context: BuildContext) -> Any:
+    return context.task.load_model(context.task_params, ref, context)
+
+
+def check_ref(ref: ModelRef, kind: str) -> None:
+    """What the plan checks: no rows are read, and no model is loaded."""
+    assert ref.folder is not None
+    task = load("task", "text_classification" if kind == "pairs" else kind)
+    config = json.loads((ref.folder / "config.json").read_text())
+    task.check_model(task.Params.model_validate(WITH_HEADS[kind]), ref, config, None)
+
+
+@pytest.mark.parametrize("kind", WITH_HEADS)
+def test_an_encoder_alone_is_refused_by_the_plan_of_every_task_with_a_head(tmp_path: Path, kind: str) -> None:
+    found = refs(write_tiny(tmp_path / "export", "bert"))
+    with pytest.raises(
+        SuiteError, match=r"config\.json names BertModel, expected a model with a head .*new_head"
+    ):
+        check_ref(found[False], kind)
+    check_ref(found[True], kind)
+    check_ref(found[None], kind)
+
+
+@pytest.mark.parametrize("pooling", ["model", "mean"])
+def test_a_head_of_this_package_cannot_lie_in_a_folder_of_transformers(tmp_path: Path, pooling: str) -> None:
+    params = text_classification.Params.model_validate(
+        {**WITH_HEADS["text_classification"], "pooling": pooling}
+    )
+    found = refs(write_tiny(tmp_path / "export", "bert", labels=("neg", "pos")))
+    config = json.loads((tmp_path / "export/config.json").read_text())
+    if pooling == "model":
+        text_classification.check_model(params, found[False], config, None)
+        return
+    with pytest.raises(SuiteError, match='pooling = "mean" comes with a head of slimgate'):
+        text_classification.check_model(params, found[False], config, None)
+
+
+def test_a_head_that_only_config_json_names_is_refused_by_the_plan(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
+    check_ref(refs(folder)[False], "text_classification")
+    without(folder, "classifier")
+    with pytest.raises(
+        SuiteError, match=r"BertForSequenceClassification, outputs: 2\), but none of the \d+ weights"
+    ):
+        check_ref(refs(folder)[False], "text_classification")
+
+
+def test_a_regression_needs_a_head_of_one_output(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
+    with pytest.raises(SuiteError, match="its head has 2 outputs, and this task needs 1"):
+        check_ref(refs(folder)[False], "text_regression")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda f: without(f, "classifier"), r"lack|none of the"),
+        (lambda f: without(f, "word_embeddings"), r"its files lack 1 \(bert\.embeddings\.word_embeddings"),
+        (lambda f: change_config(f, num_hidden_layers=5), r"its files lack 16 \(bert\.encoder\.layer\.4"),
+        (lambda f: change_config(f, num_hidden_layers=3), r"no place for 16 \(bert\.encoder\.layer\.3"),
+        (
+            lambda f: change_weights(
+                f, lambda found: {**found, "other.weight": next(iter(found.values())).clone()}
+            ),
+            r"no place for 1 \(other\.weight\)",
+        ),
+    ],
+    ids=["no head", "no embeddings", "fewer layers", "more layers", "another part"],
+)
+def test_files_that_are_not_the_model_are_an_error_on_loading(
+    tmp_path: Path, damage: Callable[[Path], None], said: str
+) -> None:
+    folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
+    context = tiny_context(tmp_path / "rows")
+    load_ref(refs(folder)[False], context)
+    assert context.log["head"] == "the model's own"
+    damage(folder)
+    with pytest.raises((BuildError, SuiteError), match=said):
+        load_ref(refs(folder)[False], context)
+
+
+def test_the_unused_pooler_of_roberta_is_no_error(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "export", "roberta", labels=("neg", "pos"))
+    change_weights(
+        folder,
+        lambda found: {**found, "roberta.pooler.dense.weight": found["classifier.dense.weight"].clone()},
+    )
+    assert load_ref(refs(folder)[False], tiny_context(tmp_path / "rows")).kind == "torch"
+
+
+def test_a_new_head_is_made_where_it_is_asked_for_even_beside_an_own_one(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "export", "bert", labels=("other", "names", "three"))
+    context = tiny_context(tmp_path / "rows")
+    model = load_ref(refs(folder)[True], context)
+    assert context.log["head"] == "logistic regression"
+    assert model.network.config.id2label == {0: "neg", 1: "pos"}
+
+
+@pytest.mark.parametrize("new_head", [True, None])
+@pytest.mark.parametrize("pooling", ["model", "mean"])
+def test_a_new_head_excuses_no_weight_that_the_encoder_lacks(
+    tmp_path: Path, new_head: bool | None, pooling: str
+) -> None:
+    folder = write_tiny(tmp_path / "export", "bert")
+    params = PARAMS.model_copy(update={"pooling": pooling})
+    context = tiny_context(tmp_path / "rows", params=params)
+    load_ref(refs(folder)[new_head], context)
+    without(folder, "word_embeddings")
+    with pytest.raises(BuildError, match=r"its files lack 1 \(.*word_embeddings"):
+        load_ref(refs(folder)[new_head], context)
+
+
+def test_a_teacher_of_which_a_part_is_not_used_is_warned_of(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "export", "bert")
+    change_config(folder, num_hidden_layers=3)
+    context = tiny_context(tmp_path / "rows")
+    load_ref(refs(folder)[None], context)
+    assert "weights that are not used: 16 (encoder.layer.3" in context.log["warning"]
+    with pytest.raises(BuildError, match=r"no place for 16 \(encoder\.layer\.3"):
+        load_ref(refs(folder)[True], tiny_context(tmp_path / "rows"))
+
+
+def test_embeddings_use_every_weight_and_may_leave_out_a_head_where_that_is_said(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
+    with pytest.raises(
+        BuildError, match=r"BertModel has no place for 2 \(classifier\.bias, classifier\.weight\)"
+    ):
+        load_ref(refs(folder)[False], embedding_context(tmp_path / "rows"))
+    load_ref(refs(folder)[True], embedding_context(tmp_path / "rows"))
+    load_ref(refs(folder)[None], embedding_context(tmp_path / "rows"))
+    without(folder, "classifier")
+    load_ref(refs(folder)[False], embedding_context(tmp_path / "rows"))
+
+
+@pytest.mark.parametrize("new_head", [False, True])
+def test_no_new_head_makes_a_language_model_whole(tmp_path: Path, new_head: bool) -> None:
+    params = causal_lm.Params(text=("text",), max_tokens=16)
+    context = tiny_context(tmp_path / "rows", task=causal_lm, params=params)
+    folder = write_tiny(tmp_path / "export", "llama", causal=True)
+    load_ref(refs(folder)[new_head], context)
+    without(folder, "lm_head")
+    with pytest.raises(BuildError, match=r"its files lack 1 \(lm_head\.weight\)"):
+        load_ref(refs(folder)[new_head], context)
+
+
+def test_a_tower_of_an_image_text_model_must_be_whole(tmp_path: Path) -> None:
+    folder = write_tiny_clip(tmp_path / "export")
+    load_ref(refs(folder)[False], clip_context(tmp_path / "rows"))
+    without(folder, "visual_projection")
+    with pytest.raises(BuildError, match=r"its files lack 1 \(visual_projection\.weight\)"):
+        load_ref(refs(folder)[False], clip_context(tmp_path / "rows"))
+
+
+def test_a_suite_names_the_variant_and_new_head_lets_it_through(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "export", "bert")
+    with pytest.raises(
+        SuiteError, match=r"suite\.toml \[variants\.released\] model: export: config\.json names"
+    ):
+        tiny_run(tmp_path, **{"[variants]": RELEASED.replace(", EXTRA", "")})
+    run = tiny_run(tmp_path, **{"[variants]": RELEASED.replace("EXTRA", "new_head = true")})
+    built = run.built("released")
+    assert built.artifact.manifest["log"]["head"] == "logistic regression"
+    with pytest.raises(SuiteError, match=r"\[variants\.shorter\]: new_head belongs to a variant with model"):
+        tiny_run(tmp_path, **{"shorter = { ": "shorter = { new_head = true, "})
+    fresh = RELEASED.replace("export", "fresh:export").replace("EXTRA", "new_head = true")
+    with pytest.raises(SuiteError, match="fresh weights are new, and so is their head"):
+        tiny_run(tmp_path, **{"[variants]": fresh})
+
+
+def test_a_teacher_with_unused_weights_in_the_store_does_not_excuse_a_variant(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "shorter", "bert", labels=("neg", "pos"))
+    change_config(tmp_path / "shorter", num_hidden_layers=3)
+    variant = RELEASED.replace("export", "shorter").replace(", EXTRA", "")
+    run = tiny_run(tmp_path, **{'model = "hub"': 'model = "shorter"', "[variants]": variant})
+    assert "not used" in run.built("teacher").artifact.manifest["log"]["warning"]
+    with pytest.raises(BuildError, match=r"released: .*no place for 16"):
+        run.built("released")
+
+
+def test_headers_of_safetensors_are_read_and_nothing_else_is(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
+    found = saved_weights(folder)
+    assert found is not None
+    stored = safetensors.torch.load_file(folder / "model.safetensors")
+    assert found == {name: tuple(tensor.shape) for name, tensor in stored.items()}
+    (folder / "model.safetensors").write_bytes(b"\xff" * 20)
+    assert saved_weights(folder) is None
+    (folder / "model.safetensors").write_bytes(b"")
+    assert saved_weights(folder) is None
+    (folder / "model.safetensors").write_bytes((3).to_bytes(8, "little") + b"[1]")
+    assert saved_weights(folder) is None
+    (folder / "model.safetensors").unlink()
+    assert saved_weights(folder) is None

@@ -58,7 +58,7 @@ SHOWN = [tomllib.loads(code) for code in re.findall(r"```toml\n(.*?)```", sectio
 def test_a_task_that_the_readme_shows_is_right(shown: dict[str, Any]) -> None:
     task = shown["task"]
     source = dict(task["source"])
-    load("source", source.pop("name")).Params.model_validate(source)
+    load("source", source.pop("name")).Params.model_validate(frozen(source))
     common = {"kind", "source", "group"}
     found = load("task", task["kind"])
     found.Params.model_validate(frozen({key: value for key, value in task.items() if key not in common}))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fixtures.banking77_pairs import COLUMNS, deal_groups, main, pairs_of
-from slimgate.data.sources._hard_negatives import text_vectors
+from fixtures.sources.hard_negatives import text_vectors
 
 ROOT = Path(__file__).parents[2]
 DATA = (ROOT / "../shared/data/banking77").resolve()

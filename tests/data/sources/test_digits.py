@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from slimgate.data.sources import digits
+from fixtures.sources import digits
 
 
 def test_the_digits_are_scikit_learns_with_a_caption_that_says_the_label(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""slimgate.data.sources.docstring_pairs: summaries, their bodies, and hard negatives."""
+"""fixtures.sources.docstring_pairs: summaries, their bodies, and hard negatives."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from slimgate.data.sources import docstring_pairs as source
-from slimgate.data.sources._hard_negatives import deal_negatives
+from fixtures.sources import docstring_pairs as source
+from fixtures.sources.hard_negatives import deal_negatives
 from slimgate.errors import DataError, SuiteError
 
 Rows = list[dict[str, str]]

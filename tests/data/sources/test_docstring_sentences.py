@@ -1,4 +1,4 @@
-"""slimgate.data.sources.docstring_sentences: running text for language models, each sentence once."""
+"""fixtures.sources.docstring_sentences: running text for language models, each sentence once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from fixtures.sources import docstring_sentences as source
 from slimgate.data.docstrings import sentences, source_files
-from slimgate.data.sources import docstring_sentences as source
 from slimgate.errors import DataError, SuiteError
 
 Rows = list[dict[str, str]]

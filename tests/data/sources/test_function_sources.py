@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from slimgate.data.sources import docstring_parameters
-from slimgate.data.sources import documented_functions as functions
-from slimgate.data.sources._function_docstrings import documented_functions
+from fixtures.sources import docstring_parameters
+from fixtures.sources import documented_functions as functions
+from fixtures.sources.docstring_rows import documented_functions
 from slimgate.errors import DataError, SuiteError
 
 SOURCE = '''

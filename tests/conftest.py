@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.tiny import write_rows, write_tiny_bert
+from fixtures.models.tiny import write_rows, write_tiny_bert
 
 SUITE = """\
 [suite]

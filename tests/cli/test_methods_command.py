@@ -51,7 +51,7 @@ def test_of_a_method_that_applies_others_they_say_what_it_reads(capsys: pytest.C
 
 
 def test_a_method_of_a_users_own_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["methods", "fixtures.own_method:round_weights"]) == 0
+    assert main(["methods", "fixtures.own.method:round_weights"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("Rounds every weight to so many decimal places.\n\noption ")
     assert "digits" in told

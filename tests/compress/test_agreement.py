@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.building import tiny_context
-from fixtures.tiny import tiny_tokenizer
+from fixtures.models.building import tiny_context
+from fixtures.models.tiny import tiny_tokenizer
 from slimgate.compress import agreement
 from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
 from slimgate.errors import BuildError

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
-from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
 from slimgate.compress.embeddings._steps import principal_directions
 from slimgate.errors import BuildError, DataError
 from slimgate.loading import load

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
-from fixtures.method_examples import EMBEDDING_EXAMPLES, EXAMPLES, ONNX_EXAMPLES, OPENVINO_EXAMPLES
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.method_examples import EMBEDDING_EXAMPLES, EXAMPLES, ONNX_EXAMPLES, OPENVINO_EXAMPLES
 from slimgate.loading import known, load
 from slimgate.models.predicting import predict_scores
 from slimgate.models.torch_model import load_torch_model

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
-from fixtures.method_examples import EMBEDDING_EXAMPLES, EXAMPLES
+from fixtures.models.architectures import write_tiny
+from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
+from fixtures.models.method_examples import EMBEDDING_EXAMPLES, EXAMPLES
 from slimgate.errors import BuildError
 from slimgate.loading import load
 from slimgate.models.torch_model import load_torch_model

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.exported import Exported, exported
-from fixtures.method_examples import ONNX_EXAMPLES
+from fixtures.models.exported import Exported, exported
+from fixtures.models.method_examples import ONNX_EXAMPLES
 from slimgate.compress.agreement import predictor_of, scores
 from slimgate.loading import load
 from slimgate.models.onnx_model import load_onnx_model

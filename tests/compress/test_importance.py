@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.masking import tiny_model
+from fixtures.models.masking import tiny_model
 from slimgate.compress.importance import labelled_batches, mask_importance
 from slimgate.errors import DataError
 from slimgate.models.blocks import blocks

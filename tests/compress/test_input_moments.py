@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.calibration import (
     Moments,
     calibration_batches,

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.method_examples import EXAMPLES
-from fixtures.task_rows import TASKS, load_task_model, task_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.method_examples import EXAMPLES
+from fixtures.models.task_rows import TASKS, load_task_model, task_context
 from slimgate.errors import BuildError
 from slimgate.loading import load
 from slimgate.models.torch_model import load_torch_model

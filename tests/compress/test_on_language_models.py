@@ -1,5 +1,5 @@
-"""Every method on causal language models, by the options of fixtures/method_examples.py: it saves, loads and
-predicts the same to the bit, or says in one BuildError why it does not.
+"""Every method on causal language models, by the options of fixtures/models/method_examples.py: it saves,
+loads and predicts the same to the bit, or says in one BuildError why it does not.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
-from fixtures.method_examples import EXAMPLES
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.method_examples import EXAMPLES
 from slimgate.errors import BuildError
 from slimgate.loading import load
 from slimgate.models.torch_model import load_torch_model

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.tiny import write_rows
+from fixtures.models.tiny import write_rows
 from slimgate.errors import DataError, SuiteError
 from slimgate.loading import known, load
 from slimgate.run.rows import prepare_rows

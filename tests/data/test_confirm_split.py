@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from support.tiny_suite import tiny_run
 
-from fixtures.tiny import write_rows
+from fixtures.models.tiny import write_rows
 from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugin.plan_text import plan_lines

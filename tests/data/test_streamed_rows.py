@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fixtures.large_rows import cut as cut_apart
-from fixtures.large_rows import write_rows as write_large
-from fixtures.large_rows import write_suite
-from fixtures.tiny import write_rows
+from fixtures.measuring.large_rows import cut as cut_apart
+from fixtures.measuring.large_rows import write_rows as write_large
+from fixtures.measuring.large_rows import write_suite
+from fixtures.models.tiny import write_rows
 from slimgate.data.arrow import chosen_rows, codes_of, keys_of, standing_twice
 from slimgate.data.json_rows import AT_ONCE, typed
 from slimgate.data.row_files import BLOCK, RowFile, lines_of, rows_of, text_blocks

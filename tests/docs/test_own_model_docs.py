@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.tiny import write_rows, write_tiny_bert
+from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.init.guessing import TASKS
 from slimgate.cli.main import main
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.tiny import BAD, GOOD, OTHER, write_tiny_bert
+from fixtures.models.tiny import BAD, GOOD, OTHER, write_tiny_bert
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, Verdict

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.releases import CLASSES, INT8, Model, write_release
 
-from fixtures.tiny_graph import tiny_onnx_model
+from fixtures.models.tiny_graph import tiny_onnx_model
 from slimgate.cli.main import main
 from slimgate.judge.slices import SliceBudget
 from slimgate.judge.verdict import QualityBudget

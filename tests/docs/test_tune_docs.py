@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.tiny import write_rows, write_tiny_bert
+from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
 
 DOC = (Path(__file__).parents[2] / "docs/tune.md").read_text("utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fixtures.masking import loaded_again, logits, tiny_model
+from fixtures.models.masking import loaded_again, logits, tiny_model
 from slimgate.compress.prune import magnitude_prune
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.models.block_choice import evenly_spread, keep_blocks_

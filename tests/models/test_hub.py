@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.tiny import write_tiny_bert
+from fixtures.models.tiny import write_tiny_bert
 from slimgate.errors import BuildError
 from slimgate.models.hub import fetch_model
 from slimgate.models.ref import parse_model_ref

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from fixtures.hostile.models import Bomb
+from fixtures.trust.hostile.models import Bomb
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.pretrained import numbers_alone
 from slimgate.models.ref import check_model_files

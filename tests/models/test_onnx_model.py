@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from fixtures.building import tiny_context
-from fixtures.tiny_graph import MATRIX, TABLE, tiny_answers, tiny_onnx_model
+from fixtures.models.building import tiny_context
+from fixtures.models.tiny_graph import MATRIX, TABLE, tiny_answers, tiny_onnx_model
 from slimgate.compress.agreement import predictor_of
 from slimgate.errors import BuildError
 from slimgate.models import onnx_model

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.openvino_models import exported, model_scores
+from fixtures.models.openvino_models import exported, model_scores
 from slimgate.errors import BuildError
 from slimgate.loading import load_object
 from slimgate.models.openvino_model import OpenVinoModel, first_broken, footprint, weight_types

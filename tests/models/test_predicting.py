@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.errors import DataError
 from slimgate.models.predicting import batches, predict_scores
 from slimgate.runtimes.eager import EagerPredictor

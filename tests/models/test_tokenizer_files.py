@@ -10,7 +10,7 @@ import pytest
 from support.sample_record import sample_record
 from support.tiny_suite import tiny_run
 
-from fixtures.tiny_clip import PARAMS, write_tiny_clip
+from fixtures.models.tiny_clip import PARAMS, write_tiny_clip
 from slimgate.errors import SuiteError
 from slimgate.models.pretrained import tokenizer_of, trained_tokenizer
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer

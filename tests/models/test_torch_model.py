@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from fixtures.architectures import SHAPES, write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import SHAPES, write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.blocks import encoder_layers, output_layer
 from slimgate.models.torch_model import TorchModel, footprint, load_torch_model

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import CLIPConfig
 
-from fixtures.tiny_clip import TOWER
+from fixtures.models.tiny_clip import TOWER
 from slimgate.models.blocks import block_names, blocks
 from slimgate.models.two_towers import TOWERS, Tower, TwoTowers
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.tiny import write_rows
+from fixtures.models.tiny import write_rows
 from slimgate._system import digests
 from slimgate.plugin import session
 from slimgate.plugin.session import Session

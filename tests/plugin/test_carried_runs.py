@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.user_repository import Ran, pytest_in
 
-from fixtures.tiny import write_tiny_bert
+from fixtures.models.tiny import write_tiny_bert
 from slimgate.cli.main import main
 
 SUITE = """\

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from support.user_repository import Ran, pytest_in
 
-from fixtures.hub_layout import write_dataset
-from fixtures.tiny_clip import COLOURS, picture_rows, write_tiny_clip
+from fixtures.models.hub_layout import write_dataset
+from fixtures.models.tiny_clip import COLOURS, picture_rows, write_tiny_clip
 
 SUITE = Path(__file__).parents[2] / "bench/clip_cifar.toml"
 LEARNING = "{ distill = { epochs = 4, learning_rate = 1e-3 } }"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import damaged_store, kill_nine, shared_store
-from fixtures.kill_nine import WHOLE
+from fixtures.trust import damaged_store, kill_nine, shared_store
+from fixtures.trust.kill_nine import WHOLE
 
 # Everything that is built, and none of what is timed: that is a test of its own below.
 BUILDING = ("-k", "not latency and not speedup", "-p", "no:benchmark")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from support.user_repository import Ran, pytest_in
 
-from fixtures.architectures import write_tiny
-from fixtures.tiny import write_rows
+from fixtures.models.architectures import write_tiny
+from fixtures.models.tiny import write_rows
 
 SUITE = """\
 [suite]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support.user_repository import Ran, pytest_in
 
-from fixtures.hub_layout import cache_dataset, cache_model
-from fixtures.nli_pairs import write_pairs, write_teacher
-from fixtures.tiny import write_tiny_bert
+from fixtures.models.hub_layout import cache_dataset, cache_model
+from fixtures.models.tiny import write_tiny_bert
+from fixtures.sources.nli_pairs import write_pairs, write_teacher
 
 ROOT = Path(__file__).parents[2]
 SUITE = ROOT / "bench/glue_mnli.toml"

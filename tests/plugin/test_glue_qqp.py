@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.user_repository import Ran, pytest_in
 
-from fixtures.hub_layout import cache_dataset, cache_model
-from fixtures.qqp_pairs import write_models, write_pairs
+from fixtures.models.hub_layout import cache_dataset, cache_model
+from fixtures.sources.qqp_pairs import write_models, write_pairs
 
 ROOT = Path(__file__).parents[2]
 BANKING77 = (ROOT / "../shared/data/banking77").resolve()

@@ -9,9 +9,9 @@ import pytest
 from pyarrow import csv
 from support.user_repository import Ran, pytest_in
 
-from fixtures.architectures import write_tiny
-from fixtures.hub_layout import write_dataset
-from fixtures.tiny import write_rows
+from fixtures.models.architectures import write_tiny
+from fixtures.models.hub_layout import write_dataset
+from fixtures.models.tiny import write_rows
 
 SUITE = Path(__file__).parents[2] / "bench/gpt2_text.toml"
 STAND_IN = f"""\

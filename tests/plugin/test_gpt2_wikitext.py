@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from support.user_repository import Ran, pytest_in
 
-from fixtures.architectures import write_tiny
-from fixtures.hub_layout import write_dataset
-from fixtures.tiny import GOOD, OTHER
+from fixtures.models.architectures import write_tiny
+from fixtures.models.hub_layout import write_dataset
+from fixtures.models.tiny import GOOD, OTHER
 
 SUITE = Path(__file__).parents[2] / "bench/gpt2_wikitext.toml"
 WITHOUT_TIMES = "quality or behaviour or footprint or identical or planted_fault"

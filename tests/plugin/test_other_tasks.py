@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from support.user_repository import Ran, pytest_in
 
-from fixtures.architectures import write_tiny
-from fixtures.hub_layout import write_dataset
-from fixtures.task_rows import task_rows
+from fixtures.models.architectures import write_tiny
+from fixtures.models.hub_layout import write_dataset
+from fixtures.models.task_rows import task_rows
 from slimgate.record.outcome_files import read_outcomes
 
 COMMON = """\

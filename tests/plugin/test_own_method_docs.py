@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.user_repository import Ran, pytest_in
 
-from fixtures.tiny import write_rows, write_tiny_bert
+from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.record.outcome_files import read_outcomes
 
 ROOT = Path(__file__).parents[2]

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pytest
 from support.user_repository import Ran, pytest_in, write_clone
 
-from fixtures.own_task import JoinedText
-from fixtures.tiny import tiny_tokenizer
+from fixtures.models.tiny import tiny_tokenizer
+from fixtures.own.task import JoinedText
 from slimgate.protocols import Rows
 from slimgate.record.outcome_files import read_outcomes
 
 ROOT = Path(__file__).parents[2]
-METRIC = "fixtures.own_metric:cost_weighted_accuracy"
-METHOD = "fixtures.own_method:round_weights"
+METRIC = "fixtures.own.metric:cost_weighted_accuracy"
+METHOD = "fixtures.own.method:round_weights"
 SMALL = """\
 [suite]
 title = "own plug-ins, small"
@@ -46,14 +46,14 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_the_suite_runs_and_its_budgets_hold(ran: Ran) -> None:
     assert ran.code == 0, ran.out
-    assert ran.record("small")["task"]["kind"] == "fixtures.own_task:JoinedText"
+    assert ran.record("small")["task"]["kind"] == "fixtures.own.task:JoinedText"
     assert ran.variant("small", "teacher")["quality"]["accuracy"]["value"] > 0.5  # of three topics
 
 
 def test_the_report_says_that_the_sources_rows_are_made_up(ran: Ran) -> None:
     assert ran.record("small")["task"]["real"] is False
     assert ran.record("small")["task"]["source"] == {
-        "name": "fixtures.own_source:Letters",
+        "name": "fixtures.own.source:Letters",
         "rows": 700,
         "seed": 0,
     }
@@ -96,7 +96,7 @@ def test_the_task_joins_its_columns_to_one_text(tmp_path: Path) -> None:
 def test_the_metrics_code_is_in_no_key_of_the_store(ran: Ran) -> None:
     store = ran.folder / ".slimgate"
     before = sorted(path for path in store.glob("*/*/manifest.json"))
-    file = ran.folder / "fixtures/own_metric.py"
+    file = ran.folder / "fixtures/own/metric.py"
     file.write_text(file.read_text().replace("5.0", "7.0"))
     again = pytest_in(ran.folder, "bench/small.toml", "-k", "test_quality and rounded")
     assert again.code == 0, again.out

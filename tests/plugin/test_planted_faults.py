@@ -1,4 +1,6 @@
-"""fixtures/planted_faults.py on a tiny model: each costs more than twice the budget, and none passes."""
+"""fixtures/trust/planted_faults.py on a tiny model: each costs more than twice the budget, and none
+passes.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from support.user_repository import Ran, pytest_in, write_clone
 ROOT = Path(__file__).parents[2]
 BUDGET = 2.0
 FAULTS = ("forget_class", "turn_label_map", "shift_vocabulary", "lose_scales")
-VARIANT = 'NAME = { steps = [{ "fixtures.planted_faults:NAME" = {} }] }\n'
+VARIANT = 'NAME = { steps = [{ "fixtures.trust.planted_faults:NAME" = {} }] }\n'
 SUITE = """\
 [suite]
 title = "planted faults"

@@ -9,9 +9,9 @@ import pytest
 from pyarrow import csv
 from support.user_repository import Ran, pytest_in
 
-from fixtures.hub_layout import write_dataset
-from fixtures.ready_made import write_ready_made
-from fixtures.tiny import write_rows
+from fixtures.models.hub_layout import write_dataset
+from fixtures.models.ready_made import write_ready_made
+from fixtures.models.tiny import write_rows
 
 SUITE = """\
 [suite]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.user_repository import pytest_in
 
-from fixtures.kill_nine import in_session
+from fixtures.trust.kill_nine import in_session
 from slimgate.record import read_record
 
 OWN_WAITS = '''

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.user_repository import COMMON, pytest_in
 
-from fixtures.tiny import write_rows
+from fixtures.models.tiny import write_rows
 
 VARIANTS = """
 [variants]

@@ -1,4 +1,4 @@
-"""fixtures/profile_run.py: every second belongs to one stage, and the shares add up."""
+"""fixtures/measuring/profile_run.py: every second belongs to one stage, and the shares add up."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support.tiny_suite import SUITE
 
-from fixtures.profile_run import Stages, logged_seconds, profiled, table
-from fixtures.tiny import write_rows, write_tiny_bert
+from fixtures.measuring.profile_run import Stages, logged_seconds, profiled, table
+from fixtures.models.tiny import write_rows, write_tiny_bert
 
 
 def test_time_goes_to_the_innermost_stage() -> None:

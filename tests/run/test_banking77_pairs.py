@@ -1,4 +1,4 @@
-"""fixtures/banking77_pairs.py: pairs of real questions whose label neither question tells alone."""
+"""fixtures/sources/banking77_pairs.py: pairs of real questions whose label neither question tells alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.banking77_pairs import COLUMNS, deal_groups, main, pairs_of
+from fixtures.sources.banking77_pairs import COLUMNS, deal_groups, main, pairs_of
 from fixtures.sources.hard_negatives import text_vectors
 
 ROOT = Path(__file__).parents[2]

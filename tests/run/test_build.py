@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.tiny import write_rows, write_tiny_bert
+from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.params import Table
 from slimgate.protocols import BuildContext
@@ -422,7 +422,7 @@ def test_a_fresh_head_with_random_layers_is_built_the_same_twice(tmp_path: Path)
     """RoBERTa's head has a dense layer of its own, which a base model lacks."""
     import torch
 
-    from fixtures.architectures import write_tiny
+    from fixtures.models.architectures import write_tiny
 
     tiny = Tiny(tmp_path)
     write_tiny(tmp_path / "roberta", "roberta")

@@ -1,4 +1,6 @@
-"""fixtures/throughput.py: all ways answer the same rows alike, and rates are medians of ABBA rounds."""
+"""fixtures/measuring/throughput.py: all ways answer the same rows alike, and rates are medians of ABBA
+rounds.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fixtures import throughput
-from fixtures.building import load_tiny, tiny_context
-from fixtures.throughput import BARE, OURS, Case, Line, measure, table, ways
-from fixtures.tiny import write_tiny_bert
+from fixtures.measuring import throughput
+from fixtures.measuring.throughput import BARE, OURS, Case, Line, measure, table, ways
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.tiny import write_tiny_bert
 
 torch.set_num_threads(1)
 

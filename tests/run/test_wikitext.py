@@ -1,4 +1,4 @@
-"""fixtures/wikitext.py: articles of one long file as rows."""
+"""fixtures/sources/wikitext.py: articles of one long file as rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.wikitext import articles, write_rows
+from fixtures.sources.wikitext import articles, write_rows
 
 DATA = Path(__file__).parents[3] / "shared/data/wikitext2"
 TEXT = """

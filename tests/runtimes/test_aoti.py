@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures import doubling_package
+from fixtures.trust import doubling_package
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError, MeasureError
 from slimgate.runtimes.aoti import AotiPredictor, open_package

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.tiny_graph import tiny_answers, tiny_onnx_model
+from fixtures.models.tiny_graph import tiny_answers, tiny_onnx_model
 from slimgate.errors import BuildError
 from slimgate.runtimes import onnxruntime
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.openvino_models import exported, selection_scores
+from fixtures.models.openvino_models import exported, selection_scores
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.runtimes import openvino as runtime
 from slimgate.store.artifact import LOADERS

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fixtures import own_source
-from fixtures.tiny import write_tiny_bert
+from fixtures.models.tiny import write_tiny_bert
+from fixtures.own import source as own_source
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,8 +15,8 @@ import safetensors
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.finetune import fine_tune
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, DataError, SuiteError

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.tiny_clip import COLOURS, PARAMS, clip_context, load_clip, picture_rows, write_tiny_clip
+from fixtures.models.tiny_clip import COLOURS, PARAMS, clip_context, load_clip, picture_rows, write_tiny_clip
 from slimgate.compress.finetune import distill, fine_tune
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.models.predicting import predict_scores

@@ -11,8 +11,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from fixtures.architectures import write_tiny
-from fixtures.task_rows import TOPICS, load_task_model, task_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.task_rows import TOPICS, load_task_model, task_context
 from slimgate.errors import DataError, SuiteError
 from slimgate.models.blocks import output_layer
 from slimgate.protocols import ModelRef, Rows, TaskFacts

@@ -11,11 +11,11 @@ import pytest
 import safetensors.torch
 from support.tiny_suite import tiny_run
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, tiny_context
-from fixtures.embeddings import embedding_context
-from fixtures.task_rows import TASKS
-from fixtures.tiny_clip import clip_context, write_tiny_clip
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, tiny_context
+from fixtures.models.embeddings import embedding_context
+from fixtures.models.task_rows import TASKS
+from fixtures.models.tiny_clip import clip_context, write_tiny_clip
 from slimgate.errors import BuildError, SuiteError
 from slimgate.loading import load
 from slimgate.models.saved_weights import saved_weights

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder
+from fixtures.models.architectures import write_tiny
+from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.protocols import Rows, TaskFacts

@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import spearmanr
 
-from fixtures.architectures import write_tiny
-from fixtures.embeddings import with_pairs
-from fixtures.hub_layout import write_dataset
+from fixtures.models.architectures import write_tiny
+from fixtures.models.embeddings import with_pairs
+from fixtures.models.hub_layout import write_dataset
 from slimgate.errors import DataError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.protocols import Rows, TaskFacts

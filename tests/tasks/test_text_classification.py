@@ -12,8 +12,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.protocols import ModelRef, Rows, TaskFacts
 from slimgate.tasks import text_classification as task

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.task_rows import load_task_model, task_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.errors import DataError, MissingExtra, SuiteError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.models.predicting import predict_scores

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fixtures.fuzz import main
-from fixtures.fuzzing.mutating import mutated
-from fixtures.fuzzing.seeds import SEEDS
-from fixtures.fuzzing.targets import SUITE, TARGETS
+from fixtures.trust.fuzz import main
+from fixtures.trust.fuzzing.mutating import mutated
+from fixtures.trust.fuzzing.seeds import SEEDS
+from fixtures.trust.fuzzing.targets import SUITE, TARGETS
 from slimgate._system.toml import toml_key, toml_value
 
 # The same inputs every time: a machine without a network and a clock that is slow are no reason to fail.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.hostile.cases import SUITE, Case, all_cases
+from fixtures.trust.hostile.cases import SUITE, Case, all_cases
 from slimgate.cli.main import main
 from slimgate.errors import SlimgateError
 from slimgate.plugin.finding import Search, find_suites
@@ -49,7 +49,7 @@ def test_it_is_answered_in_one_line(
 
 
 def test_the_page_has_every_small_input_and_no_answer_that_is_wrong() -> None:
-    """python -m fixtures.hostile_inputs OUT > docs/hostile_inputs.md"""
+    """python -m fixtures.trust.hostile_inputs OUT > docs/hostile_inputs.md"""
     text = TABLE.read_text("utf-8")
     told = re.findall(r"^\| (\w+: .*?) \| (?:pytest|slimgate|an artifact)", text, re.MULTILINE)
     assert set(SMALL) <= set(told)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures import peers
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
-from fixtures.peer_case import Case, Result
-from fixtures.peer_tools import PEERS
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.peers import compare as peers
+from fixtures.peers.peer_case import Case, Result
+from fixtures.peers.peer_tools import PEERS
 from slimgate.errors import SlimgateError
 from slimgate.judge.tango import tango_interval
 from slimgate.loading import known, load

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
-from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder
-from fixtures.kept_models import KeptRun, kept_run, predicted
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder
+from fixtures.models.kept_models import KeptRun, kept_run, predicted
 from slimgate.cli.main import main
 from slimgate.compress.agreement import predictor_of
 from slimgate.loading import load

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from support.tiny_suite import tiny_run
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
-from fixtures.kept_models import kept_run, predicted
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.kept_models import kept_run, predicted
 from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.ref import FILES, parse_model_ref, weights_sha256

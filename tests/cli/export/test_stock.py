@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.cli.export.stock import not_stock
 from slimgate.loading import load
 

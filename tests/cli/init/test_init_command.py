@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.architectures import write_tiny
-from fixtures.tiny import write_rows, write_tiny_bert
+from fixtures.models.architectures import write_tiny
+from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
 from slimgate.suite.load import load_suite
 from slimgate.suite.schema import suite_schema

@@ -17,9 +17,9 @@ from transformers import (
     MobileBertForSequenceClassification,
 )
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
-from fixtures.task_rows import load_task_model, task_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.compress.convert import to_openvino
 from slimgate.compress.convert._first_token import first_token_alone, reads_first_token_alone
 from slimgate.compress.prune import prune_heads

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.exported import Exported, exported
+from fixtures.models.exported import Exported, exported
 from slimgate.compress.agreement import predictor_of, scores
 from slimgate.compress.convert import onnx_cast, onnx_int8_dynamic, onnx_optimize, onnx_weight_only
 from slimgate.compress.convert._onnx_graph import kinds_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.exported import Exported, exported
+from fixtures.models.exported import Exported, exported
 from slimgate.compress.agreement import predictor_of
 from slimgate.compress.convert import onnx_int8_dynamic, onnx_int8_static, onnx_weight_only
 from slimgate.compress.convert._onnx_graph import kinds_of

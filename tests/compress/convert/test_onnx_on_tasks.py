@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
-from fixtures.embeddings import PAIRS, embedding_context, load_encoder
-from fixtures.exported import _make_distinct_
-from fixtures.task_rows import load_task_model, task_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.embeddings import PAIRS, embedding_context, load_encoder
+from fixtures.models.exported import _make_distinct_
+from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.compress.agreement import calibration_arrays, predictor_of
 from slimgate.compress.convert import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx
 from slimgate.compress.convert._onnx_graph import kinds_of

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.building import tiny_context
-from fixtures.exported import Exported, exported
-from fixtures.tiny_graph import tiny_graph, tiny_onnx_model
+from fixtures.models.building import tiny_context
+from fixtures.models.exported import Exported, exported
+from fixtures.models.tiny_graph import tiny_graph, tiny_onnx_model
 from slimgate.compress.agreement import predictor_of, scores
 from slimgate.compress.convert import onnx_int8_dynamic, onnx_int8_static, onnx_optimize
 from slimgate.compress.convert._onnx_first_token import keep_first_token

@@ -14,7 +14,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.openvino_models import exported, model_scores, scores_elsewhere
+from fixtures.models.openvino_models import exported, model_scores, scores_elsewhere
 from slimgate.compress.agreement import predictor_of
 from slimgate.compress.convert import openvino_int8
 from slimgate.compress.convert._openvino_quantization import embedding_lookups, output_layer, single_rows

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.openvino_models import exported, model_scores, scores_elsewhere
+from fixtures.models.openvino_models import exported, model_scores, scores_elsewhere
 from slimgate.compress.convert import openvino_weights
 from slimgate.compress.convert.openvino_weights import Params
 from slimgate.errors import BuildError

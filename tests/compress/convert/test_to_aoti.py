@@ -13,9 +13,9 @@ import torch
 from pydantic import ValidationError
 from support.tiny_suite import tiny_run
 
-from fixtures import dying_package
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.trust import dying_package
 from slimgate.compress.agreement import calibration_arrays
 from slimgate.compress.convert import to_aoti
 from slimgate.compress.convert._aoti_compiling import Compiled, compile_apart

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
-from fixtures.exported import Exported, exported
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.exported import Exported, exported
 from slimgate.compress.agreement import predictor_of
 from slimgate.compress.convert import to_onnx
 from slimgate.compress.quantize import int8_dynamic

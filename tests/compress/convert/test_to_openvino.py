@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
-from fixtures.embeddings import embedding_context, load_encoder
-from fixtures.openvino_models import LABELS, exported, model_scores, scores_elsewhere
-from fixtures.task_rows import load_task_model, task_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.embeddings import embedding_context, load_encoder
+from fixtures.models.openvino_models import LABELS, exported, model_scores, scores_elsewhere
+from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.compress.convert import to_openvino
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, DataError

@@ -11,8 +11,8 @@ import torch
 from pydantic import ValidationError
 from sklearn.decomposition import PCA
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.factorize import factorize_embeddings
 from slimgate.compress.factorize._factorize_embeddings import principal_directions
 from slimgate.compress.finetune import fine_tune

@@ -12,8 +12,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.calibration import calibration_batches
 from slimgate.compress.factorize import low_rank
 from slimgate.compress.finetune import fine_tune

@@ -21,8 +21,8 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from fixtures.architectures import SHAPES, write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import SHAPES, write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.factorize import factorize_embeddings, trim_vocabulary
 from slimgate.compress.finetune import fine_tune
 from slimgate.compress.prune import keep_layers
@@ -189,7 +189,7 @@ def test_it_goes_between_other_steps(tmp_path: Path) -> None:
 def test_a_vocabulary_of_as_many_tokens_as_positions_is_told_from_them(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     words = [f"w{number}" for number in range(59)]  # with 5 special tokens, 64: as many as positions
-    from fixtures.tiny import write_tiny_bert
+    from fixtures.models.tiny import write_tiny_bert
 
     model = load_tiny(write_tiny_bert(tmp_path / "w", labels=("neg", "pos"), words=words), context)
     assert model.config.vocab_size == model.config.max_position_embeddings == 64

@@ -10,8 +10,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context, tiny_rows
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context, tiny_rows
 from slimgate.compress.finetune import active_distill
 from slimgate.errors import BuildError
 from slimgate.protocols import BuildContext, Rows

@@ -12,8 +12,8 @@ import safetensors
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.finetune import distill
 from slimgate.compress.prune import keep_layers
 from slimgate.compress.training.distillation import soft_target_loss, unlike

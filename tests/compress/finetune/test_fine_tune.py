@@ -9,8 +9,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.finetune import fine_tune
 from slimgate.errors import DataError
 

@@ -12,8 +12,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.finetune import distill, lora, lora_distill
 from slimgate.compress.layers.int8_linear import Int8Linear
 from slimgate.compress.layers.lora_linear import LoraLinear

@@ -10,8 +10,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.factorize import factorize_embeddings
 from slimgate.compress.finetune import new_student
 from slimgate.errors import BuildError

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.masking import tiny_model
+from fixtures.models.masking import tiny_model
 from slimgate.compress.importance import labelled_batches
 from slimgate.compress.prune._drop_layers import block_influence, least_loss_order, loss_without
 from slimgate.models.block_choice import keep_blocks_

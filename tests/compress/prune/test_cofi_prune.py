@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
-from fixtures.masking import tiny_model
+from fixtures.models.masking import tiny_model
 from slimgate.compress.factorize import low_rank, trim_vocabulary
 from slimgate.compress.finetune import distill
 from slimgate.compress.prune import cofi_prune, keep_layers

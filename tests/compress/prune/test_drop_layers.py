@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.masking import ALL, loaded_again, logits, tiny_model
+from fixtures.models.masking import ALL, loaded_again, logits, tiny_model
 from slimgate.compress.prune import drop_layers
 from slimgate.compress.prune._drop_layers import block_influence, loss_without
 from slimgate.errors import SuiteError

@@ -10,8 +10,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import SHAPES, write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import SHAPES, write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.prune import keep_layers
 from slimgate.errors import SuiteError
 from slimgate.models.blocks import encoder_layers

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 from torch.nn.utils import parametrize
 
-from fixtures.masking import tiny_model
+from fixtures.models.masking import tiny_model
 from slimgate.compress.finetune import fine_tune
 from slimgate.compress.prune import magnitude_prune, movement_prune
 from slimgate.compress.prune._gradual_params import cubic_sparsity, progress_of_pruning

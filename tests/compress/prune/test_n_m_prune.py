@@ -10,8 +10,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.finetune import fine_tune
 from slimgate.compress.prune import n_m_prune
 from slimgate.errors import BuildError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
+from fixtures.models.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
 from slimgate.compress.importance import mask_importance
 from slimgate.compress.prune import keep_layers, prune_ffn, prune_heads
 from slimgate.compress.quantize import int8_dynamic

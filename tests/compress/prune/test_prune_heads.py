@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
+from fixtures.models.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
 from slimgate.compress.prune import keep_layers, magnitude_prune, prune_heads
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.compress.training.callbacks import KeepZeros

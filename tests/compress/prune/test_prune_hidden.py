@@ -13,8 +13,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.architectures import write_tiny
-from fixtures.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
+from fixtures.models.architectures import write_tiny
+from fixtures.models.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
 from slimgate.compress.factorize import factorize_embeddings
 from slimgate.compress.finetune import distill
 from slimgate.compress.prune import keep_layers, magnitude_prune, prune_ffn, prune_heads, prune_hidden

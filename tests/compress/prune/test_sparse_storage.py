@@ -11,8 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.layers.grid import dequantize
 from slimgate.compress.layers.sparse_integers import SparseInt8Linear
 from slimgate.compress.layers.sparse_linear import SparseLinear

@@ -10,8 +10,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.prune import magnitude_prune, n_m_prune, sparsegpt_prune, wanda_prune
 from slimgate.models.linear_layers import linear_layers
 from slimgate.models.predicting import predict_scores

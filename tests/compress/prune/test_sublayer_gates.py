@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.masking import ALL, INPUTS, tiny_model
+from fixtures.models.masking import ALL, INPUTS, tiny_model
 from slimgate.compress.layers.removed import NoAttention, NoLinear
 from slimgate.compress.prune import cofi_prune, keep_layers, magnitude_prune, prune_ffn, prune_heads
 from slimgate.compress.prune._sublayer_gates import (

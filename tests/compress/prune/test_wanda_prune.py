@@ -11,8 +11,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.calibration import calibration_batches, watch_inputs
 from slimgate.compress.prune import magnitude_prune, wanda_prune
 from slimgate.errors import DataError

@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.prune import keep_layers
 from slimgate.compress.quantize import cast, int8_dynamic
 from slimgate.models import precision

@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError

@@ -11,8 +11,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.calibration import calibration_batches, watch_inputs
 from slimgate.compress.layers.int8_linear import Int8Embedding
 from slimgate.compress.layers.int8_static_linear import Int8StaticLinear

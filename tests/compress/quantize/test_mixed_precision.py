@@ -11,8 +11,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
 from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear
 from slimgate.compress.quantize import int8_dynamic, mixed_precision

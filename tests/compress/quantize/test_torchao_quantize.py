@@ -11,8 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.layers.torchao_linear import TorchaoLinear
 from slimgate.compress.quantize import torchao_quantize
 from slimgate.compress.quantize.torchao_quantize import Params

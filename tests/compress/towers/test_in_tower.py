@@ -11,8 +11,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.method_examples import EXAMPLES
-from fixtures.tiny_clip import clip_context, load_clip, write_tiny_clip
+from fixtures.models.method_examples import EXAMPLES
+from fixtures.models.tiny_clip import clip_context, load_clip, write_tiny_clip
 from slimgate.compress.towers import in_tower
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.predicting import predict_scores

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
-from fixtures.tiny import BAD, GOOD, OTHER, tiny_tokenizer
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.tiny import BAD, GOOD, OTHER, tiny_tokenizer
 from slimgate.compress.finetune.distill import Params
 from slimgate.compress.training.distillation import DistillationLoss, soft_target_loss, unlike
 from slimgate.compress.training.distillation_params import map_layers

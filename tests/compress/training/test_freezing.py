@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.finetune import distill, fine_tune
 from slimgate.compress.training.options import frozen
 from slimgate.errors import BuildError

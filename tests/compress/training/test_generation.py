@@ -10,8 +10,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.finetune import distill
 from slimgate.compress.training.distillation import DistillationLoss, unlike
 from slimgate.compress.training.transfer import _first, transfer_rows, written_texts

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.training.distillation_params import map_layers
 from slimgate.compress.training.matching import (
     AttentionMatch,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.training.options import regularized, skipped
 from slimgate.models.blocks import encoder_layers
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from support.tiny_suite import tiny_run
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.finetune.distill import Params
 from slimgate.compress.training import teacher_answers as module
 from slimgate.compress.training.distillation import DistillationLoss

@@ -13,9 +13,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
-from fixtures.tiny import BAD, GOOD, OTHER, tiny_tokenizer
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.tiny import BAD, GOOD, OTHER, tiny_tokenizer
 from slimgate.compress.finetune import active_distill, distill
 from slimgate.compress.prune import gradual_magnitude_prune
 from slimgate.compress.quantize import quantization_aware_training

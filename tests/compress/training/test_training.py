@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.building import load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.training.params import TrainingParams
 from slimgate.compress.training.scoring import Score
 from slimgate.compress.training.trainer import label_loss, train

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from fixtures.building import tiny_context
+from fixtures.models.building import tiny_context
 from slimgate.compress.training.transfer import transfer_rows
 from slimgate.compress.training.transfer_params import Augment, TransferParams, also_reads
 from slimgate.errors import BuildError, DataError

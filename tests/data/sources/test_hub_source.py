@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from fixtures.hub_layout import COMMIT, cache_dataset, write_dataset
+from fixtures.models.hub_layout import COMMIT, cache_dataset, write_dataset
 from slimgate.data.pools import pools_of
 from slimgate.data.sources import hub
 from slimgate.errors import DataError, SuiteError

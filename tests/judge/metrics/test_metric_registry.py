@@ -74,7 +74,7 @@ def test_nothing_heavy_is_imported_at_the_top(folder: str) -> None:
 
 
 def test_a_dotted_path_means_a_users_own_metric() -> None:
-    metric = load_metric("fixtures.own_metric:cost_weighted_accuracy")
+    metric = load_metric("fixtures.own.metric:cost_weighted_accuracy")
     assert metric.name == "cost_weighted_accuracy"
     assert metric.name not in known_metrics()
 
@@ -83,16 +83,16 @@ def test_a_dotted_path_means_a_users_own_metric() -> None:
     ("name", "problem"),
     [
         (
-            "fixtures.own_metric:statistic",
+            "fixtures.own.metric:statistic",
             "it is a function, expected a Metric; see Metric in slimgate/judge/metrics/base.py",
         ),
         (
-            "fixtures.own_metric:COSTS",
+            "fixtures.own.metric:COSTS",
             "it is of type dict, expected a Metric; see Metric in slimgate/judge/metrics/base.py",
         ),
         (
-            "fixtures.own_metric:cost_weighted",
-            "fixtures.own_metric has no cost_weighted. Did you mean cost_weighted_accuracy?",
+            "fixtures.own.metric:cost_weighted",
+            "fixtures.own.metric has no cost_weighted. Did you mean cost_weighted_accuracy?",
         ),
         ("test_metric_registry:NAMED_AS_OURS", "mcc is a metric of slimgate; call yours otherwise"),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.tiny_suite import tiny_run
 
-from fixtures import schedule_against_ideal as against
+from fixtures.measuring import schedule_against_ideal as against
 from slimgate.run.cluster.needs import Needs
 from slimgate.run.cluster.schedule import Schedule, startable, ways
 from slimgate.run.cluster.tasks import Task, TaskId, Wish, tasks_of

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS
 from slimgate.protocols import Rows, Workload
 from slimgate.run.measure.latency import (
     no_collection,

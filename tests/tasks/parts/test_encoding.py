@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.architectures import tokenizer_of
+from fixtures.models.architectures import tokenizer_of
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
 IDS = [[2, 5, 3], [2, 5, 6, 7, 3], [2, 3]]

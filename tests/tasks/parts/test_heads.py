@@ -12,8 +12,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from fixtures.architectures import write_tiny
-from fixtures.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.models.blocks import output_layer
 from slimgate.models.predicting import predict_scores
 from slimgate.runtimes.eager import EagerPredictor

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.building import PARAMS, load_tiny, tiny_context
-from fixtures.ready_made import write_ready_made
+from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.ready_made import write_ready_made
 from slimgate.errors import BuildError
 from slimgate.tasks.parts.label_order import find_order
 from slimgate.tasks.text_classification import Params

@@ -11,8 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from fixtures.architectures import write_tiny
-from fixtures.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
+from fixtures.models.architectures import write_tiny
+from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.ref import parse_model_ref
 from slimgate.models.sentence_layout import sentence_layout

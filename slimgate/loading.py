@@ -1,4 +1,11 @@
-"""A name -> the plug-in of that name: a file of slimgate, or the user's own "package.module:object"."""
+"""A name -> the plug-in of that name: slimgate's own, an installed package's, or "package.module:object".
+
+An installed package adds plug-ins by entry points, in the groups slimgate.methods, .tasks, .metrics, .sources
+and .runtimes:
+
+    [project.entry-points."slimgate.runtimes"]
+    llama_cpp = "slimgate_gguf.runtime:LlamaCpp"
+"""
 
 from __future__ import annotations
 
@@ -7,6 +14,7 @@ import inspect
 import re
 from collections.abc import Collection
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -44,22 +52,52 @@ def modules_of(kind: str) -> dict[str, str]:
     }
 
 
+@cache
+def installed(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
+    """Name -> the entry points by which installed packages add plug-ins of a kind, "metric" among them."""
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for one in sorted(entry_points(group=f"slimgate.{kind}s"), key=lambda one: (one.name, one.value)):
+        found[one.name] = (*found.get(one.name, ()), one)
+    return found
+
+
 def known(kind: str) -> tuple[str, ...]:
-    """Names of slimgate's own plug-ins of a kind."""
-    return tuple(modules_of(kind))
+    """Names of plug-ins of a kind: slimgate's own, then those of installed packages."""
+    return tuple(dict.fromkeys((*modules_of(kind), *installed(kind))))
 
 
 def load(kind: str, name: str) -> Any:
     """The plug-in, with its Params. Raises SuiteError with the nearest name, or with what the import said."""
     if ":" in name:
-        return _own(kind, name)
-    if name not in known(kind):
+        return _own(kind, name, name)
+    if path := added(kind, name, modules_of(kind)):
+        return _own(kind, name, path)
+    if name not in modules_of(kind):
         near = nearest(name, known(kind))
         own = '; your own is named "package.module:object"' if "." in name else ""
         if kind == "method" and not own and not near.startswith("."):
             own = "; `slimgate methods` tells what each does"
         raise SuiteError(f'"{name}": no such {kind}{near}{own}')
     return importlib.import_module(modules_of(kind)[name])
+
+
+def added(kind: str, name: str, own: Collection[str]) -> str | None:
+    """The dotted path of what an installed package adds by that name; None where none does.
+
+    own: slimgate's names. Raises SuiteError where two have the name.
+    """
+    found = [_told(one) for one in installed(kind).get(name, ())]
+    if len(found) + (name in own) > 1:
+        others = ["slimgate itself"] if name in own else []
+        raise SuiteError(
+            f'{kind} "{name}" stands for more than one: {", ".join([*others, *found])}; '
+            "uninstall one, or rename it in its package's entry points"
+        )
+    return installed(kind)[name][0].value if found else None
+
+
+def _told(entry: EntryPoint) -> str:
+    return f"{entry.value} of {entry.dist.name if entry.dist else 'an unknown package'}"
 
 
 def load_object(name: str) -> Any:
@@ -104,8 +142,9 @@ def _imported(kind: str, name: str, module_name: str) -> ModuleType:
         ) from error
 
 
-def _own(kind: str, name: str) -> Any:
-    found = own_object(kind, name)
+def _own(kind: str, name: str, path: str) -> Any:
+    """name: as the suite has it; path: package.module:object."""
+    found = own_object(kind, path)
     try:
         return _plugin(kind, found)
     except SuiteError as error:

@@ -1,4 +1,4 @@
-"""Which metrics there are: the files of this folder that have a `METRICS`, and users' own by dotted path."""
+"""Which metrics there are: this folder's (`METRICS`), those of installed packages, and users' own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from functools import cache
 from slimgate.errors import SuiteError, nearest
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.hub import hub_metric
-from slimgate.loading import own_object
+from slimgate.loading import added, installed, own_object
 
 
 def known_metrics() -> tuple[str, ...]:
-    """The names of slimgate's own metrics, sorted."""
-    return tuple(sorted(_metrics()))
+    """The names of slimgate's own metrics and of those that installed packages add, sorted."""
+    return tuple(sorted(_metrics().keys() | installed("metric").keys()))
 
 
 def load_metric(name: str) -> Metric:
@@ -28,10 +28,14 @@ def load_metric(name: str) -> Metric:
         return hub_metric(name)
     if ":" in name:
         return _own(name)
-    found = _metrics().get(name)
-    if found is None:
+    if path := added("metric", name, _metrics()):
+        found = _own(path)
+        if found.name != name:
+            raise SuiteError(f'metric "{name}": {path} calls itself {found.name}; expected the same name')
+        return found
+    if name not in _metrics():
         raise SuiteError(f'"{name}": no such metric{nearest(name, known_metrics())}')
-    return found
+    return _metrics()[name]
 
 
 def _own(name: str) -> Metric:
@@ -41,7 +45,7 @@ def _own(name: str) -> Metric:
         raise SuiteError(
             f'metric "{name}": it is {came}, expected a Metric; see Metric in slimgate/judge/metrics/base.py'
         )
-    if found.name in known_metrics():
+    if found.name in _metrics():
         raise SuiteError(f'metric "{name}": {found.name} is a metric of slimgate; call yours otherwise')
     return found
 

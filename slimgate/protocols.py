@@ -1,4 +1,5 @@
-"""What a plug-in file declares: a source, a task, a method, a runtime. A metric's form is in judge/metrics/base.py.
+"""What a plug-in file declares: a source, a task, a method, a runtime. A metric's form is in
+judge/metrics/base.py.
 
 A plug-in is a module (or any object a dotted path names) that has these attributes. It is light at
 its top (Params, constants) and imports torch, transformers or datasets inside its functions, because

@@ -2,7 +2,8 @@
 
 [task]
 kind = "image_text"
-image = "image"                       # bytes, hub Image columns, pixels; names of files: see data/sources/files.py
+image = "image"                       # bytes, hub Image columns, pixels; names of files: see
+data/sources/files.py
 caption = "caption"                   # what it is trained on; without it, the first prompt of the row's label
 label = "label"
 prompt = "a photo of the digit {label}"    # or several: a class counts as the mean over its prompts

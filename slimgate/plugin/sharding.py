@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 def shard_option(text: str) -> str:
     """The option as it was given: xdist sends its workers texts, and nothing else of ours."""
+    from slimgate.run.shards import parse_shard
+
     try:
         parse_shard(text)
     except ValueError as error:
@@ -34,6 +36,8 @@ def shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:
     """`bench/x.toml: shard 2/5: int8, pruned`; nothing where the run is the whole."""
     shard = shard_of(config)
     if shard is not None:
+        from slimgate.run.shards import share
+
         own = ", ".join(share(suite, shard)) or "no variant, the teacher alone"
         yield f"{suite.shown}: shard {shard}: {own}"
 
@@ -43,6 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     shard = shard_of(config)
     if shard is None:
         return
+    from slimgate.run.shards import share
 
     @cache
     def others(path: object) -> frozenset[str]:

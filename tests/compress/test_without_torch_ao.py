@@ -58,8 +58,9 @@ INT8 = """
 from torch import nn
 from slimgate.compress.layers.int8_linear import Int8Linear
 import slimgate.compress.quantize.int8_dynamic, slimgate.compress.quantize.int8_static
-import slimgate.compress.quantize.quantization_aware_training,
-slimgate.compress.quantize._quantization_aware_training layer = Int8Linear.from_linear(nn.Linear(64, 32))
+import slimgate.compress.quantize.quantization_aware_training
+import slimgate.compress.quantize._quantization_aware_training
+layer = Int8Linear.from_linear(nn.Linear(64, 32))
 print(tuple(layer(torch.randn(3, 64)).shape))
 """
 TORCHAO = """

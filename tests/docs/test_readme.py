@@ -40,7 +40,7 @@ def test_the_method_of_add_your_own_runs_in_a_suite(tmp_path: Path, monkeypatch:
 
 def test_the_files_that_add_your_own_names_are_there() -> None:
     links = re.findall(r"\]\(([^)]+)\)", section("Add your own"))
-    assert len(links) == 9
+    assert len(links) == 10
     assert [link for link in links if not (Path(__file__).parents[2] / link).is_file()] == []
 
 

@@ -39,7 +39,9 @@ def project_root(config: pytest.Config) -> Path:
 
 def shard_of(config: pytest.Config) -> Shard | None:
     """The shard that this run is; None where it is the whole."""
+    text: str | None = config.getoption(SHARD_OPTION)
+    if text is None:
+        return None
     from slimgate.run.shards import parse_shard
 
-    text: str | None = config.getoption(SHARD_OPTION)
-    return None if text is None else parse_shard(text)
+    return parse_shard(text)

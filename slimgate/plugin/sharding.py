@@ -15,7 +15,6 @@ import pytest
 
 from slimgate.plugin.collecting import models_of, params_of, suite_of
 from slimgate.plugin.config import SESSION, shard_of
-from slimgate.run.shards import parse_shard, share
 
 if TYPE_CHECKING:
     from slimgate.suite.suite import Suite

@@ -111,7 +111,7 @@ class RecordKeeper:
             f"{variant}: the process that ran {test} died, most likely of its code or for want of memory"
         )
         parts = [part("error", variant, test, {"message": message, "measured": now()})]
-        setattr(report, "slimgate", {"suite": str(found), "test": test, "parts": parts})  # noqa: B010  not declared
+        setattr(report, "slimgate", {"suite": str(found), "test": test, "parts": parts, "skipped": None})  # noqa: B010  not declared
 
 
 def _variant_of(test: str, suite: Suite) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.judge.memory import judge_memory, memory_message, memory_ratio
+from slimgate.judge.memory import READINGS, judge_memory, memory_message, memory_ratio
 from slimgate.judge.verdict import Verdict
 
 MB = 1024**2
@@ -72,7 +72,7 @@ def test_the_line_says_what_was_measured_and_what_it_means() -> None:
 
 
 def test_a_limit_that_the_readings_just_reach_is_not_decided() -> None:
-    ratio = memory_ratio([100, 100, 100], [50, 60, 70])
+    ratio = memory_ratio([100] * READINGS, [50, 60, 60, 60, 60, 70])
     assert judge_memory(ratio, 0.5, None).verdict is Verdict.INCONCLUSIVE
     assert judge_memory(ratio, 0.7, None).verdict is Verdict.PASS
     assert judge_memory(ratio, 0.49, None).verdict is Verdict.FAIL

@@ -231,7 +231,7 @@ deadly = { steps = [{ "own_deadly:Deadly" = {} }] }
     )
     (failed.folder / "bench/deadly.toml").write_text(suite)
     ran = pytest_in(failed.folder, "bench/deadly.toml", "-n", "1", "-k", "footprint or identical")
-    assert ran.code == 1
+    assert ran.code == 1, ran.out
     assert "1 failed, 1 passed" in ran.out
     error = ran.variant("deadly", "deadly")["error"]
     assert error.startswith("deadly: the process that ran test_footprint[deadly] died")

@@ -79,7 +79,7 @@ def test_perplexity_is_judged_by_documents_before_and_after(ran: Ran) -> None:
     assert teacher["perplexity"]["n"] == 60
     int8 = ran.variant("gpt2", "int8")["quality"]["perplexity"]
     assert int8["verdict"] == "PASS", ran.out
-    assert int8["interval"][0] <= int8["drop_points"] <= int8["interval"][1] < 2
+    assert int8["interval"][0] <= int8["drop_points"] <= int8["interval"][1] < 10
 
 
 def test_bits_per_byte_and_perplexity_tell_the_same_text(ran: Ran) -> None:

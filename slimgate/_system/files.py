@@ -1,9 +1,7 @@
-"""Room on the disk, asked for before a file is written through a memory map.
+"""Files and folders that a reader sees whole: the old one or the new one, never half. Room on the disk.
 
-A mapped file has holes until it is written; where the disk is full by then, the kernel ends the process
-(SIGBUS), and nobody can tell why.
-
-Files and folders that a reader sees whole: the old one or the new one, never half.
+Room is asked for before a file is written through a memory map: a mapped file has holes until it is written,
+and where the disk is full by then, the kernel ends the process (SIGBUS), and nobody can tell why.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How well a model's scores of pairs follow people's: Pearson and Spearman, by a bootstrap over pairs.
 
-Two made-up pairs are added (pseudo.py), so that a few changed pairs that a sample missed do not pass for none
-possible. reports/simulations/metric_verdicts.md has the error rates.
+Two made-up pairs are added (extremes.py), so that a few changed pairs that a sample missed do not pass for
+none possible. reports/simulations/metric_verdicts.md has the error rates.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CHUNK_BYTES = 8 * 2**20
 _MAX_LEFT_OUT = 400
 # Under these an interval is not to be taken at its word.
 _FEW = 50
-# Which pair a made-up change turns round: the upper decile by its part in the correlation, as in pseudo.py.
+# Which pair a made-up change turns round: the upper decile by its part in the correlation, as in extremes.py.
 _SURENESS = 0.9
 
 
@@ -112,7 +112,7 @@ def judge_correlation(
 def with_turned(
     columns: tuple[Floats, Floats, Floats], groups: Ints | None
 ) -> tuple[tuple[Floats, Floats, Floats], Ints | None]:
-    """gold, teacher and variant with two made-up pairs (of grouped pairs, whole groups), as in pseudo.py.
+    """gold, teacher and variant with two made-up pairs (of grouped pairs, whole groups), as in extremes.py.
 
     A pair that speaks strongly for the teacher is mirrored at the variant's mean score, and the reverse.
     """

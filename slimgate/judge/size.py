@@ -22,7 +22,7 @@ from statistics import median
 from slimgate.errors import MeasureError
 from slimgate.judge.decision import BudgetVerdict, Verdict, decided
 
-KIND = "memory_ratio_max"
+MEMORY_KIND = "memory_ratio_max"
 # So many fresh processes of each model where there is a budget; with fewer nothing is decided.
 READINGS = 6
 _MEGABYTE = 1024**2
@@ -74,7 +74,7 @@ def judge_memory(found: MemoryRatio, limit: float, reason: str | None) -> Budget
     inside, outside = found.spread[1] <= limit, found.spread[0] > limit
     enough = found.readings >= READINGS
     verdict = decided(inside=inside and enough, outside=outside and enough)
-    return BudgetVerdict(kind=KIND, limit=limit, verdict=verdict, reason=reason, n_needed=None)
+    return BudgetVerdict(kind=MEMORY_KIND, limit=limit, verdict=verdict, reason=reason, n_needed=None)
 
 
 def memory_message(name: str, found: MemoryRatio, budget: BudgetVerdict | None) -> str:

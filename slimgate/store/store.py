@@ -6,7 +6,7 @@
         locks/                  a lock per key
         tmp/                    entries that are being made
         damaged/                entries that were not as they were made, kept to be looked at
-        holds/  used/           who uses what, and when (store_holds.py)
+        holds/  used/           who uses what, and when (holds.py)
         looks/                  what was judged on which rows (looks.py)
 
 An entry appears whole or not at all: it is made in tmp/, its manifest (with the sha256 of every file) is

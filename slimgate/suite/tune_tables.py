@@ -1,4 +1,4 @@
-"""The table [tune] of a suite file, as it is written. Its step lists are read in tune/reading.py."""
+"""The table [tune] of a suite file, as it is written. Its step lists are read in tune_reading.py."""
 
 from __future__ import annotations
 

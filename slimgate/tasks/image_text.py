@@ -12,7 +12,7 @@ names = { 0 = "airplane", 1 = "ship" }     # what prompts call a label, where it
 A gate row is classified zero-shot: the class whose prompts go best with the image (Radford et al. 2021,
 section 3.1). `rank` says how far down, among the prompts of all classes, the first one of the right class
 stands: the image asks for its caption. Training and distillation see the batch's own captions
-(contrastive_objective.py). A step acts on one tower or both by in_tower.
+(parts/contrastive.py). A step acts on one tower or both by in_tower.
 """
 
 from __future__ import annotations

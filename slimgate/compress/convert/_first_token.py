@@ -6,7 +6,7 @@ with first_token_alone(network, batch) as narrowed:
 A head that reads the first token's vector ([CLS]; Devlin et al. 2019, section 3) leaves the last block's
 other vectors unread: of the other tokens it needs keys and values, but no query, no FFN, no layer norm.
 Leaving tokens out is PoWER-BERT's idea (Goyal et al. 2020); here no answer changes. For ONNX graphs it is
-onnx_first_token.py that does this.
+_onnx_first_token.py that does this.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def also_learns_from(params: Params) -> tuple[str, ...]:
 
 
 def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:
-    """The model after training on the teacher's answers. hooks: of training.py, for steps that do more."""
+    """The model after training on the teacher's answers. hooks: of trainer.py, for steps that do more."""
     from slimgate.compress.training.distillation import DistillationLoss, DistillationRows, unlike
     from slimgate.compress.training.matching import matches_of
     from slimgate.compress.training.teacher_ensemble import Teaching, ensemble_answers

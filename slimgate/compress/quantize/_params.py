@@ -29,7 +29,7 @@ class WeightGridParams(Table):
     """bits: of a weight in the linear layers, 2 to 8.
 
     granularity: what shares a scale: "group" (group_size neighbours in a row), "channel" (a row) or "tensor";
-    symmetric = false adds a zero point to each scale; observer "minmax" or "mse": grid_fitting.py.
+    symmetric = false adds a zero point to each scale; observer "minmax" or "mse": layers/grid.py.
     """
 
     bits: int = Field(default=4, ge=2, le=8)

@@ -22,7 +22,7 @@ class TrainingParams(Table):
     dropout: of every layer that has some, while training; default the model's own. layer_drop: the chance
     that a block is left out of a forward pass while training (Fan et al. 2020).
     freeze_embeddings, freeze_layers: the embeddings, or so many of the lowest blocks, are left as they are,
-    without gradients and optimiser state (freezing.py).
+    without gradients and optimiser state (options.py).
     processes: train in so many on the CPU, which share each batch and the suite's threads; the model is that
     of one process, but for rounding (data_parallel.py). Not with what compares tokens inside the models.
     """

@@ -49,7 +49,7 @@ def _usual(outcomes: Outcomes) -> Floats:
 
 
 def _usual_of_rarest(outcomes: Outcomes) -> Floats:
-    """The same of the row that the rarest label meets, which moves a macro average most (judge/pseudo.py)."""
+    """The same of the row that the rarest label meets, which moves a macro average most (extremes.py)."""
     gold, _ = label_columns(outcomes)
     counts = gold.sum(axis=0)
     rarest = int(np.where(counts > 0, counts, np.inf).argmin())

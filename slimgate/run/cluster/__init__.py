@@ -7,7 +7,7 @@
     worker.py     what is done on the other machine
     cluster.py    Ray, connected and left again
     driver.py     gives tasks away and takes in what comes back
-    asked.py      what pytest's command line asks for
 
-Ray is imported in functions of cluster.py and driver.py alone, where a run asks for it.
+What pytest's command line asks for is read in plugin/ray.py. Ray is imported in functions of cluster.py and
+driver.py alone, where a run asks for it.
 """

@@ -1,20 +1,15 @@
-"""A fresh classification head that starts from logistic regression instead of random numbers.
+"""Fresh heads that start from a fit on frozen features instead of random numbers.
+
+| head          | starts from                                                        |
+|---------------|--------------------------------------------------------------------|
+| of classes    | logistic regression                                                |
+| of labels     | one logistic regression a label                                    |
+| of one number | ridge regression                                                   |
+| over tokens   | logistic regression on the features of the tokens                  |
 
 Kumar et al. 2022 (Fine-Tuning can Distort Pretrained Features, LP-FT): fit the head on frozen features
 first. The features are exactly what the model's own last linear layer receives, caught on its way in.
 A layer that is applied to every token (GPT-2, Llama) gives the features of the token whose logits count.
-
-A fresh head of many labels that starts from one logistic regression a label on frozen features.
-
-As heads.py does for classes (Kumar et al. 2022, LP-FT).
-
-A fresh head of one number that starts from ridge regression on frozen features instead of random numbers.
-
-As heads.py does for classes (Kumar et al. 2022, LP-FT).
-
-A fresh head over tokens that starts from logistic regression on frozen features of the tokens.
-
-As heads.py does for rows (Kumar et al. 2022, LP-FT).
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Does a network read from left to right? One that sees the next token predicts it only too well.
-
-What a language model's logits say of the tokens that came: nats, and whether they were the likeliest.
-
-How far a variant's next-token distributions are from its teacher's, on gate documents.
+"""What language models need: windows, the scores of their tokens, how two models agree, reading one way.
 
 Documents of any length as windows of a language model, each token counted once.
 

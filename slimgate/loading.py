@@ -12,7 +12,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -24,14 +25,14 @@ from pydantic import BaseModel
 
 from slimgate import protocols
 from slimgate.errors import SuiteError, nearest
-from slimgate.function_method import FunctionMethod
+from slimgate.function_step import FunctionStep
 from slimgate.protocols import CLAIMS, JUDGING
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-PROTOCOLS = {
+BASES: dict[str, type[protocols.WithParams[Any]]] = {
     "source": protocols.Source,
     "task": protocols.Task,
-    "method": protocols.Method,
+    "method": protocols.Step,
     "runtime": protocols.Runtime,
 }
 READABLE = ("train", "calibration", "selection", "unlabelled")
@@ -78,7 +79,7 @@ def load(kind: str, name: str) -> Any:
         if kind == "method" and not own and not near.startswith("."):
             own = "; `slimgate methods` tells what each does"
         raise SuiteError(f'"{name}": no such {kind}{near}{own}')
-    return importlib.import_module(modules_of(kind)[name])
+    return getattr(importlib.import_module(modules_of(kind)[name]), BASES[kind].__name__.lower())
 
 
 def added(kind: str, name: str, own: Collection[str]) -> str | None:
@@ -111,6 +112,15 @@ def module_of(plugin: Any) -> str:
     if isinstance(plugin, ModuleType):
         return plugin.__name__
     return str(getattr(plugin, "__module__", None) or type(plugin).__module__)
+
+
+def text_of(plugin: Any) -> str:
+    """What its docstring says of it, else that of its file; "" where neither has one."""
+    found = (
+        plugin.__doc__,
+        sys.modules[module_of(plugin)].__doc__ if module_of(plugin) in sys.modules else "",
+    )
+    return next((inspect.cleandoc(text) for text in found if text and text.strip()), "")
 
 
 def own_object(kind: str, name: str) -> Any:
@@ -152,21 +162,48 @@ def _own(kind: str, name: str, path: str) -> Any:
 
 
 def _plugin(kind: str, found: Any) -> Any:
-    """The plug-in that an object is; a function may be a method."""
+    """The plug-in that an object is: of the base class, or with its members, or a step's function."""
     if kind == "method" and inspect.isfunction(found):
-        found = FunctionMethod(found)
+        return _checked(kind, FunctionStep(found))
     params = getattr(found, "Params", None)
     if not (inspect.isclass(params) and issubclass(params, BaseModel)):
-        raise SuiteError("it has no Params (a pydantic model of its options); see protocols.py")
+        raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/protocols.py")
+    base = BASES[kind]
+    _check_complete(base, sorted(getattr(found, "__abstractmethods__", ())))
     try:
         plugin = found() if inspect.isclass(found) else found
     except Exception as error:
         raise SuiteError(f"calling it failed: {type(error).__name__}: {error}") from error
-    missing = [key for key in _members(kind) if not hasattr(plugin, key)]
+    if not isinstance(plugin, base):
+        _check_complete(base, [name for name in _required(base) if not hasattr(plugin, name)])
+        plugin = _with_defaults(base, plugin)
+    return _checked(kind, plugin)
+
+
+def _check_complete(base: type, missing: Sequence[str]) -> None:
     if missing:
-        raise SuiteError(
-            f"it has no {', '.join(missing)}; see {PROTOCOLS[kind].__name__} in slimgate/protocols.py"
-        )
+        raise SuiteError(f"it has no {', '.join(missing)}; see {base.__name__} in slimgate/protocols.py")
+
+
+def _required(base: Any) -> list[str]:
+    """What has no default: attributes, then methods."""
+    undefined = [name for name in base.__annotations__ if name != "Params" and not hasattr(base, name)]
+    return [*undefined, *(name for name in vars(base) if name in base.__abstractmethods__)]
+
+
+def _with_defaults(base: Any, plugin: Any) -> Any:
+    """A plug-in of the base class with the members of a module or an object that is not of it."""
+    members = {name: getattr(plugin, name) for name in _declared(base) if hasattr(plugin, name)}
+    own = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
+    own |= {"__module__": module_of(plugin), "__doc__": plugin.__doc__}
+    return type(base.__name__, (base,), own)()
+
+
+def _declared(base: Any) -> list[str]:
+    return ["Params", *(name for name in {**base.__annotations__, **vars(base)} if not name.startswith("_"))]
+
+
+def _checked(kind: str, plugin: Any) -> Any:
     if kind == "method":
         _check_declared(plugin)
     return plugin
@@ -178,7 +215,7 @@ def _check_declared(method: Any) -> None:
         value = getattr(method, key)
         if isinstance(value, str) or not isinstance(value, Collection):
             raise SuiteError(f"{key} is {value!r}, expected {example}")
-    claims = getattr(method, "claims", ())
+    claims = method.claims
     if unknown := [
         claim for claim in ([claims] if isinstance(claims, str) else claims) if claim not in CLAIMS
     ]:
@@ -187,10 +224,3 @@ def _check_declared(method: Any) -> None:
         if split not in READABLE:
             came = f"{split} rows only judge" if split in JUDGING else "no such split"
             raise SuiteError(f'reads "{split}": {came}; expected some of {", ".join(READABLE)}')
-
-
-def _members(kind: str) -> list[str]:
-    """What the Protocol of a kind declares: attributes, then functions."""
-    protocol = PROTOCOLS[kind]
-    declared = [*protocol.__annotations__, *vars(protocol)]
-    return [name for name in dict.fromkeys(declared) if not name.startswith("_")]

@@ -1,32 +1,44 @@
-"""What a plug-in file declares: a source, a task, a method, a runtime. A metric's form is in
-judge/metrics/base.py.
+"""The base classes of plug-ins: Source, Task, Step, Runtime. A metric's form is in judge/metrics/base.py.
 
-A plug-in is a module (or any object a dotted path names) that has these attributes. It is light at
-its top (Params, constants) and imports torch, transformers or datasets inside its functions, because
-suites are validated, and tests collected, without loading them.
+A plug-in is a class with a table of options, and an instance of it by the name of its kind:
+
+    class Params(Table):
+        digits: int = 3
+
+    class RoundWeights(Step[Params]):
+        claims = ("smaller",)
+
+        def apply(self, model, params, context): ...
+
+    step = RoundWeights()
+
+What has a default here need not be declared. The file is light at its top (Params, constants) and imports
+torch, transformers or datasets inside its functions, because suites are validated, and tests collected,
+without loading them.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel
 
-from slimgate.errors import DataError
+from slimgate.errors import BuildError, DataError
 from slimgate.outcomes import Outcomes
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Json = dict[str, Any]
-P = TypeVar("P", bound=BaseModel, contravariant=True)
+P = TypeVar("P", bound=BaseModel)
 UNLABELLED, CALIBRATION, CONFIRM, GATE = "unlabelled", "calibration", "confirm", "gate"
 # The splits that every suite has.
 SPLITS = ("train", CALIBRATION, "selection", GATE)
@@ -39,11 +51,24 @@ DRAWN = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
 CLAIMS = ("smaller", "fewer_parameters", "sparser", "faster")
 
 
-class Source(Protocol[P]):
+class WithParams(ABC, Generic[P]):
+    """What has a table of options: the type in brackets, or a class `Params` inside of the class."""
+
+    Params: type[P]
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            for given in get_args(base):
+                table = given.__bound__ if isinstance(given, TypeVar) else given
+                if isinstance(table, type) and issubclass(table, BaseModel):
+                    cls.Params = table  # type: ignore[assignment]
+
+
+class Source(WithParams[P]):
     """Where rows come from."""
 
-    Params: type[BaseModel]
-
+    @abstractmethod
     def columns(self, params: P) -> tuple[str, ...] | None:
         """Names of the columns, read without loading the rows; None where only `read` can tell."""
 
@@ -51,13 +76,17 @@ class Source(Protocol[P]):
         """The source's own named splits: ("all",), or some of train, calibration, selection, gate,
         confirm.
         """
+        return ("all",)
 
+    @abstractmethod
     def is_real(self, params: P) -> bool:
         """True where people wrote the rows for a purpose of their own, False where they were made up."""
 
+    @abstractmethod
     def digest(self, params: P) -> str:
         """Changes whenever the rows would: a digest of the files' bytes, of a commit, of versions."""
 
+    @abstractmethod
     def read(self, params: P, *, scratch: Path) -> Mapping[str, pa.Table]:
         """The rows of every part. `scratch` is an empty folder for caches. Raises DataError."""
 
@@ -124,19 +153,26 @@ class Compared:
     device: str
 
 
-class Runtime(Protocol[P]):
+class Runtime(WithParams[P]):
     """What executes artifacts of the kinds that it names.
 
-    It may also declare default_for: the kinds that it executes where the suite names no runtime (asked of
-    slimgate's own); packages: those whose versions its answers depend on; any_processor: the kinds whose
-    answers are the same on every processor, but for the rounding of float32. The answers of all other kinds
-    are stored for the processor that computed them.
+    default_for: the kinds that it executes where the suite names no runtime; packages: those whose versions
+    its answers depend on; any_processor: the kinds whose answers are the same on every processor, but for the
+    rounding of float32. The answers of all other kinds are stored for the processor that computed them.
     """
 
-    Params: type[BaseModel]
     kinds: frozenset[str]
+    default_for: frozenset[str] = frozenset()
+    packages: tuple[str, ...] = ()
+    any_processor: frozenset[str] = frozenset()
 
-    def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor: ...
+    @abstractmethod
+    def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor:
+        """The artifact of that folder, ready to predict. Raises BuildError or MissingExtra."""
+
+    def open_model(self, model: Any, context: BuildContext) -> Predictor:
+        """A model of a kind in default_for that a step has made, ready to predict."""
+        raise BuildError(f"{type(self).__name__} predicts from files only")
 
 
 @dataclass(frozen=True)
@@ -168,67 +204,96 @@ class TaskFacts:
     classes: tuple[str, ...]
 
 
-class Task(Protocol[P]):
+class Task(WithParams[P]):
     """What a model does with rows.
 
-    A task may also declare default_metrics, measured where the suite names none; and, where a row is not one
-    line of scores: read_output(params, output, batch) ->
-    (rows, k) float64, what is kept of a batch's output, whose further axes differ from batch to batch;
-    spoiled(outcomes, rows) -> the outcomes with those rows as wrong as can be, for the planted fault (needed
-    where outcomes are not those of a classification); quoted_columns(params) -> the columns that stand for a
-    row in a report, where its text columns are no text; compare(params, teacher, variant) -> the record's
-    behaviour that takes both loaded models, each a Compared; whole_split = True: a row's
-    outcome depends on the other rows of its split, as in retrieval, so that the self-test predicts all of
-    them.
+    default_metrics: measured where the suite names none. whole_split: whether a row's outcome depends on the
+    other rows of its split, as in retrieval, so that the self-test predicts all of them.
+    spoiled(outcomes, rows): the outcomes with those rows as wrong as can be, for the planted fault; None of a
+    classification, where the judge exchanges labels. compare(params, teacher, variant): the part of the
+    record's behaviour that needs both loaded models; None: there is none.
     """
 
-    Params: type[BaseModel]
+    default_metrics: tuple[str, ...] = ("accuracy",)
+    whole_split: bool = False
+    spoiled: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
+    compare: Callable[[P, Compared, Compared], Json] | None = None
 
+    @abstractmethod
     def columns(self, params: P) -> tuple[str, ...]:
         """The columns of the source that the task reads."""
 
+    @abstractmethod
     def text_columns(self, params: P) -> tuple[str, ...]:
         """The columns whose text must not stand in two splits."""
 
+    @abstractmethod
     def label_column(self, params: P) -> str | None:
         """The column that splits are stratified by."""
 
+    @abstractmethod
     def metrics(self) -> frozenset[str]:
         """`needs` of the metrics that fit its outcomes, such as prediction and probabilities."""
 
+    @abstractmethod
     def facts(self, params: P, splits: Mapping[str, Rows]) -> TaskFacts:
         """What all models share, from every split's rows. Raises DataError (unlabelled rows, one class)."""
 
+    @abstractmethod
     def check_model(self, params: P, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError where a config.json cannot serve the task; facts: None before rows are read."""
 
+    @abstractmethod
     def load_model(self, params: P, ref: ModelRef, context: BuildContext) -> Any:
         """The model of a ref, with a fresh head fitted on `train` where it has none."""
 
     def load_reads(self, params: P, config: Json) -> tuple[str, ...]:
         """The splits that `load_model` reads for a model of this config.json; none where it is complete."""
+        return ()
 
     def row_encoder(self, params: P, folder: Path) -> Callable[[Rows], Encoded]:
-        """Makes rows a model's inputs, by the tokenizer saved in the artifact's folder."""
+        """Makes rows a model's inputs, by the tokenizer of an artifact's folder, which is loaded once."""
+        from transformers import AutoTokenizer
 
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        return lambda rows: self.encode_rows(params, rows, tokenizer)
+
+    @abstractmethod
     def encode_rows(self, params: P, rows: Rows, tokenizer: Any) -> Encoded:
         """The same by a tokenizer that is loaded."""
 
-    def targets(self, params: P, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Any:
+    @abstractmethod
+    def targets(self, params: P, rows: Rows, facts: TaskFacts, encoded: Any) -> Any:
         """What a training step shall learn: Targets (slimgate/tasks/parts/objectives.py), such as (rows,)
         labels.
         """
 
-    def unlabelled(self, params: P, encoded: Encoded, facts: TaskFacts) -> Any:
+    @abstractmethod
+    def unlabelled(self, params: P, encoded: Any, facts: TaskFacts) -> Any:
         """The same of rows that have no labels, such as those of a transfer set."""
 
+    @abstractmethod
     def objective(self, params: P) -> Any:
         """How models learn: an Objective (slimgate/tasks/parts/objectives.py)."""
 
+    @abstractmethod
     def outcomes(
-        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: P, group: str | None
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: P, group: str | None
     ) -> Outcomes:
         """What a model answered, from its scores: (rows, …) as `predict_scores` gives them."""
+
+    def quoted_columns(self, params: P) -> tuple[str, ...]:
+        """The columns that stand for a row in a report: its texts, but of images, say, their captions."""
+        return self.text_columns(params)
+
+    def read_output(
+        self,
+        params: P,
+        output: npt.NDArray[np.float32],
+        batch: Arrays,
+    ) -> npt.NDArray[Any]:
+        """What is kept of a batch's scores: (rows, …), the further axes alike in every batch."""
+        return output
 
 
 class Encoded(Protocol):
@@ -359,38 +424,76 @@ class BuildContext:
         return folder, False
 
 
-class Method(Protocol[P]):
+class Step(WithParams[P]):
     """One compression step.
 
     takes: kinds of artifact it can start from; gives: the kind it leaves, or None for the same.
     reads: the splits it uses; uses_teacher: whether it needs the suite's teacher; stochastic: whether
-    another seed gives another model. All of them are part of the store's key.
-    It may also declare claims: what it promises of the model that it leaves (slimgate/run/claims.py);
-    packages:
-    whose versions belong to the key; check: what it makes of a config.json, before any model is loaded;
-    learns_from(params): the model it learns from: "teacher" (where it does not say), "self" for the model
-    before the step, or a variant; also_learns_from(params): further ones, by the same names, which
-    context.of_more_teachers() gives; row_files(params): files of rows that it reads beside the splits, whose
-    contents belong to the key; adds_rows(params): whether it trains on other rows than those of the splits:
-    then it must ask stands_later, and the later splits belong to the key; also_reads(params): the splits that
-    these options have it read beside `reads`, such as unlabelled; does_without(params): those of `reads` that
-    may be empty with these options: a suite without calibration rows is refused before any model loads, where
-    a step reads them and does not say so; functions(params): a user's own functions
-    that it calls, by dotted path, whose code belongs to the key; resolved(params): the
-    method in its place that these options make, where what it reads and gives depends on them, with
-    code_modules, further modules whose code belongs to the key; by_processor(params): whether what it makes
-    depends on the processor, which then belongs to the key: machine code, or a choice by int8 answers.
+    another seed gives another model; packages: whose versions its result depends on. All of them are part of
+    the store's key. claims: what it promises of the model that it leaves (slimgate/run/claims.py).
+    code_modules: further modules whose code belongs to the key. restore(network, spec): makes the change that
+    it noted to an empty network, before the weights are read; None: what `replace_modules_` noted.
     """
 
-    Params: type[BaseModel]
-    takes: frozenset[str]
-    gives: str | None
-    reads: tuple[str, ...]
-    uses_teacher: bool
-    stochastic: bool
+    takes: frozenset[str] = frozenset({"torch"})
+    gives: str | None = None
+    reads: tuple[str, ...] = ()
+    uses_teacher: bool = False
+    stochastic: bool = False
+    packages: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    code_modules: tuple[str, ...] = ()
+    restore: Callable[[Any, Json], None] | None = None
 
+    @abstractmethod
     def apply(self, model: Any, params: P, context: BuildContext) -> Any:
         """The model after the step (it may be the same object, changed); what it did goes in context.log."""
+
+    def resolved(self, params: P) -> Step[Any]:
+        """The step that these options make, where what it reads and gives depends on them."""
+        return self
+
+    def check(self, params: P, config: Json) -> Json:
+        """What the step makes of a config.json, before any model is loaded. Raises SuiteError."""
+        return config
+
+    def learns_from(self, params: P) -> str:
+        """The model it learns from: "teacher", "self" for the model before the step, or a variant."""
+        return "teacher"
+
+    def also_learns_from(self, params: P) -> tuple[str, ...]:
+        """Further ones, by the same names, which context.of_more_teachers() gives."""
+        return ()
+
+    def also_reads(self, params: P) -> tuple[str, ...]:
+        """The splits that these options have it read beside `reads`, such as unlabelled."""
+        return ()
+
+    def does_without(self, params: P) -> tuple[str, ...]:
+        """Those of `reads` that may be empty with these options.
+
+        A suite without calibration rows is refused before any model loads, where a step needs them.
+        """
+        return ()
+
+    def row_files(self, params: P) -> tuple[Path, ...]:
+        """Files of rows that it reads beside the splits; their contents belong to the key."""
+        return ()
+
+    def adds_rows(self, params: P) -> bool:
+        """Whether it trains on other rows than those of the splits.
+
+        Then it must ask context.stands_later, and the later splits belong to the key.
+        """
+        return False
+
+    def functions(self, params: P) -> tuple[str, ...]:
+        """A user's own functions that it calls, by dotted path; their code belongs to the key."""
+        return ()
+
+    def by_processor(self, params: P) -> bool:
+        """Whether what it makes depends on the processor: machine code, or a choice by int8 answers."""
+        return False
 
 
 def iter_batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from inspect import cleandoc
 from typing import Any
 
-from slimgate.loading import module_of
+from slimgate.loading import text_of
+from slimgate.protocols import Step
 
 
 def add_to(commands: Any) -> None:
@@ -54,7 +54,7 @@ def details(name: str) -> str:
 
 def method_facts(method: Any) -> dict[str, str]:
     """What it starts from, leaves, reads and promises, in words."""
-    if hasattr(method, "resolved"):
+    if type(method).resolved is not Step.resolved:
         return {"starts from": "what its steps start from; it leaves, reads and promises what they do"}
     return {
         "starts from": ", ".join(sorted(method.takes)),
@@ -62,15 +62,13 @@ def method_facts(method: Any) -> dict[str, str]:
         "reads": ", ".join(method.reads) or "no rows",
         "asks for the teacher": "yes" if method.uses_teacher else "no",
         "another seed, another model": "yes" if method.stochastic else "no",
-        "promises": ", ".join(getattr(method, "claims", ())) or "nothing",
+        "promises": ", ".join(method.claims) or "nothing",
     }
 
 
 def method_text(method: Any) -> str:
     """What its docstring says of it, else that of its file."""
-    file = sys.modules.get(module_of(method))
-    said = (method.__doc__, getattr(file, "__doc__", None), "It has no docstring.")
-    return next(cleandoc(text) for text in said if text and text.strip())
+    return text_of(method) or "It has no docstring."
 
 
 def method_summary(method: Any) -> str:

@@ -34,7 +34,7 @@ def predictor_of(model: Any, context: BuildContext) -> Predictor:
     """A model that a step has made, as the runtime predicts that executes its kind by default."""
     for name in known("runtime"):
         runtime = load("runtime", name)
-        if model.kind in getattr(runtime, "default_for", ()):
+        if model.kind in runtime.default_for:
             found: Predictor = runtime.open_model(model, context)
             return found
     raise BuildError(f"no runtime executes models of kind {model.kind}")

@@ -72,6 +72,10 @@ class Pixels:
         """(rows, channels, height, width) float32."""
         return self._compute(positions) if self._kept is None else self._kept[list(positions)]
 
+    def taken(self, positions: Sequence[int]) -> Pixels:
+        """Some of the images, in that order."""
+        return Pixels([self._images[i] for i in positions], self._processor)
+
     def joined(self, more: Pixels) -> Pixels:
         """These images and more behind them."""
         return Pixels([*self._images, *more._images], self._processor)

@@ -15,7 +15,7 @@ BETWEEN = " | "
 
 def quoted_columns(task: Any, params: Any) -> tuple[str, ...]:
     """What stands for a row where one is quoted: its texts, or what a task of images names instead."""
-    return tuple(getattr(task, "quoted_columns", task.text_columns)(params))
+    return tuple(task.quoted_columns(params))
 
 
 def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[int]) -> list[str]:

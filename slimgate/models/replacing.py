@@ -67,7 +67,7 @@ def parted(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, st
 
 def restore(network: nn.Module, spec: Json) -> None:
     """Makes the noted change to an empty network; its weights are read afterwards."""
-    for name, (kind, options) in spec["modules"].items():
+    for name, (kind, options) in spec.get("modules", {}).items():
         network.set_submodule(name, load_object(kind)(**options))
     _set(network, spec.get("settings", {}))
 

@@ -25,6 +25,7 @@ from slimgate._system import quiet
 from slimgate.errors import BuildError
 from slimgate.loading import load as load_plugin
 from slimgate.loading import load_object, module_of
+from slimgate.models.replacing import restore
 from slimgate.models.saved_files import save_tokenizer
 
 quiet.keep_back()
@@ -94,10 +95,8 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
         description["architecture"], AutoConfig.from_pretrained(folder, trust_remote_code=False)
     )
     for change in description["modifications"]:
-        restore = getattr(load_plugin("method", change["method"]), "restore", None)
-        if restore is not None:
-            with _seen_as(network, change.get("tower")):
-                restore(network, change["spec"])
+        with _seen_as(network, change.get("tower")):
+            (load_plugin("method", change["method"]).restore or restore)(network, change["spec"])
     _share(network, folder / WEIGHTS)
     safetensors.torch.load_model(network, str(folder / WEIGHTS))
     return TorchModel(

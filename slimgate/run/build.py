@@ -43,7 +43,7 @@ from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
-from slimgate.suite.suite import SELF, TEACHER, Plugin, Suite, Variant, params_json
+from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, params_json
 from slimgate.tasks.parts.classifiers import without_head
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
@@ -222,7 +222,7 @@ class Builder:
             check=check_unchanged,
         )
 
-    def _step(self, variant: Variant, step: Plugin, parent: Artifact, place: _Place) -> Artifact:
+    def _step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: _Place) -> Artifact:
         method, task = step.object, self._suite.setup.task
         where = f"{self._told(variant)}: step {step.name}"
         teachers = self._learns_from(where, step, parent)
@@ -235,11 +235,11 @@ class Builder:
             "teacher": teachers[0].digest if teachers else None,
             "task": [params_json(task.params), code_digest(module_of(task.object))] if step.reads else None,
             "precision": self._precision(step.params),
-            **self._common(step.reads, getattr(method, "packages", ())),
+            **self._common(step.reads, method.packages),
         }
         if teachers[1:]:
             key["more_teachers"] = [teacher.digest for teacher in teachers[1:]]
-        if inner := getattr(method, "code_modules", ()):
+        if inner := method.code_modules:
             key["inner_code"] = [code_digest(module) for module in inner]
         if step.row_files:
             key["files"] = [file_sha256(path) for path in step.row_files]
@@ -278,7 +278,7 @@ class Builder:
         )
 
     def _in_processes(
-        self, step: Plugin, parent: Artifact, teachers: tuple[Artifact, ...], context: BuildContext
+        self, step: SuiteStep, parent: Artifact, teachers: tuple[Artifact, ...], context: BuildContext
     ) -> Any:
         from slimgate.run.step_processes import StepJob, apply_in_processes
 
@@ -305,7 +305,7 @@ class Builder:
         context.log.update(log)
         return model
 
-    def _learns_from(self, where: str, step: Plugin, parent: Artifact) -> tuple[Artifact, ...]:
+    def _learns_from(self, where: str, step: SuiteStep, parent: Artifact) -> tuple[Artifact, ...]:
         """The artifacts of the step's teachers. Raises BuildError where one of them would count twice."""
         found = {name: parent if name == SELF else self.built(name).artifact for name in step.teachers}
         first: dict[str, str] = {}

@@ -13,7 +13,7 @@ from slimgate.run.measure.quality import answered
 from slimgate.run.past_times import LOAD, Estimate, recipe, recipes
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
-from slimgate.suite.suite import TEACHER, Plugin, Variant, params_json
+from slimgate.suite.suite import TEACHER, SuiteStep, Variant, params_json
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ def _planned(run: SuiteRun, lookup: Lookup, variant: Variant) -> PlannedModel:
     )
 
 
-def _step(run: SuiteRun, lookup: Lookup, variant: Variant, plugin: Plugin | None, recipe: str) -> PlannedStep:
+def _step(
+    run: SuiteRun, lookup: Lookup, variant: Variant, plugin: SuiteStep | None, recipe: str
+) -> PlannedStep:
     """plugin: None for loading the model that the variant names."""
     name = LOAD if plugin is None else plugin.name
     teachers = () if plugin is None else plugin.teachers

@@ -28,7 +28,7 @@ from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Store
 from slimgate.suite.runtime_choice import runtime_for
-from slimgate.suite.suite import TEACHER, Plugin, Suite, Variant, params_json
+from slimgate.suite.suite import TEACHER, Suite, SuiteRuntime, Variant, params_json
 
 
 def stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
@@ -186,7 +186,7 @@ class SuiteRun:
             runtime = runtime_for(stage.kind)
         return self._predicted(name, stage, runtime, "selection")
 
-    def _predicted(self, name: str, artifact: Artifact, runtime: Plugin, split: str) -> Outcomes:
+    def _predicted(self, name: str, artifact: Artifact, runtime: SuiteRuntime, split: str) -> Outcomes:
         work = self.predicting(name, runtime, split) if artifact is self.built(name).artifact else None
         expected = self.past.prediction(work) if work else None
         with (
@@ -220,7 +220,7 @@ class SuiteRun:
         """From the record of an earlier run, beside what the store's manifests say."""
         self.past = PastTimes(self.store, self.suite, earlier)
 
-    def predicting(self, name: str, runtime: Plugin, split: str) -> Work:
+    def predicting(self, name: str, runtime: SuiteRuntime, split: str) -> Work:
         """Predicting a split, as times are looked up by."""
         rows = {split: len(self.rows.splits[split])}
         machine = (self.device.split(":")[0], self.suite.threads)

@@ -63,7 +63,7 @@ def _answers_of_copy(
     """The teacher's outcomes, and those of a copy that `change` has changed, of the same rows."""
     run = teacher.run
     generator = np.random.default_rng(seed)
-    together = getattr(run.suite.setup.task.object, "whole_split", False)
+    together = run.suite.setup.task.object.whole_split
     count = len(run.rows.gate) if together else min(ROWS, len(run.rows.gate))
     positions = np.sort(generator.choice(len(run.rows.gate), size=count, replace=False))
     sample = Rows(run.rows.gate.table.take(positions))

@@ -11,10 +11,7 @@ import numpy.typing as npt
 
 from slimgate.errors import MeasureError
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext
-
-kinds = frozenset({"torch_aoti"})
-default_for = kinds
+from slimgate.protocols import Arrays, BuildContext, Runtime
 
 
 class Params(Table):
@@ -75,17 +72,23 @@ def open_package(package: Path) -> Any:
         return aoti_load_package(str(package), run_single_threaded=True)
 
 
-def load(folder: Path, params: Params, *, device: str, threads: int) -> AotiPredictor:
-    """The artifact's package, on `threads` threads. Raises BuildError where it is for another machine."""
-    import torch
+class Aoti(Runtime[Params]):
+    kinds = frozenset({"torch_aoti"})
+    default_for = kinds
 
-    from slimgate.models.aoti_model import PACKAGE, read_description
+    def load(self, folder: Path, params: Params, *, device: str, threads: int) -> AotiPredictor:
+        """The artifact's package, on `threads` threads. Raises BuildError where it is for another machine."""
+        import torch
 
-    torch.set_num_threads(threads)
-    description = read_description(folder, device)
-    return AotiPredictor(open_package(folder / PACKAGE), tuple(description["inputs"]), device)
+        from slimgate.models.aoti_model import PACKAGE, read_description
+
+        torch.set_num_threads(threads)
+        description = read_description(folder, device)
+        return AotiPredictor(open_package(folder / PACKAGE), tuple(description["inputs"]), device)
+
+    def open_model(self, model: Any, context: BuildContext) -> AotiPredictor:
+        """An ExportedModel's package, which a step has compiled."""
+        return AotiPredictor(open_package(model.package), model.inputs, context.device)
 
 
-def open_model(model: Any, context: BuildContext) -> AotiPredictor:
-    """An ExportedModel's package, which a step has compiled."""
-    return AotiPredictor(open_package(model.package), model.inputs, context.device)
+runtime = Aoti()

@@ -35,10 +35,9 @@ from pydantic import Field
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.params import Table
-from slimgate.protocols import Arrays
+from slimgate.protocols import Arrays, Runtime
 from slimgate.runtimes.eager import EagerPredictor
 
-kinds = frozenset({"torch", "torch_quantized"})
 MOST_GRAPHS = 64
 
 
@@ -144,14 +143,20 @@ class CompiledPredictor(EagerPredictor):
         self._seen.clear()
 
 
-def load(folder: Path, params: Params, *, device: str, threads: int) -> CompiledPredictor:
-    """The artifact's network, compiled for `threads` threads."""
-    import torch
+class Compiled(Runtime[Params]):
+    kinds = frozenset({"torch", "torch_quantized"})
 
-    from slimgate.models.torch_model import load_torch_model
+    def load(self, folder: Path, params: Params, *, device: str, threads: int) -> CompiledPredictor:
+        """The artifact's network, compiled for `threads` threads."""
+        import torch
 
-    torch.set_num_threads(threads)
-    return CompiledPredictor(load_torch_model(folder, device=device).network, params, device)
+        from slimgate.models.torch_model import load_torch_model
+
+        torch.set_num_threads(threads)
+        return CompiledPredictor(load_torch_model(folder, device=device).network, params, device)
+
+
+runtime = Compiled()
 
 
 LONGEST = 300

@@ -9,11 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext
-
-kinds = frozenset({"torch", "torch_quantized"})
-default_for = kinds
-any_processor = frozenset({"torch"})
+from slimgate.protocols import Arrays, BuildContext, Runtime
 
 
 class Params(Table):
@@ -54,16 +50,23 @@ class EagerPredictor:
         self.network = None
 
 
-def load(folder: Path, params: Params, *, device: str, threads: int) -> EagerPredictor:
-    """The artifact's network, on `threads` threads."""
-    import torch
+class Eager(Runtime[Params]):
+    kinds = frozenset({"torch", "torch_quantized"})
+    default_for = kinds
+    any_processor = frozenset({"torch"})
 
-    from slimgate.models.torch_model import load_torch_model
+    def load(self, folder: Path, params: Params, *, device: str, threads: int) -> EagerPredictor:
+        """The artifact's network, on `threads` threads."""
+        import torch
 
-    torch.set_num_threads(threads)
-    return EagerPredictor(load_torch_model(folder, device=device).network, device)
+        from slimgate.models.torch_model import load_torch_model
+
+        torch.set_num_threads(threads)
+        return EagerPredictor(load_torch_model(folder, device=device).network, device)
+
+    def open_model(self, model: Any, context: BuildContext) -> EagerPredictor:
+        """A TorchModel's network, which a step has made."""
+        return EagerPredictor(model.network.eval(), context.device)
 
 
-def open_model(model: Any, context: BuildContext) -> EagerPredictor:
-    """A TorchModel's network, which a step has made."""
-    return EagerPredictor(model.network.eval(), context.device)
+runtime = Eager()

@@ -19,11 +19,8 @@ import numpy.typing as npt
 
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext
+from slimgate.protocols import Arrays, BuildContext, Runtime
 
-kinds = frozenset({"onnx"})
-default_for = kinds
-packages = ("onnxruntime",)
 FILE = "model.onnx"
 LEVELS = {
     "all": "ORT_ENABLE_ALL",
@@ -85,9 +82,23 @@ class OnnxPredictor:
         self._session = None
 
 
-def load(folder: Path, params: Params, *, device: str, threads: int) -> OnnxPredictor:
-    """The artifact's graph, on `threads` threads. Raises MissingExtra without onnxruntime."""
-    return OnnxPredictor(open_session(folder / FILE, params, device=device, threads=threads), device)
+class OnnxRuntime(Runtime[Params]):
+    kinds = frozenset({"onnx"})
+    default_for = kinds
+    packages = ("onnxruntime",)
+
+    def load(self, folder: Path, params: Params, *, device: str, threads: int) -> OnnxPredictor:
+        """The artifact's graph, on `threads` threads. Raises MissingExtra without onnxruntime."""
+        return OnnxPredictor(open_session(folder / FILE, params, device=device, threads=threads), device)
+
+    def open_model(self, model: Any, context: BuildContext) -> OnnxPredictor:
+        """An OnnxModel's graph, which a step has made."""
+        graph = model.openable(context.scratch / "predicted")
+        session = open_session(graph, Params(), device=context.device, threads=context.threads)
+        return OnnxPredictor(session, context.device)
+
+
+runtime = OnnxRuntime()
 
 
 def open_session(graph: Path | bytes, params: Params, *, device: str, threads: int) -> Any:
@@ -135,10 +146,3 @@ def _providers(device: str, available: list[str]) -> list[Any]:
             "install onnxruntime-gpu"
         )
     return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
-
-
-def open_model(model: Any, context: BuildContext) -> OnnxPredictor:
-    """An OnnxModel's graph, which a step has made."""
-    graph = model.openable(context.scratch / "predicted")
-    session = open_session(graph, Params(), device=context.device, threads=context.threads)
-    return OnnxPredictor(session, context.device)

@@ -23,11 +23,8 @@ from pydantic import Field
 
 from slimgate.errors import BuildError
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext
+from slimgate.protocols import Arrays, BuildContext, Runtime
 
-kinds = frozenset({"openvino"})
-default_for = kinds
-packages = ("openvino",)
 KEPT_SHAPES = 8
 Shape = tuple[tuple[int, ...], ...]
 
@@ -138,11 +135,25 @@ def _check_inputs(names: Iterable[str], batch: Arrays) -> None:
         raise BuildError(f"the graph reads {missing[0]}, which the rows do not have: {', '.join(batch)}")
 
 
-def load(folder: Path, params: Params, *, device: str, threads: int) -> RequestPredictor | StaticPredictor:
-    """The artifact's graph, on `threads` threads. Raises MissingExtra without openvino."""
-    from slimgate.models.openvino_model import read_graph
+class OpenVino(Runtime[Params]):
+    kinds = frozenset({"openvino"})
+    default_for = kinds
+    packages = ("openvino",)
 
-    return predictor(read_graph(folder, mapped=True), params, device=device, threads=threads)
+    def load(
+        self, folder: Path, params: Params, *, device: str, threads: int
+    ) -> RequestPredictor | StaticPredictor:
+        """The artifact's graph, on `threads` threads. Raises MissingExtra without openvino."""
+        from slimgate.models.openvino_model import read_graph
+
+        return predictor(read_graph(folder, mapped=True), params, device=device, threads=threads)
+
+    def open_model(self, model: Any, context: BuildContext) -> RequestPredictor | StaticPredictor:
+        """An OpenVinoModel's graph, which a step has made."""
+        return predictor(model.graph, Params(), device=context.device, threads=context.threads)
+
+
+runtime = OpenVino()
 
 
 def predictor(graph: Any, params: Params, *, device: str, threads: int) -> RequestPredictor | StaticPredictor:
@@ -183,8 +194,3 @@ def settings(params: Params, *, threads: int) -> dict[str, Any]:
     if params.dynamic_quantization_group_size is not None:
         found["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = params.dynamic_quantization_group_size
     return found
-
-
-def open_model(model: Any, context: BuildContext) -> RequestPredictor | StaticPredictor:
-    """An OpenVinoModel's graph, which a step has made."""
-    return predictor(model.graph, Params(), device=context.device, threads=context.threads)

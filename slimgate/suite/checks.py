@@ -16,7 +16,7 @@ from slimgate.models.ref import read_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef
 from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc
-from slimgate.suite.suite import SELF, TEACHER, Plugin, Suite, TaskSetup, Variant
+from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, TaskSetup, Variant
 from slimgate.suite.tables import LENGTH_BUCKET
 
 ErrorAt = Callable[[Loc, str], SuiteError]
@@ -52,7 +52,7 @@ def _origins(variant: Variant) -> list[tuple[str, Loc]]:
     return found
 
 
-def _key(step: Plugin, name: str) -> str:
+def _key(step: SuiteStep, name: str) -> str:
     """The option that names a model which the step learns from."""
     return "teacher" if name == step.teacher else "more_teachers"
 
@@ -171,29 +171,28 @@ class _Walk:
             state = self._after(step, state, here)
         return state
 
-    def _after(self, step: Plugin, state: _State, here: Loc) -> _State:
+    def _after(self, step: SuiteStep, state: _State, here: Loc) -> _State:
         method, config = step.object, state.config
         if state.kind not in method.takes:
             wanted = " or ".join(sorted(method.takes))
             raise self.error_at(here, f"cannot take an artifact of kind {state.kind}, expected {wanted}")
-        check = getattr(method, "check", None)
-        if check is not None and config is not None:
+        if config is not None:
             try:
-                config = check(step.params, config)
+                config = method.check(step.params, config)
             except SlimgateError as error:
                 raise self.error_at(here, str(error)) from None
         return _State(method.gives or state.kind, config)
 
-    def _check_teacher(self, step: Plugin, state: _State, here: Loc) -> None:
+    def _check_teacher(self, step: SuiteStep, state: _State, here: Loc) -> None:
         """A teacher runs in PyTorch."""
         for name in step.teachers:
             kind = state.kind if name == SELF else self.state(name).kind
-            if kind not in eager.kinds:
-                expected = " or ".join(sorted(eager.kinds))
+            if kind not in eager.runtime.kinds:
+                expected = " or ".join(sorted(eager.runtime.kinds))
                 problem = f'"{name}" is of kind {kind}; a model to learn from is of kind {expected}'
                 raise self.error_at((*here, _key(step, name)), problem)
 
-    def _check_files(self, step: Plugin, here: Loc) -> None:
+    def _check_files(self, step: SuiteStep, here: Loc) -> None:
         """Files of rows are there, and have the columns of the task's texts."""
         task = self.suite.setup.task
         for path in step.row_files if self.folders else ():
@@ -202,13 +201,13 @@ class _Walk:
             except (SlimgateError, ValueError) as error:
                 raise self.error_at(here, str(error)) from None
 
-    def _check_unlabelled(self, step: Plugin, here: Loc) -> None:
+    def _check_unlabelled(self, step: SuiteStep, here: Loc) -> None:
         """The split unlabelled is there where a step reads it."""
         if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
             problem = "reads the split unlabelled, which there is not; give [task] splits.unlabelled = 2000"
             raise self.error_at(here, problem)
 
-    def _check_calibration(self, step: Plugin, here: Loc) -> None:
+    def _check_calibration(self, step: SuiteStep, here: Loc) -> None:
         """The split calibration has rows where a step cannot do without."""
         if CALIBRATION in step.needs and self.suite.setup.sizes.calibration == 0:
             problem = (
@@ -217,7 +216,7 @@ class _Walk:
             )
             raise self.error_at(here, problem)
 
-    def _check_functions(self, step: Plugin, here: Loc) -> None:
+    def _check_functions(self, step: SuiteStep, here: Loc) -> None:
         """A user's own functions can be imported and called."""
         for name in step.functions:
             try:

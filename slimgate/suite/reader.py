@@ -22,7 +22,17 @@ from slimgate.suite.checks import check_columns, check_models, known_teachers, n
 from slimgate.suite.errors import Loc, at, from_validation, suite_error
 from slimgate.suite.file import SuiteText, read_suite_text
 from slimgate.suite.runtime_choice import with_default_runtimes
-from slimgate.suite.suite import SELF, TEACHER, Plugin, Suite, TaskSetup, Variant
+from slimgate.suite.suite import (
+    SELF,
+    TEACHER,
+    Plugin,
+    Suite,
+    SuiteRuntime,
+    SuiteStep,
+    SuiteTask,
+    TaskSetup,
+    Variant,
+)
 from slimgate.suite.tables import MeasureTable, SuiteFile, SuiteTable, TaskTable, TeacherTable, VariantTable
 from slimgate.suite.tune_reading import read_tuning
 from slimgate.suite.variant_budgets import VariantBudgets
@@ -105,14 +115,15 @@ class Reader:
         except SuiteError as error:
             raise self.error(loc, str(error)) from error.__cause__
 
-    def plugin(self, kind: str, name: Any, params: Any, loc: Loc, params_loc: Loc | None = None) -> Plugin:
+    def plugin(
+        self, kind: str, name: Any, params: Any, loc: Loc, params_loc: Loc | None = None
+    ) -> Plugin[Any]:
         """A plug-in with its Params validated; a value that is not a table may be a RootModel's."""
         found = self.load(kind, name, loc)
         here = loc if params_loc is None else params_loc
         try:
             options = found.Params.model_validate(params)
-            resolved = getattr(found, "resolved", None)
-            return Plugin(str(name), found if resolved is None else resolved(options), options)
+            return Plugin(str(name), found.resolved(options) if kind == "method" else found, options)
         except ValidationError as error:
             raise from_validation(error, self.text.shown, self.text.data, here) from None
         except Exception as error:  # a user's validator may raise anything
@@ -161,11 +172,11 @@ class Reader:
         except SuiteError as error:
             raise self.error((*loc, "model"), str(error)) from error.__cause__
 
-    def steps(self, steps: tuple[dict[str, Any], ...], loc: Loc) -> tuple[Plugin, ...]:
+    def steps(self, steps: tuple[dict[str, Any], ...], loc: Loc) -> tuple[SuiteStep, ...]:
         """The methods of a chain, in order."""
         return tuple(self.step(step, (*loc, "steps", i)) for i, step in enumerate(steps))
 
-    def step(self, step: Mapping[str, Any], here: Loc) -> Plugin:
+    def step(self, step: Mapping[str, Any], here: Loc) -> SuiteStep:
         """The method of one step."""
         if len(step) != 1:
             came = f"{len(step)} methods ({', '.join(step)})" if step else "an empty step"
@@ -175,7 +186,7 @@ class Reader:
         [(name, params)] = step.items()
         return self.plugin("method", name, params, here, (*here, name))
 
-    def runtime(self, table: dict[str, Any] | None, loc: Loc) -> Plugin:
+    def runtime(self, table: dict[str, Any] | None, loc: Loc) -> SuiteRuntime:
         """What executes the artifact; where the suite says nothing, eager until its kind is known."""
         options = dict({"name": "eager"} if table is None else table)
         name = options.pop("name", None)
@@ -221,11 +232,10 @@ class Reader:
         )
 
     def metrics(
-        self, table: MeasureTable, budgets: Mapping[str, VariantBudgets], task: Plugin
+        self, table: MeasureTable, budgets: Mapping[str, VariantBudgets], task: SuiteTask
     ) -> tuple[str, ...]:
         """The metrics to measure, then those that only a budget names."""
-        usual = getattr(task.object, "default_metrics", DEFAULT_METRICS)
-        stated = usual if table.metrics is None else table.metrics
+        stated = task.object.default_metrics if table.metrics is None else table.metrics
         places: dict[str, Loc] = {
             name: (*table, name)
             for own in budgets.values()

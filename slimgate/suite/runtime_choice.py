@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from slimgate.errors import BuildError
 from slimgate.loading import known, load
-from slimgate.suite.suite import TEACHER, Plugin, Suite, Variant
+from slimgate.suite.suite import TEACHER, Plugin, Suite, SuiteRuntime, Variant
 
 
-def runtime_for(kind: str) -> Plugin:
+def runtime_for(kind: str) -> SuiteRuntime:
     """The runtime whose `default_for` holds the kind, without options. Raises BuildError."""
     for name in known("runtime"):
         found = load("runtime", name)
-        if kind in getattr(found, "default_for", ()):
+        if kind in found.default_for:
             return Plugin(name, found, found.Params())
     raise BuildError(f"no runtime executes artifacts of kind {kind}; known: {', '.join(known('runtime'))}")
 

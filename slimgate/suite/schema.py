@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from slimgate.judge.metrics import known_metrics
-from slimgate.loading import known, load
+from slimgate.loading import known, load, text_of
 from slimgate.suite.budgets import HOLM, per_row_metrics
 from slimgate.suite.schema_words import OPTIONS, SUITE, TASK, Words
 from slimgate.suite.switched_off import ABOUT, OFF
@@ -67,7 +67,7 @@ def _describe(schema: dict[str, Any]) -> None:
     _say(schema["properties"]["task"], TASK)
     for name in known("method"):
         _say(definitions[f"method_{name}"], OPTIONS)
-        text = (load("method", name).__doc__ or name).strip().split("\n\n")[0]
+        text = (text_of(load("method", name)) or name).split("\n\n")[0]
         definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
 
 

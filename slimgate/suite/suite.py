@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
 from slimgate.data.splits import SplitSizes
-from slimgate.protocols import ModelRef, Workload
+from slimgate.protocols import ModelRef, Runtime, Source, Step, Task, WithParams, Workload
 from slimgate.suite.tables import MeasureTable
 from slimgate.suite.tune_space import Tuning
 from slimgate.suite.variant_budgets import Family, VariantBudgets
@@ -19,78 +19,77 @@ TEACHER = "teacher"
 SELF = "self"
 
 
+T = TypeVar("T", bound=WithParams[Any])
+
+
 @dataclass(frozen=True)
-class Plugin:
+class Plugin(Generic[T]):
     """A plug-in as a suite uses it: its name, the object, and its validated Params."""
 
     name: str
-    object: Any
+    object: T
     params: Any
 
     @property
-    def teacher(self) -> str | None:
+    def teacher(self: SuiteStep) -> str | None:
         """The model that a step learns from: "teacher", "self", a variant; None where it learns from none."""
-        if not getattr(self.object, "uses_teacher", False):
-            return None
-        learns_from = getattr(self.object, "learns_from", None)
-        return TEACHER if learns_from is None else str(learns_from(self.params))
+        return str(self.object.learns_from(self.params)) if self.object.uses_teacher else None
 
-    def answers_by_processor(self, kind: str) -> bool:
+    def answers_by_processor(self: SuiteRuntime, kind: str) -> bool:
         """Whether the answers that this runtime gives of an artifact depend on the processor."""
-        return kind not in getattr(self.object, "any_processor", ())
+        return kind not in self.object.any_processor
 
     @property
-    def builds_by_processor(self) -> bool:
+    def builds_by_processor(self: SuiteStep) -> bool:
         """Whether what a step makes depends on the processor that it runs on."""
-        by_processor = getattr(self.object, "by_processor", None)
-        return by_processor is not None and bool(by_processor(self.params))
+        return bool(self.object.by_processor(self.params))
 
     @property
-    def teachers(self) -> tuple[str, ...]:
+    def teachers(self: SuiteStep) -> tuple[str, ...]:
         """All models that a step learns from, `teacher` first; none where it learns from none."""
         if self.teacher is None:
             return ()
-        also = getattr(self.object, "also_learns_from", None)
-        return (self.teacher, *(() if also is None else also(self.params)))
+        return (self.teacher, *self.object.also_learns_from(self.params))
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self: SuiteStep) -> tuple[str, ...]:
         """The splits that a step reads."""
-        also = getattr(self.object, "also_reads", None)
-        return (*self.object.reads, *(() if also is None else also(self.params)))
+        return (*self.object.reads, *self.object.also_reads(self.params))
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def needs(self: SuiteStep) -> tuple[str, ...]:
         """Those of them that these options of the step cannot do without."""
-        does_without = getattr(self.object, "does_without", None)
-        spared = () if does_without is None else does_without(self.params)
+        spared = self.object.does_without(self.params)
         return tuple(split for split in self.reads if split not in spared)
 
     @property
-    def functions(self) -> tuple[str, ...]:
+    def functions(self: SuiteStep) -> tuple[str, ...]:
         """A user's own functions that a step calls, by dotted path."""
-        functions = getattr(self.object, "functions", None)
-        return () if functions is None else tuple(functions(self.params))
+        return tuple(self.object.functions(self.params))
 
     @property
-    def row_files(self) -> tuple[Path, ...]:
+    def row_files(self: SuiteStep) -> tuple[Path, ...]:
         """Files of rows that a step reads beside the splits."""
-        row_files = getattr(self.object, "row_files", None)
-        return () if row_files is None else tuple(row_files(self.params))
+        return tuple(self.object.row_files(self.params))
 
     @property
-    def adds_rows(self) -> bool:
+    def adds_rows(self: SuiteStep) -> bool:
         """Whether a step trains on rows that are not of the splits."""
-        adds_rows = getattr(self.object, "adds_rows", None)
-        return adds_rows is not None and bool(adds_rows(self.params))
+        return bool(self.object.adds_rows(self.params))
+
+
+SuiteStep = Plugin[Step[Any]]
+SuiteTask = Plugin[Task[Any]]
+SuiteSource = Plugin[Source[Any]]
+SuiteRuntime = Plugin[Runtime[Any]]
 
 
 @dataclass(frozen=True)
 class TaskSetup:
     """The task, where its rows come from, how they are split, and by which columns results are sliced."""
 
-    task: Plugin
-    source: Plugin
+    task: SuiteTask
+    source: SuiteSource
     group: str | None
     sizes: SplitSizes
     slices: tuple[str, ...] = ()
@@ -103,8 +102,8 @@ class Variant:
     name: str
     parent: str | None
     ref: ModelRef | None
-    steps: tuple[Plugin, ...]
-    runtime: Plugin
+    steps: tuple[SuiteStep, ...]
+    runtime: SuiteRuntime
     twin: str | None = None
     gated: bool = True
     reason: str | None = None

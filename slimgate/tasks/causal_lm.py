@@ -30,7 +30,7 @@ from slimgate.models.pretrained import require_weights, weights_of
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, Task, TaskFacts, row_groups
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.language_model import Windows
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 CAUSAL = "transformers:AutoModelForCausalLM"
 VALUES = ("nats", "tokens", "right_tokens", "bytes")
-default_metrics = ("perplexity", "token_accuracy", "bits_per_byte")
 # What a planted fault adds to a token's nats: a row of it has its perplexity times 7.4.
 _FAULT_NATS = 2.0
 
@@ -61,88 +60,141 @@ class Params(Table):
         return self
 
 
-def columns(params: Params) -> tuple[str, ...]:
-    """The text."""
-    return params.text
+class CausalLM(Task[Params]):
+    default_metrics = ("perplexity", "token_accuracy", "bits_per_byte")
+
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """The text."""
+        return params.text
+
+    def text_columns(self, params: Params) -> tuple[str, ...]:
+        """What must not stand in two splits."""
+        return params.text
+
+    def label_column(self, params: Params) -> None:
+        """There are no labels: the next token is what is learnt."""
+
+    def metrics(self) -> frozenset[str]:
+        """The values of a row that depend on the model."""
+        return frozenset(VALUES)
+
+    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+        """Nothing is learnt from the rows. Raises DataError where a gate row has no text."""
+        gate = splits.get("gate")
+        for row, text in zip(gate.ids, _texts(params, gate), strict=True) if gate is not None else ():
+            if not text.strip():
+                raise DataError(
+                    f'gate row {row} has no text in column "{params.text[0]}"; '
+                    "leave such rows out of the source"
+                )
+        return TaskFacts(())
+
+    def check_model(
+        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
+    ) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        check_positions(params.max_tokens, ref, config)
+        check_tokenizer(ref)
+        for name in config.get("architectures") or ():
+            if "For" in name and not name.endswith("ForCausalLM"):
+                raise SuiteError(f"{ref.text} is a {name}, expected a causal language model (…ForCausalLM)")
+
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+        """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
+        from transformers import AutoConfig
+
+        from slimgate.models.pretrained import tokenizer_of
+        from slimgate.models.seeding import isolated_seed
+        from slimgate.models.torch_model import TorchModel
+        from slimgate.tasks.parts.language_model import check_causal
+
+        assert ref.folder is not None
+        config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
+        rows = context.rows("train") if ref.fresh else None
+        tokenizer = tokenizer_of(ref, _texts(params, rows) if rows is not None else (), config)
+        with isolated_seed(context.seed):
+            found = weights_of("AutoModelForCausalLM", ref, config=config)
+        require_weights(ref, found, context)
+        network = found.network.to(context.device).eval()
+        check_causal(network, ref.text)
+        return TorchModel(network, tokenizer, CAUSAL)
+
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
+        """Windows to learn from; each token but the first is predicted once. Leaves out rows of one token."""
+        from slimgate.tasks.parts.language_model import windows
+
+        documents = [ids for ids in token_ids(params, rows, tokenizer) if len(ids) > 1]
+        if not documents:
+            raise DataError("no row has two tokens, and so none has a next token to learn")
+        stride, padding = params.max_tokens - 1, tokenizer.pad_token_id or 0
+        return windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
+
+    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Windows]:
+        """Cuts rows into windows by the tokenizer of an artifact, which is loaded once."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        return lambda rows: judged_windows(params, rows, tokenizer)
+
+    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
+        """What is to be learnt: the tokens themselves, each predicted from those before it."""
+        return self.unlabelled(params, encoded, facts)
+
+    def unlabelled(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+        """The same: text needs no labels."""
+        from slimgate.tasks.parts.objectives import TokenTargets
+
+        return TokenTargets(encoded.labels(), side=encoded.side)
+
+    def objective(self, params: Params) -> Objective:
+        """The next token at each place."""
+        from slimgate.tasks.parts.objectives import TokenObjective
+
+        return TokenObjective(shifted=True)
+
+    def read_output(
+        self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
+    ) -> npt.NDArray[np.float64]:
+        """(windows, 3): nats, tokens and right tokens of each window."""
+        from slimgate.tasks.parts.language_model import window_sums
+
+        return window_sums(output, batch["input_ids"], batch["counted"])
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
+    ) -> Outcomes:
+        """Sums over each row's tokens; bytes: of its text in UTF-8, whatever the tokenizer."""
+        texts = _texts(params, rows)
+        return Outcomes(
+            np.asarray(rows.ids, dtype=np.str_),
+            values={
+                "nats": scores[:, 0],
+                "tokens": scores[:, 1],
+                "right_tokens": scores[:, 2],
+                "bytes": np.asarray([len(text.encode()) for text in texts], dtype=np.float64),
+            },
+            given=("bytes",),
+            groups=row_groups(rows, group),
+        )
+
+    def spoiled(self, found: Outcomes, rows: Ints) -> Outcomes:
+        """The outcomes with every token of those rows less likely, and none of them right."""
+        from dataclasses import replace
+
+        nats, right = found.column("nats").copy(), found.column("right_tokens").copy()
+        nats[rows] += _FAULT_NATS * found.column("tokens")[rows]
+        right[rows] = 0.0
+        return replace(found, values={**found.values, "nats": nats, "right_tokens": right})
+
+    def compare(self, params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
+        """KL and agreement token by token, and how varied the text is that both write."""
+        from slimgate.tasks.parts.generated_text import written_figures
+        from slimgate.tasks.parts.language_model import token_agreement
+
+        return {**token_agreement(teacher, variant), "figures": written_figures(teacher, variant)}
 
 
-def text_columns(params: Params) -> tuple[str, ...]:
-    """What must not stand in two splits."""
-    return params.text
-
-
-def label_column(params: Params) -> None:
-    """There are no labels: the next token is what is learnt."""
-
-
-def metrics() -> frozenset[str]:
-    """The values of a row that depend on the model."""
-    return frozenset(VALUES)
-
-
-def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-    """Nothing is learnt from the rows. Raises DataError where a gate row has no text."""
-    gate = splits.get("gate")
-    for row, text in zip(gate.ids, _texts(params, gate), strict=True) if gate is not None else ():
-        if not text.strip():
-            raise DataError(
-                f'gate row {row} has no text in column "{params.text[0]}"; leave such rows out of the source'
-            )
-    return TaskFacts(())
-
-
-def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
-    """Raises SuiteError where a config.json cannot serve this task."""
-    check_positions(params.max_tokens, ref, config)
-    check_tokenizer(ref)
-    for name in config.get("architectures") or ():
-        if "For" in name and not name.endswith("ForCausalLM"):
-            raise SuiteError(f"{ref.text} is a {name}, expected a causal language model (…ForCausalLM)")
-
-
-def load_reads(params: Params, config: dict[str, Any]) -> tuple[str, ...]:
-    """A language model is complete."""
-    return ()
-
-
-def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
-    """The model of a ref. Raises BuildError where its folder lacks weights, or it sees what comes next."""
-    from transformers import AutoConfig
-
-    from slimgate.models.pretrained import tokenizer_of
-    from slimgate.models.seeding import isolated_seed
-    from slimgate.models.torch_model import TorchModel
-    from slimgate.tasks.parts.language_model import check_causal
-
-    assert ref.folder is not None
-    config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
-    rows = context.rows("train") if ref.fresh else None
-    tokenizer = tokenizer_of(ref, _texts(params, rows) if rows is not None else (), config)
-    with isolated_seed(context.seed):
-        found = weights_of("AutoModelForCausalLM", ref, config=config)
-    require_weights(ref, found, context)
-    network = found.network.to(context.device).eval()
-    check_causal(network, ref.text)
-    return TorchModel(network, tokenizer, CAUSAL)
-
-
-def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> Windows:
-    """Windows to learn from, each token but the first predicted once; rows of a single token are left out."""
-    from slimgate.tasks.parts.language_model import windows
-
-    documents = [ids for ids in token_ids(params, rows, tokenizer) if len(ids) > 1]
-    if not documents:
-        raise DataError("no row has two tokens, and so none has a next token to learn")
-    stride, padding = params.max_tokens - 1, tokenizer.pad_token_id or 0
-    return windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
-
-
-def row_encoder(params: Params, folder: Path) -> Callable[[Rows], Windows]:
-    """Cuts rows into windows by the tokenizer of an artifact, which is loaded once."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return lambda rows: judged_windows(params, rows, tokenizer)
+task = CausalLM()
 
 
 def judged_windows(params: Params, rows: Rows, tokenizer: Any) -> Windows:
@@ -184,65 +236,3 @@ def _boundaries(params: Params, tokenizer: Any) -> tuple[list[int], list[int]]:
 
 def _texts(params: Params, rows: Rows) -> list[str]:
     return [str(value or "") for value in rows.table[params.text[0]].to_pylist()]
-
-
-def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
-    """What is to be learnt: the tokens themselves, each predicted from those before it."""
-    return unlabelled(params, encoded, facts)
-
-
-def unlabelled(params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
-    """The same: text needs no labels."""
-    from slimgate.tasks.parts.objectives import TokenTargets
-
-    return TokenTargets(encoded.labels(), side=encoded.side)
-
-
-def objective(params: Params) -> Objective:
-    """The next token at each place."""
-    from slimgate.tasks.parts.objectives import TokenObjective
-
-    return TokenObjective(shifted=True)
-
-
-def read_output(params: Params, output: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
-    """(windows, 3): nats, tokens and right tokens of each window."""
-    from slimgate.tasks.parts.language_model import window_sums
-
-    return window_sums(output, batch["input_ids"], batch["counted"])
-
-
-def outcomes(
-    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
-) -> Outcomes:
-    """Sums over each row's tokens; bytes: of its text in UTF-8, whatever the tokenizer."""
-    texts = _texts(params, rows)
-    return Outcomes(
-        np.asarray(rows.ids, dtype=np.str_),
-        values={
-            "nats": scores[:, 0],
-            "tokens": scores[:, 1],
-            "right_tokens": scores[:, 2],
-            "bytes": np.asarray([len(text.encode()) for text in texts], dtype=np.float64),
-        },
-        given=("bytes",),
-        groups=row_groups(rows, group),
-    )
-
-
-def spoiled(found: Outcomes, rows: Ints) -> Outcomes:
-    """The outcomes with every token of those rows less likely, and none of them right."""
-    from dataclasses import replace
-
-    nats, right = found.column("nats").copy(), found.column("right_tokens").copy()
-    nats[rows] += _FAULT_NATS * found.column("tokens")[rows]
-    right[rows] = 0.0
-    return replace(found, values={**found.values, "nats": nats, "right_tokens": right})
-
-
-def compare(params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
-    """KL and agreement token by token, and how varied the text is that both write."""
-    from slimgate.tasks.parts.generated_text import written_figures
-    from slimgate.tasks.parts.language_model import token_agreement
-
-    return {**token_agreement(teacher, variant), "figures": written_figures(teacher, variant)}

@@ -34,7 +34,7 @@ from slimgate.models.pretrained import require_weights, weights_of
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.params import Table
-from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.protocols import BuildContext, ModelRef, Rows, Task, TaskFacts, row_groups
 from slimgate.tasks.parts.encoding import encode_texts
 from slimgate.tasks.parts.encoding_images import EncodedImages
 
@@ -73,108 +73,158 @@ class Params(Table):
         return [prompt.format(label=(self.names or {}).get(label, label)) for prompt in self.prompts]
 
 
-def columns(params: Params) -> tuple[str, ...]:
-    """image, caption where there is one, label."""
-    return tuple(name for name in (params.image, params.caption, params.label) if name)
+class ImageText(Task[Params]):
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """image, caption where there is one, label."""
+        return tuple(name for name in (params.image, params.caption, params.label) if name)
+
+    def text_columns(self, params: Params) -> tuple[str, ...]:
+        """The image: it must not stand in two splits; captions may."""
+        return (params.image,)
+
+    def quoted_columns(self, params: Params) -> tuple[str, ...]:
+        """What stands for an image where a row is quoted: its caption, else its label."""
+        return (params.caption or params.label,)
+
+    def label_column(self, params: Params) -> str:
+        """Splits are stratified by it."""
+        return params.label
+
+    def metrics(self) -> frozenset[str]:
+        """Predictions and probabilities of the classes, and the rank of the right one's first prompt."""
+        return frozenset({"prediction", "probabilities", RANK})
+
+    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+        """The classes of all splits. Raises DataError where there is only one, or one has no name."""
+        if any(not is_image(rows.table[params.image].type) for rows in splits.values() if len(rows)):
+            told = (
+                f'source = {{ name = "files", images = ["{params.image}"], … }} reads the files that it names'
+            )
+            raise DataError(f'column "{params.image}" holds text, expected images; {told}')
+        values = {
+            value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
+        }
+        classes = class_names(values)
+        if len(classes) < 2:
+            raise DataError(
+                f'column "{params.label}" holds one label only ({classes}); expected two at least'
+            )
+        if params.names is not None and (unnamed := [name for name in classes if name not in params.names]):
+            raise DataError(f'names has no {", ".join(unnamed)}, which column "{params.label}" holds')
+        return TaskFacts(classes)
+
+    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedImages) -> Ints:
+        """The label's index of each row, (rows,): captions of one class are right answers to each other."""
+        return _label_indices(params, rows, facts)
+
+    def unlabelled(self, params: Params, encoded: EncodedImages, facts: TaskFacts) -> Ints:
+        """Every row a class of its own, (rows,): nothing but its own caption is a right answer."""
+        return -1 - np.arange(len(encoded.pixels), dtype=np.int64)
+
+    def objective(self, params: Params) -> Objective:
+        """The symmetric contrastive loss."""
+        from slimgate.tasks.parts.contrastive import ContrastiveObjective
+
+        return ContrastiveObjective()
+
+    def check_model(
+        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
+    ) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        if config.get("model_type") != "clip":
+            raise SuiteError(f"{ref.text} is of model_type {config.get('model_type')}, expected clip")
+        check_tokenizer(ref)
+        check_processor(ref)
+        longest = (config.get("text_config") or {}).get("max_position_embeddings", 77)
+        if params.max_tokens > longest:
+            raise SuiteError(
+                f"max_tokens = {params.max_tokens}, but {ref.text} has positions for {longest} tokens"
+            )
+
+    def load_reads(self, params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Nothing: both towers are complete. A fresh model's tokenizer is trained on `train` all the same."""
+        return ()
+
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+        """The model of a folder, with the tokenizer and the image processing that belong to it."""
+        from transformers import AutoConfig
+
+        from slimgate.models.image_text_processor import ImageTextProcessor
+        from slimgate.models.pretrained import tokenizer_of
+        from slimgate.models.seeding import isolated_seed
+        from slimgate.models.torch_model import TorchModel
+        from slimgate.models.two_towers import TwoTowers
+
+        assert ref.folder is not None
+        config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
+        tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
+        processor = ImageTextProcessor.of(tokenizer, ref.folder, config)
+        processor.check_side(config, ref.text)
+        with isolated_seed(context.seed):
+            found = weights_of("AutoModel", ref, config=config)
+        require_weights(ref, found, context)
+        clip = found.network
+        # evaluation knows the classes by the artifact alone
+        clip.config.id2label = dict(enumerate(context.facts.classes))
+        clip.config.label2id = {name: i for i, name in enumerate(context.facts.classes)}
+        return TorchModel(TwoTowers(config, clip).to(context.device).eval(), processor, NETWORK)
+
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> EncodedImages:
+        """The images with their own captions, as models learn from them. tokenizer: an ImageTextProcessor."""
+        return _encoded(params, rows, tokenizer, captions(params, rows), own=True)
+
+    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedImages]:
+        """The images with the prompts of all classes, as they are classified."""
+        from transformers import AutoConfig
+
+        from slimgate.models.image_text_processor import ImageTextProcessor
+
+        processor, config = (
+            ImageTextProcessor.from_pretrained(folder),
+            AutoConfig.from_pretrained(folder, trust_remote_code=False),
+        )
+        prompts = class_prompts(params, tuple(config.id2label[i] for i in sorted(config.id2label)))
+        return lambda rows: _encoded(params, rows, processor, prompts, own=False)
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
+    ) -> ClassOutcomes:
+        """Softmax over the classes, each the mean over its prompts; and the rank of the right class's best.
+
+        scores: (rows, classes · prompts). Of equal scores the right one counts as the later.
+        """
+        by_prompt = scores.astype(np.float64).reshape(len(scores), len(facts.classes), -1)
+        logits = by_prompt.mean(-1)
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        labels = _label_indices(params, rows, facts)
+        best = by_prompt[np.arange(len(labels)), labels].max(-1)
+        wrong = np.arange(len(facts.classes)) != labels[:, None]
+        before = (by_prompt >= best[:, None, None]) & wrong[:, :, None]
+        return ClassOutcomes(
+            ids=np.asarray(rows.ids, dtype=np.str_),
+            labels=labels,
+            predictions=logits.argmax(axis=1).astype(np.int64),
+            classes=facts.classes,
+            probabilities=shifted / shifted.sum(axis=1, keepdims=True),
+            values={RANK: 1.0 + before.sum(axis=(1, 2))},
+            groups=row_groups(rows, group),
+        )
+
+    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+        """Those rows with the next class for the right one, whose prompts then stand behind all others."""
+        assert isinstance(outcomes, ClassOutcomes)
+        ranks = outcomes.column(RANK).copy()
+        ranks[rows] = ranks.max() + len(outcomes.classes)
+        found = outcomes.exchanged(rows)
+        return replace(found, values={**found.values, RANK: ranks})
 
 
-def text_columns(params: Params) -> tuple[str, ...]:
-    """The image: it must not stand in two splits; captions may."""
-    return (params.image,)
-
-
-def quoted_columns(params: Params) -> tuple[str, ...]:
-    """What stands for an image where a row is quoted: its caption, else its label."""
-    return (params.caption or params.label,)
-
-
-def label_column(params: Params) -> str:
-    """Splits are stratified by it."""
-    return params.label
-
-
-def metrics() -> frozenset[str]:
-    """Predictions and probabilities of the classes, and the rank of the right one's first prompt."""
-    return frozenset({"prediction", "probabilities", RANK})
-
-
-def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-    """The classes of all splits. Raises DataError where there is only one, or one has no name."""
-    if any(not is_image(rows.table[params.image].type) for rows in splits.values() if len(rows)):
-        told = f'source = {{ name = "files", images = ["{params.image}"], … }} reads the files that it names'
-        raise DataError(f'column "{params.image}" holds text, expected images; {told}')
-    values = {value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()}
-    classes = class_names(values)
-    if len(classes) < 2:
-        raise DataError(f'column "{params.label}" holds one label only ({classes}); expected two at least')
-    if params.names is not None and (unnamed := [name for name in classes if name not in params.names]):
-        raise DataError(f'names has no {", ".join(unnamed)}, which column "{params.label}" holds')
-    return TaskFacts(classes)
-
-
-def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedImages) -> Ints:
-    """The label's index of each row, (rows,): captions of one class are right answers to each other."""
-    return _label_indices(params, rows, facts)
+task = ImageText()
 
 
 def _label_indices(params: Params, rows: Rows, facts: TaskFacts) -> Ints:
     index = {name: i for i, name in enumerate(facts.classes)}
     return np.asarray([index[str(value)] for value in rows.table[params.label].to_pylist()], dtype=np.int64)
-
-
-def unlabelled(params: Params, encoded: EncodedImages, facts: TaskFacts) -> Ints:
-    """Every row a class of its own, (rows,): nothing but its own caption is a right answer."""
-    return -1 - np.arange(len(encoded.pixels), dtype=np.int64)
-
-
-def objective(params: Params) -> Objective:
-    """The symmetric contrastive loss."""
-    from slimgate.tasks.parts.contrastive import ContrastiveObjective
-
-    return ContrastiveObjective()
-
-
-def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
-    """Raises SuiteError where a config.json cannot serve this task."""
-    if config.get("model_type") != "clip":
-        raise SuiteError(f"{ref.text} is of model_type {config.get('model_type')}, expected clip")
-    check_tokenizer(ref)
-    check_processor(ref)
-    longest = (config.get("text_config") or {}).get("max_position_embeddings", 77)
-    if params.max_tokens > longest:
-        raise SuiteError(
-            f"max_tokens = {params.max_tokens}, but {ref.text} has positions for {longest} tokens"
-        )
-
-
-def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Nothing: both towers are complete (a fresh model's tokenizer is trained on `train` all the same)."""
-    return ()
-
-
-def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
-    """The model of a folder, with the tokenizer and the image processing that belong to it."""
-    from transformers import AutoConfig
-
-    from slimgate.models.image_text_processor import ImageTextProcessor
-    from slimgate.models.pretrained import tokenizer_of
-    from slimgate.models.seeding import isolated_seed
-    from slimgate.models.torch_model import TorchModel
-    from slimgate.models.two_towers import TwoTowers
-
-    assert ref.folder is not None
-    config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
-    tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
-    processor = ImageTextProcessor.of(tokenizer, ref.folder, config)
-    processor.check_side(config, ref.text)
-    with isolated_seed(context.seed):
-        found = weights_of("AutoModel", ref, config=config)
-    require_weights(ref, found, context)
-    clip = found.network
-    # evaluation knows the classes by the artifact alone
-    clip.config.id2label = dict(enumerate(context.facts.classes))
-    clip.config.label2id = {name: i for i, name in enumerate(context.facts.classes)}
-    return TorchModel(TwoTowers(config, clip).to(context.device).eval(), processor, NETWORK)
 
 
 def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
@@ -195,62 +245,9 @@ def class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
     return [prompt for name in classes for prompt in params.of_label(name)]
 
 
-def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> EncodedImages:
-    """The images with their own captions, as models learn from them. tokenizer: an ImageTextProcessor."""
-    return _encoded(params, rows, tokenizer, captions(params, rows), own=True)
-
-
-def row_encoder(params: Params, folder: Path) -> Callable[[Rows], EncodedImages]:
-    """The images with the prompts of all classes, as they are classified."""
-    from transformers import AutoConfig
-
-    from slimgate.models.image_text_processor import ImageTextProcessor
-
-    processor, config = (
-        ImageTextProcessor.from_pretrained(folder),
-        AutoConfig.from_pretrained(folder, trust_remote_code=False),
-    )
-    prompts = class_prompts(params, tuple(config.id2label[i] for i in sorted(config.id2label)))
-    return lambda rows: _encoded(params, rows, processor, prompts, own=False)
-
-
 def _encoded(params: Params, rows: Rows, processor: Any, texts: list[str], *, own: bool) -> EncodedImages:
     from slimgate.data.images import Pixels
 
     encoded = encode_texts(processor.tokenizer, [texts], max_tokens=params.max_tokens)
     pixels = Pixels(rows.table[params.image].to_pylist(), processor.images)
     return EncodedImages(pixels, encoded, own)
-
-
-def outcomes(
-    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
-) -> ClassOutcomes:
-    """Softmax over the classes, each by the mean over its prompts; and the rank of the right class's best.
-
-    scores: (rows, classes · prompts). Of equal scores the right one counts as the later.
-    """
-    by_prompt = scores.astype(np.float64).reshape(len(scores), len(facts.classes), -1)
-    logits = by_prompt.mean(-1)
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    labels = _label_indices(params, rows, facts)
-    best = by_prompt[np.arange(len(labels)), labels].max(-1)
-    wrong = np.arange(len(facts.classes)) != labels[:, None]
-    before = (by_prompt >= best[:, None, None]) & wrong[:, :, None]
-    return ClassOutcomes(
-        ids=np.asarray(rows.ids, dtype=np.str_),
-        labels=labels,
-        predictions=logits.argmax(axis=1).astype(np.int64),
-        classes=facts.classes,
-        probabilities=shifted / shifted.sum(axis=1, keepdims=True),
-        values={RANK: 1.0 + before.sum(axis=(1, 2))},
-        groups=row_groups(rows, group),
-    )
-
-
-def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
-    """Those rows with the next class for the right one, whose prompts then stand behind all others."""
-    assert isinstance(outcomes, ClassOutcomes)
-    ranks = outcomes.column(RANK).copy()
-    ranks[rows] = ranks.max() + len(outcomes.classes)
-    found = outcomes.exchanged(rows)
-    return replace(found, values={**found.values, RANK: ranks})

@@ -35,11 +35,10 @@ from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import classifiers, texts
 from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, check_outputs, load_classifier
+from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
-
-default_metrics = ("labels_f1_micro", "labels_f1_macro", "subset_accuracy")
 
 
 class Params(texts.TextParams):
@@ -52,99 +51,103 @@ class Params(texts.TextParams):
     labels: tuple[str, ...] | None = None
 
 
-text_columns = texts.text_columns
-encode_rows = texts.encode_rows
-row_encoder = texts.row_encoder
+class MultiLabel(TextTask[Params]):
+    default_metrics = ("labels_f1_micro", "labels_f1_macro", "subset_accuracy")
+
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """The text columns and those of the labels."""
+        return (*params.text, *([params.label] if isinstance(params.label, str) else params.label))
+
+    def label_column(self, params: Params) -> None:
+        """None: sets of labels make no strata."""
+
+    def metrics(self) -> frozenset[str]:
+        """Outcomes hold which labels were told of each row."""
+        return frozenset({WRONG, RIGHT})
+
+    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+        """The labels of all splits. Raises DataError where there is none, or where labels cannot be read."""
+        found = {name for rows in splits.values() for labels in _sets(params, rows) for name in labels}
+        classes = class_names(found) if isinstance(params.label, str) else params.label
+        if not found:
+            raise DataError(
+                f"the label columns {', '.join(self.columns(params)[len(params.text) :])} hold no label"
+            )
+        return TaskFacts(tuple(classes))
+
+    def targets(
+        self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
+    ) -> npt.NDArray[np.float32]:
+        """What is to be learnt: (rows, labels) 0 or 1."""
+        return indicators(_sets(params, rows), facts.classes).astype(np.float32)
+
+    def unlabelled(self, params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
+        """What is to be learnt of rows without labels: nothing by them, (rows, labels)."""
+        return np.full((len(encoded.lengths), len(facts.classes)), np.nan, dtype=np.float32)
+
+    def objective(self, params: Params) -> Objective:
+        """Any number of labels a row."""
+        from slimgate.tasks.parts.objectives import LabelsObjective
+
+        return LabelsObjective()
+
+    def check_model(
+        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
+    ) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        check_positions(params.max_tokens, ref, config)
+        check_tokenizer(ref)
+        check_head(_head(params), ref, config)
+        if facts is not None:
+            check_outputs(_head(params, facts.classes), ref, config)
+
+    def load_reads(self, params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Splits that loading reads: those that a fresh head is fitted on."""
+        return () if classifiers.has_head(_head(params), config) else ("train", "selection")
+
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+        """The model of a folder; a head it lacks is fitted on `train`, one logistic regression a label."""
+        head = _head(params, context.facts.classes)
+        loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
+        if not loaded.ready:
+            from slimgate.tasks.parts.heads import fit_labels_head
+
+            train, held_out = texts.head_data(loaded, context)
+            context.log.update(fit_labels_head(loaded.layer, train, held_out, seed=context.seed))
+        return loaded.model
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
+    ) -> Outcomes:
+        """The labels that are as probable as the threshold asks, beside those of the row."""
+        said = scores.astype(np.float64) >= log(params.threshold / (1 - params.threshold))
+        gold = indicators(_sets(params, rows), facts.classes)
+        return Outcomes(
+            np.asarray(rows.ids, dtype=np.str_),
+            values=_values(facts.classes, gold, said.astype(np.float64)),
+            given=tuple(f"{GOLD}{name}" for name in facts.classes),
+            answers=np.asarray([_listed(line, facts.classes) for line in said], dtype=np.str_),
+            groups=row_groups(rows, group),
+        )
+
+    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+        """The rows are told exactly the labels that they do not have."""
+        classes = tuple(name.removeprefix(GOLD) for name in outcomes.given)
+        gold, said = (np.stack([outcomes.column(f"{of}{c}") for c in classes], axis=1) for of in (GOLD, SAID))
+        said[rows] = 1 - gold[rows]
+        return replace(outcomes, values=_values(classes, gold, said), answers=None)
 
 
-def columns(params: Params) -> tuple[str, ...]:
-    """The text columns and those of the labels."""
-    return (*params.text, *([params.label] if isinstance(params.label, str) else params.label))
-
-
-def label_column(params: Params) -> None:
-    """None: sets of labels make no strata."""
-
-
-def metrics() -> frozenset[str]:
-    """Outcomes hold which labels were told of each row."""
-    return frozenset({WRONG, RIGHT})
-
-
-def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-    """The labels of all splits. Raises DataError where there is none, or where labels cannot be read."""
-    found = {name for rows in splits.values() for labels in _sets(params, rows) for name in labels}
-    classes = class_names(found) if isinstance(params.label, str) else params.label
-    if not found:
-        raise DataError(f"the label columns {', '.join(columns(params)[len(params.text) :])} hold no label")
-    return TaskFacts(tuple(classes))
+task = MultiLabel()
 
 
 def _sets(params: Params, rows: Rows) -> list[frozenset[str]]:
     return label_sets(rows, params.label, separator=params.separator, names=params.names)
 
 
-def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.float32]:
-    """What is to be learnt: (rows, labels) 0 or 1."""
-    return indicators(_sets(params, rows), facts.classes).astype(np.float32)
-
-
-def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
-    """What is to be learnt of rows without labels: nothing by them, (rows, labels)."""
-    return np.full((len(encoded.lengths), len(facts.classes)), np.nan, dtype=np.float32)
-
-
-def objective(params: Params) -> Objective:
-    """Any number of labels a row."""
-    from slimgate.tasks.parts.objectives import LabelsObjective
-
-    return LabelsObjective()
-
-
-def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
-    """Raises SuiteError where a config.json cannot serve this task."""
-    check_positions(params.max_tokens, ref, config)
-    check_tokenizer(ref)
-    check_head(_head(params), ref, config)
-    if facts is not None:
-        check_outputs(_head(params, facts.classes), ref, config)
-
-
 def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
     mean = params.pooling == "mean"
     return Head(SEQUENCE, classes, params.labels, mean=mean, problem_type="multi_label_classification")
-
-
-def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Splits that loading reads: those that a fresh head is fitted on."""
-    return () if classifiers.has_head(_head(params), config) else ("train", "selection")
-
-
-def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
-    """The model of a folder; a head it lacks is fitted on `train`, one logistic regression a label."""
-    head = _head(params, context.facts.classes)
-    loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
-    if not loaded.ready:
-        from slimgate.tasks.parts.heads import fit_labels_head
-
-        train, held_out = texts.head_data(loaded, context)
-        context.log.update(fit_labels_head(loaded.layer, train, held_out, seed=context.seed))
-    return loaded.model
-
-
-def outcomes(
-    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
-) -> Outcomes:
-    """The labels that are as probable as the threshold asks, beside those of the row."""
-    said = scores.astype(np.float64) >= log(params.threshold / (1 - params.threshold))
-    gold = indicators(_sets(params, rows), facts.classes)
-    return Outcomes(
-        np.asarray(rows.ids, dtype=np.str_),
-        values=_values(facts.classes, gold, said.astype(np.float64)),
-        given=tuple(f"{GOLD}{name}" for name in facts.classes),
-        answers=np.asarray([_listed(line, facts.classes) for line in said], dtype=np.str_),
-        groups=row_groups(rows, group),
-    )
 
 
 def _values(classes: tuple[str, ...], gold: Floats, said: Floats) -> dict[str, Floats]:
@@ -160,11 +163,3 @@ def _values(classes: tuple[str, ...], gold: Floats, said: Floats) -> dict[str, F
 
 def _listed(told: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> str:
     return ", ".join(name for name, yes in zip(classes, told, strict=True) if yes) or "(none)"
-
-
-def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
-    """The rows are told exactly the labels that they do not have."""
-    classes = tuple(name.removeprefix(GOLD) for name in outcomes.given)
-    gold, said = (np.stack([outcomes.column(f"{of}{c}") for c in classes], axis=1) for of in (GOLD, SAID))
-    said[rows] = 1 - gold[rows]
-    return replace(outcomes, values=_values(classes, gold, said), answers=None)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -32,17 +32,15 @@ from slimgate.data.labels import class_names
 from slimgate.errors import DataError
 from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
-from slimgate.protocols import Compared, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tasks.parts import sentence_models, sentences
+from slimgate.protocols import Encoded, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts.retrieval import rank_documents, unit_vectors
+from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
 
-default_metrics = ("recall_at_1", "mrr")
 # What is found depends on all documents: rows of a part of the split would be ranked among fewer.
-whole_split = True
 
 
 class Params(SentenceParams):
@@ -76,38 +74,85 @@ class Params(SentenceParams):
         return self
 
 
-def columns(params: Params) -> tuple[str, ...]:
-    """The text columns, and the label."""
-    return params.texts if params.label is None else (*params.texts, params.label)
+class SentenceEmbedding(SentenceTask[Params]):
+    default_metrics = ("recall_at_1", "mrr")
+    whole_split = True
 
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """The text columns, and the label."""
+        return params.texts if params.label is None else (*params.texts, params.label)
 
-def text_columns(params: Params) -> tuple[str, ...]:
-    """What must not stand in two splits; of a pair, the pair."""
-    return params.texts
+    def text_columns(self, params: Params) -> tuple[str, ...]:
+        """What must not stand in two splits; of a pair, the pair."""
+        return params.texts
 
+    def label_column(self, params: Params) -> str | None:
+        """Splits are stratified by it."""
+        return params.label
 
-def label_column(params: Params) -> str | None:
-    """Splits are stratified by it."""
-    return params.label
+    def metrics(self) -> frozenset[str]:
+        """The rank of the first relevant document, the gain of the first ten, and right or wrong."""
+        return frozenset({RIGHT, RANK, NDCG})
 
+    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+        """The labels of all splits. Raises DataError where no label is twice in gate."""
+        if params.label is None:
+            return TaskFacts(())
+        values = {
+            value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
+        }
+        gate = splits.get("gate")
+        if gate is not None and len(gate.table[params.label].unique()) == len(gate):
+            raise DataError(
+                f'column "{params.label}": no two gate rows share a label, so that none can be found; '
+                "give rows of which some belong together, or pair = [query column, document column]"
+            )
+        return TaskFacts(class_names(values))
 
-def metrics() -> frozenset[str]:
-    """Outcomes hold the rank of the first relevant document, the gain of the first ten, right or wrong."""
-    return frozenset({RIGHT, RANK, NDCG})
+    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Ints:
+        """What belongs together: (rows,) numbers."""
+        return relevance(params, rows)
 
+    def unlabelled(self, params: Params, encoded: Encoded, facts: TaskFacts) -> Ints:
+        """Of rows of which nothing is known: nothing by labels, (rows,)."""
+        from slimgate.tasks.parts.objectives import UNLABELLED
 
-def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-    """The labels of all splits. Raises DataError where none stands twice in gate: nothing can be found."""
-    if params.label is None:
-        return TaskFacts(())
-    values = {value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()}
-    gate = splits.get("gate")
-    if gate is not None and len(gate.table[params.label].unique()) == len(gate):
-        raise DataError(
-            f'column "{params.label}": no two gate rows share a label, so that none can be found; '
-            "give rows of which some belong together, or pair = [query column, document column]"
+        return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
+
+    def objective(self, params: Params) -> Objective:
+        """Contrastive, by pairs or by labels."""
+        from slimgate.tasks.parts.embedding_objective import LabelObjective, PairObjective
+
+        return PairObjective(params) if params.label is None else LabelObjective(params)
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
+    ) -> Outcomes:
+        """Each query's rank among the documents. scores: (rows, dims), or (rows, 2, dims) of pairs."""
+        queries, documents = (scores[:, 0], scores[:, 1]) if scores.ndim == 3 else (scores, scores)
+        if params.similarity == "cosine":
+            queries, documents = unit_vectors(queries), unit_vectors(documents)
+        labels = relevance(params, rows)
+        if params.label is None:  # equal texts are one document, that takes one place in the ranking
+            numbers, first = np.unique(labels, return_index=True)
+            found = rank_documents(queries, documents[first], labels, numbers)
+        else:
+            found = rank_documents(queries, documents, labels, labels, leave_one_out=True)
+        return Outcomes(
+            ids=np.asarray(rows.ids, dtype=np.str_),
+            values={RIGHT: (found.rank <= 1).astype(np.float64), RANK: found.rank, NDCG: found.ndcg},
+            groups=row_groups(rows, group),
         )
-    return TaskFacts(class_names(values))
+
+    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+        """The outcomes with the documents of those queries found last of all."""
+        values = {name: column.copy() for name, column in outcomes.values.items()}
+        values[RIGHT][rows] = values[NDCG][rows] = 0.0
+        values[RANK][rows] = len(outcomes) + 1
+        return replace(outcomes, values=values)
+
+
+task = SentenceEmbedding()
 
 
 def relevance(params: Params, rows: Rows) -> Ints:
@@ -115,72 +160,3 @@ def relevance(params: Params, rows: Rows) -> Ints:
     column = params.texts[-1] if params.label is None else params.label
     values = [" ".join(str(value).split()) for value in rows.table[column].to_pylist()]
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
-
-
-def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Ints:
-    """What belongs together: (rows,) numbers."""
-    return relevance(params, rows)
-
-
-def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> Ints:
-    """Of rows of which nothing is known: nothing by labels, (rows,)."""
-    from slimgate.tasks.parts.objectives import UNLABELLED
-
-    return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
-
-
-def objective(params: Params) -> Objective:
-    """Contrastive, by pairs or by labels."""
-    from slimgate.tasks.parts.embedding_objective import LabelObjective, PairObjective
-
-    return PairObjective(params) if params.label is None else LabelObjective(params)
-
-
-load_model = sentence_models.load_sentence_model
-encode_rows = sentences.encode_sentences
-row_encoder = sentences.row_encoder
-
-
-def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
-    """Raises SuiteError where a config.json cannot serve this task."""
-    sentence_models.check_sentence_model(params, ref, config)
-
-
-def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Nothing: an encoder is complete."""
-    return ()
-
-
-def outcomes(
-    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
-) -> Outcomes:
-    """Each query's rank among the documents. scores: (rows, dims), or (rows, 2, dims): query and document."""
-    queries, documents = (scores[:, 0], scores[:, 1]) if scores.ndim == 3 else (scores, scores)
-    if params.similarity == "cosine":
-        queries, documents = unit_vectors(queries), unit_vectors(documents)
-    labels = relevance(params, rows)
-    if params.label is None:  # equal texts are one document, that takes one place in the ranking
-        numbers, first = np.unique(labels, return_index=True)
-        found = rank_documents(queries, documents[first], labels, numbers)
-    else:
-        found = rank_documents(queries, documents, labels, labels, leave_one_out=True)
-    return Outcomes(
-        ids=np.asarray(rows.ids, dtype=np.str_),
-        values={RIGHT: (found.rank <= 1).astype(np.float64), RANK: found.rank, NDCG: found.ndcg},
-        groups=row_groups(rows, group),
-    )
-
-
-def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
-    """The outcomes with the documents of those queries found last of all."""
-    values = {name: column.copy() for name, column in outcomes.values.items()}
-    values[RIGHT][rows] = values[NDCG][rows] = 0.0
-    values[RANK][rows] = len(outcomes) + 1
-    return replace(outcomes, values=values)
-
-
-def compare(params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
-    """What an embedding costs in an index, and how near it is to the teacher's."""
-    from slimgate.tasks.parts.embedding_figures import embedding_figures
-
-    return embedding_figures(teacher, variant)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +23,14 @@ from pydantic import model_validator
 
 from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints, Outcomes
-from slimgate.protocols import Compared, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tasks.parts import sentence_models, sentences
+from slimgate.protocols import Encoded, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts.retrieval import unit_vectors
+from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
 
-default_metrics = ("spearman", "pearson")
 GOLD, SCORE = "gold", "score"
 
 
@@ -56,37 +55,75 @@ class Params(SentenceParams):
         return self
 
 
-def columns(params: Params) -> tuple[str, ...]:
-    """The two texts and the score."""
-    return (*params.pair, params.score)
+class SentenceSimilarity(SentenceTask[Params]):
+    default_metrics = ("spearman", "pearson")
+
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """The two texts and the score."""
+        return (*params.pair, params.score)
+
+    def text_columns(self, params: Params) -> tuple[str, ...]:
+        """What must not stand in two splits: the pair."""
+        return params.pair
+
+    def label_column(self, params: Params) -> None:
+        """Splits are not stratified: a score is no class."""
+
+    def metrics(self) -> frozenset[str]:
+        """Outcomes hold the score that people gave and the model's."""
+        return frozenset({GOLD, SCORE})
+
+    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+        """Nothing; checks the scores. Raises DataError for what is no number, or outside score_range."""
+        low, high = params.score_range
+        for name, rows in splits.items():
+            scores = gold(params, rows)
+            if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+                found = [low + (high - low) * float(end) for end in (scores.min(), scores.max())]
+                raise DataError(
+                    f'column "{params.score}": {name} holds scores from {found[0]:g} to {found[1]:g}, '
+                    f"expected {low:g} to {high:g}; say [task] score_range = [lowest, highest]"
+                )
+        return TaskFacts(())
+
+    def targets(
+        self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
+    ) -> npt.NDArray[np.float32]:
+        """The scores that cosines shall have: (rows,)."""
+        return gold(params, rows).astype(np.float32)
+
+    def unlabelled(self, params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
+        """Of rows without a score: NaN, (rows,)."""
+        return np.full(len(encoded.lengths), np.nan, dtype=np.float32)
+
+    def objective(self, params: Params) -> Objective:
+        """The cosine of a row's texts as near the score as can be."""
+        from slimgate.tasks.parts.embedding_objective import SimilarityObjective
+
+        return SimilarityObjective(params)
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
+    ) -> Outcomes:
+        """The similarity of each row's texts. scores: (rows, 2, dims)."""
+        first, second = scores[:, 0], scores[:, 1]
+        if params.similarity == "cosine":
+            first, second = unit_vectors(first), unit_vectors(second)
+        return Outcomes(
+            ids=np.asarray(rows.ids, dtype=np.str_),
+            values={GOLD: gold(params, rows), SCORE: (first.astype(np.float64) * second).sum(axis=-1)},
+            given=(GOLD,),
+            groups=row_groups(rows, group),
+        )
+
+    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+        """The outcomes with those rows' similarities mirrored between the least and the greatest."""
+        score = outcomes.column(SCORE).copy()
+        score[rows] = score.min() + score.max() - score[rows]
+        return replace(outcomes, values={**outcomes.values, SCORE: score})
 
 
-def text_columns(params: Params) -> tuple[str, ...]:
-    """What must not stand in two splits: the pair."""
-    return params.pair
-
-
-def label_column(params: Params) -> None:
-    """Splits are not stratified: a score is no class."""
-
-
-def metrics() -> frozenset[str]:
-    """Outcomes hold the score that people gave and the model's."""
-    return frozenset({GOLD, SCORE})
-
-
-def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-    """Nothing, after a look at the scores. Raises DataError for what is no number, or out of score_range."""
-    low, high = params.score_range
-    for name, rows in splits.items():
-        scores = gold(params, rows)
-        if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
-            found = [low + (high - low) * float(end) for end in (scores.min(), scores.max())]
-            raise DataError(
-                f'column "{params.score}": {name} holds scores from {found[0]:g} to {found[1]:g}, '
-                f"expected {low:g} to {high:g}; say [task] score_range = [lowest, highest]"
-            )
-    return TaskFacts(())
+task = SentenceSimilarity()
 
 
 def gold(params: Params, rows: Rows) -> Floats:
@@ -100,64 +137,3 @@ def gold(params: Params, rows: Rows) -> Floats:
         raise DataError(f'column "{params.score}": a score is NaN or infinite')
     low, high = params.score_range
     return (found - low) / (high - low)
-
-
-def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.float32]:
-    """The scores that cosines shall have: (rows,)."""
-    return gold(params, rows).astype(np.float32)
-
-
-def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
-    """Of rows without a score: NaN, (rows,)."""
-    return np.full(len(encoded.lengths), np.nan, dtype=np.float32)
-
-
-def objective(params: Params) -> Objective:
-    """The cosine of a row's texts as near the score as can be."""
-    from slimgate.tasks.parts.embedding_objective import SimilarityObjective
-
-    return SimilarityObjective(params)
-
-
-load_model = sentence_models.load_sentence_model
-encode_rows = sentences.encode_sentences
-row_encoder = sentences.row_encoder
-
-
-def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
-    """Raises SuiteError where a config.json cannot serve this task."""
-    sentence_models.check_sentence_model(params, ref, config)
-
-
-def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Nothing: an encoder is complete."""
-    return ()
-
-
-def outcomes(
-    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
-) -> Outcomes:
-    """The similarity of each row's texts. scores: (rows, 2, dims)."""
-    first, second = scores[:, 0], scores[:, 1]
-    if params.similarity == "cosine":
-        first, second = unit_vectors(first), unit_vectors(second)
-    return Outcomes(
-        ids=np.asarray(rows.ids, dtype=np.str_),
-        values={GOLD: gold(params, rows), SCORE: (first.astype(np.float64) * second).sum(axis=-1)},
-        given=(GOLD,),
-        groups=row_groups(rows, group),
-    )
-
-
-def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
-    """The outcomes with those rows' similarities turned upside down, between the least and the greatest."""
-    score = outcomes.column(SCORE).copy()
-    score[rows] = score.min() + score.max() - score[rows]
-    return replace(outcomes, values={**outcomes.values, SCORE: score})
-
-
-def compare(params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
-    """What an embedding costs in an index, and how near it is to the teacher's."""
-    from slimgate.tasks.parts.embedding_figures import embedding_figures
-
-    return embedding_figures(teacher, variant)

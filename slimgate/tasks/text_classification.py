@@ -12,20 +12,20 @@ labels = ["0", "1"]                 # only where a ready-made model's label name
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.data.labels import class_names
 from slimgate.errors import DataError
-from slimgate.models import config
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import classifiers, texts
 from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, check_outputs, load_classifier
+from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
@@ -41,119 +41,114 @@ class Params(texts.TextParams):
 # Rows from which on labels are counted: fewer may well have one each.
 ENOUGH_TO_TELL = 100
 
-text_columns = texts.text_columns
-encode_rows = texts.encode_rows
-row_encoder = texts.row_encoder
-model_labels = config.model_labels
+
+C = TypeVar("C", bound=Params)
 
 
-def columns(params: Params) -> tuple[str, ...]:
-    """The text columns and the label."""
-    return (*params.text, params.label)
+class TextClassification(TextTask[C]):
+    def columns(self, params: C) -> tuple[str, ...]:
+        """The text columns and the label."""
+        return (*params.text, params.label)
 
+    def label_column(self, params: C) -> str:
+        """Splits are stratified by it."""
+        return params.label
 
-def label_column(params: Params) -> str:
-    """Splits are stratified by it."""
-    return params.label
+    def metrics(self) -> frozenset[str]:
+        """ClassOutcomes hold predictions and probabilities."""
+        return frozenset({"prediction", "probabilities"})
 
+    def facts(self, params: C, splits: Mapping[str, Rows]) -> TaskFacts:
+        """The classes of all splits. Raises DataError where there is only one, or nearly one a row."""
+        values = {
+            value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
+        }
+        classes = class_names(values)
+        if len(classes) < 2:
+            raise DataError(
+                f'column "{params.label}" holds one label only ({classes}); a classification needs two'
+            )
+        count = sum(len(rows) for rows in splits.values())
+        if count >= ENOUGH_TO_TELL and len(classes) > count / 2:
+            others = ", ".join(next(iter(splits.values())).table.column_names)
+            raise DataError(
+                f'column "{params.label}" holds {len(classes):,} labels in {count:,} rows, most of them of '
+                f"one row alone, which nothing can learn; name another of the columns {others}"
+            )
+        return TaskFacts(classes)
 
-def metrics() -> frozenset[str]:
-    """ClassOutcomes hold predictions and probabilities."""
-    return frozenset({"prediction", "probabilities"})
-
-
-def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-    """The classes of all splits. Raises DataError where there is only one, or nearly one a row."""
-    values = {value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()}
-    classes = class_names(values)
-    if len(classes) < 2:
-        raise DataError(
-            f'column "{params.label}" holds one label only ({classes}); a classification needs two'
+    def label_indices(self, params: C, rows: Rows, facts: TaskFacts) -> npt.NDArray[np.int64]:
+        """Labels as indices into the classes: (rows,)."""
+        index = {name: i for i, name in enumerate(facts.classes)}
+        return np.asarray(
+            [index[str(value)] for value in rows.table[params.label].to_pylist()], dtype=np.int64
         )
-    count = sum(len(rows) for rows in splits.values())
-    if count >= ENOUGH_TO_TELL and len(classes) > count / 2:
-        others = ", ".join(next(iter(splits.values())).table.column_names)
-        raise DataError(
-            f'column "{params.label}" holds {len(classes):,} labels in {count:,} rows, most of them of '
-            f"one row alone, which nothing can learn; name another of the columns {others}"
+
+    def targets(self, params: C, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.int64]:
+        """What is to be learnt: the label's index of each row, (rows,)."""
+        return self.label_indices(params, rows, facts)
+
+    def unlabelled(self, params: C, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.int64]:
+        """What is to be learnt of rows without labels: nothing by labels, (rows,)."""
+        from slimgate.tasks.parts.objectives import UNLABELLED
+
+        return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
+
+    def objective(self, params: C) -> Objective:
+        """One class a row."""
+        from slimgate.tasks.parts.objectives import ClassObjective
+
+        return ClassObjective()
+
+    def check_model(self, params: C, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        check_positions(params.max_tokens, ref, config)
+        check_tokenizer(ref)
+        check_head(_head(params), ref, config)
+        if facts is not None:
+            check_outputs(_head(params, facts.classes), ref, config)
+
+    def load_reads(self, params: C, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """A fresh head is fitted on both splits; a ready-made one's label order is checked on one."""
+        return ("selection",) if classifiers.has_head(_head(params), config) else ("train", "selection")
+
+    def load_model(self, params: C, ref: ModelRef, context: BuildContext) -> Any:
+        """The model of a folder; a head it lacks is fitted on `train` by logistic regression."""
+        head = _head(params, context.facts.classes)
+        loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
+        if not loaded.ready:
+            from slimgate.tasks.parts.heads import fit_head
+
+            train, held_out = texts.head_data(loaded, context)
+            context.log.update(fit_head(loaded.layer, train, held_out, seed=context.seed))
+            return loaded.model
+        from slimgate.tasks.parts.label_order import require_label_order
+
+        order = context.log["output_order"]
+        require_label_order(
+            loaded.model, params, context, names=list(loaded.own_names), order=order, where=ref.text
         )
-    return TaskFacts(classes)
+        return loaded.model
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: C, group: str | None
+    ) -> ClassOutcomes:
+        """Softmax of the logits in float64; the prediction is the most probable class."""
+        logits = scores.astype(np.float64)
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+        return ClassOutcomes(
+            ids=np.asarray(rows.ids, dtype=np.str_),
+            labels=self.label_indices(params, rows, facts),
+            predictions=logits.argmax(axis=1).astype(np.int64),
+            classes=facts.classes,
+            probabilities=probabilities,
+            groups=row_groups(rows, group),
+        )
 
 
-def label_indices(params: Params, rows: Rows, facts: TaskFacts) -> npt.NDArray[np.int64]:
-    """Labels as indices into the classes: (rows,)."""
-    index = {name: i for i, name in enumerate(facts.classes)}
-    return np.asarray([index[str(value)] for value in rows.table[params.label].to_pylist()], dtype=np.int64)
-
-
-def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.int64]:
-    """What is to be learnt: the label's index of each row, (rows,)."""
-    return label_indices(params, rows, facts)
-
-
-def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.int64]:
-    """What is to be learnt of rows without labels: nothing by labels, (rows,)."""
-    from slimgate.tasks.parts.objectives import UNLABELLED
-
-    return np.full(len(encoded.lengths), UNLABELLED, dtype=np.int64)
-
-
-def objective(params: Params) -> Objective:
-    """One class a row."""
-    from slimgate.tasks.parts.objectives import ClassObjective
-
-    return ClassObjective()
-
-
-def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
-    """Raises SuiteError where a config.json cannot serve this task."""
-    check_positions(params.max_tokens, ref, config)
-    check_tokenizer(ref)
-    check_head(_head(params), ref, config)
-    if facts is not None:
-        check_outputs(_head(params, facts.classes), ref, config)
+task = TextClassification[Params]()
 
 
 def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
     return Head(SEQUENCE, classes, params.labels, mean=params.pooling == "mean")
-
-
-def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Splits that loading reads: a fresh head is fitted on both, a ready-made one's label order is tried."""
-    return ("selection",) if classifiers.has_head(_head(params), config) else ("train", "selection")
-
-
-def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
-    """The model of a folder; a head it lacks is fitted on `train` by logistic regression."""
-    head = _head(params, context.facts.classes)
-    loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
-    if not loaded.ready:
-        from slimgate.tasks.parts.heads import fit_head
-
-        train, held_out = texts.head_data(loaded, context)
-        context.log.update(fit_head(loaded.layer, train, held_out, seed=context.seed))
-        return loaded.model
-    from slimgate.tasks.parts.label_order import require_label_order
-
-    order = context.log["output_order"]
-    require_label_order(
-        loaded.model, params, context, names=list(loaded.own_names), order=order, where=ref.text
-    )
-    return loaded.model
-
-
-def outcomes(
-    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
-) -> ClassOutcomes:
-    """Softmax of the logits in float64; the prediction is the most probable class."""
-    logits = scores.astype(np.float64)
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    return ClassOutcomes(
-        ids=np.asarray(rows.ids, dtype=np.str_),
-        labels=label_indices(params, rows, facts),
-        predictions=logits.argmax(axis=1).astype(np.int64),
-        classes=facts.classes,
-        probabilities=probabilities,
-        groups=row_groups(rows, group),
-    )

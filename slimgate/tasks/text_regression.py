@@ -27,11 +27,10 @@ from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import classifiers, texts
 from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, load_classifier
+from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective
-
-default_metrics = ("pearson", "spearman", "mse")
 
 
 class Params(texts.TextParams):
@@ -40,35 +39,89 @@ class Params(texts.TextParams):
     score: str
 
 
-text_columns = texts.text_columns
-encode_rows = texts.encode_rows
-row_encoder = texts.row_encoder
+class TextRegression(TextTask[Params]):
+    default_metrics = ("pearson", "spearman", "mse")
+
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """The text columns and the score."""
+        return (*params.text, params.score)
+
+    def label_column(self, params: Params) -> None:
+        """None: numbers make no strata."""
+
+    def metrics(self) -> frozenset[str]:
+        """Outcomes hold the model's score beside the gold one."""
+        return frozenset({"score"})
+
+    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+        """There are no classes. Raises DataError where a score is missing or no number."""
+        for name, rows in splits.items():
+            found = gold_scores(params, rows)
+            if len(found) > 1 and (found == -1).all():  # how data sets on the hub withhold scores
+                raise DataError(
+                    f'split {name} is unlabelled: column "{params.score}" is -1 in all of its '
+                    f"{len(found)} rows; name a labelled part"
+                )
+        return TaskFacts(())
+
+    def targets(
+        self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
+    ) -> npt.NDArray[np.float32]:
+        """What is to be learnt: the score of each row, (rows,)."""
+        return gold_scores(params, rows).astype(np.float32)
+
+    def unlabelled(self, params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
+        """What is to be learnt of rows without scores: nothing by them, (rows,)."""
+        return np.full(len(encoded.lengths), np.nan, dtype=np.float32)
+
+    def objective(self, params: Params) -> Objective:
+        """One number a row."""
+        from slimgate.tasks.parts.objectives import ScoreObjective
+
+        return ScoreObjective()
+
+    def check_model(
+        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
+    ) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        check_positions(params.max_tokens, ref, config)
+        check_tokenizer(ref)
+        check_head(_head(params), ref, config)
+
+    def load_reads(self, params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Splits that loading reads: those that a fresh head is fitted on."""
+        return () if classifiers.has_head(_head(params), config) else ("train", "selection")
+
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+        """The model of a folder; a head it lacks is fitted on `train` by ridge regression."""
+        loaded = load_classifier(_head(params), ref, context, texts=texts.train_texts(params, context))
+        if not loaded.ready:
+            from slimgate.tasks.parts.heads import fit_score_head
+
+            train, held_out = texts.head_data(loaded, context)
+            context.log.update(fit_score_head(loaded.layer, train, held_out))
+        return loaded.model
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
+    ) -> Outcomes:
+        """The model's score beside the gold one; scores: (rows, 1)."""
+        return Outcomes(
+            np.asarray(rows.ids, dtype=np.str_),
+            values={"gold": gold_scores(params, rows), "score": scores[:, 0].astype(np.float64)},
+            given=("gold",),
+            groups=row_groups(rows, group),
+        )
+
+    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+        """The rows' scores are the end of the scale that is further from the gold one."""
+        gold, score = outcomes.column("gold"), outcomes.column("score").copy()
+        low, high = gold.min(), gold.max()
+        score[rows] = np.where(gold[rows] < (low + high) / 2, high, low)
+        return replace(outcomes, values={**outcomes.values, "score": score})
 
 
-def columns(params: Params) -> tuple[str, ...]:
-    """The text columns and the score."""
-    return (*params.text, params.score)
-
-
-def label_column(params: Params) -> None:
-    """None: numbers make no strata."""
-
-
-def metrics() -> frozenset[str]:
-    """Outcomes hold the model's score beside the gold one."""
-    return frozenset({"score"})
-
-
-def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-    """There are no classes. Raises DataError where a score is missing or no number."""
-    for name, rows in splits.items():
-        found = gold_scores(params, rows)
-        if len(found) > 1 and (found == -1).all():  # how data sets on the hub withhold scores
-            raise DataError(
-                f'split {name} is unlabelled: column "{params.score}" is -1 in all of its {len(found)} rows; '
-                "name a labelled part"
-            )
-    return TaskFacts(())
+task = TextRegression()
 
 
 def gold_scores(params: Params, rows: Rows) -> Floats:
@@ -91,66 +144,6 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
-def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> npt.NDArray[np.float32]:
-    """What is to be learnt: the score of each row, (rows,)."""
-    return gold_scores(params, rows).astype(np.float32)
-
-
-def unlabelled(params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
-    """What is to be learnt of rows without scores: nothing by them, (rows,)."""
-    return np.full(len(encoded.lengths), np.nan, dtype=np.float32)
-
-
-def objective(params: Params) -> Objective:
-    """One number a row."""
-    from slimgate.tasks.parts.objectives import ScoreObjective
-
-    return ScoreObjective()
-
-
-def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
-    """Raises SuiteError where a config.json cannot serve this task."""
-    check_positions(params.max_tokens, ref, config)
-    check_tokenizer(ref)
-    check_head(_head(params), ref, config)
-
-
 def _head(params: Params) -> Head:
     mean = params.pooling == "mean"
     return Head(SEQUENCE, (params.score,), mean=mean, ordered=False, problem_type="regression")
-
-
-def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Splits that loading reads: those that a fresh head is fitted on."""
-    return () if classifiers.has_head(_head(params), config) else ("train", "selection")
-
-
-def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
-    """The model of a folder; a head it lacks is fitted on `train` by ridge regression."""
-    loaded = load_classifier(_head(params), ref, context, texts=texts.train_texts(params, context))
-    if not loaded.ready:
-        from slimgate.tasks.parts.heads import fit_score_head
-
-        train, held_out = texts.head_data(loaded, context)
-        context.log.update(fit_score_head(loaded.layer, train, held_out))
-    return loaded.model
-
-
-def outcomes(
-    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
-) -> Outcomes:
-    """The model's score beside the gold one; scores: (rows, 1)."""
-    return Outcomes(
-        np.asarray(rows.ids, dtype=np.str_),
-        values={"gold": gold_scores(params, rows), "score": scores[:, 0].astype(np.float64)},
-        given=("gold",),
-        groups=row_groups(rows, group),
-    )
-
-
-def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
-    """The rows' scores are the end of the scale that is further from the gold one."""
-    gold, score = outcomes.column("gold"), outcomes.column("score").copy()
-    low, high = gold.min(), gold.max()
-    score[rows] = np.where(gold[rows] < (low + high) / 2, high, low)
-    return replace(outcomes, values={**outcomes.values, "score": score})

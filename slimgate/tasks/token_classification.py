@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,15 +30,13 @@ from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.protocols import Arrays, BuildContext, ModelRef, Rows, Task, TaskFacts, row_groups
 from slimgate.tasks.parts import classifiers
 from slimgate.tasks.parts.classifiers import TOKENS, Head, check_head, check_outputs, load_classifier
 from slimgate.tasks.parts.encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
-
-default_metrics = ("span_f1", "span_precision", "span_recall", "tag_accuracy")
 
 
 class Params(Table):
@@ -52,63 +49,127 @@ class Params(Table):
     labels: tuple[str, ...] | None = None
 
 
-def columns(params: Params) -> tuple[str, ...]:
-    """The words and their tags."""
-    return (params.words, params.tags)
+class TokenClassification(Task[Params]):
+    default_metrics = ("span_f1", "span_precision", "span_recall", "tag_accuracy")
+
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """The words and their tags."""
+        return (params.words, params.tags)
+
+    def text_columns(self, params: Params) -> tuple[str, ...]:
+        """The words, with blanks between them, must not stand in two splits."""
+        return (params.words,)
+
+    def label_column(self, params: Params) -> None:
+        """None: lists of tags make no strata."""
+
+    def metrics(self) -> frozenset[str]:
+        """Outcomes count spans and tags."""
+        return frozenset({"spans_right", "tags_right", RIGHT})
+
+    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+        """The tags of all splits. Raises DataError for untagged rows, MissingExtra without seqeval."""
+        span_reader()
+        found = {tag for rows in splits.values() for tags in _tags(params, rows) for tag in tags}
+        if not found - {OUTSIDE}:
+            raise DataError(f'column "{params.tags}" holds no span: every word is {OUTSIDE}')
+        return TaskFacts(class_names(found | {OUTSIDE}))
+
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> EncodedWords:
+        """Tokenises the words."""
+        return encode_words(tokenizer, words_of(rows, params.words), max_tokens=params.max_tokens)
+
+    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedWords) -> TokenTargets:
+        """What is to be learnt: the tag's index at the first token of each word."""
+        index = {name: i for i, name in enumerate(facts.classes)}
+        tags = [[index[tag] for tag in row] for row in _tags(params, rows)]
+        return _at_first_tokens(encoded, lambda row, word: tags[row][word])
+
+    def unlabelled(self, params: Params, encoded: EncodedWords, facts: TaskFacts) -> TokenTargets:
+        """What is to be learnt of rows without tags: a teacher's answer at the first token of each word."""
+        from slimgate.tasks.parts.objectives import UNLABELLED
+
+        return _at_first_tokens(encoded, lambda _row, _word: UNLABELLED)
+
+    def objective(self, params: Params) -> Objective:
+        """One tag a word."""
+        from slimgate.tasks.parts.objectives import TokenObjective
+
+        return TokenObjective(shifted=False)
+
+    def check_model(
+        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
+    ) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        check_positions(params.max_tokens, ref, config)
+        check_tokenizer(ref)
+        check_head(_head(params), ref, config)
+        if facts is not None:
+            check_outputs(_head(params, facts.classes), ref, config)
+
+    def load_reads(self, params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Splits that loading reads: those that a fresh head is fitted on."""
+        return () if classifiers.has_head(_head(params), config) else ("train", "selection")
+
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+        """The model of a folder; a missing head is fitted on the tokens of `train` by logistic regression."""
+        head = _head(params, context.facts.classes)
+        loaded = load_classifier(head, ref, context, texts=_train_texts(params, context))
+        if not loaded.ready:
+            from slimgate.tasks.parts.heads import fit_token_head
+            from slimgate.tasks.parts.objectives import labelled, training_rows
+
+            train, held_out = (
+                training_rows(loaded.model, context),
+                labelled(loaded.model, "selection", context),
+            )
+            log = fit_token_head(loaded.model.network, loaded.layer, train, held_out, seed=context.seed)
+            context.log.update(log)
+        return loaded.model
+
+    def read_output(
+        self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
+    ) -> npt.NDArray[np.float64]:
+        """The index of each word's tag: (rows, max_tokens), by word; NO_WORD of words that were cut off."""
+        told = output.argmax(axis=-1)
+        found = np.full((len(output), params.max_tokens), float(NO_WORD))
+        word = batch["word_of"]
+        row, token = np.nonzero((word != NO_WORD) & (word < params.max_tokens))
+        found[row, word[row, token]] = told[row, token]
+        return found
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
+    ) -> Outcomes:
+        """How many spans and tags are right; scores: (rows, max_tokens) as `read_output` gives them."""
+        gold = _tags(params, rows)
+        told = [_told(line, len(tags), facts.classes) for line, tags in zip(scores, gold, strict=True)]
+        spans_of = span_reader()
+        counts = [_counts(spans_of, *pair) for pair in zip(gold, told, strict=True)]
+        names = ("spans_gold", "spans_predicted", "spans_right", "tags", "tags_right")
+        values = dict(zip(names, np.array(counts, dtype=np.float64).T, strict=True))
+        return Outcomes(
+            np.asarray(rows.ids, dtype=np.str_),
+            values={**values, RIGHT: (values["tags_right"] == values["tags"]).astype(np.float64)},
+            given=("spans_gold", "tags"),
+            answers=np.asarray([" ".join(tags) for tags in told], dtype=np.str_),
+            groups=row_groups(rows, group),
+        )
+
+    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+        """The rows have no right tag, and as many wrong spans as there are spans to find, one at least."""
+        values = {name: column.copy() for name, column in outcomes.values.items()}
+        for name in ("spans_right", "tags_right", RIGHT):
+            values[name][rows] = 0.0
+        values["spans_predicted"][rows] = np.maximum(values["spans_gold"][rows], 1.0)
+        return replace(outcomes, values=values, answers=None)
 
 
-def text_columns(params: Params) -> tuple[str, ...]:
-    """The words, with blanks between them, must not stand in two splits."""
-    return (params.words,)
-
-
-def label_column(params: Params) -> None:
-    """None: lists of tags make no strata."""
-
-
-def metrics() -> frozenset[str]:
-    """Outcomes count spans and tags."""
-    return frozenset({"spans_right", "tags_right", RIGHT})
-
-
-def facts(params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-    """The tags of all splits. Raises DataError for rows that are not tagged, MissingExtra without seqeval."""
-    span_reader()
-    found = {tag for rows in splits.values() for tags in _tags(params, rows) for tag in tags}
-    if not found - {OUTSIDE}:
-        raise DataError(f'column "{params.tags}" holds no span: every word is {OUTSIDE}')
-    return TaskFacts(class_names(found | {OUTSIDE}))
+task = TokenClassification()
 
 
 def _tags(params: Params, rows: Rows) -> list[list[str]]:
     return tags_of(rows, words=params.words, tags=params.tags, names=params.names)
-
-
-def encode_rows(params: Params, rows: Rows, tokenizer: Any) -> EncodedWords:
-    """Tokenises the words."""
-    return encode_words(tokenizer, words_of(rows, params.words), max_tokens=params.max_tokens)
-
-
-def row_encoder(params: Params, folder: Path) -> Callable[[Rows], EncodedWords]:
-    """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return lambda rows: encode_rows(params, rows, tokenizer)
-
-
-def targets(params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedWords) -> TokenTargets:
-    """What is to be learnt: the tag's index at the first token of each word."""
-    index = {name: i for i, name in enumerate(facts.classes)}
-    tags = [[index[tag] for tag in row] for row in _tags(params, rows)]
-    return _at_first_tokens(encoded, lambda row, word: tags[row][word])
-
-
-def unlabelled(params: Params, encoded: EncodedWords, facts: TaskFacts) -> TokenTargets:
-    """What is to be learnt of rows without tags: a teacher's answer at the first token of each word."""
-    from slimgate.tasks.parts.objectives import UNLABELLED
-
-    return _at_first_tokens(encoded, lambda _row, _word: UNLABELLED)
 
 
 def _at_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) -> TokenTargets:
@@ -121,76 +182,12 @@ def _at_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) ->
     return TokenTargets(rows, side=encoded.side)
 
 
-def objective(params: Params) -> Objective:
-    """One tag a word."""
-    from slimgate.tasks.parts.objectives import TokenObjective
-
-    return TokenObjective(shifted=False)
-
-
-def check_model(params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
-    """Raises SuiteError where a config.json cannot serve this task."""
-    check_positions(params.max_tokens, ref, config)
-    check_tokenizer(ref)
-    check_head(_head(params), ref, config)
-    if facts is not None:
-        check_outputs(_head(params, facts.classes), ref, config)
-
-
 def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
     return Head(TOKENS, classes, params.labels)
 
 
-def load_reads(params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Splits that loading reads: those that a fresh head is fitted on."""
-    return () if classifiers.has_head(_head(params), config) else ("train", "selection")
-
-
-def load_model(params: Params, ref: ModelRef, context: BuildContext) -> Any:
-    """The model of a folder; a head it lacks is fitted on `train` by logistic regression of its tokens."""
-    head = _head(params, context.facts.classes)
-    loaded = load_classifier(head, ref, context, texts=_train_texts(params, context))
-    if not loaded.ready:
-        from slimgate.tasks.parts.heads import fit_token_head
-        from slimgate.tasks.parts.objectives import labelled, training_rows
-
-        train, held_out = training_rows(loaded.model, context), labelled(loaded.model, "selection", context)
-        log = fit_token_head(loaded.model.network, loaded.layer, train, held_out, seed=context.seed)
-        context.log.update(log)
-    return loaded.model
-
-
 def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
     yield from map(collapsed, context.rows("train").table[params.words].to_pylist())
-
-
-def read_output(params: Params, output: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
-    """The index of each word's tag: (rows, max_tokens), by word; NO_WORD of words that were cut off."""
-    told = output.argmax(axis=-1)
-    found = np.full((len(output), params.max_tokens), float(NO_WORD))
-    word = batch["word_of"]
-    row, token = np.nonzero((word != NO_WORD) & (word < params.max_tokens))
-    found[row, word[row, token]] = told[row, token]
-    return found
-
-
-def outcomes(
-    facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
-) -> Outcomes:
-    """How many spans and tags are right; scores: (rows, max_tokens) as `read_output` gives them."""
-    gold = _tags(params, rows)
-    told = [_told(line, len(tags), facts.classes) for line, tags in zip(scores, gold, strict=True)]
-    spans_of = span_reader()
-    counts = [_counts(spans_of, *pair) for pair in zip(gold, told, strict=True)]
-    names = ("spans_gold", "spans_predicted", "spans_right", "tags", "tags_right")
-    values = dict(zip(names, np.array(counts, dtype=np.float64).T, strict=True))
-    return Outcomes(
-        np.asarray(rows.ids, dtype=np.str_),
-        values={**values, RIGHT: (values["tags_right"] == values["tags"]).astype(np.float64)},
-        given=("spans_gold", "tags"),
-        answers=np.asarray([" ".join(tags) for tags in told], dtype=np.str_),
-        groups=row_groups(rows, group),
-    )
 
 
 def _told(line: npt.NDArray[np.float64], words: int, classes: Sequence[str]) -> list[str]:
@@ -204,12 +201,3 @@ def _counts(spans_of: SpansOf, gold: Sequence[str], told: Sequence[str]) -> tupl
     true, found = spans_of(gold), spans_of(told)
     right = sum(a == b for a, b in zip(gold, told, strict=True))
     return len(true), len(found), len(true & found), len(gold), right
-
-
-def spoiled(outcomes: Outcomes, rows: Ints) -> Outcomes:
-    """The rows have no tag right, and as many wrong spans as there are right ones to find, one at least."""
-    values = {name: column.copy() for name, column in outcomes.values.items()}
-    for name in ("spans_right", "tags_right", RIGHT):
-        values[name][rows] = 0.0
-    values["spans_predicted"][rows] = np.maximum(values["spans_gold"][rows], 1.0)
-    return replace(outcomes, values=values, answers=None)

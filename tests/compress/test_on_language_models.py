@@ -64,7 +64,7 @@ def test_method(tmp_path: Path, folders: dict[str, Path], name: str, example: An
         tmp_path / "rows",
         train=24,
         calibration=16,
-        task=causal_lm,
+        task=causal_lm.task,
         params=PARAMS,
         teacher=lambda: load_tiny(folders[architecture], plain),
     )

@@ -30,7 +30,7 @@ def params_of(table: Path, **further: Any) -> files.Params:
 
 
 def test_the_rows_hold_what_the_files_show(tmp_path: Path) -> None:
-    rows = files.read(write_rows(tmp_path / "rows"), scratch=tmp_path)["all"]
+    rows = files.source.read(write_rows(tmp_path / "rows"), scratch=tmp_path)["all"]
     shown = [np.asarray(picture(value)) for value in rows["image"].to_pylist()]
     assert [int(pixels[0, 0, 0]) for pixels in shown] == [10, 240]
     assert rows["label"].to_pylist() == ["dark", "light"]
@@ -38,19 +38,19 @@ def test_the_rows_hold_what_the_files_show(tmp_path: Path) -> None:
 
 def test_another_picture_under_the_same_name_is_another_digest(tmp_path: Path) -> None:
     params = write_rows(tmp_path)
-    before = files.digest(params)
-    assert files.digest(params) == before
+    before = files.source.digest(params)
+    assert files.source.digest(params) == before
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "pictures" / "dark.png")
-    assert files.digest(params) != before
+    assert files.source.digest(params) != before
 
 
 def test_what_names_no_file_is_told_with_its_row(tmp_path: Path) -> None:
     params = write_rows(tmp_path)
     (tmp_path / "pictures" / "light.png").unlink()
     with pytest.raises(DataError, match=r"column image, row 1: there is no file .*light\.png"):
-        files.read(params, scratch=tmp_path)
+        files.source.read(params, scratch=tmp_path)
     with pytest.raises(DataError, match=r'images names column "imge".*Did you mean image'):
-        files.read(params_of(tmp_path / "rows.csv", images=("imge",)), scratch=tmp_path)
+        files.source.read(params_of(tmp_path / "rows.csv", images=("imge",)), scratch=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../light.png", "/etc/passwd", "pictures/../../x.png", "linked.png"])
@@ -60,7 +60,7 @@ def test_an_image_lies_in_the_folder_of_the_rows(tmp_path: Path, name: str) -> N
     (tmp_path / "rows/linked.png").symlink_to(tmp_path / "light.png")
     (tmp_path / "rows/rows.csv").write_text(f"image,label\n{name},dark\n")
     with pytest.raises(DataError, match=r"column image, row 0: .* leads out of .*, the folder of the rows"):
-        files.digest(params)
+        files.source.digest(params)
 
 
 def test_rows_of_lines_have_no_images() -> None:

@@ -59,7 +59,7 @@ def golden(folder: Path, name: str) -> Cut:
     path = write_rows(folder / "rows.csv", 400, seed=3)
     if name == "pairs":
         path = write_pairs(folder)
-    parts = files.read(files.Params.model_validate({"path": path}), scratch=folder)
+    parts = files.source.read(files.Params.model_validate({"path": path}), scratch=folder)
     sizes: dict[str, Any] = {"train": 100, "calibration": 20, "selection": 30, "gate": 120}
     return cut(
         parts,
@@ -95,7 +95,7 @@ def test_splits_are_those_of_the_code_that_read_files_whole(tmp_path: Path, name
 
 def test_chunks_of_a_table_change_nothing(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.csv", 300)
-    whole = files.read(files.Params.model_validate({"path": path}), scratch=tmp_path)["all"]
+    whole = files.source.read(files.Params.model_validate({"path": path}), scratch=tmp_path)["all"]
     options: dict[str, Any] = {"text_columns": ("text",), "label_column": "label", "group_column": "file"}
     one, many = (
         cut({"all": table}, SplitSizes(gate=60), **options, seed=0)
@@ -204,7 +204,7 @@ def test_files_are_mapped_and_not_held(tmp_path: Path) -> None:
     for kind in ("csv", "jsonl", "parquet"):
         path = write_large(tmp_path, kind, 20_000)
         before = pa.total_allocated_bytes()
-        table = files.read(files.Params.model_validate({"path": path}), scratch=tmp_path)["all"]
+        table = files.source.read(files.Params.model_validate({"path": path}), scratch=tmp_path)["all"]
         assert table.num_rows == 20_000
         until = time.monotonic() + 30
         while pa.total_allocated_bytes() - before >= table.nbytes / 10 and time.monotonic() < until:

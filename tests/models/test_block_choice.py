@@ -43,8 +43,8 @@ def test_notes_of_blocks_follow_them_and_those_of_dropped_blocks_go(
     tmp_path: Path, architecture: str
 ) -> None:
     model, context = tiny_model(tmp_path, architecture)
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     root = "bert.encoder.layer" if architecture == "bert" else "transformer.h"
     keep_blocks_(model, [3, 0])
     pruned = next(change["spec"]["pruned"] for change in model.modifications if "pruned" in change["spec"])

@@ -25,7 +25,7 @@ def predicted(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[EagerPred
     context = tiny_context(tmp_path, train=40)
     folder = write_tiny(tmp_path / "hub", request.param, labels=("neg", "pos"), initializer_range=0.3)
     model = load_tiny(folder, context)
-    encoded = text_classification.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
+    encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
     assert len(set(encoded.lengths.tolist())) > 4
     return EagerPredictor(model.network, "cpu"), encoded
 

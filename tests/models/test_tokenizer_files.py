@@ -49,10 +49,10 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
 def test_a_model_of_images_and_texts_needs_its_processor_too(tmp_path: Path) -> None:
     folder = write_tiny_clip(tmp_path / "clip")
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    image_text.check_model(PARAMS, ModelRef("clip", folder), config, None)
+    image_text.task.check_model(PARAMS, ModelRef("clip", folder), config, None)
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(SuiteError, match=r'^"clip": .* has no preprocessor_config\.json or processor_config'):
-        image_text.check_model(PARAMS, ModelRef("clip", folder), config, None)
+        image_text.task.check_model(PARAMS, ModelRef("clip", folder), config, None)
 
 
 def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> None:

@@ -575,14 +575,14 @@ def test_a_model_that_changes_while_it_is_read_is_not_kept(
     (tmp_path / "suite.toml").write_text(text)
     suite, store = load_suite(tmp_path / "suite.toml", "suite.toml"), Store(tmp_path / "store")
     builder = Builder(suite, prepare_rows(suite, store), store, device="cpu")
-    loads = text_classification.load_model
+    loads = text_classification.task.load_model
 
     def load_while_written(*given: Any) -> Any:
         write_tiny_bert(hub, seed=1)
         return loads(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(text_classification, "load_model", load_while_written)
+        patched.setattr(text_classification.task, "load_model", load_while_written)
         with pytest.raises(BuildError, match="changed while they were read"):
             builder.built("teacher")
     again = Builder(suite, prepare_rows(suite, store), store, device="cpu").built("teacher")

@@ -17,7 +17,7 @@ from slimgate.tasks import text_classification
 
 def setup(*slices: str, text: tuple[str, ...] = ("text",)) -> TaskSetup:
     params = text_classification.Params(text=text, label="label")
-    task = Plugin("text_classification", text_classification, params)
+    task = Plugin("text_classification", text_classification.task, params)
     return TaskSetup(task, Plugin("none", SimpleNamespace(), None), None, SplitSizes(), slices)
 
 

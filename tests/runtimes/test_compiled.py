@@ -57,12 +57,12 @@ def test_an_int8_model_answers_as_in_eager_and_no_call_compiles(
         tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2, num_hidden_layers=1
     )
     model = load_tiny(folder, context)
-    int8_dynamic.apply(model, int8_dynamic.Params(embeddings=True), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     (tmp_path / "artifact").mkdir()
     model.save(tmp_path / "artifact")
-    plain = eager.load(tmp_path / "artifact", eager.Params(), device="cpu", threads=1)
+    plain = eager.runtime.load(tmp_path / "artifact", eager.Params(), device="cpu", threads=1)
     capfd.readouterr()
-    fast = compiled.load(tmp_path / "artifact", Params(fullgraph=True), device="cpu", threads=1)
+    fast = compiled.runtime.load(tmp_path / "artifact", Params(fullgraph=True), device="cpu", threads=1)
     encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
     for rows in (5, 3):
         batch = encoded.batch(list(range(rows)))

@@ -25,7 +25,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, device: str = "cpu", **params: object) -> onnxruntime.OnnxPredictor:
-    return onnxruntime.load(folder, onnxruntime.Params.model_validate(params), device=device, threads=1)
+    return onnxruntime.runtime.load(
+        folder, onnxruntime.Params.model_validate(params), device=device, threads=1
+    )
 
 
 @pytest.mark.parametrize("level", ["all", "extended", "basic", "disabled"])
@@ -80,5 +82,5 @@ def test_it_does_not_load_torch(folder: Path) -> None:
 
 
 def test_it_runs_graphs_where_no_runtime_is_named() -> None:
-    assert onnxruntime.kinds == onnxruntime.default_for == {"onnx"}
-    assert onnxruntime.packages == ("onnxruntime",)
+    assert onnxruntime.runtime.kinds == onnxruntime.runtime.default_for == {"onnx"}
+    assert onnxruntime.runtime.packages == ("onnxruntime",)

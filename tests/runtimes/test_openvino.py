@@ -32,7 +32,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
 
 
 def loaded(folder: Path, **options: Any) -> Any:
-    return runtime.load(folder, runtime.Params(**options), device="cpu", threads=1)
+    return runtime.runtime.load(folder, runtime.Params(**options), device="cpu", threads=1)
 
 
 def scores(saved: tuple[Path, Any, Any], **options: Any) -> Any:
@@ -115,7 +115,7 @@ def test_inputs_that_the_rows_lack_are_named(saved: tuple[Path, Any, Any]) -> No
 
 def test_another_device_is_one_line(saved: tuple[Path, Any, Any]) -> None:
     with pytest.raises(BuildError, match="runs on the CPU, not on cuda"):
-        runtime.load(saved[0], runtime.Params(), device="cuda", threads=1)
+        runtime.runtime.load(saved[0], runtime.Params(), device="cuda", threads=1)
 
 
 def test_a_file_that_is_no_graph_is_one_line(tmp_path: Path) -> None:

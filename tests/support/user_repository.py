@@ -22,17 +22,15 @@ OWN_METHODS = '''
 """Methods of our own: one leaves the model as it is, one turns its answers round, one breaks."""
 
 from slimgate.params import Table
+from slimgate.protocols import Step
 
 
-class Method:
-    class Params(Table):
-        pass
+class Options(Table):
+    pass
 
-    takes = frozenset({"torch"})
-    gives = None
-    reads = ()
-    uses_teacher = False
-    stochastic = False
+
+class Method(Step[Options]):
+    pass
 
 
 class Same(Method):

@@ -53,17 +53,17 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def model(folder: Path, tmp_path: Path) -> Any:
-    return load_tiny(folder, tiny_context(tmp_path, task=task, params=PARAMS))
+    return load_tiny(folder, tiny_context(tmp_path, task=task.task, params=PARAMS))
 
 
 def judged(model: Any, rows: Rows, params: Any = PARAMS, *, batch_size: int = 3) -> Outcomes:
     def read(output: Any, batch: Any) -> Any:
-        return task.read_output(params, output, batch)
+        return task.task.read_output(params, output, batch)
 
     encoded = task.judged_windows(params, rows, model.tokenizer)
     predictor = EagerPredictor(model.network, "cpu")
     scores = predict_scores(predictor, encoded, batch_size=batch_size, read=read)
-    return task.outcomes(TaskFacts(()), rows, scores, params, None)
+    return task.task.outcomes(TaskFacts(()), rows, scores, params, None)
 
 
 def by_transformers(model: Any, ids: list[int], *, width: int, stride: int) -> float:
@@ -143,36 +143,36 @@ def test_a_start_token_that_the_tokenizer_has_not_is_an_error(model: Any) -> Non
 def test_a_row_of_which_no_token_is_predicted_is_named(model: Any) -> None:
     with pytest.raises(DataError, match=r"row d1 has 1 tokens, .* add_bos = true"):
         task.judged_windows(PARAMS, documents(3, 1), model.tokenizer)
-    assert len(task.encode_rows(PARAMS, documents(3, 1, 4), model.tokenizer)) == 2
+    assert len(task.task.encode_rows(PARAMS, documents(3, 1, 4), model.tokenizer)) == 2
     with pytest.raises(DataError, match="no row has two tokens"):
-        task.encode_rows(PARAMS, documents(1), model.tokenizer)
+        task.task.encode_rows(PARAMS, documents(1), model.tokenizer)
 
 
 def test_a_gate_row_without_text_is_named_before_any_model_loads() -> None:
     with pytest.raises(DataError, match=r'gate row d1 has no text in column "text"'):
-        task.facts(PARAMS, {"gate": rows_of(["good", "  "])})
-    assert task.facts(PARAMS, {"train": rows_of([""]), "gate": rows_of(["good"])}).classes == ()
+        task.task.facts(PARAMS, {"gate": rows_of(["good", "  "])})
+    assert task.task.facts(PARAMS, {"train": rows_of([""]), "gate": rows_of(["good"])}).classes == ()
 
 
 def test_every_token_but_the_first_is_learnt_once(model: Any) -> None:
-    encoded = task.encode_rows(PARAMS, documents(20), model.tokenizer)
-    labels = task.targets(PARAMS, documents(20), TaskFacts(()), encoded)
+    encoded = task.task.encode_rows(PARAMS, documents(20), model.tokenizer)
+    labels = task.task.targets(PARAMS, documents(20), TaskFacts(()), encoded)
     learnt = [label for row in labels.rows for label in row if label != NO_ANSWER]
     assert learnt == model.tokenizer(documents(20).table["text"][0].as_py())["input_ids"][1:]
 
 
 def test_training_lowers_perplexity_and_logs_the_share_of_right_tokens(model: Any, tmp_path: Path) -> None:
-    context = tiny_context(tmp_path, train=128, task=task, params=PARAMS)
+    context = tiny_context(tmp_path, train=128, task=task.task, params=PARAMS)
     rows = context.rows("selection")
     before = value_of(load_metric("perplexity"), judged(model, rows))
-    fine_tune.apply(model, fine_tune.Params(epochs=2, learning_rate=3e-3), context)
+    fine_tune.step.apply(model, fine_tune.Params(epochs=2, learning_rate=3e-3), context)
     assert value_of(load_metric("perplexity"), judged(model, rows)) < 0.5 * before
     assert set(context.log["epochs"][0]) >= {"epoch", "loss", "loss_selection", "accuracy_selection"}
 
 
 def test_a_fault_makes_rows_less_likely_and_none_of_their_tokens_right(model: Any) -> None:
     found = judged(model, documents(5, 9, 4))
-    worse = task.spoiled(found, np.array([1]))
+    worse = task.task.spoiled(found, np.array([1]))
     assert worse.column("nats") - found.column("nats") == pytest.approx([0, 16, 0])
     assert worse.column("right_tokens")[1] == 0
     assert worse.take(np.array([0, 2])).column("nats").tolist() == found.column("nats")[[0, 2]].tolist()
@@ -189,8 +189,8 @@ def test_a_fault_makes_rows_less_likely_and_none_of_their_tokens_right(model: An
 )
 def test_a_model_that_cannot_serve_is_refused_by_its_config(config: dict[str, Any], message: str) -> None:
     with pytest.raises(SuiteError, match=message):
-        task.check_model(PARAMS, ModelRef("../m"), config, None)
-    task.check_model(PARAMS, ModelRef("../m"), {"architectures": ["GPT2LMHeadModel"]}, None)
+        task.task.check_model(PARAMS, ModelRef("../m"), config, None)
+    task.task.check_model(PARAMS, ModelRef("../m"), {"architectures": ["GPT2LMHeadModel"]}, None)
 
 
 def test_a_model_that_sees_the_next_token_is_an_error(tmp_path: Path) -> None:
@@ -199,32 +199,32 @@ def test_a_model_that_sees_the_next_token_is_an_error(tmp_path: Path) -> None:
     for decoder in (True, False):
         (folder / "config.json").write_text(json.dumps({**config, "is_decoder": decoder}))
         context, ref = (
-            tiny_context(tmp_path, task=task, params=PARAMS),
+            tiny_context(tmp_path, task=task.task, params=PARAMS),
             ModelRef("fresh:m", folder, fresh=True),
         )
         if decoder:
-            task.load_model(PARAMS, ref, context)
+            task.task.load_model(PARAMS, ref, context)
             continue
         with pytest.raises(
             BuildError, match="BertLMHeadModel sees the tokens that it is to predict; expected"
         ):
-            task.load_model(PARAMS, ref, context)
+            task.task.load_model(PARAMS, ref, context)
 
 
 def test_a_folder_without_the_output_layer_is_an_error(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "m", "llama")
     with pytest.raises(BuildError, match=r"its files lack 1 \(lm_head\.weight\)"):
-        load_tiny(folder, tiny_context(tmp_path, task=task, params=PARAMS))
+        load_tiny(folder, tiny_context(tmp_path, task=task.task, params=PARAMS))
 
 
 def test_a_fresh_model_reads_by_a_tokenizer_of_the_train_rows(tmp_path: Path) -> None:
     shape = {"model_type": "gpt2", "vocab_size": 300, "n_embd": 16, "n_layer": 1, "n_head": 2}
     (tmp_path / "config.json").write_text(json.dumps({**shape, "n_positions": 16}))
-    context = tiny_context(tmp_path, task=task, params=PARAMS)
-    model = task.load_model(PARAMS, ModelRef("fresh:m", tmp_path, fresh=True), context)
+    context = tiny_context(tmp_path, task=task.task, params=PARAMS)
+    model = task.task.load_model(PARAMS, ModelRef("fresh:m", tmp_path, fresh=True), context)
     assert model.network.lm_head.out_features == len(model.tokenizer) == model.config.vocab_size
     assert model.tokenizer.decode(model.tokenizer("the film, é")["input_ids"]) == "the film, é"
-    again = task.load_model(PARAMS, ModelRef("fresh:m", tmp_path, fresh=True), context)
+    again = task.task.load_model(PARAMS, ModelRef("fresh:m", tmp_path, fresh=True), context)
     assert torch.equal(again.network.lm_head.weight, model.network.lm_head.weight)
 
 
@@ -249,21 +249,21 @@ def stored_numbers(model: Any, folder: Path) -> int:
 
 
 def test_a_shared_output_layer_is_stored_once_before_and_after_int8(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", task=task, params=PARAMS)
+    context = tiny_context(tmp_path / "rows", task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     before = stored_numbers(model, tmp_path / "before")
     assert before == sum(parameter.numel() for parameter in model.network.parameters())
-    model = int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    model = int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     scales = sum(m.weight_scale.numel() for m in model.network.modules() if hasattr(m, "weight_scale"))
     assert stored_numbers(model, tmp_path / "after") == before + scales
     assert model.network.lm_head.weight is model.network.transformer.wte.weight
 
 
 def test_a_shared_table_in_int8_is_one_int8_table_and_loads_as_one(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", task=task, params=PARAMS)
+    context = tiny_context(tmp_path / "rows", task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     before = model.footprint()["parameters"]
-    model = int8_dynamic.apply(model, int8_dynamic.Params(embeddings=True), context)
+    model = int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     assert model.footprint()["parameters"] == before
     assert "warning" not in context.log
     scales = {
@@ -290,7 +290,7 @@ def test_a_shared_table_in_int8_is_one_int8_table_and_loads_as_one(tmp_path: Pat
 def test_a_shared_table_of_which_one_half_changes_is_warned_about(
     tmp_path: Path, method: str, options: dict[str, Any]
 ) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=16, task=task, params=PARAMS)
+    context = tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     context.load_teacher = lambda: copy.deepcopy(model)
     step = load("method", method)
@@ -311,7 +311,7 @@ def test_a_shared_table_of_which_one_half_changes_is_warned_about(
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_shared_table_stays_one_through_other_steps(tmp_path: Path, method: str, options: Any) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=16, task=task, params=PARAMS)
+    context = tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     step = load("method", method)
     model = step.apply(model, step.Params.model_validate(options), context)

@@ -31,9 +31,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answers(model: Any, folder: Path, rows: Rows, params: image_text.Params = PARAMS) -> ClassOutcomes:
-    encoded = image_text.row_encoder(params, folder)(rows)
+    encoded = image_text.task.row_encoder(params, folder)(rows)
     found = predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=5)
-    return image_text.outcomes(TaskFacts(CLASSES), rows, found, params, None)
+    return image_text.task.outcomes(TaskFacts(CLASSES), rows, found, params, None)
 
 
 def saved(model: Any, folder: Path) -> Path:
@@ -65,7 +65,7 @@ def test_ranks_and_classes_by_hand_where_a_class_has_two_prompts() -> None:
     rows = Rows(picture_rows(2).table.set_column(3, "label", [["green", "red"]]))
     # blue, green, red; two prompts each
     scores = np.array([[5, 1, 3, 4, 0, 0], [1, 1, 2, 2, 0, 9]], dtype=np.float32)
-    found = image_text.outcomes(TaskFacts(CLASSES), rows, scores, params, None)
+    found = image_text.task.outcomes(TaskFacts(CLASSES), rows, scores, params, None)
     # row 0: means 3, 3.5, 0; one prompt of another class above green's best. Row 1: red's second prompt leads
     assert found.predictions.tolist() == [1, 2]
     assert found.column("rank").tolist() == [2, 1]
@@ -75,14 +75,14 @@ def test_ranks_and_classes_by_hand_where_a_class_has_two_prompts() -> None:
 
 def test_of_equal_scores_the_right_one_stands_behind() -> None:
     rows = Rows(picture_rows(1).table.set_column(3, "label", [["green"]]))
-    found = image_text.outcomes(TaskFacts(CLASSES), rows, np.zeros((1, 3), np.float32), PARAMS, None)
+    found = image_text.task.outcomes(TaskFacts(CLASSES), rows, np.zeros((1, 3), np.float32), PARAMS, None)
     assert found.column("rank").tolist() == [3]
 
 
 def test_a_spoiled_row_is_wrong_and_its_caption_last(folder: Path, tmp_path: Path) -> None:
     model = load_clip(folder, clip_context(tmp_path / "rows"))
     found = answers(model, saved(model, tmp_path / "saved"), picture_rows(6))
-    spoiled = image_text.spoiled(found, np.array([1, 4]))
+    spoiled = image_text.task.spoiled(found, np.array([1, 4]))
     assert isinstance(spoiled, ClassOutcomes)
     assert spoiled.right[[1, 4]].tolist() == [0, 0]
     assert (spoiled.column("rank")[[1, 4]] > len(CLASSES)).all()
@@ -93,7 +93,7 @@ def test_training_on_captions_teaches_zero_shot_classification(folder: Path, tmp
     context = clip_context(tmp_path / "rows")
     model = load_clip(folder, context)
     params = fine_tune.Params(epochs=12, learning_rate=3e-3, batch_size=8, precision="float32")
-    trained = fine_tune.apply(model, params, context)
+    trained = fine_tune.step.apply(model, params, context)
     found = answers(trained, saved(trained, tmp_path / "saved"), picture_rows(30, seed=9))
     assert found.right.mean() > 0.9
     assert context.log["epochs"][-1]["batch_accuracy_selection"] > 0.9
@@ -105,17 +105,17 @@ def test_a_student_learns_the_teachers_answers(folder: Path, tmp_path: Path) -> 
     student = load_clip(write_tiny_clip(tmp_path / "other", seed=5), plain)
     context = clip_context(tmp_path / "rows", teacher=lambda: teacher)
     params = distill.Params(alpha=0.0, epochs=12, learning_rate=3e-3, batch_size=8, precision="float32")
-    encoded = image_text.encode_rows(PARAMS, context.rows("train"), teacher.tokenizer)
+    encoded = image_text.task.encode_rows(PARAMS, context.rows("train"), teacher.tokenizer)
     batch = {name: torch.from_numpy(values) for name, values in encoded.batch(range(8)).items()}
 
     def distance() -> float:
         with torch.no_grad():
             logits = [model.network(**batch).logits for model in (student, teacher)]
-        both = image_text.objective(PARAMS).soft_losses(*logits, 1.0)
+        both = image_text.task.objective(PARAMS).soft_losses(*logits, 1.0)
         return float(both.mean())
 
     before = distance()
-    distill.apply(student, params, context)
+    distill.step.apply(student, params, context)
     assert distance() < 0.3 * before
     assert context.log["teacher_logits"] == "computed beside the student"
 
@@ -136,10 +136,10 @@ def test_a_prompt_has_one_place_for_the_label(prompt: str) -> None:
 
 def test_a_model_that_is_no_clip_is_an_error() -> None:
     with pytest.raises(SuiteError, match="is of model_type bert, expected clip"):
-        image_text.check_model(PARAMS, ModelRef("m"), {"model_type": "bert"}, None)
+        image_text.task.check_model(PARAMS, ModelRef("m"), {"model_type": "bert"}, None)
     short = {"model_type": "clip", "text_config": {"max_position_embeddings": 8}}
     with pytest.raises(SuiteError, match="max_tokens = 16, but m has positions for 8 tokens"):
-        image_text.check_model(PARAMS, ModelRef("m"), short, None)
+        image_text.task.check_model(PARAMS, ModelRef("m"), short, None)
 
 
 def test_images_processed_to_another_size_are_an_error(tmp_path: Path) -> None:
@@ -154,17 +154,17 @@ def test_images_processed_to_another_size_are_an_error(tmp_path: Path) -> None:
 def test_one_class_is_an_error() -> None:
     rows = Rows(picture_rows(2).table.set_column(3, "label", [["red", "red"]]))
     with pytest.raises(DataError, match="holds one label only"):
-        image_text.facts(PARAMS, {"gate": rows})
+        image_text.task.facts(PARAMS, {"gate": rows})
 
 
 def test_paths_are_an_error_that_says_who_reads_them() -> None:
     rows = picture_rows(3).table
     named = Rows(rows.set_column(rows.column_names.index("image"), "image", [["a.png", "b.png", "c.png"]]))
     with pytest.raises(DataError, match=r'holds text, expected images.*images = \["image"\]'):
-        image_text.facts(PARAMS, {"gate": named})
+        image_text.task.facts(PARAMS, {"gate": named})
 
 
 def test_the_tokens_of_rows_are_those_of_their_captions(folder: Path, tmp_path: Path) -> None:
     model = load_clip(folder, clip_context(tmp_path / "rows"))
-    encoded = image_text.encode_rows(PARAMS, picture_rows(5), model.tokenizer)
+    encoded = image_text.task.encode_rows(PARAMS, picture_rows(5), model.tokenizer)
     assert encoded.tokens == encoded.texts.lengths.sum() > 5 * 3

@@ -45,8 +45,8 @@ def rows_of(**columns: list[Any]) -> Rows:
 )
 def test_labels_of_every_form_become_the_same(rows: Rows, options: dict[str, Any]) -> None:
     params = params_of(**options)
-    assert task.facts(params, {"train": rows}) == ABC
-    found = task.targets(params, rows, ABC, encoded=None)  # type: ignore[arg-type]
+    assert task.task.facts(params, {"train": rows}) == ABC
+    found = task.task.targets(params, rows, ABC, encoded=None)  # type: ignore[arg-type]
     assert found.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
 
 
@@ -67,16 +67,16 @@ def test_labels_of_every_form_become_the_same(rows: Rows, options: dict[str, Any
 )
 def test_labels_that_cannot_be_read_are_named(rows: Rows, options: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said):
-        task.facts(params_of(**options), {"train": rows})
+        task.task.facts(params_of(**options), {"train": rows})
 
 
 def test_a_fresh_head_is_one_logistic_regression_a_label(tmp_path: Path) -> None:
     context = task_context(tmp_path / "rows", "multi_label")
     model = load_task_model(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
     rows = context.rows("train")
-    encoded = task.encode_rows(context.task_params, rows, model.tokenizer)
+    encoded = task.task.encode_rows(context.task_params, rows, model.tokenizer)
     features = classifier_inputs(model.network, output_layer(model.network, 3), encoded)
-    labels = task.targets(context.task_params, rows, context.facts, encoded)
+    labels = task.task.targets(context.task_params, rows, context.facts, encoded)
     with torch.inference_mode():
         batch = {k: torch.from_numpy(v) for k, v in encoded.batch(range(len(rows))).items()}
         found = model.network(**batch).logits.sigmoid().numpy()
@@ -104,30 +104,30 @@ def test_a_ready_made_models_outputs_are_put_in_the_datas_order(tmp_path: Path) 
     assert context.log == {"head": "the model's own", "output_order": [2, 1, 0]}  # actor, film, plot
     config = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "x", "1": "y"}}
     with pytest.raises(SuiteError, match="Model: 0=x, 1=y; data: 0=a, 1=b, 2=c"):
-        task.check_model(params_of(), ModelRef("m"), config, ABC)
+        task.task.check_model(params_of(), ModelRef("m"), config, ABC)
 
 
 def test_outcomes_tell_the_labels_from_the_threshold_on() -> None:
     rows = rows_of(topics=[["a"], ["a", "b"], []])
     scores = np.log(np.asarray([[4.0, 0.5, 0.1], [3.0, 0.5, 0.1], [0.1, 0.1, 9.0]])).astype(np.float32)
-    found = task.outcomes(ABC, rows, scores, params_of(), None)
+    found = task.task.outcomes(ABC, rows, scores, params_of(), None)
     assert found.answers is not None
     assert found.answers.tolist() == ["a", "a", "c"]
     assert found.column("labels_wrong").tolist() == [0, 1, 1]
     assert found.right is not None
     assert found.right.tolist() == [1, 0, 0]
     # odds of 0.5 are a probability of one third
-    low = task.outcomes(ABC, rows, scores, params_of(threshold=0.3), None)
+    low = task.task.outcomes(ABC, rows, scores, params_of(threshold=0.3), None)
     assert low.answers is not None
     assert low.answers.tolist() == ["a, b", "a, b", "c"]
-    none = task.outcomes(ABC, rows, scores, params_of(threshold=0.95), None)
+    none = task.task.outcomes(ABC, rows, scores, params_of(threshold=0.95), None)
     assert none.answers is not None
     assert none.answers.tolist() == ["(none)"] * 3
 
 
 def test_spoiled_rows_have_every_label_wrong() -> None:
     rows = rows_of(topics=[["a"], ["a", "b"]])
-    found = task.outcomes(ABC, rows, np.full((2, 3), -1.0, np.float32), params_of(), None)
-    worse = task.spoiled(found, np.array([0]))
+    found = task.task.outcomes(ABC, rows, np.full((2, 3), -1.0, np.float32), params_of(), None)
+    worse = task.task.spoiled(found, np.array([0]))
     assert worse.column("labels_wrong").tolist() == [3, 2]
     assert [worse.column(f"said:{name}")[0] for name in "abc"] == [0, 1, 1]

@@ -82,10 +82,10 @@ def test_a_head_of_this_package_cannot_lie_in_a_folder_of_transformers(tmp_path:
     found = refs(write_tiny(tmp_path / "export", "bert", labels=("neg", "pos")))
     config = json.loads((tmp_path / "export/config.json").read_text())
     if pooling == "model":
-        text_classification.check_model(params, found[False], config, None)
+        text_classification.task.check_model(params, found[False], config, None)
         return
     with pytest.raises(SuiteError, match='pooling = "mean" comes with a head of slimgate'):
-        text_classification.check_model(params, found[False], config, None)
+        text_classification.task.check_model(params, found[False], config, None)
 
 
 def test_a_head_that_only_config_json_names_is_refused_by_the_plan(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_embeddings_use_every_weight_and_may_leave_out_a_head_where_that_is_said
 @pytest.mark.parametrize("new_head", [False, True])
 def test_no_new_head_makes_a_language_model_whole(tmp_path: Path, new_head: bool) -> None:
     params = causal_lm.Params(text=("text",), max_tokens=16)
-    context = tiny_context(tmp_path / "rows", task=causal_lm, params=params)
+    context = tiny_context(tmp_path / "rows", task=causal_lm.task, params=params)
     folder = write_tiny(tmp_path / "export", "llama", causal=True)
     load_ref(refs(folder)[new_head], context)
     without(folder, "lm_head")

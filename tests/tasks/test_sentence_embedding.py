@@ -28,11 +28,11 @@ def rows_of(**columns: list[Any]) -> Rows:
 
 
 def test_columns_are_the_texts_and_the_label() -> None:
-    assert task.columns(PAIRS) == task.text_columns(PAIRS) == ("summary", "text")
-    assert task.label_column(PAIRS) is None
-    assert task.columns(LABELS) == ("text", "label")
-    assert task.text_columns(LABELS) == ("text",)
-    assert task.label_column(LABELS) == "label"
+    assert task.task.columns(PAIRS) == task.task.text_columns(PAIRS) == ("summary", "text")
+    assert task.task.label_column(PAIRS) is None
+    assert task.task.columns(LABELS) == ("text", "label")
+    assert task.task.text_columns(LABELS) == ("text",)
+    assert task.task.label_column(LABELS) == "label"
 
 
 @pytest.mark.parametrize(
@@ -56,23 +56,23 @@ def test_wrong_params_are_refused(given: dict[str, Any]) -> None:
 
 def test_a_query_belongs_to_documents_of_its_own_text_whatever_their_white_space() -> None:
     rows = rows_of(summary=["a", "b", "c"], text=["one  two", "three", "one two"])
-    numbers = task.targets(PAIRS, rows, NONE, None)  # type: ignore[arg-type]
+    numbers = task.task.targets(PAIRS, rows, NONE, None)  # type: ignore[arg-type]
     assert numbers[0] == numbers[2] != numbers[1]
 
 
 def test_labels_of_which_none_stands_twice_find_nothing() -> None:
     rows = rows_of(text=["a", "b"], label=["x", "y"])
     with pytest.raises(DataError, match="no two gate rows share a label"):
-        task.facts(LABELS, {"gate": rows})
-    assert task.facts(LABELS, {"train": rows}).classes == ("x", "y")
-    assert task.facts(PAIRS, {"gate": rows}).classes == ()
+        task.task.facts(LABELS, {"gate": rows})
+    assert task.task.facts(LABELS, {"train": rows}).classes == ("x", "y")
+    assert task.task.facts(PAIRS, {"gate": rows}).classes == ()
 
 
 def test_each_text_of_a_pair_is_encoded_by_itself(tmp_path: Path) -> None:
     context = embedding_context(tmp_path / "rows", PAIRS)
     model = load_encoder(write_tiny(tmp_path / "m", "bert"), context)
     rows = rows_of(summary=["good film", "bad"], text=["good nice film", "bad"])
-    encoded = task.encode_rows(PAIRS, rows, model.tokenizer)
+    encoded = task.task.encode_rows(PAIRS, rows, model.tokenizer)
     assert encoded.lengths.tolist() == [5, 3]
     batch = encoded.batch([1, 0])
     assert batch["input_ids"].shape == (4, 5)
@@ -83,21 +83,21 @@ def test_each_text_of_a_pair_is_encoded_by_itself(tmp_path: Path) -> None:
     assert more.lengths.tolist() == [5, 3, 5, 3]
     assert (more.batch([3])["input_ids"] == encoded.batch([1])["input_ids"]).all()
     model.save(tmp_path)
-    again = task.row_encoder(PAIRS, tmp_path)(rows)
+    again = task.task.row_encoder(PAIRS, tmp_path)(rows)
     assert (again.batch([0, 1])["input_ids"] == encoded.batch([0, 1])["input_ids"]).all()
 
 
 def test_tokens_of_training_rows_are_those_of_both_texts(tmp_path: Path) -> None:
     model = load_encoder(write_tiny(tmp_path / "m", "bert"), embedding_context(tmp_path / "rows", PAIRS))
     rows = rows_of(summary=["good film", "bad"], text=["good nice film", "bad"])
-    assert task.encode_rows(PAIRS, rows, model.tokenizer).tokens == 4 + 5 + 3 + 3
+    assert task.task.encode_rows(PAIRS, rows, model.tokenizer).tokens == 4 + 5 + 3 + 3
 
 
 def test_a_prompt_stands_before_each_text(tmp_path: Path) -> None:
     params = Params(pair=("summary", "text"), max_tokens=32, prompts=("a ", "the plot "))
     context = embedding_context(tmp_path / "rows", params)
     model = load_encoder(write_tiny(tmp_path / "m", "bert"), context)
-    encoded = task.encode_rows(params, rows_of(summary=["good"], text=["bad"]), model.tokenizer)
+    encoded = task.task.encode_rows(params, rows_of(summary=["good"], text=["bad"]), model.tokenizer)
     tokens = [
         model.tokenizer.decode(ids, skip_special_tokens=True) for ids in encoded.batch([0])["input_ids"]
     ]
@@ -108,19 +108,19 @@ def test_outcomes_of_pairs_are_the_ranks_of_their_own_documents() -> None:
     rows = rows_of(summary=["a", "b"], text=["x", "y"], file=["f", "f"])
     # the first query is nearer to the other's document; lengths do not count
     scores = np.asarray([[[2, 0], [0, 1]], [[0, 3], [1, 5]]], dtype=np.float32)
-    found = task.outcomes(NONE, rows, scores, PAIRS, "file")
+    found = task.task.outcomes(NONE, rows, scores, PAIRS, "file")
     assert found.values["rank"].tolist() == [2, 2]
     assert found.values["right"].tolist() == [0, 0]
     assert found.groups is not None
     assert found.groups.tolist() == [0, 0]
     dot = Params(pair=("summary", "text"), similarity="dot")
-    assert task.outcomes(NONE, rows, scores, dot, None).values["rank"].tolist() == [2, 1]
+    assert task.task.outcomes(NONE, rows, scores, dot, None).values["rank"].tolist() == [2, 1]
 
 
 def test_documents_of_equal_text_take_one_place() -> None:
     rows = rows_of(summary=["a", "b", "c"], text=["x", "y y", "y  y"])
     scores = np.asarray([[[1, 0], [0, 1]], [[1, 0], [1, 0]], [[1, 0], [1, 0]]], dtype=np.float32)
-    found = task.outcomes(NONE, rows, scores, PAIRS, None)
+    found = task.task.outcomes(NONE, rows, scores, PAIRS, None)
     assert found.values["rank"].tolist() == [2, 1, 1]
     assert found.values["ndcg_at_10"].tolist() == pytest.approx([1 / np.log2(3), 1, 1])
 
@@ -128,7 +128,7 @@ def test_documents_of_equal_text_take_one_place() -> None:
 def test_outcomes_by_label_leave_the_row_itself_out() -> None:
     rows = rows_of(text=["a", "b", "c"], label=["x", "x", "y"])
     scores = np.asarray([[1, 0], [1, 0.1], [0, 1]], dtype=np.float32)
-    found = task.outcomes(NONE, rows, scores, LABELS, None)
+    found = task.task.outcomes(NONE, rows, scores, LABELS, None)
     assert found.values["rank"].tolist() == [1, 1, 4]
     assert found.right is not None
     assert found.right.tolist() == [1, 1, 0]
@@ -138,7 +138,7 @@ def test_queries_and_documents_may_have_other_forms() -> None:
     rows = rows_of(text=["a", "b", "c"], label=["x", "x", "y"])
     queries, documents = [[1, 0], [0.1, 1], [1, 1]], [[0, 1], [1, 0], [0.1, 1]]
     scores = np.stack([queries, documents], axis=1).astype(np.float32)
-    assert task.outcomes(NONE, rows, scores, LABELS, None).values["rank"].tolist() == [1, 2, 4]
+    assert task.task.outcomes(NONE, rows, scores, LABELS, None).values["rank"].tolist() == [1, 2, 4]
 
 
 @pytest.mark.parametrize("metric", ["recall_at_1", "recall_at_10", "mrr", "ndcg_at_10"])
@@ -147,8 +147,8 @@ def test_a_planted_fault_is_seen(metric: str) -> None:
     labels = [str(i % 20) for i in range(400)]
     vectors = random.normal(size=(20, 16))[np.arange(400) % 20] + 0.3 * random.normal(size=(400, 16))
     rows = rows_of(text=labels, label=labels)
-    teacher = task.outcomes(NONE, rows, vectors.astype(np.float32), LABELS, None)
+    teacher = task.task.outcomes(NONE, rows, vectors.astype(np.float32), LABELS, None)
     budget = QualityBudget(kind="drop_points", limit=2.0)
-    judged = exchanged_fault(teacher, metric, budget, seed=0, spoil=task.spoiled)
+    judged = exchanged_fault(teacher, metric, budget, seed=0, spoil=task.task.spoiled)
     assert judged.verdict == "FAIL"
     assert judged.drop_points == pytest.approx(4, abs=0.3)

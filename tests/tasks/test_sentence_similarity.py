@@ -55,9 +55,9 @@ def rows_of(scores: list[Any]) -> Rows:
 
 
 def test_columns_are_the_pair_and_the_score() -> None:
-    assert task.columns(FIVE) == ("a", "b", "s")
-    assert task.text_columns(FIVE) == ("a", "b")
-    assert task.label_column(FIVE) is None
+    assert task.task.columns(FIVE) == ("a", "b", "s")
+    assert task.task.text_columns(FIVE) == ("a", "b")
+    assert task.task.label_column(FIVE) is None
 
 
 def test_a_range_rises() -> None:
@@ -66,7 +66,7 @@ def test_a_range_rises() -> None:
 
 
 def test_scores_become_what_cosines_shall_be() -> None:
-    targets = task.targets(FIVE, rows_of([0.0, 2.5, 5.0]), NONE, None)  # type: ignore[arg-type]
+    targets = task.task.targets(FIVE, rows_of([0.0, 2.5, 5.0]), NONE, None)  # type: ignore[arg-type]
     assert targets.tolist() == [0, 0.5, 1]
     assert targets.dtype == np.float32
 
@@ -83,12 +83,12 @@ def test_scores_become_what_cosines_shall_be() -> None:
 )
 def test_scores_that_cannot_be_used(scores: list[Any], said: str) -> None:
     with pytest.raises(DataError, match=said):
-        task.facts(FIVE, {"gate": rows_of(scores)})
+        task.task.facts(FIVE, {"gate": rows_of(scores)})
 
 
 def test_outcomes_are_cosines_beside_the_gold_scores() -> None:
     scores = np.asarray([[[3, 4], [1, 0]], [[1, 0], [2, 0]]], dtype=np.float32)
-    found = task.outcomes(NONE, rows_of([2.0, 5.0]), scores, FIVE, None)
+    found = task.task.outcomes(NONE, rows_of([2.0, 5.0]), scores, FIVE, None)
     np.testing.assert_allclose(found.values["score"], [0.6, 1.0], rtol=1e-6)
     assert found.values["gold"].tolist() == [0.4, 1.0]
     assert found.given == ("gold",)
@@ -99,9 +99,9 @@ def test_a_planted_fault_lowers_the_correlation() -> None:
     gold = random.uniform(0, 5, 300)
     first, angle = np.tile([1.0, 0.0], (300, 1)), (5 - gold) / 5 + 0.1 * random.normal(size=300)
     scores = np.stack([first, np.stack([np.cos(angle), np.sin(angle)], axis=1)], axis=1).astype(np.float32)
-    found = task.outcomes(NONE, rows_of(gold.tolist()), scores, FIVE, None)
+    found = task.task.outcomes(NONE, rows_of(gold.tolist()), scores, FIVE, None)
     metric = load_metric("spearman")
-    damaged = plant_fault(found, metric, 0.1, seed=0, spoil=task.spoiled)
+    damaged = plant_fault(found, metric, 0.1, seed=0, spoil=task.task.spoiled)
     assert value_of(metric, found) == pytest.approx(spearmanr(gold, found.values["score"]).statistic)
     assert value_of(metric, found) - value_of(metric, damaged) == pytest.approx(0.1, abs=0.02)
 
@@ -150,7 +150,7 @@ def test_every_model_of_stsb_gives_finite_correlations(run: SuiteRun) -> None:
 def test_the_figures_of_a_variant_say_what_its_index_takes(run: SuiteRun) -> None:
     teacher = run.handle("teacher").compared
     found = {
-        name: task.compare(run.suite.setup.task.params, teacher, run.handle(name).compared)["figures"]
+        name: task.task.compare(run.suite.setup.task.params, teacher, run.handle(name).compared)["figures"]
         for name in ("int8", "pca-128", "binary-embeddings")
     }
     sizes = {name: figures["bytes_per_embedding"]["variant"] for name, figures in found.items()}

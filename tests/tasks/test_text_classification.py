@@ -39,9 +39,9 @@ def logits(model: Any, text: str = "good film bad") -> torch.Tensor:
 
 def test_columns_are_the_texts_and_the_label() -> None:
     pair = Params(text=("a", "b"), label="y")
-    assert task.columns(pair) == ("a", "b", "y")
-    assert task.text_columns(pair) == ("a", "b")
-    assert task.label_column(pair) == "y"
+    assert task.task.columns(pair) == ("a", "b", "y")
+    assert task.task.text_columns(pair) == ("a", "b")
+    assert task.task.label_column(pair) == "y"
 
 
 @pytest.mark.parametrize(
@@ -73,19 +73,19 @@ def test_labels_of_any_kind_become_indices(
     labels: list[Any], classes: tuple[str, ...], indices: list[int]
 ) -> None:
     rows = rows_of(labels)
-    facts = task.facts(PARAMS, {"train": rows})
+    facts = task.task.facts(PARAMS, {"train": rows})
     assert facts.classes == classes
-    assert task.label_indices(PARAMS, rows, facts).tolist() == indices
+    assert task.task.label_indices(PARAMS, rows, facts).tolist() == indices
 
 
 def test_classes_are_those_of_all_splits() -> None:
     splits = {"train": rows_of(["a", "b"]), "gate": rows_of(["c"])}
-    assert task.facts(PARAMS, splits).classes == ("a", "b", "c")
+    assert task.task.facts(PARAMS, splits).classes == ("a", "b", "c")
 
 
 def test_one_label_only_is_an_error() -> None:
     with pytest.raises(DataError, match=r'column "label" holds one label only'):
-        task.facts(PARAMS, {"train": rows_of(["a", "a"])})
+        task.task.facts(PARAMS, {"train": rows_of(["a", "a"])})
 
 
 def test_a_column_with_nearly_one_label_a_row_is_an_error() -> None:
@@ -93,22 +93,22 @@ def test_a_column_with_nearly_one_label_a_row_is_an_error() -> None:
     with pytest.raises(
         DataError, match=r'column "label" holds 91 labels in 120 rows, .* another of the columns'
     ):
-        task.facts(PARAMS, {"train": rows_of(said)})
+        task.task.facts(PARAMS, {"train": rows_of(said)})
 
 
 def test_one_and_two_columns_are_tokenised_and_cut(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     rows = rows_of(["neg"], text=["good film"], other=["bad " * 30])
-    one = task.encode_rows(PARAMS, rows, model.tokenizer)
+    one = task.task.encode_rows(PARAMS, rows, model.tokenizer)
     assert one.lengths.tolist() == [4]
-    pair = task.encode_rows(
+    pair = task.task.encode_rows(
         Params(text=("text", "other"), label="label", max_tokens=12), rows, model.tokenizer
     )
     assert pair.lengths.tolist() == [12]
     assert pair.columns["token_type_ids"][0] == [0] * 4 + [1] * 8
     model.save(tmp_path)
-    again = task.row_encoder(PARAMS, tmp_path)(rows)
+    again = task.task.row_encoder(PARAMS, tmp_path)(rows)
     assert again.columns == one.columns
 
 
@@ -117,10 +117,10 @@ def test_one_and_two_columns_are_tokenised_and_cut(tmp_path: Path) -> None:
 
 def test_max_tokens_must_fit_the_positions() -> None:
     long = Params(text=("text",), label="label", max_tokens=512)
-    task.check_model(long, REF, {"max_position_embeddings": 512}, None)
+    task.task.check_model(long, REF, {"max_position_embeddings": 512}, None)
     roberta = {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}
-    task.check_model(long, REF, roberta, None)
-    task.check_model(long, REF, {"model_type": "llama"}, None)
+    task.task.check_model(long, REF, roberta, None)
+    task.task.check_model(long, REF, {"model_type": "llama"}, None)
     for config, positions in (
         ({"max_position_embeddings": 511}, 511),
         ({"n_positions": 256}, 256),
@@ -129,17 +129,17 @@ def test_max_tokens_must_fit_the_positions() -> None:
         with pytest.raises(
             SuiteError, match=rf"max_tokens = 512, but \.\./m has positions for {positions} tokens"
         ):
-            task.check_model(long, REF, config, None)
+            task.task.check_model(long, REF, config, None)
 
 
 def test_labels_of_a_ready_made_model_are_checked_before_it_is_loaded() -> None:
     config = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "good", "1": "evil"}}
-    task.check_model(PARAMS, REF, config, None)
-    task.check_model(PARAMS, REF, config, TaskFacts(("evil", "good")))
+    task.task.check_model(PARAMS, REF, config, None)
+    task.task.check_model(PARAMS, REF, config, TaskFacts(("evil", "good")))
     with pytest.raises(SuiteError, match=r"\.\./m: .* Model: 0=good, 1=evil; data: 0=neg, 1=pos"):
-        task.check_model(PARAMS, REF, config, TaskFacts(("neg", "pos")))
+        task.task.check_model(PARAMS, REF, config, TaskFacts(("neg", "pos")))
     mean = Params(text=("text",), label="label", pooling="mean")
-    task.check_model(mean, REF, config, TaskFacts(("neg", "pos")))
+    task.task.check_model(mean, REF, config, TaskFacts(("neg", "pos")))
 
 
 def test_outputs_are_ordered_by_number_not_by_text() -> None:
@@ -186,7 +186,7 @@ def test_a_tokenizer_without_padding_token_pads_with_the_end_of_text(tmp_path: P
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2"), context)
     assert model.tokenizer.pad_token == model.tokenizer.eos_token
     assert model.config.pad_token_id == model.tokenizer.eos_token_id
-    encoded = task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
+    encoded = task.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
     batch = {k: torch.from_numpy(v) for k, v in encoded.batch(range(5)).items()}
     assert model.network(**batch).logits.shape == (5, 2)
 
@@ -239,10 +239,10 @@ def test_a_model_that_lacks_weights_of_its_blocks_is_an_error(tmp_path: Path, po
 
 def test_a_head_is_fitted_only_where_the_model_has_none() -> None:
     ready = {"architectures": ["BertForSequenceClassification"]}
-    assert task.load_reads(PARAMS, ready) == ("selection",)
-    assert task.load_reads(PARAMS, {"architectures": ["BertModel"]}) == ("train", "selection")
-    assert task.load_reads(PARAMS, {}) == ("train", "selection")
-    assert task.load_reads(Params(text=("text",), label="label", pooling="mean"), ready) == (
+    assert task.task.load_reads(PARAMS, ready) == ("selection",)
+    assert task.task.load_reads(PARAMS, {"architectures": ["BertModel"]}) == ("train", "selection")
+    assert task.task.load_reads(PARAMS, {}) == ("train", "selection")
+    assert task.task.load_reads(Params(text=("text",), label="label", pooling="mean"), ready) == (
         "train",
         "selection",
     )
@@ -254,7 +254,7 @@ def test_a_head_is_fitted_only_where_the_model_has_none() -> None:
 def test_outcomes_are_the_softmax_of_the_logits() -> None:
     rows = rows_of(["b", "a"], file=["x", "y"])
     scores = np.asarray([[0.0, np.log(3)], [1000.0, 0.0]], dtype=np.float32)
-    found = task.outcomes(TaskFacts(("a", "b")), rows, scores, PARAMS, None)
+    found = task.task.outcomes(TaskFacts(("a", "b")), rows, scores, PARAMS, None)
     assert found.probabilities is not None
     np.testing.assert_allclose(found.probabilities, [[0.25, 0.75], [1.0, 0.0]], atol=1e-7)
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1.0, atol=1e-15)
@@ -268,6 +268,6 @@ def test_outcomes_are_the_softmax_of_the_logits() -> None:
 @pytest.mark.parametrize("files", [["y", "x", "y"], [7, 3, 7]], ids=["text", "numbers"])
 def test_rows_of_one_group_have_one_number(files: list[Any]) -> None:
     rows = rows_of(["a", "b", "a"], file=files)
-    found = task.outcomes(TaskFacts(("a", "b")), rows, np.zeros((3, 2), np.float32), PARAMS, "file")
+    found = task.task.outcomes(TaskFacts(("a", "b")), rows, np.zeros((3, 2), np.float32), PARAMS, "file")
     assert found.groups is not None
     assert found.groups.tolist() == [1, 0, 1]

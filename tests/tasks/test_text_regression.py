@@ -34,20 +34,20 @@ def rows_of(scores: list[Any]) -> Rows:
 )
 def test_scores_are_numbers_however_they_are_written(scores: list[Any]) -> None:
     assert task.gold_scores(PARAMS, rows_of(scores)).tolist() == [float(value) for value in scores]
-    assert task.facts(PARAMS, {"train": rows_of(scores)}) == TaskFacts(())
+    assert task.task.facts(PARAMS, {"train": rows_of(scores)}) == TaskFacts(())
 
 
 @pytest.mark.parametrize("bad", [None, "high", float("nan")], ids=["null", "word", "nan"])
 def test_a_row_without_a_number_is_named(bad: Any) -> None:
     rows = rows_of(["1", bad] if isinstance(bad, str) else [1.0, bad])
     with pytest.raises(DataError, match=r'column "score" holds no finite number in 1 of 2 rows \(first: r1'):
-        task.facts(PARAMS, {"train": rows})
+        task.task.facts(PARAMS, {"train": rows})
 
 
 def test_withheld_scores_of_the_hub_are_no_labels() -> None:
     with pytest.raises(DataError, match="split gate is unlabelled"):
-        task.facts(PARAMS, {"gate": rows_of([-1.0, -1.0, -1.0])})
-    task.facts(PARAMS, {"gate": rows_of([-1.0, 0.0, 1.0])})
+        task.task.facts(PARAMS, {"gate": rows_of([-1.0, -1.0, -1.0])})
+    task.task.facts(PARAMS, {"gate": rows_of([-1.0, 0.0, 1.0])})
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
@@ -55,7 +55,7 @@ def test_a_fresh_head_is_the_ridge_regression_on_what_it_receives(tmp_path: Path
     context = task_context(tmp_path / "rows", "text_regression")
     model = load_task_model(write_tiny(tmp_path / "hub", architecture), context)
     rows = context.rows("train")
-    encoded = task.encode_rows(context.task_params, rows, model.tokenizer)
+    encoded = task.task.encode_rows(context.task_params, rows, model.tokenizer)
     features = classifier_inputs(model.network, output_layer(model.network, 1), encoded).astype(np.float64)
     has_bias = output_layer(model.network, 1).bias is not None
     ridge = Ridge(context.log["alpha"], fit_intercept=has_bias)
@@ -79,22 +79,25 @@ def test_a_model_with_one_output_keeps_its_head_and_one_with_two_gets_a_fresh_on
     assert fresh.log["head"] == "ridge regression"
     assert "classifier.weight" in fresh.log["fresh_weights"]
     head = {"architectures": ["BertForSequenceClassification"]}
-    assert task.load_reads(PARAMS, {**head, "id2label": {"0": "LABEL_0"}}) == ()
-    assert task.load_reads(PARAMS, {**head, "id2label": {"0": "no", "1": "yes"}}) == ("train", "selection")
+    assert task.task.load_reads(PARAMS, {**head, "id2label": {"0": "LABEL_0"}}) == ()
+    assert task.task.load_reads(PARAMS, {**head, "id2label": {"0": "no", "1": "yes"}}) == (
+        "train",
+        "selection",
+    )
 
 
 def test_spoiled_rows_are_worse_also_where_most_scores_stand_in_the_middle() -> None:
     gold = [0.0, 5.0, *[2.5] * 10]
-    found = task.outcomes(TaskFacts(()), rows_of(gold), np.asarray(gold)[:, None] + 0.25, PARAMS, None)
-    damaged = plant_fault(found, load_metric("mae"), 0.5, seed=0, spoil=task.spoiled)
+    found = task.task.outcomes(TaskFacts(()), rows_of(gold), np.asarray(gold)[:, None] + 0.25, PARAMS, None)
+    damaged = plant_fault(found, load_metric("mae"), 0.5, seed=0, spoil=task.task.spoiled)
     errors = np.abs(damaged.column("score") - gold)
     assert errors.mean() >= 0.75
 
 
 def test_outcomes_hold_gold_and_score_and_spoiled_rows_are_at_the_other_end() -> None:
     scores = np.asarray([[0.5], [4.0], [2.0]], dtype=np.float32)
-    found = task.outcomes(TaskFacts(()), rows_of([0.0, 5.0, 3.0]), scores, PARAMS, None)
+    found = task.task.outcomes(TaskFacts(()), rows_of([0.0, 5.0, 3.0]), scores, PARAMS, None)
     assert found.column("gold").tolist() == [0.0, 5.0, 3.0]
     assert found.column("score").tolist() == [0.5, 4.0, 2.0]
     assert found.right is None
-    assert task.spoiled(found, np.array([0, 2])).column("score").tolist() == [5.0, 4.0, 0.0]
+    assert task.task.spoiled(found, np.array([0, 2])).column("score").tolist() == [5.0, 4.0, 0.0]

@@ -31,12 +31,15 @@ def rows_of(tokens: list[Any], tags: list[Any]) -> Rows:
 
 
 def answers(model: Any, context: Any, rows: Rows, params: task.Params = PARAMS) -> Any:
-    encoded = task.encode_rows(params, rows, model.tokenizer)
+    encoded = task.task.encode_rows(params, rows, model.tokenizer)
     predictor = EagerPredictor(model.network, "cpu")
     scores = predict_scores(
-        predictor, encoded, batch_size=3, read=lambda output, batch: task.read_output(params, output, batch)
+        predictor,
+        encoded,
+        batch_size=3,
+        read=lambda output, batch: task.task.read_output(params, output, batch),
     )
-    return task.outcomes(context.facts, rows, scores, params, None)
+    return task.task.outcomes(context.facts, rows, scores, params, None)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +55,7 @@ def answers(model: Any, context: Any, rows: Rows, params: task.Params = PARAMS) 
 def test_words_and_tags_of_every_form_become_the_same(tokens: Any, tags: Any, names: Any) -> None:
     params = task.Params(words="tokens", tags="tags", names=names)
     rows = rows_of(tokens, tags)
-    assert task.facts(params, {"train": rows}).classes == ("B-X", "O")
+    assert task.task.facts(params, {"train": rows}).classes == ("B-X", "O")
     assert task.words_of(rows, "tokens") == [["a", "b"]]
     assert task._tags(params, rows) == [["O", "B-X"]]
 
@@ -71,7 +74,7 @@ def test_words_and_tags_of_every_form_become_the_same(tokens: Any, tags: Any, na
 def test_tags_that_cannot_be_read_are_named(tags: Any, names: Any, said: str) -> None:
     params = task.Params(words="tokens", tags="tags", names=names)
     with pytest.raises(DataError, match=said):
-        task.facts(params, {"train": rows_of([["a"], ["a", "b"]], tags)})
+        task.task.facts(params, {"train": rows_of([["a"], ["a", "b"]], tags)})
 
 
 def test_without_seqeval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +87,7 @@ def test_without_seqeval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtra, match=r'pip install "slimgate\[ner\]"'):
-        task.facts(PARAMS, {"train": rows_of([["a"]], [["B-X"]])})
+        task.task.facts(PARAMS, {"train": rows_of([["a"]], [["B-X"]])})
 
 
 def test_the_first_token_of_a_word_carries_its_tag_and_padding_none(tmp_path: Path) -> None:
@@ -93,15 +96,15 @@ def test_the_first_token_of_a_word_carries_its_tag_and_padding_none(tmp_path: Pa
     index = {name: i for i, name in enumerate(context.facts.classes)}
     # "film-plot" is three tokens of one word
     rows = rows_of([["good", "film-plot"], ["bad"]], [["B-PRAISE", "O"], ["B-BLAME"]])
-    encoded = task.encode_rows(PARAMS, rows, model.tokenizer)
+    encoded = task.task.encode_rows(PARAMS, rows, model.tokenizer)
     assert [list(words) for words in encoded.word_of] == [[-1, 0, 1, -1, -1, -1], [-1, 0, -1]]
-    targets = task.targets(PARAMS, rows, context.facts, encoded)
+    targets = task.task.targets(PARAMS, rows, context.facts, encoded)
     n = NO_ANSWER
     assert targets[[0, 1]].tolist() == [
         [n, index["B-PRAISE"], index["O"], n, n, n],
         [n, index["B-BLAME"], n, n, n, n],
     ]
-    assert task.unlabelled(PARAMS, encoded, context.facts)[[1]].tolist() == [[n, UNLABELLED, n]]
+    assert task.task.unlabelled(PARAMS, encoded, context.facts)[[1]].tolist() == [[n, UNLABELLED, n]]
     assert encoded.beside([1, 0])["word_of"].tolist() == [[-1, 0, -1, -1, -1, -1], [-1, 0, 1, -1, -1, -1]]
 
 
@@ -143,7 +146,7 @@ def test_a_ready_made_taggers_outputs_are_put_in_the_datas_order(tmp_path: Path)
     assert context.log == {"head": "the model's own", "output_order": order}
     config = {"architectures": ["BertForTokenClassification"], "id2label": {"0": "O", "1": "B-PER"}}
     with pytest.raises(SuiteError, match="Model: 0=O, 1=B-PER"):
-        task.check_model(PARAMS, ModelRef("m"), config, context.facts)
+        task.task.check_model(PARAMS, ModelRef("m"), config, context.facts)
 
 
 def test_span_metrics_are_seqevals() -> None:
@@ -152,22 +155,22 @@ def test_span_metrics_are_seqevals() -> None:
     draw = random.Random(0)
     tags = ("O", "B-X", "I-X", "B-Y", "I-Y")
     gold, told = ([[draw.choice(tags) for _ in range(1 + i % 12)] for i in range(60)] for _ in range(2))
-    facts = task.facts(PARAMS, {"train": rows_of(gold, gold)})
+    facts = task.task.facts(PARAMS, {"train": rows_of(gold, gold)})
     scores = np.full((60, 12), -1.0)
     for line, row in zip(scores, told, strict=True):
         line[: len(row)] = [facts.classes.index(tag) for tag in row]
-    found = task.outcomes(facts, rows_of(gold, gold), scores, PARAMS, None)
+    found = task.task.outcomes(facts, rows_of(gold, gold), scores, PARAMS, None)
     for name, expected in (("f1", f1_score), ("precision", precision_score), ("recall", recall_score)):
         value = value_of(load_metric(f"span_{name}"), found)
         assert value == pytest.approx(expected(gold, told), abs=1e-12)
 
 
 def test_spoiled_rows_have_no_tag_and_no_span_right() -> None:
-    facts = task.facts(PARAMS, {"train": rows_of([["a"]], [["B-X"]])})
+    facts = task.task.facts(PARAMS, {"train": rows_of([["a"]], [["B-X"]])})
     scores = np.asarray([[0.0] + [-1.0] * 11, [1.0] + [-1.0] * 11])
-    found = task.outcomes(facts, rows_of([["a"], ["b"]], [["B-X"], ["O"]]), scores, PARAMS, None)
+    found = task.task.outcomes(facts, rows_of([["a"], ["b"]], [["B-X"], ["O"]]), scores, PARAMS, None)
     assert value_of(load_metric("span_f1"), found) == 1
-    worse = task.spoiled(found, np.array([0, 1]))
+    worse = task.task.spoiled(found, np.array([0, 1]))
     assert value_of(load_metric("span_f1"), worse) == 0
     assert value_of(load_metric("tag_accuracy"), worse) == 0
     assert worse.column("spans_predicted").tolist() == [1, 1]

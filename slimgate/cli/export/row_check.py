@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,14 @@ from slimgate.cli.export.forms import TOLERANCE, Written
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
 from slimgate.outcomes import ClassOutcomes, Outcomes
-from slimgate.protocols import Predictor, Rows
+from slimgate.protocols import Predictor, Rows, Runtime
 from slimgate.record.words import numbered
 from slimgate.report.figures import count, significant
 from slimgate.run.measure.quality import Encoder, predict
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
 from slimgate.suite.runtime_choice import runtime_for
-from slimgate.suite.suite import Plugin
+from slimgate.suite.suite import Plugin, SuiteRuntime
 
 ROWS = 500
 # The share of predictions that may turn, and by how much a probability may move: by the last digits of
@@ -144,16 +143,20 @@ def _values(outcomes: Outcomes) -> Mapping[str, npt.NDArray[np.float64]]:
     return {name: column for name, column in outcomes.values.items() if name not in outcomes.given}
 
 
-def _one_text_at_a_time(runtime: Plugin) -> Plugin:
+def _one_text_at_a_time(runtime: SuiteRuntime) -> SuiteRuntime:
     """The runtime for a graph of single texts that is asked for rows of two.
 
     The first half of a batch are the first texts of the rows, the second half their second texts.
     """
+    return Plugin(runtime.name, _PairedRuntime(runtime.object), runtime.params)
 
-    def load(folder: Path, params: Any, *, device: str, threads: int) -> _Paired:
-        return _Paired(runtime.object.load(folder, params, device=device, threads=threads))
 
-    return Plugin(runtime.name, SimpleNamespace(load=load, kinds=runtime.object.kinds), runtime.params)
+class _PairedRuntime(Runtime[Any]):
+    def __init__(self, inner: Runtime[Any]) -> None:
+        self.inner, self.kinds = inner, inner.kinds
+
+    def load(self, folder: Path, params: Any, *, device: str, threads: int) -> _Paired:
+        return _Paired(self.inner.load(folder, params, device=device, threads=threads))
 
 
 @dataclass

@@ -60,9 +60,9 @@ class DataFiles:
             params = files.Params.model_validate(_absolute(source))
         except ValidationError as error:
             raise DataError("; ".join(one["msg"] for one in error.errors())) from None
-        files.columns(params)  # which says more of what is wrong with a header
+        files.source.columns(params)  # which says more of what is wrong with a header
         with TemporaryDirectory(prefix="slimgate-") as scratch:
-            return files.read(params, scratch=Path(scratch))
+            return files.source.read(params, scratch=Path(scratch))
 
 
 def _from(folder: Path, paths: Files) -> str | list[str]:

@@ -140,7 +140,7 @@ class Bench:
 
 def _packages(models: Sequence[Variant]) -> list[str]:
     """What executes the models, beside what every machine's description names."""
-    return [name for one in models for name in getattr(one.runtime.object, "packages", ())]
+    return [name for one in models for name in one.runtime.object.packages]
 
 
 def _runtime_code(models: Sequence[Variant]) -> list[str]:

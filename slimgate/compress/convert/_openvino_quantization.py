@@ -49,7 +49,7 @@ class Validation:
     def __init__(self, model: Any, context: BuildContext, split: str) -> None:
         self._tokenizer, self._context = model.tokenizer, context
         self._rows = context.rows(split)
-        names = getattr(context.task, "default_metrics", (USUAL_METRIC,))
+        names = context.task.default_metrics
         self._metric = load_metric(names[0])
         self._float = self._scores(predictor_of(model, context), range(len(self._rows)))
         self.log: dict[str, Any] = {
@@ -98,12 +98,11 @@ class Validation:
 
     def _scores(self, predictor: Any, positions: Iterable[int]) -> Any:
         task, params = self._context.task, self._context.task_params
-        read = getattr(task, "read_output", None)
         return predict_scores(
             predictor,
             self._encoded(positions),
             batch_size=BATCH_SIZE,
-            read=None if read is None else lambda output, batch: read(params, output, batch),
+            read=lambda output, batch: task.read_output(params, output, batch),
         )
 
 

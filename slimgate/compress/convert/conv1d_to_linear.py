@@ -11,29 +11,22 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = None
-reads: tuple[str, ...] = ()
-uses_teacher = False
-stochastic = False
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
     """conv1d_to_linear = {} has no options."""
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with nn.Linear where it had Conv1D."""
-    from slimgate.models.linear_layers import conv1d_to_linear_
+class Conv1dToLinear(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
 
-    context.log["converted"] = len(conv1d_to_linear_(model))
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with nn.Linear where it had Conv1D."""
+        from slimgate.models.linear_layers import conv1d_to_linear_
+
+        context.log["converted"] = len(conv1d_to_linear_(model))
+        return model
 
 
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty nn.Linear layers where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = Conv1dToLinear()

@@ -20,15 +20,7 @@ from pydantic import Field
 
 from slimgate.compress.agreement import predictor_of
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"onnx"})
-gives = "onnx"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-packages = ("onnx", "onnxruntime")
-claims = ("smaller",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -37,30 +29,40 @@ class Params(Table):
     tolerance: float = Field(default=0.1, gt=0)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The graph in float16. Raises BuildError for one that float16 does not suit."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+class OnnxCast(Step[Params]):
+    takes = frozenset({"onnx"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxruntime")
+    claims = ("smaller",)
 
-    from slimgate._system.quiet import silent
-    from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
-    from slimgate.models.onnx_model import MOST_INSIDE, OnnxModel, array_of, stored_bytes
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The graph in float16. Raises BuildError for one that float16 does not suit."""
+        from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    _check_halvable(model.proto)
-    batches = calibration_arrays(model.tokenizer, context)
-    before = scores(predictor_of(model, context), batches)
-    proto = copy.deepcopy(model.proto)
-    del proto.graph.value_info[:]  # the exporter's own, which shape inference does not agree with
-    large = stored_bytes(proto) > MOST_INSIDE  # shapes are inferred of what one protobuf message holds
-    with silent():
-        proto = convert_float_to_float16(
-            proto, keep_io_types=True, force_fp16_initializers=True, disable_shape_infer=large
-        )
-    made = OnnxModel(proto, model.tokenizer, model.config, model.kind)
-    after = scores(predictor_of(made, context), batches)
-    check_agreement(before, after, batches, context, tolerance=params.tolerance)
-    numbers = [array_of(tensor) for tensor in proto.graph.initializer]
-    context.log["float16_numbers"] = sum(part.size for part in numbers if part.dtype == "float16")
-    return made
+        from slimgate._system.quiet import silent
+        from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.models.onnx_model import MOST_INSIDE, OnnxModel, array_of, stored_bytes
+
+        _check_halvable(model.proto)
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        proto = copy.deepcopy(model.proto)
+        del proto.graph.value_info[:]  # the exporter's own, which shape inference does not agree with
+        large = stored_bytes(proto) > MOST_INSIDE  # shapes are inferred of what one protobuf message holds
+        with silent():
+            proto = convert_float_to_float16(
+                proto, keep_io_types=True, force_fp16_initializers=True, disable_shape_infer=large
+            )
+        made = OnnxModel(proto, model.tokenizer, model.config, model.kind)
+        after = scores(predictor_of(made, context), batches)
+        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        numbers = [array_of(tensor) for tensor in proto.graph.initializer]
+        context.log["float16_numbers"] = sum(part.size for part in numbers if part.dtype == "float16")
+        return made
+
+
+step = OnnxCast()
 
 
 def _check_halvable(proto: Any) -> None:

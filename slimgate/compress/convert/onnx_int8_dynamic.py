@@ -17,15 +17,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
+from slimgate.protocols import BuildContext, Step
 
-takes = frozenset({"onnx"})
-gives = "onnx"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-packages = ("onnx", "onnxruntime")
-claims = ("smaller", "faster")
 BY_BATCH = (
     "activations share one scale over the whole batch, so a row's answer depends a little on the rows beside "
     "it; onnx_int8_static has fixed ranges"
@@ -43,31 +36,41 @@ class Params(Table):
     tolerance: float = Field(default=1.0, gt=0)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The graph with int8 products, where it has float ones by a fixed matrix."""
-    from onnx import TensorProto
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+class OnnxInt8Dynamic(Step[Params]):
+    takes = frozenset({"onnx"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxruntime")
+    claims = ("smaller", "faster")
 
-    from slimgate._system.quiet import silent
-    from slimgate.compress.convert._onnx_graph import kinds_of
-    from slimgate.compress.convert._onnx_quantization import Quantizing, token_tables
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The graph with int8 products, where it has float ones by a fixed matrix."""
+        from onnx import TensorProto
+        from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    work = Quantizing.of(model, context, output_layer=params.output_layer)
-    tables = token_tables(work.proto) if params.embeddings else []
-    with silent():
-        quantize_dynamic(
-            work.proto,
-            work.scratch,
-            op_types_to_quantize=["MatMul", "Gather", "EmbedLayerNormalization"],
-            nodes_to_quantize=[*work.products, *tables],
-            per_channel=params.per_channel,
-            reduce_range=params.reduce_range,
-            weight_type=QuantType.QInt8 if params.weight_type == "int8" else QuantType.QUInt8,
-            extra_options={"DefaultTensorType": TensorProto.FLOAT, "MatMulConstBOnly": True},
-        )
-    proto = work.read()
-    products = kinds_of(proto)["MatMulInteger"]
-    context.log.update(embedding_tables=len(tables), integer_products=products)
-    if products:
-        context.log["warning"] = BY_BATCH
-    return work.done(proto, tolerance=params.tolerance)
+        from slimgate._system.quiet import silent
+        from slimgate.compress.convert._onnx_graph import kinds_of
+        from slimgate.compress.convert._onnx_quantization import Quantizing, token_tables
+
+        work = Quantizing.of(model, context, output_layer=params.output_layer)
+        tables = token_tables(work.proto) if params.embeddings else []
+        with silent():
+            quantize_dynamic(
+                work.proto,
+                work.scratch,
+                op_types_to_quantize=["MatMul", "Gather", "EmbedLayerNormalization"],
+                nodes_to_quantize=[*work.products, *tables],
+                per_channel=params.per_channel,
+                reduce_range=params.reduce_range,
+                weight_type=QuantType.QInt8 if params.weight_type == "int8" else QuantType.QUInt8,
+                extra_options={"DefaultTensorType": TensorProto.FLOAT, "MatMulConstBOnly": True},
+            )
+        proto = work.read()
+        products = kinds_of(proto)["MatMulInteger"]
+        context.log.update(embedding_tables=len(tables), integer_products=products)
+        if products:
+            context.log["warning"] = BY_BATCH
+        return work.done(proto, tolerance=params.tolerance)
+
+
+step = OnnxInt8Dynamic()

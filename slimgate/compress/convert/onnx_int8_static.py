@@ -18,15 +18,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
+from slimgate.protocols import BuildContext, Step
 
-takes = frozenset({"onnx"})
-gives = "onnx"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-packages = ("onnx", "onnxruntime")
-claims = ("smaller", "faster")
 PERCENTILE = 99.99
 
 
@@ -48,27 +41,39 @@ class Params(Table):
         return self
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The graph with static int8 products, where it has float ones by a fixed matrix."""
-    from slimgate.compress.convert._onnx_graph import Graph
-    from slimgate.compress.convert._onnx_quantization import Quantizing, tables_to_int8
-    from slimgate.compress.convert._onnx_static import products_to_int8_, value_ranges
+class OnnxInt8Static(Step[Params]):
+    takes = frozenset({"onnx"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxruntime")
+    claims = ("smaller", "faster")
 
-    work = Quantizing.of(model, context, output_layer=params.output_layer)
-    wanted = set(work.products)
-    sources = list(dict.fromkeys(node.input[0] for node in work.proto.graph.node if node.name in wanted))
-    ranges = value_ranges(
-        model,
-        work.proto,
-        sources,
-        work.batches,
-        context,
-        observer=params.observer,
-        percentile=params.percentile or PERCENTILE,
-    )
-    if params.symmetric_activations:
-        ranges = {name: (-max(-low, high), max(-low, high)) for name, (low, high) in ranges.items()}
-    products_to_int8_(Graph(work.proto), wanted, ranges, most=63 if params.reduce_range else 127)
-    context.log.update(ranges={name: [float(f"{end:.4g}") for end in ends] for name, ends in ranges.items()})
-    proto = tables_to_int8(work) if params.embeddings else work.proto
-    return work.done(proto, tolerance=params.tolerance)
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The graph with static int8 products, where it has float ones by a fixed matrix."""
+        from slimgate.compress.convert._onnx_graph import Graph
+        from slimgate.compress.convert._onnx_quantization import Quantizing, tables_to_int8
+        from slimgate.compress.convert._onnx_static import products_to_int8_, value_ranges
+
+        work = Quantizing.of(model, context, output_layer=params.output_layer)
+        wanted = set(work.products)
+        sources = list(dict.fromkeys(node.input[0] for node in work.proto.graph.node if node.name in wanted))
+        ranges = value_ranges(
+            model,
+            work.proto,
+            sources,
+            work.batches,
+            context,
+            observer=params.observer,
+            percentile=params.percentile or PERCENTILE,
+        )
+        if params.symmetric_activations:
+            ranges = {name: (-max(-low, high), max(-low, high)) for name, (low, high) in ranges.items()}
+        products_to_int8_(Graph(work.proto), wanted, ranges, most=63 if params.reduce_range else 127)
+        context.log.update(
+            ranges={name: [float(f"{end:.4g}") for end in ends] for name, ends in ranges.items()}
+        )
+        proto = tables_to_int8(work) if params.embeddings else work.proto
+        return work.done(proto, tolerance=params.tolerance)
+
+
+step = OnnxInt8Static()

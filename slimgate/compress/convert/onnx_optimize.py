@@ -22,14 +22,7 @@ from pydantic import Field
 
 from slimgate.compress.agreement import predictor_of
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"onnx"})
-gives = "onnx"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-packages = ("onnx", "onnxruntime")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -43,31 +36,40 @@ class Params(Table):
     tolerance: float = Field(default=0.01, gt=0)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The graph with fused operators; how many of each kind is logged."""
-    from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
-    from slimgate.compress.convert._onnx_optimize import fuse
-    from slimgate.models.onnx_model import OnnxModel
+class OnnxOptimize(Step[Params]):
+    takes = frozenset({"onnx"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxruntime")
 
-    batches = calibration_arrays(model.tokenizer, context)
-    before = scores(predictor_of(model, context), batches)
-    proto, operators = copy.deepcopy(model.proto), len(model.proto.graph.node)
-    fused, narrowed = fuse(
-        proto,
-        attention=params.attention,
-        embeddings=params.embeddings,
-        first_token=params.first_token,
-        layer_norms=params.layer_norms,
-        gelu=params.gelu,
-    )
-    made = OnnxModel(proto, model.tokenizer, model.config, model.kind)
-    after = scores(predictor_of(made, context), batches)
-    check_agreement(before, after, batches, context, tolerance=params.tolerance)
-    context.log.update(
-        fused=fused,
-        first_token_operators=narrowed,
-        fused_operators=sum(fused.values()),
-        operators_before=operators,
-        operators=len(proto.graph.node),
-    )
-    return made
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The graph with fused operators; how many of each kind is logged."""
+        from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.compress.convert._onnx_optimize import fuse
+        from slimgate.models.onnx_model import OnnxModel
+
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        proto, operators = copy.deepcopy(model.proto), len(model.proto.graph.node)
+        fused, narrowed = fuse(
+            proto,
+            attention=params.attention,
+            embeddings=params.embeddings,
+            first_token=params.first_token,
+            layer_norms=params.layer_norms,
+            gelu=params.gelu,
+        )
+        made = OnnxModel(proto, model.tokenizer, model.config, model.kind)
+        after = scores(predictor_of(made, context), batches)
+        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        context.log.update(
+            fused=fused,
+            first_token_operators=narrowed,
+            fused_operators=sum(fused.values()),
+            operators_before=operators,
+            operators=len(proto.graph.node),
+        )
+        return made
+
+
+step = OnnxOptimize()

@@ -16,15 +16,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
+from slimgate.protocols import BuildContext, Step
 
-takes = frozenset({"onnx"})
-gives = "onnx"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-packages = ("onnx", "onnxruntime")
-claims = ("smaller",)
 ACCURACY = {"float32": 1, "int8": 4}
 
 
@@ -40,26 +33,38 @@ class Params(Table):
     tolerance: float = Field(default=2.0, gt=0)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The graph with packed matrices, where it has float ones."""
-    from slimgate.compress.convert._onnx_graph import kinds_of
-    from slimgate.compress.convert._onnx_quantization import Quantizing
-    from slimgate.errors import BuildError
+class OnnxWeightOnly(Step[Params]):
+    takes = frozenset({"onnx"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxruntime")
+    claims = ("smaller",)
 
-    work = Quantizing.of(model, context, output_layer=params.output_layer)
-    proto = _packed(work.proto, set(work.products), "MatMul", params.bits, params)
-    if params.embeddings:
-        from slimgate.compress.convert._onnx_quantization import token_tables
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The graph with packed matrices, where it has float ones."""
+        from slimgate.compress.convert._onnx_graph import kinds_of
+        from slimgate.compress.convert._onnx_quantization import Quantizing
+        from slimgate.errors import BuildError
 
-        proto = _packed(proto, set(token_tables(proto)), "Gather", 4, params)
-    counted = kinds_of(proto)
-    if params.embeddings and not counted["GatherBlockQuantized"]:
-        raise BuildError(
-            "the graph has no float table of tokens of its own to pack; onnx_optimize joins it with its "
-            "layer norm: give that step embeddings = false"
+        work = Quantizing.of(model, context, output_layer=params.output_layer)
+        proto = _packed(work.proto, set(work.products), "MatMul", params.bits, params)
+        if params.embeddings:
+            from slimgate.compress.convert._onnx_quantization import token_tables
+
+            proto = _packed(proto, set(token_tables(proto)), "Gather", 4, params)
+        counted = kinds_of(proto)
+        if params.embeddings and not counted["GatherBlockQuantized"]:
+            raise BuildError(
+                "the graph has no float table of tokens of its own to pack; onnx_optimize joins it with its "
+                "layer norm: give that step embeddings = false"
+            )
+        context.log.update(
+            packed_products=counted["MatMulNBits"], packed_tables=counted["GatherBlockQuantized"]
         )
-    context.log.update(packed_products=counted["MatMulNBits"], packed_tables=counted["GatherBlockQuantized"])
-    return work.done(proto, tolerance=params.tolerance)
+        return work.done(proto, tolerance=params.tolerance)
+
+
+step = OnnxWeightOnly()
 
 
 def _packed(proto: Any, wanted: set[str], kind: str, bits: int, params: Params) -> Any:

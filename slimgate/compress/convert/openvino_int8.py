@@ -20,15 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"openvino"})
-gives = "openvino"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "faster")
-packages = ("openvino", "nncf")
+from slimgate.protocols import BuildContext, Step
 
 
 def _off(value: bool) -> bool:
@@ -59,51 +51,59 @@ class Params(Table):
     tolerance: float = Field(default=2.0, gt=0)
 
 
-def also_reads(params: Params) -> tuple[str, ...]:
-    """What accuracy control judges by."""
-    control = params.accuracy_control
-    return () if control is None else (control.split,)
+class OpenVinoInt8(Step[Params]):
+    takes = frozenset({"openvino"})
+    gives = "openvino"
+    reads = ("calibration",)
+    claims = ("smaller", "faster")
+    packages = ("openvino", "nncf")
+
+    def also_reads(self, params: Params) -> tuple[str, ...]:
+        """What accuracy control judges by."""
+        control = params.accuracy_control
+        return () if control is None else (control.split,)
+
+    def by_processor(self, params: Params) -> bool:
+        """Accuracy control takes out quantizers by the answers of the int8 graph on this processor."""
+        return params.accuracy_control is not None
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The OpenVinoModel with int8 operators. Raises BuildError of nncf, or MissingExtra without it."""
+        from slimgate.compress.convert._openvino_quantization import (
+            embedding_lookups,
+            output_layer,
+            quantized,
+            single_rows,
+        )
+        from slimgate.models.openvino_package import load_nncf
+
+        nncf = load_nncf("openvino_int8")
+        rows = single_rows(model, context, params.rows)
+        left_out = [] if params.embeddings else embedding_lookups(model.graph)
+        last = None if params.output_layer else output_layer(model.graph)
+        left_out += [] if last is None else [last]
+        options: dict[str, Any] = {
+            "preset": nncf.QuantizationPreset(params.preset),
+            "model_type": nncf.ModelType.TRANSFORMER,
+            "subset_size": len(rows),
+            "ignored_scope": nncf.IgnoredScope(names=left_out, patterns=list(params.ignored)),
+        }
+        advanced = _advanced(nncf, params)
+
+        def quantize(graph: Any) -> Any:
+            if params.accuracy_control is None:
+                return nncf.quantize(graph, nncf.Dataset(rows), advanced_parameters=advanced, **options)
+            return _controlled(nncf, model, graph, rows, params.accuracy_control, context, advanced, options)
+
+        made = quantized(model, context, quantize, tolerance=params.tolerance)
+        kinds = [node.get_type_name() for node in made.graph.get_ops()]
+        context.log.update(
+            calibration_rows=len(rows), fake_quantize=kinds.count("FakeQuantize"), left_in_float=len(left_out)
+        )
+        return made
 
 
-def by_processor(params: Params) -> bool:
-    """Accuracy control takes out quantizers by the answers of the int8 graph on this processor."""
-    return params.accuracy_control is not None
-
-
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The OpenVinoModel with int8 operators. Raises BuildError where nncf cannot, MissingExtra without it."""
-    from slimgate.compress.convert._openvino_quantization import (
-        embedding_lookups,
-        output_layer,
-        quantized,
-        single_rows,
-    )
-    from slimgate.models.openvino_package import load_nncf
-
-    nncf = load_nncf("openvino_int8")
-    rows = single_rows(model, context, params.rows)
-    left_out = [] if params.embeddings else embedding_lookups(model.graph)
-    last = None if params.output_layer else output_layer(model.graph)
-    left_out += [] if last is None else [last]
-    options: dict[str, Any] = {
-        "preset": nncf.QuantizationPreset(params.preset),
-        "model_type": nncf.ModelType.TRANSFORMER,
-        "subset_size": len(rows),
-        "ignored_scope": nncf.IgnoredScope(names=left_out, patterns=list(params.ignored)),
-    }
-    advanced = _advanced(nncf, params)
-
-    def quantize(graph: Any) -> Any:
-        if params.accuracy_control is None:
-            return nncf.quantize(graph, nncf.Dataset(rows), advanced_parameters=advanced, **options)
-        return _controlled(nncf, model, graph, rows, params.accuracy_control, context, advanced, options)
-
-    made = quantized(model, context, quantize, tolerance=params.tolerance)
-    kinds = [node.get_type_name() for node in made.graph.get_ops()]
-    context.log.update(
-        calibration_rows=len(rows), fake_quantize=kinds.count("FakeQuantize"), left_in_float=len(left_out)
-    )
-    return made
+step = OpenVinoInt8()
 
 
 def _advanced(nncf: Any, params: Params) -> Any:

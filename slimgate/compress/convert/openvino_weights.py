@@ -17,15 +17,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
+from slimgate.protocols import BuildContext, Step
 
-takes = frozenset({"openvino"})
-gives = "openvino"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("smaller",)
-packages = ("openvino", "nncf")
 INT4_ONLY = ("group_size", "ratio", "all_layers", "awq", "scale_estimation")
 
 
@@ -51,21 +44,31 @@ class Params(Table):
         return self
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The OpenVinoModel with stored levels. Raises BuildError where nncf cannot, MissingExtra without it."""
-    from slimgate.compress.convert._openvino_quantization import quantized, single_rows
-    from slimgate.models.openvino_package import load_nncf
+class OpenVinoWeights(Step[Params]):
+    takes = frozenset({"openvino"})
+    gives = "openvino"
+    reads = ("calibration",)
+    claims = ("smaller",)
+    packages = ("openvino", "nncf")
 
-    nncf = load_nncf("openvino_weights")
-    options = {name: getattr(params, name) for name in INT4_ONLY if getattr(params, name) is not None}
-    if params.awq or params.scale_estimation:
-        rows = single_rows(model, context, params.rows)
-        options |= {"dataset": nncf.Dataset(rows), "subset_size": len(rows)}
-        context.log.update(calibration_rows=len(rows))
-    mode = nncf.CompressWeightsMode(params.mode)
-    return quantized(
-        model,
-        context,
-        lambda graph: nncf.compress_weights(graph, mode=mode, **options),
-        tolerance=params.tolerance,
-    )
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The OpenVinoModel with stored levels. Raises BuildError of nncf, or MissingExtra without it."""
+        from slimgate.compress.convert._openvino_quantization import quantized, single_rows
+        from slimgate.models.openvino_package import load_nncf
+
+        nncf = load_nncf("openvino_weights")
+        options = {name: getattr(params, name) for name in INT4_ONLY if getattr(params, name) is not None}
+        if params.awq or params.scale_estimation:
+            rows = single_rows(model, context, params.rows)
+            options |= {"dataset": nncf.Dataset(rows), "subset_size": len(rows)}
+            context.log.update(calibration_rows=len(rows))
+        mode = nncf.CompressWeightsMode(params.mode)
+        return quantized(
+            model,
+            context,
+            lambda graph: nncf.compress_weights(graph, mode=mode, **options),
+            tolerance=params.tolerance,
+        )
+
+
+step = OpenVinoWeights()

@@ -20,13 +20,8 @@ from pydantic import Field
 
 from slimgate.compress.agreement import predictor_of
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext
+from slimgate.protocols import Arrays, BuildContext, Step
 
-takes = frozenset({"torch", "torch_quantized"})
-gives = "torch_aoti"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
 TOLERANCE = {"float32": 0.01, "bfloat16": 0.1}
 
 
@@ -37,37 +32,44 @@ class Params(Table):
     tolerance: float | None = Field(default=None, gt=0)
 
 
-def by_processor(params: Params) -> bool:
-    """A package is machine code for the processor that compiled it."""
-    return True
+class ToAoti(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_aoti"
+    reads = ("calibration",)
 
+    def by_processor(self, params: Params) -> bool:
+        """A package is machine code for the processor that compiled it."""
+        return True
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The package of the model. Raises BuildError where it is not one graph, dies, or answers otherwise."""
-    from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
-    from slimgate.compress.convert._aoti_compiling import compile_apart
-    from slimgate.errors import BuildError
-    from slimgate.models.aoti_model import ExportedModel
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The package of the model. Raises BuildError where it is no single graph or answers otherwise."""
+        from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.compress.convert._aoti_compiling import compile_apart
+        from slimgate.errors import BuildError
+        from slimgate.models.aoti_model import ExportedModel
 
-    batches = _with_small_ones(calibration_arrays(model.tokenizer, context))
-    before = scores(predictor_of(model, context), batches)
-    if params.precision == "bfloat16" and model.kind != "torch":
-        raise BuildError(
-            f"an artifact of kind {model.kind} holds scales that bfloat16 would spoil, expected kind "
-            "torch; leave precision out"
+        batches = _with_small_ones(calibration_arrays(model.tokenizer, context))
+        before = scores(predictor_of(model, context), batches)
+        if params.precision == "bfloat16" and model.kind != "torch":
+            raise BuildError(
+                f"an artifact of kind {model.kind} holds scales that bfloat16 would spoil, expected kind "
+                "torch; leave precision out"
+            )
+        made = compile_apart(model, batches, context, precision=params.precision)
+        context.log.update(compile_seconds=made.compile_seconds, precision=params.precision)
+        tolerance = params.tolerance or TOLERANCE[params.precision]
+        check_agreement(before, made.scores, batches, context, tolerance=tolerance)
+        return ExportedModel(
+            package=made.package,
+            tokenizer=model.tokenizer,
+            config=model.config,
+            inputs=made.inputs,
+            device=context.device.partition(":")[0],
+            weights=made.weights,
         )
-    made = compile_apart(model, batches, context, precision=params.precision)
-    context.log.update(compile_seconds=made.compile_seconds, precision=params.precision)
-    tolerance = params.tolerance or TOLERANCE[params.precision]
-    check_agreement(before, made.scores, batches, context, tolerance=tolerance)
-    return ExportedModel(
-        package=made.package,
-        tokenizer=model.tokenizer,
-        config=model.config,
-        inputs=made.inputs,
-        device=context.device.partition(":")[0],
-        weights=made.weights,
-    )
+
+
+step = ToAoti()
 
 
 def _with_small_ones(batches: list[Arrays]) -> list[Arrays]:

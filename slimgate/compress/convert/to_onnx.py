@@ -17,14 +17,7 @@ from pydantic import Field
 
 from slimgate.compress.agreement import predictor_of
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = "onnx"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-packages = ("onnx", "onnxscript", "onnxruntime")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -34,23 +27,32 @@ class Params(Table):
     tolerance: float = Field(default=0.01, gt=0)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """An OnnxModel that answers as the model does. Raises BuildError where that cannot be."""
-    from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
-    from slimgate.errors import BuildError
-    from slimgate.models.onnx_export import example_batches, export_onnx
-    from slimgate.models.onnx_model import OnnxModel
+class ToOnnx(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxscript", "onnxruntime")
 
-    if hasattr(model.network, "load_tokenizer"):
-        raise BuildError(
-            f"{type(model.network).__name__} reads more than text, which to_onnx does not export"
-        )
-    batches = calibration_arrays(model.tokenizer, context)
-    before = scores(predictor_of(model, context), batches)
-    encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
-    proto = export_onnx(model.network, example_batches(encoded), opset=params.opset)
-    exported = OnnxModel(proto, model.tokenizer, model.config)
-    after = scores(predictor_of(exported, context), batches)
-    check_agreement(before, after, batches, context, tolerance=params.tolerance)
-    context.log.update(opset=params.opset, operators=len(proto.graph.node))
-    return exported
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """An OnnxModel that answers as the model does. Raises BuildError where that cannot be."""
+        from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.errors import BuildError
+        from slimgate.models.onnx_export import example_batches, export_onnx
+        from slimgate.models.onnx_model import OnnxModel
+
+        if hasattr(model.network, "load_tokenizer"):
+            raise BuildError(
+                f"{type(model.network).__name__} reads more than text, which to_onnx does not export"
+            )
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
+        proto = export_onnx(model.network, example_batches(encoded), opset=params.opset)
+        exported = OnnxModel(proto, model.tokenizer, model.config)
+        after = scores(predictor_of(exported, context), batches)
+        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        context.log.update(opset=params.opset, operators=len(proto.graph.node))
+        return exported
+
+
+step = ToOnnx()

@@ -21,14 +21,7 @@ from pydantic import Field
 
 from slimgate.compress.agreement import predictor_of
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = "openvino"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-packages = ("openvino",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -40,30 +33,38 @@ class Params(Table):
     tolerance: float = Field(default=0.01, gt=0)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """An OpenVinoModel that answers as the model does. Raises BuildError where that cannot be."""
-    from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
-    from slimgate.compress.convert._first_token import first_token_alone
-    from slimgate.errors import BuildError
-    from slimgate.models.openvino_export import export_openvino
-    from slimgate.models.openvino_model import OpenVinoModel, read_graph, write_graph
+class ToOpenVino(Step[Params]):
+    gives = "openvino"
+    reads = ("calibration",)
+    packages = ("openvino",)
 
-    if hasattr(model.network, "load_tokenizer"):
-        name = type(model.network).__name__
-        raise BuildError(f"{name} reads more than text, which to_openvino does not export")
-    batches = calibration_arrays(model.tokenizer, context)
-    before = scores(predictor_of(model, context), batches)
-    network, example = model.network.eval(), _example(model, context)
-    with first_token_alone(network, example) if params.first_token else nullcontext(False) as narrowed:
-        graph = export_openvino(network, example, attention=params.attention)
-    if params.compress_to_fp16:
-        write_graph(graph, context.scratch / "half", compress_to_fp16=True)
-        graph = read_graph(context.scratch / "half")
-    exported = OpenVinoModel(graph, model.tokenizer, model.config)
-    after = scores(predictor_of(exported, context), batches)
-    check_agreement(before, after, batches, context, tolerance=params.tolerance)
-    context.log.update(operators=len(graph.get_ops()), first_token_alone=narrowed)
-    return exported
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """An OpenVinoModel that answers as the model does. Raises BuildError where that cannot be."""
+        from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.compress.convert._first_token import first_token_alone
+        from slimgate.errors import BuildError
+        from slimgate.models.openvino_export import export_openvino
+        from slimgate.models.openvino_model import OpenVinoModel, read_graph, write_graph
+
+        if hasattr(model.network, "load_tokenizer"):
+            name = type(model.network).__name__
+            raise BuildError(f"{name} reads more than text, which to_openvino does not export")
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        network, example = model.network.eval(), _example(model, context)
+        with first_token_alone(network, example) if params.first_token else nullcontext(False) as narrowed:
+            graph = export_openvino(network, example, attention=params.attention)
+        if params.compress_to_fp16:
+            write_graph(graph, context.scratch / "half", compress_to_fp16=True)
+            graph = read_graph(context.scratch / "half")
+        exported = OpenVinoModel(graph, model.tokenizer, model.config)
+        after = scores(predictor_of(exported, context), batches)
+        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        context.log.update(operators=len(graph.get_ops()), first_token_alone=narrowed)
+        return exported
+
+
+step = ToOpenVino()
 
 
 def _example(model: Any, context: BuildContext) -> Any:

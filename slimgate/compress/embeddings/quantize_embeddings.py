@@ -15,13 +15,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = "torch_quantized"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -31,16 +25,17 @@ class Params(Table):
     query: Literal["same", "float"] = "same"
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with embeddings of fewer bits."""
-    from slimgate.compress.embeddings._steps import quantize_
+class QuantizeEmbeddings(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    reads = ("calibration",)
 
-    context.log.update(quantize_(model, to=params.to, query=params.query, context=context))
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with embeddings of fewer bits."""
+        from slimgate.compress.embeddings._steps import quantize_
+
+        context.log.update(quantize_(model, to=params.to, query=params.query, context=context))
+        return model
 
 
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts the form, without its levels, where the artifact has it."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = QuantizeEmbeddings()

@@ -16,13 +16,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = None
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -32,16 +26,16 @@ class Params(Table):
     by: Literal["pca", "first"] = "pca"
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with shorter embeddings."""
-    from slimgate.compress.embeddings._steps import truncate_
+class TruncateEmbeddings(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("calibration",)
 
-    context.log.update(truncate_(model, params.dims, by=params.by, context=context))
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with shorter embeddings."""
+        from slimgate.compress.embeddings._steps import truncate_
+
+        context.log.update(truncate_(model, params.dims, by=params.by, context=context))
+        return model
 
 
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts an empty projection where the artifact has one."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = TruncateEmbeddings()

@@ -17,14 +17,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = None
-reads = ("train", "calibration")
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "fewer_parameters")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -43,21 +36,21 @@ class Params(Table):
         return self
 
 
-def does_without(params: Params) -> tuple[str, ...]:
-    """The calibration rows: tokens are counted in the splits that have rows."""
-    return ("calibration",)
+class FactorizeEmbeddings(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("train", "calibration")
+    claims = ("smaller", "fewer_parameters")
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows: tokens are counted in the splits that have rows."""
+        return ("calibration",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with a narrow token table."""
+        from slimgate.compress.factorize._factorize_embeddings import factorize_embeddings_
+
+        context.log.update(factorize_embeddings_(model, params, context))
+        return model
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with a narrow token table."""
-    from slimgate.compress.factorize._factorize_embeddings import factorize_embeddings_
-
-    context.log.update(factorize_embeddings_(model, params, context))
-    return model
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts an empty narrow table where the artifact has one."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = FactorizeEmbeddings()

@@ -24,14 +24,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = None
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "fewer_parameters")
+from slimgate.protocols import BuildContext, Step
 
 CHOICES = ("rank", "rank_ratio", "energy", "parameter_ratio")
 
@@ -56,21 +49,21 @@ class Params(Table):
         return self
 
 
-def does_without(params: Params) -> tuple[str, ...]:
-    """The calibration rows, where the weights alone are looked at."""
-    return () if params.activation_aware or params.loss_aware else ("calibration",)
+class LowRank(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("calibration",)
+    claims = ("smaller", "fewer_parameters")
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where the weights alone are looked at."""
+        return () if params.activation_aware or params.loss_aware else ("calibration",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with thin factors for its big matrices."""
+        from slimgate.compress.factorize._low_rank import factorize_layers_
+
+        context.log.update(factorize_layers_(model, params, context))
+        return model
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with thin factors for its big matrices."""
-    from slimgate.compress.factorize._low_rank import factorize_layers_
-
-    context.log.update(factorize_layers_(model, params, context))
-    return model
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty factors where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = LowRank()

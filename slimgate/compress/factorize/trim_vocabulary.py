@@ -21,14 +21,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = None
-reads = ("train", "calibration", "selection")
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "fewer_parameters")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -42,21 +35,21 @@ class Params(Table):
     keep: tuple[str, ...] = ()
 
 
-def does_without(params: Params) -> tuple[str, ...]:
-    """The calibration rows: tokens are counted in the splits that have rows."""
-    return ("calibration",)
+class TrimVocabulary(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("train", "calibration", "selection")
+    claims = ("smaller", "fewer_parameters")
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows: tokens are counted in the splits that have rows."""
+        return ("calibration",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with a vocabulary of its own."""
+        from slimgate.compress.factorize._trim_vocabulary import trim_vocabulary_
+
+        context.log.update(trim_vocabulary_(model, params, context))
+        return model
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with a vocabulary of its own."""
-    from slimgate.compress.factorize._trim_vocabulary import trim_vocabulary_
-
-    context.log.update(trim_vocabulary_(model, params, context))
-    return model
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty tables where the artifact has trimmed ones."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = TrimVocabulary()

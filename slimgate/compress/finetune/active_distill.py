@@ -27,20 +27,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from slimgate.compress.finetune import distill
 from slimgate.compress.finetune._active_choice import Strategy
-from slimgate.compress.training import transfer_params
-from slimgate.compress.training.distillation_params import OneTeacherParams
+from slimgate.compress.training.distillation_params import DistillationStep, OneTeacherParams
 from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = distill.reads
-uses_teacher = True
-stochastic = True
-learns_from = distill.learns_from
-row_files, adds_rows = distill.row_files, distill.adds_rows
-also_reads, functions = distill.also_reads, distill.functions
 
 
 class Params(OneTeacherParams):
@@ -57,14 +46,18 @@ class Params(OneTeacherParams):
     def _consistent(self) -> Params:
         if self.rounds > self.rows:
             raise ValueError(f"rounds = {self.rounds} came, expected at most rows = {self.rows}")
-        if self.keep_labels and transfer_params.adds_rows(self):
+        if self.keep_labels and self.adds_rows:
             raise ValueError("keep_labels is of rows of train, and rows of a transfer set have no labels")
         return self
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model after the last round."""
-    from slimgate.compress.finetune._active_distill import distill_actively
+class ActiveDistill(DistillationStep[Params]):
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after the last round."""
+        from slimgate.compress.finetune._active_distill import distill_actively
 
-    distill_actively(model, params, context)
-    return model
+        distill_actively(model, params, context)
+        return model
+
+
+step = ActiveDistill()

@@ -51,21 +51,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import model_validator
 
-from slimgate.compress.training import transfer_params
-from slimgate.compress.training.distillation_params import MoreTeachers, OneTeacherParams
+from slimgate.compress.training.distillation_params import (
+    DistillationStep,
+    MoreTeachers,
+    OneTeacherParams,
+)
 from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("train", "selection")
-uses_teacher = True
-stochastic = True
-row_files, adds_rows = transfer_params.row_files, transfer_params.adds_rows
-also_reads, functions = transfer_params.also_reads, transfer_params.functions
 
 
 class Params(OneTeacherParams):
@@ -82,17 +77,23 @@ class Params(OneTeacherParams):
         return self
 
 
-def learns_from(params: Params) -> str:
-    """Whom the step learns from."""
-    return params.teacher
+D = TypeVar("D", bound=Params)
 
 
-def also_learns_from(params: Params) -> tuple[str, ...]:
-    """Whose answers are averaged with that one's."""
-    return params.more_teachers
+class Distill(DistillationStep[D]):
+    def also_learns_from(self, params: D) -> tuple[str, ...]:
+        """Whose answers are averaged with that one's."""
+        return params.more_teachers
+
+    def apply(self, model: Any, params: D, context: BuildContext) -> Any:
+        """The model after training on the teacher's answers."""
+        return distill_model(model, params, context)
 
 
-def apply(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:
+step = Distill[Params]()
+
+
+def distill_model(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:
     """The model after training on the teacher's answers. hooks: of trainer.py, for steps that do more."""
     from slimgate.compress.training.distillation import DistillationLoss, DistillationRows, unlike
     from slimgate.compress.training.matching import matches_of

@@ -12,24 +12,25 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.compress.training.params import TrainingParams
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("train", "selection")
-uses_teacher = False
-stochastic = True
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(TrainingParams):
     """Options of training."""
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model after training."""
-    from slimgate.compress.training.trainer import train
-    from slimgate.tasks.parts.objectives import labelled, training_rows
+class FineTune(Step[Params]):
+    reads = ("train", "selection")
+    stochastic = True
 
-    selection = labelled(model, "selection", context)
-    train(model, training_rows(model, context), params, context, selection=selection)
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after training."""
+        from slimgate.compress.training.trainer import train
+        from slimgate.tasks.parts.objectives import labelled, training_rows
+
+        selection = labelled(model, "selection", context)
+        train(model, training_rows(model, context), params, context, selection=selection)
+        return model
+
+
+step = FineTune()

@@ -16,35 +16,30 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.compress.training.params import LoraParams
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = None
-reads = ("train", "selection")
-uses_teacher = False
-stochastic = True
-packages = ("peft",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(LoraParams):
     """Options of adapters, beside those of training."""
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model after training the adapters."""
-    from slimgate.compress.training.adapters import adapters
-    from slimgate.compress.training.trainer import train
-    from slimgate.tasks.parts.objectives import labelled, training_rows
+class Lora(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("train", "selection")
+    stochastic = True
+    packages = ("peft",)
 
-    with adapters(model, "lora", params, context):
-        selection = labelled(model, "selection", context)
-        data = training_rows(model, context)
-        train(model, data, params.for_training(), context, selection=selection)
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after training the adapters."""
+        from slimgate.compress.training.adapters import adapters
+        from slimgate.compress.training.trainer import train
+        from slimgate.tasks.parts.objectives import labelled, training_rows
+
+        with adapters(model, "lora", params, context):
+            selection = labelled(model, "selection", context)
+            data = training_rows(model, context)
+            train(model, data, params.for_training(), context, selection=selection)
+        return model
 
 
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty adapters where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = Lora()

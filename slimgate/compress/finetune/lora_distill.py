@@ -15,14 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from slimgate.compress.training.params import LoraParams
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = None
-reads = ("train", "selection")
-uses_teacher = True
-stochastic = True
-packages = ("peft",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(LoraParams):
@@ -34,33 +27,36 @@ class Params(LoraParams):
     hidden_weight: float = Field(default=0.0, ge=0)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model after training the adapters on the teacher's answers."""
-    from slimgate.compress.finetune import distill
-    from slimgate.compress.training.adapters import adapters
-    from slimgate.compress.training.distillation import DistillationLoss, lesson
-    from slimgate.compress.training.trainer import train
-    from slimgate.tasks.parts.objectives import labelled
+class LoraDistill(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+    packages = ("peft",)
 
-    shares = distill.Params(
-        alpha=params.label_weight,
-        temperature=params.temperature,
-        mse_weight=params.mse_weight,
-        hidden_weight=params.hidden_weight,
-        batch_size=params.batch_size,
-        processes=params.processes,
-    )
-    data, teacher, taught = lesson(model, context)
-    with adapters(model, "lora_distill", params, context):
-        loss = DistillationLoss(model, teacher, data[0], taught, shares, context, targets=data[1])
-        selection = labelled(model, "selection", context)
-        train(model, data, params.for_training(), context, selection=selection, loss=loss)
-    context.log["loss_parts"] = loss.mean_parts()
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after training the adapters on the teacher's answers."""
+        from slimgate.compress.finetune import distill
+        from slimgate.compress.training.adapters import adapters
+        from slimgate.compress.training.distillation import DistillationLoss, lesson
+        from slimgate.compress.training.trainer import train
+        from slimgate.tasks.parts.objectives import labelled
+
+        shares = distill.Params(
+            alpha=params.label_weight,
+            temperature=params.temperature,
+            mse_weight=params.mse_weight,
+            hidden_weight=params.hidden_weight,
+            batch_size=params.batch_size,
+            processes=params.processes,
+        )
+        data, teacher, taught = lesson(model, context)
+        with adapters(model, "lora_distill", params, context):
+            loss = DistillationLoss(model, teacher, data[0], taught, shares, context, targets=data[1])
+            selection = labelled(model, "selection", context)
+            train(model, data, params.for_training(), context, selection=selection, loss=loss)
+        context.log["loss_parts"] = loss.mean_parts()
+        return model
 
 
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty adapters where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = LoraDistill()

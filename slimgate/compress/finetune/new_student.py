@@ -18,14 +18,7 @@ from pydantic import Field, model_validator
 
 from slimgate.errors import SuiteError
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads: tuple[str, ...] = ()
-uses_teacher = False
-stochastic = True
-claims = ("smaller", "fewer_parameters", "faster")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -46,22 +39,28 @@ class Params(Table):
         return self
 
 
-def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration after the step. Raises SuiteError for a shape that is no smaller than the model's."""
-    for wanted, names in (
-        (params.layers, ("num_hidden_layers", "n_layers", "n_layer")),
-        (params.hidden, ("hidden_size", "dim", "n_embd")),
-    ):
-        had = next((config[name] for name in names if name in config), None)
-        if isinstance(had, int) and wanted is not None:
-            if wanted > had:
-                raise SuiteError(f"{wanted} came, but the model has {names[0]} = {had}, expected no more")
-            config = {**config, names[0]: wanted}
-    return config
+class NewStudent(Step[Params]):
+    stochastic = True
+    claims = ("smaller", "fewer_parameters", "faster")
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration after the step. Raises SuiteError for a shape that is not smaller than before."""
+        for wanted, names in (
+            (params.layers, ("num_hidden_layers", "n_layers", "n_layer")),
+            (params.hidden, ("hidden_size", "dim", "n_embd")),
+        ):
+            had = next((config[name] for name in names if name in config), None)
+            if isinstance(had, int) and wanted is not None:
+                if wanted > had:
+                    raise SuiteError(f"{wanted} came, but the model has {names[0]} = {had}, expected no more")
+                config = {**config, names[0]: wanted}
+        return config
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The new model."""
+        from slimgate.compress.finetune._new_student import new_model
+
+        return new_model(model, params, context)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The new model."""
-    from slimgate.compress.finetune._new_student import new_model
-
-    return new_model(model, params, context)
+step = NewStudent()

@@ -19,14 +19,7 @@ from pydantic import Field
 from slimgate.compress.training.distillation_params import InnerParams
 from slimgate.errors import SuiteError
 from slimgate.models.config import blocks_of
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("train", "selection")
-uses_teacher = True
-stochastic = True
-claims = ("smaller", "fewer_parameters", "faster")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(InnerParams):
@@ -39,26 +32,33 @@ class Params(InnerParams):
     stored_logits: Literal[True] | None = None
 
 
-def learns_from(params: Params) -> str:
-    """Whom the step learns from."""
-    return params.teacher
+class ProgressiveDistill(Step[Params]):
+    reads = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+    claims = ("smaller", "fewer_parameters", "faster")
+
+    def learns_from(self, params: Params) -> str:
+        """Whom the step learns from."""
+        return params.teacher
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration after the step. Raises SuiteError where there is no block to drop."""
+        had = blocks_of(config)
+        if had is not None and params.blocks >= had:
+            raise SuiteError(
+                f"blocks = {params.blocks} came, but the model has {had} at this step, expected fewer"
+            )
+        return {**config, "num_hidden_layers": params.blocks}
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with fewer blocks."""
+        from slimgate.compress.finetune._progressive_distill import distill_progressively
+        from slimgate.models.blocks import encoder_layers
+
+        self.check(params, {"num_hidden_layers": len(encoder_layers(model.network))})
+        distill_progressively(model, params, context)
+        return model
 
 
-def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration after the step. Raises SuiteError where there is no block to drop."""
-    had = blocks_of(config)
-    if had is not None and params.blocks >= had:
-        raise SuiteError(
-            f"blocks = {params.blocks} came, but the model has {had} at this step, expected fewer"
-        )
-    return {**config, "num_hidden_layers": params.blocks}
-
-
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with fewer blocks."""
-    from slimgate.compress.finetune._progressive_distill import distill_progressively
-    from slimgate.models.blocks import encoder_layers
-
-    check(params, {"num_hidden_layers": len(encoder_layers(model.network))})
-    distill_progressively(model, params, context)
-    return model
+step = ProgressiveDistill()

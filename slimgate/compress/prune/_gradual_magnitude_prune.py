@@ -57,7 +57,7 @@ class GradualPruning:
             self._prune(step, self._schedule.sparsity(step, steps))
         self.settled = step >= last
 
-    def after_step(self, step: int, steps: int) -> None:  # noqa: ARG002  the hook's signature
+    def after_step(self, step: int, steps: int) -> None:
         """Puts what the optimizer moved back to zero."""
         for weight, mask in zip(self._weights, self._masks, strict=True):
             zero_(weight, mask)

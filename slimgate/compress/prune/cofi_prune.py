@@ -27,14 +27,7 @@ from typing import Any
 from pydantic import Field
 
 from slimgate.compress.prune._gradual_params import GradualParams
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("train", "selection")
-uses_teacher = True
-stochastic = True
-claims = ("smaller", "fewer_parameters", "faster")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(GradualParams):
@@ -46,55 +39,72 @@ class Params(GradualParams):
     gates_learning_rate: float = Field(default=0.1, gt=0, lt=10)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model without what its gates closed."""
-    from slimgate.compress.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
-    from slimgate.compress.prune._sublayer_gates import gated, gates_of, remove_closed_
-    from slimgate.compress.training.distillation import DistillationLoss, lesson
-    from slimgate.compress.training.trainer import train
-    from slimgate.models.linear_layers import linear_layers
-    from slimgate.tasks.parts.objectives import labelled
+class CofiPrune(Step[Params]):
+    reads = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+    claims = ("smaller", "fewer_parameters", "faster")
 
-    data, teacher, taught = lesson(model, context)
-    before = model.footprint()["parameters"]
-    linear_layers(model)  # Conv1D layers become nn.Linear
-    gates = gates_of(model.network)
-    target = Target(gates).to(context.device)
-    schedule = CofiSchedule(
-        gates,
-        target,
-        params.pruning_ratio,
-        warm_up=params.warm_up,
-        cool_down=params.cool_down,
-        multiple_of=params.multiple_of,
-    )
-    distil = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
-    weight = params.layer_weight
-    layers = LayerLoss(model, teacher, data[0], taught, gates, weight) if weight else None
-    loss = CofiLoss(distil, target, schedule, layers)
-    with gated(model.network, gates):
-        train(
-            model,
-            data,
-            params,
-            context,
-            selection=labelled(model, "selection", context),
-            loss=loss,
-            hooks=[schedule],
-            attached=target,
-            attached_learning_rate=params.gates_learning_rate,
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model without what its gates closed."""
+        from slimgate.compress.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
+        from slimgate.compress.prune._sublayer_gates import gated, gates_of, remove_closed_
+        from slimgate.compress.training.distillation import DistillationLoss, lesson
+        from slimgate.compress.training.trainer import train
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.tasks.parts.objectives import labelled
+
+        data, teacher, taught = lesson(model, context)
+        before = model.footprint()["parameters"]
+        linear_layers(model)  # Conv1D layers become nn.Linear
+        gates = gates_of(model.network)
+        target = Target(gates).to(context.device)
+        schedule = CofiSchedule(
+            gates,
+            target,
+            params.pruning_ratio,
+            warm_up=params.warm_up,
+            cool_down=params.cool_down,
+            multiple_of=params.multiple_of,
         )
-        schedule.settle()
-    remove_closed_(model, gates, "cofi_prune")
-    context.log.update(
-        loss_parts={**distil.mean_parts(), **loss.mean_parts()},
-        expected_ratio=round(schedule.expected, 4),
-        pruning_ratio=round(schedule.reached or 0.0, 4),
-        parameters_before=before,
-        parameters_after=model.footprint()["parameters"],
-        **_shapes(model),
-    )
-    return model
+        distil = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
+        weight = params.layer_weight
+        layers = LayerLoss(model, teacher, data[0], taught, gates, weight) if weight else None
+        loss = CofiLoss(distil, target, schedule, layers)
+        with gated(model.network, gates):
+            train(
+                model,
+                data,
+                params,
+                context,
+                selection=labelled(model, "selection", context),
+                loss=loss,
+                hooks=[schedule],
+                attached=target,
+                attached_learning_rate=params.gates_learning_rate,
+            )
+            schedule.settle()
+        remove_closed_(model, gates, "cofi_prune")
+        context.log.update(
+            loss_parts={**distil.mean_parts(), **loss.mean_parts()},
+            expected_ratio=round(schedule.expected, 4),
+            pruning_ratio=round(schedule.reached or 0.0, 4),
+            parameters_before=before,
+            parameters_after=model.footprint()["parameters"],
+            **_shapes(model),
+        )
+        return model
+
+    def restore(self, network: Any, spec: dict[str, Any]) -> None:
+        """Puts empty layers of the artifact's widths in, and what stands for removed sublayers."""
+        from slimgate.compress.prune._sublayer_gates import number_blocks_
+        from slimgate.models.replacing import restore as again
+
+        again(network, spec)
+        number_blocks_(network)
+
+
+step = CofiPrune()
 
 
 def _shapes(model: Any) -> dict[str, list[int]]:
@@ -105,12 +115,3 @@ def _shapes(model: Any) -> dict[str, list[int]]:
         "heads_after": [block.attention.heads for block in found],
         "widths_after": [block.feed_forward.width for block in found],
     }
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty layers of the artifact's widths in, and what stands for removed sublayers."""
-    from slimgate.compress.prune._sublayer_gates import number_blocks_
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
-    number_blocks_(network)

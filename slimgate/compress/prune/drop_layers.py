@@ -23,14 +23,7 @@ from pydantic import Field, model_validator
 from slimgate.errors import SuiteError
 from slimgate.models.config import blocks_of
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "fewer_parameters", "faster")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -47,36 +40,42 @@ class Params(Table):
         return self
 
 
-def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration after the step. Raises SuiteError where no block would go, or all of them."""
-    blocks = blocks_of(config)
-    if blocks is None:
-        return config
-    count = _count(params, blocks)
-    if not 0 < count < blocks:
-        raise SuiteError(
-            f"{count} of {blocks} blocks would go, expected 1 to {blocks - 1}: change layers or pruning_ratio"
-        )
-    return {**config, "num_hidden_layers": blocks - count}
+class DropLayers(Step[Params]):
+    reads = ("calibration",)
+    claims = ("smaller", "fewer_parameters", "faster")
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration after the step. Raises SuiteError where no block would go, or all of them."""
+        blocks = blocks_of(config)
+        if blocks is None:
+            return config
+        count = _count(params, blocks)
+        if not 0 < count < blocks:
+            raise SuiteError(
+                f"{count} of {blocks} blocks would go, expected 1 to {blocks - 1}: "
+                "change layers or pruning_ratio"
+            )
+        return {**config, "num_hidden_layers": blocks - count}
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where blocks are chosen by their place."""
+        return ("calibration",) if params.strategy in ("alternate", "top") else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model without those blocks; its configuration says how many there are."""
+        from slimgate.models.block_choice import keep_blocks_
+        from slimgate.models.blocks import encoder_layers
+
+        before = len(encoder_layers(model.network))
+        self.check(params, {"num_hidden_layers": before})
+        gone = _gone(model, params, before, context)
+        kept = [block for block in range(before) if block not in gone]
+        keep_blocks_(model, kept)
+        context.log.update(blocks_before=before, blocks_after=len(kept), kept=kept)
+        return model
 
 
-def does_without(params: Params) -> tuple[str, ...]:
-    """The calibration rows, where blocks are chosen by their place."""
-    return ("calibration",) if params.strategy in ("alternate", "top") else ()
-
-
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model without those blocks; its configuration says how many there are."""
-    from slimgate.models.block_choice import keep_blocks_
-    from slimgate.models.blocks import encoder_layers
-
-    before = len(encoder_layers(model.network))
-    check(params, {"num_hidden_layers": before})
-    gone = _gone(model, params, before, context)
-    kept = [block for block in range(before) if block not in gone]
-    keep_blocks_(model, kept)
-    context.log.update(blocks_before=before, blocks_after=len(kept), kept=kept)
-    return model
+step = DropLayers()
 
 
 def _count(params: Params, blocks: int) -> int:

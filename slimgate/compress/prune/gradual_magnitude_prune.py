@@ -17,16 +17,6 @@ from pydantic import Field, model_validator
 from slimgate.compress.finetune import distill
 from slimgate.protocols import BuildContext
 
-takes = frozenset({"torch"})
-gives = None
-reads = distill.reads
-uses_teacher = True
-stochastic = True
-claims = ("sparser",)
-learns_from, also_learns_from = distill.learns_from, distill.also_learns_from
-row_files, adds_rows = distill.row_files, distill.adds_rows
-also_reads, functions = distill.also_reads, distill.functions
-
 
 class Params(distill.Params):
     """The schedule, beside the options of distillation and training."""
@@ -49,16 +39,22 @@ class Params(distill.Params):
         return self
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model at its final sparsity, trained all the way."""
-    from slimgate.compress.prune._gradual_magnitude_prune import CubicSchedule, GradualPruning
-    from slimgate.models.linear_layers import linear_layers
-    from slimgate.models.sparsity import note_pruned
+class GradualMagnitudePrune(distill.Distill[Params]):
+    claims = ("sparser",)
 
-    layers = linear_layers(model)
-    schedule = CubicSchedule(params.sparsity, params.initial_sparsity, params.begin, params.end)
-    pruning = GradualPruning(layers, schedule, scope=params.scope, frequency=params.frequency)
-    model = distill.apply(model, params, context, hooks=[pruning])
-    context.log.update(note_pruned(model, "gradual_magnitude_prune", layers))
-    context.log.update(schedule=pruning.history)
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model at its final sparsity, trained all the way."""
+        from slimgate.compress.prune._gradual_magnitude_prune import CubicSchedule, GradualPruning
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.sparsity import note_pruned
+
+        layers = linear_layers(model)
+        schedule = CubicSchedule(params.sparsity, params.initial_sparsity, params.begin, params.end)
+        pruning = GradualPruning(layers, schedule, scope=params.scope, frequency=params.frequency)
+        model = distill.distill_model(model, params, context, hooks=[pruning])
+        context.log.update(note_pruned(model, "gradual_magnitude_prune", layers))
+        context.log.update(schedule=pruning.history)
+        return model
+
+
+step = GradualMagnitudePrune()

@@ -10,14 +10,7 @@ from typing import Any
 from pydantic import RootModel, field_validator
 
 from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads: tuple[str, ...] = ()
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "fewer_parameters", "faster")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(RootModel[BlockNumbers]):
@@ -33,26 +26,24 @@ class Params(RootModel[BlockNumbers]):
         return value
 
 
-def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration after the step. Raises SuiteError for a block that the model does not have."""
-    check_numbers(params.root, blocks_of(config))
-    return {**config, "num_hidden_layers": len(params.root)}
+class KeepLayers(Step[Params]):
+    claims = ("smaller", "fewer_parameters", "faster")
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration after the step. Raises SuiteError for a block that the model does not have."""
+        check_numbers(params.root, blocks_of(config))
+        return {**config, "num_hidden_layers": len(params.root)}
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with only these blocks; its configuration says how many there are."""
+        from slimgate.models.block_choice import keep_blocks_
+        from slimgate.models.blocks import encoder_layers
+
+        before = len(encoder_layers(model.network))
+        check_numbers(params.root, before)
+        keep_blocks_(model, params.root)
+        context.log.update(blocks_before=before, blocks_after=len(params.root))
+        return model
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with only these blocks; its configuration says how many there are."""
-    from slimgate.models.block_choice import keep_blocks_
-    from slimgate.models.blocks import encoder_layers
-
-    before = len(encoder_layers(model.network))
-    check_numbers(params.root, before)
-    keep_blocks_(model, params.root)
-    context.log.update(blocks_before=before, blocks_after=len(params.root))
-    return model
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Sets what an attention took from the number that its block had."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = KeepLayers()

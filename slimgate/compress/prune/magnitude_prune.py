@@ -15,14 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads: tuple[str, ...] = ()
-uses_teacher = False
-stochastic = False
-claims = ("sparser",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -32,15 +25,21 @@ class Params(Table):
     scope: Literal["global", "layer", "row"] = "global"
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with its smallest weights at zero."""
-    from slimgate.models.linear_layers import linear_layers
-    from slimgate.models.sparsity import keep_masks, note_pruned, zero_
+class MagnitudePrune(Step[Params]):
+    claims = ("sparser",)
 
-    layers = linear_layers(model)
-    scores = [layer.weight.detach().abs() for layer in layers.values()]
-    masks = keep_masks(scores, params.sparsity, params.scope)
-    for layer, keep in zip(layers.values(), masks, strict=True):
-        zero_(layer.weight, keep)
-    context.log.update(note_pruned(model, "magnitude_prune", layers))
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with its smallest weights at zero."""
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.sparsity import keep_masks, note_pruned, zero_
+
+        layers = linear_layers(model)
+        scores = [layer.weight.detach().abs() for layer in layers.values()]
+        masks = keep_masks(scores, params.sparsity, params.scope)
+        for layer, keep in zip(layers.values(), masks, strict=True):
+            zero_(layer.weight, keep)
+        context.log.update(note_pruned(model, "magnitude_prune", layers))
+        return model
+
+
+step = MagnitudePrune()

@@ -24,14 +24,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 
 from slimgate.compress.prune._gradual_params import GradualParams
-from slimgate.protocols import BuildContext
+from slimgate.protocols import BuildContext, Step
 
-takes = frozenset({"torch"})
-gives = None
-reads = ("train", "selection")
-uses_teacher = True
-stochastic = True
-claims = ("sparser",)
 Side = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -45,45 +39,56 @@ class Params(GradualParams):
     scores_learning_rate: float = Field(default=1e-2, gt=0, lt=10)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with its trained weights, those of the lowest scores at zero."""
-    from torch import nn
+class MovementPrune(Step[Params]):
+    reads = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+    claims = ("sparser",)
 
-    from slimgate.compress.prune._movement_prune import MovementSchedule, masked
-    from slimgate.compress.training.distillation import DistillationLoss, lesson
-    from slimgate.compress.training.trainer import train
-    from slimgate.models.linear_layers import linear_layers
-    from slimgate.models.sparsity import note_pruned
-    from slimgate.tasks.parts.objectives import labelled
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with its trained weights, those of the lowest scores at zero."""
+        from torch import nn
 
-    data, teacher, taught = lesson(model, context)
-    loss = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
-    layers = linear_layers(model)
-    masks = _masks(model, layers, params)
-    groups = [masks] if params.scope == "global" else [[mask] for mask in masks]
-    schedule = MovementSchedule(groups, params.sparsity, warm_up=params.warm_up, cool_down=params.cool_down)
-    with masked(layers, masks):
-        train(
-            model,
-            data,
-            params,
-            context,
-            selection=labelled(model, "selection", context),
-            loss=loss,
-            hooks=[schedule],
-            attached=nn.ModuleList(masks),
-            attached_learning_rate=params.scores_learning_rate,
+        from slimgate.compress.prune._movement_prune import MovementSchedule, masked
+        from slimgate.compress.training.distillation import DistillationLoss, lesson
+        from slimgate.compress.training.trainer import train
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.sparsity import note_pruned
+        from slimgate.tasks.parts.objectives import labelled
+
+        data, teacher, taught = lesson(model, context)
+        loss = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
+        layers = linear_layers(model)
+        masks = _masks(model, layers, params)
+        groups = [masks] if params.scope == "global" else [[mask] for mask in masks]
+        schedule = MovementSchedule(
+            groups, params.sparsity, warm_up=params.warm_up, cool_down=params.cool_down
         )
-    _zero(layers, groups, params.sparsity)
-    context.log.update(note_pruned(model, "movement_prune", layers))
-    context.log.update(
-        blocks=sum(mask.scores.numel() for mask in masks),
-        sparsity_by_matrix={
-            name: round(float((layer.weight == 0).float().mean()), 4) for name, layer in layers.items()
-        },
-        loss_parts=loss.mean_parts(),
-    )
-    return model
+        with masked(layers, masks):
+            train(
+                model,
+                data,
+                params,
+                context,
+                selection=labelled(model, "selection", context),
+                loss=loss,
+                hooks=[schedule],
+                attached=nn.ModuleList(masks),
+                attached_learning_rate=params.scores_learning_rate,
+            )
+        _zero(layers, groups, params.sparsity)
+        context.log.update(note_pruned(model, "movement_prune", layers))
+        context.log.update(
+            blocks=sum(mask.scores.numel() for mask in masks),
+            sparsity_by_matrix={
+                name: round(float((layer.weight == 0).float().mean()), 4) for name, layer in layers.items()
+            },
+            loss_parts=loss.mean_parts(),
+        )
+        return model
+
+
+step = MovementPrune()
 
 
 def _masks(model: Any, layers: dict[str, Any], params: Params) -> list[Any]:

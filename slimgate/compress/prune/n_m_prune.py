@@ -15,14 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("sparser",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -39,25 +32,31 @@ class Params(Table):
         return self
 
 
-def does_without(params: Params) -> tuple[str, ...]:
-    """The calibration rows, where the weights alone are looked at."""
-    return ("calibration",) if params.score == "magnitude" else ()
+class NMPrune(Step[Params]):
+    reads = ("calibration",)
+    claims = ("sparser",)
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where the weights alone are looked at."""
+        return ("calibration",) if params.score == "magnitude" else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with at least m - n zeros in every group of m weights."""
+        from slimgate.compress.calibration import calibration_batches, input_norms
+        from slimgate.models.linear_layers import by_block, linear_layers
+        from slimgate.models.sparsity import keep_n_of_m, note_pruned, zero_
+
+        layers = linear_layers(model)
+        batches = calibration_batches(model, context) if params.score == "wanda" else []
+        for group in by_block(model, layers):
+            norms = input_norms(model, group, batches) if batches else {}
+            for name, layer in group.items():
+                score = layer.weight.detach().abs()
+                if batches:
+                    score = score * norms[name].to(score.dtype)
+                zero_(layer.weight, keep_n_of_m(score, params.n, params.m))
+        context.log.update(note_pruned(model, "n_m_prune", layers), pattern=f"{params.n}:{params.m}")
+        return model
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with at least m - n zeros in every group of m weights."""
-    from slimgate.compress.calibration import calibration_batches, input_norms
-    from slimgate.models.linear_layers import by_block, linear_layers
-    from slimgate.models.sparsity import keep_n_of_m, note_pruned, zero_
-
-    layers = linear_layers(model)
-    batches = calibration_batches(model, context) if params.score == "wanda" else []
-    for group in by_block(model, layers):
-        norms = input_norms(model, group, batches) if batches else {}
-        for name, layer in group.items():
-            score = layer.weight.detach().abs()
-            if batches:
-                score = score * norms[name].to(score.dtype)
-            zero_(layer.weight, keep_n_of_m(score, params.n, params.m))
-    context.log.update(note_pruned(model, "n_m_prune", layers), pattern=f"{params.n}:{params.m}")
-    return model
+step = NMPrune()

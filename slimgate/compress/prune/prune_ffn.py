@@ -24,14 +24,7 @@ from pydantic import Field
 
 from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "fewer_parameters", "faster")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -44,52 +37,50 @@ class Params(Table):
     blocks: BlockNumbers = ()
 
 
-def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
-    check_numbers(params.blocks, blocks_of(config), "blocks")
-    return config
+class PruneFfn(Step[Params]):
+    reads = ("calibration",)
+    claims = ("smaller", "fewer_parameters", "faster")
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+        check_numbers(params.blocks, blocks_of(config), "blocks")
+        return config
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where the weights alone are looked at."""
+        return ("calibration",) if params.importance == "magnitude" else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with narrower feed-forward layers."""
+        from slimgate.compress.prune._unit_choice import check_some_go, units_to_keep
+        from slimgate.models.block_choice import named_blocks
+        from slimgate.models.blocks import blocks
+        from slimgate.models.cutting import check_linear, cut_linear
+        from slimgate.models.linear_layers import conv1d_to_linear_
+        from slimgate.models.replacing import replace_modules_
+
+        conv1d_to_linear_(model)
+        before = [block.feed_forward.width for block in blocks(model.network)]
+        chosen = named_blocks(model.network, params.blocks)
+        parts = [block.feed_forward for block in chosen if block.feed_forward.width]
+        check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
+        scores = _scores(model, parts, params, context)
+        kept = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
+        asked = f"pruning_ratio = {params.pruning_ratio}, multiple_of = {params.multiple_of}"
+        check_some_go(kept, scores, f"prune_ffn: {asked}")
+        modules: dict[str, Any] = {}
+        for part in parts:
+            neurons = kept[part.output]
+            modules |= {name: cut_linear(model, name, rows=neurons) for name in part.inputs}
+            modules[part.output] = cut_linear(model, part.output, columns=neurons)
+        replace_modules_(model, "prune_ffn", modules)
+        after = [block.feed_forward.width for block in blocks(model.network)]
+        ratio = round(1 - sum(map(len, kept.values())) / sum(part.width for part in parts), 4)
+        context.log.update(widths_before=before, widths_after=after, pruning_ratio=ratio)
+        return model
 
 
-def does_without(params: Params) -> tuple[str, ...]:
-    """The calibration rows, where the weights alone are looked at."""
-    return ("calibration",) if params.importance == "magnitude" else ()
-
-
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with narrower feed-forward layers."""
-    from slimgate.compress.prune._unit_choice import check_some_go, units_to_keep
-    from slimgate.models.block_choice import named_blocks
-    from slimgate.models.blocks import blocks
-    from slimgate.models.cutting import check_linear, cut_linear
-    from slimgate.models.linear_layers import conv1d_to_linear_
-    from slimgate.models.replacing import replace_modules_
-
-    conv1d_to_linear_(model)
-    before = [block.feed_forward.width for block in blocks(model.network)]
-    chosen = named_blocks(model.network, params.blocks)
-    parts = [block.feed_forward for block in chosen if block.feed_forward.width]
-    check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
-    scores = _scores(model, parts, params, context)
-    kept = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
-    asked = f"pruning_ratio = {params.pruning_ratio}, multiple_of = {params.multiple_of}"
-    check_some_go(kept, scores, f"prune_ffn: {asked}")
-    modules: dict[str, Any] = {}
-    for part in parts:
-        neurons = kept[part.output]
-        modules |= {name: cut_linear(model, name, rows=neurons) for name in part.inputs}
-        modules[part.output] = cut_linear(model, part.output, columns=neurons)
-    replace_modules_(model, "prune_ffn", modules)
-    after = [block.feed_forward.width for block in blocks(model.network)]
-    ratio = round(1 - sum(map(len, kept.values())) / sum(part.width for part in parts), 4)
-    context.log.update(widths_before=before, widths_after=after, pruning_ratio=ratio)
-    return model
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty layers of the artifact's widths in."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = PruneFfn()
 
 
 def _scores(model: Any, parts: list[Any], params: Params, context: BuildContext) -> dict[str, Any]:

@@ -24,14 +24,7 @@ from pydantic import Field, model_validator
 
 from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "fewer_parameters", "faster")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -50,58 +43,58 @@ class Params(Table):
         return self
 
 
-def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
-    check_numbers(params.blocks, blocks_of(config), "blocks")
-    return config
+class PruneHeads(Step[Params]):
+    reads = ("calibration",)
+    claims = ("smaller", "fewer_parameters", "faster")
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+        check_numbers(params.blocks, blocks_of(config), "blocks")
+        return config
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where the weights alone are looked at."""
+        return ("calibration",) if params.importance == "magnitude" else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model without those heads."""
+        from slimgate.compress.prune._attention_heads import kept_attention
+        from slimgate.compress.prune._unit_choice import check_some_go
+        from slimgate.models.block_choice import named_blocks
+        from slimgate.models.blocks import blocks
+        from slimgate.models.cutting import check_linear
+        from slimgate.models.linear_layers import conv1d_to_linear_
+        from slimgate.models.replacing import replace_modules_
+
+        conv1d_to_linear_(model)
+        before = [block.attention.heads for block in blocks(model.network)]
+        chosen = named_blocks(model.network, params.blocks)
+        attentions = {b.attention.module: b.attention for b in chosen if b.attention.heads}
+        check_linear(
+            model.network, [n for a in attentions.values() for n in (a.query, a.key, a.value, a.output)]
+        )
+        scores = _scores(model, attentions, params, context)
+        kept = _kept(params, scores, attentions)
+        asked = f"heads = {params.heads}" if params.heads else f"pruning_ratio = {params.pruning_ratio}"
+        check_some_go(kept, scores, f"prune_heads: {asked}")
+        modules: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
+        for name, units in kept.items():
+            layers, values = kept_attention(model, attentions[name], units)
+            modules |= layers
+            settings |= {name: values} if values else {}
+        replace_modules_(model, "prune_heads", modules, settings)
+        after = [block.attention.heads for block in blocks(model.network)]
+        context.log.update(
+            heads_before=before,
+            heads_after=after,
+            pruning_ratio=round(1 - sum(map(len, kept.values())) / sum(map(len, scores.values())), 4),
+            kept=list(kept.values()),
+        )
+        return model
 
 
-def does_without(params: Params) -> tuple[str, ...]:
-    """The calibration rows, where the weights alone are looked at."""
-    return ("calibration",) if params.importance == "magnitude" else ()
-
-
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model without those heads."""
-    from slimgate.compress.prune._attention_heads import kept_attention
-    from slimgate.compress.prune._unit_choice import check_some_go
-    from slimgate.models.block_choice import named_blocks
-    from slimgate.models.blocks import blocks
-    from slimgate.models.cutting import check_linear
-    from slimgate.models.linear_layers import conv1d_to_linear_
-    from slimgate.models.replacing import replace_modules_
-
-    conv1d_to_linear_(model)
-    before = [block.attention.heads for block in blocks(model.network)]
-    chosen = named_blocks(model.network, params.blocks)
-    attentions = {b.attention.module: b.attention for b in chosen if b.attention.heads}
-    check_linear(model.network, [n for a in attentions.values() for n in (a.query, a.key, a.value, a.output)])
-    scores = _scores(model, attentions, params, context)
-    kept = _kept(params, scores, attentions)
-    asked = f"heads = {params.heads}" if params.heads else f"pruning_ratio = {params.pruning_ratio}"
-    check_some_go(kept, scores, f"prune_heads: {asked}")
-    modules: dict[str, Any] = {}
-    settings: dict[str, Any] = {}
-    for name, units in kept.items():
-        layers, values = kept_attention(model, attentions[name], units)
-        modules |= layers
-        settings |= {name: values} if values else {}
-    replace_modules_(model, "prune_heads", modules, settings)
-    after = [block.attention.heads for block in blocks(model.network)]
-    context.log.update(
-        heads_before=before,
-        heads_after=after,
-        pruning_ratio=round(1 - sum(map(len, kept.values())) / sum(map(len, scores.values())), 4),
-        kept=list(kept.values()),
-    )
-    return model
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty layers of the artifact's widths in, and the head counts."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = PruneHeads()
 
 
 def _scores(model: Any, attentions: dict[str, Any], params: Params, context: BuildContext) -> dict[str, Any]:

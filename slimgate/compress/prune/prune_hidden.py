@@ -26,14 +26,7 @@ from pydantic import Field, model_validator
 
 from slimgate.errors import SuiteError
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "fewer_parameters", "faster")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -51,55 +44,53 @@ class Params(Table):
         return self
 
 
-def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration after the step. Raises SuiteError for a size that the model cannot have."""
-    width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
-    heads = config.get("num_attention_heads", config.get("n_heads", config.get("n_head")))
-    if not isinstance(width, int) or not isinstance(heads, int):
-        return config
-    return {**config, "hidden_size": _new_width(params, width, heads)}
+class PruneHidden(Step[Params]):
+    reads = ("calibration",)
+    claims = ("smaller", "fewer_parameters", "faster")
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration after the step. Raises SuiteError for a size that the model cannot have."""
+        width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
+        heads = config.get("num_attention_heads", config.get("n_heads", config.get("n_head")))
+        if not isinstance(width, int) or not isinstance(heads, int):
+            return config
+        return {**config, "hidden_size": _new_width(params, width, heads)}
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where the weights alone are looked at."""
+        return ("calibration",) if params.importance == "magnitude" and not params.rescale_norms else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with a narrower residual stream."""
+        from slimgate.compress.prune._prune_hidden import (
+            narrow_,
+            rescale_norms_,
+            residual_stream,
+            stream_importance,
+        )
+        from slimgate.compress.prune._unit_choice import best_units
+        from slimgate.models.cutting import check_linear
+        from slimgate.models.linear_layers import conv1d_to_linear_
+
+        conv1d_to_linear_(model)
+        stream = residual_stream(model.network)
+        check_linear(model.network, [*stream.writers, *stream.readers])
+        width = _new_width(params, stream.width, int(model.config.num_attention_heads))
+        scores = stream_importance(model, stream, context, by=params.importance)
+        kept = best_units(scores, width)
+        if params.rescale_norms:
+            rescale_norms_(model, stream, kept, context)
+        narrow_(model, "prune_hidden", stream, kept)
+        context.log.update(
+            hidden_size_before=stream.width,
+            hidden_size_after=width,
+            pruning_ratio=round(1 - width / stream.width, 4),
+            importance_kept=round(float(scores[kept].sum() / scores.sum()), 4),
+        )
+        return model
 
 
-def does_without(params: Params) -> tuple[str, ...]:
-    """The calibration rows, where the weights alone are looked at."""
-    return ("calibration",) if params.importance == "magnitude" and not params.rescale_norms else ()
-
-
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with a narrower residual stream."""
-    from slimgate.compress.prune._prune_hidden import (
-        narrow_,
-        rescale_norms_,
-        residual_stream,
-        stream_importance,
-    )
-    from slimgate.compress.prune._unit_choice import best_units
-    from slimgate.models.cutting import check_linear
-    from slimgate.models.linear_layers import conv1d_to_linear_
-
-    conv1d_to_linear_(model)
-    stream = residual_stream(model.network)
-    check_linear(model.network, [*stream.writers, *stream.readers])
-    width = _new_width(params, stream.width, int(model.config.num_attention_heads))
-    scores = stream_importance(model, stream, context, by=params.importance)
-    kept = best_units(scores, width)
-    if params.rescale_norms:
-        rescale_norms_(model, stream, kept, context)
-    narrow_(model, "prune_hidden", stream, kept)
-    context.log.update(
-        hidden_size_before=stream.width,
-        hidden_size_after=width,
-        pruning_ratio=round(1 - width / stream.width, 4),
-        importance_kept=round(float(scores[kept].sum() / scores.sum()), 4),
-    )
-    return model
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty layers of the artifact's widths in, and what an attention keeps of the old width."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = PruneHidden()
 
 
 def _new_width(params: Params, width: int, heads: int) -> int:

@@ -20,14 +20,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = "torch_quantized"
-reads: tuple[str, ...] = ()
-uses_teacher = False
-stochastic = False
-claims = ("smaller",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -36,23 +29,24 @@ class Params(Table):
     values: Literal["float32", "float16", "int8"] = Field(default="float32")
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with layers that store no zeros. Raises BuildError where none would become smaller."""
-    from slimgate.compress.prune._sparse_storage import sparse_layers
-    from slimgate.models.replacing import replace_modules_
+class SparseStorage(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    claims = ("smaller",)
 
-    layers, before, after = sparse_layers(model, params.values)
-    replace_modules_(model, "sparse_storage", layers)
-    context.log.update(layers=len(layers), layer_bytes_before=before, layer_bytes_after=after)
-    context.log["layouts"] = {
-        layout: sum(layer.layout == layout for layer in layers.values())
-        for layout in sorted({layer.layout for layer in layers.values()})
-    }
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with layers that store no zeros. Raises BuildError where none would become smaller."""
+        from slimgate.compress.prune._sparse_storage import sparse_layers
+        from slimgate.models.replacing import replace_modules_
+
+        layers, before, after = sparse_layers(model, params.values)
+        replace_modules_(model, "sparse_storage", layers)
+        context.log.update(layers=len(layers), layer_bytes_before=before, layer_bytes_after=after)
+        context.log["layouts"] = {
+            layout: sum(layer.layout == layout for layer in layers.values())
+            for layout in sorted({layer.layout for layer in layers.values()})
+        }
+        return model
 
 
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty sparse layers where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = SparseStorage()

@@ -16,14 +16,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("sparser",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -45,27 +38,34 @@ class Params(Table):
         return self
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with sparse weights that make up for those that are gone."""
-    from slimgate.compress.calibration import calibration_batches, second_moments
-    from slimgate.compress.prune._sparsegpt_prune import Pattern, sparsegpt
-    from slimgate.models.linear_layers import by_block, linear_layers
-    from slimgate.models.sparsity import note_pruned
+class SparsegptPrune(Step[Params]):
+    reads = ("calibration",)
+    claims = ("sparser",)
 
-    layers = linear_layers(model)
-    batches = calibration_batches(model, context)
-    pattern = Pattern(params.sparsity or 0.0, params.n or 0, params.m or 0)
-    for group in by_block(model, layers):
-        moments = second_moments(model, group, batches)
-        for name, layer in group.items():
-            layer.weight.data = sparsegpt(
-                layer.weight.data,
-                moments[name],
-                pattern=pattern,
-                block_size=params.block_size,
-                damping=params.damping,
-            )
-    context.log.update(note_pruned(model, "sparsegpt_prune", layers))
-    if params.m:
-        context.log["pattern"] = f"{params.n}:{params.m}"
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with sparse weights that make up for those that are gone."""
+        from slimgate.compress.calibration import calibration_batches, second_moments
+        from slimgate.compress.prune._sparsegpt_prune import Pattern, sparsegpt
+        from slimgate.models.linear_layers import by_block, linear_layers
+        from slimgate.models.sparsity import note_pruned
+
+        layers = linear_layers(model)
+        batches = calibration_batches(model, context)
+        pattern = Pattern(params.sparsity or 0.0, params.n or 0, params.m or 0)
+        for group in by_block(model, layers):
+            moments = second_moments(model, group, batches)
+            for name, layer in group.items():
+                layer.weight.data = sparsegpt(
+                    layer.weight.data,
+                    moments[name],
+                    pattern=pattern,
+                    block_size=params.block_size,
+                    damping=params.damping,
+                )
+        context.log.update(note_pruned(model, "sparsegpt_prune", layers))
+        if params.m:
+            context.log["pattern"] = f"{params.n}:{params.m}"
+        return model
+
+
+step = SparsegptPrune()

@@ -15,14 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = None
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("sparser",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -32,18 +25,25 @@ class Params(Table):
     scope: Literal["row", "layer"] = "row"
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model without the weights of the lowest scores."""
-    from slimgate.compress.calibration import calibration_batches, input_norms
-    from slimgate.models.linear_layers import by_block, linear_layers
-    from slimgate.models.sparsity import keep_masks, note_pruned, zero_
+class WandaPrune(Step[Params]):
+    reads = ("calibration",)
+    claims = ("sparser",)
 
-    layers = linear_layers(model)
-    batches = calibration_batches(model, context)
-    for group in by_block(model, layers):
-        norms = input_norms(model, group, batches)
-        for name, layer in group.items():
-            score = layer.weight.detach().abs() * norms[name].to(layer.weight.dtype)
-            zero_(layer.weight, keep_masks([score], params.sparsity, params.scope)[0])
-    context.log.update(note_pruned(model, "wanda_prune", layers))
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model without the weights of the lowest scores."""
+        from slimgate.compress.calibration import calibration_batches, input_norms
+        from slimgate.models.linear_layers import by_block, linear_layers
+        from slimgate.models.sparsity import keep_masks, note_pruned, zero_
+
+        layers = linear_layers(model)
+        batches = calibration_batches(model, context)
+        for group in by_block(model, layers):
+            norms = input_norms(model, group, batches)
+            for name, layer in group.items():
+                score = layer.weight.detach().abs() * norms[name].to(layer.weight.dtype)
+                zero_(layer.weight, keep_masks([score], params.sparsity, params.scope)[0])
+        context.log.update(note_pruned(model, "wanda_prune", layers))
+        return model
+
+
+step = WandaPrune()

@@ -25,14 +25,7 @@ from pydantic import Field
 
 from slimgate.compress.training.params import TrainingParams
 from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch"})
-gives = "torch_quantized"
-reads = ("train", "selection")
-uses_teacher = True
-stochastic = True
-claims = ("smaller",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(TrainingParams):
@@ -51,50 +44,59 @@ class Params(TrainingParams):
     hidden_weight: float = Field(default=1.0, ge=0)
 
 
-def check(params: Params, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
-    check_numbers(params.float_blocks, blocks_of(config), "float_blocks")
-    return config
+class Binarize(Step[Params]):
+    gives = "torch_quantized"
+    reads = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+    claims = ("smaller",)
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+        check_numbers(params.float_blocks, blocks_of(config), "float_blocks")
+        return config
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with binary layers, trained."""
+        from torch import nn
+
+        from slimgate.compress.quantize._binarize import (
+            Ramp,
+            mean_inputs,
+            put_latent_layers_,
+            sign_error,
+            turned_share,
+        )
+        from slimgate.compress.training.trainer import train
+        from slimgate.models.replacing import parted, replace_modules_
+        from slimgate.models.token_embeddings import token_embeddings
+        from slimgate.tasks.parts.objectives import labelled
+
+        layers = _layers(model, params)
+        tables = token_embeddings(model.network) if params.embeddings else {}
+        parts: dict[str, Any] = {**layers, **tables}
+        context.log.update(
+            linear_layers=len(layers),
+            embedding_tables=len(tables),
+            bits=1,
+            activation_bits=1 if params.activations else 32,
+            weights_error_of_plain_signs=round(sign_error(parts.values()), 4),
+        )
+        data, loss = _lesson(model, params, context)
+        thresholds = mean_inputs(model, layers, context) if params.activations else {}
+        before = {name: part.weight >= 0 for name, part in parts.items()}
+        context.log.update(parted(model.network, dict.fromkeys(parts, nn.Identity())))
+        latent = put_latent_layers_(model, layers, tables, thresholds)
+        selection, hooks = labelled(model, "selection", context), [Ramp(latent.values(), params.ramp)]
+        train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)
+        replace_modules_(model, "binarize", {name: layer.packed() for name, layer in latent.items()})
+        context.log.update(
+            signs_turned_by_training=round(turned_share(latent, before), 4), loss_parts=loss.mean_parts()
+        )
+        return model
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with binary layers, trained."""
-    from torch import nn
-
-    from slimgate.compress.quantize._binarize import (
-        Ramp,
-        mean_inputs,
-        put_latent_layers_,
-        sign_error,
-        turned_share,
-    )
-    from slimgate.compress.training.trainer import train
-    from slimgate.models.replacing import parted, replace_modules_
-    from slimgate.models.token_embeddings import token_embeddings
-    from slimgate.tasks.parts.objectives import labelled
-
-    layers = _layers(model, params)
-    tables = token_embeddings(model.network) if params.embeddings else {}
-    parts: dict[str, Any] = {**layers, **tables}
-    context.log.update(
-        linear_layers=len(layers),
-        embedding_tables=len(tables),
-        bits=1,
-        activation_bits=1 if params.activations else 32,
-        weights_error_of_plain_signs=round(sign_error(parts.values()), 4),
-    )
-    data, loss = _lesson(model, params, context)
-    thresholds = mean_inputs(model, layers, context) if params.activations else {}
-    before = {name: part.weight >= 0 for name, part in parts.items()}
-    context.log.update(parted(model.network, dict.fromkeys(parts, nn.Identity())))
-    latent = put_latent_layers_(model, layers, tables, thresholds)
-    selection, hooks = labelled(model, "selection", context), [Ramp(latent.values(), params.ramp)]
-    train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)
-    replace_modules_(model, "binarize", {name: layer.packed() for name, layer in latent.items()})
-    context.log.update(
-        signs_turned_by_training=round(turned_share(latent, before), 4), loss_parts=loss.mean_parts()
-    )
-    return model
+step = Binarize()
 
 
 def _layers(model: Any, params: Params) -> dict[str, Any]:
@@ -115,10 +117,3 @@ def _lesson(model: Any, params: Params, context: BuildContext) -> tuple[Any, Any
 
     data, teacher, taught = lesson(model, context)
     return data, DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty binary layers where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)

@@ -20,14 +20,7 @@ from pydantic import model_validator
 
 from slimgate.models.precision import resolve_precision
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = "torch_quantized"
-reads: tuple[str, ...] = ()
-uses_teacher = False
-stochastic = False
-claims = ("smaller",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -45,32 +38,40 @@ class Params(Table):
         return self
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with its matrices in 16 bits."""
-    from torch import nn
+class Cast(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    claims = ("smaller",)
 
-    from slimgate.compress.layers.half_linear import HalfEmbedding, HalfLinear
-    from slimgate.models.linear_layers import linear_layers
-    from slimgate.models.replacing import replace_modules_
-    from slimgate.models.token_embeddings import sharing, tied_heads
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with its matrices in 16 bits."""
+        from torch import nn
 
-    compute = computes_in(params, context.device)
-    linear = linear_layers(model, inside="network", whole=False)
-    tables = {name: m for name, m in model.network.named_modules() if type(m) is nn.Embedding}
-    tied = tied_heads(model.network, tables)
-    linear |= {name: model.network.get_submodule(name) for name in tied}
-    made: dict[str, nn.Module] = {
-        name: HalfEmbedding.from_embedding(table, dtype=params.dtype) for name, table in tables.items()
-    }
-    for name, layer in linear.items():
-        made[name] = HalfLinear.from_linear(layer, dtype=params.dtype, compute=compute)
-        if name in tied:
-            sharing(made[name], made[tied[name]], ("weight",))
-    replace_modules_(model, "cast", made)
-    context.log.update(
-        dtype=params.dtype, computes_in=compute, linear_layers=len(linear), embedding_tables=len(tables)
-    )
-    return model
+        from slimgate.compress.layers.half_linear import HalfEmbedding, HalfLinear
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.replacing import replace_modules_
+        from slimgate.models.token_embeddings import sharing, tied_heads
+
+        compute = computes_in(params, context.device)
+        linear = linear_layers(model, inside="network", whole=False)
+        tables = {name: m for name, m in model.network.named_modules() if type(m) is nn.Embedding}
+        tied = tied_heads(model.network, tables)
+        linear |= {name: model.network.get_submodule(name) for name in tied}
+        made: dict[str, nn.Module] = {
+            name: HalfEmbedding.from_embedding(table, dtype=params.dtype) for name, table in tables.items()
+        }
+        for name, layer in linear.items():
+            made[name] = HalfLinear.from_linear(layer, dtype=params.dtype, compute=compute)
+            if name in tied:
+                sharing(made[name], made[tied[name]], ("weight",))
+        replace_modules_(model, "cast", made)
+        context.log.update(
+            dtype=params.dtype, computes_in=compute, linear_layers=len(linear), embedding_tables=len(tables)
+        )
+        return model
+
+
+step = Cast()
 
 
 def computes_in(params: Params, device: str) -> Any:
@@ -80,10 +81,3 @@ def computes_in(params: Params, device: str) -> Any:
     if params.dtype == "float16":  # CPUs that multiply it natively are rare, and others take minutes
         return "float16" if device.startswith("cuda") else "float32"
     return resolve_precision("auto", device)
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty layers of 16 bits where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)

@@ -20,14 +20,7 @@ from typing import Any
 from pydantic import Field
 
 from slimgate.compress.quantize._params import PackedParams, WeightGridParams
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = "torch_quantized"
-reads: tuple[str, ...] = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("smaller",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(PackedParams, WeightGridParams):
@@ -37,34 +30,36 @@ class Params(PackedParams, WeightGridParams):
     bias_correction: bool = True
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with packed layers, where it has float ones."""
-    from slimgate.compress.calibration import calibration_batches
-    from slimgate.compress.layers.packed import PackedLinear
-    from slimgate.compress.quantize._gptq import Rounding, compensate_, mean_errors
-    from slimgate.compress.quantize._packing import packed_embeddings, put_packed_
-    from slimgate.models.linear_layers import linear_layers
+class Gptq(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    reads = ("calibration",)
+    claims = ("smaller",)
 
-    batches = calibration_batches(model, context)
-    layers = linear_layers(model, inside="network", output=params.output_layer)
-    embeddings = packed_embeddings(model, params.embeddings, params)
-    for name, table in embeddings.items():
-        model.network.get_submodule(name).weight.data.copy_(table.weight)
-    rounding = Rounding(params.scheme(), params.observer, params.damping, params.bias_correction)
-    rounded = compensate_(model, layers, batches, rounding, context.progress)
-    linear = {
-        name: PackedLinear.from_levels(
-            each.levels, each.grid, bias=layers[name].bias, activations=params.activations
-        )
-        for name, each in rounded.items()
-    }
-    put_packed_(model, "gptq", linear, embeddings, context.log)
-    context.log.update(mean_errors(rounded))
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with packed layers, where it has float ones."""
+        from slimgate.compress.calibration import calibration_batches
+        from slimgate.compress.layers.packed import PackedLinear
+        from slimgate.compress.quantize._gptq import Rounding, compensate_, mean_errors
+        from slimgate.compress.quantize._packing import packed_embeddings, put_packed_
+        from slimgate.models.linear_layers import linear_layers
+
+        batches = calibration_batches(model, context)
+        layers = linear_layers(model, inside="network", output=params.output_layer)
+        embeddings = packed_embeddings(model, params.embeddings, params)
+        for name, table in embeddings.items():
+            model.network.get_submodule(name).weight.data.copy_(table.weight)
+        rounding = Rounding(params.scheme(), params.observer, params.damping, params.bias_correction)
+        rounded = compensate_(model, layers, batches, rounding, context.progress)
+        linear = {
+            name: PackedLinear.from_levels(
+                each.levels, each.grid, bias=layers[name].bias, activations=params.activations
+            )
+            for name, each in rounded.items()
+        }
+        put_packed_(model, "gptq", linear, embeddings, context.log)
+        context.log.update(mean_errors(rounded))
+        return model
 
 
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty packed layers where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = Gptq()

@@ -14,14 +14,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = "torch_quantized"
-reads: tuple[str, ...] = ()
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "faster")
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
@@ -32,34 +25,36 @@ class Params(Table):
     granularity: Literal["channel", "tensor"] = "channel"
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with int8 layers, where it has float ones."""
-    from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
-    from slimgate.models.linear_layers import linear_layers
-    from slimgate.models.replacing import parted, replace_modules_
-    from slimgate.models.token_embeddings import sharing, tied_heads, token_embeddings
+class Int8Dynamic(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    claims = ("smaller", "faster")
 
-    tables = token_embeddings(model.network) if params.embeddings else {}
-    linear = linear_layers(model, inside="network", output=params.output_layer, beside=tables)
-    tied = tied_heads(model.network, tables)
-    linear |= {name: model.network.get_submodule(name) for name in tied}
-    made: dict[str, Any] = {
-        name: Int8Embedding.from_embedding(m, granularity=params.granularity) for name, m in tables.items()
-    }
-    for name, layer in linear.items():
-        made[name] = Int8Linear.from_linear(layer, granularity=params.granularity)
-        if name in tied:
-            sharing(made[name], made[tied[name]], ("weight", "weight_scale"))
-    context.log.update(parted(model.network, made))
-    replace_modules_(model, "int8_dynamic", made)
-    context.log.update(
-        linear_layers=len(linear), embedding_tables=len(tables), granularity=params.granularity
-    )
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with int8 layers, where it has float ones."""
+        from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.replacing import parted, replace_modules_
+        from slimgate.models.token_embeddings import sharing, tied_heads, token_embeddings
+
+        tables = token_embeddings(model.network) if params.embeddings else {}
+        linear = linear_layers(model, inside="network", output=params.output_layer, beside=tables)
+        tied = tied_heads(model.network, tables)
+        linear |= {name: model.network.get_submodule(name) for name in tied}
+        made: dict[str, Any] = {
+            name: Int8Embedding.from_embedding(m, granularity=params.granularity)
+            for name, m in tables.items()
+        }
+        for name, layer in linear.items():
+            made[name] = Int8Linear.from_linear(layer, granularity=params.granularity)
+            if name in tied:
+                sharing(made[name], made[tied[name]], ("weight", "weight_scale"))
+        context.log.update(parted(model.network, made))
+        replace_modules_(model, "int8_dynamic", made)
+        context.log.update(
+            linear_layers=len(linear), embedding_tables=len(tables), granularity=params.granularity
+        )
+        return model
 
 
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty int8 layers where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = Int8Dynamic()

@@ -22,14 +22,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
+from slimgate.protocols import BuildContext, Step
 
-takes = frozenset({"torch", "torch_quantized"})
-gives = "torch_quantized"
-reads = ("calibration",)
-uses_teacher = False
-stochastic = False
-claims = ("smaller", "faster")
 PERCENTILE = 99.99
 Ranges = dict[str, tuple[float, float]]
 
@@ -56,38 +50,47 @@ class Params(Table):
         return self
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with static int8 layers, where it has float ones that calibration rows reach."""
-    from slimgate.compress.calibration import calibration_batches
-    from slimgate.compress.layers.int8_linear import Int8Embedding
-    from slimgate.compress.quantize._int8_static import channel_ranges, input_ranges
-    from slimgate.models.linear_layers import linear_layers
-    from slimgate.models.replacing import parted, replace_modules_
-    from slimgate.models.token_embeddings import token_embeddings
+class Int8Static(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    reads = ("calibration",)
+    claims = ("smaller", "faster")
 
-    found = linear_layers(model, inside="network", output=params.output_layer)
-    batches = calibration_batches(model, context)
-    seen = channel_ranges(model, found, batches)
-    layers = {name: layer for name, layer in found.items() if name in seen}
-    divisors = _divisors(layers, seen, params.smooth_alpha)
-    percentile = params.percentile or PERCENTILE
-    ranges = input_ranges(
-        model, layers, batches, seen, divisors, observer=params.observer, percentile=percentile
-    )
-    tables = token_embeddings(model.network) if params.embeddings else {}
-    made = _static_layers(layers, ranges, divisors)
-    made |= {name: Int8Embedding.from_embedding(table) for name, table in tables.items()}
-    context.log.update(parted(model.network, made))
-    replace_modules_(model, "int8_static", made)
-    whole = {name: seen[name].over(divisors.get(name)) for name in layers}
-    context.log.update(
-        linear_layers=len(layers),
-        embedding_tables=len(tables),
-        not_reached=sorted(found.keys() - layers.keys()),
-        ranges={name: [float(f"{end:.4g}") for end in ranges[name]] for name in layers},
-        share_of_seen_range=_mean_share(ranges, whole),
-    )
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with static int8 layers, where it has float ones that calibration rows reach."""
+        from slimgate.compress.calibration import calibration_batches
+        from slimgate.compress.layers.int8_linear import Int8Embedding
+        from slimgate.compress.quantize._int8_static import channel_ranges, input_ranges
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.replacing import parted, replace_modules_
+        from slimgate.models.token_embeddings import token_embeddings
+
+        found = linear_layers(model, inside="network", output=params.output_layer)
+        batches = calibration_batches(model, context)
+        seen = channel_ranges(model, found, batches)
+        layers = {name: layer for name, layer in found.items() if name in seen}
+        divisors = _divisors(layers, seen, params.smooth_alpha)
+        percentile = params.percentile or PERCENTILE
+        ranges = input_ranges(
+            model, layers, batches, seen, divisors, observer=params.observer, percentile=percentile
+        )
+        tables = token_embeddings(model.network) if params.embeddings else {}
+        made = _static_layers(layers, ranges, divisors)
+        made |= {name: Int8Embedding.from_embedding(table) for name, table in tables.items()}
+        context.log.update(parted(model.network, made))
+        replace_modules_(model, "int8_static", made)
+        whole = {name: seen[name].over(divisors.get(name)) for name in layers}
+        context.log.update(
+            linear_layers=len(layers),
+            embedding_tables=len(tables),
+            not_reached=sorted(found.keys() - layers.keys()),
+            ranges={name: [float(f"{end:.4g}") for end in ranges[name]] for name in layers},
+            share_of_seen_range=_mean_share(ranges, whole),
+        )
+        return model
+
+
+step = Int8Static()
 
 
 def _divisors(layers: Any, seen: Any, alpha: float) -> dict[str, Any]:
@@ -114,10 +117,3 @@ def _mean_share(ranges: Ranges, whole: Ranges) -> float:
     wide = {name: high - low for name, (low, high) in whole.items() if high > low}
     shares = [(ranges[name][1] - ranges[name][0]) / width for name, width in wide.items()]
     return round(sum(shares) / max(len(shares), 1), 4)
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty static int8 layers where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)

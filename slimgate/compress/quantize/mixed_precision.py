@@ -24,20 +24,19 @@ from slimgate.compress.quantize import int8_dynamic as dynamic
 from slimgate.compress.quantize import int8_static as static
 from slimgate.compress.quantize import weight_only as weights
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
+from slimgate.protocols import BuildContext, Step
 
-takes = frozenset({"torch", "torch_quantized"})
-gives = "torch_quantized"
-reads = ("calibration", "selection")
-uses_teacher = False
-stochastic = False
-claims = ("smaller",)
 # Where a token is an answer, so many of each ranking row are looked at: all of them would fill the memory.
 TOKENS_A_ROW = 8
-METHODS = {"gptq": compensated, "int8_dynamic": dynamic, "int8_static": static, "weight_only": weights}
+STEPS: dict[str, Step[Any]] = {
+    "gptq": compensated.step,
+    "int8_dynamic": dynamic.step,
+    "int8_static": static.step,
+    "weight_only": weights.step,
+}
 
 
-class Step(Table):
+class NamedStep(Table):
     """One step with its options."""
 
     gptq: compensated.Params | None = None
@@ -46,61 +45,70 @@ class Step(Table):
     weight_only: weights.Params | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Step:
-        named = [name for name in METHODS if getattr(self, name) is not None]
+    def _one(self) -> NamedStep:
+        named = [name for name in STEPS if getattr(self, name) is not None]
         if len(named) != 1:
-            raise ValueError(f"{named or 'no step'} came, expected one of {', '.join(METHODS)}")
+            raise ValueError(f"{named or 'no step'} came, expected one of {', '.join(STEPS)}")
         return self
 
     @property
     def name(self) -> str:
         """The name of the method."""
-        return next(name for name in METHODS if getattr(self, name) is not None)
+        return next(name for name in STEPS if getattr(self, name) is not None)
 
 
 class Params(Table):
     """What may be lost, how layers become narrow and wide, and how many may be wide."""
 
     drop_points: float = Field(ge=0, lt=100)
-    narrow: Step
-    wide: Step | None = None
+    narrow: NamedStep
+    wide: NamedStep | None = None
     max_layers: int | None = Field(default=None, ge=0)
     ranking_rows: int = Field(default=256, ge=1)
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with narrow layers wherever they do no harm."""
-    from slimgate.compress.quantize._mixed_precision import Form, fewest_wide, sensitivities
-    from slimgate.compress.training.scoring import quality_on
-    from slimgate.models.linear_layers import conv1d_to_linear_
-    from slimgate.models.replacing import replace_modules_
+class MixedPrecision(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    reads = ("calibration", "selection")
+    claims = ("smaller",)
 
-    conv1d_to_linear_(model)
-    reference = quality_on(model, context)
-    narrow = _made(model, params.narrow, "narrow", context)
-    own = {name: model.network.get_submodule(name) for name in narrow}
-    made = _made(model, params.wide, "wide", context) if params.wide else {}
-    wide = own | {name: module for name, module in made.items() if name in narrow}
-    form = Form(model.network, wide, narrow)
-    ranking = sensitivities(form, lambda: _ranking_scores(model, params, context))
-    names, drops = list(ranking), {}
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with narrow layers wherever they do no harm."""
+        from slimgate.compress.quantize._mixed_precision import Form, fewest_wide, sensitivities
+        from slimgate.compress.training.scoring import quality_on
+        from slimgate.models.linear_layers import conv1d_to_linear_
+        from slimgate.models.replacing import replace_modules_
 
-    def holds(count: int) -> bool:
+        conv1d_to_linear_(model)
+        reference = quality_on(model, context)
+        narrow = _made(model, params.narrow, "narrow", context)
+        own = {name: model.network.get_submodule(name) for name in narrow}
+        made = _made(model, params.wide, "wide", context) if params.wide else {}
+        wide = own | {name: module for name, module in made.items() if name in narrow}
+        form = Form(model.network, wide, narrow)
+        ranking = sensitivities(form, lambda: _ranking_scores(model, params, context))
+        names, drops = list(ranking), {}
+
+        def holds(count: int) -> bool:
+            form.keep_wide_(names[:count])
+            drops[count] = round(100 * (reference - quality_on(model, context)), 4)
+            return drops[count] <= params.drop_points
+
+        most = len(names) if params.max_layers is None else min(params.max_layers, len(names))
+        count, held = fewest_wide(most, holds)
+        chosen = {name: (wide if name in names[:count] else narrow)[name] for name in narrow}
+        replaced = {name: module for name, module in chosen.items() if module is not own[name]}
         form.keep_wide_(names[:count])
-        drops[count] = round(100 * (reference - quality_on(model, context)), 4)
-        return drops[count] <= params.drop_points
-
-    most = len(names) if params.max_layers is None else min(params.max_layers, len(names))
-    count, held = fewest_wide(most, holds)
-    chosen = {name: (wide if name in names[:count] else narrow)[name] for name in narrow}
-    replaced = {name: module for name, module in chosen.items() if module is not own[name]}
-    form.keep_wide_(names[:count])
-    replace_modules_(model, "mixed_precision", replaced)
-    _tell(context, ranking, count, held, drops, reference, own)
-    return model
+        replace_modules_(model, "mixed_precision", replaced)
+        _tell(context, ranking, count, held, drops, reference, own)
+        return model
 
 
-def _made(model: Any, step: Step, role: str, context: BuildContext) -> dict[str, Any]:
+step = MixedPrecision()
+
+
+def _made(model: Any, step: NamedStep, role: str, context: BuildContext) -> dict[str, Any]:
     """Name -> module, as a step makes them in a copy of the model."""
     import copy
 
@@ -108,7 +116,7 @@ def _made(model: Any, step: Step, role: str, context: BuildContext) -> dict[str,
         model, network=copy.deepcopy(model.network), modifications=list(model.modifications)
     )
     apart = dataclasses.replace(context, log={})
-    METHODS[step.name].apply(twin, getattr(step, step.name), apart)
+    STEPS[step.name].apply(twin, getattr(step, step.name), apart)
     context.log[role] = {step.name: apart.log}
     changes = twin.modifications[len(model.modifications) :]
     names = [name for change in changes for name in change["spec"]["modules"]]
@@ -153,10 +161,3 @@ def _tell(
         context.log["warning"] = (
             f"with {count} layers wide the drop on selection is {drops[count]} points: raise max_layers"
         )
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty narrow layers where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)

@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 
     from slimgate.compress.layers.grid import Grid, Scheme
 
-takes = frozenset({"torch"})
-gives = None
-reads = (*distill.reads, "calibration")
-uses_teacher = True
-stochastic = True
-learns_from, also_learns_from = distill.learns_from, distill.also_learns_from
-row_files, adds_rows = distill.row_files, distill.adds_rows
-also_reads, functions = distill.also_reads, distill.functions
-
 
 class Params(distill.Params, WeightGridParams):
     """Options of the grid and of distillation, and what is quantized beside the linear layers."""
@@ -49,36 +40,43 @@ class Params(distill.Params, WeightGridParams):
     output_layer: bool = False
 
 
-def does_without(params: Params) -> tuple[str, ...]:
-    """The calibration rows, where weights start from the nearest levels."""
-    return ("calibration",) if params.start == "nearest" else ()
+class QuantizationAwareTraining(distill.Distill[Params]):
+    reads = (*distill.Distill.reads, "calibration")
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where weights start from the nearest levels."""
+        return ("calibration",) if params.start == "nearest" else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after training, its weights on the grid."""
+        from slimgate.compress.quantize._quantization_aware_training import fake_quantized, mean_change
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.sparsity import pruned_layers
+        from slimgate.models.token_embeddings import token_embeddings
+
+        linear = linear_layers(model, inside="network", output=params.output_layer)
+        tables = token_embeddings(model.network) if params.embeddings else {}
+        if params.start == "gptq":
+            _start_by_gptq_(model, linear, params, context)
+        grids = _grids(linear, params.scheme(), params) | _grids(
+            tables, params.scheme(params.embeddings), params
+        )
+        pruned = pruned_layers(model)
+        with fake_quantized(
+            {**linear, **tables}, grids, learned=params.learned_scales, pruned=pruned
+        ) as rounding:
+            model = distill.distill_model(model, params, context)
+            change = mean_change(rounding)
+        context.log.update(
+            linear_layers=len(linear),
+            embedding_tables=len(tables),
+            bits=params.bits,
+            scale_change=round(change, 4),
+        )
+        return model
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model after training, its weights on the grid."""
-    from slimgate.compress.quantize._quantization_aware_training import fake_quantized, mean_change
-    from slimgate.models.linear_layers import linear_layers
-    from slimgate.models.sparsity import pruned_layers
-    from slimgate.models.token_embeddings import token_embeddings
-
-    linear = linear_layers(model, inside="network", output=params.output_layer)
-    tables = token_embeddings(model.network) if params.embeddings else {}
-    if params.start == "gptq":
-        _start_by_gptq_(model, linear, params, context)
-    grids = _grids(linear, params.scheme(), params) | _grids(tables, params.scheme(params.embeddings), params)
-    pruned = pruned_layers(model)
-    with fake_quantized(
-        {**linear, **tables}, grids, learned=params.learned_scales, pruned=pruned
-    ) as rounding:
-        model = distill.apply(model, params, context)
-        change = mean_change(rounding)
-    context.log.update(
-        linear_layers=len(linear),
-        embedding_tables=len(tables),
-        bits=params.bits,
-        scale_change=round(change, 4),
-    )
-    return model
+step = QuantizationAwareTraining()
 
 
 def _grids(layers: Mapping[str, nn.Linear | nn.Embedding], scheme: Scheme, params: Params) -> dict[str, Grid]:

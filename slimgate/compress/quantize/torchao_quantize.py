@@ -22,15 +22,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext
+from slimgate.protocols import BuildContext, Step
 
-takes = frozenset({"torch", "torch_quantized"})
-gives = "torch_quantized"
-reads: tuple[str, ...] = ()
-uses_teacher = False
-stochastic = False
-claims = ("smaller",)
-packages = ("torchao",)
 # The least compute capability of the GPU that a configuration's kernel is for; the others run on CPUs.
 NEEDS_GPU = {"int4_weight_only": (8, 0), "float8_dynamic": (8, 9)}
 
@@ -42,23 +35,32 @@ class Params(Table):
     group_size: Literal[32, 64, 128, 256] = 128
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with torchao's layers. Raises BuildError on a device without the kernel; MissingExtra."""
-    from slimgate.compress.layers.torchao_linear import TorchaoLinear
-    from slimgate.models.linear_layers import linear_layers
-    from slimgate.models.replacing import parted, replace_modules_
+class TorchaoQuantize(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    claims = ("smaller",)
+    packages = ("torchao",)
 
-    check_device(params.config, context.device)
-    config = configuration(params, context.device)
-    compute: Any = "bfloat16" if context.device.startswith("cuda") else "float32"
-    layers = linear_layers(model, inside="network")
-    made: dict[str, Any] = {
-        name: TorchaoLinear.from_linear(layer, config, compute=compute) for name, layer in layers.items()
-    }
-    context.log.update(parted(model.network, made))
-    replace_modules_(model, "torchao_quantize", made)
-    context.log.update(linear_layers=len(made), torchao=type(config).__name__, computes_in=compute)
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with torchao's layers. Raises BuildError on a device without the kernel; MissingExtra."""
+        from slimgate.compress.layers.torchao_linear import TorchaoLinear
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.replacing import parted, replace_modules_
+
+        check_device(params.config, context.device)
+        config = configuration(params, context.device)
+        compute: Any = "bfloat16" if context.device.startswith("cuda") else "float32"
+        layers = linear_layers(model, inside="network")
+        made: dict[str, Any] = {
+            name: TorchaoLinear.from_linear(layer, config, compute=compute) for name, layer in layers.items()
+        }
+        context.log.update(parted(model.network, made))
+        replace_modules_(model, "torchao_quantize", made)
+        context.log.update(linear_layers=len(made), torchao=type(config).__name__, computes_in=compute)
+        return model
+
+
+step = TorchaoQuantize()
 
 
 def check_device(config: str, device: str) -> None:
@@ -96,10 +98,3 @@ def configuration(params: Params, device: str) -> Any:
             group_size=params.group_size, int4_packing_format=packing, set_inductor_config=False
         )
     return ao.Float8DynamicActivationFloat8WeightConfig(granularity=ao.PerRow(), set_inductor_config=False)
-
-
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty layers of torchao's form where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)

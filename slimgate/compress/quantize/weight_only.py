@@ -18,41 +18,35 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.compress.quantize._params import PackedParams, WeightGridParams
-from slimgate.protocols import BuildContext
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = "torch_quantized"
-reads: tuple[str, ...] = ()
-uses_teacher = False
-stochastic = False
-claims = ("smaller",)
+from slimgate.protocols import BuildContext, Step
 
 
 class Params(PackedParams, WeightGridParams):
     """Options of the grid, of what is packed, and of how it computes."""
 
 
-def apply(model: Any, params: Params, context: BuildContext) -> Any:
-    """The model with packed layers, where it has float ones."""
-    from slimgate.compress.layers.packed import PackedLinear
-    from slimgate.compress.quantize._packing import packed_embeddings, put_packed_, weight_error
-    from slimgate.models.linear_layers import linear_layers
+class WeightOnly(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    claims = ("smaller",)
 
-    embeddings = packed_embeddings(model, params.embeddings, params)
-    layers = linear_layers(model, inside="network", output=params.output_layer, beside=embeddings)
-    linear = {
-        name: PackedLinear.from_linear(
-            layer, params.scheme(), observer=params.observer, activations=params.activations
-        )
-        for name, layer in layers.items()
-    }
-    context.log["weight_error"] = round(weight_error(model, {**linear, **embeddings}), 5)
-    put_packed_(model, "weight_only", linear, embeddings, context.log)
-    return model
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with packed layers, where it has float ones."""
+        from slimgate.compress.layers.packed import PackedLinear
+        from slimgate.compress.quantize._packing import packed_embeddings, put_packed_, weight_error
+        from slimgate.models.linear_layers import linear_layers
+
+        embeddings = packed_embeddings(model, params.embeddings, params)
+        layers = linear_layers(model, inside="network", output=params.output_layer, beside=embeddings)
+        linear = {
+            name: PackedLinear.from_linear(
+                layer, params.scheme(), observer=params.observer, activations=params.activations
+            )
+            for name, layer in layers.items()
+        }
+        context.log["weight_error"] = round(weight_error(model, {**linear, **embeddings}), 5)
+        put_packed_(model, "weight_only", linear, embeddings, context.log)
+        return model
 
 
-def restore(network: Any, spec: dict[str, Any]) -> None:
-    """Puts empty packed layers where the artifact has them."""
-    from slimgate.models.replacing import restore as again
-
-    again(network, spec)
+step = WeightOnly()

@@ -23,13 +23,7 @@ from slimgate.errors import BuildError, SlimgateError
 from slimgate.loading import load, module_of
 from slimgate.models.image_text_processor import ImageTextProcessor
 from slimgate.params import Table
-from slimgate.protocols import BuildContext, Json
-
-takes = frozenset({"torch", "torch_quantized"})
-gives = None
-reads: tuple[str, ...] = ()
-uses_teacher = False
-stochastic = False
+from slimgate.protocols import BuildContext, Json, Step
 
 
 class Params(Table):
@@ -52,16 +46,6 @@ class Params(Table):
         return self
 
 
-def resolved(params: Params) -> TowerSteps:
-    """The method that these steps make together: what it reads and gives is what they do."""
-    return TowerSteps(params.tower, inner_steps(params.tower, params.steps, load))
-
-
-def apply(model: Any, params: Params, context: Any) -> Any:
-    """The model after the steps."""
-    return resolved(params).apply(model, params, context)
-
-
 Load = Callable[[str, str], Any]
 NOT_INSIDE = {
     "active_distill": "it chooses rows by probabilities of classes, which captions have not; use distill",
@@ -77,7 +61,7 @@ class InnerStep:
     """A method of the chain with its validated Params."""
 
     name: str
-    method: Any
+    method: Step[Any]
     params: Any
 
 
@@ -100,7 +84,7 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
         if (processes := getattr(params, "processes", 1)) > 1:
             raise ValueError(f"steps[{i}] {name}: processes = {processes} came, but a tower trains in one")
         found.append(InnerStep(name, method, params))
-        if more := _declared(found[-1], "also_learns_from", ()):
+        if more := method.also_learns_from(params):
             told = f"more_teachers = {list(more)} came, but a tower learns from one model"
             raise ValueError(f"steps[{i}] {name}: {told}")
     _check_kinds(found)
@@ -129,64 +113,77 @@ def _check_kinds(steps: Sequence[InnerStep]) -> None:
         kind = step.method.gives or kind
 
 
-class TowerSteps:
-    """A Method (protocols.py) that applies steps inside of a tower, or of both, one after the other."""
+class InTower(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+
+    def resolved(self, params: Params) -> TowerSteps:
+        """The step that these steps make together: what it reads and gives is what they do."""
+        return TowerSteps(params.tower, inner_steps(params.tower, params.steps, load))
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after the steps."""
+        return self.resolved(params).apply(model, params, context)
+
+
+step = InTower()
+
+
+class TowerSteps(Step[Params]):
+    """A step that applies steps inside of a tower, or of both, one after the other."""
 
     def __init__(self, tower: str, steps: Sequence[InnerStep]) -> None:
         methods = [step.method for step in steps]
-        self.Params = Params
         self.towers = ("vision", "text") if tower == "both" else (tower,)
         self.steps = tuple(steps)
-        self.takes: frozenset[str] = methods[0].takes
+        self.takes = methods[0].takes
         self.gives = next((method.gives for method in reversed(methods) if method.gives), None)
         self.reads = tuple(dict.fromkeys(split for method in methods for split in method.reads))
         self.uses_teacher = any(method.uses_teacher for method in methods)
         self.stochastic = any(method.stochastic for method in methods)
-        self.claims = tuple(dict.fromkeys(c for method in methods for c in getattr(method, "claims", ())))
-        self.packages = tuple(dict.fromkeys(p for m in methods for p in getattr(m, "packages", ())))
+        self.claims = tuple(dict.fromkeys(c for method in methods for c in method.claims))
+        self.packages = tuple(dict.fromkeys(p for m in methods for p in m.packages))
         self.code_modules = tuple(module_of(method) for method in methods)
 
-    def learns_from(self, params: Any) -> str:  # noqa: ARG002
+    def learns_from(self, params: Params) -> str:
         """Whom the steps learn from; `inner_steps` has seen that it is one model."""
         return next(iter(_teachers(self.steps)))
 
-    def row_files(self, params: Any) -> tuple[Path, ...]:  # noqa: ARG002
+    def row_files(self, params: Params) -> tuple[Path, ...]:
         """The files that the steps read."""
-        return tuple(path for s in self.steps for path in _declared(s, "row_files", ()))
+        return tuple(path for s in self.steps for path in s.method.row_files(s.params))
 
-    def also_reads(self, params: Any) -> tuple[str, ...]:  # noqa: ARG002
+    def also_reads(self, params: Params) -> tuple[str, ...]:
         """The further splits that options have the steps read."""
-        return tuple(split for s in self.steps for split in _declared(s, "also_reads", ()))
+        return tuple(split for s in self.steps for split in s.method.also_reads(s.params))
 
-    def does_without(self, params: Any) -> tuple[str, ...]:  # noqa: ARG002
+    def does_without(self, params: Params) -> tuple[str, ...]:
         """The splits that none of the steps needs."""
         needed = {
             split
             for s in self.steps
             for split in s.method.reads
-            if split not in _declared(s, "does_without", ())
+            if split not in s.method.does_without(s.params)
         }
         return tuple(split for split in self.reads if split not in needed)
 
-    def functions(self, params: Any) -> tuple[str, ...]:  # noqa: ARG002
+    def functions(self, params: Params) -> tuple[str, ...]:
         """The user's own functions that the steps call."""
-        return tuple(name for s in self.steps for name in _declared(s, "functions", ()))
+        return tuple(name for s in self.steps for name in s.method.functions(s.params))
 
-    def adds_rows(self, params: Any) -> bool:  # noqa: ARG002
+    def adds_rows(self, params: Params) -> bool:
         """Whether one of the steps trains on other rows."""
-        return any(_declared(step, "adds_rows", False) for step in self.steps)
+        return any(step.method.adds_rows(step.params) for step in self.steps)
 
-    def check(self, params: Any, config: Json) -> Json:  # noqa: ARG002
+    def check(self, params: Params, config: Json) -> Json:
         """The configuration after the steps. Raises SuiteError where one of them cannot be."""
         for tower in self.towers:
             inner = dict(config.get(f"{tower}_config") or {})
             for step in self.steps:
-                check = getattr(step.method, "check", None)
-                inner = inner if check is None else check(step.params, inner)
+                inner = step.method.check(step.params, inner)
             config = {**config, f"{tower}_config": inner}
         return config
 
-    def apply(self, model: Any, params: Any, context: BuildContext) -> Any:  # noqa: ARG002
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model after the steps. Raises BuildError for a model that has no towers."""
         if not hasattr(model.network, "seen_as"):
             raise BuildError(f"in_tower: {type(model.network).__name__} has no towers")
@@ -247,9 +244,4 @@ def _alone(network: Any, tower: str) -> Iterator[None]:
 def _teachers(steps: Sequence[InnerStep]) -> list[str]:
     """Whom the steps learn from, each once."""
     learning = [step for step in steps if step.method.uses_teacher]
-    return list(dict.fromkeys(str(_declared(step, "learns_from", "teacher")) for step in learning))
-
-
-def _declared(step: InnerStep, name: str, default: Any) -> Any:
-    found = getattr(step.method, name, None)
-    return default if found is None else found(step.params)
+    return list(dict.fromkeys(step.method.learns_from(step.params) for step in learning))

@@ -43,7 +43,7 @@ class Workers:
                 f"processes = {processes}, but this step runs in {found.count}: only a step of a suite's own "
                 "chain starts others; set processes = 1"
             )
-        if found.count > 1 and getattr(objective, "across_rows", False):
+        if found.count > 1 and objective.across_rows:
             raise BuildError(
                 f"processes = {processes}: the loss compares all rows of a batch with each other, so that a "
                 "batch cannot be shared out; set processes = 1"

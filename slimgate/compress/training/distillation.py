@@ -154,7 +154,7 @@ class DistillationLoss:
         self, teacher: Any, targets: Targets | None, wanted: bool | None, context: BuildContext
     ) -> bool:
         objective = self._objective
-        known = objective.by_row or (targets is not None and getattr(objective, "by_token", False))
+        known = objective.by_row or (targets is not None and objective.by_token)
         if wanted and not known:
             raise BuildError(
                 "distill: stored_logits = true is for answers that depend on their row alone; leave it out"
@@ -220,14 +220,13 @@ class DistillationLoss:
             self._noted("soft", losses.mean())
             total = total + (shares * losses).mean()
         if params.mse_weight:
-            distance = getattr(self._objective, "distance", nn.functional.mse_loss)
-            found = self._noted("logits", distance(logits, teacher))
+            found = self._noted("logits", self._objective.distance(logits, teacher))
             total = total + params.mse_weight * found
         return total
 
     def _compared(self, logits: torch.Tensor) -> torch.Size:
         """What of the answers' shape must be the teacher's: of embeddings not the width."""
-        return logits.shape[:-1] if getattr(self._objective, "any_width", False) else logits.shape
+        return logits.shape[:-1] if self._objective.any_width else logits.shape
 
     def _noted(self, name: str, value: torch.Tensor) -> torch.Tensor:
         self._seen[name].append(float(value.detach()))

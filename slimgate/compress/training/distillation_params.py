@@ -1,11 +1,12 @@
-"""Options of learning from a teacher, beside those of training.
+"""Options of learning from a teacher, beside those of training, and what such steps declare.
 
 Which block of the teacher each block of the student learns from.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
@@ -13,6 +14,7 @@ from slimgate.compress.training.params import TrainingParams
 from slimgate.compress.training.transfer_params import TransferParams
 from slimgate.errors import BuildError
 from slimgate.params import VARIANT_NAME
+from slimgate.protocols import UNLABELLED, Step
 
 LayerMapping = Literal["even", "last"] | tuple[Annotated[int, Field(ge=0, strict=True)], ...]
 TeacherName = Field(
@@ -71,3 +73,36 @@ class InnerParams(SoftTargetParams):
 
 class OneTeacherParams(InnerParams, TransferParams):
     """Options of learning from one teacher, and of the rows that it is learnt on."""
+
+
+D = TypeVar("D", bound=OneTeacherParams)
+
+
+class DistillationStep(Step[D]):
+    """A step that learns from a teacher, on the rows of train and on those of a transfer set."""
+
+    reads: tuple[str, ...] = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+
+    def learns_from(self, params: D) -> str:
+        """Whom the step learns from."""
+        return params.teacher
+
+    def adds_rows(self, params: D) -> bool:
+        """Whether there are rows beside the train split's."""
+        return params.adds_rows
+
+    def row_files(self, params: D) -> tuple[Path, ...]:
+        """The files of unlabelled rows."""
+        return params.transfer
+
+    def also_reads(self, params: D) -> tuple[str, ...]:
+        """The split that only some options read."""
+        copied = params.augment is not None and params.augment.unlabelled
+        return (UNLABELLED,) if params.unlabelled or copied else ()
+
+    def functions(self, params: D) -> tuple[str, ...]:
+        """The user's own function that translates."""
+        name = None if params.augment is None else params.augment.translator
+        return () if name is None else (name,)

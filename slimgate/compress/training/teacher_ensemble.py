@@ -119,12 +119,12 @@ def _answers(name: str, teaching: Teaching, objective: Objective, context: Build
 
 
 def _check_objective(objective: Objective) -> None:
-    if getattr(objective, "any_width", False):
+    if objective.any_width:
         raise BuildError(
             "more_teachers: vectors of different models have no mean, for nothing says which of their axes "
             "belong together; learn from one teacher"
         )
-    if not (objective.by_row or getattr(objective, "by_token", False)):
+    if not (objective.by_row or objective.by_token):
         raise BuildError("more_teachers is for answers that depend on their row alone; leave it out")
 
 

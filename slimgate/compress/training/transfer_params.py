@@ -13,7 +13,6 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, mo
 
 from slimgate.data.row_files import SUFFIXES, RowFile
 from slimgate.params import SuitePath, Table
-from slimgate.protocols import UNLABELLED
 
 
 class Generate(Table):
@@ -111,33 +110,16 @@ class TransferParams(Table):
                 raise ValueError(f"{path.name}: {told}; known: {' '.join(SUFFIXES)}")
         return self
 
+    @property
+    def adds_rows(self) -> bool:
+        """Whether there are rows beside the train split's."""
+        return bool(self.transfer or self.augment or self.unlabelled or self.generate)
+
     @model_validator(mode="after")
     def _something_to_learn_from(self) -> TransferParams:
-        if self.only_transfer and not adds_rows(self):
+        if self.only_transfer and not self.adds_rows:
             raise ValueError("only_transfer leaves no rows: give transfer, unlabelled, augment or generate")
         return self
-
-
-def adds_rows(params: TransferParams) -> bool:
-    """Whether there are rows beside the train split's."""
-    return bool(params.transfer or params.augment or params.unlabelled or params.generate)
-
-
-def row_files(params: TransferParams) -> tuple[Path, ...]:
-    """The files of unlabelled rows."""
-    return params.transfer
-
-
-def also_reads(params: TransferParams) -> tuple[str, ...]:
-    """The split that only some options read."""
-    copied = params.augment is not None and params.augment.unlabelled
-    return (UNLABELLED,) if params.unlabelled or copied else ()
-
-
-def functions(params: TransferParams) -> tuple[str, ...]:
-    """The user's own function that translates."""
-    name = None if params.augment is None else params.augment.translator
-    return () if name is None else (name,)
 
 
 def row_file(path: Path) -> RowFile:

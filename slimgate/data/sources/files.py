@@ -26,6 +26,7 @@ from slimgate.data.images import images_digest, with_images
 from slimgate.data.row_files import SUFFIXES, RowFile, columns_of, require, rows_of
 from slimgate.errors import DataError
 from slimgate.params import SuitePath, Table
+from slimgate.protocols import Source
 
 NAMED = ("train", "calibration", "selection", "gate", "confirm")
 
@@ -108,67 +109,67 @@ class Params(Table):
         return self
 
 
-def columns(params: Params) -> tuple[str, ...]:
-    """Names that any of the parts has, in the order of the first file.
+class Files(Source[Params]):
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """Names that any of the parts has, in the order of the first file.
 
-    Raises SuiteError for a file that is not there, DataError for one that cannot be read, or where the
-    files of one part have other columns.
-    """
-    if params.by_label is not None:
-        for _, _, path in _files(params):
+        Raises SuiteError for a file that is not there, DataError for one that cannot be read, or where the
+        files of one part have other columns.
+        """
+        if params.by_label is not None:
+            for _, _, path in _files(params):
+                require(path)
+            return ("text", "label")
+        names: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        for part, _, path in _files(params):
+            found = columns_of(_row_file(params, path))
+            _same_names(params, path, found, *names.setdefault(part, (path, found)))
+        return tuple(dict.fromkeys(name for _, found in names.values() for name in found))
+
+    def parts(self, params: Params) -> tuple[str, ...]:
+        """("all",), or those of train, calibration, selection, gate, confirm that are named."""
+        return tuple(dict.fromkeys(part for part, _, _ in _files(params)))
+
+    def is_real(self, params: Params) -> bool:
+        """What the suite says; true where it says nothing, for people bring rows that somebody wrote."""
+        return params.real
+
+    def digest(self, params: Params) -> str:
+        """sha256 over parts, labels, the bytes of every file and how they are read; not over names of files.
+
+        Of images that rows name, over their bytes too.
+        """
+        total = hashlib.sha256(json.dumps([params.encoding, params.quotes]).encode())
+        for part, label, path in _files(params):
             require(path)
-        return ("text", "label")
-    names: dict[str, tuple[Path, tuple[str, ...]]] = {}
-    for part, _, path in _files(params):
-        found = columns_of(_row_file(params, path))
-        _same_names(params, path, found, *names.setdefault(part, (path, found)))
-    return tuple(dict.fromkeys(name for _, found in names.values() for name in found))
+            with path.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+            total.update(json.dumps([part, label, _row_file(params, path).format, content]).encode())
+            if params.images:
+                with TemporaryDirectory(prefix="slimgate-") as scratch:
+                    table = rows_of(_row_file(params, path), scratch=Path(scratch))
+                total.update(images_digest(table, params.images, path.parent).encode())
+        return total.hexdigest()
+
+    def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
+        """The rows of every part; a column has one type in all of them. Files of a part follow each other."""
+        found: dict[str, list[pa.Table]] = {}
+        firsts: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        for part, label, path in _files(params):
+            table = with_images(rows_of(_row_file(params, path), scratch=scratch), params.images, path.parent)
+            if label is not None:
+                table = table.append_column("label", pa.array([label] * table.num_rows, pa.string()))
+            names = tuple(table.column_names)
+            _same_names(params, path, names, *firsts.setdefault(part, (path, names)))
+            found.setdefault(part, []).append(table)
+        types = _common_types([table for tables in found.values() for table in tables])
+        return {
+            part: pa.concat_tables([_cast(table, types) for table in tables], promote_options="default")
+            for part, tables in found.items()
+        }
 
 
-def parts(params: Params) -> tuple[str, ...]:
-    """("all",), or those of train, calibration, selection, gate, confirm that are named."""
-    return tuple(dict.fromkeys(part for part, _, _ in _files(params)))
-
-
-def is_real(params: Params) -> bool:
-    """What the suite says; true where it says nothing, for people bring rows that somebody wrote."""
-    return params.real
-
-
-def digest(params: Params) -> str:
-    """sha256 over parts, labels, the bytes of every file and how they are read; not over names of files.
-
-    Of images that rows name, over their bytes too.
-    """
-    total = hashlib.sha256(json.dumps([params.encoding, params.quotes]).encode())
-    for part, label, path in _files(params):
-        require(path)
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(json.dumps([part, label, _row_file(params, path).format, content]).encode())
-        if params.images:
-            with TemporaryDirectory(prefix="slimgate-") as scratch:
-                table = rows_of(_row_file(params, path), scratch=Path(scratch))
-            total.update(images_digest(table, params.images, path.parent).encode())
-    return total.hexdigest()
-
-
-def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
-    """The rows of every part; a column has one type in all of them. Files of a part follow each other."""
-    found: dict[str, list[pa.Table]] = {}
-    firsts: dict[str, tuple[Path, tuple[str, ...]]] = {}
-    for part, label, path in _files(params):
-        table = with_images(rows_of(_row_file(params, path), scratch=scratch), params.images, path.parent)
-        if label is not None:
-            table = table.append_column("label", pa.array([label] * table.num_rows, pa.string()))
-        names = tuple(table.column_names)
-        _same_names(params, path, names, *firsts.setdefault(part, (path, names)))
-        found.setdefault(part, []).append(table)
-    types = _common_types([table for tables in found.values() for table in tables])
-    return {
-        part: pa.concat_tables([_cast(table, types) for table in tables], promote_options="default")
-        for part, tables in found.items()
-    }
+source = Files()
 
 
 def _wrong(message: str) -> PydanticCustomError:

@@ -31,6 +31,7 @@ from slimgate.data.arrow import standing_twice
 from slimgate.data.pools import strings
 from slimgate.errors import DataError, SuiteError, nearest
 from slimgate.params import Table, suite_path
+from slimgate.protocols import Source
 
 NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
@@ -83,46 +84,48 @@ class Params(Table):
         return self.id + config + (f" at {self.revision}" if self.revision else "")
 
 
-def columns(params: Params) -> tuple[str, ...] | None:
-    """None: only `read` can tell. Raises SuiteError for a folder that is not there."""
-    if params.folder is not None and not params.folder.is_dir():
-        raise SuiteError(f"{params.folder}: no such folder")
-    if params.folder is not None and params.revision is not None:
-        raise SuiteError(f"revision = {params.revision} came, but a folder has none")
-    return None
+class Hub(Source[Params]):
+    def columns(self, params: Params) -> tuple[str, ...] | None:
+        """None: only `read` can tell. Raises SuiteError for a folder that is not there."""
+        if params.folder is not None and not params.folder.is_dir():
+            raise SuiteError(f"{params.folder}: no such folder")
+        if params.folder is not None and params.revision is not None:
+            raise SuiteError(f"revision = {params.revision} came, but a folder has none")
+        return None
+
+    def parts(self, params: Params) -> tuple[str, ...]:
+        """Those that the suite names; without `splits` those that a data set usually has."""
+        return tuple(_named(params) or DEFAULTS)
+
+    def is_real(self, params: Params) -> bool:
+        """What the suite says; true where it says nothing."""
+        return params.real
+
+    def digest(self, params: Params) -> str:
+        """Of a folder its files' bytes; of the hub the commit, or the stated names before it is known."""
+        chosen = {"config": params.config, "splits": _named(params)}
+        if params.folder is not None:
+            return json_digest({"files": folder_digest(params.folder, _files(params.folder)), **chosen})
+        return json_digest(
+            {
+                "id": params.id,
+                "commit": cached_commit(params) or _newest_commit(params) or params.revision,
+                **chosen,
+            }
+        )
+
+    def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
+        """The rows of every part. Raises DataError where they are neither cached nor can be downloaded."""
+        with _quiet(), _explained(params):
+            splits = _load(params, scratch)
+            chosen = _chosen(params, splits)
+            tables = {
+                part: splits[name].data.table.replace_schema_metadata() for part, name in chosen.items()
+            }
+        return _with_unique_ids(tables)
 
 
-def parts(params: Params) -> tuple[str, ...]:
-    """Those that the suite names; without `splits` those that a data set usually has."""
-    return tuple(_named(params) or DEFAULTS)
-
-
-def is_real(params: Params) -> bool:
-    """What the suite says; true where it says nothing."""
-    return params.real
-
-
-def digest(params: Params) -> str:
-    """Of a folder its files' bytes; of the hub the commit, or the stated names where it is not known yet."""
-    chosen = {"config": params.config, "splits": _named(params)}
-    if params.folder is not None:
-        return json_digest({"files": folder_digest(params.folder, _files(params.folder)), **chosen})
-    return json_digest(
-        {
-            "id": params.id,
-            "commit": cached_commit(params) or _newest_commit(params) or params.revision,
-            **chosen,
-        }
-    )
-
-
-def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
-    """The rows of every part. Raises DataError where they are neither cached nor can be downloaded."""
-    with _quiet(), _explained(params):
-        splits = _load(params, scratch)
-        chosen = _chosen(params, splits)
-        tables = {part: splits[name].data.table.replace_schema_metadata() for part, name in chosen.items()}
-    return _with_unique_ids(tables)
+source = Hub()
 
 
 def cached_commit(params: Params) -> str | None:

@@ -27,6 +27,7 @@ from slimgate._system.digests import json_digest
 from slimgate.data.docstrings import installed_versions, package_folder, source_files
 from slimgate.errors import DataError
 from slimgate.params import Table
+from slimgate.protocols import Source
 
 COLUMNS = ("paragraph", "library", "file")
 
@@ -54,39 +55,39 @@ class Params(Table):
         return self
 
 
-def columns(params: Params) -> tuple[str, ...]:
-    """paragraph, library, file. Raises SuiteError for a package that is not installed."""
-    for library in params.libraries:
-        package_folder(library, asked_by="library_docs")
-    return COLUMNS
+class LibraryDocs(Source[Params]):
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """paragraph, library, file. Raises SuiteError for a package that is not installed."""
+        for library in params.libraries:
+            package_folder(library, asked_by="library_docs")
+        return COLUMNS
+
+    def parts(self, params: Params) -> tuple[str, ...]:
+        """One part, from which the splits are cut; and one of rows without labels where it is asked for."""
+        return ("unlabelled", "all") if params.unlabelled else ("all",)
+
+    def is_real(self, params: Params) -> bool:
+        """People wrote the paragraphs."""
+        return True
+
+    def digest(self, params: Params) -> str:
+        """Changes with the packages' versions and the options; the code counts apart."""
+        installed = installed_versions(params.libraries)
+        return json_digest({"installed": installed, "params": params.model_dump(mode="json")})
+
+    def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
+        """All rows, in the order of the libraries, then of the files, then of the text."""
+        found = list(_rows(params))
+        rows = list(unique_rows(found, params.max_rows_per_file))
+        if not rows:
+            raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words was found")
+        if not params.unlabelled:
+            return {"all": _table(rows, COLUMNS)}
+        more = unique_rows(found, len(found))
+        return {"unlabelled": _table(more, ("paragraph", "file")), "all": _table(rows, COLUMNS)}
 
 
-def parts(params: Params) -> tuple[str, ...]:
-    """One part, from which the splits are cut; and one of rows without labels where it is asked for."""
-    return ("unlabelled", "all") if params.unlabelled else ("all",)
-
-
-def is_real(params: Params) -> bool:
-    """People wrote the paragraphs."""
-    return True
-
-
-def digest(params: Params) -> str:
-    """Changes with the packages' versions and the options; the code counts apart."""
-    installed = installed_versions(params.libraries)
-    return json_digest({"installed": installed, "params": params.model_dump(mode="json")})
-
-
-def read(params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
-    """All rows, in the order of the libraries, then of the files, then of the text."""
-    found = list(_rows(params))
-    rows = list(unique_rows(found, params.max_rows_per_file))
-    if not rows:
-        raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words was found")
-    if not params.unlabelled:
-        return {"all": _table(rows, COLUMNS)}
-    more = unique_rows(found, len(found))
-    return {"unlabelled": _table(more, ("paragraph", "file")), "all": _table(rows, COLUMNS)}
+source = LibraryDocs()
 
 
 def _table(rows: Iterable[dict[str, str]], columns: tuple[str, ...]) -> pa.Table:

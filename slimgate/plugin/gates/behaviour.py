@@ -34,8 +34,8 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     measured = behaviour(
         teacher.outcomes, variant.outcomes, texts=lambda rows: quoted_texts(gate, columns, rows)
     )
-    if (compare := getattr(task.object, "compare", None)) is not None:
-        measured |= compare(task.params, teacher.compared, variant.compared)
+    if task.object.compare:
+        measured |= task.object.compare(task.params, teacher.compared, variant.compared)
     judged = judge_behaviour(
         teacher.outcomes,
         variant.outcomes,

@@ -12,7 +12,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.run.claims import Claim, step_claims
 from slimgate.run.parts import Part, part
 from slimgate.run.run import ModelHandle
-from slimgate.suite.suite import Plugin, params_json
+from slimgate.suite.suite import SuiteStep, params_json
 
 Report = Callable[[Part], None]
 SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")
@@ -50,7 +50,7 @@ def _steps(model: ModelHandle) -> list[dict[str, Any]]:
     return [{**step, **more} for step, more in zip(made, told, strict=True)]
 
 
-def _rows_read(model: ModelHandle, step: Plugin) -> dict[str, int]:
+def _rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
     """How many rows of each split the step was given."""
     splits = model.run.rows.splits
     return {name: len(splits[name]) for name in step.object.reads if len(splits.get(name, ()))}
@@ -74,5 +74,5 @@ def claims_of(model: ModelHandle) -> list[Claim]:
     return [
         claim
         for step, before, after in zip(model.variant.steps, chain[:-1], chain[1:], strict=True)
-        for claim in step_claims(step.name, getattr(step.object, "claims", ()), before, after)
+        for claim in step_claims(step.name, step.object.claims, before, after)
     ]

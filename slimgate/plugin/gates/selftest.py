@@ -88,7 +88,7 @@ def _identical(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
 
 
 def _planted_fault(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
-    spoil = getattr(suite.setup.task.object, "spoiled", None)
+    spoil = suite.setup.task.object.spoiled
     budgets = gate_budgets(suite, teacher.outcomes)
     found = [
         exchanged_fault(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)

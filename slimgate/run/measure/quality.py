@@ -25,7 +25,7 @@ from slimgate.run.past_times import Work
 from slimgate.run.rows import PreparedRows
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of
-from slimgate.suite.suite import Plugin, Suite, params_json
+from slimgate.suite.suite import Suite, SuiteRuntime, SuiteTask, params_json
 from slimgate.tasks.parts.encoding import EncodedTexts
 
 FILE = "outcomes.parquet"
@@ -89,7 +89,7 @@ def outcomes_of(
     suite: Suite,
     rows: PreparedRows,
     artifact: Artifact,
-    runtime: Plugin,
+    runtime: SuiteRuntime,
     encoder: Encoder,
     store: Store,
     *,
@@ -118,7 +118,7 @@ def answered(
     suite: Suite,
     rows: PreparedRows,
     artifact: Artifact,
-    runtime: Plugin,
+    runtime: SuiteRuntime,
     split: str,
     store: Store,
     *,
@@ -132,7 +132,7 @@ def predict(
     suite: Suite,
     rows: PreparedRows,
     artifact: Artifact,
-    runtime: Plugin,
+    runtime: SuiteRuntime,
     encoder: Encoder,
     *,
     device: str,
@@ -176,13 +176,12 @@ def predict(
     return replace(found, groups=join_groups(found.groups, encoder.texts))
 
 
-def _reader(task: Plugin) -> ReadOutput | None:
-    read = getattr(task.object, "read_output", None)
-    return None if read is None else lambda output, batch: read(task.params, output, batch)
+def _reader(task: SuiteTask) -> ReadOutput:
+    return lambda output, batch: task.object.read_output(task.params, output, batch)
 
 
 def answers_key(
-    suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: Plugin, split: str, device: str
+    suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: SuiteRuntime, split: str, device: str
 ) -> str:
     """The key of a model's answers in a store: all that they depend on."""
     task = suite.setup.task
@@ -202,7 +201,7 @@ def answers_key(
         "code": [code_digest("slimgate.models.predicting"), code_digest("slimgate.data.pools")],
         "device": device.split(":")[0],
         PROCESSOR: _processor(suite, device) if runtime.answers_by_processor(artifact.kind) else None,
-        "versions": dict(versions((*PACKAGES, *getattr(runtime.object, "packages", ())))),
+        "versions": dict(versions((*PACKAGES, *runtime.object.packages))),
     }
     return json_digest(key)
 

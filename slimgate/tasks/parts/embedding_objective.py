@@ -14,20 +14,19 @@ over prefixes of the embeddings (Kusupati et al. 2022).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from slimgate.errors import BuildError
-from slimgate.tasks.parts.objectives import UNLABELLED
+from slimgate.tasks.parts.objectives import UNLABELLED, Objective
 from slimgate.tasks.parts.sentences import SentenceParams
 
 _MINUS_INFINITY = float("-inf")
 
 
-class EmbeddingObjective(ABC):
+class EmbeddingObjective(Objective):
     """What the three have in common. logits: embeddings (rows, dims), of pairs (rows, 2, dims)."""
 
     quality = "accuracy_in_batch"
@@ -45,14 +44,6 @@ class EmbeddingObjective(ABC):
     def labelled(self, labels: Tensor) -> Tensor:
         """Whether it is known what belongs to the row."""
         return labels != UNLABELLED
-
-    @abstractmethod
-    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each row among the others, 0 where nothing is known of it."""
-
-    @abstractmethod
-    def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """1 where what belongs to the row is the most similar of the batch."""
 
     def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """T² · KL of the similarities to the batch, as softmaxes of scale · similarity / T."""

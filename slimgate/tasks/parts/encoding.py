@@ -51,7 +51,7 @@ class EncodedTexts:
             found[row] = words.count(self.unknown) / max(len(words), 1)
         return found
 
-    def beside(self, positions: Sequence[int]) -> Arrays:  # noqa: ARG002
+    def beside(self, positions: Sequence[int]) -> Arrays:
         """Nothing."""
         return {}
 

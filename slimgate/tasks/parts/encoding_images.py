@@ -50,9 +50,14 @@ class EncodedImages:
         texts = positions if self.own else range(len(self.texts))
         return {**self.texts.batch(texts, tokens), "pixel_values": self.pixels.of(positions)}
 
-    def beside(self, positions: Sequence[int]) -> Arrays:  # noqa: ARG002
+    def beside(self, positions: Sequence[int]) -> Arrays:
         """Nothing."""
         return {}
+
+    def taken(self, positions: Sequence[int]) -> EncodedImages:
+        """Some of the rows, in that order."""
+        texts = self.texts.taken(positions) if self.own else self.texts
+        return replace(self, pixels=self.pixels.taken(positions), texts=texts)
 
     def joined(self, more: EncodedImages) -> EncodedImages:
         """These rows and more behind them."""

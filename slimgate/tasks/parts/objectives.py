@@ -14,6 +14,7 @@ The rows that models learn from: encoded, with what is to be learnt of each.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -87,42 +88,54 @@ def training_rows(model: Any, context: BuildContext) -> Labelled:
     return data
 
 
-class Objective(Protocol):
+class Objective(ABC):
     """How models of a task learn. answers: what `flat` counts, whatever their shape in the model's output.
 
-    It may also have by_token = True where an answer is a token, which depends on its row alone; any_width =
-    True where a student's outputs may be more or fewer than its teacher's, and distance(student, teacher) ->
-    scalar, what `mse_weight` weighs where it is not the mean squared error.
+    quality: the name of what `qualities` gives, as logs have it: accuracy, …; more is better. by_row: whether
+    logits are (rows, outputs). by_token: whether an answer is a token, which depends on its row alone.
+    across_rows: whether a loss compares the rows of a batch. any_width: whether a student's outputs may be
+    more or fewer than its teacher's.
     """
 
     quality: str
-    """The name of what `qualities` gives, as logs have it: accuracy, …; more is better."""
     by_row: bool
-    """Whether logits are (rows, outputs)."""
+    by_token: bool = False
+    across_rows: bool = False
+    any_width: bool = False
 
+    @abstractmethod
     def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """(answers, outputs) float32 and the label of each answer."""
 
+    @abstractmethod
     def labelled(self, labels: Tensor) -> Tensor:
         """(answers,) bool: whether the answer has a label."""
 
+    @abstractmethod
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(answers,) the loss by the labels, 0 where there is none."""
 
+    @abstractmethod
     def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """(answers,) the loss by a teacher's answers; 0 for a perfect mimic."""
 
+    @abstractmethod
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(answers,) of answers with labels: how good each is, more is better."""
 
+    @abstractmethod
     def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
         """(answers,) the loss by labels drawn from the model's own answers: for Fisher information.
 
         logits: (answers, outputs), as `flat` gives them.
         """
 
+    def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """How far a student's outputs are from the teacher's, a scalar: what `mse_weight` weighs."""
+        return nn.functional.mse_loss(student, teacher)
 
-class ClassObjective:
+
+class ClassObjective(Objective):
     """One class a row."""
 
     quality = "accuracy"
@@ -177,7 +190,7 @@ class TokenObjective(ClassObjective):
         return logits[counted].float(), labels[counted]
 
 
-class ScoreObjective:
+class ScoreObjective(Objective):
     """One number a row; logits: (rows, 1), labels: (rows,) float."""
 
     quality = "minus_mse"
@@ -195,7 +208,7 @@ class ScoreObjective:
         """Squared error."""
         return torch.where(labels.isnan(), 0.0, (logits[:, 0] - labels.nan_to_num()) ** 2)
 
-    def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:  # noqa: ARG002
+    def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """Squared error from the teacher's number; a temperature has no meaning here."""
         return ((student - teacher) ** 2).mean(-1)
 
@@ -209,7 +222,7 @@ class ScoreObjective:
         return ((logits.float() - logits.detach().float() - noise) ** 2).flatten(1).sum(-1) / 2
 
 
-class LabelsObjective:
+class LabelsObjective(Objective):
     """Any number of labels a row; logits and labels: (rows, labels), labels 0 or 1, NaN where unknown."""
 
     quality = "label_accuracy"

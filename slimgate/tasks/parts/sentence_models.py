@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from slimgate.errors import SuiteError
 from slimgate.models.config import check_positions
 from slimgate.models.pretrained import POOLER, Weights, numbers_alone, require_weights, weights_of
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.models.sentence_layout import sentence_layout
-from slimgate.protocols import BuildContext, ModelRef
-from slimgate.tasks.parts.sentences import SentenceParams
+from slimgate.protocols import BuildContext, Compared, Json, ModelRef, Rows, Task, TaskFacts
+from slimgate.tasks.parts.encoding import EncodedTexts
+from slimgate.tasks.parts.sentences import EncodedPairs, SentenceParams, encode_sentences
 
 ARCHITECTURE = "slimgate.models.sentence_encoder:SentenceEncoder"
 
@@ -32,6 +33,31 @@ def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Mapping[
         raise SuiteError(
             f"matryoshka = {list(params.matryoshka)}, but embeddings of {ref.text} have {width} dimensions"
         )
+
+
+S = TypeVar("S", bound=SentenceParams)
+
+
+class SentenceTask(Task[S]):
+    """A task of texts that are encoded apart."""
+
+    def check_model(self, params: S, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        check_sentence_model(params, ref, config)
+
+    def load_model(self, params: S, ref: ModelRef, context: BuildContext) -> Any:
+        """The encoder of a ref, which is complete."""
+        return load_sentence_model(params, ref, context)
+
+    def encode_rows(self, params: S, rows: Rows, tokenizer: Any) -> EncodedTexts | EncodedPairs:
+        """Tokenises the one or two texts of each row."""
+        return encode_sentences(params, rows, tokenizer)
+
+    def compare(self, params: S, teacher: Compared, variant: Compared) -> Json:
+        """What an embedding costs in an index, and how near it is to the teacher's."""
+        from slimgate.tasks.parts.embedding_figures import embedding_figures
+
+        return embedding_figures(teacher, variant)
 
 
 def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildContext) -> Any:

@@ -6,10 +6,9 @@ Rows of two texts that are encoded apart: a query and its document, or two sente
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from slimgate.params import Table
-from slimgate.protocols import Arrays, Encoded, Rows
+from slimgate.protocols import Arrays, Rows
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
 
@@ -93,7 +92,7 @@ class EncodedPairs:
         first, second = (one.batch(positions, width) for one in (self.first, self.second))
         return {name: np.concatenate([first[name], second[name]]) for name in first}
 
-    def beside(self, positions: Sequence[int]) -> Arrays:  # noqa: ARG002
+    def beside(self, positions: Sequence[int]) -> Arrays:
         """Nothing."""
         return {}
 
@@ -118,11 +117,3 @@ def encode_sentences(params: SentenceParams, rows: Rows, tokenizer: Any) -> Enco
         for column, prompt in zip(params.texts, prompts, strict=True)
     ]
     return encoded[0] if len(encoded) == 1 else EncodedPairs(encoded[0], encoded[1])
-
-
-def row_encoder(params: SentenceParams, folder: Path) -> Callable[[Rows], Encoded]:
-    """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return lambda rows: encode_sentences(params, rows, tokenizer)

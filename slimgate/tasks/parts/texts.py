@@ -1,19 +1,18 @@
 """Rows of one or two texts: what the tasks of text_classification's family do alike.
 
 class Params(TextParams): ...
-encode_rows, row_encoder, text_columns = text_rows.encode_rows, text_rows.row_encoder, text_rows.text_columns
+class TextClassification(TextTask[Params]): ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
 from slimgate.params import Table
-from slimgate.protocols import BuildContext, Rows
+from slimgate.protocols import BuildContext, Rows, Task
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData, Loaded
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
@@ -26,23 +25,20 @@ class TextParams(Table):
     pooling: Literal["model", "mean"] = "model"
 
 
-def text_columns(params: TextParams) -> tuple[str, ...]:
-    """What must not stand in two splits; of a pair, the pair."""
-    return params.text
+T = TypeVar("T", bound=TextParams)
 
 
-def encode_rows(params: TextParams, rows: Rows, tokenizer: Any) -> EncodedTexts:
-    """Tokenises the text columns."""
-    texts = [rows.table[column].to_pylist() for column in params.text]
-    return encode_texts(tokenizer, texts, max_tokens=params.max_tokens)
+class TextTask(Task[T]):
+    """A task of one or two text columns."""
 
+    def text_columns(self, params: T) -> tuple[str, ...]:
+        """What must not stand in two splits; of a pair, the pair."""
+        return params.text
 
-def row_encoder(params: TextParams, folder: Path) -> Callable[[Rows], EncodedTexts]:
-    """Tokenises rows by the tokenizer of an artifact, which is loaded once."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return lambda rows: encode_rows(params, rows, tokenizer)
+    def encode_rows(self, params: T, rows: Rows, tokenizer: Any) -> EncodedTexts:
+        """Tokenises the text columns."""
+        texts = [rows.table[column].to_pylist() for column in params.text]
+        return encode_texts(tokenizer, texts, max_tokens=params.max_tokens)
 
 
 def train_texts(params: TextParams, context: BuildContext) -> Iterator[str]:

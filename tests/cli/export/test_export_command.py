@@ -167,7 +167,7 @@ def test_an_openvino_graph_is_the_files_that_were_judged(
 def test_a_language_model_predicts_as_its_outcomes_say(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
-    context.task, context.task_params = causal_lm, causal_lm.Params(text=("text",), max_tokens=32)
+    context.task, context.task_params = causal_lm.task, causal_lm.Params(text=("text",), max_tokens=32)
     hub = write_tiny(tmp_path / "hub", "gpt2", causal=True, initializer_range=0.5)
     model, rows = load_tiny(hub, context), context.rows("selection")
     windows = causal_lm.judged_windows(context.task_params, rows, model.tokenizer)
@@ -175,7 +175,7 @@ def test_a_language_model_predicts_as_its_outcomes_say(
         predictor_of(model, context),
         windows,
         batch_size=4,
-        read=lambda output, batch: causal_lm.read_output(context.task_params, output, batch),
+        read=lambda output, batch: causal_lm.task.read_output(context.task_params, output, batch),
     )
 
     assert export(kept(tmp_path, model, context))[0] == 0

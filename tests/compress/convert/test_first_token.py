@@ -76,7 +76,7 @@ def test_the_last_block_gives_one_vector_a_row_and_the_logits_stay(
 
 def test_fewer_heads_are_no_hindrance(tmp_path: Path) -> None:
     model, context = tiny(tmp_path, "bert")
-    prune_heads.apply(model, prune_heads.Params(heads=2, importance="magnitude"), context)
+    prune_heads.step.apply(model, prune_heads.Params(heads=2, importance="magnitude"), context)
     batch = batch_of(model, context)
     before = logits(model.network, batch)
     with first_token_alone(model.network, batch) as narrowed:
@@ -130,7 +130,7 @@ def test_attention_that_has_berts_names_and_is_another_stays_whole(config: Any, 
 @pytest.mark.parametrize("first_token", [True, False])
 def test_the_openvino_graph_computes_it_so_and_is_shorter_work(tmp_path: Path, first_token: bool) -> None:
     model, context = tiny(tmp_path, "bert")
-    made = to_openvino.apply(model, to_openvino.Params(first_token=first_token), context)
+    made = to_openvino.step.apply(model, to_openvino.Params(first_token=first_token), context)
     assert context.log["first_token_alone"] is first_token
     assert context.log["max_difference_relative"] < 1e-3
     made.graph.reshape({name: [3, 9] for name in ("input_ids", "attention_mask", "token_type_ids")})

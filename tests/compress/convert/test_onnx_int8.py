@@ -23,7 +23,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 @pytest.mark.parametrize(
     ("method", "kind"),
-    [(onnx_int8_dynamic, "MatMulInteger"), (onnx_int8_static, "MatMulIntegerToFloat")],
+    [(onnx_int8_dynamic.step, "MatMulInteger"), (onnx_int8_static.step, "MatMulIntegerToFloat")],
     ids=["dynamic", "static"],
 )
 def test_products_are_int8_and_the_output_layer_is_not(
@@ -34,7 +34,7 @@ def test_products_are_int8_and_the_output_layer_is_not(
     assert kinds_of(made.proto)[kind] == 4 * 6 + 1  # blocks, pooler
     assert made.footprint()["state_bytes"] < 0.5 * model.footprint()["state_bytes"]
     assert 1e-4 < context.log["max_difference_relative"] < 1
-    assert ("warning" in context.log) == (method is onnx_int8_dynamic)  # rows share a scale
+    assert ("warning" in context.log) == (method is onnx_int8_dynamic.step)  # rows share a scale
     model, context = tiny.copied(tmp_path)
     with_output = method.apply(model, method.Params(output_layer=True), context)
     assert kinds_of(with_output.proto)[kind] == 4 * 6 + 2
@@ -42,7 +42,7 @@ def test_products_are_int8_and_the_output_layer_is_not(
 
 def test_static_ranges_make_a_rows_answer_its_own(tiny: Exported, tmp_path: Path) -> None:
     model, context = tiny.copied(tmp_path)
-    made = onnx_int8_static.apply(model, onnx_int8_static.Params(), context)
+    made = onnx_int8_static.step.apply(model, onnx_int8_static.Params(), context)
     encoded = context.task.encode_rows(context.task_params, context.rows("train"), made.tokenizer)
     predictor = predictor_of(made, context)
     alone, together = (predict_scores(predictor, encoded, batch_size=size) for size in (1, 16))
@@ -52,18 +52,18 @@ def test_static_ranges_make_a_rows_answer_its_own(tiny: Exported, tmp_path: Path
 def test_packed_weights_count_as_many_as_they_are(tiny: Exported, tmp_path: Path) -> None:
     model, context = tiny.copied(tmp_path)
     params = onnx_weight_only.Params(block_size=16, embeddings=True)
-    made = onnx_weight_only.apply(model, params, context)
+    made = onnx_weight_only.step.apply(model, params, context)
     kinds = kinds_of(made.proto)
     assert (kinds["MatMulNBits"], kinds["GatherBlockQuantized"]) == (4 * 6 + 1, 1)
     assert made.footprint()["parameters"] == tiny.parameters
 
 
-@pytest.mark.parametrize("method", [onnx_int8_dynamic, onnx_int8_static, onnx_weight_only])
+@pytest.mark.parametrize("method", [onnx_int8_dynamic.step, onnx_int8_static.step, onnx_weight_only.step])
 def test_a_graph_that_is_quantized_already_is_a_clear_error(
     tiny: Exported, tmp_path: Path, method: Any
 ) -> None:
     model, context = tiny.copied(tmp_path)
-    made = onnx_int8_dynamic.apply(model, onnx_int8_dynamic.Params(output_layer=True), context)
+    made = onnx_int8_dynamic.step.apply(model, onnx_int8_dynamic.Params(output_layer=True), context)
     with pytest.raises(BuildError, match=r"multiplies by no float matrix, it has .*MatMulInteger"):
         method.apply(made, method.Params(output_layer=True), context)
 

@@ -46,7 +46,7 @@ def of_sentences(folder: Path) -> Made:
 def of_text(architecture: str) -> Callable[[Path], Made]:
     def made(folder: Path) -> Made:
         params = causal_lm.Params(text=("text",), max_tokens=16)
-        context = tiny_context(folder / "rows", calibration=8, params=params, task=causal_lm, classes=())
+        context = tiny_context(folder / "rows", calibration=8, params=params, task=causal_lm.task, classes=())
         layers = "n_layer" if architecture == "gpt2" else "num_hidden_layers"
         sizes: dict[str, Any] = {layers: 2, "initializer_range": 0.2}
         return load_tiny(write_tiny(folder / "hub", architecture, causal=True, **sizes), context), context
@@ -103,10 +103,10 @@ def test_every_graph_answers_as_the_network_does(tmp_path: Path, made: Callable[
     _make_distinct_(model.network)
     usual = calibration_arrays(model.tokenizer, context)[0]
     parameters = model.footprint()["parameters"] + also_stored(model.network)
-    least = 2 if context.task is sentence_embedding else 1
+    least = 2 if context.task is sentence_embedding.task else 1
     eager = EagerPredictor(model.network.eval(), "cpu")
-    graph = to_onnx.apply(model, to_onnx.Params(), context)
-    fused = onnx_optimize.apply(graph, onnx_optimize.Params(), context)
+    graph = to_onnx.step.apply(model, to_onnx.Params(), context)
+    fused = onnx_optimize.step.apply(graph, onnx_optimize.Params(), context)
     for exact in (graph, fused):
         predictor = predictor_of(exact, context)
         for batch in (usual, *odd_batches(usual, least)):
@@ -114,10 +114,12 @@ def test_every_graph_answers_as_the_network_does(tmp_path: Path, made: Callable[
         assert exact.footprint()["parameters"] == parameters
     if kinds_of(fused.proto)["Cos"]:
         with pytest.raises(BuildError, match="rotary positions, whose angles float16 cannot hold"):
-            onnx_cast.apply(fused, onnx_cast.Params(), context)
+            onnx_cast.step.apply(fused, onnx_cast.Params(), context)
     else:
-        check_half(onnx_cast.apply(fused, onnx_cast.Params(), context), fused, eager, usual, least, context)
-    small = onnx_int8_static.apply(fused, onnx_int8_static.Params(), context)
+        check_half(
+            onnx_cast.step.apply(fused, onnx_cast.Params(), context), fused, eager, usual, least, context
+        )
+    small = onnx_int8_static.step.apply(fused, onnx_int8_static.Params(), context)
     assert small.footprint()["parameters"] == parameters
     assert small.footprint()["state_bytes"] < fused.footprint()["state_bytes"]
     assert answers(predictor_of(small, context), usual).shape == answers(eager, usual).shape

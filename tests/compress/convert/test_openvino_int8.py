@@ -34,7 +34,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]:
     model, context = tiny
     context.log = {}
-    return openvino_int8.apply(model, Params.model_validate(options), context), context.log
+    return openvino_int8.step.apply(model, Params.model_validate(options), context), context.log
 
 
 def alternate_stack() -> bytes:
@@ -101,8 +101,8 @@ def test_accuracy_control_judges_by_selection(tiny: tuple[Any, Any]) -> None:
     assert float_value == pytest.approx(np.mean(model_scores(*tiny).argmax(1) == labels))
     assert float_value - int8_value <= 0.5
     params = Params.model_validate({"accuracy_control": control})
-    assert openvino_int8.also_reads(params) == ("selection",)
-    assert openvino_int8.also_reads(Params()) == ()
+    assert openvino_int8.step.also_reads(params) == ("selection",)
+    assert openvino_int8.step.also_reads(Params()) == ()
 
 
 def test_the_output_layer_and_single_rows_are_found(tiny: tuple[Any, Any]) -> None:

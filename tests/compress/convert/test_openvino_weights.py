@@ -28,7 +28,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]:
     model, context = tiny
     context.log = {}
-    return openvino_weights.apply(model, Params(**options), context), context.log
+    return openvino_weights.step.apply(model, Params(**options), context), context.log
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("int8_asym", "u8"), ("int8_sym", "i8")])

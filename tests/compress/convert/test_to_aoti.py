@@ -45,14 +45,16 @@ def tiny(root: Path, *, calibration: int = 12) -> tuple[Any, Any]:
 @pytest.mark.slow
 def test_a_package_answers_as_the_network_and_loads_again(tmp_path: Path) -> None:
     model, context = tiny(tmp_path)
-    encoded = text_classification.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
+    encoded = text_classification.task.encode_rows(
+        context.task_params, context.rows("selection"), model.tokenizer
+    )
     before = predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=7)
     footprint = model.footprint()
     try:
-        made = to_aoti.apply(model, Params(), context)
+        made = to_aoti.step.apply(model, Params(), context)
     except ProcessDied as error:  # compiled code that dies is told, and is no failure of slimgate
         pytest.skip(str(error))
-    assert made.kind == to_aoti.gives
+    assert made.kind == to_aoti.step.gives
     assert context.log["agreement_rows"] == 12 + 1 + 12
     assert context.log["max_difference_relative"] < 1e-4
     assert context.log["compile_seconds"] > 0
@@ -63,17 +65,17 @@ def test_a_package_answers_as_the_network_and_loads_again(tmp_path: Path) -> Non
     assert {"config.json", "model.pt2", "slimgate.json", "tokenizer.json"} <= set(files_of(saved))
     suffixes = {Path(name).suffix for name in zipfile.ZipFile(saved / "model.pt2").namelist()}
     assert suffixes <= {".so", ".cpp", ".json", ""}
-    predictor = aoti.load(saved, aoti.Params(), device="cpu", threads=1)
+    predictor = aoti.runtime.load(saved, aoti.Params(), device="cpu", threads=1)
     for batch_size in (7, 1):
         np.testing.assert_allclose(
             predict_scores(predictor, encoded, batch_size=batch_size), before, atol=1e-5
         )
     with pytest.raises(BuildError, match=r"compiled for device cpu, and this is cuda; build it here"):
-        aoti.load(saved, aoti.Params(), device="cuda:0", threads=1)
+        aoti.runtime.load(saved, aoti.Params(), device="cuda:0", threads=1)
     description = json.loads((saved / "slimgate.json").read_text("utf-8"))
     (saved / "slimgate.json").write_text(json.dumps({**description, "instructions": "aarch64 sve"}), "utf-8")
     with pytest.raises(BuildError, match=r"compiled for instructions aarch64 sve, and this is"):
-        aoti.load(saved, aoti.Params(), device="cpu", threads=1)
+        aoti.runtime.load(saved, aoti.Params(), device="cpu", threads=1)
 
 
 def test_rows_of_one_token_and_a_row_alone_are_compared_too() -> None:
@@ -91,7 +93,7 @@ def test_scales_of_a_quantized_model_are_not_rounded(tmp_path: Path) -> None:
     model, context = tiny(tmp_path)
     model.kind = "torch_quantized"
     with pytest.raises(BuildError, match=r"kind torch_quantized holds scales .* leave precision out"):
-        to_aoti.apply(model, Params(precision="bfloat16"), context)
+        to_aoti.step.apply(model, Params(precision="bfloat16"), context)
 
 
 NETWORK = """
@@ -116,7 +118,7 @@ def test_a_network_that_cannot_be_one_graph_is_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     model.architecture = "forked_network:Forked"
     with pytest.raises(BuildError, match=r"to_aoti: \w+: ") as caught:
-        to_aoti.apply(model, Params(), context)
+        to_aoti.step.apply(model, Params(), context)
     assert "\n" not in str(caught.value)
     assert not isinstance(caught.value, ProcessDied)
 
@@ -195,6 +197,6 @@ def test_a_suite_goes_on_where_the_process_that_compiles_dies(
 def test_it_needs_calibration_rows_and_a_tolerance_above_nothing(tmp_path: Path) -> None:
     model, context = tiny(tmp_path, calibration=0)
     with pytest.raises(DataError, match="calibration"):
-        to_aoti.apply(model, Params(), context)
+        to_aoti.step.apply(model, Params(), context)
     with pytest.raises(ValidationError, match="greater than 0"):
         Params(tolerance=0.0)

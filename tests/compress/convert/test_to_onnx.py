@@ -44,9 +44,9 @@ def test_the_graph_names_its_inputs_and_says_how_near_it_is(tiny: Exported) -> N
 def test_layers_that_compute_in_integers_are_refused(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
-    model = int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    model = int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"layers Int8Linear compute in integers.*export first"):
-        to_onnx.apply(model, to_onnx.Params(), context)
+        to_onnx.step.apply(model, to_onnx.Params(), context)
 
 
 def test_nothing_reaches_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -54,11 +54,11 @@ def test_nothing_reaches_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixtu
     hub = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), num_hidden_layers=1)
     model = load_tiny(hub, context)
     capfd.readouterr()
-    to_onnx.apply(model, to_onnx.Params(), context)
+    to_onnx.step.apply(model, to_onnx.Params(), context)
     assert capfd.readouterr() == ("", "")
 
 
 def test_it_declares_what_it_takes_and_gives() -> None:
-    assert to_onnx.takes == {"torch", "torch_quantized"}
-    assert to_onnx.gives == "onnx"
-    assert to_onnx.reads == ("calibration",)
+    assert to_onnx.step.takes == {"torch", "torch_quantized"}
+    assert to_onnx.step.gives == "onnx"
+    assert to_onnx.step.reads == ("calibration",)

@@ -35,7 +35,7 @@ def test_the_graph_answers_as_the_network_and_loads_again_the_same(
     base = write_tiny(tmp_path / "hub", architecture, labels=LABELS, initializer_range=0.2)
     plain = load_tiny(base, context)
     expected = model_scores(plain, context)
-    model = to_openvino.apply(plain, to_openvino.Params(attention=attention), context)
+    model = to_openvino.step.apply(plain, to_openvino.Params(attention=attention), context)
     given = model_scores(model, context)
     assert np.allclose(given, expected, atol=1e-4)
     assert context.log["max_difference_relative"] < 1e-3
@@ -52,14 +52,14 @@ def test_the_graph_answers_as_the_network_and_loads_again_the_same(
 def test_further_tasks(tmp_path: Path, task: str) -> None:
     context = task_context(tmp_path / "rows", task)
     model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
-    to_openvino.apply(model, to_openvino.Params(), context)
+    to_openvino.step.apply(model, to_openvino.Params(), context)
     assert context.log["max_difference_relative"] < 1e-3
 
 
 def test_pairs_of_texts_stay_pairs(tmp_path: Path) -> None:
     context = embedding_context(tmp_path / "rows", calibration=16)
     model = load_encoder(write_tiny(tmp_path / "hub", "bert"), context)
-    made = to_openvino.apply(model, to_openvino.Params(), context)
+    made = to_openvino.step.apply(model, to_openvino.Params(), context)
     assert model_scores(made, context).shape == (16, 2, 32)
 
 
@@ -75,15 +75,15 @@ def test_a_disagreement_past_the_tolerance_is_one_line(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS), context)
     with pytest.raises(BuildError, match=r"disagrees .* expected at most 1e-12; give another `tolerance`"):
-        to_openvino.apply(model, to_openvino.Params(tolerance=1e-12), context)
+        to_openvino.step.apply(model, to_openvino.Params(tolerance=1e-12), context)
 
 
 def test_layers_that_compute_in_integers_are_named(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS), context)
-    model = int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    model = int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"its layers Int8Linear may be what cannot") as caught:
-        to_openvino.apply(model, to_openvino.Params(), context)
+        to_openvino.step.apply(model, to_openvino.Params(), context)
     assert "\n" not in str(caught.value)
 
 
@@ -91,4 +91,4 @@ def test_without_calibration_rows_it_says_so(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS), context)
     with pytest.raises(DataError, match="split calibration, which has none"):
-        to_openvino.apply(model, to_openvino.Params(), context)
+        to_openvino.step.apply(model, to_openvino.Params(), context)

@@ -50,7 +50,7 @@ def saved_and_loaded(model: Any, folder: Path) -> Any:
 
 
 def apply(model: Any, context: Any, **options: Any) -> FactorizedEmbedding:
-    factorize_embeddings.apply(model, factorize_embeddings.Params(**options), context)
+    factorize_embeddings.step.apply(model, factorize_embeddings.Params(**options), context)
     (made,) = [m for m in model.network.modules() if isinstance(m, FactorizedEmbedding)]
     return made
 
@@ -119,9 +119,9 @@ def test_other_steps_train_it_and_make_it_int8(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     made = apply(model, context, rank=6)
     before = made.table.weight.detach().clone()
-    fine_tune.apply(model, fine_tune.Params(learning_rate=1e-2), context)
+    fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2), context)
     assert not torch.equal(made.table.weight, before)
-    int8_dynamic.apply(model, int8_dynamic.Params(embeddings=True), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     model.kind = "torch_quantized"
     assert [type(m) for m in made.children()] == [Int8Embedding, Int8Linear]
     again = saved_and_loaded(model, tmp_path / "saved")

@@ -53,7 +53,7 @@ def saved_and_loaded(model: Any, folder: Path) -> Any:
 
 
 def apply(model: Any, context: Any, **options: Any) -> dict[str, LowRankLinear]:
-    low_rank.apply(model, low_rank.Params(**options), context)
+    low_rank.step.apply(model, low_rank.Params(**options), context)
     return {name: m for name, m in model.network.named_modules() if isinstance(m, LowRankLinear)}
 
 
@@ -148,7 +148,7 @@ def test_gradients_are_those_of_labels_drawn_from_the_answers(tmp_path: Path) ->
 
 def test_gradients_of_tokens_are_of_no_padding_and_of_no_place_without_a_next_token(tmp_path: Path) -> None:
     params = causal_lm.Params(text=("text",), max_tokens=16)
-    context = tiny_context(tmp_path, calibration=1, task=causal_lm, params=params)
+    context = tiny_context(tmp_path, calibration=1, task=causal_lm.task, params=params)
     model = load_tiny(write_tiny(tmp_path / "lm", "gpt2", causal=True, initializer_range=0.5), context)
     name = "lm_head"
     layer = model.network.get_submodule(name)
@@ -202,13 +202,13 @@ def test_energy_is_kept_in_every_matrix_with_the_least_rank(tmp_path: Path) -> N
 
 def test_it_follows_keep_layers_and_pruning_and_is_trained_and_quantized(tmp_path: Path) -> None:
     model, context = build(tmp_path, "gpt2")
-    keep_layers.apply(model, keep_layers.Params((0, 2)), context)
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.3), context)
+    keep_layers.step.apply(model, keep_layers.Params((0, 2)), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.3), context)
     made = apply(model, context, rank_ratio=0.25)
     before = made["transformer.h.1.attn.c_attn"].up.weight.detach().clone()
-    fine_tune.apply(model, fine_tune.Params(learning_rate=1e-2), context)
+    fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2), context)
     assert not torch.equal(made["transformer.h.1.attn.c_attn"].up.weight, before)
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     assert context.log["linear_layers"] == 2 * 2 * 4
     model.kind = "torch_quantized"
     assert np.array_equal(scores(saved_and_loaded(model, tmp_path / "s"), context), scores(model, context))

@@ -67,7 +67,7 @@ def scores(model: Any, context: Any, rows: Rows | None = None) -> Any:
 
 
 def apply(model: Any, context: Any, **options: Any) -> Any:
-    return trim_vocabulary.apply(model, trim_vocabulary.Params.model_validate(options), context)
+    return trim_vocabulary.step.apply(model, trim_vocabulary.Params.model_validate(options), context)
 
 
 def saved_and_loaded(model: Any, folder: Path) -> Any:
@@ -160,13 +160,13 @@ def test_it_goes_with_factorised_embeddings_in_either_order(tmp_path: Path, firs
     model, context = build(tmp_path)
     params = factorize_embeddings.Params(rank=6)
     if first == "factorize":
-        factorize_embeddings.apply(model, params, context)
+        factorize_embeddings.step.apply(model, params, context)
         before = scores(model, context)
         apply(model, context)
         assert np.array_equal(scores(model, context), before)
     else:
         apply(model, context)
-        factorize_embeddings.apply(model, params, context)
+        factorize_embeddings.step.apply(model, params, context)
     assert {m.num_embeddings: m.embedding_dim for m in tables(model).values()} == {len(model.tokenizer): 6}
     again = saved_and_loaded(model, tmp_path / "saved")
     assert np.array_equal(scores(again, context), scores(model, context))
@@ -175,10 +175,10 @@ def test_it_goes_with_factorised_embeddings_in_either_order(tmp_path: Path, firs
 
 def test_it_goes_between_other_steps(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    keep_layers.apply(model, keep_layers.Params((0, 3)), context)
+    keep_layers.step.apply(model, keep_layers.Params((0, 3)), context)
     apply(model, context)
-    fine_tune.apply(model, fine_tune.Params(epochs=1), context)
-    int8_dynamic.apply(model, int8_dynamic.Params(embeddings=True), context)
+    fine_tune.step.apply(model, fine_tune.Params(epochs=1), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     model.kind = "torch_quantized"
     again = saved_and_loaded(model, tmp_path / "saved")
     assert np.array_equal(scores(again, context), scores(model, context))
@@ -259,7 +259,7 @@ def test_a_language_models_output_layer_stays_one_with_the_table(tmp_path: Path,
     network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path / "hub")).eval()
     model = TorchModel(network, tokenizer, "transformers:AutoModelForCausalLM")
     if factorized:
-        factorize_embeddings.apply(model, factorize_embeddings.Params(rank=6), context)
+        factorize_embeddings.step.apply(model, factorize_embeddings.Params(rank=6), context)
     ids = tokenizer("good film")["input_ids"]
     before = network(torch.tensor([ids])).logits
     apply(model, context)

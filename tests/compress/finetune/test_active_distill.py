@@ -43,7 +43,7 @@ class Watched:
 
     def run(self, **options: Any) -> dict[str, Any]:
         params = active_distill.Params(**{**QUICK, **options})
-        active_distill.apply(self.student, params, self.context)
+        active_distill.step.apply(self.student, params, self.context)
         found: dict[str, Any] = self.context.log["active"]
         return found
 
@@ -107,7 +107,7 @@ def test_the_pool_may_be_the_split_without_labels(tmp_path: Path) -> None:
     log = watched.run(rows=8, rounds=2, unlabelled=True)
     assert log["pool"] == "transfer set"
     assert log["pool_rows"] == watched.context.log["transfer"]["rows"] <= 30
-    assert active_distill.also_reads(active_distill.Params(rows=8, unlabelled=True)) == ("unlabelled",)
+    assert active_distill.step.also_reads(active_distill.Params(rows=8, unlabelled=True)) == ("unlabelled",)
 
 
 def test_each_round_starts_from_the_weights_before_the_step(tmp_path: Path) -> None:
@@ -141,6 +141,6 @@ def test_options_that_contradict_each_other_are_refused(given: dict[str, Any], s
 def test_a_task_without_classes_is_told(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     context: BuildContext = watched.context
-    context.task = text_regression
+    context.task = text_regression.task
     with pytest.raises(BuildError, match="probabilities of classes"):
         watched.run(rows=4)

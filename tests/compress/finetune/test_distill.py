@@ -26,9 +26,9 @@ torch.set_num_threads(1)
 
 
 def test_it_declares_that_it_needs_the_teacher() -> None:
-    assert distill.uses_teacher
-    assert distill.stochastic
-    assert distill.reads == ("train", "selection")
+    assert distill.step.uses_teacher
+    assert distill.step.stochastic
+    assert distill.step.reads == ("train", "selection")
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, h
     context = tiny_context(tmp_path / "rows")
     teacher = load_tiny(folder, context)
     context.load_teacher = lambda: load_tiny(folder, tiny_context(tmp_path / "rows"))
-    student = keep_layers.apply(load_tiny(folder, context), keep_layers.Params((0, 3)), context)
-    encoded = text_classification.encode_rows(PARAMS, context.rows("selection"), teacher.tokenizer)
+    student = keep_layers.step.apply(load_tiny(folder, context), keep_layers.Params((0, 3)), context)
+    encoded = text_classification.task.encode_rows(PARAMS, context.rows("selection"), teacher.tokenizer)
 
     def distance() -> float:
         scores = [
@@ -66,7 +66,7 @@ def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, h
         hidden_weight=hidden_weight,
         precision="float32",
     )
-    assert distill.apply(student, options, context) is student
+    assert distill.step.apply(student, options, context) is student
     assert distance() < 0.7 * before
     assert set(context.log["loss_parts"]) == ({"soft", "hidden"} if hidden_weight else {"soft"})
     assert all(np.isfinite(value) for value in context.log["loss_parts"].values())
@@ -116,7 +116,7 @@ def test_a_narrower_student_learns_hidden_states_and_its_projection_is_not_saved
         precision="float32",
         keep_best=False,
     )
-    distill.apply(student, params, context)
+    distill.step.apply(student, params, context)
     assert list(student.network.state_dict()) == names
     losses = [epoch["loss"] for epoch in context.log["epochs"]]
     assert losses[-1] < 0.9 * losses[0]
@@ -136,14 +136,14 @@ def test_a_transfer_set_is_learnt_from_and_told(tmp_path: Path) -> None:
         augment={"copies": 1, "word_mask": 0.3},  # type: ignore[arg-type]
         precision="float32",
     )
-    assert distill.adds_rows(params)
-    assert distill.row_files(params) == (tmp_path / "more.txt",)
-    distill.apply(student, params, context)
+    assert distill.step.adds_rows(params)
+    assert distill.step.row_files(params) == (tmp_path / "more.txt",)
+    distill.step.apply(student, params, context)
     transfer = context.log["transfer"]
     assert transfer["from_files"] == 2
     assert context.log["rows"] == 48 + transfer["rows"]
     assert set(context.log["loss_parts"]) == {"labels", "soft"}
-    assert not distill.adds_rows(distill.Params())
+    assert not distill.step.adds_rows(distill.Params())
 
 
 def test_the_same_seed_gives_the_same_student_also_with_augmented_rows(tmp_path: Path) -> None:
@@ -152,12 +152,12 @@ def test_the_same_seed_gives_the_same_student_also_with_augmented_rows(tmp_path:
         student, context = tiny_pair(tmp_path)
         context.seed = seed
         options = {"augment": {"word_dropout": 0.2}, "dropout": 0.2, "layer_drop": 0.2, "batch_size": 64}
-        distill.apply(student, distill.Params(precision="float32", **options), context)  # type: ignore[arg-type]
+        distill.step.apply(student, distill.Params(precision="float32", **options), context)  # type: ignore[arg-type]
         weights.append(student.network.state_dict()["classifier.weight"])
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
 
 def test_whom_it_learns_from_is_the_teacher_unless_it_says_so() -> None:
-    assert distill.learns_from(distill.Params()) == "teacher"
-    assert distill.learns_from(distill.Params(teacher="assistant")) == "assistant"
+    assert distill.step.learns_from(distill.Params()) == "teacher"
+    assert distill.step.learns_from(distill.Params(teacher="assistant")) == "assistant"

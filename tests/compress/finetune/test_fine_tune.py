@@ -18,10 +18,10 @@ torch.set_num_threads(1)
 
 
 def test_it_declares_what_its_key_depends_on() -> None:
-    assert fine_tune.reads == ("train", "selection")
-    assert fine_tune.stochastic
-    assert not fine_tune.uses_teacher
-    assert fine_tune.gives is None
+    assert fine_tune.step.reads == ("train", "selection")
+    assert fine_tune.step.stochastic
+    assert not fine_tune.step.uses_teacher
+    assert fine_tune.step.gives is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_it_trains_the_model_and_says_how(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     before = model.network.classifier.weight.clone()
-    assert fine_tune.apply(model, fine_tune.Params(precision="float32"), context) is model
+    assert fine_tune.step.apply(model, fine_tune.Params(precision="float32"), context) is model
     assert not torch.equal(before, model.network.classifier.weight)
     assert len(context.log["epochs"]) == 1
     assert context.log["rows"] == 48
@@ -56,4 +56,4 @@ def test_without_train_rows_it_says_so(tmp_path: Path) -> None:
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     context.splits = {}
     with pytest.raises(DataError, match="needs rows of split train"):
-        fine_tune.apply(model, fine_tune.Params(), context)
+        fine_tune.step.apply(model, fine_tune.Params(), context)

@@ -60,7 +60,7 @@ def test_merged_the_model_has_its_old_modules_and_only_the_targets_and_the_head_
     model = load_tiny(folder, context)
     before = {name: values.clone() for name, values in model.network.state_dict().items()}
     flags = {name: p.requires_grad for name, p in model.network.named_parameters()}
-    lora.apply(model, lora.Params(**SHORT, targets="attention"), context)
+    lora.step.apply(model, lora.Params(**SHORT, targets="attention"), context)
     after = model.network.state_dict()
     assert list(after) == list(before)
     parts = ("self.query", "self.key", "self.value", "attention.output.dense")
@@ -78,7 +78,7 @@ def test_the_update_of_a_matrix_has_the_rank_of_the_adapter(folder: Path, contex
     model = load_tiny(folder, context)
     name = "bert.encoder.layer.1.intermediate.dense"
     before = model.network.get_submodule(name).weight.detach().clone()
-    lora.apply(model, lora.Params(**SHORT, targets=("layer.1.intermediate.dense",)), context)
+    lora.step.apply(model, lora.Params(**SHORT, targets=("layer.1.intermediate.dense",)), context)
     update = model.network.get_submodule(name).weight.detach() - before
     assert int(torch.linalg.matrix_rank(update, rtol=1e-3)) == 2
 
@@ -86,8 +86,8 @@ def test_the_update_of_a_matrix_has_the_rank_of_the_adapter(folder: Path, contex
 def test_a_kept_adapter_gives_the_outputs_of_the_merged_one_and_loads_without_peft(
     folder: Path, context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    merged = lora.apply(load_tiny(folder, context), lora.Params(**SHORT), context)
-    kept = lora.apply(load_tiny(folder, context), lora.Params(**SHORT, merge=False), context)
+    merged = lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT), context)
+    kept = lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT, merge=False), context)
     assert np.allclose(scores(kept, context), scores(merged, context), atol=1e-5)
     layers = [m for m in kept.network.modules() if isinstance(m, LoraLinear)]
     assert len(layers) == 4 * 6
@@ -106,12 +106,12 @@ def test_without_peft_the_message_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtra, match=r'pip install "slimgate\[lora\]"'):
-        lora.apply(load_tiny(folder, context), lora.Params(**SHORT), context)
+        lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT), context)
 
 
 @pytest.mark.parametrize(
     ("method", "options", "kind"),
-    [(int8_dynamic, {}, Int8Linear), (weight_only, {"bits": 4, "group_size": 32}, PackedLinear)],
+    [(int8_dynamic.step, {}, Int8Linear), (weight_only.step, {"bits": 4, "group_size": 32}, PackedLinear)],
     ids=["int8", "4 bits"],
 )
 def test_beside_integers_the_adapters_learn_and_the_integers_stay(
@@ -120,7 +120,7 @@ def test_beside_integers_the_adapters_learn_and_the_integers_stay(
     model = method.apply(load_tiny(folder, context), method.Params(**options), context)
     model.kind = "torch_quantized"
     before = {name: values.clone() for name, values in model.network.state_dict().items()}
-    lora.apply(model, lora.Params(**SHORT, merge=False), context)
+    lora.step.apply(model, lora.Params(**SHORT, merge=False), context)
     layers = {n: m for n, m in model.network.named_modules() if isinstance(m, LoraLinear)}
     assert len(layers) == 4 * 6
     assert all(isinstance(layer.base, kind) for layer in layers.values())
@@ -131,15 +131,15 @@ def test_beside_integers_the_adapters_learn_and_the_integers_stay(
 
 
 def test_an_adapter_on_integers_cannot_be_merged(folder: Path, context: Any) -> None:
-    model = int8_dynamic.apply(load_tiny(folder, context), int8_dynamic.Params(), context)
+    model = int8_dynamic.step.apply(load_tiny(folder, context), int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"24 of 24 layers are no nn.Linear.*Int8Linear.*set merge = false"):
-        lora.apply(model, lora.Params(**SHORT), context)
+        lora.step.apply(model, lora.Params(**SHORT), context)
 
 
 def test_binary_weights_and_inputs_can_be_adapted_too(folder: Path, context: Any) -> None:
     options = binarize.Params(epochs=1, activations=True, precision="float32")
-    model = binarize.apply(load_tiny(folder, context), options, context)
-    lora.apply(model, lora.Params(**SHORT, merge=False), context)
+    model = binarize.step.apply(load_tiny(folder, context), options, context)
+    lora.step.apply(model, lora.Params(**SHORT, merge=False), context)
     layers = [m for m in model.network.modules() if isinstance(m, LoraLinear)]
     assert all(int(torch.count_nonzero(layer.lora_b)) for layer in layers)
 
@@ -147,11 +147,11 @@ def test_binary_weights_and_inputs_can_be_adapted_too(folder: Path, context: Any
 @pytest.mark.parametrize("merge", [True, False], ids=["merged", "kept"])
 def test_pruned_zeros_stay_zero(folder: Path, context: Any, merge: bool) -> None:
     model = load_tiny(folder, context)
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     names = _linear_names(model, "encoder.layer")
     zeros = {name: model.network.get_submodule(name).weight == 0 for name in names}
     before = scores(model, context)
-    lora.apply(model, lora.Params(**SHORT, merge=merge), context)
+    lora.step.apply(model, lora.Params(**SHORT, merge=merge), context)
     for name, mask in zeros.items():
         layer = model.network.get_submodule(name)
         weight = layer.base.weight if isinstance(layer, LoraLinear) else layer.weight
@@ -162,27 +162,27 @@ def test_pruned_zeros_stay_zero(folder: Path, context: Any, merge: bool) -> None
 def test_distilled_adapters_bring_a_pruned_model_nearer_to_its_teacher(folder: Path, context: Any) -> None:
     teacher = torch.from_numpy(scores(load_tiny(folder, context), context, "train"))
     model = load_tiny(folder, context)
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
 
     def distance() -> float:
         return float(soft_target_loss(torch.from_numpy(scores(model, context, "train")), teacher, 2.0))
 
     before = distance()
     options = {**SHORT, "epochs": 6, "r": 4, "learning_rate": 5e-3, "keep_best": False}
-    lora_distill.apply(model, lora_distill.Params(**options, label_weight=0.0), context)
+    lora_distill.step.apply(model, lora_distill.Params(**options, label_weight=0.0), context)
     assert distance() < 0.7 * before
     assert set(context.log["loss_parts"]) == {"soft"}
 
 
 def test_an_adapter_on_an_adapter_is_a_clear_error(folder: Path, context: Any) -> None:
-    model = lora.apply(load_tiny(folder, context), lora.Params(**SHORT, merge=False), context)
+    model = lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT, merge=False), context)
     with pytest.raises(BuildError, match="has an adapter already"):
-        lora.apply(model, lora.Params(**SHORT), context)
+        lora.step.apply(model, lora.Params(**SHORT), context)
 
 
 def test_int8_after_kept_adapters_reaches_their_bases(folder: Path, context: Any, tmp_path: Path) -> None:
-    model = lora.apply(load_tiny(folder, context), lora.Params(**SHORT, merge=False), context)
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    model = lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT, merge=False), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     model.kind = "torch_quantized"
     layers = [m for m in model.network.modules() if isinstance(m, LoraLinear)]
     assert all(isinstance(layer.base, Int8Linear) for layer in layers)
@@ -195,7 +195,7 @@ def test_an_unknown_target_names_the_nearest(folder: Path, context: Any) -> None
     with pytest.raises(
         BuildError, match=r'targets "qery": no linear layer of that name. Did you mean query?'
     ):
-        lora.apply(load_tiny(folder, context), lora.Params(targets=("qery",)), context)
+        lora.step.apply(load_tiny(folder, context), lora.Params(targets=("qery",)), context)
 
 
 def test_pefts_own_merge_gives_the_same_weights(folder: Path, context: Any) -> None:
@@ -218,11 +218,11 @@ def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
 
 
 def test_they_declare_what_they_need() -> None:
-    assert not lora.uses_teacher
-    assert lora_distill.uses_teacher
-    assert lora.takes == lora_distill.takes == {"torch", "torch_quantized"}
-    assert lora.gives is None
-    assert lora.packages == ("peft",)
+    assert not lora.step.uses_teacher
+    assert lora_distill.step.uses_teacher
+    assert lora.step.takes == lora_distill.step.takes == {"torch", "torch_quantized"}
+    assert lora.step.gives is None
+    assert lora.step.packages == ("peft",)
     shared = {"temperature", "mse_weight", "hidden_weight"}
     assert shared <= set(lora_distill.Params.model_fields) & set(distill.Params.model_fields)
 
@@ -231,7 +231,7 @@ def _linear_names(model: Any, inside: str = "") -> list[str]:
     return [n for n, m in model.network.named_modules() if isinstance(m, nn.Linear) and inside in n]
 
 
-@pytest.mark.parametrize("method", [lora, lora_distill])
+@pytest.mark.parametrize("method", [lora.step, lora_distill.step])
 def test_the_models_own_dropout_stays_as_it_is_whatever_that_of_the_adapters(
     folder: Path, context: Any, method: Any
 ) -> None:
@@ -248,6 +248,6 @@ def test_a_head_that_is_quantized_cannot_be_trained_and_it_says_what_to_set(
     folder: Path, context: Any
 ) -> None:
     model = load_tiny(folder, context)
-    weight_only.apply(model, weight_only.Params(output_layer=True), context)
+    weight_only.step.apply(model, weight_only.Params(output_layer=True), context)
     with pytest.raises(BuildError, match="set train_head = false"):
-        lora.apply(model, lora.Params(**SHORT, merge=False), context)
+        lora.step.apply(model, lora.Params(**SHORT, merge=False), context)

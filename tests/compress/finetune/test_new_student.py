@@ -28,7 +28,7 @@ def fresh(folder: Path, architecture: str, *, seed: int = 0, **params: Any) -> t
     context = tiny_context(folder / "rows", seed=seed)
     hub = write_tiny(folder / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     old = load_tiny(hub, context)
-    return old, new_student.apply(old, new_student.Params(**params), context), context
+    return old, new_student.step.apply(old, new_student.Params(**params), context), context
 
 
 @pytest.mark.parametrize("architecture", FAMILIES)
@@ -40,7 +40,7 @@ def test_what_is_left_out_stays_in_proportion(tmp_path: Path, architecture: str)
     )
     assert new.config.num_labels == 2
     assert new.tokenizer is old.tokenizer
-    encoded = text_classification.encode_rows(PARAMS, context.rows("selection"), new.tokenizer)
+    encoded = text_classification.task.encode_rows(PARAMS, context.rows("selection"), new.tokenizer)
     batch = {k: torch.from_numpy(v) for k, v in encoded.batch([0, 1, 2]).items()}
     with torch.no_grad():
         assert new.network(**batch).logits.shape == (3, 2)
@@ -103,6 +103,6 @@ def test_groups_of_keys_and_values_divide_the_heads(tmp_path: Path) -> None:
 
 def test_tables_that_are_factorised_already_have_no_principal_directions_to_give(tmp_path: Path) -> None:
     old, _, context = fresh(tmp_path, "bert", layers=1)
-    factorize_embeddings.apply(old, factorize_embeddings.Params(rank=4), context)
+    factorize_embeddings.step.apply(old, factorize_embeddings.Params(rank=4), context)
     with pytest.raises(BuildError, match="put new_student before it"):
-        new_student.apply(old, new_student.Params(hidden=16, embeddings="pca"), context)
+        new_student.step.apply(old, new_student.Params(hidden=16, embeddings="pca"), context)

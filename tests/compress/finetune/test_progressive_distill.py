@@ -34,7 +34,7 @@ def dropped(tmp_path: Path, *, idle: int | None = None, **options: Any) -> tuple
 
     context = tiny_context(tmp_path / "rows", teacher=load)
     params = Params(precision="float32", batch_size=16, **options)
-    return progressive_distill.apply(load(), params, context), context
+    return progressive_distill.step.apply(load(), params, context), context
 
 
 def test_the_block_that_does_nothing_goes_first_and_each_stage_is_told(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_top_goes_first_where_that_is_asked_for(tmp_path: Path) -> None:
 def test_there_must_be_a_block_to_drop(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="blocks = 4 came, but the model has 4 at this step, expected fewer"):
         dropped(tmp_path, blocks=4)
-    assert progressive_distill.check(Params(blocks=2), {"n_layer": 4})["num_hidden_layers"] == 2
+    assert progressive_distill.step.check(Params(blocks=2), {"n_layer": 4})["num_hidden_layers"] == 2
 
 
 def test_logits_that_are_computed_once_anyway_cannot_be_asked_for_otherwise() -> None:

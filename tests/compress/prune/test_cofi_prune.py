@@ -34,7 +34,7 @@ def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
 
 def prune(model: Any, context: Any, **options: Any) -> None:
     params = cofi_prune.Params.model_validate({"pruning_ratio": 0.5, "batch_size": 4, **options})
-    cofi_prune.apply(model, params, context)
+    cofi_prune.step.apply(model, params, context)
 
 
 @pytest.mark.parametrize("architecture", ["roberta", "electra", "bert-mean"])
@@ -55,8 +55,8 @@ def test_pruned_twice_and_distilled_it_loads_again_the_same(tmp_path: Path) -> N
     model, context = build(tmp_path, "bert")
     prune(model, context, pruning_ratio=0.6, gates_learning_rate=1.0)
     prune(model, context, pruning_ratio=0.6, layer_weight=0.0, cool_down=0.0)
-    keep_layers.apply(model, keep_layers.Params((0, 1, 3)), context)
-    distill.apply(model, distill.Params(epochs=1), context)
+    keep_layers.step.apply(model, keep_layers.Params((0, 1, 3)), context)
+    distill.step.apply(model, distill.Params(epochs=1), context)
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     again = load_torch_model(tmp_path / "saved")
@@ -151,7 +151,7 @@ def test_it_says_what_it_left_and_widths_are_multiples(tmp_path: Path) -> None:
 
 def test_a_trimmed_vocabulary_is_no_other_tokenizer(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    trim_vocabulary.apply(model, trim_vocabulary.Params(vocab_size=15), context)
+    trim_vocabulary.step.apply(model, trim_vocabulary.Params(vocab_size=15), context)
     prune(model, context)
     assert "layers" in context.log["loss_parts"]
 
@@ -167,11 +167,11 @@ def test_an_attention_that_is_gone_has_nothing_to_compare(tmp_path: Path, part: 
     remove_closed_(model, found, "cofi_prune")
     params = distill.Params.model_validate({f"{part}_weight": 1.0})
     with pytest.raises(BuildError, match=r"layers\.3\.self_attn has no heads left to compare"):
-        distill.apply(model, params, context)
+        distill.step.apply(model, params, context)
 
 
 def test_factors_and_adapters_are_not_gated_and_it_says_so_at_once(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    low_rank.apply(model, low_rank.Params(rank=4, activation_aware=False), context)
+    low_rank.step.apply(model, low_rank.Params(rank=4, activation_aware=False), context)
     with pytest.raises(BuildError, match="is LowRankLinear, and only"):
         prune(model, context)

@@ -26,7 +26,7 @@ def test_the_blocks_that_stay_are_the_originals_in_order(
 ) -> None:
     model, context = tiny_model(tmp_path, architecture)
     original = list(encoder_layers(model.network))
-    drop_layers.apply(model, drop_layers.Params(pruning_ratio=0.5, strategy=strategy), context)
+    drop_layers.step.apply(model, drop_layers.Params(pruning_ratio=0.5, strategy=strategy), context)
     kept = context.log["kept"]
     assert kept == sorted(kept)
     assert [id(block) for block in encoder_layers(model.network)] == [id(original[i]) for i in kept]
@@ -51,7 +51,7 @@ def test_alternate_and_top_go_by_place_alone_and_read_no_rows(
 ) -> None:
     model, context = tiny_model(tmp_path, "bert")
     context.splits = {}
-    drop_layers.apply(model, drop_layers.Params(layers=layers, strategy=strategy), context)
+    drop_layers.step.apply(model, drop_layers.Params(layers=layers, strategy=strategy), context)
     assert context.log["kept"] == kept
 
 
@@ -64,7 +64,7 @@ def test_a_block_that_passes_tokens_on_has_no_influence_and_nothing_changes_with
         for name in (block.attention.output, block.feed_forward.output):
             model.network.get_submodule(name).weight.zero_()
     before = logits(model)
-    drop_layers.apply(model, drop_layers.Params(layers=1, strategy="influence"), context)
+    drop_layers.step.apply(model, drop_layers.Params(layers=1, strategy="influence"), context)
     assert context.log["kept"] == [0, 2, 3]
     torch.testing.assert_close(logits(model), before, atol=1e-6, rtol=1e-6)
 
@@ -72,7 +72,7 @@ def test_a_block_that_passes_tokens_on_has_no_influence_and_nothing_changes_with
 def test_by_loss_the_blocks_go_without_which_it_is_least_and_the_log_tells_it(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     alone = [loss_without(model, context, [block]) for block in range(4)]
-    drop_layers.apply(model, drop_layers.Params(layers=1, strategy="loss"), context)
+    drop_layers.step.apply(model, drop_layers.Params(layers=1, strategy="loss"), context)
     gone = alone.index(min(alone))
     assert context.log["kept"] == [block for block in range(4) if block != gone]
     assert context.log["loss_after_each"] == [{"block": gone, "loss": round(min(alone), 4)}]
@@ -81,7 +81,7 @@ def test_by_loss_the_blocks_go_without_which_it_is_least_and_the_log_tells_it(tm
 def test_by_influence_the_least_of_them_go(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     influence = block_influence(model, context)
-    drop_layers.apply(model, drop_layers.Params(layers=2, strategy="influence"), context)
+    drop_layers.step.apply(model, drop_layers.Params(layers=2, strategy="influence"), context)
     assert context.log["influence"] == [round(value, 4) for value in influence]
     gone = sorted(range(4), key=lambda block: influence[block])[:2]
     assert context.log["kept"] == [block for block in range(4) if block not in gone]
@@ -96,7 +96,7 @@ def test_by_influence_the_least_of_them_go(tmp_path: Path) -> None:
 def test_the_configuration_afterwards_is_known_before_the_model_is_loaded(
     given: dict[str, Any], blocks_left: int, key: str
 ) -> None:
-    config = drop_layers.check(drop_layers.Params.model_validate(given), {key: 6})
+    config = drop_layers.step.check(drop_layers.Params.model_validate(given), {key: 6})
     assert config["num_hidden_layers"] == blocks_left
 
 
@@ -105,7 +105,7 @@ def test_no_block_or_all_of_them_is_an_error_before_the_model_is_loaded(
     given: dict[str, Any], count: int
 ) -> None:
     with pytest.raises(SuiteError, match=f"{count} of 6 blocks would go, expected 1 to 5"):
-        drop_layers.check(drop_layers.Params.model_validate(given), {"num_hidden_layers": 6})
+        drop_layers.step.check(drop_layers.Params.model_validate(given), {"num_hidden_layers": 6})
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def built(tmp_path: Path) -> tuple[Any, Any]:
 
 def prune(built: tuple[Any, Any], **given: Any) -> Any:
     defaults = {"sparsity": 0.75, "batch_size": 8, "learning_rate": 1e-3, "precision": "float32"}
-    return gradual_magnitude_prune.apply(
+    return gradual_magnitude_prune.step.apply(
         built[0], gradual_magnitude_prune.Params(**{**defaults, **given}), built[1]
     )
 
@@ -63,7 +63,7 @@ def test_of_epochs_at_the_final_sparsity_the_best_is_kept(built: tuple[Any, Any]
 def test_later_training_keeps_the_zeros_and_moves_the_rest(built: tuple[Any, Any]) -> None:
     model = prune(built)
     before = {name: layer.weight.detach().clone() for name, layer in linear_layers(model).items()}
-    fine_tune.apply(model, fine_tune.Params(learning_rate=1e-2, precision="float32"), built[1])
+    fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2, precision="float32"), built[1])
     for name, layer in linear_layers(model).items():
         assert (layer.weight[before[name] == 0] == 0).all()
         assert not torch.equal(layer.weight, before[name])
@@ -85,9 +85,9 @@ def test_schedules_that_do_not_rise_are_refused(given: dict[str, Any], said: str
 
 
 def test_it_declares_that_it_needs_the_teacher() -> None:
-    assert gradual_magnitude_prune.uses_teacher
-    assert gradual_magnitude_prune.stochastic
-    assert gradual_magnitude_prune.claims == ("sparser",)
+    assert gradual_magnitude_prune.step.uses_teacher
+    assert gradual_magnitude_prune.step.stochastic
+    assert gradual_magnitude_prune.step.claims == ("sparser",)
 
 
 def test_every_option_of_distill_counts(built: tuple[Any, Any]) -> None:
@@ -112,6 +112,6 @@ def test_its_teacher_and_its_rows_are_told_as_those_of_distill(tmp_path: Path) -
         teacher="assistant",
         transfer=str(tmp_path / "more.txt"),  # type: ignore[arg-type]
     )
-    assert gradual_magnitude_prune.learns_from(params) == "assistant"
-    assert gradual_magnitude_prune.row_files(params) == (tmp_path / "more.txt",)
-    assert gradual_magnitude_prune.adds_rows(params)
+    assert gradual_magnitude_prune.step.learns_from(params) == "assistant"
+    assert gradual_magnitude_prune.step.row_files(params) == (tmp_path / "more.txt",)
+    assert gradual_magnitude_prune.step.adds_rows(params)

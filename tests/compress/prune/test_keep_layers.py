@@ -38,7 +38,7 @@ def test_the_blocks_that_stay_are_the_originals_in_the_stated_order(
         {key: value.clone() for key, value in block.state_dict().items()}
         for block in encoder_layers(model.network)
     ]
-    keep_layers.apply(model, keep_layers.Params(kept), context)
+    keep_layers.step.apply(model, keep_layers.Params(kept), context)
     model.save(_made(tmp_path / "saved"))
     again = load_torch_model(tmp_path / "saved")
     for network in (model.network, again.network):
@@ -66,7 +66,7 @@ def _made(folder: Path) -> Path:
 def test_the_cache_of_a_decoder_fits_the_blocks_that_stay(tmp_path: Path, architecture: str) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos")), context)
-    keep_layers.apply(model, keep_layers.Params((1, 3)), context)
+    keep_layers.step.apply(model, keep_layers.Params((1, 3)), context)
     inner = model.network.transformer if architecture == "gpt2" else model.network.model
     ids = torch.tensor([[2, 5, 6, 9]])
     with torch.inference_mode():
@@ -84,7 +84,7 @@ def test_all_blocks_in_order_change_nothing(tmp_path: Path) -> None:
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     with torch.inference_mode():
         before = model.network(**INPUTS).logits
-        keep_layers.apply(model, keep_layers.Params((0, 1, 2, 3)), context)
+        keep_layers.step.apply(model, keep_layers.Params((0, 1, 2, 3)), context)
         assert torch.equal(model.network(**INPUTS).logits, before)
 
 
@@ -92,7 +92,7 @@ def test_fewer_blocks_are_fewer_parameters_and_bytes(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     before = model.footprint()
-    keep_layers.apply(model, keep_layers.Params((0, 2)), context)
+    keep_layers.step.apply(model, keep_layers.Params((0, 2)), context)
     after = model.footprint()
     # a block: 4 matrices 32x32, 2 of 32x64, their biases, 2 layer norms
     block = 4 * (32 * 32 + 32) + (32 * 64 + 64) + (64 * 32 + 32) + 4 * 32
@@ -104,7 +104,7 @@ def test_settings_that_hold_a_value_a_block_are_shortened_too(tmp_path: Path) ->
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "llama", labels=("neg", "pos")), context)
     model.config.layer_marks = ["a", "b", "c", "d"]
-    keep_layers.apply(model, keep_layers.Params((3, 1)), context)
+    keep_layers.step.apply(model, keep_layers.Params((3, 1)), context)
     assert model.config.layer_marks == ["d", "b"]
     model.save(_made(tmp_path / "saved"))
     assert json.loads((tmp_path / "saved" / "config.json").read_text("utf-8"))["num_hidden_layers"] == 2
@@ -127,12 +127,12 @@ def test_wrong_numbers_are_refused(given: list[Any], said: str) -> None:
 
 @pytest.mark.parametrize("key", ["num_hidden_layers", "n_layers", "n_layer"])
 def test_a_block_that_the_model_does_not_have_is_an_error_before_it_is_loaded(key: str) -> None:
-    assert keep_layers.check(keep_layers.Params((0, 3)), {key: 4})["num_hidden_layers"] == 2
+    assert keep_layers.step.check(keep_layers.Params((0, 3)), {key: 4})["num_hidden_layers"] == 2
     with pytest.raises(SuiteError, match=r"\[0, 4\] came, but the model has blocks 0 to 3 at this step"):
-        keep_layers.check(keep_layers.Params((0, 4)), {key: 4})
+        keep_layers.step.check(keep_layers.Params((0, 4)), {key: 4})
 
 
 def test_a_second_step_counts_the_blocks_of_the_first() -> None:
-    config = keep_layers.check(keep_layers.Params((0, 3)), {"n_layer": 4})
+    config = keep_layers.step.check(keep_layers.Params((0, 3)), {"n_layer": 4})
     with pytest.raises(SuiteError, match="blocks 0 to 1"):
-        keep_layers.check(keep_layers.Params((2,)), config)
+        keep_layers.step.check(keep_layers.Params((2,)), config)

@@ -34,7 +34,7 @@ def built(tmp_path: Path) -> tuple[Any, Any]:
 
 def prune(built: tuple[Any, Any], sparsity: float, scope: str = "global") -> Any:
     model, context = built
-    return magnitude_prune.apply(model, magnitude_prune.Params(sparsity=sparsity, scope=scope), context)  # type: ignore[arg-type]
+    return magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=sparsity, scope=scope), context)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.999])
@@ -124,7 +124,7 @@ def test_a_later_training_keeps_the_zeros_and_moves_the_rest(
     params = fine_tune.Params(
         epochs=epochs, learning_rate=1e-2, weight_decay=0.1, batch_size=16, precision="float32"
     )
-    fine_tune.apply(again, params, built[1])
+    fine_tune.step.apply(again, params, built[1])
     for name, weight in matrices(again.network).items():
         assert (weight[before[name] == 0] == 0).all(), name
     assert sum(int((w != before[name]).sum()) for name, w in matrices(again.network).items()) > 1000
@@ -132,9 +132,9 @@ def test_a_later_training_keeps_the_zeros_and_moves_the_rest(
 
 def test_zeros_are_kept_when_blocks_are_dropped_between_pruning_and_training(built: tuple[Any, Any]) -> None:
     model = prune(built, 0.5)
-    keep_layers.apply(model, keep_layers.Params((0, 3)), built[1])
+    keep_layers.step.apply(model, keep_layers.Params((0, 3)), built[1])
     before = matrices(model.network)
-    fine_tune.apply(model, fine_tune.Params(learning_rate=1e-2, precision="float32"), built[1])
+    fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2, precision="float32"), built[1])
     for name, weight in matrices(model.network).items():
         assert (weight[before[name] == 0] == 0).all(), name
 

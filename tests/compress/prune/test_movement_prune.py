@@ -38,7 +38,7 @@ def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
 def prune(model: Any, context: Any, **options: Any) -> dict[str, Any]:
     """The weights by layer after the step."""
     params = movement_prune.Params.model_validate({"sparsity": 0.5, "batch_size": 4, **options})
-    movement_prune.apply(model, params, context)
+    movement_prune.step.apply(model, params, context)
     return weights(model)
 
 
@@ -76,7 +76,7 @@ def test_the_best_epoch_is_one_of_the_final_sparsity(tmp_path: Path) -> None:
 def test_later_training_keeps_the_zeros_and_moves_the_others(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     before = prune(model, context)
-    fine_tune.apply(model, fine_tune.Params(epochs=1, learning_rate=1e-3), context)
+    fine_tune.step.apply(model, fine_tune.Params(epochs=1, learning_rate=1e-3), context)
     after = weights(model)
     for name, matrix in before.items():
         assert bool((after[name][matrix == 0] == 0).all())
@@ -85,7 +85,7 @@ def test_later_training_keeps_the_zeros_and_moves_the_others(tmp_path: Path) -> 
 
 def test_what_an_earlier_step_pruned_stays_zero_and_counts(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.3), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.3), context)
     before = weights(model)
     after = prune(model, context, sparsity=0.6)
     assert zeros(after) == round(0.6 * total(after))

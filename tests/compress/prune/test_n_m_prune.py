@@ -43,7 +43,7 @@ def groups(layer: Any, m: int) -> Any:
 )
 def test_every_group_of_four_inputs_has_two_zeros(tmp_path: Path, architecture: str, score: Any) -> None:
     model, context = build(tmp_path, architecture)
-    n_m_prune.apply(model, n_m_prune.Params(score=score), context)
+    n_m_prune.step.apply(model, n_m_prune.Params(score=score), context)
     for layer in linear_layers(model).values():
         assert ((groups(layer, 4) == 0).sum(dim=1) == 2).all()
     assert context.log["pattern"] == "2:4"
@@ -53,7 +53,7 @@ def test_every_group_of_four_inputs_has_two_zeros(tmp_path: Path, architecture: 
 def test_by_magnitude_the_largest_of_each_group_stay_as_they_were(tmp_path: Path) -> None:
     model, context = build(tmp_path, calibration=0)  # magnitudes need no rows
     before = copy.deepcopy(linear_layers(model))
-    n_m_prune.apply(model, n_m_prune.Params(n=1, m=8), context)
+    n_m_prune.step.apply(model, n_m_prune.Params(n=1, m=8), context)
     for name, layer in linear_layers(model).items():
         old, new = groups(before[name], 8), groups(layer, 8)
         largest = old.abs().argmax(dim=1, keepdim=True)
@@ -65,15 +65,15 @@ def test_by_activations_an_input_that_is_large_is_kept(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     with torch.no_grad():
         model.network.bert.embeddings.LayerNorm.weight[::4] = 1000.0
-    n_m_prune.apply(model, n_m_prune.Params(n=1, score="wanda"), context)
+    n_m_prune.step.apply(model, n_m_prune.Params(n=1, score="wanda"), context)
     weight = linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight
     assert float((weight[:, ::4] != 0).float().mean()) > 0.98
 
 
 def test_later_training_keeps_the_pattern(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    n_m_prune.apply(model, n_m_prune.Params(), context)
-    fine_tune.apply(model, fine_tune.Params(learning_rate=1e-2, precision="float32"), context)
+    n_m_prune.step.apply(model, n_m_prune.Params(), context)
+    fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2, precision="float32"), context)
     for layer in linear_layers(model).values():
         assert ((groups(layer, 4) == 0).sum(dim=1) >= 2).all()
 
@@ -81,7 +81,7 @@ def test_later_training_keeps_the_pattern(tmp_path: Path) -> None:
 def test_a_width_that_m_does_not_divide_is_a_clear_error(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     with pytest.raises(BuildError, match="2:5 sparsity: a layer has 32 inputs, expected a multiple of 5"):
-        n_m_prune.apply(model, n_m_prune.Params(n=2, m=5), context)
+        n_m_prune.step.apply(model, n_m_prune.Params(n=2, m=5), context)
 
 
 @pytest.mark.parametrize("given", [{"n": 4}, {"n": 5, "m": 4}, {"n": 0}, {"m": 1}, {"score": "random"}])

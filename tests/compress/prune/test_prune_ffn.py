@@ -35,7 +35,7 @@ def test_half_of_the_neurons_are_gone_and_outputs_equal_the_masked_model(
     width = blocks(original.network)[0].feed_forward.width
     sites = {block.feed_forward.output: width for block in blocks(original.network)}
     scores = mask_importance(original, sites, context)
-    prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=0.5, scope="layer", multiple_of=1), context)
+    prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.5, scope="layer", multiple_of=1), context)
     gone = {name: np.argsort(values)[: width // 2].tolist() for name, values in scores.items()}
     with zeroed_inputs(original.network, gone):
         masked = logits(original)
@@ -54,7 +54,7 @@ def test_neurons_that_say_nothing_go_first_wherever_they_are(tmp_path: Path, arc
         down(model.network, 0)[:, : width - 8] = 0
         down(model.network, 3)[:, 8:24] = 0
     before, ratio = logits(model), (width - 8 + 16) / (4 * width)
-    prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=ratio), context)
+    prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=ratio), context)
     assert context.log["widths_after"] == [8, width, width, width - 16]
     torch.testing.assert_close(logits(model), before, atol=1e-5, rtol=1e-5)
     again = loaded_again(model, tmp_path / "saved")
@@ -73,7 +73,7 @@ def test_by_magnitude_the_neurons_of_least_weights_go(tmp_path: Path, architectu
         down(model.network, 2)[:, 5] = 0
     last = down(model.network, 2).clone()
     params = prune_ffn.Params(pruning_ratio=1 / (4 * part.width), importance="magnitude", multiple_of=1)
-    prune_ffn.apply(model, params, context)
+    prune_ffn.step.apply(model, params, context)
     assert context.log["widths_after"] == [part.width, part.width, part.width - 1, part.width]
     others = [neuron for neuron in range(part.width) if neuron != 5]
     assert torch.equal(down(model.network, 2), last[:, others])
@@ -84,7 +84,7 @@ def test_only_the_named_blocks_are_narrowed(tmp_path: Path, scope: Any) -> None:
     model, context = tiny_model(tmp_path, "bert")
     width = blocks(model.network)[0].feed_forward.width
     before = down(model.network, 3).clone()
-    prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=0.75, scope=scope, blocks=(0, 1)), context)
+    prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.75, scope=scope, blocks=(0, 1)), context)
     after = [block.feed_forward.width for block in blocks(model.network)]
     assert context.log["widths_after"] == after
     assert after[2:] == [width, width]
@@ -96,15 +96,15 @@ def test_only_the_named_blocks_are_narrowed(tmp_path: Path, scope: Any) -> None:
 
 def test_a_block_that_is_not_there_is_a_clear_error() -> None:
     params = prune_ffn.Params(pruning_ratio=0.5, blocks=(4,))
-    assert prune_ffn.check(params, {"n_layer": 5}) == {"n_layer": 5}
+    assert prune_ffn.step.check(params, {"n_layer": 5}) == {"n_layer": 5}
     with pytest.raises(SuiteError, match=r"blocks \[4\] came, but the model has blocks 0 to 3 at this step"):
-        prune_ffn.check(params, {"n_layer": 4})
+        prune_ffn.step.check(params, {"n_layer": 4})
 
 
 def test_widths_are_multiples_and_the_ratio_that_was_reached_is_told(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     before = model.footprint()["parameters"]
-    prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=0.4, multiple_of=8), context)
+    prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.4, multiple_of=8), context)
     widths = context.log["widths_after"]
     assert all(width % 8 == 0 for width in widths)
     assert context.log["pruning_ratio"] == round(1 - sum(widths) / 256, 4)
@@ -115,11 +115,11 @@ def test_widths_are_multiples_and_the_ratio_that_was_reached_is_told(tmp_path: P
 
 def test_it_combines_with_heads_dropped_blocks_and_int8(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "llama")
-    prune_heads.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
-    prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=0.5), context)
+    prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
+    prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.5), context)
     widths = context.log["widths_after"]
-    keep_layers.apply(model, keep_layers.Params((1, 2)), context)
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    keep_layers.step.apply(model, keep_layers.Params((1, 2)), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     again = loaded_again(model, tmp_path / "saved")
     assert [block.feed_forward.width for block in blocks(again.network)] == widths[1:3]
     assert torch.equal(logits(again), logits(model))
@@ -128,15 +128,15 @@ def test_it_combines_with_heads_dropped_blocks_and_int8(tmp_path: Path) -> None:
 @pytest.mark.parametrize("importance", ["gradient", "magnitude"])
 def test_a_model_with_int8_layers_is_a_clear_error(tmp_path: Path, importance: Any) -> None:
     model, context = tiny_model(tmp_path, "bert")
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     params = prune_ffn.Params(pruning_ratio=0.5, importance=importance)
     with pytest.raises(BuildError, match=r"is Int8Linear, and only nn\.Linear can be cut"):
-        prune_ffn.apply(model, params, context)
+        prune_ffn.step.apply(model, params, context)
 
 
 def test_a_ratio_that_rounds_to_nothing_is_refused(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     with pytest.raises(BuildError, match="multiple_of = 8 came, by which all 256 units would stay"):
-        prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=0.01), context)
+        prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.01), context)
     with pytest.raises(BuildError, match="heads = 4 came, by which all 16 units would stay"):
-        prune_heads.apply(model, prune_heads.Params(heads=4), context)
+        prune_heads.step.apply(model, prune_heads.Params(heads=4), context)

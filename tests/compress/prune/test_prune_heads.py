@@ -38,7 +38,7 @@ def test_half_of_the_heads_are_gone_and_outputs_equal_the_masked_model(
     model, context = tiny_model(tmp_path, architecture)
     original, _ = tiny_model(tmp_path, architecture)
     plain = logits(original, attention)
-    prune_heads.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
+    prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
     with zeroed_inputs(original.network, gone_features(original, context.log["kept"])):
         masked = logits(original, attention)
     assert (masked - plain).abs().max() > 1e-3
@@ -58,7 +58,7 @@ def test_blocks_keep_as_many_heads_as_they_are_worth(tmp_path: Path, architectur
             layer: Any = model.network.get_submodule(attention.output)
             features = layer.weight if architecture == "gpt2" else layer.weight.t()
             features[8:].mul_(weight)
-    prune_heads.apply(model, prune_heads.Params(pruning_ratio=0.375), context)
+    prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.375), context)
     assert context.log["heads_after"][2:] == [1, 1]
     assert context.log["heads_after"] == [4, 4, 1, 1]
     again = loaded_again(model, tmp_path / "saved")
@@ -72,7 +72,7 @@ def test_the_head_that_matters_least_to_the_loss_goes_first(tmp_path: Path) -> N
     with torch.no_grad():
         output.weight[:, 8:16] = 0  # head 1 of block 2 says nothing
     before = logits(model)
-    prune_heads.apply(model, prune_heads.Params(pruning_ratio=1 / 16), context)
+    prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=1 / 16), context)
     assert context.log["kept"] == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 2, 3], [0, 1, 2, 3]]
     torch.testing.assert_close(logits(model), before, atol=1e-5, rtol=1e-5)
 
@@ -92,14 +92,14 @@ def test_by_magnitude_the_head_of_least_weights_goes(tmp_path: Path, architectur
             value[: attention.head_dim] = 0
             output[:, :first] = 0
     params = prune_heads.Params(pruning_ratio=1 / (4 * attention.kv_heads), importance="magnitude")
-    prune_heads.apply(model, params, context)
+    prune_heads.step.apply(model, params, context)
     assert context.log["kept"][0] == list(range(1, attention.kv_heads))
 
 
 def test_a_number_of_heads_stays_in_every_block_and_the_weights_are_fewer(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     before = model.footprint()["parameters"]
-    prune_heads.apply(model, prune_heads.Params(heads=3), context)
+    prune_heads.step.apply(model, prune_heads.Params(heads=3), context)
     assert context.log["heads_after"] == [3, 3, 3, 3]
     # a head of 8: query, key, value with biases, columns of the output layer, in four blocks
     assert before - model.footprint()["parameters"] == 4 * (3 * (32 * 8 + 8) + 32 * 8)
@@ -114,7 +114,7 @@ def test_only_the_named_blocks_are_cut(tmp_path: Path, architecture: str, given:
     had = blocks(model.network)[0].attention.heads
     query = model.network.get_submodule(blocks(model.network)[3].attention.query)
     before = query.weight.clone()
-    prune_heads.apply(model, prune_heads.Params(**given, blocks=(0, 2), scope="layer"), context)
+    prune_heads.step.apply(model, prune_heads.Params(**given, blocks=(0, 2), scope="layer"), context)
     assert context.log["heads_before"] == [had] * 4
     assert context.log["heads_after"] == [had // 2, had, had // 2, had]
     assert context.log["pruning_ratio"] == 0.5
@@ -129,29 +129,29 @@ def test_a_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     said = r"blocks \[0, 4\] came, but the model has blocks 0 to 3 at this step"
     params = prune_heads.Params(pruning_ratio=0.5, blocks=(0, 4))
     with pytest.raises(SuiteError, match=said):
-        prune_heads.check(params, {"num_hidden_layers": 4})
+        prune_heads.step.check(params, {"num_hidden_layers": 4})
     model, context = tiny_model(tmp_path, "bert")
     with pytest.raises(SuiteError, match=said):
-        prune_heads.apply(model, params, context)
+        prune_heads.step.apply(model, params, context)
 
 
 def test_llamas_grouped_heads_go_by_groups(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "llama")
-    prune_heads.apply(model, prune_heads.Params(heads=2), context)
+    prune_heads.step.apply(model, prune_heads.Params(heads=2), context)
     attention = blocks(model.network)[0].attention
     assert (attention.heads, attention.kv_heads) == (2, 1)
     with pytest.raises(BuildError, match="share keys and values by 2; give a multiple of 2 up to 2"):
-        prune_heads.apply(model, prune_heads.Params(heads=1), context)
+        prune_heads.step.apply(model, prune_heads.Params(heads=1), context)
 
 
 def test_it_combines_with_dropped_blocks_and_int8(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "gpt2")
-    prune_heads.apply(model, prune_heads.Params(pruning_ratio=0.25), context)
+    prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.25), context)
     kept = context.log["heads_after"]
-    keep_layers.apply(model, keep_layers.Params((3, 1)), context)
+    keep_layers.step.apply(model, keep_layers.Params((3, 1)), context)
     assert [block.attention.heads for block in blocks(model.network)] == [kept[3], kept[1]]
-    prune_heads.apply(model, prune_heads.Params(heads=1), context)
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    prune_heads.step.apply(model, prune_heads.Params(heads=1), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     again = loaded_again(model, tmp_path / "saved")
     assert [block.attention.heads for block in blocks(again.network)] == [1, 1]
     assert torch.equal(logits(again), logits(model))
@@ -159,8 +159,8 @@ def test_it_combines_with_dropped_blocks_and_int8(tmp_path: Path) -> None:
 
 def test_weights_that_were_pruned_to_zero_stay_zero_in_training(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
-    prune_heads.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
     weight: Any = model.network.get_submodule(blocks(model.network)[0].attention.value).weight
     zeros = weight == 0
     keep = KeepZeros(model)
@@ -175,16 +175,16 @@ def test_weights_that_were_pruned_to_zero_stay_zero_in_training(tmp_path: Path) 
 def test_a_ratio_that_would_empty_a_block_is_a_clear_error(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
     with pytest.raises(BuildError, match=r"every layer keeps one: give at most 0\.75"):
-        prune_heads.apply(model, prune_heads.Params(pruning_ratio=0.9), context)
+        prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.9), context)
 
 
 @pytest.mark.parametrize("importance", ["gradient", "magnitude"])
 def test_a_model_with_int8_layers_is_a_clear_error(tmp_path: Path, importance: Any) -> None:
     model, context = tiny_model(tmp_path, "bert")
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     params = prune_heads.Params(pruning_ratio=0.5, importance=importance)
     with pytest.raises(BuildError, match=r"is Int8Linear, and only nn\.Linear can be cut"):
-        prune_heads.apply(model, params, context)
+        prune_heads.step.apply(model, params, context)
 
 
 @pytest.mark.parametrize(

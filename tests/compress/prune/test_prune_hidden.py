@@ -59,7 +59,7 @@ def test_outputs_equal_those_of_the_wide_model_with_norms_over_the_features_that
     original, _ = tiny_model(tmp_path, architecture)
     stream, plain = residual_stream(original.network), logits(original)
     kept = best_units(stream_importance(original, stream, context, by="gradient"), 24)
-    prune_hidden.apply(model, prune_hidden.Params(pruning_ratio=0.25, rescale_norms=False), context)
+    prune_hidden.step.apply(model, prune_hidden.Params(pruning_ratio=0.25, rescale_norms=False), context)
     gone = [feature for feature in range(32) if feature not in kept]
     with (
         norms_over(original.network, stream, kept),
@@ -90,7 +90,7 @@ def test_the_parameters_that_are_gone_are_those_of_the_features(tmp_path: Path) 
     model, context = tiny_model(tmp_path, "bert")
     before = model.footprint()["parameters"]
     rows = sum(table.num_embeddings for table in model.network.modules() if isinstance(table, nn.Embedding))
-    prune_hidden.apply(model, prune_hidden.Params(hidden_size=28), context)
+    prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=28), context)
     # query, key, value, up: 128 + 32 rows; output and down: 32 + 64 columns with a bias each; two norms
     block = (3 * 32 + 64) + (32 + 64 + 2) + 4
     assert before - model.footprint()["parameters"] == 4 * (rows + 2 + 4 * block + 32)
@@ -113,7 +113,7 @@ def test_features_that_are_always_zero_go_first_and_an_rms_norm_makes_up_for_the
             model.network.get_submodule(name).weight[:, idle] = 0
     before = logits(model)
     params = prune_hidden.Params(pruning_ratio=0.25, importance=importance, rescale_norms=rescale)
-    prune_hidden.apply(model, params, context)
+    prune_hidden.step.apply(model, params, context)
     assert context.log["importance_kept"] == 1
     # the mean square is over 24 features where it was over 32: each norm is 3/4 ** 0.5 too small without it
     close = torch.allclose(logits(model), before, atol=2e-4)
@@ -137,13 +137,13 @@ def test_the_drift_of_a_norms_statistics_by_hand() -> None:
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_it_combines_with_every_structured_step_and_int8(tmp_path: Path, architecture: str) -> None:
     model, context = tiny_model(tmp_path, architecture)
-    prune_heads.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
-    prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=0.5), context)
-    prune_hidden.apply(model, prune_hidden.Params(pruning_ratio=0.25), context)
-    keep_layers.apply(model, keep_layers.Params((3, 1)), context)
-    prune_hidden.apply(model, prune_hidden.Params(hidden_size=20), context)
-    prune_heads.apply(model, prune_heads.Params(heads=1), context)
-    int8_dynamic.apply(model, int8_dynamic.Params(embeddings=True), context)
+    prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
+    prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.5), context)
+    prune_hidden.step.apply(model, prune_hidden.Params(pruning_ratio=0.25), context)
+    keep_layers.step.apply(model, keep_layers.Params((3, 1)), context)
+    prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=20), context)
+    prune_heads.step.apply(model, prune_heads.Params(heads=1), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     again = loaded_again(model, tmp_path / "saved")
     assert again.config.hidden_size == 20
     assert torch.equal(logits(again), logits(model))
@@ -153,11 +153,11 @@ def test_the_narrow_model_learns_and_its_zeros_stay(tmp_path: Path) -> None:
     teacher, _ = tiny_model(tmp_path, "bert")
     model, context = tiny_model(tmp_path, "bert")
     context.load_teacher = lambda: teacher
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
-    prune_hidden.apply(model, prune_hidden.Params(pruning_ratio=0.25), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    prune_hidden.step.apply(model, prune_hidden.Params(pruning_ratio=0.25), context)
     zeros = {name: p.detach() == 0 for name, p in model.network.named_parameters() if "query.weight" in name}
     assert all(int(mask.sum()) for mask in zeros.values())
-    distill.apply(model, distill.Params(epochs=1), context)
+    distill.step.apply(model, distill.Params(epochs=1), context)
     for name, mask in zeros.items():
         assert bool((model.network.get_parameter(name)[mask] == 0).all())
         assert bool((model.network.get_parameter(name)[~mask] != 0).all())
@@ -185,7 +185,7 @@ def test_a_tied_output_layer_stays_tied(tmp_path: Path) -> None:
 
 def test_an_electra_whose_embeddings_are_as_wide_as_the_stream_gets_narrower_ones(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "electra", embedding_size=32)
-    prune_hidden.apply(model, prune_hidden.Params(hidden_size=24), context)
+    prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=24), context)
     assert model.config.embedding_size == 24
     assert len(residual_stream(model.network).tables) == 3
     assert np.array_equal(logits(loaded_again(model, tmp_path / "saved")), logits(model))
@@ -193,9 +193,9 @@ def test_an_electra_whose_embeddings_are_as_wide_as_the_stream_gets_narrower_one
 
 def test_an_int8_model_is_a_clear_error(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "bert")
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"is Int8Linear, and only nn\.Linear can be cut"):
-        prune_hidden.apply(model, prune_hidden.Params(hidden_size=24), context)
+        prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=24), context)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
@@ -203,26 +203,26 @@ def test_a_factorized_table_is_a_clear_error_and_the_other_order_works(
     tmp_path: Path, architecture: str
 ) -> None:
     model, context = tiny_model(tmp_path, architecture)
-    prune_hidden.apply(model, prune_hidden.Params(hidden_size=24), context)
-    factorize_embeddings.apply(model, factorize_embeddings.Params(rank=6), context)
+    prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=24), context)
+    factorize_embeddings.step.apply(model, factorize_embeddings.Params(rank=6), context)
     assert np.array_equal(logits(loaded_again(model, tmp_path / "saved")), logits(model))
     with pytest.raises(
         BuildError, match=r"is FactorizedEmbedding, and only nn\.Embedding can be cut: cut the model before"
     ):
-        prune_hidden.apply(model, prune_hidden.Params(hidden_size=16), context)
+        prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=16), context)
 
 
 @pytest.mark.parametrize("width", ["hidden_size", "dim", "n_embd"])
 def test_the_width_afterwards_is_known_before_the_model_is_loaded(width: str) -> None:
     heads = {"hidden_size": "num_attention_heads", "dim": "n_heads", "n_embd": "n_head"}[width]
-    half = prune_hidden.check(prune_hidden.Params(pruning_ratio=0.5), {width: 384, heads: 12})
+    half = prune_hidden.step.check(prune_hidden.Params(pruning_ratio=0.5), {width: 384, heads: 12})
     assert half["hidden_size"] == 192
-    odd = prune_hidden.check(prune_hidden.Params(pruning_ratio=0.3), {width: 384, heads: 12})
+    odd = prune_hidden.step.check(prune_hidden.Params(pruning_ratio=0.3), {width: 384, heads: 12})
     assert odd["hidden_size"] == 264  # 268.8 / 12 = 22.4 heads
     with pytest.raises(SuiteError, match=r"hidden size 200 came, expected a multiple of the 12 .* below 384"):
-        prune_hidden.check(prune_hidden.Params(hidden_size=200), {width: 384, heads: 12})
+        prune_hidden.step.check(prune_hidden.Params(hidden_size=200), {width: 384, heads: 12})
     with pytest.raises(SuiteError, match="hidden size 384 came"):
-        prune_hidden.check(prune_hidden.Params(pruning_ratio=0.01), {width: 384, heads: 12})
+        prune_hidden.step.check(prune_hidden.Params(pruning_ratio=0.01), {width: 384, heads: 12})
 
 
 @pytest.mark.parametrize("given", [{}, {"hidden_size": 24, "pruning_ratio": 0.5}], ids=["nothing", "both"])

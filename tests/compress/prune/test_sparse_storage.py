@@ -183,12 +183,12 @@ def test_a_model_without_zeros_is_an_error_that_says_what_to_do(tmp_path: Path) 
 
 def test_a_weight_that_is_an_embeddings_too_stays_tied(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     network = model.network
     table = network.bert.embeddings.word_embeddings
     network.bert.pooler.dense = torch.nn.Linear(32, table.num_embeddings)
     network.bert.pooler.dense.weight = table.weight
     with torch.no_grad():
         table.weight.mul_(torch.arange(32) % 2)
-    sparse_storage.apply(model, sparse_storage.Params(), context)
+    sparse_storage.step.apply(model, sparse_storage.Params(), context)
     assert network.bert.pooler.dense.weight is table.weight

@@ -41,19 +41,21 @@ def moved(tmp_path: Path, method: Any, **params: Any) -> float:
 
 
 def test_half_of_each_matrix_goes_and_the_answers_move_least(tmp_path: Path) -> None:
-    by_magnitude = moved(tmp_path, magnitude_prune, sparsity=0.5, scope="layer")
-    by_activations = moved(tmp_path, wanda_prune, sparsity=0.5)
-    assert moved(tmp_path, sparsegpt_prune, sparsity=0.5) < 0.7 * min(by_magnitude, by_activations)
+    by_magnitude = moved(tmp_path, magnitude_prune.step, sparsity=0.5, scope="layer")
+    by_activations = moved(tmp_path, wanda_prune.step, sparsity=0.5)
+    assert moved(tmp_path, sparsegpt_prune.step, sparsity=0.5) < 0.7 * min(by_magnitude, by_activations)
 
 
 def test_at_two_of_four_the_answers_move_less_than_without_compensation(tmp_path: Path) -> None:
-    assert moved(tmp_path, sparsegpt_prune, n=2, m=4) < 0.7 * moved(tmp_path, n_m_prune, score="wanda")
+    assert moved(tmp_path, sparsegpt_prune.step, n=2, m=4) < 0.7 * moved(
+        tmp_path, n_m_prune.step, score="wanda"
+    )
 
 
 @pytest.mark.parametrize("architecture", ["roberta", "electra", "gpt2"])
 def test_every_matrix_of_other_families_has_its_zeros(tmp_path: Path, architecture: str) -> None:
     model, context = build(tmp_path, architecture)
-    sparsegpt_prune.apply(model, sparsegpt_prune.Params(sparsity=0.25), context)
+    sparsegpt_prune.step.apply(model, sparsegpt_prune.Params(sparsity=0.25), context)
     for layer in linear_layers(model).values():
         assert int((layer.weight == 0).sum()) == layer.weight.numel() // 4
     assert context.log["sparsity"] == 0.25
@@ -61,7 +63,7 @@ def test_every_matrix_of_other_families_has_its_zeros(tmp_path: Path, architectu
 
 def test_every_group_has_its_zeros_and_the_log_names_the_pattern(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    sparsegpt_prune.apply(model, sparsegpt_prune.Params(n=1, m=4), context)
+    sparsegpt_prune.step.apply(model, sparsegpt_prune.Params(n=1, m=4), context)
     for layer in linear_layers(model).values():
         assert ((layer.weight.reshape(-1, 4) == 0).sum(dim=1) >= 3).all()
     assert (context.log["pattern"], context.log["sparsity"]) == ("1:4", 0.75)

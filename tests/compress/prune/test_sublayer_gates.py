@@ -211,15 +211,15 @@ def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
     close(all_gates[2], [], whole=0.0)
     close(all_gates[5], [], whole=0.0)
     remove_closed_(model, all_gates, "cofi_prune")
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     assert len(gates_of(model.network)) == 6
-    prune_heads.apply(model, prune_heads.Params(pruning_ratio=0.5, importance="magnitude"), context)
-    prune_ffn.apply(model, prune_ffn.Params(pruning_ratio=0.5, importance="magnitude"), context)
+    prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5, importance="magnitude"), context)
+    prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.5, importance="magnitude"), context)
     heads = [b.attention.heads for b in blocks(model.network)]
     assert (heads[1], sum(heads)) == (0, 5)
     assert sum(b.feed_forward.width for b in blocks(model.network)) == 3 * 32
-    keep_layers.apply(model, keep_layers.Params((1, 2)), context)
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    keep_layers.step.apply(model, keep_layers.Params((1, 2)), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     model.kind = "torch_quantized"
     kinds = [type(module) for module in model.network.modules()]
     assert kinds.count(NoAttention) == 1
@@ -256,7 +256,7 @@ def test_a_cache_counts_tokens_where_the_first_attention_is_gone(tmp_path: Path,
     all_gates = gates_of(model.network)
     close(all_gates[0], [], whole=0.0)
     remove_closed_(model, all_gates, "cofi_prune")
-    cofi_prune.restore(model.network, {"modules": {}})
+    cofi_prune.step.restore(model.network, {"modules": {}})
     decoder = getattr(model.network, "transformer", None) or model.network.model
     ids = torch.arange(4, 12).view(1, 8)
     with torch.no_grad():

@@ -41,7 +41,7 @@ def tokens(model: Any, context: Any, name: str) -> Any:
 def test_each_output_keeps_its_half_of_the_highest_scores_on_what_pruned_blocks_give(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     before = copy.deepcopy(model)
-    wanda_prune.apply(model, wanda_prune.Params(sparsity=0.5), context)
+    wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
     old, new = linear_layers(before), linear_layers(model)
     for name in ("bert.encoder.layer.0.attention.self.key", "bert.encoder.layer.3.attention.self.query"):
         # the first layers of a block receive what the pruned blocks before it give, also afterwards
@@ -61,14 +61,14 @@ def test_inputs_that_are_large_save_small_weights(tmp_path: Path) -> None:
     norm = model.network.bert.embeddings.LayerNorm
     with torch.no_grad():
         norm.weight[:16] = 100.0
-    wanda_prune.apply(model, wanda_prune.Params(sparsity=0.5), context)
+    wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
     weight = linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight
     assert float((weight[:, :16] != 0).float().mean()) > 0.95
 
 
 def test_by_layer_rows_may_differ_and_the_share_holds_for_the_matrix(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    wanda_prune.apply(model, wanda_prune.Params(sparsity=0.25, scope="layer"), context)
+    wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.25, scope="layer"), context)
     for layer in linear_layers(model).values():
         assert int((layer.weight == 0).sum()) == layer.weight.numel() // 4
     rows = (linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight == 0).sum(dim=1)
@@ -78,16 +78,16 @@ def test_by_layer_rows_may_differ_and_the_share_holds_for_the_matrix(tmp_path: P
 @pytest.mark.parametrize("architecture", ["roberta", "electra", "gpt2"])
 def test_other_families_are_reached_whole(tmp_path: Path, architecture: str) -> None:
     model, context = build(tmp_path, architecture)
-    wanda_prune.apply(model, wanda_prune.Params(sparsity=0.5), context)
+    wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
     assert context.log["sparsity"] == 0.5
     assert context.log["matrices"] == (16 if architecture == "gpt2" else 24)
 
 
 def test_it_works_under_mean_pooling_and_after_other_pruning(tmp_path: Path) -> None:
     model, context = build(tmp_path, params=MEAN)
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.3), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.3), context)
     zeros = {name: layer.weight == 0 for name, layer in linear_layers(model).items()}
-    wanda_prune.apply(model, wanda_prune.Params(sparsity=0.75, scope="layer"), context)
+    wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.75, scope="layer"), context)
     for name, layer in linear_layers(model).items():
         assert int((layer.weight == 0).sum()) == 0.75 * layer.weight.numel()
         assert (layer.weight[zeros[name]] == 0).all()
@@ -96,7 +96,7 @@ def test_it_works_under_mean_pooling_and_after_other_pruning(tmp_path: Path) -> 
 def test_without_calibration_rows_it_says_which_split_is_missing(tmp_path: Path) -> None:
     model, context = build(tmp_path, calibration=0)
     with pytest.raises(DataError, match="needs rows of split calibration"):
-        wanda_prune.apply(model, wanda_prune.Params(sparsity=0.5), context)
+        wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
 
 
 @pytest.mark.parametrize("given", [{"sparsity": 1.0}, {"sparsity": 0.5, "scope": "global"}, {}])

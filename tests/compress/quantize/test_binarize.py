@@ -49,7 +49,7 @@ def scores(model: Any, context: Any, **options: Any) -> Any:
 def test_the_stored_weights_take_an_eighth_of_a_byte_each_and_the_head_stays_float(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     parameters = model.footprint()["parameters"]
-    binarize.apply(model, binarize.Params(**SHORT), context)
+    binarize.step.apply(model, binarize.Params(**SHORT), context)
     kinds = [type(module) for module in model.network.modules()]
     assert kinds.count(BinaryLinear) == 4 * 6 + 1
     assert kinds.count(nn.Linear) == 1
@@ -70,7 +70,7 @@ def test_the_stored_weights_take_an_eighth_of_a_byte_each_and_the_head_stays_flo
 def test_training_brings_a_binary_model_far_above_chance(tmp_path: Path) -> None:
     model, context = build(tmp_path, train=400)
     options = {**SHORT, "epochs": 3, "learning_rate": 3e-3, "alpha": 1.0}
-    binarize.apply(model, binarize.Params(**options, ramp=0.2, hidden_weight=0.0), context)
+    binarize.step.apply(model, binarize.Params(**options, ramp=0.2, hidden_weight=0.0), context)
     assert quality_on(model, context) >= 0.9
 
 
@@ -78,7 +78,7 @@ def test_training_brings_a_binary_model_far_above_chance(tmp_path: Path) -> None
 def test_the_loaded_model_gives_the_same_scores_to_the_bit(tmp_path: Path, activations: bool) -> None:
     model, context = build(tmp_path, mean=True)
     options = binarize.Params(**SHORT, activations=activations, embeddings=True)
-    binarize.apply(model, options, context)
+    binarize.step.apply(model, options, context)
     assert sum(isinstance(module, BinaryEmbedding) for module in model.network.modules()) == 1
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
@@ -89,17 +89,17 @@ def test_the_loaded_model_gives_the_same_scores_to_the_bit(tmp_path: Path, activ
 
 def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    binarize.apply(model, binarize.Params(**SHORT), context)
+    binarize.step.apply(model, binarize.Params(**SHORT), context)
     assert np.allclose(scores(model, context, batch_size=1), scores(model, context), atol=1e-5)
 
 
 def test_float_blocks_stay_float_and_a_later_step_makes_them_int8(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    binarize.apply(model, binarize.Params(**SHORT, float_blocks=(0, 3)), context)
+    binarize.step.apply(model, binarize.Params(**SHORT, float_blocks=(0, 3)), context)
     layers = {n: m for n, m in model.network.named_modules() if isinstance(m, nn.Linear)}
     assert len(layers) == 2 * 6 + 1
     assert all(name == "classifier" or "layer.0." in name or "layer.3." in name for name in layers)
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     kinds = [type(module).__name__ for module in model.network.modules()]
     assert kinds.count("Int8Linear") == 2 * 6
     assert kinds.count("BinaryLinear") == 2 * 6 + 1
@@ -109,16 +109,16 @@ def test_a_float_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> Non
     model, context = build(tmp_path)
     said = r"float_blocks \[4\] came, but the model has blocks 0 to 3"
     with pytest.raises(SuiteError, match=said):
-        binarize.check(binarize.Params(**SHORT, float_blocks=(4,)), {"num_hidden_layers": 4})
+        binarize.step.check(binarize.Params(**SHORT, float_blocks=(4,)), {"num_hidden_layers": 4})
     with pytest.raises(SuiteError, match=said):
-        binarize.apply(model, binarize.Params(**SHORT, float_blocks=(4,)), context)
+        binarize.step.apply(model, binarize.Params(**SHORT, float_blocks=(4,)), context)
 
 
 def test_it_follows_keep_layers_and_pruning_whose_zeros_it_gives_up(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    keep_layers.apply(model, keep_layers.Params((0, 3)), context)
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
-    binarize.apply(model, binarize.Params(**SHORT), context)
+    keep_layers.step.apply(model, keep_layers.Params((0, 3)), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    binarize.step.apply(model, binarize.Params(**SHORT), context)
     assert [change["spec"].get("pruned") for change in model.modifications] == [[], None]
     assert sum(isinstance(m, BinaryLinear) for m in model.network.modules()) == 2 * 6 + 1
     assert np.isfinite(scores(model, context)).all()
@@ -170,17 +170,17 @@ def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
 
 
 def test_it_declares_what_it_needs() -> None:
-    assert binarize.takes == {"torch"}
-    assert binarize.gives == "torch_quantized"
-    assert binarize.uses_teacher
-    assert binarize.stochastic
-    assert binarize.claims == ("smaller",)
+    assert binarize.step.takes == {"torch"}
+    assert binarize.step.gives == "torch_quantized"
+    assert binarize.step.uses_teacher
+    assert binarize.step.stochastic
+    assert binarize.step.claims == ("smaller",)
 
 
 def test_the_token_table_alone_can_get_fewer_bits_afterwards(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    binarize.apply(model, binarize.Params(**SHORT), context)
-    weight_only.apply(model, weight_only.Params(bits=4, embeddings=4), context)
+    binarize.step.apply(model, binarize.Params(**SHORT), context)
+    weight_only.step.apply(model, weight_only.Params(bits=4, embeddings=4), context)
     kinds = [type(module) for module in model.network.modules()]
     assert kinds.count(BinaryLinear) == 4 * 6 + 1
     assert kinds.count(PackedEmbedding) == 1

@@ -33,7 +33,7 @@ def build(tmp_path: Path, architecture: str, mean: bool = False) -> tuple[Any, A
 
 
 def scores(model: Any, context: Any) -> Any:
-    encoded = text_classification.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
+    encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
 
 
@@ -48,7 +48,7 @@ def test_answers_stay_close_and_come_back_to_the_bit(
 ) -> None:
     model, context = build(tmp_path, architecture, mean)
     before, footprint = scores(model, context), model.footprint()
-    cast.apply(model, cast.Params.model_validate({"precision": computes}), context)
+    cast.step.apply(model, cast.Params.model_validate({"precision": computes}), context)
     after = scores(model, context)
     assert after.dtype == np.float32
     assert 0 < np.abs(after - before).max() < 0.1 * np.ptp(before)
@@ -61,7 +61,7 @@ def test_answers_stay_close_and_come_back_to_the_bit(
 
 def test_matrices_are_16_bits_and_the_rest_is_float32(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    cast.apply(model, cast.Params(dtype="float16"), context)
+    cast.step.apply(model, cast.Params(dtype="float16"), context)
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
@@ -88,10 +88,10 @@ def test_computing_in_another_16_bits_than_the_weights_is_refused() -> None:
 
 def test_what_int8_left_float_is_cast_and_cut_layers_stay_cut(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    keep_layers.apply(model, keep_layers.Params((0, 2)), context)
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    keep_layers.step.apply(model, keep_layers.Params((0, 2)), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     before = scores(model, context)
-    cast.apply(model, cast.Params(), context)
+    cast.step.apply(model, cast.Params(), context)
     assert context.log["linear_layers"] == 0
     assert context.log["embedding_tables"] == 3
     assert np.abs(scores(model, context) - before).max() < 0.1 * np.ptp(before)

@@ -36,7 +36,7 @@ def build(tmp_path: Path, architecture: str, mean: bool = False) -> tuple[Any, A
 
 def scores(model: Any, context: Any, **options: Any) -> Any:
     rows = context.rows("train")
-    encoded = text_classification.encode_rows(PARAMS, rows, model.tokenizer)
+    encoded = text_classification.task.encode_rows(PARAMS, rows, model.tokenizer)
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, **{"batch_size": 16, **options})
 
 
@@ -60,8 +60,8 @@ def test_answers_stay_close_and_come_back_to_the_bit(
     model, context = build(tmp_path, architecture, mean)
     before, state_bytes = scores(model, context), model.footprint()["state_bytes"]
     parameters = model.footprint()["parameters"]
-    int8_dynamic.apply(model, int8_dynamic.Params(embeddings=embeddings), context)
-    model.kind = int8_dynamic.gives
+    int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=embeddings), context)
+    model.kind = int8_dynamic.step.gives
     after = scores(model, context)
     assert np.abs(after - before).max() < 0.1 * np.ptp(before) + 0.02
     assert not np.array_equal(after, before)
@@ -77,7 +77,7 @@ def test_answers_stay_close_and_come_back_to_the_bit(
 
 def test_linear_layers_are_int8_and_the_output_layer_is_not(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     kinds = [type(m) for m in model.network.modules()]
     assert kinds.count(Int8Linear) == 4 * 6 + 1  # blocks, pooler
     assert kinds.count(nn.Linear) == 1
@@ -94,7 +94,7 @@ def test_linear_layers_are_int8_and_the_output_layer_is_not(tmp_path: Path) -> N
 
 def test_the_output_layer_and_the_token_table_on_request(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    int8_dynamic.apply(model, int8_dynamic.Params(output_layer=True, embeddings=True), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(output_layer=True, embeddings=True), context)
     kinds = [type(m) for m in model.network.modules()]
     assert kinds.count(nn.Linear) == 0
     assert kinds.count(Int8Embedding) == 1
@@ -103,7 +103,7 @@ def test_the_output_layer_and_the_token_table_on_request(tmp_path: Path) -> None
 
 def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    int8_dynamic.apply(model, int8_dynamic.Params(embeddings=True), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     alone = scores(model, context, batch_size=1)
     spread = float(np.ptp(alone))
     order = np.random.default_rng(0).permutation(len(alone))
@@ -114,7 +114,7 @@ def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
 
 def test_gpt2_whose_blocks_are_conv1d_becomes_int8_whole(tmp_path: Path) -> None:
     model, context = build(tmp_path, "gpt2")
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     kinds = [type(m).__name__ for m in model.network.modules()]
     assert kinds.count("Int8Linear") == 4 * 4  # c_attn, c_proj, c_fc, c_proj of four blocks
     assert kinds.count("Conv1D") == 0
@@ -122,9 +122,9 @@ def test_gpt2_whose_blocks_are_conv1d_becomes_int8_whole(tmp_path: Path) -> None
 
 def test_a_model_that_is_int8_already_is_a_clear_error(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    int8_dynamic.apply(model, int8_dynamic.Params(), context)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match="hold no float matrices: they are quantized already"):
-        int8_dynamic.apply(model, int8_dynamic.Params(), context)
+        int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
 
 
 def test_one_scale_a_tensor_is_coarser_than_one_a_channel(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_one_scale_a_tensor_is_coarser_than_one_a_channel(tmp_path: Path) -> Non
         model, context = build(tmp_path / granularity, "bert")
         before = scores(model, context)
         params = int8_dynamic.Params.model_validate({"granularity": granularity, "embeddings": True})
-        int8_dynamic.apply(model, params, context)
+        int8_dynamic.step.apply(model, params, context)
         errors[granularity] = float(np.abs(scores(model, context) - before).mean())
         layers = [m for m in model.network.modules() if isinstance(m, Int8Linear | Int8Embedding)]
         same = [len(m.weight_scale.unique()) == 1 for m in layers]
@@ -142,7 +142,7 @@ def test_one_scale_a_tensor_is_coarser_than_one_a_channel(tmp_path: Path) -> Non
 
 
 def test_it_declares_its_kind() -> None:
-    assert int8_dynamic.takes == {"torch", "torch_quantized"}
-    assert int8_dynamic.gives == "torch_quantized"
-    assert not int8_dynamic.stochastic
-    assert int8_dynamic.reads == ()
+    assert int8_dynamic.step.takes == {"torch", "torch_quantized"}
+    assert int8_dynamic.step.gives == "torch_quantized"
+    assert not int8_dynamic.step.stochastic
+    assert int8_dynamic.step.reads == ()

@@ -38,7 +38,7 @@ def build(tmp_path: Path, architecture: str, mean: bool = False, calibration: in
 
 
 def scores(model: Any, context: Any, batch_size: int = 16) -> Any:
-    encoded = text_classification.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
+    encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=batch_size)
 
 
@@ -58,7 +58,7 @@ def test_answers_stay_close_and_come_back_to_the_bit(
 ) -> None:
     model, context = build(tmp_path, architecture, mean)
     before, footprint = scores(model, context), model.footprint()
-    int8_static.apply(model, int8_static.Params.model_validate(options), context)
+    int8_static.step.apply(model, int8_static.Params.model_validate(options), context)
     after = scores(model, context)
     assert 0 < np.abs(after - before).max() < 0.15 * np.ptp(before) + 0.02
     assert model.footprint()["parameters"] == footprint["parameters"]
@@ -70,7 +70,7 @@ def test_answers_stay_close_and_come_back_to_the_bit(
 
 def test_linear_layers_are_static_int8_and_the_output_layer_is_not(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    int8_static.apply(model, int8_static.Params(), context)
+    int8_static.step.apply(model, int8_static.Params(), context)
     kinds = [type(m) for m in model.network.modules()]
     assert kinds.count(Int8StaticLinear) == 4 * 6 + 1  # blocks, pooler
     assert kinds.count(nn.Linear) == 1
@@ -82,7 +82,7 @@ def test_linear_layers_are_static_int8_and_the_output_layer_is_not(tmp_path: Pat
 
 def test_the_output_layer_and_the_token_table_on_request(tmp_path: Path) -> None:
     model, context = build(tmp_path, "distilbert")
-    int8_static.apply(model, int8_static.Params(output_layer=True, embeddings=True), context)
+    int8_static.step.apply(model, int8_static.Params(output_layer=True, embeddings=True), context)
     kinds = [type(m) for m in model.network.modules()]
     assert kinds.count(nn.Linear) == 0
     assert kinds.count(Int8Embedding) == 1
@@ -94,7 +94,7 @@ def test_minmax_ranges_are_those_of_the_tokens_that_are_not_padding(tmp_path: Pa
     for row in calibration_batches(model, context, batch_size=1):  # alone, a row has no padding
         assert bool(row["attention_mask"].all())
         watch_inputs(model, {QUERY: layer}, [row], lambda _, tokens: ends.extend(tokens.aminmax()))
-    int8_static.apply(model, int8_static.Params(observer="minmax", smooth_alpha=False), context)
+    int8_static.step.apply(model, int8_static.Params(observer="minmax", smooth_alpha=False), context)
     expected = [float(min(ends)), float(max(ends))]
     assert context.log["ranges"][QUERY] == pytest.approx(expected, rel=1e-3)
 
@@ -129,7 +129,7 @@ def test_smoothing_helps_where_channels_differ_much(tmp_path: Path) -> None:
             if name.endswith("LayerNorm"):
                 module.weight.data[3] = 30.0
         before = scores(model, context)
-        int8_static.apply(
+        int8_static.step.apply(
             model, int8_static.Params.model_validate({"observer": "minmax", "smooth_alpha": alpha}), context
         )
         errors[alpha] = float(np.abs(scores(model, context) - before).mean())
@@ -138,7 +138,7 @@ def test_smoothing_helps_where_channels_differ_much(tmp_path: Path) -> None:
 
 def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    int8_static.apply(model, int8_static.Params(embeddings=True), context)
+    int8_static.step.apply(model, int8_static.Params(embeddings=True), context)
     alone = scores(model, context, batch_size=1)
     # float32 attention may round otherwise in another shape, and an activation then to the next level
     assert np.abs(scores(model, context) - alone).max() < 0.01 * float(np.ptp(alone))
@@ -146,24 +146,24 @@ def test_a_rows_answer_does_not_depend_on_its_batch(tmp_path: Path) -> None:
 
 def test_cut_layers_stay_cut_and_a_second_int8_step_is_refused(tmp_path: Path) -> None:
     model, context = build(tmp_path, "gpt2")
-    keep_layers.apply(model, keep_layers.Params((0, 2)), context)
-    int8_static.apply(model, int8_static.Params(), context)
+    keep_layers.step.apply(model, keep_layers.Params((0, 2)), context)
+    int8_static.step.apply(model, int8_static.Params(), context)
     assert [type(m) for m in model.network.modules()].count(Int8StaticLinear) == 2 * 4
     with pytest.raises(BuildError, match="quantized already"):
-        int8_dynamic.apply(model, int8_dynamic.Params(), context)
+        int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
 
 
 def test_it_needs_calibration_rows(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert", calibration=0)
     with pytest.raises(DataError, match=r"give \[task\] splits.calibration"):
-        int8_static.apply(model, int8_static.Params(), context)
+        int8_static.step.apply(model, int8_static.Params(), context)
 
 
 def test_a_layer_that_receives_nan_is_named(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     model.network.get_submodule("bert.encoder.layer.1.output.LayerNorm").bias.data[0] = float("nan")
     with pytest.raises(BuildError, match=r"layer\.2\.attention\.self\.query receives NaN or infinity"):
-        int8_static.apply(model, int8_static.Params(), context)
+        int8_static.step.apply(model, int8_static.Params(), context)
 
 
 @pytest.mark.parametrize("alpha", [True, -0.1, 1.1, "0.5"], ids=str)

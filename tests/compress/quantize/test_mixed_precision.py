@@ -36,7 +36,7 @@ def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
 
 def apply(model: Any, context: Any, *, narrow: dict[str, Any], **options: Any) -> Any:
     options["narrow"] = narrow
-    return mixed_precision.apply(model, mixed_precision.Params.model_validate(options), context)
+    return mixed_precision.step.apply(model, mixed_precision.Params.model_validate(options), context)
 
 
 def scores(model: Any, context: Any) -> Any:
@@ -48,7 +48,7 @@ def test_nothing_stays_wide_where_everything_narrow_holds(tmp_path: Path) -> Non
     model, context = build(tmp_path)
     apply(model, context, drop_points=99.0, narrow={"int8_dynamic": {"embeddings": True}})
     twin, other = build(tmp_path / "twin")
-    int8_dynamic.apply(twin, int8_dynamic.Params(embeddings=True), other)
+    int8_dynamic.step.apply(twin, int8_dynamic.Params(embeddings=True), other)
     assert np.array_equal(scores(model, context), scores(twin, other))
     assert context.log["wide_layers"] == []
     assert context.log["weights_wide"] == 0

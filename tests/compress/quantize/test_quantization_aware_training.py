@@ -42,11 +42,11 @@ def test_weight_only_packs_what_it_leaves_without_loss(
     model, context = build(tmp_path, architecture)
     before = scores(model, context)
     grid: dict[str, Any] = {"bits": bits, "group_size": 16, "symmetric": symmetric, "embeddings": 8}
-    quantization_aware_training.apply(model, Params(epochs=1, learning_rate=1e-3, **grid), context)
+    quantization_aware_training.step.apply(model, Params(epochs=1, learning_rate=1e-3, **grid), context)
     trained = scores(model, context)
     assert not np.array_equal(trained, before)
     assert not [name for name in model.network.state_dict() if "parametrizations" in name]
-    weight_only.apply(model, weight_only.Params(**grid), context)
+    weight_only.step.apply(model, weight_only.Params(**grid), context)
     assert np.array_equal(scores(model, context), trained)
     assert context.log["weight_error"] == 0
 
@@ -54,14 +54,14 @@ def test_weight_only_packs_what_it_leaves_without_loss(
 def test_two_bits_answer_the_teacher_better_than_by_plain_rounding(tmp_path: Path) -> None:
     model, context = build(tmp_path, train=160, selection=48)
     training: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 8, "precision": "float32"}
-    fine_tune.apply(model, fine_tune.Params(epochs=4, **training), context)
+    fine_tune.step.apply(model, fine_tune.Params(epochs=4, **training), context)
     (tmp_path / "teacher").mkdir()
     model.save(tmp_path / "teacher")
     context.load_teacher = lambda: load_tiny(tmp_path / "teacher", context)
     answers, plain = scores(model, context), context.load_teacher()
-    weight_only.apply(plain, weight_only.Params(bits=2), context)
+    weight_only.step.apply(plain, weight_only.Params(bits=2), context)
     options = Params(bits=2, alpha=0.0, epochs=2, keep_best=False, **training)
-    quantization_aware_training.apply(model, options, context)
+    quantization_aware_training.step.apply(model, options, context)
     lost = [float(np.square(scores(each, context) - answers).mean()) for each in (model, plain)]
     assert lost[0] < 0.6 * lost[1]
     assert context.log["scale_change"] > 0
@@ -70,27 +70,27 @@ def test_two_bits_answer_the_teacher_better_than_by_plain_rounding(tmp_path: Pat
 def test_training_may_start_where_gptq_ends(tmp_path: Path) -> None:
     model, context = build(tmp_path, calibration=16)
     rounded = load_tiny(tmp_path / "hub", context)
-    gptq.apply(rounded, gptq.Params(bits=2), context)
+    gptq.step.apply(rounded, gptq.Params(bits=2), context)
     error = context.log["output_error"]
     options: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
-    quantization_aware_training.apply(model, Params(bits=2, start="gptq", **options), context)
+    quantization_aware_training.step.apply(model, Params(bits=2, start="gptq", **options), context)
     assert context.log["output_error"] == error
     assert np.allclose(scores(model, context), scores(rounded, context), atol=1e-5)
 
 
 def test_zeros_of_a_pruning_stay_zero(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     layer = model.network.bert.encoder.layer[0].output.dense
     zeros = layer.weight == 0
-    quantization_aware_training.apply(model, Params(bits=4, epochs=1, learning_rate=1e-2), context)
+    quantization_aware_training.step.apply(model, Params(bits=4, epochs=1, learning_rate=1e-2), context)
     assert (layer.weight[zeros] == 0).all()
     assert layer.weight.count_nonzero() > 0
 
 
 def test_scales_keep_still_on_request_and_the_output_layer_stays_float(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    quantization_aware_training.apply(model, Params(bits=2, epochs=1, learned_scales=False), context)
+    quantization_aware_training.step.apply(model, Params(bits=2, epochs=1, learned_scales=False), context)
     assert context.log["scale_change"] == 0
     assert context.log["linear_layers"] == 4 * 6 + 1
     assert model.network.classifier.weight.unique().numel() == model.network.classifier.weight.numel()
@@ -98,17 +98,17 @@ def test_scales_keep_still_on_request_and_the_output_layer_stays_float(tmp_path:
 
 
 def test_it_declares_what_it_needs() -> None:
-    assert quantization_aware_training.takes == {"torch"}
-    assert quantization_aware_training.gives is None
-    assert quantization_aware_training.reads == ("train", "selection", "calibration")
-    assert quantization_aware_training.uses_teacher
+    assert quantization_aware_training.step.takes == {"torch"}
+    assert quantization_aware_training.step.gives is None
+    assert quantization_aware_training.step.reads == ("train", "selection", "calibration")
+    assert quantization_aware_training.step.uses_teacher
 
 
 def test_of_a_single_block_the_table_that_is_rounded_while_training_is_not_taken_for_it(
     tmp_path: Path,
 ) -> None:
     model, context = build(tmp_path)
-    keep_layers.apply(model, keep_layers.Params((0,)), context)
+    keep_layers.step.apply(model, keep_layers.Params((0,)), context)
     params = Params(epochs=1, embeddings=8, hidden_weight=1.0, batch_size=16, precision="float32")
-    quantization_aware_training.apply(model, params, context)
+    quantization_aware_training.step.apply(model, params, context)
     assert "hidden" in context.log["loss_parts"]

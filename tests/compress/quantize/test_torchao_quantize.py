@@ -46,7 +46,7 @@ def test_answers_stay_close_and_come_back_to_the_bit(
     model = load_tiny(folder, context)
     before, footprint = scores(model, context), model.footprint()
     capfd.readouterr()
-    torchao_quantize.apply(model, Params(config=config), context)
+    torchao_quantize.step.apply(model, Params(config=config), context)
     after = scores(model, context)
     assert "".join(capfd.readouterr()) == ""
     assert 0 < np.abs(after - before).max() < 0.2 * np.ptp(before)
@@ -62,7 +62,7 @@ def test_answers_stay_close_and_come_back_to_the_bit(
 def test_blocks_hold_int8_and_the_output_layer_stays_float(tmp_path: Path, folder: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(folder, context)
-    torchao_quantize.apply(model, Params(config="int8_dynamic"), context)
+    torchao_quantize.step.apply(model, Params(config="int8_dynamic"), context)
     made = {name for name, m in model.network.named_modules() if isinstance(m, TorchaoLinear)}
     assert len(made) == context.log["linear_layers"] == 2 * 6 + 1
     assert type(model.network.classifier) is torch.nn.Linear
@@ -114,7 +114,7 @@ def test_kernels_of_gpus_are_refused_on_the_cpu(tmp_path: Path, config: Any, nee
         rf"{config} needs an NVIDIA GPU of compute capability {needed}, and this is cpu; run with --slimgate"
     )
     with pytest.raises(BuildError, match=said):
-        torchao_quantize.apply(None, Params(config=config), tiny_context(tmp_path / "rows"))
+        torchao_quantize.step.apply(None, Params(config=config), tiny_context(tmp_path / "rows"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -136,4 +136,4 @@ def test_a_gpu_runs_all_that_its_generation_has_kernels_for(config: Any) -> None
 def test_without_torchao_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchao.quantization", None)
     with pytest.raises(MissingExtra, match=r'pip install "slimgate\[torchao\]"'):
-        torchao_quantize.apply(None, Params(config="int8_dynamic"), tiny_context(tmp_path / "rows"))
+        torchao_quantize.step.apply(None, Params(config="int8_dynamic"), tiny_context(tmp_path / "rows"))

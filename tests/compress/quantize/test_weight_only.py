@@ -43,7 +43,7 @@ def scores(model: Any, context: Any) -> Any:
 
 
 @pytest.mark.parametrize(("architecture", "mean"), [("roberta", False), ("electra", False), ("bert", True)])
-@pytest.mark.parametrize("method", [weight_only, gptq], ids=["weight_only", "gptq"])
+@pytest.mark.parametrize("method", [weight_only.step, gptq.step], ids=["weight_only", "gptq"])
 def test_eight_bits_hardly_change_answers_which_come_back_to_the_bit(
     tmp_path: Path, method: Any, architecture: str, mean: bool
 ) -> None:
@@ -61,7 +61,9 @@ def test_eight_bits_hardly_change_answers_which_come_back_to_the_bit(
 
 def test_outputs_are_those_of_a_float_model_with_rounded_weights(tmp_path: Path) -> None:
     model, context = build(tmp_path, "gpt2")
-    weight_only.apply(model, weight_only.Params(bits=4, granularity="channel", observer="minmax"), context)
+    weight_only.step.apply(
+        model, weight_only.Params(bits=4, granularity="channel", observer="minmax"), context
+    )
     plain = load_tiny(tmp_path / "hub", context)
     with torch.no_grad():
         for block in plain.network.transformer.h:
@@ -75,7 +77,7 @@ def test_outputs_are_those_of_a_float_model_with_rounded_weights(tmp_path: Path)
 
 def test_weights_are_stored_in_their_bits(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    weight_only.apply(model, weight_only.Params(bits=3, group_size=16, embeddings=4), context)
+    weight_only.step.apply(model, weight_only.Params(bits=3, group_size=16, embeddings=4), context)
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
@@ -91,7 +93,7 @@ def test_weights_are_stored_in_their_bits(tmp_path: Path) -> None:
 
 def test_what_becomes_packed_is_what_was_asked_for(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    weight_only.apply(model, weight_only.Params(embeddings=8, output_layer=True), context)
+    weight_only.step.apply(model, weight_only.Params(embeddings=8, output_layer=True), context)
     kinds = [type(m) for m in model.network.modules()]
     assert kinds.count(PackedLinear) == 4 * 6 + 2  # blocks, pooler, classifier
     assert kinds.count(PackedEmbedding) == 1
@@ -104,7 +106,7 @@ def test_fewer_bits_lose_more(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     errors = []
     for bits in (8, 4, 2):
-        weight_only.apply(copy.deepcopy(model), weight_only.Params(bits=bits), context)
+        weight_only.step.apply(copy.deepcopy(model), weight_only.Params(bits=bits), context)
         errors.append(context.log["weight_error"])
     assert errors == sorted(errors)
     assert errors[0] < 0.01 < 0.3 < errors[-1] < 0.5
@@ -115,8 +117,8 @@ def test_gptq_changes_outputs_less_than_plain_rounding(tmp_path: Path, architect
     model, context = build(tmp_path, architecture, calibration=24)
     before = scores(model, context)
     plain = load_tiny(tmp_path / "hub", context)
-    weight_only.apply(plain, weight_only.Params(bits=3), context)
-    gptq.apply(model, gptq.Params(bits=3), context)
+    weight_only.step.apply(plain, weight_only.Params(bits=3), context)
+    gptq.step.apply(model, gptq.Params(bits=3), context)
     lost = [float(np.square(scores(each, context) - before).mean()) for each in (model, plain)]
     assert lost[0] < 0.8 * lost[1]
     assert context.log["output_error"] < 0.6 * context.log["output_error_of_nearest"]
@@ -125,17 +127,17 @@ def test_gptq_changes_outputs_less_than_plain_rounding(tmp_path: Path, architect
 def test_gptq_needs_calibration_rows(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     with pytest.raises(DataError, match=r"calibration, which has none"):
-        gptq.apply(model, gptq.Params(), context)
-    assert gptq.reads == ("calibration",)
-    assert weight_only.reads == ()
+        gptq.step.apply(model, gptq.Params(), context)
+    assert gptq.step.reads == ("calibration",)
+    assert weight_only.step.reads == ()
 
 
 def test_zeros_of_a_pruning_stay_and_dropped_layers_stay_away(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    magnitude_prune.apply(model, magnitude_prune.Params(sparsity=0.5), context)
-    keep_layers.apply(model, keep_layers.Params.model_validate([0, 2]), context)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    keep_layers.step.apply(model, keep_layers.Params.model_validate([0, 2]), context)
     nonzero = model.footprint()["nonzero_parameters"]
-    weight_only.apply(model, weight_only.Params(bits=8), context)
+    weight_only.step.apply(model, weight_only.Params(bits=8), context)
     assert 0.9 * nonzero < model.footprint()["nonzero_parameters"] <= nonzero
     assert context.log["linear_layers"] == 2 * 6 + 1
 
@@ -144,8 +146,8 @@ def test_zeros_of_a_pruning_stay_and_dropped_layers_stay_away(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("second", "options", "kind"),
     [
-        (weight_only, {"bits": 4, "embeddings": 4}, PackedEmbedding),
-        (int8_dynamic, {"embeddings": True}, Int8Embedding),
+        (weight_only.step, {"bits": 4, "embeddings": 4}, PackedEmbedding),
+        (int8_dynamic.step, {"embeddings": True}, Int8Embedding),
     ],
     ids=["weight_only", "int8_dynamic"],
 )
@@ -153,7 +155,7 @@ def test_embeddings_alone_are_quantized_where_the_blocks_are_already(
     tmp_path: Path, architecture: str, second: Any, options: dict[str, Any], kind: type[nn.Module]
 ) -> None:
     model, context = build(tmp_path, architecture)
-    weight_only.apply(model, weight_only.Params(), context)
+    weight_only.step.apply(model, weight_only.Params(), context)
     packed = {name: m for name, m in model.network.named_modules() if isinstance(m, PackedLinear)}
     second.apply(model, second.Params.model_validate(options), context)
     assert [type(m) for m in model.network.modules()].count(kind) == 1
@@ -167,10 +169,10 @@ def test_embeddings_alone_are_quantized_where_the_blocks_are_already(
         second.apply(model, second.Params.model_validate(options), context)
 
 
-@pytest.mark.parametrize("second", [weight_only, int8_dynamic], ids=["weight_only", "int8_dynamic"])
+@pytest.mark.parametrize("second", [weight_only.step, int8_dynamic.step], ids=["weight_only", "int8_dynamic"])
 def test_a_model_that_is_packed_already_is_a_clear_error(tmp_path: Path, second: Any) -> None:
     model, context = build(tmp_path)
-    weight_only.apply(model, weight_only.Params(), context)
+    weight_only.step.apply(model, weight_only.Params(), context)
     with pytest.raises(BuildError, match="hold no float matrices: they are quantized already"):
         second.apply(model, second.Params(), context)
 
@@ -179,13 +181,13 @@ def test_a_model_that_is_packed_already_is_a_clear_error(tmp_path: Path, second:
     "wrong", [{"bits": 1}, {"bits": 9}, {"group_size": 4}, {"granularity": "row"}, {"bit": 4}]
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    for method in (weight_only, gptq):
+    for method in (weight_only.step, gptq.step):
         with pytest.raises(ValidationError):
             method.Params.model_validate(wrong)
 
 
 def test_they_declare_their_kind() -> None:
-    for method in (weight_only, gptq):
+    for method in (weight_only.step, gptq.step):
         assert method.takes == {"torch", "torch_quantized"}
         assert method.gives == "torch_quantized"
         assert method.claims == ("smaller",)

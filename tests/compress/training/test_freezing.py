@@ -37,7 +37,7 @@ def weights(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.network.named_parameters()}
 
 
-@pytest.mark.parametrize("method", [fine_tune, distill], ids=["fine_tune", "distill"])
+@pytest.mark.parametrize("method", [fine_tune.step, distill.step], ids=["fine_tune", "distill"])
 def test_frozen_weights_stay_and_have_no_optimiser_state(
     tmp_path: Path, method: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +74,7 @@ def test_frozen_weights_stay_and_have_no_optimiser_state(
 def test_without_options_all_is_trained(tmp_path: Path) -> None:
     model, context = tiny(tmp_path, num_hidden_layers=1)
     before = weights(model)
-    fine_tune.apply(model, fine_tune.Params(**OPTIONS), context)
+    fine_tune.step.apply(model, fine_tune.Params(**OPTIONS), context)
     assert "bert.embeddings.word_embeddings.weight" in changed(model, before)
     assert context.log["trained_parameters"] == sum(tensor.numel() for tensor in before.values())
 

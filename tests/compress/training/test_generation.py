@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Any:
-    return tiny_context(tmp_path, task=causal_lm, params=PARAMS)
+    return tiny_context(tmp_path, task=causal_lm.task, params=PARAMS)
 
 
 @pytest.fixture
@@ -183,9 +183,9 @@ def test_a_student_learns_from_what_its_teacher_writes(
 ) -> None:
     context.load_teacher = lambda: teacher
     params = distill.Params(generate=FEW, only_transfer=alone, alpha=1.0, learning_rate=1e-3)
-    assert distill.adds_rows(params)
+    assert distill.step.adds_rows(params)
     before = [weight.clone() for weight in teacher.network.parameters()]
-    student = distill.apply(load_tiny(folder, context), params, context)
+    student = distill.step.apply(load_tiny(folder, context), params, context)
     written = context.log["transfer"]["rows"]
     assert context.log["rows"] == written + (0 if alone else len(context.rows("train")))
     assert not torch.equal(student.network.lm_head.weight, before[0])
@@ -209,7 +209,7 @@ def test_a_model_agrees_with_itself_and_writes_as_varied_a_text(
     folder: Path, teacher: Any, context: Any
 ) -> None:
     one = compared(teacher, folder, context.rows("selection"))
-    found = causal_lm.compare(PARAMS, one, one)
+    found = causal_lm.task.compare(PARAMS, one, one)
     assert found["kl_to_teacher"] == 0
     assert found["agreement"] == 1
     assert {name: figure["teacher"] for name, figure in found["figures"].items()} == {

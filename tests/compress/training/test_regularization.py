@@ -65,6 +65,6 @@ def test_a_skipped_block_is_as_if_it_were_not_there(tmp_path: Path, architecture
     model = load_tiny(folder, context)
     with torch.no_grad(), skipped(encoder_layers(model.network)[2]):
         without = model.network(**INPUTS).logits
-    keep_layers.apply(model, keep_layers.Params((0, 1, 3)), context)
+    keep_layers.step.apply(model, keep_layers.Params((0, 1, 3)), context)
     with torch.no_grad():
         torch.testing.assert_close(model.network(**INPUTS).logits, without)

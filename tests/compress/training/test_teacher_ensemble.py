@@ -105,7 +105,7 @@ def test_a_student_comes_to_answer_as_the_mean_of_its_teachers(tmp_path: Path, t
         precision="float32",
         keep_best=False,
     )
-    distill.apply(ensemble.student, options, ensemble.context)
+    distill.step.apply(ensemble.student, options, ensemble.context)
     learnt = ensemble.logits(ensemble.student)
     to_mean = float((learnt - mean).square().mean())
     assert to_mean < 0.5 * min(float((learnt - one).square().mean()) for one in each)
@@ -136,14 +136,14 @@ def test_the_loss_is_that_of_the_mean_logits(tmp_path: Path) -> None:
         dropout=0.0,
         precision="float32",
     )
-    distill.apply(ensemble.student, options, ensemble.context)
+    distill.step.apply(ensemble.student, options, ensemble.context)
     assert ensemble.context.log["loss_parts"]["soft"] == pytest.approx(4 * expected.item(), abs=2e-4)
 
 
 def test_hidden_states_are_compared_with_the_first_teachers(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     options = distill.Params(more_teachers=("second",), hidden_weight=0.5, alpha=0.0, precision="float32")
-    distill.apply(ensemble.student, options, ensemble.context)
+    distill.step.apply(ensemble.student, options, ensemble.context)
     assert set(ensemble.context.log["loss_parts"]) == {"soft", "hidden"}
 
 
@@ -155,7 +155,7 @@ def test_a_teacher_with_more_outputs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         BuildError, match=r'more_teachers: "second" gives \(48, 3\) answers, and the first \(48, 2\)'
     ):
-        distill.apply(ensemble.student, distill.Params(more_teachers=("second",)), ensemble.context)
+        distill.step.apply(ensemble.student, distill.Params(more_teachers=("second",)), ensemble.context)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_names_that_make_no_ensemble_are_refused(given: dict[str, Any], said: st
 def test_of_labels_alone_no_teacher_is_asked(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 3)
     options = distill.Params(more_teachers=("second", "third"), alpha=1.0, precision="float32")
-    distill.apply(ensemble.student, options, ensemble.context)
+    distill.step.apply(ensemble.student, options, ensemble.context)
     assert ensemble.loads == [0]
     assert ensemble.context.log["teacher_logits"] == "not needed: all is learnt by labels"
 
@@ -197,7 +197,7 @@ def test_each_teacher_reads_train_and_the_transfer_set_by_its_own_tokenizer(tmp_
     options = distill.Params(
         more_teachers=("other",), augment={"copies": 2, "word_swap": 0.5}, alpha=0.0, precision="float32"
     )
-    distill.apply(ensemble.student, options, ensemble.context)
+    distill.step.apply(ensemble.student, options, ensemble.context)
     log = ensemble.context.log
     assert sum(map(len, seen)) == 48 + log["transfer"]["rows"] > 48
     assert max(int(part.max()) for part in seen) < len(other.tokenizer)
@@ -206,7 +206,7 @@ def test_each_teacher_reads_train_and_the_transfer_set_by_its_own_tokenizer(tmp_
 
 def tokens(tmp_path: Path) -> tuple[Any, BuildContext]:
     """A student that is a causal language model, and the context of its two teachers."""
-    context = tiny_context(tmp_path / "rows", task=causal_lm, params=CAUSAL)
+    context = tiny_context(tmp_path / "rows", task=causal_lm.task, params=CAUSAL)
     folders = [
         write_tiny(tmp_path / f"teacher-{i}", "gpt2", seed=i, causal=True, initializer_range=0.3)
         for i in range(2)
@@ -239,7 +239,7 @@ def test_tokens_of_another_tokenizer_have_no_mean(tmp_path: Path) -> None:
     other = context.more_teachers[0].load()
     other.tokenizer = tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD, *BAD))
     with pytest.raises(BuildError, match='an answer is a token here, and "other" has another tokenizer'):
-        distill.apply(student, distill.Params(more_teachers=("other",)), context)
+        distill.step.apply(student, distill.Params(more_teachers=("other",)), context)
 
 
 def test_answers_that_are_tokens_are_not_stored_beyond_measure(
@@ -250,9 +250,9 @@ def test_answers_that_are_tokens_are_not_stored_beyond_measure(
     with pytest.raises(
         BuildError, match=r"the answers of 2 teachers would be 2\.0 GiB on disk; stored_logits"
     ):
-        distill.apply(student, distill.Params(more_teachers=("second",)), context)
+        distill.step.apply(student, distill.Params(more_teachers=("second",)), context)
     options = distill.Params(more_teachers=("second",), stored_logits=True, precision="float32")
-    distill.apply(student, options, context)
+    distill.step.apply(student, options, context)
     assert context.log["teacher_logits"].startswith("the mean of 2 teachers'")
 
 
@@ -265,19 +265,21 @@ def test_vectors_have_no_mean(tmp_path: Path) -> None:
     )
     params = sentence_embedding.Params(text="text", label="label")
     with pytest.raises(BuildError, match="vectors of different models have no mean"):
-        ensemble_answers(teaching, objective_of(sentence_embedding, params))
+        ensemble_answers(teaching, objective_of(sentence_embedding.task, params))
 
 
 def test_a_method_that_does_not_say_whom_it_learns_from_is_told(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     ensemble.context.more_teachers = ()
     with pytest.raises(BuildError, match="must declare also_learns_from"):
-        distill.apply(ensemble.student, distill.Params(more_teachers=("second",)), ensemble.context)
+        distill.step.apply(ensemble.student, distill.Params(more_teachers=("second",)), ensemble.context)
 
 
-@pytest.mark.parametrize("method", [distill, gradual_magnitude_prune, quantization_aware_training])
+@pytest.mark.parametrize(
+    "method", [distill.step, gradual_magnitude_prune.step, quantization_aware_training.step]
+)
 def test_methods_with_the_option_declare_it(method: Any) -> None:
-    needed = {gradual_magnitude_prune: {"sparsity": 0.5}, quantization_aware_training: {"bits": 4}}
+    needed = {gradual_magnitude_prune.step: {"sparsity": 0.5}, quantization_aware_training.step: {"bits": 4}}
     params = method.Params(more_teachers=("b", "self"), teacher="a", **needed.get(method, {}))
     assert Plugin("method", method, params).teachers == ("a", "b", "self")
 

@@ -223,7 +223,7 @@ def test_every_row_is_read_once_an_epoch_with_its_own_label(hub: Path) -> None:
 
     trained(hub, loss=recording)
     context = tiny_context(hub.parent / "rows")
-    labels = text_classification.label_indices(context.task_params, context.rows("train"), context.facts)
+    labels = text_classification.task.label_indices(context.task_params, context.rows("train"), context.facts)
     assert sorted(seen) == list(enumerate(labels.tolist()))
     assert [position for position, _ in seen] != list(range(48))
 

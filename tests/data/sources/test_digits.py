@@ -7,8 +7,8 @@ from fixtures.sources import digits
 
 
 def test_the_digits_are_scikit_learns_with_a_caption_that_says_the_label(tmp_path: Path) -> None:
-    rows = digits.read(digits.Params(), scratch=tmp_path)["all"]
-    assert rows.column_names == list(digits.columns(digits.Params()))
+    rows = digits.source.read(digits.Params(), scratch=tmp_path)["all"]
+    assert rows.column_names == list(digits.source.columns(digits.Params()))
     assert rows.num_rows == 1797
     assert Counter(rows["label"].to_pylist())["three"] == 183  # scikit-learn's own description
     assert all(

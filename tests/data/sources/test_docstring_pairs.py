@@ -21,7 +21,7 @@ PARAMS = source.Params(packages=SMALL)
 
 def read(**given: Any) -> Rows:
     params = source.Params(**{"packages": SMALL, **given})
-    found: Rows = source.read(params, scratch=Path())["all"].to_pylist()
+    found: Rows = source.source.read(params, scratch=Path())["all"].to_pylist()
     return found
 
 
@@ -86,12 +86,12 @@ def test_docstrings_without_a_proper_summary_and_body_give_no_pair(docstring: st
 
 
 def test_without_negatives_every_pair_is_a_true_one(pairs: Rows) -> None:
-    assert tuple(pairs[0]) == source.COLUMNS == source.columns(PARAMS)
+    assert tuple(pairs[0]) == source.COLUMNS == source.source.columns(PARAMS)
     assert {row["same"] for row in pairs} == {"1"}
     assert len(pairs) > 500
     assert {row["package"] for row in pairs} == set(SMALL)
-    assert source.parts(PARAMS) == ("all",)
-    assert source.is_real(PARAMS)
+    assert source.source.parts(PARAMS) == ("all",)
+    assert source.source.is_real(PARAMS)
 
 
 def test_no_summary_and_no_body_stands_twice_and_none_holds_the_other(pairs: Rows) -> None:
@@ -183,7 +183,9 @@ def test_a_text_that_says_the_same_is_no_negative() -> None:
 
 def test_the_digest_follows_the_options() -> None:
     others = [{"negatives": 1}, {"body_words": (12, 61)}, {"summary_words": (3, 31)}, {"mask_names": True}]
-    digests = {source.digest(source.Params(**given)) for given in (*others, {"packages": SMALL}, {}, {})}
+    digests = {
+        source.source.digest(source.Params(**given)) for given in (*others, {"packages": SMALL}, {}, {})
+    }
     assert len(digests) == 6
 
 
@@ -204,7 +206,7 @@ def test_wrong_options_say_what_came(given: dict[str, Any], said: str) -> None:
 
 def test_a_package_that_is_not_installed_is_an_error() -> None:
     with pytest.raises(SuiteError, match=r"^docstring_pairs: no installed package is named"):
-        source.columns(source.Params(packages=("no_such_package",)))
+        source.source.columns(source.Params(packages=("no_such_package",)))
 
 
 def test_no_pair_is_an_error() -> None:

@@ -20,7 +20,7 @@ SMALL = ("networkx", "filelock")
 
 def read(**given: Any) -> Rows:
     params = source.Params(**{"packages": SMALL, **given})
-    found: Rows = source.read(params, scratch=Path())["all"].to_pylist()
+    found: Rows = source.source.read(params, scratch=Path())["all"].to_pylist()
     return found
 
 
@@ -44,12 +44,12 @@ def test_sentences_end_where_a_capital_follows_but_not_after_abbreviations(text:
 
 
 def test_rows_have_the_stated_columns_and_come_from_the_stated_packages(rows: Rows) -> None:
-    assert tuple(rows[0]) == source.COLUMNS == source.columns(source.Params(packages=SMALL))
+    assert tuple(rows[0]) == source.COLUMNS == source.source.columns(source.Params(packages=SMALL))
     assert {row["package"] for row in rows} == set(SMALL)
     assert all(row["file"].startswith(row["package"] + "/") for row in rows)
     assert len(rows) > 3000
-    assert source.parts(source.Params()) == ("all",)
-    assert source.is_real(source.Params())
+    assert source.source.parts(source.Params()) == ("all",)
+    assert source.source.is_real(source.Params())
 
 
 def test_no_sentence_stands_twice(rows: Rows) -> None:
@@ -99,17 +99,17 @@ def test_the_digest_follows_options_and_versions(monkeypatch: pytest.MonkeyPatch
     import importlib.metadata
     import platform
 
-    plain = source.digest(source.Params())
-    assert source.digest(source.Params()) == plain
+    plain = source.source.digest(source.Params())
+    assert source.source.digest(source.Params()) == plain
     others = [{"packages": ("networkx", "pandas")}, {"words": (7, 40)}, {"mask_names": True}]
-    digests = {source.digest(source.Params(**given)) for given in others}
+    digests = {source.source.digest(source.Params(**given)) for given in others}
     real = importlib.metadata.version
     with monkeypatch.context() as patch:
         patch.setattr(importlib.metadata, "version", lambda name: "0" if name == "sympy" else real(name))
-        digests.add(source.digest(source.Params()))
+        digests.add(source.source.digest(source.Params()))
     with monkeypatch.context() as patch:
         patch.setattr(platform, "python_version", lambda: "3.0.0")
-        digests.add(source.digest(source.Params()))
+        digests.add(source.source.digest(source.Params()))
     assert len(digests | {plain}) == 6
 
 
@@ -131,7 +131,7 @@ def test_wrong_options_say_what_came(given: dict[str, Any], said: str) -> None:
 
 def test_a_package_that_is_not_installed_is_an_error() -> None:
     with pytest.raises(SuiteError, match=r'^docstring_sentences: no installed package is named "six\.moves"'):
-        source.columns(source.Params(packages=("six.moves",)))
+        source.source.columns(source.Params(packages=("six.moves",)))
 
 
 def test_no_sentence_of_the_length_is_an_error() -> None:

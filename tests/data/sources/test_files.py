@@ -34,7 +34,7 @@ def params_of(**given: Any) -> files.Params:
 def read(tmp_path: Path, **params: Any) -> dict[str, dict[str, list[Any]]]:
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    tables = files.read(params_of(**params), scratch=scratch)
+    tables = files.source.read(params_of(**params), scratch=scratch)
     return {name: table.to_pydict() for name, table in tables.items()}
 
 
@@ -84,14 +84,14 @@ def test_the_json_schema_offers_one_path_or_a_list() -> None:
 
 
 def test_parts_are_all_or_those_that_are_named() -> None:
-    assert files.parts(params_of(path="a.csv")) == ("all",)
-    assert files.parts(params_of(by_label={"x": "a.pos", "y": "a.neg"})) == ("all",)
-    assert files.parts(params_of(gate="b.csv", train=["a.csv", "c.csv"])) == ("train", "gate")
+    assert files.source.parts(params_of(path="a.csv")) == ("all",)
+    assert files.source.parts(params_of(by_label={"x": "a.pos", "y": "a.neg"})) == ("all",)
+    assert files.source.parts(params_of(gate="b.csv", train=["a.csv", "c.csv"])) == ("train", "gate")
 
 
 def test_rows_are_real_unless_the_suite_says_otherwise() -> None:
-    assert files.is_real(params_of(path="a.csv"))
-    assert not files.is_real(params_of(path="a.csv", real=False))
+    assert files.source.is_real(params_of(path="a.csv"))
+    assert not files.source.is_real(params_of(path="a.csv", real=False))
 
 
 # --- columns
@@ -106,27 +106,29 @@ def test_columns_come_from_the_head_of_each_format(tmp_path: Path) -> None:
         write(tmp_path / "a.json", '[{"text": "x"}, {"text": "y", "label": 1}]'),
         str(tmp_path / "a.parquet"),
     ]
-    assert [files.columns(params_of(path=path)) for path in made] == [("text", "label")] * 5
-    assert files.columns(params_of(path=write(tmp_path / "a.txt", "x\n"))) == ("text",)
-    assert files.columns(params_of(by_label={"x": made[0], "y": made[1]})) == ("text", "label")
+    assert [files.source.columns(params_of(path=path)) for path in made] == [("text", "label")] * 5
+    assert files.source.columns(params_of(path=write(tmp_path / "a.txt", "x\n"))) == ("text",)
+    assert files.source.columns(params_of(by_label={"x": made[0], "y": made[1]})) == ("text", "label")
 
 
 def test_columns_of_parts_are_those_that_any_part_has(tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", "text,label\n")
     gate = write(tmp_path / "gate.csv", "text,source\n")
-    assert files.columns(params_of(train=train, gate=gate)) == ("text", "label", "source")
+    assert files.source.columns(params_of(train=train, gate=gate)) == ("text", "label", "source")
 
 
 def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text\nx\n")
     with pytest.raises(SuiteError, match=r"trian\.csv: no such file\. Did you mean train\.csv\?"):
-        files.columns(params_of(path=str(tmp_path / "trian.csv")))
+        files.source.columns(params_of(path=str(tmp_path / "trian.csv")))
     with pytest.raises(SuiteError, match="is a folder, expected a file of rows"):
-        files.columns(params_of(path=str(tmp_path), format="csv"))
+        files.source.columns(params_of(path=str(tmp_path), format="csv"))
     with pytest.raises(SuiteError, match="nor is there a folder"):
-        files.columns(params_of(path=str(tmp_path / "none" / "a.csv")))
+        files.source.columns(params_of(path=str(tmp_path / "none" / "a.csv")))
     with pytest.raises(SuiteError, match="no such file"):
-        files.columns(params_of(by_label={"x": str(tmp_path / "train.csv"), "y": str(tmp_path / "b.txt")}))
+        files.source.columns(
+            params_of(by_label={"x": str(tmp_path / "train.csv"), "y": str(tmp_path / "b.txt")})
+        )
 
 
 @pytest.mark.parametrize(
@@ -144,12 +146,12 @@ def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
 )
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, content: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
-        files.columns(params_of(path=write(tmp_path / name, content)))
+        files.source.columns(params_of(path=write(tmp_path / name, content)))
 
 
 def test_files_of_one_part_must_have_the_same_columns(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a.csv", "text,label\nx,1\n"), write(tmp_path / "b.csv", "text,lable\nx,1\n")
-    for ask in (files.columns, lambda params: files.read(params, scratch=tmp_path)):
+    for ask in (files.source.columns, lambda params: files.source.read(params, scratch=tmp_path)):
         with pytest.raises(
             DataError, match=r"b\.csv has columns text, lable, expected text, label as in a\.csv"
         ):
@@ -173,19 +175,19 @@ def test_neither_importing_nor_asking_for_columns_loads_datasets_or_torch(tmp_pa
 def test_the_digest_follows_bytes_labels_and_ways_of_reading_but_not_folders(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a.txt", "x\n"), write(tmp_path / "b.txt", "y\n")
     moved = write(tmp_path / "moved" / "other.txt", "x\n")
-    first = files.digest(params_of(by_label={"p": a, "n": b}))
-    assert files.digest(params_of(by_label={"p": moved, "n": b})) == first
-    assert files.digest(params_of(by_label={"p": a, "n": b}, real=False)) == first
+    first = files.source.digest(params_of(by_label={"p": a, "n": b}))
+    assert files.source.digest(params_of(by_label={"p": moved, "n": b})) == first
+    assert files.source.digest(params_of(by_label={"p": a, "n": b}, real=False)) == first
     others = [
-        files.digest(params_of(by_label={"p": b, "n": a})),
-        files.digest(params_of(by_label={"p": a, "q": b})),
-        files.digest(params_of(by_label={"p": a, "n": b}, encoding="latin-1")),
-        files.digest(params_of(train=a, gate=b)),
-        files.digest(params_of(path=[a, b])),
-        files.digest(params_of(path=[a, b], format="csv")),
+        files.source.digest(params_of(by_label={"p": b, "n": a})),
+        files.source.digest(params_of(by_label={"p": a, "q": b})),
+        files.source.digest(params_of(by_label={"p": a, "n": b}, encoding="latin-1")),
+        files.source.digest(params_of(train=a, gate=b)),
+        files.source.digest(params_of(path=[a, b])),
+        files.source.digest(params_of(path=[a, b], format="csv")),
     ]
     write(tmp_path / "b.txt", "z\n")
-    others.append(files.digest(params_of(by_label={"p": a, "n": b})))
+    others.append(files.source.digest(params_of(by_label={"p": a, "n": b})))
     assert len({first, *others}) == 8
 
 
@@ -358,7 +360,7 @@ def test_reading_uses_no_network_and_prints_nothing(
 def test_banking77_has_its_rows_and_columns(tmp_path: Path) -> None:
     folder = data_folder("banking77")
     params = params_of(train=str(folder / "train.csv"), gate=str(folder / "test.csv"))
-    tables = files.read(params, scratch=tmp_path)
+    tables = files.source.read(params, scratch=tmp_path)
     assert {name: table.num_rows for name, table in tables.items()} == {"train": 10003, "gate": 3080}
     assert tables["gate"].column_names == ["text", "category"]
     assert len(set(tables["train"]["category"].to_pylist())) == 77
@@ -367,6 +369,6 @@ def test_banking77_has_its_rows_and_columns(tmp_path: Path) -> None:
 def test_sentence_polarity_has_a_row_for_every_line(tmp_path: Path) -> None:
     folder = data_folder("sentence_polarity")
     by_label = {name: str(folder / f"rt-polarity.{name}") for name in ("pos", "neg")}
-    rows = files.read(params_of(by_label=by_label), scratch=tmp_path)["all"]
+    rows = files.source.read(params_of(by_label=by_label), scratch=tmp_path)["all"]
     assert rows["label"].to_pylist() == ["pos"] * 5331 + ["neg"] * 5331
     assert any("\u0097" in text or "\u0096" in text for text in rows["text"].to_pylist())

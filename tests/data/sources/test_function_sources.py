@@ -70,7 +70,7 @@ def test_functions_come_with_their_parameters_and_the_lines_behind_the_docstring
 
 def test_marks_become_spans_of_parameters_and_other_code(package: str, tmp_path: Path) -> None:
     params = docstring_parameters.Params(packages=(package,))
-    table = docstring_parameters.read(params, scratch=tmp_path)["all"]
+    table = docstring_parameters.source.read(params, scratch=tmp_path)["all"]
     first, second = table.to_pylist()  # the same words in a third docstring are a repeat
     assert " ".join(first["words"]) == "Open what lies at path and read all of it ."
     assert [tag for tag in first["tags"] if tag != "O"] == ["B-PARAM"]
@@ -98,7 +98,7 @@ def test_marked_words(text: str, words: list[str], tags: list[str]) -> None:
 
 
 def test_a_function_has_its_text_its_sections_and_its_length(package: str, tmp_path: Path) -> None:
-    table = functions.read(functions.Params(packages=(package,)), scratch=tmp_path)["all"]
+    table = functions.source.read(functions.Params(packages=(package,)), scratch=tmp_path)["all"]
     [row] = table.to_pylist()  # of the others no section is known
     assert row["text"].startswith("Open what lies at `path` and read all of it. With ``mode``")
     assert row["text"].endswith("this paragraph of prose.")
@@ -107,7 +107,7 @@ def test_a_function_has_its_text_its_sections_and_its_length(package: str, tmp_p
     assert row["file"] == "tinypackage/code.py"
 
 
-@pytest.mark.parametrize("source", [docstring_parameters, functions])
+@pytest.mark.parametrize("source", [docstring_parameters.source, functions.source])
 def test_the_digest_follows_the_files_of_a_package_without_a_version(
     source: Any, package: str, tmp_path: Path
 ) -> None:
@@ -118,7 +118,7 @@ def test_the_digest_follows_the_files_of_a_package_without_a_version(
 
 
 def test_the_digest_changes_with_the_options_alone(package: str) -> None:
-    for source in (functions, docstring_parameters):
+    for source in (functions.source, docstring_parameters.source):
         one = source.Params(packages=(package,))
         assert source.digest(one) == source.digest(source.Params(packages=(package,)))
         assert source.digest(one) != source.digest(source.Params(packages=(package,), max_words=50))
@@ -127,7 +127,7 @@ def test_the_digest_changes_with_the_options_alone(package: str) -> None:
 
 
 def test_a_package_that_is_not_there_and_one_without_rows_are_errors(package: str, tmp_path: Path) -> None:
-    for source in (functions, docstring_parameters):
+    for source in (functions.source, docstring_parameters.source):
         with pytest.raises(SuiteError, match='no installed package is named "nosuchthing"'):
             source.columns(source.Params(packages=("nosuchthing",)))
         with pytest.raises(DataError, match="1000"):

@@ -40,7 +40,7 @@ def read(tmp_path: Path, **given: Any) -> dict[str, pa.Table]:
     scratch = tmp_path / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    return dict(hub.read(hub.Params(**given), scratch=scratch))
+    return dict(hub.source.read(hub.Params(**given), scratch=scratch))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_the_suite_says_which_split_is_which_part(tmp_path: Path) -> None:
     stated = {"train": "validation", "gate": "train"}
     tables = read(tmp_path, id=folder, config="qqp", splits=stated)
     assert {part: table.num_rows for part, table in tables.items()} == {"train": 4, "gate": 6}
-    assert hub.parts(hub.Params(id=folder, splits=stated)) == ("train", "gate")
+    assert hub.source.parts(hub.Params(id=folder, splits=stated)) == ("train", "gate")
 
 
 def test_a_withheld_test_split_is_not_taken_for_the_gate(tmp_path: Path) -> None:
@@ -149,13 +149,13 @@ def test_a_folder_is_seen_from_the_suite_file(tmp_path: Path) -> None:
 
 def test_a_missing_folder_is_told_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"/pears: no such folder$"):
-        hub.columns(hub.Params(id=Located.at("./pears", tmp_path)))
-    assert hub.columns(hub.Params(id="nyu-mll/glue")) is None
+        hub.source.columns(hub.Params(id=Located.at("./pears", tmp_path)))
+    assert hub.source.columns(hub.Params(id="nyu-mll/glue")) is None
 
 
 def test_a_folder_has_no_revision(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"^revision = main came, but a folder has none$"):
-        hub.columns(hub.Params(id=str(glue(tmp_path / "pairs")), revision="main"))
+        hub.source.columns(hub.Params(id=str(glue(tmp_path / "pairs")), revision="main"))
 
 
 def test_what_is_no_name_of_the_hub_is_an_error_of_the_suite() -> None:
@@ -165,11 +165,11 @@ def test_what_is_no_name_of_the_hub_is_an_error_of_the_suite() -> None:
 
 def test_the_digest_of_a_folder_follows_its_bytes_and_not_its_place(tmp_path: Path) -> None:
     first, second = glue(tmp_path / "a"), glue(tmp_path / "b")
-    digest = hub.digest(hub.Params(id=str(first), config="qqp"))
-    assert hub.digest(hub.Params(id=str(second), config="qqp")) == digest
-    assert hub.digest(hub.Params(id=str(second), config="qqp", splits={"train": "train"})) != digest
+    digest = hub.source.digest(hub.Params(id=str(first), config="qqp"))
+    assert hub.source.digest(hub.Params(id=str(second), config="qqp")) == digest
+    assert hub.source.digest(hub.Params(id=str(second), config="qqp", splits={"train": "train"})) != digest
     glue(second, train=rows(5))
-    assert hub.digest(hub.Params(id=str(second), config="qqp")) != digest
+    assert hub.source.digest(hub.Params(id=str(second), config="qqp")) != digest
 
 
 # --- the local cache of the hub
@@ -214,7 +214,9 @@ def test_rows_that_are_not_cached_are_one_clear_error_offline(tmp_path: Path) ->
 
 def test_the_digest_of_the_hub_is_that_of_the_commit(tmp_path: Path, home: Path) -> None:
     params = hub.Params(id="team/pairs", config="qqp")
-    before = hub.digest(params)
+    before = hub.source.digest(params)
     cached(tmp_path, home)
-    assert hub.digest(params) != before
-    assert hub.digest(params) == hub.digest(hub.Params(id="team/pairs", config="qqp", revision=COMMIT))
+    assert hub.source.digest(params) != before
+    assert hub.source.digest(params) == hub.source.digest(
+        hub.Params(id="team/pairs", config="qqp", revision=COMMIT)
+    )

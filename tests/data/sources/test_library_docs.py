@@ -22,25 +22,25 @@ SMALL = ("filelock", "networkx", "tabulate")
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     params = library_docs.Params(libraries=("networkx", "safetensors", "pydantic"))
-    tables = library_docs.read(params, scratch=tmp_path_factory.mktemp("scratch"))
+    tables = library_docs.source.read(params, scratch=tmp_path_factory.mktemp("scratch"))
     assert list(tables) == ["all"]
     found: Rows = tables["all"].to_pylist()
     return found
 
 
 def test_rows_have_the_stated_columns_and_labels(rows: Rows) -> None:
-    assert tuple(rows[0]) == library_docs.COLUMNS == library_docs.columns(library_docs.Params())
+    assert tuple(rows[0]) == library_docs.COLUMNS == library_docs.source.columns(library_docs.Params())
     assert {row["library"] for row in rows} == {"networkx", "safetensors", "pydantic"}
     assert len(rows) > 500
     assert all(row["file"].startswith(row["library"] + "/") for row in rows)
-    assert library_docs.parts(library_docs.Params()) == ("all",)
-    assert library_docs.is_real(library_docs.Params())
+    assert library_docs.source.parts(library_docs.Params()) == ("all",)
+    assert library_docs.source.is_real(library_docs.Params())
 
 
 def test_all_paragraphs_are_a_part_without_labels_where_that_is_asked_for(tmp_path: Path) -> None:
     params = library_docs.Params(libraries=("networkx", "pydantic"), unlabelled=True)
-    tables = library_docs.read(params, scratch=tmp_path)
-    assert tuple(tables) == library_docs.parts(params) == ("unlabelled", "all")
+    tables = library_docs.source.read(params, scratch=tmp_path)
+    assert tuple(tables) == library_docs.source.parts(params) == ("unlabelled", "all")
     assert tables["unlabelled"].column_names == ["paragraph", "file"]
     texts = [tables[name]["paragraph"].to_pylist() for name in tables]
     assert len(set(texts[0])) == len(texts[0]) > len(texts[1])
@@ -72,7 +72,7 @@ def test_tests_and_vendored_copies_are_left_out(rows: Rows) -> None:
 
 def test_rows_are_the_same_each_time(rows: Rows, tmp_path: Path) -> None:
     params = library_docs.Params(libraries=("networkx", "safetensors", "pydantic"))
-    assert library_docs.read(params, scratch=tmp_path)["all"].to_pylist() == rows
+    assert library_docs.source.read(params, scratch=tmp_path)["all"].to_pylist() == rows
 
 
 def test_none_of_the_packages_is_imported() -> None:
@@ -86,15 +86,15 @@ def test_none_of_the_packages_is_imported() -> None:
 
 
 def test_the_digest_changes_with_the_options_and_not_otherwise() -> None:
-    plain = library_docs.digest(library_docs.Params())
-    assert library_docs.digest(library_docs.Params()) == plain
+    plain = library_docs.source.digest(library_docs.Params())
+    assert library_docs.source.digest(library_docs.Params()) == plain
     others = [
         {"libraries": ("networkx", "pandas")},
         {"min_words": 6},
         {"max_words": 41},
         {"max_rows_per_file": 14},
     ]
-    digests = {library_docs.digest(library_docs.Params(**given)) for given in others}
+    digests = {library_docs.source.digest(library_docs.Params(**given)) for given in others}
     assert len(digests | {plain}) == 5
 
 
@@ -102,10 +102,10 @@ def test_the_digest_changes_with_the_installed_version(monkeypatch: pytest.Monke
     import importlib.metadata
 
     params = library_docs.Params()
-    plain = library_docs.digest(params)
+    plain = library_docs.source.digest(params)
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == "pandas" else real(name))
-    assert library_docs.digest(params) != plain
+    assert library_docs.source.digest(params) != plain
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,13 @@ def test_wrong_options_say_what_came(given: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize("name", ["no_such_package", "../etc", "six.moves"])
 def test_a_package_that_is_not_installed_is_an_error(name: str) -> None:
     with pytest.raises(SuiteError, match="no installed package is named"):
-        library_docs.columns(library_docs.Params(libraries=("pandas", name)))
+        library_docs.source.columns(library_docs.Params(libraries=("pandas", name)))
 
 
 def test_no_paragraph_of_the_length_is_an_error(tmp_path: Path) -> None:
     params = library_docs.Params(libraries=("filelock", "safetensors"), min_words=5000, max_words=5001)
     with pytest.raises(DataError, match="no paragraph of 5000 to 5001 words was found"):
-        library_docs.read(params, scratch=tmp_path)
+        library_docs.source.read(params, scratch=tmp_path)
 
 
 def row(text: str, library: str, file: str) -> dict[str, str]:

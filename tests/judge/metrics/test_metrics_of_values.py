@@ -57,10 +57,10 @@ def label_sets(rows: int, seed: int, *, perfect: bool = False) -> Outcomes:
 
 
 MAKERS: dict[str, tuple[Callable[..., Outcomes], Any]] = {
-    "score": (scores, text_regression),
-    "spans_right": (spans, token_classification),
-    "tags_right": (spans, token_classification),
-    "labels_wrong": (label_sets, multi_label),
+    "score": (scores, text_regression.task),
+    "spans_right": (spans, token_classification.task),
+    "tags_right": (spans, token_classification.task),
+    "labels_wrong": (label_sets, multi_label.task),
 }
 OURS = [name for name in known_metrics() if load_metric(name).needs in MAKERS]
 

@@ -160,7 +160,7 @@ def test_tokenising_is_timed_on_the_rows_of_the_workload(tmp_path: Path) -> None
         pa.table({"id": ["a", "b", "c"], "text": ["good", "bad film", "plot"], "label": ["x", "y", "x"]})
     )
     seen: list[Any] = []
-    real = text_classification.row_encoder
+    real = text_classification.task.row_encoder
 
     def watched(params: Any, folder: Path) -> Any:
         encode = real(params, folder)

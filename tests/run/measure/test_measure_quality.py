@@ -37,7 +37,7 @@ class Tempered:
     packages = ("tempering",)
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> Any:
-        predictor: Any = eager.load(folder, eager.Params(), device=device, threads=threads)
+        predictor: Any = eager.runtime.load(folder, eager.Params(), device=device, threads=threads)
         fetch = predictor.fetch
         predictor.fetch = lambda output: fetch(output) / params.temperature
         return predictor
@@ -241,7 +241,9 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
 
 def test_a_task_that_leaves_rows_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tiny_run(tmp_path)
-    whole = text_classification.outcomes
-    monkeypatch.setattr(text_classification, "outcomes", lambda *given: whole(*given).take(np.arange(50)))
+    whole = text_classification.task.outcomes
+    monkeypatch.setattr(
+        text_classification.task, "outcomes", lambda *given: whole(*given).take(np.arange(50))
+    )
     with pytest.raises(MeasureError, match="gave 50 outcomes for the 60 gate rows, expected one for each"):
         run.outcomes("teacher")

@@ -46,8 +46,8 @@ def test_the_network_predicts_what_the_regression_on_its_classifiers_inputs_pred
         tmp_path / "hub", architecture, initializer_range=0.3
     )  # features apart from each other
     model = load_tiny(folder, context)
-    encoded = text_classification.encode_rows(params, context.rows("train"), model.tokenizer)
-    labels = text_classification.label_indices(params, context.rows("train"), context.facts)
+    encoded = text_classification.task.encode_rows(params, context.rows("train"), model.tokenizer)
+    labels = text_classification.task.label_indices(params, context.rows("train"), context.facts)
     layer = output_layer(model.network, 2)
     features = classifier_inputs(model.network, layer, encoded)
     assert features.shape == (60, 32)
@@ -112,7 +112,7 @@ def test_the_strength_that_is_best_on_held_out_rows_is_taken() -> None:
 def test_features_are_those_of_the_token_whose_logits_count(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2"), context)
-    encoded = text_classification.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
+    encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
     layer = output_layer(model.network, 2)
     together = classifier_inputs(model.network, layer, encoded)
     for row in (0, 1, 2):

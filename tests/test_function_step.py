@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from slimgate._system.digests import code_digest
 from slimgate.errors import SuiteError
-from slimgate.function_method import FunctionMethod
+from slimgate.function_step import FunctionStep
 from slimgate.loading import load, module_of
 
 
@@ -68,16 +68,16 @@ def test_keyword_only_parameters_are_the_options() -> None:
 )
 def test_options_are_checked_as_strictly_as_slimgates_own(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        FunctionMethod(prune_my_way).Params.model_validate(given)
+        FunctionStep(prune_my_way).Params.model_validate(given)
 
 
 def test_an_unknown_option_suggests_the_nearest() -> None:
     with pytest.raises(ValidationError, match=r"unknown key amuont\. Did you mean amount\?"):
-        FunctionMethod(prune_my_way).Params.model_validate({"blocks": (), "amuont": 0.1})
+        FunctionStep(prune_my_way).Params.model_validate({"blocks": (), "amuont": 0.1})
 
 
 def test_a_function_that_gives_nothing_changed_the_model_it_was_given() -> None:
-    method = FunctionMethod(in_place)
+    method = FunctionStep(in_place)
     assert method.apply([0], method.Params(), None) == [0, 1]
 
 
@@ -92,7 +92,7 @@ def test_what_else_a_method_declares_stands_on_the_function() -> None:
 def test_the_stores_key_holds_the_code_of_the_functions_own_module() -> None:
     method = load("method", f"{__name__}:in_place")
     assert module_of(method) == __name__
-    assert code_digest(module_of(method)) != code_digest("slimgate.function_method")
+    assert code_digest(module_of(method)) != code_digest("slimgate.function_step")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
-"""A plain function as a method: its keyword-only parameters are the options of the step.
+"""A plain function as a step: its keyword-only parameters are the options of the step.
 
     def round_weights(model: Any, context: BuildContext, *, digits: int = 3) -> Any:
         ...
 
     { "mytools.rounding:round_weights" = { digits = 2 } }
 
-It gives the model back, or nothing where it changed the one it was given. What else a method declares stands
-on the function, as in `round_weights.reads = ("train",)`; see Method in protocols.py.
+It gives the model back, or nothing where it changed the one it was given. What else a step declares stands
+on the function, as in `round_weights.reads = ("train",)`; see Step in protocols.py.
 """
 
 from __future__ import annotations
@@ -20,39 +20,25 @@ from pydantic import BaseModel, Strict, create_model
 
 from slimgate.errors import SuiteError
 from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
 
 FORM = "a method's form is def name(model, context, *, option: type = default)"
-DECLARED = {
-    "takes": frozenset({"torch"}),
-    "gives": None,
-    "reads": (),
-    "uses_teacher": False,
-    "stochastic": False,
-    "packages": (),
-    "claims": (),
-    "check": None,
-    "restore": None,
-    "learns_from": None,
-    "also_learns_from": None,
-    "row_files": None,
-    "adds_rows": None,
-    "also_reads": None,
-    "functions": None,
-}
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-class FunctionMethod:
-    """A method whose `apply` is a function. Raises SuiteError where its signature hides its options."""
+class FunctionStep(Step[Any]):
+    """A step whose `apply` is a function. Raises SuiteError where its signature hides its options."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__module__ = function.__module__  # whose code the store's key digests
+        self.__doc__ = function.__doc__
         self._function = function
         self.Params = params_of(function)
-        for name, default in DECLARED.items():
-            setattr(self, name, getattr(function, name, default))
+        for name, value in vars(function).items():
+            if hasattr(Step, name) and not name.startswith("_"):
+                setattr(self, name, value)
 
-    def apply(self, model: Any, params: BaseModel, context: Any) -> Any:
+    def apply(self, model: Any, params: Any, context: BuildContext) -> Any:
         """What the function gives back; None stands for the model that it was given."""
         options = {name: getattr(params, name) for name in type(params).model_fields}
         changed = self._function(model, context, **options)

@@ -1,4 +1,186 @@
-"""slimgate: a budget gate for compressed language models."""
+"""slimgate: is a compressed language model still good enough? Every verdict is a paired statistical decision.
+
+    from slimgate import assert_within, class_outcomes
+
+    def test_the_small_model_is_good_enough():
+        teacher = class_outcomes(labels, answers_of_the_large_model)
+        variant = class_outcomes(labels, answers_of_the_small_model)
+        assert_within(teacher, variant, metric="accuracy", drop_points=1.0)
+
+Everything that is exported here is typed, documented, and kept between minor versions; all other modules may
+change. Importing slimgate loads nothing else: a name is loaded when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slimgate._system.digests import file_sha256
+    from slimgate.compress.calibration import calibration_batches, input_norms
+    from slimgate.data.predictions.within import assert_within
+    from slimgate.errors import BuildError, DataError, MeasureError, MissingExtra, SlimgateError, SuiteError
+    from slimgate.judge.budget_kinds import QualityBudget
+    from slimgate.judge.metrics.base import Metric
+    from slimgate.judge.metrics.registry import load_metric
+    from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
+    from slimgate.judge.quality import judge_quality
+    from slimgate.judge.verdict import QualityJudgement, Verdict
+    from slimgate.models.blocks import blocks
+    from slimgate.models.config import check_positions
+    from slimgate.models.cutting import cut_linear
+    from slimgate.models.replacing import replace_modules_
+    from slimgate.models.torch_model import TorchModel, load_torch_model
+    from slimgate.outcomes import ClassOutcomes, Outcomes, class_outcomes
+    from slimgate.params import SuitePath, Table
+    from slimgate.protocols import (
+        BuildContext,
+        Encoded,
+        ModelRef,
+        Predictor,
+        Rows,
+        Runtime,
+        Source,
+        Step,
+        Task,
+        TaskFacts,
+        row_groups,
+    )
+    from slimgate.record import RunRecord, read_record
+    from slimgate.suite.load import load_suite
+    from slimgate.suite.suite import Suite
+    from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
+    from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
+    from slimgate.tasks.parts.objectives import LabelsObjective
+    from slimgate.tasks.text_classification import Params as TextClassificationParams
+    from slimgate.tasks.text_classification import TextClassification
 
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+# Where each name is at home. The keys of a store hold the code of these modules, not of this one.
+HOMES = {
+    # errors, all of them SlimgateError
+    "BuildError": "slimgate.errors",
+    "DataError": "slimgate.errors",
+    "MeasureError": "slimgate.errors",
+    "MissingExtra": "slimgate.errors",
+    "SlimgateError": "slimgate.errors",
+    "SuiteError": "slimgate.errors",
+    # a verdict on two models' answers, in any test
+    "assert_within": "slimgate.data.predictions.within",
+    "ClassOutcomes": "slimgate.outcomes",
+    "Outcomes": "slimgate.outcomes",
+    "class_outcomes": "slimgate.outcomes",
+    "QualityBudget": "slimgate.judge.budget_kinds",
+    "QualityJudgement": "slimgate.judge.verdict",
+    "Verdict": "slimgate.judge.verdict",
+    "judge_quality": "slimgate.judge.quality",
+    "load_metric": "slimgate.judge.metrics.registry",
+    # what a suite says, and what a run found
+    "load_suite": "slimgate.suite.load",
+    "Suite": "slimgate.suite.suite",
+    "RunRecord": "slimgate.record",
+    "read_record": "slimgate.record",
+    # base classes of plug-ins, and what they are given
+    "BuildContext": "slimgate.protocols",
+    "Encoded": "slimgate.protocols",
+    "ModelRef": "slimgate.protocols",
+    "Predictor": "slimgate.protocols",
+    "Rows": "slimgate.protocols",
+    "Runtime": "slimgate.protocols",
+    "Source": "slimgate.protocols",
+    "Step": "slimgate.protocols",
+    "Task": "slimgate.protocols",
+    "TaskFacts": "slimgate.protocols",
+    "row_groups": "slimgate.protocols",
+    "SuitePath": "slimgate.params",
+    "Table": "slimgate.params",
+    "Metric": "slimgate.judge.metrics.base",
+    # to build steps with
+    "calibration_batches": "slimgate.compress.calibration",
+    "input_norms": "slimgate.compress.calibration",
+    "blocks": "slimgate.models.blocks",
+    "cut_linear": "slimgate.models.cutting",
+    "replace_modules_": "slimgate.models.replacing",
+    "TorchModel": "slimgate.models.torch_model",
+    "load_torch_model": "slimgate.models.torch_model",
+    # to build tasks, metrics and sources with
+    "TextClassification": "slimgate.tasks.text_classification",
+    "EncodedTexts": "slimgate.tasks.parts.encoding",
+    "encode_texts": "slimgate.tasks.parts.encoding",
+    "SEQUENCE": "slimgate.tasks.parts.classifiers",
+    "Head": "slimgate.tasks.parts.classifiers",
+    "load_classifier": "slimgate.tasks.parts.classifiers",
+    "LabelsObjective": "slimgate.tasks.parts.objectives",
+    "check_positions": "slimgate.models.config",
+    "mean_of": "slimgate.judge.metrics.row_sums",
+    "statistic_of_sums": "slimgate.judge.metrics.row_sums",
+    "file_sha256": "slimgate._system.digests",
+    "TextClassificationParams": "slimgate.tasks.text_classification:Params",
+}
+__all__ = [
+    "SEQUENCE",
+    "BuildContext",
+    "BuildError",
+    "ClassOutcomes",
+    "DataError",
+    "Encoded",
+    "EncodedTexts",
+    "Head",
+    "LabelsObjective",
+    "MeasureError",
+    "Metric",
+    "MissingExtra",
+    "ModelRef",
+    "Outcomes",
+    "Predictor",
+    "QualityBudget",
+    "QualityJudgement",
+    "Rows",
+    "RunRecord",
+    "Runtime",
+    "SlimgateError",
+    "Source",
+    "Step",
+    "Suite",
+    "SuiteError",
+    "SuitePath",
+    "Table",
+    "Task",
+    "TaskFacts",
+    "TextClassification",
+    "TextClassificationParams",
+    "TorchModel",
+    "Verdict",
+    "__version__",
+    "assert_within",
+    "blocks",
+    "calibration_batches",
+    "check_positions",
+    "class_outcomes",
+    "cut_linear",
+    "encode_texts",
+    "file_sha256",
+    "input_norms",
+    "judge_quality",
+    "load_classifier",
+    "load_metric",
+    "load_suite",
+    "load_torch_model",
+    "mean_of",
+    "read_record",
+    "replace_modules_",
+    "row_groups",
+    "statistic_of_sums",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,7 +8,7 @@ outcome_files.py writes and reads both as parquet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -186,3 +186,48 @@ def same_rows(teacher: Outcomes, variant: Outcomes) -> None:
     for name in teacher.given:
         if not np.array_equal(teacher.column(name), variant.column(name)):
             raise MeasureError(f"outcomes are not paired: the two hold another {name} for the same ids")
+
+
+def class_outcomes(
+    labels: Sequence[Any] | npt.NDArray[Any],
+    predictions: Sequence[Any] | npt.NDArray[Any] | None = None,
+    *,
+    probabilities: npt.ArrayLike | None = None,
+    classes: Sequence[Any] | None = None,
+    ids: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
+) -> ClassOutcomes:
+    """What a classifier answered, from lists or arrays.
+
+    labels, predictions: (rows,) numbers or names; predictions default to the most probable classes.
+    probabilities: (rows, classes), each row summing to 1. classes: the name of each column; default: the
+    labels and predictions, sorted. ids: (rows,) names of the rows, default their numbers; two models are
+    compared row by row, so both must have the same. groups: (rows,) equal for rows that are not independent,
+    such as those of one document. Raises MeasureError for shapes that disagree or other classes.
+    """
+    chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
+    gold = np.asarray(labels)
+    if predictions is not None:
+        given = np.asarray(predictions)
+        names = np.unique(np.concatenate([gold, given])) if classes is None else np.asarray(classes)
+    elif chances is not None and classes is not None:
+        names = np.asarray(classes)
+        given = names[chances.argmax(axis=1)]
+    else:
+        raise MeasureError("class_outcomes: give predictions, or probabilities and classes")
+    place = {str(name): number for number, name in enumerate(names.tolist())}
+    return ClassOutcomes(
+        np.asarray(range(len(gold)) if ids is None else ids).astype(np.str_),
+        labels=_places(gold, place),
+        predictions=_places(given, place),
+        classes=tuple(place),
+        probabilities=chances,
+        groups=None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1],
+    )
+
+
+def _places(values: npt.NDArray[Any], place: Mapping[str, int]) -> Ints:
+    names = [str(value) for value in values.tolist()]
+    if unknown := [name for name in names if name not in place]:
+        raise MeasureError(f'class_outcomes: "{unknown[0]}" is none of the classes {", ".join(place)}')
+    return np.asarray([place[name] for name in names], dtype=np.int64)

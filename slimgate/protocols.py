@@ -214,7 +214,7 @@ class Task(WithParams[P]):
     record's behaviour that needs both loaded models; None: there is none.
     """
 
-    default_metrics: tuple[str, ...] = ("accuracy",)
+    default_metrics: tuple[str, ...] = ("accuracy", "f1_macro")
     whole_split: bool = False
     spoiled: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from slimgate.errors import SuiteError
-from slimgate.loading import known, load, load_object, module_of
+from slimgate.loading import BASES, known, load, load_object, module_of, text_of
+from slimgate.protocols import Step
 
 
 def test_the_file_name_is_the_registry() -> None:
@@ -18,12 +21,12 @@ def test_the_file_name_is_the_registry() -> None:
 
 
 @pytest.mark.parametrize("kind", ["source", "task", "method", "runtime"])
-def test_every_plug_in_of_slimgate_has_what_its_protocol_asks(kind: str) -> None:
-    from slimgate.loading import _members
-
+def test_every_plug_in_of_slimgate_is_of_the_base_class_of_its_kind(kind: str) -> None:
     for name in known(kind):
         plugin = load(kind, name)
-        assert [key for key in ("Params", *_members(kind)) if not hasattr(plugin, key)] == [], name
+        assert isinstance(plugin, BASES[kind]), name
+        assert issubclass(plugin.Params, BaseModel), name
+        assert text_of(plugin), name
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
@@ -52,6 +55,46 @@ def test_a_dotted_name_means_the_users_own(tmp_path: Path, monkeypatch: pytest.M
     plugin = load("runtime", "loading_own:Runtime")
     assert type(plugin).__name__ == "Runtime"
     assert module_of(plugin) == "loading_own"
+
+
+def test_a_class_without_the_base_class_gets_its_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loading_plain.py").write_text(
+        "from pydantic import BaseModel\n"
+        "class Halve:\n"
+        "    class Params(BaseModel): pass\n"
+        "    reads = ('calibration',)\n"
+        "    def apply(self, model, params, context): return model / 2\n"
+        "    def does_without(self, params): return ('calibration',)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    step = load("method", "loading_plain:Halve")
+    assert isinstance(step, Step)
+    assert (step.takes, step.gives, step.reads) == (frozenset({"torch"}), None, ("calibration",))
+    assert step.does_without(None) == ("calibration",)
+    assert step.also_reads(None) == ()
+    assert step.apply(3.0, None, None) == 1.5
+    assert module_of(step) == "loading_plain"
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "missing"),
+    [("method", "Step", "apply"), ("runtime", "Runtime", "load"), ("source", "Source", "columns, digest, ")],
+)
+def test_what_a_plug_in_lacks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, base: str, missing: str
+) -> None:
+    (tmp_path / "loading_half.py").write_text(
+        f"from pydantic import BaseModel\nfrom slimgate.protocols import {base}\n"
+        f"class Params(BaseModel): pass\nclass Half({base}[Params]): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "loading_half", raising=False)
+    with pytest.raises(SuiteError) as error:
+        load(kind, "loading_half:Half")
+    assert f"it has no {missing}" in str(error.value)
+    assert f"see {base} in slimgate/protocols.py" in str(error.value)
 
 
 def test_an_object_is_loaded_by_module_and_name() -> None:

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import slimgate
+
 LENGTH = 32
 OWN = "slimgate"
 # A module of a user's own that assigns this name counts by its value, and not by its code.
@@ -106,10 +108,15 @@ def _imports(module: str) -> frozenset[str]:
     for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and _origin(node, module) == OWN:
+            names.update(slimgate.HOMES.get(alias.name, f"{OWN}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             origin = _origin(node, module)
             names.add(origin)
             names.update(f"{origin}.{alias.name}" for alias in node.names)
+    if OWN in names:  # `import slimgate` may use all that it exports
+        names.update(slimgate.HOMES.values())
+    names = {name.partition(":")[0] for name in names - {OWN}}
     packages = {OWN, module.split(".")[0]}
     users = module.split(".")[0] != OWN
     own = {name for name in names if name.split(".")[0] in packages or (users and _is_users(name))}

@@ -37,7 +37,6 @@ from slimgate.suite.tables import MeasureTable, SuiteFile, SuiteTable, TaskTable
 from slimgate.suite.tune_reading import read_tuning
 from slimgate.suite.variant_budgets import VariantBudgets
 
-DEFAULT_METRICS = ("accuracy", "f1_macro")
 DEFAULT_WORKLOADS = (Workload(1), Workload(32))
 
 

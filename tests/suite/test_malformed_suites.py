@@ -649,13 +649,13 @@ b = { from = "a", steps = [{ int8_dynamic = {} }] }"""),
         id="dotted-bad",
     ),
     pytest.param(
-        *variant('a = { steps = [{ "slimgate.compress.finetune.distill:aply" = {} }] }'),
-        '[variants.a] steps[0]: method "slimgate.compress.finetune.distill:aply": slimgate.compress.finetune.distill has no aply. Did you mean apply?',
+        *variant('a = { steps = [{ "slimgate.compress.finetune.distill:Distil" = {} }] }'),
+        '[variants.a] steps[0]: method "slimgate.compress.finetune.distill:Distil": slimgate.compress.finetune.distill has no Distil. Did you mean Distill?',
         id="dotted-attr",
     ),
     pytest.param(
         *variant('a = { steps = [{ "json:JSONEncoder" = {} }] }'),
-        '[variants.a] steps[0]: method "json:JSONEncoder": it has no Params (a pydantic model of its options); see protocols.py',
+        '[variants.a] steps[0]: method "json:JSONEncoder": it has no Params (a pydantic model of its options); see slimgate/protocols.py',
         id="dotted-noparams",
     ),
     pytest.param(
@@ -1120,10 +1120,6 @@ class Params(BaseModel):
 class HalfAMethod:
     Params = Params
     takes = frozenset({"torch"})
-    gives = None
-    reads = ()
-
-    def apply(self, model, params, context): ...
 
 class NeedsAnArgument(HalfAMethod):
     def __init__(self, what): ...
@@ -1133,7 +1129,7 @@ class NeedsAnArgument(HalfAMethod):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("own_bad:HalfAMethod", "it has no uses_teacher, stochastic; see Method in slimgate/protocols.py"),
+        ("own_bad:HalfAMethod", "it has no apply; see Step in slimgate/protocols.py"),
         ("own_bad:NeedsAnArgument", "calling it failed: TypeError: NeedsAnArgument.__init__() missing 1"),
         ("own_broken:x", "importing own_broken failed: ZeroDivisionError: division by zero"),
         ("own_imports:x", "importing own_imports failed: No module named 'not_installed_here'"),

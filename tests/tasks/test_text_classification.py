@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.errors import BuildError, DataError, SuiteError
+from slimgate.models.config import model_labels
 from slimgate.protocols import ModelRef, Rows, TaskFacts
 from slimgate.tasks import text_classification as task
 
@@ -144,8 +145,8 @@ def test_labels_of_a_ready_made_model_are_checked_before_it_is_loaded() -> None:
 
 def test_outputs_are_ordered_by_number_not_by_text() -> None:
     labels = {str(i): f"c{i}" for i in (10, 9, 2, 1, 0, 3, 4, 5, 6, 7, 8)}
-    assert task.model_labels({"id2label": labels}) == [f"c{i}" for i in range(11)]
-    assert task.model_labels({"num_labels": 3}) == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    assert model_labels({"id2label": labels}) == [f"c{i}" for i in range(11)]
+    assert model_labels({"num_labels": 3}) == ["LABEL_0", "LABEL_1", "LABEL_2"]
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2"])

@@ -21,7 +21,6 @@ from slimgate.models.predicting import predict_scores
 from slimgate.protocols import Arrays, BuildContext, Rows
 from slimgate.runtimes.openvino import RequestPredictor
 
-USUAL_METRIC = "accuracy"
 BATCH_SIZE = 32
 # Between a network's last layer and its answers nothing but these stands.
 _CARRIES_ON = frozenset(

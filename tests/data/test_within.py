@@ -1,0 +1,91 @@
+"""A verdict as an assertion in somebody's own test."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slimgate import ClassOutcomes, MeasureError, SuiteError, assert_within, class_outcomes
+from slimgate.judge.verdict import Verdict
+
+LABELS = np.tile(["cold", "warm"], 1000)
+
+
+def answers(wrong: int) -> ClassOutcomes:
+    """Outcomes with the first `wrong` rows wrong."""
+    given = LABELS.copy()
+    given[:wrong] = np.where(given[:wrong] == "cold", "warm", "cold")
+    return class_outcomes(LABELS, given)
+
+
+def test_a_variant_that_loses_little_passes_and_its_judgement_is_returned() -> None:
+    judged = assert_within(answers(100), answers(104))
+    assert judged.verdict is Verdict.PASS
+    assert judged.drop_points == pytest.approx(0.2)
+    assert judged.n == 2000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "budget", "line"),
+    [
+        (200, 1.0, "variant: accuracy 0.900 vs 0.950, drop 5.0 points .* budget 1.0 .*: FAIL"),
+        (116, 1.0, "variant: accuracy 0.942 vs 0.950, drop 0.8 points .* budget 1.0 .*: INCONCLUSIVE"),
+    ],
+)
+def test_a_variant_that_does_not_pass_is_an_assertion_error_with_the_line(
+    wrong: int, budget: float, line: str
+) -> None:
+    with pytest.raises(AssertionError, match=line):
+        assert_within(answers(100), answers(wrong), drop_points=budget)
+
+
+def test_prediction_files_are_read_as_the_command_reads_them(tmp_path: Path) -> None:
+    for name, wrong in (("teacher", 100), ("student", 104), ("broken", 300)):
+        one = answers(wrong)
+        rows = "".join(
+            f"{number},{LABELS[number]},{one.classes[predicted]}\n"
+            for number, predicted in enumerate(one.predictions)
+        )
+        (tmp_path / f"{name}.csv").write_text("id,label,prediction\n" + rows)
+    judged = assert_within(tmp_path / "teacher.csv", str(tmp_path / "student.csv"), metric="f1_macro")
+    assert judged.metric == "f1_macro"
+    with pytest.raises(AssertionError, match=re.escape("drop 10.0 points")):
+        assert_within(tmp_path / "teacher.csv", tmp_path / "broken.csv")
+    with pytest.raises(SuiteError, match=r"no such file\. Did you mean teacher"):
+        assert_within(tmp_path / "teacher.csv", tmp_path / "nowhere.csv")
+
+
+def test_wrong_use_is_told() -> None:
+    with pytest.raises(SuiteError, match="expected two Outcomes or two paths"):
+        assert_within(answers(0), "student.csv")
+    with pytest.raises(SuiteError, match="Did you mean accuracy"):
+        assert_within(answers(0), answers(0), metric="acuracy")
+    with pytest.raises(SuiteError):
+        assert_within(answers(0), answers(0), drop_points=0.0)
+
+
+def test_outcomes_are_made_of_lists_of_any_labels() -> None:
+    found = class_outcomes([3, 10, 3], [3, 3, 10], groups=["a", "b", "a"])
+    assert found.classes == ("3", "10")
+    assert found.labels.tolist() == [0, 1, 0]
+    assert found.predictions.tolist() == [0, 0, 1]
+    assert found.groups is not None
+    assert found.groups.tolist() == [0, 1, 0]
+    assert found.ids.tolist() == ["0", "1", "2"]
+    chances = [[0.2, 0.8], [0.6, 0.4]]
+    by_chance = class_outcomes(["no", "no"], probabilities=chances, classes=["no", "yes"], ids=["x", "y"])
+    assert by_chance.predictions.tolist() == [1, 0]
+    assert by_chance.probabilities is not None
+    np.testing.assert_array_equal(by_chance.probabilities, chances)
+
+
+def test_outcomes_that_cannot_be_are_refused() -> None:
+    with pytest.raises(MeasureError, match="give predictions, or probabilities and classes"):
+        class_outcomes(["no"])
+    with pytest.raises(MeasureError, match='"maybe" is none of the classes no, yes'):
+        class_outcomes(["no"], ["maybe"], classes=["no", "yes"])
+    with pytest.raises(MeasureError):
+        class_outcomes(["no", "yes"], ["no"])

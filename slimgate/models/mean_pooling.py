@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -10,11 +10,13 @@ from transformers import AutoModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
-class MeanPoolingClassifier(nn.Module):
-    """encoder -> mean over the tokens that are not padding -> dropout -> linear.
+class PooledEncoder(nn.Module):
+    """An encoder without its own pooler, of which a subclass pools the token vectors.
 
-    forward: input_ids, attention_mask (rows, tokens) int64 -> logits (rows, config.num_labels).
+    forward of a subclass: input_ids, attention_mask (rows, tokens) int64 -> logits.
     """
+
+    config: Any
 
     def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
         super().__init__()
@@ -24,12 +26,9 @@ class MeanPoolingClassifier(nn.Module):
         self.config = self.encoder.config  # one object: what a step changes in it, both see
         if hasattr(self.encoder, "pooler"):
             self.encoder.pooler = None
-        dropout = getattr(config, "classifier_dropout", None)
-        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1) if dropout is None else dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
     @classmethod
-    def from_config(cls, config: Any) -> MeanPoolingClassifier:
+    def from_config(cls, config: Any) -> Self:
         """Random weights in the shape of a configuration."""
         return cls(config)
 
@@ -47,9 +46,27 @@ class MeanPoolingClassifier(nn.Module):
             output_hidden_states=output_hidden_states,
             **others,
         )
-        pooled = mean_of_tokens(outputs.last_hidden_state, attention_mask)
-        logits = self.classifier(self.dropout(pooled))
+        logits = self.answer(outputs.last_hidden_state, attention_mask)
         return SequenceClassifierOutput(logits=logits, hidden_states=outputs.hidden_states)
+
+    def answer(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The logits. tokens: (rows, tokens, features); mask: (rows, tokens)."""
+        raise NotImplementedError
+
+
+class MeanPoolingClassifier(PooledEncoder):
+    """encoder -> mean over the tokens that are not padding -> dropout -> linear."""
+
+    def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
+        super().__init__(config, encoder)
+        dropout = getattr(config, "classifier_dropout", None)
+        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1) if dropout is None else dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def answer(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(rows, config.num_labels)."""
+        logits: torch.Tensor = self.classifier(self.dropout(mean_of_tokens(tokens, mask)))
+        return logits
 
 
 def mean_of_tokens(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -12,17 +12,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel
-from transformers.modeling_outputs import SequenceClassifierOutput
 
-from slimgate.models.mean_pooling import mean_of_tokens
+from slimgate.models.mean_pooling import PooledEncoder, mean_of_tokens
 
 # texts: how many texts a row has; dense: [{in_features, out_features, bias, activation}] behind the pooling.
 SENTENCE: dict[str, Any] = {"pooling": "mean", "normalize": True, "texts": 1, "dense": []}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"Identity": nn.Identity, "Tanh": nn.Tanh}
 
 
-class SentenceEncoder(nn.Module):
+class SentenceEncoder(PooledEncoder):
     """Texts to vectors; the vectors are what other models have as logits.
 
     forward: input_ids, attention_mask (texts, tokens) int64 -> logits (rows, dims). Where a row has two texts
@@ -31,48 +29,24 @@ class SentenceEncoder(nn.Module):
     """
 
     has_logits_layer = False
-    config: Any
 
     def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
-        super().__init__()
-        self.encoder: Any = (
-            encoder if encoder is not None else AutoModel.from_config(config, trust_remote_code=False)
-        )
-        self.config = self.encoder.config  # one object: what a step changes in it, both see
+        super().__init__(config, encoder)
         self.config.sentence = {**SENTENCE, **(getattr(config, "sentence", None) or {})}
-        if hasattr(self.encoder, "pooler"):
-            self.encoder.pooler = None
         self.dense = nn.Sequential(*_dense(self.config.sentence["dense"]))
         self.reduce: nn.Module = nn.Identity()
         self.form: nn.Module = nn.Identity()
 
-    @classmethod
-    def from_config(cls, config: Any) -> SentenceEncoder:
-        """Random weights in the shape of a configuration."""
-        return cls(config)
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        output_hidden_states: bool = False,
-        **others: Any,
-    ) -> SequenceClassifierOutput:
-        others.pop("labels", None)
-        outputs = self.encoder(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            output_hidden_states=output_hidden_states,
-            **others,
-        )
-        pooled = pool(outputs.last_hidden_state, attention_mask, self.config.sentence["pooling"])
-        vectors = self.reduce(self.dense(pooled))
+    def answer(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The vectors of the texts, in their form."""
+        vectors = self.reduce(self.dense(pool(tokens, mask, self.config.sentence["pooling"])))
         if self.config.sentence["normalize"]:
             vectors = nn.functional.normalize(vectors, dim=-1)
         texts = self.config.sentence["texts"]
         if texts > 1:
             vectors = vectors.view(texts, -1, vectors.shape[-1]).transpose(0, 1)
-        return SequenceClassifierOutput(logits=self.form(vectors), hidden_states=outputs.hidden_states)
+        found: torch.Tensor = self.form(vectors)
+        return found
 
 
 def pool(tokens: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:

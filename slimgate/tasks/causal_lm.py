@@ -188,8 +188,8 @@ class CausalLM(Task[Params]):
 
     def compare(self, params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
         """KL and agreement token by token, and how varied the text is that both write."""
-        from slimgate.tasks.parts.generated_text import written_figures
         from slimgate.tasks.parts.language_model import token_agreement
+        from slimgate.tasks.parts.text_diversity import written_figures
 
         return {**token_agreement(teacher, variant), "figures": written_figures(teacher, variant)}
 

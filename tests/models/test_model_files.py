@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from transformers import AutoConfig, BertConfig
 
 from fixtures.trust.hostile.models import Bomb
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.pretrained import numbers_alone
-from slimgate.models.ref import check_model_files
+from slimgate.models.ref import check_model_files, parse_model_ref
 from slimgate.models.sentence_layout import sentence_layout
 
 
@@ -26,22 +27,31 @@ def folder_of(path: Path, **config: Any) -> Path:
     return path
 
 
-def test_a_sound_folder_is_let_through(tmp_path: Path) -> None:
+def taken(folder: Path) -> bool:
+    """Whether a suite may name the folder as a model. Raises SuiteError where it may not."""
+    return parse_model_ref(str(folder)).folder == folder
+
+
+def test_a_sound_folder_is_taken(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, model_type="bert")
     for name in ("a.safetensors", "b.safetensors"):
         save_file({"x": np.zeros(2)}, folder / name)
     (folder / "model.safetensors.index.json").write_text(
         '{"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}'
     )
-    check_model_files(folder, "m")
+    assert taken(folder)
 
 
 def test_code_of_its_own_is_left_alone_where_transformers_has_the_classes(tmp_path: Path) -> None:
-    check_model_files(folder_of(tmp_path, model_type="bert", auto_map={"AutoModel": "own.Model"}), "m")
-    (tmp_path / "tokenizer_config.json").write_text(
+    folder = folder_of(tmp_path, model_type="bert", auto_map={"AutoConfig": "own.Config"})
+    (folder / "model.safetensors").touch()
+    (folder / "own.py").write_text("raise AssertionError('this code ran')\n")
+    assert taken(folder)
+    assert type(AutoConfig.from_pretrained(folder)) is BertConfig
+    (folder / "tokenizer_config.json").write_text(
         '{"tokenizer_class": "BertTokenizerFast", "auto_map": {"AutoTokenizer": ["own.Tokenizer", null]}}'
     )
-    check_model_files(tmp_path, "m")
+    assert taken(folder)
 
 
 def test_code_of_its_own_is_refused_where_nothing_else_would_do(tmp_path: Path) -> None:
@@ -72,8 +82,11 @@ def test_a_compressed_bin_is_not_opened(tmp_path: Path) -> None:
 def test_what_torch_saves_is_not_taken_for_a_bomb(tmp_path: Path) -> None:
     import torch
 
-    torch.save({"x": torch.zeros(1000)}, tmp_path / "pytorch_model.bin")
-    check_model_files(tmp_path, "m")
+    folder = folder_of(tmp_path, model_type="bert")
+    torch.save({"x": torch.ones(1000)}, folder / "pytorch_model.bin")
+    assert taken(folder)
+    with numbers_alone("m"):
+        assert torch.load(folder / "pytorch_model.bin", weights_only=True)["x"].sum() == 1000
 
 
 def test_a_pickle_of_more_than_numbers_is_refused_without_advice_to_load_it(tmp_path: Path) -> None:
@@ -119,4 +132,6 @@ def test_a_quantized_model_names_the_package_that_is_missing(
 
 @pytest.mark.parametrize("stated", [{"quant_method": "own"}, {}, None, 3])
 def test_other_ways_of_quantizing_are_left_to_transformers(tmp_path: Path, stated: Any) -> None:
-    check_model_files(folder_of(tmp_path, model_type="bert", quantization_config=stated), "m")
+    folder = folder_of(tmp_path, model_type="bert", quantization_config=stated)
+    (folder / "model.safetensors").touch()
+    assert taken(folder)

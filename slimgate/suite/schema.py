@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from slimgate.judge.budget_tables import (
+    BaselineBudgetTable,
+    FlipsBudget,
+    MemoryBudget,
+    QualityBudgetTable,
+    SizeBudget,
+    SliceBudget,
+    SpeedBudget,
+    TeacherBudgetTable,
+)
 from slimgate.judge.metrics import known_metrics
 from slimgate.loading import known, load, text_of
 from slimgate.suite.budgets import HOLM, per_row_metrics
 from slimgate.suite.schema_words import OPTIONS, SUITE, TASK, Words
 from slimgate.suite.switched_off import ABOUT, OFF
-from slimgate.suite.tables import (
-    BaselineBudgetTable,
-    BaselineTable,
-    FlipsBudgetTable,
-    LatencyBudgetTable,
-    MemoryBudgetTable,
-    QualityBudgetTable,
-    SizeBudgetTable,
-    SliceBudgetTable,
-    SuiteFile,
-    TaskTable,
-    TeacherBudgetTable,
-)
+from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
 from slimgate.suite.tune_schema import tuned_step
 
 OWN = "^[^:]+:[^:]+$"
@@ -159,11 +157,11 @@ def _of_models(definitions: dict[str, Any], *, off: bool = False) -> dict[str, A
     quality, since = add("QualityBudget", QualityBudgetTable), add("BaselineBudget", BaselineBudgetTable)
     own = {
         **dict.fromkeys(known_metrics(), quality),
-        "size": add("SizeBudget", SizeBudgetTable),
-        "latency": add("LatencyBudget", LatencyBudgetTable),
-        "memory": add("MemoryBudget", MemoryBudgetTable),
-        "flips": add("FlipsBudget", FlipsBudgetTable),
-        "slices": _by_metric(per_row_metrics(), add("SliceBudget", SliceBudgetTable)),
+        "size": add("SizeBudget", SizeBudget),
+        "latency": add("LatencyBudget", SpeedBudget),
+        "memory": add("MemoryBudget", MemoryBudget),
+        "flips": add("FlipsBudget", FlipsBudget),
+        "slices": _by_metric(per_row_metrics(), add("SliceBudget", SliceBudget)),
         "baseline": _by_metric(known_metrics(), since),
     }
     return _by_metric((), quality) | {"properties": own}

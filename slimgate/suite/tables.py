@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from slimgate.data.splits import SplitSizes
-from slimgate.judge.budget_kinds import KINDS, BudgetKind
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.params import VARIANT_NAME, SuitePath, Table
 from slimgate.suite.tune_tables import TuneTable
 
@@ -34,14 +34,11 @@ def _table_such_as(example: str) -> BeforeValidator:
 
 Step = Annotated[dict[str, Any], _table_such_as("{ int8_dynamic = {} }")]
 Steps = tuple[Step, ...]
-OnInconclusive = Literal["fail", "warn"]
 MODEL = (
     "a folder (of transformers, or with an ONNX or OpenVINO graph as `slimgate export` writes it), a hub id "
     "(name@revision), package:NAME/PATH, or fresh:FOLDER for random weights"
 )
 WEIGHTS_DIGEST = "sha256 of its weights, which are checked against it"
-REASON = "why; the report shows it, and a budget that got looser than a baseline's needs one"
-UNDECIDED = "where the rows cannot tell: fail, or warn and pass; default: that of [measure]"
 
 
 class SuiteTable(Table):
@@ -155,57 +152,6 @@ class VariantTable(Table):
         return self
 
 
-class LimitsTable(Table):
-    """What tables of limits share: one kind of budget a key, at least one of them."""
-
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if not self.limits():
-            kinds = [kind for kind in KINDS if kind in type(self).model_fields]
-            example = "drop_points = 2.0" if "drop_points" in kinds else "floor = 0.85"
-            raise ValueError(f"expected at least one of {', '.join(kinds)}, as in {{ {example} }}")
-        return self
-
-    def limits(self) -> dict[BudgetKind, float]:
-        """The limit of each kind that is set."""
-        return {kind: limit for kind in KINDS if (limit := getattr(self, kind, None)) is not None}
-
-
-class BaselineBudgetTable(LimitsTable):
-    """Budgets on what a metric lost since the baseline, which stands in the teacher's place."""
-
-    drop_points: float | None = Field(
-        default=None, gt=0, le=100, description="percentage points that the metric may lose"
-    )
-    drop_relative: float | None = Field(
-        default=None, gt=0, lt=1, description="the share of the teacher's value that it may lose"
-    )
-    error_increase_relative: float | None = Field(
-        default=None, gt=0, description="by how much of the teacher's error rate the error rate may grow"
-    )
-    increase_relative: float | None = Field(
-        default=None, gt=0, description="by how much of the teacher's loss or perplexity it may grow"
-    )
-    reason: str | None = Field(default=None, description=REASON)
-    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
-
-
-class TeacherBudgetTable(LimitsTable):
-    """Budgets on a metric of the teacher itself, by its own interval."""
-
-    floor: float | None = Field(default=None, description="the least value of the teacher")
-    ceiling: float | None = Field(default=None, description="the largest value, of a loss")
-    reason: str | None = Field(default=None, description=REASON)
-    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
-
-
-class QualityBudgetTable(BaselineBudgetTable):
-    """Budgets on a metric, all of which must hold; judge/budget_kinds.py says what each kind means."""
-
-    floor: float | None = Field(default=None, description="the least value, by the variant's own interval")
-    ceiling: float | None = Field(default=None, description="the largest value, of a loss")
-
-
 class BaselineTable(Table):
     """[budgets.baseline]: the earlier release. Its other keys are metrics, as in [budgets]."""
 
@@ -214,53 +160,6 @@ class BaselineTable(Table):
         description="a run.json, its folder, or a folder of baselines, of which the newest of this suite is "
         "taken; --slimgate-baseline goes before it",
     )
-
-
-class SizeBudgetTable(Table):
-    """A budget on the artifact's bytes: teacher / variant must reach this."""
-
-    compression_min: float = Field(gt=0, description="teacher bytes / variant bytes must reach this")
-    reason: str | None = Field(default=None, description=REASON)
-
-
-class MemoryBudgetTable(Table):
-    """A budget on peak memory of loading and predicting: variant / teacher may reach at most this."""
-
-    memory_ratio_max: float = Field(gt=0, description="peak memory, variant / teacher, may be at most this")
-    reason: str | None = Field(default=None, description=REASON)
-    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
-
-
-class FlipsBudgetTable(Table):
-    """A budget on behaviour: at most this percentage of the gate rows may turn from right to wrong."""
-
-    flips_max_percent: float = Field(
-        gt=0, lt=100, description="percentage of gate rows that may turn from right to wrong"
-    )
-    reason: str | None = Field(default=None, description=REASON)
-    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
-
-
-class SliceBudgetTable(Table):
-    """A budget on a metric of 0/1 per row: no slice may lose more; it fails only where the rows show one."""
-
-    not_yet: ClassVar[frozenset[str]] = frozenset(
-        {"drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"}
-    )
-    drop_points: float = Field(
-        gt=0, lt=100, description="percentage points that each slice may lose, by Holm's correction"
-    )
-    reason: str | None = Field(default=None, description=REASON)
-
-
-class LatencyBudgetTable(Table):
-    """A budget on speed: teacher time / variant time must reach this, on every workload."""
-
-    speedup_min: float = Field(
-        gt=0, description="teacher time / variant time must reach this, on every workload"
-    )
-    reason: str | None = Field(default=None, description=REASON)
-    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
 
 
 class MeasureTable(Table):

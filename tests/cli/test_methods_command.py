@@ -28,7 +28,7 @@ def test_one_method_is_told_with_its_options(capsys: pytest.CaptureFixture[str])
     )
     [scope] = [line for line in told.splitlines() if line.startswith("scope ")]
     assert '"global" | "layer"' in scope
-    assert scope.endswith('"global"')
+    assert '"row"  "global"   Weights' in scope
     assert "promises                     sparser" in told
 
 

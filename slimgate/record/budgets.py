@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from slimgate.judge.flips import KIND as FLIPS
+from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -175,7 +175,7 @@ def _held(
 
 def _of_behaviour(found: BehaviourFacts) -> Iterator[Judged]:
     for budget in found.budgets:
-        if budget.kind == FLIPS and found.flips is not None:
+        if budget.kind == FlipsBudget.kind and found.flips is not None:
             yield Judged("flips", None, budget, found.flips.percent, found.flips.interval)
         else:  # of slices no single figure decides
             yield Judged("slices", None, budget, None, None)

@@ -22,8 +22,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.errors import BuildError
+from slimgate.models.openvino_model import KIND, MODEL, WEIGHTS
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Runtime
+from slimgate.protocols import Arrays, BuildContext, Form, Runtime
 
 KEPT_SHAPES = 8
 Shape = tuple[tuple[int, ...], ...]
@@ -136,9 +137,19 @@ def _check_inputs(names: Iterable[str], batch: Arrays) -> None:
 
 
 class OpenVino(Runtime[Params]):
-    kinds = frozenset({"openvino"})
+    kinds = frozenset({KIND})
     default_for = kinds
     packages = ("openvino",)
+    form = Form(
+        name=KIND,
+        package="openvino",
+        imports="import openvino\nfrom transformers import AutoConfig, AutoTokenizer\n",
+        load='model = openvino.compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})',
+        predict='batch = tokenizer(texts, padding=True, truncation=True, return_tensors="np")\n'
+        "scores = model({i.any_name: batch[i.any_name] for i in model.inputs})[0]",
+        files=(MODEL, WEIGHTS),
+        takes=frozenset({"torch"}),
+    )
 
     def load(
         self, folder: Path, params: Params, *, device: str, threads: int
@@ -151,6 +162,22 @@ class OpenVino(Runtime[Params]):
     def open_model(self, model: Any, context: BuildContext) -> RequestPredictor | StaticPredictor:
         """An OpenVinoModel's graph, which a step has made."""
         return predictor(model.graph, Params(), device=context.device, threads=context.threads)
+
+    def load_model(self, folder: Path, device: str) -> Any:
+        """The OpenVinoModel of a folder. Raises MissingExtra without openvino."""
+        from slimgate.models.openvino_model import load_openvino_model
+
+        return load_openvino_model(folder)
+
+    def export(self, model: Any, batches: tuple[Arrays, Arrays], folder: Path) -> Any:
+        """A TorchModel as an OpenVinoModel, saved in the folder."""
+        from slimgate.models.openvino_export import export_openvino
+        from slimgate.models.openvino_model import OpenVinoModel
+
+        graph = export_openvino(model.network, batches[0], attention="eager")
+        made = OpenVinoModel(graph, model.tokenizer, model.config)
+        made.save(folder)
+        return made
 
 
 runtime = OpenVino()

@@ -40,11 +40,12 @@ ERRORS_ONLY = 3
 
 
 class Params(Table):
-    """How ONNX Runtime loads and calls a graph."""
-
     graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
+    """Rewritings that ONNX Runtime makes while it loads."""
     left_out: tuple[str, ...] = ("SkipLayerNormFusion",)
+    """Names of rewritings that it does not make all the same."""
     spinning: bool = True
+    """Threads wait busily for the next operator within a call, which is faster; never between calls."""
 
 
 class OnnxPredictor:

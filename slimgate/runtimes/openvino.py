@@ -31,16 +31,22 @@ Shape = tuple[tuple[int, ...], ...]
 
 
 class Params(Table):
-    """How OpenVINO compiles and schedules a graph; false and None leave its own default."""
-
     inference_precision: Literal["f32", "bf16", "f16"] = "f32"
+    """Format in which floating-point operators compute; integer operators stay as they are."""
     performance_hint: Literal["LATENCY", "THROUGHPUT"] = "LATENCY"
+    """What OpenVINO schedules for: the time of a call, or calls per second."""
     scheduling: Literal["ANY_CORE", "PCORE_ONLY", "ECORE_ONLY"] = "ANY_CORE"
+    """Kind of cores to use: any, performance or efficient cores."""
     cpu_pinning: bool = False
+    """Bind each thread to a core."""
     hyper_threading: bool | None = None
+    """Use two threads on a core; default: if there are more threads than cores."""
     static_shapes: bool = False
+    """Compile the graph for the shape of each batch: faster calls, and a compilation for each new shape."""
     dynamic_quantization_group_size: int | None = Field(default=None, ge=0)
+    """Activations that share a scale before compressed weights; 0: they stay float; default: OpenVINO's."""
     execution_mode: Literal["PERFORMANCE", "ACCURACY"] = "PERFORMANCE"
+    """OpenVINO's execution mode; "ACCURACY" avoids what changes the answers."""
 
 
 @dataclass

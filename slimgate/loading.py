@@ -40,6 +40,8 @@ ROOT = Path(__file__).parent
 FOLDERS = {"source": "data/sources", "task": "tasks", "method": "compress/*", "runtime": "runtimes"}
 # folders of compress/ that hold what steps share
 NOT_STEPS = ("layers", "training")
+# Kind -> dotted path -> plug-in, of those that a suite has named.
+_named: dict[str, dict[str, Any]] = {}
 
 
 @cache
@@ -70,7 +72,8 @@ def known(kind: str) -> tuple[str, ...]:
 def load(kind: str, name: str) -> Any:
     """The plug-in, with its Params. Raises SuiteError with the nearest name, or with what the import said."""
     if ":" in name:
-        return _own(kind, name, name)
+        plugin = _named.setdefault(kind, {})[name] = _own(kind, name, name)
+        return plugin
     if path := added(kind, name, modules_of(kind)):
         return _own(kind, name, path)
     if name not in modules_of(kind):
@@ -80,6 +83,27 @@ def load(kind: str, name: str) -> Any:
             own = "; `slimgate methods` tells what each does"
         raise SuiteError(f'"{name}": no such {kind}{near}{own}')
     return getattr(importlib.import_module(modules_of(kind)[name]), BASES[kind].__name__.lower())
+
+
+def plugins(kind: str) -> dict[str, Any]:
+    """The known plug-ins of a kind, then those that this process has loaded by a dotted path."""
+    return {**{name: load(kind, name) for name in known(kind)}, **_named.get(kind, {})}
+
+
+def runtime_of(kind: str) -> tuple[str, protocols.Runtime[Any]] | None:
+    """The runtime that executes artifacts of a kind where a suite names none, and its name."""
+    return next((found for found in plugins("runtime").items() if kind in found[1].default_for), None)
+
+
+def forms() -> dict[str, tuple[str, protocols.Runtime[Any]]]:
+    """Name of a form of `slimgate export` -> the runtime that declares it, and its name."""
+    return {one.form.name: (name, one) for name, one in plugins("runtime").items() if one.form}
+
+
+def graph_forms() -> dict[str, protocols.Form]:
+    """Kind -> form, of the graphs that a model's folder may hold."""
+    found = {name: runtime.form for name, (_, runtime) in forms().items()}
+    return {name: form for name, form in found.items() if form and form.files}
 
 
 def added(kind: str, name: str, own: Collection[str]) -> str | None:

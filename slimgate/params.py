@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, Strict, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
+from slimgate._system.field_texts import field_texts
 from slimgate.errors import nearest
 
 # What a variant may be called; also what names one.
@@ -53,7 +54,14 @@ SuitePath = Annotated[Path, BeforeValidator(resolve_path), Strict(False)]
 
 
 class Table(BaseModel):
-    """A table of a suite. Keys in `not_yet` are planned, and refused until they are judged."""
+    """A table of a suite. Keys in `not_yet` are planned, and refused until they are judged.
+
+    The string under a field says what the option means. `slimgate methods`, the JSON Schema and
+    docs/reference show it:
+
+        bits: int = Field(default=4, ge=2, le=8)
+        \"""Bits of a weight in the linear layers.\"""
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     not_yet: ClassVar[frozenset[str]] = frozenset()
@@ -73,3 +81,14 @@ class Table(BaseModel):
                     "unknown_key", "unknown key {key}{hint}", {"key": str(key), "hint": hint}
                 )
         return data
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler(core_schema)
+        texts, properties = field_texts(cls, Table), handler.resolve_ref_schema(schema).get("properties", {})
+        for name, field in cls.model_fields.items():
+            if name in texts:
+                properties[field.alias or name].setdefault("description", texts[name])
+        return schema

@@ -153,18 +153,46 @@ class Compared:
     device: str
 
 
+@dataclass(frozen=True)
+class Form:
+    """The folder that `slimgate export` writes for a runtime's library, and how a program uses it.
+
+    name: of --format, and the hub's library_name; of a graph also the kind of its artifacts. package: what
+    pip installs. imports, load, predict: lines of Python: `model` or a session from the folder ".", then
+    `scores` of `texts` by `tokenizer`, as an array; {auto} is transformers' Auto class.
+    files: of a graph, that of the first name tells the kind of a folder; optional: those that may be missing.
+    takes: the kinds of PyTorch model that `Runtime.export` makes it of.
+    """
+
+    name: str
+    package: str
+    imports: str
+    load: str
+    predict: str
+    files: tuple[str, ...] = ()
+    optional: frozenset[str] = frozenset()
+    takes: frozenset[str] = frozenset()
+
+
 class Runtime(WithParams[P]):
     """What executes artifacts of the kinds that it names.
 
     default_for: the kinds that it executes where the suite names no runtime; packages: those whose versions
     its answers depend on; any_processor: the kinds whose answers are the same on every processor, but for the
     rounding of float32. The answers of all other kinds are stored for the processor that computed them.
+    load_model(folder, device): the model of a kind in default_for, for a step to start from; None: no step
+    can. form: how `slimgate export` writes it; None: it is refused. export(model, batches, folder): writes
+    that form of a TorchModel, and gives the model that was written; batches: two
+    examples of its inputs, of unlike shapes.
     """
 
     kinds: frozenset[str]
     default_for: frozenset[str] = frozenset()
     packages: tuple[str, ...] = ()
     any_processor: frozenset[str] = frozenset()
+    form: Form | None = None
+    load_model: Callable[[Path, str], Any] | None = None
+    export: Callable[[Any, tuple[Arrays, Arrays], Path], Any] | None = None
 
     @abstractmethod
     def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor:

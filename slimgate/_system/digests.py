@@ -44,8 +44,8 @@ def code_digest(module: str) -> str:
     For a user's module that lies beside its helpers, those count too; installed packages count by the
     versions that a method declares.
 
-    Comments, formatting and docstrings do not count. A module of a user's own may declare
-    `slimgate_version = "…"`, which then counts instead of its code.
+    Comments, formatting, docstrings and strings under fields do not count. A module of a user's own may
+    declare `slimgate_version = "…"`, which then counts instead of its code.
     """
     return json_digest({name: _own_digest(name) for name in sorted(_closure(module))})
 
@@ -160,13 +160,17 @@ def _stated_version(tree: ast.Module) -> str | None:
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
+    """The tree without strings that are statements: docstrings, and the texts under fields."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
+        for name, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                setattr(node, name, [one for one in value if not _is_text(one)])
     return tree
+
+
+def _is_text(node: object) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

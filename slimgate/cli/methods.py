@@ -9,6 +9,8 @@ from typing import Any
 from slimgate.loading import text_of
 from slimgate.protocols import Step
 
+_HEADERS = ("option", "value", "default", "what it is")
+
 
 def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
@@ -44,9 +46,9 @@ def details(name: str) -> str:
     # a function of one's own becomes a method, which has a docstring of its own
     parts = [method_text(own_object("method", name) if ":" in name else method)]
     for table in option_tables(method.Params.model_json_schema()):
-        rows = [(option.name, option.kind, option.default) for option in table.options]
+        rows = [(option.name, option.kind, option.default, option.about) for option in table.options]
         named = "".join(f"{name} = {{ … }}\n" for name in table.names)
-        told = tabulate(rows, headers=["option", "value", "default"], disable_numparse=True)
+        told = tabulate(rows, _HEADERS, disable_numparse=True, maxcolwidths=[None, 30, None, 60])
         parts.append(f"{named}\n{told}".lstrip() if rows else "No options.")
     parts.append(tabulate(method_facts(method).items(), tablefmt="plain"))
     return "\n\n".join(parts) + "\n"

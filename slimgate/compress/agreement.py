@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.loading import known, load
+from slimgate.loading import runtime_of
 from slimgate.models.predicting import batches as cut_into_batches
 from slimgate.protocols import Arrays, BuildContext, Predictor
 
@@ -32,12 +32,10 @@ MOST_KEPT = 2**18
 
 def predictor_of(model: Any, context: BuildContext) -> Predictor:
     """A model that a step has made, as the runtime predicts that executes its kind by default."""
-    for name in known("runtime"):
-        runtime = load("runtime", name)
-        if model.kind in runtime.default_for:
-            found: Predictor = runtime.open_model(model, context)
-            return found
-    raise BuildError(f"no runtime executes models of kind {model.kind}")
+    found = runtime_of(model.kind)
+    if found is None:
+        raise BuildError(f"no runtime executes models of kind {model.kind}")
+    return found[1].open_model(model, context)
 
 
 def calibration_arrays(

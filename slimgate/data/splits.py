@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from slimgate.data.arrow import batches_of, chosen_rows
@@ -179,16 +179,19 @@ class SplitSizes(Table):
     unless the source names it.
     """
 
-    unlabelled: Size = Field(default=None, description="rows whose labels no step may read; default none")
-    train: Size = Field(default=None, description='rows of train; default "rest"')
-    calibration: SizeOrNone = Field(default=None, description="rows of calibration; default 5 %, at most 512")
-    selection: SizeOrNone = Field(default=None, description="rows of selection; default 10 %, at most 1000")
-    gate: Size = Field(default=None, description="rows of gate; default 40 %, or all of a named gate part")
-    confirm: Size = Field(
-        default=None,
-        description="rows that only --slimgate-confirm reads, to judge what passed on gate once more; "
-        "default none, or all of a named confirm part",
-    )
+    unlabelled: Size = None
+    """Rows whose labels no step may read; default: none."""
+    train: Size = None
+    """Rows that fit weights; default: "rest"."""
+    calibration: SizeOrNone = None
+    """Rows that feed quantization and pruning; default: 5 %, at most 512."""
+    selection: SizeOrNone = None
+    """Rows that choose, such as the best epoch; default: 10 %, at most 1000."""
+    gate: Size = None
+    """Rows that only judge; default: 40 %, or all of a gate part that the source names."""
+    confirm: Size = None
+    """Rows that only --slimgate-confirm reads, to judge what passed on gate once more; default: none, or all
+    of a confirm part that the source names."""
 
     def of(self, split: str) -> Asked | None:
         """The size of a split as it is stated."""

@@ -21,13 +21,12 @@ from slimgate.judge.answer_figures import (
     tradeoff,
 )
 from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.facts import budget_facts
-from slimgate.judge.flips import KIND as FLIPS
-from slimgate.judge.flips import FlipsBudget, FlipShare, flip_share, judge_flips, surest_lost, turned
+from slimgate.judge.flips import FlipShare, flip_share, judge_flips, surest_lost, turned
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.slices import (
     Slice,
-    SliceBudget,
     SliceJudgement,
     judge_slices,
     label_slices,
@@ -77,15 +76,17 @@ def judge_behaviour(
     """
     _comparable(teacher, variant)
     share = None if teacher.right is None and budgets.flips is None else flip_share(teacher, variant)
-    judged = [] if budgets.flips is None or share is None else [judge_flips(share, budgets.flips)]
+    flips = budgets.flips
+    judged = [] if flips is None or share is None else [judge_flips(share, flips.limit, flips.reason)]
     slices: list[SliceJudgement] = []
     parts = [*columns, *label_slices(teacher)]
     for name, metric in metrics.items():
         budget = budgets.slices.get(name)
-        found = judge_slices(replace(metric, name=name), teacher, variant, parts, budget)
+        limit = None if budget is None else budget.limit
+        found = judge_slices(replace(metric, name=name), teacher, variant, parts, limit)
         slices += found
         if budget is not None:
-            judged.append(slices_verdict(name, found, budget))
+            judged.append(slices_verdict(name, found, budget.limit, budget.reason))
     return BehaviourJudgement(share, tuple(slices), tuple(judged), combined([one.verdict for one in judged]))
 
 
@@ -146,7 +147,8 @@ def behaviour_facts(
         "slices": [{**asdict(one), "verdict": one.verdict and one.verdict.value} for one in judged.slices],
         "slice_gaps": [asdict(gap) for gap in slice_gaps(judged.slices)],
         "budgets": [
-            budget_facts(one, on_inconclusive if one.kind == FLIPS else slices) for one in judged.budgets
+            budget_facts(one, on_inconclusive if one.kind == FlipsBudget.kind else slices)
+            for one in judged.budgets
         ],
         "verdict": judged.verdict and judged.verdict.value,
         "message": message,

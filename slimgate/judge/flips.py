@@ -5,28 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
-from typing import Literal
 
 import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.answer_figures import confidences
+from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, decided
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 MOST_QUOTED = 10
-KIND = "flips_max_percent"
-
-
-@dataclass(frozen=True)
-class FlipsBudget:
-    """At most this percentage of all rows may turn from right to wrong, however many turn back."""
-
-    flips_max_percent: float
-    reason: str | None = None
-    on_inconclusive: Literal["fail", "warn"] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,13 +80,13 @@ def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
     return FlipShare(losses, len(is_lost), None if groups is None else count)
 
 
-def judge_flips(found: FlipShare, budget: FlipsBudget) -> BudgetVerdict:
-    """PASS where the rows show a share below the limit, FAIL where they show one above it."""
-    limit, rows = budget.flips_max_percent / 100, None
+def judge_flips(found: FlipShare, percent: float, reason: str | None = None) -> BudgetVerdict:
+    """PASS where the rows show a share below `percent`, FAIL where they show one above it."""
+    limit, rows = percent / 100, None
     verdict = decided(
         inside=found.losses.p_at_least(limit) <= ALPHA, outside=found.losses.p_at_most(limit) <= ALPHA
     )
     if verdict is Verdict.INCONCLUSIVE:
         copies = found.losses.copies_needed(limit)
         rows = None if copies is None else ceil(copies * found.n)
-    return BudgetVerdict(KIND, budget.flips_max_percent, verdict, budget.reason, rows)
+    return BudgetVerdict(FlipsBudget.kind, percent, verdict, reason, rows)

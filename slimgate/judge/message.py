@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate.judge.behaviour import BehaviourJudgement
-from slimgate.judge.flips import KIND, FlipShare
+from slimgate.judge.budget_tables import FlipsBudget
+from slimgate.judge.flips import FlipShare
 from slimgate.judge.slices import SliceJudgement, slice_counts, slices_kind
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 
@@ -127,7 +128,7 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
     name: the variant. Slices have their clause only where they have a budget.
     """
     by_kind = {budget.kind: budget for budget in judged.budgets}
-    clauses = [] if judged.flips is None else [_flips(judged.flips, by_kind.get(KIND))]
+    clauses = [] if judged.flips is None else [_flips(judged.flips, by_kind.get(FlipsBudget.kind))]
     for metric in dict.fromkeys(one.metric for one in judged.slices):
         budget = by_kind.get(slices_kind(metric))
         if budget is not None:

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from slimgate.judge.decision import ALPHA, Z_ALPHA, Verdict
-from slimgate.judge.flips import FlipsBudget, flips_of, judge_flips
+from slimgate.judge.flips import flips_of, judge_flips
 from slimgate.judge.mean_bound import unit_losses
 from slimgate.judge.rows_needed import USUAL_CORRELATION
 from slimgate.judge.tango import tango_z
@@ -104,4 +104,4 @@ def _drop_passes(changes: Floats, groups: Ints | None, margin: float) -> bool:
 
 def _flips_pass(changes: Floats, groups: Ints | None, limit: float) -> bool:
     found = flips_of((changes > 0).astype(np.float64), groups)
-    return judge_flips(found, FlipsBudget(100 * limit)).verdict is Verdict.PASS
+    return judge_flips(found, 100 * limit).verdict is Verdict.PASS

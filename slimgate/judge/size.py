@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from slimgate.errors import MeasureError
+from slimgate.judge.budget_tables import MemoryBudget, SizeBudget
 from slimgate.judge.decision import BudgetVerdict, Verdict, decided
 
-MEMORY_KIND = "memory_ratio_max"
 # So many fresh processes of each model where there is a budget; with fewer nothing is decided.
 READINGS = 6
 _MEGABYTE = 1024**2
@@ -34,7 +34,7 @@ def judge_compression(
     """PASS where teacher / variant reaches `minimum`. Bytes are those of the files needed to predict."""
     holds = teacher_bytes >= minimum * variant_bytes
     verdict = Verdict.PASS if holds else Verdict.FAIL
-    return BudgetVerdict(kind="compression_min", limit=minimum, verdict=verdict, reason=reason, n_needed=None)
+    return BudgetVerdict(kind=SizeBudget.kind, limit=minimum, verdict=verdict, reason=reason, n_needed=None)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def judge_memory(found: MemoryRatio, limit: float, reason: str | None) -> Budget
     inside, outside = found.spread[1] <= limit, found.spread[0] > limit
     enough = found.readings >= READINGS
     verdict = decided(inside=inside and enough, outside=outside and enough)
-    return BudgetVerdict(kind=MEMORY_KIND, limit=limit, verdict=verdict, reason=reason, n_needed=None)
+    return BudgetVerdict(kind=MemoryBudget.kind, limit=limit, verdict=verdict, reason=reason, n_needed=None)
 
 
 def memory_message(name: str, found: MemoryRatio, budget: BudgetVerdict | None) -> str:

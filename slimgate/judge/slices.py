@@ -84,14 +84,6 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class SliceBudget:
-    """How many percentage points of a metric any slice may lose."""
-
-    drop_points: float
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
 class SliceJudgement:
     """One metric on one slice. teacher, variant: in the metric's unit; drop_points, interval: points, 90 %.
 
@@ -129,10 +121,11 @@ def judge_slices(
     teacher: Outcomes,
     variant: Outcomes,
     slices: Sequence[Slice],
-    budget: SliceBudget | None = None,
+    drop_points: float | None = None,
 ) -> tuple[SliceJudgement, ...]:
     """Judges a metric of 0/1 per row on every slice by Tango's test, the largest drop first.
 
+    drop_points: the budget, what each slice may lose; None without one.
     With a budget, Holm's correction over all of the slices; a slice that FAILs has lost more than the budget,
     and the chance that any does which has not is 5 %, but for Tango's approximation: up to 12 % where every
     slice is exactly at its budget, under 1 % of an equal variant (reports/simulations/count_verdicts.md).
@@ -143,7 +136,7 @@ def judge_slices(
     before, after = metric.per_row(teacher), metric.per_row(variant)
     sign = 1.0 if metric.higher_is_better else -1.0
     evidence = gather_parts(metric, teacher, variant, [one.rows for one in slices])
-    p_values, adjusted = _p_values(evidence, slices, budget)
+    p_values, adjusted = _p_values(evidence, drop_points)
     judged = []
     for k, (one, found) in enumerate(zip(slices, evidence, strict=True)):
         low, high = found.interval or (-1.0, 1.0)
@@ -162,13 +155,15 @@ def judge_slices(
             few_rows=len(one.rows) < FEW_ROWS,
             p_value=p_values[k],
             p_holm=adjusted[k],
-            verdict=_verdict(found, adjusted[k], budget),
+            verdict=_verdict(found, adjusted[k], drop_points),
         )
         judged.append(judgement)
     return tuple(sorted(judged, key=lambda one: (-one.drop_points, -one.n)))
 
 
-def slices_verdict(metric: str, judged: Sequence[SliceJudgement], budget: SliceBudget) -> BudgetVerdict:
+def slices_verdict(
+    metric: str, judged: Sequence[SliceJudgement], drop_points: float, reason: str | None = None
+) -> BudgetVerdict:
     """FAIL if any slice FAILs, PASS if every slice is shown to be inside, else NOT_SHOWN.
 
     FAIL takes Holm's correction: one of many slices looks bad by chance. PASS takes none, because all slices
@@ -176,7 +171,7 @@ def slices_verdict(metric: str, judged: Sequence[SliceJudgement], budget: SliceB
     test). Source: Berger 1982, Technometrics 24:295-300.
     """
     verdict = combined([one.verdict for one in judged if one.verdict is not None]) or Verdict.NOT_SHOWN
-    return BudgetVerdict(slices_kind(metric), budget.drop_points, verdict, budget.reason, None)
+    return BudgetVerdict(slices_kind(metric), drop_points, verdict, reason, None)
 
 
 def slices_kind(metric: str) -> str:
@@ -185,22 +180,21 @@ def slices_kind(metric: str) -> str:
 
 
 def _p_values(
-    evidence: Sequence[Evidence], slices: Sequence[Slice], budget: SliceBudget | None
+    evidence: Sequence[Evidence], drop_points: float | None
 ) -> tuple[Sequence[float | None], Sequence[float | None]]:
     """As they are, and corrected."""
-    if budget is None:
-        return [None] * len(slices), [None] * len(slices)
-    margin = budget.drop_points / 100
-    found = [one.p_at_most(margin) for one in evidence]
+    if drop_points is None:
+        return [None] * len(evidence), [None] * len(evidence)
+    found = [one.p_at_most(drop_points / 100) for one in evidence]
     return found, holm_adjusted(np.array(found)).tolist()
 
 
-def _verdict(evidence: Evidence, p_holm: float | None, budget: SliceBudget | None) -> Verdict | None:
-    if budget is None or p_holm is None:
+def _verdict(evidence: Evidence, p_holm: float | None, drop_points: float | None) -> Verdict | None:
+    if drop_points is None or p_holm is None:
         return None
     if p_holm <= ALPHA:
         return Verdict.FAIL
-    return Verdict.PASS if evidence.below(budget.drop_points / 100) else Verdict.NOT_SHOWN
+    return Verdict.PASS if evidence.below(drop_points / 100) else Verdict.NOT_SHOWN
 
 
 @dataclass(frozen=True)

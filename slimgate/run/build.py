@@ -187,7 +187,9 @@ class Builder:
             "load": folder_digest(ref.folder, _model_files(ref.folder)),
             "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
             "classes": list(self._rows.facts.classes),
-            **self._common(reads, graph_loading.PACKAGES[ref.kind] if graph else ("scikit-learn",)),
+            **self._common(
+                reads, graph_loading.graph_runtime(ref.kind).packages if graph else ("scikit-learn",)
+            ),
         }
         if graph:
             key["graph"] = [ref.kind, code_digest(graph_loading.__name__)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from slimgate._system.digests import versions
 from slimgate._system.processor import cpu_name
 from slimgate._system.threads import CPU_MAX, quota
+from slimgate.loading import plugins
 from slimgate.record import Machine
 
 CPUS = Path("/sys/devices/system/cpu")
@@ -33,8 +34,8 @@ LIBRARIES = (
     "pytest",
     "pytest-benchmark",
 )
-# What extras bring, and runs and quantizes models: told where it is installed.
-OPTIONAL = ("onnxruntime", "openvino", "nncf", "torchao")
+# What extras bring and quantizes models: told where it is installed, as the packages of runtimes are.
+QUANTIZERS = ("nncf", "torchao")
 
 
 def describe_machine(*, threads: int, device: str, load: float | None = None) -> Machine:
@@ -58,7 +59,8 @@ def describe_machine(*, threads: int, device: str, load: float | None = None) ->
 
 
 def _libraries() -> dict[str, str | None]:
-    installed = {name: version for name, version in versions(OPTIONAL).items() if version is not None}
+    optional = {*QUANTIZERS, *(name for one in plugins("runtime").values() for name in one.packages)}
+    installed = {name: version for name, version in versions(optional).items() if version is not None}
     return dict(sorted({**versions(LIBRARIES), **installed}.items()))
 
 

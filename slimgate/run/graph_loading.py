@@ -10,17 +10,18 @@ from typing import Any
 
 from slimgate.compress.agreement import predictor_of, scores
 from slimgate.data.labels import label_map, output_order
-from slimgate.errors import BuildError, MissingExtra, SuiteError
-from slimgate.loading import load_object
+from slimgate.errors import BuildError, SuiteError
+from slimgate.loading import runtime_of
 from slimgate.models.config import model_labels
 from slimgate.models.example_batches import example_batches
-from slimgate.protocols import BuildContext, Json, ModelRef, TaskFacts
+from slimgate.protocols import BuildContext, Json, ModelRef, Runtime, TaskFacts
 
-LOADERS = {
-    "onnx": "slimgate.models.onnx_model:load_onnx_model",
-    "openvino": "slimgate.models.openvino_model:load_openvino_model",
-}
-PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
+
+def graph_runtime(kind: str) -> Runtime[Any]:
+    """The runtime whose files a folder of that kind holds."""
+    found = runtime_of(kind)
+    assert found is not None, kind
+    return found[1]
 
 
 def check_graph(ref: ModelRef, config: Json, task: Any, params: Any, facts: TaskFacts) -> None:
@@ -36,14 +37,12 @@ def check_graph(ref: ModelRef, config: Json, task: Any, params: Any, facts: Task
 
 
 def load_graph(ref: ModelRef, context: BuildContext) -> Any:
-    """The OnnxModel or OpenVinoModel of a folder. Raises BuildError where its outputs are not the task's."""
+    """The graph of a folder, an OnnxModel, say. Raises BuildError where its outputs are not the task's."""
     assert ref.folder is not None
-    try:
-        model = load_object(LOADERS[ref.kind])(ref.folder)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f'{ref.text}: a folder of kind {ref.kind} needs an extra: pip install "slimgate[{ref.kind}]"'
-        ) from error
+    runtime = graph_runtime(ref.kind)
+    if runtime.load_model is None:
+        raise BuildError(f"{ref.text}: a folder of kind {ref.kind} cannot be loaded as a model")
+    model = runtime.load_model(ref.folder, context.device)
     if context.facts.classes and getattr(model.config, "sentence", None) is None:
         _check_width(ref, model, context)
     context.log["graph"] = f"{ref.kind}, as it is in the folder"

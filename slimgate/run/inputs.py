@@ -8,14 +8,16 @@ store holds the contents of the models before; here it holds their keys, so that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from slimgate._system.digests import code_digest, json_digest, own_code_digest
 from slimgate.errors import SlimgateError
 from slimgate.protocols import GATE
-from slimgate.record.run_verdict import CONFIRMED, SELF_TEST, SINCE
+from slimgate.record.results import SINCE
+from slimgate.record.run_verdict import CONFIRMED, SELF_TEST
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import answers_key
 from slimgate.run.rows import splits_key
@@ -117,7 +119,7 @@ def _settings(suite: Suite, name: str, kind: str) -> dict[str, Any]:
     budgets = suite.budgets if kind == SELF_TEST else {name: suite.budgets_of(name)}
     return {
         "measure": _relevant(suite.measure.model_dump(mode="json"), kind),
-        "budgets": {of: _relevant(asdict(own), kind) for of, own in budgets.items()},
+        "budgets": {of: _relevant(to_jsonable_python(own), kind) for of, own in budgets.items()},
     }
 
 

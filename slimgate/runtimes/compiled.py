@@ -42,13 +42,18 @@ MOST_GRAPHS = 64
 
 
 class Params(Table):
-    """How the network is compiled."""
-
     mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
+    """How torch.compile works: "reduce-overhead" makes the calls of a shape one CUDA graph, for small batches
+    on a GPU; "max-autotune" chooses kernels by timing."""
     dynamic: Literal[True, "auto"] = True
+    """true: one program for all batch sizes and lengths; "auto": one for the first shape, which is faster if
+    shapes are few, and a dynamic one from the second."""
     fullgraph: bool = False
+    """true: a network that cannot be one graph is an error, instead of a slower one."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """Format of products; "bfloat16" computes them under autocast."""
     tolerance: float = Field(default=0.1, gt=0)
+    """Largest allowed difference from the scores of the network uncompiled, in their root mean square."""
 
 
 class CompiledPredictor(EagerPredictor):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Runtime
+from slimgate.protocols import Arrays, BuildContext, Form, Runtime
 
 
 class Params(Table):
@@ -54,15 +54,29 @@ class Eager(Runtime[Params]):
     kinds = frozenset({"torch", "torch_quantized"})
     default_for = kinds
     any_processor = frozenset({"torch"})
+    form = Form(
+        name="transformers",
+        package="torch",
+        imports="import torch\nfrom transformers import AutoConfig, {auto}, AutoTokenizer\n",
+        load='model = {auto}.from_pretrained(".").eval()',
+        predict='batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")\n'
+        "with torch.inference_mode():\n"
+        "    scores = model(**batch).logits.float().numpy()",
+        takes=kinds,
+    )
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> EagerPredictor:
         """The artifact's network, on `threads` threads."""
         import torch
 
+        torch.set_num_threads(threads)
+        return EagerPredictor(self.load_model(folder, device).network, device)
+
+    def load_model(self, folder: Path, device: str) -> Any:
+        """The TorchModel of an artifact."""
         from slimgate.models.torch_model import load_torch_model
 
-        torch.set_num_threads(threads)
-        return EagerPredictor(load_torch_model(folder, device=device).network, device)
+        return load_torch_model(folder, device=device)
 
     def open_model(self, model: Any, context: BuildContext) -> EagerPredictor:
         """A TorchModel's network, which a step has made."""

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError, MissingExtra
+from slimgate.models.onnx_model import DATA, KIND, MODEL
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Runtime
+from slimgate.protocols import Arrays, BuildContext, Form, Runtime
 
-FILE = "model.onnx"
+OPSET = 20
 LEVELS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
@@ -39,11 +40,12 @@ ERRORS_ONLY = 3
 
 
 class Params(Table):
-    """How ONNX Runtime loads and calls a graph."""
-
     graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
+    """Rewritings that ONNX Runtime makes while it loads."""
     left_out: tuple[str, ...] = ("SkipLayerNormFusion",)
+    """Names of rewritings that it does not make all the same."""
     spinning: bool = True
+    """Threads wait busily for the next operator within a call, which is faster; never between calls."""
 
 
 class OnnxPredictor:
@@ -83,19 +85,50 @@ class OnnxPredictor:
 
 
 class OnnxRuntime(Runtime[Params]):
-    kinds = frozenset({"onnx"})
+    kinds = frozenset({KIND})
     default_for = kinds
     packages = ("onnxruntime",)
+    form = Form(
+        name=KIND,
+        package="onnxruntime",
+        imports="import onnxruntime\nfrom transformers import AutoConfig, AutoTokenizer\n",
+        load='session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])',
+        predict='batch = tokenizer(texts, padding=True, truncation=True, return_tensors="np")\n'
+        "scores = session.run(None, {i.name: batch[i.name] for i in session.get_inputs()})[0]",
+        files=(MODEL, DATA),
+        optional=frozenset({DATA}),
+        takes=frozenset({"torch", "torch_quantized"}),
+    )
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> OnnxPredictor:
         """The artifact's graph, on `threads` threads. Raises MissingExtra without onnxruntime."""
-        return OnnxPredictor(open_session(folder / FILE, params, device=device, threads=threads), device)
+        return OnnxPredictor(open_session(folder / MODEL, params, device=device, threads=threads), device)
 
     def open_model(self, model: Any, context: BuildContext) -> OnnxPredictor:
         """An OnnxModel's graph, which a step has made."""
         graph = model.openable(context.scratch / "predicted")
         session = open_session(graph, Params(), device=context.device, threads=context.threads)
         return OnnxPredictor(session, context.device)
+
+    def load_model(self, folder: Path, device: str) -> Any:
+        """The OnnxModel of a folder. Raises MissingExtra without onnx."""
+        from slimgate.models.onnx_model import load_onnx_model
+
+        try:
+            return load_onnx_model(folder)
+        except ModuleNotFoundError as error:
+            raise MissingExtra(
+                f'an artifact of kind {KIND} needs an extra: pip install "slimgate[onnx]"'
+            ) from error
+
+    def export(self, model: Any, batches: tuple[Arrays, Arrays], folder: Path) -> Any:
+        """A TorchModel as an OnnxModel, saved in the folder."""
+        from slimgate.models.onnx_export import export_onnx
+        from slimgate.models.onnx_model import OnnxModel
+
+        made = OnnxModel(export_onnx(model.network, batches, opset=OPSET), model.tokenizer, model.config)
+        made.save(folder)
+        return made
 
 
 runtime = OnnxRuntime()

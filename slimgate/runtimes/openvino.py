@@ -22,24 +22,31 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.errors import BuildError
+from slimgate.models.openvino_model import KIND, MODEL, WEIGHTS
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Runtime
+from slimgate.protocols import Arrays, BuildContext, Form, Runtime
 
 KEPT_SHAPES = 8
 Shape = tuple[tuple[int, ...], ...]
 
 
 class Params(Table):
-    """How OpenVINO compiles and schedules a graph; false and None leave its own default."""
-
     inference_precision: Literal["f32", "bf16", "f16"] = "f32"
+    """Format in which floating-point operators compute; integer operators stay as they are."""
     performance_hint: Literal["LATENCY", "THROUGHPUT"] = "LATENCY"
+    """What OpenVINO schedules for: the time of a call, or calls per second."""
     scheduling: Literal["ANY_CORE", "PCORE_ONLY", "ECORE_ONLY"] = "ANY_CORE"
+    """Kind of cores to use: any, performance or efficient cores."""
     cpu_pinning: bool = False
+    """Bind each thread to a core."""
     hyper_threading: bool | None = None
+    """Use two threads on a core; default: if there are more threads than cores."""
     static_shapes: bool = False
+    """Compile the graph for the shape of each batch: faster calls, and a compilation for each new shape."""
     dynamic_quantization_group_size: int | None = Field(default=None, ge=0)
+    """Activations that share a scale before compressed weights; 0: they stay float; default: OpenVINO's."""
     execution_mode: Literal["PERFORMANCE", "ACCURACY"] = "PERFORMANCE"
+    """OpenVINO's execution mode; "ACCURACY" avoids what changes the answers."""
 
 
 @dataclass
@@ -136,9 +143,19 @@ def _check_inputs(names: Iterable[str], batch: Arrays) -> None:
 
 
 class OpenVino(Runtime[Params]):
-    kinds = frozenset({"openvino"})
+    kinds = frozenset({KIND})
     default_for = kinds
     packages = ("openvino",)
+    form = Form(
+        name=KIND,
+        package="openvino",
+        imports="import openvino\nfrom transformers import AutoConfig, AutoTokenizer\n",
+        load='model = openvino.compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})',
+        predict='batch = tokenizer(texts, padding=True, truncation=True, return_tensors="np")\n'
+        "scores = model({i.any_name: batch[i.any_name] for i in model.inputs})[0]",
+        files=(MODEL, WEIGHTS),
+        takes=frozenset({"torch"}),
+    )
 
     def load(
         self, folder: Path, params: Params, *, device: str, threads: int
@@ -151,6 +168,22 @@ class OpenVino(Runtime[Params]):
     def open_model(self, model: Any, context: BuildContext) -> RequestPredictor | StaticPredictor:
         """An OpenVinoModel's graph, which a step has made."""
         return predictor(model.graph, Params(), device=context.device, threads=context.threads)
+
+    def load_model(self, folder: Path, device: str) -> Any:
+        """The OpenVinoModel of a folder. Raises MissingExtra without openvino."""
+        from slimgate.models.openvino_model import load_openvino_model
+
+        return load_openvino_model(folder)
+
+    def export(self, model: Any, batches: tuple[Arrays, Arrays], folder: Path) -> Any:
+        """A TorchModel as an OpenVinoModel, saved in the folder."""
+        from slimgate.models.openvino_export import export_openvino
+        from slimgate.models.openvino_model import OpenVinoModel
+
+        graph = export_openvino(model.network, batches[0], attention="eager")
+        made = OpenVinoModel(graph, model.tokenizer, model.config)
+        made.save(folder)
+        return made
 
 
 runtime = OpenVino()

@@ -1,21 +1,15 @@
-"""Artifacts: which code loads each kind, and what their manifests say."""
+"""Artifacts: what their manifests say, and how they are loaded."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError
-from slimgate.loading import load_object
+from slimgate.loading import plugins, runtime_of
 from slimgate.store.store import Entry
-
-LOADERS = {
-    "torch": "slimgate.models.torch_model:load_torch_model",
-    "torch_quantized": "slimgate.models.torch_model:load_torch_model",
-    "onnx": "slimgate.models.onnx_model:load_onnx_model",
-    "openvino": "slimgate.models.openvino_model:load_openvino_model",
-}
 
 
 @dataclass(frozen=True)
@@ -41,10 +35,17 @@ class Artifact:
     def manifest(self) -> dict[str, Any]:
         return self.entry.manifest
 
+    @property
+    def loader(self) -> Callable[[Path, str], Any] | None:
+        """What loads its kind, ready for a step; None where no step can start from it."""
+        found = runtime_of(self.kind)
+        return found[1].load_model if found else None
+
     def load(self, device: str) -> Any:
-        """The model, ready for a step. Raises BuildError for a kind that this version does not know."""
-        if self.kind not in LOADERS:
-            raise BuildError(
-                f"{self.folder}: an artifact of unknown kind {self.kind}; known: {', '.join(LOADERS)}"
-            )
-        return load_object(LOADERS[self.kind])(self.folder, device=device)
+        """The model, ready for a step. Raises BuildError for a kind that no known runtime loads."""
+        loader = self.loader
+        if loader is None:
+            loaded = (one.default_for for one in plugins("runtime").values() if one.load_model)
+            known = ", ".join(sorted(frozenset[str]().union(*loaded)))
+            raise BuildError(f"{self.folder}: an artifact of unknown kind {self.kind}; known: {known}")
+        return loader(self.folder, device)

@@ -12,23 +12,22 @@ from slimgate._system.toml import shown
 from slimgate.errors import SuiteError, nearest
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
-from slimgate.judge.flips import FlipsBudget
-from slimgate.judge.metrics import known_metrics, load_metric
-from slimgate.judge.slices import NOT_PER_ROW, SliceBudget
-from slimgate.suite.errors import Loc, from_validation, suite_error
-from slimgate.suite.switched_off import OFF, read_switched_off
-from slimgate.suite.tables import (
+from slimgate.judge.budget_tables import (
     BaselineBudgetTable,
-    BaselineTable,
-    FlipsBudgetTable,
-    LatencyBudgetTable,
-    MemoryBudgetTable,
+    FlipsBudget,
+    MemoryBudget,
     QualityBudgetTable,
-    SizeBudgetTable,
-    SliceBudgetTable,
+    SizeBudget,
+    SliceBudget,
+    SpeedBudget,
     TeacherBudgetTable,
 )
-from slimgate.suite.variant_budgets import Family, MemoryBudget, SizeBudget, SpeedBudget, VariantBudgets
+from slimgate.judge.metrics import known_metrics, load_metric
+from slimgate.judge.slices import NOT_PER_ROW
+from slimgate.suite.errors import Loc, from_validation, suite_error
+from slimgate.suite.switched_off import OFF, read_switched_off
+from slimgate.suite.tables import BaselineTable
+from slimgate.suite.variant_budgets import Family, VariantBudgets
 
 EXAMPLE = "{ drop_points = 2.0 }"
 EXAMPLES = {
@@ -98,7 +97,7 @@ def _of_teacher(key: str, table: Any, loc: Loc, data: Any, file: str) -> tuple[Q
         if kind in table:
             raise suite_error(file, (*loc, kind), data, f"limits what is lost behind the teacher; {takes}")
     try:
-        budgets = _quality(TeacherBudgetTable.model_validate(table))
+        budgets = TeacherBudgetTable.model_validate(table).budgets()
     except ValidationError as error:
         raise from_validation(error, file, data, loc) from None
     _refuse_unsuited(key, budgets, loc, data, file)
@@ -118,19 +117,19 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
         _refuse(key, table, loc, data, file)
         try:
             if key == "size":
-                size = SizeBudget(**SizeBudgetTable.model_validate(table).model_dump())
+                size = SizeBudget.model_validate(table)
             elif key == "latency":
-                speed = SpeedBudget(**LatencyBudgetTable.model_validate(table).model_dump())
+                speed = SpeedBudget.model_validate(table)
             elif key == "memory":
-                memory = MemoryBudget(**MemoryBudgetTable.model_validate(table).model_dump())
+                memory = MemoryBudget.model_validate(table)
             elif key == "flips":
-                flips = FlipsBudget(**FlipsBudgetTable.model_validate(table).model_dump())
+                flips = FlipsBudget.model_validate(table)
             elif key == "slices":
                 slices = _slices(table, loc, data, file)
             elif key == "baseline":
                 baseline = _since_baseline(table, loc, data, file)
             else:
-                quality[key] = _quality(QualityBudgetTable.model_validate(table))
+                quality[key] = QualityBudgetTable.model_validate(table).budgets()
                 _refuse_unsuited(key, quality[key], loc, data, file)
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
@@ -178,18 +177,11 @@ def _since_baseline(
                 problem = "limits the value of now, whatever it was; write it under [budgets]"
                 raise suite_error(file, (*loc, kind), data, problem)
         try:
-            found[name] = _quality(BaselineBudgetTable.model_validate(table))
+            found[name] = BaselineBudgetTable.model_validate(table).budgets()
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
         _refuse_unsuited(name, found[name], loc, data, file)
     return found
-
-
-def _quality(table: BaselineBudgetTable | TeacherBudgetTable) -> tuple[QualityBudget, ...]:
-    return tuple(
-        QualityBudget(kind, limit, table.reason, table.on_inconclusive)
-        for kind, limit in table.limits().items()
-    )
 
 
 def _refuse_unsuited(name: str, budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: str) -> None:
@@ -212,7 +204,7 @@ def _slices(tables: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> dic
             raise suite_error(file, loc, data, NOT_PER_ROW)
         _refuse_value(table, EXAMPLE, loc, data, file)
         try:
-            found[name] = SliceBudget(**SliceBudgetTable.model_validate(table).model_dump())
+            found[name] = SliceBudget.model_validate(table)
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
     return found

@@ -1,4 +1,4 @@
-"""Which of slimgate's own runtimes executes an artifact where the suite names none."""
+"""Which runtime executes an artifact where the suite names none."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from slimgate.errors import BuildError
-from slimgate.loading import known, load
+from slimgate.loading import plugins, runtime_of
 from slimgate.suite.suite import TEACHER, Plugin, Suite, SuiteRuntime, Variant
 
 
 def runtime_for(kind: str) -> SuiteRuntime:
     """The runtime whose `default_for` holds the kind, without options. Raises BuildError."""
-    for name in known("runtime"):
-        found = load("runtime", name)
-        if kind in found.default_for:
-            return Plugin(name, found, found.Params())
-    raise BuildError(f"no runtime executes artifacts of kind {kind}; known: {', '.join(known('runtime'))}")
+    found = runtime_of(kind)
+    if found is None:
+        raise BuildError(
+            f"no runtime executes artifacts of kind {kind}; known: {', '.join(plugins('runtime'))}"
+        )
+    name, runtime = found
+    return Plugin(name, runtime, runtime.Params())
 
 
 def with_default_runtimes(suite: Suite, stated: frozenset[str]) -> Suite:
     """The suite in which every variant but the stated ones has the runtime of its artifact's kind.
 
-    A kind that no runtime of slimgate's executes keeps the runtime it has: `check_models` says so.
+    A kind that no known runtime executes keeps the runtime it has: `check_models` says so.
     """
     models: dict[str, Variant] = {TEACHER: suite.teacher, **suite.variants}
     for name, variant in models.items():

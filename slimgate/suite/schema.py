@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from slimgate.judge.budget_tables import (
+    BaselineBudgetTable,
+    FlipsBudget,
+    MemoryBudget,
+    QualityBudgetTable,
+    SizeBudget,
+    SliceBudget,
+    SpeedBudget,
+    TeacherBudgetTable,
+)
 from slimgate.judge.metrics import known_metrics
 from slimgate.loading import known, load, text_of
 from slimgate.suite.budgets import HOLM, per_row_metrics
-from slimgate.suite.schema_words import OPTIONS, SUITE, TASK, Words
 from slimgate.suite.switched_off import ABOUT, OFF
-from slimgate.suite.tables import (
-    BaselineBudgetTable,
-    BaselineTable,
-    FlipsBudgetTable,
-    LatencyBudgetTable,
-    MemoryBudgetTable,
-    QualityBudgetTable,
-    SizeBudgetTable,
-    SliceBudgetTable,
-    SuiteFile,
-    TaskTable,
-    TeacherBudgetTable,
-)
+from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
 from slimgate.suite.tune_schema import tuned_step
 
 OWN = "^[^:]+:[^:]+$"
 TITLE = "A suite of slimgate"
+_ABOUT = ("title", "default", "description")
 
 
 def suite_schema() -> dict[str, Any]:
@@ -41,11 +39,13 @@ def suite_schema() -> dict[str, Any]:
     definitions["Step"] = _one_of_methods(definitions)
     for table in ("TeacherTable", "VariantTable"):
         definitions[table]["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
-    schema["properties"]["task"] = _task(definitions)
-    schema["properties"]["budgets"] = _budgets(definitions)
+    schema["properties"]["task"] |= _task(definitions)
+    schema["properties"]["budgets"] |= _budgets(definitions)
     definitions["SpaceTable"]["properties"]["steps"]["items"] = tuned_step(definitions)
     _leave_to_extends(schema)
-    _describe(schema)
+    for name in known("method"):
+        text = (text_of(load("method", name)) or name).split("\n\n")[0]
+        definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
     return schema
 
 
@@ -58,23 +58,6 @@ def _leave_to_extends(schema: dict[str, Any]) -> None:
     ):
         table.pop("required", None)
     del schema["properties"]["task"]["properties"]["source"]["required"]
-
-
-def _describe(schema: dict[str, Any]) -> None:
-    """Gives keys without a description what an editor shows of them."""
-    definitions = schema["$defs"]
-    _say(schema, SUITE)
-    _say(schema["properties"]["task"], TASK)
-    for name in known("method"):
-        _say(definitions[f"method_{name}"], OPTIONS)
-        text = (text_of(load("method", name)) or name).split("\n\n")[0]
-        definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
-
-
-def _say(table: dict[str, Any], words: Words) -> None:
-    for key, own in table.get("properties", {}).items():
-        if key in words:
-            own.setdefault("description", words[key])
 
 
 def _add(definitions: dict[str, Any], name: str, model: Any) -> dict[str, str]:
@@ -99,28 +82,35 @@ def _one_of_methods(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _task(definitions: dict[str, Any]) -> dict[str, Any]:
-    common = _add(definitions, "TaskTable", TaskTable)
-    properties = dict(definitions["TaskTable"]["properties"])
-    for name in known("task"):
-        for key, own in load("task", name).Params.model_json_schema()["properties"].items():
-            properties[key] = _either(properties.get(key), own)
-    properties["source"] = {
-        "type": "object",
+    _add(definitions, "TaskTable", TaskTable)
+    properties: dict[str, Any] = definitions.pop("TaskTable")["properties"]
+    forms: dict[str, dict[str, Any]] = {}
+    for task in known("task"):
+        for key, own in load("task", task).Params.model_json_schema()["properties"].items():
+            forms.setdefault(key, {})[task] = own
+    properties |= {key: _any_of(of_tasks) for key, of_tasks in forms.items()}
+    properties["source"] |= {
         "required": ["name"],
         "properties": {"name": {"type": "string", "examples": list(known("source"))}},
     }
-    del definitions[common["$ref"].rsplit("/", 1)[1]]
-    return {"type": "object", "required": ["kind", "source"], "properties": properties}
+    return {"required": ["kind", "source"], "properties": properties}
 
 
-def _either(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
+def _any_of(of_tasks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """A key that tasks write in different forms may have any of them; its first default is shown."""
-    if one is None or one == other:
-        return other
-    forms = [*one.get("anyOf", [one]), *other.get("anyOf", [other])]
-    bare = [{key: v for key, v in form.items() if key not in ("title", "default")} for form in forms]
-    about = {key: v for key, v in one.items() if key in ("title", "default", "description")}
-    return about | {"anyOf": [form for i, form in enumerate(bare) if form not in bare[:i]]}
+    first = next(iter(of_tasks.values()))
+    if len(of_tasks) == 1:
+        return first
+    forms, texts = [], dict[str, list[str]]()
+    for task, own in of_tasks.items():
+        texts.setdefault(own.get("description", "no description"), []).append(task)
+        for form in own.get("anyOf", [own]):
+            bare = {key: value for key, value in form.items() if key not in _ABOUT}
+            forms += [bare] if bare not in forms else []
+    about = {key: value for key, value in first.items() if key in _ABOUT}
+    if len(texts) > 1:
+        about["description"] = " ".join(f"{', '.join(tasks)}: {text}" for text, tasks in texts.items())
+    return about | (forms[0] if len(forms) == 1 else {"anyOf": forms})
 
 
 _FAMILY = (
@@ -159,11 +149,11 @@ def _of_models(definitions: dict[str, Any], *, off: bool = False) -> dict[str, A
     quality, since = add("QualityBudget", QualityBudgetTable), add("BaselineBudget", BaselineBudgetTable)
     own = {
         **dict.fromkeys(known_metrics(), quality),
-        "size": add("SizeBudget", SizeBudgetTable),
-        "latency": add("LatencyBudget", LatencyBudgetTable),
-        "memory": add("MemoryBudget", MemoryBudgetTable),
-        "flips": add("FlipsBudget", FlipsBudgetTable),
-        "slices": _by_metric(per_row_metrics(), add("SliceBudget", SliceBudgetTable)),
+        "size": add("SizeBudget", SizeBudget),
+        "latency": add("LatencyBudget", SpeedBudget),
+        "memory": add("MemoryBudget", MemoryBudget),
+        "flips": add("FlipsBudget", FlipsBudget),
+        "slices": _by_metric(per_row_metrics(), add("SliceBudget", SliceBudget)),
         "baseline": _by_metric(known_metrics(), since),
     }
     return _by_metric((), quality) | {"properties": own}
@@ -182,5 +172,5 @@ def _by_metric(names: Iterable[str], table: dict[str, str]) -> dict[str, Any]:
 def _let_be_off(table: dict[str, Any]) -> None:
     for key, limit in table["properties"].items():
         if key not in ABOUT:
-            about = {word: limit.pop(word) for word in ("title", "default", "description") if word in limit}
+            about = {word: limit.pop(word) for word in _ABOUT if word in limit}
             table["properties"][key] = about | {"anyOf": [*limit.get("anyOf", [limit]), {"const": OFF}]}

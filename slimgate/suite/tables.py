@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from slimgate.data.splits import SplitSizes
-from slimgate.judge.budget_kinds import KINDS, BudgetKind
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.params import VARIANT_NAME, SuitePath, Table
 from slimgate.suite.tune_tables import TuneTable
 
@@ -34,38 +34,25 @@ def _table_such_as(example: str) -> BeforeValidator:
 
 Step = Annotated[dict[str, Any], _table_such_as("{ int8_dynamic = {} }")]
 Steps = tuple[Step, ...]
-OnInconclusive = Literal["fail", "warn"]
-MODEL = (
-    "a folder (of transformers, or with an ONNX or OpenVINO graph as `slimgate export` writes it), a hub id "
-    "(name@revision), package:NAME/PATH, or fresh:FOLDER for random weights"
-)
-WEIGHTS_DIGEST = "sha256 of its weights, which are checked against it"
-REASON = "why; the report shows it, and a budget that got looser than a baseline's needs one"
-UNDECIDED = "where the rows cannot tell: fail, or warn and pass; default: that of [measure]"
 
 
 class SuiteTable(Table):
     """[suite]"""
 
-    title: str = Field(description="what the suite asks; the report's heading")
-    seed: int = Field(
-        default=0, ge=0, le=MAX_SEED, description="of the splits and of every step that draws numbers"
-    )
-    seeds: tuple[Seed, ...] | None = Field(
-        default=None,
-        description="stochastic variants are built for each; the first takes the place of seed, and ships",
-    )
-    opt_in: bool = Field(default=False, description="runs only where it is named on the command line")
-    extends: str | tuple[str, ...] | None = Field(
-        default=None,
-        description="suite files that this one is laid over: tables merge, lists are replaced",
-    )
-    threads: int | None = Field(
-        default=None, ge=1, le=1024, description="of every build and call; default: physical cores"
-    )
-    reference: SuitePath | None = Field(
-        default=None, description="a markdown file of published figures, which the report shows beside ours"
-    )
+    title: str
+    """What the suite asks; the heading of the report."""
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    """Seed of the splits and of every step that draws numbers."""
+    seeds: tuple[Seed, ...] | None = None
+    """Seeds that stochastic variants are built for; the first one replaces seed and makes what ships."""
+    opt_in: bool = False
+    """Run only if the suite is named on the command line."""
+    extends: str | tuple[str, ...] | None = None
+    """Suite files that this one is laid over: tables merge, lists are replaced."""
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    """Threads of every build and call; default: physical cores."""
+    reference: SuitePath | None = None
+    """A markdown file of published figures, which the report shows beside ours."""
 
     @model_validator(mode="after")
     def _one_way_to_seed(self) -> Self:
@@ -81,52 +68,54 @@ class SuiteTable(Table):
 class TaskTable(Table):
     """[task]: what is common to all tasks; the other keys belong to the task's own Params."""
 
-    kind: str = Field(description="the task, which says what the other keys of this table are")
-    source: Annotated[dict[str, Any], _table_such_as('{ name = "files", path = "rows.csv" }')] = Field(
-        description="where rows come from: its name, and its options"
-    )
-    group: str | None = Field(
-        default=None, description="a column; rows of one value stay in one split, and are judged as one unit"
-    )
-    slices: tuple[str, ...] = Field(
-        default=(), description="columns whose values are judged apart, and length_bucket"
-    )
-    splits: SplitSizes = Field(default=SplitSizes(), description="rows of each split")
+    kind: str
+    """The task, which says what the other keys of this table are; your own as package.module:object."""
+    source: Annotated[dict[str, Any], _table_such_as('{ name = "files", path = "rows.csv" }')]
+    """Where rows come from: { name = "files", train = "a.csv", gate = "b.csv" }, or name = "hub"."""
+    group: str | None = None
+    """A column; rows of one value (a document, a user) stay in one split and are judged as one unit."""
+    slices: tuple[str, ...] = ()
+    """Columns whose values are judged apart, and length_bucket."""
+    splits: SplitSizes = SplitSizes()
+    """Rows of each split."""
 
 
 class TeacherTable(Table):
     """[teacher]"""
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
-    model: str = Field(description=MODEL)
-    sha256: SHA256 | None = Field(default=None, description=WEIGHTS_DIGEST)
-    steps: Steps = Field(default=(), description="steps that make the teacher of it, such as fine_tune")
+    model: str
+    """The model: a folder (of transformers, or with an ONNX or OpenVINO graph as `slimgate export` writes
+    it), a hub id (name@revision), package:NAME/PATH, or fresh:FOLDER for random weights."""
+    sha256: SHA256 | None = None
+    """sha256 of the model's weights, which are checked against it."""
+    steps: Steps = ()
+    """Steps that make the teacher of it, such as fine_tune."""
 
 
 class VariantTable(Table):
     """[variants.NAME]: a parent or a ready-made model, then steps."""
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
-    parent: str | None = Field(
-        default=None, alias="from", description="the variant that the steps start from; default: the teacher"
-    )
-    model: str | None = Field(default=None, description=f"instead of from: {MODEL}")
-    sha256: SHA256 | None = Field(default=None, description=WEIGHTS_DIGEST)
-    new_head: bool = Field(
-        default=False,
-        description="with model: true leaves out the head in its files and fits a new one on the train rows; "
-        "false needs a head and every weight in the files",
-    )
-    steps: Steps = Field(default=(), description="the steps, in order")
-    twin: str | None = Field(
-        default=None, description="a variant of the same shape, built without a teacher's answers"
-    )
-    gated: bool = Field(default=True, description="false: its verdicts are shown, and fail no run")
-    reason: str | None = Field(default=None, description="why it is not gated; needed where it is not")
-    runtime: Annotated[dict[str, Any], _table_such_as('{ name = "eager" }')] | None = Field(
-        default=None,
-        description="what executes it: its name, and its options; default: by the artifact's kind",
-    )
+    parent: str | None = Field(default=None, alias="from")
+    """The variant that the steps start from; default: the teacher."""
+    model: str | None = None
+    """A model instead of from, named as in [teacher]."""
+    sha256: SHA256 | None = None
+    """sha256 of the model's weights, which are checked against it."""
+    new_head: bool = False
+    """With model: true leaves out the head in its files and fits a new one on the train rows; false needs a
+    head and every weight in the files."""
+    steps: Steps = ()
+    """The steps, in order."""
+    twin: str | None = None
+    """A variant of the same shape that is built without a teacher's answers, to compare with."""
+    gated: bool = True
+    """false: its verdicts are shown and fail no run."""
+    reason: str | None = None
+    """Why it is not gated; required if gated = false."""
+    runtime: Annotated[dict[str, Any], _table_such_as('{ name = "eager" }')] | None = None
+    """The runtime that executes it: its name and its options; default: by the artifact's kind."""
 
     @model_validator(mode="before")
     @classmethod
@@ -155,166 +144,65 @@ class VariantTable(Table):
         return self
 
 
-class LimitsTable(Table):
-    """What tables of limits share: one kind of budget a key, at least one of them."""
-
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if not self.limits():
-            kinds = [kind for kind in KINDS if kind in type(self).model_fields]
-            example = "drop_points = 2.0" if "drop_points" in kinds else "floor = 0.85"
-            raise ValueError(f"expected at least one of {', '.join(kinds)}, as in {{ {example} }}")
-        return self
-
-    def limits(self) -> dict[BudgetKind, float]:
-        """The limit of each kind that is set."""
-        return {kind: limit for kind in KINDS if (limit := getattr(self, kind, None)) is not None}
-
-
-class BaselineBudgetTable(LimitsTable):
-    """Budgets on what a metric lost since the baseline, which stands in the teacher's place."""
-
-    drop_points: float | None = Field(
-        default=None, gt=0, le=100, description="percentage points that the metric may lose"
-    )
-    drop_relative: float | None = Field(
-        default=None, gt=0, lt=1, description="the share of the teacher's value that it may lose"
-    )
-    error_increase_relative: float | None = Field(
-        default=None, gt=0, description="by how much of the teacher's error rate the error rate may grow"
-    )
-    increase_relative: float | None = Field(
-        default=None, gt=0, description="by how much of the teacher's loss or perplexity it may grow"
-    )
-    reason: str | None = Field(default=None, description=REASON)
-    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
-
-
-class TeacherBudgetTable(LimitsTable):
-    """Budgets on a metric of the teacher itself, by its own interval."""
-
-    floor: float | None = Field(default=None, description="the least value of the teacher")
-    ceiling: float | None = Field(default=None, description="the largest value, of a loss")
-    reason: str | None = Field(default=None, description=REASON)
-    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
-
-
-class QualityBudgetTable(BaselineBudgetTable):
-    """Budgets on a metric, all of which must hold; judge/budget_kinds.py says what each kind means."""
-
-    floor: float | None = Field(default=None, description="the least value, by the variant's own interval")
-    ceiling: float | None = Field(default=None, description="the largest value, of a loss")
-
-
 class BaselineTable(Table):
     """[budgets.baseline]: the earlier release. Its other keys are metrics, as in [budgets]."""
 
-    file: SuitePath | None = Field(
-        default=None,
-        description="a run.json, its folder, or a folder of baselines, of which the newest of this suite is "
-        "taken; --slimgate-baseline goes before it",
-    )
-
-
-class SizeBudgetTable(Table):
-    """A budget on the artifact's bytes: teacher / variant must reach this."""
-
-    compression_min: float = Field(gt=0, description="teacher bytes / variant bytes must reach this")
-    reason: str | None = Field(default=None, description=REASON)
-
-
-class MemoryBudgetTable(Table):
-    """A budget on peak memory of loading and predicting: variant / teacher may reach at most this."""
-
-    memory_ratio_max: float = Field(gt=0, description="peak memory, variant / teacher, may be at most this")
-    reason: str | None = Field(default=None, description=REASON)
-    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
-
-
-class FlipsBudgetTable(Table):
-    """A budget on behaviour: at most this percentage of the gate rows may turn from right to wrong."""
-
-    flips_max_percent: float = Field(
-        gt=0, lt=100, description="percentage of gate rows that may turn from right to wrong"
-    )
-    reason: str | None = Field(default=None, description=REASON)
-    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
-
-
-class SliceBudgetTable(Table):
-    """A budget on a metric of 0/1 per row: no slice may lose more; it fails only where the rows show one."""
-
-    not_yet: ClassVar[frozenset[str]] = frozenset(
-        {"drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"}
-    )
-    drop_points: float = Field(
-        gt=0, lt=100, description="percentage points that each slice may lose, by Holm's correction"
-    )
-    reason: str | None = Field(default=None, description=REASON)
-
-
-class LatencyBudgetTable(Table):
-    """A budget on speed: teacher time / variant time must reach this, on every workload."""
-
-    speedup_min: float = Field(
-        gt=0, description="teacher time / variant time must reach this, on every workload"
-    )
-    reason: str | None = Field(default=None, description=REASON)
-    on_inconclusive: OnInconclusive | None = Field(default=None, description=UNDECIDED)
+    file: SuitePath | None = None
+    """A run.json, its folder, or a folder of baselines, of which the newest of this suite is taken;
+    --slimgate-baseline goes before it."""
 
 
 class MeasureTable(Table):
-    """[measure]
+    """[measure]"""
 
-    batch_size, batch_tokens: outcomes are predicted in batches of rows of about one length, at most so many
-    rows, and so many tokens with padding.
-    """
-
-    metrics: tuple[str, ...] | None = Field(
-        default=None, description="what is measured beside the metrics with a budget; default: the task's"
-    )
-    workloads: tuple[WorkloadTable, ...] | None = Field(
-        default=None, description="the calls that are timed; default: one and 32 gate rows"
-    )
-    warmup: int = Field(default=10, ge=0, description="calls before timing starts")
-    rounds: int = Field(default=100, ge=1, description="timed calls of a workload, at most")
-    max_seconds: float = Field(
-        default=2.0, gt=0, description="a workload and model: timed calls and duel together"
-    )
-    batch_size: int = Field(default=64, ge=1, description="rows of a batch in which answers are predicted")
-    batch_tokens: int | None = Field(
-        default=None, ge=1, description="tokens of such a batch with padding, at most"
-    )
-    on_inconclusive: OnInconclusive = Field(
-        default="fail",
-        description="where the rows cannot tell whether a budget holds: fail, or warn and pass",
-    )
-    memory: bool = Field(
-        default=False,
-        description="peak memory of every model, each loaded in a process of its own, which takes seconds; "
-        "a variant with a memory budget is measured without this, three times",
-    )
+    metrics: tuple[str, ...] | None = None
+    """Metrics to measure beside those with a budget; default: the task's."""
+    workloads: tuple[WorkloadTable, ...] | None = None
+    """Calls that are timed; default: one and 32 gate rows."""
+    warmup: int = Field(default=10, ge=0)
+    """Calls before timing starts."""
+    rounds: int = Field(default=100, ge=1)
+    """Timed calls of a workload, at most."""
+    max_seconds: float = Field(default=2.0, gt=0)
+    """Seconds of a workload and model: timed calls and duel together."""
+    batch_size: int = Field(default=64, ge=1)
+    """Rows of a batch in which answers are predicted, at most; a batch has rows of about one length."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Tokens of such a batch with padding, at most; default: no limit."""
+    on_inconclusive: OnInconclusive = "fail"
+    """What happens if the rows cannot tell whether a budget holds: fail, or warn and pass."""
+    memory: bool = False
+    """Measure the peak memory of every model, each loaded in its own process, which takes seconds. A variant
+    with a memory budget is measured in any case, three times."""
 
 
 class WorkloadTable(Table):
     """One timed call: so many gate rows, of their own lengths or padded and cut to `tokens`."""
 
-    batch: int = Field(ge=1, le=65536, description="gate rows of one call")
-    tokens: int | None = Field(
-        default=None, ge=1, description="padded or cut to so many; default: the rows' own lengths"
-    )
+    batch: int = Field(ge=1, le=65536)
+    """Gate rows of one call."""
+    tokens: int | None = Field(default=None, ge=1)
+    """Tokens that rows are padded or cut to; default: the rows' own lengths."""
 
 
 class SuiteFile(Table):
     """A whole suite file."""
 
     suite: SuiteTable
+    """What the suite is called, and how it is run."""
     task: dict[str, Any]
+    """What the rows are, where they come from, and how they are split."""
     teacher: TeacherTable
+    """The model that every variant is compared with."""
     variants: dict[Annotated[str, StringConstraints(pattern=VARIANT_NAME)], VariantTable] = Field(default={})
+    """The models that you think of shipping, by name: a parent or a ready-made model, then steps."""
     budgets: dict[str, Any] = Field(default={})
+    """What a variant may lose at most: metrics by name, size, latency, memory, flips, slices;
+    [budgets.variants.NAME] for one variant."""
     measure: MeasureTable = MeasureTable()
+    """Which metrics and timed calls are measured, and for how long."""
     tune: TuneTable | None = None
+    """What `slimgate tune` searches; see docs/tune.md."""
 
 
 MeasureTable.model_rebuild()

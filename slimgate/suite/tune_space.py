@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.suite.variant_budgets import SizeBudget
+from slimgate.judge.budget_tables import SizeBudget
 
 Json = dict[str, Any]
 

@@ -22,15 +22,20 @@ class ChoiceTable(Table):
     """`{ choices = [0.25, 0.5] }` in place of an option, of a step's whole options, or of a step."""
 
     choices: tuple[Any, ...] = Field(min_length=1)
+    """Values to try."""
 
 
 class RangeTable(Table):
     """`{ low = 1e-4, high = 5e-4, log = true }` in place of a number; of two whole ones a whole number."""
 
     low: int | float
+    """Lowest value."""
     high: int | float
+    """Highest value."""
     log: bool = False
+    """Draw on a logarithmic scale."""
     step: int | float | None = Field(default=None, gt=0)
+    """Distance between values; default: every value."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -53,24 +58,28 @@ class RangeTable(Table):
 class SpaceTable(Table):
     """[[tune.space]]: a step list in which steps may be optional, and their options choices."""
 
-    name: SPACE_NAME | None = Field(default=None, description="default: space-1, space-2, …")
-    parent: str | None = Field(default=None, alias="from", description="what the steps start from")
-    steps: tuple[dict[str, Any], ...] = Field(
-        min_length=1, description="steps whose options may be choices or ranges; a step may be optional"
-    )
-    runtime: dict[str, Any] | None = Field(default=None, description="what executes them, as of a variant")
+    name: SPACE_NAME | None = None
+    """Name of the space in the report; default: space-1, space-2, …"""
+    parent: str | None = Field(default=None, alias="from")
+    """The variant that the steps start from; default: the teacher."""
+    steps: tuple[dict[str, Any], ...] = Field(min_length=1)
+    """Steps whose options may be choices or ranges; a step may be optional."""
+    runtime: dict[str, Any] | None = None
+    """The runtime that executes them, as of a variant."""
 
 
 class TuneTable(Table):
     """[tune]: what `slimgate tune` searches, and for how long."""
 
-    budget: dict[str, Any] | tuple[dict[str, Any], ...] | None = Field(
-        default=None, description="budgets on metrics and size, or several such tables; default [budgets]"
-    )
-    max_minutes: float = Field(default=30.0, gt=0, description="after so many no new trial begins")
-    max_trials: int = Field(default=40, ge=1, description="step lists that are tried, at most")
-    keep: int = Field(default=3, ge=1, description="variants that are written for each budget")
-    split: Annotated[Literal["selection"], BeforeValidator(_only_selection)] = Field(
-        default="selection", description="the rows that choose; the gate's only judge"
-    )
-    space: tuple[SpaceTable, ...] = Field(min_length=1, description="the spaces that are searched")
+    budget: dict[str, Any] | tuple[dict[str, Any], ...] | None = None
+    """Budgets on metrics and size, or several such tables; default: [budgets]."""
+    max_minutes: float = Field(default=30.0, gt=0)
+    """Minutes after which no new trial begins."""
+    max_trials: int = Field(default=40, ge=1)
+    """Step lists that are tried, at most."""
+    keep: int = Field(default=3, ge=1)
+    """Variants that are written for each budget."""
+    split: Annotated[Literal["selection"], BeforeValidator(_only_selection)] = "selection"
+    """Rows that choose; the rows of gate only judge."""
+    space: tuple[SpaceTable, ...] = Field(min_length=1)
+    """Spaces that are searched."""

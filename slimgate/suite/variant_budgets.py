@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
-from slimgate.judge.flips import KIND as FLIPS
+from slimgate.judge.budget_tables import Budget, MemoryBudget, SizeBudget, SpeedBudget
 from slimgate.judge.slices import slices_kind
 
 # How budgets on metrics are corrected over all gated variants.
@@ -18,32 +18,7 @@ BASELINE = "baseline"
 # The name of a budget, as Judged.name has it, and its kind: ("accuracy", "drop_points").
 Key = tuple[str, str]
 ByMetric = Mapping[str, tuple[QualityBudget, ...]]
-
-
-@dataclass(frozen=True)
-class SizeBudget:
-    """teacher bytes / variant bytes must be at least `compression_min`."""
-
-    compression_min: float
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class SpeedBudget:
-    """teacher time / variant time must be at least `speedup_min`, on every workload."""
-
-    speedup_min: float
-    reason: str | None = None
-    on_inconclusive: Literal["fail", "warn"] | None = None
-
-
-@dataclass(frozen=True)
-class MemoryBudget:
-    """variant peak memory / teacher peak memory must be at most `memory_ratio_max`."""
-
-    memory_ratio_max: float
-    reason: str | None = None
-    on_inconclusive: Literal["fail", "warn"] | None = None
+B = TypeVar("B", bound=Budget)
 
 
 class Limit(NamedTuple):
@@ -88,13 +63,13 @@ class VariantBudgets:
         slices = {**common.behaviour.slices, **self.behaviour.slices}
         return VariantBudgets(
             _merged(common.quality, self.quality, reasons),
-            self.size or (None if ("size", "compression_min") in reasons else common.size),
-            self.speed or (None if ("latency", "speedup_min") in reasons else common.speed),
+            _over("size", self.size, common.size, reasons),
+            _over("latency", self.speed, common.speed, reasons),
             BehaviourBudgets(
-                self.behaviour.flips or (None if ("flips", FLIPS) in reasons else common.behaviour.flips),
+                _over("flips", self.behaviour.flips, common.behaviour.flips, reasons),
                 {name: one for name, one in slices.items() if ("slices", slices_kind(name)) not in reasons},
             ),
-            self.memory or (None if ("memory", "memory_ratio_max") in reasons else common.memory),
+            _over("memory", self.memory, common.memory, reasons),
             _merged(common.baseline, self.baseline, reasons, f"{BASELINE} "),
             tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in reasons.items()),
         )
@@ -107,20 +82,25 @@ class VariantBudgets:
                 for one in budgets:
                     wish = one.on_inconclusive or otherwise
                     found[f"{prefix}{metric}", one.kind] = Limit(one.limit, one.reason, wish)
-        for metric, slices in self.behaviour.slices.items():
-            found["slices", slices_kind(metric)] = Limit(slices.drop_points, slices.reason, otherwise)
-        if (flips := self.behaviour.flips) is not None:
-            wish = flips.on_inconclusive or otherwise
-            found["flips", FLIPS] = Limit(flips.flips_max_percent, flips.reason, wish)
-        if self.size is not None:
-            found["size", "compression_min"] = Limit(self.size.compression_min, self.size.reason)
-        if (memory := self.memory) is not None:
-            wish = memory.on_inconclusive or otherwise
-            found["memory", "memory_ratio_max"] = Limit(memory.memory_ratio_max, memory.reason, wish)
-        if (speed := self.speed) is not None:
-            wish = speed.on_inconclusive or otherwise
-            found["latency", "speedup_min"] = Limit(speed.speedup_min, speed.reason, wish)
+        for name, kind, budget in self._of_one_limit():
+            found[name, kind] = Limit(budget.limit, budget.reason, budget.if_undecided(otherwise))
         return found
+
+    def _of_one_limit(self) -> Iterator[tuple[str, str, Budget]]:
+        """Each table of one limit, with the name and the kind of its budget."""
+        for metric, slices in self.behaviour.slices.items():
+            yield "slices", slices_kind(metric), slices
+        tables = {"flips": self.behaviour.flips, "size": self.size, "memory": self.memory}
+        for name, one in {**tables, "latency": self.speed}.items():
+            if one is not None:
+                yield name, one.kind, one
+
+
+def _over(name: str, own: B | None, common: B | None, off: Collection[Key]) -> B | None:
+    """The own budget, else the common one where it is not switched off."""
+    if own is not None or common is None:
+        return own
+    return None if (name, common.kind) in off else common
 
 
 def _merged(common: ByMetric, own: ByMetric, off: Collection[Key], prefix: str = "") -> ByMetric:

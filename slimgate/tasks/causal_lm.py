@@ -46,10 +46,15 @@ class Params(Table):
     """[task] of a causal language model."""
 
     text: tuple[str, ...] = Field(min_length=1, max_length=1)
+    """The column of documents, or of sentences, as a list of one."""
     max_tokens: int = Field(default=128, ge=2)
-    stride: int | None = Field(default=None, ge=1, description="default: half of max_tokens")
+    """Tokens of a window; longer documents become several windows."""
+    stride: int | None = Field(default=None, ge=1)
+    """Tokens between the starts of two windows of the gate; default: half of max_tokens."""
     add_bos: bool = False
+    """Put a start token before each document, so that its first token is predicted too."""
     add_eos: bool = False
+    """Put an end token behind each document, which is predicted too."""
 
     @model_validator(mode="after")
     def _every_token(self) -> Self:
@@ -188,8 +193,8 @@ class CausalLM(Task[Params]):
 
     def compare(self, params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
         """KL and agreement token by token, and how varied the text is that both write."""
-        from slimgate.tasks.parts.generated_text import written_figures
         from slimgate.tasks.parts.language_model import token_agreement
+        from slimgate.tasks.parts.text_diversity import written_figures
 
         return {**token_agreement(teacher, variant), "figures": written_figures(teacher, variant)}
 

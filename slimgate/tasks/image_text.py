@@ -49,11 +49,17 @@ class Params(Table):
     """[task] of an image-text model."""
 
     image: str
+    """The column of images: bytes, images of the hub, or pixels."""
     label: str
+    """The column of the label."""
     caption: str | None = None
+    """The column of captions for training; default: the first prompt of the row's label."""
     prompt: str | tuple[str, ...] = Field(default="a photo of a {label}", min_length=1)
+    """Text that stands for a label, or several, over which a class takes the mean."""
     names: dict[str, str] | None = None
+    """What prompts call a label, if it is a number or a code."""
     max_tokens: int = Field(default=77, ge=2)
+    """Tokens of a text, at most; longer texts are cut."""
 
     @field_validator("prompt")
     @classmethod

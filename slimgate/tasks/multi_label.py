@@ -45,10 +45,15 @@ class Params(texts.TextParams):
     """[task] of a multi-label classification."""
 
     label: str | tuple[str, ...]
+    """The column of lists of labels, or a column of 0 and 1 for each label."""
     separator: str = Field(default=",", min_length=1)
+    """Text between labels, if a row has them in one string."""
     names: tuple[str, ...] | None = None
+    """Labels that numbers in the lists stand for, from 0."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Probability from which a label is predicted."""
     labels: tuple[str, ...] | None = None
+    """The data's label of each output of a ready-made model, if the model's names differ."""
 
 
 class MultiLabel(TextTask[Params]):

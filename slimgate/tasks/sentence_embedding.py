@@ -47,8 +47,11 @@ class Params(SentenceParams):
     """[task] of sentence embeddings: what is relevant to what."""
 
     pair: tuple[str, str] | None = None
+    """The columns of queries and of their documents."""
     text: str | None = None
+    """The column of text; it goes with label."""
     label: str | None = None
+    """The column of the label; a row belongs to every other row of its label."""
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -38,8 +38,11 @@ class Params(SentenceParams):
     """[task] of textual similarity."""
 
     pair: tuple[str, str]
+    """The two columns of text that are compared."""
     score: str
+    """The column of scores that people gave."""
     score_range: tuple[float, float] = (0.0, 1.0)
+    """[lowest, highest] score; scores become 0 to 1, as cosines are."""
 
     @property
     def texts(self) -> tuple[str, ...]:

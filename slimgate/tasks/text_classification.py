@@ -35,7 +35,9 @@ class Params(texts.TextParams):
     """[task] of a text classification."""
 
     label: str
+    """The column of the label."""
     labels: tuple[str, ...] | None = None
+    """The data's label of each output of a ready-made model, if the model's names differ."""
 
 
 # Rows from which on labels are counted: fewer may well have one each.

@@ -37,6 +37,7 @@ class Params(texts.TextParams):
     """[task] of a text regression."""
 
     score: str
+    """The column of numbers."""
 
 
 class TextRegression(TextTask[Params]):

@@ -43,10 +43,15 @@ class Params(Table):
     """[task] of a token classification."""
 
     words: str
+    """The column of words: lists, or text that is split at white space."""
     tags: str
+    """The column of BIO tags, one for each word."""
     names: tuple[str, ...] | None = None
+    """Tags that numbers stand for, from 0."""
     max_tokens: int = Field(default=128, ge=2)
+    """Tokens of a row, at most; words beyond count as tagged O."""
     labels: tuple[str, ...] | None = None
+    """The data's tag of each output of a ready-made model, if the model's names differ."""
 
 
 class TokenClassification(Task[Params]):

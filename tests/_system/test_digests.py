@@ -89,6 +89,28 @@ def test_code_digest_does_not_change_with_what_is_not_code(own: Digest, same: st
     assert own(same) == own(PLAIN)
 
 
+OPTIONS = '''
+class Params:
+    bits: int = 4
+    """Bits of a weight."""
+
+
+if Params:
+    "why"
+    Y = 2
+'''
+
+
+def test_code_digest_does_not_change_with_the_string_under_a_field(own: Digest) -> None:
+    better = OPTIONS.replace("Bits of a weight", "Bits of a weight in linear layers").replace(
+        '"why"', '"how"'
+    )
+    assert own(better) == own(OPTIONS)
+    assert own(OPTIONS.replace('    """Bits of a weight."""\n', "")) == own(OPTIONS)
+    assert own(OPTIONS.replace("int = 4", "int = 8")) != own(OPTIONS)
+    assert own(OPTIONS.replace("Y = 2", 'Y = "2"')) != own(OPTIONS.replace("Y = 2", 'Y = "3"'))
+
+
 @pytest.mark.parametrize("other", ["return a - X", "return X + a", "return a + X + 0"])
 def test_code_digest_changes_with_code(own: Digest, other: str) -> None:
     assert own(PLAIN.replace("return a + X", other)) != own(PLAIN)

@@ -11,7 +11,7 @@ import pytest
 from support.releases import SUITE, Model, write_release
 
 from slimgate.cli.main import main
-from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.budget_tables import FlipsBudget
 
 RUNS = "tags.`mlflow.parentRunId` = '{}'"
 
@@ -56,7 +56,10 @@ def test_a_record_becomes_a_run_with_one_run_for_each_model(client: Any, tmp_pat
 
 
 def test_figures_are_metrics_and_verdicts_are_tags(client: Any, tmp_path: Path) -> None:
-    models = {"int8": Model(flips=FlipsBudget(0.1)), "broken": Model(error="no such kernel")}
+    models = {
+        "int8": Model(flips=FlipsBudget(flips_max_percent=0.1)),
+        "broken": Model(error="no such kernel"),
+    }
     assert main(["mlflow", str(write_release(tmp_path / "support", models=models))]) == 0
     (parent,) = parents(client)
     found = children(client, parent)

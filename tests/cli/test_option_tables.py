@@ -16,7 +16,9 @@ class Inner(Table):
 
 
 class Params(Table):
-    share: float = Field(gt=0, lt=1, description="of the neurons")
+    share: float = Field(gt=0, lt=1)
+    """Of the neurons,
+    those that go."""
     scope: Literal["global", "layer"] = "global"
     block: tuple[int, int] | Literal["row"] = (1, 1)
     names: tuple[str, ...] = ("a", "b")
@@ -37,7 +39,7 @@ def test_options_have_kinds_ranges_and_defaults_as_toml_writes_them() -> None:
         ("augment", "table", "–"),
         ("further", "array of table", "[]"),
     ]
-    assert own.options[0].about == "of the neurons"
+    assert own.options[0].about == "Of the neurons, those that go."
 
 
 def test_a_table_that_two_options_hold_is_told_once_with_both_names() -> None:

@@ -16,7 +16,7 @@ from support.releases import CLASSES, INT8, Model, write_release
 
 from fixtures.models.tiny_graph import tiny_onnx_model
 from slimgate.cli.main import main
-from slimgate.judge.slices import SliceBudget
+from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import read_record
 from slimgate.report.pr_comment import pr_comment
@@ -27,9 +27,15 @@ CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 OVERALL = (QualityBudget("drop_points", 1.5),)
 LOSES_LOANS = {**INT8, "loan": range(145)}
 RUNS = (
-    ("2026-11-02T09:00:00+00:00", Model(budgets=OVERALL, slices=SliceBudget(1.5))),
-    ("2026-11-16T09:00:00+00:00", Model(LOSES_LOANS, OVERALL, slices=SliceBudget(1.5), size=1_000_004)),
-    ("2026-11-18T09:00:00+00:00", Model(LOSES_LOANS, OVERALL, slices=SliceBudget(3.0), size=1_000_004)),
+    ("2026-11-02T09:00:00+00:00", Model(budgets=OVERALL, slices=SliceBudget(drop_points=1.5))),
+    (
+        "2026-11-16T09:00:00+00:00",
+        Model(LOSES_LOANS, OVERALL, slices=SliceBudget(drop_points=1.5), size=1_000_004),
+    ),
+    (
+        "2026-11-18T09:00:00+00:00",
+        Model(LOSES_LOANS, OVERALL, slices=SliceBudget(drop_points=3.0), size=1_000_004),
+    ),
 )
 
 

@@ -10,17 +10,19 @@ import pytest
 from slimgate.errors import MeasureError
 from slimgate.judge import Verdict
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
-from slimgate.judge.flips import FlipsBudget
+from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.message import behaviour_message
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.slices import Slice, SliceBudget
+from slimgate.judge.slices import Slice
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record import BehaviourFacts
 
 Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY = {"accuracy": load_metric("accuracy")}
 NO_BUDGET = BehaviourBudgets()
-BOTH = BehaviourBudgets(FlipsBudget(1.0, "customers notice"), {"accuracy": SliceBudget(5.0)})
+BOTH = BehaviourBudgets(
+    FlipsBudget(flips_max_percent=1.0, reason="customers notice"), {"accuracy": SliceBudget(drop_points=5.0)}
+)
 
 
 def judged_line(pair: tuple[ClassOutcomes, ClassOutcomes], budgets: BehaviourBudgets) -> str:
@@ -110,7 +112,7 @@ def test_facts_of_flips_are_in_percent_and_only_they_have_a_wish(counted: Make) 
 
 def test_a_metric_is_known_by_the_name_that_its_budget_has(counted: Make) -> None:
     metrics = {"ours.metrics:right": load_metric("accuracy")}
-    budgets = BehaviourBudgets(slices={"ours.metrics:right": SliceBudget(5.0)})
+    budgets = BehaviourBudgets(slices={"ours.metrics:right": SliceBudget(drop_points=5.0)})
     judged = judge_behaviour(*counted(400, 60, 2), budgets, metrics=metrics)
     assert [one.kind for one in judged.budgets] == ["slices.ours.metrics:right"]
     assert judged.verdict is Verdict.FAIL
@@ -166,19 +168,21 @@ def test_undecided_flips_say_how_many_rows_would_tell_and_slices_how_many_are(co
 
 def test_flips_that_hold_do_not_make_a_pass_of_slices_that_are_not_shown(counted: Make) -> None:
     judged = judge_behaviour(
-        *counted(90, 0, 0), BehaviourBudgets(FlipsBudget(5.0), BOTH.slices), metrics=ACCURACY
+        *counted(90, 0, 0),
+        BehaviourBudgets(FlipsBudget(flips_max_percent=5.0), BOTH.slices),
+        metrics=ACCURACY,
     )
     assert [one.verdict for one in judged.budgets] == [Verdict.PASS, Verdict.NOT_SHOWN]
     assert judged.verdict is Verdict.NOT_SHOWN
 
 
 def test_a_share_that_is_its_budget_cannot_be_told_by_any_number_of_rows(counted: Make) -> None:
-    told = judged_line(counted(1000, 10, 0), BehaviourBudgets(FlipsBudget(1.0)))
+    told = judged_line(counted(1000, 10, 0), BehaviourBudgets(FlipsBudget(flips_max_percent=1.0)))
     assert told.endswith("INCONCLUSIVE, the share equals its budget: no number of gate rows would tell")
 
 
 def test_a_bound_is_never_rounded_onto_the_budget(counted: Make) -> None:
-    told = judged_line(counted(1000, 3, 0), BehaviourBudgets(FlipsBudget(0.8)))
+    told = judged_line(counted(1000, 3, 0), BehaviourBudgets(FlipsBudget(flips_max_percent=0.8)))
     assert "0.30 % of rows right to wrong [0.08, 0.77], budget 0.8 %" in told
 
 
@@ -220,7 +224,7 @@ def test_rows_that_are_neither_right_nor_wrong_have_no_flips() -> None:
     judged = judge_behaviour(ranked, ranked, NO_BUDGET, metrics={})
     assert (judged.flips, judged.slices, judged.budgets, judged.verdict) == (None, (), (), None)
     with pytest.raises(MeasureError, match="neither right nor wrong"):
-        judge_behaviour(ranked, ranked, BehaviourBudgets(FlipsBudget(1.0)), metrics={})
+        judge_behaviour(ranked, ranked, BehaviourBudgets(FlipsBudget(flips_max_percent=1.0)), metrics={})
 
 
 def test_the_line_of_rows_that_are_neither_right_nor_wrong_says_so() -> None:

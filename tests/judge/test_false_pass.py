@@ -12,7 +12,7 @@ from fixtures.simulations.documents import Documents
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.bootstrap import paired_resamples
 from slimgate.judge.contrast import drop_contrast
-from slimgate.judge.flips import FlipsBudget, flip_share, judge_flips
+from slimgate.judge.flips import flip_share, judge_flips
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import value_of
 from slimgate.judge.perplexity import judge_perplexity
@@ -96,7 +96,7 @@ def grouped_verdict(
 ) -> Verdict | None:
     """At a budget of 2 points, or 2 % of flips."""
     if name == "flips":
-        return judge_flips(flip_share(teacher, variant), FlipsBudget(2.0)).verdict
+        return judge_flips(flip_share(teacher, variant), 2.0).verdict
     budget = QualityBudget("drop_points", 2.0)
     return judge_quality(load_metric(name), teacher, variant, [budget], seed=seed, resamples=400).verdict
 

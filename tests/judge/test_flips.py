@@ -8,7 +8,6 @@ from scipy.stats import binom, binomtest
 
 from slimgate.errors import MeasureError
 from slimgate.judge.flips import (
-    FlipsBudget,
     flip_share,
     judge_flips,
     surest_lost,
@@ -78,7 +77,7 @@ def test_equally_sure_answers_stand_in_the_order_of_the_rows(counted: Make) -> N
 )
 def test_the_share_is_held_against_its_budget(counted: Make, lost: int, verdict: Verdict) -> None:
     found = flip_share(*counted(1000, lost, 500))
-    judged = judge_flips(found, FlipsBudget(1.0, "customers notice"))
+    judged = judge_flips(found, 1.0, "customers notice")
     assert (found.share, found.n, found.groups) == (lost / 1000, 1000, None)
     assert (judged.kind, judged.limit, judged.verdict) == ("flips_max_percent", 1.0, verdict)
     assert judged.reason == "customers notice"
@@ -90,18 +89,18 @@ def test_the_interval_is_clopper_and_pearsons(counted: Make) -> None:
 
 
 def test_undecided_says_how_many_rows_would_tell(counted: Make) -> None:
-    judged = judge_flips(flip_share(*counted(1000, 8, 0)), FlipsBudget(1.0))
+    judged = judge_flips(flip_share(*counted(1000, 8, 0)), 1.0)
     assert judged.verdict is Verdict.INCONCLUSIVE
     rows = judged.n_needed
     assert rows is not None
     # exact: of so many rows, how often do the flips of a share of 0.8 % rule out 1 %
     most = max(k for k in range(rows // 50) if binom.cdf(k, rows, 0.01) <= 0.05)
     assert binom.cdf(most, rows, 0.008) == pytest.approx(0.8, abs=0.03)
-    assert judge_flips(flip_share(*counted(1000, 10, 0)), FlipsBudget(1.0)).n_needed is None
+    assert judge_flips(flip_share(*counted(1000, 10, 0)), 1.0).n_needed is None
 
 
 def test_without_a_flip_the_rows_needed_are_counted_by_the_rule_of_three(counted: Make) -> None:
-    judged = judge_flips(flip_share(*counted(100, 0, 0)), FlipsBudget(1.0))
+    judged = judge_flips(flip_share(*counted(100, 0, 0)), 1.0)
     assert judged.verdict is Verdict.INCONCLUSIVE
     # 0.99^n falls to 0.645 %, the level with power, at 502 rows
     assert judged.n_needed == pytest.approx(502, rel=0.006)
@@ -113,7 +112,7 @@ def test_no_flip_in_groups_shows_as_much_as_their_number(
 ) -> None:
     """0.99^298 is 5.004 %."""
     pair = counted(5 * groups, 0, 0, groups=np.repeat(np.arange(groups), 5))
-    assert judge_flips(flip_share(*pair), FlipsBudget(1.0)).verdict is verdict
+    assert judge_flips(flip_share(*pair), 1.0).verdict is verdict
 
 
 def test_rows_that_turn_by_whole_groups_tell_less(counted: Make) -> None:
@@ -125,8 +124,8 @@ def test_rows_that_turn_by_whole_groups_tell_less(counted: Make) -> None:
     # 8 of 200 groups turned as a whole
     theirs = binomtest(8, 200).proportion_ci(confidence_level=0.9, method="exact")
     assert grouped.interval == pytest.approx((theirs.low, theirs.high), abs=1e-9)
-    assert judge_flips(alone, FlipsBudget(2.9)).verdict is Verdict.FAIL
-    assert judge_flips(grouped, FlipsBudget(2.9)).verdict is Verdict.INCONCLUSIVE
+    assert judge_flips(alone, 2.9).verdict is Verdict.FAIL
+    assert judge_flips(grouped, 2.9).verdict is Verdict.INCONCLUSIVE
 
 
 def test_groups_of_one_row_each_are_no_groups(counted: Make) -> None:

@@ -13,7 +13,6 @@ from slimgate.judge.evidence import gather, gather_parts
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import (
     Slice,
-    SliceBudget,
     judge_slices,
     label_slices,
     slice_counts,
@@ -24,7 +23,7 @@ from slimgate.outcomes import ClassOutcomes, Ints
 
 Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY = load_metric("accuracy")
-BUDGET = SliceBudget(5.0)
+BUDGET = 5.0
 
 
 def pair(
@@ -130,7 +129,7 @@ def test_a_budget_is_pass_only_if_every_slice_is_shown_to_be_inside() -> None:
 
 def test_a_label_that_lost_twelve_of_forty_rows_among_77_is_not_shown_to_be_inside() -> None:
     """Holm's correction makes no FAIL of it; before, that was a PASS."""
-    found = judge_slices(ACCURACY, *pair((40, 12, 0), *[(40, 0, 0)] * 76), SliceBudget(5.0))
+    found = judge_slices(ACCURACY, *pair((40, 12, 0), *[(40, 0, 0)] * 76), BUDGET)
     assert found[0].drop_points == pytest.approx(30)
     assert {one.verdict for one in found} == {Verdict.NOT_SHOWN}
     assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.NOT_SHOWN
@@ -157,7 +156,7 @@ def _drawn(generator: np.random.Generator, rows: int, *, lost: float, won: float
 
 
 def test_a_budget_of_everything_is_never_broken() -> None:
-    found = judge_slices(ACCURACY, *pair((40, 40, 0)), SliceBudget(100.0))
+    found = judge_slices(ACCURACY, *pair((40, 40, 0)), 100.0)
     assert (found[0].p_value, found[0].verdict) == (1.0, Verdict.PASS)
 
 

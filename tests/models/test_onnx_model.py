@@ -16,7 +16,8 @@ from slimgate.compress.agreement import predictor_of
 from slimgate.errors import BuildError
 from slimgate.models import onnx_model
 from slimgate.models.onnx_model import load_onnx_model
-from slimgate.store.artifact import LOADERS
+from slimgate.store.artifact import Artifact
+from slimgate.store.store import Entry
 
 IDS = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int64)
 
@@ -32,15 +33,11 @@ def test_it_is_saved_as_one_file_and_loads_the_same(tmp_path: Path) -> None:
     assert not (folder / "model.onnx.data").exists()
     assert "\n" not in (folder / "tokenizer.json").read_text("utf-8")
     assert json.loads((folder / "slimgate.json").read_text("utf-8")) == {"kind": "onnx"}
-    again = load_onnx_model(folder)
+    again = Artifact(Entry(folder, {"kind": "onnx"}, False)).load("cpu")
     assert again.proto == model.proto
     predictor = predictor_of(again, context)
     given = predictor.fetch(predictor.forward(predictor.prepare({"input_ids": IDS})))
     np.testing.assert_allclose(given, tiny_answers(IDS), rtol=1e-6)
-
-
-def test_it_is_loaded_by_its_kind() -> None:
-    assert LOADERS["onnx"] == "slimgate.models.onnx_model:load_onnx_model"
 
 
 def test_it_weighs_what_its_matrices_hold(tmp_path: Path) -> None:

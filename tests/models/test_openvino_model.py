@@ -12,9 +12,13 @@ import torch
 
 from fixtures.models.openvino_models import exported, model_scores
 from slimgate.errors import BuildError
-from slimgate.loading import load_object
-from slimgate.models.openvino_model import OpenVinoModel, first_broken, footprint, weight_types
-from slimgate.store.artifact import LOADERS
+from slimgate.models.openvino_model import (
+    OpenVinoModel,
+    first_broken,
+    footprint,
+    load_openvino_model,
+    weight_types,
+)
 
 torch.set_num_threads(1)
 
@@ -34,7 +38,7 @@ def test_it_loads_again_the_same(tmp_path: Path) -> None:
         file.name for file in folder.iterdir()
     }
     assert json.loads((folder / "slimgate.json").read_text()) == {"kind": "openvino"}
-    again = load_object(LOADERS["openvino"])(folder, device="cpu")
+    again = load_openvino_model(folder)
     assert np.array_equal(model_scores(again, context), model_scores(model, context))
     assert again.footprint() == model.footprint()
     assert again.config.hidden_size == 32

@@ -11,8 +11,7 @@ import pytest
 from support.releases import SUITE, Model, write_release
 
 from slimgate.cli.main import main
-from slimgate.judge.flips import FlipsBudget
-from slimgate.judge.slices import SliceBudget
+from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.record.files import read_kept
 from slimgate.record.lines import Line, lines
 
@@ -56,7 +55,7 @@ def test_figures_have_their_columns_and_what_was_not_measured_is_null(
 
 def test_the_verdicts_of_the_lines_are_those_that_the_run_counts(tmp_path: Path) -> None:
     models = {
-        "int8": Model(flips=FlipsBudget(5.0), slices=SliceBudget(drop_points=0.1)),
+        "int8": Model(flips=FlipsBudget(flips_max_percent=5.0), slices=SliceBudget(drop_points=0.1)),
         "shown": Model(gated=False, reason="x"),
     }
     record = read_kept(write_release(tmp_path, models=models)).record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.judge.flips import KIND as FLIPS
+from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -48,7 +48,7 @@ def carried(kind: str, name: str = "") -> CarriedResult:
 
 def test_each_budget_counts_and_not_each_result() -> None:
     facts = quality(F, budget("drop_points", F), budget("floor", P))
-    flips = BehaviourFacts(budgets=[budget(FLIPS, P), budget("slices.accuracy", P)], verdict=P)
+    flips = BehaviourFacts(budgets=[budget(FlipsBudget.kind, P), budget("slices.accuracy", P)], verdict=P)
     found = verdict([variant(quality={"accuracy": facts}, behaviour=flips)], SelfTest(), 0)
     assert (found.passed, found.failed, found.inconclusive) == (3, 1, 0)
 

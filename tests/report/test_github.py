@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from support.releases import INT8, Model, write_release
 
-from slimgate.judge.flips import FlipsBudget
-from slimgate.judge.slices import SliceBudget
+from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.verdict import QualityBudget, Verdict
 from slimgate.record import CarriedResult, RunRecord, SelfTest, SelfTestPart, read_record
 from slimgate.report.github import append_summary, budget_annotations, in_actions
@@ -55,7 +54,7 @@ def test_errors_come_before_undecided_budgets_which_are_warnings(tmp_path: Path)
 
 
 def test_slices_that_are_not_shown_are_a_notice(tmp_path: Path) -> None:
-    found = record(tmp_path, int8=Model(slices=SliceBudget(1.0)))
+    found = record(tmp_path, int8=Model(slices=SliceBudget(drop_points=1.0)))
     (line,) = budget_annotations(found, "x.toml")
     level, _, title, message = parsed(line)
     assert (level, title) == ("notice", "slimgate: int8, slices")
@@ -69,7 +68,7 @@ def test_a_percent_sign_and_a_line_break_arrive_as_they_were(tmp_path: Path) -> 
 
 
 def test_flips_over_their_budget_are_told_by_their_own_line(tmp_path: Path) -> None:
-    found = record(tmp_path, int8=Model(wrong=LOST, budgets=(), flips=FlipsBudget(0.5)))
+    found = record(tmp_path, int8=Model(wrong=LOST, budgets=(), flips=FlipsBudget(flips_max_percent=0.5)))
     (line,) = budget_annotations(found, "x.toml")
     assert parsed(line)[2] == "slimgate: int8, flips"
     assert "right to wrong" in parsed(line)[3]

@@ -25,9 +25,10 @@ def cpus(folder: Path, *governors: str, **files: str) -> Path:
 
 
 def test_runtimes_and_quantizers_are_told_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "OPTIONAL", ("numpy-that-there-is-not", "pip"))
+    monkeypatch.setattr(environment, "QUANTIZERS", ("numpy-that-there-is-not", "pip"))
     told = describe_machine(threads=1, device="cpu").libraries
     assert told["pip"] is not None
+    assert {"onnxruntime", "openvino"} <= told.keys()  # as those runtimes declare
     assert "numpy-that-there-is-not" not in told
     assert list(told) == sorted(told)
 

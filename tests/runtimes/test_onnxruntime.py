@@ -74,7 +74,7 @@ def test_a_file_that_is_no_graph_is_a_clear_error(folder: Path) -> None:
 def test_it_does_not_load_torch(folder: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from slimgate.runtimes import onnxruntime as r; "
-        f"r.load(Path({str(folder)!r}), r.Params(), device='cpu', threads=1); "
+        f"r.runtime.load(Path({str(folder)!r}), r.Params(), device='cpu', threads=1); "
         "print('torch' in sys.modules, 'transformers' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -7,10 +7,9 @@ import pytest
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.flips import FlipsBudget
-from slimgate.judge.slices import SliceBudget
+from slimgate.judge.budget_tables import FlipsBudget, MemoryBudget, SliceBudget
 from slimgate.suite.budgets import resolve_budgets, teacher_budgets
-from slimgate.suite.variant_budgets import MemoryBudget, SwitchedOff
+from slimgate.suite.variant_budgets import SwitchedOff
 
 VARIANTS = ("a", "b")
 
@@ -166,17 +165,20 @@ def test_budgets_on_flips_and_slices_merge_as_those_on_metrics_do() -> None:
     budgets = resolve_budgets(data, VARIANTS, "x")
     a, b = budgets["a"].behaviour, budgets["b"].behaviour
     assert a == BehaviourBudgets(
-        FlipsBudget(1.0, None, "warn"), {"accuracy": SliceBudget(5.0, "all are served")}
+        FlipsBudget(flips_max_percent=1.0, on_inconclusive="warn"),
+        {"accuracy": SliceBudget(drop_points=5.0, reason="all are served")},
     )
-    assert b == BehaviourBudgets(FlipsBudget(2.0), {"accuracy": SliceBudget(8.0)})
+    assert b == BehaviourBudgets(
+        FlipsBudget(flips_max_percent=2.0), {"accuracy": SliceBudget(drop_points=8.0)}
+    )
 
 
 def test_a_memory_budget_is_that_of_the_variant_or_the_common_one() -> None:
     own = {"b": {"memory": {"memory_ratio_max": 0.5, "reason": "phones", "on_inconclusive": "warn"}}}
     data = {"budgets": {"memory": {"memory_ratio_max": 0.8}, "variants": own}}
     budgets = resolve_budgets(data, VARIANTS, "x")
-    assert budgets["a"].memory == MemoryBudget(0.8)
-    assert budgets["b"].memory == MemoryBudget(0.5, "phones", "warn")
+    assert budgets["a"].memory == MemoryBudget(memory_ratio_max=0.8)
+    assert budgets["b"].memory == MemoryBudget(memory_ratio_max=0.5, reason="phones", on_inconclusive="warn")
 
 
 def test_a_budget_against_the_baseline_is_that_of_the_variant_or_the_common_one() -> None:

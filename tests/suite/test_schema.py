@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from slimgate.cli.main import main
+from slimgate.judge import budget_tables
 from slimgate.judge.metrics import known_metrics
-from slimgate.loading import known
-from slimgate.suite import schema_words
+from slimgate.loading import known, load
+from slimgate.params import Table
 from slimgate.suite.schema import suite_schema
+from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
+from slimgate.suite.tune_tables import ChoiceTable, RangeTable
 
 
 def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,7 +51,7 @@ def test_the_schema_knows_the_budgets_against_a_baseline_and_its_file() -> None:
 def test_the_schema_knows_the_budget_on_memory_and_how_it_is_measured() -> None:
     definitions = suite_schema()["$defs"]
     assert definitions["MemoryBudget"]["required"] == ["memory_ratio_max"]
-    assert "process of its own" in definitions["MeasureTable"]["properties"]["memory"]["description"]
+    assert "its own process" in definitions["MeasureTable"]["properties"]["memory"]["description"]
 
 
 def test_every_reference_of_the_schema_leads_somewhere() -> None:
@@ -78,32 +81,46 @@ def test_every_suite_names_the_published_schema(suite: Path) -> None:
     assert (suite.parent / first.removeprefix("#:schema ")).resolve() == ROOT / "docs/suite.schema.json"
 
 
-@pytest.mark.parametrize(
-    "table", ["SuiteTable", "TeacherTable", "VariantTable", "MeasureTable", "SplitSizes", "QualityBudget"]
-)
-def test_an_editor_can_say_what_every_key_of_a_table_is(table: str) -> None:
-    keys = suite_schema()["$defs"][table]["properties"]
-    assert [key for key, own in keys.items() if not own.get("description")] == []
+def _without_description(schema: object, path: str = "") -> list[str]:
+    """The keys of every table of a schema that have none."""
+    found = []
+    for key, own in schema.items() if isinstance(schema, dict) else ():
+        if key == "properties":
+            found += [f"{path}.{name}" for name, option in own.items() if not option.get("description")]
+        found += _without_description(own, f"{path}.{key}")
+    return found
 
 
-def test_an_editor_can_say_what_tables_steps_and_training_options_are() -> None:
+@pytest.mark.parametrize("kind", ["method", "task", "source", "runtime"])
+def test_every_option_of_a_plug_in_has_a_description(kind: str) -> None:
+    found = {name: _without_description(load(kind, name).Params.model_json_schema()) for name in known(kind)}
+    assert [(name, options) for name, options in found.items() if options] == []
+
+
+def test_every_key_of_a_suite_has_a_description() -> None:
+    assert _without_description(SuiteFile.model_json_schema()) == []
+    budgets = [
+        getattr(budget_tables, name)
+        for name in dir(budget_tables)
+        if "Budget" in name and name != "BudgetKind"
+    ]
+    own = [table for table in budgets if issubclass(table, Table)]
+    assert len(own) >= 7
+    for table in [*own, TaskTable, BaselineTable, ChoiceTable, RangeTable]:
+        assert _without_description(table.model_json_schema()) == [], table
+
+
+def test_the_descriptions_of_all_keys_come_with_the_schema_of_a_suite() -> None:
     schema = suite_schema()
     steps = schema["$defs"]["Step"]["properties"]
     assert [name for name, own in steps.items() if not own["description"]] == []
-    assert all("description" in own for own in schema["properties"].values())
+    assert all(own["description"] for own in schema["properties"].values())
     task = schema["properties"]["task"]["properties"]
-    assert {"text", "label", "group", "pooling", "source"} <= {
-        k for k, own in task.items() if "description" in own
-    }
-    assert "description" in schema["$defs"]["method_distill"]["properties"]["alpha"]
-
-
-def test_every_word_for_editors_is_of_a_key_that_there_is() -> None:
-    schema = suite_schema()
-    assert set(schema_words.SUITE) == set(schema["properties"])
-    assert set(schema_words.TASK) <= set(schema["properties"]["task"]["properties"])
-    steps = [schema["$defs"][f"method_{name}"].get("properties", {}) for name in known("method")]
-    assert set(schema_words.OPTIONS) <= set().union(*steps)
+    assert [key for key, own in task.items() if not own.get("description")] == []
+    assert task["add_bos"]["description"].startswith("Put a start token before each document")
+    assert "multi_label: The column of lists of labels" in task["label"]["description"]
+    alpha = schema["$defs"]["method_distill"]["properties"]["alpha"]
+    assert alpha["description"].startswith("Weight of the labels")
 
 
 def test_a_key_that_tasks_write_in_different_ways_may_have_any_of_them() -> None:

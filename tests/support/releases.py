@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.facts import quality_facts
-from slimgate.judge.flips import FlipsBudget
 from slimgate.judge.message import behaviour_message, message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.slices import SliceBudget
 from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record import (

@@ -17,7 +17,6 @@ it, else as ONNX. Nothing is built. The written folder is loaded again and answe
 suite and its rows are here as they were judged. Exit codes: 0 written, 1 it answers otherwise than the model
 that was judged, and is not kept, 4 wrong usage or input.
 """
-FORMATS = ("transformers", "onnx", "openvino")
 
 
 def add_to(commands: Any) -> None:
@@ -27,7 +26,12 @@ def add_to(commands: Any) -> None:
     )
     add_model(parser)
     parser.add_argument("folder", type=Path, metavar="DIR", help="where to, a folder that is new or empty")
-    parser.add_argument("--format", choices=FORMATS, help="default: the nearest to how it was judged")
+    parser.add_argument(
+        "--format",
+        metavar="FORM",
+        help="transformers, onnx, openvino, or that of an installed runtime; default: the nearest to how it "
+        "was judged",
+    )
     add_store(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier export, all of it")
     parser.set_defaults(run=run)

@@ -8,10 +8,11 @@ from typing import Any
 
 from slimgate._system.escape import escaped
 from slimgate._system.files import replacing_folder
-from slimgate.cli.export.forms import Written, write_form
+from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
 from slimgate.cli.export.snippets import snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
+from slimgate.loading import forms
 from slimgate.models.saved_files import DESCRIPTION, save_tokenizer
 from slimgate.record import VariantRecord
 from slimgate.record.files import Kept
@@ -24,8 +25,6 @@ from slimgate.store.store import files_of, scratch_beside
 
 README = "README.md"
 READABLE = 0o644
-PACKAGES = {"transformers": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
-RUNTIMES = {"transformers": ("eager",), "onnx": ("onnxruntime",), "openvino": ("openvino",)}
 
 
 def check_free(folder: Path, *, force: bool) -> None:
@@ -101,7 +100,7 @@ def _checked(artifact: Artifact, written: Written, folder: Path, gate: GateRows 
 def _write_beside(written: Written, run: Kept, params: Mapping[str, Any], folder: Path) -> None:
     """config.json of graphs, and a tokenizer that cuts where the task did."""
     (folder / DESCRIPTION).unlink(missing_ok=True)
-    if written.form != "transformers":
+    if written.form != TRANSFORMERS:
         written.config.save_pretrained(folder)
     tokenizer = written.tokenizer
     if params.get("max_tokens"):
@@ -115,12 +114,14 @@ def _write_beside(written: Written, run: Kept, params: Mapping[str, Any], folder
 def _use(
     run: Kept, model: VariantRecord, written: Written, params: Mapping[str, Any], folder: Path, checked: str
 ) -> str:
-    needs = f"pip install {PACKAGES[written.form]} transformers"
+    _, runtime = forms()[written.form]
+    assert runtime.form is not None
+    needs = f"pip install {runtime.form.package} transformers"
     size = sum((folder / name).stat().st_size for name in files_of(folder))
     return blocks(
         "## Use",
         f"Needs `{needs}`; run it inside of this folder ({megabytes(size)} MB).",
-        f"```python\n{snippet(written, run.record.task.kind, params)}\n```",
+        f"```python\n{snippet(written, runtime.form, run.record.task.kind, params)}\n```",
         bullets(_notes(model, written, checked)),
     )
 
@@ -137,7 +138,7 @@ def _notes(model: VariantRecord, written: Written, checked: str) -> list[str]:
         )
     else:
         found.append("The graph is the file that was judged.")
-    if judged not in RUNTIMES[written.form]:
+    if judged != forms()[written.form][0]:
         found.append(f"It was judged in the runtime {judged}: its times and bytes above are of that form.")
     if written.pairs:
         found.append(

@@ -10,30 +10,26 @@ round what differs in its last digit to another level now and then, hence their 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from slimgate.compress.agreement import check_agreement, predictor_of, scores
-from slimgate.errors import BuildError
-from slimgate.models import onnx_model, openvino_model, saved_files
+from slimgate.errors import BuildError, DataError, nearest
+from slimgate.loading import forms, runtime_of
+from slimgate.models import saved_files
 from slimgate.models.example_batches import example_batches
-from slimgate.store.artifact import LOADERS, Artifact
+from slimgate.protocols import Form, Runtime
+from slimgate.store.artifact import Artifact
 
-OPSET = 20
 TOLERANCE, INTEGER_TOLERANCE = 0.01, 0.5
-FORMS = ("transformers", "onnx", "openvino")
-# The files of a graph as its artifact has them.
-GRAPHS = {
-    onnx_model.KIND: (onnx_model.MODEL, onnx_model.DATA),
-    openvino_model.KIND: (openvino_model.MODEL, "model.bin"),
-}
+# The one form that is no graph: weights for a class of transformers.
+TRANSFORMERS = "transformers"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a form's folder holds. auto: the class that loads a folder of transformers.
+    """What a form's folder holds. form: its name; auto: the class that loads a folder of transformers.
 
     pairs: a row takes two texts, encoded apart; compared: how far the form's answers lay from the model's
     (max_difference, tolerance, …) on made-up token ids, empty of a graph that was copied.
@@ -60,30 +56,35 @@ class _Here:
 def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path) -> Written:
     """Writes the model's files. form: None for the nearest to how it was judged.
 
-    Raises BuildError, in one line that says what to do, for a form that cannot hold the model.
+    Raises BuildError, in one line that says what to do, for a form that cannot hold the model; DataError for
+    a form that there is not.
     """
-    if artifact.kind in GRAPHS:
-        return _copied(artifact, form or artifact.kind, folder)
-    if artifact.kind not in LOADERS:
+    if form is not None and form not in forms():
+        raise DataError(f"--format {form}: there is no such form{nearest(form, forms())}")
+    found = runtime_of(artifact.kind)
+    own = found[1].form if found else None
+    if own is None:
         raise BuildError(
-            f"its artifact is of kind {artifact.kind}, which is code for the machine that it was built on; "
+            f"its artifact is of kind {artifact.kind}, which only its own runtime opens; "
             "export the variant that it was made from"
         )
-    return _from_torch(artifact.load("cpu"), form, folder, _Here(scratch))
+    if own.name == TRANSFORMERS:
+        return _from_torch(artifact.load("cpu"), form, folder, _Here(scratch))
+    return _copied(artifact, own, form, folder)
 
 
-def _copied(artifact: Artifact, form: str, folder: Path) -> Written:
-    if form != artifact.kind:
+def _copied(artifact: Artifact, own: Form, form: str | None, folder: Path) -> Written:
+    if form not in (None, own.name):
         raise BuildError(
             f"it was judged as a graph of {artifact.kind}, which --format {form} cannot hold; "
-            f"leave --format out, or say --format {artifact.kind}"
+            f"leave --format out, or say --format {own.name}"
         )
-    for name in GRAPHS[form]:
+    for name in own.files:
         if (artifact.folder / name).exists():
             shutil.copyfile(artifact.folder / name, folder / name)
     beside = saved_files.load_beside(artifact.folder)
     pad_(beside["tokenizer"])
-    return Written(form, beside["tokenizer"], beside["config"], pairs=_texts(beside["config"]) > 1)
+    return Written(own.name, beside["tokenizer"], beside["config"], pairs=_texts(beside["config"]) > 1)
 
 
 def _texts(config: Any) -> int:
@@ -96,23 +97,29 @@ def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Writte
 
     if hasattr(model.network, "load_tokenizer"):
         raise BuildError(f"{type(model.network).__name__} reads more than text, which is not exported")
-    own = not_stock(model) if form in (None, "transformers") else None
-    if form == "transformers" and own:
-        other = "--format onnx, or --format openvino" if model.kind == "torch" else "--format onnx"
+    own = not_stock(model) if form in (None, TRANSFORMERS) else None
+    graphs = [name for name, (_, one) in forms().items() if one.export and _takes(one, model.kind)]
+    if form == TRANSFORMERS and own:
+        other = ", or ".join(f"--format {name}" for name in graphs)
         raise BuildError(f"no class of transformers holds it ({own}); say {other}")
-    form = form or ("onnx" if own else "transformers")
+    form = form or (graphs[0] if own else TRANSFORMERS)
+    if form not in (TRANSFORMERS, *graphs):
+        raise BuildError(
+            f"its layers are of kind {model.kind}, which --format {form} does not take; "
+            f"say {', or '.join(f'--format {name}' for name in graphs)}"
+        )
     pad_(model.tokenizer)
     if getattr(model.config, "sentence", None):  # one text a row, where the task's rows have two
         model.config.sentence = {**model.config.sentence, "texts": 1}
     batches = example_batches(model.tokenizer, model.config)
     before = scores(predictor_of(model, here), batches)
-    made, tolerance = WRITERS[form](model, batches, folder)
+    made, tolerance = _write(forms()[form][1], model, batches, folder)
     check_agreement(before, scores(predictor_of(made, here), batches), batches, here, tolerance=tolerance)
     return Written(
         form,
         model.tokenizer,
         model.config,
-        auto=auto_class(model) if form == "transformers" else None,
+        auto=auto_class(model) if form == TRANSFORMERS else None,
         compared=here.log,
     )
 
@@ -123,41 +130,17 @@ def pad_(tokenizer: Any) -> None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
 
 
-def _write_transformers(model: Any, batches: Any, folder: Path) -> tuple[Any, float]:  # noqa: ARG001
-    from dataclasses import replace
-
-    from slimgate.cli.export.stock import save_stock
-
-    return replace(model, network=save_stock(model, folder)), TOLERANCE
+def _takes(runtime: Runtime[Any], kind: str) -> bool:
+    return runtime.form is not None and kind in runtime.form.takes
 
 
-def _write_onnx(model: Any, batches: Any, folder: Path) -> tuple[Any, float]:
+def _write(runtime: Runtime[Any], model: Any, batches: Any, folder: Path) -> tuple[Any, float]:
+    """The model that was written, and how far its answers may lie from the model's."""
+    if runtime.export is None:
+        from slimgate.cli.export.stock import save_stock
+
+        return replace(model, network=save_stock(model, folder)), TOLERANCE
     from slimgate.compress.layers.int8_in_graph import with_integer_operators_
-    from slimgate.models.onnx_export import export_onnx
-    from slimgate.models.onnx_model import OnnxModel
 
     integers = with_integer_operators_(model.network)
-    made = OnnxModel(export_onnx(model.network, batches, opset=OPSET), model.tokenizer, model.config)
-    made.save(folder)
-    return made, INTEGER_TOLERANCE if integers else TOLERANCE
-
-
-def _write_openvino(model: Any, batches: Any, folder: Path) -> tuple[Any, float]:
-    from slimgate.models.openvino_export import export_openvino
-    from slimgate.models.openvino_model import OpenVinoModel
-
-    if model.kind != "torch":
-        raise BuildError(
-            f"its layers are of kind {model.kind}, which --format openvino does not take; say --format onnx"
-        )
-    graph = export_openvino(model.network, batches[0], attention="eager")
-    made = OpenVinoModel(graph, model.tokenizer, model.config)
-    made.save(folder)
-    return made, TOLERANCE
-
-
-WRITERS: dict[str, Callable[[Any, Any, Path], tuple[Any, float]]] = {
-    "transformers": _write_transformers,
-    "onnx": _write_onnx,
-    "openvino": _write_openvino,
-}
+    return runtime.export(model, batches, folder), INTEGER_TOLERANCE if integers else TOLERANCE

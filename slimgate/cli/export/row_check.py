@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.cli.export.forms import TOLERANCE, Written
+from slimgate.cli.export.forms import TOLERANCE, TRANSFORMERS, Written
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
 from slimgate.outcomes import ClassOutcomes, Outcomes
@@ -108,7 +108,7 @@ def _answers(
 
 def _loadable(written: Written, folder: Path, scratch: Path) -> Artifact:
     """The written folder as a runtime opens it; what transformers loads is saved as an artifact first."""
-    if written.form != "transformers":
+    if written.form != TRANSFORMERS:
         return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, False))
     from transformers import AutoTokenizer
 

@@ -7,29 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimgate.cli.export.forms import Written
+from slimgate.protocols import Form
 
 TEXTS = ("Write a text of your own here.", "And another one.")
-_HEADS = {
-    "transformers": (
-        "import torch\nfrom transformers import AutoConfig, {auto}, AutoTokenizer\n",
-        'model = {auto}.from_pretrained(".").eval()',
-        'batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")\n'
-        "with torch.inference_mode():\n"
-        "    scores = model(**batch).logits.float().numpy()",
-    ),
-    "onnx": (
-        "import onnxruntime\nfrom transformers import AutoConfig, AutoTokenizer\n",
-        'session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])',
-        'batch = tokenizer(texts, padding=True, truncation=True, return_tensors="np")\n'
-        "scores = session.run(None, {{i.name: batch[i.name] for i in session.get_inputs()}})[0]",
-    ),
-    "openvino": (
-        "import openvino\nfrom transformers import AutoConfig, AutoTokenizer\n",
-        'model = openvino.compile_model("model.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})',
-        'batch = tokenizer(texts, padding=True, truncation=True, return_tensors="np")\n'
-        "scores = model({{i.any_name: batch[i.any_name] for i in model.inputs}})[0]",
-    ),
-}
 _LABELS = 'labels = AutoConfig.from_pretrained(".").id2label'
 # What a task makes of scores (rows, …); task -> (whether it names labels, lines).
 _SOFTMAX = (
@@ -62,9 +42,10 @@ _VECTORS = "vectors = {of}.reshape(len(texts), -1, scores.shape[-1])\nprint(vect
 _SENTENCES = ("sentence_embedding", "sentence_similarity")
 
 
-def snippet(written: Written, kind: str, params: Mapping[str, Any]) -> str:
+def snippet(written: Written, form: Form, kind: str, params: Mapping[str, Any]) -> str:
     """Python that prints what the model says of two texts. kind, params: of the task."""
-    start, load, run = (part.format(auto=written.auto) for part in _HEADS[written.form])
+    auto = str(written.auto)
+    start, load, run = (part.replace("{auto}", auto) for part in (form.imports, form.load, form.predict))
     wants_labels, tail = _tail(written, kind)
     texts = json.dumps(_texts(written, kind, params), ensure_ascii=False)
     lines = [

@@ -24,9 +24,8 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """tolerance: how far the answers may lie from those before, in standard deviations of the scores."""
-
     tolerance: float = Field(default=0.1, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
 
 
 class OnnxCast(Step[Params]):

@@ -26,14 +26,18 @@ BY_BATCH = (
 
 
 class Params(Table):
-    """tolerance: how far from the float graph's the answers may lie, in standard deviations of the scores."""
-
     per_channel: bool = True
+    """One scale for each output channel; false: one for each matrix."""
     reduce_range: bool = False
+    """Keep weights to 7 bits, for CPUs without VNNI, whose sums would saturate."""
     embeddings: bool = False
+    """Quantize the token tables too."""
     output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
     weight_type: Literal["int8", "uint8"] = "int8"
+    """Type of the weights: int8 is symmetric, uint8 has a zero point."""
     tolerance: float = Field(default=1.0, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
 
 
 class OnnxInt8Dynamic(Step[Params]):

@@ -24,15 +24,21 @@ PERCENTILE = 99.99
 
 
 class Params(Table):
-    """tolerance: how far from the float graph's the answers may lie, in standard deviations of the scores."""
-
     observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
+    """Range of the inputs that 256 levels cover: of all values ("minmax"), between percentiles, or of least
+    error ("mse", "entropy")."""
     percentile: float | None = Field(default=None, gt=50, le=100)
+    """Percentile of observer = "percentile"; default: 99.99."""
     symmetric_activations: bool = False
+    """Put 0 in the middle of the activations' range."""
     reduce_range: bool = False
+    """Keep weights to 7 bits, for CPUs without VNNI, whose sums would saturate."""
     embeddings: bool = False
+    """Quantize the token table too, with one scale for all of it."""
     output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
     tolerance: float = Field(default=1.0, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
 
     @model_validator(mode="after")
     def _percentile_has_its_observer(self) -> Params:

@@ -26,14 +26,18 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """tolerance: how far the answers may lie from those before, in standard deviations of the scores."""
-
     attention: bool = True
+    """Make attention one operator."""
     embeddings: bool = True
+    """Make the embeddings one operator."""
     first_token: bool = True
+    """Compute the last block for the first token alone if the head reads nothing else."""
     layer_norms: bool = False
+    """Join layer norms with the sums before them, and GELU with its bias; on a CPU this slows short texts."""
     gelu: Literal["exact", "tanh"] = "exact"
+    """Compute GELU exactly, or by the approximation with tanh."""
     tolerance: float = Field(default=0.01, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
 
 
 class OnnxOptimize(Step[Params]):

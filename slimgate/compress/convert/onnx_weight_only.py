@@ -22,15 +22,20 @@ ACCURACY = {"float32": 1, "int8": 4}
 
 
 class Params(Table):
-    """tolerance: how far from the float graph's the answers may lie, in standard deviations of the scores."""
-
     bits: Literal[4, 8] = 4
+    """Bits of a weight in the matrices."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
+    """Weights that share a scale."""
     symmetric: bool = True
+    """Levels on both sides of 0 alike; false adds a zero point to each scale."""
     accuracy_level: Literal["float32", "int8"] = "int8"
+    """Format of products: "int8" rounds activations block by block within each token; "float32" is slower."""
     embeddings: bool = False
+    """Store the token table in 4 bits too, whatever `bits` is."""
     output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
     tolerance: float = Field(default=2.0, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
 
 
 class OnnxWeightOnly(Step[Params]):

@@ -30,25 +30,33 @@ def _off(value: bool) -> bool:
 
 
 class AccuracyControl(Table):
-    """How much the task's first metric may lose, and how many rounds of taking out there may be."""
-
     max_drop_points: float = Field(default=1.0, gt=0, le=100)
+    """Percentage points that the task's first metric may lose, or percent of a perplexity."""
     split: Literal["selection", "calibration"] = "selection"
+    """Rows that the metric is computed on."""
     max_rounds: int = Field(default=20, ge=1)
+    """Rounds of taking quantizers out, at most."""
 
 
 class Params(Table):
-    """How ranges are found, what stays in float32, and how far the answers may move."""
-
     preset: Literal["performance", "mixed"] = "mixed"
+    """Levels of activations: symmetric ("performance"), or asymmetric, with nearer answers ("mixed")."""
     rows: int = Field(default=128, ge=1)
+    """Rows of `calibration` that show the ranges, at most."""
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.95
+    """Share of the difficulty that moves from activations to weights (SmoothQuant); false moves none."""
     bias_correction: bool = True
+    """Correct biases by the mean error of the outputs."""
     embeddings: bool = False
+    """Quantize the token tables too."""
     output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
     ignored: tuple[str, ...] = ()
+    """Regular expressions; operators whose names match stay in float."""
     accuracy_control: AccuracyControl | None = None
+    """Take quantizers out again until the metric holds; default: none is taken out."""
     tolerance: float = Field(default=2.0, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
 
 
 class OpenVinoInt8(Step[Params]):

@@ -21,10 +21,10 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """opset: of the graph's operators; tolerance: how far the answers may lie apart."""
-
     opset: int = Field(default=20, ge=18, le=23)
+    """Version of the graph's operators."""
     tolerance: float = Field(default=0.01, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
 
 
 class ToOnnx(Step[Params]):

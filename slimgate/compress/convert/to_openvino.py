@@ -25,12 +25,15 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """How the graph is written, and how far its answers may lie from the network's."""
-
     attention: Literal["sdpa", "eager"] = "eager"
+    """Attention as one operator ("sdpa"), or as products and softmax ("eager"), which openvino_int8 can
+    quantize and OpenVINO fuses again."""
     compress_to_fp16: bool = False
+    """Store weights as float16 and compute in the runtime's precision: half of the bytes."""
     first_token: bool = True
+    """Compute the last block for the first token alone if the head reads nothing else."""
     tolerance: float = Field(default=0.01, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
 
 
 class ToOpenVino(Step[Params]):

@@ -19,10 +19,10 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """The form of what is stored, and of queries."""
-
     to: Literal["int8", "binary"] = "int8"
+    """Form of stored embeddings: 256 levels for each dimension ("int8"), or signs ("binary")."""
     query: Literal["same", "float"] = "same"
+    """Form of queries: the same, or float."""
 
 
 class QuantizeEmbeddings(Step[Params]):

@@ -20,10 +20,10 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """How many dimensions stay, and which."""
-
     dims: int = Field(ge=1)
+    """Dimensions that stay."""
     by: Literal["pca", "first"] = "pca"
+    """Which dimensions stay: those that hold most ("pca"), or the first ones."""
 
 
 class TruncateEmbeddings(Step[Params]):

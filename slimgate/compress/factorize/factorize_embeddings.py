@@ -21,12 +21,14 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """How narrow the table gets (rank or energy), and what the directions are chosen by."""
-
     rank: int | None = Field(default=None, ge=1)
+    """Width of the narrow table; give rank or energy."""
     energy: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the vectors' energy that stays."""
     weighting: Literal["frequency", "none"] = "frequency"
+    """Weight of a token: how often it occurs in `train` and `calibration`, or the same for all ("none")."""
     centre: bool = False
+    """Take the directions around the mean vector, which the projection adds."""
 
     @model_validator(mode="after")
     def _one_choice(self) -> Params:

@@ -30,15 +30,20 @@ CHOICES = ("rank", "rank_ratio", "energy", "parameter_ratio")
 
 
 class Params(Table):
-    """How much stays (one of rank, rank_ratio, energy, parameter_ratio), and of what."""
-
     rank: int | None = Field(default=None, ge=1)
+    """Rank of the factors; give one of rank, rank_ratio, energy and parameter_ratio."""
     rank_ratio: float | None = Field(default=None, gt=0, lt=1)
+    """Rank as a share of the full rank min(out, in)."""
     energy: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the squared singular values that stays."""
     parameter_ratio: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the numbers that stays: of each matrix, or with loss_aware of all matrices together."""
     activation_aware: bool = True
+    """Keep what a matrix does to its inputs from `calibration`, instead of the matrix itself."""
     loss_aware: bool = False
+    """Weigh an output's error by how much the loss on `calibration` feels it."""
     parts: Literal["all", "attention", "feed_forward"] = "all"
+    """Layers that are replaced."""
 
     @model_validator(mode="after")
     def _one_choice(self) -> Params:

@@ -25,14 +25,16 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """Which tokens stay."""
-
     corpus: tuple[Literal["train", "calibration", "selection"], ...] = Field(
         default=("train", "calibration", "selection"), min_length=1
     )
+    """Splits whose tokens are counted."""
     min_count: int = Field(default=1, ge=1)
+    """Times that a token must be used to stay."""
     vocab_size: int | None = Field(default=None, ge=1)
+    """Tokens that stay in all; default: those that are used min_count times."""
     keep: tuple[str, ...] = ()
+    """Words whose tokens always stay."""
 
 
 class TrimVocabulary(Step[Params]):

@@ -35,12 +35,19 @@ from slimgate.protocols import BuildContext
 class Params(OneTeacherParams):
     """What the teacher is asked, beside the options of distillation."""
 
-    rows: int = Field(ge=1, description="how many rows the teacher labels")
+    rows: int = Field(ge=1)
+    """Rows that the teacher answers, in all rounds together."""
     strategy: Strategy = "entropy"
+    """How rows are chosen: at random, where the student is least certain, or far from the chosen ones
+    ("k_center")."""
     rounds: int = Field(default=3, ge=1, le=1000)
+    """Rounds of choosing and learning; "random" has one."""
     first: Literal["random", "strategy"] = "random"
+    """How the first round chooses; "strategy" is for a student that has been trained before."""
     keep_labels: bool = False
+    """Chosen rows of `train` keep their labels."""
     stored_logits: Literal[True] | None = None
+    """Only true: the teacher's logits are always computed once, before training."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:

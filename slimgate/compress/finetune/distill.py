@@ -51,22 +51,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from slimgate.compress.training.distillation_params import (
-    DistillationStep,
-    MoreTeachers,
-    OneTeacherParams,
-)
+from slimgate.compress.training.distillation_params import DistillationStep, OneTeacherParams
+from slimgate.params import VARIANT_NAME
 from slimgate.protocols import BuildContext
 
 
 class Params(OneTeacherParams):
     """Options of distillation, beside those of training."""
 
-    more_teachers: MoreTeachers = ()
+    more_teachers: tuple[Annotated[str, Field(pattern=VARIANT_NAME)], ...] = ()
+    """Models whose answers are averaged with the teacher's before the temperature, named as teacher is."""
 
     @model_validator(mode="after")
     def _an_ensemble(self) -> Params:

@@ -22,13 +22,18 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """layers, hidden, heads, intermediate: of the new model; at least one of layers and hidden."""
+    """The shape of the new model; at least one of layers and hidden."""
 
     layers: int | None = Field(default=None, ge=1)
+    """Blocks of the new model; default: as many as before."""
     hidden: int | None = Field(default=None, ge=1)
+    """Width of the hidden states; default: as before."""
     heads: int | None = Field(default=None, ge=1)
+    """Attention heads; default: in proportion to hidden."""
     intermediate: int | None = Field(default=None, ge=1)
+    """Width of the feed-forward layers; default: in proportion to hidden."""
     embeddings: Literal["random", "pca"] = "random"
+    """Start of the token and position tables: random numbers, or the model's own by PCA."""
 
     @model_validator(mode="after")
     def _smaller_somehow(self) -> Params:

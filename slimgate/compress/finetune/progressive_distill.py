@@ -26,10 +26,16 @@ class Params(InnerParams):
     """Options of progressive dropping, beside those of distillation."""
 
     blocks: int = Field(ge=1)
+    """Blocks that stay."""
     at_once: int = Field(default=1, ge=1)
+    """Blocks that are dropped before each training."""
     order: Literal["importance", "top"] = "importance"
+    """Which blocks go first: those whose absence moves the answers least ("importance"), or the last ones
+    ("top")."""
     final_epochs: int | None = Field(default=None, ge=1, le=1000)
+    """Epochs after the last drop; default: epochs."""
     stored_logits: Literal[True] | None = None
+    """Only true: the teacher's logits are always computed once, before training."""
 
 
 class ProgressiveDistill(Step[Params]):

@@ -5,23 +5,16 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from slimgate.compress.training.params import TrainingParams
+from slimgate.compress.training.params import AnswerParams
 
 
-class GradualParams(TrainingParams):
-    """Options of training and distillation, and the shape of the schedule.
-
-    warm_up, cool_down: shares of the steps before pruning has any effect, and after it is complete. Only an
-    epoch that ends in the cool-down can be the best one, of keep_best.
-    alpha: weight of the labels, against 1 - alpha of the teacher's soft targets; temperature: theirs.
-    """
+class GradualParams(AnswerParams):
+    """Options of training and distillation, and the shape of the schedule."""
 
     warm_up: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the training steps before pruning has any effect."""
     cool_down: float = Field(default=0.3, ge=0, lt=1)
-    alpha: float = Field(default=0.5, ge=0, le=1)
-    temperature: float = Field(default=2.0, gt=0)
-    mse_weight: float = Field(default=0.0, ge=0)
-    hidden_weight: float = Field(default=0.0, ge=0)
+    """Share of the training steps after pruning is complete; keep_best looks at the epochs that end in it."""
 
     @model_validator(mode="after")
     def _time_to_prune(self) -> GradualParams:

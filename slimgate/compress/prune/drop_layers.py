@@ -27,11 +27,13 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """How many blocks go, and which. layers: how many; pruning_ratio: share, rounded to whole blocks."""
-
     layers: int | None = Field(default=None, ge=1)
+    """Number of blocks that go; give layers or pruning_ratio."""
     pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the blocks that goes, rounded to whole blocks."""
     strategy: Literal["alternate", "top", "influence", "loss"] = "alternate"
+    """Which blocks go: by their place ("alternate", "top"), or those that matter least on `calibration`
+    ("influence", "loss")."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:

@@ -19,10 +19,11 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """Options of magnitude pruning."""
-
     sparsity: float = Field(gt=0, lt=1)
+    """Share of the blocks' linear weights that is zero afterwards."""
     scope: Literal["global", "layer", "row"] = "global"
+    """Weights that are ranked together: all of them ("global"), of a matrix ("layer"), or of an output
+    ("row")."""
 
 
 class MagnitudePrune(Step[Params]):

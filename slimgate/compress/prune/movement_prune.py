@@ -33,10 +33,15 @@ class Params(GradualParams):
     """Options of movement pruning, beside those of training and distillation."""
 
     sparsity: float = Field(gt=0, lt=1)
+    """Share of the blocks' linear weights that is zero afterwards."""
     scope: Literal["global", "layer"] = "global"
+    """Scores that are ranked together: all of them ("global"), or those of a matrix ("layer")."""
     block: Annotated[tuple[Side, Side], Strict(False)] | Literal["row", "column"] = (1, 1)
+    """Weights that share a score: [rows, columns], a row or a column."""
     initial_scores: Literal["magnitude", "zero"] = "magnitude"
+    """Scores at the start: the weights' relative magnitudes, or 0."""
     scores_learning_rate: float = Field(default=1e-2, gt=0, lt=10)
+    """Learning rate of the scores, by the schedule of the weights' own."""
 
 
 class MovementPrune(Step[Params]):

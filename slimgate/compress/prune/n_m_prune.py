@@ -19,11 +19,12 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """n of m weights stay."""
-
     n: int = Field(default=2, ge=1)
+    """Weights that stay in each group, at most."""
     m: int = Field(default=4, ge=2, le=64)
+    """Weights of a group, which follow each other along a layer's inputs."""
     score: Literal["magnitude", "wanda"] = "magnitude"
+    """Which weights stay: the largest, or by "wanda" those of the largest |w| · ‖x‖ on `calibration`."""
 
     @model_validator(mode="after")
     def _some_go(self) -> Params:

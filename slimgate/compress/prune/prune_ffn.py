@@ -28,13 +28,17 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """How many intermediate neurons go, and which. pruning_ratio: share of those of the blocks together."""
-
     pruning_ratio: float = Field(gt=0, lt=1)
+    """Share of the intermediate neurons to take out, of these blocks together."""
     scope: Literal["global", "layer"] = "global"
+    """Rank the neurons of all blocks together, or take the same share of every block ("layer")."""
     importance: Literal["gradient", "magnitude"] = "gradient"
+    """What ranks neurons: the loss's gradient on `calibration`, or the norm of their weights, which reads no
+    rows."""
     multiple_of: int = Field(default=8, ge=1, le=1024)
+    """Widths are rounded to a multiple of it, since matrix kernels are slower on odd ones."""
     blocks: BlockNumbers = ()
+    """Numbers, from 0, of the blocks that are narrowed; default: all."""
 
 
 class PruneFfn(Step[Params]):

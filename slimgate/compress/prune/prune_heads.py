@@ -28,13 +28,17 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """How many heads go, and which. pruning_ratio: share of the heads; heads: how many stay in a block."""
-
     pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the heads to take out; give pruning_ratio or heads."""
     heads: int | None = Field(default=None, ge=1)
+    """Heads that stay in each block."""
     scope: Literal["global", "layer"] = "global"
+    """Rank the heads of all blocks together, or take the same share of every block ("layer")."""
     importance: Literal["gradient", "magnitude"] = "gradient"
+    """What ranks heads: the loss's gradient on `calibration`, or the norm of their weights, which reads no
+    rows."""
     blocks: BlockNumbers = ()
+    """Numbers, from 0, of the blocks that are cut; default: all."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:

@@ -30,12 +30,15 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """How wide the stream becomes, and which features stay. pruning_ratio: share of the features."""
-
     pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the features to take out; give pruning_ratio or hidden_size."""
     hidden_size: int | None = Field(default=None, ge=1)
+    """Features that stay, a multiple of the number of attention heads."""
     importance: Literal["gradient", "magnitude"] = "gradient"
+    """What ranks features: the loss's gradient on `calibration`, or the norm of their weights, which reads no
+    rows."""
     rescale_norms: bool = True
+    """Make up in the norms for what the average token of `calibration` loses."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:

@@ -24,9 +24,9 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """How values other than 0 of float layers are stored."""
-
     values: Literal["float32", "float16", "int8"] = Field(default="float32")
+    """Format of the values other than 0 of float layers; "float32" keeps the outputs, "int8" has a scale per
+    output channel."""
 
 
 class SparseStorage(Step[Params]):

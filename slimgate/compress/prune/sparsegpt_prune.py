@@ -20,13 +20,16 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """Either sparsity, or n and m."""
-
     sparsity: float | None = Field(default=None, gt=0, lt=1)
+    """Share of each matrix that becomes zero; give sparsity, or n and m."""
     n: int | None = Field(default=None, ge=1)
+    """Weights that stay in each group, at most."""
     m: int | None = Field(default=None, ge=2, le=64)
+    """Weights of a group, which follow each other along a layer's inputs."""
     block_size: int = Field(default=128, ge=1)
+    """Columns whose weights are compared together."""
     damping: float = Field(default=0.01, gt=0, le=1)
+    """Share of the mean squared input that is added to each input's, so that the moments can be inverted."""
 
     @model_validator(mode="after")
     def _one_pattern(self) -> Params:

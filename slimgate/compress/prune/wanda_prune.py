@@ -19,10 +19,10 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """Options of pruning by weights and activations."""
-
     sparsity: float = Field(gt=0, lt=1)
+    """Share of the blocks' linear weights that is zero afterwards."""
     scope: Literal["row", "layer"] = "row"
+    """Weights that are ranked together: of an output ("row"), or of a matrix ("layer")."""
 
 
 class WandaPrune(Step[Params]):

@@ -13,30 +13,31 @@ if TYPE_CHECKING:
 
 
 class PackedParams(Table):
-    """What is stored in few bits beside the linear layers inside the model, and how those compute.
-
-    activations: of the linear layers, "float32", or "int8": a scale and zero point per row, as in
-    int8_dynamic, on weights rounded once more, to 8 bits a channel. embeddings: bits of the token embeddings,
-    which stay float where it is not given; output_layer: also the layer that gives the logits.
-    """
+    """What is stored in few bits beside the linear layers inside the model, and how those compute."""
 
     activations: Literal["float32", "int8"] = "float32"
+    """Inputs of the linear layers: "int8" rounds them row by row, as int8_dynamic does, and the weights once
+    more, to 8 bits a channel."""
     embeddings: int | None = Field(default=None, ge=2, le=8)
+    """Bits of the token embeddings; default: they stay float."""
     output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
 
 
 class WeightGridParams(Table):
-    """bits: of a weight in the linear layers, 2 to 8.
-
-    granularity: what shares a scale: "group" (group_size neighbours in a row), "channel" (a row) or "tensor";
-    symmetric = false adds a zero point to each scale; observer "minmax" or "mse": layers/grid.py.
-    """
+    """The levels that a weight may have (layers/grid.py)."""
 
     bits: int = Field(default=4, ge=2, le=8)
+    """Bits of a weight in the linear layers."""
     granularity: Literal["group", "channel", "tensor"] = "group"
+    """Weights that share a scale: group_size neighbours in a row ("group"), a row ("channel"), or the matrix
+    ("tensor")."""
     group_size: int = Field(default=64, ge=8, le=4096)
+    """Weights of a group that shares a scale."""
     symmetric: bool = True
+    """Levels on both sides of 0 alike; false adds a zero point to each scale."""
     observer: Literal["minmax", "mse"] = "mse"
+    """Range of the levels: "mse" clips to the least squared error, "minmax" clips nothing."""
 
     def scheme(self, bits: int | None = None) -> Scheme:
         """The form of the grids, of `bits` where given."""

@@ -23,24 +23,27 @@ from typing import Any
 
 from pydantic import Field
 
-from slimgate.compress.training.params import TrainingParams
+from slimgate.compress.training.params import AnswerParams
 from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
 from slimgate.protocols import BuildContext, Step
 
 
-class Params(TrainingParams):
+class Params(AnswerParams):
     """What becomes binary, and how the model is trained back."""
 
     epochs: int = Field(default=5, ge=1, le=1000)
     learning_rate: float = Field(default=5e-4, gt=0, lt=1)
     activations: bool = False
+    """Binarize the inputs of the layers too."""
     embeddings: bool = False
+    """Binarize the token embeddings too."""
     output_layer: bool = False
+    """Binarize the layer that gives the logits too."""
     float_blocks: BlockNumbers = ()
+    """Numbers, from 0, of the blocks that stay float, such as for a later step."""
     ramp: float = Field(default=0.5, ge=0, le=1)
+    """Share of the training steps in which weights go over from float to binary."""
     alpha: float = Field(default=0.1, ge=0, le=1)
-    temperature: float = Field(default=2.0, gt=0)
-    mse_weight: float = Field(default=0.0, ge=0)
     hidden_weight: float = Field(default=1.0, ge=0)
 
 

@@ -24,10 +24,11 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """The format that weights are kept in, and the one that products are computed in."""
-
     dtype: Literal["bfloat16", "float16"] = "bfloat16"
+    """Format that weights are stored in."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Format that products are computed in: "auto" takes dtype if the device computes in it natively, else
+    float32."""
 
     @model_validator(mode="after")
     def _computes_in_the_same_or_in_float32(self) -> Params:

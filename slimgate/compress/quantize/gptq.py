@@ -27,7 +27,9 @@ class Params(PackedParams, WeightGridParams):
     """Options of the grid and of the rounding, of what is packed, and of how it computes."""
 
     damping: float = Field(default=0.01, gt=0, le=1)
+    """Share of the Hessian's mean diagonal that is added to its diagonal."""
     bias_correction: bool = True
+    """Take the mean change of a layer's outputs off its bias, if it has one."""
 
 
 class Gptq(Step[Params]):

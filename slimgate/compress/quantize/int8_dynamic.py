@@ -18,11 +18,12 @@ from slimgate.protocols import BuildContext, Step
 
 
 class Params(Table):
-    """What is quantized beside the linear layers inside the model."""
-
     embeddings: bool = False
+    """Quantize the token embeddings too."""
     output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
     granularity: Literal["channel", "tensor"] = "channel"
+    """Weights that share a scale: an output channel, or the matrix ("tensor"), which loses more."""
 
 
 class Int8Dynamic(Step[Params]):

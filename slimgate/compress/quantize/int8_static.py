@@ -35,13 +35,17 @@ def _off(value: bool) -> bool:
 
 
 class Params(Table):
-    """How ranges are found, and what is quantized beside the linear layers inside the model."""
-
     observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
+    """Range of the inputs that 256 levels cover: of all values ("minmax"), between percentiles, or of least
+    error ("mse", "entropy")."""
     percentile: float | None = Field(default=None, gt=50, le=100)
+    """Percentile of observer = "percentile"; default: 99.99."""
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.8
+    """Share of the difficulty that moves from activations to weights (SmoothQuant); false moves none."""
     embeddings: bool = False
+    """Quantize the token embeddings too."""
     output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
 
     @model_validator(mode="after")
     def _percentile_has_its_observer(self) -> Params:

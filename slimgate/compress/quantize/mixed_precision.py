@@ -40,9 +40,13 @@ class NamedStep(Table):
     """One step with its options."""
 
     gptq: compensated.Params | None = None
+    """Options of the step gptq."""
     int8_dynamic: dynamic.Params | None = None
+    """Options of the step int8_dynamic."""
     int8_static: static.Params | None = None
+    """Options of the step int8_static."""
     weight_only: weights.Params | None = None
+    """Options of the step weight_only."""
 
     @model_validator(mode="after")
     def _one(self) -> NamedStep:
@@ -58,13 +62,16 @@ class NamedStep(Table):
 
 
 class Params(Table):
-    """What may be lost, how layers become narrow and wide, and how many may be wide."""
-
     drop_points: float = Field(ge=0, lt=100)
+    """Percentage points of accuracy on `selection` that may be lost."""
     narrow: NamedStep
+    """Step with few bits, which all layers take at first."""
     wide: NamedStep | None = None
+    """Step that sensitive layers take instead; default: they stay as they were."""
     max_layers: int | None = Field(default=None, ge=0)
+    """Layers that may be wide, at most; default: all."""
     ranking_rows: int = Field(default=256, ge=1)
+    """First rows of `calibration`, on which the sensitivity of layers is measured."""
 
 
 class MixedPrecision(Step[Params]):

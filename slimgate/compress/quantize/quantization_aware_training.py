@@ -35,9 +35,13 @@ class Params(distill.Params, WeightGridParams):
     """Options of the grid and of distillation, and what is quantized beside the linear layers."""
 
     start: Literal["nearest", "gptq"] = "nearest"
+    """Rounding of the first weights: to the nearest level, or as gptq does, by `calibration` rows."""
     learned_scales: bool = True
+    """Learn the scales with the weights; false keeps those that fit the first weights."""
     embeddings: int | None = Field(default=None, ge=2, le=8)
+    """Bits of the token embeddings, as in weight_only; default: they stay float."""
     output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
 
 
 class QuantizationAwareTraining(distill.Distill[Params]):

@@ -27,10 +27,10 @@ from slimgate.protocols import BuildContext, Json, Step
 
 
 class Params(Table):
-    """tower: which; steps: as a variant has them, one method each."""
-
     tower: Literal["vision", "text", "both"] = "both"
+    """The tower that the steps change; "both": the vision tower, then the text tower."""
     steps: tuple[dict[str, Any], ...] = Field(min_length=1)
+    """The steps, in order, as a variant has them."""
 
     @property
     def precision(self) -> str | None:

@@ -10,22 +10,13 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
-from slimgate.compress.training.params import TrainingParams
+from slimgate.compress.training.params import AnswerParams
 from slimgate.compress.training.transfer_params import TransferParams
 from slimgate.errors import BuildError
 from slimgate.params import VARIANT_NAME
 from slimgate.protocols import UNLABELLED, Step
 
 LayerMapping = Literal["even", "last"] | tuple[Annotated[int, Field(ge=0, strict=True)], ...]
-TeacherName = Field(
-    default="teacher",
-    pattern=VARIANT_NAME,
-    description='"teacher", "self" for the model before the step, or a variant',
-)
-MoreTeachers = Annotated[
-    tuple[Annotated[str, Field(pattern=VARIANT_NAME)], ...],
-    Field(description="whose answers are averaged with the teacher's"),
-]
 
 
 def map_layers(student: int, teacher: int, mapping: LayerMapping = "even") -> list[int]:
@@ -46,29 +37,29 @@ def map_layers(student: int, teacher: int, mapping: LayerMapping = "even") -> li
     return [int(number) for number in mapping]
 
 
-class SoftTargetParams(TrainingParams):
-    """alpha, temperature, mse_weight: of the teacher's answers. teacher: whom the step learns from."""
+class InnerParams(AnswerParams):
+    """Whom the step learns from, and what is compared inside the models; matching.py says how."""
 
-    alpha: float = Field(default=0.5, ge=0, le=1)
-    temperature: float = Field(default=2.0, gt=0)
-    mse_weight: float = Field(default=0.0, ge=0)
-    teacher: str = TeacherName
-
-
-class InnerParams(SoftTargetParams):
-    """What is compared inside the models; matching.py says how."""
-
-    hidden_weight: float = Field(default=0.0, ge=0)
+    teacher: str = Field(default="teacher", pattern=VARIANT_NAME)
+    """The model to learn from: "teacher" (the suite's), "self" (the model before the step), or a variant."""
     hidden_loss: Literal["mse", "cosine"] = "mse"
+    """Error of hidden states: mean squared, or 1 - cosine."""
     attention_weight: float = Field(default=0.0, ge=0)
+    """Weight of the error of the attention scores; both models need as many heads."""
     relation_weight: float = Field(default=0.0, ge=0)
+    """Weight of the divergence of relations among queries, keys and values, in the last block."""
     relation_heads: int | None = Field(default=None, ge=1)
-    relation_block: int | None = Field(
-        default=None, ge=0, description="of the teacher, from 0; default the last"
-    )
+    """Parts that the width is cut into for relations; default: the teacher's attention heads."""
+    relation_block: int | None = Field(default=None, ge=0)
+    """Block of the teacher that relations are learnt from, counted from 0; default: the last."""
     layer_mapping: LayerMapping = "even"
+    """The teacher's block for each of the student's: "even" spreads them, "last" takes the last ones, or a
+    list of numbers from 0."""
     projection_learning_rate: float | None = Field(default=None, gt=0, lt=1)
+    """Learning rate of the projection of hidden states to another width; default: learning_rate."""
     stored_logits: bool | None = None
+    """true computes the teacher's logits once before training, false in each training step. Default: true,
+    unless something inside the teacher is compared or logits of tokens need more than 1 GiB."""
 
 
 class OneTeacherParams(InnerParams, TransferParams):

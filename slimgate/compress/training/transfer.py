@@ -36,7 +36,7 @@ from slimgate.errors import BuildError, DataError
 from slimgate.loading import load_object
 from slimgate.models.writing import continued
 from slimgate.protocols import UNLABELLED, BuildContext, Rows
-from slimgate.tasks.parts.generated_text import diversity
+from slimgate.tasks.parts.text_diversity import diversity
 
 Words = list[str]
 Columns = dict[str, list[str]]

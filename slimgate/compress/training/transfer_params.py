@@ -16,17 +16,18 @@ from slimgate.params import SuitePath, Table
 
 
 class Generate(Table):
-    """Rows that the teacher, a causal language model, writes behind the first tokens of train rows.
-
-    rows, tokens: how many, and of how many new tokens at most; prompt_tokens = 0: behind its start token
-    alone. top_k = 0: drawn from the whole vocabulary.
-    """
+    """Rows that the teacher, a causal language model, writes behind the first tokens of train rows."""
 
     rows: int = Field(default=2000, ge=1)
+    """Rows that the teacher writes."""
     tokens: int = Field(default=50, ge=1)
+    """New tokens of a row, at most."""
     prompt_tokens: int = Field(default=4, ge=0)
+    """First tokens of a train row that the teacher continues; 0: its start token alone."""
     temperature: float = Field(default=1.0, gt=0)
+    """Temperature of drawing; a higher one gives more varied text."""
     top_k: int = Field(default=50, ge=0)
+    """Draw from the k most likely tokens; 0: from the whole vocabulary."""
 
 
 def _as_tuple(value: Any) -> Any:
@@ -50,27 +51,24 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Augment(Table):
-    """Changed copies of rows; each word of a copy is changed with these chances, one after another.
-
-    word_replace: by another word of the train rows, drawn as often as they hold it (Xie et al. 2020, UDA);
-    word_mask: by the tokenizer's mask (Tang et al. 2019); word_dropout: left out, word_swap: exchanged with
-    another word of the row (both Wei & Zou 2019, EDA).
-
-    translator: a function of one's own, "package.module:function", from a list of texts to a list of as many,
-    such as there and back through another language (Sennrich et al. 2016; Xie et al. 2020). It is given the
-    train texts as they are; one copy more of each.
-
-    unlabelled: copies of the rows of the split unlabelled too, which then also count among the rows whose
-    words replace others and that are translated.
-    """
+    """Changed copies of rows; each word of a copy is changed with these chances, one after another."""
 
     copies: int = Field(default=1, ge=1, le=100)
+    """Copies of each row whose words are changed."""
     word_dropout: Share = 0.0
+    """Chance that a word is left out (Wei & Zou 2019, EDA)."""
     word_swap: Share = 0.0
+    """Chance that a word changes places with another word of the row (Wei & Zou 2019, EDA)."""
     word_mask: Share = 0.0
+    """Chance that a word becomes the tokenizer's mask (Tang et al. 2019)."""
     word_replace: Share = 0.0
+    """Chance that a word becomes another one of the train rows, drawn by frequency (Xie et al. 2020, UDA)."""
     translator: str | None = None
+    """Your own function, "package.module:function", from a list of texts to a list of as many, such as there
+    and back through another language (Sennrich et al. 2016; Xie et al. 2020). It gets the train texts
+    unchanged and adds one copy of each."""
     unlabelled: bool = False
+    """Copy and translate the rows of the split unlabelled too; their words then also replace others."""
 
     @property
     def changes_words(self) -> bool:
@@ -90,17 +88,18 @@ class Augment(Table):
 
 
 class TransferParams(Table):
-    """transfer: files of rows without labels, with the task's text columns; augment: copies.
-
-    unlabelled: the rows of the split unlabelled, which `[task] splits.unlabelled` cuts. generate: rows that
-    the teacher writes. only_transfer: learn from all these alone, and not from `train`.
-    """
+    """Rows to learn from beside `train`, or instead of it."""
 
     transfer: TransferFiles = ()
+    """Files of rows without labels, with the task's text columns."""
     augment: Augment | None = None
+    """Changed copies of rows."""
     unlabelled: bool = False
+    """Learn from the split unlabelled too, which `[task] splits.unlabelled` cuts."""
     generate: Generate | None = None
+    """Rows that the teacher writes, if it is a causal language model (Kim & Rush 2016)."""
     only_transfer: bool = False
+    """Learn from these rows alone, and not from `train`."""
 
     @model_validator(mode="after")
     def _readable(self) -> TransferParams:

@@ -51,24 +51,29 @@ class Params(Table):
     """Exactly one of `path`, `by_label`, or one and more of train, calibration, selection, gate, confirm."""
 
     path: Paths | None = None
+    """One table, in one file or several, that all splits are cut from."""
     train: Paths | None = None
+    """File or files of the part train."""
     calibration: Paths | None = None
+    """File or files of the part calibration."""
     selection: Paths | None = None
+    """File or files of the part selection."""
     gate: Paths | None = None
+    """File or files of the part gate."""
     confirm: Paths | None = None
+    """File or files of the part confirm."""
     by_label: dict[str, Paths] | None = None
-    format: Literal["csv", "tsv", "jsonl", "json", "parquet", "text"] | None = Field(
-        default=None, description="how every file is read; default: by its suffix"
-    )
+    """Files of text by the label of their rows, a row a line; the columns are text and label."""
+    format: Literal["csv", "tsv", "jsonl", "json", "parquet", "text"] | None = None
+    """How every file is read; default: by its suffix."""
     encoding: str = "utf-8"
-    quotes: bool = Field(
-        default=True,
-        description="false: a double quote in csv or tsv is a character like any other, as in GLUE's tsv",
-    )
-    images: tuple[str, ...] = Field(
-        default=(), description="columns that name images by their paths; the rows hold what is in them"
-    )
-    real: bool = Field(default=True, description="false: the rows were made up, and reports say so")
+    """Encoding of csv, tsv and text files."""
+    quotes: bool = True
+    """false: a double quote in csv or tsv is a character like any other, as in GLUE's tsv."""
+    images: tuple[str, ...] = ()
+    """Columns that name images by their paths; the rows hold what is in the files."""
+    real: bool = True
+    """false: the rows were made up, and reports say so."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Params:

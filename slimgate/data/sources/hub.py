@@ -23,7 +23,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from slimgate._system.digests import folder_digest, json_digest
@@ -54,23 +54,29 @@ def _folder_or_name(value: Any) -> Any:
 
 
 class PartNames(Table):
-    """The hub's split that each part is taken from."""
-
     train: str | None = None
+    """The hub's split that train is taken from."""
     calibration: str | None = None
+    """The hub's split that calibration is taken from."""
     selection: str | None = None
+    """The hub's split that selection is taken from."""
     gate: str | None = None
+    """The hub's split that gate is taken from."""
     confirm: str | None = None
+    """The hub's split that confirm is taken from."""
 
 
 class Params(Table):
-    """A data set, one of its configurations, a commit, tag or branch."""
-
     id: Annotated[str, BeforeValidator(_folder_or_name)]
+    """Name of the data set on the hub, or a folder in its layout."""
     config: str | None = None
+    """Configuration of the data set, if it has several."""
     revision: str | None = None
+    """Commit, tag or branch; default: the commit of main in the local cache, else the newest one."""
     splits: PartNames | None = None
-    real: bool = Field(default=True, description="false: the rows were made up, and reports say so")
+    """The hub's split of each part; default: train, and validation or test as the gate."""
+    real: bool = True
+    """false: the rows were made up, and reports say so."""
 
     @property
     def folder(self) -> Path | None:

@@ -33,16 +33,16 @@ COLUMNS = ("paragraph", "library", "file")
 
 
 class Params(Table):
-    """Which packages (by the name that imports them) and which paragraphs.
-
-    unlabelled: whether all paragraphs, without the limit per file, are a part unlabelled.
-    """
-
     libraries: tuple[str, ...] = ("networkx", "pandas", "sympy", "transformers")
+    """Packages, by the names that import them; they are the labels."""
     min_words: int = Field(default=5, ge=1)
+    """Words of a paragraph, at least."""
     max_words: int = Field(default=40, ge=1)
+    """Words of a paragraph, at most."""
     max_rows_per_file: int = Field(default=15, ge=1)
+    """Paragraphs from one file, at most."""
     unlabelled: bool = False
+    """Make all paragraphs, without the limit per file, a part unlabelled."""
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

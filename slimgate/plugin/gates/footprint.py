@@ -18,7 +18,7 @@ def test_footprint(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     report_build(variant, report_part)
     before, after = teacher.built.artifact.manifest["bytes"], variant.built.artifact.manifest["bytes"]
     budget = suite.budgets[variant.name].size
-    judged = judge_compression(before, after, budget.compression_min, budget.reason) if budget else None
+    judged = judge_compression(before, after, budget.limit, budget.reason) if budget else None
     sizes = f"{after / MEGABYTE:.1f} vs {before / MEGABYTE:.1f} MB"
     line = f"{variant.name}: size {sizes}, {before / after:.2f}× smaller"
     if judged:

@@ -30,7 +30,7 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
     device = all(one.device_peak_bytes is not None for one in (*before, *after))
     of_teacher, own = _peaks(before, device=device), _peaks(after, device=device)
     found = memory_ratio(of_teacher, own)
-    judged = judge_memory(found, budget.memory_ratio_max, budget.reason) if budget else None
+    judged = judge_memory(found, budget.limit, budget.reason) if budget else None
     line = memory_message(weighed.name, found, judged)
     workload = weighed.run.largest_workload.id
     report_part(part("memory", TEACHER, "", _facts(before, of_teacher, workload)))

@@ -43,7 +43,7 @@ def test_speedup(
     report_build(variant, report_part)
     visible = find_delay(arena, report_part) if budget else FINE
     found = arena.speedup(variant, workload)
-    judged = judge_speedup(found, budget.speedup_min, budget.reason, visible=visible) if budget else None
+    judged = judge_speedup(found, budget.limit, budget.reason, visible=visible) if budget else None
     line = speed_message(variant.name, workload.id, found, judged, visible=visible)
     facts: dict[str, Any] = {
         "speedup": found.speedup,

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from slimgate.judge.metrics import Metric
-from slimgate.judge.slices import SliceBudget, SliceJudgement, judge_slices, label_slices
+from slimgate.judge.slices import SliceJudgement, judge_slices, label_slices
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.record.comparing.answers import Pair
 from slimgate.record.comparing.facts import SliceChange
 
-# A change that costs a slice nothing: what Holm's correction is taken against.
-_NO_LOSS = SliceBudget(drop_points=0.0)
+# Points: a change that costs a slice nothing is what Holm's correction is taken against.
+_NO_LOSS = 0.0
 
 
 class Key(NamedTuple):

@@ -10,7 +10,7 @@ from slimgate.errors import SlimgateError
 from slimgate.loading import module_of
 from slimgate.run.measure.quality import Encoder
 from slimgate.run.rows import PreparedRows
-from slimgate.store.artifact import LOADERS, Artifact
+from slimgate.store.artifact import Artifact
 from slimgate.store.store import Json, Store
 from slimgate.suite.suite import Suite, params_json
 
@@ -31,7 +31,7 @@ def row_shapes(
 
     They explain and judge nothing: where the network cannot be followed, a note says why.
     """
-    if artifact.kind not in LOADERS:
+    if artifact.loader is None:
         return None
 
     def fill(_folder: Path) -> Json:

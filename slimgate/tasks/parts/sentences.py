@@ -21,23 +21,26 @@ from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
 
 class SentenceParams(Table, ABC):
-    """How texts become vectors, and what training asks of them.
-
-    pooling, normalize: "model" and None take what the folder says (sentence-transformers' modules.json), else
-    the mean and unit length. prompts: put before the texts of each column. scale: of similarities in a
-    softmax. symmetric: documents look for their queries as well. matryoshka: the leading dimensions that
-    shall do on their own. distance: of a student's embeddings to the teacher's, what `mse_weight` weighs.
-    """
+    """How texts become vectors, and what training asks of them."""
 
     max_tokens: int = Field(default=128, ge=2)
+    """Tokens of a text, at most; longer texts are cut."""
     pooling: Literal["model", "mean", "cls", "max", "last"] = "model"
+    """How token vectors become an embedding: "model" as the model's folder says, else by the mean."""
     normalize: bool | None = None
+    """Whether embeddings have unit length; default: as the model's folder says, else true."""
     similarity: Literal["cosine", "dot"] = "cosine"
+    """How two embeddings are compared."""
     prompts: tuple[str, ...] = ()
+    """Text before the texts of each column, if the model was trained with some."""
     scale: float = Field(default=20.0, gt=0)
+    """Factor of similarities in the softmax of the training loss."""
     symmetric: bool = False
+    """Documents look for their queries as well, in training."""
     matryoshka: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Numbers of leading dimensions that training makes useful by themselves, falling."""
     distance: Literal["mse", "cosine"] = "mse"
+    """Distance of a student's embeddings to the teacher's, which mse_weight weighs."""
 
     @property
     @abstractmethod

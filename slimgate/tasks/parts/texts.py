@@ -21,8 +21,12 @@ class TextParams(Table):
     """[task] of a model that reads one text, or two as a pair."""
 
     text: tuple[str, ...] = Field(min_length=1, max_length=2)
+    """The column of text, or two columns for pairs: ["question1", "question2"]."""
     max_tokens: int = Field(default=128, ge=2)
+    """Tokens of a row, at most; longer rows are cut."""
     pooling: Literal["model", "mean"] = "model"
+    """Input of the head: "model" is the architecture's own way, "mean" a new head on the mean of the token
+    vectors."""
 
 
 T = TypeVar("T", bound=TextParams)

@@ -17,7 +17,7 @@ from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_en
 from fixtures.models.kept_models import KeptRun, kept_run, predicted
 from slimgate.cli.main import main
 from slimgate.compress.agreement import predictor_of
-from slimgate.loading import load
+from slimgate.loading import load, module_of
 from slimgate.models.predicting import predict_scores
 from slimgate.protocols import BuildContext
 from slimgate.tasks import causal_lm
@@ -65,7 +65,7 @@ def stepped(model: Any, context: BuildContext, *steps: str, **options: Any) -> A
 
 
 def kept(folder: Path, model: Any, context: BuildContext) -> KeptRun:
-    kind = context.task.__name__.rpartition(".")[2]
+    kind = module_of(context.task).rpartition(".")[2]
     return kept_run(folder, "small", model, kind, context.task_params)
 
 

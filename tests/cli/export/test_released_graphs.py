@@ -15,13 +15,15 @@ from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from fixtures.models.kept_models import kept_run, predicted
 from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.ref import FILES, parse_model_ref, weights_sha256
+from slimgate.loading import graph_forms
+from slimgate.models.ref import parse_model_ref, weights_sha256
 from slimgate.suite.suite import TEACHER
 
 STEPS = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"
 SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 ROUNDING = 1e-6
+FILES = {kind: form.files for kind, form in graph_forms().items()}
 
 
 @pytest.fixture(scope="module", params=list(FILES))

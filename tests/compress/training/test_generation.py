@@ -21,9 +21,9 @@ from slimgate.models.writing import continued
 from slimgate.protocols import Compared
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm
-from slimgate.tasks.parts.generated_text import diversity, written_figures
 from slimgate.tasks.parts.language_model import token_agreement
 from slimgate.tasks.parts.objectives import labelled
+from slimgate.tasks.parts.text_diversity import diversity, written_figures
 
 torch.set_num_threads(1)
 PARAMS = causal_lm.Params(text=("text",), max_tokens=16, stride=8, add_bos=True)

@@ -88,8 +88,8 @@ def test_the_standard_library_is_one_of_the_packages() -> None:
 def test_none_of_the_packages_is_imported() -> None:
     code = (
         "import sys; from pathlib import Path; from fixtures.sources import docstring_sentences as s\n"
-        "p = s.Params(packages=('networkx',)); s.columns(p); s.digest(p)\n"
-        "assert s.read(p, scratch=Path('.'))['all'].num_rows\n"
+        "p = s.Params(packages=('networkx',)); s.source.columns(p); s.source.digest(p)\n"
+        "assert s.source.read(p, scratch=Path('.'))['all'].num_rows\n"
         "assert not {'networkx', 'sklearn', 'torch'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -162,7 +162,7 @@ def test_neither_importing_nor_asking_for_columns_loads_datasets_or_torch(tmp_pa
     path = write(tmp_path / "a.csv", "text,label\nx,1\n")
     code = (
         "import sys; from slimgate.data.sources import files; "
-        f"p = files.Params(path={path!r}); files.columns(p); files.digest(p); "
+        f"p = files.Params(path={path!r}); files.source.columns(p); files.source.digest(p); "
         "sys.exit(' '.join({'datasets', 'pandas', 'torch', 'transformers'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=DATA.parents[2], capture_output=True, text=True)

@@ -79,7 +79,8 @@ def test_none_of_the_packages_is_imported() -> None:
     code = (
         "import sys; from pathlib import Path; from slimgate.data.sources import library_docs as l\n"
         "p = l.Params(libraries=('networkx', 'safetensors'))\n"
-        "l.columns(p); l.digest(p); assert l.read(p, scratch=Path('.'))['all'].num_rows\n"
+        "l.source.columns(p); l.source.digest(p)\n"
+        "assert l.source.read(p, scratch=Path('.'))['all'].num_rows\n"
         "assert not {'networkx', 'safetensors', 'torch'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,7 @@ import pytest
 from support.releases import Model, write_release
 
 from slimgate.cli.main import main
-from slimgate.judge.slices import SliceBudget
+from slimgate.judge.budget_tables import SliceBudget
 from slimgate.record import to_json
 from slimgate.record.comparing import BudgetChange, compare
 from slimgate.record.files import Kept, read_kept
@@ -66,7 +66,9 @@ def test_accepting_it_takes_a_reason(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def grouped(folder: Path) -> Kept:
     """A release whose rows were judged in groups, and which had a budget on slices of another column."""
-    kept = read_kept(write_release(folder, models={"int8": Model(slices=SliceBudget(5.0))}) / "run.json")
+    kept = read_kept(
+        write_release(folder, models={"int8": Model(slices=SliceBudget(drop_points=5.0))}) / "run.json"
+    )
     record = kept.record
     int8 = record.variant("int8")
     assert int8.behaviour is not None
@@ -84,7 +86,8 @@ def grouped(folder: Path) -> Kept:
 def test_groups_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path) -> None:
     old = grouped(tmp_path / "a")
     new = read_kept(
-        write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(5.0))}) / "run.json"
+        write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(drop_points=5.0))})
+        / "run.json"
     )
     found = compare(old, new)
     assert found.weaker == [
@@ -101,7 +104,8 @@ def test_groups_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path) -> No
 def test_a_weaker_gate_is_accepted_with_a_reason_only(tmp_path: Path) -> None:
     old = grouped(tmp_path / "a")
     new = read_kept(
-        write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(5.0))}) / "run.json"
+        write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(drop_points=5.0))})
+        / "run.json"
     )
     for name, kept, more in (("v1", old, ()), ("v2", new, ("--reason", "rows of one file are few"))):
         command = ["accept", str(kept.file), "--name", name, "--baselines", str(tmp_path / "baselines")]

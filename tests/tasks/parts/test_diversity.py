@@ -1,10 +1,10 @@
-"""slimgate.tasks.parts.generated_text: how varied texts are."""
+"""slimgate.tasks.parts.text_diversity: how varied texts are."""
 
 from __future__ import annotations
 
 import pytest
 
-from slimgate.tasks.parts.generated_text import distinct, diversity, repetition
+from slimgate.tasks.parts.text_diversity import distinct, diversity, repetition
 
 
 def test_distinct_counts_ngrams_over_all_texts_together() -> None:

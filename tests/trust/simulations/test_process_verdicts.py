@@ -8,7 +8,7 @@ import pytest
 from fixtures.simulations import count_verdicts
 from fixtures.simulations.memory_verdicts import CASES, LIMIT, wrong
 from fixtures.simulations.speed_verdicts import Cell, Machine
-from slimgate.judge.flips import FlipsBudget, flips_of, judge_flips
+from slimgate.judge.flips import flips_of, judge_flips
 from slimgate.judge.size import READINGS, judge_memory, memory_ratio
 from slimgate.judge.verdict import Verdict
 
@@ -48,7 +48,7 @@ def test_flips_at_their_limit_pass_in_at_most_5_percent(groups: int, size: int, 
 
     def verdict(lost: int) -> Verdict:
         found = flips_of((member < lost).astype(float), member if size > 1 else None)
-        return judge_flips(found, FlipsBudget(limit)).verdict
+        return judge_flips(found, limit).verdict
 
     most = count_verdicts._last(groups, verdict, {Verdict.PASS})
     drawn = np.random.default_rng(0).binomial(groups, limit / 100, 100_000)

@@ -1,0 +1,143 @@
+"""The tables of [budgets], as a suite writes them and as gates judge by them.
+
+A table of limits on a metric may hold several kinds, each a QualityBudget; all other tables hold one limit.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from slimgate.judge.budget_kinds import KINDS, BudgetKind, OnInconclusive, QualityBudget
+from slimgate.params import Table
+
+
+class LimitsTable(Table):
+    """What tables of limits on a metric share: one kind of budget a key, at least one of them."""
+
+    reason: str | None = None
+    """Why; the report shows it, and a budget that got looser than the baseline's needs one."""
+    on_inconclusive: OnInconclusive | None = None
+    """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if not self.budgets():
+            kinds = [kind for kind in KINDS if kind in type(self).model_fields]
+            example = "drop_points = 2.0" if "drop_points" in kinds else "floor = 0.85"
+            raise ValueError(f"expected at least one of {', '.join(kinds)}, as in {{ {example} }}")
+        return self
+
+    def budgets(self) -> tuple[QualityBudget, ...]:
+        """A budget for each kind that is set."""
+        limits: dict[BudgetKind, float | None] = {kind: getattr(self, kind, None) for kind in KINDS}
+        return tuple(
+            QualityBudget(kind, limit, self.reason, self.on_inconclusive)
+            for kind, limit in limits.items()
+            if limit is not None
+        )
+
+
+class BaselineBudgetTable(LimitsTable):
+    """Budgets on what a metric lost since the baseline, which stands in the teacher's place."""
+
+    drop_points: float | None = Field(default=None, gt=0, le=100)
+    """Percentage points that the metric may lose."""
+    drop_relative: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the teacher's value that the metric may lose."""
+    error_increase_relative: float | None = Field(default=None, gt=0)
+    """Allowed growth of the error rate, as a share of the teacher's error rate."""
+    increase_relative: float | None = Field(default=None, gt=0)
+    """Allowed growth of a loss or perplexity, as a share of the teacher's."""
+
+
+class TeacherBudgetTable(LimitsTable):
+    """Budgets on a metric of the teacher itself, by its own interval."""
+
+    floor: float | None = None
+    """Least value of the teacher."""
+    ceiling: float | None = None
+    """Largest value of the teacher, of a loss."""
+
+
+class QualityBudgetTable(BaselineBudgetTable):
+    """Budgets on a metric, all of which must hold; judge/budget_kinds.py says what each kind means."""
+
+    floor: float | None = None
+    """Least value, by the variant's own interval."""
+    ceiling: float | None = None
+    """Largest value of a loss, by the variant's own interval."""
+
+
+class Budget(Table):
+    """A table of one limit. kind: its key in the table, and its kind in the record."""
+
+    kind: ClassVar[str]
+    reason: str | None = None
+    """Why; the report shows it, and a budget that got looser than the baseline's needs one."""
+
+    @property
+    def limit(self) -> float:
+        """The limit, in the unit of its kind."""
+        return float(getattr(self, self.kind))
+
+    def if_undecided(self, otherwise: OnInconclusive | None) -> OnInconclusive | None:
+        """What INCONCLUSIVE does, `otherwise` where the table does not say; None: it is never undecided."""
+        return otherwise
+
+
+class SizeBudget(Budget):
+    """A budget on the artifact's bytes: teacher / variant must reach this."""
+
+    kind = "compression_min"
+    compression_min: float = Field(gt=0)
+    """Least value of teacher bytes / variant bytes."""
+
+    def if_undecided(self, otherwise: OnInconclusive | None) -> None:
+        """Bytes are exact."""
+
+
+class _UndecidedBudget(Budget):
+    """What budgets share that say themselves what INCONCLUSIVE does."""
+
+    on_inconclusive: OnInconclusive | None = None
+    """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
+
+    def if_undecided(self, otherwise: OnInconclusive | None) -> OnInconclusive | None:
+        return self.on_inconclusive or otherwise
+
+
+class MemoryBudget(_UndecidedBudget):
+    """A budget on peak memory of loading and predicting: variant / teacher may reach at most this."""
+
+    kind = "memory_ratio_max"
+    memory_ratio_max: float = Field(gt=0)
+    """Largest value of the variant's peak memory / the teacher's."""
+
+
+class FlipsBudget(_UndecidedBudget):
+    """A budget on behaviour: at most this percentage of the gate rows may turn from right to wrong."""
+
+    kind = "flips_max_percent"
+    flips_max_percent: float = Field(gt=0, lt=100)
+    """Percentage of the gate rows that may turn from right to wrong."""
+
+
+class SliceBudget(Budget):
+    """A budget on a metric of 0/1 per row: no slice may lose more; it fails only where the rows show one."""
+
+    not_yet: ClassVar[frozenset[str]] = frozenset(
+        {"drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"}
+    )
+    kind = "drop_points"
+    drop_points: float = Field(gt=0, lt=100)
+    """Percentage points that each slice may lose, by Holm's correction."""
+
+
+class SpeedBudget(_UndecidedBudget):
+    """A budget on speed: teacher time / variant time must reach this, on every workload."""
+
+    kind = "speedup_min"
+    speedup_min: float = Field(gt=0)
+    """Least value of teacher time / variant time, on every workload."""

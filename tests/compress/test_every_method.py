@@ -26,9 +26,8 @@ from fixtures.models.method_examples import EMBEDDING_EXAMPLES, EXAMPLES, ONNX_E
 from fixtures.models.task_rows import TASKS, task_context
 from slimgate.compress.agreement import predictor_of
 from slimgate.errors import BuildError
-from slimgate.loading import known, load, load_object
+from slimgate.loading import known, load, runtime_of
 from slimgate.run.claims import step_claims
-from slimgate.store.artifact import LOADERS
 from slimgate.store.store import files_of
 from slimgate.tasks import causal_lm, text_classification
 
@@ -193,7 +192,9 @@ def test_step(
 
 
 def loaded(kind: str, folder: Path) -> Any:
-    return load_object(LOADERS[kind])(folder)
+    found = runtime_of(kind)
+    assert found is not None
+    return found[1].load_model(folder, "cpu")
 
 
 def test_a_width_without_a_layer_behind_it_is_not_pruned(tmp_path: Path, hubs: dict[str, Path]) -> None:

@@ -100,10 +100,16 @@ def forms() -> dict[str, tuple[str, protocols.Runtime[Any]]]:
     return {one.form.name: (name, one) for name, one in plugins("runtime").items() if one.form}
 
 
+def form_of(name: str) -> protocols.Form:
+    """The form of that name."""
+    form = forms()[name][1].form
+    assert form is not None
+    return form
+
+
 def graph_forms() -> dict[str, protocols.Form]:
     """Kind -> form, of the graphs that a model's folder may hold."""
-    found = {name: runtime.form for name, (_, runtime) in forms().items()}
-    return {name: form for name, form in found.items() if form and form.files}
+    return {name: form for name in forms() if (form := form_of(name)).files}
 
 
 def added(kind: str, name: str, own: Collection[str]) -> str | None:

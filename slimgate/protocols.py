@@ -26,7 +26,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,9 @@ from pydantic import BaseModel
 
 from slimgate.errors import BuildError, DataError
 from slimgate.outcomes import Outcomes
+
+if TYPE_CHECKING:
+    from slimgate.data.found_rows import FoundRows
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Json = dict[str, Any]
@@ -240,8 +244,22 @@ class Task(WithParams[P]):
     spoiled(outcomes, rows): the outcomes with those rows as wrong as can be, for the planted fault; None of a
     classification, where the judge exchanges labels. compare(params, teacher, variant): the part of the
     record's behaviour that needs both loaded models; None: there is none.
+
+    For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
+    that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
+    vectors in the order of the texts. tokenizer_settings: attributes of the exported tokenizer.
+    For `slimgate init`. auto_class: transformers' class of a model with the head; None: any model will do.
+    guess_rank: the lowest guesses first; slimgate's own have 10 to 60. proposed_metrics: of the
+    suite, the first one with a budget; empty: default_metrics. distill_options: of the suite's student.
     """
 
+    pipeline: str | None = None
+    snippet_tail: str = "print(scores)"
+    tokenizer_settings: Mapping[str, str] = MappingProxyType({})
+    auto_class: str | None = None
+    guess_rank: int = 0
+    proposed_metrics: tuple[str, ...] = ()
+    distill_options: Mapping[str, float] = MappingProxyType({"alpha": 0.5, "temperature": 2.0})
     default_metrics: tuple[str, ...] = ("accuracy", "f1_macro")
     whole_split: bool = False
     spoiled: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
@@ -309,6 +327,13 @@ class Task(WithParams[P]):
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: P, group: str | None
     ) -> Outcomes:
         """What a model answered, from its scores: (rows, …) as `predict_scores` gives them."""
+
+    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+        """[task] options that name columns, and why, where the rows look like this task's; None elsewhere.
+
+        Raises DataError for rows of this task that lack something.
+        """
+        return None
 
     def quoted_columns(self, params: P) -> tuple[str, ...]:
         """The columns that stand for a row in a report: its texts, but of images, say, their captions."""

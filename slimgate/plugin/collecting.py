@@ -206,7 +206,8 @@ def params_of(item: pytest.Item) -> dict[str, Any]:
 
 def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     """The check of a gate, as the record keys it: kind, model, name. None of tests that judge nothing."""
-    from slimgate.record.run_verdict import SELF_TEST, SINCE
+    from slimgate.record.results import SINCE
+    from slimgate.record.run_verdict import SELF_TEST
     from slimgate.suite.suite import TEACHER
 
     params = params_of(item)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slimgate.record.run_verdict import SINCE
+from slimgate.record.results import SINCE
 from slimgate.run.parts import Part
 
 Property = tuple[str, object]

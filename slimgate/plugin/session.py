@@ -31,7 +31,8 @@ from slimgate.record.comparing import compare
 from slimgate.record.files import LOGS, Kept, log_name
 from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.run_verdict import SELF_TEST, SINCE, Key
+from slimgate.record.results import SINCE
+from slimgate.record.run_verdict import SELF_TEST, Key
 from slimgate.record.words import numbered
 from slimgate.report.compare import compare_report
 from slimgate.report.files import PR_COMMENT, write_reports

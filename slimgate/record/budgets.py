@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from slimgate.judge.budget_tables import FlipsBudget
@@ -10,6 +9,8 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
+    Flips,
+    FootprintFacts,
     LatencyFacts,
     QualityFacts,
     RunRecord,
@@ -17,7 +18,7 @@ from slimgate.record import (
     UndecidedChange,
     VariantRecord,
 )
-from slimgate.suite.variant_budgets import BASELINE
+from slimgate.record.results import BEHAVIOUR, JudgedFacts, Result
 
 # Kinds whose limit is the least that a variant must reach; of all others it is the most that it may lose.
 AT_LEAST = frozenset({"floor", "speedup_min", "compression_min"})
@@ -45,7 +46,39 @@ class Judged(NamedTuple):
 
 def judged_budgets(model: VariantRecord) -> list[Judged]:
     """Every budget of a variant, in the record's order."""
-    return list(_all(model))
+    return [
+        Judged(_of(one, budget), one.detail, budget, *_held(one.facts, budget))
+        for one in model.results()
+        for budget in one.facts.budgets
+    ]
+
+
+def _of(result: Result, budget: BudgetFacts) -> str:
+    if result.kind != BEHAVIOUR:
+        return result.of
+    return "flips" if budget.kind == FlipsBudget.kind else "slices"
+
+
+def _held(facts: JudgedFacts, budget: BudgetFacts) -> tuple[float | None, tuple[float, float] | None]:
+    """What a budget is held against, and its interval."""
+    match facts:
+        case QualityFacts() | SinceFacts() if budget.kind == "drop_points":
+            return facts.drop_points, facts.interval
+        case BehaviourFacts(flips=Flips() as flips) if budget.kind == FlipsBudget.kind:
+            return flips.percent, flips.interval
+        case FootprintFacts():
+            return facts.compression, None
+        case LatencyFacts():
+            return facts.speedup, _decided_by(facts)
+    return budget.value, budget.interval  # none of slices: no single figure decides
+
+
+def _decided_by(times: LatencyFacts) -> tuple[float, float] | None:
+    """The interval of a speed-up, with what it must clear a budget by."""
+    if times.speedup_interval is None or times.clearance is None:
+        return times.speedup_interval
+    low, high = times.speedup_interval
+    return low / times.clearance, high * times.clearance
 
 
 def undecided_fails(record: RunRecord) -> bool:
@@ -124,58 +157,5 @@ def _by_figures(kind: str, limit: float, one: Judged) -> Verdict | None:
 
 def message_of(model: VariantRecord, budget: str) -> str | None:
     """The gate's own line on a budget of that name; None where the record has none."""
-    of, _, detail = budget.partition(" ")
-    if of == "latency" and detail in model.latency:
-        return model.latency[detail].message
-    if of == BASELINE and detail in model.since_baseline:
-        return model.since_baseline[detail].message
-    if of == "size" and model.footprint is not None:
-        return model.footprint.message
-    if of in ("flips", "slices") and model.behaviour is not None:
-        return model.behaviour.message
-    if of in model.quality:
-        return model.quality[of].message
-    message: str | None = getattr(model.memory, "message", None) if of == "memory" else None
-    return message
-
-
-def _all(model: VariantRecord) -> Iterator[Judged]:
-    for metric, facts in model.quality.items():
-        yield from (Judged(metric, None, budget, *_held(facts, budget)) for budget in facts.budgets)
-    for metric, since in model.since_baseline.items():
-        yield from (Judged(BASELINE, metric, budget, *_held(since, budget)) for budget in since.budgets)
-    if model.behaviour is not None:
-        yield from _of_behaviour(model.behaviour)
-    if model.footprint is not None:
-        for budget in model.footprint.budgets:
-            yield Judged("size", None, budget, model.footprint.compression, None)
-    for budget in getattr(model.memory, "budgets", ()):
-        yield Judged("memory", None, budget, budget.value, budget.interval)
-    for workload, times in model.latency.items():
-        for budget in times.budgets:
-            yield Judged("latency", workload, budget, times.speedup, _decided_by(times))
-
-
-def _decided_by(times: LatencyFacts) -> tuple[float, float] | None:
-    """The interval of a speed-up, with what it must clear a budget by."""
-    if times.speedup_interval is None or times.clearance is None:
-        return times.speedup_interval
-    low, high = times.speedup_interval
-    return low / times.clearance, high * times.clearance
-
-
-def _held(
-    facts: QualityFacts | SinceFacts, budget: BudgetFacts
-) -> tuple[float | None, tuple[float, float] | None]:
-    """What a budget on a metric is held against, and its interval."""
-    if budget.kind == "drop_points":
-        return facts.drop_points, facts.interval
-    return budget.value, budget.interval
-
-
-def _of_behaviour(found: BehaviourFacts) -> Iterator[Judged]:
-    for budget in found.budgets:
-        if budget.kind == FlipsBudget.kind and found.flips is not None:
-            yield Judged("flips", None, budget, found.flips.percent, found.flips.interval)
-        else:  # of slices no single figure decides
-            yield Judged("slices", None, budget, None, None)
+    title = BEHAVIOUR if budget in ("flips", "slices") else budget
+    return next((one.facts.message for one in model.results() if one.title == title), None)

@@ -39,7 +39,7 @@ def describe_counts(record: RunRecord, found: RunVerdict) -> str:
 
 def describe_age(model: VariantRecord) -> str:
     """`, measured 2026-11-20 14:02 UTC`: of a model whose judged results are not all of the last run."""
-    own = [(kind, name) for (kind, _, name), facts in results(model) if facts.verdict is not None]
+    own = [(kind, name) for kind, name, facts in results(model) if facts.verdict is not None]
     own += [(ERROR, "")] if model.error is not None else []
     old = [one for one in model.carried if (one.kind, one.name) in own]
     partly = "partly " if len(old) < len(own) else ""
@@ -74,7 +74,7 @@ def carried_messages(record: RunRecord) -> dict[str, str]:
     found: dict[str, str] = {}
     for model in record.variants:
         times = {(one.kind, one.name): _when([one]) for one in model.carried}
-        said = {(kind, name): facts.message for (kind, _, name), facts in results(model)}
+        said = {(kind, name): facts.message for kind, name, facts in results(model)}
         said[ERROR, ""] = model.error
         if model.name == TEACHER:
             said |= {(SELF_TEST, name): one.message for name, one in record.self_test.failures.items()}

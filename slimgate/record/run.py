@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from slimgate.record.behaviour import BehaviourFacts
+from slimgate.judge.behaviour_parts import BehaviourFacts
+from slimgate.judge.parts import Part
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.followed import FollowedRow, RowShapes
 from slimgate.record.looks import ConfirmFacts, LookFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
-from slimgate.record.part import Part
 from slimgate.record.quality import QualityFacts
+from slimgate.record.results import BEHAVIOUR, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, Result
 from slimgate.record.shard import ShardFacts
 from slimgate.record.since import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
@@ -73,6 +75,18 @@ class VariantRecord(Part):
     def measured(self) -> bool:
         """Whether it answered the gate rows, which are then kept beside the record."""
         return bool(self.quality) or self.behaviour is not None
+
+    def results(self) -> Iterator[Result]:
+        """All that a budget can judge on the gate rows and on this machine, each with its check."""
+        yield from (Result(QUALITY, metric, facts) for metric, facts in self.quality.items())
+        yield from (Result(SINCE, metric, facts) for metric, facts in self.since_baseline.items())
+        if self.behaviour is not None:
+            yield Result(BEHAVIOUR, "", self.behaviour)
+        if self.footprint is not None:
+            yield Result(FOOTPRINT, "size", self.footprint)
+        if self.memory is not None:
+            yield Result(MEMORY, "", self.memory)
+        yield from (Result(SPEEDUP, workload, times) for workload, times in self.latency.items())
 
 
 class RunRecord(Part):

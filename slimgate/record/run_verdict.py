@@ -11,43 +11,29 @@ from dataclasses import dataclass, field
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
-    BehaviourFacts,
-    FootprintFacts,
     LatencyFacts,
-    MemoryFacts,
     QualityFacts,
     RunVerdict,
     SelfTest,
     SelfTestPart,
-    SinceFacts,
     Status,
     VariantRecord,
 )
 from slimgate.record.files import TEACHER
+from slimgate.record.results import JudgedFacts, Result
 
 Key = tuple[str, str, str]  # kind, variant, name
-Judged = QualityFacts | SinceFacts | BehaviourFacts | FootprintFacts | MemoryFacts | LatencyFacts
-SINCE = "since"  # a metric beside that of the baseline
 CONFIRMED = "confirm"  # a metric on the rows of the split confirm
 SELF_TEST = "self_test"
 ERROR = "error"
 
 
-def results(model: VariantRecord) -> Iterator[tuple[Key, Judged]]:
-    """All that a budget can judge of a model, each with the check that measures it."""
-    name = model.name
-    yield from ((("quality", name, metric), facts) for metric, facts in model.quality.items())
-    yield from (((SINCE, name, metric), facts) for metric, facts in model.since_baseline.items())
-    if model.behaviour is not None:
-        yield ("behaviour", name, ""), model.behaviour
-    if model.footprint is not None:
-        yield ("footprint", name, "size"), model.footprint
-    if model.memory is not None:
-        yield ("memory", name, ""), model.memory
-    yield from ((("speedup", name, workload), times) for workload, times in model.latency.items())
+def results(model: VariantRecord) -> Iterator[Result]:
+    """All that a budget has judged of a model, also where it does not hold on the confirm rows."""
+    yield from model.results()
     for metric, facts in model.confirm.items():
         if facts.verdict is not Verdict.PASS:  # the gate has counted the budgets that hold
-            yield (CONFIRMED, name, metric), facts
+            yield Result(CONFIRMED, metric, facts)
 
 
 def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
@@ -91,7 +77,7 @@ class _Count:
     wrong: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
 
-    def add(self, facts: Judged) -> None:
+    def add(self, facts: JudgedFacts) -> None:
         """Counts the budgets of one result; results of records without budgets count as one."""
         verdicts: list[Verdict | None] = [one.verdict for one in facts.budgets] or [facts.verdict]
         self.passed += verdicts.count(Verdict.PASS)
@@ -140,8 +126,8 @@ def _counted(variants: Sequence[VariantRecord], self_test: SelfTest, without: Co
     for model in variants:
         if model.error is not None and (ERROR, model.name, "") not in without:
             found.error(model.error)
-        for key, facts in results(model):
-            if key in without:
+        for kind, name, facts in results(model):
+            if (kind, model.name, name) in without:
                 continue
             if facts.verdict is None or not model.gated:
                 found.not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0

@@ -8,22 +8,12 @@ from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
 
+from slimgate.loading import known, load
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import fixed, percent
 
 LOAD = "load_model"
 TAG = "slimgate"
-# The hub's name of each task; a task of one's own has none.
-PIPELINES = {
-    "text_classification": "text-classification",
-    "multi_label": "text-classification",
-    "text_regression": "text-classification",
-    "token_classification": "token-classification",
-    "causal_lm": "text-generation",
-    "sentence_embedding": "feature-extraction",
-    "sentence_similarity": "sentence-similarity",
-    "image_text": "zero-shot-image-classification",
-}
 # owner/name: what the hub takes for a base model; a folder or a package is none.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -37,7 +27,7 @@ def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = 
     data = ModelCardData(
         base_model=base_model(record, model),
         library_name=form,
-        pipeline_tag=PIPELINES.get(record.task.kind),
+        pipeline_tag=_pipeline(record),
         tags=[TAG, "model-compression", *([of_form] if of_form else [])],
         datasets=[str(record.task.source["id"])] if _hub_rows(record) else None,
         metrics=list(model.quality) or None,
@@ -45,6 +35,12 @@ def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = 
         eval_results=results or None,
     )
     return f"---\n{data.to_yaml()}\n---"
+
+
+def _pipeline(record: RunRecord) -> str | None:
+    """The hub's name of the task. A dotted path is not imported: the record may be somebody else's."""
+    kind = record.task.kind
+    return load("task", kind).pipeline if kind in known("task") else None
 
 
 def base_model(record: RunRecord, model: VariantRecord) -> str | None:
@@ -110,7 +106,7 @@ def _results(record: RunRecord, model: VariantRecord) -> Iterator[Any]:
         if not isfinite(facts.value):
             continue
         yield EvalResult(
-            task_type=PIPELINES.get(record.task.kind, record.task.kind),
+            task_type=_pipeline(record) or record.task.kind,
             task_name=record.suite.title,
             dataset_type=rows_name(record),
             dataset_name=rows_name(record),

@@ -9,7 +9,7 @@ from slimgate._system.escape import escaped
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
 from slimgate.record.carried import describe_age
-from slimgate.suite.variant_budgets import BASELINE
+from slimgate.record.results import BEHAVIOUR, SPEEDUP
 
 TEACHER = "teacher"
 _NO_BUDGET = "no budget"
@@ -64,16 +64,15 @@ def workload_words(workload: str) -> str:
 
 def verdicts(model: VariantRecord) -> dict[str, Verdict]:
     """What was judged against a budget, and since the baseline; of latency each workload."""
-    found = {escaped(name): facts.verdict for name, facts in model.quality.items()}
-    found |= {f"{BASELINE} {escaped(name)}": facts.verdict for name, facts in model.since_baseline.items()}
+    found: dict[str, Verdict | None] = {}
+    for one in model.results():
+        if one.kind == BEHAVIOUR:
+            found |= {budget_words(budget.kind): budget.verdict for budget in one.facts.budgets}
+        elif one.kind == SPEEDUP:
+            found[f"{one.of} {workload_words(one.name)}"] = one.facts.verdict
+        else:
+            found[escaped(one.title)] = one.facts.verdict
     found |= {f"confirm {escaped(name)}": facts.verdict for name, facts in model.confirm.items()}
-    if model.behaviour is not None:
-        found |= {budget_words(budget.kind): budget.verdict for budget in model.behaviour.budgets}
-    if model.footprint is not None:
-        found["size"] = model.footprint.verdict
-    if model.memory is not None:
-        found["memory"] = model.memory.verdict
-    found |= {f"latency {workload_words(name)}": facts.verdict for name, facts in model.latency.items()}
     return {name: verdict for name, verdict in found.items() if verdict is not None}
 
 

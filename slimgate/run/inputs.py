@@ -16,7 +16,8 @@ from pydantic_core import to_jsonable_python
 from slimgate._system.digests import code_digest, json_digest, own_code_digest
 from slimgate.errors import SlimgateError
 from slimgate.protocols import GATE
-from slimgate.record.run_verdict import CONFIRMED, SELF_TEST, SINCE
+from slimgate.record.results import SINCE
+from slimgate.record.run_verdict import CONFIRMED, SELF_TEST
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import answers_key
 from slimgate.run.rows import splits_key

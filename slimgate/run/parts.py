@@ -7,7 +7,7 @@ speedup, self_test, behaviour, since, confirm, error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -15,29 +15,19 @@ from typing import Any
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
-    ArtifactFacts,
     BaselineFacts,
-    BehaviourFacts,
     CarriedResult,
-    ClaimFacts,
-    FootprintFacts,
     LatencyFacts,
     Machine,
-    MemoryFacts,
-    QualityFacts,
-    RowShapes,
     RunRecord,
     SelfTest,
     ShardFacts,
-    SinceFacts,
-    StageFacts,
-    StepFacts,
     SuiteFacts,
-    SwitchedOffBudget,
     TaskFactsRecord,
     VariantRecord,
 )
-from slimgate.record.run_verdict import CONFIRMED, ERROR, SELF_TEST, SINCE, Key, verdict, verdict_of_this_run
+from slimgate.record.results import BEHAVIOUR, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP
+from slimgate.record.run_verdict import CONFIRMED, ERROR, SELF_TEST, Key, verdict, verdict_of_this_run
 from slimgate.run.claims import with_times
 from slimgate.suite.suite import TEACHER, Suite
 from slimgate.suite.variant_budgets import BASELINE
@@ -46,7 +36,7 @@ Part = dict[str, Any]
 PLANTED_DELAY = "planted_delay"
 SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
 # The kinds of parts that are results; the others say how a model came about.
-RESULTS = ("quality", SINCE, "behaviour", "footprint", "memory", "latency", "speedup", SELF_TEST, ERROR)
+RESULTS = (QUALITY, SINCE, BEHAVIOUR, FOOTPRINT, MEMORY, "latency", SPEEDUP, SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
 DUEL_KEYS = (
     "clearance",
@@ -79,15 +69,32 @@ def now() -> str:
 
 def expected(suite: Suite) -> list[Key]:
     """Every check that a whole run of a suite makes."""
-    keys: list[Key] = [("quality", name, metric) for name, metric in suite.judged_metrics]
-    keys += [(SINCE, name, metric) for name, metric in suite.since_baseline]
-    keys += [("behaviour", name, "") for name in suite.variants]
-    keys += [("footprint", name, "size") for name in suite.variants]
-    keys += [("memory", name, "") for name in suite.weighed]
-    keys += [("self_test", TEACHER, name) for name in SELF_TESTS]
-    keys += [("latency", name, w.id) for name in (TEACHER, *suite.variants) for w in suite.workloads]
-    keys += [("speedup", name, w.id) for name in suite.variants for w in suite.workloads]
-    return keys
+    return [key for name in (TEACHER, *suite.variants) for key, _ in _checks(suite, name)]
+
+
+def budgeted_checks(suite: Suite, name: str) -> dict[str, Key]:
+    """The checks of a model that have a budget, by what they judge."""
+    return {what: key for key, what in _checks(suite, name) if what is not None}
+
+
+def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
+    """The checks of a model, each with what it judges in words; None where it has no budget."""
+    own = suite.budgets_of(name)
+    for model, metric in suite.judged_metrics:
+        if model == name:
+            yield (QUALITY, name, metric), metric if metric in own.quality else None
+    yield from (((SINCE, name, metric), f"{BASELINE} {metric}") for metric in own.baseline)
+    if name == TEACHER:
+        yield from (((SELF_TEST, name, test), None) for test in SELF_TESTS)
+    else:
+        judged = own.behaviour != BehaviourBudgets()
+        yield (BEHAVIOUR, name, ""), "flips and slices" if judged else None
+        yield (FOOTPRINT, name, "size"), "size" if own.size else None
+        if name in suite.weighed:
+            yield (MEMORY, name, ""), "memory" if own.memory else None
+        for one in suite.workloads:
+            yield (SPEEDUP, name, one.id), f"latency {one.id}" if own.speed else None
+    yield from ((("latency", name, one.id), None) for one in suite.workloads)
 
 
 def told(key: Key) -> str:
@@ -191,27 +198,19 @@ def parts_of(record: RunRecord) -> list[Part]:
                 "claims": [claim.model_dump(mode="json") for claim in v.claims],
             }
             parts.append(part("build", v.name, "", facts))
-        parts += [part("quality", v.name, name, q.model_dump(mode="json")) for name, q in v.quality.items()]
+        for kind, name, found in v.results():
+            if isinstance(found, LatencyFacts):
+                parts += _latency_parts(v.name, name, found)
+            else:
+                parts.append(part(kind, v.name, name, found.model_dump(mode="json")))
         parts += [
-            part(SINCE, v.name, name, facts.model_dump(mode="json"))
-            for name, facts in v.since_baseline.items()
+            part(CONFIRMED, v.name, name, found.model_dump(mode="json")) for name, found in v.confirm.items()
         ]
-        parts += [
-            part(CONFIRMED, v.name, name, facts.model_dump(mode="json")) for name, facts in v.confirm.items()
-        ]
-        for name, times in v.latency.items():
-            parts += _latency_parts(v.name, name, times)
-        if v.footprint is not None:
-            parts.append(part("footprint", v.name, "size", v.footprint.model_dump(mode="json")))
-        if v.memory is not None:
-            parts.append(part("memory", v.name, "", v.memory.model_dump(mode="json")))
         if v.stages:
             stages = [stage.model_dump(mode="json") for stage in v.stages]
             parts.append(part("stages", v.name, "", {"stages": stages}))
         if v.shapes is not None:
             parts.append(part("shapes", v.name, "", v.shapes.model_dump(mode="json")))
-        if v.behaviour is not None:
-            parts.append(part("behaviour", v.name, "", v.behaviour.model_dump(mode="json")))
         if v.error is not None:  # the last: what comes later of a model speaks against it
             met = {"message": v.error, "log": v.error_log, "measured": v.error_measured}
             parts.append(part(ERROR, v.name, EARLIER, met))
@@ -229,12 +228,13 @@ def _latency_parts(variant: str, workload: str, times: LatencyFacts) -> list[Par
     duel = {key: facts.pop(key) for key in DUEL_KEYS}
     parts = [part("latency", variant, workload, facts)] if facts["p50_ms"] else []
     if duel["speedup"] is not None:
-        parts.append(part("speedup", variant, workload, {**duel, "measured": duel_measured}))
+        parts.append(part(SPEEDUP, variant, workload, {**duel, "measured": duel_measured}))
     return parts
 
 
 def _latency(name: str, parts: Parts) -> dict[str, LatencyFacts]:
-    timed, duelled = parts.of("latency", name), parts.of("speedup", name)
+    """By workload what test_latency and test_speedup reported, put together."""
+    timed, duelled = parts.of("latency", name), parts.of(SPEEDUP, name)
     merged = {
         key: {
             **duelled.get(key, {}),
@@ -265,9 +265,7 @@ def compose(
     """
     digests, checks = inputs or {}, dict.fromkeys(expected(suite))
     variants = [
-        _variant(suite, name, parts, digests.get(name, {})).model_copy(
-            update={"carried": parts.carried(name, checks)}
-        )
+        _variant(suite, name, parts, digests.get(name, {}), parts.carried(name, checks))
         for name in (TEACHER, *suite.variants)
     ]
     self_test = _self_test(parts)
@@ -304,64 +302,42 @@ def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
     return [what for what, key in budgeted_checks(suite, name).items() if not parts.has(key)]
 
 
-def budgeted_checks(suite: Suite, name: str) -> dict[str, Key]:
-    """The checks of a model that have a budget, by what they judge."""
-    own = suite.budgets_of(name)
-    checks = {metric: ("quality", name, metric) for metric in own.quality}
-    checks |= {f"{BASELINE} {metric}": (SINCE, name, metric) for metric in own.baseline}
-    if own.behaviour != BehaviourBudgets():
-        checks["flips and slices"] = ("behaviour", name, "")
-    if own.size is not None:
-        checks["size"] = ("footprint", name, "size")
-    if own.memory is not None:
-        checks["memory"] = ("memory", name, "")
-    if own.speed is not None:
-        checks |= {f"latency {one.id}": ("speedup", name, one.id) for one in suite.workloads}
-    return checks
-
-
-def _variant(suite: Suite, name: str, parts: Parts, inputs: Mapping[str, str]) -> VariantRecord:
-    variant = suite.model(name)
+def _variant(
+    suite: Suite, name: str, parts: Parts, inputs: Mapping[str, str], carried: list[CarriedResult]
+) -> VariantRecord:
+    variant, latency = suite.model(name), _latency(name, parts)
     build = parts.one("build", name) or {}
-    stages = parts.one("stages", name) or {}
-    errors = list(parts.of("error", name).values())
-    footprint = parts.one("footprint", name, "size")
-    memory = parts.one("memory", name)
-    shapes = parts.one("shapes", name)
-    behaviour = parts.one("behaviour", name)
-    latency = _latency(name, parts)
+    errors = list(parts.of(ERROR, name).values())
     speedups = {key: facts.speedup_interval for key, facts in latency.items() if facts.speedup_interval}
-    return VariantRecord(
-        name=name,
-        parent=variant.parent or (str(variant.ref.text) if variant.ref else None),
-        twin=variant.twin,
-        gated=variant.gated,
-        reason=variant.reason,
-        from_store=build.get("from_store"),
-        steps=[StepFacts.model_validate(step) for step in build.get("steps", ())],
-        stages=[StageFacts.model_validate(stage) for stage in stages.get("stages", ())],
-        claims=[ClaimFacts.model_validate(claim) for claim in with_times(build.get("claims", ()), speedups)],
-        artifact=ArtifactFacts.model_validate(build["artifact"]) if build else None,
-        inputs_digests=dict(inputs),
-        quality={k: QualityFacts.model_validate(v) for k, v in parts.of("quality", name).items()},
-        footprint=FootprintFacts.model_validate(footprint) if footprint else None,
-        behaviour=BehaviourFacts.model_validate(behaviour) if behaviour else None,
-        latency=latency,
-        memory=MemoryFacts.model_validate(memory) if memory else None,
-        shapes=RowShapes.model_validate(shapes) if shapes else None,
-        since_baseline={k: SinceFacts.model_validate(v) for k, v in parts.of(SINCE, name).items()},
-        confirm={k: QualityFacts.model_validate(v) for k, v in parts.of(CONFIRMED, name).items()},
-        awaited=awaited(suite, name, parts),
-        switched_off=_switched_off(suite, name),
-        error=errors[0]["message"] if errors else None,
-        error_log=next((facts["log"] for facts in errors if facts.get("log")), None),
-        error_measured=errors[0].get("measured") if errors else None,
+    return VariantRecord.model_validate(
+        {
+            "name": name,
+            "parent": variant.parent or (str(variant.ref.text) if variant.ref else None),
+            "twin": variant.twin,
+            "gated": variant.gated,
+            "reason": variant.reason,
+            "from_store": build.get("from_store"),
+            "steps": build.get("steps", []),
+            "stages": (parts.one("stages", name) or {}).get("stages", []),
+            "claims": with_times(build.get("claims", ()), speedups),
+            "artifact": build.get("artifact"),
+            "inputs_digests": inputs,
+            QUALITY: parts.of(QUALITY, name),
+            FOOTPRINT: parts.one(FOOTPRINT, name, "size"),
+            BEHAVIOUR: parts.one(BEHAVIOUR, name),
+            "latency": latency,
+            MEMORY: parts.one(MEMORY, name),
+            "shapes": parts.one("shapes", name),
+            "since_baseline": parts.of(SINCE, name),
+            CONFIRMED: parts.of(CONFIRMED, name),
+            "awaited": awaited(suite, name, parts),
+            "switched_off": [asdict(one) for one in suite.budgets_of(name).switched_off],
+            "error": errors[0]["message"] if errors else None,
+            "error_log": next((facts["log"] for facts in errors if facts.get("log")), None),
+            "error_measured": errors[0].get("measured") if errors else None,
+            "carried": carried,
+        }
     )
-
-
-def _switched_off(suite: Suite, name: str) -> list[SwitchedOffBudget]:
-    own = suite.budgets_of(name)
-    return [SwitchedOffBudget(**asdict(one)) for one in own.switched_off]
 
 
 def _self_test(parts: Parts) -> SelfTest:

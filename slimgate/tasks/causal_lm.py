@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -33,6 +34,7 @@ from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, Task, TaskFacts, row_groups
 
 if TYPE_CHECKING:
+    from slimgate.data.found_rows import FoundRows
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
@@ -67,6 +69,20 @@ class Params(Table):
 
 class CausalLM(Task[Params]):
     default_metrics = ("perplexity", "token_accuracy", "bits_per_byte")
+    pipeline = "text-generation"
+    snippet_tail = (
+        "for text, mask, row in zip(texts, batch['attention_mask'], scores):\n"
+        "    print(text, repr(tokenizer.decode(row[int(mask.sum()) - 1].argmax())))"
+    )
+    # The next word follows from the end of a text.
+    tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "left"})
+    guess_rank = 60
+
+    def guess(self, found: FoundRows) -> tuple[dict[str, Any], str] | None:
+        """Text alone, for a language model, or where it is asked for."""
+        if found.said.label or not (found.said.task or found.causal):
+            return None
+        return {"text": found.texts()[:1]}, "text alone"
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The text."""

@@ -80,6 +80,8 @@ class Params(Table):
 
 
 class ImageText(Task[Params]):
+    pipeline = "zero-shot-image-classification"
+
     def columns(self, params: Params) -> tuple[str, ...]:
         """image, caption where there is one, label."""
         return tuple(name for name in (params.image, params.caption, params.label) if name)

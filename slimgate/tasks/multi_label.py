@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from slimgate.data.found_rows import LABELS
 from slimgate.data.labels import class_names, indicators, label_sets
 from slimgate.errors import DataError
 from slimgate.judge.metrics.label_sets import GOLD, SAID, WRONG
@@ -38,7 +39,13 @@ from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, check_o
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
+    from slimgate.data.found_rows import FoundRows
     from slimgate.tasks.parts.objectives import Objective
+
+
+# How columns of several labels are called, and what joins them.
+SETS = ("labels", "topics", "genres", "categories", "emotions", "tags", "classes")
+SEPARATORS = (",", ";", "|")
 
 
 class Params(texts.TextParams):
@@ -58,6 +65,22 @@ class Params(texts.TextParams):
 
 class MultiLabel(TextTask[Params]):
     default_metrics = ("labels_f1_micro", "labels_f1_macro", "subset_accuracy")
+    proposed_metrics = ("subset_accuracy", "labels_f1_micro", "labels_f1_macro")
+    pipeline = "text-classification"
+    snippet_tail = f"shares = 1 / (1 + np.exp(-scores))\n{texts.PRINT_SHARES}"
+    auto_class = SEQUENCE
+    guess_rank = 20
+
+    def guess(self, found: FoundRows) -> tuple[dict[str, Any], str] | None:
+        """Text, and lists of labels, names joined by a sign, or a column of 0 and 1 for each label."""
+        made = _label_options(found)
+        if made is None:
+            return None
+        options, why = made
+        label = options["label"]
+        columns = found.texts((label,) if isinstance(label, str) else label)
+        names = {"names": found.said.names} if found.said.names else {}
+        return {"text": columns, **options, **names}, why
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The text columns and those of the labels."""
@@ -168,3 +191,37 @@ def _values(classes: tuple[str, ...], gold: Floats, said: Floats) -> dict[str, F
 
 def _listed(told: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> str:
     return ", ".join(name for name, yes in zip(classes, told, strict=True) if yes) or "(none)"
+
+
+def _label_options(found: FoundRows) -> tuple[dict[str, Any], str] | None:
+    """The options that name the labels of rows, and why; None where there are none."""
+    table, columns, said = found.table, found.columns, found.said
+    lists = [n for n, c in columns.items() if c.kind == "list" and n not in said.text]
+    if said.label is not None:
+        lists = [n for n in lists if n == said.label]
+    if lists:
+        return {"label": lists[-1]}, f'lists of labels in "{lists[-1]}"'
+    for name in [said.label] if said.label else [n for n in columns if n.lower() in SETS]:
+        separator = _separator(table[name].to_pylist()) if columns[name].kind == "text" else None
+        if separator is not None:
+            return {"label": name, "separator": separator}, f'labels joined by "{separator}" in "{name}"'
+    marked = [n for n, c in columns.items() if c.kind in ("number", "flag") and c.distinct <= 2 and c.whole]
+    marked = [n for n in marked if _yes_or_no(table[n].to_pylist())]
+    if len(marked) >= 3 and said.label is None and not any(n.lower() in LABELS for n in columns):
+        return {"label": marked}, f"{len(marked)} columns of 0 and 1"
+    return None
+
+
+def _separator(values: list[Any]) -> str | None:
+    """What joins labels: parts of joined values recur, and are fewer than the values."""
+    texts = [value for value in values if isinstance(value, str) and value.strip()]
+    for separator in SEPARATORS:
+        parts = [part.strip() for text in texts for part in text.split(separator)]
+        joined = len(parts) > len(texts)
+        if joined and len(set(parts)) * 5 <= len(parts) and max(len(p.split()) for p in parts) <= 4:
+            return separator
+    return None
+
+
+def _yes_or_no(values: list[Any]) -> bool:
+    return {str(value) for value in values} <= {"0", "1"}

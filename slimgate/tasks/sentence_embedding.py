@@ -32,12 +32,13 @@ from slimgate.data.labels import class_names
 from slimgate.errors import DataError
 from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
-from slimgate.protocols import Encoded, Rows, TaskFacts, row_groups
+from slimgate.protocols import Encoded, Json, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts.retrieval import rank_documents, unit_vectors
 from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
 
 if TYPE_CHECKING:
+    from slimgate.data.found_rows import FoundRows
     from slimgate.tasks.parts.objectives import Objective
 
 # What is found depends on all documents: rows of a part of the split would be ranked among fewer.
@@ -79,7 +80,20 @@ class Params(SentenceParams):
 
 class SentenceEmbedding(SentenceTask[Params]):
     default_metrics = ("recall_at_1", "mrr")
+    proposed_metrics = ("recall_at_1", "recall_at_10", "mrr")
+    pipeline = "feature-extraction"
+    guess_rank = 50
     whole_split = True
+
+    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+        """Two texts and no label; where it is asked for, also a text and a label. Raises DataError."""
+        label = found.label() if found.said.label else None
+        columns = found.texts((label,) if label else ())
+        if label is None:
+            return ({"pair": columns}, "two columns of text and no label") if len(columns) == 2 else None
+        if found.said.task is None:
+            return None
+        return {"text": columns[0], "label": label}, f'texts of one value of "{label}" belong together'
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The text columns, and the label."""

@@ -23,12 +23,13 @@ from pydantic import model_validator
 
 from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints, Outcomes
-from slimgate.protocols import Encoded, Rows, TaskFacts, row_groups
+from slimgate.protocols import Encoded, Json, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts.retrieval import unit_vectors
 from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
 
 if TYPE_CHECKING:
+    from slimgate.data.found_rows import FoundRows
     from slimgate.tasks.parts.objectives import Objective
 
 GOLD, SCORE = "gold", "score"
@@ -60,6 +61,17 @@ class Params(SentenceParams):
 
 class SentenceSimilarity(SentenceTask[Params]):
     default_metrics = ("spearman", "pearson")
+    pipeline = "sentence-similarity"
+
+    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+        """Two texts and a number, where it is asked for: a regression is guessed of the same rows."""
+        score = found.score() if found.said.task else None
+        if score is None:
+            return None
+        pair = found.texts((score,))
+        if len(pair) != 2:
+            raise DataError("--task sentence_similarity compares two texts; name both columns by --text")
+        return {"pair": pair, "score": score}, f'the score "{score}"'
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The two texts and the score."""

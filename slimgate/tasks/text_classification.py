@@ -28,6 +28,7 @@ from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, check_o
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
+    from slimgate.data.found_rows import FoundRows
     from slimgate.tasks.parts.objectives import Objective
 
 
@@ -48,6 +49,29 @@ C = TypeVar("C", bound=Params)
 
 
 class TextClassification(TextTask[C]):
+    pipeline = "text-classification"
+    snippet_tail = (
+        "shares = np.exp(scores - scores.max(-1, keepdims=True))\n"
+        f"shares /= shares.sum(-1, keepdims=True)\n{texts.PRINT_SHARES}"
+    )
+    auto_class = SEQUENCE
+    guess_rank = 40
+
+    def guess(self, found: FoundRows) -> tuple[dict[str, Any], str] | None:
+        """Text, and a column of classes. Raises DataError where a header is taken for a row."""
+        label = found.label()
+        if label is None:
+            return None
+        columns = found.texts((label,))
+        if label in map(str, found.table[label].unique().to_pylist()):
+            raise DataError(
+                f'"{label}" is the name of a column and a label of its rows: the first row is taken for '
+                "its header; give it one, and take a repeated one out"
+            )
+        pair = "two columns of text" if len(columns) == 2 else "text"
+        why = f'{pair} and {found.columns[label].distinct} different values of "{label}"'
+        return {"text": columns, "label": label}, why
+
     def columns(self, params: C) -> tuple[str, ...]:
         """The text columns and the label."""
         return (*params.text, params.label)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, load_cl
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
+    from slimgate.data.found_rows import FoundRows
     from slimgate.tasks.parts.objectives import Objective
 
 
@@ -42,6 +44,18 @@ class Params(texts.TextParams):
 
 class TextRegression(TextTask[Params]):
     default_metrics = ("pearson", "spearman", "mse")
+    pipeline = "text-classification"
+    snippet_tail = "for text, row in zip(texts, scores):\n    print(text, float(row[0]))"
+    auto_class = SEQUENCE
+    guess_rank = 30
+    distill_options = MappingProxyType[str, float]({})
+
+    def guess(self, found: FoundRows) -> tuple[dict[str, Any], str] | None:
+        """Text, and a column of numbers that measure something; where it is asked for, of any numbers."""
+        score = found.score()
+        if score is None:
+            return None
+        return {"text": found.texts((score,)), "score": score}, f'numbers in "{score}"'
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The text columns and the score."""

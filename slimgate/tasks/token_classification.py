@@ -24,7 +24,7 @@ from pydantic import Field
 
 from slimgate.data.labels import class_names
 from slimgate.data.pools import collapsed
-from slimgate.data.tagged_words import OUTSIDE, SpansOf, span_reader, tags_of, words_of
+from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, span_reader, tags_of, words_of
 from slimgate.errors import DataError
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_tokenizer
@@ -36,7 +36,12 @@ from slimgate.tasks.parts.classifiers import TOKENS, Head, check_head, check_out
 from slimgate.tasks.parts.encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
+    from slimgate.data.found_rows import FoundRows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
+
+
+# Rows that are looked at for tags.
+TRIED = 500
 
 
 class Params(Table):
@@ -56,6 +61,32 @@ class Params(Table):
 
 class TokenClassification(Task[Params]):
     default_metrics = ("span_f1", "span_precision", "span_recall", "tag_accuracy")
+    proposed_metrics = ("tag_accuracy", "span_f1", "span_precision", "span_recall")
+    pipeline = "token-classification"
+    snippet_tail = (
+        "# a word's tag is that of its first token\n"
+        "added = set(tokenizer.all_special_tokens) - {tokenizer.unk_token}\n"
+        "for ids, row in zip(batch['input_ids'], scores.argmax(-1)):\n"
+        "    tokens = tokenizer.convert_ids_to_tokens(ids)\n"
+        "    print([(t, labels[int(k)]) for t, k in zip(tokens, row) if t not in added])"
+    )
+    auto_class = TOKENS
+    guess_rank = 10
+
+    def guess(self, found: FoundRows) -> tuple[dict[str, Any], str] | None:
+        """Lists of words beside as many tags, or texts of both with blanks between."""
+        table, columns, said = found.table, found.columns, found.said
+        tags = [said.label] if said.label else [n for n, c in columns.items() if c.kind in ("list", "text")]
+        words = said.text or tuple(n for n, c in columns.items() if c.kind in ("list", "text"))
+        head = {n: [_parts(v) for v in table[n].slice(0, TRIED).to_pylist()] for n in {*tags, *words}}
+        for tag in tags:
+            numbers = columns[tag].kind == "list" and all(p.isdecimal() for row in head[tag] for p in row)
+            if not numbers and not all(TAG.match(part) for row in head[tag] for part in row):
+                continue
+            for word in words:
+                if word != tag and any(head[tag]) and _as_many(head[word], head[tag]):
+                    return _tagging(found, word, tag, numbers=numbers)
+        return None
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The words and their tags."""
@@ -206,3 +237,25 @@ def _counts(spans_of: SpansOf, gold: Sequence[str], told: Sequence[str]) -> tupl
     true, found = spans_of(gold), spans_of(told)
     right = sum(a == b for a, b in zip(gold, told, strict=True))
     return len(true), len(found), len(true & found), len(gold), right
+
+
+def _as_many(words: list[list[str]], tags: list[list[str]]) -> bool:
+    return all(len(one) == len(other) for one, other in zip(words, tags, strict=True))
+
+
+def _tagging(found: FoundRows, words: str, tags: str, *, numbers: bool) -> tuple[dict[str, Any], str] | None:
+    said = found.said
+    if numbers and not said.names:
+        if found.columns[words].kind != "list" and said.task is None:
+            return None
+        raise DataError(
+            f'column "{tags}" holds numbers for words: say what they stand for by --names O,B-PER,I-PER'
+        )
+    options: dict[str, Any] = {"words": words, "tags": tags}
+    if said.names:
+        options["names"] = said.names
+    return options, f'a tag in "{tags}" for each word of "{words}"'
+
+
+def _parts(value: Any) -> list[str]:
+    return [str(part) for part in value] if isinstance(value, list) else str(value or "").split()

@@ -12,8 +12,9 @@ from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
 from slimgate.cli.export.snippets import snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
-from slimgate.loading import forms
+from slimgate.loading import form_of, forms, known, load
 from slimgate.models.saved_files import DESCRIPTION, save_tokenizer
+from slimgate.protocols import Task
 from slimgate.record import VariantRecord
 from slimgate.record.files import Kept
 from slimgate.report.card import card
@@ -72,9 +73,10 @@ def export(
     try:
         with replacing_folder(folder) as new, scratch_beside(new) as scratch:
             written = write_form(artifact, form, new, scratch)
-            _write_beside(written, run, params, new)
+            task = _task(run, gate)
+            _write_beside(written, task, params, new)
             checked = _checked(artifact, written, new, gate, scratch)
-            use = _use(run, model, written, params, new, checked)
+            use = _use(model, written, snippet(written, form_of(written.form), task, params), new, checked)
             text = blocks(card(run.record, model, form=written.form), use)
             (new / README).write_text(text + "\n", "utf-8")
             for name in files_of(new):
@@ -97,7 +99,17 @@ def _checked(artifact: Artifact, written: Written, folder: Path, gate: GateRows 
     return check_rows(artifact, written, folder, gate, scratch).message
 
 
-def _write_beside(written: Written, run: Kept, params: Mapping[str, Any], folder: Path) -> None:
+def _task(run: Kept, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
+    """The suite's task; without the suite, what a task is by default is taken for one of somebody's own."""
+    if isinstance(gate, GateRows):
+        return gate.suite.setup.task.object
+    kind = run.record.task.kind
+    return load("task", kind) if kind in known("task") else Task  # a record's dotted path is not imported
+
+
+def _write_beside(
+    written: Written, task: Task[Any] | type[Task[Any]], params: Mapping[str, Any], folder: Path
+) -> None:
     """config.json of graphs, and a tokenizer that cuts where the task did."""
     (folder / DESCRIPTION).unlink(missing_ok=True)
     if written.form != TRANSFORMERS:
@@ -105,23 +117,18 @@ def _write_beside(written: Written, run: Kept, params: Mapping[str, Any], folder
     tokenizer = written.tokenizer
     if params.get("max_tokens"):
         tokenizer.model_max_length = int(params["max_tokens"])
-    if run.record.task.kind == "causal_lm":
-        tokenizer.padding_side = "right"
-        tokenizer.truncation_side = "left"  # the next word follows from the end of a text
+    for name, value in task.tokenizer_settings.items():
+        setattr(tokenizer, name, value)
     save_tokenizer(tokenizer, folder)
 
 
-def _use(
-    run: Kept, model: VariantRecord, written: Written, params: Mapping[str, Any], folder: Path, checked: str
-) -> str:
-    _, runtime = forms()[written.form]
-    assert runtime.form is not None
-    needs = f"pip install {runtime.form.package} transformers"
+def _use(model: VariantRecord, written: Written, code: str, folder: Path, checked: str) -> str:
+    needs = f"pip install {form_of(written.form).package} transformers"
     size = sum((folder / name).stat().st_size for name in files_of(folder))
     return blocks(
         "## Use",
         f"Needs `{needs}`; run it inside of this folder ({megabytes(size)} MB).",
-        f"```python\n{snippet(written, runtime.form, run.record.task.kind, params)}\n```",
+        f"```python\n{code}\n```",
         bullets(_notes(model, written, checked)),
     )
 

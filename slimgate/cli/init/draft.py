@@ -9,22 +9,21 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-from pydantic import ValidationError
 
 from slimgate.cli.init import proposing
-from slimgate.cli.init.columns import texts_of
 from slimgate.cli.init.data import DataFiles, whole
 from slimgate.cli.init.guess import Guess
+from slimgate.cli.init.guessing import params_of
+from slimgate.cli.init.look import texts_of
 from slimgate.cli.init.models import ModelFound, Standing, token_counts
-from slimgate.data.labels import class_names, label_map, label_sets
+from slimgate.data.labels import label_map
 from slimgate.data.pools import collapsed_texts
 from slimgate.data.same_texts import comparable
 from slimgate.data.splits import Cut, SplitSizes, cut
-from slimgate.data.tagged_words import OUTSIDE, tags_of
 from slimgate.errors import DataError
 from slimgate.loading import load
 from slimgate.models.config import model_labels
-from slimgate.protocols import Rows
+from slimgate.protocols import Rows, Task
 from slimgate.run.budget_plan import GateGroups, groups_of
 
 
@@ -52,30 +51,36 @@ class Draft:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The labels of all rows; none where rows have a number, or nothing."""
-        options = self.guess.options
-        if self.guess.kind == "text_classification":
-            return class_names(self.table[options["label"]].unique().to_pylist())
-        numbered = Rows(self.table.append_column("id", pa.array(map(str, range(self.table.num_rows)))))
-        if "id" in self.table.column_names:
-            numbered = Rows(self.table)
-        if self.guess.kind == "multi_label":
-            separator, names = options.get("separator", ","), options.get("names")
-            sets = label_sets(numbered, options["label"], separator=separator, names=names)
-            return class_names({label for row in sets for label in row})
-        if self.guess.kind == "token_classification":
-            tags = tags_of(numbered, words=options["words"], tags=options["tags"], names=options.get("names"))
-            return class_names({tag for row in tags for tag in row} | {OUTSIDE})
-        return ()
+        if self.task.auto_class is None:
+            return ()
+        table = self.table
+        if "id" not in table.column_names:
+            table = table.append_column("id", pa.array(map(str, range(table.num_rows))))
+        params = params_of(self.guess.kind, self.task, self.guess.options)
+        return self.task.facts(params, {"all": Rows(table)}).classes
+
+    @cached_property
+    def task(self) -> Task[Any]:
+        """The task that was guessed, or asked for."""
+        found: Task[Any] = load("task", self.guess.kind)
+        return found
+
+    @cached_property
+    def label(self) -> str | None:
+        """The column of a classification's one label; None of other tasks."""
+        params = params_of(self.guess.kind, self.task, self.guess.options)
+        return self.task.label_column(params) if self.task.auto_class else None
 
     @cached_property
     def counts(self) -> Counter[str]:
         """Rows of each label of a classification."""
-        return Counter(map(str, self.table[self.guess.options["label"]].to_pylist()))
+        assert self.label is not None
+        return Counter(map(str, self.table[self.label].to_pylist()))
 
     @cached_property
     def standing(self) -> Standing:
         """Whether the model can do the task as it is."""
-        return self.model.standing(self.guess.kind, self.classes, self.stated)
+        return self.model.standing(self.task.auto_class, self.classes, self.stated)
 
     @cached_property
     def max_tokens(self) -> int:
@@ -105,12 +110,7 @@ class Draft:
     @cached_property
     def cut(self) -> Cut:
         """The splits as a run will cut them. Raises DataError for rows that cannot be used."""
-        task = load("task", self.guess.kind)
-        try:
-            params = task.Params.model_validate(self.options)
-        except ValidationError as error:
-            told = "; ".join(f"{one['loc'][0] if one['loc'] else ''}: {one['msg']}" for one in error.errors())
-            raise DataError(f"a task {self.guess.kind} cannot be of these columns: {told}") from None
+        task, params = self.task, params_of(self.guess.kind, self.task, self.options)
         return cut(
             self.parts,
             SplitSizes.model_validate(self.sizes),
@@ -125,13 +125,14 @@ class Draft:
     def options(self) -> dict[str, Any]:
         """The keys of [task] that belong to the task."""
         found = {key: tuple(v) if isinstance(v, list) else v for key, v in self.guess.options.items()}
-        found["max_tokens"] = self.max_tokens
-        pooling = proposing.pooling(self.model, self.guess, self.standing)
+        if "max_tokens" in self.task.Params.model_fields:
+            found["max_tokens"] = self.max_tokens
+        pooling = proposing.pooling(self.model, self.task, self.standing)
         if pooling is not None:
             found["pooling"] = pooling
         if self.stated:
             found["labels"] = self._stated()
-        if self.guess.kind == "causal_lm" and self.model.config.get("bos_token_id") is not None:
+        if "add_bos" in self.task.Params.model_fields and self.model.config.get("bos_token_id") is not None:
             found["add_bos"] = True
         return found
 
@@ -149,9 +150,7 @@ class Draft:
     @cached_property
     def gate(self) -> GateGroups:
         """The gate's rows and their groups, as the judge takes them."""
-        task = load("task", self.guess.kind)
-        columns = task.text_columns(task.Params.model_validate(self.options))
-        return groups_of(Rows(self.cut.splits["gate"]), columns, self.guess.group)
+        return groups_of(Rows(self.cut.splits["gate"]), self.guess.texts, self.guess.group)
 
     @property
     def recurring(self) -> int:

@@ -9,28 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Guess:
-    """options: those of [task] that name columns; why: one line for the reader; left: columns not used."""
+    """options: those of [task] that name columns; why: one line for the reader; left: columns not used.
+
+    texts: the columns that are read as text; columns: every column that the task reads.
+    """
 
     kind: str
     options: Mapping[str, Any]
     why: str
+    texts: tuple[str, ...]
+    columns: frozenset[str]
     group: str | None = None
     left: tuple[str, ...] = ()
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The columns that are read as text."""
-        options = self.options
-        if "words" in options:
-            return (options["words"],)
-        found = options.get("text") or options["pair"]
-        return (found,) if isinstance(found, str) else tuple(found)
-
-    @property
-    def columns(self) -> frozenset[str]:
-        """Every column that the task reads."""
-        found = set(self.texts)
-        for key in ("label", "score", "tags"):
-            value = self.options.get(key) or ()
-            found |= {value} if isinstance(value, str) else set(value)
-        return frozenset(found)

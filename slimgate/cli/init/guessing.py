@@ -1,110 +1,95 @@
-"""Which task rows are for: guessed from the columns' names and looks, after what was said.
+"""Which task rows are for: what the tasks say themselves of the columns, after what was said.
 
 guess(table, Said(label="intent"), causal=False) -> Guess("text_classification", {"text": …}, …)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import pyarrow as pa
+from pydantic import ValidationError
 
-from slimgate.cli.init.columns import look_at
 from slimgate.cli.init.guess import Guess
-from slimgate.cli.init.roles import Columns, Said, group_among, label_among, score_among, texts_among
-from slimgate.cli.init.several import multi_label, tagged
+from slimgate.cli.init.look import Look, group_among
+from slimgate.data.found_rows import Said
 from slimgate.errors import DataError, nearest
-
-TASKS = (
-    *("text_classification", "text_regression", "multi_label", "token_classification", "causal_lm"),
-    *("sentence_embedding", "sentence_similarity"),
-)
-MEASURED = ("text_regression", "sentence_similarity")
+from slimgate.loading import known, load
+from slimgate.protocols import Task
 
 
 def guess(table: pa.Table, said: Said, *, causal: bool) -> Guess:
     """The task. causal: the model is a language model. Raises DataError where nothing fits."""
-    columns = look_at(table)
+    look = Look(table, said, causal)
     for name in (*said.text, *filter(None, (said.label, said.group))):
-        if name not in columns:
-            raise DataError(f'the rows have no column "{name}"{nearest(name, columns)}')
+        if name not in look.columns:
+            raise DataError(f'the rows have no column "{name}"{nearest(name, look.columns)}')
     if said.label is not None and said.label in said.text:
         raise DataError(f'column "{said.label}" is named by --text and by --label, expected two columns')
-    if said.task is not None and said.task not in TASKS:
-        raise DataError(f'--task "{said.task}": init knows no such task{nearest(said.task, TASKS)}')
-    found = _guessed(table, columns, said, causal)
-    if said.task is not None and found.kind != said.task:
-        raise DataError(
-            f"--task {said.task}: the columns look like {found.kind} ({found.why}); say which is which by "
-            f"--text and --label; there are {', '.join(columns)}"
-        )
+    found = _asked(look, said.task) if said.task else _first(look, _tasks())
+    if found is None:
+        raise _nothing_fits(look)
     if said.group in found.columns:
         raise DataError(f"--group {said.group}: the task reads that column, expected another")
-    if found.kind == "text_classification":
-        _has_header(table, found.options["label"])
-    group = said.group or group_among(columns, found.columns)
+    group = said.group or group_among(look.columns, found.columns)
     used = {*found.columns, group}
-    left = tuple(name for name in columns if name not in used)
-    return Guess(found.kind, found.options, found.why, group, left)
+    left = tuple(name for name in look.columns if name not in used)
+    return replace(found, group=group, left=left)
 
 
-def _has_header(table: pa.Table, label: str) -> None:
-    if label in map(str, table[label].unique().to_pylist()):
+def _tasks() -> dict[str, Task[Any]]:
+    """The tasks that guess, in the order in which they are asked."""
+    found: dict[str, Task[Any]] = {name: load("task", name) for name in known("task")}
+    guessing = {name: task for name, task in found.items() if type(task).guess is not Task.guess}
+    return dict(sorted(guessing.items(), key=lambda item: item[1].guess_rank))
+
+
+def _asked(look: Look, name: str) -> Guess | None:
+    """The guess of the task that was asked for. Raises DataError where the rows look like another's."""
+    tasks = _tasks()
+    if ":" in name:
+        tasks[name] = load("task", name)
+    if name not in tasks:
+        raise DataError(f'--task "{name}": init knows no such task{nearest(name, tasks)}')
+    if found := _guessed(look, name, tasks[name]):
+        return found
+    label = look.said.label
+    other = _first(replace(look, said=replace(look.said, task=None)), tasks) if label else None
+    if other is not None:
         raise DataError(
-            f'"{label}" is the name of a column and a label of its rows: the first row is taken for '
-            "its header; give it one, and take a repeated one out"
+            f"--task {name}: the columns look like {other.kind} ({other.why}); say which is which by "
+            f"--text and --label; there are {', '.join(look.columns)}"
         )
+    return None
 
 
-def _guessed(table: pa.Table, columns: Columns, said: Said, causal: bool) -> Guess:
-    task = said.task
-    if task in (None, "token_classification") and (words := tagged(table, columns, said)):
-        return words
-    if task in (None, "multi_label") and (several := multi_label(table, columns, said)):
-        return several
-    if task in MEASURED:
-        score = said.label or score_among(columns, said) or _any_number(columns)
-    else:
-        score = score_among(columns, said) if task is None else None
-    if score is not None:
-        return _scored(columns, said, score)
-    by_label = said.label is not None or task in (None, "text_classification")
-    label = label_among(columns, said) if by_label else None
-    return _text_alone(columns, said, causal) if label is None else _labelled(columns, said, label)
+def _first(look: Look, tasks: dict[str, Task[Any]]) -> Guess | None:
+    return next((found for name, task in tasks.items() if (found := _guessed(look, name, task))), None)
 
 
-def _any_number(columns: Columns) -> str | None:
-    """Whole numbers, such as stars, are classes unless a regression is asked for."""
-    numbers = [name for name, column in columns.items() if column.kind == "number"]
-    return numbers[-1] if numbers else None
+def _guessed(look: Look, name: str, task: Task[Any]) -> Guess | None:
+    if (made := task.guess(look)) is None:
+        return None
+    params = params_of(name, task, made[0])
+    return Guess(name, made[0], made[1], task.text_columns(params), frozenset(task.columns(params)))
 
 
-def _labelled(columns: Columns, said: Said, label: str) -> Guess:
-    texts = texts_among(columns, said, (label,))
-    if columns[label].kind in ("list", "other"):
-        raise DataError(f'column "{label}" holds no plain values, expected a class in every row')
-    if said.task == "sentence_embedding":
-        options = {"text": texts[0], "label": label}
-        return Guess("sentence_embedding", options, f'texts of one value of "{label}" belong together')
-    pair = "two columns of text" if len(texts) == 2 else "text"
-    why = f'{pair} and {columns[label].distinct} different values of "{label}"'
-    return Guess("text_classification", {"text": texts, "label": label}, why)
+def params_of(name: str, task: Task[Any], options: Mapping[str, Any]) -> Any:
+    """The task's Params. Raises DataError where the columns do not fit them."""
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    try:
+        return task.Params.model_validate(given)
+    except ValidationError as error:
+        told = "; ".join(f"{one['loc'][0] if one['loc'] else ''}: {one['msg']}" for one in error.errors())
+        raise DataError(f"a task {name} cannot be of these columns: {told}") from None
 
 
-def _scored(columns: Columns, said: Said, score: str) -> Guess:
-    texts = texts_among(columns, said, (score,))
-    if said.task == "sentence_similarity":
-        if len(texts) != 2:
-            raise DataError("--task sentence_similarity compares two texts; name both columns by --text")
-        return Guess("sentence_similarity", {"pair": texts, "score": score}, f'the score "{score}"')
-    return Guess("text_regression", {"text": texts, "score": score}, f'numbers in "{score}"')
-
-
-def _text_alone(columns: Columns, said: Said, causal: bool) -> Guess:
-    texts = texts_among(columns, said, ())
-    if len(texts) == 2 and said.task in (None, "sentence_embedding"):
-        return Guess("sentence_embedding", {"pair": texts}, "two columns of text and no label")
-    if said.task == "causal_lm" or (said.task is None and causal):
-        return Guess("causal_lm", {"text": texts[:1]}, "text alone")
-    raise DataError(
-        f"no column looks like the label of a {said.task or 'task'}: there are {', '.join(columns)}; name it "
-        "by --label (text alone is for a causal language model)"
+def _nothing_fits(look: Look) -> DataError:
+    look.texts()  # raises where there is not even text
+    task, columns = look.said.task or "task", ", ".join(look.columns)
+    return DataError(
+        f"no column looks like the label of a {task}: there are {columns}; "
+        "name it by --label (text alone is for a causal language model)"
     )

@@ -8,22 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from slimgate.cli.init.columns import texts_of
+from slimgate.cli.init.look import texts_of
 from slimgate.data.labels import output_order
 from slimgate.errors import SuiteError, did_you_mean
 from slimgate.models.config import longest_text, model_labels
 from slimgate.models.hub import fetch_settings
 from slimgate.models.ref import FRESH, TORCH, parse_model_ref, read_config
 from slimgate.models.saved_files import check_tokenizer
-from slimgate.tasks.parts.classifiers import SEQUENCE, TOKENS, Head, has_head
+from slimgate.tasks.parts.classifiers import Head, has_head
 
 Standing = Literal["ready", "other labels", "headless"]
-AUTO = {
-    "text_classification": SEQUENCE,
-    "multi_label": SEQUENCE,
-    "text_regression": SEQUENCE,
-    "token_classification": TOKENS,
-}
 
 
 @dataclass(frozen=True)
@@ -61,13 +55,17 @@ class ModelFound:
         found = next((self.config[key] for key in keys if key in self.config), None)
         return found if isinstance(found, int) else None
 
-    def standing(self, kind: str, classes: Sequence[str], stated: Sequence[str]) -> Standing:
-        """Whether it can do the task as it is. stated: the data's label of each output, if any."""
+    def standing(self, auto: str | None, classes: Sequence[str], stated: Sequence[str]) -> Standing:
+        """Whether it can do the task as it is.
+
+        auto: transformers' class of models that can, None where any can; classes: labels of the data, none of
+        numbers; stated: the data's label of each output, if any.
+        """
         if self.fresh:
             return "headless"
-        if kind not in AUTO:
+        if auto is None:
             return "ready"
-        head = Head(AUTO[kind], tuple(classes) or ("score",), ordered=kind != "text_regression")
+        head = Head(auto, tuple(classes) or ("score",), ordered=bool(classes))
         if not has_head(head, self.config):
             return "headless"
         try:

@@ -6,45 +6,46 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate.cli.init.guess import Guess
 from slimgate.cli.init.models import ModelFound, Standing
+from slimgate.judge.budget_kinds import suited_kinds
+from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
+from slimgate.protocols import Task
 
 Json = dict[str, Any]
 # More rows cost more time than they tell; a suite may state more.
 MOST_TRAIN, MOST_GATE, MOST_NAMED_GATE = 20_000, 6_000, 10_000
 POINTS = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 WINDOWS = (16, 32, 64, 128, 256)
-# The budgeted metric of each task, and what else it measures. Of a row that is right or wrong, points.
-METRICS = {
-    "text_classification": ("accuracy", "f1_macro"),
-    "multi_label": ("subset_accuracy", "labels_f1_micro", "labels_f1_macro"),
-    "sentence_embedding": ("recall_at_1", "recall_at_10", "mrr"),
-    "token_classification": ("tag_accuracy", "span_f1", "span_precision", "span_recall"),
-    "text_regression": ("pearson", "spearman", "mse"),
-    "sentence_similarity": ("spearman", "pearson"),
-    "causal_lm": ("perplexity", "token_accuracy", "bits_per_byte"),
-}
-BY_ROWS = ("text_classification", "multi_label", "sentence_embedding")
 
 
 @dataclass(frozen=True)
 class Budgets:
-    """common, of_int8: tables of the task's first metric; decidable: the rows are known to do."""
+    """common, of_int8: tables of a metric; decidable: the rows are known to do."""
 
     common: Json
     of_int8: Json
     decidable: bool
 
 
-def budgets_for(kind: str, sizes: tuple[int, ...]) -> Budgets:
+def metrics_of(task: Task[Any]) -> tuple[str, ...]:
+    """What the suite measures; the first one has budgets."""
+    return task.proposed_metrics or task.default_metrics
+
+
+def is_by_rows(metric: str) -> bool:
+    """Whether each row is right or wrong, so that a plan can tell what the rows decide."""
+    return load_metric(metric).per_row is not None
+
+
+def budgets_for(metric: str, sizes: tuple[int, ...]) -> Budgets:
     """The tightest round budgets that the gate rows decide; where no plan can tell, usual ones.
 
     sizes: gate rows of each group. common is for variants that learn again, which change more answers.
     """
-    if kind == "causal_lm":
+    if "drop_points" not in suited_kinds(load_metric(metric)):
         return Budgets({"increase_relative": 0.1}, {"increase_relative": 0.03}, False)
-    if kind not in BY_ROWS:
+    if not is_by_rows(metric):
         return Budgets({"drop_points": 5.0}, {"drop_points": 3.0}, False)
     common, tight = (_tightest(sizes, changes) for changes in (TRAINED, CONVERTED))
     of_common, of_int8 = ({"drop_points": one or POINTS[-1]} for one in (common, tight))
@@ -93,18 +94,12 @@ def teacher_steps(model: ModelFound, standing: Standing) -> list[Json]:
     return [] if standing == "ready" else [{"fine_tune": learning(model)}]
 
 
-def distillation(model: ModelFound, kind: str) -> Json:
+def distillation(model: ModelFound, task: Task[Any]) -> Json:
     """The step by which a student learns from the teacher."""
-    if kind.startswith("sentence"):
-        options = {"alpha": 0.2, "temperature": 1.0, "mse_weight": 1.0, "batch_size": 64}
-    elif kind == "text_regression":
-        options = {}
-    else:
-        options = {"alpha": 0.5, "temperature": 2.0}
-    return {"distill": {**options, **learning(model)}}
+    return {"distill": {**task.distill_options, **learning(model)}}
 
 
-def pooling(model: ModelFound, guess: Guess, standing: Standing) -> str | None:
+def pooling(model: ModelFound, task: Task[Any], standing: Standing) -> str | None:
     """[task] pooling where the model has no head that serves: a new one on the mean of the tokens."""
-    pooled = guess.kind in ("text_classification", "multi_label", "text_regression")
+    pooled = task.auto_class is not None and "pooling" in task.Params.model_fields
     return "mean" if pooled and standing != "ready" and not model.causal else None

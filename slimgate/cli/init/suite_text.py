@@ -48,13 +48,15 @@ def _head(draft: Draft) -> Iterator[str]:
     yield f"title = {toml_value(_title(draft))}"
 
 
+def _metric(draft: Draft) -> str:
+    return proposing.metrics_of(draft.task)[0]
+
+
 def _title(draft: Draft) -> str:
     options = draft.guess.options
     of = options.get("label") or options.get("score") or options.get("tags")
     if isinstance(of, str):
-        return (
-            f"{draft.name}: which {of}?" if draft.guess.kind in proposing.BY_ROWS else f"{draft.name}: {of}"
-        )
+        return f"{draft.name}: which {of}?" if proposing.is_by_rows(_metric(draft)) else f"{draft.name}: {of}"
     return f"{draft.name}: {draft.guess.kind.replace('_', ' ')}"
 
 
@@ -70,7 +72,7 @@ def _task(draft: Draft, folder: Path) -> Iterator[str]:
         yield '# group = "document"   # a column: rows of one document, user or file stay in one split'
     else:
         yield f"group = {toml_value(draft.guess.group)}   # rows of one group stay in one split"
-    if draft.guess.kind == "text_classification":
+    if draft.label is not None:
         yield 'slices = ["length_bucket"]   # results apart by length, as by label; add your columns'
     yield f"splits = {toml_value(draft.sizes)}   # gate only judges"
 
@@ -89,7 +91,7 @@ def found(draft: Draft) -> Iterator[str]:
     rows = ", ".join(f"{name} {table.num_rows:,}" for name, table in draft.parts.items() if name != "all")
     yield f"{draft.table.num_rows:,} rows{f' ({rows})' if rows else ''}: {said(draft.guess.why)}."
     yield f"{sum(draft.tokens) / len(draft.tokens):.0f} tokens a row on average, {max(draft.tokens)} at most."
-    if draft.guess.kind == "text_classification":
+    if draft.label is not None:
         (most, many), (least, few) = draft.counts.most_common()[0], draft.counts.most_common()[-1]
         yield f"{len(draft.classes)} labels, from {few:,} rows ({said(least)}) to {many:,} ({said(most)})."
         if many > 0.8 * draft.table.num_rows:
@@ -147,7 +149,7 @@ def _variants(draft: Draft) -> Iterator[str]:
     else:
         yield "[variants.student]"
         yield f"# {len(blocks)} of {draft.model.blocks} blocks, which learn to answer as the teacher does"
-        distill = proposing.distillation(draft.model, draft.guess.kind)
+        distill = proposing.distillation(draft.model, draft.task)
         yield f"steps = {toml_value([{'keep_layers': blocks}, distill])}"
         yield ""
     yield "[variants.int8]"
@@ -165,9 +167,9 @@ def _variants(draft: Draft) -> Iterator[str]:
 
 
 def _budgets(draft: Draft) -> Iterator[str]:
-    kind, gate = draft.guess.kind, draft.gate
-    proposed, metric = proposing.budgets_for(kind, gate.sizes), proposing.METRICS[kind][0]
-    yield from (f"# {line}" for line in _reach(kind, gate, decidable=proposed.decidable))
+    metric, gate = _metric(draft), draft.gate
+    proposed = proposing.budgets_for(metric, gate.sizes)
+    yield from (f"# {line}" for line in _reach(metric, gate, decidable=proposed.decidable))
     yield "[budgets]"
     yield f"{toml_key(metric)} = {toml_value(proposed.common)}"
     if proposed.of_int8 != proposed.common:
@@ -178,14 +180,14 @@ def _budgets(draft: Draft) -> Iterator[str]:
         yield "# [budgets.variants.student-int8]"
         yield "# size = { compression_min = 3.0 }"
         yield '# latency = { speedup_min = 1.5, on_inconclusive = "warn" }'
-    if kind == "text_classification":
+    if draft.label is not None:
         yield "# No label and no length may lose more; a slice fails where its rows show that it did:"
         yield "# [budgets.slices]"
         yield f"# {toml_key(metric)} = {{ drop_points = 5.0 }}"
 
 
-def _reach(kind: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
-    if kind not in proposing.BY_ROWS:
+def _reach(metric: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
+    if not proposing.is_by_rows(metric):
         yield f"How many rows these take shows after a first run (--slimgate-plan); there are {gate}."
         yield "A budget that they cannot decide only warns (on_inconclusive below)."
         return
@@ -199,11 +201,11 @@ def _reach(kind: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
 
 
 def _measure(draft: Draft) -> Iterator[str]:
-    kind, gate = draft.guess.kind, draft.gate
+    gate = draft.gate
     batch = min(32, gate.rows)
     workloads: list[dict[str, Any]] = [{"batch": 1}] + ([{"batch": batch}] if batch > 1 else [])
     yield "[measure]"
-    yield f"metrics = {toml_value(proposing.METRICS[kind])}   # those without a budget are shown"
+    yield f"metrics = {toml_value(proposing.metrics_of(draft.task))}   # those without a budget are shown"
     yield f"workloads = {toml_value(workloads)}   # timed calls, of gate rows of their own lengths"
-    if not proposing.budgets_for(kind, gate.sizes).decidable:
+    if not proposing.budgets_for(_metric(draft), gate.sizes).decidable:
         yield 'on_inconclusive = "warn"'

@@ -13,7 +13,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import GATE
 from slimgate.record.comparing.since import Since, since
-from slimgate.record.run_verdict import SINCE
+from slimgate.record.results import SINCE
 from slimgate.run.parts import now, part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite

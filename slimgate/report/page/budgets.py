@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slimgate._system.escape import escaped, visible
 from slimgate.data.quoting import LONGEST, shortened
 from slimgate.judge.verdict import Verdict
-from slimgate.record import BehaviourFacts, BudgetFacts, QualityFacts, SinceFacts, VariantRecord
+from slimgate.record import (
+    BehaviourFacts,
+    BudgetFacts,
+    FootprintFacts,
+    LatencyFacts,
+    MemoryFacts,
+    QualityFacts,
+    SinceFacts,
+    VariantRecord,
+)
+from slimgate.record.results import Result
 from slimgate.report.figures import MISSING, as_fast, drop_words, significant, smaller
 from slimgate.report.page.drawing import Drawn, drawn, scale_of
 from slimgate.report.standing import budget_words, workload_words
@@ -41,34 +50,25 @@ class Budget:
 
 def budgets(model: VariantRecord) -> list[Budget]:
     """Of quality, behaviour, size, memory, times."""
-    return list(_budgets(model))
+    return [_budget(one, budget) for one in model.results() for budget in one.facts.budgets]
 
 
-def _budgets(model: VariantRecord) -> Iterator[Budget]:
-    for metric, facts in model.quality.items():
-        yield from (_quality(escaped(metric), facts, budget) for budget in facts.budgets)
-    for metric, since in model.since_baseline.items():
-        of = f"{escaped(metric)}, since the baseline"
-        yield from (_quality(of, since, budget) for budget in since.budgets)
-    if (found := model.behaviour) is not None:
-        yield from (_behaviour(found, budget) for budget in found.budgets)
-    if (size := model.footprint) is not None:
-        for budget in size.budgets:
-            yield _line(
-                "size", smaller(size.compression) or MISSING, budget, size.compression, None, zero=1.0
-            )
-    if (memory := model.memory) is not None:
-        for budget in memory.budgets:
-            words = (
-                MISSING if memory.ratio is None else f"{significant(memory.ratio)}{_bounds(memory.spread)}"
-            )
-            of_teacher = words if words == MISSING else f"{words} of the teacher's"
-            yield _line("memory", of_teacher, budget, memory.ratio, memory.spread, zero=1.0)
-    for workload, times in model.latency.items():
-        for budget in times.budgets:
-            speed = as_fast(times.speedup, times.speedup_interval) or MISSING
-            of = f"latency, {workload_words(workload)}"
-            yield _line(of, speed, budget, times.speedup, times.speedup_interval, zero=1.0)
+def _budget(one: Result, budget: BudgetFacts) -> Budget:
+    match one.facts:
+        case QualityFacts() as facts:
+            return _quality(escaped(one.name), facts, budget)
+        case SinceFacts() as since:
+            return _quality(f"{escaped(one.name)}, since the baseline", since, budget)
+        case BehaviourFacts() as found:
+            return _behaviour(found, budget)
+        case FootprintFacts(compression=ratio):
+            return _line(one.of, smaller(ratio) or MISSING, budget, ratio, None, zero=1.0)
+        case MemoryFacts(ratio=ratio, spread=spread):
+            words = MISSING if ratio is None else f"{significant(ratio)}{_bounds(spread)} of the teacher's"
+            return _line(one.of, words, budget, ratio, spread, zero=1.0)
+        case LatencyFacts(speedup=speedup, speedup_interval=interval):
+            of = f"{one.of}, {workload_words(one.name)}"
+            return _line(of, as_fast(speedup, interval) or MISSING, budget, speedup, interval, zero=1.0)
 
 
 def _quality(what: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from slimgate.errors import SuiteError
@@ -40,6 +41,15 @@ S = TypeVar("S", bound=SentenceParams)
 
 class SentenceTask(Task[S]):
     """A task of texts that are encoded apart."""
+
+    # Each text's vector as a query first, as a document last: the same but for asymmetric search.
+    snippet_tail = (
+        "vectors = {scores}.reshape(len(texts), -1, scores.shape[-1])\n"
+        "print(vectors[:, 0] @ vectors[:, -1].T)"
+    )
+    distill_options = MappingProxyType(
+        {"alpha": 0.2, "temperature": 1.0, "mse_weight": 1.0, "batch_size": 64}
+    )
 
     def check_model(self, params: S, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError where a config.json cannot serve this task."""

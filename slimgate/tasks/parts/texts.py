@@ -16,6 +16,12 @@ from slimgate.protocols import BuildContext, Rows, Task
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData, Loaded
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
+# Ends a snippet of export: the share of each label, of `shares` (texts, labels).
+PRINT_SHARES = (
+    "for text, row in zip(texts, shares):\n"
+    "    print(text, {labels[k]: round(float(p), 4) for k, p in enumerate(row)})"
+)
+
 
 class TextParams(Table):
     """[task] of a model that reads one text, or two as a pair."""

@@ -20,19 +20,19 @@ def test_half_of_the_blocks_stay_with_the_first_and_the_last(
 
 @pytest.mark.parametrize(("rows", "common", "tight"), [(4000, 2, 1), (1600, 3, 2), (800, 5, 2), (130, 10, 5)])
 def test_a_budget_is_the_tightest_that_the_rows_decide(rows: int, common: float, tight: float) -> None:
-    found = budgets_for("text_classification", (1,) * rows)
+    found = budgets_for("accuracy", (1,) * rows)
     assert (found.common, found.of_int8) == ({"drop_points": common}, {"drop_points": tight})
     assert found.decidable
     assert planned_rows(common / 100, discordance=0.12) <= 1.1 * rows
 
 
 def test_rows_in_few_groups_get_wider_budgets() -> None:
-    assert budgets_for("text_classification", (40,) * 100).of_int8 == {"drop_points": 5.0}
+    assert budgets_for("accuracy", (40,) * 100).of_int8 == {"drop_points": 5.0}
 
 
 def test_too_few_rows_for_any_budget_are_known_to_be() -> None:
-    assert not budgets_for("text_classification", (1,) * 5).decidable
-    assert not budgets_for("text_regression", (1,) * 100_000).decidable  # no plan can tell before a run
+    assert not budgets_for("accuracy", (1,) * 5).decidable
+    assert not budgets_for("pearson", (1,) * 100_000).decidable  # no plan can tell before a run
 
 
 def test_one_file_is_split_and_a_gate_of_its_own_stays_whole() -> None:

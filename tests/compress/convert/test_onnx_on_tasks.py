@@ -16,7 +16,7 @@ import pytest
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.embeddings import PAIRS, embedding_context, load_encoder
-from fixtures.models.exported import _make_distinct_
+from fixtures.models.exported import make_distinct_
 from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.compress.agreement import calibration_arrays, predictor_of
 from slimgate.compress.convert import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx
@@ -100,7 +100,7 @@ def check_half(half: Any, graph: Any, eager: Any, usual: Arrays, least: int, con
 @pytest.mark.parametrize("made", CASES)
 def test_every_graph_answers_as_the_network_does(tmp_path: Path, made: Callable[[Path], Made]) -> None:
     model, context = made(tmp_path)
-    _make_distinct_(model.network)
+    make_distinct_(model.network)
     usual = calibration_arrays(model.tokenizer, context)[0]
     parameters = model.footprint()["parameters"] + also_stored(model.network)
     least = 2 if context.task is sentence_embedding.task else 1

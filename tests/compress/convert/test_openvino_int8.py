@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.openvino_models import exported, model_scores, scores_elsewhere
+from fixtures.models.openvino_models import exported, model_scores
 from slimgate.compress.agreement import predictor_of
 from slimgate.compress.convert import openvino_int8
 from slimgate.compress.convert._openvino_quantization import embedding_lookups, output_layer, single_rows
@@ -44,12 +43,10 @@ def alternate_stack() -> bytes:
     return found.raw[:24]
 
 
-def test_linear_layers_become_int8_and_come_back_the_same(
-    tmp_path: Path, tiny: tuple[Any, Any], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_linear_layers_become_int8(tiny: tuple[Any, Any], capfd: pytest.CaptureFixture[str]) -> None:
     made, log = applied(tiny)
     assert capfd.readouterr() == ("", "")
-    model, context = tiny
+    model, _ = tiny
     # four blocks of four 32 x 32 projections and two 32 x 64 of the FFN, and BERT's pooler
     assert weight_types(made.graph)["i8"] == 4 * (4 * 32 * 32 + 2 * 32 * 64) + 32 * 32
     # bias correction gives layers without one a bias
@@ -58,10 +55,6 @@ def test_linear_layers_become_int8_and_come_back_the_same(
     assert 0 < log["max_difference_relative"] < 2
     assert log["fake_quantize"] > 0
     assert log["left_in_float"] == len(embedding_lookups(model.graph)) + 1
-    given = model_scores(made, context)
-    (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
-    assert np.array_equal(scores_elsewhere(tmp_path / "saved", tmp_path, made, context), given)
 
 
 def test_embeddings_and_the_output_layer_where_asked_for(tiny: tuple[Any, Any]) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sklearn.decomposition import PCA
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.factorize import factorize_embeddings
 from slimgate.compress.factorize._factorize_embeddings import principal_directions
 from slimgate.compress.finetune import fine_tune
@@ -23,30 +23,19 @@ from slimgate.errors import BuildError
 from slimgate.models.predicting import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
-CASES = ["bert", "distilbert", "roberta", "electra", "llama", "gpt2", "bert-mean"]
 
 
-def build(tmp_path: Path, case: str = "bert") -> tuple[Any, Any]:
-    architecture, _, mean = case.partition("-")
-    context = tiny_context(tmp_path / "rows", params=MEAN if mean else PARAMS)
-    labels = None if mean else ("neg", "pos")
-    folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
+def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows")
+    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     return load_tiny(folder, context), context
 
 
 def scores(model: Any, context: Any) -> Any:
     encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
-
-
-def saved_and_loaded(model: Any, folder: Path) -> Any:
-    folder.mkdir()
-    model.save(folder)
-    return load_torch_model(folder)
 
 
 def apply(model: Any, context: Any, **options: Any) -> FactorizedEmbedding:
@@ -63,18 +52,15 @@ def vectors(model: Any) -> Any:
         return model.network.get_submodule(name)(torch.arange(model.config.vocab_size)).numpy()
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_table_is_narrow_and_comes_back_to_the_bit(tmp_path: Path, case: str) -> None:
-    model, context = build(tmp_path, case)
+@pytest.mark.parametrize("architecture", ["bert", "electra", "gpt2"])
+def test_the_table_is_narrow(tmp_path: Path, architecture: str) -> None:
+    model, context = build(tmp_path, architecture)
     before, tokens = model.footprint()["parameters"], model.config.vocab_size
     made = apply(model, context, rank=6)
     width = made.embedding_dim
-    assert width == (16 if case == "electra" else 32)
+    assert width == (16 if architecture == "electra" else 32)
     assert model.footprint()["parameters"] == before - tokens * width + 6 * (tokens + width)
     assert context.log["shape"] == [tokens, width]
-    again = saved_and_loaded(model, tmp_path / "saved")
-    assert np.array_equal(scores(again, context), scores(model, context))
-    assert again.footprint() == model.footprint()
 
 
 def test_unweighted_vectors_are_numpys_best_of_that_rank(tmp_path: Path) -> None:
@@ -124,8 +110,9 @@ def test_other_steps_train_it_and_make_it_int8(tmp_path: Path) -> None:
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     model.kind = "torch_quantized"
     assert [type(m) for m in made.children()] == [Int8Embedding, Int8Linear]
-    again = saved_and_loaded(model, tmp_path / "saved")
-    assert np.array_equal(scores(again, context), scores(model, context))
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), scores(model, context))
 
 
 def test_a_table_that_would_not_shrink_or_is_no_more_there_is_a_clear_error(tmp_path: Path) -> None:

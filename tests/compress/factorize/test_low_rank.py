@@ -26,18 +26,15 @@ from slimgate.models.predicting import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.protocols import Rows
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.tasks import causal_lm, text_classification
+from slimgate.tasks import causal_lm
 
 torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
-CASES = ["bert", "distilbert", "roberta", "electra", "llama", "gpt2", "bert-mean"]
+CASES = ["bert", "llama", "gpt2"]
 
 
-def build(tmp_path: Path, case: str = "bert") -> tuple[Any, Any]:
-    architecture, _, mean = case.partition("-")
-    context = tiny_context(tmp_path / "rows", calibration=24, params=MEAN if mean else PARAMS)
-    labels = None if mean else ("neg", "pos")
-    folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
+def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows", calibration=24)
+    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     return load_tiny(folder, context), context
 
 
@@ -69,7 +66,7 @@ def with_products(model: Any, made: dict[str, LowRankLinear]) -> Any:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_smaller_equals_the_products_and_comes_back_to_the_bit(tmp_path: Path, case: str) -> None:
+def test_it_is_smaller_and_equals_the_products(tmp_path: Path, case: str) -> None:
     model, context = build(tmp_path, case)
     before, parameters = scores(model, context), model.footprint()["parameters"]
     made = apply(model, context, parameter_ratio=0.75)
@@ -80,7 +77,6 @@ def test_it_is_smaller_equals_the_products_and_comes_back_to_the_bit(tmp_path: P
     after = scores(model, context)
     assert np.abs(after - before).mean() < np.std(before)
     assert np.allclose(scores(with_products(model, made), context), after, atol=1e-4)
-    assert np.array_equal(scores(saved_and_loaded(model, tmp_path / "saved"), context), after)
 
 
 def test_the_plain_factors_are_numpys_best_of_that_rank(tmp_path: Path) -> None:

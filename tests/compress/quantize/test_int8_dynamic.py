@@ -1,4 +1,4 @@
-"""The method int8_dynamic: what becomes int8, what it weighs, and that it loads again the same."""
+"""The method int8_dynamic: what becomes int8, what stays, and how near the answers are."""
 
 from __future__ import annotations
 
@@ -18,20 +18,16 @@ from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
 from slimgate.models.predicting import predict_scores
-from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 
 
-def build(tmp_path: Path, architecture: str, mean: bool = False) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", **({"params": MEAN} if mean else {}))
-    labels = None if mean else ("neg", "pos")
-    return load_tiny(
-        write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2), context
-    ), context
+def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows")
+    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
+    return load_tiny(folder, context), context
 
 
 def scores(model: Any, context: Any, **options: Any) -> Any:
@@ -40,39 +36,18 @@ def scores(model: Any, context: Any, **options: Any) -> Any:
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, **{"batch_size": 16, **options})
 
 
-@pytest.mark.parametrize(
-    ("architecture", "mean"),
-    [
-        ("bert", False),
-        ("distilbert", False),
-        ("roberta", False),
-        ("electra", False),
-        ("llama", False),
-        ("gpt2", False),
-        ("bert", True),
-    ],
-    ids=["bert", "distilbert", "roberta", "electra", "llama", "gpt2", "bert-mean"],
-)
+@pytest.mark.parametrize("architecture", ["bert", "llama", "gpt2"])
 @pytest.mark.parametrize("embeddings", [False, True], ids=["linear", "embeddings"])
-def test_answers_stay_close_and_come_back_to_the_bit(
-    tmp_path: Path, architecture: str, mean: bool, embeddings: bool
-) -> None:
-    model, context = build(tmp_path, architecture, mean)
+def test_answers_stay_close(tmp_path: Path, architecture: str, embeddings: bool) -> None:
+    model, context = build(tmp_path, architecture)
     before, state_bytes = scores(model, context), model.footprint()["state_bytes"]
     parameters = model.footprint()["parameters"]
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=embeddings), context)
-    model.kind = int8_dynamic.step.gives
     after = scores(model, context)
     assert np.abs(after - before).max() < 0.1 * np.ptp(before) + 0.02
     assert not np.array_equal(after, before)
     assert model.footprint()["parameters"] == parameters
     assert model.footprint()["state_bytes"] < 0.7 * state_bytes
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    again = load_torch_model(tmp_path / "saved")
-    assert again.kind == "torch_quantized"
-    assert np.array_equal(scores(again, context), after)
-    assert again.footprint() == model.footprint()
 
 
 def test_linear_layers_are_int8_and_the_output_layer_is_not(tmp_path: Path) -> None:
@@ -88,7 +63,6 @@ def test_linear_layers_are_int8_and_the_output_layer_is_not(tmp_path: Path) -> N
     stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
     assert stored["bert.encoder.layer.0.attention.self.query.weight"].dtype == torch.int8
     assert stored["classifier.weight"].dtype == torch.float32
-    assert not list((tmp_path / "saved").glob("*.bin"))
     assert json.loads((tmp_path / "saved" / "slimgate.json").read_text("utf-8"))["modifications"]
 
 

@@ -21,19 +21,16 @@ from slimgate.compress.quantize import int8_dynamic, int8_static
 from slimgate.compress.quantize._int8_static import ChannelRange, channel_ranges, smoothing_divisors
 from slimgate.errors import BuildError, DataError
 from slimgate.models.predicting import predict_scores
-from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)
-MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 QUERY = "bert.encoder.layer.0.attention.self.query"
 
 
-def build(tmp_path: Path, architecture: str, mean: bool = False, calibration: int = 32) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", calibration=calibration, params=MEAN if mean else PARAMS)
-    labels = None if mean else ("neg", "pos")
-    folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
+def build(tmp_path: Path, architecture: str, calibration: int = 32) -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows", calibration=calibration)
+    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     return load_tiny(folder, context), context
 
 
@@ -43,29 +40,22 @@ def scores(model: Any, context: Any, batch_size: int = 16) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "mean", "options"),
+    ("architecture", "options"),
     [
-        ("roberta", False, {"observer": "percentile", "smooth_alpha": False}),
-        ("electra", False, {"observer": "entropy"}),
-        ("gpt2", False, {"observer": "mse", "smooth_alpha": 0.8}),
-        ("llama", False, {"observer": "minmax", "smooth_alpha": 0.5}),
-        ("bert", True, {"embeddings": True}),
+        ("roberta", {"observer": "percentile", "smooth_alpha": False}),
+        ("electra", {"observer": "entropy"}),
+        ("gpt2", {"observer": "mse", "smooth_alpha": 0.8}),
+        ("llama", {"observer": "minmax", "smooth_alpha": 0.5}),
     ],
-    ids=["roberta", "electra", "gpt2", "llama", "bert-mean"],
 )
-def test_answers_stay_close_and_come_back_to_the_bit(
-    tmp_path: Path, architecture: str, mean: bool, options: dict[str, Any]
-) -> None:
-    model, context = build(tmp_path, architecture, mean)
+def test_answers_stay_close(tmp_path: Path, architecture: str, options: dict[str, Any]) -> None:
+    model, context = build(tmp_path, architecture)
     before, footprint = scores(model, context), model.footprint()
     int8_static.step.apply(model, int8_static.Params.model_validate(options), context)
     after = scores(model, context)
     assert 0 < np.abs(after - before).max() < 0.15 * np.ptp(before) + 0.02
     assert model.footprint()["parameters"] == footprint["parameters"]
     assert model.footprint()["state_bytes"] < 0.7 * footprint["state_bytes"]
-    (tmp_path / "saved").mkdir()
-    model.save(tmp_path / "saved")
-    assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), after)
 
 
 def test_linear_layers_are_static_int8_and_the_output_layer_is_not(tmp_path: Path) -> None:

@@ -1,17 +1,18 @@
-"""Which column is what: texts, label, score, group, by what was said, by names, by looks."""
+"""What the columns of a table are: texts, label, score, group; by what was said, by names, by looks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from slimgate.cli.init.columns import Column
+import pyarrow as pa
+
+from slimgate.data.found_rows import LABELS, Column, Kind, Said
 from slimgate.errors import DataError
 
-LABELS = (
-    *("label", "class", "category", "intent", "target", "topic", "sentiment", "polarity", "gold", "answer"),
-    *("same", "is_duplicate", "duplicate", "paraphrase", "entailment", "y"),
-)
 SCORES = ("score", "similarity", "rating", "similarity_score", "relatedness", "stars", "target", "label")
 GROUPS = ("group", "file", "document", "doc", "doc_id", "document_id", "user", "user_id", "author", "session")
 TEXTS = ("text", "sentence", "content", "body", "review", "question", "comment", "message", "document")
@@ -25,14 +26,83 @@ Columns = Mapping[str, Column]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What somebody said; the rest is guessed. names: what numbers of tags or labels stand for."""
+class Look:
+    """FoundRows of a table."""
 
-    task: str | None = None
-    text: tuple[str, ...] = ()
-    label: str | None = None
-    group: str | None = None
-    names: tuple[str, ...] = ()
+    table: pa.Table
+    said: Said
+    causal: bool
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Every column by name, but for `id`, which numbers rows."""
+        return look_at(self.table)
+
+    def texts(self, taken: Iterable[str] = ()) -> tuple[str, ...]:
+        """One column of text or two. Raises DataError where there is none."""
+        return texts_among(self.columns, self.said, taken)
+
+    def label(self) -> str | None:
+        """The column of classes. Raises DataError for one that has no plain values."""
+        found = label_among(self.columns, self.said)
+        if found is not None and self.columns[found].kind in ("list", "other"):
+            raise DataError(f'column "{found}" holds no plain values, expected a class in every row')
+        return found
+
+    def score(self) -> str | None:
+        """The column of numbers. Whole ones, such as stars, are classes unless a task is asked for."""
+        if self.said.task is None:
+            return score_among(self.columns, self.said)
+        numbers = [name for name, column in self.columns.items() if column.kind == "number"]
+        return self.said.label or score_among(self.columns, self.said) or (numbers[-1] if numbers else None)
+
+
+def look_at(table: pa.Table) -> dict[str, Column]:
+    """Every column by name, but for `id`, which numbers rows."""
+    return {name: _column(name, table[name]) for name in table.column_names if name != "id"}
+
+
+def texts_of(table: pa.Table, names: tuple[str, ...]) -> list[str]:
+    """The texts of each row, side by side."""
+    columns = [[_text(value) for value in table[name].to_pylist()] for name in names]
+    return [" ".join(row) for row in zip(*columns, strict=True)]
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str("" if value is None else value)
+
+
+def _column(name: str, column: pa.ChunkedArray) -> Column:
+    values = column.to_pylist()
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return Column(name, len(values), "list", 0, sum(value is None for value in values), 0.0)
+    if not _readable(column.type):
+        return Column(name, len(values), "other", 0, 0, 0.0)
+    texts = [str(value) for value in values if value is not None and str(value).strip()]
+    distinct = set(texts)
+    numbers = [_number(text) for text in distinct]
+    kind: Kind = "text"
+    if pa.types.is_boolean(column.type):
+        kind = "flag"
+    elif distinct and None not in numbers:
+        kind = "number"
+    words = sum(len(text.split()) for text in texts) / max(1, len(texts))
+    whole = kind == "number" and all(number == int(number) for number in numbers if number is not None)
+    return Column(name, len(values), kind, len(distinct), len(values) - len(texts), words, whole)
+
+
+def _readable(kind: pa.DataType) -> bool:
+    types = pa.types
+    tests = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    return any(test(kind) for test in tests)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def texts_among(columns: Columns, said: Said, taken: Iterable[str]) -> tuple[str, ...]:

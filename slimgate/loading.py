@@ -192,13 +192,18 @@ def _own(kind: str, name: str, path: str) -> Any:
 
 
 def _plugin(kind: str, found: Any) -> Any:
-    """The plug-in that an object is: of the base class, or with its members, or a step's function."""
+    """The plug-in that an object is: of the base class, or with its members, or a step's function.
+
+    Of a module, what it calls `step`, `task`, `source` or `runtime`, where it has that.
+    """
+    base = BASES[kind]
+    if isinstance(found, ModuleType):
+        found = getattr(found, base.__name__.lower(), found)
     if kind == "method" and inspect.isfunction(found):
         return _checked(kind, FunctionStep(found))
     params = getattr(found, "Params", None)
     if not (inspect.isclass(params) and issubclass(params, BaseModel)):
         raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/protocols.py")
-    base = BASES[kind]
     _check_complete(base, sorted(getattr(found, "__abstractmethods__", ())))
     try:
         plugin = found() if inspect.isclass(found) else found

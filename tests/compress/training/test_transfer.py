@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.models.building import tiny_context
 from slimgate.compress.training.transfer import transfer_rows
-from slimgate.compress.training.transfer_params import Augment, TransferParams, also_reads
+from slimgate.compress.training.transfer_params import Augment, TransferParams
 from slimgate.errors import BuildError, DataError
 from slimgate.protocols import Rows
 from slimgate.tasks import text_classification

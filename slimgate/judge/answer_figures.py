@@ -9,10 +9,9 @@ Is a model right as often as it says? Expected calibration error, Brier score, r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from slimgate.judge.behaviour_parts import ReliabilityFacts, TradeoffFacts
 from slimgate.judge.metrics.base import Metric, check_classes, value_of
 from slimgate.judge.metrics.brier import METRICS as BRIER
 from slimgate.judge.metrics.ece import BINS, bin_of
@@ -62,23 +61,7 @@ def _divergences(before: Floats, after: Floats) -> Floats:
     return np.asarray((before * ratio).sum(axis=1))
 
 
-@dataclass(frozen=True)
-class TradeoffPoint:
-    """One threshold. coverage: the share of rows answered. precision: None where no row is answered, recall:
-    None where there is nothing to find.
-
-    Two classes: a row is answered where class 1 has at least that probability; precision and recall are those
-    of class 1. More classes: where the prediction has at least that probability; precision is the share of
-    right ones among the answered, recall among all rows.
-    """
-
-    threshold: float
-    coverage: float
-    precision: float | None
-    recall: float | None
-
-
-def tradeoff(outcomes: ClassOutcomes) -> tuple[TradeoffPoint, ...] | None:
+def tradeoff(outcomes: ClassOutcomes) -> list[TradeoffFacts] | None:
     """One point a threshold from 0.1 to 0.9; None without probabilities."""
     sure = confidences(outcomes)
     if sure is None or outcomes.probabilities is None:
@@ -91,26 +74,15 @@ def tradeoff(outcomes: ClassOutcomes) -> tuple[TradeoffPoint, ...] | None:
         to_find = len(outcomes)
     answered = score >= np.array(THRESHOLDS)[:, None]
     points = zip(THRESHOLDS, answered.sum(axis=1), (answered & wanted).sum(axis=1), strict=True)
-    return tuple(
-        TradeoffPoint(
+    return [
+        TradeoffFacts(
             threshold=threshold,
             coverage=float(rows / len(outcomes)),
             precision=float(right / rows) if rows else None,
             recall=float(right / to_find) if to_find else None,
         )
         for threshold, rows, right in points
-    )
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """Rows whose confidence is in (low, high]. confidence, accuracy: their means; None in an empty bin."""
-
-    low: float
-    high: float
-    count: int
-    confidence: float | None
-    accuracy: float | None
+    ]
 
 
 def confidences(outcomes: ClassOutcomes) -> Floats | None:
@@ -120,7 +92,7 @@ def confidences(outcomes: ClassOutcomes) -> Floats | None:
     return outcomes.probabilities[np.arange(len(outcomes)), outcomes.predictions]
 
 
-def reliability(outcomes: ClassOutcomes) -> tuple[ReliabilityBin, ...] | None:
+def reliability(outcomes: ClassOutcomes) -> list[ReliabilityFacts] | None:
     """Bins of equal width over [0, 1], by the confidence in the prediction; None without probabilities.
 
     Source: Guo et al. 2017 (ICML), section 2.
@@ -132,8 +104,8 @@ def reliability(outcomes: ClassOutcomes) -> tuple[ReliabilityBin, ...] | None:
     counts = np.bincount(member, minlength=BINS)
     sums = np.bincount(member, weights=sure, minlength=BINS)
     right = np.bincount(member[outcomes.predictions == outcomes.labels], minlength=BINS)
-    return tuple(
-        ReliabilityBin(
+    return [
+        ReliabilityFacts(
             low=k / BINS,
             high=(k + 1) / BINS,
             count=int(counts[k]),
@@ -141,7 +113,7 @@ def reliability(outcomes: ClassOutcomes) -> tuple[ReliabilityBin, ...] | None:
             accuracy=float(right[k] / counts[k]) if counts[k] else None,
         )
         for k in range(BINS)
-    )
+    ]
 
 
 def expected_calibration_error(outcomes: ClassOutcomes) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,15 @@ from slimgate.judge.answer_figures import (
     reliability,
     tradeoff,
 )
+from slimgate.judge.behaviour_parts import SliceFacts
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.flips import FlipShare, flip_share, judge_flips, surest_lost, turned
 from slimgate.judge.metrics.base import Metric
+from slimgate.judge.parts import Part
 from slimgate.judge.slices import (
     Slice,
-    SliceJudgement,
     judge_slices,
     label_slices,
     slice_gaps,
@@ -55,7 +56,7 @@ class BehaviourJudgement:
     """
 
     flips: FlipShare | None
-    slices: tuple[SliceJudgement, ...]
+    slices: tuple[SliceFacts, ...]
     budgets: tuple[BudgetVerdict, ...]
     verdict: Verdict | None
 
@@ -78,7 +79,7 @@ def judge_behaviour(
     share = None if teacher.right is None and budgets.flips is None else flip_share(teacher, variant)
     flips = budgets.flips
     judged = [] if flips is None or share is None else [judge_flips(share, flips.limit, flips.reason)]
-    slices: list[SliceJudgement] = []
+    slices: list[SliceFacts] = []
     parts = [*columns, *label_slices(teacher)]
     for name, metric in metrics.items():
         budget = budgets.slices.get(name)
@@ -144,8 +145,8 @@ def behaviour_facts(
     return {
         **measured,
         "flips": None if judged.flips is None else {**measured["flips"], **_share(judged.flips)},
-        "slices": [{**asdict(one), "verdict": one.verdict and one.verdict.value} for one in judged.slices],
-        "slice_gaps": [asdict(gap) for gap in slice_gaps(judged.slices)],
+        "slices": _plain(judged.slices),
+        "slice_gaps": _plain(slice_gaps(judged.slices)),
         "budgets": [
             budget_facts(one, on_inconclusive if one.kind == FlipsBudget.kind else slices)
             for one in judged.budgets
@@ -195,8 +196,8 @@ def _said(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, Any]:
     }
 
 
-def _plain(found: Sequence[Any] | None) -> list[dict[str, Any]] | None:
-    return None if found is None else [asdict(one) for one in found]
+def _plain(found: Sequence[Part] | None) -> list[dict[str, Any]] | None:
+    return None if found is None else [one.model_dump(mode="json") for one in found]
 
 
 def _confusion(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any]:

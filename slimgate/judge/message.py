@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate.judge.behaviour import BehaviourJudgement
+from slimgate.judge.behaviour_parts import SliceFacts
 from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.flips import FlipShare
-from slimgate.judge.slices import SliceJudgement, slice_counts, slices_kind
+from slimgate.judge.slices import slice_counts, slices_kind
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 
 _FURTHER_DECIMALS = 3
@@ -164,7 +165,7 @@ def _behaviour_outcome(budget: BudgetVerdict, n: int) -> str:
     return f"INCONCLUSIVE, {rows_would_tell(budget.n_needed, n)}"
 
 
-def _slices(judged: list[SliceJudgement], budget: BudgetVerdict) -> str:
+def _slices(judged: list[SliceFacts], budget: BudgetVerdict) -> str:
     methods = ", ".join([*dict.fromkeys(one.method for one in judged), "Holm"])
     shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points ({methods})"
     failed = [one for one in judged if one.verdict is Verdict.FAIL]
@@ -175,7 +176,7 @@ def _slices(judged: list[SliceJudgement], budget: BudgetVerdict) -> str:
     return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"
 
 
-def _slice(one: SliceJudgement) -> str:
+def _slice(one: SliceFacts) -> str:
     low, high = one.interval
     drop = f"{one.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}]"
     return f"{one.column} {one.value} (drop {drop}, n={one.n})"

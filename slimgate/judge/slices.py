@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from slimgate.errors import SuiteError
+from slimgate.judge.behaviour_parts import SliceFacts, SliceGapFacts
 from slimgate.judge.decision import ALPHA, Verdict
 from slimgate.judge.evidence import Evidence, gather_parts
 from slimgate.judge.metrics.base import Metric
@@ -43,27 +43,7 @@ def holm_adjusted(p_values: Floats) -> Floats:
     return adjusted
 
 
-class Counted(Protocol):
-    """A slice as the judge or a record has it."""
-
-    @property
-    def column(self) -> str:
-        """The column whose value its rows share."""
-
-    @property
-    def value(self) -> str:
-        """That value."""
-
-    @property
-    def n(self) -> int:
-        """Its rows."""
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """None without a budget."""
-
-
-def slice_counts(slices: Sequence[Counted]) -> str:
+def slice_counts(slices: Sequence[SliceFacts]) -> str:
     """`12 inside, 65 not shown (fewest rows: label refund, 40)`, or `all 77 inside`."""
     unknown = [one for one in slices if one.verdict is Verdict.NOT_SHOWN]
     if not unknown:
@@ -83,31 +63,6 @@ class Slice:
     rows: Ints
 
 
-@dataclass(frozen=True)
-class SliceJudgement:
-    """One metric on one slice. teacher, variant: in the metric's unit; drop_points, interval: points, 90 %.
-
-    p_value: one-sided, of the hypothesis that the true drop is within the budget; p_holm: the same, corrected
-    for all slices of the metric. verdict: FAIL if p_holm is at most 5 %, PASS if the interval is below the
-    budget, else NOT_SHOWN. All three None without a budget.
-    """
-
-    metric: str
-    column: str
-    value: str
-    n: int
-    teacher: float
-    variant: float
-    drop_points: float
-    interval: tuple[float, float]
-    method: str
-    groups: int | None
-    few_rows: bool
-    p_value: float | None = None
-    p_holm: float | None = None
-    verdict: Verdict | None = None
-
-
 def label_slices(outcomes: Outcomes) -> list[Slice]:
     """The rows of each label that has any, in the order of the classes; none where rows have no class."""
     if not isinstance(outcomes, ClassOutcomes):
@@ -122,7 +77,7 @@ def judge_slices(
     variant: Outcomes,
     slices: Sequence[Slice],
     drop_points: float | None = None,
-) -> tuple[SliceJudgement, ...]:
+) -> tuple[SliceFacts, ...]:
     """Judges a metric of 0/1 per row on every slice by Tango's test, the largest drop first.
 
     drop_points: the budget, what each slice may lose; None without one.
@@ -141,7 +96,7 @@ def judge_slices(
     for k, (one, found) in enumerate(zip(slices, evidence, strict=True)):
         low, high = found.interval or (-1.0, 1.0)
         values = float(before[one.rows].mean()), float(after[one.rows].mean())
-        judgement = SliceJudgement(
+        judgement = SliceFacts(
             metric=metric.name,
             column=one.column,
             value=one.value,
@@ -162,7 +117,7 @@ def judge_slices(
 
 
 def slices_verdict(
-    metric: str, judged: Sequence[SliceJudgement], drop_points: float, reason: str | None = None
+    metric: str, judged: Sequence[SliceFacts], drop_points: float, reason: str | None = None
 ) -> BudgetVerdict:
     """FAIL if any slice FAILs, PASS if every slice is shown to be inside, else NOT_SHOWN.
 
@@ -197,23 +152,7 @@ def _verdict(evidence: Evidence, p_holm: float | None, drop_points: float | None
     return Verdict.PASS if evidence.below(drop_points / 100) else Verdict.NOT_SHOWN
 
 
-@dataclass(frozen=True)
-class SliceGap:
-    """The largest minus the smallest value of a metric over the slices of a column, in points.
-
-    slices: how many are compared; few_rows: how many more were left out, as their values are mostly chance.
-    A description, not a verdict: a largest minus a smallest is above 0 by chance too, in both models.
-    """
-
-    metric: str
-    column: str
-    slices: int
-    few_rows: int
-    teacher_points: float
-    variant_points: float
-
-
-def slice_gaps(judged: Sequence[SliceJudgement]) -> tuple[SliceGap, ...]:
+def slice_gaps(judged: Sequence[SliceFacts]) -> tuple[SliceGapFacts, ...]:
     """A gap for each metric and column that has two slices of enough rows; the labels' come last."""
     keys = {(one.metric, one.column) for one in judged}
     found = (
@@ -227,12 +166,12 @@ def _rank(key: tuple[str, str]) -> tuple[str, bool, str]:
     return metric, column == LABEL, column
 
 
-def _gap(slices: Sequence[SliceJudgement]) -> SliceGap | None:
+def _gap(slices: Sequence[SliceFacts]) -> SliceGapFacts | None:
     kept = [one for one in slices if not one.few_rows]
     if len(kept) < 2:
         return None
     teacher, variant = [one.teacher for one in kept], [one.variant for one in kept]
-    return SliceGap(
+    return SliceGapFacts(
         metric=kept[0].metric,
         column=kept[0].column,
         slices=len(kept),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.record.behaviour import (
+from slimgate.judge.behaviour_parts import (
     BehaviourFacts,
     FigureFacts,
     Flips,
@@ -12,12 +12,12 @@ from slimgate.record.behaviour import (
     SliceGapFacts,
     TradeoffFacts,
 )
+from slimgate.judge.parts import BudgetFacts, BuildsFacts, Part
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.followed import AnswerFacts, FollowedRow, RowShapes, TensorFacts
 from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
-from slimgate.record.part import Part
-from slimgate.record.quality import BudgetFacts, BuildsFacts, QualityFacts
+from slimgate.record.quality import QualityFacts
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
 from slimgate.record.shard import ShardFacts
 from slimgate.record.since import SinceFacts, WaitingBudget

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.judge.metrics.base import Unit
+from slimgate.judge.parts import Part
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BudgetFacts, QualityFacts, RunRecord, SinceFacts, VariantRecord
-from slimgate.record.part import Part
 
 Kind = Literal["metric", "since_baseline", "behaviour", "footprint", "memory", "latency"]
 Bounds = tuple[float, float] | None

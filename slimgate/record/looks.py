@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.record.part import Part
+from slimgate.judge.parts import Part
 
 
 class TimingFacts(Part):

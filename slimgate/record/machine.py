@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from slimgate.judge.parts import BudgetFacts, Part
 from slimgate.judge.verdict import Verdict
-from slimgate.record.part import Part
-from slimgate.record.quality import BudgetFacts
 
 
 class Machine(Part):

@@ -1,39 +1,10 @@
-"""Budgets, and the metrics of a model that they limit."""
+"""The metrics of a model, and the budgets on them."""
 
 from __future__ import annotations
 
-from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.metrics.base import Unit
+from slimgate.judge.parts import BudgetFacts, BuildsFacts, Part
 from slimgate.judge.verdict import Verdict
-from slimgate.record.part import Part
-
-
-class BudgetFacts(Part):
-    """A judged budget. value, interval: what it limits and its 90 % interval, in the unit of the limit.
-
-    None where they stand beside it already: a drop, a speed-up, a compression.
-    on_inconclusive: whether the budget fails the run where it is undecided; None where it never is, and in
-    records from before it was kept.
-    """
-
-    kind: str
-    limit: float
-    verdict: Verdict
-    reason: str | None = None
-    on_inconclusive: OnInconclusive | None = None
-    n_needed: int | None = None
-    value: float | None = None
-    interval: tuple[float, float] | None = None
-
-
-class BuildsFacts(Part):
-    """The builds of a variant by each seed; see BuildSpread in judge/spread.py."""
-
-    seeds: list[int]
-    drops_points: list[float]
-    mean_points: float
-    sd_points: float | None
-    sampling_se_points: float | None
 
 
 class QualityFacts(Part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from slimgate.record.behaviour import BehaviourFacts
+from slimgate.judge.behaviour_parts import BehaviourFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, MemoryFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.since import SinceFacts

@@ -8,12 +8,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from slimgate.record.behaviour import BehaviourFacts
+from slimgate.judge.behaviour_parts import BehaviourFacts
+from slimgate.judge.parts import Part
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.followed import FollowedRow, RowShapes
 from slimgate.record.looks import ConfirmFacts, LookFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
-from slimgate.record.part import Part
 from slimgate.record.quality import QualityFacts
 from slimgate.record.results import BEHAVIOUR, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, Result
 from slimgate.record.shard import ShardFacts

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.metrics.base import Unit
+from slimgate.judge.parts import BudgetFacts, Part
 from slimgate.judge.verdict import Verdict
-from slimgate.record.part import Part
-from slimgate.record.quality import BudgetFacts
 
 
 class WaitingBudget(Part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.record.part import Part
+from slimgate.judge.parts import Part
 
 
 class SuiteFacts(Part):

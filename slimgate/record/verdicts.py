@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.judge.parts import Part
 from slimgate.judge.verdict import Verdict
-from slimgate.record.part import Part
 
 # partial: checks have not run, or results are of an earlier run. measured: no budget that gates was judged.
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]

@@ -2,16 +2,6 @@
 
     runtime = { name = "compiled", mode = "max-autotune", precision = "bfloat16" }
 
-| option    | what it does                                                                                 |
-|-----------|----------------------------------------------------------------------------------------------|
-| mode      | "default"; "reduce-overhead": on a GPU the calls of a shape are one CUDA graph, for small    |
-|           | batches whose time goes into launching kernels; "max-autotune": kernels are chosen by timing |
-| dynamic   | true: one program for all batch sizes and lengths; "auto": one for the first shape, which    |
-|           | is faster where shapes are few, and becomes dynamic at the second                            |
-| fullgraph | true: a network that cannot be one graph is an error, not a slower one                       |
-| precision | "bfloat16": products under autocast                                                          |
-| tolerance | how far scores may lie from those of the same network uncompiled, in their root mean square  |
-
 A shape that is new is called once in `prepare`, so that no timed call compiles; `compile_seconds` tells how
 long that took in all. What each graph gives for its first batch is held against the network uncompiled (in
 float32), and lying further apart is an error: compilers err too. It needs a C++ compiler. Where a graph is

@@ -2,11 +2,9 @@
 
 runtime = { name = "onnxruntime", graph_optimization = "all", spinning = true }
 
-graph_optimization: which of its own rewritings ONNX Runtime makes while it loads; left_out: those it does not
-make all the same, by their names. It joins layer norms with the sum before them into an operator that took a
-CPU six times as long as the two it stands for, at 25 tokens, so that is left out. spinning: whether threads
-wait busily for the next operator within a call, which is faster. Between calls they never do: another model
-may have its turn on the same cores.
+It joins layer norms with the sum before them into an operator that took a CPU six times as long as the two it
+stands for, at 25 tokens, so that is left out by default. Threads never wait busily between calls: another
+model may have its turn on the same cores.
 """
 
 from __future__ import annotations

@@ -2,11 +2,8 @@
 
 runtime = { name = "openvino", inference_precision = "bf16", static_shapes = true }
 
-inference_precision: in which format floating-point operators compute; OpenVINO's own default is bfloat16 on
-CPUs that have it, so here it is always stated, and float32 where nothing else is asked for. Integer operators
-stay as they are. static_shapes: the graph is compiled for the shape of each prepared batch, the latest of
-which are kept: saves what deciding by shape costs in every call, and costs a compilation for every new shape.
-dynamic_quantization_group_size: of activations before weights that are compressed; 0: they stay as they are.
+OpenVINO's own default of inference_precision is bfloat16 on CPUs that have it, so here it is always stated.
+Graphs that were compiled for static shapes are kept for the latest shapes.
 """
 
 from __future__ import annotations

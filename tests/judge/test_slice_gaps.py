@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from slimgate.judge.slices import SliceGap, SliceJudgement, slice_gaps
+from slimgate.judge.behaviour_parts import SliceFacts
+from slimgate.judge.slices import slice_gaps
 
 
-def judged(column: str, value: str, teacher: float, variant: float, **fields: Any) -> SliceJudgement:
+def judged(column: str, value: str, teacher: float, variant: float, **fields: Any) -> SliceFacts:
     common = {"metric": "accuracy", "n": 100, "interval": (0.0, 0.0), "method": "Tango", "groups": None}
     drop = 100 * (teacher - variant)
     own = {"column": column, "value": value, "teacher": teacher, "variant": variant, "drop_points": drop}
-    return SliceJudgement(**{**common, "few_rows": False, **own, **fields})
+    return SliceFacts(**{**common, "few_rows": False, **own, **fields})
 
 
 def test_a_gap_is_the_largest_minus_the_smallest_in_each_model() -> None:
-    found = slice_gaps(
+    [found] = slice_gaps(
         [
             judged("length", "short", 0.80, 0.70),
             judged("length", "middle", 0.90, 0.88),
@@ -25,9 +26,8 @@ def test_a_gap_is_the_largest_minus_the_smallest_in_each_model() -> None:
         ]
     )
     # 0.90 - 0.80, and 0.88 - 0.60: the worst slice of the one is not that of the other
-    assert found == (
-        SliceGap("accuracy", "length", 3, 0, pytest.approx(10.0), pytest.approx(28.0)),  # type: ignore[arg-type]
-    )
+    assert (found.metric, found.column, found.slices, found.few_rows) == ("accuracy", "length", 3, 0)
+    assert (found.teacher_points, found.variant_points) == pytest.approx((10.0, 28.0))
 
 
 def test_slices_of_few_rows_are_left_out_and_counted() -> None:

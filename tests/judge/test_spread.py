@@ -9,7 +9,8 @@ import pytest
 from slimgate.errors import MeasureError
 from slimgate.judge import judge_quality
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.spread import BuildSpread, build_spread, sampling_se_points
+from slimgate.judge.parts import BuildsFacts
+from slimgate.judge.spread import build_spread, sampling_se_points
 from slimgate.outcomes import ClassOutcomes
 
 MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
@@ -17,7 +18,13 @@ MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
 def test_mean_and_spread_of_three_builds() -> None:
     spread = build_spread([0, 1, 2], [1.0, 2.0, 3.0], sampling_se_points=0.4)
-    assert spread == BuildSpread((0, 1, 2), (1.0, 2.0, 3.0), 2.0, 1.0, 0.4)
+    assert spread == BuildsFacts(
+        seeds=[0, 1, 2],
+        drops_points=[1.0, 2.0, 3.0],
+        mean_points=2.0,
+        sd_points=1.0,
+        sampling_se_points=0.4,
+    )
 
 
 def test_a_single_build_has_no_spread() -> None:

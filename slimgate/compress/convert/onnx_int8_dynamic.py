@@ -2,12 +2,9 @@
 
     { onnx_int8_dynamic = { embeddings = true } }
 
-Weights: symmetric int8, a scale per output channel (per_channel = false: one a matrix; weight_type = "uint8":
-with a zero point). Activations: uint8, one scale and zero point for the whole batch, taken when the product
-is computed: so a row's outcome depends a little on what else is in its batch, unlike int8_dynamic's, which
-the record and the report say; onnx_int8_static has none of that. reduce_range keeps weights to 7 bits, for
-CPUs without VNNI, whose sums would saturate. `embeddings` has tables of tokens in int8 too. The product that
-gives the logits stays in float unless output_layer = true. By onnxruntime.quantization.
+Activations: uint8, one scale and zero point for the whole batch, taken when the product is computed. So a
+row's outcome depends a little on what else is in its batch, which the record and the report say; int8_dynamic
+and onnx_int8_static have none of that. By onnxruntime.quantization.
 """
 
 from __future__ import annotations

@@ -2,13 +2,9 @@
 
     { onnx_int8_static = { observer = "mse" } }
 
-Weights: symmetric int8, a scale per output channel. Activations: 256 levels over a range fixed beforehand, so
-that a row's outcome does not depend on what else is in its batch. `observer` says which range: "minmax",
-"percentile" (with a `percentile`), "mse" or "entropy" (slimgate/compress/observers.py); padding does not
-count.
-symmetric_activations puts zero in the middle of it. reduce_range keeps weights to 7 bits, for CPUs without
-VNNI, whose sums would saturate. embeddings: the token table in 8 bits too, one scale for all of it. The
-product that gives the logits stays in float unless output_layer = true.
+Weights: symmetric int8, a scale per output channel. Activations: 256 levels over a range fixed beforehand
+(slimgate/compress/observers.py), so that a row's outcome does not depend on what else is in its batch.
+Padding does not count.
 """
 
 from __future__ import annotations

@@ -4,13 +4,8 @@
 
 ONNX Runtime makes many rewritings of its own while it loads (runtime's graph_optimization), but finds neither
 attention nor embeddings in the graphs of torch's exporter: see slimgate/compress/convert/_onnx_optimize.py.
-layer_norms joins
-layer norms with what is added before them and GELU with its bias, which on a CPU made short texts slower.
-gelu = "tanh" computes an approximation of GELU. first_token: where the head reads nothing but the first
-token's vector, the last block is computed for that token alone
-(slimgate/compress/convert/_onnx_first_token.py); the answers
-stay as they are. It goes before quantizing: { to_onnx = {} }, { onnx_optimize = {} },
-{ onnx_int8_dynamic = {} }. Where nothing is found, the log says 0 and the graph stays as it is.
+It goes before quantizing: { to_onnx = {} }, { onnx_optimize = {} }, { onnx_int8_dynamic = {} }. Where nothing
+is found, the log says 0 and the graph stays as it is.
 """
 
 from __future__ import annotations

@@ -2,11 +2,7 @@
 
     { onnx_weight_only = { bits = 4, block_size = 32, embeddings = true } }
 
-accuracy_level = "int8" computes with activations rounded to int8 block by block, within each token, so that
-a row's outcome does not depend on its batch; "float32" makes float weights again while multiplying, which is
-slower. `embeddings` has the token table in 4 bits as well, whatever `bits` is. The product that gives the
-logits stays in float unless output_layer = true. By onnxruntime.quantization (MatMulNBits,
-GatherBlockQuantized).
+A row's outcome does not depend on its batch. By onnxruntime.quantization (MatMulNBits, GatherBlockQuantized).
 """
 
 from __future__ import annotations

@@ -4,12 +4,8 @@
     { openvino_int8 = { accuracy_control = { max_drop_points = 1.0 } } }
 
 Ranges of activations are those that calibration rows show, one row at a time, so that nothing is computed
-from them later and padding does not count. preset: "performance" has symmetric activations, "mixed"
-asymmetric ones, whose answers lie nearer. smooth_alpha: share of the difficulty that moves from activations
-to weights (SmoothQuant), or false. The layer that gives the logits stays in float32 unless output_layer =
-true, tables of embeddings unless embeddings = true. accuracy_control takes quantizers out again, those first
-that move the answers most, until the task's first metric on `selection` has dropped by no more than that:
-percentage points, or percent of a perplexity.
+from them later and padding does not count. accuracy_control takes quantizers out again, those first that move
+the answers most, until the task's first metric has dropped by no more than max_drop_points.
 Sources: Jacob et al. 2018, section 2; Xiao et al. 2022 (SmoothQuant); Kozlov et al. 2020 (nncf).
 """
 

@@ -2,11 +2,9 @@
 
     { openvino_weights = { mode = "int4_sym", group_size = 64, ratio = 0.8 } }
 
-int8 modes take every weight, embeddings too, a scale per output channel. int4 modes take a `ratio` of the
-weights by groups of `group_size` (-1: a channel), those that bear it best, and leave the rest, embeddings and
-the output layer in int8 unless all_layers = true. awq and scale_estimation fit the levels to what calibration
-rows show. On the CPU OpenVINO may quantize activations before such weights while it computes: the runtime's
-dynamic_quantization_group_size = 0 keeps it from that.
+int8 modes take every weight, embeddings too, a scale per output channel. int4 modes leave what `ratio`
+leaves, embeddings and the output layer in int8. On the CPU OpenVINO may quantize activations before such
+weights while it computes: the runtime's dynamic_quantization_group_size = 0 keeps it from that.
 Sources: Lin et al. 2023 (AWQ); Kozlov et al. 2020 (nncf).
 """
 

@@ -3,10 +3,9 @@
     { to_aoti = {} }
 
 What leaves it is run without Python inside the network, and without compiling at load. One program serves
-all batch sizes and lengths. precision = "bfloat16" keeps all weights and computes in 16 bits, logits too
-(`cast` before it keeps LayerNorms, softmax and logits in float32). The package answers calibration rows as
-the network did, within `tolerance` (standard deviations of the scores; 0.01, or 0.1 of bfloat16, where it is
-not given); one row alone and rows of one token are among those compared. It needs a C++ compiler. All of it
+all batch sizes and lengths. With precision = "bfloat16" logits too have 16 bits; `cast` before it keeps
+LayerNorms, softmax and logits in float32. The package answers calibration rows as the network did, within
+`tolerance`; one row alone and rows of one token are among those compared. It needs a C++ compiler. All of it
 happens in a process of its own: a compiler that hangs, or code that this machine cannot run, is an error.
 A .pt2 package is machine code for this kind of processor: only those of one's own store are loaded.
 Source: Ansel et al. 2024, "PyTorch 2", ASPLOS.

@@ -2,11 +2,11 @@
 
     { to_onnx = {} }
 
-The graph takes any number of rows and of tokens and gives the model's scores. On calibration rows it has to
-give the same ones: how far apart the two may lie, in standard deviations of the scores, is `tolerance`.
-Layers that compute in integers are not exported: export first and quantize then, by onnx_int8_dynamic.
-Weights that weight_only has packed become float32 again, with the values that they stand for. An output layer
-that is the table of tokens (GPT-2) is stored beside it once more, transposed, and counted so.
+The graph takes any number of rows and of tokens and gives the model's scores, within `tolerance` on
+calibration rows. Layers that compute in integers are not exported: export first and quantize then, by
+onnx_int8_dynamic. Weights that weight_only has packed become float32 again, with the values that they stand
+for. An output layer that is the table of tokens (GPT-2) is stored beside it once more, transposed, and
+counted so.
 """
 
 from __future__ import annotations

@@ -2,14 +2,9 @@
 
     { to_openvino = { attention = "eager" } }
 
-The graph takes any number of rows and of tokens and gives the model's scores. On calibration rows it has to
-give the same ones: how far apart the two may lie, in standard deviations of the scores, is `tolerance`.
-attention: as one operator ("sdpa"), or written out as products and softmax ("eager"), which openvino_int8 can
-quantize and OpenVINO fuses again. compress_to_fp16: weights are stored as float16 and computed with in the
-runtime's precision: half the bytes, answers that differ in the third digit. Weights that weight_only has
-packed become float32 again; layers that compute in integers are not exported: export first, quantize then.
-first_token: where the head reads nothing but the first token's vector, the last block is computed for that
-token alone (slimgate/compress/convert/_first_token.py); the answers stay as they are.
+The graph takes any number of rows and of tokens and gives the model's scores, within `tolerance` on
+calibration rows. Weights that weight_only has packed become float32 again; layers that compute in integers
+are not exported: export first, quantize then. With compress_to_fp16 answers differ in the third digit.
 """
 
 from __future__ import annotations

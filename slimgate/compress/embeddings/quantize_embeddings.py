@@ -4,9 +4,9 @@
     { quantize_embeddings = { to = "binary", query = "float" } }    a 32nd
 
 int8: 256 levels between each dimension's lowest and highest value on `calibration` rows. binary: signs, whose
-similarity is the Hamming distance. query = "float": only documents take the form, and queries are compared
-with them as they are, which is what rescoring every document would give. The encoder itself stays as it is:
-int8_dynamic and its like compress that. Bytes of an embedding stand among the report's figures.
+similarity is the Hamming distance. With query = "float" queries are compared with documents as rescoring
+every document would do. The encoder itself stays as it is: int8_dynamic and its like compress that. Bytes of
+an embedding stand among the report's figures.
 Sources: Jacob et al. 2018, section 2.1; Yamada et al. 2021 (binary passages).
 """
 

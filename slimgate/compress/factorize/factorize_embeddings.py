@@ -1,13 +1,11 @@
 """Replaces the token table by a narrow one and a projection to the model's width.
 
-    { factorize_embeddings = { rank = 128 } }       or energy = 0.9, the share of the vectors' energy kept
+    { factorize_embeddings = { rank = 128 } }       or energy = 0.9
 
-A table V × d becomes V × rank and rank × d: the vectors in the directions that keep most of them, tokens
-weighted by how often they stand in `train` and `calibration` (weighting = "none": all alike). With centre the
-directions are those of principal component analysis, around the mean vector, which the projection adds.
-An output layer that shares the table shares the narrow one. Both halves stay trainable, and can be trimmed
-(trim_vocabulary, before or after) and quantized. Source: Lan et al. 2020 (ALBERT), section 3.1; Chen et al.
-2018 (GroupReduce) for the weights.
+A table V × d becomes V × rank and rank × d: the vectors in the directions that keep most of them. With centre
+the directions are those of principal component analysis. An output layer that shares the table shares the
+narrow one. Both halves stay trainable, and can be trimmed (trim_vocabulary, before or after) and quantized.
+Source: Lan et al. 2020 (ALBERT), section 3.1; Chen et al. 2018 (GroupReduce) for the weights.
 """
 
 from __future__ import annotations

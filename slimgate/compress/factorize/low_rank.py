@@ -4,14 +4,11 @@
     { low_rank = { rank = 64 } }                                  or rank_ratio = 0.25, or energy = 0.9
 
 A matrix W (out, in) becomes up (out, rank) · down (rank, in), the best of that rank by singular values: of W
-itself, or (activation_aware) of what W does to the inputs it gets from `calibration` rows, so that the error
-of its outputs is the least possible there; where the layer has a bias it takes over what the mean input
-loses. With loss_aware an output's error counts as much as the loss feels it on the same rows (its gradients'
-second moment: Fisher information). rank_ratio is a share of the full rank min(out, in), energy the share of
-squared singular values that stay, parameter_ratio the share of the numbers that stay: of each matrix, or with
-loss_aware of all together, ranks going where the loss feels them. A matrix is replaced only where its factors
-hold fewer numbers than it. parts: "attention" or "feed_forward" alone. The factors are linear layers, which
-later steps train, prune or quantize.
+itself, or (activation_aware) of what W does to its inputs, so that the error of its outputs is the least
+possible there; where the layer has a bias it takes over what the mean input loses. With loss_aware an
+output's error counts by its gradients' second moment (Fisher information). A matrix is replaced only where
+its factors hold fewer numbers than it. The factors are linear layers, which later steps train, prune or
+quantize.
 
 Sources: Wang et al. 2025 (SVD-LLM), section 3.1; Hsu et al. 2022 (FWSVD); Martens & Grosse 2015 (K-FAC). With
 neither of the two no rows are read, though the `calibration` split counts in the store's key.

@@ -3,12 +3,11 @@
     { trim_vocabulary = {} }
     { trim_vocabulary = { min_count = 2, vocab_size = 4000, keep = ["refund"] } }
 
-A token stays where the rows of `corpus` (train, calibration, selection) use it min_count times, as the model
-reads them (cut to max_tokens). With vocab_size that many stay in all: the most frequent of these, then, where
-places are left, the first of the old vocabulary, which is in order of frequency. Special and added tokens
-stay always, and the tokens of the words in `keep`; characters (of ASCII and of the tokens that stay) and
-bytes stay, so that a word never seen falls to pieces and is not lost. Rows whose tokens all stay are cut as
-before and get the same answers, to the bit. The log has the share of tokens that changed.
+Tokens are counted as the model reads the rows (cut to max_tokens). With vocab_size the most frequent tokens
+stay, then, where places are left, the first of the old vocabulary, which is in order of frequency. Special
+and added tokens stay always; characters (of ASCII and of the tokens that stay) and bytes stay, so that a word
+never seen falls to pieces and is not lost. Rows whose tokens all stay are cut as before and get the same
+answers, to the bit. The log has the share of tokens that changed.
 
 For WordPiece, BPE, Unigram and word-level tokenizers (tokenizer.json). Put it before a step that quantizes
 the token table. Source: Abdaoui et al. 2020 (Load What You Need), section 3.

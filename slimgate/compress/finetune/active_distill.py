@@ -14,11 +14,10 @@ strategy: the rows of which the student is least certain by its probabilities p 
     k_center           none: the rows far from all chosen ones, by what the student's last layer receives
                        (Sener & Savarese 2018, greedy)
     random             none, to compare with: in a single round, for no answer changes what is next
-The first round is random, for an untrained student's uncertainty says nothing; first = "strategy" where it
-has been trained before.
+The first round is random by default, for an untrained student's uncertainty says nothing.
 
 The pool is the transfer set where the step has one (transfer, unlabelled, augment, as in distill), else the
-rows of `train` without their labels: alpha counts as 0. keep_labels: the chosen rows of `train` keep theirs.
+rows of `train` without their labels: alpha counts as 0.
 """
 
 from __future__ import annotations

@@ -14,32 +14,24 @@ loss = alpha · cross-entropy(labels)
      + attention_weight · mean squared error of the attention scores                     (Jiao et al. 2020)
      + relation_weight · KL of query, key and value relations                            (Wang et al. 2021)
 
-teacher: "teacher", the suite's; a variant, as in teacher assistants (Mirzadeh et al. 2020); or "self", the
-model before the step, as in born-again networks (Furlanello et al. 2018).
+A variant as the teacher is a teacher assistant (Mirzadeh et al. 2020), "self" a born-again network
+(Furlanello et al. 2018). The models of more_teachers (Hinton et al. 2015, section 1) must have as many
+outputs. Of embeddings there is no mean. What is compared inside the models is the first teacher's alone, and
+it is that one which writes rows.
 
-more_teachers: models, by the same names, whose answers are averaged with that one's before the temperature
-(Hinton et al. 2015, section 1); they must have as many outputs. Of embeddings there is no mean. What is
-compared inside the models is the first teacher's alone, and it is that one which writes rows.
+A student of another width learns hidden states through a projection, which is trained along and thrown away.
 
-layer_mapping: "even", "last", or the teacher's block for each of the student's. A student of another width
-learns hidden states through a projection, which is trained along and thrown away.
-
-transfer, augment, unlabelled: rows without labels, from files, made from `train`, or of the split unlabelled
-(transfer_params.py); on them alpha counts as 0. None of their texts
-may stand in calibration, selection or gate: such rows are dropped and counted in the log.
+On rows without labels (transfer, augment, unlabelled) alpha counts as 0. None of their texts may stand in
+calibration, selection or gate: such rows are dropped and counted in the log.
 
     { distill = { generate = { rows = 2000, tokens = 50, prompt_tokens = 4, top_k = 50 }, alpha = 0.5 } }
 
-generate: rows that the teacher writes, where it is a causal language model; they count as text like any
-other, with alpha as it is (Kim & Rush 2016). only_transfer: no row of `train` is learnt from; with alpha = 1
-the student sees nothing but what the teacher wrote, as generations that learn from their ancestors do
-(Shumailov et al. 2024).
+Rows that the teacher writes count as text like any other, with alpha as it is. With only_transfer and
+alpha = 1 the student sees nothing but what the teacher wrote, as generations that learn from their ancestors
+do (Shumailov et al. 2024).
 
-stored_logits: true computes the teacher's logits once before training and reads them by memory map, false
-computes them beside the student. Default: stored, for the rows are the same in every epoch, and in the store
-every student that learns of them from that teacher finds them; but beside the student where something inside
-the teacher is compared, for then it runs there anyway, and where logits of tokens have more than 1 GiB; of
-several teachers those are refused, for they never run there. With alpha = 1, mse_weight = 0 and every row
+Stored logits are read by memory map, and every student that learns of the same rows from that teacher finds
+them in the store. Logits of several teachers are always stored. With alpha = 1, mse_weight = 0 and every row
 labelled the teacher does not run at all.
 
 The teacher reads the rows by its own tokenizer; a student of another family or tokenizer is warned about, in

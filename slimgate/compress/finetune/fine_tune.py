@@ -1,10 +1,7 @@
 """Trains the weights, all of them or all but frozen ones, on the labels of `train`.
 
-    { fine_tune = { epochs = 1, learning_rate = 3e-4, batch_size = 32 } }
-    { fine_tune = { freeze_embeddings = true, freeze_layers = 2 } }
-
-precision "auto" computes in bfloat16 where the machine does so natively. With several epochs the one that
-is best on `selection` is kept (keep_best = false: the last).
+{ fine_tune = { epochs = 1, learning_rate = 3e-4, batch_size = 32 } }
+{ fine_tune = { freeze_embeddings = true, freeze_layers = 2 } }
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@
     { lora = { r = 16, merge = false } }                                 # after weight_only: QLoRA-style
 
 y = W x + alpha / r · B A x, with A (r, in) and B (out, r), which starts at 0 (Hu et al. 2022, LoRA, section
-4.1). merge adds B A to W. On integer weights (Dettmers et al. 2023, QLoRA) gradients pass by the floats that
-they stand for, and the adapters are kept. After pruning a merged adapter changes no zero; a kept one adds to
-pruned weights as well, which themselves stay zero. Float layers are adapted by peft (extra "lora"); what is
-saved loads without it.
+4.1). On integer weights (Dettmers et al. 2023, QLoRA) gradients pass by the floats that they stand for, and
+the adapters are kept. After pruning a merged adapter changes no zero; a kept one adds to pruned weights as
+well, which themselves stay zero. Float layers are adapted by peft (extra "lora"); what is saved loads without
+it.
 """
 
 from __future__ import annotations

@@ -3,11 +3,10 @@
     { new_student = { layers = 2, hidden = 192 } }
     { new_student = { layers = 2, hidden = 192, heads = 6, intermediate = 768, embeddings = "pca" } }
 
-What is left out stays in proportion: heads keep their width, the feed-forward part its ratio to hidden.
-embeddings = "pca" starts the token and position tables from the principal directions of the model's own
-(the energy kept is logged), all else starts from random numbers. A student that starts from weights of its
-own is the better one (Turc et al. 2019, Well-Read Students): that is a variant with model = …; a student cut
-from the teacher is keep_layers or a structured pruning. Shape as in Sun et al. 2020 and Jiao et al. 2020.
+What is left out stays in proportion: heads keep their width, the feed-forward part its ratio to hidden. With
+embeddings = "pca" the energy kept is logged. A student that starts from weights of its own is the better one
+(Turc et al. 2019, Well-Read Students): that is a variant with model = …; a student cut from the teacher is
+keep_layers or a structured pruning. Shape as in Sun et al. 2020 and Jiao et al. 2020.
 """
 
 from __future__ import annotations

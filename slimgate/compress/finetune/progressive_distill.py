@@ -3,10 +3,8 @@
     { progressive_distill = { blocks = 3, epochs = 1 } }
     { progressive_distill = { blocks = 2, at_once = 2, order = "top", final_epochs = 3 } }
 
-blocks: how many stay. Each time the `at_once` blocks go whose absence moves the answers least away from the
-teacher's (order "importance": T² · KL on train rows), or the last ones ("top"); then the model is distilled
-for `epochs`, after the last drop for `final_epochs`. The options of distill hold, without a transfer set;
-the teacher's logits are always computed once, before the first drop.
+The importance of a block is T² · KL to the teacher's answers on train rows without it. After each drop the
+model is distilled. The options of distill hold, without a transfer set.
 Sources: Sajjad et al. 2023 (which layers to drop, iteratively); Xu et al. 2020 (BERT-of-Theseus: gradual).
 """
 

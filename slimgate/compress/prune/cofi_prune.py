@@ -4,17 +4,15 @@
 
 Each attention and feed-forward sublayer of the encoder blocks has a gate, and so has each head and each
 intermediate neuron. Gates and weights are trained together on the loss of distill, on the hidden states of
-up to four of the teacher's layers (layer_weight; each teaches the layer that is most like it), and on a pull
+up to four of the teacher's layers (each teaches the layer that is most like it), and on a pull
 that holds the expected share of parameters at a target, which rises to pruning_ratio after `warm_up`. At
 `cool_down` the least open gates close, until at least pruning_ratio of the sublayers' parameters is gone,
 and the weights alone are trained on. What is closed is then taken out: the model is smaller and answers as
 the gated one did. Blocks may keep different numbers of heads and neurons, or no attention or feed-forward
 part at all.
 
-Where heads share keys and values (Llama), whole groups go. multiple_of: feed-forward widths are rounded down
-to a multiple of it, since matrix kernels are slower on odd ones. gates_learning_rate: of the gates, and of
-what pulls them. Hidden dimensions are not gated: that is what prune_hidden is for. A `distill` afterwards
-trains what is left.
+Where heads share keys and values (Llama), whole groups go. Hidden dimensions are not gated: that is what
+prune_hidden is for. A `distill` afterwards trains what is left.
 
 Sources: Xia et al. 2022, "Structured pruning learns compact and accurate models"; the gates: Louizos et al.
 2018, "Learning sparse neural networks through L0 regularization".

@@ -2,10 +2,9 @@
 
     { gradual_magnitude_prune = { sparsity = 0.5, epochs = 2, alpha = 0.0, temperature = 2.0 } }
 
-The share of zeros rises from `initial_sparsity` to `sparsity` by the cubic schedule of Zhu & Gupta 2017
-(section 3), between the shares `begin` and `end` of all steps, every `frequency` steps; after that the
-weights that stay go on learning. scope as in magnitude_prune. Loss and its options: those of distill. Of
-several epochs only those at the final sparsity are candidates for the best. Later training keeps the zeros.
+The share of zeros rises by the cubic schedule of Zhu & Gupta 2017 (section 3); after `end` the weights that
+stay go on learning. Loss and its options: those of distill. Of several epochs only those at the final
+sparsity are candidates for the best. Later training keeps the zeros.
 """
 
 from __future__ import annotations

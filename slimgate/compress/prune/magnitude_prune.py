@@ -2,10 +2,8 @@
 
     { magnitude_prune = { sparsity = 0.5, scope = "global" } }
 
-sparsity: share of these weights that are zero afterwards. scope "global" ranks all of them together, "layer"
-each matrix by itself, "row" the weights of each output by themselves. A later training step keeps the zeros.
-Unstructured zeros make a model no faster, and smaller on disk only by the step sparse_storage. Source: Han et
-al. 2015, section 3.
+A later training step keeps the zeros. Unstructured zeros make a model no faster, and smaller on disk only by
+the step sparse_storage. Source: Han et al. 2015, section 3.
 """
 
 from __future__ import annotations

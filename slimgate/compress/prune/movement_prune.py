@@ -6,13 +6,11 @@
 Each weight of the encoder blocks' linear layers has a score, learned through the mask that it decides: those
 with the highest scores count. The sparsity rises by a cubic schedule from 0, after `warm_up`, to its final
 value at `cool_down`. Afterwards that share of the weights is zero, for good: a later training step keeps the
-zeros. scope "global" ranks all scores together, "layer" those of each matrix. block: [rows, columns], "row"
-or "column" give whole blocks of weights one score. Zeros alone make a model neither smaller on disk nor
-faster. The loss is that of distill. Weights that an earlier step pruned stay zero and count.
+zeros. Zeros alone make a model neither smaller on disk nor faster. The loss is that of distill. Weights that
+an earlier step pruned stay zero and count.
 
-scores_learning_rate: of the scores, by the schedule of the weights' own. initial_scores "magnitude" begins
-with the weights' relative magnitudes, which training corrects by what moves; "zero" is the paper's, for tens
-of thousands of steps: after 188 on banking77, 0.857 at sparsity 0.85 against 0.787 at 0.5 (teacher 0.883).
+initial_scores "magnitude" is corrected by what training moves; "zero" is the paper's, for tens of thousands
+of steps: after 188 on banking77, 0.857 at sparsity 0.85 against 0.787 at 0.5 (teacher 0.883).
 
 Sources: Sanh et al. 2020, "Movement pruning", sections 4 and 5; blocks: Lagunas et al. 2021.
 """

@@ -2,10 +2,10 @@
 
     { n_m_prune = { n = 2, m = 4, score = "wanda" } }
 
-score "magnitude" keeps the largest of each group (Mishra et al. 2021, section 3), "wanda" those of the
-largest |w| · ‖x‖ on the `calibration` rows, block by block (Sun et al. 2023, section 3). A later training
-step keeps the zeros. The pattern is the one that GPUs have sparse kernels for; here the layers are computed
-densely, and sparse_storage makes the artifact smaller. Error-compensating n:m pruning: sparsegpt_prune.
+Scores of "wanda" are taken block by block. A later training step keeps the zeros. The pattern is the one that
+GPUs have sparse kernels for; here the layers are computed densely, and sparse_storage makes the artifact
+smaller. Error-compensating n:m pruning: sparsegpt_prune.
+Sources: Mishra et al. 2021, section 3 ("magnitude"); Sun et al. 2023, section 3 ("wanda").
 """
 
 from __future__ import annotations

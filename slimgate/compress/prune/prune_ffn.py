@@ -8,12 +8,9 @@ that the model answers as it would with the neuron's activation multiplied by 0.
 
 importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each neuron, which is
 |Σ activation · gradient| (Molchanov et al. 2019, section 3.1). "magnitude": the Euclidean norm of the
-neuron's weights; it reads no rows.
-scope "global" ranks the neurons of all blocks together, so that blocks keep different widths; "layer" takes
-the same share of every block. multiple_of: widths are rounded to it, since matrix kernels are slower on odd
-ones; the ratio that was reached is in the log. blocks: those that are narrowed, by number from 0; left out,
-all are. Where a classification reads the first token alone, a last block of full width costs little in
-runtimes that compute it for that token (`onnx_optimize`).
+neuron's weights. With scope "global" blocks keep different widths. The ratio that was reached is in the log.
+Where a classification reads the first token alone, a last block of full width costs little in runtimes that
+compute it for that token (`onnx_optimize`).
 """
 
 from __future__ import annotations

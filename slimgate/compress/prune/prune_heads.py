@@ -10,10 +10,8 @@ of heads, at least one each. Where heads share keys and values (Llama), whole gr
 
 importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each head, divided by the
 Euclidean norm of its block's (Michel et al. 2019, section 4.1). "magnitude": the norm of the head's weights,
-divided likewise; it reads no rows.
-scope "global" ranks the heads of all blocks together, "layer" takes the same share of every block.
-blocks: those that are cut, by number from 0; left out, all are. Where a classification reads the first token
-alone, a last block of full width costs little in runtimes that compute it for that token (`onnx_optimize`).
+divided likewise. Where a classification reads the first token alone, a last block of full width costs little
+in runtimes that compute it for that token (`onnx_optimize`).
 """
 
 from __future__ import annotations

@@ -3,10 +3,9 @@
     { sparse_storage = { values = "float16" } }
 
 Each matrix becomes the values other than 0, in order, and a pattern that says where they belong, in whichever
-layout takes least: a bit a weight, 2/3 bit for 2:4, gaps where nearly all is 0 (nn/sparse_code.py). values:
-"float32" (outputs stay the same), "float16", or "int8" with a scale per output channel. Layers of
-int8_dynamic, int8_static, weight_only and gptq (symmetric) keep their integers and their outputs, in 8 to 2
-bits: prune, train, weight_only or gptq, sparse_storage.
+layout takes least: a bit a weight, 2/3 bit for 2:4, gaps where nearly all is 0. Layers of int8_dynamic,
+int8_static, weight_only and gptq (symmetric) keep their integers and their outputs, in 8 to 2 bits: prune,
+train, weight_only or gptq, sparse_storage.
 
 Smaller on disk, not faster: loading unpacks the matrices once, and they are computed densely. It is the last
 step: the layers can be trained no more. A layer that would not become smaller stays as it is, and so does the

@@ -3,10 +3,8 @@
     { sparsegpt_prune = { sparsity = 0.5 } }         a share of each matrix
     { sparsegpt_prune = { n = 2, m = 4 } }           at most 2 of every 4 weights along the inputs
 
-One pass over the blocks, on the activations of the `calibration` rows; nothing is trained. block_size:
-columns whose weights are compared together; damping: share of the mean squared input that is added to each
-input's, so that the moments can be inverted. Weights that were zero stay so, and later training keeps the
-zeros. Source: Frantar & Alistarh 2023 (SparseGPT), section 3.
+One pass over the blocks, on the activations of the `calibration` rows; nothing is trained. Weights that were
+zero stay so, and later training keeps the zeros. Source: Frantar & Alistarh 2023 (SparseGPT), section 3.
 """
 
 from __future__ import annotations

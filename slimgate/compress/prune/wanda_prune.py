@@ -3,8 +3,7 @@
     { wanda_prune = { sparsity = 0.5 } }
 
 A weight's score is |w| · ‖x‖: its magnitude times the norm of its input over the tokens of the `calibration`
-rows, compared within each row of a matrix, that is among the weights of one output (scope "layer": within the
-matrix). Block by block, so that a block sees what the pruned blocks before it give. Nothing is trained, and
+rows. Block by block, so that a block sees what the pruned blocks before it give. Nothing is trained, and
 the weights that stay are not changed. Source: Sun et al. 2023 (Wanda), section 3.
 """
 

@@ -5,16 +5,15 @@
     { binarize = { embeddings = true, float_blocks = [0] } }
 
 Weights: the sign, with a scale for each output channel (Rastegari et al. 2016, section 3.1, BWN), stored
-eight a byte. activations: inputs as well, with a scale for each token and a threshold for each feature
-(section 3.2, XNOR-Net; thresholds and learned scales as in Liu et al. 2022, BiT); attention's own products
-stay float. Training starts from the float weights, goes over from float to binary in the first `ramp` of the
-steps, passes gradients straight through the sign, and learns from the suite's teacher:
+eight a byte. Binary inputs have a scale for each token and a threshold for each feature (section 3.2,
+XNOR-Net; thresholds and learned scales as in Liu et al. 2022, BiT); attention's own products stay float.
+Training starts from the float weights, goes over from float to binary in the first `ramp` of the steps,
+passes gradients straight through the sign, and learns from the suite's teacher:
 
     alpha · cross-entropy(labels) + (1 - alpha) · T² · KL(teacher ‖ student) + mse_weight · MSE(logits)
     + hidden_weight · MSE(hidden states)
 
-The layer that gives the logits stays float unless output_layer = true, and so do the blocks of float_blocks,
-for a later step to make narrower. Zeros of an earlier pruning are lost: a sign is never 0.
+Zeros of an earlier pruning are lost: a sign is never 0.
 """
 
 from __future__ import annotations

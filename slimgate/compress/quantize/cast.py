@@ -3,12 +3,11 @@
     { cast = { dtype = "bfloat16" } }
 
 Cast are the embedding tables and the linear layers, but the one that gives the logits only where it is a
-table too, as in GPT-2; LayerNorms, biases,
-softmax, residual sums and logits stay in float32, as autocast has them. precision says in which format the
-products are computed: "auto" in `dtype` where the device does so natively (bfloat16 on CPUs with AVX512-BF16
-or AMX and on newer GPUs, float16 on GPUs), else in float32 from the same weights, which saves bytes and no
-time; "float32" and `dtype` itself settle it. bfloat16 holds 8 significant bits at any size; float16 holds 11
-up to 65,504, and inputs of a layer beyond that overflow. The model takes part in no training afterwards.
+table too, as in GPT-2; LayerNorms, biases, softmax, residual sums and logits stay in float32, as autocast has
+them. Devices compute natively in bfloat16 (CPUs with AVX512-BF16 or AMX, newer GPUs) and float16 (GPUs);
+elsewhere products in float32 save bytes and no time. bfloat16 holds 8 significant bits at any size; float16
+holds 11 up to 65,504, and inputs of a layer beyond that overflow. The model takes part in no training
+afterwards.
 Source: Kalamkar et al. 2019 (bfloat16); Micikevicius et al. 2018 (float16).
 """
 

@@ -2,10 +2,9 @@
 
     { int8_dynamic = { embeddings = true } }
 
-Weights: symmetric int8, a scale per output channel (granularity = "tensor": one per matrix, which is what
-torch.ao does unless told otherwise, and loses more). Activations: int8, a scale and a zero point per row,
-taken when the layer is called, so that a row's outcome does not depend on what else is in its batch. The
-layer that gives the logits stays in float32 unless output_layer = true: it is small, and its errors go
+Weights: symmetric int8; one scale per matrix is the default of torch.ao. Activations: int8, a scale and a
+zero point per row, taken when the layer is called, so that a row's outcome does not depend on what else is in
+its batch. The layer that gives the logits stays in float32 by default: it is small, and its errors go
 straight to the answer. Where it is the token table, as in GPT-2, `embeddings` makes one int8 table of both.
 """
 

@@ -4,14 +4,11 @@
 
 Weights: symmetric int8, a scale per output channel. Activations: 256 levels over a range fixed beforehand, so
 that nothing is computed from them when the layer is called: faster than int8_dynamic, and a row's outcome
-does not depend on what else is in its batch. `observer` says which range of what the layer receives on
-`calibration` is covered: "minmax", "percentile" (with a `percentile`), "mse" or "entropy"
-(slimgate/compress/observers.py); values outside take its ends. Padding does not count.
-`smooth_alpha` (0 to 1, or false) divides each input channel by a number and multiplies the weights by it,
-because some channels of a transformer are far larger than others; 0.8 brought all-MiniLM-L6-v2's answers 3
-to 4 times nearer to float32's than none, and the paper's 0.5 did not. The divisor goes into the
-layer's own scale, which costs no time; folding it into the LayerNorm before would change the residual of a
-BERT, whose LayerNorms feed both. The layer that gives the logits stays in float32 unless output_layer = true.
+does not depend on what else is in its batch. Values outside the range take its ends. Padding does not count.
+`smooth_alpha` divides each input channel by a number and multiplies the weights by it, because some channels
+of a transformer are far larger than others; 0.8 brought all-MiniLM-L6-v2's answers 3 to 4 times nearer to
+float32's than none, and the paper's 0.5 did not. The divisor goes into the layer's own scale, which costs no
+time; folding it into the LayerNorm before would change the residual of a BERT, whose LayerNorms feed both.
 Sources: Jacob et al. 2018, section 2; Xiao et al. 2022 (SmoothQuant); slimgate/compress/observers.py.
 """
 

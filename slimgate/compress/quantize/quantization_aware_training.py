@@ -2,14 +2,12 @@
 
     { quantization_aware_training = { bits = 2, epochs = 2 } }, { weight_only = { bits = 2 } }
 
-The forward pass computes with rounded weights, the backward pass changes the float ones behind them; scales
-are learned along (learned_scales = false keeps those that fit the first weights). start = "gptq" rounds the
-first weights as gptq does, by `calibration` rows, which start = "nearest" does not look at.
+The forward pass computes with rounded weights, the backward pass changes the float ones behind them.
 
 The loss is that of distill, with all its options: alpha = 1 learns from the labels alone. Afterwards the
 float weights lie on the grid, so that weight_only with the same bits, granularity, group_size and symmetric
-packs them without any further loss; embeddings and output_layer mean what they do there. Any training after
-this step leaves the grid again; zeros of an earlier pruning stay.
+packs them without any further loss. Any training after this step leaves the grid again; zeros of an earlier
+pruning stay.
 
 Source: Jacob et al. 2018, section 3; Esser et al. 2020 (learned scales).
 """

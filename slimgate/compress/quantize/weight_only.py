@@ -3,9 +3,6 @@
     { weight_only = { bits = 4, group_size = 64, embeddings = 8 } }
     { weight_only = { bits = 4, activations = "int8", embeddings = 4 } }
 
-bits: of the linear layers; embeddings: of the token embeddings, which stay float where it is not given. The
-layer that gives the logits stays in float32 unless output_layer = true. granularity: a scale per "group",
-"channel" or "tensor"; observer "mse" looks for the clipping of least squared error, "minmax" clips nothing.
 What an earlier step has quantized stays as it is: after binarize, `embeddings` alone get fewer bits.
 The files get smaller, by 32 / (bits + scales). With float activations the model gets no faster; with int8
 ones (W4A8) it computes as after int8_dynamic. For 4 bits and fewer, gptq rounds better by looking at

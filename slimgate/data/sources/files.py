@@ -5,7 +5,7 @@
     { name = "files", by_label = { pos = "a.txt", neg = "b.txt" } }    a row a line; columns text and label
     { name = "files", path = "rows.csv", images = ["image"] }          paths of images, from the file's folder
 
-csv, tsv, jsonl, json, parquet and text (txt), told by the suffix or by `format`.
+Formats: csv, tsv, jsonl, json, parquet and text (txt).
 """
 
 from __future__ import annotations

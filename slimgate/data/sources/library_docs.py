@@ -8,9 +8,8 @@
 
 Rows come from the docstrings of packages that slimgate itself installs (pinned by constraints.txt), read
 with `ast` without importing them: people wrote them to explain a library, so the rows are real. Names of
-libraries are masked by the word "library", or the question would be one of spelling. At most 15 rows a
-file; texts found under two libraries, and repeats, are dropped. With `unlabelled = true` all paragraphs,
-also those beyond the 15, are a part unlabelled, of which a suite's split unlabelled is drawn.
+libraries are masked by the word "library", or the question would be one of spelling. Texts found under two
+libraries, and repeats, are dropped. A suite's split unlabelled is drawn from the part unlabelled.
 """
 
 from __future__ import annotations

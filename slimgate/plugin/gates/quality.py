@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from slimgate.judge.budget_kinds import when_undecided, wishes
@@ -95,4 +94,4 @@ def builds(variant: ModelHandle, metric: Metric, judged: QualityJudgement) -> di
         [judged.drop_points, *drops],
         sampling_se_points=sampling_se_points(judged),
     )
-    return asdict(spread)
+    return spread.model_dump(mode="json")

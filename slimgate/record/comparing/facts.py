@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import Field
 
 from slimgate.judge.metrics.base import Unit
+from slimgate.judge.parts import Part
 from slimgate.judge.verdict import Verdict
 from slimgate.record import Status, UndecidedChange
-from slimgate.record.part import Part
 
 SCHEMA: Literal["slimgate.compare/1"] = "slimgate.compare/1"
 # What became of a budget: its verdict, or that its variant broke, or that the run did not judge it.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from slimgate.judge.metrics import Metric
-from slimgate.judge.slices import SliceJudgement, judge_slices, label_slices
+from slimgate.judge.slices import judge_slices, label_slices
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.record.comparing.answers import Pair
 from slimgate.record.comparing.facts import SliceChange
@@ -88,9 +88,7 @@ def _key(one: SliceFacts) -> Key:
     return Key(one.metric, one.column, one.value)
 
 
-def _tests(
-    names: set[str], metrics: Mapping[str, Metric | None], pair: Pair | None
-) -> dict[Key, SliceJudgement]:
+def _tests(names: set[str], metrics: Mapping[str, Metric | None], pair: Pair | None) -> dict[Key, SliceFacts]:
     """The test of every label of the metrics that are 0 or 1 per row."""
     if pair is None:
         return {}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from slimgate.judge.verdict import Verdict
-from slimgate.record.part import Part
-from slimgate.record.quality import BudgetFacts
+from slimgate.judge.decision import Verdict
+from slimgate.judge.parts import BudgetFacts, Part
 
 
 class QuotedRow(Part):
@@ -39,7 +38,7 @@ class Flips(Part):
 
 
 class ReliabilityFacts(Part):
-    """Rows whose confidence is in (low, high]: how many, their mean confidence and accuracy."""
+    """Rows whose confidence is in (low, high]. confidence, accuracy: their means; None in an empty bin."""
 
     low: float
     high: float
@@ -49,7 +48,13 @@ class ReliabilityFacts(Part):
 
 
 class TradeoffFacts(Part):
-    """coverage: the share of rows answered at a threshold; precision and recall as judge/tradeoff.py says."""
+    """One threshold. coverage: the share of rows answered. precision: None where no row is answered, recall:
+    None where there is nothing to find.
+
+    Two classes: a row is answered where class 1 has at least that probability; precision and recall are those
+    of class 1. More classes: where the prediction has at least that probability; precision is the share of
+    right ones among the answered, recall among all rows.
+    """
 
     threshold: float
     coverage: float
@@ -60,7 +65,9 @@ class TradeoffFacts(Part):
 class SliceFacts(Part):
     """A metric on the rows that share a value of a column. drop_points, interval: points, 90 %.
 
-    p_value: one-sided, of a drop within the budget; p_holm: corrected for all slices of the metric.
+    teacher, variant: in the metric's unit. p_value: one-sided, of the hypothesis that the true drop is within
+    the budget; p_holm: the same, corrected for all slices of the metric. verdict: FAIL if p_holm is at most
+    5 %, PASS if the interval is below the budget, else "not shown". All three None without a budget.
     """
 
     metric: str
@@ -88,7 +95,11 @@ class FigureFacts(Part):
 
 
 class SliceGapFacts(Part):
-    """Largest minus smallest value over the slices of a column, in points; see judge/slice_gaps.py."""
+    """The largest minus the smallest value of a metric over the slices of a column, in points.
+
+    slices: how many are compared; few_rows: how many more were left out, as their values are mostly chance.
+    A description, not a verdict: a largest minus a smallest is above 0 by chance too, in both models.
+    """
 
     metric: str
     column: str

@@ -1,0 +1,55 @@
+"""The base of all parts of a record, and the parts that the judge fills in."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.judge.decision import Verdict
+
+
+class Part(BaseModel):
+    """The base of all parts: frozen, and what was not measured is None.
+
+    A figure that is not finite is written as a text, "Infinity" or "NaN", and read as a number again: JSON
+    has none for it, and null would say that it was not measured, or stand where a number must be.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
+
+
+class BudgetFacts(Part):
+    """A judged budget. value, interval: what it limits and its 90 % interval, in the unit of the limit.
+
+    None where they stand beside it already: a drop, a speed-up, a compression.
+    on_inconclusive: whether the budget fails the run where it is undecided; None where it never is, and in
+    records from before it was kept.
+    """
+
+    kind: str
+    limit: float
+    verdict: Verdict
+    reason: str | None = None
+    on_inconclusive: OnInconclusive | None = None
+    n_needed: int | None = None
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+class BuildsFacts(Part):
+    """The drops of a variant that was built with each of several seeds. All in percentage points.
+
+    seeds, drops_points: in the suite's order. The first seed's build is the one that ships, and its own drop
+    and interval are what a verdict is about: a lucky or unlucky other build changes no verdict.
+    mean_points: the mean drop, what such a build loses on average.
+    sd_points: the standard deviation between builds (n - 1): what another seed would change, on these same
+    rows; more gate rows do not make it smaller. None of a single seed.
+    sampling_se_points: the standard error of the first build's drop: what other gate rows would change, for
+    the same weights; more gate rows make it smaller. None where there is no interval.
+    """
+
+    seeds: list[int]
+    drops_points: list[float]
+    mean_points: float
+    sd_points: float | None
+    sampling_se_points: float | None

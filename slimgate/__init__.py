@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from slimgate.models.blocks import blocks
     from slimgate.models.config import check_positions
     from slimgate.models.cutting import cut_linear
+    from slimgate.models.graph import Graph
     from slimgate.models.replacing import replace_modules_
+    from slimgate.models.saved_files import load_beside
     from slimgate.models.torch_model import TorchModel, load_torch_model
     from slimgate.outcomes import ClassOutcomes, Outcomes, class_outcomes
     from slimgate.params import SuitePath, Table
     from slimgate.protocols import (
         BuildContext,
         Encoded,
+        Form,
         ModelRef,
         Predictor,
         Rows,
@@ -104,6 +107,10 @@ HOMES = {
     "replace_modules_": "slimgate.models.replacing",
     "TorchModel": "slimgate.models.torch_model",
     "load_torch_model": "slimgate.models.torch_model",
+    # to build runtimes with
+    "Form": "slimgate.protocols",
+    "Graph": "slimgate.models.graph",
+    "load_beside": "slimgate.models.saved_files",
     # to build tasks, metrics and sources with
     "TextClassification": "slimgate.tasks.text_classification",
     "EncodedTexts": "slimgate.tasks.parts.encoding",
@@ -126,6 +133,8 @@ __all__ = [
     "DataError",
     "Encoded",
     "EncodedTexts",
+    "Form",
+    "Graph",
     "Head",
     "LabelsObjective",
     "MeasureError",
@@ -163,6 +172,7 @@ __all__ = [
     "file_sha256",
     "input_norms",
     "judge_quality",
+    "load_beside",
     "load_classifier",
     "load_metric",
     "load_suite",

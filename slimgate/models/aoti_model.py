@@ -22,6 +22,7 @@ from typing import Any
 
 from slimgate.errors import BuildError
 from slimgate.models import saved_files
+from slimgate.models.graph import Graph
 
 PACKAGE = "model.pt2"
 KIND = "torch_aoti"
@@ -32,7 +33,7 @@ Json = dict[str, Any]
 
 
 @dataclass
-class ExportedModel:
+class ExportedModel(Graph):
     """A package that predicts, and all that is needed to save it.
 
     package: the file as it was compiled; inputs: their names, in the order of the network; device: "cpu" or
@@ -47,21 +48,18 @@ class ExportedModel:
     weights: dict[str, int]
     kind: str = KIND
 
-    def code_modules(self) -> list[str]:
-        """None: what the network does is in the package."""
-        return []
-
     def footprint(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes."""
         return dict(self.weights)
 
-    def save(self, folder: Path) -> None:
-        """Writes the files of the artifact. Raises BuildError for a package that holds more than code."""
+    def description(self) -> Json:
+        """The inputs, and the machines that it is for."""
+        return {"inputs": list(self.inputs), "device": self.device, "instructions": instructions()}
+
+    def write(self, folder: Path) -> None:
+        """model.pt2. Raises BuildError for a package that holds more than code."""
         check_package(self.package)
         shutil.copyfile(self.package, folder / PACKAGE)
-        saved_files.save_beside(
-            folder, self, inputs=list(self.inputs), device=self.device, instructions=instructions()
-        )
 
 
 def check_package(package: Path) -> None:

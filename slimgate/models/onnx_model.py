@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.models.saved_files import load_beside, save_beside
+from slimgate.models.graph import Graph
+from slimgate.models.saved_files import load_beside
 
 Values = npt.NDArray[Any]
 # How the quantizers of ONNX Runtime end the names of what belongs to a weight.
@@ -121,17 +122,13 @@ def _unpacked(levels: Values, bits: int) -> Values:
 
 
 @dataclass
-class OnnxModel:
+class OnnxModel(Graph):
     """A graph that predicts, and all that is needed to save it. proto: onnx.ModelProto, weights inside."""
 
     proto: Any
     tokenizer: Any
     config: Any
     kind: str = KIND
-
-    def code_modules(self) -> list[str]:
-        """None: what the graph does is in its file."""
-        return []
 
     def footprint(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes."""
@@ -144,13 +141,12 @@ class OnnxModel:
         _write_graph(self.proto, folder)
         return folder / MODEL
 
-    def save(self, folder: Path) -> None:
-        """Writes the files of the artifact. Raises BuildError for weights that are NaN or infinite."""
+    def write(self, folder: Path) -> None:
+        """model.onnx. Raises BuildError for weights that are NaN or infinite."""
         for tensor in self.proto.graph.initializer:
             values = array_of(tensor)
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise BuildError(f"weights are NaN or infinite after the step, first in {tensor.name}")
-        save_beside(folder, self)
         _write_graph(self.proto, folder)
 
 

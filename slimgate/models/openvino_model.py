@@ -26,8 +26,9 @@ import numpy.typing as npt
 
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
+from slimgate.models.graph import Graph
 from slimgate.models.openvino_package import load_openvino
-from slimgate.models.saved_files import load_beside, save_beside
+from slimgate.models.saved_files import load_beside
 
 Values = npt.NDArray[Any]
 LEVELS = ("i8", "u8", "i4", "u4")
@@ -144,7 +145,7 @@ def _values(node: Any) -> Values:
 
 
 @dataclass
-class OpenVinoModel:
+class OpenVinoModel(Graph):
     """A graph that predicts, and all that is needed to save it. graph: openvino.Model."""
 
     graph: Any
@@ -152,19 +153,14 @@ class OpenVinoModel:
     config: Any
     kind: str = KIND
 
-    def code_modules(self) -> list[str]:
-        """None: what the graph does is in its files."""
-        return []
-
     def footprint(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes."""
         return footprint(self.graph)
 
-    def save(self, folder: Path) -> None:
-        """Writes the files of the artifact. Raises BuildError for weights that are NaN or infinite."""
+    def write(self, folder: Path) -> None:
+        """model.xml and model.bin. Raises BuildError for weights that are NaN or infinite."""
         if broken := first_broken(self.graph):
             raise BuildError(f"weights are NaN or infinite after the step, first in {broken}")
-        save_beside(folder, self)
         write_graph(self.graph, folder)
 
 

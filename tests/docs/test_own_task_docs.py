@@ -6,12 +6,15 @@ import json
 import random
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.added_package import add_package
 
 from fixtures.models.tiny import BAD, GOOD, OTHER, write_tiny_bert
+from slimgate.cli.main import main
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, Verdict
@@ -92,6 +95,23 @@ def test_the_task_that_delegates_reads_mails_without_quotes(repository: Path) ->
         [QualityBudget(kind="drop_points", limit=10.0)],
     ).verdict
     assert verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_init_writes_a_suite_for_it_where_it_is_named_and_where_it_is_installed(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    monkeypatch.chdir(repository)
+    name = "preferences" if installed else "mytools.preferences:Preferences"
+    entry = "[slimgate.tasks]\npreferences = mytools.preferences:Preferences\n" if installed else ""
+    given = ["--model", "model", "--data", "bench/preferences.jsonl", "--name", "mine"]
+    with add_package(tmp_path / "packages", "mytools_added", "", entry):
+        assert main(["init", "--yes", *given, *([] if installed else ["--task", name])]) == 0
+        suite = tomllib.loads((repository / "bench/mine.toml").read_text("utf-8"))
+        task = suite["task"]
+        assert (task["kind"], task["better"], task["worse"]) == (name, "chosen", "rejected")
+        assert list(suite["budgets"]["mytools.preferences:pair_accuracy"]) == ["drop_points"]
+        assert load_suite(repository / "bench/mine.toml").setup.task.name == name
 
 
 def test_the_task_from_scratch_learns_is_compressed_and_judged(repository: Path) -> None:

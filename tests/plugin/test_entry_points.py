@@ -37,7 +37,8 @@ class Twice:
                 ask = super().forward
                 return sum(ask(prepared) for _ in range(params.times)) / params.times
 
-        return Predictor(eager.load(folder, eager.Params(), device=device, threads=threads).network, device)
+        inner = eager.runtime.load(folder, eager.Params(), device=device, threads=threads)
+        return Predictor(inner.network, device)
 
 
 class LowerCase:
@@ -47,7 +48,7 @@ class LowerCase:
         pass
 
     def __getattr__(self, name):
-        return getattr(text_classification, name)
+        return getattr(text_classification.task, name)
 
 
 def statistic(outcomes, weights):

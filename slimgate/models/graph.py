@@ -1,0 +1,41 @@
+"""The base of models whose files say all that they compute: ONNX, OpenVINO, a package of AOTInductor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from slimgate.models.saved_files import save_beside
+
+
+class Graph(ABC):
+    """What a step makes, and `Runtime.load_model` loads, of a kind of its own.
+
+    kind: of its artifacts; tokenizer, config: as transformers has them.
+    """
+
+    kind: str
+    tokenizer: Any
+    config: Any
+
+    @abstractmethod
+    def footprint(self) -> dict[str, int]:
+        """parameters, nonzero_parameters, state_bytes."""
+
+    @abstractmethod
+    def write(self, folder: Path) -> None:
+        """Writes the graph's own files. Raises BuildError for weights that are NaN or infinite."""
+
+    def description(self) -> dict[str, Any]:
+        """What slimgate.json says beside the kind."""
+        return {}
+
+    def code_modules(self) -> list[str]:
+        """The modules whose code runs when it predicts: none, what it does is in its files."""
+        return []
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of the artifact, config and tokenizer among them. Raises BuildError."""
+        self.write(folder)
+        save_beside(folder, self, **self.description())

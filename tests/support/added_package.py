@@ -1,0 +1,35 @@
+"""A package of one file that is installed for the length of a test, with its entry points."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slimgate import loading
+
+
+@contextmanager
+def add_package(folder: Path, module: str, code: str, entries: str) -> Iterator[None]:
+    """Version 1.0 of a package in a folder that Python looks into; afterwards it is forgotten."""
+    name = module.replace("_", "-")
+    about = folder / f"{module}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", "utf-8")
+    (about / "entry_points.txt").write_text(entries, "utf-8")
+    if code:
+        (folder / f"{module}.py").write_text(code, "utf-8")
+    _forget(module)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        _forget(module)
+
+
+def _forget(module: str) -> None:
+    sys.modules.pop(module, None)
+    loading.installed.cache_clear()
+    loading._named.clear()

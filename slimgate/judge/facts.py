@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.judge.parts import BudgetFacts, DropFigures, QualityFigures
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement
 
 
@@ -14,36 +15,27 @@ def quality_facts(
     judged: QualityJudgement, message: str, wishes: Sequence[OnInconclusive] = ()
 ) -> dict[str, Any]:
     """A judged metric of a variant. message: its line; wishes: what INCONCLUSIVE does, of each budget."""
+    figures = QualityFigures.model_validate(judged, from_attributes=True).model_dump(mode="json")
+    budgets = [budget_facts(*pair) for pair in zip_longest(judged.budgets, wishes)]
+    return {**figures, "budgets": budgets, "message": message}
+
+
+def since_facts(judged: QualityJudgement, wishes: Sequence[OnInconclusive], message: str) -> dict[str, Any]:
+    """A metric of now and of the baseline, which stands in the teacher's place; as in quality_facts."""
+    changed = judged.changed
     return {
-        "teacher": judged.teacher,
+        **DropFigures.model_validate(judged, from_attributes=True).model_dump(mode="json"),
+        "baseline": judged.teacher,
         "value": judged.value,
-        "drop_points": judged.drop_points,
-        "interval": list(judged.interval) if judged.interval else None,
-        "level": judged.level,
-        "method": judged.method,
         "n": judged.n,
-        "n_needed": judged.n_needed,
-        "budgets": [budget_facts(*pair) for pair in zip_longest(judged.budgets, wishes)],
-        "verdict": judged.verdict.value if judged.verdict else None,
-        "band": judged.band,
-        "groups": judged.groups,
-        "design_effect": judged.design_effect,
-        "variance": judged.variance,
-        "warnings": list(judged.warnings),
+        "right_to_wrong": changed and changed.right_to_wrong,
+        "wrong_to_right": changed and changed.wrong_to_right,
+        "budgets": [budget_facts(*pair) for pair in zip(judged.budgets, wishes, strict=True)],
         "message": message,
-        "unit": judged.unit,
     }
 
 
 def budget_facts(budget: BudgetVerdict, on_inconclusive: OnInconclusive | None = None) -> dict[str, Any]:
     """A judged budget. on_inconclusive: what it does where undecided; None where it never is."""
-    return {
-        "kind": budget.kind,
-        "limit": budget.limit,
-        "verdict": budget.verdict.value,
-        "reason": budget.reason,
-        "on_inconclusive": on_inconclusive,
-        "n_needed": budget.n_needed,
-        "value": budget.value,
-        "interval": list(budget.interval) if budget.interval else None,
-    }
+    found = BudgetFacts.model_validate(budget, from_attributes=True).model_dump(mode="json")
+    return {**found, "on_inconclusive": on_inconclusive}

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.decision import Verdict
+from slimgate.judge.metrics.base import Unit
 
 
 class Part(BaseModel):
@@ -34,6 +35,32 @@ class BudgetFacts(Part):
     n_needed: int | None = None
     value: float | None = None
     interval: tuple[float, float] | None = None
+
+
+class DropFigures(Part):
+    """What a metric lost between two models on the same rows, and the budgets on that; see QualityFacts."""
+
+    drop_points: float | None = None
+    interval: tuple[float, float] | None = None
+    level: float | None = None
+    method: str | None = None
+    n_needed: int | None = None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    warnings: list[str] = []
+    unit: Unit = "points"
+
+
+class QualityFigures(DropFigures):
+    """What the judge says of a metric of two models; see QualityFacts."""
+
+    teacher: float
+    value: float
+    n: int
+    band: str | None = None
+    groups: int | None = None
+    design_effect: float | None = None
+    variance: float | None = None
 
 
 class BuildsFacts(Part):

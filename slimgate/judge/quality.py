@@ -16,7 +16,6 @@ from slimgate.judge.bootstrap import CELL_RESAMPLES
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_budget
 from slimgate.judge.correlation import judge_correlation
 from slimgate.judge.evidence import Evidence, gather, shared_groups
-from slimgate.judge.facts import budget_facts
 from slimgate.judge.metrics.base import Metric, value_of
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of
@@ -104,28 +103,6 @@ def _small_classes(teacher: ClassOutcomes) -> list[str]:
     if len(small) == 1:
         return [f"class {name} has {rows} gate rows, under {_FEW_ROWS}"]
     return [f"{len(small)} classes have under {_FEW_ROWS} gate rows, fewest {name} with {rows}"]
-
-
-def since_facts(judged: QualityJudgement, wishes: Sequence[OnInconclusive], message: str) -> dict[str, Any]:
-    """As the record has it. wishes: what INCONCLUSIVE does, of each budget."""
-    changed = judged.changed
-    return {
-        "baseline": judged.teacher,
-        "value": judged.value,
-        "drop_points": judged.drop_points,
-        "unit": judged.unit,
-        "interval": list(judged.interval) if judged.interval else None,
-        "level": judged.level,
-        "method": judged.method,
-        "n": judged.n,
-        "n_needed": judged.n_needed,
-        "right_to_wrong": changed and changed.right_to_wrong,
-        "wrong_to_right": changed and changed.wrong_to_right,
-        "budgets": [budget_facts(*pair) for pair in zip(judged.budgets, wishes, strict=True)],
-        "verdict": judged.verdict and judged.verdict.value,
-        "warnings": list(judged.warnings),
-        "message": message,
-    }
 
 
 def undecided(budgets: Sequence[QualityBudget]) -> tuple[BudgetVerdict, ...]:

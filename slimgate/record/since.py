@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.metrics.base import Unit
-from slimgate.judge.parts import BudgetFacts, Part
-from slimgate.judge.verdict import Verdict
+from slimgate.judge.parts import DropFigures, Part
 
 
 class WaitingBudget(Part):
@@ -17,7 +15,7 @@ class WaitingBudget(Part):
     on_inconclusive: OnInconclusive | None = None
 
 
-class SinceFacts(Part):
+class SinceFacts(DropFigures):
     """One metric then and now, on the same gate rows; as in QualityFacts, the baseline for the teacher.
 
     new: the baseline has no answers of the variant, so that nothing is held against it. note: why it is new,
@@ -27,20 +25,11 @@ class SinceFacts(Part):
 
     baseline: float | None = None
     value: float | None = None
-    drop_points: float | None = None
-    unit: Unit = "points"
-    interval: tuple[float, float] | None = None
-    level: float | None = None
-    method: str | None = None
     n: int | None = None
-    n_needed: int | None = None
     right_to_wrong: int | None = None
     wrong_to_right: int | None = None
     new: bool = False
     note: str | None = None
-    budgets: list[BudgetFacts] = []
     waiting: list[WaitingBudget] = []
-    verdict: Verdict | None = None
-    warnings: list[str] = []
     message: str | None = None
     measured: str

@@ -194,6 +194,7 @@ def test_step(
 def loaded(kind: str, folder: Path) -> Any:
     found = runtime_of(kind)
     assert found is not None
+    assert found[1].load_model is not None
     return found[1].load_model(folder, "cpu")
 
 

@@ -15,8 +15,8 @@ from slimgate.judge.budget_kinds import (
     wishes,
 )
 from slimgate.judge.evidence import Changed
-from slimgate.judge.facts import budget_facts, quality_facts
-from slimgate.judge.quality import since_facts, undecided, waiting_facts
+from slimgate.judge.facts import budget_facts, quality_facts, since_facts
+from slimgate.judge.quality import undecided, waiting_facts
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 
 DROP = BudgetVerdict("drop_points", 1.0, Verdict.PASS, "as agreed", None)

@@ -87,9 +87,9 @@ def test_every_model_has_a_row_and_what_it_opens() -> None:
     student = details_of(page, "student").text
     assert "accuracy drop 2.9 [2.3, 3.5] drop at most 2 points FAIL" in student
     assert "flips 6.02 % [5.39, 6.71] at most 4 % of the rows right to wrong FAIL" in student
-    assert "slices accuracy drop 6.4 [5.7, 8.1] in label numpy" in student
-    assert "fine_tune epochs = 2, batch_size = 32" in student
-    assert "label: numpy accuracy 1,500 0.829 0.765 6.4 [5.7, 8.1]" in student
+    assert "slices accuracy drop 6.4 [5.7, 8.1] in label networkx" in student
+    assert "fine_tune epochs = 2, learning_rate = 0.0002" in student
+    assert "label: networkx accuracy 1,500 0.829 0.765 6.4 [5.7, 8.1]" in student
     assert "batch 1 3.30" not in student
     assert "batch 1 3.20 3.30 3.46 3.56 –" in student
     assert "its labels do not fit the data" in details_of(page, "released").text

@@ -106,7 +106,7 @@ def test_a_model_opens_and_closes(opened: Opened) -> None:
     button.click()
     assert button.get_attribute("aria-expanded") == "true"
     region = opened.page.get_by_role("region", name="Details of student")
-    assert region.get_by_text("numpy (0.93)").is_visible()
+    assert region.get_by_text("networkx (0.93)").is_visible()
     assert region.get_by_text("Returns a view of the array | with `axis` *last* <b>…").is_visible()
     assert region.get_by_text("361 rows turned from right to wrong").is_visible()
     region.get_by_label("Filter rows").fill("pandas (0.55)")

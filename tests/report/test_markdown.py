@@ -423,10 +423,9 @@ def test_a_planted_delay_that_was_not_seen_leaves_speed_undecided() -> None:
 
 def test_a_machine_unfit_for_timing_is_named_in_the_report_and_the_terminal() -> None:
     record = sample_record()
-    assert "- **times may be off**: the frequency scaling governor is powersave" in suite_report(record)
-    assert machine_lines(record) == [
-        "times may be off: the frequency scaling governor is powersave, not performance"
-    ]
+    told = "other processes kept 1.6 of each core busy when the run began (load average)"
+    assert f"- **times may be off**: {told}" in suite_report(record)
+    assert machine_lines(record) == [f"times may be off: {told}"]
     fit = sample_record(machine=record.machine.model_copy(update={"warnings": []}))
     assert "times may be off" not in suite_report(fit)
     assert machine_lines(fit) == []

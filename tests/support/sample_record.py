@@ -1,4 +1,4 @@
-"""A run record as a real run would leave it: every kind of verdict, an error, gaps.
+"""The record of docs/example_record with other figures: every kind of verdict, an error, gaps.
 
 The figures are made up. What follows from them is counted by slimgate: the verdict, and the checks that are
 missing. Rows, slices, confusion and flips of the student agree with each other.
@@ -7,6 +7,7 @@ missing. Rows, slices, confusion and flips of the student agree with each other.
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from slimgate.judge.verdict import Verdict
@@ -19,28 +20,20 @@ from slimgate.record import (
     FollowedRow,
     FootprintFacts,
     LatencyFacts,
-    Machine,
     MemoryFacts,
-    PlantedDelay,
     QualityFacts,
     QuotedRow,
-    ReliabilityFacts,
-    RowShapes,
     RunRecord,
     RunVerdict,
-    SelfTest,
-    SelfTestPart,
     SliceFacts,
-    SplitFacts,
-    StepFacts,
-    SuiteFacts,
-    TaskFactsRecord,
-    TensorFacts,
-    TradeoffFacts,
     VariantRecord,
+    read_record,
 )
 from slimgate.record.run_verdict import verdict
 
+EXAMPLE = read_record(Path(__file__).parents[2] / "docs/example_record/run.json")
+FOLLOWED = "all/8012"
+REAL = {one.name: one for one in EXAMPLE.variants}
 MEASURED = "2026-11-20T08:14:02Z"
 TEACHER = {"accuracy": 0.829, "f1_macro": 0.827, "roc_auc": 0.958}
 GROUPS = 2210
@@ -58,19 +51,11 @@ WORKLOADS = ("b1", "b32x32")
 def sample_record(**changes: Any) -> RunRecord:
     """The sample, with fields of the record replaced."""
     fields: dict[str, Any] = {
-        "slimgate": "0.1.0",
-        "created": "2026-11-20T08:15:40Z",
-        "command": "pytest bench",
-        "seconds": 431.7,
-        "machine": _machine(),
-        "suite": _suite(),
-        "task": _task(),
         "variants": _variants(),
         "followed": _followed(),
-        "self_test": _self_test(),
         "verdict": _verdict(),
     }
-    return RunRecord(**{**fields, **changes})
+    return RunRecord(**{**dict(EXAMPLE), **fields, **changes})
 
 
 def variant(name: str, **fields: Any) -> VariantRecord:
@@ -221,33 +206,21 @@ def _qualities(
     }
 
 
-def _trained(
-    method: str, seconds: float, losses: list[tuple[float, float, float]], **params: Any
-) -> StepFacts:
-    epochs = [
-        {"epoch": number, "loss": loss, "loss_selection": selection, "accuracy_selection": accuracy}
-        for number, (loss, selection, accuracy) in enumerate(losses, start=1)
-    ]
-    return StepFacts(
-        method=method,
-        params={**params, "epochs": len(losses), "batch_size": 32, "learning_rate": 3e-4, "precision": None},
-        seconds=seconds,
-        log={"rows": 6000, "tokens": 214_377, "epochs": epochs},
-        reads={"train": 6000, "selection": 1000},
-    )
-
-
-def _sized(model: VariantRecord) -> VariantRecord:
-    """With what each step left, as if it were the variant itself."""
-    made = model.artifact
-    if made is None:
+def _like(real: str, **fields: Any) -> VariantRecord:
+    """A variant of the example with its steps and shapes, and of figures only what is given."""
+    found = REAL[real]
+    taken = {key: getattr(found, key) for key in ("name", "parent", "twin", "steps")}
+    if found.shapes is not None:
+        taken["shapes"] = found.shapes.model_copy(update={"id": FOLLOWED})
+    model = VariantRecord(**{**taken, "from_store": real == "teacher", **fields})
+    if model.artifact is None:
         return model
-    sizes = made.model_dump(include={"kind", "bytes", "parameters", "nonzero_parameters"})
+    sizes = model.artifact.model_dump(include={"kind", "bytes", "parameters", "nonzero_parameters"})
     return model.model_copy(update={"steps": [step.model_copy(update=sizes) for step in model.steps]})
 
 
 def _variants() -> list[VariantRecord]:
-    made = (
+    return [
         _teacher(),
         _student(),
         _distilled(),
@@ -256,17 +229,17 @@ def _variants() -> list[VariantRecord]:
         _pruned_30(),
         _pruned_50(),
         _released(),
-    )
-    shapes = {"teacher": _shapes(6, "float32"), "student": _shapes(3, "float32"), "int8": _shapes(6, "int8")}
-    return [_sized(model).model_copy(update={"shapes": shapes.get(model.name)}) for model in made]
+    ]
 
 
 def _teacher() -> VariantRecord:
-    return VariantRecord(
-        name="teacher",
+    tuned = REAL["teacher"].steps[-1]
+    # of one epoch, which is no line in a picture of epochs
+    log = {key: tuned.log[key] for key in ("rows", "tokens")} | {"epochs": tuned.log["epochs"][:1]}
+    return _like(
+        "teacher",
         parent=None,
-        from_store=True,
-        steps=[_trained("fine_tune", 171.3, [(0.7213, 0.5102, 0.827)])],
+        steps=[tuned.model_copy(update={"log": log})],
         artifact=artifact(TEACHER_BYTES, 22_714_756, load_seconds=0.31),
         quality={metric: quality("teacher", metric, None, None, None) for metric in TEACHER},
         latency={"b1": latency(6.31), "b32x32": latency(78.4, tokens=1024, throughput_per_s=408.1)},
@@ -275,13 +248,8 @@ def _teacher() -> VariantRecord:
 
 
 def _student() -> VariantRecord:
-    return variant(
+    return _like(
         "student",
-        from_store=False,
-        steps=[
-            StepFacts(method="keep_layers", params=[0, 2, 5], seconds=0.2, log={"kept": [0, 2, 5], "of": 6}),
-            _trained("fine_tune", 92.8, [(0.8011, 0.5911, 0.795), (0.6122, 0.5702, 0.801)]),
-        ],
         artifact=artifact(70_336_512, 17_390_596, load_seconds=0.24),
         quality=_qualities("student", (2.9, 2.3, 3.5, FAIL), (3.0, 2.4, 3.7, FAIL), (0.8, 0.5, 1.1, None)),
         footprint=_footprint("student", 70_336_512),
@@ -308,8 +276,8 @@ def sliced(
 def _student_behaviour() -> BehaviourFacts:
     """Over both of its budgets."""
     share = "student: 6.0 % of rows right to wrong [5.4, 6.7], budget 4 % (n=6000, exact, grouped): FAIL"
-    lost = "FAIL in label numpy (drop 6.4 points [5.7, 8.1], n=1500)"
-    return BehaviourFacts(
+    lost = "FAIL in label networkx (drop 6.4 points [5.7, 8.1], n=1500)"
+    own = BehaviourFacts(
         n=6000,
         flips=Flips(
             right_to_wrong=361,
@@ -322,10 +290,10 @@ def _student_behaviour() -> BehaviourFacts:
             quoted=[
                 QuotedRow(
                     id="all/8012",
-                    label="numpy",
-                    teacher="numpy",
+                    label="networkx",
+                    teacher="networkx",
                     teacher_confidence=0.93,
-                    variant="torch",
+                    variant="sympy",
                     variant_confidence=0.98,
                     text="Returns a view of the array | with `axis` *last* <b>…",
                 ),
@@ -334,22 +302,14 @@ def _student_behaviour() -> BehaviourFacts:
                     label="pandas",
                     teacher="pandas",
                     teacher_confidence=0.55,
-                    variant="numpy",
+                    variant="networkx",
                     variant_confidence=0.94,
                     text="Sorts the values along an axis.",
                 ),
             ],
         ),
         agreement=0.883,
-        kl_to_teacher=0.211,
-        ece=0.061,
-        ece_teacher=0.034,
-        brier=0.291,
-        brier_teacher=0.247,
-        reliability=_bins((0.9, 0.81, 2600), (0.97, 0.9, 3400)),
-        reliability_teacher=_bins((0.9, 0.86, 2300), (0.97, 0.95, 3700)),
-        tradeoff=[TradeoffFacts(threshold=0.5, coverage=0.94, precision=0.82, recall=0.77)],
-        tradeoff_teacher=[TradeoffFacts(threshold=0.5, coverage=0.95, precision=0.85, recall=0.81)],
+        slice_gaps=[],
         confusion=_matrix(1144, 1212, 1226, 1218),
         confusion_teacher=_matrix(1240, 1244, 1244, 1246),
         slices=_student_slices(),
@@ -363,20 +323,22 @@ def _student_behaviour() -> BehaviourFacts:
         message=f"{share}; accuracy on 10 slices, budget 5 points ({METHODS['accuracy']}, Holm): {lost}",
         measured=MEASURED,
     )
+    real = REAL["student"].behaviour
+    return BehaviourFacts(**{**dict(real or ()), **own.model_dump(include=own.model_fields_set)})
 
 
 def _student_slices() -> list[SliceFacts]:
     """Of 6,000 rows by label, length and section; each column lost 174 rows more than it won, as all did."""
     judged: tuple[tuple[str, str, int, float, tuple[float, float], float, Verdict], ...] = (
         ("section", "guide", 41, 7.3, (-1.4, 19.9), 0.41, NOT_SHOWN),
-        ("label", "numpy", 1500, 6.4, (5.7, 8.1), 0.0011, FAIL),
+        ("label", "networkx", 1500, 6.4, (5.7, 8.1), 0.0011, FAIL),
         ("length_bucket", "10 to 19 words", 1502, 4.1, (2.9, 5.6), 0.91, NOT_SHOWN),
         ("length_bucket", "20 to 34 words", 1436, 4.0, (2.7, 5.5), 0.93, NOT_SHOWN),
         ("length_bucket", "5 to 9 words", 1622, 3.9, (2.8, 4.9), 0.97, PASS),
         ("section", "reference", 5959, 2.9, (2.3, 3.5), 1.0, PASS),
         ("label", "pandas", 1500, 2.1, (1.1, 3.2), 1.0, PASS),
         ("label", "transformers", 1500, 1.9, (0.9, 3.0), 1.0, PASS),
-        ("label", "torch", 1500, 1.2, (0.2, 2.3), 1.0, PASS),
+        ("label", "sympy", 1500, 1.2, (0.2, 2.3), 1.0, PASS),
         ("length_bucket", "35 to 60 words", 1440, -0.6, (-1.7, 0.5), 1.0, PASS),
     )
     return [
@@ -393,25 +355,8 @@ def _distilled_behaviour() -> BehaviourFacts:
         kl_to_teacher=0.0412,
         confusion=_matrix(1240, 1244, 1244, 1246),
         confusion_teacher=_matrix(1240, 1244, 1244, 1246),
-        slices=[sliced("label", "numpy", 1500, -0.1, (-0.9, 0.7))],
+        slices=[sliced("label", "networkx", 1500, -0.1, (-0.9, 0.7))],
     )
-
-
-def _bins(*filled: tuple[float, float, int]) -> list[ReliabilityFacts]:
-    """(upper end, accuracy, rows) of bins a tenth wide that hold rows."""
-    rows = {round(high, 1): (accuracy, count) for high, accuracy, count in filled}
-    return [
-        ReliabilityFacts(low=k / 10, high=(k + 1) / 10, count=0)
-        if (k + 1) / 10 not in rows
-        else ReliabilityFacts(
-            low=k / 10,
-            high=(k + 1) / 10,
-            count=rows[(k + 1) / 10][1],
-            confidence=k / 10 + 0.06,
-            accuracy=rows[(k + 1) / 10][0],
-        )
-        for k in range(10)
-    ]
 
 
 def _matrix(*right: int) -> list[list[int]]:
@@ -423,17 +368,8 @@ def _matrix(*right: int) -> list[list[int]]:
 
 
 def _distilled() -> VariantRecord:
-    distill = _trained("distill", 140.2, [(1.2034, 0.5312, 0.826)], alpha=0.5, temperature=2.0)
-    return variant(
+    return _like(
         "distilled",
-        twin="student",
-        from_store=False,
-        steps=[
-            StepFacts(method="keep_layers", params=[0, 2, 5], seconds=0.2, log={"kept": [0, 2, 5], "of": 6}),
-            distill.model_copy(
-                update={"log": {**distill.log, "loss_parts": {"hard": 0.5511, "soft": 0.6523}}}
-            ),
-        ],
         artifact=artifact(70_336_512, 17_390_596, digest=_digest("distilled"), load_seconds=0.24),
         quality=_qualities(
             "distilled", (0.3, -0.2, 0.8, PASS), (0.4, -0.2, 1.0, PASS), (0.1, -0.1, 0.3, None)
@@ -445,12 +381,8 @@ def _distilled() -> VariantRecord:
 
 
 def _int8() -> VariantRecord:
-    return variant(
+    return _like(
         "int8",
-        from_store=False,
-        steps=[
-            StepFacts(method="int8_dynamic", params={"embeddings": True}, seconds=1.4, log={"layers": 37})
-        ],
         artifact=artifact(
             24_641_536, 22_714_756, kind="torch-int8", nonzero_parameters=22_430_118, state_bytes=None
         ),
@@ -463,13 +395,8 @@ def _int8() -> VariantRecord:
 
 def _distilled_int8() -> VariantRecord:
     duel: dict[str, Any] = {"speedup": 2.31, "speedup_interval": (2.25, 2.38), "noise_floor": 0.021}
-    return variant(
+    return _like(
         "distilled-int8",
-        parent="distilled",
-        from_store=False,
-        steps=[
-            StepFacts(method="int8_dynamic", params={"embeddings": True}, seconds=0.9, log={"layers": 19})
-        ],
         artifact=artifact(19_293_184, 17_390_596, kind="torch-int8", nonzero_parameters=17_290_020),
         quality=_qualities(
             "distilled-int8", (0.5, 0.0, 1.1, PASS), (0.6, 0.0, 1.2, PASS), (0.1, -0.1, 0.3, None)
@@ -480,17 +407,12 @@ def _distilled_int8() -> VariantRecord:
 
 
 def _pruned(name: str, sparsity: float, nonzero: int, **fields: Any) -> VariantRecord:
-    log = {"matrices": 36, "weights": 10_616_832, "zeros": round(10_616_832 * sparsity), "sparsity": sparsity}
-    step = StepFacts(
-        method="magnitude_prune",
-        params={"sparsity": sparsity, "scope": "global"},
-        given={"sparsity": sparsity},
-        seconds=0.7,
-        log=log,
-    )
-    return variant(
-        name,
-        from_store=False,
+    [real] = REAL["pruned-50"].steps
+    options = {"sparsity": sparsity}
+    step = real.model_copy(update={"params": {**real.params, **options}, "given": options})
+    return _like(
+        "pruned-50",
+        name=name,
         steps=[step],
         artifact=artifact(TEACHER_BYTES, 22_714_756, nonzero_parameters=nonzero, digest=_digest(name)),
         footprint=_footprint(name, TEACHER_BYTES),
@@ -525,108 +447,24 @@ def _released() -> VariantRecord:
     )
 
 
-def _machine() -> Machine:
-    return Machine(
-        cpu="Intel(R) Xeon(R) Platinum 8488C",
-        cores=2,
-        threads=2,
-        memory_bytes=16_424_000_000,
-        device="cpu",
-        os="Linux-6.1-x86_64-glibc2.39",
-        python="3.11.14",
-        libraries={"transformers": "5.2.0", "torch": "2.13.0+cpu", "numpy": "2.4.1", "onnxruntime": None},
-        warnings=["the frequency scaling governor is powersave, not performance"],
-    )
-
-
-def _suite() -> SuiteFacts:
-    title = "Which library does this paragraph of documentation describe?"
-    return SuiteFacts(path="bench/library_docs.toml", title=title, digest=_digest("suite"), seeds=[0])
-
-
-def _task() -> TaskFactsRecord:
-    classes = ["numpy", "pandas", "torch", "transformers"]
-
-    def split(n: int, **fields: Any) -> SplitFacts:
-        counts = dict.fromkeys(classes, n // 4)
-        facts = {"digest": _digest(fields), "dropped_overlap": 0, "repeats": 0, "label_counts": counts}
-        return SplitFacts(**{"n": n, **facts, **fields})
-
-    return TaskFactsRecord(
-        kind="text_classification",
-        source={"name": "library_docs", "words": [10, 60]},
-        real=True,
-        classes=classes,
-        splits={
-            "gate": split(6000, groups=2210, repeats=14, label_deviation_points=0.2),
-            "train": split(6000, groups=2190, dropped_overlap=41, label_deviation_points=0.3),
-            "calibration": split(512, groups=190, dropped_overlap=3, label_deviation_points=1.1),
-            "selection": split(1000, groups=371, dropped_overlap=9, label_deviation_points=0.7),
-        },
-    )
-
-
 def _followed() -> list[FollowedRow]:
     """A row that one of the variants lost, of which the teacher is least sure, too."""
-    sure = [("numpy", 0.931), ("torch", 0.044), ("pandas", 0.021)]
-    wrong = [("torch", 0.982), ("numpy", 0.011), ("pandas", 0.004)]
-    teacher = AnswerFacts(model="teacher", prediction="numpy", right=True, label_probability=0.931, top=sure)
-    lost = AnswerFacts(model="student", prediction="torch", right=False, label_probability=0.011, top=wrong)
+    sure = [("networkx", 0.931), ("sympy", 0.044), ("pandas", 0.021)]
+    wrong = [("sympy", 0.982), ("networkx", 0.011), ("pandas", 0.004)]
+    teacher = AnswerFacts(
+        model="teacher", prediction="networkx", right=True, label_probability=0.931, top=sure
+    )
+    lost = AnswerFacts(model="student", prediction="sympy", right=False, label_probability=0.011, top=wrong)
     return [
         FollowedRow(
-            id="all/8012",
+            id=FOLLOWED,
             number=17,
             why="1 of 2 variants lost it, no row was lost by more; the teacher is least sure of it",
-            label="numpy",
+            label="networkx",
             text="Returns a view of the array with `axis` *last* <b>…",
             answers=[teacher, lost, teacher.model_copy(update={"model": "int8", "label_probability": 0.929})],
         )
     ]
-
-
-def _shapes(blocks: int, weights: str) -> RowShapes:
-    """The row above on its way through a network of that many blocks."""
-    flow = TensorFacts(shape=[1, 23, 384], dtype="float32", weights=weights)
-    return RowShapes(
-        id="all/8012",
-        inputs={"input_ids": [1, 23], "attention_mask": [1, 23]},
-        embeddings=flow,
-        blocks=[flow] * blocks,
-        logits=TensorFacts(shape=[1, 4], dtype="float32"),
-    )
-
-
-def _self_test() -> SelfTest:
-    fault = (
-        "answers exchanged in whole groups: accuracy drop 4.0 points of a budget of 2, 6,000 rows: FAIL; "
-        "teacher with noise on encoder.layer.0.intermediate.dense: accuracy drop 54.2 points of a budget of "
-        "2, 500 rows: FAIL (a fault of twice the budget must FAIL)"
-    )
-    return SelfTest(
-        identical=SelfTestPart(
-            verdict=PASS,
-            wrong=False,
-            changed=0,
-            message="self-test, identical copy: 0 of 500 predictions changed, PASS "
-            "(a copy of the teacher must not FAIL)",
-            measured=MEASURED,
-        ),
-        planted_fault=SelfTestPart(
-            verdict=FAIL,
-            wrong=False,
-            drop_points=4.0,
-            message=f"self-test, planted fault: {fault}",
-            measured=MEASURED,
-        ),
-        planted_delay=PlantedDelay(
-            seen=True,
-            speedup_interval=(0.89, 0.94),
-            message="self-test, planted delay of 10 %: b32x32 0.91× the teacher's speed [0.89, 0.94] "
-            "(noise floor 1.2 %, 24 rounds): seen",
-            workload="b32x32",
-            measured=MEASURED,
-        ),
-    )
 
 
 def _missing(model: VariantRecord) -> int:
@@ -641,4 +479,4 @@ def _missing(model: VariantRecord) -> int:
 
 def _verdict() -> RunVerdict:
     models = _variants()
-    return verdict(models, _self_test(), sum(map(_missing, models)))
+    return verdict(models, EXAMPLE.self_test, sum(map(_missing, models)))

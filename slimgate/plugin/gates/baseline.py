@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.judge.budget_kinds import QualityBudget, when_undecided, wishes
-from slimgate.judge.facts import budget_facts
+from slimgate.judge.facts import budget_facts, since_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric, value_of
-from slimgate.judge.quality import judge_quality, since_facts, undecided, waiting_facts
+from slimgate.judge.quality import judge_quality, undecided, waiting_facts
 from slimgate.judge.verdict import Verdict
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import GATE

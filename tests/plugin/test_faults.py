@@ -70,12 +70,12 @@ class DyingWhenTimed:
     """Eager, but for the process of a duel: it kills itself there."""
 
     Params = eager.Params
-    kinds = eager.kinds
+    kinds = eager.runtime.kinds
 
     def load(self, folder, params, *, device, threads):
         if parent_process() is not None:
             os.kill(os.getpid(), signal.SIGKILL)
-        return eager.load(folder, params, device=device, threads=threads)
+        return eager.runtime.load(folder, params, device=device, threads=threads)
 '''
 
 FAULTS = """\

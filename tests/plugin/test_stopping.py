@@ -42,11 +42,11 @@ class Waits(Method):
 
 class Runtime:
     Params = eager.Params
-    kinds = eager.kinds
+    kinds = eager.runtime.kinds
 
     def load(self, folder, params, *, device, threads):
         wait("quality")
-        return eager.load(folder, params, device=device, threads=threads)
+        return eager.runtime.load(folder, params, device=device, threads=threads)
 '''
 
 SUITE = """\

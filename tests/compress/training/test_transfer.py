@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from fixtures.models.building import tiny_context
+from slimgate.compress.finetune import distill
 from slimgate.compress.training.transfer import transfer_rows
 from slimgate.compress.training.transfer_params import Augment, TransferParams
 from slimgate.errors import BuildError, DataError
@@ -105,7 +106,7 @@ def test_copies_are_made_of_the_rows_without_labels_too_where_that_is_asked_for(
     context = tiny_context(tmp_path)
     context.splits = {**context.splits, "unlabelled": Rows(pa.table({"text": ["quite fresh words"]}))}
     params = TransferParams(augment=Augment(copies=2, word_swap=0.5, unlabelled=True))
-    assert also_reads(params) == ("unlabelled",)
+    assert distill.step.also_reads(distill.Params(augment=params.augment)) == ("unlabelled",)
     rows = transfer_rows(params, context, tokenizer=TOKENIZER)
     assert rows is not None
     assert context.log["transfer"]["augmented"] == 2 * (48 + 1)

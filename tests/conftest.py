@@ -40,6 +40,17 @@ rounds = 3
 """
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves slow tests out of a run of whole folders, unless `-m` says what to run."""
+    named = [argument for argument in config.args if not Path(argument.partition("::")[0]).is_dir()]
+    if config.option.markexpr or named:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random BERT of four blocks, without a head."""

@@ -11,6 +11,8 @@ import pytest
 
 from slimgate._system.quiet import keep_back
 
+pytestmark = pytest.mark.slow
+
 LIBRARY = "Failed to load %s: Could not load this library"
 
 

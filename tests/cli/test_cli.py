@@ -344,6 +344,7 @@ def test_a_control_character_of_a_file_is_shown_and_not_obeyed(judge: Judge, tmp
     assert "more than once" in err
 
 
+@pytest.mark.slow
 def test_judging_loads_no_torch(pair: tuple[Path, Path]) -> None:
     code = (
         "import sys; from slimgate.cli.main import main; code = main(sys.argv[1:]); "

@@ -147,6 +147,7 @@ def test_wrong_input_is_one_line_and_exit_code_4(compare: Run, old: Path, tmp_pa
     assert said in err
 
 
+@pytest.mark.slow
 def test_comparing_loads_no_torch(old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new", models={"int8": FAILS})
     code = (
@@ -199,6 +200,7 @@ def test_a_release_without_metrics_or_with_a_formula_for_a_name_is_told(
     assert (code, err, "![history]" in out) == (0, "", False)
 
 
+@pytest.mark.slow
 def test_a_pipe_that_is_not_utf_8_gets_escapes(old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new")
     done = subprocess.run(

@@ -10,6 +10,8 @@ import pytest
 from slimgate.cli.main import main
 from slimgate.loading import known
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_method_has_a_line_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods"]) == 0

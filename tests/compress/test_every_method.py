@@ -31,6 +31,8 @@ from slimgate.run.claims import step_claims
 from slimgate.store.store import files_of
 from slimgate.tasks import causal_lm, text_classification
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 PICKLES = (".bin", ".pt", ".pkl", ".pickle")
 

@@ -10,6 +10,8 @@ from slimgate.data.arrow import keys_of
 from slimgate.data.pools import text_codes
 from slimgate.data.same_texts import BETWEEN_TEXTS, comparable, join_groups, plain, without_order
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("text", "same"),

@@ -212,6 +212,7 @@ def test_files_are_mapped_and_not_held(tmp_path: Path) -> None:
         assert pa.total_allocated_bytes() - before < table.nbytes / 10
 
 
+@pytest.mark.slow
 def test_a_cut_of_a_large_file_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
     path = write_large(tmp_path, "parquet", 30_000)
     found = cut_apart(write_suite(tmp_path, "parquet", "20000"))

@@ -13,6 +13,8 @@ from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.protocols import SPLITS, BuildContext
 
+pytestmark = pytest.mark.slow
+
 SEEN: list[tuple[tuple[str, ...], list[str]]] = []
 MORE = "splits = { train = 16, calibration = 0, selection = 16, unlabelled = 20 }"
 SIZES = 'splits = { train = "rest", calibration = 0, selection = 16 }'

@@ -15,6 +15,8 @@ from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.init.guessing import TASKS
 from slimgate.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DOC = (ROOT / "docs/own_model.md").read_text("utf-8")
 COMMANDS = [shlex.split(command) for command in re.findall(r"^\$ (.*)$", DOC, re.MULTILINE)]

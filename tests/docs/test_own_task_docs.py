@@ -24,6 +24,8 @@ from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 
+pytestmark = pytest.mark.slow
+
 DOC = (Path(__file__).parents[2] / "docs/own_task.md").read_text("utf-8")
 CODE = dict(re.findall(r"`(mytools/\w+\.py)`:\n\n```python\n(.*?)```", DOC, re.DOTALL))
 SUITES = re.findall(r"```toml\n(.*?)```", DOC, re.DOTALL)

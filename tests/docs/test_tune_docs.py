@@ -14,6 +14,8 @@ import pytest
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 DOC = (Path(__file__).parents[2] / "docs/tune.md").read_text("utf-8")
 COMMANDS = re.findall(r"^\$ (.*)$", DOC, re.MULTILINE)
 [SUITE] = re.findall(r"```toml\n(.*?)```", DOC, re.DOTALL)

@@ -16,6 +16,8 @@ from slimgate.judge.budget_kinds import BudgetKind, suited_kinds
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
 
+pytestmark = pytest.mark.slow
+
 MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
 

@@ -89,6 +89,7 @@ def test_a_budget_that_does_not_suit_is_refused() -> None:
         judge_means(*pair, [QualityBudget("ceiling", 0.5)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])
 def test_a_correlation_and_its_interval_are_scipys(kind: Correlation) -> None:
     gold, teacher, variant = scored_pairs(np.random.default_rng(0), 300, noise=0.8)
@@ -142,6 +143,7 @@ def test_correlations_have_three_verdicts(kind: Correlation) -> None:
     assert verdicts == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])
 def test_a_correlation_that_falls_by_its_margin_passes_in_at_most_6_percent(kind: Correlation) -> None:
     of = stats.pearsonr if kind == "pearson" else stats.spearmanr

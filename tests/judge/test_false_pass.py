@@ -18,6 +18,8 @@ from slimgate.judge.metrics.base import value_of
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.outcomes import ClassOutcomes, Floats
 
+pytestmark = pytest.mark.slow
+
 Pair = tuple[ClassOutcomes, ClassOutcomes]
 
 K = 3

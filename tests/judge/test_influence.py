@@ -18,6 +18,8 @@ from slimgate.judge.influence import PairedInfluence, paired_influence
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
+pytestmark = pytest.mark.slow
+
 DROP = drop_contrast(higher_is_better=True)
 ROC_AUC = load_metric("roc_auc")
 

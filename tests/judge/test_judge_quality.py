@@ -133,6 +133,7 @@ def test_documents_of_a_group_count_as_one() -> None:
     assert found.variance == pytest.approx(5 * summed.variance)
 
 
+@pytest.mark.slow
 def test_groups_widen_the_interval_of_a_correlation() -> None:
     rng = np.random.default_rng(0)
     base = rng.normal(size=100)

@@ -12,6 +12,8 @@ from slimgate.judge.decision import ALPHA, POWER
 from slimgate.judge.mean_bound import UnitLosses, share_above_zero, unit_losses, unseen_size
 from slimgate.outcomes import Floats
 
+pytestmark = pytest.mark.slow
+
 DRAWS = 400_000
 P_WITH_POWER = 0.00645  # one-sided, of z = 1.6449 + 0.8416
 

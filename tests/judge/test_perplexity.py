@@ -57,6 +57,7 @@ def test_the_bounds_are_where_5_percent_of_weightings_go_beyond() -> None:
     assert (above.mean(), below.mean()) == pytest.approx((0.05, 0.05), abs=0.001)
 
 
+@pytest.mark.slow
 def test_the_interval_of_many_documents_is_the_normal_one_moved_by_the_made_up_document() -> None:
     teacher, variant, tokens = documents(np.random.default_rng(0), 100_000, log_ratio=0.02)
     ratio = (variant - teacher).sum() / tokens.sum()
@@ -162,6 +163,7 @@ def test_columns_that_do_not_fit_are_named() -> None:
         judged((np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64)), 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [30, 100])
 def test_a_growth_at_its_limit_passes_in_at_most_6_percent(n: int) -> None:
     many = documents(np.random.default_rng(7), 2_000_000, log_ratio=0.03)

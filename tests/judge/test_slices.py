@@ -21,6 +21,8 @@ from slimgate.judge.slices import (
 from slimgate.judge.tango import tango_interval, tango_z
 from slimgate.outcomes import ClassOutcomes, Ints
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY = load_metric("accuracy")
 BUDGET = 5.0

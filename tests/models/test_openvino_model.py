@@ -20,6 +20,8 @@ from slimgate.models.openvino_model import (
     weight_types,
 )
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

@@ -9,6 +9,8 @@ import pytest
 from support.terminal_session import Seen, pytest_at_a_terminal
 from support.user_repository import pytest_in
 
+pytestmark = pytest.mark.slow
+
 SOME = ("bench/two.toml", "-k", "(quality and accuracy or latency or footprint) and (same or unsure)")
 
 

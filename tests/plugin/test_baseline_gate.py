@@ -10,6 +10,8 @@ from support.user_repository import Ran, pytest_in
 
 from slimgate.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 [suite]
 title = "held against the last release"

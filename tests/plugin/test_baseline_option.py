@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from support.user_repository import Ran, pytest_in
 
+pytestmark = pytest.mark.slow
+
 WANTED = (
     "bench/two.toml",
     "-k",

@@ -12,6 +12,8 @@ from slimgate.plugin.gate_properties import gate_properties
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.run.parts import part
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 [suite]
 title = "which rows turn"

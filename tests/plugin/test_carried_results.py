@@ -201,11 +201,13 @@ def test_another_teacher_voids_all_results(folder: Path) -> None:
     assert after.verdict.passed == 0
 
 
+@pytest.mark.slow
 def test_results_of_a_model_whose_settings_changed_are_void(folder: Path) -> None:
     (folder / "student/config.json").write_text('{"num_hidden_layers": 3, "max_position_embeddings": 64}')
     assert kept(run(folder, SIZE), "released") == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["methods", "helpers"])
 def test_a_changed_module_voids_results_of_the_variants_that_it_builds(folder: Path, module: str) -> None:
     file = folder / f"carried_{module}.py"
@@ -221,6 +223,7 @@ def test_a_changed_metric_voids_what_metrics_judge(folder: Path) -> None:
     assert kept(run(folder, SIZE), "released") == {"footprint", "latency", "speedup"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "valid"),
     [
@@ -246,6 +249,7 @@ def test_a_changed_suite_voids_exactly_what_depends_on_it(
     assert kept(after, "int8") == valid
 
 
+@pytest.mark.slow
 def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
     text = SUITE + "\n[budgets.teacher]\naccuracy = { floor = 0.5 }\n"
     (folder / "s.toml").write_text(text)

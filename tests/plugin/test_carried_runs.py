@@ -10,6 +10,8 @@ from support.user_repository import Ran, pytest_in
 from fixtures.models.tiny import write_tiny_bert
 from slimgate.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 [suite]
 title = "a model that was built elsewhere"

@@ -14,6 +14,8 @@ from support.user_repository import Ran, pytest_in
 from fixtures.models.hub_layout import write_dataset
 from fixtures.models.tiny_clip import COLOURS, picture_rows, write_tiny_clip
 
+pytestmark = pytest.mark.slow
+
 SUITE = Path(__file__).parents[2] / "bench/clip_cifar.toml"
 LEARNING = "{ distill = { epochs = 4, learning_rate = 1e-3 } }"
 STAND_IN = f"""\

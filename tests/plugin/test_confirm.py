@@ -12,6 +12,8 @@ from slimgate.errors import BuildError
 from slimgate.plugin.confirmation import Passed
 from slimgate.record import read_record
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 [suite]
 title = "two models of our own"

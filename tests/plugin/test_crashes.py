@@ -15,6 +15,8 @@ import pytest
 from fixtures.trust import damaged_store, kill_nine, shared_store
 from fixtures.trust.kill_nine import WHOLE
 
+pytestmark = pytest.mark.slow
+
 # Everything that is built, and none of what is timed: that is a test of its own below.
 BUILDING = ("-k", "not latency and not speedup", "-p", "no:benchmark")
 

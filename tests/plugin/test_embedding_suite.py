@@ -8,6 +8,8 @@ from support.user_repository import Ran, pytest_in
 from fixtures.models.architectures import write_tiny
 from fixtures.models.tiny import write_rows
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 [suite]
 title = "does a review find another one of its kind?"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.user_repository import pytest_in
+
+pytestmark = pytest.mark.slow
 
 SUITE = """\
 [suite]

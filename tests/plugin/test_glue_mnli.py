@@ -12,6 +12,8 @@ from fixtures.models.hub_layout import cache_dataset, cache_model
 from fixtures.models.tiny import write_tiny_bert
 from fixtures.sources.nli_pairs import write_pairs, write_teacher
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SUITE = ROOT / "bench/glue_mnli.toml"
 STAND_IN = """\

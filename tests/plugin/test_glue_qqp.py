@@ -11,6 +11,8 @@ from support.user_repository import Ran, pytest_in
 from fixtures.models.hub_layout import cache_dataset, cache_model
 from fixtures.sources.qqp_pairs import write_models, write_pairs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 BANKING77 = (ROOT / "../shared/data/banking77").resolve()
 SUITE = ROOT / "bench/glue_qqp.toml"

@@ -13,6 +13,8 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.hub_layout import write_dataset
 from fixtures.models.tiny import write_rows
 
+pytestmark = pytest.mark.slow
+
 SUITE = Path(__file__).parents[2] / "bench/gpt2_text.toml"
 STAND_IN = f"""\
 [suite]

@@ -10,6 +10,8 @@ from support.user_repository import pytest_in
 
 from slimgate.report.pr_comment import LIMIT, MARKER
 
+pytestmark = pytest.mark.slow
+
 WANTED = ("bench/one.toml", "-k", "quality and accuracy and (same or damaged)", "--junitxml", "junit.xml")
 
 

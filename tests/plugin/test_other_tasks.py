@@ -12,6 +12,8 @@ from fixtures.models.hub_layout import write_dataset
 from fixtures.models.task_rows import task_rows
 from slimgate.record.outcome_files import read_outcomes
 
+pytestmark = pytest.mark.slow
+
 COMMON = """\
 [suite]
 title = "tiny"

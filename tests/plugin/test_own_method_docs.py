@@ -17,6 +17,8 @@ from support.user_repository import Ran, pytest_in
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.record.outcome_files import read_outcomes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/own_method.md").read_text("utf-8")
 FILES = dict(

@@ -14,6 +14,8 @@ from fixtures.own.task import JoinedText
 from slimgate.protocols import Rows
 from slimgate.record.outcome_files import read_outcomes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 METRIC = "fixtures.own.metric:cost_weighted_accuracy"
 METHOD = "fixtures.own.method:round_weights"

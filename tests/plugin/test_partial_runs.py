@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from support.user_repository import Ran, pytest_in
 
+pytestmark = pytest.mark.slow
+
 TWO = "bench/two.toml"
 
 

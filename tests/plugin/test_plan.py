@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from support.user_repository import Ran, pytest_in
+
+pytestmark = pytest.mark.slow
 
 
 def row(ran: Ran, name: str) -> list[str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support.user_repository import TWO, Ran, pytest_in
 
+pytestmark = pytest.mark.slow
+
 SPEED = "\n[budgets.variants.int8]\nlatency = { speedup_min = 0.01 }\n"
 SPEEDUP = "bench/speed.toml::test_speedup[int8-b1]"
 HIDDEN = "hidden.md"

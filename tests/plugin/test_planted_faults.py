@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from support.user_repository import Ran, pytest_in, write_clone
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 BUDGET = 2.0
 FAULTS = ("forget_class", "turn_label_map", "shift_vocabulary", "lose_scales")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from support.user_repository import Ran, pytest_in
 
+pytestmark = pytest.mark.slow
+
 STORE = "cache/slimgate"
 
 

@@ -15,6 +15,8 @@ from support.user_repository import Ran, pytest_in
 
 from slimgate.record import read_record
 
+pytestmark = pytest.mark.slow
+
 CACHE = ("-p", "cacheprovider")  # which the other tests switch off
 RECORD = "reports/latest/one/run.json"
 

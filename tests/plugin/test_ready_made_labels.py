@@ -13,6 +13,8 @@ from fixtures.models.hub_layout import write_dataset
 from fixtures.models.ready_made import write_ready_made
 from fixtures.models.tiny import write_rows
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 [suite]
 title = "film reviews, judged by a model that somebody else trained"

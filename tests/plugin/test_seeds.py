@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from support.user_repository import COMMON, Ran, pytest_in
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 [suite]
 title = "three builds"

@@ -15,6 +15,8 @@ from slimgate.cli.merge import fails
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, VariantRecord, read_record
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 [suite]
 title = "four variants"

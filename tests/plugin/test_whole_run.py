@@ -14,6 +14,8 @@ from support.user_repository import Ran, pytest_in
 
 from slimgate.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 DAMAGED = "test_quality[damaged-accuracy]"
 UNSURE = "test_quality[unsure-accuracy]"
 BROKEN = "broken: step own_methods:Broken: RuntimeError: the wheel came off"

@@ -10,6 +10,8 @@ from support.user_repository import COMMON, pytest_in
 
 from fixtures.models.tiny import write_rows
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = """
 [variants]
 shorter = { steps = [{ keep_layers = [0, 3] }] }

@@ -12,6 +12,8 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import BaselineFacts, LoosenedBudget, RunRecord, RunVerdict
 from slimgate.report.pr_comment import LIMIT, MARKER, pr_comment
 
+pytestmark = pytest.mark.slow
+
 
 def many(count: int) -> RunRecord:
     """So many variants, each with a message; the last one fails."""

@@ -10,6 +10,8 @@ from support.tiny_suite import SUITE
 from fixtures.measuring.profile_run import Stages, logged_seconds, profiled, table
 from fixtures.models.tiny import write_rows, write_tiny_bert
 
+pytestmark = pytest.mark.slow
+
 
 def test_time_goes_to_the_innermost_stage() -> None:
     now = [0.0]

@@ -16,6 +16,8 @@ from slimgate.run.arena import COPY, DELAYED, Arena
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 
+pytestmark = pytest.mark.slow
+
 MEASURE = "[measure]\nworkloads = [{ batch = 1 }, { batch = 16, tokens = 32 }]\nmax_seconds = 1\n"
 
 

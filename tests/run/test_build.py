@@ -20,6 +20,8 @@ from slimgate.suite.load import load_suite
 from slimgate.suite.suite import Suite
 from slimgate.tasks import text_classification
 
+pytestmark = pytest.mark.slow
+
 TRAIN = '{ fine_tune = { learning_rate = 1e-3, precision = "float32" } }'
 SUITE = """
 [suite]

@@ -14,6 +14,8 @@ from slimgate.compress.training.params import TrainingParams
 from slimgate.errors import BuildError
 from slimgate.outcomes import ClassOutcomes
 
+pytestmark = pytest.mark.slow
+
 # Probabilities after two epochs of distillation: what the order of additions may change.
 TOLERANCE = 1e-4
 DISTILLED = (

@@ -15,6 +15,8 @@ from slimgate.errors import BuildError, MeasureError
 from slimgate.runtimes.aoti import AotiPredictor, open_package
 from slimgate.suite.runtime_choice import runtime_for
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

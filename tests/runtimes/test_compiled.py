@@ -19,6 +19,8 @@ from slimgate.errors import BuildError
 from slimgate.runtimes import compiled, eager
 from slimgate.runtimes.compiled import CompiledPredictor, Params
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

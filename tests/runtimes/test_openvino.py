@@ -17,6 +17,8 @@ from slimgate.errors import BuildError, MissingExtra
 from slimgate.runtimes import openvino as runtime
 from slimgate.suite.runtime_choice import runtime_for
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

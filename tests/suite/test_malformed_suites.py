@@ -205,6 +205,7 @@ def test_a_run_ends_with_code_4_and_a_line_for_each_wrong_suite(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "labels", "message", "workers"),
     [

@@ -108,6 +108,7 @@ def test_the_first_token_of_a_word_carries_its_tag_and_padding_none(tmp_path: Pa
     assert encoded.beside([1, 0])["word_of"].tolist() == [[-1, 0, -1, -1, -1, -1], [-1, 0, 1, -1, -1, -1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta", "electra", "gpt2", "llama"])
 def test_a_fresh_head_learns_the_tags_of_words(tmp_path: Path, architecture: str) -> None:
     context = task_context(tmp_path / "rows", "token_classification", train=96)

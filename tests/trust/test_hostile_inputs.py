@@ -13,6 +13,8 @@ from slimgate.cli.main import main
 from slimgate.errors import SlimgateError
 from slimgate.plugin.finding import Search, find_suites
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs/hostile_inputs.md"
 NAMES = [case.name for case in all_cases(Path("unused"))]

@@ -22,6 +22,8 @@ from slimgate.models.predicting import predict_scores
 from slimgate.protocols import BuildContext
 from slimgate.tasks import causal_lm
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 CLASSES = ("neg", "pos")
 # What float32 leaves open between two libraries, of a share.

@@ -19,6 +19,8 @@ from slimgate.loading import graph_forms
 from slimgate.models.ref import parse_model_ref, weights_sha256
 from slimgate.suite.suite import TEACHER
 
+pytestmark = pytest.mark.slow
+
 STEPS = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"
 SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}

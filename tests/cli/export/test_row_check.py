@@ -12,6 +12,8 @@ from slimgate.cli.export.row_check import OtherAnswers, check_rows
 from slimgate.cli.export.stored import GateRows
 from slimgate.run.run import SuiteRun
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:

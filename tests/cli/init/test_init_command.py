@@ -276,6 +276,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     assert not (repository / "bench").exists()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_asks_for_what_is_missing(repository: Path) -> None:
     keys, terminal = pty.openpty()
     os.write(keys, b"reviews.csv\n\nmodel\n\n\n")

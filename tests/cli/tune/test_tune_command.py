@@ -20,6 +20,8 @@ from slimgate.protocols import Rows
 from slimgate.run import run as runs
 from slimgate.run.rows import PreparedRows
 
+pytestmark = pytest.mark.slow
+
 Tune = Callable[..., tuple[int, str, str]]
 
 

@@ -25,6 +25,8 @@ from slimgate.compress.convert._first_token import first_token_alone, reads_firs
 from slimgate.compress.prune import prune_heads
 from slimgate.models.blocks import encoder_layers
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 LABELS = ("neg", "pos")
 

@@ -14,6 +14,8 @@ from slimgate.compress.convert._onnx_graph import kinds_of
 from slimgate.errors import BuildError
 from slimgate.models.onnx_model import array_of, load_onnx_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:

@@ -15,6 +15,8 @@ from slimgate.compress.convert._onnx_graph import kinds_of
 from slimgate.errors import BuildError
 from slimgate.models.predicting import predict_scores
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:

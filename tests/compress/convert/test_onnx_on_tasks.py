@@ -26,6 +26,8 @@ from slimgate.protocols import Arrays
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm, sentence_embedding
 
+pytestmark = pytest.mark.slow
+
 Made = tuple[Any, Any]
 BERT: dict[str, Any] = {"num_hidden_layers": 2, "initializer_range": 0.2}
 

@@ -15,6 +15,8 @@ from slimgate.compress.convert import onnx_int8_dynamic, onnx_int8_static, onnx_
 from slimgate.compress.convert._onnx_first_token import keep_first_token
 from slimgate.compress.convert._onnx_graph import Graph, kinds_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:

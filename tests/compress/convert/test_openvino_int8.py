@@ -21,6 +21,8 @@ from slimgate.compress.convert.openvino_int8 import Params
 from slimgate.errors import BuildError, DataError
 from slimgate.models.openvino_model import weight_types
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

@@ -15,6 +15,8 @@ from slimgate.compress.convert.openvino_weights import Params
 from slimgate.errors import BuildError
 from slimgate.models.openvino_model import weight_types
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

@@ -28,6 +28,8 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.store.store import files_of
 from slimgate.tasks import text_classification
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"

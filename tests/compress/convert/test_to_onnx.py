@@ -16,6 +16,8 @@ from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
 from slimgate.models.predicting import predict_scores
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:

@@ -20,6 +20,8 @@ from slimgate.compress.convert import to_openvino
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, DataError
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

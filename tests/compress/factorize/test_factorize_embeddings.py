@@ -101,6 +101,7 @@ def test_energy_chooses_the_rank(tmp_path: Path) -> None:
     assert values[: made.rank].sum() >= 0.6 * values.sum() > values[: made.rank - 1].sum()
 
 
+@pytest.mark.slow
 def test_other_steps_train_it_and_make_it_int8(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     made = apply(model, context, rank=6)

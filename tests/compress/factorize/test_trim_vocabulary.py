@@ -173,6 +173,7 @@ def test_it_goes_with_factorised_embeddings_in_either_order(tmp_path: Path, firs
     assert again.footprint() == model.footprint()
 
 
+@pytest.mark.slow
 def test_it_goes_between_other_steps(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     keep_layers.step.apply(model, keep_layers.Params((0, 3)), context)

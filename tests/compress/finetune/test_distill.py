@@ -22,6 +22,8 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

@@ -27,6 +27,8 @@ from slimgate.models.predicting import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 SHORT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "precision": "float32", "r": 2}
 

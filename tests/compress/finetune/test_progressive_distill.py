@@ -37,6 +37,7 @@ def dropped(tmp_path: Path, *, idle: int | None = None, **options: Any) -> tuple
     return progressive_distill.step.apply(load(), params, context), context
 
 
+@pytest.mark.slow
 def test_the_block_that_does_nothing_goes_first_and_each_stage_is_told(tmp_path: Path) -> None:
     model, context = dropped(tmp_path, idle=1, blocks=2, final_epochs=2)
     assert len(encoder_layers(model.network)) == model.config.num_hidden_layers == 2

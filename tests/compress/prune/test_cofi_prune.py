@@ -20,6 +20,8 @@ from slimgate.models.blocks import blocks
 from slimgate.models.torch_model import load_torch_model
 from slimgate.tasks.parts.objectives import training_rows
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 # of a block of the tiny BERT: a head's query, key, value with biases and its output; likewise a neuron's
 BLOCK = 4 * (3 * 8 * 33 + 8 * 32) + 64 * (33 + 32)

@@ -15,6 +15,8 @@ from slimgate.compress.prune._drop_layers import block_influence, loss_without
 from slimgate.errors import SuiteError
 from slimgate.models.blocks import blocks, encoder_layers
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 STRATEGIES = ("alternate", "top", "influence", "loss")
 

@@ -15,6 +15,8 @@ from slimgate.compress.finetune import fine_tune
 from slimgate.compress.prune import gradual_magnitude_prune
 from slimgate.models.linear_layers import linear_layers
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

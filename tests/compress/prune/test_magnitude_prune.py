@@ -130,6 +130,7 @@ def test_a_later_training_keeps_the_zeros_and_moves_the_rest(
     assert sum(int((w != before[name]).sum()) for name, w in matrices(again.network).items()) > 1000
 
 
+@pytest.mark.slow
 def test_zeros_are_kept_when_blocks_are_dropped_between_pruning_and_training(built: tuple[Any, Any]) -> None:
     model = prune(built, 0.5)
     keep_layers.step.apply(model, keep_layers.Params((0, 3)), built[1])

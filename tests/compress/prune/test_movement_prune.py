@@ -25,6 +25,8 @@ from slimgate.compress.prune._movement_prune import (
 )
 from slimgate.models.linear_layers import linear_layers
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

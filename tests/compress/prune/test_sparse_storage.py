@@ -62,6 +62,7 @@ GPTQ = ("gptq", {"bits": 3, "embeddings": 8})
 THREE_BITS = ("weight_only", {"bits": 3, "embeddings": 8})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "mean", "quantize"),
     [

@@ -67,6 +67,7 @@ def test_the_stored_weights_take_an_eighth_of_a_byte_each_and_the_head_stays_flo
     assert 0 < context.log["signs_turned_by_training"] < 0.5
 
 
+@pytest.mark.slow
 def test_training_brings_a_binary_model_far_above_chance(tmp_path: Path) -> None:
     model, context = build(tmp_path, train=400)
     options = {**SHORT, "epochs": 3, "learning_rate": 3e-3, "alpha": 1.0}
@@ -74,6 +75,7 @@ def test_training_brings_a_binary_model_far_above_chance(tmp_path: Path) -> None
     assert quality_on(model, context) >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activations", [False, True], ids=["weights", "weights and inputs"])
 def test_the_loaded_model_gives_the_same_scores_to_the_bit(tmp_path: Path, activations: bool) -> None:
     model, context = build(tmp_path, mean=True)

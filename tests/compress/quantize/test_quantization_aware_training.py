@@ -51,6 +51,7 @@ def test_weight_only_packs_what_it_leaves_without_loss(
     assert context.log["weight_error"] == 0
 
 
+@pytest.mark.slow
 def test_two_bits_answer_the_teacher_better_than_by_plain_rounding(tmp_path: Path) -> None:
     model, context = build(tmp_path, train=160, selection=48)
     training: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 8, "precision": "float32"}

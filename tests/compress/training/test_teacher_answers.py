@@ -35,6 +35,8 @@ from slimgate.tasks.parts.objectives import (
     training_rows,
 )
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 LABELS = ("neg", "pos")
 

@@ -88,6 +88,7 @@ class Ensemble:
         return found  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("teachers", [2, 3])
 def test_a_student_comes_to_answer_as_the_mean_of_its_teachers(tmp_path: Path, teachers: int) -> None:
     ensemble = Ensemble(tmp_path, teachers, hidden_size=16, intermediate_size=32)
@@ -118,6 +119,7 @@ def test_a_student_comes_to_answer_as_the_mean_of_its_teachers(tmp_path: Path, t
     assert ensemble.loads == list(range(teachers))
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_the_mean_logits(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     student, mean = (
@@ -140,6 +142,7 @@ def test_the_loss_is_that_of_the_mean_logits(tmp_path: Path) -> None:
     assert ensemble.context.log["loss_parts"]["soft"] == pytest.approx(4 * expected.item(), abs=2e-4)
 
 
+@pytest.mark.slow
 def test_hidden_states_are_compared_with_the_first_teachers(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     options = distill.Params(more_teachers=("second",), hidden_weight=0.5, alpha=0.0, precision="float32")
@@ -181,6 +184,7 @@ def test_of_labels_alone_no_teacher_is_asked(tmp_path: Path) -> None:
     assert ensemble.context.log["teacher_logits"] == "not needed: all is learnt by labels"
 
 
+@pytest.mark.slow
 def test_each_teacher_reads_train_and_the_transfer_set_by_its_own_tokenizer(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     other = ensemble.teachers[1]
@@ -242,6 +246,7 @@ def test_tokens_of_another_tokenizer_have_no_mean(tmp_path: Path) -> None:
         distill.step.apply(student, distill.Params(more_teachers=("other",)), context)
 
 
+@pytest.mark.slow
 def test_answers_that_are_tokens_are_not_stored_beyond_measure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

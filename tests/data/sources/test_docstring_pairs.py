@@ -14,6 +14,8 @@ from fixtures.sources import docstring_pairs as source
 from fixtures.sources.hard_negatives import deal_negatives
 from slimgate.errors import DataError, SuiteError
 
+pytestmark = pytest.mark.slow
+
 Rows = list[dict[str, str]]
 SMALL = ("networkx", "filelock")
 PARAMS = source.Params(packages=SMALL)

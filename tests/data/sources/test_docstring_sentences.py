@@ -14,6 +14,8 @@ from fixtures.sources import docstring_sentences as source
 from slimgate.data.docstrings import sentences, source_files
 from slimgate.errors import DataError, SuiteError
 
+pytestmark = pytest.mark.slow
+
 Rows = list[dict[str, str]]
 SMALL = ("networkx", "filelock")
 

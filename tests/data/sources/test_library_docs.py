@@ -15,6 +15,8 @@ from slimgate.data.docstrings import LIBRARY_NAMES
 from slimgate.data.sources import library_docs
 from slimgate.errors import DataError, SuiteError
 
+pytestmark = pytest.mark.slow
+
 Rows = list[dict[str, str]]
 SMALL = ("filelock", "networkx", "tabulate")
 

@@ -15,6 +15,8 @@ from slimgate.run.parts import Part
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 
+pytestmark = pytest.mark.slow
+
 MB = 1024**2
 BUDGETS = """[budgets.variants.shorter]
 memory = { memory_ratio_max = 0.8 }

@@ -11,6 +11,8 @@ import torch
 from slimgate.run.measure.device_clock import WallClock, device_clock, device_peak_bytes, reset_device_peak
 from slimgate.run.measure.duel_worker import Contender
 
+pytestmark = pytest.mark.slow
+
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 

@@ -31,6 +31,8 @@ from slimgate.run.measure.duel import (
 )
 from slimgate.run.measure.duel_worker import Delayed, QueueClock
 
+pytestmark = pytest.mark.slow
+
 
 class Scripted:
     """A contender whose calls take what it is told, by a clock that only contenders move."""

@@ -11,6 +11,8 @@ from fixtures.simulations import duels
 from fixtures.simulations.duels import COLUMNS, Outcome, Plan, busy_core, encoder, simulate, summary
 from slimgate.judge.speed import Speedup
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_handful_of_duels_sees_a_delay_of_half_a_call(tmp_path: Path) -> None:
     model, inputs, call_ms = encoder(tmp_path, 2.0, 1)

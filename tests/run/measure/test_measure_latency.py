@@ -25,6 +25,8 @@ from slimgate.run.measure.latency import (
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("lengths", "batch", "positions"),

@@ -13,6 +13,8 @@ from slimgate.run.measure.duel import Contender, ContenderSpec, duel
 from slimgate.run.measure.memory import read_memory
 from slimgate.suite.suite import TEACHER, params_json
 
+pytestmark = pytest.mark.slow
+
 SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
 GRAPH = "graph = { steps = [{ to_onnx = {} }, { onnx_int8_dynamic = {} }] }"
 

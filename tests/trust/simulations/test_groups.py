@@ -37,6 +37,7 @@ def test_sizes_sum_to_the_rows_and_none_is_empty() -> None:
     assert np.ptp(group_sizes(np.random.default_rng(0), 1000, 100, spread=0.0)) <= 1
 
 
+@pytest.mark.slow
 def test_a_chance_to_follow_gives_its_design_effect() -> None:
     rng = np.random.default_rng(1)
     sizes = group_sizes(rng, 1000, 100, spread=0.7)

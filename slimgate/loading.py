@@ -109,7 +109,8 @@ def form_of(name: str) -> protocols.Form:
 
 def graph_forms() -> dict[str, protocols.Form]:
     """Kind -> form, of the graphs that a model's folder may hold."""
-    return {name: form for name in forms() if (form := form_of(name)).files}
+    found = (one.form for one in plugins("runtime").values())
+    return {form.name: form for form in found if form and form.files}
 
 
 def added(kind: str, name: str, own: Collection[str]) -> str | None:

@@ -8,6 +8,7 @@ outcome_files.py writes and reads both as parquet.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -25,6 +26,8 @@ Texts = npt.NDArray[np.str_]
 RIGHT = "right"
 # Two runs of one model may add in another order; a row counts as changed beyond that.
 _ROUNDING = 1e-3
+# How far the sum of a row's probabilities may lie from 1.
+SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,29 +208,66 @@ def class_outcomes(
     compared row by row, so both must have the same. groups: (rows,) equal for rows that are not independent,
     such as those of one document. Raises MeasureError for shapes that disagree or other classes.
     """
+    gold = _named("label", labels)
     chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
-    gold = np.asarray(labels)
+    names = _sorted_names(labels, predictions) if classes is None else _named("class", classes)
+    _check_once("class", names)
+    if chances is not None:
+        _check_shares(chances, (len(gold), len(names)))
     if predictions is not None:
-        given = np.asarray(predictions)
-        names = np.unique(np.concatenate([gold, given])) if classes is None else np.asarray(classes)
+        given = _named("prediction", predictions)
     elif chances is not None and classes is not None:
-        names = np.asarray(classes)
-        given = names[chances.argmax(axis=1)]
+        given = [names[k] for k in chances.argmax(axis=1)]
     else:
         raise MeasureError("class_outcomes: give predictions, or probabilities and classes")
-    place = {str(name): number for number, name in enumerate(names.tolist())}
+    own = [str(number) for number in range(len(gold))] if ids is None else _named("id", ids)
+    _check_once("id", own)
+    place = {name: number for number, name in enumerate(names)}
     return ClassOutcomes(
-        np.asarray(range(len(gold)) if ids is None else ids).astype(np.str_),
+        np.asarray(own, dtype=np.str_),
         labels=_places(gold, place),
         predictions=_places(given, place),
-        classes=tuple(place),
+        classes=tuple(names),
         probabilities=chances,
-        groups=None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1],
+        groups=None if groups is None else np.unique(_named("group", groups), return_inverse=True)[1],
     )
 
 
-def _places(values: npt.NDArray[Any], place: Mapping[str, int]) -> Ints:
-    names = [str(value) for value in values.tolist()]
+def _named(what: str, values: Any) -> list[str]:
+    """Values as text. Raises MeasureError for one that is missing, or no single value."""
+    found = np.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)
+    for row, value in enumerate(found):
+        if value is None or isinstance(value, list | tuple | dict) or value != value:
+            raise MeasureError(f"class_outcomes: {what} {row} is {value!r}, expected a name or a number")
+    return [str(value) for value in found]
+
+
+def _sorted_names(labels: Any, predictions: Any) -> list[str]:
+    """Each class once: numbers by value, others as text."""
+    names = {*_named("label", labels), *_named("prediction", () if predictions is None else predictions)}
+    try:
+        return sorted(names, key=float)
+    except ValueError:
+        return sorted(names)
+
+
+def _check_once(what: str, names: Sequence[str]) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise MeasureError(f'class_outcomes: {what} "{twice[0]}" came more than once, expected each once')
+
+
+def _check_shares(chances: Floats, shape: tuple[int, int]) -> None:
+    if chances.shape != shape:
+        raise MeasureError(f"class_outcomes: probabilities have shape {chances.shape}, expected {shape}")
+    wrong = ~((chances >= 0).all(axis=1) & np.isclose(chances.sum(axis=1), 1, rtol=0, atol=SUM_TOLERANCE))
+    if wrong.any():
+        raise MeasureError(
+            f"class_outcomes: the probabilities of {int(wrong.sum())} of {len(wrong)} rows are below 0 or do "
+            f"not sum to 1 (first: row {int(wrong.argmax())})"
+        )
+
+
+def _places(names: Sequence[str], place: Mapping[str, int]) -> Ints:
     if unknown := [name for name in names if name not in place]:
         raise MeasureError(f'class_outcomes: "{unknown[0]}" is none of the classes {", ".join(place)}')
     return np.asarray([place[name] for name in names], dtype=np.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from slimgate.data.pools import collapsed
 from slimgate.protocols import Rows
@@ -11,11 +10,6 @@ from slimgate.protocols import Rows
 # A record is passed around: it shows what a row is about, and never a whole document.
 LONGEST = 160
 BETWEEN = " | "
-
-
-def quoted_columns(task: Any, params: Any) -> tuple[str, ...]:
-    """What stands for a row where one is quoted: its texts, or what a task of images names instead."""
-    return tuple(task.quoted_columns(params))
 
 
 def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[int]) -> list[str]:

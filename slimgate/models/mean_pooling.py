@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import torch
@@ -10,7 +11,7 @@ from transformers import AutoModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
-class PooledEncoder(nn.Module):
+class PooledEncoder(nn.Module, ABC):
     """An encoder without its own pooler, of which a subclass pools the token vectors.
 
     forward of a subclass: input_ids, attention_mask (rows, tokens) int64 -> logits.
@@ -49,9 +50,9 @@ class PooledEncoder(nn.Module):
         logits = self.answer(outputs.last_hidden_state, attention_mask)
         return SequenceClassifierOutput(logits=logits, hidden_states=outputs.hidden_states)
 
+    @abstractmethod
     def answer(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The logits. tokens: (rows, tokens, features); mask: (rows, tokens)."""
-        raise NotImplementedError
 
 
 class MeanPoolingClassifier(PooledEncoder):

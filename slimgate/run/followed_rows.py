@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slimgate._system.files import replacing
-from slimgate.data.quoting import quoted_columns, quoted_texts
+from slimgate.data.quoting import quoted_texts
 from slimgate.errors import DataError
 from slimgate.record import FollowedRow, RunRecord
 from slimgate.record.answers import Answers, answers_beside
@@ -59,7 +59,7 @@ def rows_followed(run: SuiteRun, record: RunRecord, folder: Path) -> list[Follow
 def gate_texts(run: SuiteRun) -> Texts:
     """What quotes gate rows of a run by their places, short; the rows are read when it is called."""
     task = run.suite.setup.task
-    return lambda rows: quoted_texts(run.rows.gate, quoted_columns(task.object, task.params), rows)
+    return lambda rows: quoted_texts(run.rows.gate, task.object.quoted_columns(task.params), rows)
 
 
 def follow(teacher: Answers, variants: Sequence[Answers], texts: Texts) -> list[FollowedRow]:

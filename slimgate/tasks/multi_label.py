@@ -30,12 +30,10 @@ from slimgate.data.found_rows import LABELS
 from slimgate.data.labels import class_names, indicators, label_sets
 from slimgate.errors import DataError
 from slimgate.judge.metrics.label_sets import GOLD, SAID, WRONG
-from slimgate.models.config import check_positions
-from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tasks.parts import classifiers, texts
-from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, check_outputs, load_classifier
+from slimgate.tasks.parts import texts
+from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
@@ -119,23 +117,14 @@ class MultiLabel(TextTask[Params]):
 
         return LabelsObjective()
 
-    def check_model(
-        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
-    ) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
-        check_positions(params.max_tokens, ref, config)
-        check_tokenizer(ref)
-        check_head(_head(params), ref, config)
-        if facts is not None:
-            check_outputs(_head(params, facts.classes), ref, config)
-
-    def load_reads(self, params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Splits that loading reads: those that a fresh head is fitted on."""
-        return () if classifiers.has_head(_head(params), config) else ("train", "selection")
+    def head(self, params: Params, classes: tuple[str, ...] = ()) -> Head:
+        """Any number of labels a row."""
+        mean = params.pooling == "mean"
+        return Head(SEQUENCE, classes, params.labels, mean=mean, problem_type="multi_label_classification")
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
         """The model of a folder; a head it lacks is fitted on `train`, one logistic regression a label."""
-        head = _head(params, context.facts.classes)
+        head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_labels_head
@@ -171,11 +160,6 @@ task = MultiLabel()
 
 def _sets(params: Params, rows: Rows) -> list[frozenset[str]]:
     return label_sets(rows, params.label, separator=params.separator, names=params.names)
-
-
-def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
-    mean = params.pooling == "mean"
-    return Head(SEQUENCE, classes, params.labels, mean=mean, problem_type="multi_label_classification")
 
 
 def _values(classes: tuple[str, ...], gold: Floats, said: Floats) -> dict[str, Floats]:

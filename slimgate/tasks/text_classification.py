@@ -19,12 +19,10 @@ import numpy.typing as npt
 
 from slimgate.data.labels import class_names
 from slimgate.errors import DataError
-from slimgate.models.config import check_positions
-from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import classifiers, texts
-from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, check_outputs, load_classifier
+from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
@@ -126,21 +124,17 @@ class TextClassification(TextTask[C]):
 
         return ClassObjective()
 
-    def check_model(self, params: C, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
-        check_positions(params.max_tokens, ref, config)
-        check_tokenizer(ref)
-        check_head(_head(params), ref, config)
-        if facts is not None:
-            check_outputs(_head(params, facts.classes), ref, config)
+    def head(self, params: C, classes: tuple[str, ...] = ()) -> Head:
+        """One class a row."""
+        return Head(SEQUENCE, classes, params.labels, mean=params.pooling == "mean")
 
     def load_reads(self, params: C, config: Mapping[str, Any]) -> tuple[str, ...]:
         """A fresh head is fitted on both splits; a ready-made one's label order is checked on one."""
-        return ("selection",) if classifiers.has_head(_head(params), config) else ("train", "selection")
+        return ("selection",) if classifiers.has_head(self.head(params), config) else ("train", "selection")
 
     def load_model(self, params: C, ref: ModelRef, context: BuildContext) -> Any:
         """The model of a folder; a head it lacks is fitted on `train` by logistic regression."""
-        head = _head(params, context.facts.classes)
+        head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=texts.train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_head
@@ -174,7 +168,3 @@ class TextClassification(TextTask[C]):
 
 
 task = TextClassification[Params]()
-
-
-def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
-    return Head(SEQUENCE, classes, params.labels, mean=params.pooling == "mean")

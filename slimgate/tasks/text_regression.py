@@ -22,12 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import DataError
-from slimgate.models.config import check_positions
-from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
-from slimgate.tasks.parts import classifiers, texts
-from slimgate.tasks.parts.classifiers import SEQUENCE, Head, check_head, load_classifier
+from slimgate.tasks.parts import texts
+from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
@@ -95,21 +93,14 @@ class TextRegression(TextTask[Params]):
 
         return ScoreObjective()
 
-    def check_model(
-        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
-    ) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
-        check_positions(params.max_tokens, ref, config)
-        check_tokenizer(ref)
-        check_head(_head(params), ref, config)
-
-    def load_reads(self, params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Splits that loading reads: those that a fresh head is fitted on."""
-        return () if classifiers.has_head(_head(params), config) else ("train", "selection")
+    def head(self, params: Params, classes: tuple[str, ...] = ()) -> Head:
+        """One number a row."""
+        mean = params.pooling == "mean"
+        return Head(SEQUENCE, (params.score,), mean=mean, ordered=False, problem_type="regression")
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
         """The model of a folder; a head it lacks is fitted on `train` by ridge regression."""
-        loaded = load_classifier(_head(params), ref, context, texts=texts.train_texts(params, context))
+        loaded = load_classifier(self.head(params), ref, context, texts=texts.train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_score_head
 
@@ -157,8 +148,3 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return float("nan")
-
-
-def _head(params: Params) -> Head:
-    mean = params.pooling == "mean"
-    return Head(SEQUENCE, (params.score,), mean=mean, ordered=False, problem_type="regression")

@@ -26,13 +26,9 @@ from slimgate.data.labels import class_names
 from slimgate.data.pools import collapsed
 from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, span_reader, tags_of, words_of
 from slimgate.errors import DataError
-from slimgate.models.config import check_positions
-from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import RIGHT, Ints, Outcomes
-from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, ModelRef, Rows, Task, TaskFacts, row_groups
-from slimgate.tasks.parts import classifiers
-from slimgate.tasks.parts.classifiers import TOKENS, Head, check_head, check_outputs, load_classifier
+from slimgate.protocols import Arrays, BuildContext, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.tasks.parts.classifiers import TOKENS, Head, HeadParams, HeadTask, load_classifier
 from slimgate.tasks.parts.encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
@@ -44,7 +40,7 @@ if TYPE_CHECKING:
 TRIED = 500
 
 
-class Params(Table):
+class Params(HeadParams):
     """[task] of a token classification."""
 
     words: str
@@ -59,7 +55,7 @@ class Params(Table):
     """The data's tag of each output of a ready-made model, if the model's names differ."""
 
 
-class TokenClassification(Task[Params]):
+class TokenClassification(HeadTask[Params]):
     default_metrics = ("span_f1", "span_precision", "span_recall", "tag_accuracy")
     proposed_metrics = ("tag_accuracy", "span_f1", "span_precision", "span_recall")
     pipeline = "token-classification"
@@ -133,23 +129,13 @@ class TokenClassification(Task[Params]):
 
         return TokenObjective(shifted=False)
 
-    def check_model(
-        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
-    ) -> None:
-        """Raises SuiteError where a config.json cannot serve this task."""
-        check_positions(params.max_tokens, ref, config)
-        check_tokenizer(ref)
-        check_head(_head(params), ref, config)
-        if facts is not None:
-            check_outputs(_head(params, facts.classes), ref, config)
-
-    def load_reads(self, params: Params, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Splits that loading reads: those that a fresh head is fitted on."""
-        return () if classifiers.has_head(_head(params), config) else ("train", "selection")
+    def head(self, params: Params, classes: tuple[str, ...] = ()) -> Head:
+        """One tag a token."""
+        return Head(TOKENS, classes, params.labels)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
         """The model of a folder; a missing head is fitted on the tokens of `train` by logistic regression."""
-        head = _head(params, context.facts.classes)
+        head = self.head(params, context.facts.classes)
         loaded = load_classifier(head, ref, context, texts=_train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_token_head
@@ -216,10 +202,6 @@ def _at_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) ->
         for row, words in enumerate(encoded.word_of)
     ]
     return TokenTargets(rows, side=encoded.side)
-
-
-def _head(params: Params, classes: tuple[str, ...] = ()) -> Head:
-    return Head(TOKENS, classes, params.labels)
 
 
 def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from slimgate import ClassOutcomes, MeasureError, SuiteError, assert_within, class_outcomes
+from slimgate import ClassOutcomes, DataError, MeasureError, SuiteError, assert_within, class_outcomes
 from slimgate.judge.verdict import Verdict
 
 LABELS = np.tile(["cold", "warm"], 1000)
@@ -58,13 +59,24 @@ def test_prediction_files_are_read_as_the_command_reads_them(tmp_path: Path) -> 
         assert_within(tmp_path / "teacher.csv", tmp_path / "nowhere.csv")
 
 
+def test_a_file_is_not_held_against_itself(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("id,label,prediction\n0,a,a\n1,b,b\n")
+    with pytest.raises(DataError, match="are one file, expected the predictions of two models"):
+        assert_within(tmp_path / "one.csv", tmp_path / "one.csv")
+
+
 def test_wrong_use_is_told() -> None:
     with pytest.raises(SuiteError, match="expected two Outcomes or two paths"):
         assert_within(answers(0), "student.csv")
     with pytest.raises(SuiteError, match="Did you mean accuracy"):
         assert_within(answers(0), answers(0), metric="acuracy")
-    with pytest.raises(SuiteError):
+    with pytest.raises(SuiteError, match=r"drop_points is 0\.0, expected a finite number above 0"):
         assert_within(answers(0), answers(0), drop_points=0.0)
+    other = class_outcomes(LABELS, ["mild", *LABELS[1:]])
+    with pytest.raises(
+        MeasureError, match='only one of the two has class "mild"; give class_outcomes the same'
+    ):
+        assert_within(answers(0), other)
 
 
 def test_outcomes_are_made_of_lists_of_any_labels() -> None:
@@ -82,10 +94,35 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
     np.testing.assert_array_equal(by_chance.probabilities, chances)
 
 
-def test_outcomes_that_cannot_be_are_refused() -> None:
-    with pytest.raises(MeasureError, match="give predictions, or probabilities and classes"):
-        class_outcomes(["no"])
-    with pytest.raises(MeasureError, match='"maybe" is none of the classes no, yes'):
-        class_outcomes(["no"], ["maybe"], classes=["no", "yes"])
-    with pytest.raises(MeasureError):
-        class_outcomes(["no", "yes"], ["no"])
+@pytest.mark.parametrize(
+    ("labels", "given", "message"),
+    [
+        (["no"], {}, "give predictions, or probabilities and classes"),
+        (
+            ["no"],
+            {"predictions": ["maybe"], "classes": ["no", "yes"]},
+            '"maybe" is none of the classes no, yes',
+        ),
+        (["no", "yes"], {"predictions": ["no"]}, "predictions has shape"),
+        (["no", None], {"predictions": ["no", "no"]}, "label 1 is None, expected a name or a number"),
+        ([1.0, float("nan")], {"predictions": [1.0, 1.0]}, "label 1 is nan, expected"),
+        ([[1, 0]], {"predictions": [[1, 0]]}, "label 0 is [1, 0], expected a name or a number"),
+        (["no"], {"predictions": ["no"], "classes": ["no", "no"]}, 'class "no" came more than once'),
+        (["no", "no"], {"predictions": ["no", "no"], "ids": ["x", "x"]}, 'id "x" came more than once'),
+        (["no"], {"probabilities": [0.5], "classes": ["no", "yes"]}, "shape (1,), expected (1, 2)"),
+        (
+            ["no"],
+            {"probabilities": [[0.9, 0.9]], "classes": ["no", "yes"]},
+            "rows are below 0 or do not sum to 1",
+        ),
+        (
+            ["no"],
+            {"probabilities": [[1.5, -0.5]], "classes": ["no", "yes"]},
+            "rows are below 0 or do not sum",
+        ),
+        (["no"], {"probabilities": [[1.0, float("nan")]], "classes": ["no", "yes"]}, "(first: row 0)"),
+    ],
+)
+def test_outcomes_that_cannot_be_are_refused(labels: list[Any], given: dict[str, Any], message: str) -> None:
+    with pytest.raises(MeasureError, match=re.escape(message)):
+        class_outcomes(labels, **given)

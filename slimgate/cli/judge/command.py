@@ -76,9 +76,10 @@ def run(options: argparse.Namespace) -> int:
     from slimgate._system.escape import visible
     from slimgate.cli.judge.budgets import asked
     from slimgate.cli.judge.output import as_json, as_text
+    from slimgate.data.predictions.pairs import read_pair
 
     wanted = asked(options)
-    pair = _read(options.teacher, options.variant, _column_names(options))
+    pair = read_pair(options.teacher, options.variant, _column_names(options))
     judged = _judge(pair, wanted, options)
     if options.json:
         sys.stdout.write(as_json(judged) + "\n")
@@ -93,26 +94,6 @@ def _column_names(options: argparse.Namespace) -> ColumnNames:
 
     stated = {role: column for role in ROLES if (column := getattr(options, f"{role}_column")) is not None}
     return ColumnNames(**stated, by_user=frozenset(stated))
-
-
-def _read(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
-    import pyarrow as pa
-
-    from slimgate.data.predictions.columns import require_group
-    from slimgate.data.predictions.files import read_predictions
-    from slimgate.data.predictions.pairs import pair_predictions
-    from slimgate.errors import DataError
-
-    if teacher.is_file() and variant.is_file() and teacher.samefile(variant):
-        raise DataError(f"{teacher} and {variant} are one file, expected the predictions of two models")
-    files = [read_predictions(path, names) for path in (teacher, variant)]
-    columns = [column for file in files for column in file.columns]
-    found = any(file.groups is not None for file in files)
-    require_group(names, [file.shown for file in files], columns, found=found)
-    files.reverse()
-    pair = pair_predictions(files.pop(), files.pop())  # nothing else may hold them, so that they are freed
-    pa.default_memory_pool().release_unused()
-    return pair
 
 
 def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:

@@ -27,10 +27,9 @@ from slimgate.data.predictions.columns import ColumnNames, Layout, find_columns
 from slimgate.data.predictions.jsonl import read_jsonl
 from slimgate.data.row_files import SEPARATORS, RowFile, columns_of, require
 from slimgate.errors import DataError
-from slimgate.outcomes import Floats, Ints
+from slimgate.outcomes import SUM_TOLERANCE, Floats, Ints
 
 EXAMPLES = 3
-SUM_TOLERANCE = 1e-3
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
 # A csv is read in blocks of so many bytes, and a row (with its columns of text) must fit into one.
 LONGEST_ROW = 16 * 2**20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -14,7 +15,8 @@ from slimgate._system.toml import shown as quoted
 from slimgate.data.labels import class_names
 from slimgate.data.predictions.answers import check_answers
 from slimgate.data.predictions.codes import TEXT, codes_of, differ, matched
-from slimgate.data.predictions.files import EXAMPLES, Predictions, some
+from slimgate.data.predictions.columns import ColumnNames, require_group
+from slimgate.data.predictions.files import EXAMPLES, Predictions, read_predictions, some
 from slimgate.errors import DataError
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 
@@ -32,6 +34,20 @@ class Pair:
     teacher: ClassOutcomes
     variant: ClassOutcomes
     warnings: tuple[str, ...]
+
+
+def read_pair(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
+    """Reads two prediction files and matches their rows. Raises SuiteError or DataError in one line."""
+    if teacher.is_file() and variant.is_file() and teacher.samefile(variant):
+        raise DataError(f"{teacher} and {variant} are one file, expected the predictions of two models")
+    files = [read_predictions(path, names) for path in (teacher, variant)]
+    columns = [column for file in files for column in file.columns]
+    found = any(file.groups is not None for file in files)
+    require_group(names, [file.shown for file in files], columns, found=found)
+    files.reverse()
+    pair = pair_predictions(files.pop(), files.pop())  # nothing else may hold them, so that they are freed
+    pa.default_memory_pool().release_unused()
+    return pair
 
 
 def pair_predictions(teacher: Predictions, variant: Predictions) -> Pair:

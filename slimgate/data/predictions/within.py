@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimgate.data.predictions.columns import ColumnNames
-from slimgate.data.predictions.files import read_predictions
-from slimgate.data.predictions.pairs import pair_predictions
-from slimgate.errors import SuiteError
+from slimgate.data.predictions.pairs import read_pair
+from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
-from slimgate.outcomes import Outcomes
+from slimgate.outcomes import ClassOutcomes, Outcomes
 
 
 def assert_within(
@@ -35,13 +34,23 @@ def assert_within(
     that does not exist; DataError for files that do not match; MeasureError for outcomes of other rows.
     """
     if isinstance(teacher, str | Path) and isinstance(variant, str | Path):
-        pair = pair_predictions(*(read_predictions(Path(path), ColumnNames()) for path in (teacher, variant)))
+        pair = read_pair(Path(teacher), Path(variant), ColumnNames())
         teacher, variant = pair.teacher, pair.variant
     if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
         came = f"{type(teacher).__name__} and {type(variant).__name__}"
         raise SuiteError(f"assert_within: {came} came, expected two Outcomes or two paths")
+    _check_classes(teacher, variant)
     budget = QualityBudget("drop_points", drop_points)
     judged = judge_quality(load_metric(metric), teacher, variant, [budget], seed=seed)
     if judged.verdict is not Verdict.PASS:
         raise AssertionError(message("variant", judged))
     return judged
+
+
+def _check_classes(teacher: Outcomes, variant: Outcomes) -> None:
+    if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
+        for name in sorted(set(teacher.classes) ^ set(variant.classes)):
+            raise MeasureError(
+                f'assert_within: only one of the two has class "{name}"; '
+                "give class_outcomes the same classes for both"
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from slimgate.data.quoting import quoted_columns, quoted_texts
+from slimgate.data.quoting import quoted_texts
 from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
 from slimgate.judge.message import behaviour_message
 from slimgate.judge.metrics import load_metric
@@ -28,7 +28,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         if shapes := shape_facts(model, teacher):
             report_part(part("shapes", model.name, "", shapes))
     task, gate = suite.setup.task, variant.run.rows.gate
-    columns = quoted_columns(task.object, task.params)
+    columns = task.object.quoted_columns(task.params)
     budgets = suite.budgets[variant.name].behaviour
     sliced = [name for name in (SLICED, *suite.metrics) if _sliceable(name, task.object.metrics())][:1]
     measured = behaviour(

@@ -10,20 +10,23 @@ Light at its top: a suite is checked by `check_positions` and `check_outputs` be
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.data.labels import output_order
 from slimgate.errors import SuiteError
-from slimgate.models.config import model_labels
+from slimgate.models.config import check_positions, model_labels
 from slimgate.models.pretrained import require_weights, weights_of
 from slimgate.models.ref import TORCH
+from slimgate.models.saved_files import check_tokenizer
 from slimgate.models.saved_weights import saved_weights
-from slimgate.protocols import BuildContext, ModelRef
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Json, ModelRef, Task, TaskFacts
 
 SEQUENCE = "AutoModelForSequenceClassification"
 TOKENS = "AutoModelForTokenClassification"
@@ -128,6 +131,36 @@ def check_outputs(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
     """Raises SuiteError where the labels of a ready-made model do not fit the head's names."""
     if head.ordered and not makes_head(head, ref, config):
         output_order(model_labels(config), head.names, head.stated, ref.text)
+
+
+class HeadParams(Table):
+    """[task] of a model with a head. Each task declares max_tokens at its own place among its options."""
+
+    if TYPE_CHECKING:
+        max_tokens: int
+
+
+H = TypeVar("H", bound=HeadParams)
+
+
+class HeadTask(Task[H]):
+    """A task that a head on a transformer answers."""
+
+    @abstractmethod
+    def head(self, params: H, classes: tuple[str, ...] = ()) -> Head:
+        """The head that it wants; classes: of the rows, where they are read."""
+
+    def check_model(self, params: H, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        check_positions(params.max_tokens, ref, config)
+        check_tokenizer(ref)
+        check_head(self.head(params), ref, config)
+        if facts is not None:
+            check_outputs(self.head(params, facts.classes), ref, config)
+
+    def load_reads(self, params: H, config: Json) -> tuple[str, ...]:
+        """Splits that loading reads: those that a fresh head is fitted on."""
+        return () if has_head(self.head(params), config) else ("train", "selection")
 
 
 def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: Iterable[str]) -> Loaded:

@@ -11,9 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Rows, Task
-from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData, Loaded
+from slimgate.protocols import BuildContext, Rows
+from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData, HeadParams, HeadTask, Loaded
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
 # Ends a snippet of export: the share of each label, of `shares` (texts, labels).
@@ -23,7 +22,7 @@ PRINT_SHARES = (
 )
 
 
-class TextParams(Table):
+class TextParams(HeadParams):
     """[task] of a model that reads one text, or two as a pair."""
 
     text: tuple[str, ...] = Field(min_length=1, max_length=2)
@@ -38,7 +37,7 @@ class TextParams(Table):
 T = TypeVar("T", bound=TextParams)
 
 
-class TextTask(Task[T]):
+class TextTask(HeadTask[T]):
     """A task of one or two text columns."""
 
     def text_columns(self, params: T) -> tuple[str, ...]:

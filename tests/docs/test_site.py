@@ -1,6 +1,6 @@
 """What the docs site adds to docs/: links to files, the Python API, formulas, and no request to other hosts.
 
-The build itself is strict (`tox -e docs`, `.ci/run`): it fails for a broken link and for a page without a place.
+The build itself is strict (`tox -e docs`): it fails for a broken link and for a page without a place.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from slimgate.report.task_figures import task_figures
 # All slices are in run.json; a reader wants those that lost.
 _MOST_SLICES = 8
 _LONGEST = 60
-# report.md has so many slices and lost rows; report.html has them by variant.
-_WORST_SLICES, _ROWS_EACH, _MOST_ROWS = 12, 3, 15
+# report.md has so many slices and lost rows of a variant, and of all; report.html has them by variant.
+_SLICES_EACH, _MOST_WORST, _ROWS_EACH, _MOST_ROWS = 2, 20, 3, 15
 
 Found = tuple[VariantRecord, BehaviourFacts]
 
@@ -47,15 +47,17 @@ def answers_changed(record: RunRecord) -> str:
 
 
 def worst_slices(record: RunRecord) -> tuple[str, str]:
-    """How many of how many slices that lost, and a table of them: what fails first, then gated variants."""
-    lost = [
-        (model, one)
+    """How many of how many slices that lost, and a table: the worst of each variant, and those that fail."""
+    by_drop = [
+        (model, sorted(_lost_slices(facts), key=lambda one: -one.drop_points))
         for model, facts in _found(record)
-        for one in facts.slices or []
-        if one.drop_points > 0 or one.verdict is Verdict.FAIL
     ]
-    lost.sort(key=lambda pair: (pair[1].verdict is not Verdict.FAIL, not pair[0].gated, -pair[1].drop_points))
-    shown = lost[:_WORST_SLICES]
+    shown = [
+        (model, one)
+        for model, lost in by_drop
+        for place, one in enumerate(lost)
+        if place < _SLICES_EACH or one.verdict is Verdict.FAIL
+    ][:_MOST_WORST]
     columns = [
         Column("variant", [escaped(model.name) for model, _ in shown]),
         Column("slice", [_slice_name(one) for _, one in shown]),
@@ -66,7 +68,13 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
         Column("drop, points", [_slice_drop(one) for _, one in shown], right=True),
         Column("verdict", [_slice_verdict(one) for _, one in shown]),
     ]
-    return f"{count(len(shown))} of {count(len(lost))}", table(without_empty(columns))
+    return f"{count(len(shown))} of {count(sum(len(lost) for _, lost in by_drop))}", table(
+        without_empty(columns)
+    )
+
+
+def _lost_slices(facts: BehaviourFacts) -> list[SliceFacts]:
+    return [one for one in facts.slices or [] if one.drop_points > 0 or one.verdict is Verdict.FAIL]
 
 
 def lost_rows(record: RunRecord) -> str:

@@ -24,10 +24,10 @@ the bound allows for choosing the variant among 4.
 **INCONCLUSIVE**: there are too few rows to tell; the line says how many would.
 - A **duel** times the teacher and a variant in turns, in the same seconds. Its ratio is the **speed-up**; \
 above 1 is faster.
-- The **noise floor** is the largest difference that a duel of the teacher against its own copy showed. \
-It widens the interval of every speed-up.
-- **Flips** are rows that the teacher had right and the variant has wrong. Their share has an exact \
-interval (Clopper and Pearson).
+- The **noise floor** is how much faster the teacher seems than its own copy, at least 3 %. It widens the \
+interval of every speed-up.
+- **Flips** are rows that turned from right to wrong, or back. The share of lost rows has an exact interval \
+(Clopper and Pearson).
 - A **slice** is the gate rows that share a value; "few" is under 50 rows. It is **not shown** if its rows \
 can neither prove its budget nor a loss (after Holm's correction). That neither holds nor fails the run.
 - Bands are words, not verdicts: negligible up to 1 point, small up to 2, depends on the use up to 5, bad \

@@ -53,9 +53,9 @@ def best(record: RunRecord) -> list[str]:
         none = f"Inside all their budgets, but none smaller than the teacher: {_names(able)}."
         return [none, *_fastest_lines(record, fast)]
     if list(fast) == [small.name]:
-        facts = ", ".join([_size(small), *fast[small.name]])
+        shown = ", ".join([_size(small), *fast[small.name]])
         kept = [f"Its quality: {', '.join(found)}."] if (found := _kept(record, small)) else []
-        return [f"Smallest and fastest inside its budgets: {_name(small)}, {facts}.", *kept]
+        return [f"Smallest and fastest inside its budgets: {_name(small)}, {shown}.", *kept]
     facts = [_size(small), *_kept(record, small)]
     return [
         f"Smallest inside its budgets: {_name(small)}, {', '.join(facts)}.",

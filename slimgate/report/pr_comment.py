@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from slimgate._system.escape import escaped, fenced
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.carried import status_words
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import variants_table
@@ -42,6 +43,9 @@ def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
     Of one suite it has at most 60 lines, but for long tables since a baseline.
     """
     pieces = [whole("the marker", MARKER)]
+    if len(records) > 1:
+        verdicts = [f"{escaped(one.suite.path)}: **{status_words(one)}**" for one in records]
+        pieces.append(whole("the verdicts", bullets(verdicts)))
     for record in records:
         pieces += _pieces(record)
     return fitted(pieces, limit - 1, end=_reproduce(records), elsewhere="the report")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from slimgate._system.garbage import no_collection
 from slimgate.judge.speed import Speedup
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.protocols import Workload
 from slimgate.run.measure.latency import (
-    no_collection,
     plan_rounds,
     summarise,
     tokenize_ms,

@@ -12,7 +12,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.metrics import load_metric
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -74,7 +74,7 @@ def test_a_task_that_the_readme_shows_is_right(shown: dict[str, Any]) -> None:
 
 def test_every_task_and_its_metrics_are_listed() -> None:
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", section("Tasks"), re.MULTILINE)
-    assert {name for name, _ in rows} == set(known("task"))
+    assert {name for name, _ in rows} == set(known_plugins("task"))
     for name, metrics in rows:
         needs = {load_metric(metric).needs for metric in re.findall(r"`(\w+)`", metrics)}
         assert needs <= load("task", name).metrics()
@@ -84,4 +84,4 @@ def test_every_suite_and_every_step_is_listed() -> None:
     suites = {path.name for path in (ROOT / "bench").glob("*.toml") if not path.name.startswith("_")}
     assert set(re.findall(r"^\| `(\w+\.toml)` \|", section("The suites of bench/"), re.MULTILINE)) == suites
     steps = section("A suite in 15 lines")
-    assert [name for name in known("method") if f"`{name}`" not in steps] == []
+    assert [name for name in known_plugins("method") if f"`{name}`" not in steps] == []

@@ -12,7 +12,7 @@ from fixtures.reference.suite_keys import TABLES
 from slimgate.cli.main import COMMANDS
 from slimgate.cli.options import option_tables
 from slimgate.judge.metrics import known_metrics
-from slimgate.loading import known
+from slimgate.loading import known_plugins
 from slimgate.record import RunRecord
 
 MADE = reference()
@@ -36,7 +36,7 @@ def test_no_page_is_there_that_the_code_does_not_make() -> None:
     [("steps.md", "method"), ("tasks.md", "task"), ("sources.md", "source"), ("runtimes.md", "runtime")],
 )
 def test_every_plug_in_has_its_section(page: str, kind: str) -> None:
-    assert [name for name in known(kind) if f"\n## {name}\n" not in MADE[page]] == []
+    assert [name for name in known_plugins(kind) if f"\n## {name}\n" not in MADE[page]] == []
 
 
 def test_every_metric_is_told() -> None:

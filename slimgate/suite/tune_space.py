@@ -2,7 +2,7 @@
 
     { prune_ffn = { pruning_ratio = { choices = [0.25, 0.5] } }, optional = true }
 
-`draw_steps(space, pick)` walks the template and asks `pick` at every choice that it meets, so that the choices
+`draw_steps(space, pick)` walks the template and asks `pick` at every choice that it meets. So the choices
 inside a step that was left out are never asked. A pick is a choice's number from 0, or a range's value.
 """
 

@@ -23,13 +23,13 @@ def test_a_stage_that_goes_on_says_how_far_it_is() -> None:
     ended: list[str] = []
     beside: list[str] = []
     lines = PlainLines(ended.append, beside.append, every=TICK)
-    with lines.stage("int8 · gate rows") as progress:
+    with lines.stage("int8 · step 1 of 1: gptq") as progress:
         progress("predict · second try", 30, 60)
-        wait_for(beside, 2)
-    assert beside[-1].startswith("slimgate: int8 · gate rows · ")
+        wait_for(beside, len(beside) + 2)
+    assert beside[-1].startswith("slimgate: int8 · step 1 of 1: gptq · ")
     assert " so far · 50 % · predict 30/60" in beside[-1]
     assert beside[-1].endswith(" · second try")
-    assert ended[0].startswith("slimgate: int8 · gate rows, ")
+    assert ended[0].startswith("slimgate: int8 · step 1 of 1: gptq, ")
 
 
 def test_nothing_is_written_while_something_is_timed() -> None:
@@ -44,7 +44,7 @@ def test_nothing_is_written_while_something_is_timed() -> None:
             time.sleep(5 * TICK)
             assert len(beside) == said
         wait_for(beside, said + 1)  # and afterwards it goes on
-    assert [line.partition(",")[0] for line in ended] == ["slimgate: int8 · duel on b1"]
+    assert ended[-1].startswith("slimgate: int8 · duel on b1, ")
 
 
 def test_before_something_is_timed_a_line_says_so_where_the_last_is_long_ago() -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-import slimgate
 from fixtures.site import links
 from fixtures.site.api import api_page, groups
 from fixtures.site.formulas import math_block
 from fixtures.site.outside import outside_addresses
+from fixtures.site.plots import PLOTS, number, plots, table
+
+import slimgate
 
 PAGES = {
     "README.md": "index.md",
@@ -91,3 +92,21 @@ def test_what_loads_from_another_host_is_found(tmp_path: Path, loaded: str) -> N
 def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text('<a href="https://example.org">a</a><img src="b.svg">')
     assert outside_addresses(tmp_path) == []
+
+
+def test_every_plot_has_a_light_and_a_dark_picture_that_the_page_shows() -> None:
+    drawn = dict(plots())
+    page = (links.ROOT / "docs/statistics.md").read_text("utf-8")
+    assert list(drawn) == [f"plots/{name}-{scheme}.svg" for name in PLOTS for scheme in ("light", "dark")]
+    for name, svg in drawn.items():
+        scheme = name.removesuffix(".svg").rpartition("-")[2]
+        assert f"({name}#only-{scheme})" in page
+        assert (b"#24292f" in svg, b"#d7dae0" in svg) == (scheme == "light", scheme == "dark")
+
+
+def test_a_plot_takes_its_numbers_from_the_table_of_the_simulation() -> None:
+    rows = table("winners_curse", "## At least one variant at its budget passes")
+    assert [number(row["variants at their budget"]) for row in rows] == [1, 2, 5, 10, 20]
+    assert number("1,000") == 1000
+    with pytest.raises(ValueError, match="has no table under '## Gone'"):
+        table("winners_curse", "## Gone")

@@ -20,7 +20,7 @@ def recalls(by_class: ClassCounts) -> Floats:
 
 
 def _found(outcomes: ClassOutcomes) -> tuple[Floats, Floats]:
-    """(rows,) found positives and (rows,) positives. The labels are the data's, so every model has as many."""
+    """(rows,) found positives and (rows,) positives; every model has as many."""
     positive = outcomes.labels == 1
     found = positive & (outcomes.predictions == 1)
     return found.astype(np.float64), positive.astype(np.float64)

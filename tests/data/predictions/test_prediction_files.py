@@ -442,5 +442,7 @@ def test_a_variant_may_collapse_and_may_not_answer_what_nobody_does(tmp_path: Pa
 def test_a_column_name_that_is_no_text_is_one_clear_error(tmp_path: Path) -> None:
     path = write_predictions(tmp_path / "rows.parquet", {**PLAIN, "caf_xxxx": ["1", "2", "3"]})
     path.write_bytes(path.read_bytes().replace(b"caf_xxxx", b"caf\xe9xxxx"))
-    with pytest.raises(DataError, match=r"rows\.parquet: the column name b'caf\\xe9xxxx' is not UTF-8; rename"):
+    with pytest.raises(
+        DataError, match=r"rows\.parquet: the column name b'caf\\xe9xxxx' is not UTF-8; rename"
+    ):
         read_predictions(path, NAMES)

@@ -11,7 +11,7 @@ from support.doc_blocks import blocks, files
 from support.tiny_suite import tiny_run
 
 from slimgate.judge.metrics import load_metric
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -41,13 +41,13 @@ KINDS = [tomllib.loads(block.text)["task"]["kind"] for block in blocks("docs/tas
 
 
 def test_every_task_has_an_example() -> None:
-    assert set(KINDS) == set(known("task"))
+    assert set(KINDS) == set(known_plugins("task"))
 
 
 @pytest.mark.parametrize("page", [section("Tasks"), TASKS], ids=["README", "tasks"])
 def test_every_task_and_its_metrics_are_listed(page: str) -> None:
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
-    assert {name for name, _ in rows} == set(known("task"))
+    assert {name for name, _ in rows} == set(known_plugins("task"))
     for name, metrics in rows:
         needs = {load_metric(metric).needs for metric in re.findall(r"`(\w+)`", metrics)}
         assert needs <= load("task", name).metrics()
@@ -61,7 +61,7 @@ def test_every_suite_is_listed() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/compress.md"])
 def test_every_step_is_listed(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
-    assert [name for name in known("method") if f"`{name}`" not in text] == []
+    assert [name for name in known_plugins("method") if f"`{name}`" not in text] == []
 
 
 def test_the_readme_is_short() -> None:

@@ -21,7 +21,7 @@ from fixtures.reference.commands import arguments_of, subcommands
 from slimgate.cli.main import command_parser, main
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "bench/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 HARMLESS = ("head", "cat", "cd", "git", "ls")
 NEEDS_NO_FILES = ("methods", "schema", "--version")
 
@@ -75,9 +75,11 @@ def check_pytest(arguments: list[str], page: str) -> None:
         expected = argument in ("-k", "-n", "-W", "--dist", "--junitxml", "--slimgate-baseline")
 
 
-def check_python(arguments: list[str], page: str) -> None:  # noqa: ARG001
+def check_python(arguments: list[str], page: str) -> None:
     assert arguments[0] == "-m"
     assert find_spec(arguments[1]) is not None, arguments[1]
+    if arguments[1] == "pytest":
+        check_pytest(arguments[2:], page)
 
 
 def check_pip(arguments: list[str], page: str) -> None:  # noqa: ARG001
@@ -115,7 +117,7 @@ def test_a_command_in_a_sentence_has_its_options(page: Path, command: str) -> No
     assert {argument for argument in arguments if argument.startswith("--")} <= known
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_modules_and_options_in_sentences_are_there(page: Path) -> None:
     for command in spans(page, "python -m"):
         assert find_spec(command.split()[2]) is not None, command

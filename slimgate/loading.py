@@ -1,7 +1,7 @@
 """A name -> the plug-in of that name: slimgate's own, an installed package's, or "package.module:object".
 
-An installed package adds plug-ins by entry points, in the groups slimgate.methods, .tasks, .metrics, .sources,
-.runtimes and .logs (readers of other tools' logs):
+An installed package adds plug-ins by entry points, in the groups slimgate.methods, .tasks, .metrics,
+.sources, .runtimes and .logs (readers of other tools' logs):
 
     [project.entry-points."slimgate.runtimes"]
     llama_cpp = "slimgate_gguf.runtime:LlamaCpp"
@@ -39,7 +39,13 @@ BASES: dict[str, type[Any]] = {
 }
 READABLE = ("train", "calibration", "selection", "unlabelled")
 ROOT = Path(__file__).parent
-FOLDERS = {"source": "data/sources", "task": "tasks", "method": "compress/*", "runtime": "runtimes", "log": "data/logs"}
+FOLDERS = {
+    "source": "data/sources",
+    "task": "tasks",
+    "method": "compress/*",
+    "runtime": "runtimes",
+    "log": "data/logs",
+}
 # folders of compress/ that hold what steps share
 NOT_STEPS = ("layers", "training")
 # Kind -> dotted path -> plug-in, of those that a suite has named.

@@ -60,7 +60,7 @@ class TaskLog:
 
 @dataclass(frozen=True)
 class Log:
-    """One run of a tool. shown: the file or folder, for messages. notes: what a reader of a verdict must know.
+    """One run of a tool. shown: the file or folder, for messages. notes: what is to be known.
 
     model: what the log calls the model, or None.
     """
@@ -75,14 +75,14 @@ class Log:
 class Reader:
     """The base of readers: one file in `slimgate/data/logs/`, or an entry point of the group slimgate.logs.
 
-        class MyTool(Reader):
-            def recognizes(self, path):
-                return path.suffix == ".mytool"
+    class MyTool(Reader):
+        def recognizes(self, path):
+            return path.suffix == ".mytool"
 
-            def read(self, path):
-                return Log("mytool", str(path), {"task": TaskLog(lambda: rows_of(path))})
+        def read(self, path):
+            return Log("mytool", str(path), {"task": TaskLog(lambda: rows_of(path))})
 
-        reader = MyTool()
+    reader = MyTool()
     """
 
     def recognizes(self, path: Path) -> bool:

@@ -1,10 +1,10 @@
 """Budgets on the comparisons of two logs: one for all, by pattern, and one pooled over all samples.
 
-    [budgets]
-    "*" = { drop_points = 2.0 }
-    "gsm8k*" = { drop_points = 1.0 }       # of the patterns that match, the last one counts
-    [pooled]
-    drop_points = 0.5
+[budgets]
+"*" = { drop_points = 2.0 }
+"gsm8k*" = { drop_points = 1.0 }       # of the patterns that match, the last one counts
+[pooled]
+drop_points = 0.5
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class LogBudgets:
             if not any(matches(pattern, *one) for one in names):
                 known = [name for name, _, _ in names]
                 shown = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
-                raise SuiteError(f'"{pattern}" matches no comparison{nearest(pattern, known)}; there are {shown}')
+                raise SuiteError(
+                    f'"{pattern}" matches no comparison{nearest(pattern, known)}; there are {shown}'
+                )
 
 
 def matches(pattern: str, name: str, task: str, metric: str) -> bool:

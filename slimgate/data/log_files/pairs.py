@@ -1,7 +1,8 @@
 """The samples of one task in two logs, matched by id and checked: comparable, or refused with examples.
 
 Nothing is dropped in silence: samples that only one log has, that failed, or that have no score are counted,
-and `missing` says what happens: "fail" refuses, "drop" leaves them out, "as-wrong" gives them the worst score.
+and `missing` says what happens: "fail" refuses, "drop" leaves them out, "as-wrong" gives them the worst
+score.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Counts:
     """Samples of one comparison: judged, and without a score in one log or both.
 
     only_base, only_target: samples that the other log lacks; unscored_*: there, but failed or without a
-    score. truncated_*: answers that were cut off, which are judged as they are.
+    score. unscored_both: the metric is not of them, such as a named score of other tests; they do not count.
+    truncated_*: answers that were cut off, which are judged as they are.
     """
 
     judged: int
@@ -57,6 +59,7 @@ class Counts:
     only_target: int = 0
     unscored_base: int = 0
     unscored_target: int = 0
+    unscored_both: int = 0
     truncated_base: int = 0
     truncated_target: int = 0
 
@@ -108,7 +111,7 @@ def check_options(allow: Collection[str]) -> None:
 
 
 def shared_tasks(base: Log, target: Log, rules: Rules) -> tuple[list[str], list[str]]:
-    """The tasks of both logs, and what differs in words. Raises DataError where a task is in one log alone."""
+    """The tasks of both logs, and what differs in words. Raises DataError where one log lacks a task."""
     shared = [name for name in base.tasks if name in target.tasks]
     lacking = [
         f"{log.shown} lacks {_listed(names)}"
@@ -145,7 +148,16 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules) -> list[PairedTas
     better = {**after.higher_is_better, **before.higher_is_better}
     _check_directions(name, before, after)
     return [
-        _pair(name, one, both[0].pop(one), both[1].pop(one), (base.shown, target.shown), better, differences, rules)
+        _pair(
+            name,
+            one,
+            both[0].pop(one),
+            both[1].pop(one),
+            (base.shown, target.shown),
+            better,
+            differences,
+            rules,
+        )
         for one in filters
     ]
 
@@ -153,7 +165,9 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules) -> list[PairedTas
 def _check_directions(name: str, before: TaskLog, after: TaskLog) -> None:
     for metric, better in before.higher_is_better.items():
         if after.higher_is_better.get(metric, better) is not better:
-            raise DataError(f"{name}: metric {metric} is better {_up(better)} in one log and not in the other")
+            raise DataError(
+                f"{name}: metric {metric} is better {_up(better)} in one log and not in the other"
+            )
 
 
 def _up(better: bool) -> str:
@@ -163,7 +177,8 @@ def _up(better: bool) -> str:
 def _settings(name: str, base: Log, target: Log, rules: Rules) -> list[str]:
     """Settings that differ and may. Raises DataError for those that may not."""
     before, after = base.tasks[name].settings, target.tasks[name].settings
-    found, refused = [], []
+    found: list[tuple[str, str]] = []
+    refused: list[tuple[str, str]] = []
     for setting in SETTINGS:
         if setting not in before or setting not in after or before[setting] == after[setting]:
             continue
@@ -288,16 +303,20 @@ def _text(key: str, row: Row | None) -> str | None:
 
 
 def pair_scores(paired: PairedTask, metric: str, rules: Rules) -> PairedScores:
-    """The scores of a metric on all samples that count. Raises DataError where some are missing and may not."""
+    """The scores of a metric on all samples that count. Raises DataError where some are missing."""
     base = paired.base.scores[metric][paired.base_rows]
     target = paired.target.scores[metric][paired.target_rows]
     no_base, no_target = np.isnan(base), np.isnan(target)
+    errors = paired.base.errors[paired.base_rows] + paired.target.errors[paired.target_rows]
+    neither = no_base & no_target & (errors == 0)
+    no_base, no_target = no_base & ~neither, no_target & ~neither
     counts = Counts(
         judged=0,
         only_base=paired.only_base,
         only_target=paired.only_target,
         unscored_base=int(no_base.sum()),
         unscored_target=int(no_target.sum()),
+        unscored_both=int(neither.sum()),
         truncated_base=int(paired.base.truncated[paired.base_rows].sum()),
         truncated_target=int(paired.target.truncated[paired.target_rows].sum()),
     )
@@ -305,11 +324,13 @@ def pair_scores(paired: PairedTask, metric: str, rules: Rules) -> PairedScores:
     if counts.missing and rules.missing == "fail":
         raise DataError(_missing(where, paired, counts, no_base | no_target))
     if rules.missing == "as-wrong" and counts.missing:
-        return _as_wrong(where, paired, metric, counts)
-    rows = np.flatnonzero(~(no_base | no_target))
+        return _as_wrong(where, paired, metric, counts, neither)
+    rows = np.flatnonzero(~(no_base | no_target | neither))
     if not len(rows):
         raise DataError(f"{where}: no sample has a score in both logs")
-    return _scores_of(paired, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts)
+    return _scores_of(
+        paired, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts
+    )
 
 
 def _scores_of(
@@ -350,7 +371,9 @@ def _missing(where: str, paired: PairedTask, counts: Counts, unscored: npt.NDArr
     )
 
 
-def _as_wrong(where: str, paired: PairedTask, metric: str, counts: Counts) -> PairedScores:
+def _as_wrong(
+    where: str, paired: PairedTask, metric: str, counts: Counts, neither: npt.NDArray[np.bool_]
+) -> PairedScores:
     """Every sample of either log; what a log has no score of is wrong there."""
     both = [paired.base.scores[metric], paired.target.scores[metric]]
     known = np.concatenate([scores[~np.isnan(scores)] for scores in both])
@@ -365,10 +388,11 @@ def _as_wrong(where: str, paired: PairedTask, metric: str, counts: Counts) -> Pa
         np.setdiff1d(np.arange(len(one)), rows)
         for one, rows in ((paired.base, paired.base_rows), (paired.target, paired.target_rows))
     ]
-    base = np.concatenate([filled[0][paired.base_rows], filled[0][lone[0]], np.full(len(lone[1]), wrong)])
-    target = np.concatenate([filled[1][paired.target_rows], np.full(len(lone[0]), wrong), filled[1][lone[1]]])
-    base_rows = np.concatenate([paired.base_rows, lone[0], np.full(len(lone[1]), -1)])
-    target_rows = np.concatenate([paired.target_rows, np.full(len(lone[0]), -1), lone[1]])
+    shared = paired.base_rows[~neither], paired.target_rows[~neither]
+    base = np.concatenate([filled[0][shared[0]], filled[0][lone[0]], np.full(len(lone[1]), wrong)])
+    target = np.concatenate([filled[1][shared[1]], np.full(len(lone[0]), wrong), filled[1][lone[1]]])
+    base_rows = np.concatenate([shared[0], lone[0], np.full(len(lone[1]), -1)])
+    target_rows = np.concatenate([shared[1], np.full(len(lone[0]), -1), lone[1]])
     return _scores_of(paired, base, target, base_rows, target_rows, counts)
 
 

@@ -63,8 +63,8 @@ class Noise:
 class Comparison:
     """One metric of one task under one filter. worse, better: samples whose score fell and rose.
 
-    zero_one: a score is right or wrong, so that worse and better are flips. changed: other answers; None where
-    the logs hold none. lost: positions of samples that got worse in both logs, the first ten.
+    zero_one: a score is right or wrong, so that worse and better are flips. changed: other answers; None
+    where the logs hold none. lost: positions of samples that got worse in both logs, the first ten.
     base, target: (rows,) the scores; ids: of the samples; groups: as judged. differences: in words.
     """
 
@@ -331,9 +331,7 @@ def _pooled_groups(comparisons: Sequence[Comparison]) -> Ints | None:
     return np.concatenate(found)
 
 
-def _noise_of(
-    base: Log, repeat: Log, rules: Rules, wanted: set[str], seed: int
-) -> Mapping[str, Noise]:
+def _noise_of(base: Log, repeat: Log, rules: Rules, wanted: set[str], seed: int) -> Mapping[str, Noise]:
     """By comparison what changed between two logs of the base."""
     again = judge_logs(base, repeat, LogBudgets(pooled=()), rules, seed=seed)
     found = {}
@@ -373,7 +371,7 @@ def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
     scores = np.concatenate([one.base if of_base else one.target for one in ordered])
     numbers = np.repeat(np.arange(len(ordered)), [len(one.base) for one in ordered]).astype(np.float64)
     return Outcomes(
-        np.array(ids, dtype=_ID),  # type: ignore[arg-type]
+        np.array(ids, dtype=_ID),
         values={SCORE: scores, COMPARISON: numbers},
         given=(COMPARISON,),
         groups=_pooled_groups(ordered),

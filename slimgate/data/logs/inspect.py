@@ -33,7 +33,7 @@ class Inspect(Reader):
         files = [path] if path.is_file() else _logs_in(path, self)
         tasks: dict[str, TaskLog] = {}
         at: dict[str, Path] = {}
-        models, notes = set(), []
+        models: set[str] = set()
         for file in files:
             header = _header(file)
             _check_complete(file, header)
@@ -43,8 +43,10 @@ class Inspect(Reader):
             models.add(str(header.eval.model))
             tasks[task], at[task] = _task(file, header), file
         if len(models) > 1:
-            raise DataError(f"{path}: logs of several models ({', '.join(sorted(models))}); name those of one")
-        return Log("inspect", str(path), dict(sorted(tasks.items())), next(iter(models), None), tuple(notes))
+            raise DataError(
+                f"{path}: logs of several models ({', '.join(sorted(models))}); name those of one"
+            )
+        return Log("inspect", str(path), dict(sorted(tasks.items())), next(iter(models), None))
 
 
 def _logs_in(path: Path, reader: Reader) -> list[Path]:
@@ -94,7 +96,14 @@ def _task(file: Path, header: Any) -> TaskLog:
 
 
 # Settings of the generation that change no answer.
-_NOT_ANSWERS = ("max_connections", "adaptive_connections", "max_retries", "timeout", "attempt_timeout", "batch")
+_NOT_ANSWERS = (
+    "max_connections",
+    "adaptive_connections",
+    "max_retries",
+    "timeout",
+    "attempt_timeout",
+    "batch",
+)
 
 
 def _rows(file: Path) -> Iterator[Row]:

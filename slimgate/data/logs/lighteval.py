@@ -78,7 +78,9 @@ def _row(
     prompt = as_text(response.get("input")) or query
     return Row(
         id=key if count == 1 else f"{key} row {count}",
-        scores={name: value for name, value in metric.items() if value is None or isinstance(value, int | float)},
+        scores={
+            name: value for name, value in metric.items() if value is None or isinstance(value, int | float)
+        },
         keys={
             DOCUMENT: as_text([query, doc.get("choices")]) or "",
             PROMPT: prompt,

@@ -59,7 +59,11 @@ def _rows(path: Path) -> Iterator[Row]:
             test, prompt = row.get("testCase") or {}, row.get("prompt") or {}
             response = row.get("response") or {}
             failed = row.get("failureReason") == _ERROR
-            scores = {"pass": float(bool(row["success"])), "score": row["score"], **(row.get("namedScores") or {})}
+            scores = {
+                "pass": float(bool(row["success"])),
+                "score": row["score"],
+                **(row.get("namedScores") or {}),
+            }
             yield Row(
                 id=f"{row['testIdx']}.{row['promptIdx']}" if row["promptIdx"] else f"{row['testIdx']}",
                 scores=dict.fromkeys(scores) if failed else scores,

@@ -46,7 +46,7 @@ class ProcessDied(BuildError):
 
 
 class MeasureError(SlimgateError):
-    """ClassOutcomes, times or bytes that could not be taken, or are not finite."""
+    """Answers, times or bytes that could not be measured, or are not finite."""
 
 
 class MissingExtra(SlimgateError):

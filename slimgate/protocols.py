@@ -445,7 +445,7 @@ class BuildContext:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Adds the block's seconds to log["seconds"][stage], without those of stages inside of it.
+        """Adds the block's seconds to `log["seconds"][stage]`, without those of stages inside it.
 
         Stages: load, tokenise, teacher, train, evaluate, save; a method may have others.
         """

@@ -67,5 +67,5 @@ def test_every_option_and_every_task_is_told(capsys: pytest.CaptureFixture[str])
 
 def test_the_pages_that_it_names_are_there() -> None:
     links = re.findall(r"\]\((\w+\.md)\)", DOC)
-    assert set(links) == {"ci.md", "release.md"}
+    assert set(links) == {"ci.md", "read_a_report.md", "release.md"}
     assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []

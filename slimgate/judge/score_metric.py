@@ -5,7 +5,7 @@ The rows of several comparisons may stand in one Outcomes, told apart by the col
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -16,6 +16,8 @@ from slimgate.judge.metrics.row_sums import mean_of, row_mean
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 
 SCORE, COMPARISON = "score", "comparison"
+# The kind of task of a record whose rows are scores in logs.
+RECORD_KIND = "logs"
 
 
 def score_metric(
@@ -35,6 +37,19 @@ def score_metric(
         row_mean=row_mean(_scores, _ends),
         rows=None if at is None else _rows_of(at),
     )
+
+
+def metrics_of_record(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
+    """By name the metrics of a record made of logs. comparisons: in the order of their numbers."""
+    return {
+        str(one["name"]): score_metric(
+            str(one["name"]),
+            higher_is_better=bool(one["higher_is_better"]),
+            zero_one=bool(one["zero_one"]),
+            at=at,
+        )
+        for at, one in enumerate(comparisons)
+    }
 
 
 def is_share(*scores: Floats) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from slimgate.cli.main import main
+from slimgate.record import read_record
 from tests.support.lm_eval_logs import write_lm_eval
 
 Judge = Callable[..., tuple[int, str, str]]
@@ -101,7 +102,7 @@ def test_scores_of_any_range_are_judged_as_a_mean(judge: Judge, tmp_path: Path) 
         for name, column in zip(("base", "near", "far"), rows, strict=True)
     )
     code, out, _ = judge(base, near, "--drop-points", 300)
-    assert (code, "Gaffke's bound): PASS" in out) == (0, True)
+    assert (code, "(n=400): PASS" in out) == (0, True)
     code, out, _ = judge(base, far, "--drop-points", 300)
     assert (code, ": FAIL" in out) == (1, True)
 
@@ -408,3 +409,30 @@ def test_wrong_options_are_one_line(
 def test_a_log_is_not_judged_against_itself(judge: Judge, tmp_path: Path, base: list[float]) -> None:
     folder, _ = pair_of(tmp_path, base, base)
     assert "base and target are one" in judge(folder, folder, "--drop-points", 2)[2]
+
+
+def test_a_report_is_accepted_and_compared_as_that_of_a_run(
+    judge: Judge, tmp_path: Path, base: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = []
+    for release, count in (("old", 4), ("new", 60)):
+        logs = pair_of(tmp_path / release, base, lost(base, count))
+        folders.append(tmp_path / release / "report")
+        judge(*logs, "--drop-points", 4, "--report", folders[-1])
+    record = read_record(folders[1] / "run.json")
+    assert record.verdict.status == "FAIL"
+    assert record.variant("target").quality["gsm8k/acc"].drop_points == pytest.approx(15)
+    flips = record.variant("target").behaviour
+    assert flips is not None
+    assert flips.flips is not None
+    assert (flips.flips.right_to_wrong, len(flips.flips.quoted)) == (60, 10)
+    for name in ("report.md", "report.html", "pr-comment.md", "junit.xml"):
+        assert "gsm8k/acc" in (folders[1] / name).read_text("utf-8")
+    assert 'failures="1"' in (folders[1] / "junit.xml").read_text("utf-8")
+    baselines = tmp_path / "baselines"
+    assert main(["accept", str(folders[0]), "--name", "v1", "--baselines", str(baselines)]) == 0
+    main(["compare", str(baselines / "v1/report"), str(folders[1])])
+    out = capsys.readouterr().out
+    assert re.search(
+        r"\| target +\| gsm8k/acc +\| 0\.7\d+ → 0\.6\d+ \| +\*\*14\.0 \[11\.4, 17\.1\]\*\*", out
+    ), out

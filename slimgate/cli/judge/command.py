@@ -77,6 +77,9 @@ def add_to(commands: Any) -> None:
         "--repeat", type=Path, metavar="BASE2", help="a second log of the base: how much it changes by itself"
     )
     parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="of logs: write run.json, outcomes and the reports there"
+    )
+    parser.add_argument(
         "--on-inconclusive",
         choices=("fail", "warn"),
         default="fail",

@@ -168,7 +168,9 @@ def _totals(verdicts: LogVerdicts) -> str:
 
 def quotes_text(found: Sequence[QuotedSample]) -> str:
     """Samples that got worse, with prompt and both answers."""
-    blocks = ["samples that got worse:"] if found else []
+    if not any(text for one in found for text in (one.base.prompt, one.base.answer, one.target.answer)):
+        return f"samples that got worse: {', '.join(visible(one.id) for one in found)}" if found else ""
+    blocks = ["samples that got worse:"]
     for one in found:
         blocks.append(
             f"  {visible(one.comparison)} {visible(one.id)}\n"

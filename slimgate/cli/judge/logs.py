@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from slimgate.errors import DataError, SlimgateError, SuiteError
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column")
-_OF_LOGS = ("pooled_points", "allow", "repeat")
+_OF_LOGS = ("pooled_points", "allow", "repeat", "report")
 
 
 def reads_logs(options: argparse.Namespace) -> bool:
@@ -94,4 +95,10 @@ def _target_name(path: Path, judged: Any) -> str:
 def _tell(options: argparse.Namespace, judged: dict[str, LogVerdicts], render: Any, verdict_of: Any) -> int:
     wish = options.on_inconclusive
     sys.stdout.write(render(judged, wish) + "\n")
+    if options.report is not None:
+        from slimgate.cli.judge.log_record import write_record
+
+        command = shlex.join(["slimgate", *sys.argv[1:]])
+        folder = write_record(judged, wish, options.report, command)
+        sys.stderr.write(f"report: {folder.as_posix()}/report.html\n")
     return int(any(verdict_of(name, one, wish).fails for name, one in judged.items()))

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slimgate.errors import SuiteError, nearest
+from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
 
@@ -54,7 +54,7 @@ class LogBudgets:
                 known = [name for name, _, _ in names]
                 shown = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
                 raise SuiteError(
-                    f'"{pattern}" matches no comparison{nearest(pattern, known)}; there are {shown}'
+                    f'"{pattern}" matches no comparison{format_suggestion(pattern, known)}; there are {shown}'
                 )
 
 
@@ -82,7 +82,7 @@ def _drop(limit: float) -> QualityBudget:
 def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str] = ()) -> LogBudgets:
     """Of the tables [budgets] and [pooled]. Raises SuiteError for a table that is none of them."""
     if unknown := [name for name in data if name not in _TABLES]:
-        raise SuiteError(f"{shown}: no table [{unknown[0]}] here{nearest(unknown[0], _TABLES)}")
+        raise SuiteError(f"{shown}: no table [{unknown[0]}] here{format_suggestion(unknown[0], _TABLES)}")
     stated = data.get("budgets", {})
     if not isinstance(stated, Mapping) or not (stated or POOLED in data):
         raise SuiteError(f'{shown}: expected [budgets] with "*" = {{ drop_points = 2.0 }}, or [pooled]')

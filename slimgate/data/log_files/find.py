@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slimgate.data.row_files import require
 from slimgate.errors import DataError
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 from slimgate.samples import Log, Reader
 
 _LAST = "table"
@@ -27,7 +27,7 @@ def read_log(path: Path, name: str | None = None) -> Log:
 
 def find_reader(path: Path) -> Reader:
     """The reader that recognizes a log. Raises DataError where none does, or more than one."""
-    names = sorted(known("log"), key=lambda name: name == _LAST)
+    names = sorted(known_plugins("log"), key=lambda name: name == _LAST)
     readers: dict[str, Reader] = {name: load("log", name) for name in names}
     found = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(path)]
     if len(found) > 1:

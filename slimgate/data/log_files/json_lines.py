@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.json_text import NOT_JSON, read_json, said
+from slimgate._system.json_text import NOT_JSON, describe_json_error, read_json
 from slimgate.errors import DataError
 
 # A log of one object is read whole; promptfoo and deepeval write such.
@@ -25,7 +25,9 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     found = json.loads(line)
                 except NOT_JSON as error:
                     cut = "" if line.endswith(b"\n") else "; it has no end: was the run interrupted?"
-                    raise DataError(f"{path}: line {number} is not JSON ({said(error)}){cut}") from None
+                    raise DataError(
+                        f"{path}: line {number} is not JSON ({describe_json_error(error)}){cut}"
+                    ) from None
                 if not isinstance(found, dict):
                     raise DataError(f"{path}: line {number} is no JSON object, expected one a line")
                 yield number, found

@@ -20,7 +20,7 @@ from slimgate.data.log_files.columns import Samples, read_samples
 from slimgate.data.log_files.json_lines import as_text
 from slimgate.data.predictions.codes import matched
 from slimgate.data.predictions.files import EXAMPLES, some
-from slimgate.errors import DataError, nearest
+from slimgate.errors import DataError, format_suggestion
 from slimgate.outcomes import Floats, Ints
 from slimgate.samples import COMPARED, PER_SAMPLE, SETTINGS, TASKS, Log, Row, TaskLog
 
@@ -107,7 +107,9 @@ def check_options(allow: Collection[str]) -> None:
     """Raises DataError for what no log can be allowed to differ in."""
     for name in allow:
         if name not in COMPARED:
-            raise DataError(f"--allow {name}: expected one of {', '.join(COMPARED)}{nearest(name, COMPARED)}")
+            raise DataError(
+                f"--allow {name}: expected one of {', '.join(COMPARED)}{format_suggestion(name, COMPARED)}"
+            )
 
 
 def shared_tasks(base: Log, target: Log, rules: Rules) -> tuple[list[str], list[str]]:

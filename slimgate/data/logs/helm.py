@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.json_text import NOT_JSON, said
+from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.data.log_files.json_lines import as_text, read_object
 from slimgate.errors import DataError
 from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
@@ -67,7 +67,7 @@ def _list(file: Path) -> list[Any]:
     try:
         found = json.loads(file.read_text("utf-8"))
     except NOT_JSON as error:
-        raise DataError(f"{file} is not JSON: {said(error)}") from None
+        raise DataError(f"{file} is not JSON: {describe_json_error(error)}") from None
     if not isinstance(found, list):
         raise DataError(f"{file}: no list, expected the statistics of instances")
     return found

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from slimgate.data.log_files.json_lines import as_text, read_objects
 from slimgate.data.predictions.files import FORMATS, LONGEST_ROW
 from slimgate.data.row_files import SEPARATORS
-from slimgate.errors import DataError, nearest
+from slimgate.errors import DataError, format_suggestion
 from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 _ROWS_AT_ONCE = 20_000
@@ -39,10 +39,10 @@ class Table(Reader):
     def read(self, path: Path) -> Log:
         columns = _columns(path)
         if "id" not in columns:
-            raise DataError(f'{path}: no column "id"{nearest("id", columns)}')
+            raise DataError(f'{path}: no column "id"{format_suggestion("id", columns)}')
         if "score" not in columns and not {"label", "prediction"} <= set(columns):
             raise DataError(
-                f'{path}: no column "score", and no label and prediction{nearest("score", columns)}'
+                f'{path}: no column "score", and no label and prediction{format_suggestion("score", columns)}'
             )
         names, better = _tasks(path, columns)
         tasks = {name: TaskLog(partial(_rows, path, columns, name), better) for name in names}

@@ -15,7 +15,7 @@ from slimgate.data.log_files.columns import read_samples
 from slimgate.data.log_files.find import read_log
 from slimgate.data.log_files.pairs import better_when_higher
 from slimgate.errors import DataError, SuiteError
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 from slimgate.samples import Log, Reader, Row
 from tests.support.added_package import add_package
 
@@ -252,7 +252,7 @@ reader = Own()
 def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
     (tmp_path / "x.own").write_text("a b", "utf-8")
     with add_package(tmp_path / "site", "own_logs", CODE, "[slimgate.logs]\nown = own_logs:reader\n"):
-        assert "own" in known("log")
+        assert "own" in known_plugins("log")
         log = read_log(tmp_path / "x.own")
         assert [row.scores for row in rows_of(log, "task")] == [{"points": 0.0}, {"points": 1.0}]
     with pytest.raises(DataError, match="no reader knows this file"):

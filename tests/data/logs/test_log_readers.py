@@ -238,12 +238,12 @@ def test_the_direction_of_a_metric(metric: str, stated: dict[str, bool], better:
 
 
 CODE = """
-from slimgate.samples import Log, Reader, Row, TaskLog
-class Own(Reader):
+from slimgate import Log, LogReader, LogRow, TaskLog
+class Own(LogReader):
     def recognizes(self, path):
         return path.suffix == ".own"
     def read(self, path):
-        rows = [Row(line, {"points": float(k)}) for k, line in enumerate(path.read_text().split())]
+        rows = [LogRow(line, {"points": float(k)}) for k, line in enumerate(path.read_text().split())]
         return Log("own", str(path), {"task": TaskLog(lambda: iter(rows))})
 reader = Own()
 """

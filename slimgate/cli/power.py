@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from slimgate.judge.power import Plan, Shares
 
 DESCRIPTION = """\
-Tells before anything runs what a benchmark of scores of 0 and 1 can decide. --flip-rate is the share of samples
-whose score changes between the two models, either way: `slimgate judge --repeat` shows that of the base against
-itself, which is the least. Exit codes: 0 these rows pass an equal model 80 % of the time, 1 they do not, 4 wrong
-usage.
+Tells before anything runs what a benchmark of scores of 0 and 1 can decide. --flip-rate is the share of
+samples whose score changes between the two models, either way: `slimgate judge --repeat` shows that of the
+base against itself, which is the least. Exit codes: 0 these rows pass an equal model 80 % of the time, 1 they
+do not, 4 wrong usage.
 """
 _POWER = 0.80
 
@@ -45,9 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if options.rows < 1:
         raise SuiteError(f"--rows {options.rows}: expected at least 1")
     if not 0 < options.flip_rate <= 1:
-        raise SuiteError(
-            f"--flip-rate {options.flip_rate:g}: expected a share above 0 and at most 1, as 0.08"
-        )
+        raise SuiteError(f"--flip-rate {options.flip_rate:g}: expected a share from 0 to 1, as 0.08")
     if not 0 < options.drop_points < 100:
         raise SuiteError(f"--drop-points {options.drop_points:g}: expected percentage points from 0 to 100")
     found = plan(options.rows, options.flip_rate, options.drop_points / 100)
@@ -67,8 +65,9 @@ def _lines(found: Plan) -> list[str]:
     table = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     can = "can" if found.equal.passes >= _POWER else "cannot"
     head = (
-        f"{found.rows:,} rows {can} decide a budget of {100 * found.margin:g} points if {100 * found.flips:g} % "
-        f"of the samples change: an equal model passes {_percent(found.equal.passes)} of the time."
+        f"{found.rows:,} rows {can} decide a budget of {100 * found.margin:g} points "
+        f"if {100 * found.flips:g} % of the samples change: "
+        f"an equal model passes {_percent(found.equal.passes)} of the time."
     )
     return [head, "", table, "", *_needed(found)]
 

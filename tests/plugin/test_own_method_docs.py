@@ -48,7 +48,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ran(repository: Path) -> dict[str, Ran]:
-    """Every pytest command of the page, in its order; only one measures times, which start a process a model."""
+    """Every pytest command of the page, in its order. One measures times: that starts a process a model."""
     runs = {}
     for command in COMMANDS:
         program, *arguments = shlex.split(command)

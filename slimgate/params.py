@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandle
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from slimgate._system.field_texts import field_texts
-from slimgate.errors import nearest
+from slimgate.errors import format_suggestion
 
 # What a variant may be called; also what names one.
 VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -76,7 +76,7 @@ class Table(BaseModel):
             if key in cls.not_yet:
                 raise PydanticCustomError("not_yet", "{key} is not supported yet", {"key": str(key)})
             if key not in fields:
-                hint = nearest(str(key), fields - cls.not_yet)
+                hint = format_suggestion(str(key), fields - cls.not_yet)
                 raise PydanticCustomError(
                     "unknown_key", "unknown key {key}{hint}", {"key": str(key), "hint": hint}
                 )

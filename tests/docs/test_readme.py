@@ -12,7 +12,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.metrics import load_metric
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -69,13 +69,13 @@ def test_a_task_that_docs_show_is_right(shown: dict[str, Any]) -> None:
 
 
 def test_every_task_has_an_example() -> None:
-    assert {shown["task"]["kind"] for shown in SHOWN} == set(known("task"))
+    assert {shown["task"]["kind"] for shown in SHOWN} == set(known_plugins("task"))
 
 
 @pytest.mark.parametrize("page", [section("Tasks"), TASKS], ids=["README", "tasks"])
 def test_every_task_and_its_metrics_are_listed(page: str) -> None:
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
-    assert {name for name, _ in rows} == set(known("task"))
+    assert {name for name, _ in rows} == set(known_plugins("task"))
     for name, metrics in rows:
         needs = {load_metric(metric).needs for metric in re.findall(r"`(\w+)`", metrics)}
         assert needs <= load("task", name).metrics()
@@ -89,7 +89,7 @@ def test_every_suite_is_listed() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/compress.md"])
 def test_every_step_is_listed(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
-    assert [name for name in known("method") if f"`{name}`" not in text] == []
+    assert [name for name in known_plugins("method") if f"`{name}`" not in text] == []
 
 
 def test_the_readme_is_short() -> None:

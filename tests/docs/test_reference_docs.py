@@ -12,7 +12,7 @@ from fixtures.reference.suite_keys import TABLES
 from slimgate.cli.main import COMMANDS
 from slimgate.cli.options import option_tables
 from slimgate.judge.metrics import known_metrics
-from slimgate.loading import known
+from slimgate.loading import known_plugins
 from slimgate.record import RunRecord
 
 MADE = reference()
@@ -23,7 +23,7 @@ MADE = reference()
     [("steps.md", "method"), ("tasks.md", "task"), ("sources.md", "source"), ("runtimes.md", "runtime")],
 )
 def test_every_plug_in_has_its_section(page: str, kind: str) -> None:
-    assert [name for name in known(kind) if f"\n## {name}\n" not in MADE[page]] == []
+    assert [name for name in known_plugins(kind) if f"\n## {name}\n" not in MADE[page]] == []
 
 
 def test_every_metric_is_told() -> None:

@@ -11,7 +11,7 @@ from slimgate.cli.init.suite_text import SCHEMA_FILE
 from slimgate.cli.main import main
 from slimgate.judge import budget_tables
 from slimgate.judge.metrics import known_metrics
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 from slimgate.params import Table
 from slimgate.suite.schema import suite_schema
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
@@ -33,7 +33,7 @@ def test_the_schema_knows_every_table_method_and_metric() -> None:
     schema = suite_schema()
     assert set(schema["properties"]) == {"suite", "task", "teacher", "variants", "budgets", "measure", "tune"}
     assert schema["additionalProperties"] is False
-    assert set(schema["$defs"]["Step"]["properties"]) == set(known("method"))
+    assert set(schema["$defs"]["Step"]["properties"]) == set(known_plugins("method"))
     assert set(known_metrics()) <= set(schema["properties"]["budgets"]["properties"])
     assert {"text", "label", "max_tokens", "group", "splits"} <= set(
         schema["properties"]["task"]["properties"]
@@ -88,7 +88,10 @@ def _without_description(schema: object, path: str = "") -> list[str]:
 
 @pytest.mark.parametrize("kind", ["method", "task", "source", "runtime"])
 def test_every_option_of_a_plug_in_has_a_description(kind: str) -> None:
-    found = {name: _without_description(load(kind, name).Params.model_json_schema()) for name in known(kind)}
+    found = {
+        name: _without_description(load(kind, name).Params.model_json_schema())
+        for name in known_plugins(kind)
+    }
     assert [(name, options) for name, options in found.items() if options] == []
 
 

@@ -337,7 +337,7 @@ def _load(
     hint: Callable[[str], str] | None = None,
     **options: Any,
 ) -> pa.Table:
-    """One local file by datasets, silently, mapped from `scratch`. path: `file` or a copy of it; errors name `file`.
+    """One local file by datasets, silently, mapped from `scratch`. path: `file`, or a copy of it.
 
     hint: what to do about an error, by its text.
     """

@@ -250,8 +250,8 @@ def _build_elsewhere(session: pytest.Session, state: Session, reporter: Any) -> 
         raise pytest.UsageError(str(error)) from error
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Before a suite's first test, where this run takes times: starts the server of the processes that do.
+def _start_server_once(item: pytest.Item) -> None:
+    """Before a suite's first test, if this run takes times: starts the server of the processes that do.
 
     Its imports take seconds, which then pass while quality is judged.
     """
@@ -268,6 +268,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    _start_server_once(item)
     with _told_of(item):
         yield
 

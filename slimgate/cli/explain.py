@@ -131,7 +131,7 @@ def explained(path: Path, row: str) -> Explained:
         rows=len(answers[0]),
         label=answers[0].label(number),
         text=_text(record, identity),
-        given=answers[0].given_of(number),
+        given=answers[0].given_numbers(number),
         answers=[one.of(place) for one, place in own],
     )
 

@@ -187,7 +187,7 @@ def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
         if came.is_file():
             with replacing(folder / came.parent.name / came.name) as new:
                 shutil.copyfile(came, new)
-        elif one.record.variant(name).measured:
+        elif one.record.variant(name).is_measured:
             raise DataError(f"{came}: no such file; a shard's outcomes belong beside its {RECORD}")
 
 
@@ -288,10 +288,10 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Merges and prints what pytest prints at the end of a run. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import visible
-    from slimgate.record.files import read_kept
+    from slimgate.record.files import read_record_file
     from slimgate.report.terminal.summary import plain, summary_lines
 
-    kept = merge([read_kept(path) for path in options.records], options.out)
+    kept = merge([read_record_file(path) for path in options.records], options.out)
     lines = summary_lines(kept.record, (options.out / "report.md").as_posix())
     why = fails(kept.record)
     sys.stdout.writelines(f"{plain(line)}\n" for line in lines)

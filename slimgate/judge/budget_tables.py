@@ -82,7 +82,7 @@ class Budget(Table):
         """The limit, in the unit of its kind."""
         return float(getattr(self, self.kind))
 
-    def if_undecided(self, otherwise: OnInconclusive | None) -> OnInconclusive | None:
+    def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> OnInconclusive | None:
         """What INCONCLUSIVE does, `otherwise` where the table does not say; None: it is never undecided."""
         return otherwise
 

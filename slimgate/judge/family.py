@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.verdict import QualityJudgement, Verdict, combined
+from slimgate.judge.verdict import QualityJudgement, Verdict, worst_verdict
 
 # A bound is looked for between points of which the larger is at most this many interval widths away.
 _FURTHEST = 2**30
@@ -50,5 +50,9 @@ def within_family(judged: QualityJudgement, adjusted: Sequence[float], tests: in
         return judged
     why = f"inside its budget alone, but not by Holm's correction over the {tests} budgets of all variants"
     return replace(
-        judged, budgets=budgets, verdict=combined([one.verdict for one in budgets]), n_needed=None, family=why
+        judged,
+        budgets=budgets,
+        verdict=worst_verdict([one.verdict for one in budgets]),
+        n_needed=None,
+        family=why,
     )

@@ -29,7 +29,7 @@ from slimgate.record import (
 from slimgate.record.files import RECORD
 from slimgate.record.looks_log import LookLog, Looks, looks_at, model_id
 from slimgate.record.run_verdict import CONFIRMED, verdict
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.files import write_reports
 from slimgate.report.standing import inside_budgets
@@ -89,7 +89,7 @@ class Confirmation:
             run = self._session.run(self._session.suites[path])
             rows, earlier = run.rows.reports[CONFIRM], self._looks(run).runs
             names = ", ".join(passed.metrics)
-            before = numbered(earlier, "earlier run", "earlier runs")
+            before = format_count(earlier, "earlier run", "earlier runs")
             seen = f", which {before} looked at: the first look counts" if earlier else ""
             yield f"{run.suite.shown}: confirms {names} on {rows.n:,} rows{seen}"
 

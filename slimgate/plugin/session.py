@@ -33,7 +33,7 @@ from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, mod
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.results import SINCE
 from slimgate.record.run_verdict import SELF_TEST, Key
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.compare import compare_report
 from slimgate.report.files import PR_COMMENT, write_reports
 from slimgate.report.markdown import index_report
@@ -301,7 +301,7 @@ class Session:
         """A line for each model whose earlier results do not count any more and were not measured again."""
         lost = Counter(key[1] for key in self._void.get(path, ()) if not self._parts[path].has(key))
         for name, number in lost.items():
-            results = numbered(number, "earlier result", "earlier results")
+            results = format_count(number, "earlier result", "earlier results")
             why = "the files, recipe, code, rows or settings that they depend on have changed"
             yield [(f"  {visible(name)}: {results} dropped, because {why}", "")]
 
@@ -436,7 +436,7 @@ class Session:
         run = self.run(self.suites[path])
         folder = self.folder(path) / "outcomes"
         for variant in record.variants:
-            if not variant.measured:  # answers of a model that has changed since
+            if not variant.is_measured:  # answers of a model that has changed since
                 (folder / f"{variant.name}.parquet").unlink(missing_ok=True)
             if (path, variant.name) in self._predicted:
                 with replacing(folder / f"{variant.name}.parquet") as new:

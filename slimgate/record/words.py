@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from slimgate._system.escape import escaped
 
 
-def numbered(number: int, one: str, many: str) -> str:
+def format_count(number: int, one: str, many: str) -> str:
     """`1 budget holds`, `1,204 budgets hold`."""
     return f"{number:,} {one if number == 1 else many}"
 

@@ -10,7 +10,7 @@ from slimgate.judge.slices import slice_counts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.record.carried import carried_by_model, describe_carried
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.card_metadata import LOAD
 from slimgate.report.confirm import look_cautions
@@ -66,7 +66,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _step_warnings(record)
     copy = record.self_test.identical
     if copy is not None and copy.changed:
-        changed = numbered(copy.changed, "answer", "answers")
+        changed = format_count(copy.changed, "answer", "answers")
         yield f"**A copy of the teacher answered otherwise**: {changed} changed, so runs cannot be repeated."
     if (fault := record.self_test.undecided_fault) is not None:
         yield f"**The rows could not decide the planted fault** of the self-test: {escaped(fault.message)}"
@@ -88,7 +88,7 @@ def _gaps(record: RunRecord) -> Iterator[str]:
         own = "; ".join(f"{escaped(name)}: {what}" for name, what in carried_by_model(record))
         yield f"**Partial**: {carried}, which this run did not measure again: {own}."
     if record.verdict.missing:
-        missing = numbered(record.verdict.missing, "check of the suite has", "checks of the suite have")
+        missing = format_count(record.verdict.missing, "check of the suite has", "checks of the suite have")
         yield f"**Partial**: {missing} not run yet; an en dash stands where there is no figure."
     named = budgeted(record)
     for model in variants(record):

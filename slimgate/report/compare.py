@@ -21,7 +21,7 @@ from slimgate.record.comparing import (
     SliceChange,
     VerdictChange,
 )
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.figures import MISSING, as_fast, count, fixed, megabytes, percent, significant, smaller
 from slimgate.report.standing import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
@@ -233,7 +233,7 @@ def _counts(found: Comparison) -> Iterator[str]:
         were = "budget was undecided and fails" if undecided == 1 else "budgets were undecided and fail"
         yield f"{count(undecided)} {were} now"
     if found.fell:
-        yield f"{numbered(len(found.fell), 'metric', 'metrics')} fell"
+        yield f"{format_count(len(found.fell), 'metric', 'metrics')} fell"
     if gone := len(found.gates_gone):
         yield f"{count(gone)} gated {'variant is' if gone == 1 else 'variants are'} gone"
     if loosened:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escaped
 from slimgate.record import RunRecord
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.figures import count
 from slimgate.report.standing import workload_words
 from slimgate.report.tables import blocks, bullets
@@ -40,7 +40,7 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
     """As markdown: rows that judged other models before, and speed budgets that were judged again."""
     looks = record.looks
     if looks is not None and looks.runs > 1:
-        runs, models = numbered(looks.runs, "run", "runs"), numbered(looks.models, "model", "models")
+        runs, models = format_count(looks.runs, "run", "runs"), format_count(looks.models, "model", "models")
         first = f"**These gate rows were looked at by {runs} with other models** ({models} in all)"
         yield f"{first}: each model is one more chance to PASS by luck."
     if looks is not None and looks.cuts > 1:

@@ -16,7 +16,7 @@ from slimgate._system.escape import escaped, visible
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
 from slimgate.record.carried import describe_carried, describe_counts, messages
-from slimgate.record.words import moment, numbered
+from slimgate.record.words import format_count, moment
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell, value_words
@@ -180,36 +180,36 @@ def head(record: RunRecord) -> str:
 def verdict_line(record: RunRecord) -> str:
     """`**FAIL** · 9 budgets hold, 1 does not, 1 is undecided, 1 is not shown · 4 results not gated`."""
     found = record.verdict
-    judged = [numbered(found.passed, "budget holds", "budgets hold")]
+    judged = [format_count(found.passed, "budget holds", "budgets hold")]
     if found.failed:
-        judged.append(numbered(found.failed, "does not", "do not"))
+        judged.append(format_count(found.failed, "does not", "do not"))
     if found.inconclusive:
-        judged.append(numbered(found.inconclusive, *_undecided(record)))
+        judged.append(format_count(found.inconclusive, *_undecided(record)))
     if found.not_shown:
-        judged.append(numbered(found.not_shown, "is not shown", "are not shown"))
+        judged.append(format_count(found.not_shown, "is not shown", "are not shown"))
     words = "no budget was judged" if found.status == "measured" else ", ".join(judged)
     parts = [f"**{found.status}**", words]
     if broken := sum(model.error is not None for model in record.variants):
         parts.append(
-            numbered(
+            format_count(
                 broken, "variant could not be built or measured", "variants could not be built or measured"
             )
         )
     if found.not_gated:
-        parts.append(numbered(found.not_gated, "result not gated", "results not gated"))
+        parts.append(format_count(found.not_gated, "result not gated", "results not gated"))
     if carried := describe_carried(record):
         parts.append(f"partial: {carried}")
     if found.missing:
-        parts.append(numbered(found.missing, "check not run yet", "checks not run yet"))
+        parts.append(format_count(found.missing, "check not run yet", "checks not run yet"))
     return " · ".join(parts)
 
 
 def this_run_line(record: RunRecord) -> str:
     """What the last run judged, as its exit code has it; empty without results of earlier runs."""
     run = record.this_run
-    if run is None or not record.carried:
+    if run is None or not record.carried_results:
         return ""
-    unmade = f", and did not run {numbered(run.missing, 'check', 'checks')}" if run.missing else ""
+    unmade = f", and did not run {format_count(run.missing, 'check', 'checks')}" if run.missing else ""
     return f"The last run alone: **{run.status}** ({describe_counts(record, run)}){unmade}."
 
 

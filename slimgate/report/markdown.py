@@ -9,7 +9,7 @@ from urllib.parse import quote
 from slimgate._system.escape import escaped
 from slimgate.record import RunRecord, Status
 from slimgate.record.carried import describe_carried, messages
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.behaviour import CONFUSION, TRADEOFF, behaviour
 from slimgate.report.comparison import comparison
 from slimgate.report.confirm import confirmed
@@ -91,7 +91,7 @@ def _overall(records: Sequence[RunRecord]) -> str:
     worst = next(status for status in _WORST_FIRST if status in found)
     line = f"{worst}, {count(found.count('PASS'))} of {count(len(found))} suites hold"
     bare = found.count("measured")
-    return line + (f", {numbered(bare, 'suite has', 'suites have')} no budget" if bare else "")
+    return line + (f", {format_count(bare, 'suite has', 'suites have')} no budget" if bare else "")
 
 
 def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:

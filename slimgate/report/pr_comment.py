@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from slimgate._system.escape import escaped, fenced, visible, without_references
-from slimgate.judge.verdict import Verdict, combined
+from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.carried import messages
 from slimgate.report.alarms import alarms
@@ -90,7 +90,7 @@ def worst_first(record: RunRecord) -> list[VariantRecord]:
     """Gated variants that broke or fail, then undecided ones, those that hold, those that are not gated."""
 
     def place(model: VariantRecord) -> tuple[bool, bool, int]:
-        found = combined(list(verdicts(model).values()))
+        found = worst_verdict(list(verdicts(model).values()))
         return not model.gated, model.error is None, _WORST_FIRST.index(found)
 
     return sorted(variants(record), key=place)

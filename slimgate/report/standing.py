@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from slimgate._system.escape import escaped
-from slimgate.judge.verdict import Verdict, combined
+from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
 from slimgate.record.carried import describe_age
 from slimgate.record.results import BEHAVIOUR, SPEEDUP
@@ -130,7 +130,7 @@ def _standing(
     record: RunRecord, model: VariantRecord, found: Mapping[str, Verdict], named: Sequence[str] | None
 ) -> str:
     """Of the verdicts of budgets that are decided or may fail the run."""
-    worst = combined(list(found.values()))
+    worst = worst_verdict(list(found.values()))
     if not model.gated:
         would = "error" if model.error is not None else worst and f"would {worst}"
         if would and worst is Verdict.INCONCLUSIVE and model.error is None:
@@ -147,7 +147,7 @@ def _standing(
 
 def _worst(found: Mapping[str, Verdict]) -> list[str]:
     """What does not hold and why: `**FAIL** (accuracy, size)`; nothing where all holds."""
-    worst = combined(list(found.values()))
+    worst = worst_verdict(list(found.values()))
     if worst in (None, Verdict.PASS):
         return []
     return [f"**{worst}** ({', '.join(name for name, verdict in found.items() if verdict is worst)})"]

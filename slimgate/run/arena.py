@@ -8,7 +8,7 @@ from statistics import median
 
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
-from slimgate.judge.speed import Speedup, estimate_speedup, settled, visible_delay
+from slimgate.judge.speed import Speedup, estimate_speedup, is_settled, visible_delay
 from slimgate.protocols import Workload
 from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, duel, seconds_of_a_call
 from slimgate.run.parts import now
@@ -124,7 +124,7 @@ class Arena:
 
         def enough(times: Mapping[str, Floats]) -> bool:
             so_far = times[first], times[copy], times[last]
-            return settled(*so_far, minimum=minimum, visible=visible)
+            return is_settled(*so_far, minimum=minimum, visible=visible)
 
         inputs = {name: run.workload(model.name, workload).inputs for name, model in models.items()}
         try:

@@ -23,7 +23,7 @@ from slimgate.record import (
     VariantRecord,
     WaitingBudget,
 )
-from slimgate.record.budgets import judged_budgets, looser, stated
+from slimgate.record.budgets import clean_reason, judged_budgets, looser
 from slimgate.record.files import RECORD, Kept, baselines_in, read_run
 from slimgate.suite.suite import TEACHER, Suite
 from slimgate.suite.variant_budgets import BASELINE, Limit
@@ -72,9 +72,9 @@ def _of_variant(suite: Suite, name: str, baseline: RunRecord) -> Iterator[Loosen
     for (budget, kind), before in _recorded(earlier).items():
         now = limits.get((budget, kind))
         # the words that stood there before are not about this change
-        reason = stated(now.reason) if now and now.reason != before.reason else off.get((budget, kind))
+        reason = clean_reason(now.reason) if now and now.reason != before.reason else off.get((budget, kind))
         if not variant.gated:
-            now, reason = None, stated(variant.reason)
+            now, reason = None, clean_reason(variant.reason)
         undecided = _undecided(before, now)
         if now is None or looser(kind, now.limit, before.limit) or undecided == ONLY_WARNS:
             yield LoosenedBudget(
@@ -237,7 +237,7 @@ def _check_answers(suite: Suite, given: Given, kept: Kept) -> None:
     """Raises where the answers of a model that is to be held against the baseline are not there."""
     wanted = {name for name, _ in suite.since_baseline}
     for model in kept.record.variants:
-        if model.name in wanted and model.measured and not kept.outcomes(model.name).is_file():
+        if model.name in wanted and model.is_measured and not kept.outcomes(model.name).is_file():
             file = kept.outcomes(model.name).relative_to(kept.file.parent).as_posix()
             raise SuiteError(
                 f"{given.where} {given.shown}: there is no {file} beside {kept.file.name}; {model.name} is "

@@ -20,7 +20,7 @@ from slimgate._system.digests import code_digest, file_sha256, folder_digest, js
 from slimgate._system.processor import describe_processor
 from slimgate._system.time_limit import OPTION, time_limit
 from slimgate.data.pools import collapsed_texts
-from slimgate.data.same_texts import comparable
+from slimgate.data.same_texts import normalize_row
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.loading import module_of
 from slimgate.models.hub import fetch_model
@@ -319,14 +319,14 @@ class Builder:
     def _stands_later(self, texts: Sequence[str]) -> list[bool]:
         """Which of the texts stand in a held-out split. Nothing else is told of the judging rows."""
         held_out = self._held_out_texts()
-        return [comparable(text) in held_out for text in texts]
+        return [normalize_row(text) in held_out for text in texts]
 
     def _held_out_texts(self) -> frozenset[str]:
         if self._held_out is None:
             names = self._suite.setup.task.object.text_columns(self._suite.setup.task.params)
             tables = [self._rows.splits[split].table for split in HELD_OUT if split in self._rows.splits]
             rows = (row for table in tables for row in collapsed_texts(table, names))
-            self._held_out = frozenset(map(comparable, rows))
+            self._held_out = frozenset(map(normalize_row, rows))
         return self._held_out
 
     def _told(self, variant: Variant) -> str:

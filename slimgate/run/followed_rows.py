@@ -77,7 +77,7 @@ def follow(teacher: Answers, variants: Sequence[Answers], texts: Texts) -> list[
             why="; ".join(whys),
             label=teacher.label(row),
             text=text,
-            given=teacher.given_of(row),
+            given=teacher.given_numbers(row),
             answers=[model.of(row) for model in (teacher, *variants)],
         )
         for (row, whys), text in zip(reasons.items(), texts(reasons), strict=True)

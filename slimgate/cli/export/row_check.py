@@ -22,7 +22,7 @@ from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.protocols import Predictor, Rows, Runtime
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.figures import count, significant
 from slimgate.run.measure.quality import Encoder, predict
 from slimgate.store.artifact import Artifact
@@ -57,9 +57,12 @@ class RowCheck:
     def message(self) -> str:
         """`500 gate rows: 0 predictions differ, largest probability difference 0.004`"""
         what, number = ("prediction", "probability") if self.of_classes else ("answer", "score")
-        differ = f"{numbered(self.changed, what, f'{what}s')} {'differs' if self.changed == 1 else 'differ'}"
+        differ = (
+            f"{format_count(self.changed, what, f'{what}s')} {'differs' if self.changed == 1 else 'differ'}"
+        )
         near = significant(self.largest, 2) if self.largest else "0"
-        return f"{numbered(self.rows, 'gate row', 'gate rows')}: {differ}, largest {number} difference {near}"
+        rows = format_count(self.rows, "gate row", "gate rows")
+        return f"{rows}: {differ}, largest {number} difference {near}"
 
 
 def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRows, scratch: Path) -> RowCheck:

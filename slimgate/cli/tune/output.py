@@ -69,7 +69,7 @@ def _table(suite: Suite, trials: Any, front: list[Trial], chosen: Mapping[str, C
                 told(trial.steps),
                 *(drops.get(name, MISSING) for name in metrics),
                 *(
-                    f"{fixed(speedups[load].claimed[0], 2)}×" if load in speedups else MISSING
+                    f"{fixed(speedups[load].claimed_interval[0], 2)}×" if load in speedups else MISSING
                     for load in loads
                 ),
                 megabytes(trial.found.bytes),
@@ -151,7 +151,7 @@ def _facts(trial: Trial) -> dict[str, Any]:
         "latency": {
             load: {
                 "speedup": one.speedup,
-                "speedup_interval": list(one.claimed),
+                "speedup_interval": list(one.claimed_interval),
                 "noise_floor": one.noise_floor,
                 "duel_rounds": one.rounds,
             }

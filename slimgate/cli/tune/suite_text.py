@@ -73,7 +73,7 @@ def _shown(one: Chosen) -> Iterator[str]:
         f"{name} {drop_words(judged.drop_points, judged.interval, unit=judged.unit)}"
         for name, judged in found.drops.items()
     ]
-    speeds = [f"{load} at least {fixed(s.claimed[0], 2)}×" for load, s in found.speedups.items()]
+    speeds = [f"{load} at least {fixed(s.claimed_interval[0], 2)}×" for load, s in found.speedups.items()]
     yield f"# {one.trial.name}: {'; '.join(drops)}"
     yield f"# {', '.join(speeds) or 'not timed'}; {megabytes(found.bytes)} MB"
     if not one.inside:

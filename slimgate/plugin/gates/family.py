@@ -15,7 +15,7 @@ from slimgate.errors import SlimgateError
 from slimgate.judge.family import within_family
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.slices import holm_adjusted
+from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER, Suite
@@ -46,7 +46,7 @@ def _adjusted(run: SuiteRun) -> Mapping[Metric, tuple[float, ...]]:
         if variant.gated
         for metric in run.suite.budgets[name].quality
     }
-    flat = holm_adjusted(np.array([p for values in found.values() for p in values])).tolist()
+    flat = adjust_by_holm(np.array([p for values in found.values() for p in values])).tolist()
     return {key: tuple(flat.pop(0) for _ in values) for key, values in found.items()}
 
 

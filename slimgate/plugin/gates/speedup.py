@@ -47,7 +47,7 @@ def test_speedup(
     line = speed_message(variant.name, workload.id, found, judged, visible=visible)
     facts: dict[str, Any] = {
         "speedup": found.speedup,
-        "speedup_interval": list(found.claimed),
+        "speedup_interval": list(found.claimed_interval),
         "noise_floor": found.noise_floor,
         "clearance": clearance(visible),
         "speedup_of_minima": found.of_minima,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slimgate._system.escape import escaped, visible
-from slimgate.data.quoting import LONGEST, shortened
+from slimgate.data.quoting import LONGEST, shorten
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -92,7 +92,7 @@ def _behaviour(found: BehaviourFacts, budget: BudgetFacts) -> Budget:
         # one that has the budget's verdict: a small slice may have lost more by chance
         worst = max(sliced, key=lambda one: (one.verdict is budget.verdict, one.drop_points))
         value, interval = worst.drop_points, worst.interval
-        words = f"{drop_words(value, interval)} in {visible(worst.column)} {shortened(worst.value, LONGEST)}"
+        words = f"{drop_words(value, interval)} in {visible(worst.column)} {shorten(worst.value, LONGEST)}"
     return _line(budget_words(budget.kind), words, budget, value, interval)
 
 

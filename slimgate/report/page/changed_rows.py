@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data.quoting import LONGEST, shortened
+from slimgate.data.quoting import LONGEST, shorten
 from slimgate.record import QuotedRow, RunRecord
 from slimgate.record.answers import Answers, outcomes_beside, read_answers
 from slimgate.report.figures import measured
@@ -44,7 +44,7 @@ class _Rows:
     def word(self, text: str | None) -> int | None:
         if text is None:
             return None
-        return self.words.setdefault(shortened(text, LONGEST), len(self.words))
+        return self.words.setdefault(shorten(text, LONGEST), len(self.words))
 
     def row(self, key: str, of: Callable[[], list[Any]]) -> int:
         if key not in self.places:
@@ -98,7 +98,7 @@ def _of_outcomes(
         places[row] = len(places)
         label = teacher.label(row) or _given(teacher, row)
         answer = found.word(_said(teacher, row))
-        return [shortened(teacher.ids[row], LONGEST), found.word(label), None, answer, _at(sure[1], row)]
+        return [shorten(teacher.ids[row], LONGEST), found.word(label), None, answer, _at(sure[1], row)]
 
     shown = [
         [
@@ -142,7 +142,7 @@ def _at(values: npt.NDArray[np.float64] | None, row: int) -> float | None:
 
 
 def _said(model: Answers, row: int) -> str | None:
-    said = model.said(row)
+    said = model.answer_of(row)
     if said is None and model.values:
         return f"{model.values[0]} {measured(float(model.numbers(model.values[0])[row]))}"
     return said
@@ -150,7 +150,7 @@ def _said(model: Answers, row: int) -> str | None:
 
 def _given(teacher: Answers, row: int) -> str | None:
     """A gold score stands for the label; where there are more numbers they are no label."""
-    given = teacher.given_of(row) if len(teacher.given) == 1 else {}
+    given = teacher.given_numbers(row) if len(teacher.given_columns) == 1 else {}
     return next((measured(value) for value in given.values()), None)
 
 
@@ -180,5 +180,5 @@ def _of_record(record: RunRecord, found: _Rows, known: set[str]) -> Iterator[tup
 
 def _quoted_row(found: _Rows, row: QuotedRow) -> list[Any]:
     answer, label = found.word(row.teacher), found.word(row.label)
-    text = None if row.text is None else shortened(row.text, LONGEST)
-    return [shortened(row.id, LONGEST), label, text, answer, number(row.teacher_confidence, 3)]
+    text = None if row.text is None else shorten(row.text, LONGEST)
+    return [shorten(row.id, LONGEST), label, text, answer, number(row.teacher_confidence, 3)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slimgate.data.quoting import shortened
+from slimgate.data.quoting import shorten
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.confusions import MOST_CLASSES, cells_of, moved_of
 from slimgate.report.figures import count
@@ -39,7 +39,7 @@ def confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
     moved = moved_of(cells)
     if not moved:
         return None
-    names = [shortened(name, _LONGEST) for name in record.task.classes]
+    names = [shorten(name, _LONGEST) for name in record.task.classes]
     most = max(abs(after - before) for _, _, before, after in moved)
     found = {(a, b): _moved(a == b, before, after, most) for a, b, before, after in cells}
     if len(names) <= MOST_CLASSES:

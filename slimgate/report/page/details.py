@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate._system.escape import escaped
-from slimgate.data.quoting import LONGEST, shortened
+from slimgate.data.quoting import LONGEST, shorten
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -162,7 +162,7 @@ def _slices(found: BehaviourFacts | None) -> list[Sliced]:
     return [
         Sliced(
             one,
-            f"{one.column}: {shortened(one.value, LONGEST)}",
+            f"{one.column}: {shorten(one.value, LONGEST)}",
             (drop_words(one.drop_points, one.interval) or MISSING).removeprefix("drop "),
             drawn(scale, one.drop_points, one.interval),
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from slimgate.judge.verdict import Verdict, combined
+from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.comparison import latency_cell, parameters_cell, quality_cell, size_cell
 from slimgate.report.page.budgets import limit_words
@@ -125,7 +125,7 @@ def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
         return "reference"
     if not model.gated:
         return "not gated"
-    worst = combined(list(verdicts(model).values()))
+    worst = worst_verdict(list(verdicts(model).values()))
     if worst is Verdict.FAIL or worst is Verdict.INCONCLUSIVE:
         return "FAIL" if worst is Verdict.FAIL else "INCONCLUSIVE"
     if worst is None or unmeasured(record, model):

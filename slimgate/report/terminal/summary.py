@@ -14,7 +14,7 @@ from slimgate._system.escape import visible
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, RunVerdict, VariantRecord
 from slimgate.record.carried import describe_counts, describe_state, is_whole
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.head import broken_lines
 from slimgate.report.standing import TEACHER, budgeted, models, standing, verdicts
@@ -191,7 +191,7 @@ def _status(record: RunRecord, where: str) -> list[Line]:
     run = record.this_run
     if run is None or is_whole(record):
         return [_verdict_line(record, visible(record.suite.path), record.verdict, f" {where}")]
-    unmade = f", {numbered(run.missing, 'check', 'checks')} not run" if run.missing else ""
+    unmade = f", {format_count(run.missing, 'check', 'checks')} not run" if run.missing else ""
     state = f", {(describe_state(record) or '').removeprefix('partial: ')}: {where}"
     return [
         _verdict_line(record, visible(record.suite.path), run, unmade),

@@ -12,7 +12,7 @@ from support.tiny_suite import tiny_run
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
-from fixtures.models.kept_models import kept_run, predicted
+from fixtures.models.kept_models import kept_run, predict_with_readme
 from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
 from slimgate.loading import graph_forms
@@ -53,7 +53,7 @@ def test_a_variant_and_a_teacher_answer_as_the_plain_library_does(exported: Path
     assert artifact.kind == exported.name
     texts = run.rows.gate.table["text"].to_pylist()
     shares = np.asarray(run.outcomes("released").probabilities)
-    assert np.abs(shares - predicted(exported, texts, "shares")).max() < ROUNDING
+    assert np.abs(shares - predict_with_readme(exported, texts, "shares")).max() < ROUNDING
     for name in FILES[exported.name]:
         if (exported / name).exists():
             assert (artifact.folder / name).read_bytes() == (exported / name).read_bytes()

@@ -147,5 +147,5 @@ def test_the_order_of_fifty_variants_is_close_to_the_ideal(workers: int, tmp_pat
     seconds = {task: sleeps.get(task.name, (None, 0.0))[1] for task in tasks}
     best = against.ideal(tasks, seconds, workers)
     assert len(sleeps) == 50
-    assert best <= against.simulated(tasks, seconds, workers, seconds) <= 1.05 * best
-    assert against.simulated(tasks, seconds, workers, dict.fromkeys(seconds, 1.0)) <= 1.2 * best
+    assert best <= against.simulate(tasks, seconds, workers, seconds) <= 1.05 * best
+    assert against.simulate(tasks, seconds, workers, dict.fromkeys(seconds, 1.0)) <= 1.2 * best

@@ -75,7 +75,7 @@ def describe_speedup(config: pytest.Config, key: tuple[Path, str, str], found: S
     """
     entry = config.stash.get(BENCHMARKS, {}).get(key)
     if entry is not None:
-        entry.update(speedup=found.speedup, speedup_interval=list(found.claimed))
+        entry.update(speedup=found.speedup, speedup_interval=list(found.claimed_interval))
 
 
 def not_timed(config: pytest.Config) -> str | None:

@@ -75,7 +75,7 @@ def export(
             written = write_form(artifact, form, new, scratch)
             task = _task(run, gate)
             _write_beside(written, task, params, new)
-            checked = _checked(artifact, written, new, gate, scratch)
+            checked = _describe_check(artifact, written, new, gate, scratch)
             use = _use(model, written, snippet(written, form_of(written.form), task, params), new, checked)
             text = blocks(card(run.record, model, form=written.form), use)
             (new / README).write_text(text + "\n", "utf-8")
@@ -90,7 +90,9 @@ def export(
     return written, checked
 
 
-def _checked(artifact: Artifact, written: Written, folder: Path, gate: GateRows | str, scratch: Path) -> str:
+def _describe_check(
+    artifact: Artifact, written: Written, folder: Path, gate: GateRows | str, scratch: Path
+) -> str:
     """How the written folder answers, in words."""
     if isinstance(gate, str):
         return f"not held against the gate rows: {gate}"

@@ -68,10 +68,10 @@ class RowCheck:
 def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRows, scratch: Path) -> RowCheck:
     """Asks both for the first 500 gate rows, which lie in random order. Raises OtherAnswers."""
     rows = Rows(gate.rows.gate.table.slice(0, ROWS))
-    judged, again = (_answers(gate, rows, artifact, order=order) for order in (None, _reversed(rows)))
-    given = _answers(gate, rows, _loadable(written, folder, scratch), texts=_texts(written))
-    found, own = _compared(judged, given), _compared(judged, again)
-    if _beyond(found, own, judged, tolerance=written.compared.get("tolerance", TOLERANCE)):
+    judged, again = (_answers(gate, rows, artifact, order=order) for order in (None, _reversed_order(rows)))
+    given = _answers(gate, rows, _to_artifact(written, folder, scratch), texts=_texts(written))
+    found, own = _compare(judged, given), _compare(judged, again)
+    if _is_beyond_rounding(found, own, judged, tolerance=written.compared.get("tolerance", TOLERANCE)):
         raise OtherAnswers(
             f"the written folder answers otherwise than the model that was judged, and is not kept: "
             f"{found.message} (asked twice, the model itself changes {count(own.changed)})"
@@ -79,7 +79,7 @@ def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRow
     return found
 
 
-def _beyond(found: RowCheck, own: RowCheck, judged: Outcomes, *, tolerance: float) -> bool:
+def _is_beyond_rounding(found: RowCheck, own: RowCheck, judged: Outcomes, *, tolerance: float) -> bool:
     """Whether answers lie further apart than rounding explains.
 
     own: what the judged model changes when it answers twice; tolerance: of the form, in standard deviations.
@@ -92,7 +92,7 @@ def _beyond(found: RowCheck, own: RowCheck, judged: Outcomes, *, tolerance: floa
     return found.changed > allowed or found.largest > max(2 * own.largest, apart)
 
 
-def _reversed(rows: Rows) -> npt.NDArray[np.int64]:
+def _reversed_order(rows: Rows) -> npt.NDArray[np.int64]:
     return np.arange(len(rows))[::-1].copy()
 
 
@@ -109,7 +109,7 @@ def _answers(
     )
 
 
-def _loadable(written: Written, folder: Path, scratch: Path) -> Artifact:
+def _to_artifact(written: Written, folder: Path, scratch: Path) -> Artifact:
     """The written folder as a runtime opens it; what transformers loads is saved as an artifact first."""
     if written.form != TRANSFORMERS:
         return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, False))
@@ -132,7 +132,7 @@ def _texts(written: Written) -> int | None:
     return None if sentence is None else int(sentence.get("texts", 1))
 
 
-def _compared(one: Outcomes, other: Outcomes) -> RowCheck:
+def _compare(one: Outcomes, other: Outcomes) -> RowCheck:
     changed, classes = int(one.changed_rows(other).sum()), isinstance(one, ClassOutcomes)
     mine, theirs = _values(one), _values(other)
     largest = max((float(np.abs(mine[name] - theirs[name]).max()) for name in mine), default=0.0)

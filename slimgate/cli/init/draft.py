@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from slimgate.cli.init import proposing
-from slimgate.cli.init.data import DataFiles, whole
+from slimgate.cli.init.data import DataFiles, concat_parts
 from slimgate.cli.init.guess import Guess
 from slimgate.cli.init.guessing import params_of
 from slimgate.cli.init.look import texts_of
@@ -41,7 +41,7 @@ class Draft:
     @cached_property
     def table(self) -> pa.Table:
         """The rows of all parts."""
-        return whole(self.parts)
+        return concat_parts(self.parts)
 
     @cached_property
     def tokens(self) -> list[int]:
@@ -131,12 +131,12 @@ class Draft:
         if pooling is not None:
             found["pooling"] = pooling
         if self.stated:
-            found["labels"] = self._stated()
+            found["labels"] = self._stated_labels()
         if "add_bos" in self.task.Params.model_fields and self.model.config.get("bos_token_id") is not None:
             found["add_bos"] = True
         return found
 
-    def _stated(self) -> tuple[str, ...]:
+    def _stated_labels(self) -> tuple[str, ...]:
         if self.standing == "headless":
             raise DataError("--model-labels: the model has no head for this task, whose outputs have labels")
         if self.standing == "other labels":

@@ -11,8 +11,8 @@ from tabulate import tabulate
 
 from slimgate._system.escape import visible
 from slimgate._system.toml import toml_value
-from slimgate.cli.tune.front import Chosen, held, pareto_front
-from slimgate.cli.tune.proposing import told
+from slimgate.cli.tune.front import Chosen, holds_by_budget, pareto_front
+from slimgate.cli.tune.proposing import format_steps
 from slimgate.cli.tune.search import Searched
 from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.judge.facts import quality_facts
@@ -23,7 +23,7 @@ from slimgate.suite.suite import Suite
 
 def trial_line(trial: Trial) -> str:
     """`trial-3 keep_layers [0, 2]: accuracy drop 0.3 [-0.5, 1.2]; at least 3.40×; 12.1 MB`."""
-    return f"{trial.name} {told(trial.steps)}: {_result(trial)}"
+    return f"{trial.name} {format_steps(trial.steps)}: {_result(trial)}"
 
 
 def _result(trial: Trial) -> str:
@@ -66,7 +66,7 @@ def _table(suite: Suite, trials: Any, front: list[Trial], chosen: Mapping[str, C
             [
                 trial.name + ("*" if trial in front else ""),
                 names.get(trial.number, MISSING),
-                told(trial.steps),
+                format_steps(trial.steps),
                 *(drops.get(name, MISSING) for name in metrics),
                 *(
                     f"{fixed(speedups[load].claimed_interval[0], 2)}×" if load in speedups else MISSING
@@ -96,7 +96,7 @@ def _ending(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out:
         f"{len(states)} step lists in {duration(searched.seconds)} ({counts or 'none'}): {searched.stopped}"
     ]
     tiers = suite.tuning.tiers
-    for tier, holds in zip(tiers, held(list(chosen.values()), tiers=len(tiers)), strict=True):
+    for tier, holds in zip(tiers, holds_by_budget(list(chosen.values()), tiers=len(tiers)), strict=True):
         if not holds:
             budget = toml_value(tier.stated) if tier.stated else "the suite's budgets"
             lines.append(f"inside {budget}: none on selection")

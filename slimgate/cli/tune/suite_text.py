@@ -52,7 +52,7 @@ def suite_text(
     assert suite.tuning is not None
     for name, one in zip(names_of(chosen, suite), chosen, strict=True):
         tier = suite.tuning.tiers[one.tier]
-        lines += ["", *_shown(one), f"[variants.{name}]", *_variant(one.trial, reader, path.parent)]
+        lines += ["", *_describe_trial(one), f"[variants.{name}]", *_variant(one.trial, reader, path.parent)]
         if tier.stated is not None:
             lines += ["", f"[budgets.variants.{name}]", *_budgets(tier)]
     return "\n".join(lines) + "\n"
@@ -65,7 +65,7 @@ def write_suite(text: str, path: Path) -> None:
     os.replace(new, path)
 
 
-def _shown(one: Chosen) -> Iterator[str]:
+def _describe_trial(one: Chosen) -> Iterator[str]:
     """What selection showed of a trial, as comments."""
     found = one.trial.found
     assert found is not None

@@ -39,14 +39,14 @@ def test_baseline(
         facts = since_facts(judged, wishes(budgets, otherwise), line)
         wish = on_inconclusive_of(budgets, judged.budgets, otherwise)
     else:
-        facts = _untested(suite, variant, metric, found)
+        facts = _make_untested_facts(suite, variant, metric, found)
         wish = on_inconclusive_of(budgets, undecided_verdicts(budgets), otherwise)
     report_part(part(SINCE, variant.name, metric, {**facts, "measured": now()}))
     verdict = facts["verdict"]
     conclude(variant, verdict and Verdict(verdict), facts["message"], wish)
 
 
-def _untested(suite: Suite, variant: ModelHandle, metric: str, found: Since) -> dict[str, Any]:
+def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, found: Since) -> dict[str, Any]:
     """The values alone, where they are known."""
     budgets, otherwise = suite.budgets_of(variant.name).baseline[metric], suite.measure.on_inconclusive
     then = found.model.quality.get(metric) if found.model else None

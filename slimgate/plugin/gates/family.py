@@ -25,10 +25,10 @@ Metric = tuple[str, str]  # of a variant
 
 def in_family(run: SuiteRun, name: str, metric: str, judged: QualityJudgement) -> QualityJudgement:
     """The judgement as the suite's family has it; unchanged for a suite without one."""
-    found = _adjusted(run).get((name, metric)) if run.suite.family is not None else None
+    found = _adjust_p_values(run).get((name, metric)) if run.suite.family is not None else None
     if found is None:
         return judged
-    return within_family(judged, found, sum(map(len, _adjusted(run).values())))
+    return within_family(judged, found, sum(map(len, _adjust_p_values(run).values())))
 
 
 def chosen_among(suite: Suite, metric: str) -> int:
@@ -38,7 +38,7 @@ def chosen_among(suite: Suite, metric: str) -> int:
 
 
 @cache
-def _adjusted(run: SuiteRun) -> Mapping[Metric, tuple[float, ...]]:
+def _adjust_p_values(run: SuiteRun) -> Mapping[Metric, tuple[float, ...]]:
     """Holm's p-values of each budget, by variant and metric."""
     found = {
         (name, metric): _p_values(run, name, metric)

@@ -41,7 +41,7 @@ def test_quality(
     otherwise = suite.measure.on_inconclusive
     facts = quality_facts(judged, line, wishes(budgets, otherwise))
     facts |= {"builds": builds(variant, measured, judged), "measured": now()}
-    facts |= {"answered_on": variant.answered_on}
+    facts |= {"answered_on": variant.processor}
     if budgets and variant.variant.gated:
         among = chosen_among(suite, metric)
         facts |= {"among": among, "bound_among": bound_among(judged, among)}
@@ -77,7 +77,7 @@ def _teacher_facts(judged: QualityJudgement, teacher: ModelHandle) -> dict[str, 
         "value": judged.teacher,
         "n": judged.n,
         "near_chance": describe_near_chance(teacher.outcomes),
-        "answered_on": teacher.answered_on,
+        "answered_on": teacher.processor,
         "measured": now(),
     }
 

@@ -93,7 +93,8 @@ def describe_rows(draft: Draft) -> Iterator[str]:
     yield f"{sum(draft.tokens) / len(draft.tokens):.0f} tokens a row on average, {max(draft.tokens)} at most."
     if draft.label is not None:
         (most, many), (least, few) = draft.counts.most_common()[0], draft.counts.most_common()[-1]
-        yield f"{len(draft.classes)} labels, from {few:,} rows ({format_text(least)}) to {many:,} ({format_text(most)})."
+        fewest, largest = f"{few:,} rows ({format_text(least)})", f"{many:,} ({format_text(most)})"
+        yield f"{len(draft.classes)} labels, from {fewest} to {largest}."
         if many > 0.8 * draft.table.num_rows:
             yield "One label has most rows: accuracy says little of the others; see their slices."
     elif draft.classes:

@@ -46,8 +46,8 @@ def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
     else:
         return
     raise DataError(
-        f"{_describe_values(file)}: {what}; expected the answers, written as the labels are: name their column by "
-        "--prediction COLUMN, and that of the right answers by --label COLUMN"
+        f"{_describe_values(file)}: {what}; expected the answers, written as the labels are: name their "
+        "column by --prediction COLUMN, and that of the right answers by --label COLUMN"
     )
 
 

@@ -20,7 +20,7 @@ from slimgate._system.escape import visible
 from slimgate.cli.options import add_run
 from slimgate.errors import DataError
 from slimgate.record import AnswerFacts, RunRecord
-from slimgate.report.figures import count, measured
+from slimgate.report.figures import count, format_number
 from slimgate.report.followed import answer_columns
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def as_json(found: Explained) -> str:
 def as_text(found: Explained) -> str:
     """What the row is, then a line a model."""
     known = {"label": found.label, "text": found.text or _describe_unquoted(found)}
-    known |= {name: measured(value) for name, value in found.given.items()}
+    known |= {name: format_number(value) for name, value in found.given.items()}
     head = [f"row {found.id}, number {count(found.number)} of {count(found.rows)}, {found.record.suite.path}"]
     head += [f"{name}: {value}" for name, value in known.items() if value is not None]
     columns = answer_columns(found.answers, visible)

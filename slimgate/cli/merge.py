@@ -289,12 +289,12 @@ def run(options: argparse.Namespace) -> int:
     """Merges and prints what pytest prints at the end of a run. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import visible
     from slimgate.record.files import read_record_file
-    from slimgate.report.terminal.summary import plain, summary_lines
+    from slimgate.report.terminal.summary import summary_lines, to_text
 
     kept = merge([read_record_file(path) for path in options.records], options.out)
     lines = summary_lines(kept.record, (options.out / "report.md").as_posix())
     why = fails(kept.record)
-    sys.stdout.writelines(f"{plain(line)}\n" for line in lines)
+    sys.stdout.writelines(f"{to_text(line)}\n" for line in lines)
     if why and kept.record.verdict.status != "FAIL":
         sys.stdout.write(f"does not pass: {visible('; '.join(why))}\n")
     return int(bool(why))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import RunRecord
 from slimgate.record.words import format_count
 from slimgate.report.figures import count
@@ -17,11 +17,11 @@ _WHAT = (
 )
 
 
-def confirmed(record: RunRecord) -> str:
+def confirm_section(record: RunRecord) -> str:
     """The section; empty where no run has used the confirm rows."""
     if record.confirm is None:
         return ""
-    return blocks("## Confirmed on rows of their own", _WHAT, bullets(map(escaped, confirm_lines(record))))
+    return blocks("## Confirmed on rows of their own", _WHAT, bullets(map(escape, confirm_lines(record))))
 
 
 def confirm_lines(record: RunRecord) -> Iterator[str]:
@@ -51,7 +51,7 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
     if record.confirm is not None and record.confirm.looks > 1:
         yield f"The confirm rows were looked at {_again(record.confirm.looks, record.confirm.models)}."
     again = [
-        f"{escaped(one.variant)}, {workload_words(one.workload)} ({count(one.times)} times, "
+        f"{escape(one.variant)}, {workload_words(one.workload)} ({count(one.times)} times, "
         f"{count(one.passed)} passed)"
         for one in (looks.timings if looks is not None else ())
         if one.passed < one.times

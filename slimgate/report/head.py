@@ -11,7 +11,7 @@ import shlex
 from pathlib import PurePath
 from urllib.parse import quote
 
-from slimgate._system.escape import escaped, visible
+from slimgate._system.escape import escape, visible
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
 from slimgate.record.carried import describe_carried, describe_counts, messages
@@ -22,18 +22,18 @@ from slimgate.report.comparison import quality_cell, size_cell, value_words, var
 from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note
 from slimgate.report.standing import (
     TEACHER,
-    budgeted,
+    budgeted_metrics,
+    format_not_shown,
     inside_budgets,
     median_ms,
     models,
-    not_shown,
     teacher,
     variants,
     verdicts,
     workload_words,
     workloads,
 )
-from slimgate.report.tables import blocks, bullets, folded, titled
+from slimgate.report.tables import blocks, bullets, fold, with_heading
 
 # The cautions that matter come first; more than these are folded.
 MOST_CAUTIONS = 5
@@ -81,7 +81,7 @@ def _size(model: VariantRecord) -> str:
 
 def _kept(record: RunRecord, model: VariantRecord) -> list[str]:
     """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, at most 1.1 as the best of 4)`."""
-    return [f"{escaped(name)} {_chosen_cell(record, model, name)}" for name in budgeted(record)[:2]]
+    return [f"{escape(name)} {_chosen_cell(record, model, name)}" for name in budgeted_metrics(record)[:2]]
 
 
 def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
@@ -148,14 +148,14 @@ def _fastest_lines(record: RunRecord, found: Fast) -> list[str]:
 
 def _name(model: VariantRecord) -> str:
     """In bold, with the budgets on slices that are not shown."""
-    return with_note(f"**{escaped(model.name)}**", not_shown(model))
+    return with_note(f"**{escape(model.name)}**", format_not_shown(model))
 
 
 def _names(found: list[VariantRecord]) -> str:
-    return ", ".join(with_note(escaped(model.name), not_shown(model)) for model in found)
+    return ", ".join(with_note(escape(model.name), format_not_shown(model)) for model in found)
 
 
-def broken(record: RunRecord) -> list[str]:
+def broken_models(record: RunRecord) -> list[str]:
     """A line of markdown a model; the link to its log is as seen from beside the record."""
     return [_line(record, model) for model in models(record) if model.error is not None]
 
@@ -181,8 +181,8 @@ def _line(record: RunRecord, model: VariantRecord) -> str:
     reason = (model.error or "").removeprefix(f"{model.name}: ")
     log = f" · [its log]({quote(model.error_log)})" if model.error_log else ""
     command = visible(again(record, model))
-    code = escaped(command) if set("`@#") & set(command) else f"`{command}`"  # text that may call or link
-    return f"{escaped(model.name)} was {_what(model)}: {escaped(reason)}{log} · again: {code}"
+    code = escape(command) if set("`@#") & set(command) else f"`{command}`"  # text that may call or link
+    return f"{escape(model.name)} was {_what(model)}: {escape(reason)}{log} · again: {code}"
 
 
 def _what(model: VariantRecord) -> str:
@@ -192,15 +192,15 @@ def _what(model: VariantRecord) -> str:
 def head(record: RunRecord) -> str:
     """The first screen: title, verdict, reasons, what could ship, cautions, and the table of variants."""
     return blocks(
-        f"# {escaped(record.suite.title)}",
+        f"# {escape(record.suite.title)}",
         verdict_line(record),
         this_run_line(record),
         bullets(alarms(record)),
         origin(record),
-        titled(f"**{reasons_title(record)}**", bullets(map(escaped, reasons(record)))),
-        titled("**What was not built or measured**", bullets(broken(record))),
-        titled("**What could ship**", bullets(best(record))),
-        titled("**Before you trust this**", few(list(warnings(record)), "note")),
+        with_heading(f"**{reasons_title(record)}**", bullets(map(escape, reasons(record)))),
+        with_heading("**What was not built or measured**", bullets(broken_models(record))),
+        with_heading("**What could ship**", bullets(best(record))),
+        with_heading("**Before you trust this**", few(list(warnings(record)), "note")),
         "## Variants",
         variants_table(record, models(record)),
         table_words(record),
@@ -216,7 +216,7 @@ def table_words(record: RunRecord, *, here: bool = True) -> str:
 
 
 def reasons(record: RunRecord) -> list[str]:
-    """The verdict's messages, without the errors of models, which `broken` lists."""
+    """The verdict's messages, without the errors of models, which `broken_models` lists."""
     errors = tuple(model.error for model in record.variants if model.error is not None)
     return [message for message in messages(record) if not message.startswith(errors)]
 
@@ -225,7 +225,7 @@ def few(lines: list[str], what: str) -> str:
     """The first lines, and behind a fold the others. what: one line in a word, such as `note`."""
     shown, rest = lines[:MOST_CAUTIONS], lines[MOST_CAUTIONS:]
     more = format_count(len(rest), f"more {what}", f"more {what}s")
-    return blocks(bullets(shown), folded("", more, bullets(rest)) if rest else "")
+    return blocks(bullets(shown), fold("", more, bullets(rest)) if rest else "")
 
 
 def verdict_line(record: RunRecord) -> str:
@@ -235,7 +235,7 @@ def verdict_line(record: RunRecord) -> str:
     if found.failed:
         judged.append(format_count(found.failed, "does not", "do not"))
     if found.inconclusive:
-        judged.append(format_count(found.inconclusive, *_undecided(record)))
+        judged.append(format_count(found.inconclusive, *_undecided_words(record)))
     if found.not_shown:
         judged.append(format_count(found.not_shown, "is not shown", "are not shown"))
     words = "no budget was judged" if found.status == "measured" else ", ".join(judged)
@@ -264,7 +264,7 @@ def this_run_line(record: RunRecord) -> str:
     return f"The last run alone: **{run.status}** ({describe_counts(record, run)}){unmade}."
 
 
-def _undecided(record: RunRecord) -> tuple[str, str]:
+def _undecided_words(record: RunRecord) -> tuple[str, str]:
     """Of one and of several: a reader shall know why a run that is not PASS ended with exit code 0."""
     if only_warns(record):
         return "is undecided, which only warns", "are undecided, which only warns"
@@ -282,4 +282,4 @@ def origin(record: RunRecord) -> str:
     """Suite, rows, time."""
     gate = record.task.splits.get("gate")
     rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
-    return " · ".join([f"Suite {escaped(record.suite.path)}", *rows, moment(record.created)])
+    return " · ".join([f"Suite {escape(record.suite.path)}", *rows, moment(record.created)])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate._system.files import replacing_folder
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
 from slimgate.cli.export.snippets import snippet
@@ -138,7 +138,7 @@ def _use(model: VariantRecord, written: Written, code: str, folder: Path, checke
 
 
 def _notes(model: VariantRecord, written: Written, checked: str) -> list[str]:
-    found = [f"This folder, loaded from its files, against the model that was judged: {escaped(checked)}."]
+    found = [f"This folder, loaded from its files, against the model that was judged: {escape(checked)}."]
     judged = model.artifact.runtime if model.artifact else ""
     if written.compared:
         apart = written.compared["max_difference"]

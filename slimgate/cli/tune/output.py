@@ -17,7 +17,7 @@ from slimgate.cli.tune.search import Searched
 from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
-from slimgate.report.figures import MISSING, drop_words, duration, fixed, megabytes
+from slimgate.report.figures import MISSING, drop_words, duration, megabytes, to_fixed
 from slimgate.suite.suite import Suite
 
 
@@ -31,7 +31,7 @@ def _result(trial: Trial) -> str:
         return f"{trial.state}: {trial.reason}"
     parts = [f"{name} {cell}" for name, cell in _drops(trial.found).items()]
     if trial.state is State.TIMED:
-        parts.append(f"at least {fixed(trial.speed, 2)}×")
+        parts.append(f"at least {to_fixed(trial.speed, 2)}×")
     parts.append(f"{megabytes(trial.found.bytes)} MB")
     return "; ".join(parts if trial.reason is None else [*parts, trial.reason])
 
@@ -69,7 +69,7 @@ def _table(suite: Suite, trials: Any, front: list[Trial], chosen: Mapping[str, C
                 format_steps(trial.steps),
                 *(drops.get(name, MISSING) for name in metrics),
                 *(
-                    f"{fixed(speedups[load].claimed_interval[0], 2)}×" if load in speedups else MISSING
+                    f"{to_fixed(speedups[load].claimed_interval[0], 2)}×" if load in speedups else MISSING
                     for load in loads
                 ),
                 megabytes(trial.found.bytes),

@@ -90,7 +90,7 @@ def stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) ->
         if stage.total > 0 and now is not None:
             bar = min(_WIDEST_BAR, width // 4)
             console.print(ProgressBar(total=stage.total, completed=stage.done, width=bar), end="")
-            told = Text(f" {visible(_told(stage, now))}")
+            told = Text(f" {visible(_format_progress(stage, now))}")
             told.truncate(width - bar, overflow="ellipsis")
             console.print(told, no_wrap=True)
     lines = captured.get().splitlines()
@@ -113,7 +113,7 @@ def _times(stage: Stage, now: float) -> str:
     return f"{duration(gone)} so far · about {duration(stage.expected - gone)} left, as before"
 
 
-def _told(stage: Stage, now: float) -> str:
+def _format_progress(stage: Stage, now: float) -> str:
     """`train 1,504/9,000 · 160/s · 47 s left · epoch 1 of 2 · loss 0.412`."""
     told = [f"{stage.activity} {stage.done:,}/{stage.total:,}"]
     seconds = now - stage.activity_began

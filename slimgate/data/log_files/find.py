@@ -1,0 +1,43 @@
+"""Which tool wrote a log: each reader looks at it; `table` comes last, since it takes any table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimgate.data.row_files import require
+from slimgate.errors import DataError
+from slimgate.loading import known_plugins, load
+from slimgate.samples import Log, Reader
+
+_LAST = "table"
+
+
+def read_log(path: Path, name: str | None = None) -> Log:
+    """The log of a file or folder. name: of its format; None to find it.
+
+    Raises SuiteError for a format that does not exist, DataError for a log that no reader knows.
+    """
+    if not path.is_dir():
+        require(path)
+    log = (find_reader(path) if name is None else load("log", name)).read(path)
+    if not log.tasks:
+        raise DataError(f"{path}: the log has no task")
+    return log
+
+
+def find_reader(path: Path) -> Reader:
+    """The reader that recognizes a log. Raises DataError where none does, or more than one."""
+    names = sorted(known_plugins("log"), key=lambda name: name == _LAST)
+    readers: dict[str, Reader] = {name: load("log", name) for name in names}
+    found = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(path)]
+    if len(found) > 1:
+        raise DataError(f"{path} may be a log of {' or '.join(found)}; choose one by --format NAME")
+    if not found and readers[_LAST].recognizes(path):
+        found = [_LAST]
+    if not found:
+        what = "folder" if path.is_dir() else "file"
+        raise DataError(
+            f"{path}: no reader knows this {what}; expected a log of {', '.join(readers)}; "
+            "--format NAME forces one"
+        )
+    return readers[found[0]]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slimgate._system.digests import file_sha256
     from slimgate.compress.calibration import calibration_batches, input_norms
-    from slimgate.data.predictions.within import assert_within
+    from slimgate.data.within import assert_within
     from slimgate.errors import BuildError, DataError, MeasureError, MissingExtra, SlimgateError, SuiteError
     from slimgate.judge.budget_kinds import QualityBudget
     from slimgate.judge.metrics.base import Metric
@@ -73,7 +73,7 @@ HOMES = {
     "SlimgateError": "slimgate.errors",
     "SuiteError": "slimgate.errors",
     # a verdict on two models' answers, in any test
-    "assert_within": "slimgate.data.predictions.within",
+    "assert_within": "slimgate.data.within",
     "ClassOutcomes": "slimgate.outcomes",
     "Outcomes": "slimgate.outcomes",
     "class_outcomes": "slimgate.outcomes",

@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from math import inf, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.errors import SlimgateError
-from slimgate.plugin.collecting import check_of, models_of, suite_of
-from slimgate.plugin.config import NOTES, PARTS, SESSION, project_root
+from slimgate.plugin.collecting import UNTIMED, check_of, models_of, params_of, suite_of, takes_times
+from slimgate.plugin.config import NOTES, PARTS, SERVER_CONSIDERED, SESSION, project_root
 from slimgate.plugin.finding import Search, find_suites, has_candidates, suites_that_do_not_run
 from slimgate.plugin.sharding import shard_lines, shard_option
 
@@ -247,6 +248,45 @@ def _build_elsewhere(session: pytest.Session, state: Session, reporter: Any) -> 
             reporter.write_line(line)
     except SlimgateError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _start_server_once(item: pytest.Item) -> None:
+    """Before a suite's first test, if this run takes times: starts the server of the processes that do.
+
+    Its imports take seconds, which then pass while quality is judged.
+    """
+    config = item.config
+    if suite_of(item) is None or config.stash.get(SERVER_CONSIDERED, False):
+        return
+    config.stash[SERVER_CONSIDERED] = True
+    from slimgate._system.forkserver import start_server
+    from slimgate.plugin.gates.latency import why_not_timed
+
+    if any(map(takes_times, item.session.items)) and why_not_timed(config) is None:
+        start_server()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    _start_server_once(item)
+    with _told_of(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    with _told_of(item):
+        yield
+
+
+def _told_of(item: pytest.Item) -> AbstractContextManager[object]:
+    """A gate that takes long says so; one that times anything is still."""
+    state = item.config.stash.get(SESSION, None)
+    if state is None or suite_of(item) is None:
+        return nullcontext()
+    name = getattr(item, "originalname", "")
+    still = name not in UNTIMED or params_of(item).get("check") == "planted_delay"
+    return state.watch.stage(item.name, still=still, ends=False)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
 from slimgate.record import read_record
-from tests.support.lm_eval_logs import write_lm_eval
 
 Judge = Callable[..., tuple[int, str, str]]
 N = 400

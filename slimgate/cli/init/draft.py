@@ -15,7 +15,7 @@ from slimgate.cli.init.data import DataFiles, concat_parts
 from slimgate.cli.init.guess import Guess
 from slimgate.cli.init.guessing import params_of
 from slimgate.cli.init.look import texts_of
-from slimgate.cli.init.models import ModelFound, Standing, token_counts
+from slimgate.cli.init.models import ModelFound, Standing, TokensFound, count_tokens
 from slimgate.data.labels import label_map
 from slimgate.data.pools import collapsed_texts
 from slimgate.data.same_texts import normalize_row
@@ -44,9 +44,14 @@ class Draft:
         return concat_parts(self.parts)
 
     @cached_property
+    def tokenized(self) -> TokensFound:
+        """What the model's tokenizer makes of some rows."""
+        return count_tokens(self.model, self.table, self.guess.texts)
+
+    @property
     def tokens(self) -> list[int]:
         """Tokens of some rows."""
-        return token_counts(self.model, self.table, self.guess.texts)
+        return self.tokenized.counts
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

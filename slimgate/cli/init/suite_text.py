@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from slimgate._system.toml import toml_key, toml_value
 from slimgate.cli.init import proposing
 from slimgate.cli.init.draft import Draft
@@ -91,6 +94,7 @@ def describe_rows(draft: Draft) -> Iterator[str]:
     rows = ", ".join(f"{name} {table.num_rows:,}" for name, table in draft.parts.items() if name != "all")
     yield f"{draft.table.num_rows:,} rows{f' ({rows})' if rows else ''}: {format_text(draft.guess.why)}."
     yield f"{sum(draft.tokens) / len(draft.tokens):.0f} tokens a row on average, {max(draft.tokens)} at most."
+    yield from _misread(draft)
     if draft.label is not None:
         (most, many), (least, few) = draft.counts.most_common()[0], draft.counts.most_common()[-1]
         fewest, largest = f"{few:,} rows ({format_text(least)})", f"{many:,} ({format_text(most)})"
@@ -104,6 +108,35 @@ def describe_rows(draft: Draft) -> Iterator[str]:
     yield from _repeats(draft)
     if draft.guess.left:
         yield f"Columns not used: {', '.join(map(format_text, draft.guess.left[:12]))}."
+
+
+def _misread(draft: Draft) -> Iterator[str]:
+    """Texts that the tokenizer does not know, and rows that a double quote has joined."""
+    if draft.tokenized.unreadable > 0.1:
+        yield (
+            f"THE TOKENIZER CANNOT READ {draft.tokenized.unreadable:.0%} OF THE ROWS: at least one token in "
+            "five is unknown to it. Is it the tokenizer that the model was trained with?"
+        )
+    joined = _joined_rows(draft)
+    if joined:
+        yield (
+            f"{joined} texts hold tabs and line breaks, because they stand between double quotes. If quotes "
+            "are part of your texts, rows were joined: use --no-quotes."
+        )
+
+
+def _joined_rows(draft: Draft) -> int:
+    """Texts of tsv files that hold a tab and a line break: a bare quote joins rows up to the next one."""
+    files = (*draft.files.data, *draft.files.gate)
+    if not draft.files.quotes or all(path.suffix != ".tsv" for path in files):
+        return 0
+    columns = [draft.table[name] for name in draft.guess.texts]
+    both = [
+        pc.and_(pc.match_substring(column, "\t"), pc.match_substring(column, "\n"))
+        for column in columns
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    ]
+    return sum(pc.sum(found).as_py() or 0 for found in both)
 
 
 def _describe_unknown_labels(draft: Draft) -> Iterator[str]:

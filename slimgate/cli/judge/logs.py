@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.data.log_files.budgets import LogBudgets, drop_budgets, read_log_budgets
-from slimgate.data.log_files.find import read_log
+from slimgate.data.log_files.find import holds_predictions, read_log
 from slimgate.data.log_files.pairs import Rules, check_options
 from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
-from slimgate.data.predictions.files import FORMATS
-from slimgate.data.row_files import RowFile, columns_of
-from slimgate.errors import DataError, SlimgateError, SuiteError
+from slimgate.errors import DataError, SuiteError
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column")
@@ -25,25 +23,10 @@ def reads_logs(options: argparse.Namespace) -> bool:
     """Whether the files are logs, and not tables of labels and predictions."""
     if options.format is not None:
         return True
-    return not all(_holds_predictions(path, options) for path in (options.teacher, *options.variants)) or any(
-        getattr(options, name) for name in _OF_LOGS
-    )
-
-
-def _holds_predictions(path: Path, options: argparse.Namespace) -> bool:
-    """Whether `slimgate judge` reads a file as predictions; a broken one too, so that its errors stay."""
-    if path.is_dir() or path.suffix.lower() in (".json", ".eval"):
-        return False
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None or not path.is_file() or any(getattr(options, name) for name in _OF_PREDICTIONS):
+    if any(getattr(options, name) for name in _OF_LOGS):
         return True
-    try:
-        columns = set(columns_of(RowFile(path, kind)))
-    except (SlimgateError, OSError, ValueError):
-        return True
-    if {"label", "prediction"} <= columns:
-        return True
-    return not ("score" in columns or "doc_id" in columns or "__metric__" in columns)
+    stated = any(getattr(options, name) for name in _OF_PREDICTIONS)
+    return not all(holds_predictions(path, stated=stated) for path in (options.teacher, *options.variants))
 
 
 def judge_log_files(options: argparse.Namespace) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimgate.data.row_files import require
-from slimgate.errors import DataError
+from slimgate.data.predictions.files import FORMATS
+from slimgate.data.row_files import RowFile, columns_of, require
+from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import known_plugins, load
 from slimgate.samples import Log, Reader
 
@@ -41,3 +42,23 @@ def find_reader(path: Path) -> Reader:
             "--format NAME forces one"
         )
     return readers[found[0]]
+
+
+def holds_predictions(path: Path, *, stated: bool = False) -> bool:
+    """Whether a path is read as predictions, with label and prediction or probabilities, and not as a log.
+
+    A broken or missing file is one, so that it has the error of predictions. stated: whether the columns of
+    predictions were named.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if path.is_dir() or (kind is None and path.is_file() and path.suffix.lower() in (".json", ".eval")):
+        return False
+    if kind is None or not path.is_file() or stated:
+        return True
+    try:
+        columns = set(columns_of(RowFile(path, kind)))
+    except (SlimgateError, OSError, ValueError):
+        return True
+    if {"label", "prediction"} <= columns:
+        return True
+    return not ({"score", "doc_id", "__metric__"} & columns)

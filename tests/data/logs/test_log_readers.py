@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.added_package import add_package
 
 from slimgate.data.log_files.columns import read_samples
 from slimgate.data.log_files.find import read_log
@@ -17,7 +18,6 @@ from slimgate.data.log_files.pairs import better_when_higher
 from slimgate.errors import DataError, SuiteError
 from slimgate.loading import known_plugins, load
 from slimgate.samples import Log, Reader, Row
-from tests.support.added_package import add_package
 
 WRITTEN = Path(__file__).parent / "written_by_tools"
 

@@ -33,7 +33,7 @@ def test_the_method_of_add_your_own_runs_in_a_suite(tmp_path: Path, monkeypatch:
     (tmp_path / "mytools").mkdir()
     (tmp_path / "mytools/rounding.py").write_text(files("README.md")["mytools/rounding.py"])
     run = tiny_run(tmp_path, **{"{ keep_layers = [0, 2] }": step})
-    [built] = run.built("shorter").steps
+    [built] = run.build("shorter").steps
     assert built.manifest["method"] == "mytools.rounding:round_weights"
     assert built.manifest["log"]["digits"] == 2
     weights = next(iter(built.load("cpu").network.parameters())).data

@@ -15,7 +15,7 @@ from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.behaviour_plots import draw_behaviour
 from slimgate.report.epoch_plots import draw_epochs
 from slimgate.report.pictures import COLOURS, picture
-from slimgate.report.standing import TEACHER, budgeted_metrics, metrics, models, workload_words
+from slimgate.report.status import TEACHER, budgeted_metrics, metrics, models, workload_words
 from slimgate.report.task_figures import active_log
 
 _MEGABYTE = 1024**2

@@ -146,10 +146,11 @@ class Ran:
 
 
 def pytest_in(folder: Path, *arguments: str, new_interpreter: bool = False) -> Ran:
-    """Runs pytest in a folder, in a process of its own; in a new interpreter where imports are what is tested."""
+    """Runs pytest in a folder, in a process of its own. new_interpreter: imports are what is tested."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
         "COLUMNS": "300",
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
     }
@@ -157,7 +158,8 @@ def pytest_in(folder: Path, *arguments: str, new_interpreter: bool = False) -> R
         if name.startswith("PYTEST_") or name == "SLIMGATE_STORE":
             del environment[name]
     start = time.perf_counter()
-    options = ["-p", "no:cacheprovider", *map(str, arguments)]
+    # hypothesis is this repository's own, and takes a while to import
+    options = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", *map(str, arguments)]
     if new_interpreter:
         command = [sys.executable, "-m", "pytest", *options]
         done = subprocess.run(

@@ -4,8 +4,8 @@
 
 A server imports those libraries once and forks a process for each run. That process has its own arguments,
 folder, environment, streams, exit code and death. The server has computed nothing, so that its children may
-start threads, and has imported neither pytest nor a plugin of it. What slimgate forks in a run, to time models,
-comes from a second server for all runs.
+start threads, and has imported neither pytest nor a plugin of it. What slimgate forks in a run to time models
+comes from a second server, which all runs share.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class SlimgateError(Exception):
 
     log: str = ""
 
-    def alone(self) -> SlimgateError:
+    def without_frames(self) -> SlimgateError:
         """The same error without its frames, which hold models."""
         other = type(self)(*self.args)
         other.log = self.log
@@ -46,7 +46,7 @@ class ProcessDied(BuildError):
 
 
 class MeasureError(SlimgateError):
-    """ClassOutcomes, times or bytes that could not be taken, or are not finite."""
+    """Answers, times or bytes that could not be measured, or are not finite."""
 
 
 class MissingExtra(SlimgateError):
@@ -80,7 +80,7 @@ def in_one_line(error: BaseException) -> str:
 MOST_NAMED = 100
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def format_suggestion(name: str, known: Iterable[str]) -> str:
     """`. Did you mean X?` where a known name is close to `name`, else the known names (of many some)."""
     known = sorted(known)
     if meant := did_you_mean(name, known):

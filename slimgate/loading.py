@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from slimgate import protocols
-from slimgate.errors import SuiteError, nearest
+from slimgate.errors import SuiteError, format_suggestion
 from slimgate.function_step import FunctionStep
 from slimgate.protocols import CLAIMS, JUDGING
 
@@ -56,7 +56,7 @@ def modules_of(kind: str) -> dict[str, str]:
 
 
 @cache
-def installed(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
+def installed_plugins(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
     """Name -> the entry points by which installed packages add plug-ins of a kind, "metric" among them."""
     found: dict[str, tuple[EntryPoint, ...]] = {}
     for one in sorted(entry_points(group=f"slimgate.{kind}s"), key=lambda one: (one.name, one.value)):
@@ -64,20 +64,20 @@ def installed(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
     return found
 
 
-def known(kind: str) -> tuple[str, ...]:
+def known_plugins(kind: str) -> tuple[str, ...]:
     """Names of plug-ins of a kind: slimgate's own, then those of installed packages."""
-    return tuple(dict.fromkeys((*modules_of(kind), *installed(kind))))
+    return tuple(dict.fromkeys((*modules_of(kind), *installed_plugins(kind))))
 
 
 def load(kind: str, name: str) -> Any:
     """The plug-in, with its Params. Raises SuiteError with the nearest name, or with what the import said."""
     if ":" in name:
-        plugin = _named.setdefault(kind, {})[name] = _own(kind, name, name)
+        plugin = _named.setdefault(kind, {})[name] = _load_own(kind, name, name)
         return plugin
-    if path := added(kind, name, modules_of(kind)):
-        return _own(kind, name, path)
+    if path := added_path(kind, name, modules_of(kind)):
+        return _load_own(kind, name, path)
     if name not in modules_of(kind):
-        near = nearest(name, known(kind))
+        near = format_suggestion(name, known_plugins(kind))
         own = '; your own is named "package.module:object"' if "." in name else ""
         if kind == "method" and not own and not near.startswith("."):
             own = "; `slimgate methods` tells what each does"
@@ -87,7 +87,7 @@ def load(kind: str, name: str) -> Any:
 
 def plugins(kind: str) -> dict[str, Any]:
     """The known plug-ins of a kind, then those that this process has loaded by a dotted path."""
-    return {**{name: load(kind, name) for name in known(kind)}, **_named.get(kind, {})}
+    return {**{name: load(kind, name) for name in known_plugins(kind)}, **_named.get(kind, {})}
 
 
 def runtime_of(kind: str) -> tuple[str, protocols.Runtime[Any]] | None:
@@ -113,22 +113,22 @@ def graph_forms() -> dict[str, protocols.Form]:
     return {form.name: form for form in found if form and form.files}
 
 
-def added(kind: str, name: str, own: Collection[str]) -> str | None:
+def added_path(kind: str, name: str, own: Collection[str]) -> str | None:
     """The dotted path of what an installed package adds by that name; None where none does.
 
     own: slimgate's names. Raises SuiteError where two have the name.
     """
-    found = [_told(one) for one in installed(kind).get(name, ())]
+    found = [_describe_entry_point(one) for one in installed_plugins(kind).get(name, ())]
     if len(found) + (name in own) > 1:
         others = ["slimgate itself"] if name in own else []
         raise SuiteError(
             f'{kind} "{name}" stands for more than one: {", ".join([*others, *found])}; '
             "uninstall one, or rename it in its package's entry points"
         )
-    return installed(kind)[name][0].value if found else None
+    return installed_plugins(kind)[name][0].value if found else None
 
 
-def _told(entry: EntryPoint) -> str:
+def _describe_entry_point(entry: EntryPoint) -> str:
     return f"{entry.value} of {entry.dist.name if entry.dist else 'an unknown package'}"
 
 
@@ -159,17 +159,19 @@ def own_object(kind: str, name: str) -> Any:
     if not DOTTED.fullmatch(name):
         raise SuiteError(f'"{name}": no such {kind}; your own is named "package.module:object"')
     module_name, _, attribute = name.partition(":")
-    module = _imported(kind, name, module_name)
+    module = _import_module(kind, name, module_name)
     found = getattr(module, attribute, None)
     if found is None and hasattr(module, "__path__") and find_spec(f"{module_name}.{attribute}"):
-        found = _imported(kind, name, f"{module_name}.{attribute}")
+        found = _import_module(kind, name, f"{module_name}.{attribute}")
     if found is None:
         public = [key for key in vars(module) if not key.startswith("_")]
-        raise SuiteError(f'{kind} "{name}": {module_name} has no {attribute}{nearest(attribute, public)}')
+        raise SuiteError(
+            f'{kind} "{name}": {module_name} has no {attribute}{format_suggestion(attribute, public)}'
+        )
     return found
 
 
-def _imported(kind: str, name: str, module_name: str) -> ModuleType:
+def _import_module(kind: str, name: str, module_name: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -183,7 +185,7 @@ def _imported(kind: str, name: str, module_name: str) -> ModuleType:
         ) from error
 
 
-def _own(kind: str, name: str, path: str) -> Any:
+def _load_own(kind: str, name: str, path: str) -> Any:
     """name: as the suite has it; path: package.module:object."""
     found = own_object(kind, path)
     try:
@@ -201,7 +203,7 @@ def _plugin(kind: str, found: Any) -> Any:
     if isinstance(found, ModuleType):
         found = getattr(found, base.__name__.lower(), found)
     if kind == "method" and inspect.isfunction(found):
-        return _checked(kind, FunctionStep(found))
+        return _check_plugin(kind, FunctionStep(found))
     params = getattr(found, "Params", None)
     if not (inspect.isclass(params) and issubclass(params, BaseModel)):
         raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/protocols.py")
@@ -211,9 +213,9 @@ def _plugin(kind: str, found: Any) -> Any:
     except Exception as error:
         raise SuiteError(f"calling it failed: {type(error).__name__}: {error}") from error
     if not isinstance(plugin, base):
-        _check_complete(base, [name for name in _required(base) if not hasattr(plugin, name)])
+        _check_complete(base, [name for name in _required_names(base) if not hasattr(plugin, name)])
         plugin = _with_defaults(base, plugin)
-    return _checked(kind, plugin)
+    return _check_plugin(kind, plugin)
 
 
 def _check_complete(base: type, missing: Sequence[str]) -> None:
@@ -221,7 +223,7 @@ def _check_complete(base: type, missing: Sequence[str]) -> None:
         raise SuiteError(f"it has no {', '.join(missing)}; see {base.__name__} in slimgate/protocols.py")
 
 
-def _required(base: Any) -> list[str]:
+def _required_names(base: Any) -> list[str]:
     """What has no default: attributes, then methods."""
     undefined = [name for name in base.__annotations__ if name != "Params" and not hasattr(base, name)]
     return [*undefined, *(name for name in vars(base) if name in base.__abstractmethods__)]
@@ -229,17 +231,17 @@ def _required(base: Any) -> list[str]:
 
 def _with_defaults(base: Any, plugin: Any) -> Any:
     """A plug-in of the base class with the members of a module or an object that is not of it."""
-    members = {name: getattr(plugin, name) for name in _declared(base) if hasattr(plugin, name)}
+    members = {name: getattr(plugin, name) for name in _declared_names(base) if hasattr(plugin, name)}
     own = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
     own |= {"__module__": module_of(plugin), "__doc__": plugin.__doc__}
     return type(base.__name__, (base,), own)()
 
 
-def _declared(base: Any) -> list[str]:
+def _declared_names(base: Any) -> list[str]:
     return ["Params", *(name for name in {**base.__annotations__, **vars(base)} if not name.startswith("_"))]
 
 
-def _checked(kind: str, plugin: Any) -> Any:
+def _check_plugin(kind: str, plugin: Any) -> Any:
     if kind == "method":
         _check_declared(plugin)
     return plugin

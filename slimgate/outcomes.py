@@ -86,7 +86,7 @@ class Outcomes:
             "groups": None if self.groups is None else self.groups[rows],
         }
 
-    def changed(self, other: Outcomes) -> npt.NDArray[np.bool_]:
+    def changed_rows(self, other: Outcomes) -> npt.NDArray[np.bool_]:
         """(rows,) whether the two models differ on a row: in words, or beyond rounding in a value."""
         found = np.zeros(len(self), dtype=np.bool_)
         if self.answers is not None and other.answers is not None:
@@ -154,7 +154,7 @@ class ClassOutcomes(Outcomes):
             "probabilities": None if self.probabilities is None else self.probabilities[rows],
         }
 
-    def exchanged(self, rows: Ints) -> Self:
+    def with_wrong_rows(self, rows: Ints) -> Self:
         """Those rows wrong: the next class predicted, its probability and the label's exchanged."""
         predictions, probabilities = self.predictions.copy(), self.probabilities
         labels = self.labels[rows]
@@ -167,7 +167,7 @@ class ClassOutcomes(Outcomes):
             )
         return replace(self, predictions=predictions, probabilities=probabilities)
 
-    def changed(self, other: Outcomes) -> npt.NDArray[np.bool_]:
+    def changed_rows(self, other: Outcomes) -> npt.NDArray[np.bool_]:
         """(rows,) whether the two models predict another class."""
         assert isinstance(other, ClassOutcomes)
         return np.asarray(self.predictions != other.predictions)
@@ -208,19 +208,19 @@ def class_outcomes(
     compared row by row, so both must have the same. groups: (rows,) equal for rows that are not independent,
     such as those of one document. Raises MeasureError for shapes that disagree or other classes.
     """
-    gold = _named("label", labels)
+    gold = _to_names("label", labels)
     chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
-    names = _sorted_names(labels, predictions) if classes is None else _named("class", classes)
+    names = _sorted_names(labels, predictions) if classes is None else _to_names("class", classes)
     _check_once("class", names)
     if chances is not None:
         _check_shares(chances, (len(gold), len(names)))
     if predictions is not None:
-        given = _named("prediction", predictions)
+        given = _to_names("prediction", predictions)
     elif chances is not None and classes is not None:
         given = [names[k] for k in chances.argmax(axis=1)]
     else:
         raise MeasureError("class_outcomes: give predictions, or probabilities and classes")
-    own = [str(number) for number in range(len(gold))] if ids is None else _named("id", ids)
+    own = [str(number) for number in range(len(gold))] if ids is None else _to_names("id", ids)
     _check_once("id", own)
     place = {name: number for number, name in enumerate(names)}
     return ClassOutcomes(
@@ -229,11 +229,11 @@ def class_outcomes(
         predictions=_places(given, place),
         classes=tuple(names),
         probabilities=chances,
-        groups=None if groups is None else np.unique(_named("group", groups), return_inverse=True)[1],
+        groups=None if groups is None else np.unique(_to_names("group", groups), return_inverse=True)[1],
     )
 
 
-def _named(what: str, values: Any) -> list[str]:
+def _to_names(what: str, values: Any) -> list[str]:
     """Values as text. Raises MeasureError for one that is missing, or no single value."""
     found = np.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)
     for row, value in enumerate(found):
@@ -244,7 +244,10 @@ def _named(what: str, values: Any) -> list[str]:
 
 def _sorted_names(labels: Any, predictions: Any) -> list[str]:
     """Each class once: numbers by value, others as text."""
-    names = {*_named("label", labels), *_named("prediction", () if predictions is None else predictions)}
+    names = {
+        *_to_names("label", labels),
+        *_to_names("prediction", () if predictions is None else predictions),
+    }
     try:
         return sorted(names, key=float)
     except ValueError:

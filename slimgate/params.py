@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandle
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from slimgate._system.field_texts import field_texts
-from slimgate.errors import nearest
+from slimgate.errors import format_suggestion
 
 # What a variant may be called; also what names one.
 VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -56,8 +56,8 @@ SuitePath = Annotated[Path, BeforeValidator(resolve_path), Strict(False)]
 class Table(BaseModel):
     """A table of a suite. Keys in `not_yet` are planned, and refused until they are judged.
 
-    The string under a field says what the option means. `slimgate methods`, the JSON Schema and
-    docs/reference show it:
+    The string under a field says what the option means. `slimgate methods`, the JSON Schema and the
+    reference pages of the docs show it:
 
         bits: int = Field(default=4, ge=2, le=8)
         \"""Bits of a weight in the linear layers.\"""
@@ -76,7 +76,7 @@ class Table(BaseModel):
             if key in cls.not_yet:
                 raise PydanticCustomError("not_yet", "{key} is not supported yet", {"key": str(key)})
             if key not in fields:
-                hint = nearest(str(key), fields - cls.not_yet)
+                hint = format_suggestion(str(key), fields - cls.not_yet)
                 raise PydanticCustomError(
                     "unknown_key", "unknown key {key}{hint}", {"key": str(key), "hint": hint}
                 )

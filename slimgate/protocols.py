@@ -241,7 +241,7 @@ class Task(WithParams[P]):
 
     default_metrics: measured where the suite names none. whole_split: whether a row's outcome depends on the
     other rows of its split, as in retrieval, so that the self-test predicts all of them.
-    spoiled(outcomes, rows): the outcomes with those rows as wrong as can be, for the planted fault; None of a
+    with_planted_fault(outcomes, rows): the outcomes with those rows as wrong as can be; None for a
     classification, where the judge exchanges labels. compare(params, teacher, variant): the part of the
     record's behaviour that needs both loaded models; None: there is none.
 
@@ -262,7 +262,7 @@ class Task(WithParams[P]):
     distill_options: Mapping[str, float] = MappingProxyType({"alpha": 0.5, "temperature": 2.0})
     default_metrics: tuple[str, ...] = ("accuracy", "f1_macro")
     whole_split: bool = False
-    spoiled: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
+    with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None
 
     @abstractmethod
@@ -315,7 +315,7 @@ class Task(WithParams[P]):
         """
 
     @abstractmethod
-    def unlabelled(self, params: P, encoded: Any, facts: TaskFacts) -> Any:
+    def targets_without_labels(self, params: P, encoded: Any, facts: TaskFacts) -> Any:
         """The same of rows that have no labels, such as those of a transfer set."""
 
     @abstractmethod
@@ -365,13 +365,13 @@ class Encoded(Protocol):
     def row_of(self) -> npt.NDArray[np.int64] | None:
         """(encoded rows,) the row that each is a part of; None where they are the rows."""
 
-    def taken(self, positions: Sequence[int]) -> Encoded:
+    def take(self, positions: Sequence[int]) -> Encoded:
         """Some of the rows, in that order."""
 
-    def joined(self, more: Any) -> Encoded:
+    def join(self, more: Any) -> Encoded:
         """These rows and more of the same kind behind them."""
 
-    def beside(self, positions: Sequence[int]) -> Arrays:
+    def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """What is known of the rows beside their inputs, such as which tokens count; often nothing."""
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
@@ -444,8 +444,8 @@ class BuildContext:
         return rows
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Adds the block's seconds to log["seconds"][stage], without those of stages inside of it.
+    def time_stage(self, stage: str) -> Iterator[None]:
+        """Adds the block's seconds to `log["seconds"][stage]`, without those of stages inside it.
 
         Stages: load, tokenise, teacher, train, evaluate, save; a method may have others.
         """
@@ -464,7 +464,7 @@ class BuildContext:
             for one in self.more_teachers
         )
 
-    def shared(self, kind: str, key: Json, fill: Fill) -> tuple[Path, bool]:
+    def shared_folder(self, kind: str, key: Json, fill: Fill) -> tuple[Path, bool]:
         """A folder that fill(folder) has filled, and whether it was there before; its files are only read.
 
         All steps that learn from the same teacher and give the same key share it; fill gives what its
@@ -502,7 +502,7 @@ class Step(WithParams[P]):
     def apply(self, model: Any, params: P, context: BuildContext) -> Any:
         """The model after the step (it may be the same object, changed); what it did goes in context.log."""
 
-    def resolved(self, params: P) -> Step[Any]:
+    def resolve(self, params: P) -> Step[Any]:
         """The step that these options make, where what it reads and gives depends on them."""
         return self
 

@@ -9,20 +9,22 @@ import pytest
 from pydantic import BaseModel
 
 from slimgate.errors import SuiteError
-from slimgate.loading import BASES, known, load, load_object, module_of, text_of
+from slimgate.loading import BASES, known_plugins, load, load_object, module_of, text_of
 from slimgate.protocols import Step
 
 
 def test_the_file_name_is_the_registry() -> None:
-    assert {"fine_tune", "distill", "keep_layers", "int8_dynamic", "magnitude_prune"} <= set(known("method"))
-    assert {"files", "library_docs"} <= set(known("source"))
-    assert "text_classification" in known("task")
-    assert "eager" in known("runtime")
+    assert {"fine_tune", "distill", "keep_layers", "int8_dynamic", "magnitude_prune"} <= set(
+        known_plugins("method")
+    )
+    assert {"files", "library_docs"} <= set(known_plugins("source"))
+    assert "text_classification" in known_plugins("task")
+    assert "eager" in known_plugins("runtime")
 
 
 @pytest.mark.parametrize("kind", ["source", "task", "method", "runtime"])
 def test_every_plug_in_of_slimgate_is_of_the_base_class_of_its_kind(kind: str) -> None:
-    for name in known(kind):
+    for name in known_plugins(kind):
         plugin = load(kind, name)
         assert isinstance(plugin, BASES[kind]), name
         assert issubclass(plugin.Params, BaseModel), name
@@ -98,7 +100,7 @@ def test_what_a_plug_in_lacks_is_told(
 
 
 def test_an_object_is_loaded_by_module_and_name() -> None:
-    assert load_object("slimgate.loading:known") is known
+    assert load_object("slimgate.loading:known_plugins") is known_plugins
 
 
 @pytest.mark.parametrize("name", ["a:", ":a", "a:b:c", ".a:b", "a b:c", "../x:y"])

@@ -61,7 +61,7 @@ def test_rows_are_taken_with_all_that_stands_beside_them() -> None:
 
 def test_a_row_changed_where_its_words_or_values_did_beyond_rounding() -> None:
     base, other = ranked(1, 2, 7), ranked(1.0000001, 3, 7)
-    assert base.changed(other).tolist() == [False, True, False]
+    assert base.changed_rows(other).tolist() == [False, True, False]
 
 
 def test_rows_are_paired_only_where_what_is_given_agrees() -> None:

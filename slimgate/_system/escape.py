@@ -54,10 +54,10 @@ def visible(text: str) -> str:
     """Characters that would act, not show, as Python's escapes."""
     if text.isprintable():  # nearly every text: a page has many thousands
         return text
-    return "".join(_seen(character) for character in text)
+    return "".join(_make_visible(character) for character in text)
 
 
-def _seen(character: str) -> str:
+def _make_visible(character: str) -> str:
     if character in _JOINERS or unicodedata.category(character) not in _UNSEEN:
         return character
     return character.encode("unicode_escape").decode("ascii")

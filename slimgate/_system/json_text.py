@@ -15,7 +15,7 @@ NOT_JSON = (ValueError, RecursionError)
 MAX_BYTES = 100_000_000
 
 
-def said(error: Exception) -> str:
+def describe_json_error(error: Exception) -> str:
     """What is wrong, in a few words. error: one of NOT_JSON."""
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg}, column {error.colno}"
@@ -29,7 +29,7 @@ def text_list(raw: bytes) -> list[str]:
     try:
         found = json.loads(raw)
     except NOT_JSON as error:
-        raise ValueError(f"not JSON: {said(error)}") from error
+        raise ValueError(f"not JSON: {describe_json_error(error)}") from error
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise ValueError(f"{raw[:60]!r} came, expected a list of texts")
     return found
@@ -42,4 +42,4 @@ def read_json(path: Path, *, most: int = MAX_BYTES) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
     except NOT_JSON as error:
-        raise ValueError(f"not JSON: {said(error)}") from error
+        raise ValueError(f"not JSON: {describe_json_error(error)}") from error

@@ -35,7 +35,7 @@ class _Stack(ctypes.Structure):
 
 
 @contextmanager
-def signal_stack_kept() -> Iterator[None]:
+def keep_signal_stack() -> Iterator[None]:
     """After the block the thread's alternate stack is again what it was before, on Linux."""
     if sys.platform != "linux":
         yield

@@ -21,7 +21,7 @@ def toml_value(value: Any) -> str:
     return next((form(value) for kind, form in _FORMS if isinstance(value, kind)), repr(value))
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as TOML would have it, cut where it is long."""
     text = toml_value(value)
     return text if len(text) <= 80 else text[:79] + "…"

@@ -38,9 +38,9 @@ class Ended:
         return signal_name(self.code)
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """Why it failed, for a message."""
-        return self.said if self.said and not self.signal else told_end(self.code)
+        return self.said if self.said and not self.signal else describe_end(self.code)
 
 
 def signal_name(code: int | None) -> str | None:
@@ -52,7 +52,7 @@ def signal_name(code: int | None) -> str | None:
     return f"signal {-code}"
 
 
-def told_end(code: int | None) -> str:
+def describe_end(code: int | None) -> str:
     """How a process ended, for a message."""
     name = signal_name(code)
     return f"it died by {name}" if name else f"it ended with code {code}"

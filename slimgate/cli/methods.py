@@ -29,9 +29,9 @@ def overview() -> str:
     """A line a method."""
     from tabulate import tabulate
 
-    from slimgate.loading import known, load
+    from slimgate.loading import known_plugins, load
 
-    rows = [(name, method_summary(load("method", name))) for name in known("method")]
+    rows = [(name, method_summary(load("method", name))) for name in known_plugins("method")]
     return tabulate(rows, headers=["step", "what it does"]) + "\n"
 
 
@@ -56,7 +56,7 @@ def details(name: str) -> str:
 
 def method_facts(method: Any) -> dict[str, str]:
     """What it starts from, leaves, reads and promises, in words."""
-    if type(method).resolved is not Step.resolved:
+    if type(method).resolve is not Step.resolve:
         return {"starts from": "what its steps start from; it leaves, reads and promises what they do"}
     return {
         "starts from": ", ".join(sorted(method.takes)),

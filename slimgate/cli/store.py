@@ -46,7 +46,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Does it and tells. Raises SlimgateError for wrong input."""
-    from slimgate.store.prune import stored_in
+    from slimgate.store.prune import list_entries
 
     root = store_root(options)
     limits = ("--max-size", options.max_size), ("--older-than", options.older_than)
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         name for name, value in (*limits, ("--keep", options.keep), ("--dry-run", options.dry_run)) if value
     ]
     _check_given(options, given)
-    entries = stored_in(root)
+    entries = list_entries(root)
     if options.action == "ls":
         return _ls(entries)
     if options.action == "verify":
@@ -89,11 +89,11 @@ def _table(entries: Sequence[Stored]) -> str:
     from tabulate import tabulate
 
     from slimgate.report.figures import megabytes
-    from slimgate.store.prune import artifacts_told, day_and_time, told_of
+    from slimgate.store.prune import day_and_time, describe_artifacts, describe_entry
 
-    told = artifacts_told(entries)
+    told = describe_artifacts(entries)
     rows = [
-        (one.kind, one.key, told_of(one, told), f"{megabytes(one.bytes)} MB", day_and_time(one.used))
+        (one.kind, one.key, describe_entry(one, told), f"{megabytes(one.bytes)} MB", day_and_time(one.used))
         for one in entries
     ]
     head = ["kind", "key", "of", "size", "last use (UTC)"]

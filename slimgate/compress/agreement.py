@@ -55,10 +55,10 @@ def calibration_arrays(
 
 def scores(predictor: Predictor, batches: Sequence[Arrays]) -> list[Scores]:
     """What a model gives for each batch; of a language model's answers every n-th token's score."""
-    return [_thinned(predictor.fetch(predictor.forward(predictor.prepare(batch)))) for batch in batches]
+    return [_thin_scores(predictor.fetch(predictor.forward(predictor.prepare(batch)))) for batch in batches]
 
 
-def _thinned(values: Scores) -> Scores:
+def _thin_scores(values: Scores) -> Scores:
     """At most MOST_KEPT numbers, of the same places whenever the shape is the same."""
     step = -(-values.size // MOST_KEPT)
     return values if step < 2 else values[..., ::step].copy()

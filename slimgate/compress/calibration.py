@@ -61,7 +61,7 @@ def watch_inputs(model: Any, layers: Mapping[str, nn.Module], batches: list[Batc
     model.network.eval()
     with torch.no_grad():
         for batch in batches:
-            with _hooked({layers[name]: hook(name, batch) for name in layers}):
+            with _with_hooks({layers[name]: hook(name, batch) for name in layers}):
                 model.network(**batch)
 
 
@@ -74,7 +74,7 @@ def without_padding(values: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 @contextmanager
-def _hooked(hooks: Mapping[nn.Module, Callable[..., None]]) -> Iterator[None]:
+def _with_hooks(hooks: Mapping[nn.Module, Callable[..., None]]) -> Iterator[None]:
     handles = [module.register_forward_hook(hook) for module, hook in hooks.items()]
     try:
         yield

@@ -60,8 +60,8 @@ def _least_squares(seen: Histogram) -> tuple[float, float]:
     """Of all pairs of cuts, the one with the least clipping error plus rounding error."""
     low_ends, high_ends = _cuts(seen.low), _cuts(seen.high)
     centres = (seen.edges[1:] + seen.edges[:-1]) / 2
-    below, under = _clipped(low_ends, centres, seen.counts, side=-1)
-    above, over = _clipped(high_ends, centres, seen.counts, side=1)
+    below, under = _clipping_error(low_ends, centres, seen.counts, side=-1)
+    above, over = _clipping_error(high_ends, centres, seen.counts, side=1)
     steps = (high_ends[None, :] - low_ends[:, None]) / (LEVELS - 1)
     inside = seen.counts.sum() - below[:, None] - above[None, :]
     errors = under[:, None] + over[None, :] + inside * steps**2 / 12
@@ -74,7 +74,7 @@ def _cuts(end: float) -> Floats:
     return end * np.arange(_CUTS, 0, -1) / _CUTS if end else np.zeros(1)
 
 
-def _clipped(ends: Floats, centres: Floats, counts: Floats, *, side: int) -> tuple[Floats, Floats]:
+def _clipping_error(ends: Floats, centres: Floats, counts: Floats, *, side: int) -> tuple[Floats, Floats]:
     """(how many values lie beyond each end, the sum of their squared distances to it)."""
     beyond = np.clip(side * (centres[None, :] - ends[:, None]), 0, None)
     return (beyond > 0) @ counts, beyond**2 @ counts

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from slimgate.errors import DataError, MissingExtra, nearest
+from slimgate.errors import DataError, MissingExtra, format_suggestion
 
 # Pixels up to this are computed once; of more, each batch's when it is asked for.
 KEPT_BYTES = 1 << 28
@@ -72,11 +72,11 @@ class Pixels:
         """(rows, channels, height, width) float32."""
         return self._compute(positions) if self._kept is None else self._kept[list(positions)]
 
-    def taken(self, positions: Sequence[int]) -> Pixels:
+    def take(self, positions: Sequence[int]) -> Pixels:
         """Some of the images, in that order."""
         return Pixels([self._images[i] for i in positions], self._processor)
 
-    def joined(self, more: Pixels) -> Pixels:
+    def join(self, more: Pixels) -> Pixels:
         """These images and more behind them."""
         return Pixels([*self._images, *more._images], self._processor)
 
@@ -108,7 +108,9 @@ def images_digest(table: pa.Table, columns: Sequence[str], folder: Path) -> str:
 def _paths(table: pa.Table, name: str, folder: Path) -> Iterator[Path]:
     if name not in table.column_names:
         known = table.column_names
-        raise DataError(f'images names column "{name}", which the rows have not{nearest(name, known)}')
+        raise DataError(
+            f'images names column "{name}", which the rows have not{format_suggestion(name, known)}'
+        )
     for row, value in enumerate(table[name].to_pylist()):
         yield _path(value, folder, f"column {name}, row {row}")
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from slimgate._system.json_text import NOT_JSON, said
+from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.errors import DataError
 
 Object = dict[str, Any]
@@ -74,7 +74,7 @@ def line_objects(path: Path, lines: Iterable[str], *, first: int = 1) -> Iterato
             row = json.loads(line)
         except NOT_JSON as error:
             raise DataError(
-                f"{path}: line {number} is not JSON ({said(error)}): "
+                f"{path}: line {number} is not JSON ({describe_json_error(error)}): "
                 f"{line.strip()[:60]!r}; expected one object a line"
             ) from None
         yield _object(row, f"{path}: line {number}")
@@ -180,7 +180,7 @@ def _listed(path: Path, text: str) -> Iterator[Object]:
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: line {error.lineno} is not JSON: {error.msg}") from None
     except NOT_JSON as error:
-        raise DataError(f"{path} is not JSON: {said(error)}") from None
+        raise DataError(f"{path} is not JSON: {describe_json_error(error)}") from None
     for number, row in enumerate(rows, start=1):
         yield _object(row, f"{path}: item {number}")
 

@@ -24,7 +24,7 @@ from slimgate.data.arrow import (
     values_of,
 )
 from slimgate.data.same_texts import BETWEEN_TEXTS, plain, without_order
-from slimgate.errors import DataError, nearest
+from slimgate.errors import DataError, format_suggestion
 from slimgate.protocols import DRAWN, UNLABELLED
 
 PARTS = (UNLABELLED, "all", *DRAWN[1:])
@@ -169,7 +169,7 @@ def strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
 def _column(part: str, table: pa.Table, name: str, what: str) -> pa.ChunkedArray:
     if name not in table.column_names:
         known = [column for column in table.column_names if column != "id"]
-        raise DataError(f"part {part} has no {what} column {name}{nearest(name, known)}")
+        raise DataError(f"part {part} has no {what} column {name}{format_suggestion(name, known)}")
     return table[name]
 
 

@@ -29,7 +29,7 @@ from slimgate.data.arrow import batches_of, chosen_rows
 from slimgate.data.pools import Pool, pools_of, withhold
 from slimgate.data.same_texts import join_groups
 from slimgate.data.strata import Floats, Ints, Mask, draw_groups, draw_rows
-from slimgate.errors import DataError, nearest
+from slimgate.errors import DataError, format_suggestion
 from slimgate.params import Table
 from slimgate.protocols import CONFIRM, DRAWN, SPLITS, UNLABELLED
 
@@ -312,7 +312,7 @@ def _all_there(pools: list[Pool], columns: tuple[str, ...]) -> None:
         known = pool.table.column_names
         for column in columns if pool.name != UNLABELLED else ():
             if column not in known:
-                raise DataError(f"part {pool.name} has no column {column}{nearest(column, known)}")
+                raise DataError(f"part {pool.name} has no column {column}{format_suggestion(column, known)}")
 
 
 def write_splits(cut: Cut, folder: Path) -> None:

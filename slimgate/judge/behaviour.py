@@ -107,7 +107,7 @@ def behaviour(teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = Non
 def _changes(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> dict[str, Any]:
     if teacher.right is None:
         return {"flips": None}
-    changed = int(teacher.changed(variant).sum())
+    changed = int(teacher.changed_rows(variant).sum())
     lost, won = turned(teacher, variant)
     flips = {"right_to_wrong": len(lost), "wrong_to_right": len(won), "changed": changed}
     quoted = _quoted(teacher, variant, texts)

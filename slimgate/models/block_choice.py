@@ -28,7 +28,7 @@ def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
                 setattr(module, "layer_idx", number)  # noqa: B010  modules type their attributes as tensors
     _shorten(model.config, before, kept)
     numbers = {f"{root}.{old}": f"{root}.{new}" for new, old in enumerate(kept)}
-    model.modifications[:] = [_renamed(change, root, numbers) for change in model.modifications]
+    model.modifications[:] = [_rename_blocks(change, root, numbers) for change in model.modifications]
     if getattr(model.config, "scale_attn_by_inverse_layer_idx", False):
         # GPT-2 may take it from the number of the block, which is another one now
         scaling = {
@@ -51,14 +51,16 @@ def evenly_spread(total: int, count: int) -> list[int]:
     return [round(i * (total - 1) / (count - 1)) for i in range(count)]
 
 
-def _renamed(noted: Any, root: str, numbers: dict[str, str]) -> Any:
+def _rename_blocks(noted: Any, root: str, numbers: dict[str, str]) -> Any:
     """The note with the modules of the blocks under their new numbers, and without those that are gone."""
     if isinstance(noted, dict):
         names = {key: _new_name(key, root, numbers) for key in noted}
-        return {name: _renamed(noted[key], root, numbers) for key, name in names.items() if name is not None}
+        return {
+            name: _rename_blocks(noted[key], root, numbers) for key, name in names.items() if name is not None
+        }
     if isinstance(noted, list | tuple):
         return [
-            _renamed(value, root, numbers)
+            _rename_blocks(value, root, numbers)
             for value in noted
             if not isinstance(value, str) or _new_name(value, root, numbers) is not None
         ]

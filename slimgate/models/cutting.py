@@ -27,18 +27,18 @@ def cut_linear(
     The model's own layer stays as it is. Raises BuildError where the layer is no nn.Linear.
     """
     layer = part_to_cut(model.network, name, nn.Linear)
-    weight, bias = _taken(_taken(layer.weight, rows, 0), columns, 1), layer.bias
+    weight, bias = _take(_take(layer.weight, rows, 0), columns, 1), layer.bias
     smaller = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=NOWHERE)
     _set(smaller, "weight", weight, like=layer.weight)
     if bias is not None:
-        _set(smaller, "bias", _taken(bias, rows, 0), like=bias)
+        _set(smaller, "bias", _take(bias, rows, 0), like=bias)
     return smaller
 
 
 def cut_embedding(model: Any, name: str, columns: Sequence[int]) -> nn.Embedding:
     """An embedding table of these features only. Raises BuildError where it is no nn.Embedding."""
     table = part_to_cut(model.network, name, nn.Embedding)
-    weight = _taken(table.weight, columns, 1)
+    weight = _take(table.weight, columns, 1)
     shape = (len(weight), weight.shape[1])
     smaller = nn.Embedding(*shape, padding_idx=table.padding_idx, device=NOWHERE)
     _set(smaller, "weight", weight, like=table.weight)
@@ -48,7 +48,7 @@ def cut_embedding(model: Any, name: str, columns: Sequence[int]) -> nn.Embedding
 def cut_norm_(norm: nn.Module, kept: Sequence[int]) -> None:
     """Takes features out of a LayerNorm or RMSNorm, in place: its statistics are over those that stay."""
     for name, parameter in list(norm.named_parameters(recurse=False)):
-        _set(norm, name, _taken(parameter, kept, 0), like=parameter)
+        _set(norm, name, _take(parameter, kept, 0), like=parameter)
     if isinstance(norm, nn.LayerNorm):
         norm.normalized_shape = (len(kept),)
 
@@ -70,7 +70,7 @@ def check_linear(network: nn.Module, names: Iterable[str]) -> None:
         part_to_cut(network, name, nn.Linear)
 
 
-def _taken(values: torch.Tensor, kept: Sequence[int] | None, dim: int) -> torch.Tensor:
+def _take(values: torch.Tensor, kept: Sequence[int] | None, dim: int) -> torch.Tensor:
     if kept is None:
         return values.detach()
     return values.detach().index_select(dim, torch.as_tensor(kept, device=values.device))

@@ -42,13 +42,13 @@ class StoredForm(nn.Module, ABC):
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         if self.query == "same":
-            return self.stored(vectors)
+            return self.stored_values(vectors)
         if vectors.dim() == 2:
-            return torch.stack([vectors, self.stored(vectors)], dim=1)
-        return torch.cat([vectors[:, :1], self.stored(vectors[:, 1:])], dim=1)
+            return torch.stack([vectors, self.stored_values(vectors)], dim=1)
+        return torch.cat([vectors[:, :1], self.stored_values(vectors[:, 1:])], dim=1)
 
     @abstractmethod
-    def stored(self, vectors: torch.Tensor) -> torch.Tensor:
+    def stored_values(self, vectors: torch.Tensor) -> torch.Tensor:
         """What the stored numbers of (…, dims) vectors stand for."""
 
     def options(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Int8Form(StoredForm):
         form.low, form.step = low, ((high - low) / 255).clamp(min=torch.finfo(torch.float32).tiny)
         return form
 
-    def stored(self, vectors: torch.Tensor) -> torch.Tensor:
+    def stored_values(self, vectors: torch.Tensor) -> torch.Tensor:
         levels = ((vectors - self.low) / self.step).round().clamp(0, 255)
         found: torch.Tensor = levels * self.step + self.low
         return found
@@ -87,6 +87,6 @@ class BinaryForm(StoredForm):
 
     bits = 1
 
-    def stored(self, vectors: torch.Tensor) -> torch.Tensor:
+    def stored_values(self, vectors: torch.Tensor) -> torch.Tensor:
         signs = torch.where(vectors > 0, 1.0, -1.0).to(vectors.dtype)
         return signs / float(vectors.shape[-1] ** 0.5)

@@ -90,8 +90,8 @@ def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
                 verbose=False,
             )
         except Exception as error:  # the exporter's errors have no common base, and are pages long
-            raise BuildError(_told(network, error)) from error
-    return _plain(program.model_proto, names)
+            raise BuildError(_format_error(network, error)) from error
+    return _without_notes(program.model_proto, names)
 
 
 class _Logits(nn.Module):
@@ -116,7 +116,7 @@ def _dynamic(batches: Batches) -> dict[str, dict[int, Any]]:
     return found
 
 
-def _plain(proto: Any, names: Sequence[str]) -> Any:
+def _without_notes(proto: Any, names: Sequence[str]) -> Any:
     """Without what the exporter notes beside the graph: types of every value, and where code came from."""
     del proto.graph.value_info[:]
     for node in proto.graph.node:
@@ -145,7 +145,7 @@ def _computes_in_integers(module: nn.Module) -> bool:
     return own or getattr(module, "activations", None) == "int8"
 
 
-def _told(network: nn.Module, error: Exception) -> str:
+def _format_error(network: nn.Module, error: Exception) -> str:
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     said = " ".join(str(error).split())[:300]

@@ -100,19 +100,21 @@ def _packed_counts(node: Any, tensors: dict[str, Any]) -> tuple[int, int]:
     bits = options.get("bits", 4)
     levels_at, zeros_at = PACKED[node.op_type]
     levels = array_of(tensors[node.input[levels_at]])
-    unpacked = _unpacked(levels.reshape(len(levels), -1), bits)  # of a product's: (outputs, padded inputs)
+    unpacked = _unpack_levels(
+        levels.reshape(len(levels), -1), bits
+    )  # of a product's: (outputs, padded inputs)
     rows, columns = len(levels), options["K"] if "K" in options else int(unpacked.shape[1])
     size = options["block_size"]
     blocks = -(-columns // size)
     zero: Values = np.full((rows, blocks), 1 << (bits - 1), dtype=np.int16)
     if len(node.input) > zeros_at and node.input[zeros_at]:
         points = array_of(tensors[node.input[zeros_at]]).reshape(rows, -1)
-        zero = _unpacked(points, bits)[:, :blocks]
+        zero = _unpack_levels(points, bits)[:, :blocks]
     nonzero = unpacked[:, :columns] != np.repeat(zero, size, axis=1)[:, :columns]
     return rows * columns, int(np.count_nonzero(nonzero))
 
 
-def _unpacked(levels: Values, bits: int) -> Values:
+def _unpack_levels(levels: Values, bits: int) -> Values:
     """(rows, bytes) -> (rows, levels): the first level of a byte stands in its lowest bits."""
     if levels.dtype != np.uint8 or bits == 8:
         return levels.astype(np.int16)

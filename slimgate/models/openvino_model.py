@@ -60,7 +60,7 @@ def weight_types(graph: Any) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def first_broken(graph: Any) -> str | None:
+def first_broken_constant(graph: Any) -> str | None:
     """The name of a constant that holds NaN or infinity."""
     for node in graph.get_ops():
         numbers = node.get_type_name() == "Constant" and type_of(node) in FLOATS and is_weight(node)
@@ -159,7 +159,7 @@ class OpenVinoModel(Graph):
 
     def write(self, folder: Path) -> None:
         """model.xml and model.bin. Raises BuildError for weights that are NaN or infinite."""
-        if broken := first_broken(self.graph):
+        if broken := first_broken_constant(self.graph):
             raise BuildError(f"weights are NaN or infinite after the step, first in {broken}")
         write_graph(self.graph, folder)
 

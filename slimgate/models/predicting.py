@@ -43,13 +43,13 @@ def predict_scores(
     for positions in batches(encoded.lengths, order.tolist(), batch_size, batch_tokens):
         batch = encoded.batch(positions)
         output = predictor.fetch(predictor.forward(predictor.prepare(batch)))
-        parts.append(output if read is None else read(output, {**batch, **encoded.beside(positions)}))
+        parts.append(output if read is None else read(output, {**batch, **encoded.extra_arrays(positions)}))
         done += len(positions)
         progress("predict", done, rows)
     scores = np.concatenate(parts)
     result = np.empty_like(scores)
     result[order] = scores
-    return result if encoded.row_of is None else _summed(result, encoded.row_of)
+    return result if encoded.row_of is None else _sum_parts(result, encoded.row_of)
 
 
 def batches(
@@ -73,7 +73,7 @@ def batches(
         yield batch
 
 
-def _summed(scores: npt.NDArray[Any], row_of: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+def _sum_parts(scores: npt.NDArray[Any], row_of: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """(rows, k) sums over the parts of each row."""
     total = np.zeros((int(row_of.max()) + 1, *scores.shape[1:]), dtype=scores.dtype)
     np.add.at(total, row_of, scores)

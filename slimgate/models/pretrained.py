@@ -154,7 +154,9 @@ def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: Any) -> Any:
     check_tokenizer(ref)
     if not ref.fresh or has_tokenizer(ref.folder):
         return AutoTokenizer.from_pretrained(ref.folder, trust_remote_code=False)
-    tokenizer = trained_tokenizer(texts, family=config.model_type, size=_sized(config).vocab_size)
+    tokenizer = trained_tokenizer(
+        texts, family=config.model_type, size=_config_with_vocabulary(config).vocab_size
+    )
     fit_config(config, tokenizer)
     return tokenizer
 
@@ -203,13 +205,13 @@ def _decodes(family: str) -> bool:
 
 def fit_config(config: Any, tokenizer: Any) -> None:
     """The size of the vocabulary and the special tokens' numbers, as the tokenizer has them."""
-    inner = _sized(config)
+    inner = _config_with_vocabulary(config)
     inner.vocab_size = len(tokenizer)
     for name in ("bos", "eos", "pad"):
         setattr(inner, f"{name}_token_id", getattr(tokenizer, f"{name}_token_id"))
 
 
-def _sized(config: Any) -> Any:
+def _config_with_vocabulary(config: Any) -> Any:
     """The configuration that has the vocabulary: of two towers, the text's."""
     return getattr(config, "text_config", config)
 

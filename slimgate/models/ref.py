@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.json_text import read_json
-from slimgate.errors import SuiteError, did_you_mean, nearest
+from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.loading import graph_forms
 from slimgate.models.saved_files import has_tokenizer
 from slimgate.params import suite_path
@@ -154,15 +154,15 @@ def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
 
 def check_graph_folder(folder: Path, kind: str, text: str) -> None:
     """Raises SuiteError where a file of the graph, config.json or the tokenizer is missing."""
-    needed = _needed(kind)
+    needed = _required_files(kind)
     for name in (*needed, "config.json"):
         if not (folder / name).is_file():
             raise SuiteError(
-                f'"{text}": {folder} has {needed[0]} and no {name}, expected {_expected(kind)}; '
+                f'"{text}": {folder} has {needed[0]} and no {name}, expected {_describe_files(kind)}; '
                 "`slimgate export` writes all of them"
             )
     if not has_tokenizer(folder):
-        raise SuiteError(f'"{text}": {folder} has no tokenizer, expected {_expected(kind)}')
+        raise SuiteError(f'"{text}": {folder} has no tokenizer, expected {_describe_files(kind)}')
     check_model_files(folder, text)
 
 
@@ -172,13 +172,13 @@ def graph_files(folder: Path) -> list[Path]:
     return [folder / name for name in names if (folder / name).is_file()]
 
 
-def _needed(kind: str) -> list[str]:
+def _required_files(kind: str) -> list[str]:
     form = graph_forms()[kind]
     return [name for name in form.files if name not in form.optional]
 
 
-def _expected(kind: str) -> str:
-    return f"{', '.join((*_needed(kind), 'config.json'))} and the tokenizer's files"
+def _describe_files(kind: str) -> str:
+    return f"{', '.join((*_required_files(kind), 'config.json'))} and the tokenizer's files"
 
 
 def parse_model_ref(text: str, *, sha256: str | None = None, new_head: bool | None = None) -> ModelRef:
@@ -203,7 +203,7 @@ def parse_model_ref(text: str, *, sha256: str | None = None, new_head: bool | No
         revision or None,
         sha256=sha256,
         new_head=new_head,
-        looked_for=None if revision else _resolved(text, text),
+        looked_for=None if revision else _resolve_path(text, text),
     )
 
 
@@ -212,7 +212,7 @@ def _fresh(text: str, sha256: str | None, new_head: bool | None) -> ModelRef:
         raise SuiteError(f'"{text}": fresh weights have no sha256; leave it out')
     if new_head:
         raise SuiteError(f'"{text}": fresh weights are new, and so is their head; leave new_head out')
-    folder = _resolved(text, text.removeprefix(FRESH))
+    folder = _resolve_path(text, text.removeprefix(FRESH))
     if not (folder / "config.json").is_file():
         raise SuiteError(f'"{text}": {folder} has no config.json, from which fresh weights are made')
     return ModelRef(text, folder, fresh=True)
@@ -253,7 +253,7 @@ def _package_folder(text: str) -> Path:
     root = _package_root(package)
     if root is None:
         raise SuiteError(f'"{text}": no package {package} is installed{_package_hint(package)}')
-    folder = _resolved(text, str(root / inner))
+    folder = _resolve_path(text, str(root / inner))
     files = [file.resolve() for file in folder.rglob("*")] if folder.is_relative_to(root) else [folder]
     if not all(file.is_relative_to(root) for file in files):
         raise SuiteError(f'"{text}": the path leaves the package')
@@ -284,14 +284,16 @@ def _package_hint(package: str) -> str:
 def _local_folder(text: str) -> Path | None:
     if not text.strip():
         raise SuiteError(f'"{text}" came, expected a folder, or package:NAME/PATH')
-    folder = _resolved(text, text)
+    folder = _resolve_path(text, text)
     if folder.is_dir():
         return folder
     if folder.is_file():
         raise SuiteError(f'"{text}" is a file, expected the folder of a model{_pickle_hint(folder)}')
     if text.startswith((".", "/", "~")) or not HUB_ID.match(text):
         siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
-        raise SuiteError(f'"{text}": no such folder{nearest(folder.name, siblings) if siblings else ""}')
+        raise SuiteError(
+            f'"{text}": no such folder{format_suggestion(folder.name, siblings) if siblings else ""}'
+        )
     if meant := _meant_folder(text):
         raise SuiteError(
             f'"{text}": no folder {folder} (a model of the hub of that name is "{text}@main"){meant}'
@@ -314,11 +316,13 @@ def _meant_folder(text: str) -> str | None:
             return f'. Did you mean "{os.path.relpath(place / text, base)}"?'
     for place in places if "/" in text else ():
         if (parent := (place / text).parent).is_dir():
-            return nearest(Path(text).name, [path.name for path in parent.iterdir() if path.is_dir()])
+            return format_suggestion(
+                Path(text).name, [path.name for path in parent.iterdir() if path.is_dir()]
+            )
     return None
 
 
-def _resolved(text: str, path: str) -> Path:
+def _resolve_path(text: str, path: str) -> Path:
     try:
         return suite_path(getattr(text, "base", Path.cwd()), path, home=True)
     except ValueError as error:

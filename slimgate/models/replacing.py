@@ -43,7 +43,7 @@ def replace_modules_(
     model.note(method, **spec)
 
 
-def parted(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, str]:
+def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, str]:
     """What the log says, before these take their places: {"warning": …}, mostly nothing.
 
     An output layer that is the token table stops being it where one of them gets weights of its own.

@@ -95,7 +95,7 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
         description["architecture"], AutoConfig.from_pretrained(folder, trust_remote_code=False)
     )
     for change in description["modifications"]:
-        with _seen_as(network, change.get("tower")):
+        with _view_as(network, change.get("tower")):
             (load_plugin("method", change["method"]).restore or restore)(network, change["spec"])
     _share(network, folder / WEIGHTS)
     safetensors.torch.load_model(network, str(folder / WEIGHTS))
@@ -108,9 +108,9 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
     )
 
 
-def _seen_as(network: Any, tower: str | None) -> AbstractContextManager[None]:
+def _view_as(network: Any, tower: str | None) -> AbstractContextManager[None]:
     """As the step saw it that is made again: of two towers, one."""
-    return nullcontext() if tower is None else network.seen_as(tower)
+    return nullcontext() if tower is None else network.view_as(tower)
 
 
 def _load_tokenizer(network: Any, folder: Path) -> Any:

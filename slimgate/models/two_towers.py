@@ -51,7 +51,7 @@ class TwoTowers(nn.Module):
 
     @property
     def config(self) -> Any:
-        """The configuration; inside `seen_as`, the tower's own."""
+        """The configuration; inside `view_as`, the tower's own."""
         return self.clip.config if self._tower is None else getattr(self.clip.config, f"{self._tower}_config")
 
     def forward(
@@ -61,7 +61,7 @@ class TwoTowers(nn.Module):
         return ImageClassifierOutput(logits=found.logits_per_image)
 
     @contextmanager
-    def seen_as(self, tower: Tower) -> Iterator[None]:
+    def view_as(self, tower: Tower) -> Iterator[None]:
         """Shows this tower alone to whoever looks for modules, parameters or a configuration.
 
         Names, forward and state stay those of the whole: a step that prunes blocks, quantizes layers or
@@ -83,9 +83,9 @@ class TwoTowers(nn.Module):
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Module]]:
         for name, module in super().named_modules(memo, prefix, remove_duplicate):
-            if module is self or self._shown(name.removeprefix(prefix).removeprefix(".")):
+            if module is self or self._is_visible(name.removeprefix(prefix).removeprefix(".")):
                 yield name, module
 
-    def _shown(self, name: str) -> bool:
+    def _is_visible(self, name: str) -> bool:
         parts = None if self._tower is None else _PARTS[self._tower]
         return parts is None or any(f"{name}.".startswith(f"{part}.") for part in parts)

@@ -1,6 +1,6 @@
 """What the modules of a network give while it runs.
 
-with watched(network, ["bert.encoder.layer.0"]) as outputs:
+with watch_outputs(network, ["bert.encoder.layer.0"]) as outputs:
     network(**batch)
 outputs.values["bert.encoder.layer.0"]      # (rows, tokens, features), with its gradient
 
@@ -35,7 +35,7 @@ class Outputs:
 
 
 @contextmanager
-def watched(network: nn.Module, names: Iterable[str]) -> Iterator[Outputs]:
+def watch_outputs(network: nn.Module, names: Iterable[str]) -> Iterator[Outputs]:
     """Fills the outputs whenever the named modules run, until the block is left."""
     outputs = Outputs()
     handles = [
@@ -66,7 +66,10 @@ def follow_row(network: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str,
     """
     notes: list[str] = []
     embedding, names = _embedding_name(network), _block_names(network, notes)
-    with watched(network, [*([embedding] if embedding else []), *names]) as seen, torch.inference_mode():
+    with (
+        watch_outputs(network, [*([embedding] if embedding else []), *names]) as seen,
+        torch.inference_mode(),
+    ):
         output = network(**inputs)
     if embedding is None:
         notes.append("its token embeddings are not known")
@@ -85,11 +88,11 @@ def follow_row(network: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str,
 
 def _block_names(network: Any, notes: list[str]) -> list[str]:
     try:
-        if not hasattr(network, "seen_as"):
+        if not hasattr(network, "view_as"):
             return block_names(network)
         names = []
         for tower in network.towers:
-            with network.seen_as(tower):
+            with network.view_as(tower):
                 names += block_names(network)
         return names
     except (BuildError, *UNKNOWN) as error:

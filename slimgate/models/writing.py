@@ -31,7 +31,7 @@ def can_write(network: Any) -> bool:
 
 
 @torch.inference_mode()
-def continued(
+def continue_prompts(
     network: Any,
     tokenizer: Any,
     prompts: Sequence[Sequence[int]],

@@ -60,7 +60,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         calls = [(name, load) for name in (TEACHER, *suite.variants) for load in suite.workloads]
         _parametrize(metafunc, ("timed", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
     elif "weighed" in names:
-        _parametrize(metafunc, ("weighed",), [(name,) for name in suite.weighed], list(suite.weighed))
+        _parametrize(
+            metafunc,
+            ("weighed",),
+            [(name,) for name in suite.variants_with_memory],
+            list(suite.variants_with_memory),
+        )
     elif "variant" in names and "workload" in names:
         calls = [(name, load) for name in suite.variants for load in suite.workloads]
         _parametrize(metafunc, ("variant", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
@@ -188,7 +193,7 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
     orders: dict[str, Sequence[Any]] = {
         "variant": [TEACHER, *suite.variants],
         "timed": [TEACHER, *suite.variants],
-        "weighed": suite.weighed,
+        "weighed": suite.variants_with_memory,
         "metric": suite.metrics,
         "baseline_metric": suite.metrics,
         "confirm_metric": suite.metrics,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 # In the config: lines on files that lie where suites do and are none.
 NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
+# In the config: by suite file, variant and workload, what pytest-benchmark's files say beside the times.
+BENCHMARKS: pytest.StashKey[dict[tuple[Path, str, str], dict[str, Any]]] = pytest.StashKey()
 # In a test: what it adds to the record.
 PARTS: pytest.StashKey[list[Part]] = pytest.StashKey()
 SHARD_OPTION = "slimgate_shard"

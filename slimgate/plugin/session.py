@@ -330,7 +330,7 @@ class Session:
         return self._inputs[suite.path]
 
     def _parts_of_earlier(self, suite: Suite) -> Parts:
-        return Parts(self._earlier(suite), made_from=suite.made_from)
+        return Parts(self._earlier(suite), made_from=suite.dependents_of)
 
     def _earlier(self, suite: Suite) -> list[Part]:
         """The results of the last record that are still valid.

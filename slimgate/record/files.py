@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from slimgate.errors import DataError, nearest
+from slimgate.errors import DataError, format_suggestion
 from slimgate.record import SCHEMA, RunRecord, VariantRecord, read_record
 
 RECORD, OUTCOMES, LOGS = "run.json", "outcomes", "logs"
@@ -39,7 +39,7 @@ class Kept(NamedTuple):
         """The teacher or variant of that name. Raises DataError that names the nearest."""
         names = [model.name for model in self.record.variants]
         if name not in names:
-            raise DataError(f'{self.file}: no variant "{name}"{nearest(name, names)}')
+            raise DataError(f'{self.file}: no variant "{name}"{format_suggestion(name, names)}')
         return self.record.variant(name)
 
     def outcomes(self, model: str) -> Path:

@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
 
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import fixed, percent
 
@@ -40,7 +40,7 @@ def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = 
 def _pipeline(record: RunRecord) -> str | None:
     """The hub's name of the task. A dotted path is not imported: the record may be somebody else's."""
     kind = record.task.kind
-    return load("task", kind).pipeline if kind in known("task") else None
+    return load("task", kind).pipeline if kind in known_plugins("task") else None
 
 
 def base_model(record: RunRecord, model: VariantRecord) -> str | None:

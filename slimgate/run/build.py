@@ -130,12 +130,12 @@ class Builder:
         if name == TEACHER and self._teacher is not None:
             return self._teacher.built(TEACHER)
         if name in self._failed:
-            raise self._failed[name].alone()  # one that is raised often gathers the frames of all
+            raise self._failed[name].without_frames()  # one that is raised often gathers the frames of all
         if name not in self._built:
             try:
                 self._built[name] = self._build(self._suite.model(name))
             except SlimgateError as error:
-                self._failed[name] = error.alone()
+                self._failed[name] = error.without_frames()
                 raise
         return self._built[name]
 
@@ -258,7 +258,7 @@ class Builder:
             if getattr(step.params, "processes", 1) > 1:
                 model = self._in_processes(step, parent, teachers, context)
             else:
-                with context.timed("load"):
+                with context.time_stage("load"):
                     model = parent.load(self._device)
                 model = method.apply(model, step.params, context)
             if not hasattr(model, "save"):
@@ -381,7 +381,7 @@ class Builder:
                 try:
                     with _explained(where), self._limited(place.model):
                         model = make(context)
-                        with context.timed("save"):
+                        with context.time_stage("save"):
                             model.save(folder)
                         check()
                 except SlimgateError as error:
@@ -452,7 +452,7 @@ class Builder:
             return loaded(teachers[0])
 
         def loaded(teacher: Artifact) -> Any:
-            with context.timed("load"):
+            with context.time_stage("load"):
                 return teacher.load(self._device)
 
         setup = self._suite.setup

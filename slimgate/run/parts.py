@@ -90,7 +90,7 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
         judged = own.behaviour != BehaviourBudgets()
         yield (BEHAVIOUR, name, ""), "flips and slices" if judged else None
         yield (FOOTPRINT, name, "size"), "size" if own.size else None
-        if name in suite.weighed:
+        if name in suite.variants_with_memory:
             yield (MEMORY, name, ""), "memory" if own.memory else None
         for one in suite.workloads:
             yield (SPEEDUP, name, one.id), f"latency {one.id}" if own.speed else None

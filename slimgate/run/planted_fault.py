@@ -64,7 +64,7 @@ def exchanged_fault(
     damaged = plant_fault(outcomes, measured, 2 * allowed, seed=seed, spoil=spoil)
     how = EXCHANGED if outcomes.groups is None else f"{EXCHANGED} in whole groups"
     found = judge_fault(how, measured, outcomes, damaged, budget, seed=seed)
-    changed = int(outcomes.changed(damaged).sum())
+    changed = int(outcomes.changed_rows(damaged).sum())
     if found.verdict is None and changed and value_of(measured, damaged) == value_of(measured, outcomes):
         told = f"does not change, although {changed:,} answers were made wrong"
         return replace(found, verdict=Verdict.PASS, wrong=True, found=told)
@@ -113,7 +113,7 @@ def judge_fault(
     # in the metric's own unit, as `allowed` is: the judgement's drop is in percent of a perplexity
     drop = (judged.teacher - judged.value) * (1 if metric.higher_is_better else -1)
     if drop < 2 * max(allowed, 0) - ROUNDING:
-        blind = not teacher.changed(damaged).any()
+        blind = not teacher.changed_rows(damaged).any()
         verdict = judged.verdict if blind else None
         return Fault(how, metric.name, verdict, blind, found, judged.drop_points)
     must_fail = judged.verdict is Verdict.INCONCLUSIVE and decidable(

@@ -128,5 +128,7 @@ def _to_spoil(outcomes: Outcomes, generator: np.random.Generator, *, right_only:
 
 def _exchanged(outcomes: Outcomes, rows: Ints) -> Outcomes:
     if not isinstance(outcomes, ClassOutcomes):
-        raise MeasureError("the task does not say how a row goes wrong: it has no spoiled(outcomes, rows)")
-    return outcomes.exchanged(rows)
+        raise MeasureError(
+            "the task does not say how a row goes wrong: it has no with_planted_fault(outcomes, rows)"
+        )
+    return outcomes.with_wrong_rows(rows)

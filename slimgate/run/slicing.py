@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from slimgate.data.pools import collapsed, strings
-from slimgate.errors import DataError, nearest
+from slimgate.errors import DataError, format_suggestion
 from slimgate.judge.slices import Slice
 from slimgate.outcomes import Ints
 from slimgate.protocols import Rows
@@ -50,7 +50,9 @@ def _values(setup: TaskSetup, rows: Rows, name: str) -> list[str]:
     elif name == LENGTH_BUCKET:
         return length_buckets(rows, setup.task.object.text_columns(setup.task.params))
     else:
-        raise DataError(f'slices: the rows have no column "{name}"{nearest(name, [*known, LENGTH_BUCKET])}')
+        raise DataError(
+            f'slices: the rows have no column "{name}"{format_suggestion(name, [*known, LENGTH_BUCKET])}'
+        )
     if (count := len(set(found))) > MOST_VALUES:
         raise DataError(
             f'slices: column "{name}" has {count:,} values in the gate rows, expected at most {MOST_VALUES}; '

@@ -60,9 +60,9 @@ class CompiledPredictor(EagerPredictor):
         self._seen: set[tuple[Any, ...]] = set()
         self.compile_seconds, self.max_difference, self.graphs = 0.0, 0.0, 0
         with compiler("runtime compiled", device):
-            self._call = self._compiled(network)
+            self._call = self._compile_network(network)
 
-    def _compiled(self, network: Any) -> Any:
+    def _compile_network(self, network: Any) -> Any:
         import torch
 
         def logits(inputs: dict[str, Any]) -> Any:

@@ -194,14 +194,14 @@ def predictor(graph: Any, params: Params, *, device: str, threads: int) -> Reque
         raise BuildError(f"runtime openvino runs on the CPU, not on {device}; choose --slimgate-device cpu")
     core, properties = compiling_core(), settings(params, threads=threads)
 
-    def compiled(shaped: Any) -> RequestPredictor:
+    def compile_graph(shaped: Any) -> RequestPredictor:
         try:
             return RequestPredictor(core.compile_model(shaped, "CPU", properties).create_infer_request())
         except RuntimeError as error:
             said = " ".join(str(error).split())
             raise BuildError(f"OpenVINO cannot compile the graph: {said}") from error
 
-    return StaticPredictor(graph, compiled) if params.static_shapes else compiled(graph)
+    return StaticPredictor(graph, compile_graph) if params.static_shapes else compile_graph(graph)
 
 
 def settings(params: Params, *, threads: int) -> dict[str, Any]:

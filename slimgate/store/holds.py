@@ -71,7 +71,7 @@ def _new_holder(root: Path) -> _Holder:
     return holder
 
 
-def held(root: Path) -> frozenset[str]:
+def held_entries(root: Path) -> frozenset[str]:
     """The entries that living processes use, to be asked under `moment_of_holds`. Dead ones are forgotten."""
     names: set[str] = set()
     for lock in (root / "holds").glob("*.lock"):
@@ -89,7 +89,7 @@ def held(root: Path) -> frozenset[str]:
 def note_use(root: Path, name: str) -> None:
     """Sets the time of an entry's last use to now; a hint, which a full or read-only disk does without."""
     with suppress(OSError):
-        file = _used(root, name)
+        file = _use_file(root, name)
         file.parent.mkdir(exist_ok=True)
         file.touch()
 
@@ -97,7 +97,7 @@ def note_use(root: Path, name: str) -> None:
 def last_use(root: Path, name: str) -> float | None:
     """Seconds since the epoch; None where no use was noted."""
     try:
-        return _used(root, name).stat().st_mtime
+        return _use_file(root, name).stat().st_mtime
     except OSError:
         return None
 
@@ -105,8 +105,8 @@ def last_use(root: Path, name: str) -> float | None:
 def forget_use(root: Path, name: str) -> None:
     """Of an entry that is gone."""
     with suppress(OSError):
-        _used(root, name).unlink(missing_ok=True)
+        _use_file(root, name).unlink(missing_ok=True)
 
 
-def _used(root: Path, name: str) -> Path:
+def _use_file(root: Path, name: str) -> Path:
     return root / "used" / name.replace("/", "-")

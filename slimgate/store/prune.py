@@ -19,8 +19,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from slimgate.errors import DataError
-from slimgate.store.holds import FOLDERS, forget_use, held, last_use, moment_of_holds
-from slimgate.store.seal import Damaged, checked, read_sealed
+from slimgate.store.holds import FOLDERS, forget_use, held_entries, last_use, moment_of_holds
+from slimgate.store.seal import Damaged, check_entry, read_manifest
 from slimgate.store.store import DAMAGED, Json, passing_name, remove, writing
 
 # folders of a store that hold no entries; record/looks_log.py writes looks
@@ -48,32 +48,32 @@ class Stored:
         return f"{self.kind}/{self.key}"
 
 
-def stored_in(root: Path) -> list[Stored]:
+def list_entries(root: Path) -> list[Stored]:
     """Every entry, by kind and key. Raises DataError where there is no store."""
     if not all((root / name).exists() for name in ("locks", "tmp", ".gitignore")):
         raise DataError(
             f"{root}: there is no store, expected a folder that slimgate made; name it by --store DIR"
         )
     kinds = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in _NO_KINDS]
-    return [found for kind in kinds for path in sorted(kind.iterdir()) if (found := _stored(root, path))]
+    return [found for kind in kinds for path in sorted(kind.iterdir()) if (found := _read_entry(root, path))]
 
 
-def _stored(root: Path, folder: Path) -> Stored | None:
+def _read_entry(root: Path, folder: Path) -> Stored | None:
     """None of what is taken away meanwhile."""
     name = f"{folder.parent.name}/{folder.name}"
     try:
-        manifest = read_sealed(folder, name)
+        manifest = read_manifest(folder, name)
     except (Damaged, OSError):
         manifest = {}
     try:
         size = sum(path.lstat().st_size for path in (folder, *folder.rglob("*")) if not path.is_dir())
-        used = last_use(root, name) or _made(manifest) or folder.lstat().st_mtime
+        used = last_use(root, name) or _creation_time(manifest) or folder.lstat().st_mtime
     except FileNotFoundError:
         return None
     return Stored(folder.parent.name, folder.name, folder, manifest, size, used)
 
 
-def _made(manifest: Json) -> float | None:
+def _creation_time(manifest: Json) -> float | None:
     return datetime.fromisoformat(manifest["created"]).timestamp() if manifest else None
 
 
@@ -86,7 +86,7 @@ def damages(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
         if entry.kind == DAMAGED:
             continue
         try:
-            checked(entry.folder, entry.name)
+            check_entry(entry.folder, entry.name)
         except Damaged as error:
             if entry.folder.exists():  # else it was pruned meanwhile
                 yield entry, str(error)
@@ -94,7 +94,7 @@ def damages(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
             yield entry, f"it cannot be read ({error.strerror})"
 
 
-def told_of(entry: Stored, artifacts: Mapping[str, str]) -> str:
+def describe_entry(entry: Stored, artifacts: Mapping[str, str]) -> str:
     """What an entry is of, in words. artifacts: what an artifact of that digest is of."""
     found = entry.manifest
     if "method" in found:
@@ -106,9 +106,11 @@ def told_of(entry: Stored, artifacts: Mapping[str, str]) -> str:
     return f"{rows} rows" if rows else ""
 
 
-def artifacts_told(entries: Iterable[Stored]) -> dict[str, str]:
+def describe_artifacts(entries: Iterable[Stored]) -> dict[str, str]:
     """What each artifact is of, by its digest."""
-    return {str(one.manifest["digest"]): told_of(one, {}) for one in entries if "digest" in one.manifest}
+    return {
+        str(one.manifest["digest"]): describe_entry(one, {}) for one in entries if "digest" in one.manifest
+    }
 
 
 def day_and_time(seconds: float) -> str:
@@ -149,7 +151,7 @@ def prune(
             continue
         if one.name in kept:
             result.kept.append(one)
-        elif not _removed(root, one, dry_run=dry_run):
+        elif not _remove_entry(root, one, dry_run=dry_run):
             result.used.append(one)
         else:
             result.removed.append(one)
@@ -162,14 +164,14 @@ def _wanted_away(entry: Stored, bytes_left: int, limits: Limits) -> bool:
     return old or (limits.max_bytes is not None and bytes_left > limits.max_bytes)
 
 
-def _removed(root: Path, entry: Stored, *, dry_run: bool) -> bool:
+def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
     """Whether it could be removed: nobody makes it anew, and nobody uses it."""
     key_lock = FileLock(root / "locks" / f"{entry.kind}-{entry.key}.lock", timeout=0)
     gone = root / "tmp" / passing_name(entry.kind, entry.key)
     with writing(root):
         try:
             with key_lock, moment_of_holds(root):
-                if entry.name in held(root):
+                if entry.name in held_entries(root):
                     return False
                 if not dry_run:
                     os.rename(entry.folder, gone)

@@ -1,7 +1,7 @@
 """What seals an entry: its manifest has the sha256 of every file, whose entry it is, and a digest of itself.
 
     manifest = seal(folder, "artifacts/KEY", facts)     # writes manifest.json
-    manifest = checked(folder, "artifacts/KEY")         # raises Damaged, which says what is wrong
+    manifest = check_entry(folder, "artifacts/KEY")      # raises Damaged, which says what is wrong
 
 So a file that is cut, changed, swapped, missing or too many is seen, and so is a manifest that was changed or
 belongs to another entry. The files of an entry are read once a process, and again when one of them has
@@ -54,7 +54,7 @@ def seal(folder: Path, name: str, facts: Mapping[str, Any]) -> Json:
     return manifest
 
 
-def read_sealed(folder: Path, name: str) -> Json:
+def read_manifest(folder: Path, name: str) -> Json:
     """The manifest, where it is whole and of this entry; its files are not read. Raises Damaged."""
     with _reading(MANIFEST):
         text = (folder / MANIFEST).read_text("utf-8")
@@ -71,9 +71,9 @@ def read_sealed(folder: Path, name: str) -> Json:
     return manifest
 
 
-def checked(folder: Path, name: str) -> Json:
+def check_entry(folder: Path, name: str) -> Json:
     """The manifest of an entry of which every file is as it was made. Raises Damaged."""
-    manifest = read_sealed(folder, name)
+    manifest = read_manifest(folder, name)
     with _reading("the folder"):
         files = _plain_files(folder)
     seen = {path: _signature(found) for path, found in files.items()}

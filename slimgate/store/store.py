@@ -37,8 +37,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from slimgate.errors import BuildError
-from slimgate.store.holds import held, hold, moment_of_holds, note_use
-from slimgate.store.seal import MANIFEST, Damaged, checked, seal
+from slimgate.store.holds import held_entries, hold, moment_of_holds, note_use
+from slimgate.store.seal import MANIFEST, Damaged, check_entry, seal
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a library written in another language says in words, with the number of the error.
@@ -147,9 +147,9 @@ class Store:
         for left in (self.root / "tmp").iterdir():
             name, _, _ = left.name.rpartition("-")
             with suppress(Timeout), FileLock(self._lock_file(name), timeout=0):
-                _remove_left(left)
+                _remove_leftover(left)
         with moment_of_holds(self.root):
-            held(self.root)  # forgets processes that are gone
+            held_entries(self.root)  # forgets processes that are gone
 
     def _lock_file(self, name: str) -> Path:
         return self.root / "locks" / f"{name}.lock"
@@ -166,7 +166,7 @@ class Store:
             hold(self.root, name)  # before looking: what is looked at is not pruned
         with reading(self.root, name):
             try:
-                manifest = checked(folder, name)
+                manifest = check_entry(folder, name)
             except Damaged:
                 return None
         if self._rebuild not in (None, manifest.get("rebuild")):
@@ -184,7 +184,7 @@ class Store:
         found = self.find(kind, key)
         if found is not None:
             return found
-        with self._locked(kind, key):
+        with self._lock(kind, key):
             found = self.find(kind, key)
             if found is not None:
                 return found
@@ -192,7 +192,7 @@ class Store:
             return self._make(kind, key, fill)
 
     @contextmanager
-    def _locked(self, kind: str, key: str) -> Iterator[None]:
+    def _lock(self, kind: str, key: str) -> Iterator[None]:
         with writing(self.root):
             lock = FileLock(self._lock_file(f"{kind}-{key}"))
             lock.acquire()
@@ -208,7 +208,7 @@ class Store:
             return
         try:
             with reading(self.root, name):
-                checked(folder, name)
+                check_entry(folder, name)
             return
         except Damaged as error:
             what = str(error)
@@ -239,7 +239,7 @@ class Store:
         """An empty folder in tmp/, of this process alone; what others of this key left there is removed."""
         for left in (self.root / "tmp").glob(f"{kind}-{key}-*"):
             if left.name.rpartition("-")[0] == f"{kind}-{key}":
-                _remove_left(left)
+                _remove_leftover(left)
         work = self.root / "tmp" / passing_name(kind, key)
         work.mkdir()
         return work
@@ -276,7 +276,7 @@ def entry_of(root: Path, kind: str, key: str) -> Entry:
         note_use(root, name)
     try:
         with reading(root, name):
-            return Entry(folder, checked(folder, name), True)
+            return Entry(folder, check_entry(folder, name), True)
     except Damaged as error:
         raise BuildError(f"store {root}: {name} is damaged ({error}); the next run makes it again") from error
 
@@ -290,7 +290,7 @@ def _host() -> str:
     return re.sub(r"\W", "_", socket.gethostname())
 
 
-def _remove_left(left: Path) -> None:
+def _remove_leftover(left: Path) -> None:
     """Removes what nobody works at: of this machine at once, of another after a day.
 
     Renamed first: whoever still works there, where locks do not reach, finds nothing, and never a part.

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slimgate._system.toml import shown
-from slimgate.errors import SuiteError, nearest
+from slimgate._system.toml import format_value
+from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.budget_tables import (
@@ -55,7 +55,7 @@ def resolve_budgets(
     common = budgets_of(budgets, ("budgets",), data, file)
     own = budgets.get("variants", {})
     if not isinstance(own, Mapping):
-        problem = f"{shown(own)} came, expected tables [budgets.variants.NAME]"
+        problem = f"{format_value(own)} came, expected tables [budgets.variants.NAME]"
         raise suite_error(file, ("budgets", "variants"), data, problem)
     merged: dict[str, VariantBudgets] = dict.fromkeys(variants, common)
     for name, table in own.items():
@@ -63,9 +63,9 @@ def resolve_budgets(
         if name == "teacher":
             raise suite_error(file, loc, data, "the teacher is no variant; write [budgets.teacher]")
         if name not in variants:
-            raise suite_error(file, loc, data, f"no such variant{nearest(name, variants)}")
+            raise suite_error(file, loc, data, f"no such variant{format_suggestion(name, variants)}")
         if not isinstance(table, Mapping):
-            problem = f"{shown(table)} came, expected a table, such as {{ accuracy = {EXAMPLE} }}"
+            problem = f"{format_value(table)} came, expected a table, such as {{ accuracy = {EXAMPLE} }}"
             raise suite_error(file, loc, data, problem)
         kept, off = read_switched_off(table, common, loc, data, file)
         merged[name] = budgets_of(kept, loc, data, file).over(common, off)
@@ -140,7 +140,9 @@ def budget_family(data: Mapping[str, Any], file: str) -> Family | None:
     """What [budgets] family names. Raises SuiteError."""
     family = data.get("budgets", {}).get("family")
     if family is not None and family != HOLM:
-        raise suite_error(file, ("budgets", "family"), data, f'{shown(family)} came, expected "{HOLM}"')
+        raise suite_error(
+            file, ("budgets", "family"), data, f'{format_value(family)} came, expected "{HOLM}"'
+        )
     return None if family is None else HOLM
 
 
@@ -225,12 +227,12 @@ def _refuse_metric(name: str, loc: Loc, data: Any, file: str, near: Sequence[str
     if ":" in name:
         _refuse_own(name, loc, data, file)
     elif name not in known_metrics():
-        raise suite_error(file, loc, data, f"no such metric{nearest(name, near)}")
+        raise suite_error(file, loc, data, f"no such metric{format_suggestion(name, near)}")
 
 
 def _refuse_value(table: Any, example: str, loc: Loc, data: Any, file: str) -> None:
     if not isinstance(table, Mapping):
-        raise suite_error(file, loc, data, f"{shown(table)} came, expected a table, such as {example}")
+        raise suite_error(file, loc, data, f"{format_value(table)} came, expected a table, such as {example}")
     for kind, value in table.items():
         if value == OFF and kind != "reason":
             problem = '"off" came, expected a number; only [budgets.variants.NAME] switches a budget off'

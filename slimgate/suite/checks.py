@@ -8,7 +8,7 @@ from typing import Any
 
 from slimgate.compress.training.transfer_params import row_file, text_columns_of
 from slimgate.data.row_files import columns_of
-from slimgate.errors import SlimgateError, SuiteError, nearest
+from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.loading import own_object
 from slimgate.models.config import longest_text
 from slimgate.models.hub import fetch_settings
@@ -36,7 +36,7 @@ def known_teachers(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
     for name, variant in variants.items():
         for origin, loc in _origins(variant):
             if origin not in variants:
-                hint = nearest(origin, {TEACHER, SELF, *variants})
+                hint = format_suggestion(origin, {TEACHER, SELF, *variants})
                 raise error_at(("variants", name, *loc), f'"{origin}": no such variant{hint}')
 
 
@@ -124,11 +124,13 @@ def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:
     wanted = setup.task.object.columns(setup.task.params)
     for column in (*wanted, *([setup.group] if setup.group else [])):
         if column not in columns:
-            raise error_at(("task",), f'the rows have no column "{column}"{nearest(column, columns)}')
+            raise error_at(
+                ("task",), f'the rows have no column "{column}"{format_suggestion(column, columns)}'
+            )
     sliced = (*columns, LENGTH_BUCKET)
     for i, column in enumerate(setup.slices):
         if column not in sliced:
-            problem = f'the rows have no column "{column}"{nearest(column, sliced)}'
+            problem = f'the rows have no column "{column}"{format_suggestion(column, sliced)}'
             raise error_at(("task", "slices", i), problem)
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from slimgate._system.toml import shown, toml_key
+from slimgate._system.toml import format_value, toml_key
 from slimgate.errors import SuiteError
 from slimgate.params import VARIANT_NAME
 
@@ -97,12 +97,13 @@ def _problem(detail: ErrorDetails) -> str:
         return message.removeprefix("Value error, ")
     if kind not in PYDANTICS_OWN:
         # a message of slimgate's own; one that only says what is expected is told beside what came
-        alone = not message.startswith("expected ") or isinstance(detail["input"], Mapping)
-        return message if alone else f"{shown(detail['input'])} came, {message}"
-    return f"{shown(detail['input'])} came, expected {_expected(kind, message, detail.get('ctx', {}))}"
+        own_words = not message.startswith("expected ") or isinstance(detail["input"], Mapping)
+        return message if own_words else f"{format_value(detail['input'])} came, {message}"
+    expected = _format_expected(kind, message, detail.get("ctx", {}))
+    return f"{format_value(detail['input'])} came, expected {expected}"
 
 
-def _expected(kind: str, message: str, context: Mapping[str, Any]) -> str:
+def _format_expected(kind: str, message: str, context: Mapping[str, Any]) -> str:
     if kind in BOUNDS:
         key, words = BOUNDS[kind]
         return words.format(f"{context[key]:g}" if isinstance(context[key], float) else context[key])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import SuiteError, nearest
+from slimgate.errors import SuiteError, format_suggestion
 from slimgate.params import Located, suite_path
 
 MAX_BYTES = 1_000_000
@@ -87,13 +87,13 @@ def _read(path: Path, shown: str, digest: Any, seen: tuple[Path, ...], files: li
     digest.update(path.read_bytes())
     files.append(shown if not seen else path.name)
     merged: dict[str, Any] = {}
-    for parent in _extended(own, shown):
+    for parent in _extended_files(own, shown):
         try:
             base = suite_path(path.parent, parent)
         except ValueError as error:
             raise SuiteError(f"{shown} [suite] extends: {error}") from error
         if not base.is_file():
-            beside = nearest(base.name, [p.name for p in path.parent.glob("*.toml") if p != path])
+            beside = format_suggestion(base.name, [p.name for p in path.parent.glob("*.toml") if p != path])
             raise SuiteError(
                 f'{shown} [suite] extends: "{parent}": no such file in {path.parent.name}/{beside}'
             )
@@ -102,7 +102,7 @@ def _read(path: Path, shown: str, digest: Any, seen: tuple[Path, ...], files: li
     return _merge(merged, own)
 
 
-def _extended(own: dict[str, Any], shown: str) -> tuple[str, ...]:
+def _extended_files(own: dict[str, Any], shown: str) -> tuple[str, ...]:
     """The files that a suite extends, one or several; later ones win."""
     suite: Any = own.get("suite")
     parents = suite.get("extends", ()) if isinstance(suite, dict) else ()

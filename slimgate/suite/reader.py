@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from slimgate._system.threads import default_threads
-from slimgate.errors import SuiteError, nearest
+from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.metrics import load_metric
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 from slimgate.models.ref import parse_model_ref
 from slimgate.outcomes import RIGHT
 from slimgate.params import Table
@@ -108,7 +108,7 @@ class Reader:
     def load(self, kind: str, name: Any, loc: Loc) -> Any:
         """A plug-in by name."""
         if not isinstance(name, str):
-            raise self.error(loc, f"needs name = …; known: {', '.join(known(kind))}, or your own")
+            raise self.error(loc, f"needs name = …; known: {', '.join(known_plugins(kind))}, or your own")
         try:
             return load(kind, name)
         except SuiteError as error:
@@ -122,7 +122,7 @@ class Reader:
         here = loc if params_loc is None else params_loc
         try:
             options = found.Params.model_validate(params)
-            return Plugin(str(name), found.resolved(options) if kind == "method" else found, options)
+            return Plugin(str(name), found.resolve(options) if kind == "method" else found, options)
         except ValidationError as error:
             raise from_validation(error, self.text.shown, self.text.data, here) from None
         except Exception as error:  # a user's validator may raise anything
@@ -155,7 +155,7 @@ class Reader:
         known_keys = {*TaskTable.model_fields, *params.model_fields}
         unknown = next((key for key in own if key not in known_keys), None)
         if unknown is not None and issubclass(params, Table):
-            raise self.error(("task",), f"unknown key {unknown}{nearest(unknown, known_keys)}")
+            raise self.error(("task",), f"unknown key {unknown}{format_suggestion(unknown, known_keys)}")
 
     def ref(self, table: TeacherTable | VariantTable, loc: Loc) -> ModelRef | None:
         """The weights that `model = …` names."""
@@ -213,7 +213,9 @@ class Reader:
             ("twin", table.twin, tables),
         ):
             if other is not None and other not in known_names:
-                raise self.error((*loc, key), f'"{other}": no such variant{nearest(other, known_names)}')
+                raise self.error(
+                    (*loc, key), f'"{other}": no such variant{format_suggestion(other, known_names)}'
+                )
         if table.twin == name:
             raise self.error(
                 (*loc, "twin"), "a variant is not its own twin; name the one built without a teacher"

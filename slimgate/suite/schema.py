@@ -16,7 +16,7 @@ from slimgate.judge.budget_tables import (
     TeacherBudgetTable,
 )
 from slimgate.judge.metrics import known_metrics
-from slimgate.loading import known, load, text_of
+from slimgate.loading import known_plugins, load, text_of
 from slimgate.suite.budgets import HOLM, per_row_metrics
 from slimgate.suite.switched_off import ABOUT, OFF
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
@@ -43,7 +43,7 @@ def suite_schema() -> dict[str, Any]:
     schema["properties"]["budgets"] |= _budgets(definitions)
     definitions["SpaceTable"]["properties"]["steps"]["items"] = tuned_step(definitions)
     _leave_to_extends(schema)
-    for name in known("method"):
+    for name in known_plugins("method"):
         text = (text_of(load("method", name)) or name).split("\n\n")[0]
         definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
     return schema
@@ -69,7 +69,8 @@ def _add(definitions: dict[str, Any], name: str, model: Any) -> dict[str, str]:
 
 def _one_of_methods(definitions: dict[str, Any]) -> dict[str, Any]:
     methods = {
-        name: _add(definitions, f"method_{name}", load("method", name).Params) for name in known("method")
+        name: _add(definitions, f"method_{name}", load("method", name).Params)
+        for name in known_plugins("method")
     }
     return {
         "type": "object",
@@ -85,13 +86,13 @@ def _task(definitions: dict[str, Any]) -> dict[str, Any]:
     _add(definitions, "TaskTable", TaskTable)
     properties: dict[str, Any] = definitions.pop("TaskTable")["properties"]
     forms: dict[str, dict[str, Any]] = {}
-    for task in known("task"):
+    for task in known_plugins("task"):
         for key, own in load("task", task).Params.model_json_schema()["properties"].items():
             forms.setdefault(key, {})[task] = own
     properties |= {key: _any_of(of_tasks) for key, of_tasks in forms.items()}
     properties["source"] |= {
         "required": ["name"],
-        "properties": {"name": {"type": "string", "examples": list(known("source"))}},
+        "properties": {"name": {"type": "string", "examples": list(known_plugins("source"))}},
     }
     return {"required": ["kind", "source"], "properties": properties}
 

@@ -161,7 +161,7 @@ class Suite:
         return self.teacher_budgets if name == TEACHER else self.budgets[name]
 
     @property
-    def weighed(self) -> tuple[str, ...]:
+    def variants_with_memory(self) -> tuple[str, ...]:
         """The variants whose memory is measured: all where [measure] says so, else those with a budget."""
         return tuple(
             name for name in self.variants if self.measure.memory or self.budgets[name].memory is not None
@@ -179,12 +179,12 @@ class Suite:
         of_teacher = [(TEACHER, metric) for metric in self.teacher_budgets.quality]
         return (*of_teacher, *((name, metric) for name in self.variants for metric in self.metrics))
 
-    def made_from(self, name: str) -> tuple[str, ...]:
+    def dependents_of(self, name: str) -> tuple[str, ...]:
         """The variants whose steps start or learn from a model, at any remove."""
         found: dict[str, None] = {}
         for other, variant in self.variants.items():
             if name in (variant.parent, *variant.assistants):
-                found |= dict.fromkeys((other, *self.made_from(other)))
+                found |= dict.fromkeys((other, *self.dependents_of(other)))
         return tuple(found)
 
     def is_stochastic(self, name: str) -> bool:

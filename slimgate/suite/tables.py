@@ -130,7 +130,7 @@ class VariantTable(Table):
         return data
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_options(self) -> Self:
         if self.parent is not None and self.model is not None:
             raise ValueError("a variant has exactly one of from and model, got both")
         if not self.steps and self.model is None and self.runtime is None:

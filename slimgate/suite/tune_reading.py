@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from slimgate._system.toml import shown
-from slimgate.errors import SuiteError, nearest
+from slimgate._system.toml import format_value
+from slimgate.errors import SuiteError, format_suggestion
 from slimgate.suite.errors import Loc, from_validation
 from slimgate.suite.tune_candidate import candidate, free_name
 from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, Tier, Tuning, every
@@ -44,7 +44,7 @@ def _space(reader: Reader, suite: Suite, number: int, table: SpaceTable) -> Spac
     loc = ("tune", "space", number)
     parents = ("teacher", *suite.variants)
     if table.parent is not None and table.parent not in parents:
-        problem = f'"{table.parent}": no such variant{nearest(table.parent, parents)}'
+        problem = f'"{table.parent}": no such variant{format_suggestion(table.parent, parents)}'
         raise reader.error((*loc, "from"), problem)
     # pydantic copies strings; those of the file still know their folder
     written = reader.text.data["tune"]["space"][number]
@@ -60,15 +60,15 @@ def _template(reader: Reader, step: Mapping[str, Any], loc: Loc, name: str) -> S
     content = dict(step)
     optional = content.pop("optional", False)
     if not isinstance(optional, bool):
-        raise reader.error((*loc, "optional"), f"{shown(optional)} came, expected true or false")
+        raise reader.error((*loc, "optional"), f"{format_value(optional)} came, expected true or false")
     left_out = Choice(f"{name} left out", (False, True)) if optional else None
-    return StepTemplate(_parsed(reader, content, loc, name), left_out)
+    return StepTemplate(_parse_value(reader, content, loc, name), left_out)
 
 
-def _parsed(reader: Reader, value: Any, loc: Loc, name: str) -> Any:
+def _parse_value(reader: Reader, value: Any, loc: Loc, name: str) -> Any:
     """The value with a Choice or a Range wherever one is written."""
     if isinstance(value, tuple):
-        return tuple(_parsed(reader, item, (*loc, i), f"{name}[{i}]") for i, item in enumerate(value))
+        return tuple(_parse_value(reader, item, (*loc, i), f"{name}[{i}]") for i, item in enumerate(value))
     if not isinstance(value, Mapping):
         return value
     try:
@@ -77,17 +77,19 @@ def _parsed(reader: Reader, value: Any, loc: Loc, name: str) -> Any:
             return _choice(reader, value["choices"], (*loc, "choices"), name)
         if {"low", "high"} & value.keys():
             table = RangeTable.model_validate(value)
-            return Range(name, table.low, table.high, table.log, table.step, table.whole)
+            return Range(name, table.low, table.high, table.log, table.step, table.is_whole)
     except ValidationError as error:
         raise from_validation(error, reader.text.shown, reader.text.data, loc) from None
-    return {key: _parsed(reader, item, (*loc, key), f"{name}.{key}") for key, item in value.items()}
+    return {key: _parse_value(reader, item, (*loc, key), f"{name}.{key}") for key, item in value.items()}
 
 
 def _choice(reader: Reader, options: tuple[Any, ...], loc: Loc, name: str) -> Choice:
     for i, option in enumerate(options):
         if (first := options.index(option)) < i and type(options[first]) is type(option):
             raise reader.error((*loc, i), f"the same as choices[{first}]")
-    return Choice(name, tuple(_parsed(reader, o, (*loc, i), f"{name}[{i}]") for i, o in enumerate(options)))
+    return Choice(
+        name, tuple(_parse_value(reader, o, (*loc, i), f"{name}[{i}]") for i, o in enumerate(options))
+    )
 
 
 def _check_choices(reader: Reader, space: Space) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable
 
 _PREFIX = "tune_"
@@ -18,7 +18,7 @@ def tuned_step(definitions: dict[str, Any]) -> dict[str, Any]:
         "RangeTable": RangeTable.model_json_schema(),
     }
     methods = {}
-    for name in known("method"):
+    for name in known_plugins("method"):
         own = load("method", name).Params.model_json_schema(ref_template=f"#/$defs/{_PREFIX}{{model}}")
         for inner, definition in own.pop("$defs", {}).items():
             definitions[_PREFIX + inner] = _with_choices(definition)

@@ -2,7 +2,7 @@
 
     { prune_ffn = { pruning_ratio = { choices = [0.25, 0.5] } }, optional = true }
 
-`drawn(space, pick)` walks the template and asks `pick` at every choice that it meets, so that the choices
+`draw_steps(space, pick)` walks the template and asks `pick` at every choice that it meets. So the choices
 inside a step that was left out are never asked. A pick is a choice's number from 0, or a range's value.
 """
 
@@ -27,7 +27,7 @@ class Choice:
     options: tuple[Any, ...]
 
     @property
-    def ordered(self) -> bool:
+    def is_ordered(self) -> bool:
         """Whether the options are numbers in order, so that neighbours are alike."""
         numbers = [one for one in self.options if isinstance(one, int | float) and not isinstance(one, bool)]
         return len(numbers) == len(self.options) and numbers in (sorted(numbers), sorted(numbers)[::-1])
@@ -110,32 +110,32 @@ class Tuning:
     spaces: tuple[Space, ...]
 
 
-def drawn(space: Space, pick: Pick) -> Drawn:
+def draw_steps(space: Space, pick: Pick) -> Drawn:
     """The step list that the picks make."""
     picks: Json = {}
 
-    def noted(dimension: Dimension) -> Any:
+    def note_pick(dimension: Dimension) -> Any:
         picks[dimension.name] = pick(dimension)
         return picks[dimension.name]
 
-    steps = [(i, step) for i, template in enumerate(space.steps) for step in _step(template, noted)]
+    steps = [(i, step) for i, template in enumerate(space.steps) for step in _step(template, note_pick)]
     return Drawn(space, tuple(steps), picks)
 
 
 def _step(template: StepTemplate, pick: Pick) -> list[Json]:
     if template.left_out is not None and pick(template.left_out):
         return []
-    return [_filled(template.content, pick)]
+    return [_fill_value(template.content, pick)]
 
 
-def _filled(value: Any, pick: Pick) -> Any:
+def _fill_value(value: Any, pick: Pick) -> Any:
     if isinstance(value, Choice):
-        return _filled(value.options[pick(value)], pick)
+        return _fill_value(value.options[pick(value)], pick)
     if isinstance(value, Range):
         return pick(value)
     if isinstance(value, Mapping):
-        return {key: _filled(item, pick) for key, item in value.items()}
-    return tuple(_filled(item, pick) for item in value) if isinstance(value, tuple) else value
+        return {key: _fill_value(item, pick) for key, item in value.items()}
+    return tuple(_fill_value(item, pick) for item in value) if isinstance(value, tuple) else value
 
 
 def every(space: Space) -> Iterator[Drawn]:
@@ -143,7 +143,7 @@ def every(space: Space) -> Iterator[Drawn]:
     ahead: list[int] = []
     while True:
         met: list[int] = []
-        found = drawn(space, _Odometer(ahead, met))
+        found = draw_steps(space, _Odometer(ahead, met))
         yield found
         while met and ahead[len(met) - 1] + 1 >= met[-1]:
             met.pop()

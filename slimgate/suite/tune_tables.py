@@ -45,12 +45,12 @@ class RangeTable(Table):
             raise ValueError(f"low = {self.low:g} came, expected more than 0 where log = true")
         if self.log and self.step is not None:
             raise ValueError("log and step came, expected one of them")
-        if self.whole and isinstance(self.step, float):
+        if self.is_whole and isinstance(self.step, float):
             raise ValueError(f"step = {self.step:g} came, expected a whole number, as low and high are")
         return self
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether it stands for a whole number."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 

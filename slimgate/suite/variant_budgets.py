@@ -62,7 +62,7 @@ class VariantBudgets:
         reasons, limits = off or {}, common.limits()
         slices = {**common.behaviour.slices, **self.behaviour.slices}
         return VariantBudgets(
-            _merged(common.quality, self.quality, reasons),
+            _merge_budgets(common.quality, self.quality, reasons),
             _over("size", self.size, common.size, reasons),
             _over("latency", self.speed, common.speed, reasons),
             BehaviourBudgets(
@@ -70,7 +70,7 @@ class VariantBudgets:
                 {name: one for name, one in slices.items() if ("slices", slices_kind(name)) not in reasons},
             ),
             _over("memory", self.memory, common.memory, reasons),
-            _merged(common.baseline, self.baseline, reasons, f"{BASELINE} "),
+            _merge_budgets(common.baseline, self.baseline, reasons, f"{BASELINE} "),
             tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in reasons.items()),
         )
 
@@ -103,7 +103,7 @@ def _over(name: str, own: B | None, common: B | None, off: Collection[Key]) -> B
     return None if (name, common.kind) in off else common
 
 
-def _merged(common: ByMetric, own: ByMetric, off: Collection[Key], prefix: str = "") -> ByMetric:
+def _merge_budgets(common: ByMetric, own: ByMetric, off: Collection[Key], prefix: str = "") -> ByMetric:
     """By metric, one budget of each kind; a metric without any is left out."""
     found = {
         metric: _by_kind((*common.get(metric, ()), *own.get(metric, ())), f"{prefix}{metric}", off)

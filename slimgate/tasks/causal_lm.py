@@ -159,9 +159,9 @@ class CausalLM(Task[Params]):
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
         """What is to be learnt: the tokens themselves, each predicted from those before it."""
-        return self.unlabelled(params, encoded, facts)
+        return self.targets_without_labels(params, encoded, facts)
 
-    def unlabelled(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+    def targets_without_labels(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
         """The same: text needs no labels."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
@@ -198,7 +198,7 @@ class CausalLM(Task[Params]):
             groups=row_groups(rows, group),
         )
 
-    def spoiled(self, found: Outcomes, rows: Ints) -> Outcomes:
+    def with_planted_fault(self, found: Outcomes, rows: Ints) -> Outcomes:
         """The outcomes with every token of those rows less likely, and none of them right."""
         from dataclasses import replace
 

@@ -125,7 +125,7 @@ class ImageText(Task[Params]):
         """The label's index of each row, (rows,): captions of one class are right answers to each other."""
         return _label_indices(params, rows, facts)
 
-    def unlabelled(self, params: Params, encoded: EncodedImages, facts: TaskFacts) -> Ints:
+    def targets_without_labels(self, params: Params, encoded: EncodedImages, facts: TaskFacts) -> Ints:
         """Every row a class of its own, (rows,): nothing but its own caption is a right answer."""
         return -1 - np.arange(len(encoded.pixels), dtype=np.int64)
 
@@ -179,7 +179,7 @@ class ImageText(Task[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> EncodedImages:
         """The images with their own captions, as models learn from them. tokenizer: an ImageTextProcessor."""
-        return _encoded(params, rows, tokenizer, captions(params, rows), own=True)
+        return _encode_rows(params, rows, tokenizer, captions(params, rows), own=True)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedImages]:
         """The images with the prompts of all classes, as they are classified."""
@@ -192,7 +192,7 @@ class ImageText(Task[Params]):
             AutoConfig.from_pretrained(folder, trust_remote_code=False),
         )
         prompts = class_prompts(params, tuple(config.id2label[i] for i in sorted(config.id2label)))
-        return lambda rows: _encoded(params, rows, processor, prompts, own=False)
+        return lambda rows: _encode_rows(params, rows, processor, prompts, own=False)
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
@@ -218,12 +218,12 @@ class ImageText(Task[Params]):
             groups=row_groups(rows, group),
         )
 
-    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+    def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """Those rows with the next class for the right one, whose prompts then stand behind all others."""
         assert isinstance(outcomes, ClassOutcomes)
         ranks = outcomes.column(RANK).copy()
         ranks[rows] = ranks.max() + len(outcomes.classes)
-        found = outcomes.exchanged(rows)
+        found = outcomes.with_wrong_rows(rows)
         return replace(found, values={**found.values, RANK: ranks})
 
 
@@ -253,7 +253,7 @@ def class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
     return [prompt for name in classes for prompt in params.of_label(name)]
 
 
-def _encoded(params: Params, rows: Rows, processor: Any, texts: list[str], *, own: bool) -> EncodedImages:
+def _encode_rows(params: Params, rows: Rows, processor: Any, texts: list[str], *, own: bool) -> EncodedImages:
     from slimgate.data.images import Pixels
 
     encoded = encode_texts(processor.tokenizer, [texts], max_tokens=params.max_tokens)

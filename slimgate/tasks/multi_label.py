@@ -107,7 +107,9 @@ class MultiLabel(TextTask[Params]):
         """What is to be learnt: (rows, labels) 0 or 1."""
         return indicators(_sets(params, rows), facts.classes).astype(np.float32)
 
-    def unlabelled(self, params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
+    def targets_without_labels(
+        self, params: Params, encoded: Encoded, facts: TaskFacts
+    ) -> npt.NDArray[np.float32]:
         """What is to be learnt of rows without labels: nothing by them, (rows, labels)."""
         return np.full((len(encoded.lengths), len(facts.classes)), np.nan, dtype=np.float32)
 
@@ -143,11 +145,11 @@ class MultiLabel(TextTask[Params]):
             np.asarray(rows.ids, dtype=np.str_),
             values=_values(facts.classes, gold, said.astype(np.float64)),
             given=tuple(f"{GOLD}{name}" for name in facts.classes),
-            answers=np.asarray([_listed(line, facts.classes) for line in said], dtype=np.str_),
+            answers=np.asarray([_join_labels(line, facts.classes) for line in said], dtype=np.str_),
             groups=row_groups(rows, group),
         )
 
-    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+    def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """The rows are told exactly the labels that they do not have."""
         classes = tuple(name.removeprefix(GOLD) for name in outcomes.given)
         gold, said = (np.stack([outcomes.column(f"{of}{c}") for c in classes], axis=1) for of in (GOLD, SAID))
@@ -173,7 +175,7 @@ def _values(classes: tuple[str, ...], gold: Floats, said: Floats) -> dict[str, F
     }
 
 
-def _listed(told: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> str:
+def _join_labels(told: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> str:
     return ", ".join(name for name, yes in zip(classes, told, strict=True) if yes) or "(none)"
 
 

@@ -130,7 +130,7 @@ class SentenceEmbedding(SentenceTask[Params]):
         """What belongs together: (rows,) numbers."""
         return relevance(params, rows)
 
-    def unlabelled(self, params: Params, encoded: Encoded, facts: TaskFacts) -> Ints:
+    def targets_without_labels(self, params: Params, encoded: Encoded, facts: TaskFacts) -> Ints:
         """Of rows of which nothing is known: nothing by labels, (rows,)."""
         from slimgate.tasks.parts.objectives import UNLABELLED
 
@@ -161,7 +161,7 @@ class SentenceEmbedding(SentenceTask[Params]):
             groups=row_groups(rows, group),
         )
 
-    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+    def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """The outcomes with the documents of those queries found last of all."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
         values[RIGHT][rows] = values[NDCG][rows] = 0.0

@@ -107,7 +107,9 @@ class SentenceSimilarity(SentenceTask[Params]):
         """The scores that cosines shall have: (rows,)."""
         return gold(params, rows).astype(np.float32)
 
-    def unlabelled(self, params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
+    def targets_without_labels(
+        self, params: Params, encoded: Encoded, facts: TaskFacts
+    ) -> npt.NDArray[np.float32]:
         """Of rows without a score: NaN, (rows,)."""
         return np.full(len(encoded.lengths), np.nan, dtype=np.float32)
 
@@ -131,7 +133,7 @@ class SentenceSimilarity(SentenceTask[Params]):
             groups=row_groups(rows, group),
         )
 
-    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+    def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """The outcomes with those rows' similarities mirrored between the least and the greatest."""
         score = outcomes.column(SCORE).copy()
         score[rows] = score.min() + score.max() - score[rows]

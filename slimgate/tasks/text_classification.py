@@ -112,7 +112,7 @@ class TextClassification(TextTask[C]):
         """What is to be learnt: the label's index of each row, (rows,)."""
         return self.label_indices(params, rows, facts)
 
-    def unlabelled(self, params: C, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.int64]:
+    def targets_without_labels(self, params: C, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.int64]:
         """What is to be learnt of rows without labels: nothing by labels, (rows,)."""
         from slimgate.tasks.parts.objectives import UNLABELLED
 

@@ -83,7 +83,9 @@ class TextRegression(TextTask[Params]):
         """What is to be learnt: the score of each row, (rows,)."""
         return gold_scores(params, rows).astype(np.float32)
 
-    def unlabelled(self, params: Params, encoded: Encoded, facts: TaskFacts) -> npt.NDArray[np.float32]:
+    def targets_without_labels(
+        self, params: Params, encoded: Encoded, facts: TaskFacts
+    ) -> npt.NDArray[np.float32]:
         """What is to be learnt of rows without scores: nothing by them, (rows,)."""
         return np.full(len(encoded.lengths), np.nan, dtype=np.float32)
 
@@ -119,7 +121,7 @@ class TextRegression(TextTask[Params]):
             groups=row_groups(rows, group),
         )
 
-    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+    def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """The rows' scores are the end of the scale that is further from the gold one."""
         gold, score = outcomes.column("gold"), outcomes.column("score").copy()
         low, high = gold.min(), gold.max()

@@ -117,7 +117,7 @@ class TokenClassification(HeadTask[Params]):
         tags = [[index[tag] for tag in row] for row in _tags(params, rows)]
         return _at_first_tokens(encoded, lambda row, word: tags[row][word])
 
-    def unlabelled(self, params: Params, encoded: EncodedWords, facts: TaskFacts) -> TokenTargets:
+    def targets_without_labels(self, params: Params, encoded: EncodedWords, facts: TaskFacts) -> TokenTargets:
         """What is to be learnt of rows without tags: a teacher's answer at the first token of each word."""
         from slimgate.tasks.parts.objectives import UNLABELLED
 
@@ -139,11 +139,11 @@ class TokenClassification(HeadTask[Params]):
         loaded = load_classifier(head, ref, context, texts=_train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_token_head
-            from slimgate.tasks.parts.objectives import labelled, training_rows
+            from slimgate.tasks.parts.objectives import labelled_rows, training_rows
 
             train, held_out = (
                 training_rows(loaded.model, context),
-                labelled(loaded.model, "selection", context),
+                labelled_rows(loaded.model, "selection", context),
             )
             log = fit_token_head(loaded.model.network, loaded.layer, train, held_out, seed=context.seed)
             context.log.update(log)
@@ -165,7 +165,9 @@ class TokenClassification(HeadTask[Params]):
     ) -> Outcomes:
         """How many spans and tags are right; scores: (rows, max_tokens) as `read_output` gives them."""
         gold = _tags(params, rows)
-        told = [_told(line, len(tags), facts.classes) for line, tags in zip(scores, gold, strict=True)]
+        told = [
+            _predicted_tags(line, len(tags), facts.classes) for line, tags in zip(scores, gold, strict=True)
+        ]
         spans_of = span_reader()
         counts = [_counts(spans_of, *pair) for pair in zip(gold, told, strict=True)]
         names = ("spans_gold", "spans_predicted", "spans_right", "tags", "tags_right")
@@ -178,7 +180,7 @@ class TokenClassification(HeadTask[Params]):
             groups=row_groups(rows, group),
         )
 
-    def spoiled(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+    def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """The rows have no right tag, and as many wrong spans as there are spans to find, one at least."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
         for name in ("spans_right", "tags_right", RIGHT):
@@ -208,7 +210,7 @@ def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
     yield from map(collapsed, context.rows("train").table[params.words].to_pylist())
 
 
-def _told(line: npt.NDArray[np.float64], words: int, classes: Sequence[str]) -> list[str]:
+def _predicted_tags(line: npt.NDArray[np.float64], words: int, classes: Sequence[str]) -> list[str]:
     """The tag of each of the words, O of those that the model did not see."""
     seen = [OUTSIDE if tag == NO_WORD else classes[int(tag)] for tag in line[:words]]
     return seen + [OUTSIDE] * (words - len(seen))

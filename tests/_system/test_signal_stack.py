@@ -57,8 +57,8 @@ def test_a_time_limit_ends_its_block_though_the_alternate_stack_is_gone() -> Non
 
 
 def test_what_a_block_leaves_behind_is_undone() -> None:
-    code = "from slimgate._system.signals import signal_stack_kept\nwith signal_stack_kept():\n    pass\n"
-    inside = GONE.replace("assert libc", "with signal_stack_kept():\n  assert libc")
+    code = "from slimgate._system.signals import keep_signal_stack\nwith keep_signal_stack():\n    pass\n"
+    inside = GONE.replace("assert libc", "with keep_signal_stack():\n  assert libc")
     assert ran(f"{code}{inside}{INTERRUPTED}") == (0, "interrupted")
 
 

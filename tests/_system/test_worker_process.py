@@ -33,16 +33,16 @@ def test_the_last_line_that_it_said_tells_why_it_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = run(tmp_path, monkeypatch, "print('at first', file=sys.stderr)\nraise ValueError('no weights')")
-    assert (ended.code, ended.signal, ended.told) == (1, None, "ValueError: no weights")
+    assert (ended.code, ended.signal, ended.message) == (1, None, "ValueError: no weights")
 
 
 def test_one_that_says_nothing_is_told_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(tmp_path, monkeypatch, "sys.exit(3)").told == "it ended with code 3"
+    assert run(tmp_path, monkeypatch, "sys.exit(3)").message == "it ended with code 3"
 
 
 def test_one_that_dies_is_told_by_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run(tmp_path, monkeypatch, "os.kill(os.getpid(), signal.SIGKILL)")
-    assert (ended.code, ended.signal, ended.told) == (-9, "SIGKILL", "it died by SIGKILL")
+    assert (ended.code, ended.signal, ended.message) == (-9, "SIGKILL", "it died by SIGKILL")
 
 
 # starts a process that would outlive it, and says which one only when it runs
@@ -106,4 +106,4 @@ def test_an_error_of_several_lines_is_told_whole_in_one_line(
 ) -> None:
     body = "raise ValueError('1 error for Params\\n  sizes: not a tuple\\n    For more see a page')"
     ended = run(tmp_path, monkeypatch, body)
-    assert ended.told == "ValueError: 1 error for Params sizes: not a tuple For more see a page"
+    assert ended.message == "ValueError: 1 error for Params sizes: not a tuple For more see a page"

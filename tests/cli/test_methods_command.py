@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from slimgate.cli.main import main
-from slimgate.loading import known
+from slimgate.loading import known_plugins
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def test_every_method_has_a_line_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods"]) == 0
     lines = capsys.readouterr().out.splitlines()[2:]
-    assert [line.split()[0] for line in lines] == list(known("method"))
+    assert [line.split()[0] for line in lines] == list(known_plugins("method"))
     assert all(len(line.split()) > 3 and line.endswith(".") for line in lines)
 
 
@@ -34,7 +34,7 @@ def test_one_method_is_told_with_its_options(capsys: pytest.CaptureFixture[str])
     assert "promises                     sparser" in told
 
 
-@pytest.mark.parametrize("name", known("method"))
+@pytest.mark.parametrize("name", known_plugins("method"))
 def test_every_method_can_be_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", name]) == 0
     assert "starts from" in capsys.readouterr().out

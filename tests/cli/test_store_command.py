@@ -16,7 +16,7 @@ from support.sample_record import sample_record
 from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.record import to_json
-from slimgate.store.holds import held, last_use, note_use
+from slimgate.store.holds import held_entries, last_use, note_use
 from slimgate.store.prune import size_of
 from slimgate.store.store import DamagedEntry, Store
 
@@ -195,14 +195,14 @@ def test_what_a_running_process_uses_stays_until_it_ends_or_dies(told: Told, sto
         out = told("prune", "--max-size", "0")[1]
         assert "1 entry, 1.0 MB, stay: a running process uses it" in out
         assert names(store) == {"parent"}
-        assert held(store) == {"artifacts/parent"}
+        assert held_entries(store) == {"artifacts/parent"}
     finally:
         user.kill()
         user.communicate()
     assert told("prune", "--max-size", "0")[0] == 0
     assert names(store) == set()
     assert list((store / "holds").iterdir()) == []
-    assert held(store) == frozenset()
+    assert held_entries(store) == frozenset()
 
 
 def test_a_process_that_ends_leaves_no_hold(store: Path) -> None:

@@ -26,7 +26,7 @@ from fixtures.models.method_examples import EMBEDDING_EXAMPLES, EXAMPLES, ONNX_E
 from fixtures.models.task_rows import TASKS, task_context
 from slimgate.compress.agreement import predictor_of
 from slimgate.errors import BuildError
-from slimgate.loading import known, load, runtime_of
+from slimgate.loading import known_plugins, load, runtime_of
 from slimgate.run.claims import step_claims
 from slimgate.store.store import files_of
 from slimgate.tasks import causal_lm, text_classification
@@ -155,7 +155,7 @@ def graphs(hubs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
 
 def test_every_step_has_an_example() -> None:
     # test_in_tower.py has those of a tower, test_to_aoti.py those of a compiled package
-    assert {name for _, name, _ in cases()} | {"in_tower", "to_aoti"} == set(known("method"))
+    assert {name for _, name, _ in cases()} | {"in_tower", "to_aoti"} == set(known_plugins("method"))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.models.tiny import write_rows
 from slimgate.errors import DataError, SuiteError
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 from slimgate.protocols import Step
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
@@ -78,6 +78,6 @@ def test_rows_that_leave_none_where_no_size_is_stated_are_told_too(bench: Path, 
 
 
 def test_what_a_step_does_without_is_among_what_it_reads() -> None:
-    for name in known("method"):
+    for name in known_plugins("method"):
         step = load("method", name)
         assert type(step).does_without is Step.does_without or "calibration" in step.reads, name

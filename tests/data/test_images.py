@@ -63,7 +63,7 @@ def test_many_images_are_processed_when_a_batch_asks_for_them(monkeypatch: pytes
     many = Pixels(images, plain)
     np.testing.assert_array_equal(many.of([3, 1]), few)
     assert few[:, 0, 0, 0].tolist() == [3, 1]
-    assert len(many.joined(Pixels(images, plain))) == 10
+    assert len(many.join(Pixels(images, plain))) == 10
 
 
 def test_an_image_in_two_splits_is_found_by_its_content() -> None:

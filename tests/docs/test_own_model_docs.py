@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 from slimgate.protocols import Task
 
 pytestmark = pytest.mark.slow
@@ -61,11 +61,11 @@ def test_every_option_and_every_task_is_told(capsys: pytest.CaptureFixture[str])
     main(["init", "--help"])
     options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
     assert options <= set(re.findall(r"--[a-z][a-z-]+", DOC))
-    guessing = {name for name in known("task") if type(load("task", name)).guess is not Task.guess}
+    guessing = {name for name in known_plugins("task") if type(load("task", name)).guess is not Task.guess}
     assert guessing - {"sentence_similarity"} <= set(re.findall(r"`(\w+)`", DOC))
 
 
 def test_the_pages_that_it_names_are_there() -> None:
     links = re.findall(r"\]\((\w+\.md)\)", DOC)
-    assert set(links) == {"ci.md", "release.md"}
+    assert set(links) == {"ci.md", "read_a_report.md", "release.md"}
     assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []

@@ -125,5 +125,5 @@ def test_the_task_from_scratch_learns_is_compressed_and_judged(repository: Path)
     budget = QualityBudget(kind="drop_points", limit=10.0)
     assert judge_quality(metric, teacher, run.outcomes("int8"), [budget]).verdict is Verdict.PASS
     assert value_of(metric, run.outcomes("distilled")) > 0.5
-    spoil = run.suite.setup.task.object.spoiled
+    spoil = run.suite.setup.task.object.with_planted_fault
     assert exchanged_fault(teacher, name, budget, seed=0, spoil=spoil).verdict is not Verdict.PASS

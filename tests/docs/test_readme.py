@@ -1,4 +1,4 @@
-"""What README.md shows is true: its code is run as it stands there."""
+"""What README.md, docs/tasks.md and bench/README.md show is true: their code is run as it stands there."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from support.tiny_suite import tiny_run
 
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.metrics import load_metric
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+TASKS = (ROOT / "docs/tasks.md").read_text("utf-8")
+SUITES = (ROOT / "bench/README.md").read_text("utf-8")
 
 
 def section(title: str) -> str:
@@ -38,12 +40,6 @@ def test_the_method_of_add_your_own_runs_in_a_suite(tmp_path: Path, monkeypatch:
     assert bool((weights * 100 - (weights * 100).round()).abs().max() < 1e-4)
 
 
-def test_the_files_that_add_your_own_names_are_there() -> None:
-    links = re.findall(r"\]\(([^)]+)\)", section("Add your own"))
-    assert len(links) == 10
-    assert [link for link in links if not (Path(__file__).parents[2] / link).is_file()] == []
-
-
 def frozen(value: Any) -> Any:
     """Lists as the tuples that a suite makes of them."""
     if isinstance(value, dict):
@@ -51,11 +47,11 @@ def frozen(value: Any) -> Any:
     return tuple(map(frozen, value)) if isinstance(value, list) else value
 
 
-SHOWN = [tomllib.loads(code) for code in re.findall(r"```toml\n(.*?)```", section("Tasks"), re.DOTALL)]
+SHOWN = [tomllib.loads(code) for code in re.findall(r"```toml\n(.*?)```", TASKS, re.DOTALL)]
 
 
 @pytest.mark.parametrize("shown", SHOWN, ids=[shown["task"]["kind"] for shown in SHOWN])
-def test_a_task_that_the_readme_shows_is_right(shown: dict[str, Any]) -> None:
+def test_a_task_that_docs_show_is_right(shown: dict[str, Any]) -> None:
     task = shown["task"]
     source = dict(task["source"])
     load("source", source.pop("name")).Params.model_validate(frozen(source))
@@ -72,16 +68,29 @@ def test_a_task_that_the_readme_shows_is_right(shown: dict[str, Any]) -> None:
         assert load_metric(name).needs in found.metrics()
 
 
-def test_every_task_and_its_metrics_are_listed() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", section("Tasks"), re.MULTILINE)
-    assert {name for name, _ in rows} == set(known("task"))
+def test_every_task_has_an_example() -> None:
+    assert {shown["task"]["kind"] for shown in SHOWN} == set(known_plugins("task"))
+
+
+@pytest.mark.parametrize("page", [section("Tasks"), TASKS], ids=["README", "tasks"])
+def test_every_task_and_its_metrics_are_listed(page: str) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+    assert {name for name, _ in rows} == set(known_plugins("task"))
     for name, metrics in rows:
         needs = {load_metric(metric).needs for metric in re.findall(r"`(\w+)`", metrics)}
         assert needs <= load("task", name).metrics()
 
 
-def test_every_suite_and_every_step_is_listed() -> None:
+def test_every_suite_is_listed() -> None:
     suites = {path.name for path in (ROOT / "bench").glob("*.toml") if not path.name.startswith("_")}
-    assert set(re.findall(r"^\| `(\w+\.toml)` \|", section("The suites of bench/"), re.MULTILINE)) == suites
-    steps = section("A suite in 15 lines")
-    assert [name for name in known("method") if f"`{name}`" not in steps] == []
+    assert set(re.findall(r"^\| `(\w+\.toml)` \|", SUITES, re.MULTILINE)) == suites
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/compress.md"])
+def test_every_step_is_listed(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    assert [name for name in known_plugins("method") if f"`{name}`" not in text] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 250

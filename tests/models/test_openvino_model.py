@@ -14,7 +14,7 @@ from fixtures.models.openvino_models import exported, model_scores
 from slimgate.errors import BuildError
 from slimgate.models.openvino_model import (
     OpenVinoModel,
-    first_broken,
+    first_broken_constant,
     footprint,
     load_openvino_model,
     weight_types,
@@ -83,6 +83,6 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     x = op.parameter([-1, 2], np.float32, name="x")
     weight = op.constant(np.array([[1.0, np.nan], [0.0, 1.0]], dtype=np.float32), name="broken")
     graph = graph_of(op.matmul(x, weight, False, False), inputs=[x])
-    assert first_broken(graph) == "broken"
+    assert first_broken_constant(graph) == "broken"
     with pytest.raises(BuildError, match="NaN or infinite after the step, first in broken"):
         OpenVinoModel(graph, None, None).save(tmp_path)

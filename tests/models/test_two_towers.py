@@ -28,7 +28,7 @@ def test_every_parameter_but_the_scale_is_of_one_tower(network: TwoTowers) -> No
     whole = {name for name, _ in network.named_parameters()}
     parts: list[set[str]] = []
     for tower in TOWERS:
-        with network.seen_as(tower):
+        with network.view_as(tower):
             parts.append({name for name, _ in network.named_parameters()})
     assert parts[0].isdisjoint(parts[1])
     assert whole - parts[0] - parts[1] == {"clip.logit_scale"}
@@ -39,7 +39,7 @@ def test_every_parameter_but_the_scale_is_of_one_tower(network: TwoTowers) -> No
 def test_blocks_are_the_towers_under_their_names_in_the_whole(
     network: TwoTowers, tower: Tower, count: int
 ) -> None:
-    with network.seen_as(tower):
+    with network.view_as(tower):
         found = block_names(network)
         assert network.config.num_hidden_layers == count
         assert [block.attention.heads for block in blocks(network)] == [4] * count

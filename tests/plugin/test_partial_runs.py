@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from support.user_repository import Ran, pytest_in
 pytestmark = pytest.mark.slow
 
 TWO = "bench/two.toml"
+TIMES = "times.json"
 
 
 def ran_with_record(folder: Path, *arguments: str) -> Ran:
@@ -33,7 +35,7 @@ def spread(one_test: Ran) -> Ran:
 @pytest.fixture(scope="module")
 def benchmarks(spread: Ran) -> Ran:
     """What pytest-benchmark takes for benchmarks."""
-    return ran_with_record(spread.folder, "--benchmark-only")
+    return ran_with_record(spread.folder, "--benchmark-only", f"--benchmark-json={TIMES}")
 
 
 def test_one_test_of_a_suite_is_a_partial_record(one_test: Ran) -> None:
@@ -63,7 +65,7 @@ def test_workers_give_a_whole_record_but_for_latency(spread: Ran) -> None:
 
 def test_benchmark_only_runs_latency_and_fills_it_in(spread: Ran, benchmarks: Ran) -> None:
     assert benchmarks.code == 0
-    assert "8 passed, 14 skipped" in benchmarks.lines[-1]
+    assert "8 passed, 14 skipped" in benchmarks.out
     assert benchmarks.outcome(f"{TWO}::test_latency[int8-b1]") == "PASSED"
     record = benchmarks.record("two")
     assert record["verdict"]["missing"] == 0
@@ -76,6 +78,19 @@ def test_benchmark_only_runs_latency_and_fills_it_in(spread: Ran, benchmarks: Ra
     before, after = spread.variant("two", "int8"), benchmarks.variant("two", "int8")
     assert after["quality"]["mcc"] == before["quality"]["mcc"]
     assert after["behaviour"] == before["behaviour"]
+
+
+def test_benchmark_json_says_what_was_timed_and_how_much_faster_it_is(benchmarks: Ran) -> None:
+    text = (benchmarks.folder / TIMES).read_text("utf-8")
+    assert "UNSERIALIZABLE" not in text
+    entries = {one["extra_info"]["variant"]: one for one in json.loads(text)["benchmarks"]}
+    assert set(entries) == {"teacher", "same", "int8", "unsure"}
+    assert {one["group"] for one in entries.values()} == {f"{TWO} b1"}
+    assert entries["int8"]["params"] == {"variant": "int8", "workload": "b1"}
+    told, measured = entries["int8"]["extra_info"], benchmarks.variant("two", "int8")["latency"]["b1"]
+    assert (told["suite"], told["workload"]) == (TWO, "b1")
+    assert (told["speedup"], told["speedup_interval"]) == (measured["speedup"], measured["speedup_interval"])
+    assert "speedup" not in entries["teacher"]["extra_info"]
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,25 @@ from slimgate.run.shards import Shard, dealt, parse_shard, share
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import Suite
 
-ROOT = Path(__file__).parents[2]
+HEAD = (
+    '[suite]\ntitle = "many"\n[task]\nkind = "text_classification"\nsource = { name = "library_docs" }\n'
+    'text = ["paragraph"]\nlabel = "library"\n[teacher]\nmodel = "someone/model"\n'
+)
+VARIANTS = """[variants]
+student = { steps = [{ keep_layers = [0, 2, 5] }, { fine_tune = { epochs = 2 } }] }
+distilled = { steps = [{ keep_layers = [0, 2, 5] }, { distill = { epochs = 2 } }] }
+int8 = { steps = [{ int8_dynamic = {} }] }
+distilled-int8 = { from = "distilled", steps = [{ int8_dynamic = {} }] }
+pruned-10 = { steps = [{ magnitude_prune = { sparsity = 0.1 } }] }
+pruned-50 = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
+"""
 
 
 @pytest.fixture(scope="module")
-def suite() -> Suite:
-    return load_suite(ROOT / "bench/library_docs.toml", check_data=False)
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    path = tmp_path_factory.mktemp("suite") / "six.toml"
+    path.write_text(HEAD + VARIANTS)
+    return load_suite(path, check_data=False)
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 5, 9])
@@ -39,11 +52,7 @@ def test_what_is_trained_is_spread(suite: Suite) -> None:
 def test_a_long_chain_is_cut_where_training_twice_costs_less_than_waiting(tmp_path: Path) -> None:
     many = "\n".join(f'v{k} = {{ from = "first", steps = [{{ int8_dynamic = {{}} }}] }}' for k in range(40))
     trained = "first = { steps = [{ fine_tune = { epochs = 1 } }] }"
-    (tmp_path / "many.toml").write_text(
-        '[suite]\ntitle = "many"\n[task]\nkind = "text_classification"\nsource = { name = "library_docs" }\n'
-        'text = ["paragraph"]\nlabel = "library"\n[teacher]\nmodel = "someone/model"\n'
-        f"[variants]\n{trained}\n{many}\n"
-    )
+    (tmp_path / "many.toml").write_text(f"{HEAD}[variants]\n{trained}\n{many}\n")
     chain = load_suite(tmp_path / "many.toml", check_data=False)
     sizes = sorted(map(len, dealt(chain, 4)))
     assert sum(sizes) == 41

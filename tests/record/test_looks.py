@@ -9,7 +9,7 @@ import pytest
 from slimgate.errors import BuildError
 from slimgate.record import LookFacts, TimingFacts
 from slimgate.record.looks_log import LookLog, Looks, Timing, look_facts, looks_at, merge_looks, model_id
-from slimgate.store.prune import stored_in
+from slimgate.store.prune import list_entries
 from slimgate.store.store import Store
 
 
@@ -67,7 +67,7 @@ def test_a_line_that_a_killed_run_left_half_written_is_passed_over(root: Path) -
 
 def test_looks_are_no_entries_of_the_store(root: Path) -> None:
     LookLog(root, "rows", "1").note(["t/a"])
-    assert stored_in(root) == []
+    assert list_entries(root) == []
 
 
 def test_a_store_that_refuses_is_one_line(root: Path) -> None:

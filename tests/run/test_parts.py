@@ -275,9 +275,9 @@ def test_another_artifact_voids_earlier_results_of_what_is_made_from_it_and_no_n
 def test_what_is_made_from_a_model_at_any_remove(bench: Path, suite_text: str) -> None:
     (bench / "x.toml").write_text(suite_text)
     suite = load_suite(bench / "x.toml")
-    assert suite.made_from("student") == ("int8",)
-    assert set(suite.made_from("teacher")) == {"student", "int8"}
-    assert suite.made_from("int8") == ()
+    assert suite.dependents_of("student") == ("int8",)
+    assert set(suite.dependents_of("teacher")) == {"student", "int8"}
+    assert suite.dependents_of("int8") == ()
 
 
 def test_every_result_of_a_record_is_a_part_under_its_own_key() -> None:

@@ -26,8 +26,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     ended = run_worker(doubling_package.__name__, folder, limit=3600)
     if ended.signal:
-        pytest.skip(f"this machine cannot run what its compiler makes: {ended.told}")
-    assert ended.code == 0, ended.told
+        pytest.skip(f"this machine cannot run what its compiler makes: {ended.message}")
+    assert ended.code == 0, ended.message
     return folder / "model.pt2"
 
 

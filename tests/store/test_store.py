@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from slimgate.errors import BuildError
-from slimgate.store.seal import Damaged, checked
+from slimgate.store.seal import Damaged, check_entry
 from slimgate.store.store import DamagedEntry, Store, files_of, moment, scratch_beside
 
 # A process that makes artifacts/k; each making leaves a line in made.txt.
@@ -150,7 +150,7 @@ def test_a_damaged_entry_is_set_aside_with_a_warning_and_made_again(
     damage(folder)
     there = sorted(path.name for path in folder.rglob("*"))
     with pytest.raises(Damaged, match=re.escape(told)):
-        checked(folder, "artifacts/k")
+        check_entry(folder, "artifacts/k")
     assert store.find("artifacts", "k") is None
     with pytest.warns(DamagedEntry, match=rf"artifacts/k is damaged \(.*{re.escape(told)}") as warned:
         assert not store.make("artifacts", "k", fill).from_store

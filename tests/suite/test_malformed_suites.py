@@ -11,7 +11,7 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import known_metrics, load_metric
-from slimgate.loading import known
+from slimgate.loading import known_plugins
 from slimgate.suite.load import load_suite
 
 # Each file holds the expected message in its first line, then the lines that it changes in `suite_text`.
@@ -44,7 +44,7 @@ def filled(message: str, bench: Path) -> str:
     lists = {
         "budgets": sorted([*metrics, "baseline", "flips", "latency", "memory", "size", "slices"]),
         "per_row": [name for name in metrics if load_metric(name).per_row is not None],
-        **{f"{kind}s": known(kind) for kind in ("method", "runtime", "source")},
+        **{f"{kind}s": known_plugins(kind) for kind in ("method", "runtime", "source")},
     }
     for name, known_names in lists.items():
         message = message.replace(f"{{{name}}}", ", ".join(known_names))

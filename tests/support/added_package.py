@@ -31,5 +31,5 @@ def add_package(folder: Path, module: str, code: str, entries: str) -> Iterator[
 
 def _forget(module: str) -> None:
     sys.modules.pop(module, None)
-    loading.installed.cache_clear()
+    loading.installed_plugins.cache_clear()
     loading._named.clear()

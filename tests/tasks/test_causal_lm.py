@@ -172,7 +172,7 @@ def test_training_lowers_perplexity_and_logs_the_share_of_right_tokens(model: An
 
 def test_a_fault_makes_rows_less_likely_and_none_of_their_tokens_right(model: Any) -> None:
     found = judged(model, documents(5, 9, 4))
-    worse = task.task.spoiled(found, np.array([1]))
+    worse = task.task.with_planted_fault(found, np.array([1]))
     assert worse.column("nats") - found.column("nats") == pytest.approx([0, 16, 0])
     assert worse.column("right_tokens")[1] == 0
     assert worse.take(np.array([0, 2])).column("nats").tolist() == found.column("nats")[[0, 2]].tolist()

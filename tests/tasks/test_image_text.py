@@ -82,11 +82,11 @@ def test_of_equal_scores_the_right_one_stands_behind() -> None:
 def test_a_spoiled_row_is_wrong_and_its_caption_last(folder: Path, tmp_path: Path) -> None:
     model = load_clip(folder, clip_context(tmp_path / "rows"))
     found = answers(model, saved(model, tmp_path / "saved"), picture_rows(6))
-    spoiled = image_text.task.spoiled(found, np.array([1, 4]))
+    spoiled = image_text.task.with_planted_fault(found, np.array([1, 4]))
     assert isinstance(spoiled, ClassOutcomes)
     assert spoiled.right[[1, 4]].tolist() == [0, 0]
     assert (spoiled.column("rank")[[1, 4]] > len(CLASSES)).all()
-    assert not spoiled.changed(found)[[0, 2, 3, 5]].any()
+    assert not spoiled.changed_rows(found)[[0, 2, 3, 5]].any()
 
 
 def test_training_on_captions_teaches_zero_shot_classification(folder: Path, tmp_path: Path) -> None:

@@ -128,6 +128,6 @@ def test_outcomes_tell_the_labels_from_the_threshold_on() -> None:
 def test_spoiled_rows_have_every_label_wrong() -> None:
     rows = rows_of(topics=[["a"], ["a", "b"]])
     found = task.task.outcomes(ABC, rows, np.full((2, 3), -1.0, np.float32), params_of(), None)
-    worse = task.task.spoiled(found, np.array([0]))
+    worse = task.task.with_planted_fault(found, np.array([0]))
     assert worse.column("labels_wrong").tolist() == [3, 2]
     assert [worse.column(f"said:{name}")[0] for name in "abc"] == [0, 1, 1]

@@ -78,8 +78,8 @@ def test_each_text_of_a_pair_is_encoded_by_itself(tmp_path: Path) -> None:
     assert batch["input_ids"].shape == (4, 5)
     assert batch["attention_mask"].sum(1).tolist() == [3, 4, 3, 5]
     assert encoded.batch([0], 4)["input_ids"].shape == (2, 4)
-    assert (encoded.taken([1]).batch([0])["input_ids"] == encoded.batch([1])["input_ids"]).all()
-    more = encoded.joined(encoded)
+    assert (encoded.take([1]).batch([0])["input_ids"] == encoded.batch([1])["input_ids"]).all()
+    more = encoded.join(encoded)
     assert more.lengths.tolist() == [5, 3, 5, 3]
     assert (more.batch([3])["input_ids"] == encoded.batch([1])["input_ids"]).all()
     model.save(tmp_path)
@@ -149,6 +149,6 @@ def test_a_planted_fault_is_seen(metric: str) -> None:
     rows = rows_of(text=labels, label=labels)
     teacher = task.task.outcomes(NONE, rows, vectors.astype(np.float32), LABELS, None)
     budget = QualityBudget(kind="drop_points", limit=2.0)
-    judged = exchanged_fault(teacher, metric, budget, seed=0, spoil=task.task.spoiled)
+    judged = exchanged_fault(teacher, metric, budget, seed=0, spoil=task.task.with_planted_fault)
     assert judged.verdict == "FAIL"
     assert judged.drop_points == pytest.approx(4, abs=0.3)

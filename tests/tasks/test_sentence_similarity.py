@@ -101,7 +101,7 @@ def test_a_planted_fault_lowers_the_correlation() -> None:
     scores = np.stack([first, np.stack([np.cos(angle), np.sin(angle)], axis=1)], axis=1).astype(np.float32)
     found = task.task.outcomes(NONE, rows_of(gold.tolist()), scores, FIVE, None)
     metric = load_metric("spearman")
-    damaged = plant_fault(found, metric, 0.1, seed=0, spoil=task.task.spoiled)
+    damaged = plant_fault(found, metric, 0.1, seed=0, spoil=task.task.with_planted_fault)
     assert value_of(metric, found) == pytest.approx(spearmanr(gold, found.values["score"]).statistic)
     assert value_of(metric, found) - value_of(metric, damaged) == pytest.approx(0.1, abs=0.02)
 

@@ -89,7 +89,7 @@ def test_a_model_with_one_output_keeps_its_head_and_one_with_two_gets_a_fresh_on
 def test_spoiled_rows_are_worse_also_where_most_scores_stand_in_the_middle() -> None:
     gold = [0.0, 5.0, *[2.5] * 10]
     found = task.task.outcomes(TaskFacts(()), rows_of(gold), np.asarray(gold)[:, None] + 0.25, PARAMS, None)
-    damaged = plant_fault(found, load_metric("mae"), 0.5, seed=0, spoil=task.task.spoiled)
+    damaged = plant_fault(found, load_metric("mae"), 0.5, seed=0, spoil=task.task.with_planted_fault)
     errors = np.abs(damaged.column("score") - gold)
     assert errors.mean() >= 0.75
 
@@ -100,4 +100,4 @@ def test_outcomes_hold_gold_and_score_and_spoiled_rows_are_at_the_other_end() ->
     assert found.column("gold").tolist() == [0.0, 5.0, 3.0]
     assert found.column("score").tolist() == [0.5, 4.0, 2.0]
     assert found.right is None
-    assert task.task.spoiled(found, np.array([0, 2])).column("score").tolist() == [5.0, 4.0, 0.0]
+    assert task.task.with_planted_fault(found, np.array([0, 2])).column("score").tolist() == [5.0, 4.0, 0.0]

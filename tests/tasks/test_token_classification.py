@@ -104,8 +104,13 @@ def test_the_first_token_of_a_word_carries_its_tag_and_padding_none(tmp_path: Pa
         [n, index["B-PRAISE"], index["O"], n, n, n],
         [n, index["B-BLAME"], n, n, n, n],
     ]
-    assert task.task.unlabelled(PARAMS, encoded, context.facts)[[1]].tolist() == [[n, UNLABELLED, n]]
-    assert encoded.beside([1, 0])["word_of"].tolist() == [[-1, 0, -1, -1, -1, -1], [-1, 0, 1, -1, -1, -1]]
+    assert task.task.targets_without_labels(PARAMS, encoded, context.facts)[[1]].tolist() == [
+        [n, UNLABELLED, n]
+    ]
+    assert encoded.extra_arrays([1, 0])["word_of"].tolist() == [
+        [-1, 0, -1, -1, -1, -1],
+        [-1, 0, 1, -1, -1, -1],
+    ]
 
 
 @pytest.mark.slow
@@ -171,7 +176,7 @@ def test_spoiled_rows_have_no_tag_and_no_span_right() -> None:
     scores = np.asarray([[0.0] + [-1.0] * 11, [1.0] + [-1.0] * 11])
     found = task.task.outcomes(facts, rows_of([["a"], ["b"]], [["B-X"], ["O"]]), scores, PARAMS, None)
     assert value_of(load_metric("span_f1"), found) == 1
-    worse = task.task.spoiled(found, np.array([0, 1]))
+    worse = task.task.with_planted_fault(found, np.array([0, 1]))
     assert value_of(load_metric("span_f1"), worse) == 0
     assert value_of(load_metric("tag_accuracy"), worse) == 0
     assert worse.column("spans_predicted").tolist() == [1, 1]

@@ -17,7 +17,7 @@ from fixtures.peers.peer_case import Case, Result
 from fixtures.peers.peer_tools import PEERS
 from slimgate.errors import SlimgateError
 from slimgate.judge.tango import tango_interval
-from slimgate.loading import known, load
+from slimgate.loading import known_plugins, load
 
 
 def right(*answers: int) -> Any:
@@ -50,7 +50,7 @@ def test_every_wish_of_ours_is_a_method_with_valid_options_where_it_exists() -> 
     for steps in peers.OURS.values():
         for step in steps:
             for name, options in step.items():
-                if name in known("method"):
+                if name in known_plugins("method"):
                     load("method", name).Params.model_validate(options)
                     checked += 1
     assert checked >= 4

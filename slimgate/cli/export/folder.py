@@ -12,7 +12,7 @@ from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
 from slimgate.cli.export.snippets import snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
-from slimgate.loading import form_of, forms, known, load
+from slimgate.loading import form_of, forms, known_plugins, load
 from slimgate.models.saved_files import DESCRIPTION, save_tokenizer
 from slimgate.protocols import Task
 from slimgate.record import VariantRecord
@@ -104,7 +104,9 @@ def _task(run: Kept, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
     if isinstance(gate, GateRows):
         return gate.suite.setup.task.object
     kind = run.record.task.kind
-    return load("task", kind) if kind in known("task") else Task  # a record's dotted path is not imported
+    return (
+        load("task", kind) if kind in known_plugins("task") else Task
+    )  # a record's dotted path is not imported
 
 
 def _write_beside(

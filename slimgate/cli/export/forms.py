@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.compress.agreement import check_agreement, predictor_of, scores
-from slimgate.errors import BuildError, DataError, nearest
+from slimgate.errors import BuildError, DataError, format_suggestion
 from slimgate.loading import forms, runtime_of
 from slimgate.models import saved_files
 from slimgate.models.example_batches import example_batches
@@ -60,7 +60,7 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
     a form that there is not.
     """
     if form is not None and form not in forms():
-        raise DataError(f"--format {form}: there is no such form{nearest(form, forms())}")
+        raise DataError(f"--format {form}: there is no such form{format_suggestion(form, forms())}")
     found = runtime_of(artifact.kind)
     own = found[1].form if found else None
     if own is None:

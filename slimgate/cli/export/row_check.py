@@ -130,7 +130,7 @@ def _texts(written: Written) -> int | None:
 
 
 def _compared(one: Outcomes, other: Outcomes) -> RowCheck:
-    changed, classes = int(one.changed(other).sum()), isinstance(one, ClassOutcomes)
+    changed, classes = int(one.changed_rows(other).sum()), isinstance(one, ClassOutcomes)
     mine, theirs = _values(one), _values(other)
     largest = max((float(np.abs(mine[name] - theirs[name]).max()) for name in mine), default=0.0)
     return RowCheck(len(one), changed, largest, classes)

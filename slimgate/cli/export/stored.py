@@ -11,7 +11,7 @@ from slimgate.errors import BuildError, DataError, SlimgateError, SuiteError
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.files import Kept
 from slimgate.store.artifact import Artifact
-from slimgate.store.seal import Damaged, read_sealed
+from slimgate.store.seal import Damaged, read_manifest
 from slimgate.store.store import entry_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def stored_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
 
 def _digest(folder: Path) -> str | None:
     try:
-        found = read_sealed(folder, f"artifacts/{folder.name}").get("digest")
+        found = read_manifest(folder, f"artifacts/{folder.name}").get("digest")
     except (Damaged, OSError):
         return None
     return str(found)

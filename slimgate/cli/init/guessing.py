@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from slimgate.cli.init.guess import Guess
 from slimgate.cli.init.look import Look, group_among
 from slimgate.data.found_rows import Said
-from slimgate.errors import DataError, nearest
-from slimgate.loading import known, load
+from slimgate.errors import DataError, format_suggestion
+from slimgate.loading import known_plugins, load
 from slimgate.protocols import Task
 
 
@@ -25,7 +25,7 @@ def guess(table: pa.Table, said: Said, *, causal: bool) -> Guess:
     look = Look(table, said, causal)
     for name in (*said.text, *filter(None, (said.label, said.group))):
         if name not in look.columns:
-            raise DataError(f'the rows have no column "{name}"{nearest(name, look.columns)}')
+            raise DataError(f'the rows have no column "{name}"{format_suggestion(name, look.columns)}')
     if said.label is not None and said.label in said.text:
         raise DataError(f'column "{said.label}" is named by --text and by --label, expected two columns')
     found = _asked(look, said.task) if said.task else _first(look, _tasks())
@@ -41,7 +41,7 @@ def guess(table: pa.Table, said: Said, *, causal: bool) -> Guess:
 
 def _tasks() -> dict[str, Task[Any]]:
     """The tasks that guess, in the order in which they are asked."""
-    found: dict[str, Task[Any]] = {name: load("task", name) for name in known("task")}
+    found: dict[str, Task[Any]] = {name: load("task", name) for name in known_plugins("task")}
     guessing = {name: task for name, task in found.items() if type(task).guess is not Task.guess}
     return dict(sorted(guessing.items(), key=lambda item: item[1].guess_rank))
 
@@ -52,7 +52,7 @@ def _asked(look: Look, name: str) -> Guess | None:
     if ":" in name:
         tasks[name] = load("task", name)
     if name not in tasks:
-        raise DataError(f'--task "{name}": init knows no such task{nearest(name, tasks)}')
+        raise DataError(f'--task "{name}": init knows no such task{format_suggestion(name, tasks)}')
     if found := _guessed(look, name, tasks[name]):
         return found
     label = look.said.label

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.toml import shown
-from slimgate.errors import SuiteError, nearest
+from slimgate._system.toml import format_value
+from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.verdict import QualityBudget
@@ -63,9 +63,9 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
     """[budgets] of a file; those of [budgets.variants.NAME] where the variant's file is called NAME."""
     data = read_suite_text(path, str(path)).data
     if "budgets" not in data:
-        raise SuiteError(f"{path}: no table [budgets]{nearest('budgets', data)}")
+        raise SuiteError(f"{path}: no table [budgets]{format_suggestion('budgets', data)}")
     if not isinstance(data["budgets"], Mapping):
-        raise SuiteError(f"{path} budgets: {shown(data['budgets'])} came, expected a table [budgets]")
+        raise SuiteError(f"{path} budgets: {format_value(data['budgets'])} came, expected a table [budgets]")
     own = data["budgets"].get("variants")
     names = [name for name in own if name != "teacher"] if isinstance(own, Mapping) else []
     budgets = resolve_budgets(data, (*names, variant), str(path))[variant]

@@ -15,7 +15,7 @@ from typing import Any
 
 from slimgate.cli.tune.trial import State, Trial
 from slimgate.errors import MissingExtra
-from slimgate.suite.tune_space import Choice, Dimension, Drawn, Json, Range, Space, drawn, every
+from slimgate.suite.tune_space import Choice, Dimension, Drawn, Json, Range, Space, draw_steps, every
 
 # Step lists that the sampler may draw again before one is taken that it has not drawn.
 _REPEATS = 20
@@ -73,7 +73,7 @@ class Proposer:
 
     def _ask(self, asked: Any) -> Drawn:
         name = asked.suggest_categorical("space", list(self._spaces))
-        return drawn(self._spaces[name], lambda dimension: _suggested(asked, dimension))
+        return draw_steps(self._spaces[name], lambda dimension: _suggested(asked, dimension))
 
     def _untried(self) -> Drawn | None:
         """One at random of the step lists that were not proposed; of long ranges the ends stand for all."""
@@ -91,7 +91,7 @@ def _suggested(asked: Any, dimension: Dimension) -> Any:
     """A pick; three significant digits of a number, so that a suite of it can be read."""
     if isinstance(dimension, Choice):
         last = len(dimension.options) - 1
-        if dimension.ordered and last:
+        if dimension.is_ordered and last:
             return asked.suggest_int(dimension.name, 0, last)
         return asked.suggest_categorical(dimension.name, list(range(last + 1)))
     if dimension.whole:

@@ -79,7 +79,7 @@ def _failure(ended: Ended, *, compiling: bool, limit: float) -> BuildError:
             "(CXX) works, or use another runtime"
         )
     if ended.signal is None:
-        return BuildError(f"to_aoti: the process that was {doing} failed: {ended.told}")
+        return BuildError(f"to_aoti: the process that was {doing} failed: {ended.message}")
     likely = ", most likely for want of memory" if ended.signal == "SIGKILL" else ""
     return ProcessDied(
         f"to_aoti: the process that was {doing} died by {ended.signal}{likely}: this machine cannot run it; "

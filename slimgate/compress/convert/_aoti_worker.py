@@ -27,7 +27,7 @@ PACKAGE, SCORES, ANSWER = "model.pt2", "scores.npz", "answer.json"
 Json = dict[str, Any]
 
 
-def compiled(folder: Path, *, device: str, threads: int, precision: str) -> Json:
+def compile_and_predict(folder: Path, *, device: str, threads: int, precision: str) -> Json:
     """Compiles the folder's model and predicts its batches. Raises BuildError where it is not one graph."""
     import torch
 
@@ -115,7 +115,7 @@ def main(folder: Path) -> None:
     """Answers the request of a folder."""
     request = json.loads((folder / REQUEST).read_text("utf-8"))
     try:
-        answer = compiled(folder, **request)
+        answer = compile_and_predict(folder, **request)
     except SlimgateError as error:
         answer = {"error": str(error)}
     (folder / ANSWER).write_text(json.dumps(answer), "utf-8")

@@ -61,7 +61,7 @@ def reads_first_token_alone(network: nn.Module, batch: Arrays) -> bool:
     if block is None:
         return False
     before = _logits(network, batch)
-    handle = block.register_forward_hook(_others_turned)
+    handle = block.register_forward_hook(_turn_other_tokens)
     try:
         after = _logits(network, batch)
     finally:
@@ -77,7 +77,7 @@ def _logits(network: nn.Module, batch: Arrays) -> torch.Tensor:
     return logits
 
 
-def _others_turned(_block: nn.Module, _given: Any, output: Any) -> Any:
+def _turn_other_tokens(_block: nn.Module, _given: Any, output: Any) -> Any:
     vectors = output[0] if isinstance(output, tuple) else output
     turned = torch.cat([vectors[:, :1], 1.0 - vectors[:, 1:]], dim=1)
     return (turned, *output[1:]) if isinstance(output, tuple) else turned

@@ -2,7 +2,7 @@
 
 work = Quantizing.of(model, context, output_layer=False)
 ... quantize work.proto, the nodes work.products ...
-return work.done(proto, tolerance=1.0)
+return work.finish(proto, tolerance=1.0)
 
 The token table of an ONNX graph in int8.
 """
@@ -110,7 +110,7 @@ class Quantizing:
 
         return onnx.load_model(self.scratch)
 
-    def done(self, proto: Any, *, tolerance: float) -> OnnxModel:
+    def finish(self, proto: Any, *, tolerance: float) -> OnnxModel:
         """The quantized model. Raises BuildError where its answers lie further away than the tolerance."""
         del proto.graph.value_info[:]
         made = OnnxModel(proto, self.model.tokenizer, self.model.config, self.model.kind)

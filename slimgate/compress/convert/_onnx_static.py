@@ -37,13 +37,13 @@ def value_ranges(
 ) -> Ranges:
     """(low, high) of each named value of the graph, 0 within; what stands for padding does not count."""
     ends = dict.fromkeys(names, (0.0, 0.0))
-    for name, values in _seen(model, proto, names, batches, context):
+    for name, values in _iter_tensor_values(model, proto, names, batches, context):
         low, high = ends[name]
         ends[name] = min(low, float(values.min())), max(high, float(values.max()))
     if observer == "minmax":
         return ends
     counts = {name: np.zeros(BINS) for name in names}
-    for name, values in _seen(model, proto, names, batches, context):
+    for name, values in _iter_tensor_values(model, proto, names, batches, context):
         if ends[name][1] > ends[name][0]:
             counts[name] += np.histogram(values, BINS, ends[name])[0]
     found = {
@@ -52,7 +52,7 @@ def value_ranges(
     return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in found.items()}
 
 
-def _seen(
+def _iter_tensor_values(
     model: OnnxModel, proto: Any, names: Sequence[str], batches: Sequence[Arrays], context: Any
 ) -> Iterator[tuple[str, Values]]:
     from onnx import TensorProto, helper

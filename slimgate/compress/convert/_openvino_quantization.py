@@ -2,7 +2,7 @@
 
 What steps that quantize OpenVINO graphs share: rows for nncf, layers that are left out, what is logged.
 
-made = quantized(model, context, lambda graph: nncf.quantize(graph, …), tolerance=2.0)
+made = quantize_model(model, context, lambda graph: nncf.quantize(graph, …), tolerance=2.0)
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ class Validation:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def allowed(self, points: float) -> float:
+    def allowed_drop(self, points: float) -> float:
         """What the value may drop by."""
         return math.log1p(points / 100) if self._metric.unit == "percent" else points / 100
 
     def inputs(self, row: int) -> Arrays:
         """What the graph gets for one row."""
-        encoded = self._encoded([row])
+        encoded = self._encode_rows([row])
         return encoded.batch(range(len(encoded.lengths)))  # type: ignore[no-any-return]
 
     def measure(self, compiled: Any, data: Iterable[int]) -> tuple[float, list[float]]:
@@ -81,44 +81,46 @@ class Validation:
 
     def _value(self, scores: Any, positions: list[int]) -> float:
         context = self._context
-        rows = self._taken(positions)
+        rows = self._take_rows(positions)
         outcomes = context.task.outcomes(context.facts, rows, scores, context.task_params, None)
         found = value_of(self._metric, outcomes)
         if self._metric.unit == "percent":
             found = math.log(found)
         return found if self._metric.higher_is_better else -found
 
-    def _taken(self, positions: Iterable[int]) -> Rows:
+    def _take_rows(self, positions: Iterable[int]) -> Rows:
         return Rows(self._rows.table.take(list(positions)))
 
-    def _encoded(self, positions: Iterable[int]) -> Any:
+    def _encode_rows(self, positions: Iterable[int]) -> Any:
         context = self._context
-        return context.task.encode_rows(context.task_params, self._taken(positions), self._tokenizer)
+        return context.task.encode_rows(context.task_params, self._take_rows(positions), self._tokenizer)
 
     def _scores(self, predictor: Any, positions: Iterable[int]) -> Any:
         task, params = self._context.task, self._context.task_params
         return predict_scores(
             predictor,
-            self._encoded(positions),
+            self._encode_rows(positions),
             batch_size=BATCH_SIZE,
             read=lambda output, batch: task.read_output(params, output, batch),
         )
 
 
-def quantized(model: Any, context: BuildContext, quantize: Callable[[Any], Any], *, tolerance: float) -> Any:
+def quantize_model(
+    model: Any, context: BuildContext, quantize: Callable[[Any], Any], *, tolerance: float
+) -> Any:
     """The OpenVinoModel of `quantize(graph)`, whose answers on calibration rows are held against the model's.
 
     Logs how many numbers of each type the weights are. Raises BuildError in one line where quantizing fails.
     """
     from slimgate._system.quiet import silent
-    from slimgate._system.signals import signal_stack_kept
+    from slimgate._system.signals import keep_signal_stack
     from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
     from slimgate.models.openvino_model import OpenVinoModel, weight_types
 
     batches = calibration_arrays(model.tokenizer, context)
     before = scores(predictor_of(model, context), batches)
     try:
-        with silent(), signal_stack_kept():
+        with silent(), keep_signal_stack():
             graph = quantize(model.graph.clone())
     except SlimgateError:
         raise

@@ -75,7 +75,7 @@ class OnnxInt8Static(Step[Params]):
             ranges={name: [float(f"{end:.4g}") for end in ends] for name, ends in ranges.items()}
         )
         proto = tables_to_int8(work) if params.embeddings else work.proto
-        return work.done(proto, tolerance=params.tolerance)
+        return work.finish(proto, tolerance=params.tolerance)
 
 
 step = OnnxInt8Static()

@@ -48,11 +48,11 @@ class OnnxWeightOnly(Step[Params]):
         from slimgate.errors import BuildError
 
         work = Quantizing.of(model, context, output_layer=params.output_layer)
-        proto = _packed(work.proto, set(work.products), "MatMul", params.bits, params)
+        proto = _pack_weights(work.proto, set(work.products), "MatMul", params.bits, params)
         if params.embeddings:
             from slimgate.compress.convert._onnx_quantization import token_tables
 
-            proto = _packed(proto, set(token_tables(proto)), "Gather", 4, params)
+            proto = _pack_weights(proto, set(token_tables(proto)), "Gather", 4, params)
         counted = kinds_of(proto)
         if params.embeddings and not counted["GatherBlockQuantized"]:
             raise BuildError(
@@ -62,13 +62,13 @@ class OnnxWeightOnly(Step[Params]):
         context.log.update(
             packed_products=counted["MatMulNBits"], packed_tables=counted["GatherBlockQuantized"]
         )
-        return work.done(proto, tolerance=params.tolerance)
+        return work.finish(proto, tolerance=params.tolerance)
 
 
 step = OnnxWeightOnly()
 
 
-def _packed(proto: Any, wanted: set[str], kind: str, bits: int, params: Params) -> Any:
+def _pack_weights(proto: Any, wanted: set[str], kind: str, bits: int, params: Params) -> Any:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     from slimgate._system.quiet import silent

@@ -76,7 +76,7 @@ class OpenVinoInt8(Step[Params]):
         from slimgate.compress.convert._openvino_quantization import (
             embedding_lookups,
             output_layer,
-            quantized,
+            quantize_model,
             single_rows,
         )
         from slimgate.models.openvino_package import load_nncf
@@ -92,14 +92,16 @@ class OpenVinoInt8(Step[Params]):
             "subset_size": len(rows),
             "ignored_scope": nncf.IgnoredScope(names=left_out, patterns=list(params.ignored)),
         }
-        advanced = _advanced(nncf, params)
+        advanced = _advanced_parameters(nncf, params)
 
         def quantize(graph: Any) -> Any:
             if params.accuracy_control is None:
                 return nncf.quantize(graph, nncf.Dataset(rows), advanced_parameters=advanced, **options)
-            return _controlled(nncf, model, graph, rows, params.accuracy_control, context, advanced, options)
+            return _quantize_with_accuracy_control(
+                nncf, model, graph, rows, params.accuracy_control, context, advanced, options
+            )
 
-        made = quantized(model, context, quantize, tolerance=params.tolerance)
+        made = quantize_model(model, context, quantize, tolerance=params.tolerance)
         kinds = [node.get_type_name() for node in made.graph.get_ops()]
         context.log.update(
             calibration_rows=len(rows), fake_quantize=kinds.count("FakeQuantize"), left_in_float=len(left_out)
@@ -110,7 +112,7 @@ class OpenVinoInt8(Step[Params]):
 step = OpenVinoInt8()
 
 
-def _advanced(nncf: Any, params: Params) -> Any:
+def _advanced_parameters(nncf: Any, params: Params) -> Any:
     alpha = -1.0 if params.smooth_alpha is False else float(params.smooth_alpha)
     return nncf.AdvancedQuantizationParameters(
         disable_bias_correction=not params.bias_correction,
@@ -118,7 +120,7 @@ def _advanced(nncf: Any, params: Params) -> Any:
     )
 
 
-def _controlled(
+def _quantize_with_accuracy_control(
     nncf: Any,
     model: Any,
     graph: Any,
@@ -136,7 +138,7 @@ def _controlled(
         nncf.Dataset(rows),
         nncf.Dataset(range(len(validation)), validation.inputs),
         validation.measure,
-        max_drop=validation.allowed(control.max_drop_points),
+        max_drop=validation.allowed_drop(control.max_drop_points),
         drop_type=nncf.DropType.ABSOLUTE,
         advanced_quantization_parameters=advanced,
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(

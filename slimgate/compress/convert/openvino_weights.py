@@ -57,7 +57,7 @@ class OpenVinoWeights(Step[Params]):
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The OpenVinoModel with stored levels. Raises BuildError of nncf, or MissingExtra without it."""
-        from slimgate.compress.convert._openvino_quantization import quantized, single_rows
+        from slimgate.compress.convert._openvino_quantization import quantize_model, single_rows
         from slimgate.models.openvino_package import load_nncf
 
         nncf = load_nncf("openvino_weights")
@@ -67,7 +67,7 @@ class OpenVinoWeights(Step[Params]):
             options |= {"dataset": nncf.Dataset(rows), "subset_size": len(rows)}
             context.log.update(calibration_rows=len(rows))
         mode = nncf.CompressWeightsMode(params.mode)
-        return quantized(
+        return quantize_model(
             model,
             context,
             lambda graph: nncf.compress_weights(graph, mode=mode, **options),

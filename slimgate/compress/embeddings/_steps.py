@@ -33,7 +33,7 @@ def truncate_(model: Any, dims: int, *, by: str, context: BuildContext) -> Json:
             f"{TRUNCATE}: an earlier step has cut the embeddings, in a form that takes no more; cut them once"
         )
     if layer is not None:
-        replace_modules_(model, TRUNCATE, {name: _merged(layer, directions)})
+        replace_modules_(model, TRUNCATE, {name: _merge_projection(layer, directions)})
     else:
         reduce = LeadingDimensions(dims) if by == "first" else _projection(directions)
         replace_modules_(model, TRUNCATE, {"reduce": reduce.to(context.device)})
@@ -54,7 +54,7 @@ def quantize_(model: Any, *, to: str, query: Query, context: BuildContext) -> Js
     if to == "int8":
         form = Int8Form.of(vectors, query=query)
     replace_modules_(model, QUANTIZE, {"form": form.to(context.device)})
-    kept = form.stored(vectors.to(context.device))
+    kept = form.stored_values(vectors.to(context.device))
     cosine = nn.functional.cosine_similarity(vectors.to(context.device), kept, dim=-1).mean()
     size = -(-form.dims * form.bits // 8)
     return {"to": to, "query": query, "bytes_per_embedding": size, "cosine_to_float": round(float(cosine), 4)}
@@ -101,7 +101,7 @@ def _last_linear(network: SentenceEncoder) -> tuple[str, nn.Linear | None]:
 
 
 @torch.no_grad()
-def _merged(layer: nn.Linear, directions: torch.Tensor) -> nn.Linear:
+def _merge_projection(layer: nn.Linear, directions: torch.Tensor) -> nn.Linear:
     """The layer and then the projection, as one layer."""
     directions = directions.to(layer.weight)
     merged = _projection(directions @ layer.weight)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from slimgate.compress.factorize._svd import energy_kept, pays, rank_of_energy
+from slimgate.compress.factorize._svd import kept_energy, pays, rank_of_energy
 from slimgate.compress.factorize._vocabulary import count_tokens, token_heads
 from slimgate.compress.layers.factorized_embedding import FactorizedEmbedding
 from slimgate.compress.layers.low_rank_linear import LowRankLinear
@@ -44,9 +44,9 @@ def factorize_embeddings_(model: Any, params: EmbeddingParams, context: BuildCon
             f"rank {rank} of a token table of {shape[0]} × {shape[1]} holds no fewer numbers than it; "
             f"expected less than {-(-shape[0] * shape[1] // sum(shape))}"
         )
-    made = _factored(table, mean, directions[:, :rank])
+    made = _factorize_table(table, mean, directions[:, :rank])
     replace_modules_(model, "factorize_embeddings", {name: made, **_heads(model, table, made)})
-    kept = round(energy_kept(values, rank), 4)
+    kept = round(kept_energy(values, rank), 4)
     return {"table": name, "shape": list(shape), "rank": rank, "energy_kept": kept}
 
 
@@ -87,7 +87,7 @@ def _weights(model: Any, params: EmbeddingParams, context: BuildContext) -> torc
     return torch.from_numpy(np.sum(list(counts.values()), axis=0) + 1)
 
 
-def _factored(
+def _factorize_table(
     table: nn.Embedding, mean: torch.Tensor | None, directions: torch.Tensor
 ) -> FactorizedEmbedding:
     rows = table.weight.detach().double()

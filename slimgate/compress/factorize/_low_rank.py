@@ -14,8 +14,8 @@ from slimgate.compress.factorize._svd import (
     Decomposition,
     allot_ranks,
     decompose,
-    energy_kept,
     even_ranks,
+    kept_energy,
     pays,
     rank_of_energy,
 )
@@ -62,11 +62,12 @@ def factorize_layers_(model: Any, params: LowRankParams, context: BuildContext) 
     if not ranks:
         raise BuildError(_no_gain(found, params))
     made = {
-        name: _factored(layers[name], found[name], rank, moments.get(name)) for name, rank in ranks.items()
+        name: _factorize_layer(layers[name], found[name], rank, moments.get(name))
+        for name, rank in ranks.items()
     }
     replace_modules_(model, "low_rank", made)
     _forget_zeros(model, made)
-    return _told(found, ranks)
+    return _make_log(found, ranks)
 
 
 def _layers(model: Any, parts: str) -> dict[str, nn.Linear]:
@@ -119,7 +120,9 @@ def _rank(found: Decomposition, params: LowRankParams) -> int:
     return rank_of_energy(found.values, params.energy)
 
 
-def _factored(layer: nn.Linear, found: Decomposition, rank: int, moments: Moments | None) -> LowRankLinear:
+def _factorize_layer(
+    layer: nn.Linear, found: Decomposition, rank: int, moments: Moments | None
+) -> LowRankLinear:
     up, down = found.factors(rank)
     bias = None
     if layer.bias is not None:
@@ -147,8 +150,8 @@ def _no_gain(found: Mapping[str, Decomposition], params: LowRankParams) -> str:
     )
 
 
-def _told(found: Mapping[str, Decomposition], ranks: Mapping[str, int]) -> Json:
-    energies = [energy_kept(found[name].values, rank) for name, rank in ranks.items()]
+def _make_log(found: Mapping[str, Decomposition], ranks: Mapping[str, int]) -> Json:
+    energies = [kept_energy(found[name].values, rank) for name, rank in ranks.items()]
     sizes = {name: int(np.prod(each.shape)) for name, each in found.items()}
     after = {
         name: ranks[name] * sum(found[name].shape) if name in ranks else size for name, size in sizes.items()

@@ -1,8 +1,8 @@
 """A tokenizer's file (tokenizer.json) with only some of its tokens, which it cuts texts into as before.
 
     state = read_state(tokenizer)
-    kept = needed(state, used)      # with special tokens, fallback characters, what merges pass through
-    smaller = trimmed(state, kept)  # the tokens renumbered 0, 1, … in the order of `kept`
+    kept = needed_ids(state, used)      # with special tokens, fallback characters, what merges pass through
+    smaller = trim_tokenizer(state, kept)  # the tokens renumbered 0, 1, … in the order of `kept`
 
 For a text whose tokens are all kept the cut is the same: WordPiece takes the longest piece, which is still
 there; a BPE token is reached by its own merges, all of which stay; Unigram's best path is still the best.
@@ -51,7 +51,7 @@ def _ids(model: Json) -> dict[str, int]:
     return {token: number for number, (token, _) in enumerate(vocabulary)}
 
 
-def needed(state: Json, used: Collection[int]) -> list[int]:
+def needed_ids(state: Json, used: Collection[int]) -> list[int]:
     """The ids, in order, that texts of `used` tokens and the fallback of all others need."""
     ids = _ids(state["model"])
     added = {int(token["id"]) for token in state["added_tokens"]}
@@ -74,7 +74,7 @@ def commonest(state: Json) -> list[int]:
     return [ids[token] for token in sorted(pieces, key=rank.__getitem__) if ids[token] not in added]
 
 
-def trimmed(state: Json, kept: Sequence[int]) -> Json:
+def trim_tokenizer(state: Json, kept: Sequence[int]) -> Json:
     """The same with these tokens alone, renumbered by their place in `kept`."""
     number = {old: new for new, old in enumerate(kept)}
     result = {**state, "model": _model(state["model"], number)}
@@ -159,7 +159,7 @@ def _bpe(model: Json, own: list[str]) -> Iterator[str]:
     ranks = {pair: rank for rank, pair in enumerate(pairs)}
     for token in own:
         if token in made:
-            yield from _passed(_symbols(token, prefix, suffix), ranks, len(prefix))
+            yield from _iter_symbols(_symbols(token, prefix, suffix), ranks, len(prefix))
 
 
 def _symbols(token: str, prefix: str, suffix: str) -> list[str]:
@@ -170,7 +170,7 @@ def _symbols(token: str, prefix: str, suffix: str) -> list[str]:
     return [*symbols[:-1], symbols[-1] + suffix] if ends and symbols else symbols
 
 
-def _passed(symbols: list[str], ranks: dict[tuple[str, str], int], prefix: int) -> Iterator[str]:
+def _iter_symbols(symbols: list[str], ranks: dict[tuple[str, str], int], prefix: int) -> Iterator[str]:
     """Every symbol that merging by rank makes, the first ones too."""
     yield from symbols
     while len(symbols) > 1:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from slimgate.compress.factorize._tokenizer_json import commonest, needed, read_state, trimmed
+from slimgate.compress.factorize._tokenizer_json import commonest, needed_ids, read_state, trim_tokenizer
 from slimgate.compress.factorize._vocabulary import Counts, count_tokens, trim_network_
 from slimgate.errors import BuildError
 from slimgate.models.config import OFFSET_POSITIONS
@@ -37,13 +37,15 @@ def trim_vocabulary_(model: Any, params: TrimParams, context: BuildContext) -> J
         counts |= count_tokens(model, context, ("selection",))
     state = read_state(model.tokenizer)
     always = _always(model, params.keep)
-    kept = _kept(state, _total(counts, params.corpus), always, params)
+    kept = _ids_to_keep(state, _total(counts, params.corpus), always, params)
     if kept[-1] >= model.config.vocab_size:
         raise BuildError(
             f"the tokenizer has id {kept[-1]}, the model {model.config.vocab_size} token vectors"
         )
     before = len(model.tokenizer)
-    model.tokenizer = rebuilt(model.tokenizer, trimmed(state, kept), kept, context.scratch / "tokenizer")
+    model.tokenizer = rebuilt(
+        model.tokenizer, trim_tokenizer(state, kept), kept, context.scratch / "tokenizer"
+    )
     tables = trim_network_(model, "trim_vocabulary", kept)
     log: Json = {"tokens_before": before, "tokens_after": len(kept), "trimmed": tables}
     return {**log, **_shares(state, counts, always, kept, params)}
@@ -53,22 +55,22 @@ def _total(counts: Mapping[str, Counts], splits: Sequence[str]) -> Counts:
     return np.sum([counts[split] for split in splits if split in counts], axis=0)  # type: ignore[no-any-return]
 
 
-def _kept(state: Json, counts: Counts, always: Collection[int], params: TrimParams) -> list[int]:
+def _ids_to_keep(state: Json, counts: Counts, always: Collection[int], params: TrimParams) -> list[int]:
     """Ids that stay: those used often enough; with vocab_size, as many of them and then of all as it lets."""
     often = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i] >= params.min_count]
     if params.vocab_size is None:
-        return needed(state, {*often, *always})
+        return needed_ids(state, {*often, *always})
     often = list(dict.fromkeys([*often, *commonest(state)]))
 
     def size(used: int) -> int:
-        return len(needed(state, {*often[:used], *always}))
+        return len(needed_ids(state, {*often[:used], *always}))
 
     if size(0) > params.vocab_size:
         raise BuildError(
             f"vocab_size = {params.vocab_size}: special tokens and fallback characters alone are {size(0)}"
         )
     used = bisect_right(range(1, len(often) + 1), params.vocab_size, key=size)
-    return needed(state, {*often[:used], *always})
+    return needed_ids(state, {*often[:used], *always})
 
 
 def _always(model: Any, words: Sequence[str]) -> set[int]:
@@ -122,7 +124,7 @@ def _shares(
         log["selection_tokens_changed"] = _share(counts["selection"], kept)
         others = [split for split in params.corpus if split != "selection" and split in counts]
         if others and "selection" in params.corpus:
-            unseen = _kept(state, _total(counts, others), always, params)
+            unseen = _ids_to_keep(state, _total(counts, others), always, params)
             log["new_rows_tokens_changed"] = _share(counts["selection"], unseen)
     return log
 

@@ -51,7 +51,9 @@ def trim_network_(model: Any, method: str, kept: Sequence[int]) -> list[str]:
         )
     rows = torch.tensor(kept, device=next(network.parameters()).device)
     shared: dict[int, nn.Parameter] = {}
-    replace_modules_(model, method, {name: _trimmed(m, rows, number, shared) for name, m in modules.items()})
+    replace_modules_(
+        model, method, {name: _trim_module(m, rows, number, shared) for name, m in modules.items()}
+    )
     config.vocab_size = len(kept)
     for key, value in config.to_dict().items():
         if key.endswith("_token_id") and value is not None:
@@ -76,7 +78,7 @@ def token_heads(network: nn.Module) -> dict[str, nn.Linear]:
     return {names[id(m)]: m for m in found[-1:]}
 
 
-def _trimmed(
+def _trim_module(
     module: nn.Module, rows: torch.Tensor, number: dict[int, int], shared: dict[int, nn.Parameter]
 ) -> nn.Module:
     """The module with these rows; a weight that two modules share they share again."""

@@ -26,7 +26,13 @@ from slimgate.models.predicting import predict_scores
 from slimgate.protocols import BuildContext, Encoded, Json
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks.parts.heads import classifier_inputs
-from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, labelled, objective_of, training_rows
+from slimgate.tasks.parts.objectives import (
+    UNLABELLED,
+    ClassObjective,
+    labelled_rows,
+    objective_of,
+    training_rows,
+)
 
 if TYPE_CHECKING:
     from slimgate.compress.finetune.active_distill import Params
@@ -68,13 +74,15 @@ def distill_actively(model: Any, params: Params, context: BuildContext) -> None:
     sizes = round_sizes(params.rows, 1 if params.strategy == "random" else params.rounds)
     for size in sizes:
         chosen, told = _choose(model, pool, asked, size, params, context)
-        rows = pool.taught.taken(chosen.tolist())
+        rows = pool.taught.take(chosen.tolist())
         answers = np.array(teacher_answers(teacher, rows, None, ClassObjective(), context).values)
         asked = Asked(np.append(asked.positions, chosen), np.concatenate([asked.logits, answers]))
         model.network.load_state_dict(start)
         own = replace(context, log={})
         _learn(model, teacher, pool, asked, params, own)
-        rounds.append({"asked": size, **told, "answers": _balance(answers, context), **_reached(own.log)})
+        rounds.append(
+            {"asked": size, **told, "answers": _balance(answers, context), **_best_accuracy(own.log)}
+        )
     context.log.update(own.log, teacher=params.teacher)
     context.log["active"] = {
         "strategy": params.strategy,
@@ -100,7 +108,7 @@ def _checked_pool(model: Any, teacher: Any, params: Params, context: BuildContex
 def _pool(model: Any, teacher: Any, params: Params, context: BuildContext) -> Pool:
     """The transfer set, or `train`."""
     rows = DistillationRows(model, teacher, params, context)
-    own, theirs = rows.transferred(model), rows.transferred(teacher)
+    own, theirs = rows.encode_transfer_set(model), rows.encode_transfer_set(teacher)
     if own is None or theirs is None:
         (encoded, labels), (taught, _) = training_rows(model, context), training_rows(teacher, context)
         own_labels = np.asarray(labels)
@@ -130,7 +138,7 @@ def _choose(
 
 def _learn(model: Any, teacher: Any, pool: Pool, asked: Asked, params: Params, context: BuildContext) -> None:
     positions = asked.positions.tolist()
-    own, theirs = pool.encoded.taken(positions), pool.taught.taken(positions)
+    own, theirs = pool.encoded.take(positions), pool.taught.take(positions)
     matches = matches_of(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
         model,
@@ -147,9 +155,9 @@ def _learn(model: Any, teacher: Any, pool: Pool, asked: Asked, params: Params, c
         (own, pool.labels[asked.positions]),
         params,
         context,
-        selection=labelled(model, "selection", context),
+        selection=labelled_rows(model, "selection", context),
         loss=loss,
-        attached=loss.attached,
+        attached=loss.modules_to_train,
         attached_learning_rate=params.projection_learning_rate,
     )
     context.log["loss_parts"] = loss.mean_parts()
@@ -162,7 +170,7 @@ def _balance(answers: npt.NDArray[np.float32], context: BuildContext) -> dict[st
     return dict(zip(classes, counts.tolist(), strict=True))
 
 
-def _reached(log: Json) -> Json:
+def _best_accuracy(log: Json) -> Json:
     """The accuracy on `selection` after the round, where there are such rows."""
     found = [epoch["accuracy_selection"] for epoch in log["epochs"] if "accuracy_selection" in epoch]
     return {"accuracy_selection": max(found)} if found else {}

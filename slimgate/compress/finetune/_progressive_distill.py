@@ -10,13 +10,13 @@ import torch
 
 from slimgate.compress.training.distillation import DistillationLoss, lesson
 from slimgate.compress.training.matching import matches_of
-from slimgate.compress.training.options import skipped
+from slimgate.compress.training.options import without_block
 from slimgate.compress.training.teacher_answers import Answers, teacher_answers
 from slimgate.compress.training.trainer import train
 from slimgate.models.block_choice import keep_blocks_
 from slimgate.models.blocks import encoder_layers
 from slimgate.protocols import Arrays, BuildContext, Encoded, iter_batches
-from slimgate.tasks.parts.objectives import Labelled, labelled, objective_of
+from slimgate.tasks.parts.objectives import Labelled, labelled_rows, objective_of
 
 if TYPE_CHECKING:
     from slimgate.compress.finetune.progressive_distill import Params
@@ -33,7 +33,7 @@ def distill_progressively(model: Any, params: Params, context: BuildContext) -> 
     answers = teacher_answers(teacher, taught, None, objective, context) if objective.by_row else None
     stages: list[dict[str, Any]] = []
     while len(numbers) > params.blocks:
-        doomed = _doomed(model, teacher, params, (data, taught), context)
+        doomed = _blocks_to_drop(model, teacher, params, (data, taught), context)
         own = replace(context, log={}, seed=context.seed + len(stages))
         kept = tuple(i for i in range(len(numbers)) if i not in doomed)
         keep_blocks_(model, kept)
@@ -44,7 +44,9 @@ def distill_progressively(model: Any, params: Params, context: BuildContext) -> 
     context.log.update(stages=stages, blocks_kept=numbers, teacher=params.teacher)
 
 
-def _doomed(model: Any, teacher: Any, params: Params, rows: Lesson, context: BuildContext) -> list[int]:
+def _blocks_to_drop(
+    model: Any, teacher: Any, params: Params, rows: Lesson, context: BuildContext
+) -> list[int]:
     """Numbers of the blocks to drop now, in ascending order."""
     blocks = encoder_layers(model.network)
     count = min(params.at_once, len(blocks) - params.blocks)
@@ -52,7 +54,7 @@ def _doomed(model: Any, teacher: Any, params: Params, rows: Lesson, context: Bui
         return list(range(len(blocks) - count, len(blocks)))
     losses = []
     for block in blocks:
-        with skipped(block):
+        with without_block(block):
             losses.append(_unlikeness(model, teacher, params, rows, context))
     return sorted(np.argsort(losses, kind="stable")[:count].tolist())
 
@@ -98,9 +100,9 @@ def _distill(
         data,
         params.model_copy(update={"epochs": epochs}),
         context,
-        selection=labelled(model, "selection", context),
+        selection=labelled_rows(model, "selection", context),
         loss=loss,
-        attached=loss.attached,
+        attached=loss.modules_to_train,
         attached_learning_rate=params.projection_learning_rate,
     )
     context.log["loss_parts"] = loss.mean_parts()

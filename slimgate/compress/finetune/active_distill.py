@@ -49,7 +49,7 @@ class Params(OneTeacherParams):
     """Only true: the teacher's logits are always computed once, before training."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Params:
+    def _check_options(self) -> Params:
         if self.rounds > self.rows:
             raise ValueError(f"rounds = {self.rounds} came, expected at most rows = {self.rows}")
         if self.keep_labels and self.adds_rows:

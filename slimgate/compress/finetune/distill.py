@@ -89,11 +89,11 @@ def distill_model(model: Any, params: Params, context: BuildContext, *, hooks: S
     from slimgate.compress.training.matching import matches_of
     from slimgate.compress.training.teacher_ensemble import Teaching, ensemble_answers
     from slimgate.compress.training.trainer import train
-    from slimgate.tasks.parts.objectives import labelled
+    from slimgate.tasks.parts.objectives import labelled_rows
 
     teacher = context.load_teacher()
     rows = DistillationRows(model, teacher, params, context)
-    data, taught = rows.labelled(model), rows.read_by(teacher)
+    data, taught = rows.labelled_rows(model), rows.read_by(teacher)
     if warning := unlike(model, teacher, data[0], taught):
         context.log["warning"] = warning
     ensemble = None
@@ -120,10 +120,10 @@ def distill_model(model: Any, params: Params, context: BuildContext, *, hooks: S
         data,
         params,
         context,
-        selection=labelled(model, "selection", context),
+        selection=labelled_rows(model, "selection", context),
         loss=loss,
         hooks=hooks,
-        attached=loss.attached,
+        attached=loss.modules_to_train,
         attached_learning_rate=params.projection_learning_rate,
     )
     context.log.update(teacher=params.teacher, loss_parts=loss.mean_parts())

@@ -23,9 +23,9 @@ class FineTune(Step[Params]):
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model after training."""
         from slimgate.compress.training.trainer import train
-        from slimgate.tasks.parts.objectives import labelled, training_rows
+        from slimgate.tasks.parts.objectives import labelled_rows, training_rows
 
-        selection = labelled(model, "selection", context)
+        selection = labelled_rows(model, "selection", context)
         train(model, training_rows(model, context), params, context, selection=selection)
         return model
 

@@ -33,10 +33,10 @@ class Lora(Step[Params]):
         """The model after training the adapters."""
         from slimgate.compress.training.adapters import adapters
         from slimgate.compress.training.trainer import train
-        from slimgate.tasks.parts.objectives import labelled, training_rows
+        from slimgate.tasks.parts.objectives import labelled_rows, training_rows
 
         with adapters(model, "lora", params, context):
-            selection = labelled(model, "selection", context)
+            selection = labelled_rows(model, "selection", context)
             data = training_rows(model, context)
             train(model, data, params.for_training(), context, selection=selection)
         return model

@@ -44,7 +44,7 @@ class LoraDistill(Step[Params]):
         from slimgate.compress.training.adapters import adapters
         from slimgate.compress.training.distillation import DistillationLoss, lesson
         from slimgate.compress.training.trainer import train
-        from slimgate.tasks.parts.objectives import labelled
+        from slimgate.tasks.parts.objectives import labelled_rows
 
         shares = distill.Params(
             alpha=params.label_weight,
@@ -57,7 +57,7 @@ class LoraDistill(Step[Params]):
         data, teacher, taught = lesson(model, context)
         with adapters(model, "lora_distill", params, context):
             loss = DistillationLoss(model, teacher, data[0], taught, shares, context, targets=data[1])
-            selection = labelled(model, "selection", context)
+            selection = labelled_rows(model, "selection", context)
             train(model, data, params.for_training(), context, selection=selection, loss=loss)
         context.log["loss_parts"] = loss.mean_parts()
         return model

@@ -44,7 +44,7 @@ class BinaryLinear(nn.Module):
         self.in_features, self.out_features, self.activations = in_features, out_features, activations
         self.register_buffer("packed", _no_bits(out_features, in_features))
         self.register_buffer("scale", torch.ones(out_features))
-        self.bias = _frozen(torch.zeros(out_features)) if bias else None
+        self.bias = _frozen_parameter(torch.zeros(out_features)) if bias else None
         self.register_buffer("threshold", torch.zeros(in_features) if activations else None)
         self.register_buffer("gain", torch.ones(()) if activations else None)
         self._forget()
@@ -73,7 +73,7 @@ class BinaryLinear(nn.Module):
             shift = layer.weight @ layer.threshold
             bias = shift if bias is None else bias.detach() + shift
         if bias is not None:
-            layer.bias = _frozen(_copy(bias))
+            layer.bias = _frozen_parameter(_copy(bias))
         return layer
 
     @property
@@ -202,5 +202,5 @@ def _copy(values: Tensor) -> Tensor:
     return values.detach().to(torch.float32, copy=True)
 
 
-def _frozen(values: Tensor) -> nn.Parameter:
+def _frozen_parameter(values: Tensor) -> nn.Parameter:
     return nn.Parameter(values, requires_grad=False)

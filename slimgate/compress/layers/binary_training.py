@@ -2,7 +2,7 @@
 
     layer = LatentLinear(nn.Linear(384, 1536))
     … training …
-    layer.packed()                                                   # the BinaryLinear of the same outputs
+    layer.to_packed()                                                # the BinaryLinear of the same outputs
 
 Gradients pass the sign as if it were the identity, where the weight is small enough to change its sign
 (straight-through with clipping: Hubara et al. 2016, section 2.3). Scales, thresholds and gains are trained
@@ -53,7 +53,7 @@ class LatentLinear(nn.Module):
             inputs = self._binary_inputs(inputs)
         return functional.linear(inputs, weight, self.bias)
 
-    def packed(self) -> BinaryLinear:
+    def to_packed(self) -> BinaryLinear:
         """The layer that predicts what this one does in evaluation."""
         scale = self.weight_scale.abs().clamp_min(_SMALLEST_SCALE)
         return BinaryLinear.from_weights(
@@ -87,7 +87,7 @@ class LatentEmbedding(nn.Module):
         two_valued = binary(rows, self.weight_scale[ids].unsqueeze(-1), clip=WEIGHT_CLIP)
         return rows.lerp(two_valued, self.weight_share) if self.training else two_valued
 
-    def packed(self) -> BinaryEmbedding:
+    def to_packed(self) -> BinaryEmbedding:
         """The table that gives what this one does in evaluation."""
         scale = self.weight_scale.abs().clamp_min(_SMALLEST_SCALE)
         return BinaryEmbedding.from_weights(self.weight, scale, padding_idx=self.padding_idx)

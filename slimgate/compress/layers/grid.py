@@ -73,7 +73,7 @@ class Scheme:
             return 1, 1
         return rows, -(-columns // self._width(columns))
 
-    def grouped(self, weight: Tensor) -> Tensor:
+    def to_groups(self, weight: Tensor) -> Tensor:
         """(rows, columns) -> (*scale_shape, weights that share a scale); the last group is filled with 0."""
         if self.granularity == "tensor":
             return weight.reshape(1, 1, -1)
@@ -81,8 +81,8 @@ class Scheme:
         width = self._width(columns)
         return functional.pad(weight, (0, -columns % width)).view(rows, -1, width)
 
-    def ungrouped(self, groups: Tensor, rows: int, columns: int) -> Tensor:
-        """What `grouped` was given."""
+    def from_groups(self, groups: Tensor, rows: int, columns: int) -> Tensor:
+        """What `to_groups` was given."""
         if self.granularity == "tensor":
             return groups.reshape(rows, columns)
         return groups.reshape(rows, -1)[:, :columns]
@@ -103,18 +103,18 @@ class Grid:
 def quantize(weight: Tensor, grid: Grid) -> Tensor:
     """The nearest levels of a matrix: (rows, columns) uint8."""
     rows, columns = weight.shape
-    levels = nearest(grid.scheme.grouped(weight.float()), grid.scale, grid.zero_point, grid.scheme)
-    return grid.scheme.ungrouped(levels, rows, columns).to(torch.uint8)
+    levels = nearest_levels(grid.scheme.to_groups(weight.float()), grid.scale, grid.zero_point, grid.scheme)
+    return grid.scheme.from_groups(levels, rows, columns).to(torch.uint8)
 
 
 def dequantize(levels: Tensor, grid: Grid) -> Tensor:
     """The values of levels: (rows, columns) float32, exact products where scales are float16."""
     rows, columns = levels.shape
-    values = value(grid.scheme.grouped(levels).float(), grid.scale, grid.zero_point)
-    return grid.scheme.ungrouped(values, rows, columns)
+    values = value(grid.scheme.to_groups(levels).float(), grid.scale, grid.zero_point)
+    return grid.scheme.from_groups(values, rows, columns)
 
 
-def nearest(groups: Tensor, scale: Tensor, zero_point: Tensor, scheme: Scheme) -> Tensor:
+def nearest_levels(groups: Tensor, scale: Tensor, zero_point: Tensor, scheme: Scheme) -> Tensor:
     """Levels, as floats, of grouped weights."""
     levels = (groups / scale.float().unsqueeze(-1)).round_()
     return levels.add_(zero_point.float().unsqueeze(-1)).clamp_(0, scheme.top)
@@ -137,12 +137,12 @@ def fit_grid(
     weight = weight.detach().float()
     if not torch.isfinite(weight).all():
         raise BuildError(f"fit_grid: {tuple(weight.shape)} holds NaN or infinity, expected finite values")
-    groups = scheme.grouped(weight)
+    groups = scheme.to_groups(weight)
     found = _grid_of_levels(groups, scheme)
     if found is None:
         dtype = _scale_dtype(_minmax(groups, scheme)[0])
         if importance is not None:
-            importance = scheme.grouped(importance.float().expand_as(weight))
+            importance = scheme.to_groups(importance.float().expand_as(weight))
         parts = [
             _fit(part, scheme, observer, dtype, None if importance is None else importance[rows])
             for rows, part in _chunks(groups)
@@ -160,12 +160,12 @@ def _chunks(groups: Tensor) -> Iterator[tuple[slice, Tensor]]:
 def _fit(
     groups: Tensor, scheme: Scheme, observer: Observer, dtype: torch.dtype, importance: Tensor | None
 ) -> _Pair:
-    best = _stored(_minmax(groups, scheme), dtype)
+    best = _round_to_stored(_minmax(groups, scheme), dtype)
     if observer == "minmax":
         return best
     least = _error(groups, best, scheme, importance)
     for candidate in _candidates(groups, scheme):
-        pair = _stored(candidate, dtype)
+        pair = _round_to_stored(candidate, dtype)
         error = _error(groups, pair, scheme, importance)
         better = error < least
         least = torch.where(better, error, least)
@@ -200,7 +200,7 @@ def _candidates(groups: Tensor, scheme: Scheme) -> Iterator[_Pair]:
 
 
 def _error(groups: Tensor, pair: _Pair, scheme: Scheme, importance: Tensor | None) -> Tensor:
-    squares = value(nearest(groups, *pair, scheme), *pair).sub_(groups).square_()
+    squares = value(nearest_levels(groups, *pair, scheme), *pair).sub_(groups).square_()
     return (squares if importance is None else squares.mul_(importance)).sum(-1)
 
 
@@ -210,7 +210,7 @@ def _scale_dtype(scale: Tensor) -> torch.dtype:
     return torch.float16 if fits else torch.float32
 
 
-def _stored(pair: _Pair, dtype: torch.dtype) -> _Pair:
+def _round_to_stored(pair: _Pair, dtype: torch.dtype) -> _Pair:
     """The pair as it will be saved; of a scale too small for float16 the smallest number of its sign."""
     scale = pair[0].to(dtype)
     smallest = torch.full_like(pair[0], _FLOAT16_SMALLEST).copysign(pair[0]).to(dtype)
@@ -231,7 +231,7 @@ def _grid_of_levels(groups: Tensor, scheme: Scheme) -> _Pair | None:
     zero_point = torch.full((len(flat),), float(scheme.middle), device=flat.device)
     left = flat.any(-1).nonzero().flatten()
     for divisor in _divisors(scheme).tolist():
-        pair, good = _divided(flat[left], scheme, _smallest_gap(flat[left]) / divisor)
+        pair, good = _fit_steps(flat[left], scheme, _smallest_gap(flat[left]) / divisor)
         scale[left[good]], zero_point[left[good]] = pair[0][good], pair[1][good]
         left = left[~good]
         if not len(left):
@@ -245,7 +245,7 @@ def _lies_on_a_grid(group: Tensor, scheme: Scheme) -> bool:
     if len(values) > scheme.top + 1:
         return False
     steps = _smallest_gap(values[None]) / _divisors(scheme).to(group.device)
-    return bool(_divided(values.expand(len(steps), -1), scheme, steps)[1].any())
+    return bool(_fit_steps(values.expand(len(steps), -1), scheme, steps)[1].any())
 
 
 def _divisors(scheme: Scheme) -> Tensor:
@@ -254,13 +254,13 @@ def _divisors(scheme: Scheme) -> Tensor:
     return torch.stack([counts, -counts], dim=1).flatten() if scheme.symmetric else counts
 
 
-def _divided(flat: Tensor, scheme: Scheme, steps: Tensor) -> tuple[_Pair, Tensor]:
+def _fit_steps(flat: Tensor, scheme: Scheme, steps: Tensor) -> tuple[_Pair, Tensor]:
     """The grids of these steps, and whether the values of each group (groups, width) are exactly theirs."""
     scale = steps.to(torch.float16)
     zero_point = torch.full_like(steps, scheme.middle)
     if not scheme.symmetric:
         zero_point = (-flat.amin(-1) / scale.float()).round().clamp(0, scheme.top)
-    good = (value(nearest(flat, scale, zero_point, scheme), scale, zero_point) == flat).all(-1)
+    good = (value(nearest_levels(flat, scale, zero_point, scheme), scale, zero_point) == flat).all(-1)
     return (scale, zero_point), good
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimgate.compress.layers.int8_linear import frozen
+from slimgate.compress.layers.int8_linear import frozen_parameter
 from slimgate.errors import BuildError
 
 Half = Literal["bfloat16", "float16"]
@@ -43,26 +43,26 @@ class HalfLinear(nn.Module):
         self.dtype = dtype
         self.compute = compute
         self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=getattr(torch, dtype)))
-        self.bias = frozen(torch.zeros(out_features)) if bias else None
+        self.bias = frozen_parameter(torch.zeros(out_features)) if bias else None
         self._wide: Tensor | None = None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, dtype: Half, compute: Compute) -> HalfLinear:
         """The layer of a float one, on its device. Raises BuildError for weights that `dtype` cannot hold."""
         layer = cls(linear.in_features, linear.out_features, linear.bias is not None, dtype, compute)
-        layer.weight = halved(linear.weight, dtype)
+        layer.weight = to_half(linear.weight, dtype)
         if linear.bias is not None:
-            layer.bias = frozen(linear.bias.detach().to(torch.float32, copy=True))
+            layer.bias = frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
         return layer.train(linear.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
         weight = self.weight
         if self.compute == "float32":
-            weight = self._widened()
+            weight = self._float_weight()
         bias = None if self.bias is None else self.bias.to(weight.dtype)
         return functional.linear(inputs.to(weight.dtype), weight, bias).to(inputs.dtype)
 
-    def _widened(self) -> Tensor:
+    def _float_weight(self) -> Tensor:
         if self._wide is None:
             with torch.inference_mode(False):  # else no gradient could pass it later
                 self._wide = self.weight.float()
@@ -116,7 +116,7 @@ class HalfEmbedding(nn.Module):
         if embedding.max_norm is not None:
             raise BuildError(f"HalfEmbedding: max_norm {embedding.max_norm} is not supported, expected None")
         table = cls(embedding.num_embeddings, embedding.embedding_dim, embedding.padding_idx, dtype)
-        table.weight = halved(embedding.weight, dtype)
+        table.weight = to_half(embedding.weight, dtype)
         return table.train(embedding.training)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class HalfEmbedding(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in self.options().items())
 
 
-def halved(weight: Tensor, dtype: Half) -> Tensor:
+def to_half(weight: Tensor, dtype: Half) -> Tensor:
     """The weight in 16 bits. Raises BuildError where one becomes infinite (above 65,504 in float16)."""
     half = weight.detach().to(getattr(torch, dtype), copy=True)
     if not bool(torch.isfinite(half).all()):

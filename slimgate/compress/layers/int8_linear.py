@@ -56,7 +56,7 @@ class Int8Linear(nn.Module):
         self.out_features = out_features
         self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=torch.int8))
         self.register_buffer("weight_scale", torch.ones(out_features, dtype=torch.float32))
-        self.bias = frozen(torch.zeros(out_features, dtype=torch.float32)) if bias else None
+        self.bias = frozen_parameter(torch.zeros(out_features, dtype=torch.float32)) if bias else None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, granularity: Granularity = "channel") -> Int8Linear:
@@ -71,7 +71,7 @@ class Int8Linear(nn.Module):
         layer = cls(weight.shape[1], weight.shape[0], bias=bias is not None)
         layer.weight, layer.weight_scale = quantize_weight(weight, granularity=granularity)
         if bias is not None:
-            layer.bias = frozen(bias.detach().to(torch.float32, copy=True))
+            layer.bias = frozen_parameter(bias.detach().to(torch.float32, copy=True))
         return layer
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -224,6 +224,6 @@ def _portable_matmul(levels: Tensor, weight: Tensor) -> Tensor:
     return sums
 
 
-def frozen(values: Tensor) -> nn.Parameter:
+def frozen_parameter(values: Tensor) -> nn.Parameter:
     """A parameter that no training changes."""
     return nn.Parameter(values, requires_grad=False)

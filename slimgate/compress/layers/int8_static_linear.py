@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from slimgate.compress.layers.int8_linear import (
     MAX_FEATURES,
     ROUNDING,
-    frozen,
+    frozen_parameter,
     integer_matmul,
     quantize_weight,
 )
@@ -62,7 +62,7 @@ class Int8StaticLinear(nn.Module):
         self.register_buffer("input_scale", torch.ones(()))
         self.register_buffer("input_zero_point", torch.zeros((), dtype=torch.int32))
         self.register_buffer("smoothing", torch.ones(in_features) if smoothed else None)
-        self.bias = frozen(torch.zeros(out_features)) if bias else None
+        self.bias = frozen_parameter(torch.zeros(out_features)) if bias else None
         self._derived: _Derived | None = None
 
     @classmethod
@@ -86,7 +86,7 @@ class Int8StaticLinear(nn.Module):
         layer.input_scale = weight.new_tensor(scale)
         layer.input_zero_point = torch.tensor(zero_point, dtype=torch.int32, device=weight.device)
         if has_bias:
-            layer.bias = frozen(linear.bias.detach().to(torch.float32, copy=True))
+            layer.bias = frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
         return layer.train(linear.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -160,7 +160,9 @@ class _Fused(_Derived):
     def product(self, rounded: Tensor, bias: Tensor | None) -> Tensor:
         if not len(rounded):
             return self.scale.new_zeros((0, len(self.scale)))
-        return _fused(rounded.to(torch.uint8), self.zero_point, self.weight, self.scale, self.zeros, bias)
+        return _run_fused_linear(
+            rounded.to(torch.uint8), self.zero_point, self.weight, self.scale, self.zeros, bias
+        )
 
 
 class _Exact(_Derived):
@@ -187,11 +189,11 @@ def scale_and_zero_point(low: float, high: float) -> tuple[float, int]:
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def fused_product_is_exact() -> bool:
     """Whether this PyTorch has oneDNN's fused int8 product and this CPU sums it in 32 bits (VNNI, AMX)."""
-    return _probe_fused()
+    return _probe_fused_linear()
 
 
 @functools.cache
-def _probe_fused() -> bool:
+def _probe_fused_linear() -> bool:
     weight = torch.full((48, 64), 127, dtype=torch.int8, device="cpu")
     weight[::2, ::3] = -127
     scale, zeros = torch.ones(48, device="cpu"), torch.zeros(48, dtype=torch.int32, device="cpu")
@@ -200,14 +202,14 @@ def _probe_fused() -> bool:
         for rows in (1, 8, 64):
             levels = torch.full((rows, 64), LEVELS, dtype=torch.uint8, device="cpu")
             expected = 200 * weight.float().sum(dim=1).expand(rows, -1)
-            if not torch.equal(_fused(levels, LEVELS - 200, packed, scale, zeros, None), expected):
+            if not torch.equal(_run_fused_linear(levels, LEVELS - 200, packed, scale, zeros, None), expected):
                 return False
     except (AttributeError, RuntimeError):
         return False
     return True
 
 
-def _fused(
+def _run_fused_linear(
     levels: Tensor, zero_point: int, packed: Tensor, scale: Tensor, zeros: Tensor, bias: Tensor | None
 ) -> Tensor:
     """(levels - zero_point) @ weight' · scale + bias in float32."""

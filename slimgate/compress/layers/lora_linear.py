@@ -1,7 +1,7 @@
 """A layer with a low-rank adapter beside it (Hu et al. 2022, LoRA, section 4.1).
 
     layer = LoraLinear(nn.Linear(384, 1536), r=8, scaling=2.0)        # y = base(x) + scaling · (x A') B'
-    layer.merged()                                                    # the nn.Linear of the same outputs
+    layer.merge_adapter()                                             # the nn.Linear of the same outputs
 
 The base is any layer of slimgate.compress.layers or a plain nn.Linear, and keeps its form: integer weights
 stay integer
@@ -67,7 +67,7 @@ class LoraLinear(nn.Module):
         """What the adapter adds to the base's weight: (out_features, in_features)."""
         return self.lora_b @ self.lora_a * self.scaling
 
-    def merged(self) -> nn.Linear:
+    def merge_adapter(self) -> nn.Linear:
         """The base with the adapter in its weight. Raises BuildError where the base is not nn.Linear."""
         if type(self.base) is not nn.Linear:
             raise BuildError(

@@ -40,7 +40,7 @@ class _Integers(SparseState):
         layer = cls(layout="dense", **linear.options())  # type: ignore[operator]
         for name, tensor in (*linear.named_buffers(recurse=False), *linear.named_parameters(recurse=False)):
             setattr(layer, name, tensor)
-        layer.layout, _ = best_layout(layer.stored(), layer.value_bits)
+        layer.layout, _ = best_layout(layer.stored_weight(), layer.value_bits)
         return layer.train(linear.training)
 
     def options(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class SparsePackedLinear(_Integers, PackedLinear):
             raise BuildError(f"SparsePackedLinear: {self.scheme} came, expected a symmetric grid")
         self.value_bits = self.scheme.bits
 
-    def stored(self) -> Tensor:
+    def stored_weight(self) -> Tensor:
         """Signed levels (out_features, in_features) int8: 0 is the weight 0."""
         return (self.levels().short() - self.scheme.middle).to(torch.int8)
 
@@ -80,7 +80,7 @@ class SparsePackedLinear(_Integers, PackedLinear):
 
     def sparse_state(self) -> tuple[Tensor, Tensor]:
         """(pattern, k-bit stream of levels), both uint8."""
-        pattern, values = encode(self.stored(), self.layout)
+        pattern, values = encode(self.stored_weight(), self.layout)
         levels = (values.short() + self.scheme.middle).to(torch.uint8)
         return pattern, pack(levels.view(1, -1), self.scheme.bits).flatten()
 

@@ -29,7 +29,7 @@ class SparseState(nn.Module):
     layout: str
     weight: Tensor
 
-    def stored(self) -> Tensor:
+    def stored_weight(self) -> Tensor:
         """The matrix (out_features, in_features) in the dtype that its values are stored in."""
         return self.weight
 
@@ -39,7 +39,7 @@ class SparseState(nn.Module):
 
     def sparse_state(self) -> tuple[Tensor, Tensor]:
         """(pattern, values) as they are saved."""
-        return encode(self.stored().detach(), self.layout)
+        return encode(self.stored_weight().detach(), self.layout)
 
     def take_state(self, pattern: Tensor, values: Tensor) -> None:
         """Takes what `sparse_state` gave. Raises BuildError where the parts do not fit."""
@@ -102,7 +102,7 @@ class SparseLinear(SparseState):
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, values: Values = "float32") -> SparseLinear:
         """The layer in the layout of least bytes. Raises BuildError where a weight is not finite."""
-        rounded, scale = _rounded(linear.weight.detach(), values)
+        rounded, scale = _round_weight(linear.weight.detach(), values)
         layout, _ = best_layout(rounded, VALUE_BITS[values])
         bias = linear.bias is not None
         layer = cls(linear.in_features, linear.out_features, bias, values=values, layout=layout)
@@ -114,7 +114,7 @@ class SparseLinear(SparseState):
         layer.take(rounded)
         return layer.train(linear.training)
 
-    def stored(self) -> Tensor:
+    def stored_weight(self) -> Tensor:
         """The weight in the dtype of its values; exact, because the weight was rounded to them."""
         if self.values == "int8":
             return (self.weight / self.weight_scale.unsqueeze(1)).round().to(torch.int8)
@@ -142,7 +142,7 @@ def state_bytes(layer: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in layer.state_dict().values())
 
 
-def _rounded(weight: Tensor, values: Values) -> tuple[Tensor, Tensor | None]:
+def _round_weight(weight: Tensor, values: Values) -> tuple[Tensor, Tensor | None]:
     """The weight in the dtype of its values, and the scales of int8. Raises BuildError where not finite."""
     if values == "int8":
         return quantize_weight(weight)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate._system.quiet import silent
-from slimgate.compress.layers.int8_linear import frozen
+from slimgate.compress.layers.int8_linear import frozen_parameter
 from slimgate.errors import BuildError, MissingExtra
 
 Compute = Literal["float32", "bfloat16"]
@@ -73,7 +73,7 @@ class TorchaoLinear(nn.Module):
         self.wrapper = wrapper
         for name, (dtype, shape) in tensors.items():
             self.register_buffer(name, torch.zeros(shape, dtype=getattr(torch, dtype)))
-        self.bias = frozen(torch.zeros(out_features)) if bias else None
+        self.bias = frozen_parameter(torch.zeros(out_features)) if bias else None
         self._weight: Any = None
 
     @classmethod
@@ -83,7 +83,7 @@ class TorchaoLinear(nn.Module):
         inner = copy.deepcopy(linear).to(getattr(torch, compute))
         with silent(logging.WARNING):
             ao.quantize_(inner, config)
-        wrapper = _described(inner.weight)
+        wrapper = _describe_wrapper(inner.weight)
         shape = f"{linear.out_features} x {linear.in_features}"
         if wrapper is None:
             raise BuildError(f"{type(config).__name__} leaves a weight of {shape} as it is: it does not fit")
@@ -93,17 +93,17 @@ class TorchaoLinear(nn.Module):
         for name, tensor in found.items():
             setattr(layer, name, tensor.detach().contiguous())
         if linear.bias is not None:
-            layer.bias = frozen(linear.bias.detach().to(torch.float32, copy=True))
+            layer.bias = frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
         return layer.train(linear.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self._weight is None:
-            self._weight = self._wrapped()
+            self._weight = self._wrap_weight()
         dtype = getattr(torch, self.compute)
         bias = None if self.bias is None else self.bias.to(dtype)
         return functional.linear(inputs.to(dtype), self._weight, bias).to(inputs.dtype)
 
-    def _wrapped(self) -> Any:
+    def _wrap_weight(self) -> Any:
         torchao_quantization()
         with silent(logging.WARNING):
             from torchao.prototype.safetensors.safetensors_utils import object_from_dict
@@ -146,7 +146,7 @@ class TorchaoLinear(nn.Module):
         return {**self.__dict__, "_weight": None}
 
 
-def _described(weight: Any) -> Json | None:
+def _describe_wrapper(weight: Any) -> Json | None:
     """A wrapper as JSON, without the tensors in it; None for a plain tensor."""
     with silent(logging.WARNING):
         from torchao.prototype.safetensors.safetensors_utils import (

@@ -107,17 +107,17 @@ class CofiLoss:
         else:
             with self._layers.watching():
                 total = self._base(network, batch, labels, positions)
-            total = total + self._noted("layers", self._layers(batch, positions))
+            total = total + self._note_term("layers", self._layers(batch, positions))
         self._steps += 1
         if not self._schedule.settled:
-            total = total + self._noted("target", self._target())
+            total = total + self._note_term("target", self._target())
         return total
 
     def mean_parts(self) -> dict[str, float]:
         """Mean of the layers' and the target's part over all steps, as they were added."""
         return {name: round(total / max(self._steps, 1), 4) for name, total in self._sums.items()}
 
-    def _noted(self, name: str, value: Tensor) -> Tensor:
+    def _note_term(self, name: str, value: Tensor) -> Tensor:
         self._sums[name] += float(value.detach())
         return value
 
@@ -166,7 +166,7 @@ class LayerLoss:
                 for layer in self._lessons
             ]
         )
-        pairs = matched(errors.detach(), self._open())
+        pairs = match_layers(errors.detach(), self._open())
         self._states = {}
         return self._weight * torch.stack([errors[i, j] for i, j in enumerate(pairs)]).mean()
 
@@ -195,7 +195,7 @@ def _is_open(gate: Any) -> bool:
     return bool(gate.fixed[0] > 0) if gate.fixed is not None else bool(gate.open_probability()[0] > 0.5)
 
 
-def matched(errors: Tensor, usable: Sequence[bool]) -> list[int]:
+def match_layers(errors: Tensor, usable: Sequence[bool]) -> list[int]:
     """For each teacher's layer (row) the student's layer (column) of least error, never going back."""
     columns = [j for j, use in enumerate(usable) if use]
     found: list[int] = []

@@ -35,7 +35,7 @@ def block_influence(model: Any, context: BuildContext) -> list[float]:
     model.network.eval()
     for batch in batches:
         tokens += int(batch["attention_mask"].sum())
-        with torch.no_grad(), _hooked({layer: watch(i, batch) for i, layer in enumerate(layers)}):
+        with torch.no_grad(), _with_hooks({layer: watch(i, batch) for i, layer in enumerate(layers)}):
             model.network(**batch)
     return [1 - total / tokens for total in sums]
 
@@ -62,7 +62,7 @@ def loss_without(model: Any, context: BuildContext, skipped: Collection[int]) ->
     layers = encoder_layers(model.network)
     model.network.eval()
     total, answers = 0.0, 0
-    with torch.no_grad(), _hooked({layers[i]: _skip for i in skipped}):
+    with torch.no_grad(), _with_hooks({layers[i]: _skip for i in skipped}):
         for batch, labels in labelled_batches(model, context):
             logits, flat = objective.flat(model.network(**batch).logits, labels)
             total += float(objective.losses(logits, flat).sum())
@@ -88,7 +88,7 @@ def _tensor(output: Any) -> torch.Tensor:
 
 
 @contextmanager
-def _hooked(hooks: dict[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+def _with_hooks(hooks: dict[nn.Module, Callable[..., Any]]) -> Iterator[None]:
     handles = [m.register_forward_hook(hook, with_kwargs=True) for m, hook in hooks.items()]
     try:
         yield

@@ -128,7 +128,7 @@ def kept_weights(group: Sequence[MaskedWeight], sparsity: float) -> list[Tensor]
 
 
 @contextmanager
-def masked(layers: Mapping[str, nn.Linear], masks: Sequence[MaskedWeight]) -> Iterator[None]:
+def with_masks(layers: Mapping[str, nn.Linear], masks: Sequence[MaskedWeight]) -> Iterator[None]:
     """The layers compute with masked weights inside, with their own ones afterwards."""
     for layer, mask in zip(layers.values(), masks, strict=True):
         parametrize.register_parametrization(layer, "weight", mask)

@@ -59,15 +59,15 @@ class HardConcrete(nn.Module):
         if self.fixed is not None:
             return self.fixed
         if self.training and self.noise is not None:
-            return _stretched((self.noise + self.log_alpha) / TEMPERATURE)
-        return _stretched(self.log_alpha)
+            return _stretch((self.noise + self.log_alpha) / TEMPERATURE)
+        return _stretch(self.log_alpha)
 
     def open_probability(self) -> Tensor:
         """The probability of each gate to be other than 0: (size,). Equation 12."""
         return torch.sigmoid(self.log_alpha - TEMPERATURE * math.log(-LOW / HIGH))
 
 
-def _stretched(logits: Tensor) -> Tensor:
+def _stretch(logits: Tensor) -> Tensor:
     return (torch.sigmoid(logits) * (HIGH - LOW) + LOW).clamp(0, 1)
 
 
@@ -91,11 +91,11 @@ class SublayerGates(nn.Module):
         """Parameters of all parts."""
         return self.cost * self.parts.log_alpha.numel()
 
-    def expected(self) -> Tensor:
+    def expected_parameters(self) -> Tensor:
         """Parameters that are left in the mean of the gates' draws: a scalar."""
         return self.whole.open_probability()[0] * self.parts.open_probability().sum() * self.cost
 
-    def kept(self) -> list[int]:
+    def open_parts(self) -> list[int]:
         """The parts that are open, once the gates are fixed."""
         return torch.nonzero(self.whole() * self.parts()).flatten().tolist()
 
@@ -160,7 +160,7 @@ def _gates(network: nn.Module, block: Block) -> Iterator[SublayerGates]:
 
 
 @contextmanager
-def gated(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterator[None]:
+def with_gates(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterator[None]:
     """The network computes with its gates inside; afterwards what the gates are is in its weights."""
     layers = [network.get_submodule(gates.output) for gates in all_gates]
     for layer, gates in zip(layers, all_gates, strict=True):
@@ -180,7 +180,7 @@ def gated(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterator[No
 def sparsity(all_gates: Sequence[SublayerGates]) -> Tensor:
     """The expected share of the parts' parameters that is gone: a scalar in [0, 1]."""
     total = sum(gates.total() for gates in all_gates)
-    left = torch.stack([gates.expected() for gates in all_gates]).sum()
+    left = torch.stack([gates.expected_parameters() for gates in all_gates]).sum()
     return 1 - left / total
 
 
@@ -253,13 +253,15 @@ class _Open:
         self._gates.whole.fixed = whole * bool(mask.any())
 
 
-def remove_closed_(model: Any, all_gates: Sequence[SublayerGates], method: str) -> None:
+def remove_closed_parts_(model: Any, all_gates: Sequence[SublayerGates], method: str) -> None:
     """Puts smaller layers in the place of those that have closed parts, for `restore` of the method.
 
     What the gates that are still open scale by must be in the weights already.
     """
     kept = {
-        gates.output: gates.kept() for gates in all_gates if len(gates.kept()) < len(gates.parts.log_alpha)
+        gates.output: gates.open_parts()
+        for gates in all_gates
+        if len(gates.open_parts()) < len(gates.parts.log_alpha)
     }
     modules: Modules = {}
     settings: dict[str, dict[str, int]] = {}

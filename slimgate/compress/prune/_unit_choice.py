@@ -29,7 +29,7 @@ def units_to_keep(
     elif min(counts.values()) < 1:
         raise BuildError(_too_much(pruning_ratio, "of a layer", 1 - 1 / min(map(len, scores.values()))))
     return {
-        name: best_units(scores[name], _rounded(count, multiple_of, len(scores[name])))
+        name: best_units(scores[name], _round_count(count, multiple_of, len(scores[name])))
         for name, count in counts.items()
     }
 
@@ -64,7 +64,7 @@ def _best_first(values: Scores) -> Scores:
     return ranked
 
 
-def _rounded(count: int, multiple_of: int, units: int) -> int:
+def _round_count(count: int, multiple_of: int, units: int) -> int:
     nearest = multiple_of * int(count / multiple_of + 0.5)
     return min(max(nearest, multiple_of), units)
 

@@ -50,11 +50,11 @@ class CofiPrune(Step[Params]):
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model without what its gates closed."""
         from slimgate.compress.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
-        from slimgate.compress.prune._sublayer_gates import gated, gates_of, remove_closed_
+        from slimgate.compress.prune._sublayer_gates import gates_of, remove_closed_parts_, with_gates
         from slimgate.compress.training.distillation import DistillationLoss, lesson
         from slimgate.compress.training.trainer import train
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.tasks.parts.objectives import labelled
+        from slimgate.tasks.parts.objectives import labelled_rows
 
         data, teacher, taught = lesson(model, context)
         before = model.footprint()["parameters"]
@@ -73,20 +73,20 @@ class CofiPrune(Step[Params]):
         weight = params.layer_weight
         layers = LayerLoss(model, teacher, data[0], taught, gates, weight) if weight else None
         loss = CofiLoss(distil, target, schedule, layers)
-        with gated(model.network, gates):
+        with with_gates(model.network, gates):
             train(
                 model,
                 data,
                 params,
                 context,
-                selection=labelled(model, "selection", context),
+                selection=labelled_rows(model, "selection", context),
                 loss=loss,
                 hooks=[schedule],
                 attached=target,
                 attached_learning_rate=params.gates_learning_rate,
             )
             schedule.settle()
-        remove_closed_(model, gates, "cofi_prune")
+        remove_closed_parts_(model, gates, "cofi_prune")
         context.log.update(
             loss_parts={**distil.mean_parts(), **loss.mean_parts()},
             expected_ratio=round(schedule.expected, 4),

@@ -70,7 +70,7 @@ class DropLayers(Step[Params]):
 
         before = len(encoder_layers(model.network))
         self.check(params, {"num_hidden_layers": before})
-        gone = _gone(model, params, before, context)
+        gone = _blocks_to_drop(model, params, before, context)
         kept = [block for block in range(before) if block not in gone]
         keep_blocks_(model, kept)
         context.log.update(blocks_before=before, blocks_after=len(kept), kept=kept)
@@ -84,7 +84,7 @@ def _count(params: Params, blocks: int) -> int:
     return params.layers if params.layers is not None else round((params.pruning_ratio or 0.0) * blocks)
 
 
-def _gone(model: Any, params: Params, before: int, context: BuildContext) -> list[int]:
+def _blocks_to_drop(model: Any, params: Params, before: int, context: BuildContext) -> list[int]:
     from slimgate.compress.prune._drop_layers import block_influence, least_loss_order
     from slimgate.models.block_choice import evenly_spread
 

@@ -52,13 +52,13 @@ class GradualMagnitudePrune(distill.Distill[Params]):
         """The model at its final sparsity, trained all the way."""
         from slimgate.compress.prune._gradual_magnitude_prune import CubicSchedule, GradualPruning
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.sparsity import note_pruned
+        from slimgate.models.sparsity import note_pruned_layers
 
         layers = linear_layers(model)
         schedule = CubicSchedule(params.sparsity, params.initial_sparsity, params.begin, params.end)
         pruning = GradualPruning(layers, schedule, scope=params.scope, frequency=params.frequency)
         model = distill.distill_model(model, params, context, hooks=[pruning])
-        context.log.update(note_pruned(model, "gradual_magnitude_prune", layers))
+        context.log.update(note_pruned_layers(model, "gradual_magnitude_prune", layers))
         context.log.update(schedule=pruning.history)
         return model
 

@@ -30,14 +30,14 @@ class MagnitudePrune(Step[Params]):
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model with its smallest weights at zero."""
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.sparsity import keep_masks, note_pruned, zero_
+        from slimgate.models.sparsity import keep_masks, note_pruned_layers, zero_
 
         layers = linear_layers(model)
         scores = [layer.weight.detach().abs() for layer in layers.values()]
         masks = keep_masks(scores, params.sparsity, params.scope)
         for layer, keep in zip(layers.values(), masks, strict=True):
             zero_(layer.weight, keep)
-        context.log.update(note_pruned(model, "magnitude_prune", layers))
+        context.log.update(note_pruned_layers(model, "magnitude_prune", layers))
         return model
 
 

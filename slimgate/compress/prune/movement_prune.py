@@ -52,12 +52,12 @@ class MovementPrune(Step[Params]):
         """The model with its trained weights, those of the lowest scores at zero."""
         from torch import nn
 
-        from slimgate.compress.prune._movement_prune import MovementSchedule, masked
+        from slimgate.compress.prune._movement_prune import MovementSchedule, with_masks
         from slimgate.compress.training.distillation import DistillationLoss, lesson
         from slimgate.compress.training.trainer import train
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.sparsity import note_pruned
-        from slimgate.tasks.parts.objectives import labelled
+        from slimgate.models.sparsity import note_pruned_layers
+        from slimgate.tasks.parts.objectives import labelled_rows
 
         data, teacher, taught = lesson(model, context)
         loss = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
@@ -67,20 +67,20 @@ class MovementPrune(Step[Params]):
         schedule = MovementSchedule(
             groups, params.sparsity, warm_up=params.warm_up, cool_down=params.cool_down
         )
-        with masked(layers, masks):
+        with with_masks(layers, masks):
             train(
                 model,
                 data,
                 params,
                 context,
-                selection=labelled(model, "selection", context),
+                selection=labelled_rows(model, "selection", context),
                 loss=loss,
                 hooks=[schedule],
                 attached=nn.ModuleList(masks),
                 attached_learning_rate=params.scores_learning_rate,
             )
         _zero(layers, groups, params.sparsity)
-        context.log.update(note_pruned(model, "movement_prune", layers))
+        context.log.update(note_pruned_layers(model, "movement_prune", layers))
         context.log.update(
             blocks=sum(mask.scores.numel() for mask in masks),
             sparsity_by_matrix={

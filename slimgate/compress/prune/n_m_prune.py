@@ -45,7 +45,7 @@ class NMPrune(Step[Params]):
         """The model with at least m - n zeros in every group of m weights."""
         from slimgate.compress.calibration import calibration_batches, input_norms
         from slimgate.models.linear_layers import by_block, linear_layers
-        from slimgate.models.sparsity import keep_n_of_m, note_pruned, zero_
+        from slimgate.models.sparsity import keep_n_of_m, note_pruned_layers, zero_
 
         layers = linear_layers(model)
         batches = calibration_batches(model, context) if params.score == "wanda" else []
@@ -56,7 +56,7 @@ class NMPrune(Step[Params]):
                 if batches:
                     score = score * norms[name].to(score.dtype)
                 zero_(layer.weight, keep_n_of_m(score, params.n, params.m))
-        context.log.update(note_pruned(model, "n_m_prune", layers), pattern=f"{params.n}:{params.m}")
+        context.log.update(note_pruned_layers(model, "n_m_prune", layers), pattern=f"{params.n}:{params.m}")
         return model
 
 

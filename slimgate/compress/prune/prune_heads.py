@@ -76,7 +76,7 @@ class PruneHeads(Step[Params]):
             model.network, [n for a in attentions.values() for n in (a.query, a.key, a.value, a.output)]
         )
         scores = _scores(model, attentions, params, context)
-        kept = _kept(params, scores, attentions)
+        kept = _heads_to_keep(params, scores, attentions)
         asked = f"heads = {params.heads}" if params.heads else f"pruning_ratio = {params.pruning_ratio}"
         check_some_go(kept, scores, f"prune_heads: {asked}")
         modules: dict[str, Any] = {}
@@ -115,7 +115,9 @@ def _scores(model: Any, attentions: dict[str, Any], params: Params, context: Bui
     return {name: values / (np.linalg.norm(values) or 1.0) for name, values in scores.items()}
 
 
-def _kept(params: Params, scores: dict[str, Any], attentions: dict[str, Any]) -> dict[str, list[int]]:
+def _heads_to_keep(
+    params: Params, scores: dict[str, Any], attentions: dict[str, Any]
+) -> dict[str, list[int]]:
     from slimgate.compress.prune._unit_choice import best_units, units_to_keep
     from slimgate.errors import BuildError
 

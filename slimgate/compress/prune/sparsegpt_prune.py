@@ -48,7 +48,7 @@ class SparsegptPrune(Step[Params]):
         from slimgate.compress.calibration import calibration_batches, second_moments
         from slimgate.compress.prune._sparsegpt_prune import Pattern, sparsegpt
         from slimgate.models.linear_layers import by_block, linear_layers
-        from slimgate.models.sparsity import note_pruned
+        from slimgate.models.sparsity import note_pruned_layers
 
         layers = linear_layers(model)
         batches = calibration_batches(model, context)
@@ -63,7 +63,7 @@ class SparsegptPrune(Step[Params]):
                     block_size=params.block_size,
                     damping=params.damping,
                 )
-        context.log.update(note_pruned(model, "sparsegpt_prune", layers))
+        context.log.update(note_pruned_layers(model, "sparsegpt_prune", layers))
         if params.m:
             context.log["pattern"] = f"{params.n}:{params.m}"
         return model

@@ -32,7 +32,7 @@ class WandaPrune(Step[Params]):
         """The model without the weights of the lowest scores."""
         from slimgate.compress.calibration import calibration_batches, input_norms
         from slimgate.models.linear_layers import by_block, linear_layers
-        from slimgate.models.sparsity import keep_masks, note_pruned, zero_
+        from slimgate.models.sparsity import keep_masks, note_pruned_layers, zero_
 
         layers = linear_layers(model)
         batches = calibration_batches(model, context)
@@ -41,7 +41,7 @@ class WandaPrune(Step[Params]):
             for name, layer in group.items():
                 score = layer.weight.detach().abs() * norms[name].to(layer.weight.dtype)
                 zero_(layer.weight, keep_masks([score], params.sparsity, params.scope)[0])
-        context.log.update(note_pruned(model, "wanda_prune", layers))
+        context.log.update(note_pruned_layers(model, "wanda_prune", layers))
         return model
 
 

@@ -2,7 +2,7 @@
 
 latent = put_latent_layers_(model, layers, tables, thresholds)
 train(…, hooks=[Ramp(latent, 0.2)])
-replace_modules_(model, "binarize", {name: layer.packed() for name, layer in latent.items()})
+replace_modules_(model, "binarize", {name: layer.to_packed() for name, layer in latent.items()})
 """
 
 from __future__ import annotations

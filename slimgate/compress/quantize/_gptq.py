@@ -124,8 +124,8 @@ def round_with_compensation(
 
 def _by_column(grid: Grid, values: Tensor, rows: int, columns: int) -> Tensor:
     """Scales or zero points, one for each weight: (rows, columns) float32."""
-    shape = grid.scheme.grouped(torch.empty(rows, columns, device=values.device)).shape
-    return grid.scheme.ungrouped(values.float().unsqueeze(-1).expand(shape), rows, columns)
+    shape = grid.scheme.to_groups(torch.empty(rows, columns, device=values.device)).shape
+    return grid.scheme.from_groups(values.float().unsqueeze(-1).expand(shape), rows, columns)
 
 
 def output_error(weight: Tensor, rounded: Tensor, hessian: Tensor) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from slimgate.compress.layers.grid import dequantize
 from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear, PackedWeight
 from slimgate.compress.quantize._params import WeightGridParams
-from slimgate.models.replacing import parted, replace_modules_
+from slimgate.models.replacing import note_untied_tables, replace_modules_
 from slimgate.models.token_embeddings import token_embeddings
 
 
@@ -23,7 +23,7 @@ def packed_embeddings(model: Any, bits: int | None, params: WeightGridParams) ->
     }
 
 
-def put_packed_(
+def put_packed_layers_(
     model: Any,
     method: str,
     linear: Mapping[str, PackedLinear],
@@ -32,7 +32,7 @@ def put_packed_(
 ) -> None:
     """Replaces layers by packed ones. log gets counts, and bits a weight with its scales."""
     layers: dict[str, PackedWeight] = {**linear, **embeddings}
-    log.update(parted(model.network, layers))
+    log.update(note_untied_tables(model.network, layers))
     replace_modules_(model, method, layers)
     log.update(
         linear_layers=len(linear),

@@ -1,6 +1,6 @@
 """Weights that compute with their rounded values while they are trained.
 
-    with fake_quantized(layers, grids):
+    with with_fake_quantization(layers, grids):
         train(...)
     # now the float weights lie on their grids
 
@@ -45,9 +45,9 @@ class FakeQuantization(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         scale = self.step().unsqueeze(-1)
-        rounded = straight_through(self.scheme.grouped(weight) / scale)
+        rounded = straight_through(self.scheme.to_groups(weight) / scale)
         levels = (rounded + self.zero_point).clamp(0, self.scheme.top)
-        values = self.scheme.ungrouped((levels - self.zero_point) * scale, *weight.shape)
+        values = self.scheme.from_groups((levels - self.zero_point) * scale, *weight.shape)
         return values if self.mask is None else values * self.mask
 
     def step(self) -> Tensor:
@@ -66,7 +66,7 @@ def straight_through(values: Tensor) -> Tensor:
 
 
 @contextmanager
-def fake_quantized(
+def with_fake_quantization(
     layers: Mapping[str, nn.Linear | nn.Embedding],
     grids: Mapping[str, Grid],
     *,

@@ -70,9 +70,9 @@ class Binarize(Step[Params]):
             turned_share,
         )
         from slimgate.compress.training.trainer import train
-        from slimgate.models.replacing import parted, replace_modules_
+        from slimgate.models.replacing import note_untied_tables, replace_modules_
         from slimgate.models.token_embeddings import token_embeddings
-        from slimgate.tasks.parts.objectives import labelled
+        from slimgate.tasks.parts.objectives import labelled_rows
 
         layers = _layers(model, params)
         tables = token_embeddings(model.network) if params.embeddings else {}
@@ -87,11 +87,11 @@ class Binarize(Step[Params]):
         data, loss = _lesson(model, params, context)
         thresholds = mean_inputs(model, layers, context) if params.activations else {}
         before = {name: part.weight >= 0 for name, part in parts.items()}
-        context.log.update(parted(model.network, dict.fromkeys(parts, nn.Identity())))
+        context.log.update(note_untied_tables(model.network, dict.fromkeys(parts, nn.Identity())))
         latent = put_latent_layers_(model, layers, tables, thresholds)
-        selection, hooks = labelled(model, "selection", context), [Ramp(latent.values(), params.ramp)]
+        selection, hooks = labelled_rows(model, "selection", context), [Ramp(latent.values(), params.ramp)]
         train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)
-        replace_modules_(model, "binarize", {name: layer.packed() for name, layer in latent.items()})
+        replace_modules_(model, "binarize", {name: layer.to_packed() for name, layer in latent.items()})
         context.log.update(
             signs_turned_by_training=round(turned_share(latent, before), 4), loss_parts=loss.mean_parts()
         )

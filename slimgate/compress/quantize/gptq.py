@@ -42,7 +42,7 @@ class Gptq(Step[Params]):
         from slimgate.compress.calibration import calibration_batches
         from slimgate.compress.layers.packed import PackedLinear
         from slimgate.compress.quantize._gptq import Rounding, compensate_, mean_errors
-        from slimgate.compress.quantize._packing import packed_embeddings, put_packed_
+        from slimgate.compress.quantize._packing import packed_embeddings, put_packed_layers_
         from slimgate.models.linear_layers import linear_layers
 
         batches = calibration_batches(model, context)
@@ -58,7 +58,7 @@ class Gptq(Step[Params]):
             )
             for name, each in rounded.items()
         }
-        put_packed_(model, "gptq", linear, embeddings, context.log)
+        put_packed_layers_(model, "gptq", linear, embeddings, context.log)
         context.log.update(mean_errors(rounded))
         return model
 

@@ -34,7 +34,7 @@ class Int8Dynamic(Step[Params]):
         """The model with int8 layers, where it has float ones."""
         from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.replacing import parted, replace_modules_
+        from slimgate.models.replacing import note_untied_tables, replace_modules_
         from slimgate.models.token_embeddings import sharing, tied_heads, token_embeddings
 
         tables = token_embeddings(model.network) if params.embeddings else {}
@@ -49,7 +49,7 @@ class Int8Dynamic(Step[Params]):
             made[name] = Int8Linear.from_linear(layer, granularity=params.granularity)
             if name in tied:
                 sharing(made[name], made[tied[name]], ("weight", "weight_scale"))
-        context.log.update(parted(model.network, made))
+        context.log.update(note_untied_tables(model.network, made))
         replace_modules_(model, "int8_dynamic", made)
         context.log.update(
             linear_layers=len(linear), embedding_tables=len(tables), granularity=params.granularity

@@ -63,7 +63,7 @@ class Int8Static(Step[Params]):
         from slimgate.compress.layers.int8_linear import Int8Embedding
         from slimgate.compress.quantize._int8_static import channel_ranges, input_ranges
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.replacing import parted, replace_modules_
+        from slimgate.models.replacing import note_untied_tables, replace_modules_
         from slimgate.models.token_embeddings import token_embeddings
 
         found = linear_layers(model, inside="network", output=params.output_layer)
@@ -78,7 +78,7 @@ class Int8Static(Step[Params]):
         tables = token_embeddings(model.network) if params.embeddings else {}
         made = _static_layers(layers, ranges, divisors)
         made |= {name: Int8Embedding.from_embedding(table) for name, table in tables.items()}
-        context.log.update(parted(model.network, made))
+        context.log.update(note_untied_tables(model.network, made))
         replace_modules_(model, "int8_static", made)
         whole = {name: seen[name].over(divisors.get(name)) for name in layers}
         context.log.update(

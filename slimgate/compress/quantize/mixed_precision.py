@@ -89,9 +89,9 @@ class MixedPrecision(Step[Params]):
 
         conv1d_to_linear_(model)
         reference = quality_on(model, context)
-        narrow = _made(model, params.narrow, "narrow", context)
+        narrow = _make_modules(model, params.narrow, "narrow", context)
         own = {name: model.network.get_submodule(name) for name in narrow}
-        made = _made(model, params.wide, "wide", context) if params.wide else {}
+        made = _make_modules(model, params.wide, "wide", context) if params.wide else {}
         wide = own | {name: module for name, module in made.items() if name in narrow}
         form = Form(model.network, wide, narrow)
         ranking = sensitivities(form, lambda: _ranking_scores(model, params, context))
@@ -115,7 +115,7 @@ class MixedPrecision(Step[Params]):
 step = MixedPrecision()
 
 
-def _made(model: Any, step: NamedStep, role: str, context: BuildContext) -> dict[str, Any]:
+def _make_modules(model: Any, step: NamedStep, role: str, context: BuildContext) -> dict[str, Any]:
     """Name -> module, as a step makes them in a copy of the model."""
     import copy
 
@@ -133,10 +133,10 @@ def _made(model: Any, step: NamedStep, role: str, context: BuildContext) -> dict
 def _ranking_scores(model: Any, params: Params, context: BuildContext) -> Any:
     from slimgate.compress.training.scoring import answers
     from slimgate.protocols import Rows
-    from slimgate.tasks.parts.objectives import labelled, objective_of
+    from slimgate.tasks.parts.objectives import labelled_rows, objective_of
 
     rows = Rows(context.rows("calibration").table.slice(0, params.ranking_rows))
-    data = labelled(model, "calibration", dataclasses.replace(context, splits={"calibration": rows}))
+    data = labelled_rows(model, "calibration", dataclasses.replace(context, splits={"calibration": rows}))
     assert data is not None
     objective = objective_of(context.task, context.task_params)
     most = len(rows) * (1 if objective.by_row else TOKENS_A_ROW)

@@ -51,7 +51,10 @@ class QuantizationAwareTraining(distill.Distill[Params]):
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model after training, its weights on the grid."""
-        from slimgate.compress.quantize._quantization_aware_training import fake_quantized, mean_change
+        from slimgate.compress.quantize._quantization_aware_training import (
+            mean_change,
+            with_fake_quantization,
+        )
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.sparsity import pruned_layers
         from slimgate.models.token_embeddings import token_embeddings
@@ -64,7 +67,7 @@ class QuantizationAwareTraining(distill.Distill[Params]):
             tables, params.scheme(params.embeddings), params
         )
         pruned = pruned_layers(model)
-        with fake_quantized(
+        with with_fake_quantization(
             {**linear, **tables}, grids, learned=params.learned_scales, pruned=pruned
         ) as rounding:
             model = distill.distill_model(model, params, context)

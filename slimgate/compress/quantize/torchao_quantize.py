@@ -45,7 +45,7 @@ class TorchaoQuantize(Step[Params]):
         """The model with torchao's layers. Raises BuildError on a device without the kernel; MissingExtra."""
         from slimgate.compress.layers.torchao_linear import TorchaoLinear
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.replacing import parted, replace_modules_
+        from slimgate.models.replacing import note_untied_tables, replace_modules_
 
         check_device(params.config, context.device)
         config = configuration(params, context.device)
@@ -54,7 +54,7 @@ class TorchaoQuantize(Step[Params]):
         made: dict[str, Any] = {
             name: TorchaoLinear.from_linear(layer, config, compute=compute) for name, layer in layers.items()
         }
-        context.log.update(parted(model.network, made))
+        context.log.update(note_untied_tables(model.network, made))
         replace_modules_(model, "torchao_quantize", made)
         context.log.update(linear_layers=len(made), torchao=type(config).__name__, computes_in=compute)
         return model

@@ -30,7 +30,7 @@ class WeightOnly(Step[Params]):
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model with packed layers, where it has float ones."""
         from slimgate.compress.layers.packed import PackedLinear
-        from slimgate.compress.quantize._packing import packed_embeddings, put_packed_, weight_error
+        from slimgate.compress.quantize._packing import packed_embeddings, put_packed_layers_, weight_error
         from slimgate.models.linear_layers import linear_layers
 
         embeddings = packed_embeddings(model, params.embeddings, params)
@@ -42,7 +42,7 @@ class WeightOnly(Step[Params]):
             for name, layer in layers.items()
         }
         context.log["weight_error"] = round(weight_error(model, {**linear, **embeddings}), 5)
-        put_packed_(model, "weight_only", linear, embeddings, context.log)
+        put_packed_layers_(model, "weight_only", linear, embeddings, context.log)
         return model
 
 

@@ -41,7 +41,7 @@ class Params(Table):
         return "auto" if "auto" in stated else next((one for one in stated if one), None)
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _check_steps(self) -> Self:
         inner_steps(self.tower, self.steps, load)
         return self
 
@@ -116,13 +116,13 @@ def _check_kinds(steps: Sequence[InnerStep]) -> None:
 class InTower(Step[Params]):
     takes = frozenset({"torch", "torch_quantized"})
 
-    def resolved(self, params: Params) -> TowerSteps:
+    def resolve(self, params: Params) -> TowerSteps:
         """The step that these steps make together: what it reads and gives is what they do."""
         return TowerSteps(params.tower, inner_steps(params.tower, params.steps, load))
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model after the steps."""
-        return self.resolved(params).apply(model, params, context)
+        return self.resolve(params).apply(model, params, context)
 
 
 step = InTower()
@@ -185,7 +185,7 @@ class TowerSteps(Step[Params]):
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model after the steps. Raises BuildError for a model that has no towers."""
-        if not hasattr(model.network, "seen_as"):
+        if not hasattr(model.network, "view_as"):
             raise BuildError(f"in_tower: {type(model.network).__name__} has no towers")
         for tower in self.towers:
             for number, step in enumerate(self.steps):
@@ -200,10 +200,10 @@ class TowerSteps(Step[Params]):
 
             def load_teacher() -> Any:
                 teacher = context.load_teacher()
-                stack.enter_context(teacher.network.seen_as(tower))
+                stack.enter_context(teacher.network.view_as(tower))
                 return teacher
 
-            stack.enter_context(_alone(network, tower))
+            stack.enter_context(_only_tower(network, tower))
             own = replace(context, load_teacher=load_teacher, scratch=scratch, log={})
             found = step.method.apply(model, step.params, own)
         if found is not model or found.network is not network:
@@ -215,10 +215,12 @@ class TowerSteps(Step[Params]):
         if not hasattr(model.tokenizer, "images"):  # the step has put a tokenizer of its own there
             model.tokenizer = ImageTextProcessor(model.tokenizer, images)
         context.log.update(
-            own.log if len(self.towers) * len(self.steps) == 1 else {self._told(tower, number): own.log}
+            own.log
+            if len(self.towers) * len(self.steps) == 1
+            else {self._format_stage(tower, number): own.log}
         )
 
-    def _told(self, tower: str, number: int) -> str:
+    def _format_stage(self, tower: str, number: int) -> str:
         """`vision distill`; `vision distill 2` where a method comes again."""
         name = self.steps[number].name
         before = sum(step.name == name for step in self.steps[:number])
@@ -226,15 +228,15 @@ class TowerSteps(Step[Params]):
 
 
 @contextmanager
-def _alone(network: Any, tower: str) -> Iterator[None]:
+def _only_tower(network: Any, tower: str) -> Iterator[None]:
     """The network seen as one tower, the only part of it that can be trained."""
-    with network.seen_as(tower):
+    with network.view_as(tower):
         shown = {id(parameter) for parameter in network.parameters()}
     frozen = [p for p in network.parameters() if id(p) not in shown and p.requires_grad]
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        with network.seen_as(tower):
+        with network.view_as(tower):
             yield
     finally:
         for parameter in frozen:

@@ -22,7 +22,7 @@ from torch import nn
 from slimgate.compress.layers.lora_linear import LoraLinear, SparseLoraLinear
 from slimgate.compress.layers.straight_through import gradients_through
 from slimgate.compress.training.params import LoraParams
-from slimgate.errors import BuildError, MissingExtra, nearest
+from slimgate.errors import BuildError, MissingExtra, format_suggestion
 from slimgate.models.blocks import Block, blocks, logits_layer
 from slimgate.models.linear_layers import conv1d_to_linear_
 from slimgate.models.replacing import replace_modules_
@@ -62,7 +62,9 @@ def _of_endings(known: dict[str, nn.Module], endings: tuple[str, ...]) -> dict[s
     for ending in endings:
         if not any(f".{name}".endswith(f".{ending}") for name in known):
             last = {name.rpartition(".")[2] for name in known}
-            raise BuildError(f'targets "{ending}": no linear layer of that name{nearest(ending, last)}')
+            raise BuildError(
+                f'targets "{ending}": no linear layer of that name{format_suggestion(ending, last)}'
+            )
     return {n: m for n, m in known.items() if any(f".{n}".endswith(f".{ending}") for ending in endings)}
 
 
@@ -101,7 +103,7 @@ def adapters(model: Any, method: str, params: LoraParams, context: BuildContext)
         parameter.requires_grad_(flag)
     if params.merge:
         for name, layer in kept.items():
-            model.network.set_submodule(name, layer.merged())
+            model.network.set_submodule(name, layer.merge_adapter())
     else:
         replace_modules_(model, method, kept)
 

@@ -108,7 +108,7 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
         }
         self.losses.clear()
         if self._selection is not None:
-            with self._context.timed("evaluate"):
+            with self._context.time_stage("evaluate"):
                 found = self._evaluate(self._selection)
             entry["loss_selection"] = round(found.loss, 4)
             entry[f"{self.objective.quality}_selection"] = round(found.quality, 4)

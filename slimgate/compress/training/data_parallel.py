@@ -63,7 +63,7 @@ class Workers:
             return 1.0
         return 0.0 if self.rank >= rows else _answers(objective, mine) / max(_answers(objective, whole), 1)
 
-    def alike_(self, network: nn.Module) -> None:
+    def broadcast_weights_(self, network: nn.Module) -> None:
         """Gives all processes the weights of the first."""
         if self.count > 1:
             for tensor in network.state_dict().values():

@@ -19,14 +19,14 @@ from torch import nn
 from slimgate.compress.training.matching import HiddenMatch, Match
 from slimgate.compress.training.teacher_answers import (
     MOST_BYTES,
-    all_labelled,
+    has_all_labels,
     stored_bytes,
     teacher_answers,
 )
 from slimgate.compress.training.transfer import transfer_rows
 from slimgate.compress.training.transfer_params import TransferParams
 from slimgate.errors import BuildError
-from slimgate.models.watching import Outputs, watched
+from slimgate.models.watching import Outputs, watch_outputs
 from slimgate.protocols import BuildContext, Encoded
 from slimgate.tasks.parts.objectives import (
     ClassObjective,
@@ -148,7 +148,7 @@ class DistillationLoss:
         params = self._params
         if self._matches or params.mse_weight or params.alpha < 1 or targets is None:
             return True
-        return not all_labelled(targets, self._objective)
+        return not has_all_labels(targets, self._objective)
 
     def _stores(
         self, teacher: Any, targets: Targets | None, wanted: bool | None, context: BuildContext
@@ -168,7 +168,7 @@ class DistillationLoss:
         return size <= MOST_BYTES
 
     @property
-    def attached(self) -> nn.Module | None:
+    def modules_to_train(self) -> nn.Module | None:
         """The projections to train along, for `train(attached=…)`."""
         modules = {match.name: match.module for match in self._matches if match.module is not None}
         return nn.ModuleDict(modules) if modules else None
@@ -185,19 +185,19 @@ class DistillationLoss:
     def __call__(
         self, network: nn.Module, batch: dict[str, torch.Tensor], labels: torch.Tensor, positions: list[int]
     ) -> torch.Tensor:
-        with watched(network, self._names("student")) as student:
+        with watch_outputs(network, self._names("student")) as student:
             logits, flat = self._objective.flat(network(**batch).logits, labels)
         if not self._taught:
             return self._answers_loss(logits, logits.detach(), flat)
         teacher_logits, teacher = self._teach(positions, labels)
-        if self._compared(logits) != self._compared(teacher_logits):
+        if self._compared_shape(logits) != self._compared_shape(teacher_logits):
             raise BuildError(
                 f"distill: the student's answers have shape {tuple(logits.shape)}, the teacher's "
                 f"{tuple(teacher_logits.shape)}; both must answer alike (vocabulary, labels, width)"
             )
         total = self._answers_loss(logits, teacher_logits, flat)
         for match in self._matches:
-            found = self._noted(match.name, match(student, teacher, batch["attention_mask"]))
+            found = self._note_term(match.name, match(student, teacher, batch["attention_mask"]))
             total = total + match.weight * found
         return total
 
@@ -209,26 +209,26 @@ class DistillationLoss:
         self, logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
         """The parts that look at logits alone: mean over all answers of each one's own mixture."""
-        params, labelled = self._params, self._objective.labelled(labels)
+        params, labelled = self._params, self._objective.has_label(labels)
         total = torch.zeros((), device=logits.device)
         if params.alpha and bool(labelled.any()):
             found = self._objective.losses(logits, labels).sum() / labelled.sum()
-            total = total + params.alpha * labelled.float().mean() * self._noted("labels", found)
+            total = total + params.alpha * labelled.float().mean() * self._note_term("labels", found)
         shares = torch.where(labelled, 1 - params.alpha, 1.0)
         if bool(shares.any()):
             losses = self._objective.soft_losses(logits, teacher, params.temperature)
-            self._noted("soft", losses.mean())
+            self._note_term("soft", losses.mean())
             total = total + (shares * losses).mean()
         if params.mse_weight:
-            found = self._noted("logits", self._objective.distance(logits, teacher))
+            found = self._note_term("logits", self._objective.distance(logits, teacher))
             total = total + params.mse_weight * found
         return total
 
-    def _compared(self, logits: torch.Tensor) -> torch.Size:
+    def _compared_shape(self, logits: torch.Tensor) -> torch.Size:
         """What of the answers' shape must be the teacher's: of embeddings not the width."""
         return logits.shape[:-1] if self._objective.any_width else logits.shape
 
-    def _noted(self, name: str, value: torch.Tensor) -> torch.Tensor:
+    def _note_term(self, name: str, value: torch.Tensor) -> torch.Tensor:
         self._seen[name].append(float(value.detach()))
         return value
 
@@ -243,7 +243,7 @@ class DistillationLoss:
         batch = {k: torch.from_numpy(v).to(device) for k, v in self._encoded.batch(positions).items()}
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
-            outputs = stack.enter_context(watched(self._teacher, self._names("teacher")))
+            outputs = stack.enter_context(watch_outputs(self._teacher, self._names("teacher")))
             logits, _ = self._objective.flat(self._teacher(**batch).logits, labels)
         if self._answers is not None:
             logits = torch.from_numpy(self._answers.of(positions)).to(device)
@@ -320,26 +320,26 @@ class DistillationRows:
         self._context, self._params = context, params
         self._more = transfer_rows(params, context, tokenizer=student.tokenizer, teacher=teacher)
 
-    def labelled(self, student: Any) -> Labelled:
+    def labelled_rows(self, student: Any) -> Labelled:
         """With labels: the transfer set has those that its rows say of themselves, or none."""
-        own, context = self.transferred(student), self._context
+        own, context = self.encode_transfer_set(student), self._context
         if own is None:
             return training_rows(student, context)
-        targets = context.task.unlabelled(context.task_params, own, context.facts)
+        targets = context.task.targets_without_labels(context.task_params, own, context.facts)
         if self._params.only_transfer:
             return own, targets
         encoded, labels = training_rows(student, context)
-        return encoded.joined(own), joined_targets(labels, targets)
+        return encoded.join(own), joined_targets(labels, targets)
 
     def read_by(self, model: Any) -> Encoded:
         """Without labels."""
-        own = self.transferred(model)
+        own = self.encode_transfer_set(model)
         if own is not None and self._params.only_transfer:
             return own
         encoded, _ = training_rows(model, self._context)
-        return encoded if own is None else encoded.joined(own)
+        return encoded if own is None else encoded.join(own)
 
-    def transferred(self, model: Any) -> Encoded | None:
+    def encode_transfer_set(self, model: Any) -> Encoded | None:
         """The transfer set alone; None where there is none."""
         if self._more is None:
             return None

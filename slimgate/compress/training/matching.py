@@ -62,7 +62,7 @@ class AttentionOutputs:
         inner = self.parts.kv_heads * self.parts.head_dim
         return (self.parts.heads * self.parts.head_dim, inner, inner)
 
-    def projected(self, outputs: Outputs) -> tuple[Tensor, Tensor, Tensor]:
+    def split_projections(self, outputs: Outputs) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values: (rows, tokens, width) float32."""
         if self.parts.fused:
             fused = outputs.values[self.parts.query].float()
@@ -74,7 +74,7 @@ class AttentionOutputs:
 
     def scores(self, outputs: Outputs) -> Tensor:
         """What the softmax of the attention gets, without its mask: (rows, heads, tokens, tokens)."""
-        query, key, _ = self.projected(outputs)
+        query, key, _ = self.split_projections(outputs)
         queries, keys = _split(query, self.parts.heads), _split(key, self.parts.kv_heads)
         if self.parts.module in outputs.rotary:
             from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
@@ -160,7 +160,7 @@ class HiddenMatch(Match):
                 f"distill: hidden_weight needs equal hidden sizes, the student has {mine}, the teacher "
                 f"{theirs}; set hidden_weight = 0"
             )
-        self.student, self.teacher = _paired(
+        self.student, self.teacher = _pair_names(
             block_names(student.network), block_names(teacher.network), mapping
         )
         if mine != theirs:
@@ -242,7 +242,9 @@ class RelationMatch(Match):
 
     def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
         total = torch.zeros((), device=mask.device)
-        for mine, theirs in zip(self._own.projected(student), self._other.projected(teacher), strict=True):
+        for mine, theirs in zip(
+            self._own.split_projections(student), self._other.split_projections(teacher), strict=True
+        ):
             total = total + relation_loss(mine, theirs, mask, heads=self.heads, causal=self._own.causal)
         return total
 
@@ -270,7 +272,7 @@ def matches_of(student: Any, teacher: Any, params: InnerParams, *, seed: int) ->
     return found
 
 
-def _paired(
+def _pair_names(
     student: Sequence[str], teacher: Sequence[str], mapping: LayerMapping
 ) -> tuple[list[str], list[str]]:
     numbers = map_layers(len(student), len(teacher), mapping)

@@ -21,7 +21,7 @@ from slimgate.models.blocks import block_names, encoder_layers
 
 
 @contextmanager
-def frozen(network: nn.Module, *, embeddings: bool = False, layers: int = 0) -> Iterator[int]:
+def with_frozen_layers(network: nn.Module, *, embeddings: bool = False, layers: int = 0) -> Iterator[int]:
     """Inside, the embeddings and the lowest blocks require no gradients; gives how many numbers still do.
 
     embeddings: tables of tokens, positions and types, and what else stands in their module, such as a layer
@@ -66,7 +66,7 @@ def _lowest(network: nn.Module, layers: int) -> list[nn.Module]:
 
 
 @contextmanager
-def regularized(
+def with_regularization(
     network: nn.Module, *, dropout: float | None = None, layer_drop: float = 0.0
 ) -> Iterator[None]:
     """Other dropout in every layer that has some, and blocks left out at random, while the network trains.
@@ -101,20 +101,20 @@ def _skipping(block: nn.Module, chance: float) -> Any:
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         if not module.training or float(torch.rand(())) >= chance:
             return None
-        return _passed_on(inputs, output)
+        return _pass_input(inputs, output)
 
     return block.register_forward_hook(hook)
 
 
 @contextmanager
-def skipped(block: nn.Module) -> Iterator[None]:
+def without_block(block: nn.Module) -> Iterator[None]:
     """The block passes its input on, in whatever mode the network is."""
-    handle = block.register_forward_hook(lambda _module, inputs, output: _passed_on(inputs, output))
+    handle = block.register_forward_hook(lambda _module, inputs, output: _pass_input(inputs, output))
     try:
         yield
     finally:
         handle.remove()
 
 
-def _passed_on(inputs: tuple[Any, ...], output: Any) -> Any:
+def _pass_input(inputs: tuple[Any, ...], output: Any) -> Any:
     return (inputs[0], *output[1:]) if isinstance(output, tuple) else inputs[0]

@@ -11,7 +11,7 @@ from torch import nn
 
 from slimgate.errors import BuildError
 from slimgate.protocols import BuildContext, iter_batches
-from slimgate.tasks.parts.objectives import Labelled, Objective, labelled, objective_of
+from slimgate.tasks.parts.objectives import Labelled, Objective, labelled_rows, objective_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_siz
         batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
         labels = torch.from_numpy(data[1][positions]).to(device)
         logits, flat = objective.flat(network(**batch).logits, labels)
-        known = objective.labelled(flat)
+        known = objective.has_label(flat)
         logits, flat = logits[known], flat[known]
         both = objective.losses(logits, flat), objective.qualities(logits, flat)
         sums += [float(one.double().sum()) for one in both]
@@ -58,7 +58,7 @@ def answers(network: nn.Module, data: Labelled, objective: Objective, *, most: i
 def quality_on(model: Any, context: BuildContext, split: str = "selection") -> float:
     """The objective's quality, such as the share of rows that are right. Raises DataError without rows."""
     context.rows(split)
-    data = labelled(model, split, context)
+    data = labelled_rows(model, split, context)
     assert data is not None
     model.network.eval()
     found = score(model.network, data, objective_of(context.task, context.task_params)).quality

@@ -59,7 +59,7 @@ class Answers:
 def stored_bytes(teacher: Any, encoded: Encoded, targets: Targets, objective: Objective, device: str) -> int:
     """How large all answers would be. Runs the teacher on the shortest row, to see its outputs."""
     shortest = [int(np.argmin(encoded.lengths))]
-    output = _predicted(EagerPredictor(teacher.network.eval(), device), encoded, shortest)
+    output = _predict_batch(EagerPredictor(teacher.network.eval(), device), encoded, shortest)
     flat, _ = objective.flat(output, _tensor(targets, shortest))
     return int(_starts(targets, objective)[-1] * np.prod(flat.shape[1:]) * 4)
 
@@ -80,13 +80,13 @@ def teacher_answers(
         _write(folder / _FILE, teacher, encoded, counting, starts, objective, order, context)
         return {"rows": len(order), "answers": int(starts[-1])}
 
-    with context.timed("teacher"):
+    with context.time_stage("teacher"):
         key = {
             "inputs": _inputs_digest(encoded, counting, order),
             "task": code_digest(module_of(context.task)),
             "code": code_digest("slimgate.compress.training.teacher_answers"),
         }
-        folder, found = context.shared(KIND, key, fill)
+        folder, found = context.shared_folder(KIND, key, fill)
     values: npt.NDArray[np.float32] = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
     return Answers(values, starts, TAKEN if found else COMPUTED)
 
@@ -105,7 +105,7 @@ def _write(
     written: npt.NDArray[np.float32] | None = None
     done = 0
     for positions in iter_batches(order, BATCH_SIZE):
-        output = _predicted(predictor, encoded, positions)
+        output = _predict_batch(predictor, encoded, positions)
         labels = None if counting is None else _tensor(counting, positions)
         for i, position in enumerate(positions):
             row = output[i : i + 1]
@@ -121,7 +121,7 @@ def _write(
     written.flush()
 
 
-def _predicted(predictor: EagerPredictor, encoded: Encoded, positions: Sequence[int]) -> torch.Tensor:
+def _predict_batch(predictor: EagerPredictor, encoded: Encoded, positions: Sequence[int]) -> torch.Tensor:
     batch = encoded.batch(positions)
     return torch.from_numpy(predictor.fetch(predictor.forward(predictor.prepare(batch))))
 
@@ -156,8 +156,8 @@ def _tensor(targets: Targets, positions: Sequence[int]) -> torch.Tensor:
     return torch.from_numpy(np.asarray(targets[positions]))
 
 
-def all_labelled(targets: Targets, objective: Objective) -> bool:
+def has_all_labels(targets: Targets, objective: Objective) -> bool:
     """Whether every answer has a label, so that alpha = 1 leaves nothing to learn from a teacher."""
     parts = iter_batches(range(len(targets)), 1024)
-    known: Callable[[torch.Tensor], torch.Tensor] = objective.labelled
+    known: Callable[[torch.Tensor], torch.Tensor] = objective.has_label
     return all(bool(known(_tensor(targets, part)).all()) for part in parts)

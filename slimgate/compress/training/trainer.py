@@ -19,7 +19,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from slimgate.compress.training.callbacks import ATTACHED, Epochs, Hooked, KeepZeros, TrainingHook
 from slimgate.compress.training.data_parallel import Workers
-from slimgate.compress.training.options import frozen, regularized
+from slimgate.compress.training.options import with_frozen_layers, with_regularization
 from slimgate.compress.training.params import TrainingParams
 from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
@@ -40,7 +40,7 @@ def label_loss(objective: Objective) -> Loss:
         positions: list[int],
     ) -> torch.Tensor:
         logits, flat = objective.flat(network(**batch).logits, labels)
-        return objective.losses(logits, flat).sum() / objective.labelled(flat).sum().clamp(min=1)
+        return objective.losses(logits, flat).sum() / objective.has_label(flat).sum().clamp(min=1)
 
     return loss
 
@@ -75,8 +75,10 @@ def train(
     padding = Padding()
     with (
         isolated_seed(context.seed),
-        frozen(model.network, embeddings=params.freeze_embeddings, layers=params.freeze_layers) as trained,
-        _attached(model.network, attached),
+        with_frozen_layers(
+            model.network, embeddings=params.freeze_embeddings, layers=params.freeze_layers
+        ) as trained,
+        _with_module(model.network, attached),
     ):
         trainer = _Trainer(
             model=model.network,
@@ -89,10 +91,10 @@ def train(
         trainer.loss, epochs.losses = loss or label_loss(epochs.objective), trainer.losses
         trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
         trainer.workers = workers
-        workers.alike_(model.network)
+        workers.broadcast_weights_(model.network)
         with (
-            context.timed("train"),
-            regularized(model.network, dropout=params.dropout, layer_drop=params.layer_drop),
+            context.time_stage("train"),
+            with_regularization(model.network, dropout=params.dropout, layer_drop=params.layer_drop),
         ):
             trainer.train()
         # else the network would go on computing in bfloat16, other than what is saved of it
@@ -132,7 +134,7 @@ def _arguments(params: TrainingParams, context: BuildContext, precision: str, ro
 
 
 @contextmanager
-def _attached(network: nn.Module, module: nn.Module | None) -> Iterator[None]:
+def _with_module(network: nn.Module, module: nn.Module | None) -> Iterator[None]:
     """The module as a part of the network, so that it is trained along, and then no more."""
     if module is not None:
         network.add_module(ATTACHED, module)

@@ -34,7 +34,7 @@ from slimgate.data.row_files import columns_of, rows_of
 from slimgate.data.same_texts import BETWEEN_TEXTS
 from slimgate.errors import BuildError, DataError
 from slimgate.loading import load_object
-from slimgate.models.writing import continued
+from slimgate.models.writing import continue_prompts
 from slimgate.protocols import UNLABELLED, BuildContext, Rows
 from slimgate.tasks.parts.text_diversity import diversity
 
@@ -42,7 +42,7 @@ Words = list[str]
 Columns = dict[str, list[str]]
 
 
-def augmented(texts: Sequence[str], options: Augment, *, mask: str, seed: int) -> list[str]:
+def augment_texts(texts: Sequence[str], options: Augment, *, mask: str, seed: int) -> list[str]:
     """`copies` changed copies of every text, one copy of all texts after another. No text becomes empty.
 
     mask: the word that takes a masked word's place. The same seed gives the same copies.
@@ -51,13 +51,13 @@ def augmented(texts: Sequence[str], options: Augment, *, mask: str, seed: int) -
     pool = np.asarray([word for row in words for word in row], dtype=object)
     generators = [np.random.default_rng([seed, copy]) for copy in range(options.copies)]
     return [
-        " ".join(_changed(list(row), options, pool, mask, generator))
+        " ".join(_change_words(list(row), options, pool, mask, generator))
         for generator in generators
         for row in words
     ]
 
 
-def _changed(
+def _change_words(
     words: Words, options: Augment, pool: npt.NDArray[np.object_], mask: str, generator: np.random.Generator
 ) -> Words:
     for place in np.flatnonzero(generator.random(len(words)) < options.word_replace):
@@ -73,7 +73,7 @@ def _changed(
     return [word for word, kept in zip(words, keep, strict=True) if kept]
 
 
-def translated(texts: Sequence[str], name: str) -> list[str]:
+def translate_texts(texts: Sequence[str], name: str) -> list[str]:
     """What the function "package.module:function" makes of the texts: as many, in their order.
 
     It is called once with all of them, so that it batches as suits its model. Raises BuildError where it
@@ -98,7 +98,7 @@ def written_texts(teacher: Any, options: Generate, context: BuildContext) -> lis
     learnt as if they ended there. Raises BuildError for a teacher that writes no text.
     """
     prompts = _prompts(teacher, options, context)
-    new = continued(
+    new = continue_prompts(
         teacher.network,
         teacher.tokenizer,
         prompts,
@@ -187,7 +187,7 @@ def _parts(
         yield "augmented", _changed_rows(options, context, names, tokenizer)
     if options is not None and options.translator:
         texts = _to_copy(options, context, names)
-        yield "translated", {name: translated(texts[name], options.translator) for name in names}
+        yield "translated", {name: translate_texts(texts[name], options.translator) for name in names}
 
 
 def _from_files(params: TransferParams, context: BuildContext, names: Sequence[str]) -> Columns:
@@ -215,7 +215,7 @@ def _changed_rows(options: Augment, context: BuildContext, names: Sequence[str],
         )
     mask, texts = str(tokenizer.mask_token), _to_copy(options, context, names)
     return {
-        name: augmented(list(map(collapsed, texts[name])), options, mask=mask, seed=context.seed + place)
+        name: augment_texts(list(map(collapsed, texts[name])), options, mask=mask, seed=context.seed + place)
         for place, name in enumerate(names)
     }
 

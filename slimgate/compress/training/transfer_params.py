@@ -102,7 +102,7 @@ class TransferParams(Table):
     """Learn from these rows alone, and not from `train`."""
 
     @model_validator(mode="after")
-    def _readable(self) -> TransferParams:
+    def _check_suffixes(self) -> TransferParams:
         for path in self.transfer:
             if path.suffix.lower() not in SUFFIXES:
                 told = f"suffix {path.suffix or 'none'} does not tell a format"

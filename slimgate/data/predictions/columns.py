@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from slimgate.errors import DataError, nearest
+from slimgate.errors import DataError, format_suggestion
 
 ROLES = ("id", "label", "prediction", "group")
 PREFIXES = ("prob_", "p_")
@@ -82,7 +82,7 @@ def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) 
     wanted = names.of(role)
     or_else = " and no probabilities (p_<class>, prob_<class> or probabilities)"
     # there may be hundreds of probabilities, and none is what is looked for
-    hint = nearest(wanted, [column for column in columns if not column.startswith(PREFIXES)])
+    hint = format_suggestion(wanted, [column for column in columns if not column.startswith(PREFIXES)])
     return (
         f'{shown}: no column "{wanted}"{or_else if role == "prediction" else ""}{hint}'
         f"{'' if hint.endswith('?') else ';'} name it by --{role} COLUMN"
@@ -92,5 +92,5 @@ def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) 
 def require_group(names: ColumnNames, files: Sequence[str], columns: Sequence[str], *, found: bool) -> None:
     """Raises DataError where --group names a column that neither file has."""
     if "group" in names.by_user and not found:
-        hint = nearest(names.group, columns)
+        hint = format_suggestion(names.group, columns)
         raise DataError(f'{" and ".join(files)}: neither has a column "{names.group}"{hint}')

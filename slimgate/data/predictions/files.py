@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from slimgate._system.json_text import text_list
-from slimgate._system.toml import shown as quoted
+from slimgate._system.toml import format_value as quoted
 from slimgate.data.predictions.codes import TEXT, by_id, encoded, is_empty, standing_twice
 from slimgate.data.predictions.columns import ColumnNames, Layout, find_columns
 from slimgate.data.predictions.jsonl import read_jsonl

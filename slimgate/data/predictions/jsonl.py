@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from slimgate._system.json_text import NOT_JSON, said
+from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.data.predictions.columns import ColumnNames, Layout, find_columns
 from slimgate.errors import DataError
 
@@ -85,7 +85,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
         row = json.loads(line)
     except NOT_JSON as error:
         raise DataError(
-            f"{path}: line {number} is not JSON ({said(error)}): {line.strip()[:60]!r}; "
+            f"{path}: line {number} is not JSON ({describe_json_error(error)}): {line.strip()[:60]!r}; "
             "expected one object a line"
         ) from None
     if not isinstance(row, dict):

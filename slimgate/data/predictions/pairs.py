@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slimgate._system.toml import shown as quoted
+from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import class_names
 from slimgate.data.predictions.answers import check_answers
 from slimgate.data.predictions.codes import TEXT, codes_of, differ, matched

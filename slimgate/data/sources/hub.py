@@ -29,7 +29,7 @@ from pydantic_core import PydanticCustomError
 from slimgate._system.digests import folder_digest, json_digest
 from slimgate.data.arrow import standing_twice
 from slimgate.data.pools import strings
-from slimgate.errors import DataError, SuiteError, nearest
+from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.params import Table, suite_path
 from slimgate.protocols import Source
 
@@ -198,7 +198,9 @@ def _chosen(params: Params, splits: Any) -> dict[str, str]:
     """Part -> the hub's split."""
     for part, name in _named(params).items():
         if name not in splits:
-            raise DataError(f'{params.shown}: splits.{part} = "{name}": no such split{nearest(name, splits)}')
+            raise DataError(
+                f'{params.shown}: splits.{part} = "{name}": no such split{format_suggestion(name, splits)}'
+            )
     usual = {
         part: next((name for name in names if name in splits and _labelled(splits[name])), None)
         for part, names in DEFAULTS.items()

@@ -23,6 +23,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from slimgate._system.digests import json_digest
+from slimgate._system.garbage import no_collection
 from slimgate.data.docstrings import installed_versions, package_folder, source_files
 from slimgate.errors import DataError
 from slimgate.params import Table
@@ -76,7 +77,8 @@ class LibraryDocs(Source[Params]):
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
         """All rows, in the order of the libraries, then of the files, then of the text."""
-        found = list(_rows(params))
+        with no_collection():  # reading 80 MB of source takes a quarter less time without it
+            found = list(_rows(params))
         rows = list(unique_rows(found, params.max_rows_per_file))
         if not rows:
             raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words was found")

@@ -8,15 +8,15 @@ import pkgutil
 from collections.abc import Mapping
 from functools import cache
 
-from slimgate.errors import SuiteError, nearest
+from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.hub import hub_metric
-from slimgate.loading import added, installed, own_object
+from slimgate.loading import added_path, installed_plugins, own_object
 
 
 def known_metrics() -> tuple[str, ...]:
     """The names of slimgate's own metrics and of those that installed packages add, sorted."""
-    return tuple(sorted(_metrics().keys() | installed("metric").keys()))
+    return tuple(sorted(_metrics().keys() | installed_plugins("metric").keys()))
 
 
 def load_metric(name: str) -> Metric:
@@ -28,13 +28,13 @@ def load_metric(name: str) -> Metric:
         return hub_metric(name)
     if ":" in name:
         return _own(name)
-    if path := added("metric", name, _metrics()):
+    if path := added_path("metric", name, _metrics()):
         found = _own(path)
         if found.name != name:
             raise SuiteError(f'metric "{name}": {path} calls itself {found.name}; expected the same name')
         return found
     if name not in _metrics():
-        raise SuiteError(f'"{name}": no such metric{nearest(name, known_metrics())}')
+        raise SuiteError(f'"{name}": no such metric{format_suggestion(name, known_metrics())}')
     return _metrics()[name]
 
 

@@ -36,7 +36,7 @@ def as_module(suite: Suite, *, confirm: bool = False) -> ModuleType:
     if confirm:
         setattr(module, test_confirm.__name__, test_confirm)
         return module
-    weighing = (test_memory,) if suite.weighed else ()
+    weighing = (test_memory,) if suite.variants_with_memory else ()
     since = (test_baseline,) if suite.since_baseline else ()
     quality = (test_quality,) if suite.judged_metrics else ()
     variants = OF_VARIANTS if suite.variants else ()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slimgate._system.garbage import no_collection
+from slimgate.judge.speed import Speedup
+from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.protocols import Workload
 from slimgate.run.measure.latency import (
-    no_collection,
     plan_rounds,
     summarise,
     tokenize_ms,
@@ -33,6 +36,7 @@ def test_latency(
     report_build(timed, report_part)
     measure = suite.measure
     benchmark: Any = request.getfixturevalue("benchmark")
+    _describe(benchmark, suite, timed.name, workload.id)
     with timed.run.watch.stage(f"{timed.name} · rounds of {workload.id}", still=True):
         made, rounds = plan_rounds(
             call, warmup=measure.warmup, rounds=measure.rounds, max_seconds=measure.max_seconds / 2
@@ -48,9 +52,30 @@ def test_latency(
         "tokenize_ms": tokenize_ms(suite, timed.run.rows.gate, batch.positions, timed.built.artifact.folder),
         "measured": now(),
     }
-    benchmark.group = f"{suite.shown} {workload.id}"
     benchmark.extra_info.update({key: facts[key] for key in EXTRA_INFO if facts[key] is not None})
+    described = request.config.stash.setdefault(BENCHMARKS, {})
+    described[suite.path, timed.name, workload.id] = benchmark.extra_info
     report_part(part("latency", timed.name, workload.id, facts))
+
+
+def _describe(benchmark: Any, suite: Suite, name: str, workload: str) -> None:
+    """What pytest-benchmark's table and files say of an entry; it copies these when timing begins.
+
+    Its own `params` are pytest's, of which it writes the workload as "UNSERIALIZABLE".
+    """
+    benchmark.group = f"{suite.shown} {workload}"
+    benchmark.params = {"variant": name, "workload": workload}
+    benchmark.extra_info.update(suite=suite.shown, variant=name, workload=workload)
+
+
+def describe_speedup(config: pytest.Config, key: tuple[Path, str, str], found: Speedup) -> None:
+    """Adds a duel's result to the entry of its latency, where that was measured in the same run.
+
+    key: suite file, variant, workload.
+    """
+    entry = config.stash.get(BENCHMARKS, {}).get(key)
+    if entry is not None:
+        entry.update(speedup=found.speedup, speedup_interval=list(found.claimed))
 
 
 def not_timed(config: pytest.Config) -> str | None:

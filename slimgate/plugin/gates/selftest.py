@@ -73,7 +73,7 @@ def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
 
 def _identical(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
     stored, afresh = identical_copy(teacher, seed=suite.seed)
-    changed = int(stored.changed(afresh).sum())
+    changed = int(stored.changed_rows(afresh).sum())
     verdicts = {
         name: judge_quality(load_metric(name), stored, afresh, [budget], seed=suite.seed).verdict
         for name, budget in gate_budgets(suite, teacher.outcomes).items()
@@ -88,7 +88,7 @@ def _identical(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
 
 
 def _planted_fault(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
-    spoil = suite.setup.task.object.spoiled
+    spoil = suite.setup.task.object.with_planted_fault
     budgets = gate_budgets(suite, teacher.outcomes)
     found = [
         exchanged_fault(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)

@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import FINE, clearance, judge_speedup, speed_message
-from slimgate.plugin.gates.latency import not_timed
+from slimgate.plugin.gates.latency import describe_speedup, not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import Workload
@@ -59,4 +59,5 @@ def test_speedup(
         "measured": now(),
     }
     report_part(part("speedup", variant.name, workload.id, facts))
+    describe_speedup(request.config, (suite.path, variant.name, workload.id), found)
     conclude(variant, judged.verdict if judged else None, line, wish)

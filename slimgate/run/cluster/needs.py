@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from slimgate.errors import SuiteError, nearest
+from slimgate.errors import SuiteError, format_suggestion
 
 OPTION = "--slimgate-ray-needs"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -56,14 +56,14 @@ def asked_needs(texts: Iterable[str], models: Collection[str]) -> AskedNeeds:
 def _one(text: str, models: Collection[str]) -> tuple[str | None, dict[str, float]]:
     model, colon, amounts = text.rpartition(":")
     if colon and model not in models:
-        raise SuiteError(f'{OPTION} "{text}": no model is named {model}{nearest(model, models)}')
+        raise SuiteError(f'{OPTION} "{text}": no model is named {model}{format_suggestion(model, models)}')
     return model if colon else None, dict(_amount(text, part) for part in amounts.split(","))
 
 
 def _amount(text: str, part: str) -> tuple[str, float]:
     name, _, amount = (word.strip() for word in part.partition("="))
     if name not in ("cpus", "gpus", "memory"):
-        near = nearest(name, ("cpus", "gpus", "memory"))
+        near = format_suggestion(name, ("cpus", "gpus", "memory"))
         raise SuiteError(f'{OPTION} "{text}": "{name}" is nothing that can be needed{near}')
     found = _bytes(amount) if name == "memory" else _count(amount)
     if found is None:

@@ -28,7 +28,7 @@ from slimgate.run.build import PACKAGES
 from slimgate.run.cluster.packed import Packed, pack, publish
 from slimgate.run.cluster.tasks import Task
 from slimgate.run.run import SuiteRun, own_stages
-from slimgate.store.holds import held, moment_of_holds
+from slimgate.store.holds import held_entries, moment_of_holds
 from slimgate.store.store import Entry, Json, Store
 from slimgate.suite.load import load_suite
 
@@ -172,7 +172,7 @@ def clear_left() -> None:
             if time.time() - (left / "locks").stat().st_mtime < LEFT_SECONDS:
                 continue
             with moment_of_holds(left):
-                if held(left):
+                if held_entries(left):
                     continue
                 gone = left.with_name(f"{left.name}.gone")
                 os.rename(left, gone)  # who opens it now finds none, and begins it anew

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate._system.forkserver import forkserver
-from slimgate._system.worker import told_end
+from slimgate._system.worker import describe_end
 from slimgate.errors import MeasureError
 from slimgate.protocols import Arrays
 from slimgate.run.measure.duel_worker import serve
@@ -136,7 +136,7 @@ class Contender:
             answer: dict[str, Any] = self._pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self._process.join(timeout=5)
-            answer = {"error": told_end(self._process.exitcode)}
+            answer = {"error": describe_end(self._process.exitcode)}
         if "error" in answer:
             raise MeasureError(f"{self.spec.name}: the process that times it failed: {answer['error']}")
         return answer

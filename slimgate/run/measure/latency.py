@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,19 +56,6 @@ def plan_rounds(
         made += 1
     fit = int(max_seconds / max(last, 1e-9))
     return made, min(rounds, max(MIN_ROUNDS, fit))
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Keeps the garbage collector out of the timed calls."""
-    was_on = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def summarise(seconds: Sequence[float], batch: int) -> Times:

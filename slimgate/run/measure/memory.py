@@ -70,4 +70,4 @@ def _run(folder: Path) -> None:
     if ended.code is None:
         raise MeasureError(f"no answer for {PATIENCE_SECONDS:.0f} s while memory was measured")
     if ended.code:
-        raise MeasureError(f"the process that measures memory failed: {ended.told}")
+        raise MeasureError(f"the process that measures memory failed: {ended.message}")

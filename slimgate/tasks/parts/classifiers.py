@@ -183,7 +183,7 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
     ready = not makes_head(head, ref, config.to_dict())
     own_names = tuple(model_labels(config.to_dict()))
     with isolated_seed(context.seed):  # what is fresh starts from random numbers
-        network = _ready(head, ref, context) if ready else _headless(head, ref, config, context)
+        network = _load_ready_made(head, ref, context) if ready else _headless(head, ref, config, context)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     network.config.pad_token_id = tokenizer.pad_token_id
@@ -193,7 +193,7 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
     return Loaded(model, ready, output_layer(model.network, len(head.names)), own_names)
 
 
-def _ready(head: Head, ref: ModelRef, context: BuildContext) -> Any:
+def _load_ready_made(head: Head, ref: ModelRef, context: BuildContext) -> Any:
     found = weights_of(head.auto, ref)
     require_weights(ref, found, context)
     network = found.network

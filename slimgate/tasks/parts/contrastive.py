@@ -26,7 +26,7 @@ class ContrastiveObjective(ClassObjective):
         logits = logits.float()
         return torch.cat([logits, logits.t()]), torch.cat([labels, labels])
 
-    def labelled(self, labels: Tensor) -> Tensor:
+    def has_label(self, labels: Tensor) -> Tensor:
         """Every row has a caption of its own."""
         return torch.ones_like(labels, dtype=torch.bool)
 

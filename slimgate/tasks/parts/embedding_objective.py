@@ -41,7 +41,7 @@ class EmbeddingObjective(Objective):
         """The embeddings and labels as they are."""
         return logits.float(), labels
 
-    def labelled(self, labels: Tensor) -> Tensor:
+    def has_label(self, labels: Tensor) -> Tensor:
         """Whether it is known what belongs to the row."""
         return labels != UNLABELLED
 
@@ -111,7 +111,7 @@ class PairObjective(EmbeddingObjective):
                 found = (found - scores.log_softmax(0).diagonal()) / 2
             return found
 
-        return torch.where(self.labelled(labels), self._over_prefixes(loss, logits), 0.0)
+        return torch.where(self.has_label(labels), self._over_prefixes(loss, logits), 0.0)
 
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
         """1 where the own document is the most similar one."""
@@ -146,12 +146,12 @@ class LabelObjective(EmbeddingObjective):
 
     def _positive(self, labels: Tensor) -> Tensor:
         same = labels[:, None] == labels[None, :]
-        return _without_diagonal(same) & self.labelled(labels)[:, None]
+        return _without_diagonal(same) & self.has_label(labels)[:, None]
 
     def _candidates(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Rows of unknown label are no negatives of rows of a known one."""
-        unknown = _without_diagonal(~self.labelled(labels)[None, :].expand(len(labels), -1))
-        unknown = unknown & self.labelled(labels)[:, None]
+        unknown = _without_diagonal(~self.has_label(labels)[None, :].expand(len(labels), -1))
+        unknown = unknown & self.has_label(labels)[:, None]
         return self.similarities(logits).masked_fill(unknown, torch.finfo(torch.float32).min)
 
 
@@ -160,7 +160,7 @@ class SimilarityObjective(EmbeddingObjective):
 
     quality = "minus_mse"
 
-    def labelled(self, labels: Tensor) -> Tensor:
+    def has_label(self, labels: Tensor) -> Tensor:
         """Whether there is a score."""
         return ~labels.isnan()
 

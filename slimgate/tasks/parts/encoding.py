@@ -51,7 +51,7 @@ class EncodedTexts:
             found[row] = words.count(self.unknown) / max(len(words), 1)
         return found
 
-    def beside(self, positions: Sequence[int]) -> Arrays:
+    def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """Nothing."""
         return {}
 
@@ -59,11 +59,11 @@ class EncodedTexts:
         """Inputs (rows, tokens) int64, padded to the longest row, or padded and cut to `tokens`."""
         width = tokens or int(max(self.lengths[i] for i in positions))
         return {
-            name: self._filled([values[i] for i in positions], self.padding[name], width)
+            name: self._pad_rows([values[i] for i in positions], self.padding[name], width)
             for name, values in self.columns.items()
         }
 
-    def taken(self, positions: Sequence[int]) -> EncodedTexts:
+    def take(self, positions: Sequence[int]) -> EncodedTexts:
         """Some of the rows, in that order."""
         return replace(
             self,
@@ -72,7 +72,7 @@ class EncodedTexts:
             row_of=None if self.row_of is None else self.row_of[list(positions)],
         )
 
-    def joined(self, more: EncodedTexts) -> EncodedTexts:
+    def join(self, more: EncodedTexts) -> EncodedTexts:
         """These rows and more behind them, of the same tokenizer."""
         row_of = None
         if self.row_of is not None and more.row_of is not None:
@@ -84,7 +84,7 @@ class EncodedTexts:
             row_of=row_of,
         )
 
-    def _filled(self, rows: Sequence[Sequence[int]], padding: int, width: int) -> npt.NDArray[np.int64]:
+    def _pad_rows(self, rows: Sequence[Sequence[int]], padding: int, width: int) -> npt.NDArray[np.int64]:
         """(rows, width), rows cut to the width or filled up on their side."""
         found = np.full((len(rows), width), padding, dtype=np.int64)
         for line, values in zip(found, rows, strict=True):
@@ -98,7 +98,7 @@ class EncodedTexts:
 
 def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:
     """Tokenises rows of one or two texts, cut to `max_tokens`. texts: one sequence of rows per column."""
-    with unchanged(tokenizer):
+    with keep_truncation(tokenizer):
         columns = dict(tokenizer(*map(list, texts), truncation=True, max_length=max_tokens))
     return EncodedTexts(**encoded_fields(tokenizer, columns))
 
@@ -120,7 +120,7 @@ def encoded_fields(tokenizer: Any, columns: Mapping[str, Sequence[Sequence[int]]
 
 
 @contextmanager
-def unchanged(tokenizer: Any) -> Iterator[None]:
+def keep_truncation(tokenizer: Any) -> Iterator[None]:
     """A fast tokenizer remembers how it last cut and is saved so: artifacts' tokenizers would differ."""
     inner = getattr(tokenizer, "backend_tokenizer", None)
     before = inner.truncation if inner is not None else None
@@ -137,15 +137,15 @@ class EncodedWords(EncodedTexts):
 
     word_of: Sequence[Sequence[int]] = ()
 
-    def beside(self, positions: Sequence[int]) -> Arrays:
+    def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """word_of: (rows, tokens) int64, padded as the inputs are."""
         width = int(max(self.lengths[i] for i in positions))
-        return {"word_of": self._filled([self.word_of[i] for i in positions], NO_WORD, width)}
+        return {"word_of": self._pad_rows([self.word_of[i] for i in positions], NO_WORD, width)}
 
-    def joined(self, more: EncodedTexts) -> EncodedWords:
+    def join(self, more: EncodedTexts) -> EncodedWords:
         """These rows and more behind them, of the same tokenizer."""
         assert isinstance(more, EncodedWords)
-        both = super().joined(more)
+        both = super().join(more)
         assert isinstance(both, EncodedWords)
         return replace(both, word_of=[*self.word_of, *more.word_of])
 
@@ -159,7 +159,7 @@ def encode_words(tokenizer: Any, rows: Sequence[Sequence[str]], *, max_tokens: i
     if not tokenizer.is_fast:
         raise BuildError(f"{type(tokenizer).__name__} does not tell where tokens lie; a fast tokenizer does")
     texts = [" ".join(words) for words in rows]
-    with unchanged(tokenizer):
+    with keep_truncation(tokenizer):
         columns = dict(tokenizer(texts, truncation=True, max_length=max_tokens, return_offsets_mapping=True))
     offsets = columns.pop("offset_mapping")
     word_of = [_first_tokens(words, spans) for words, spans in zip(rows, offsets, strict=True)]

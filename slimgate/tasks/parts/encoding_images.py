@@ -50,16 +50,16 @@ class EncodedImages:
         texts = positions if self.own else range(len(self.texts))
         return {**self.texts.batch(texts, tokens), "pixel_values": self.pixels.of(positions)}
 
-    def beside(self, positions: Sequence[int]) -> Arrays:
+    def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """Nothing."""
         return {}
 
-    def taken(self, positions: Sequence[int]) -> EncodedImages:
+    def take(self, positions: Sequence[int]) -> EncodedImages:
         """Some of the rows, in that order."""
-        texts = self.texts.taken(positions) if self.own else self.texts
-        return replace(self, pixels=self.pixels.taken(positions), texts=texts)
+        texts = self.texts.take(positions) if self.own else self.texts
+        return replace(self, pixels=self.pixels.take(positions), texts=texts)
 
-    def joined(self, more: EncodedImages) -> EncodedImages:
+    def join(self, more: EncodedImages) -> EncodedImages:
         """These rows and more behind them."""
-        texts = self.texts.joined(more.texts) if self.own else self.texts
-        return replace(self, pixels=self.pixels.joined(more.pixels), texts=texts)
+        texts = self.texts.join(more.texts) if self.own else self.texts
+        return replace(self, pixels=self.pixels.join(more.pixels), texts=texts)

@@ -50,7 +50,7 @@ def classifier_inputs(network: nn.Module, layer: nn.Linear, encoded: Encoded) ->
                 logits = network(
                     **{name: torch.from_numpy(values).to(device) for name, values in batch.items()}
                 ).logits
-                caught.append(_counted(*seen.pop(), logits).cpu())
+                caught.append(_counted_inputs(*seen.pop(), logits).cpu())
     finally:
         hook.remove()
     features = torch.cat(caught).float().numpy()
@@ -59,7 +59,7 @@ def classifier_inputs(network: nn.Module, layer: nn.Linear, encoded: Encoded) ->
     return result
 
 
-def _counted(inputs: torch.Tensor, outputs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+def _counted_inputs(inputs: torch.Tensor, outputs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """The inputs (rows, features) of the outputs that the model gives as its logits."""
     if inputs.dim() == 2:
         return inputs
@@ -223,7 +223,7 @@ def token_inputs(network: nn.Module, layer: nn.Linear, data: Labelled) -> TokenD
                 batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
                 network(**batch)
                 found, told = objective.flat(seen.pop(), torch.from_numpy(data[1][positions]).to(device))
-                known = objective.labelled(told)
+                known = objective.has_label(told)
                 features.append(found[known].cpu())
                 labels.append(told[known].cpu())
                 if sum(map(len, labels)) >= HEAD_ROWS:

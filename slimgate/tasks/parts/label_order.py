@@ -89,7 +89,11 @@ def require_label_order(
     if found.contradicts:
         told = dict(zip(order, classes, strict=True))
         right = {order[place]: name for place, name in zip(found.order, classes, strict=True)}
-        raise BuildError(_told(found, where, names=names, told=_listed(told), right=_listed(right)))
+        raise BuildError(
+            _format_message(
+                found, where, names=names, told=_names_in_order(told), right=_names_in_order(right)
+            )
+        )
     context.log["label_order"] = {
         "rows": found.rows,
         "balanced_accuracy": round(found.own, 4),
@@ -127,11 +131,13 @@ def _chance(*, own: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> floa
     return float(binomtest(gained, gained + lost, alternative="greater").pvalue) if gained + lost else 1.0
 
 
-def _listed(by_output: dict[int, str]) -> list[str]:
+def _names_in_order(by_output: dict[int, str]) -> list[str]:
     return [by_output[output] for output in sorted(by_output)]
 
 
-def _told(found: OrderFound, where: str, *, names: Sequence[str], told: list[str], right: list[str]) -> str:
+def _format_message(
+    found: OrderFound, where: str, *, names: Sequence[str], told: list[str], right: list[str]
+) -> str:
     return (
         f"{where}: its outputs do not mean what they are taken for. The model's names: {label_map(names)}. "
         f"On {found.rows} rows of selection, taken for {label_map(told)} they have balanced accuracy "

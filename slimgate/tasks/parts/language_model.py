@@ -106,7 +106,7 @@ def _answers(teacher: Compared, variant: Compared) -> Iterator[tuple[torch.Tenso
     if list(map(list, ours.columns["input_ids"])) != list(map(list, theirs.columns["input_ids"])):
         return
     for positions in iter_batches(_windows(ours), WINDOWS_AT_ONCE):
-        counted = torch.from_numpy(ours.beside(positions)["counted"])[:, 1:]
+        counted = torch.from_numpy(ours.extra_arrays(positions)["counted"])[:, 1:]
         logits = [_logits(one, positions)[:, :-1][counted] for one in (variant, teacher)]
         for places in iter_batches(range(len(logits[0])), at_once(logits[0])):
             yield logits[0][places], logits[1][places]
@@ -137,7 +137,7 @@ class Windows(EncodedTexts):
 
     context: Ints = field(kw_only=True)
 
-    def beside(self, positions: Sequence[int]) -> Arrays:
+    def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """counted: (windows, tokens) bool, whether the loss of predicting that token counts."""
         width = int(max(self.lengths[i] for i in positions))
         places = np.arange(width)
@@ -145,16 +145,16 @@ class Windows(EncodedTexts):
         inside = places < self.lengths[chosen][:, None]
         return {"counted": inside & (places >= self.context[chosen][:, None])}
 
-    def taken(self, positions: Sequence[int]) -> Windows:
+    def take(self, positions: Sequence[int]) -> Windows:
         """Some of the windows, in that order."""
-        some = super().taken(positions)
+        some = super().take(positions)
         assert isinstance(some, Windows)
         return replace(some, context=self.context[list(positions)])
 
-    def joined(self, more: EncodedTexts) -> Windows:
+    def join(self, more: EncodedTexts) -> Windows:
         """These windows and more behind them, of the same tokenizer."""
         assert isinstance(more, Windows)
-        both = super().joined(more)
+        both = super().join(more)
         assert isinstance(both, Windows)
         return replace(both, context=np.concatenate([self.context, more.context]))
 

@@ -70,12 +70,12 @@ def joined_targets(first: Targets, second: Targets) -> Targets:
     return np.concatenate([np.asarray(first), np.asarray(second)])
 
 
-def labelled(model: Any, split: str, context: BuildContext) -> Labelled | None:
+def labelled_rows(model: Any, split: str, context: BuildContext) -> Labelled | None:
     """A split's encoded rows and targets; None where the split is empty."""
     if not len(context.splits.get(split, ())):
         return None
     rows = context.rows(split)
-    with context.timed("tokenise"):
+    with context.time_stage("tokenise"):
         encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
         return encoded, context.task.targets(context.task_params, rows, context.facts, encoded)
 
@@ -83,7 +83,7 @@ def labelled(model: Any, split: str, context: BuildContext) -> Labelled | None:
 def training_rows(model: Any, context: BuildContext) -> Labelled:
     """The `train` split. Raises DataError where it is empty."""
     context.rows("train")
-    data = labelled(model, "train", context)
+    data = labelled_rows(model, "train", context)
     assert data is not None
     return data
 
@@ -108,7 +108,7 @@ class Objective(ABC):
         """(answers, outputs) float32 and the label of each answer."""
 
     @abstractmethod
-    def labelled(self, labels: Tensor) -> Tensor:
+    def has_label(self, labels: Tensor) -> Tensor:
         """(answers,) bool: whether the answer has a label."""
 
     @abstractmethod
@@ -145,7 +145,7 @@ class ClassObjective(Objective):
         """The logits and labels as they are."""
         return logits.float(), labels
 
-    def labelled(self, labels: Tensor) -> Tensor:
+    def has_label(self, labels: Tensor) -> Tensor:
         """Whether there is a class."""
         return labels != UNLABELLED
 
@@ -200,7 +200,7 @@ class ScoreObjective(Objective):
         """The logits and labels as they are."""
         return logits.float(), labels.float()
 
-    def labelled(self, labels: Tensor) -> Tensor:
+    def has_label(self, labels: Tensor) -> Tensor:
         """Whether there is a number."""
         return ~labels.isnan()
 
@@ -232,14 +232,14 @@ class LabelsObjective(Objective):
         """The logits and labels as they are."""
         return logits.float(), labels.float()
 
-    def labelled(self, labels: Tensor) -> Tensor:
+    def has_label(self, labels: Tensor) -> Tensor:
         """Whether all labels of the row are known."""
         return ~labels.isnan().any(-1)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Binary cross-entropy, mean over labels."""
         found = nn.functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-        return torch.where(self.labelled(labels), found.mean(-1), 0.0)
+        return torch.where(self.has_label(labels), found.mean(-1), 0.0)
 
     def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """T² · KL of each label's two outcomes, mean over labels."""

@@ -54,7 +54,7 @@ def rank_documents(
     rows = chunk or max(1, _CHUNK_BYTES // (8 * len(documents)))
     ties = TIE * np.linalg.norm(queries, axis=1) * np.linalg.norm(documents, axis=1).max()
     parts = [
-        _ranked(queries[at] @ documents.T, relevant, own, ties[at])
+        _rank_and_ndcg(queries[at] @ documents.T, relevant, own, ties[at])
         for at, relevant, own in _chunks(query_labels, document_labels, rows, leave_one_out=leave_one_out)
     ]
     return Ranking(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
@@ -73,7 +73,7 @@ def _chunks(
         yield at, relevant, own
 
 
-def _ranked(
+def _rank_and_ndcg(
     similarities: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_], own: Ints | None, ties: Vectors
 ) -> tuple[Floats, Floats]:
     """(queries, documents) similarities and relevance, ties (queries,) -> rank and ndcg, each (queries,)."""

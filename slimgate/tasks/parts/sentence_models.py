@@ -88,7 +88,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
         found = weights_of("AutoModel", ref, config=config)
         encoder = found.network
         require_weights(ref, _without_pooler(found), context)
-        encoder.config.sentence = {**layout, **_stated(params), "texts": len(params.texts)}
+        encoder.config.sentence = {**layout, **_stated_options(params), "texts": len(params.texts)}
         network = SentenceEncoder(encoder.config, encoder)
     _read_dense(network, files)
     if tokenizer.pad_token_id is None:
@@ -99,7 +99,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
     return TorchModel(network.to(context.device).eval(), tokenizer, ARCHITECTURE)
 
 
-def _stated(params: SentenceParams) -> dict[str, Any]:
+def _stated_options(params: SentenceParams) -> dict[str, Any]:
     stated: dict[str, Any] = {}
     if params.pooling != "model":
         stated["pooling"] = params.pooling

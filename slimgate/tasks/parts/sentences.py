@@ -95,17 +95,17 @@ class EncodedPairs:
         first, second = (one.batch(positions, width) for one in (self.first, self.second))
         return {name: np.concatenate([first[name], second[name]]) for name in first}
 
-    def beside(self, positions: Sequence[int]) -> Arrays:
+    def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """Nothing."""
         return {}
 
-    def taken(self, positions: Sequence[int]) -> EncodedPairs:
+    def take(self, positions: Sequence[int]) -> EncodedPairs:
         """Some of the rows, in that order."""
-        return EncodedPairs(self.first.taken(positions), self.second.taken(positions))
+        return EncodedPairs(self.first.take(positions), self.second.take(positions))
 
-    def joined(self, more: EncodedPairs) -> EncodedPairs:
+    def join(self, more: EncodedPairs) -> EncodedPairs:
         """These rows and more behind them, of the same tokenizer."""
-        return EncodedPairs(self.first.joined(more.first), self.second.joined(more.second))
+        return EncodedPairs(self.first.join(more.first), self.second.join(more.second))
 
 
 def encode_sentences(params: SentenceParams, rows: Rows, tokenizer: Any) -> EncodedTexts | EncodedPairs:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.models.writing import can_write, continued, room
+from slimgate.models.writing import can_write, continue_prompts, room
 from slimgate.protocols import Compared
 
 Words = Sequence[str]
@@ -103,5 +103,5 @@ def _diversity(model: Compared, tokens: int) -> dict[str, float | None]:
     firsts = np.unique(encoded.row_of, return_index=True)[1]
     chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, min(PROMPTS, len(firsts))).round().astype(int))]
     prompts = [list(encoded.columns["input_ids"][place][:PROMPT_TOKENS]) for place in chosen]
-    texts = continued(network, tokenizer, prompts, _Plain(tokens), seed=0, endless=True)
+    texts = continue_prompts(network, tokenizer, prompts, _Plain(tokens), seed=0, endless=True)
     return diversity(tokenizer.batch_decode(texts, skip_special_tokens=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, drawn, ends, every
+from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, draw_steps, ends, every
 
 
 def space(*steps: StepTemplate) -> Space:
@@ -47,14 +47,14 @@ def test_a_range_of_numbers_is_told_by_its_ends_and_one_of_whole_ones_by_all() -
 
 
 def test_places_are_those_of_the_template() -> None:
-    left_out = drawn(space(PRUNE, LAYERS), lambda _: 1)
+    left_out = draw_steps(space(PRUNE, LAYERS), lambda _: 1)
     assert left_out.steps == ((1, {"keep_layers": (0, 5)}),)
-    assert left_out.key == drawn(space(PRUNE, LAYERS), lambda d: 1 if d.name != "ratio" else 0).key
+    assert left_out.key == draw_steps(space(PRUNE, LAYERS), lambda d: 1 if d.name != "ratio" else 0).key
 
 
 def test_only_numbers_in_order_are_neighbours() -> None:
-    assert Choice("a", (0.25, 0.5)).ordered
-    assert Choice("a", (4, 3, 2)).ordered
-    assert not Choice("a", (1, 3, 2)).ordered
-    assert not Choice("a", (False, True)).ordered
-    assert not Choice("a", ((0,), (1,))).ordered
+    assert Choice("a", (0.25, 0.5)).is_ordered
+    assert Choice("a", (4, 3, 2)).is_ordered
+    assert not Choice("a", (1, 3, 2)).is_ordered
+    assert not Choice("a", (False, True)).is_ordered
+    assert not Choice("a", ((0,), (1,))).is_ordered

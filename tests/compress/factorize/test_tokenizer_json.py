@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from slimgate.compress.factorize._tokenizer_json import commonest, needed, read_state, trimmed
+from slimgate.compress.factorize._tokenizer_json import commonest, needed_ids, read_state, trim_tokenizer
 from slimgate.errors import BuildError
 
 CORPUS = [
@@ -73,8 +73,8 @@ def state_of(tokenizer: Tokenizer) -> Any:
 def smaller(tokenizer: Tokenizer, texts: list[str], min_count: int = 1) -> tuple[Tokenizer, list[int]]:
     state = state_of(tokenizer)
     counts = Counter(i for text in texts for i in tokenizer.encode(text).ids)
-    kept = needed(state, [i for i, count in counts.items() if count >= min_count])
-    return Tokenizer.from_str(json.dumps(trimmed(state, kept))), kept
+    kept = needed_ids(state, [i for i, count in counts.items() if count >= min_count])
+    return Tokenizer.from_str(json.dumps(trim_tokenizer(state, kept))), kept
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,9 +120,9 @@ def test_a_bpe_token_keeps_what_its_merges_pass_through() -> None:
         },
         "added_tokens": [],
     }
-    kept = needed(state, [7])
+    kept = needed_ids(state, [7])
     assert kept == [0, 1, 2, 3, 4, 5, 7]  # the alphabet, ab, cd, abcd
-    model = trimmed(state, kept)["model"]
+    model = trim_tokenizer(state, kept)["model"]
     assert model["merges"] == [["a", "b"], ["c", "d"], ["ab", "cd"]]
     assert model["vocab"] == {"a": 0, "b": 1, "c": 2, "d": 3, "ab": 4, "cd": 5, "abcd": 6}
 
@@ -138,9 +138,9 @@ def test_the_commonest_come_in_the_order_of_the_vocabulary_and_of_unigram_scores
 def test_a_unigram_keeps_its_least_probable_token_and_its_unknown_one() -> None:
     vocabulary: list[Any] = [["<pad>", 0.0], ["<unk>", 0.0], ["x", -2.0], ["dear", -9.5], ["yes", -3.0]]
     state: Any = {"model": {"type": "Unigram", "unk_id": 1, "vocab": vocabulary}, "added_tokens": [{"id": 0}]}
-    kept = needed(state, [4])
+    kept = needed_ids(state, [4])
     assert kept == [0, 1, 2, 3, 4]  # x is a character of ASCII
-    smaller_state = trimmed(state, [0, 1, 3, 4])
+    smaller_state = trim_tokenizer(state, [0, 1, 3, 4])
     assert smaller_state["model"]["vocab"] == [["<pad>", 0.0], ["<unk>", 0.0], ["dear", -9.5], ["yes", -3.0]]
     assert smaller_state["model"]["unk_id"] == 1
 
@@ -159,9 +159,9 @@ def test_added_tokens_stay_and_every_id_is_renumbered() -> None:
         },
         "padding": {"pad_id": 3, "pad_token": "<s>"},
     }
-    kept = needed(state, [2])
+    kept = needed_ids(state, [2])
     assert kept == [0, 2, 3, 5]
-    made = trimmed(state, kept)
+    made = trim_tokenizer(state, kept)
     assert [token["id"] for token in made["added_tokens"]] == [2, 3]
     _, roberta, template = made["post_processor"]["processors"]
     assert roberta["sep"] == roberta["cls"] == ["<s>", 2]

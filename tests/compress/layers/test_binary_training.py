@@ -14,10 +14,10 @@ def test_the_packed_layer_predicts_what_the_latent_one_does(thresholds: torch.Te
     torch.manual_seed(0)
     layer = LatentLinear(nn.Linear(12, 5), thresholds=thresholds).eval()
     inputs = torch.randn(3, 4, 12)
-    assert torch.allclose(layer.packed()(inputs), layer(inputs), atol=1e-5)
+    assert torch.allclose(layer.to_packed()(inputs), layer(inputs), atol=1e-5)
     table = LatentEmbedding(nn.Embedding(6, 9)).eval()
     ids = torch.tensor([[0, 5], [3, 3]])
-    assert torch.equal(table.packed()(ids), table(ids))
+    assert torch.equal(table.to_packed()(ids), table(ids))
 
 
 def test_while_training_a_share_of_zero_is_the_float_layer_and_evaluation_is_binary() -> None:
@@ -28,7 +28,7 @@ def test_while_training_a_share_of_zero_is_the_float_layer_and_evaluation_is_bin
     layer.weight_share = layer.input_share = 0.0
     assert torch.allclose(layer(inputs), linear(inputs), atol=1e-6)
     layer.weight_share = 0.5
-    half = (linear.weight + layer.packed().weight) / 2
+    half = (linear.weight + layer.to_packed().weight) / 2
     assert torch.allclose(layer(inputs), inputs @ half.T + linear.bias, atol=1e-5)
     assert not torch.allclose(layer.eval()(inputs), linear(inputs), atol=1e-2)
 

@@ -136,13 +136,13 @@ def test_nine_bits_are_an_error() -> None:
 
 def test_of_one_scale_for_a_matrix_no_copies_of_it_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    divided = grid._divided
+    divided = grid._fit_steps
 
     def counted(flat: Tensor, scheme: Scheme, steps: Tensor) -> Any:
         sizes.append(flat.numel())
         return divided(flat, scheme, steps)
 
-    monkeypatch.setattr(grid, "_divided", counted)
+    monkeypatch.setattr(grid, "_fit_steps", counted)
     weight = random_weight(64, 64)
     found = rounded(weight, Scheme(8, "tensor"), observer="minmax")
     assert not sizes  # more values than levels

@@ -39,7 +39,7 @@ def test_the_adapter_adds_scaling_times_b_a_and_merging_gives_the_same_outputs()
     layer = set_adapter(LoraLinear(plain_linear(), r=1, scaling=2.0))
     # base (4.5, 10.5), A x = 3, B A x = (3, -3), times 2
     assert layer(torch.ones(3)).tolist() == [10.5, 4.5]
-    merged = layer.merged()
+    merged = layer.merge_adapter()
     assert type(merged) is nn.Linear
     assert merged.weight.tolist() == [[3.0, 4.0, 3.0], [-2.0, 1.0, 6.0]]
     assert merged(torch.ones(3)).tolist() == [10.5, 4.5]
@@ -48,7 +48,7 @@ def test_the_adapter_adds_scaling_times_b_a_and_merging_gives_the_same_outputs()
 def test_a_sparse_adapter_changes_no_zero() -> None:
     layer = set_adapter(SparseLoraLinear(plain_linear(), r=1, scaling=2.0))
     outputs = layer(torch.ones(3))
-    merged = layer.merged()
+    merged = layer.merge_adapter()
     assert merged.weight.tolist() == [[3.0, 0.0, 3.0], [0.0, 1.0, 6.0]]
     assert torch.equal(merged(torch.ones(3)), outputs)
 
@@ -62,7 +62,7 @@ def test_an_adapter_beside_integers_loads_again_and_cannot_be_merged() -> None:
     again.load_state_dict(layer.state_dict())
     assert torch.equal(again(inputs), layer(inputs))
     with pytest.raises(BuildError, match=r"cannot be merged into Int8Linear.*set merge = false"):
-        layer.merged()
+        layer.merge_adapter()
 
 
 def test_the_float_weight_is_what_the_integers_stand_for_smoothed_inputs_taken_back() -> None:

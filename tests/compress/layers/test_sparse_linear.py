@@ -77,7 +77,7 @@ def test_in_int8_outputs_are_those_of_levels_times_scales(tmp_path: Path) -> Non
         expected = functional.linear(INPUTS, levels.float() * scale[:, None], dense.bias)
         assert torch.equal(layer(INPUTS), expected)
         assert torch.equal(again(layer, tmp_path / "x.safetensors")(INPUTS), expected)
-    assert torch.equal(layer.stored(), levels)
+    assert torch.equal(layer.stored_weight(), levels)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.8, 0.97])

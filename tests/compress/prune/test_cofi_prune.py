@@ -13,8 +13,8 @@ from fixtures.models.masking import tiny_model
 from slimgate.compress.factorize import low_rank, trim_vocabulary
 from slimgate.compress.finetune import distill
 from slimgate.compress.prune import cofi_prune, keep_layers
-from slimgate.compress.prune._cofi_prune import CofiSchedule, LayerLoss, Target, matched
-from slimgate.compress.prune._sublayer_gates import SublayerGates, gates_of, remove_closed_
+from slimgate.compress.prune._cofi_prune import CofiSchedule, LayerLoss, Target, match_layers
+from slimgate.compress.prune._sublayer_gates import SublayerGates, gates_of, remove_closed_parts_
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
 from slimgate.models.torch_model import load_torch_model
@@ -79,7 +79,7 @@ def test_the_pull_closes_gates_and_grows_while_the_target_is_not_met() -> None:
         pull.backward()
         optimizer.step()
         pulls.append(float(pull.detach()))
-    excess = float((1 - gates.expected() / gates.total()).detach()) - 0.9
+    excess = float((1 - gates.expected_parameters() / gates.total()).detach()) - 0.9
     assert excess < 0
     first, second = target.multipliers.tolist()
     assert first < 0  # goes up its gradient, which is the excess
@@ -101,14 +101,14 @@ def test_the_target_rises_and_the_gates_are_settled_for_the_cool_down() -> None:
     schedule.before_step(8, 10)
     assert schedule.settled
     assert schedule.reached == 0.5
-    assert len(gates.kept()) == 4
+    assert len(gates.open_parts()) == 4
 
 
 def test_a_teachers_layer_teaches_the_open_layer_that_is_most_like_it_and_never_goes_back() -> None:
     errors = torch.tensor([[3.0, 1.0, 2.0, 9.0], [0.0, 5.0, 2.0, 3.0], [0.0, 0.0, 0.0, 1.0]])
-    assert matched(errors, [True, True, True, True]) == [1, 2, 2]
-    assert matched(errors, [True, False, True, True]) == [2, 2, 2]
-    assert matched(errors, [True, False, False, True]) == [0, 0, 0]
+    assert match_layers(errors, [True, True, True, True]) == [1, 2, 2]
+    assert match_layers(errors, [True, False, True, True]) == [2, 2, 2]
+    assert match_layers(errors, [True, False, False, True]) == [0, 0, 0]
 
 
 def test_the_hidden_states_of_a_perfect_mimic_cost_nothing(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_an_attention_that_is_gone_has_nothing_to_compare(tmp_path: Path, part: 
         open_parts = torch.ones(len(gates.parts.log_alpha))
         gates.whole.fixed = torch.zeros(1) if gates.output.endswith("3.self_attn.o_proj") else torch.ones(1)
         gates.parts.fixed = open_parts
-    remove_closed_(model, found, "cofi_prune")
+    remove_closed_parts_(model, found, "cofi_prune")
     params = distill.Params.model_validate({f"{part}_weight": 1.0})
     with pytest.raises(BuildError, match=r"layers\.3\.self_attn has no heads left to compare"):
         distill.step.apply(model, params, context)

@@ -20,8 +20,8 @@ from slimgate.compress.prune._movement_prune import (
     MaskedWeight,
     MovementSchedule,
     kept_weights,
-    masked,
     sums_by_block,
+    with_masks,
 )
 from slimgate.models.linear_layers import linear_layers
 
@@ -120,7 +120,7 @@ def test_the_gradient_of_a_score_is_that_of_its_mask() -> None:
     mask = MaskedWeight(layer.weight.detach(), (1, 1))
     mask.scores.data = torch.tensor([[1.0, 0.0], [2.0, 3.0]])
     mask.threshold = 0.5
-    with masked({"layer": layer}, [mask]):
+    with with_masks({"layer": layer}, [mask]):
         output = layer(torch.tensor([[10.0, 100.0]]))
         assert output.tolist() == [[10.0, 430.0]]  # -2 is not counted
         output[0, 0].backward()
@@ -140,7 +140,7 @@ def test_a_small_weight_that_grows_outlives_a_large_one_that_shrinks() -> None:
     mask = MaskedWeight(layer.weight.detach(), (1, 1))
     schedule = MovementSchedule([[mask]], 0.5, warm_up=0.5, cool_down=0.2)
     inputs = torch.eye(2)
-    with masked({"layer": layer}, [mask]):
+    with with_masks({"layer": layer}, [mask]):
         optimizer = torch.optim.SGD([*layer.parameters()], lr=0.05)
         for step in range(20):
             schedule.before_step(step, 20)

@@ -16,11 +16,11 @@ from slimgate.compress.prune import cofi_prune, keep_layers, magnitude_prune, pr
 from slimgate.compress.prune._sublayer_gates import (
     HardConcrete,
     SublayerGates,
-    gated,
     gates_of,
-    remove_closed_,
+    remove_closed_parts_,
     settle_,
     sparsity,
+    with_gates,
 )
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.compress.training.adapters import find_targets
@@ -95,9 +95,9 @@ def test_the_model_without_closed_parts_answers_as_the_masked_one_and_loads_agai
     close(feed_forward[3], [])
     expected = hooked(model.network, all_gates)
     assert (expected - before).abs().max() > 1e-3
-    with gated(model.network, all_gates):
+    with with_gates(model.network, all_gates):
         assert torch.allclose(answers(model.network), expected, atol=1e-5)
-    remove_closed_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates, "cofi_prune")
     found = answers(model.network)
     assert torch.allclose(found, expected, atol=1e-5)
     shapes = blocks(model.network)
@@ -130,7 +130,7 @@ def test_a_part_costs_the_parameters_that_go_with_it(
     assert [gates.cost for gates in all_gates] == [unit, neuron] * 4
     for gates in all_gates:
         close(gates, [1])
-    remove_closed_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates, "cofi_prune")
     assert before - model.footprint()["parameters"] == 4 * (unit + neuron)
 
 
@@ -138,10 +138,10 @@ def test_open_gates_change_nothing(tmp_path: Path) -> None:
     model, _ = build(tmp_path, "bert")
     before, state = answers(model.network), {k: v.clone() for k, v in model.network.state_dict().items()}
     all_gates = gates_of(model.network)
-    with gated(model.network, all_gates):
+    with with_gates(model.network, all_gates):
         assert torch.equal(answers(model.network), before)
     assert all(torch.equal(state[name], value) for name, value in model.network.state_dict().items())
-    remove_closed_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates, "cofi_prune")
     assert model.modifications == []
 
 
@@ -163,8 +163,8 @@ def test_settling_closes_the_least_open_and_passes_over_what_is_too_much() -> No
     neurons.parts.log_alpha.data = torch.tensor([0.1, 0.2, 0.6, 0.7, 0.8, 3.0, 3.0, 3.0, 3.0, 3.0])
     reached = settle_([heads, neurons], 0.45)  # 135 of 300
     assert reached == pytest.approx(140 / 300)
-    assert heads.kept() == [1]
-    assert neurons.kept() == [4, 5, 6, 7, 8, 9]
+    assert heads.open_parts() == [1]
+    assert neurons.open_parts() == [4, 5, 6, 7, 8, 9]
     # 0.8 -> sigmoid 0.689974 * 1.2 - 0.1
     assert neurons.parts()[4].item() == pytest.approx(0.727969, abs=1e-5)
     assert neurons.parts()[5].item() == 1.0
@@ -175,15 +175,15 @@ def test_settling_rounds_the_neurons_down_and_leaves_heads_alone() -> None:
     heads.parts.log_alpha.data = torch.tensor([0.1, 3.0, 3.0])
     neurons.parts.log_alpha.data = torch.arange(10.0) + 0.2
     assert settle_([heads, neurons], 0.2, multiple_of=4) == pytest.approx(3 / 13)
-    assert heads.kept() == [1, 2]
-    assert neurons.kept() == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert heads.open_parts() == [1, 2]
+    assert neurons.open_parts() == [2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_settling_keeps_shut_what_training_has_shut() -> None:
     gates = SublayerGates("a", 4, columns=1, cost=10)
     gates.parts.log_alpha.data = torch.tensor([-5.0, -5.0, 4.0, 4.0])
     assert settle_([gates], 0.25) == 0.5
-    assert gates.kept() == [2, 3]
+    assert gates.open_parts() == [2, 3]
 
 
 def test_gates_open_with_their_probability_and_lie_in_the_middle_when_not_drawn() -> None:
@@ -210,7 +210,7 @@ def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
     close(all_gates[0], [0, 1])
     close(all_gates[2], [], whole=0.0)
     close(all_gates[5], [], whole=0.0)
-    remove_closed_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates, "cofi_prune")
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     assert len(gates_of(model.network)) == 6
     prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5, importance="magnitude"), context)
@@ -234,7 +234,7 @@ def test_adapters_pass_by_what_is_not_there(tmp_path: Path) -> None:
     model, _ = build(tmp_path, "bert")
     all_gates = gates_of(model.network)
     close(all_gates[0], [], whole=0.0)
-    remove_closed_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates, "cofi_prune")
     targets = find_targets(model, "attention")
     assert len(targets) == 3 * 4
     assert {type(layer) for layer in targets.values()} == {nn.Linear}
@@ -245,7 +245,7 @@ def test_a_model_of_which_nothing_is_left_is_a_clear_error(tmp_path: Path) -> No
     all_gates = gates_of(model.network)
     for gates in all_gates:
         close(gates, [], whole=0.0)
-    remove_closed_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates, "cofi_prune")
     with pytest.raises(BuildError, match="no attention or feed-forward part left"):
         gates_of(model.network)
 
@@ -255,7 +255,7 @@ def test_a_cache_counts_tokens_where_the_first_attention_is_gone(tmp_path: Path,
     model, _ = build(tmp_path, architecture)
     all_gates = gates_of(model.network)
     close(all_gates[0], [], whole=0.0)
-    remove_closed_(model, all_gates, "cofi_prune")
+    remove_closed_parts_(model, all_gates, "cofi_prune")
     cofi_prune.step.restore(model.network, {"modules": {}})
     decoder = getattr(model.network, "transformer", None) or model.network.model
     ids = torch.arange(4, 12).view(1, 8)

@@ -9,8 +9,8 @@ from torch import nn
 from slimgate.compress.layers.grid import Grid, Scheme, dequantize, fit_grid, quantize
 from slimgate.compress.quantize._quantization_aware_training import (
     FakeQuantization,
-    fake_quantized,
     straight_through,
+    with_fake_quantization,
 )
 
 
@@ -62,7 +62,7 @@ def test_after_training_the_weights_lie_on_a_grid_that_fitting_finds_again(
     torch.manual_seed(0)
     layer, scheme = nn.Linear(40, 12), Scheme(bits, "group", 16, symmetric)
     inputs, wanted = torch.randn(64, 40), torch.randn(64, 12)
-    with fake_quantized({"layer": layer}, {"layer": fit_grid(layer.weight, scheme)}) as rounding:
+    with with_fake_quantization({"layer": layer}, {"layer": fit_grid(layer.weight, scheme)}) as rounding:
         optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
         losses = []
         for _ in range(20):
@@ -87,7 +87,9 @@ def test_pruned_weights_stay_zero_and_scales_may_be_kept() -> None:
     with torch.no_grad():
         layer.weight[:, ::2] = 0
     grids = {"layer": fit_grid(layer.weight, Scheme(4))}
-    with fake_quantized({"layer": layer}, grids, learned=False, pruned=frozenset({"layer"})) as rounding:
+    with with_fake_quantization(
+        {"layer": layer}, grids, learned=False, pruned=frozenset({"layer"})
+    ) as rounding:
         optimizer = torch.optim.SGD([p for p in layer.parameters() if p.requires_grad], lr=1.0)
         layer(torch.randn(8, 16, generator=torch.Generator().manual_seed(0))).square().sum().backward()
         optimizer.step()
@@ -99,6 +101,6 @@ def test_pruned_weights_stay_zero_and_scales_may_be_kept() -> None:
 def test_an_error_inside_leaves_plain_layers_behind() -> None:
     layer = nn.Linear(8, 8)
     grids = {"layer": fit_grid(layer.weight, Scheme(4))}
-    with pytest.raises(ZeroDivisionError), fake_quantized({"layer": layer}, grids):
+    with pytest.raises(ZeroDivisionError), with_fake_quantization({"layer": layer}, grids):
         1 / 0  # noqa: B018
     assert type(layer) is nn.Linear

@@ -37,7 +37,7 @@ def by_brain_surgeon(weight: Tensor, grid: Grid, hessian: Tensor, *, keep_zeros:
     matrix = hessian.numpy().copy()
     matrix += DAMPING * np.diag(matrix).mean() * np.eye(len(matrix))
     inverse, left = np.linalg.inv(matrix), weight.double().numpy().copy()
-    width = grid.scheme.grouped(weight).shape[-1]
+    width = grid.scheme.to_groups(weight).shape[-1]
     scale = np.repeat(grid.scale.double().numpy(), width, axis=1)[:, : weight.shape[1]]
     zero = np.repeat(grid.zero_point.double().numpy(), width, axis=1)[:, : weight.shape[1]]
     levels = np.empty_like(left)

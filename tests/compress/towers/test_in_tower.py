@@ -48,7 +48,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> TorchModel:
 def apply(base: TorchModel, folder: Path, tower: str, *steps: dict[str, Any]) -> tuple[TorchModel, Any]:
     params = in_tower.Params(tower=tower, steps=steps)  # type: ignore[arg-type]
     context = clip_context(folder / "rows", teacher=lambda: copy.deepcopy(base))
-    return in_tower.step.resolved(params).apply(copy.deepcopy(base), params, context), context
+    return in_tower.step.resolve(params).apply(copy.deepcopy(base), params, context), context
 
 
 def scores(model: TorchModel, context: Any) -> Any:
@@ -110,7 +110,7 @@ def test_a_step_that_needs_blocks_asks_for_a_tower(base: TorchModel, tmp_path: P
 
 def test_the_method_reads_and_gives_what_its_steps_do() -> None:
     steps = ({"wanda_prune": {"sparsity": 0.5}}, {"distill": {}}, {"int8_dynamic": {}})
-    found = in_tower.step.resolved(in_tower.Params(steps=steps))
+    found = in_tower.step.resolve(in_tower.Params(steps=steps))
     assert found.reads == ("calibration", "train", "selection")
     assert (found.gives, found.uses_teacher, found.stochastic) == ("torch_quantized", True, True)
     assert found.takes == frozenset({"torch"})
@@ -119,7 +119,7 @@ def test_the_method_reads_and_gives_what_its_steps_do() -> None:
 
 def test_a_configuration_is_checked_tower_by_tower() -> None:
     params = in_tower.Params(tower="vision", steps=({"keep_layers": [0, 3]},))
-    found = in_tower.step.resolved(params)
+    found = in_tower.step.resolve(params)
     config = {"vision_config": {"num_hidden_layers": 4}, "text_config": {"num_hidden_layers": 2}}
     after = found.check(params, config)
     assert after["vision_config"]["num_hidden_layers"] == 2

@@ -6,14 +6,14 @@ from collections import Counter
 
 import pytest
 
-from slimgate.compress.training.transfer import augmented
+from slimgate.compress.training.transfer import augment_texts
 from slimgate.compress.training.transfer_params import Augment
 
 TEXTS = ["a b c d e f g h", "i", "j k  l"]
 
 
 def copies(seed: int = 0, **options: float | int) -> list[str]:
-    return augmented(TEXTS, Augment(**options), mask="[MASK]", seed=seed)  # type: ignore[arg-type]
+    return augment_texts(TEXTS, Augment(**options), mask="[MASK]", seed=seed)  # type: ignore[arg-type]
 
 
 def test_the_same_seed_gives_the_same_copies_and_another_gives_others() -> None:
@@ -45,7 +45,7 @@ def test_masks_come_as_often_as_their_chance_says() -> None:
 
 def test_replacements_are_words_of_the_rows_as_often_as_they_hold_them() -> None:
     texts = ["x x x y"] * 300
-    words = " ".join(augmented(texts, Augment(word_replace=0.99), mask="", seed=0)).split()
+    words = " ".join(augment_texts(texts, Augment(word_replace=0.99), mask="", seed=0)).split()
     assert Counter(words)["x"] / len(words) == pytest.approx(0.75, abs=0.05)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.finetune import distill, fine_tune
-from slimgate.compress.training.options import frozen
+from slimgate.compress.training.options import with_frozen_layers
 from slimgate.errors import BuildError
 
 torch.set_num_threads(1)
@@ -81,7 +81,7 @@ def test_without_options_all_is_trained(tmp_path: Path) -> None:
 
 def test_of_gpt2_the_tables_alone_are_embeddings(tmp_path: Path) -> None:
     model, _ = tiny(tmp_path, "gpt2")
-    with frozen(model.network, embeddings=True) as free:
+    with with_frozen_layers(model.network, embeddings=True) as free:
         still = {name for name, p in model.network.named_parameters() if not p.requires_grad}
     assert still == {"transformer.wte.weight", "transformer.wpe.weight"}
     own = dict(model.network.named_parameters())
@@ -92,7 +92,7 @@ def test_of_gpt2_the_tables_alone_are_embeddings(tmp_path: Path) -> None:
 def test_what_was_frozen_before_stays_so(tmp_path: Path) -> None:
     model, _ = tiny(tmp_path)
     model.network.bert.embeddings.requires_grad_(False)
-    with frozen(model.network, embeddings=True, layers=1):
+    with with_frozen_layers(model.network, embeddings=True, layers=1):
         pass
     assert not any(p.requires_grad for p in model.network.bert.embeddings.parameters())
     assert all(p.requires_grad for p in model.network.bert.encoder.parameters())
@@ -101,13 +101,13 @@ def test_what_was_frozen_before_stays_so(tmp_path: Path) -> None:
 def test_more_blocks_than_there_are_or_nothing_left_is_an_error(tmp_path: Path) -> None:
     model, _ = tiny(tmp_path, num_hidden_layers=2)
     with pytest.raises(BuildError, match="freeze_layers = 3 came, but the model has 2 blocks"):
-        frozen(model.network, layers=3).__enter__()
+        with_frozen_layers(model.network, layers=3).__enter__()
     model.network.requires_grad_(False)
     model.network.bert.embeddings.requires_grad_(True)
     with pytest.raises(BuildError, match="leave no weight to train"):
-        frozen(model.network, embeddings=True).__enter__()
+        with_frozen_layers(model.network, embeddings=True).__enter__()
     for name, module in list(model.network.bert.embeddings.named_children()):
         if isinstance(module, nn.Embedding):
             setattr(model.network.bert.embeddings, name, nn.Identity())
     with pytest.raises(BuildError, match="has no embeddings; leave it out"):
-        frozen(model.network, embeddings=True).__enter__()
+        with_frozen_layers(model.network, embeddings=True).__enter__()

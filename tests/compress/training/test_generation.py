@@ -17,12 +17,12 @@ from slimgate.compress.training.distillation import DistillationLoss, unlike
 from slimgate.compress.training.transfer import _first, transfer_rows, written_texts
 from slimgate.compress.training.transfer_params import Generate, TransferParams
 from slimgate.errors import BuildError
-from slimgate.models.writing import continued
+from slimgate.models.writing import continue_prompts
 from slimgate.protocols import Compared
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm
 from slimgate.tasks.parts.language_model import token_agreement
-from slimgate.tasks.parts.objectives import labelled
+from slimgate.tasks.parts.objectives import labelled_rows
 from slimgate.tasks.parts.text_diversity import diversity, written_figures
 
 torch.set_num_threads(1)
@@ -66,22 +66,22 @@ def test_texts_begin_with_the_first_tokens_of_train_rows_and_come_back_by_their_
 def test_a_short_prompt_is_continued_as_if_it_stood_alone(teacher: Any) -> None:
     greedy = Generate(tokens=5, top_k=1)
     ids = [[2, 5, 6, 7, 8], [2, 9]]
-    together = continued(teacher.network, teacher.tokenizer, ids, greedy, seed=0)
-    alone = [continued(teacher.network, teacher.tokenizer, [one], greedy, seed=0)[0] for one in ids]
+    together = continue_prompts(teacher.network, teacher.tokenizer, ids, greedy, seed=0)
+    alone = [continue_prompts(teacher.network, teacher.tokenizer, [one], greedy, seed=0)[0] for one in ids]
     assert together == alone
 
 
 def test_a_text_ends_before_its_end_token(teacher: Any) -> None:
     with torch.no_grad():  # whatever comes, the end token is the likeliest
         teacher.network.transformer.ln_f.bias.copy_(100 * teacher.network.lm_head.weight[3])
-    assert continued(teacher.network, teacher.tokenizer, [[2, 5]], Generate(top_k=1), seed=0) == [[]]
+    assert continue_prompts(teacher.network, teacher.tokenizer, [[2, 5]], Generate(top_k=1), seed=0) == [[]]
 
 
 def test_an_endless_text_is_as_long_as_it_may_be(teacher: Any) -> None:
     with torch.no_grad():
         teacher.network.transformer.ln_f.bias.copy_(100 * teacher.network.lm_head.weight[3])
     options = Generate(tokens=7, top_k=1)
-    [text] = continued(teacher.network, teacher.tokenizer, [[2, 5]], options, seed=0, endless=True)
+    [text] = continue_prompts(teacher.network, teacher.tokenizer, [[2, 5]], options, seed=0, endless=True)
     assert len(text) == 7
     assert teacher.tokenizer.eos_token_id not in text
 
@@ -90,14 +90,14 @@ def test_any_of_several_end_tokens_ends_a_text(teacher: Any) -> None:
     with torch.no_grad():
         teacher.network.transformer.ln_f.bias.copy_(100 * teacher.network.lm_head.weight[7])
     teacher.network.config.eos_token_id = [3, 7]
-    assert continued(teacher.network, teacher.tokenizer, [[2, 5]], Generate(top_k=1), seed=0) == [[]]
+    assert continue_prompts(teacher.network, teacher.tokenizer, [[2, 5]], Generate(top_k=1), seed=0) == [[]]
 
 
 def test_more_tokens_than_the_model_has_positions_for_are_an_error(teacher: Any) -> None:
     with pytest.raises(
         BuildError, match=r"63 new tokens behind prompts of 2, but .* has positions for 64 tok"
     ):
-        continued(teacher.network, teacher.tokenizer, [[2, 5]], Generate(tokens=63), seed=0)
+        continue_prompts(teacher.network, teacher.tokenizer, [[2, 5]], Generate(tokens=63), seed=0)
 
 
 def test_a_model_of_few_positions_writes_shorter_texts(tmp_path: Path, context: Any) -> None:
@@ -139,7 +139,7 @@ def test_a_teacher_that_writes_no_text_is_an_error(tmp_path: Path) -> None:
 
 
 def test_tokens_that_do_not_correspond_teach_nothing(teacher: Any, context: Any) -> None:
-    mine, theirs = (labelled(teacher, "train", context) for _ in range(2))
+    mine, theirs = (labelled_rows(teacher, "train", context) for _ in range(2))
     assert mine is not None
     assert theirs is not None
     params = distill.Params(epochs=1)
@@ -150,9 +150,9 @@ def test_tokens_that_do_not_correspond_teach_nothing(teacher: Any, context: Any)
 
 
 def test_a_tokenizer_that_cuts_more_windows_is_told(teacher: Any, context: Any) -> None:
-    encoded, _ = labelled(teacher, "train", context) or (None, None)
+    encoded, _ = labelled_rows(teacher, "train", context) or (None, None)
     assert encoded is not None
-    fewer = encoded.taken(range(len(encoded) - 2))
+    fewer = encoded.take(range(len(encoded) - 2))
     assert (
         unlike(teacher, teacher, encoded, fewer)
         == f"their tokenizers differ on 2 of {len(encoded)} train rows"

@@ -24,7 +24,7 @@ from slimgate.compress.training.matching import (
 )
 from slimgate.errors import BuildError
 from slimgate.models.blocks import block_names, blocks
-from slimgate.models.watching import Outputs, watched
+from slimgate.models.watching import Outputs, watch_outputs
 
 torch.set_num_threads(1)
 IDS = torch.tensor([[2, 6, 7, 9, 3], [2, 8, 3, 0, 0]])
@@ -46,9 +46,9 @@ def model(folder: Path, architecture: str = "bert", *, seed: int = 0, **config: 
 
 
 def loss(match: Match, student: Any, teacher: Any, mask: torch.Tensor = MASK) -> float:
-    with torch.no_grad(), watched(student.network, match.student) as mine:
+    with torch.no_grad(), watch_outputs(student.network, match.student) as mine:
         student.network(input_ids=IDS, attention_mask=mask)
-    with torch.no_grad(), watched(teacher.network, match.teacher) as theirs:
+    with torch.no_grad(), watch_outputs(teacher.network, match.teacher) as theirs:
         teacher.network(input_ids=IDS, attention_mask=mask)
     return match(mine, theirs, mask).item()
 
@@ -123,7 +123,10 @@ def test_scores_are_those_that_the_models_own_attention_maps_are_the_softmax_of(
     one = model(tmp_path, architecture)
     parts = [AttentionOutputs.of(one, block.attention) for block in blocks(one.network)]
     one.network.set_attn_implementation("eager")
-    with torch.no_grad(), watched(one.network, [name for part in parts for name in part.names]) as outputs:
+    with (
+        torch.no_grad(),
+        watch_outputs(one.network, [name for part in parts for name in part.names]) as outputs,
+    ):
         maps = one.network(input_ids=IDS, attention_mask=MASK, output_attentions=True).attentions
     assert len(maps) == 4
     assert parts[0].causal == (architecture in ("gpt2", "llama"))
@@ -196,7 +199,7 @@ def test_hooks_are_gone_after_watching(tmp_path: Path) -> None:
     one = model(tmp_path)
     names = block_names(one.network)
     before = [len(one.network.get_submodule(name)._forward_hooks) for name in names]
-    with watched(one.network, names) as outputs:
+    with watch_outputs(one.network, names) as outputs:
         one.network(input_ids=IDS, attention_mask=MASK)
     assert list(outputs.values) == names
     assert outputs.values[names[0]].requires_grad

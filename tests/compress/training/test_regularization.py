@@ -11,7 +11,7 @@ import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from slimgate.compress.training.options import regularized, skipped
+from slimgate.compress.training.options import with_regularization, without_block
 from slimgate.models.blocks import encoder_layers
 
 torch.set_num_threads(1)
@@ -29,10 +29,10 @@ def test_dropout_is_set_everywhere_and_put_back(tmp_path: Path, architecture: st
         return layers + [m.attention_dropout for m in network.modules() if hasattr(m, "attention_dropout")]
 
     before = chances()
-    with regularized(network, dropout=0.3):
+    with with_regularization(network, dropout=0.3):
         assert set(chances()) == {0.3}
     assert chances() == before
-    with regularized(network):
+    with with_regularization(network):
         assert chances() == before
 
 
@@ -41,7 +41,7 @@ def test_blocks_are_left_out_while_training_as_often_as_their_chance_says(tmp_pa
     network = load_tiny(folder, tiny_context(tmp_path / "rows")).network
     block = encoder_layers(network)[1]
     kept = 0
-    with torch.no_grad(), regularized(network, dropout=0.0, layer_drop=0.25):
+    with torch.no_grad(), with_regularization(network, dropout=0.0, layer_drop=0.25):
         expected = network(**INPUTS).logits
         torch.testing.assert_close(network(**INPUTS).logits, expected)  # evaluation leaves nothing out
         network.train()
@@ -63,7 +63,7 @@ def test_a_skipped_block_is_as_if_it_were_not_there(tmp_path: Path, architecture
     context = tiny_context(tmp_path / "rows")
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.3)
     model = load_tiny(folder, context)
-    with torch.no_grad(), skipped(encoder_layers(model.network)[2]):
+    with torch.no_grad(), without_block(encoder_layers(model.network)[2]):
         without = model.network(**INPUTS).logits
     keep_layers.step.apply(model, keep_layers.Params((0, 1, 3)), context)
     with torch.no_grad():

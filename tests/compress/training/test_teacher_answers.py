@@ -18,7 +18,7 @@ from slimgate.compress.training.distillation import DistillationLoss
 from slimgate.compress.training.teacher_answers import (
     KIND,
     Answers,
-    all_labelled,
+    has_all_labels,
     stored_bytes,
     teacher_answers,
 )
@@ -110,9 +110,9 @@ def test_the_same_inputs_are_found_again_and_others_are_not(
 
     computed, taken = module.COMPUTED, module.TAKEN
     assert [source(), source()] == [computed, taken]
-    assert source(encoded.taken(range(47))) == computed
-    assert source(encoded.taken([1, 0, *range(2, 48)])) == computed  # the same texts in another order
-    changed = encoded.taken(range(48))
+    assert source(encoded.take(range(47))) == computed
+    assert source(encoded.take([1, 0, *range(2, 48)])) == computed  # the same texts in another order
+    changed = encoded.take(range(48))
     changed.columns["input_ids"][5] = [*changed.columns["input_ids"][5][:-1], 7]
     assert source(changed) == computed
     context.share = SharedBySteps(store, {"teacher": "b"})
@@ -129,11 +129,11 @@ def test_answers_of_a_step_without_a_store_are_its_own(teacher: Any, context: Bu
 
 def test_labels_that_are_missing_are_seen() -> None:
     objective = ClassObjective()
-    assert all_labelled(np.asarray([0, 1, 1]), objective)
-    assert not all_labelled(np.asarray([0, 1, UNLABELLED]), objective)
+    assert has_all_labels(np.asarray([0, 1, 1]), objective)
+    assert not has_all_labels(np.asarray([0, 1, UNLABELLED]), objective)
     tokens = TokenObjective(shifted=False)
-    assert all_labelled(TokenTargets([[0, NO_ANSWER], [1]], side="right"), tokens)
-    assert not all_labelled(TokenTargets([[0, UNLABELLED], [1]], side="right"), tokens)
+    assert has_all_labels(TokenTargets([[0, NO_ANSWER], [1]], side="right"), tokens)
+    assert not has_all_labels(TokenTargets([[0, UNLABELLED], [1]], side="right"), tokens)
 
 
 def test_a_teacher_from_whom_nothing_is_learnt_does_not_run(teacher: Any, context: BuildContext) -> None:

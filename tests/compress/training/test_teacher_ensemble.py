@@ -226,7 +226,7 @@ def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -
     student, context = tokens(tmp_path)
     teachers = [context.load_teacher(), context.more_teachers[0].load()]
     rows = DistillationRows(student, teachers[0], distill.Params(), context)
-    data, taught = rows.labelled(student), rows.read_by(teachers[0])
+    data, taught = rows.labelled_rows(student), rows.read_by(teachers[0])
     objective = objective_of(context.task, context.task_params)
     found = ensemble_answers(
         Teaching(student, data, teachers[0], taught, rows, ("second",), context), objective
@@ -305,7 +305,7 @@ def test_each_further_teachers_context_is_its_own_in_what_it_shares(tmp_path: Pa
     context.more_teachers = (MoreTeacher(lambda: "second", share),)
     [own] = context.of_more_teachers()
     assert own.load_teacher() == "second"
-    assert own.shared("answers", {}, lambda _: {}) == (Path("answers"), True)
+    assert own.shared_folder("answers", {}, lambda _: {}) == (Path("answers"), True)
     assert asked == ["answers"]
     assert own.log is context.log
     assert own.more_teachers == ()

@@ -23,7 +23,7 @@ from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
 from slimgate.protocols import BuildContext
 from slimgate.tasks import text_classification
-from slimgate.tasks.parts.objectives import ClassObjective, labelled, training_rows
+from slimgate.tasks.parts.objectives import ClassObjective, labelled_rows, training_rows
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
@@ -45,7 +45,7 @@ def trained(
 ) -> tuple[Any, BuildContext]:
     context = tiny_context(hub.parent / "rows", seed=seed)
     model = load_tiny(hub, context)
-    selection, data = labelled(model, "selection", context), training_rows(model, context)
+    selection, data = labelled_rows(model, "selection", context), training_rows(model, context)
     train(model, data, params(**given), context, selection=selection, loss=loss, hooks=hooks)
     return model, context
 
@@ -209,7 +209,7 @@ def test_an_epoch_that_a_hook_calls_unsettled_is_never_the_best(
 def test_without_selection_rows_nothing_is_evaluated(hub: Path) -> None:
     context = tiny_context(hub.parent / "rows", selection=0)
     model = load_tiny(hub, context)
-    assert labelled(model, "selection", context) is None
+    assert labelled_rows(model, "selection", context) is None
     train(model, training_rows(model, context), params(epochs=2), context)
     assert [set(entry) for entry in context.log["epochs"]] == [{"epoch", "loss"}] * 2
 
@@ -272,7 +272,7 @@ def test_the_seconds_of_a_step_are_told_by_stage(hub: Path) -> None:
     _, context = trained(hub)
     assert set(context.log["seconds"]) == {"tokenise", "train", "evaluate"}
     assert context.log["seconds"]["train"] > 0
-    with context.timed("outer"), context.timed("inner"):
+    with context.time_stage("outer"), context.time_stage("inner"):
         time.sleep(0.02)
     assert context.log["seconds"]["inner"] >= 0.02
     assert context.log["seconds"]["outer"] < 0.02

@@ -118,7 +118,10 @@ def test_a_copy_passes_and_spoiled_rows_fail(metric: Metric) -> None:
     judged = judge_quality(metric, teacher, teacher, [budget])
     assert judged.verdict is Verdict.PASS
     assert judged.drop_points == 0
-    assert judge_quality(metric, teacher, task.spoiled(teacher, rows), [budget]).verdict is Verdict.FAIL
+    assert (
+        judge_quality(metric, teacher, task.with_planted_fault(teacher, rows), [budget]).verdict
+        is Verdict.FAIL
+    )
 
 
 def weighted_correlation(a: Floats, b: Floats, weights: Floats) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +15,6 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS
 from slimgate.protocols import Rows, Workload
 from slimgate.run.measure.latency import (
-    no_collection,
     plan_rounds,
     summarise,
     tokenize_ms,
@@ -140,20 +138,6 @@ def test_a_percentile_needs_the_rounds_that_bound_it(name: str, share: float, ro
 
 def test_one_round_has_no_deviation() -> None:
     assert summarise([0.5], 1).std_ms == 0.0
-
-
-def test_the_garbage_collector_rests_and_comes_back() -> None:
-    assert gc.isenabled()
-    with no_collection():
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        with no_collection():
-            pass
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
 
 
 def test_tokenising_is_timed_on_the_rows_of_the_workload(tmp_path: Path) -> None:

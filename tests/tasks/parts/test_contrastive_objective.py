@@ -33,7 +33,7 @@ def test_a_perfect_mimic_loses_nothing() -> None:
 
 def test_rows_without_labels_have_their_own_caption() -> None:
     logits, labels = OBJECTIVE.flat(torch.eye(2) * 9, torch.tensor([-1, -2]))
-    assert OBJECTIVE.labelled(labels).all()
+    assert OBJECTIVE.has_label(labels).all()
     assert float(OBJECTIVE.losses(logits, labels).max()) < 1e-3
 
 

@@ -84,7 +84,7 @@ def test_rows_without_a_label_are_neither_learnt_nor_negatives() -> None:
     found = labels().losses(more, unknown)
     torch.testing.assert_close(found[:4], labels().losses(rows, known))
     assert found[4:].tolist() == [0, 0]
-    assert labels().labelled(unknown).tolist() == [True] * 4 + [False] * 2
+    assert labels().has_label(unknown).tolist() == [True] * 4 + [False] * 2
     assert pairs().losses(drawn(2, 2, 4), torch.tensor([0, UNLABELLED]))[1] == 0
 
 
@@ -141,7 +141,7 @@ def test_the_similarity_loss_is_the_squared_error_of_the_cosine() -> None:
     batch = torch.tensor([[[3.0, 4.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]]])
     found = scores().losses(batch, torch.tensor([1.0, float("nan")]))
     torch.testing.assert_close(found, torch.tensor([0.16, 0.0]))
-    assert scores().labelled(torch.tensor([1.0, float("nan")])).tolist() == [True, False]
+    assert scores().has_label(torch.tensor([1.0, float("nan")])).tolist() == [True, False]
 
 
 def test_drawn_labels_are_drawn_by_the_models_own_similarities() -> None:

@@ -41,7 +41,7 @@ def test_an_answer_without_a_label_has_no_loss_by_labels(
     objective: Objective, logits: torch.Tensor, labels: torch.Tensor
 ) -> None:
     flat, wanted = objective.flat(logits, labels)
-    assert objective.labelled(wanted).tolist() == [True, False]
+    assert objective.has_label(wanted).tolist() == [True, False]
     losses = objective.losses(flat, wanted)
     assert losses[0] > 0
     assert losses[1] == 0

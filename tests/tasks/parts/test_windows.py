@@ -44,7 +44,7 @@ def test_what_counts_stands_beside_the_inputs_padded_as_they_are() -> None:
     assert found.row_of.tolist() == [0, 0, 1]
     assert found.batch([1, 2])["input_ids"].tolist() == [[3, 4, 5], [6, 7, 99]]
     assert found.batch([1, 2])["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
-    assert found.beside([1, 2])["counted"].tolist() == [[False, False, True], [False, True, False]]
+    assert found.extra_arrays([1, 2])["counted"].tolist() == [[False, False, True], [False, True, False]]
 
 
 def test_labels_are_the_tokens_that_count() -> None:
@@ -55,18 +55,18 @@ def test_labels_are_the_tokens_that_count() -> None:
 
 
 def test_joined_windows_keep_their_documents_apart() -> None:
-    both = made([1, 2, 3, 4, 5]).joined(made([6, 7]))
+    both = made([1, 2, 3, 4, 5]).join(made([6, 7]))
     assert isinstance(both, Windows)
     assert both.row_of is not None
     assert both.row_of.tolist() == [0, 0, 1]
     assert both.context.tolist() == [1, 2, 1]
-    assert np.array_equal(both.beside([2])["counted"], [[False, True]])
+    assert np.array_equal(both.extra_arrays([2])["counted"], [[False, True]])
 
 
 def test_windows_that_are_taken_keep_what_they_count() -> None:
-    some = made([1, 2, 3, 4, 5, 6], [7, 8]).taken([1, 2])
+    some = made([1, 2, 3, 4, 5, 6], [7, 8]).take([1, 2])
     assert some.labels() == [[NO_ANSWER, NO_ANSWER, 5, 6], [NO_ANSWER, 8]]
-    assert some.beside([0, 1])["counted"].tolist() == [
+    assert some.extra_arrays([0, 1])["counted"].tolist() == [
         [False, False, True, True],
         [False, True, False, False],
     ]

@@ -1,0 +1,112 @@
+"""What the docs site adds to docs/: links to files, the Python API, formulas, and no request to other hosts.
+
+The build itself is strict (`tox -e docs`): it fails for a broken link and for a page without a place.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fixtures.site import links
+from fixtures.site.api import api_page, groups
+from fixtures.site.formulas import math_block
+from fixtures.site.outside import outside_addresses
+from fixtures.site.plots import PLOTS, number, plots, table
+
+import slimgate
+
+PAGES = {
+    "README.md": "index.md",
+    "docs/tune.md": "tune.md",
+    "docs/reference/steps.md": "reference/steps.md",
+    "reports/frontier.md": "reports/frontier.md",
+    "slimgate/protocols.py": "source/slimgate/protocols.py.md",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "page", "link", "expected"),
+    [
+        ("README.md", "index.md", "docs/tune.md#what-to-search", "tune.md#what-to-search"),
+        ("docs/tune.md", "tune.md", "../README.md#install", "index.md#install"),
+        ("docs/tune.md", "tune.md", "../slimgate/protocols.py", "source/slimgate/protocols.py.md"),
+        ("docs/reference/steps.md", "reference/steps.md", "../tune.md", "../tune.md"),
+        ("reports/frontier.md", "reports/frontier.md", "../docs/tune.md", "../tune.md"),
+        ("docs/tune.md", "tune.md", "example_record/run.json", "example_record/run.json"),
+    ],
+    ids=["readme", "to the readme", "to a file", "of a folder", "of a report", "beside it"],
+)
+def test_a_link_leads_to_the_page_that_shows_the_file(path: str, page: str, link: str, expected: str) -> None:
+    assert links.rewrite_links(f"[a]({link})", path=path, page=page, pages=PAGES) == f"[a]({expected})"
+
+
+def test_code_addresses_and_anchors_stay_as_they_are() -> None:
+    text = "`[a](docs/tune.md)` [b](https://example.org) [c](#here)\n```text\n[d](docs/tune.md)\n```\n"
+    assert links.rewrite_links(text, path="README.md", page="index.md", pages=PAGES) == text
+
+
+def test_a_file_that_a_page_links_to_is_shown_with_its_text() -> None:
+    found = links.linked_files({"README.md": "index.md", "docs/own_method.md": "own_method.md"})
+    assert found["slimgate/protocols.py"] == "source/slimgate/protocols.py.md"
+    assert "class Step(" in links.source_page("slimgate/protocols.py")
+    assert "````python\n" in links.source_page("slimgate/protocols.py")
+
+
+def test_the_readme_is_the_first_page_and_reports_are_pages() -> None:
+    pages = links.repository_pages()
+    assert pages["README.md"] == "index.md"
+    assert pages["reports/simulations/README.md"] == "reports/simulations/README.md"
+
+
+def test_every_exported_name_is_on_the_page_of_the_python_api() -> None:
+    named = [name for names in groups().values() for name in names]
+    assert sorted(named) == sorted(slimgate.HOMES)
+    assert "::: slimgate.protocols.Step\n" in api_page()
+    assert "::: slimgate.tasks.text_classification.Params\n    options:\n      heading: Text" in api_page()
+
+
+def test_a_formula_is_mathml() -> None:
+    shown = math_block(r"\frac{b - c}{n}", "math")
+    assert "<mfrac>" in shown
+    assert "\\frac" not in shown
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        '<script src="https://cdn.example.org/a.js"></script>',
+        '<link rel="stylesheet" href="//fonts.example.org/b.css">',
+        "<style>@import url(https://example.org/c.css)</style>",
+        '<img alt="x" src=https://example.org/d.png>',
+    ],
+    ids=["script", "style sheet", "import", "picture"],
+)
+def test_what_loads_from_another_host_is_found(tmp_path: Path, loaded: str) -> None:
+    (tmp_path / "page.html").write_text(f'<a href="https://example.org">a link may</a>{loaded}')
+    [found] = outside_addresses(tmp_path)
+    assert found.startswith("page.html: ")
+    assert "example.org" in found
+
+
+def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text('<a href="https://example.org">a</a><img src="b.svg">')
+    assert outside_addresses(tmp_path) == []
+
+
+def test_every_plot_has_a_light_and_a_dark_picture_that_the_page_shows() -> None:
+    drawn = dict(plots())
+    page = (links.ROOT / "docs/statistics.md").read_text("utf-8")
+    assert list(drawn) == [f"plots/{name}-{scheme}.svg" for name in PLOTS for scheme in ("light", "dark")]
+    for name, svg in drawn.items():
+        scheme = name.removesuffix(".svg").rpartition("-")[2]
+        assert f"({name}#only-{scheme})" in page
+        assert (b"#24292f" in svg, b"#d7dae0" in svg) == (scheme == "light", scheme == "dark")
+
+
+def test_a_plot_takes_its_numbers_from_the_table_of_the_simulation() -> None:
+    rows = table("winners_curse", "## At least one variant at its budget passes")
+    assert [number(row["variants at their budget"]) for row in rows] == [1, 2, 5, 10, 20]
+    assert number("1,000") == 1000
+    with pytest.raises(ValueError, match="has no table under '## Gone'"):
+        table("winners_curse", "## Gone")

@@ -70,12 +70,17 @@ class Server:
     def run(self, *request: Any, timeout: float) -> int:
         """The exit code of a request's process; of one that a signal killed, minus its number."""
         self._questions.write(json.dumps(request).encode() + b"\n")
-        pid = int(self._answers.readline())
+        pid = self._answer()
         if select.select([self._answers], [], [], timeout)[0]:
-            return int(self._answers.readline())
+            return self._answer()
         os.kill(pid, signal.SIGKILL)
-        self._answers.readline()
+        self._answer()
         raise subprocess.TimeoutExpired(request[0], timeout)
+
+    def _answer(self) -> int:
+        if not (line := self._answers.readline()):
+            raise RuntimeError(f"the server of warm_python.py ended with code {self._process.wait()}")
+        return int(line)
 
     def close(self) -> None:
         """Ends the server and the one that it started."""

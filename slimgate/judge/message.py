@@ -22,7 +22,7 @@ _MOST_NAMED = 3
 
 
 def message(name: str, judgement: QualityJudgement, *, since: str | None = None) -> str:
-    """`int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872, Tango): FAIL`.
+    """`int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872): FAIL`.
 
     name: the variant; since: the baseline that stands in the teacher's place. Points have one decimal, and
     more where one would round a bound onto its budget. Other kinds of budget stand with what they limit:
@@ -38,7 +38,7 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
     budgets = "".join(f", {_budget(one, digits)}" for one in judgement.budgets)
     return (
         f"{name}: {judgement.metric} {values}, {drop}{budgets} "
-        f"(n={rows_shown(judgement.n, judgement.groups)}, {judgement.method}): {_outcome(judgement)}"
+        f"(n={rows_shown(judgement.n, judgement.groups)}): {_outcome(judgement)}"
     )
 
 
@@ -124,7 +124,7 @@ def _at_the_limit(judgement: QualityJudgement) -> str:
 
 
 def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
-    """`int8: 1.6 % of rows right to wrong [1.2, 2.1], budget 1 % (n=3080, exact): FAIL`, then the slices'.
+    """`int8: 1.6 % of rows right to wrong [1.2, 2.1], budget 1 % (n=3080): FAIL`, then the slices'.
 
     name: the variant. Slices have their clause only where they have a budget.
     """
@@ -142,9 +142,8 @@ def _flips(found: FlipShare, budget: BudgetVerdict | None) -> str:
     share, low, high = (f"{value:.{_count_decimals(percent, budget)}f}" for value in percent)
     limit = "" if budget is None else f", budget {budget.limit:g} %"
     rows = rows_shown(found.n, found.groups)
-    method = "exact" if found.groups is None else "exact, grouped"
     outcome = "not gated" if budget is None else _behaviour_outcome(budget, found.n)
-    return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={rows}, {method}): {outcome}"
+    return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={rows}): {outcome}"
 
 
 def _count_decimals(shown: list[float], budget: BudgetVerdict | None) -> int:
@@ -166,8 +165,7 @@ def _behaviour_outcome(budget: BudgetVerdict, n: int) -> str:
 
 
 def _slices(judged: list[SliceFacts], budget: BudgetVerdict) -> str:
-    methods = ", ".join([*dict.fromkeys(one.method for one in judged), "Holm"])
-    shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points ({methods})"
+    shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points"
     failed = [one for one in judged if one.verdict is Verdict.FAIL]
     if not failed:
         return f"{shown}: {budget.verdict}, {slice_counts(judged)}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 
 from slimgate._system.escape import escaped
 from slimgate.judge.verdict import Verdict
@@ -18,15 +17,15 @@ from slimgate.report.task_figures import task_figures
 # All slices are in run.json; a reader wants those that lost.
 _MOST_SLICES = 8
 _LONGEST = 60
-CONFUSION, TRADEOFF = "confusion", "precision-recall"
-NO_PICTURES: Mapping[str, str] = MappingProxyType({})
+# report.md has so many slices and lost rows of a variant, and of all; report.html has them by variant.
+_SLICES_EACH, _MOST_WORST, _ROWS_EACH, _MOST_ROWS = 2, 20, 3, 15
 
 Found = tuple[VariantRecord, BehaviourFacts]
 
 
-def behaviour(record: RunRecord, pictures: Mapping[str, str] = NO_PICTURES) -> str:
-    """The section; nothing where no behaviour was measured. pictures: by name, as markdown."""
-    found = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
+def behaviour(record: RunRecord) -> str:
+    """The whole section; nothing where no behaviour was measured."""
+    found = _found(record)
     return titled(
         "## Behaviour",
         blocks(
@@ -36,20 +35,68 @@ def behaviour(record: RunRecord, pictures: Mapping[str, str] = NO_PICTURES) -> s
             titled("### Slices before and after", slice_tables(found)),
             titled("### Rows lost", blocks(*map(_lost, found))),
             titled("### Calibration", calibration_tables(found)),
-            titled(
-                "### Precision and recall at thresholds",
-                _below(pictures.get(TRADEOFF, ""), tradeoff_tables(found, record.task.classes)),
-            ),
-            titled(
-                "### Confusion",
-                _below(pictures.get(CONFUSION, ""), confusion_tables(found, record.task.classes)),
-            ),
+            titled("### Precision and recall at thresholds", tradeoff_tables(found, record.task.classes)),
+            titled("### Confusion", confusion_tables(found, record.task.classes)),
         ),
     )
 
 
-def _below(picture: str, text: str) -> str:
-    return blocks(picture, text) if text else ""
+def answers_changed(record: RunRecord) -> str:
+    """A line a variant: flips, agreement and calibration; nothing where no behaviour was measured."""
+    return _changed(_found(record))
+
+
+def worst_slices(record: RunRecord) -> tuple[str, str]:
+    """How many of how many slices that lost, and a table: the worst of each variant, and those that fail."""
+    by_drop = [
+        (model, sorted(_lost_slices(facts), key=lambda one: -one.drop_points))
+        for model, facts in _found(record)
+    ]
+    shown = [
+        (model, one)
+        for model, lost in by_drop
+        for place, one in enumerate(lost)
+        if place < _SLICES_EACH or one.verdict is Verdict.FAIL
+    ][:_MOST_WORST]
+    columns = [
+        Column("variant", [escaped(model.name) for model, _ in shown]),
+        Column("slice", [_slice_name(one) for _, one in shown]),
+        Column("metric", [escaped(one.metric) for _, one in shown]),
+        Column("rows", [_slice_rows(one) for _, one in shown], right=True),
+        Column("teacher", [fixed(one.teacher, 3) for _, one in shown], right=True),
+        Column("value", [fixed(one.variant, 3) for _, one in shown], right=True),
+        Column("drop, points", [_slice_drop(one) for _, one in shown], right=True),
+        Column("verdict", [_slice_verdict(one) for _, one in shown]),
+    ]
+    return f"{count(len(shown))} of {count(sum(len(lost) for _, lost in by_drop))}", table(
+        without_empty(columns)
+    )
+
+
+def _lost_slices(facts: BehaviourFacts) -> list[SliceFacts]:
+    return [one for one in facts.slices or [] if one.drop_points > 0 or one.verdict is Verdict.FAIL]
+
+
+def lost_rows(record: RunRecord) -> str:
+    """Some rows of each variant that were right and are wrong: its surest wrong answers, in one table."""
+    by_gated = sorted(_found(record), key=lambda found: not found[0].gated)
+    quoted = [
+        (model, row)
+        for model, facts in by_gated
+        for row in (facts.flips.quoted if facts.flips else [])[:_ROWS_EACH]
+    ][:_MOST_ROWS]
+    columns = [
+        Column("variant", [escaped(model.name) for model, _ in quoted]),
+        *_row_columns([row for _, row in quoted]),
+    ]
+    columns.insert(
+        -1, Column("its answer", [_answer(row.variant, row.variant_confidence) for _, row in quoted])
+    )
+    return table(without_empty(columns))
+
+
+def _found(record: RunRecord) -> list[Found]:
+    return [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
 
 
 def _changed(found: list[Found]) -> str:
@@ -116,9 +163,7 @@ def _slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> s
         )
     columns = [
         Column("slice", [_slice_name(one) for one in shown]),
-        Column(
-            "rows", [with_note(count(one.n), "few" if one.few_rows else None) for one in shown], right=True
-        ),
+        Column("rows", [_slice_rows(one) for one in shown], right=True),
         Column("teacher", [fixed(one.teacher, 3) for one in shown], right=True),
         Column(escaped(model.name), [fixed(one.variant, 3) for one in shown], right=True),
         Column("drop, points", [_slice_drop(one) for one in shown], right=True),
@@ -126,6 +171,10 @@ def _slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> s
         Column("verdict", [_slice_verdict(one) for one in shown]),
     ]
     return folded(model.name, f", {metric}, {which}", blocks(table(without_empty(columns)), gaps))
+
+
+def _slice_rows(one: SliceFacts) -> str:
+    return with_note(count(one.n), "few" if one.few_rows else None)
 
 
 def _slice_name(one: SliceFacts) -> str:
@@ -148,16 +197,22 @@ def _lost(found: Found) -> str:
         return ""
     rows, lost = facts.flips.quoted, facts.flips.right_to_wrong
     which = f", {count(len(rows))} of {count(lost)}" if len(rows) < lost else ""
-    columns = [
+    columns = _row_columns(rows)
+    columns.insert(
+        -1, Column(escaped(model.name), [_answer(row.variant, row.variant_confidence) for row in rows])
+    )
+    return folded(model.name, f", surest in its wrong answer first{which}", table(without_empty(columns)))
+
+
+def _row_columns(rows: Sequence[QuotedRow]) -> list[Column]:
+    """Row, label, the teacher's answer and the text."""
+    labels = [MISSING if row.label is None else escaped(row.label, longest=_LONGEST) for row in rows]
+    return [
         Column("row", [escaped(row.id, longest=_LONGEST) for row in rows]),
-        Column(
-            "label", [MISSING if row.label is None else escaped(row.label, longest=_LONGEST) for row in rows]
-        ),
+        Column("label", labels),
         Column("teacher", [_answer(row.teacher, row.teacher_confidence) for row in rows]),
-        Column(escaped(model.name), [_answer(row.variant, row.variant_confidence) for row in rows]),
         Column("text", [_text(row) for row in rows]),
     ]
-    return folded(model.name, f", surest in its wrong answer first{which}", table(without_empty(columns)))
 
 
 def _answer(name: str | None, confidence: float | None) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.record import RunRecord, TradeoffFacts
-from slimgate.report.behaviour import CONFUSION, TRADEOFF
 from slimgate.report.confusions import MOST_CLASSES, cells_of, moved_of, tradeoffs
 from slimgate.report.pictures import COLOURS, picture
 from slimgate.report.standing import TEACHER, variants
 
 # More panels, or more lines in one plot, are not told apart.
 _MOST_PANELS, _ACROSS = 12, 4
+CONFUSION, TRADEOFF = "confusion", "precision-recall"
 _MOST_LINES = 9
 _LARGEST = 30
 _SIDE = 2.6

@@ -8,7 +8,7 @@ from slimgate._system.escape import escaped
 from slimgate.record import BuildsFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, fixed
 from slimgate.report.standing import variants
-from slimgate.report.tables import Column, blocks, table, titled
+from slimgate.report.tables import Column, blocks, table
 
 _EXPLAINED = """\
 The verdicts are about the build of the first seed, which is the one that ships. Between builds: the standard
@@ -17,7 +17,7 @@ that is, what other gate rows would change."""
 
 
 def builds(record: RunRecord) -> str:
-    """The section; nothing where the suite has one seed."""
+    """The table, and what its columns are; nothing where the suite has one seed."""
     found = list(_built_often(record))
     if not found:
         return ""
@@ -29,7 +29,7 @@ def builds(record: RunRecord) -> str:
         Column("between builds", [_number(one.sd_points) for _, _, one in found], right=True),
         Column("sampling", [_number(one.sampling_se_points) for _, _, one in found], right=True),
     ]
-    return titled("### Builds by seed", blocks(table(columns), _EXPLAINED))
+    return blocks(table(columns), _EXPLAINED)
 
 
 def unlucky_builds(record: RunRecord) -> Iterator[str]:

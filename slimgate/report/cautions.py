@@ -15,7 +15,7 @@ from slimgate.report.builds import unlucky_builds
 from slimgate.report.card_metadata import LOAD
 from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
-from slimgate.report.figures import count, fixed, percent, significant
+from slimgate.report.figures import as_fast, count, fixed, percent, significant, with_note
 from slimgate.report.standing import (
     budgeted,
     median_ms,
@@ -45,45 +45,58 @@ _PROMISES = {
 
 
 def warnings(record: RunRecord) -> Iterator[str]:
-    """What to know before the verdict is trusted, as markdown."""
+    """What to know before the verdict is trusted, as markdown; what matters most comes first."""
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
     yield from (f"**Unknown tokens**: {escaped(line)}." for line in unreadable_rows(record))
-    yield from _shards(record)
+    yield from _self_test(record)
     yield from _gaps(record)
     yield from _loosened(record)
     yield from _switched_off(record)
-    yield from _not_gated(record)
     yield from look_cautions(record)
     yield from unlucky_builds(record)
-    yield from _slices_not_shown(record)
-    yield from _fallen_slices(record)
-    yield from _no_gain(record)
-    yield from _unsteady(record)
-    yield from _hidden_delay(record)
+    gated, free = (_chosen(record, gated=gated) for gated in (True, False))
+    yield from _of_models(record, gated)
     yield from _judge_warnings(record)
     yield from _new_heads(record)
     yield from _step_warnings(record)
-    copy = record.self_test.identical
-    if copy is not None and copy.changed:
-        changed = numbered(copy.changed, "answer", "answers")
-        yield f"**A copy of the teacher answered otherwise**: {changed} changed, so runs cannot be repeated."
-    if (fault := record.self_test.undecided_fault) is not None:
+    yield from _busy_machine(record)
+    yield from _not_gated(record)
+    yield from _of_models(record, free)
+    yield from _unsteady(record)
+
+
+def _chosen(record: RunRecord, *, gated: bool) -> list[VariantRecord]:
+    return [model for model in variants(record) if model.gated is gated]
+
+
+def _of_models(record: RunRecord, found: list[VariantRecord]) -> Iterator[str]:
+    """What was lost on slices, and what was not gained. found: the gated variants, or the others."""
+    yield from _slices_not_shown(found)
+    yield from _fallen_slices(found)
+    yield from _no_gain(record, found)
+
+
+def _self_test(record: RunRecord) -> Iterator[str]:
+    """What the gate's test of itself leaves in doubt; failures are verdicts."""
+    found = record.self_test
+    if found.identical is not None and found.identical.changed:
+        changed = count(found.identical.changed)
+        yield f"**A copy of the teacher gave other answers**: {changed} changed, so a run cannot be repeated."
+    if (fault := found.undecided_fault) is not None:
         yield f"**The rows could not decide the planted fault** of the self-test: {escaped(fault.message)}"
-    if record.self_test.identical is None and record.self_test.planted_fault is None:
+    if found.identical is None and found.planted_fault is None:
         yield "The gate itself was not tested: no self-test has run."
+    yield from _hidden_delay(record)
 
 
-def _shards(record: RunRecord) -> Iterator[str]:
-    """Of a record that is only one shard of a run: which variants are its own."""
+def _gaps(record: RunRecord) -> Iterator[str]:
+    """What the record does not have: variants of other shards, checks that have not run."""
     if len(record.shards) == 1:
         one = record.shards[0]
         own = _listed(one.variants) or "none, for there are more shards than variants"
         which = f"**Shard {one.number} of {one.of}**"
         yield f"{which}: its variants are {own}; `slimgate merge` joins all shards."
-
-
-def _gaps(record: RunRecord) -> Iterator[str]:
     if carried := describe_carried(record):
         own = "; ".join(f"{escaped(name)}: {what}" for name, what in carried_by_model(record))
         yield f"**Partial**: {carried}, which this run did not measure again: {own}."
@@ -113,17 +126,17 @@ def _switched_off(record: RunRecord) -> Iterator[str]:
 
 
 def _not_gated(record: RunRecord) -> Iterator[str]:
+    if found := _chosen(record, gated=False):
+        reasons = [with_note(escaped(one.name), escaped(one.reason or "no reason given")) for one in found]
+        yield f"Not gated, so these cannot fail the run: {'; '.join(reasons)}."
     free = [name for name in metrics(record) if name not in budgeted(record)]
     if free and variants(record):
-        yield f"Measured without a budget, so not gated: {_listed(free)}."
-    for model in variants(record):
-        if not model.gated:
-            yield f"{escaped(model.name)} is not gated: {escaped(model.reason or 'no reason is given')}"
+        yield f"No budget, so not gated: {_listed(free)}."
 
 
-def _slices_not_shown(record: RunRecord) -> Iterator[str]:
+def _slices_not_shown(models: list[VariantRecord]) -> Iterator[str]:
     """Budgets on slices of which some slice has too few rows: the verdict only counts them."""
-    for model in variants(record):
+    for model in models:
         found = model.behaviour
         for budget in found.budgets if found is not None and model.gated else ():
             if budget.verdict is Verdict.NOT_SHOWN:
@@ -134,9 +147,9 @@ def _slices_not_shown(record: RunRecord) -> Iterator[str]:
                 yield f"**{escaped(model.name)} is not shown to hold its budget of {what}**: {counts}."
 
 
-def _fallen_slices(record: RunRecord) -> Iterator[str]:
+def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
     """The slice that lost most, where no budget on slices looks and it is beyond what all rows may lose."""
-    for model in variants(record):
+    for model in models:
         slices = model.behaviour.slices if model.behaviour else []
         free = [one for one in slices or () if one.verdict is None and not one.few_rows]
         fallen = [one for one in free if _beyond(model, one)]
@@ -144,10 +157,10 @@ def _fallen_slices(record: RunRecord) -> Iterator[str]:
             worst = max(fallen, key=lambda one: one.drop_points)
             where = f"{escaped(worst.column)} {escaped(worst.value)}"
             drop = f"{fixed(worst.drop_points, 1)} points [{', '.join(fixed(v, 1) for v in worst.interval)}]"
-            others = f" and {count(len(fallen) - 1)} more slices too" if len(fallen) > 1 else ""
-            what = f"{escaped(model.name)} lost {drop} of {escaped(worst.metric)} on {where}{others}"
-            several = f"{count(len(free))} slices (its brackets are not corrected for so many)"
-            yield f"**{what}**, the most of {several}; no budget on slices looks at it."
+            more = numbered(len(fallen) - 1, "more slice", "more slices")
+            others = f" It lost more than its budget on {more}." if len(fallen) > 1 else ""
+            what = f"{escaped(model.name)} lost {drop} of {escaped(worst.metric)} on {where}"
+            yield f"**{what}**, the most of {count(len(free))} slices. No budget covers slices.{others}"
 
 
 def _beyond(model: VariantRecord, one: SliceFacts) -> bool:
@@ -157,34 +170,48 @@ def _beyond(model: VariantRecord, one: SliceFacts) -> bool:
     return least > min(limits) if limits else band(least) == "bad"
 
 
-def _no_gain(record: RunRecord) -> Iterator[str]:
-    """Compression that is not real, and variants no smaller or slower: nobody notices unless told."""
-    for model in variants(record):
+def _no_gain(record: RunRecord, models: list[VariantRecord]) -> Iterator[str]:
+    """Compression that is not real, and variants that are no smaller, or slower, than the teacher."""
+    for model in models:
         for claim in model.claims:
             if claim.held is False:
                 promise = f"{escaped(model.name)}: {escaped(claim.step)} promises {_PROMISES[claim.claim]}"
                 yield f"**{promise}, and it is not so**: {escaped(claim.message)}."
     large = [
         model.name
-        for model in variants(record)
+        for model in models
         if model.footprint is not None
         and model.footprint.compression is not None
         and model.footprint.compression <= 1.01
     ]
     if large:
         yield f"No smaller than the teacher: {_listed(large)}."
-    slow = [line for model in variants(record) for line in _slower(record, model)]
+    slow = [line for model in models for line in _slower(record, model)]
     if slow:
-        yield f"Slower than the teacher by the median of a call: {'; '.join(slow)}."
+        yield f"Slower than the teacher: {'; '.join(slow)}."
 
 
 def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
+    """By the duel; where there was none, by the medians."""
     original = teacher(record)
-    for workload in model.latency:
-        before, after = median_ms(original, workload), median_ms(model, workload)
-        if before is not None and after is not None and after > _SLOWER * before:
-            times = f"{significant(after)} against {significant(before)} ms"
-            yield f"{escaped(model.name)}, {workload_words(workload)} ({times})"
+    for workload, facts in model.latency.items():
+        before, after = median_ms(original, workload), facts.p50_ms
+        if facts.speedup is not None and facts.speedup_interval is not None:
+            how = as_fast(facts.speedup, facts.speedup_interval) if facts.speedup_interval[1] < 1 else None
+        elif before is not None and after is not None and after > _SLOWER * before:
+            how = f"{significant(after)} against {significant(before)} ms"
+        else:
+            how = None
+        if how is not None:
+            yield f"{escaped(model.name)}, {workload_words(workload)} ({how})"
+
+
+def _busy_machine(record: RunRecord) -> Iterator[str]:
+    """Speed-ups are measured in turns and allow for it; milliseconds do not."""
+    if found := record.machine.warnings:
+        timed = any(model.latency for model in record.variants)
+        effect = ": times in ms are less sure than speed-ups" if timed else ""
+        yield f"The machine was not quiet ({escaped('; '.join(found))}){effect}."
 
 
 def _hidden_delay(record: RunRecord) -> Iterator[str]:
@@ -193,9 +220,9 @@ def _hidden_delay(record: RunRecord) -> Iterator[str]:
     if delay is None or delay.message in record.verdict.messages:
         return
     if not delay.seen:
-        yield "The machine hid every planted delay (self-test): hold no speed-up for shown."
+        yield "**The self-test could not detect any slow-down**: no speed-up of this run is shown."
     elif delay_words(delay):
-        yield f"The machine {delay_words(delay)} (self-test): hold no smaller difference in speed for shown."
+        yield f"The self-test {delay_words(delay)}: smaller differences in speed are not shown."
 
 
 def _unsteady(record: RunRecord) -> Iterator[str]:
@@ -206,7 +233,7 @@ def _unsteady(record: RunRecord) -> Iterator[str]:
         if (spread := (facts.std_ms or 0) / (facts.mean_ms or 1)) > _UNSTEADY
     ]
     if found:
-        busy = f"Times varied by over {percent(_UNSTEADY, 0)}, the machine may have been busy"
+        busy = f"Times of a call varied by more than {percent(_UNSTEADY, 0)}"
         more = len(found) - _MOST_UNSTEADY
         also = [f"and {count(more)} more"] if more > 0 else []
         yield f"{busy}: {'; '.join([*found[:_MOST_UNSTEADY], *also])}."

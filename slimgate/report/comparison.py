@@ -5,45 +5,54 @@ Memory: what loading each model and predicting with it takes, in a process of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from slimgate._system.escape import escaped
 from slimgate.record import ArtifactFacts, LatencyFacts, MemoryFacts, QualityFacts, RunRecord, VariantRecord
-from slimgate.report.builds import builds
 from slimgate.report.figures import (
     MISSING,
-    as_fast,
     count,
     drop_words,
     fixed,
-    mean_and_std,
     megabytes,
     percent,
     significant,
     smaller,
+    times_words,
     with_note,
 )
 from slimgate.report.standing import TEACHER, budgeted, metrics, models, standing, workload_words, workloads
-from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
+from slimgate.report.tables import Column, bullets, table, titled, without_empty
 
 # A wider table has to be scrolled sideways on GitHub.
 _WIDEST = 10
 _MOST_WORKLOADS = 2
-_FIXED_COLUMNS = 4
+_FIXED_COLUMNS = 3
 
 
-def comparison(record: RunRecord) -> str:
-    """The comparison table and those beside it, with their headings."""
-    gated, others = _metrics_by_place(record)
-    return blocks(
-        "## Comparison",
-        _main_table(record, gated),
-        _twins(record),
-        titled("### Metrics without a budget (not gated)", _metric_table(record, others)),
-        builds(record),
-        titled("### Latency in full", _latency_table(record)),
-        titled("### Memory", memory_table(record)),
+def variants_table(record: RunRecord, found: Sequence[VariantRecord]) -> str:
+    """The one table of the first screen: a line a model, with the figures that were judged."""
+    named = budgeted(record)
+    return table(
+        [
+            Column("variant", [escaped(model.name) for model in found]),
+            Column("verdict", [standing(record, model, named) for model in found]),
+            Column("size, MB", [size_cell(model) for model in found], right=True),
+            *(_speed_column(found, name) for name in workloads(record)[:_MOST_WORKLOADS]),
+            *(_metric_column(found, name) for name in _metrics_by_place(record)[0]),
+        ]
     )
+
+
+def twins(record: RunRecord) -> str:
+    """What distillation gained over the same model without a teacher; nothing without twins."""
+    lines = [line for model in models(record) if (line := _twin_line(record, model))]
+    return titled("What distillation gained over the same student without a teacher:", bullets(lines))
+
+
+def other_metrics(record: RunRecord) -> str:
+    """The metrics that the table of variants has no column for; nothing where it has all."""
+    return _metric_table(record, _metrics_by_place(record)[1])
 
 
 def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
@@ -77,20 +86,6 @@ def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:
     return gated, [name for name in metrics(record) if name not in gated]
 
 
-def _main_table(record: RunRecord, gated: list[str]) -> str:
-    found, named = models(record), budgeted(record)
-    return table(
-        [
-            Column("variant", [escaped(model.name) for model in found]),
-            Column("size, MB", [size_cell(model) for model in found], right=True),
-            Column("parameters", [parameters_cell(model.artifact) for model in found], right=True),
-            *(_latency_column(found, name) for name in workloads(record)[:_MOST_WORKLOADS]),
-            *(_metric_column(found, name) for name in gated),
-            Column("verdict", [standing(record, model, named) for model in found]),
-        ]
-    )
-
-
 def parameters_cell(artifact: ArtifactFacts | None) -> str:
     if artifact is None:
         return MISSING
@@ -100,24 +95,24 @@ def parameters_cell(artifact: ArtifactFacts | None) -> str:
     return with_note(shown, f"{percent(share, 0)} nonzero" if share < 0.995 else None)
 
 
-def _latency_column(found: list[VariantRecord], workload: str) -> Column:
-    return Column(
-        f"ms a call, {workload_words(workload)}",
-        [latency_cell(model.latency.get(workload)) for model in found],
-        right=True,
-    )
+def _speed_column(found: Sequence[VariantRecord], workload: str) -> Column:
+    cells = [speed_cell(model.latency.get(workload)) for model in found]
+    return Column(f"speed-up, {workload_words(workload)}", cells, right=True)
 
 
-def latency_cell(facts: LatencyFacts | None) -> str:
+def speed_cell(facts: LatencyFacts | None) -> str:
+    """`1.93× [1.56, 2.57]` by the duel; without one, as of the teacher, the median `12.7 ms`.
+
+    A median beside a duel's figure would contradict it: both are not taken in the same seconds.
+    """
     if facts is None:
         return MISSING
-    times = MISSING
-    if facts.mean_ms is not None and facts.std_ms is not None:
-        times = mean_and_std(facts.mean_ms, facts.std_ms)
-    return with_note(times, as_fast(facts.speedup))
+    if facts.speedup is None:
+        return MISSING if facts.p50_ms is None else f"{significant(facts.p50_ms)} ms"
+    return times_words(facts.speedup, facts.speedup_interval)
 
 
-def _metric_column(found: list[VariantRecord], metric: str) -> Column:
+def _metric_column(found: Sequence[VariantRecord], metric: str) -> Column:
     """The heading names the budgets that all gated models share; else each cell names its own."""
     facts = [model.quality.get(metric) for model in found]
     own = [_budgets(model, one) for model, one in zip(found, facts, strict=True)]
@@ -153,15 +148,6 @@ def _metric_table(record: RunRecord, names: list[str]) -> str:
     )
 
 
-def _twins(record: RunRecord) -> str:
-    lines = [line for model in models(record) if (line := _twin_line(record, model))]
-    return (
-        blocks("What a teacher's answers gained over the same model built without them:", bullets(lines))
-        if lines
-        else ""
-    )
-
-
 def _twin_line(record: RunRecord, model: VariantRecord) -> str | None:
     twin = next((other for other in record.variants if other.name == model.twin), None)
     if twin is None:
@@ -170,7 +156,7 @@ def _twin_line(record: RunRecord, model: VariantRecord) -> str | None:
     if not gains:
         return None
     pair = f"{escaped(model.name)} over its twin {escaped(twin.name)}"
-    return f"{pair}: {', '.join(gains)} (points, + is better; no interval is taken)"
+    return f"{pair}: {', '.join(gains)} points (+ is better; without an interval)"
 
 
 def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
@@ -182,7 +168,8 @@ def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
     return f"{escaped(metric)} {gain if gain.startswith(('-', MISSING)) else f'+{gain}'}"
 
 
-def _latency_table(record: RunRecord) -> str:
+def latency_table(record: RunRecord) -> str:
+    """Every time of a call, a line a workload and model; empty text where nothing was timed."""
     found = [
         (model, workload, model.latency[workload])
         for workload in workloads(record)
@@ -202,7 +189,7 @@ def _latency_table(record: RunRecord) -> str:
         column("rows a second", lambda facts: significant(facts.throughput_per_s)),
         column("tokens a call", lambda facts: count(facts.tokens)),
         column("tokenize ms", lambda facts: significant(facts.tokenize_ms)),
-        column("speedup", lambda facts: as_fast(facts.speedup, facts.speedup_interval) or MISSING),
+        column("speed-up", lambda facts: times_words(facts.speedup, facts.speedup_interval)),
         column("noise floor", lambda facts: significant(facts.noise_floor)),
     ]
     return table(without_empty(columns)) if found else ""

@@ -51,14 +51,6 @@ def megabytes(size: int | None) -> str:
     return fixed(size / _MEGABYTE, 1) if size >= _MEGABYTE else significant(size / _MEGABYTE, 2)
 
 
-def mean_and_std(mean: float, std: float) -> str:
-    """`12.3 ± 0.4`: both with the decimals of the mean's third significant digit."""
-    if not isfinite(mean):
-        return MISSING
-    digits = _decimals(mean, 3)
-    return f"{fixed(mean, digits)} ± {fixed(std, digits)}"
-
-
 def duration(seconds: float | None) -> str:
     """`0.4 s`, `12 s`, `3 min 20 s`."""
     if seconds is None or not isfinite(seconds):
@@ -82,10 +74,16 @@ def smaller(compression: float | None) -> str | None:
 
 def as_fast(speedup: float | None, interval: tuple[float, float] | None = None) -> str | None:
     """teacher / variant in words, None where it is not known."""
+    shown = times_words(speedup, interval)
+    return None if shown == MISSING else f"{shown} as fast"
+
+
+def times_words(speedup: float | None, interval: tuple[float, float] | None = None) -> str:
+    """`1.93× [1.56, 2.57]`."""
     if speedup is None or not isfinite(speedup):
-        return None
+        return MISSING
     bounds = "" if interval is None else f" [{fixed(interval[0], 2)}, {fixed(interval[1], 2)}]"
-    return f"{fixed(speedup, 2)}×{bounds} as fast"
+    return f"{fixed(speedup, 2)}×{bounds}"
 
 
 def drop_words(
@@ -113,12 +111,12 @@ def drop_words(
 def bounded_drop_words(
     points: float | None, bound: float, limits: Sequence[float] = (), *, unit: str = "points"
 ) -> str | None:
-    """`drop 0.3, at most 1.1`, with as many decimals as `drop_words` takes."""
+    """`drop 0.3, at most 1.1`: one decimal, and more for a number that would be rounded onto its budget."""
     if points is None or not isfinite(points):
         return None
-    digits = _apart((points, bound), limits)
-    shown = f"grown {fixed(points, digits)} %" if unit == "percent" else f"drop {fixed(points, digits)}"
-    return f"{shown}, at most {fixed(bound, digits)}"
+    drop = fixed(points, _apart([points], limits))
+    shown = f"grown {drop} %" if unit == "percent" else f"drop {drop}"
+    return f"{shown}, at most {fixed(bound, _apart([bound], limits))}"
 
 
 def with_note(value: str, *notes: str | None) -> str:

@@ -8,7 +8,6 @@ Models that could not be built or measured: which, why, where their log is, and 
 from __future__ import annotations
 
 import shlex
-from math import inf
 from pathlib import PurePath
 from urllib.parse import quote
 
@@ -19,7 +18,7 @@ from slimgate.record.carried import describe_carried, describe_counts, messages
 from slimgate.record.words import moment, numbered
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
-from slimgate.report.comparison import quality_cell, size_cell, value_words
+from slimgate.report.comparison import quality_cell, size_cell, value_words, variants_table
 from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note
 from slimgate.report.standing import (
     TEACHER,
@@ -34,11 +33,14 @@ from slimgate.report.standing import (
     workload_words,
     workloads,
 )
-from slimgate.report.tables import blocks, bullets, titled
+from slimgate.report.tables import blocks, bullets, folded, titled
+
+# The cautions that matter come first; more than these are folded.
+MOST_CAUTIONS = 5
 
 
 def best(record: RunRecord) -> list[str]:
-    """One line on the smallest variant inside its budgets, one on the fastest where times were taken."""
+    """The smallest and the fastest variant inside their budgets; one line if that is the same variant."""
     if not variants(record):
         return ["There is no variant: only the teacher was measured."]
     if not any(verdicts(model) for model in variants(record)):
@@ -46,10 +48,23 @@ def best(record: RunRecord) -> list[str]:
     able = inside_budgets(record)
     if not able:
         return ["No variant is shown to be inside all its budgets."]
-    return [_smallest(record, able), *_fastest(record, able)]
+    small, fast = _smallest(record, able), _fastest(record, able)
+    if small is None:
+        none = f"Inside all their budgets, but none smaller than the teacher: {_names(able)}."
+        return [none, *_fastest_lines(record, fast)]
+    if list(fast) == [small.name]:
+        shown = ", ".join([_size(small), *fast[small.name]])
+        kept = [f"Its quality: {', '.join(found)}."] if (found := _kept(record, small)) else []
+        return [f"Smallest and fastest inside its budgets: {_name(small)}, {shown}.", *kept]
+    facts = [_size(small), *_kept(record, small)]
+    return [
+        f"Smallest inside its budgets: {_name(small)}, {', '.join(facts)}.",
+        *_fastest_lines(record, fast),
+    ]
 
 
-def _smallest(record: RunRecord, able: list[VariantRecord]) -> str:
+def _smallest(record: RunRecord, able: list[VariantRecord]) -> VariantRecord | None:
+    """None if no variant is smaller than the teacher."""
     original = teacher(record)
     limit = None if original is None or original.artifact is None else original.artifact.bytes
     sized = [
@@ -57,16 +72,20 @@ def _smallest(record: RunRecord, able: list[VariantRecord]) -> str:
         for model in able
         if model.artifact is not None and (limit is None or model.artifact.bytes < limit)
     ]
-    if not sized:
-        return f"Inside all their budgets, but none smaller than the teacher: {_names(able)}."
-    _, model = min(sized, key=lambda pair: pair[0])
-    kept = [f"{escaped(name)} {_chosen_cell(record, model, name)}" for name in budgeted(record)[:2]]
-    facts = ", ".join([size_cell(model, unit=" MB"), *kept, *filter(None, [not_shown(model)])])
-    return f"Smallest inside its budgets: **{escaped(model.name)}**, {facts}."
+    return min(sized, key=lambda pair: pair[0])[1] if sized else None
+
+
+def _size(model: VariantRecord) -> str:
+    return size_cell(model, unit=" MB")
+
+
+def _kept(record: RunRecord, model: VariantRecord) -> list[str]:
+    """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, at most 1.1 as the best of 4)`."""
+    return [f"{escaped(name)} {_chosen_cell(record, model, name)}" for name in budgeted(record)[:2]]
 
 
 def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
-    """`0.826 (drop 0.3, at most 1.1 as one of 4)`: a bound that holds although the variant was chosen.
+    """`0.826 (drop 0.3, at most 1.1 as the best of 4)`: a bound that holds although the variant was chosen.
 
     Of the confirm rows where they were looked at once: nothing was chosen by them.
     """
@@ -78,45 +97,53 @@ def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
     limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"]
     drop = bounded_drop_words(facts.drop_points, facts.bound_among, limits, unit=facts.unit)
     over = ", over its budget: confirm it" if any(facts.bound_among >= limit for limit in limits) else ""
-    return with_note(value_words(facts.value), f"{drop} as one of {count(facts.among)}{over}{where}")
+    return with_note(value_words(facts.value), f"{drop} as the best of {count(facts.among)}{over}{where}")
 
 
-def _fastest(record: RunRecord, able: list[VariantRecord]) -> list[str]:
-    """One line; a variant that is fastest on several workloads is named once."""
-    times: dict[str, list[str]] = {}
+Fast = dict[str | None, list[str]]
+
+
+def _fastest(record: RunRecord, able: list[VariantRecord]) -> Fast:
+    """Name of a variant -> its speed-ups, a workload each; None -> workloads on which none is faster."""
+    found: Fast = {}
     for workload in workloads(record):
-        timed = [(time, model) for model in able if (time := median_ms(model, workload)) is not None]
-        # a duel says more than medians, which were taken at other moments
-        shown_faster = [(time, model) for time, model in timed if _at_least(model, workload) > 1] or timed
-        if timed:
-            who, how = _fastest_on(record, min(shown_faster, key=lambda pair: pair[0])[1], workload)
-            times.setdefault(who, []).append(how)
-    shown = [f"{who}, {', '.join(on)}" for who, on in times.items()]
-    return [f"Fastest inside its budgets, by the median of a call: {'; '.join(shown)}."] if shown else []
+        shown = [(rate, model) for model in able if (rate := _rate(record, model, workload)) is not None]
+        faster = [(rate, model) for rate, model in shown if rate > 1]
+        if faster:
+            model = max(faster, key=lambda pair: pair[0])[1]
+            found.setdefault(model.name, []).append(_speed(record, model, workload))
+        elif shown:
+            found.setdefault(None, []).append(workload_words(workload))
+    return found
 
 
-def _at_least(model: VariantRecord, workload: str) -> float:
-    """The lower bound of its duel; infinite where there was none, so that medians are all there is."""
-    interval = model.latency[workload].speedup_interval
-    return inf if interval is None else interval[0]
+def _rate(record: RunRecord, model: VariantRecord, workload: str) -> float | None:
+    """What orders variants: the lower bound of the duel's speed-up; without a duel that of the medians."""
+    facts = model.latency.get(workload)
+    if facts is None:
+        return None
+    if facts.speedup_interval is not None:
+        return facts.speedup_interval[0]
+    before = median_ms(teacher(record), workload)
+    return before / facts.p50_ms if before is not None and facts.p50_ms else None
 
 
-def _fastest_on(record: RunRecord, model: VariantRecord, workload: str) -> tuple[str, str]:
-    """Who is fastest, and its time: nobody where that is not shown to be faster than the teacher."""
-    facts, original = model.latency[workload], teacher(record)
-    interval = facts.speedup_interval
-    name, time = _name(model), f"{significant(facts.p50_ms)} ms on {workload_words(workload)}"
-    before = median_ms(original, workload)
-    if before is None or facts.p50_ms is None:
-        return name, time
-    if facts.p50_ms >= before or (interval is not None and interval[0] <= 1):
-        return (
-            "none shown to be faster than the teacher",
-            f"{significant(before)} ms on {workload_words(workload)}",
-        )
-    faster = as_fast(facts.speedup, facts.speedup_interval)
-    by_turns = f"by turns {faster}" if faster else faster
-    return name, with_note(time, f"teacher {significant(before)} ms", by_turns)
+def _speed(record: RunRecord, model: VariantRecord, workload: str) -> str:
+    """`1.93× [1.56, 2.57] as fast on batch 1`; without a duel `4.80 ms on batch 1 (teacher 12.7 ms)`."""
+    facts, where = model.latency[workload], workload_words(workload)
+    if facts.speedup is not None:
+        return f"{as_fast(facts.speedup, facts.speedup_interval)} on {where}"
+    before = significant(median_ms(teacher(record), workload))
+    return f"{significant(facts.p50_ms)} ms on {where} (teacher {before} ms)"
+
+
+def _fastest_lines(record: RunRecord, found: Fast) -> list[str]:
+    """A line on the fastest variants, and on the workloads on which none is shown to be faster."""
+    named = [f"{_name(record.variant(name))}, {', '.join(speeds)}" for name, speeds in found.items() if name]
+    lines = [f"Fastest inside its budgets: {'; '.join(named)}."] if named else []
+    if None in found:
+        lines.append(f"None is shown to be faster than the teacher on {', '.join(found[None])}.")
+    return lines
 
 
 def _name(model: VariantRecord) -> str:
@@ -163,18 +190,42 @@ def _what(model: VariantRecord) -> str:
 
 
 def head(record: RunRecord) -> str:
-    """Title, verdict line, reasons, best variants, warnings."""
+    """The first screen: title, verdict, reasons, what could ship, cautions, and the table of variants."""
     return blocks(
         f"# {escaped(record.suite.title)}",
         verdict_line(record),
         this_run_line(record),
         bullets(alarms(record)),
-        titled(f"{reasons_title(record)}:", bullets(map(escaped, messages(record)))),
-        titled("What was not built or measured:", bullets(broken(record))),
-        titled("What could ship:", bullets(best(record))),
-        titled("Before you trust this:", bullets(warnings(record))),
         origin(record),
+        titled(f"**{reasons_title(record)}**", bullets(map(escaped, reasons(record)))),
+        titled("**What was not built or measured**", bullets(broken(record))),
+        titled("**What could ship**", bullets(best(record))),
+        titled("**Before you trust this**", few(list(warnings(record)), "note")),
+        "## Variants",
+        variants_table(record, models(record)),
+        table_words(record),
     )
+
+
+def table_words(record: RunRecord, *, here: bool = True) -> str:
+    """What the cells of the table of variants are. here: whether the text has the section of the words."""
+    words = [f"[{word}](#how-to-read-this)" if here else word for word in ("brackets", "duels")]
+    drop = f"A drop is how much worse than the teacher; {words[0]} hold its interval."
+    timed = any(facts.speedup is not None for model in record.variants for facts in model.latency.values())
+    return f"{drop} Speed-ups come from {words[1]} with the teacher." if timed else drop
+
+
+def reasons(record: RunRecord) -> list[str]:
+    """The verdict's messages, without the errors of models, which `broken` lists."""
+    errors = tuple(model.error for model in record.variants if model.error is not None)
+    return [message for message in messages(record) if not message.startswith(errors)]
+
+
+def few(lines: list[str], what: str) -> str:
+    """The first lines, and behind a fold the others. what: one line in a word, such as `note`."""
+    shown, rest = lines[:MOST_CAUTIONS], lines[MOST_CAUTIONS:]
+    more = numbered(len(rest), f"more {what}", f"more {what}s")
+    return blocks(bullets(shown), folded("", more, bullets(rest)) if rest else "")
 
 
 def verdict_line(record: RunRecord) -> str:

@@ -19,48 +19,33 @@ from markupsafe import Markup
 
 from slimgate._system.escape import escaped, visible
 from slimgate.record import RunRecord
-from slimgate.record.carried import describe_carried, messages
-from slimgate.report.behaviour import behaviour
+from slimgate.record.carried import describe_carried
 from slimgate.report.cautions import warnings
-from slimgate.report.comparison import comparison
-from slimgate.report.confirm import confirmed
-from slimgate.report.data import data, published
 from slimgate.report.figures import count
-from slimgate.report.followed import followed
-from slimgate.report.head import best, broken, origin, reasons_title, this_run_line, verdict_line
+from slimgate.report.head import (
+    MOST_CAUTIONS,
+    best,
+    broken,
+    origin,
+    reasons,
+    reasons_title,
+    table_words,
+    this_run_line,
+    verdict_line,
+)
+from slimgate.report.markdown import full_sections
 from slimgate.report.page.changed_rows import Texts, changed_rows
 from slimgate.report.page.charts import chart_data
 from slimgate.report.page.details import details
 from slimgate.report.page.embedding import embedded
 from slimgate.report.page.sections import inline, section
 from slimgate.report.page.table import KINDS, heads, rows
-from slimgate.report.since import since_baseline
-from slimgate.report.stages import built
 from slimgate.report.standing import inside_budgets
-from slimgate.report.task_figures import teacher_labels
-from slimgate.report.trust import how_to_read, machine, self_test
-from slimgate.report.verdicts import verdict_lines
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _SCRIPTS = ("page", "rows", "table", "scales", "front", "times")
-# The sections of report.md, folded below what the page itself shows.
-_FOLDED = (
-    verdict_lines,
-    since_baseline,
-    confirmed,
-    behaviour,
-    comparison,
-    teacher_labels,
-    published,
-    followed,
-    built,
-    data,
-    self_test,
-    machine,
-    how_to_read,
-)
 
 
 def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | None = None) -> str:
@@ -75,18 +60,20 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         record=record,
         verdict=verdict_line(record).partition(" · ")[2],
         this_run=this_run_line(record),
-        reasons=[escaped(message) for message in messages(record)],
+        reasons=[escaped(message) for message in reasons(record)],
         reasons_title=reasons_title(record),
         broken=broken(record),
         best=best(record),
         ships=bool(inside_budgets(record)),
         warnings=list(warnings(record)),
+        most_warnings=MOST_CAUTIONS,
+        words=table_words(record),
         origin=origin(record),
         heads=heads(record),
         rows=table,
         kinds=[(kind, kinds.count(kind)) for kind in KINDS if kind in kinds],
         details=details(record),
-        folded=[_folded(text) for part in _FOLDED if (text := part(record))],
+        folded=[_folded(text) for text in full_sections(record)],
         data=embedded(chart_data(record)),
         changed=embedded(changed_rows(record, folder, texts)),
     )

@@ -1,4 +1,8 @@
-"""report.md of one suite, and the report over all suites of a run."""
+"""report.md of one suite, and the report over all suites of a run.
+
+report.md has the first screen, and folded below it what a reader asks for next. report.html has every
+section whole (`full_sections`).
+"""
 
 from __future__ import annotations
 
@@ -8,53 +12,106 @@ from urllib.parse import quote
 
 from slimgate._system.escape import escaped
 from slimgate.record import RunRecord, Status
-from slimgate.record.carried import describe_carried, messages
+from slimgate.record.carried import describe_carried
 from slimgate.record.words import numbered
-from slimgate.report.behaviour import CONFUSION, TRADEOFF, behaviour
-from slimgate.report.comparison import comparison
+from slimgate.report.behaviour import answers_changed, behaviour, lost_rows, worst_slices
+from slimgate.report.builds import builds
+from slimgate.report.comparison import latency_table, memory_table, other_metrics, twins
 from slimgate.report.confirm import confirmed
 from slimgate.report.data import data, published
-from slimgate.report.epoch_plots import EPOCHS
+from slimgate.report.epochs import epoch_table
 from slimgate.report.figures import count
 from slimgate.report.followed import followed
-from slimgate.report.head import best, head
+from slimgate.report.head import best, head, reasons
 from slimgate.report.since import since_baseline
-from slimgate.report.stages import built
-from slimgate.report.tables import Column, blocks, bullets, folded, folding, table
-from slimgate.report.task_figures import teacher_labels
+from slimgate.report.stages import artifact_table, built, step_table
+from slimgate.report.tables import Column, blocks, bullets, folded, table, titled
+from slimgate.report.task_figures import task_figures, teacher_labels
 from slimgate.report.trust import how_to_read, machine, self_test
-from slimgate.report.verdicts import verdict_lines
+from slimgate.report.verdicts import verdict_lines, verdict_list
 
-# Pictures with a place of their own; the others follow the comparison.
-_PLACED = (EPOCHS, CONFUSION, TRADEOFF)
 _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
+_MORE = """\
+report.html beside this file has more: every changed row, slice, confusion, calibration and build step. \
+run.json has every figure."""
 
 
 def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
-    """report.md of one suite: the verdict first, then what it rests on.
+    """report.md of one suite: the first screen, then what a reader asks for, folded.
 
     plots: pictures beside the report, as paths from it.
     """
-    named = {stem: _picture(path) for path in plots if (stem := PurePath(path).stem) in _PLACED}
-    others = [_picture(path) for path in plots if PurePath(path).stem not in _PLACED]
-    sections = (
-        head(record),
-        folding(comparison(record)),
+    return (
+        blocks(
+            head(record),
+            since_baseline(record),
+            confirmed(record),
+            _gallery([_picture(path) for path in plots]),
+            titled("## Answers that changed", answers_changed(record)),
+            "## Details",
+            *_details(record),
+            _MORE,
+            how_to_read(record),
+        )
+        + "\n"
+    )
+
+
+def full_sections(record: RunRecord) -> list[str]:
+    """Every section below the first screen, whole, as report.html has them; without those that are empty."""
+    metrics, latency, memory = other_metrics(record), latency_table(record), memory_table(record)
+    found = [
+        verdict_lines(record),
         since_baseline(record),
         confirmed(record),
-        _gallery(others),
-        folding(teacher_labels(record)),
+        behaviour(record),
+        titled("## Metrics without a budget (not gated)", metrics),
+        titled("## Latency in full", latency),
+        titled("## Memory", memory),
+        titled("## Twins", twins(record)),
+        titled("## Builds by seed", builds(record)),
+        teacher_labels(record),
         published(record),
-        folding(verdict_lines(record)),
-        folding(behaviour(record, named)),
-        folding(followed(record)),
-        folding(built(record, named.get(EPOCHS, ""))),
-        folding(data(record)),
+        followed(record),
+        built(record),
+        data(record),
         self_test(record),
         machine(record),
-        folding(how_to_read(record)),
-    )
-    return blocks(*sections) + "\n"
+        how_to_read(record),
+    ]
+    return [section for section in found if section]
+
+
+def _details(record: RunRecord) -> list[str]:
+    """Folded parts, those that most readers ask for first."""
+    verdicts, (which, slices) = verdict_list(record), worst_slices(record)
+    return [
+        _part("Verdicts", bullets(verdicts), f", {numbered(len(verdicts), 'line', 'lines')} with methods"),
+        _part("Slices that lost most", slices, f", {which}"),
+        _part("Rows lost", lost_rows(record), ", the surest wrong answers of each variant"),
+        _part("Metrics without a budget (not gated)", other_metrics(record)),
+        _part("Figures of this task", task_figures(record)),
+        _part("Latency in full", latency_table(record)),
+        _part("Memory", memory_table(record)),
+        _part("Builds by seed", builds(record)),
+        _part("What the teacher labelled", _body(teacher_labels(record))),
+        _part("Published figures", _body(published(record))),
+        _part("What was built from what", blocks(step_table(record), twins(record))),
+        _part("Loss and quality per epoch", epoch_table(record)),
+        _part("Artifacts", artifact_table(record)),
+        _part("Data", _body(data(record))),
+        _part("Self-test of the gate", _body(self_test(record))),
+        _part("Machine and versions", _body(machine(record))),
+    ]
+
+
+def _part(name: str, text: str, rest: str = "") -> str:
+    return folded(name, rest, text) if text else ""
+
+
+def _body(section: str) -> str:
+    """The section without its heading."""
+    return section.partition("\n\n")[2]
 
 
 def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] | None = None) -> str:
@@ -78,7 +135,7 @@ def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] |
 def _gallery(pictures: Sequence[str]) -> str:
     """The first picture, and behind a line the others: each fills half a screen."""
     first, rest = pictures[:1], pictures[1:]
-    more = "1 more picture" if len(rest) == 1 else f"{count(len(rest))} more pictures"
+    more = numbered(len(rest), "more picture", "more pictures")
     return blocks(*first, folded("", f"Show {more}", blocks(*rest)) if rest else "")
 
 
@@ -114,7 +171,7 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
 
 
 def _reasons(record: RunRecord, path: str) -> str:
-    said = [escaped(message) for message in messages(record)]
+    said = [escaped(message) for message in reasons(record)]
     return blocks(f"## {_link(record.suite.path, path)}", bullets([*said, *best(record)]))
 
 

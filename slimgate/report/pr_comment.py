@@ -3,87 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
-from slimgate._system.escape import escaped, fenced, visible, without_references
+from slimgate._system.escape import escaped, fenced
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import RunRecord, VariantRecord
-from slimgate.record.carried import messages
+from slimgate.record.carried import status_words
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
-from slimgate.report.comparison import quality_cell, size_cell
+from slimgate.report.comparison import variants_table
 from slimgate.report.confirm import confirm_lines
-from slimgate.report.figures import MISSING, as_fast
-from slimgate.report.head import best, reasons_title, this_run_line, verdict_line
-from slimgate.report.since import baseline_name, since_table
-from slimgate.report.standing import (
-    budgeted,
-    standing,
-    teacher,
-    variants,
-    verdicts,
-    workload_words,
-    workloads,
+from slimgate.report.head import (
+    best,
+    broken,
+    few,
+    reasons,
+    reasons_title,
+    table_words,
+    this_run_line,
+    verdict_line,
 )
-from slimgate.report.tables import Column, Piece, blocks, bullets, fitted, table, titled, whole, without_empty
-from slimgate.report.trust import machine, self_test
-from slimgate.report.verdicts import verdict_lines
+from slimgate.report.since import baseline_name, since_table
+from slimgate.report.standing import teacher, variants, verdicts
+from slimgate.report.tables import Piece, blocks, bullets, fitted, folded, titled, whole
 
 # By this line the comment of an earlier run is found again.
 MARKER = "<!-- slimgate:comment -->"
 # GitHub takes 65,536 characters.
 LIMIT = 65_000
-_MOST_METRICS = 4
-_MOST_WORKLOADS = 2
+# A reviewer reads one screen; the report has the others.
+_MOST_LINES, _MOST_ROWS = 8, 12
 # One commit's command, or one error, must not fill a comment.
 _LONGEST = 2_000
 _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, None, Verdict.NOT_SHOWN, Verdict.PASS)
 
 
 def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
-    """The comment on one suite's run, or on those of several, in fewer than `limit` characters."""
+    """The comment on one suite's run, or on those of several, in fewer than `limit` characters.
+
+    Of one suite it has at most 60 lines, but for long tables since a baseline.
+    """
     pieces = [whole("the marker", MARKER)]
+    if len(records) > 1:
+        verdicts = [f"{escaped(one.suite.path)}: **{status_words(one)}**" for one in records]
+        pieces.append(whole("the verdicts", bullets(verdicts)))
     for record in records:
-        pieces += _told(record)
-    for record in records:
-        pieces += _details(record)
+        pieces += _pieces(record)
     return fitted(pieces, limit - 1, end=_reproduce(records), elsewhere="the report")
 
 
-def _told(record: RunRecord) -> list[Piece]:
-    """What everybody reads."""
+def _pieces(record: RunRecord) -> list[Piece]:
+    """The first screen of the report, with the worst variants first."""
     heading = f"## slimgate: {escaped(record.suite.title, longest=200)}"
-    said, confirm = messages(record), [escaped(line) for line in confirm_lines(record)]
-    models, cautions = worst_first(record), list(warnings(record))
+    said, confirm = reasons(record), [escaped(line) for line in confirm_lines(record)]
+    lost, models = broken(record), worst_first(record)
+    since = titled(f"Since the baseline {baseline_name(record)}:", since_table(record))
     return [
         whole(
             "a verdict",
             blocks(heading, verdict_line(record), this_run_line(record), bullets(alarms(record))),
         ),
-        Piece(
+        _lines(
+            f"**{reasons_title(record)}**",
             "budgets that do not hold",
-            len(said),
-            lambda rows: blocks(
-                f"{reasons_title(record)}:",
-                bullets(escaped(message, longest=_LONGEST) for message in said[:rows]),
-            ),
+            [escaped(message, longest=_LONGEST) for message in said],
         ),
-        Piece(
-            "verdicts on the confirm rows",
-            len(confirm),
-            lambda rows: blocks(
-                "On the confirm rows, which only judge what had passed:", bullets(confirm[:rows])
-            ),
-        ),
-        Piece("variants", len(models), lambda rows: _table(record, models[:rows])),
-        whole("what was lost since the baseline", titled(_since(record), since_table(record))),
-        whole("what could ship", titled("What could ship:", bullets(best(record)))),
-        Piece(
-            "warnings",
-            len(cautions),
-            lambda rows: blocks("Before you trust this:", bullets(cautions[:rows])),
-        ),
+        _lines("**What was not built or measured**", "variants that were not built", lost),
+        _lines("**On the confirm rows, which judge only what passed**", "verdicts", confirm),
+        whole("what could ship", titled("**What could ship**", bullets(best(record)))),
+        whole("warnings", titled("**Before you trust this**", few(list(warnings(record)), "note"))),
+        Piece("variants", len(models), lambda rows: _table(record, models[:rows]), _MOST_ROWS),
+        whole("what was lost since the baseline", folded("", "Since the baseline", since) if since else ""),
     ]
+
+
+def _lines(title: str, name: str, lines: Sequence[str]) -> Piece:
+    return Piece(name, len(lines), lambda rows: blocks(title, bullets(lines[:rows])), _MOST_LINES)
 
 
 def worst_first(record: RunRecord) -> list[VariantRecord]:
@@ -97,62 +91,10 @@ def worst_first(record: RunRecord) -> list[VariantRecord]:
 
 
 def _table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
-    """The teacher, which the others are held against, stands last."""
+    """The teacher, which the others are compared with, stands last."""
     original = teacher(record)
     shown = [*models, *([original] if original else [])]
-    metrics, calls = budgeted(record)[:_MOST_METRICS], workloads(record)[:_MOST_WORKLOADS]
-    return table(
-        without_empty(
-            [
-                Column("variant", [escaped(model.name) for model in shown]),
-                Column("verdict", [standing(record, model) for model in shown]),
-                *(
-                    Column(
-                        escaped(name), [quality_cell(model.quality.get(name)) for model in shown], right=True
-                    )
-                    for name in metrics
-                ),
-                Column("size, MB", [size_cell(model) for model in shown], right=True),
-                *(
-                    Column(
-                        f"speed, {workload_words(name)}", [_speed(model, name) for model in shown], right=True
-                    )
-                    for name in calls
-                ),
-            ]
-        )
-    )
-
-
-def _since(record: RunRecord) -> str:
-    return f"Since the baseline {baseline_name(record)}:"
-
-
-def _speed(model: VariantRecord, workload: str) -> str:
-    facts = model.latency.get(workload)
-    return (facts and as_fast(facts.speedup, facts.speedup_interval)) or MISSING
-
-
-def _details(record: RunRecord) -> list[Piece]:
-    """Folded; the lines of a section may be cut, the section itself is closed all the same."""
-    of = f" · {without_references(escape(visible(record.suite.path)))}"  # a summary is HTML, not markdown
-    return [
-        _folded(f"All verdicts{of}", "verdicts", verdict_lines(record)),
-        _folded(f"Is the gate itself sound?{of}", "lines of the self-test", self_test(record)),
-        _folded(f"The machine{of}", "lines on the machine", machine(record)),
-    ]
-
-
-def _folded(summary: str, name: str, section: str) -> Piece:
-    """A section of the report without its heading, cut by whole blocks or, of a list, by whole lines."""
-    body = section.split("\n\n", 1)[1] if section.startswith("#") and "\n\n" in section else section
-    rows = body.split("\n") if body.startswith("- ") else body.split("\n\n")
-    glue = "\n" if body.startswith("- ") else "\n\n"
-
-    def render(number: int) -> str:
-        return f"<details><summary>{summary}</summary>\n\n{glue.join(rows[:number])}\n\n</details>"
-
-    return Piece(name, len(rows) if body else 0, render)
+    return blocks(variants_table(record, shown), table_words(record, here=False))
 
 
 def _reproduce(records: Sequence[RunRecord]) -> str:

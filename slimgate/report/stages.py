@@ -32,21 +32,21 @@ rows it trained on, each row once), parameters and files what it left. "of them"
 Stage = tuple[VariantRecord, str | None, StepFacts]
 
 
-def built(record: RunRecord, pictures: str = "") -> str:
-    """The section. pictures: those of the epochs, as markdown."""
-    epochs = epoch_table(record)
+def built(record: RunRecord) -> str:
+    """The whole section."""
     return blocks(
         "## What was built from what",
-        _step_table(record),
+        step_table(record),
         trace(record),
-        titled("### Loss and quality per epoch", blocks(epochs, pictures if epochs else "")),
+        titled("### Loss and quality per epoch", epoch_table(record)),
         stages(record),
         titled("### What the steps noted", bullets(_notes(record))),
-        titled("### Artifacts", _artifact_table(record)),
+        titled("### Artifacts", artifact_table(record)),
     )
 
 
-def _step_table(record: RunRecord) -> str:
+def step_table(record: RunRecord) -> str:
+    """A line a step of every model."""
     none: list[StepFacts | None] = [None]
     rows = [(model, step) for model in models(record) for step in (model.steps or none)]
     return table(
@@ -55,6 +55,7 @@ def _step_table(record: RunRecord) -> str:
             Column("from", [MISSING if model.parent is None else escaped(model.parent) for model, _ in rows]),
             Column("step", [_method(step) for _, step in rows]),
             Column("with", [params_cell(step) for _, step in rows]),
+            Column("took", [duration(step.seconds if step else None) for _, step in rows], right=True),
             Column("this run", [_ORIGIN[model.from_store] for model, _ in rows]),
         ]
     )
@@ -91,7 +92,8 @@ def not_shown(step: StepFacts) -> dict[str, Any]:
     return {key: value for key, value in step.log.items() if key not in shown}
 
 
-def _artifact_table(record: RunRecord) -> str:
+def artifact_table(record: RunRecord) -> str:
+    """The files that predict: runtime, sizes, parameters."""
     found = [(model, model.artifact) for model in models(record) if model.artifact is not None]
     columns = [
         Column("variant", [escaped(model.name) for model, _ in found]),

@@ -1,13 +1,10 @@
 """Tables and lists in GitHub's markdown. Cells come in escaped.
 
 A text that may not be longer than so many characters: rows are left out whole, and it says how many.
-
-report.md on one screen: what is long stands folded below its heading.
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,22 +17,19 @@ from slimgate.report.figures import count
 
 # What the note on pieces that are left out may take.
 _NOTE = 400
-# A reader came for these: they are folded only where they fill a screen by themselves.
-_OPEN = ("## Comparison", "## Verdicts", "### Answers that changed", "### Builds by seed")
-_SHORT, _SCREEN = 8, 60
-_HEADINGS = re.compile(r"^(?=#{2,3} )", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Piece:
     """A part of the text. render(k): with its first k of `rows` rows; name: what its rows are, in words.
 
-    A piece of one row is there whole or not at all.
+    A piece of one row is there whole or not at all. most: of how many rows at most, even with more room.
     """
 
     name: str
     rows: int
     render: Callable[[int], str]
+    most: int | None = None
 
 
 def whole(name: str, text: str) -> Piece:
@@ -69,8 +63,8 @@ def fitted(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere: str
 
 def _shortened(piece: Piece, room: int, elsewhere: str) -> str | None:
     """With as many rows as there is room for; None where there is room for none."""
-    text = piece.render(piece.rows)
-    if len(text) <= room:
+    most = piece.rows if piece.most is None else min(piece.rows, piece.most)
+    if most == piece.rows and len(text := piece.render(most)) <= room:
         return text
 
     def with_note(rows: int) -> str:
@@ -78,34 +72,9 @@ def _shortened(piece: Piece, room: int, elsewhere: str) -> str | None:
         return f"{piece.render(rows)}\n\n{rest}"
 
     # longer by every row, so the last that fits is found by halving
-    rows = bisect_right(range(1, piece.rows), room, key=lambda rows: len(with_note(rows)))
+    most = min(most, piece.rows - 1)
+    rows = bisect_right(range(1, most + 1), room, key=lambda rows: len(with_note(rows)))
     return with_note(rows) if rows else None
-
-
-def folding(section: str) -> str:
-    """A section of the report with the long parts below its headings folded; headings and pictures stay."""
-    return "\n\n".join(_part(part.strip()) for part in _HEADINGS.split(section) if part.strip())
-
-
-def _part(part: str) -> str:
-    heading, _, body = part.partition("\n\n")
-    lines = body.count("\n") + 1
-    most = _SCREEN if heading in _OPEN else _SHORT
-    if lines <= most or heading == "## Comparison" or "<details>" in body:
-        return part
-    found = body.split("\n\n")
-    pictures = [block for block in found if block.startswith("![")]
-    rest = [block for block in found if not block.startswith("![")]
-    return blocks(heading, *pictures, folded("", _told(rest), blocks(*rest)))
-
-
-def _told(found: list[str]) -> str:
-    """`Show the table (7 rows)`; of a list, `Show 9 lines`."""
-    tables = [block.count("\n") - 1 for block in found if block.startswith("|")]
-    if not tables:
-        return f"Show {sum(block.count(chr(10)) + 1 for block in found)} lines"
-    rows = f"({sum(tables)} rows)"
-    return f"Show the table {rows}" if len(tables) == 1 else f"Show {len(tables)} tables {rows}"
 
 
 @dataclass(frozen=True)

@@ -10,95 +10,74 @@ from collections.abc import Iterator
 from slimgate._system.escape import escaped, fenced
 from slimgate.judge.decision import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
-from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTestPart
+from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTest, SelfTestPart
 from slimgate.report.figures import count, duration, fixed, percent
 from slimgate.report.standing import models
 from slimgate.report.tables import blocks, bullets
 
 _GIBIBYTE = 1024**3
 _HOW_TO_READ = """\
-- A **drop** is positive where the variant is worse than the teacher, whatever the metric, and negative where
-  it is better. The brackets hold its {level} interval. Both are in {points}.
-- **PASS**: the gate rows show that the drop is inside its budget. **FAIL**: they show that it is not.
-  **INCONCLUSIVE**: the rows are too few to tell; the line says how many would.
-- Bands are words for readers, never the decision: negligible up to 1 point, small up to 2, depends on the
-  use up to 5, bad above.
-- **Flips** are rows whose answer turned from right to wrong; the share's interval is exact (Clopper and
-  Pearson's). A **slice** is the gate rows that share a value; it FAILs where they show, after Holm's
-  correction for all slices of the metric, that it lost more than its budget. A budget on slices is PASS if
-  each slice is shown to be inside it. Without either it is **not shown**, which neither holds nor fails the
-  run; "few" is under 50 rows. Buckets of length are quartiles of the number of words.
-- **Calibration error**: the mean distance of confidence from accuracy over 15 bins of confidence (Guo et al.
-  2017). **Brier**: the squared distance of the probabilities from the label, summed over the
-  classes; half of that where there are two.
-- **Latency** is one forward call on prepared tensors after warm-up: mean ± standard deviation over the
-  rounds, models timed one after another on the machine above; rows keep their own lengths where no
-  tokens are stated. Tokenizing is timed apart. A percentile wants 29 (p90), 59 (p95), 299 (p99) rounds.
-- A **speedup** is the teacher's time / the variant's, taken by turns in the same seconds, without the time
-  in which other processes had the core. Its {speed_level} interval is widened by the noise floor: by what the
-  teacher may differ from a copy of itself.
-- **Size** is that of the files needed to predict, 1 MB = 1024² bytes. A stored zero takes its full space.
-- **Memory** is what is resident of a fresh process that loads a model and predicts one batch: with its
-  runtime's libraries, and with files that it maps. The brackets of a ratio are no interval: they hold the
-  least and the most that the processes allow.
-- An en dash (–) is what was not measured. Seconds and losses are those of the build, also where a model
-  came from the store."""
+- A **drop** is how much worse a variant is than its teacher, in {points}. A negative drop is a gain.
+- **Brackets** hold an interval: {level} for a drop, {speed_level} for a speed-up. "As the best of 4": \
+the bound allows for choosing the variant among 4.
+- **PASS**: the rows show that the drop is inside its budget. **FAIL**: they show that it is not. \
+**INCONCLUSIVE**: there are too few rows to tell; the line says how many would.
+- A **duel** times the teacher and a variant in turns, in the same seconds. Its ratio is the **speed-up**; \
+above 1 is faster.
+- The **noise floor** is how much faster the teacher seems than its own copy, at least 3 %. It widens the \
+interval of every speed-up.
+- **Flips** are rows that turned from right to wrong, or back. The share of lost rows has an exact interval \
+(Clopper and Pearson).
+- A **slice** is the gate rows that share a value; "few" is under 50 rows. It is **not shown** if its rows \
+can neither prove its budget nor a loss (after Holm's correction). That neither holds nor fails the run.
+- Bands are words, not verdicts: negligible up to 1 point, small up to 2, depends on the use up to 5, bad \
+above.
+- **Latency** is one forward call on prepared tensors after warm-up, without tokenizing. Models are timed \
+one after another, so compare speed-ups, not times. A percentile needs 29 (p90), 59 (p95) or 299 (p99) rounds.
+- **Size** is the files needed to predict; 1 MB = 1024² bytes. A stored zero takes its full space.
+- **Memory** is that of a fresh process that loads the model and predicts one batch. The brackets of a ratio \
+hold the least and the most that the processes allow.
+- **Calibration error** is the mean distance of confidence from accuracy over 15 bins (Guo et al. 2017). \
+**Brier** is the squared distance of the probabilities from the label; half of that for two classes.
+- An en dash (–) was not measured. Seconds and losses are those of the build, also if a model came from the \
+store."""
 
 
 def delay_words(found: PlantedDelay) -> str:
-    """`showed no delay under 30 % of a call`, where only a large one was seen; else nothing."""
+    """`detected no slow-down under 30 % of a call`, where only a large one was seen; else nothing."""
     if not found.seen or found.clearance is None or found.clearance <= 1.0:
         return ""
-    return f"showed no delay under {percent(found.clearance - 1, 0)} of a call"
+    return f"detected no slow-down under {percent(found.clearance - 1, 0)} of a call"
 
 
 def self_test(record: RunRecord) -> str:
-    """The section: what was expected of the gate, and what it did."""
+    """The section: what was planted, what the gate said of it, and whether that is right."""
     found = record.self_test
+    undecided = "**The rows could not decide it**" if found.undecided_fault is not None else "As expected"
     lines = [
-        _part(
-            "A copy of the teacher, saved, loaded and predicting afresh, must not FAIL",
-            found.identical,
-            wrong="identical" in found.failures,
-        ),
-        _part(
-            "A planted fault must FAIL",
-            found.planted_fault,
-            wrong="planted_fault" in found.failures,
-            undecided=found.undecided_fault is not None,
-        ),
+        _part("identical copy", found.identical, _state(found, "identical", "As expected")),
+        _part("planted fault", found.planted_fault, _state(found, "planted_fault", undecided)),
+        _part("planted delay", found.planted_delay, _delay_state(found.planted_delay)),
     ]
-    lines.append(_delay(found.planted_delay))
     return blocks("## Self-test of the gate", bullets(lines))
 
 
-def _delay(found: PlantedDelay | None) -> str:
-    expected = "A planted delay of a tenth of the teacher's call must be seen by the duel"
-    if found is None:
-        return f"{expected}: not run."
-    held = "seen, as it should be"
-    if not found.seen:
-        held = "**not seen, so no speed-up is decided**"
-    elif words := delay_words(found):
-        held = f"**the machine {words}, so a speed-up nearer than that to its budget can stay undecided**"
-    return f"{expected}: {held}. {escaped(found.message)}"
+def _state(found: SelfTest, name: str, otherwise: str) -> str:
+    return "**The gate cannot be trusted**" if name in found.failures else otherwise
 
 
-def _part(expected: str, found: SelfTestPart | None, *, wrong: bool, undecided: bool = False) -> str:
+def _delay_state(found: PlantedDelay | None) -> str:
+    if found is None or not found.seen:
+        return "**Not detected, so no speed-up is decided**"
+    if words := delay_words(found):
+        return f"**The run {words}, so a speed-up closer than that to its budget can stay undecided**"
+    return "As expected"
+
+
+def _part(name: str, found: SelfTestPart | PlantedDelay | None, state: str) -> str:
     if found is None:
-        return f"{expected}: not run."
-    verdict = "no verdict" if found.verdict is None else str(found.verdict)
-    held = "as it should be"
-    if wrong:
-        held = "**the gate cannot be trusted**"
-    elif undecided:
-        held = "**the rows could not decide it**"
-    facts = [held] if found.verdict is not None or held != "as it should be" else []
-    if found.changed is not None:
-        facts.append(f"{count(found.changed)} answers changed")
-    if found.drop_points is not None:
-        facts.append(f"drop {fixed(found.drop_points, 1)} points")
-    return f"{expected}: {', '.join([verdict, *facts])}. {escaped(found.message)}"
+        return f"Not run: {name}."
+    return f"{state}: {escaped(found.message.removeprefix('self-test, '))}"
 
 
 def machine(record: RunRecord) -> str:

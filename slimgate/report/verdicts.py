@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from slimgate._system.escape import escaped
 from slimgate.record import (
@@ -24,26 +24,25 @@ from slimgate.report.tables import blocks, bullets
 
 def verdict_lines(record: RunRecord) -> str:
     """The section; lines in the suite's order."""
-    lines = [line for model in models(record) for line in verdict_lines_of(model)]
-    return blocks("## Verdicts", bullets(lines) or "Nothing was judged against a budget.")
+    return blocks("## Verdicts", bullets(verdict_list(record)) or "Nothing was judged against a budget.")
 
 
-def verdict_lines_of(model: VariantRecord) -> list[str]:
-    """The lines of one variant."""
-    return list(_lines(model))
+def verdict_list(record: RunRecord) -> list[str]:
+    """A line a judged result; what the first screen quotes is not said again, only how it was judged."""
+    quoted = set(record.verdict.messages)
+    return [line for model in models(record) for line in _lines(model, quoted)]
 
 
-def _lines(model: VariantRecord) -> Iterator[str]:
-    if model.error is not None:
-        yield f"{escaped(model.name)}: **error**, {escaped(model.error)}"
+def _lines(model: VariantRecord, quoted: Collection[str]) -> Iterator[str]:
     for one in model.results():
         facts = one.facts
-        if facts.budgets or (one.kind == SPEEDUP and facts.verdict is not None):
-            told = (
-                f"{escaped(model.name)}: {_figures(one)}" if facts.message is None else escaped(facts.message)
-            )
-            basis = _basis(facts) if isinstance(facts, QualityFacts) else []
-            yield _line(model, told, basis, facts.budgets)
+        if not facts.budgets and (one.kind != SPEEDUP or facts.verdict is None):
+            continue
+        told = f"{escaped(model.name)}: {_figures(one)}" if facts.message is None else escaped(facts.message)
+        basis = _basis(facts) if isinstance(facts, QualityFacts) else []
+        if facts.message in quoted:
+            told = f"{escaped(model.name)}: {escaped(one.title)} {facts.verdict}, quoted above"
+        yield _line(model, told, basis, facts.budgets)
 
 
 def _line(model: VariantRecord, message: str, basis: list[str], budgets: list[BudgetFacts]) -> str:
@@ -55,11 +54,9 @@ def _line(model: VariantRecord, message: str, basis: list[str], budgets: list[Bu
 
 
 def _basis(facts: QualityFacts) -> list[str]:
-    found = []
+    found = [] if facts.method is None else [f"method: {escaped(facts.method)}"]
     if facts.design_effect is not None:
         found.append(f"design effect {fixed(facts.design_effect, 2)}")
-    if facts.groups is not None:
-        found.append(f"{count(facts.groups)} groups")
     if facts.band is not None:
         found.append(f"band: {escaped(facts.band)}")
     return found
@@ -88,6 +85,7 @@ def _figures(one: Result) -> str:
 
 
 def _rows(facts: QualityFacts) -> str:
-    how = f"n={count(facts.n)}" + ("" if facts.method is None else f", {escaped(facts.method)}")
     needed = facts.n_needed
-    return f"({how})" + ("" if needed is None else f", about {significant(needed, 2)} gate rows would tell")
+    return f"(n={count(facts.n)})" + (
+        "" if needed is None else f", about {significant(needed, 2)} gate rows would tell"
+    )

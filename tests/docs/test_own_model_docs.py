@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.doc_blocks import commands
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 DOC = (ROOT / "docs/own_model.md").read_text("utf-8")
-COMMANDS = [shlex.split(command) for command in re.findall(r"^\$ (.*)$", DOC, re.MULTILINE)]
+COMMANDS = [shlex.split(command) for command in commands("docs/own_model.md")]
 
 
 @pytest.fixture
@@ -63,9 +64,3 @@ def test_every_option_and_every_task_is_told(capsys: pytest.CaptureFixture[str])
     assert options <= set(re.findall(r"--[a-z][a-z-]+", DOC))
     guessing = {name for name in known_plugins("task") if type(load("task", name)).guess is not Task.guess}
     assert guessing - {"sentence_similarity"} <= set(re.findall(r"`(\w+)`", DOC))
-
-
-def test_the_pages_that_it_names_are_there() -> None:
-    links = re.findall(r"\]\((\w+\.md)\)", DOC)
-    assert set(links) == {"ci.md", "read_a_report.md", "release.md"}
-    assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []

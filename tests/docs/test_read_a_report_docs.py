@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.doc_blocks import blocks
 
 from slimgate.record import read_record
 from slimgate.report import suite_report
@@ -16,7 +17,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "read_a_report.md").read_text("utf-8")
 RECORD = DOCS / "example_record/run.json"
 QUOTED = [
-    line for block in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines() if line
+    line for block in blocks("docs/read_a_report.md", "text") for line in block.text.splitlines() if line
 ]
 PLACES = re.findall(r"^\|[^|]*\| `(\.[^`]+)` \| `(.*)` \|$", PAGE, re.MULTILINE)
 REPORT = suite_report(read_record(RECORD))

@@ -1,16 +1,15 @@
-"""What README.md, docs/tasks.md and bench/README.md show is true: their code is run as it stands there."""
+"""README.md, docs/tasks.md and bench/README.md list everything, and the step of the README runs."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.doc_blocks import blocks, files
 from support.tiny_suite import tiny_run
 
-from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.metrics import load_metric
 from slimgate.loading import known_plugins, load
 
@@ -26,12 +25,10 @@ def section(title: str) -> str:
 
 
 def test_the_method_of_add_your_own_runs_in_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = section("Add your own")
-    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    [step] = re.findall(r"a suite's step `(\{.*?\})`", text, re.DOTALL)
+    [step] = re.findall(r"a suite's step `(\{.*?\})`", section("Add your own"), re.DOTALL)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mytools").mkdir()
-    (tmp_path / "mytools/rounding.py").write_text(code)
+    (tmp_path / "mytools/rounding.py").write_text(files("README.md")["mytools/rounding.py"])
     run = tiny_run(tmp_path, **{"{ keep_layers = [0, 2] }": step})
     [built] = run.built("shorter").steps
     assert built.manifest["method"] == "mytools.rounding:round_weights"
@@ -40,36 +37,11 @@ def test_the_method_of_add_your_own_runs_in_a_suite(tmp_path: Path, monkeypatch:
     assert bool((weights * 100 - (weights * 100).round()).abs().max() < 1e-4)
 
 
-def frozen(value: Any) -> Any:
-    """Lists as the tuples that a suite makes of them."""
-    if isinstance(value, dict):
-        return {key: frozen(inner) for key, inner in value.items()}
-    return tuple(map(frozen, value)) if isinstance(value, list) else value
-
-
-SHOWN = [tomllib.loads(code) for code in re.findall(r"```toml\n(.*?)```", TASKS, re.DOTALL)]
-
-
-@pytest.mark.parametrize("shown", SHOWN, ids=[shown["task"]["kind"] for shown in SHOWN])
-def test_a_task_that_docs_show_is_right(shown: dict[str, Any]) -> None:
-    task = shown["task"]
-    source = dict(task["source"])
-    load("source", source.pop("name")).Params.model_validate(frozen(source))
-    common = {"kind", "source", "group"}
-    found = load("task", task["kind"])
-    found.Params.model_validate(frozen({key: value for key, value in task.items() if key not in common}))
-    for variant in shown.get("variants", {}).values():
-        for step in variant["steps"]:
-            [(name, params)] = step.items()
-            load("method", name).Params.model_validate(frozen(params))
-    for name, budget in shown.get("budgets", {}).items():
-        [(kind, limit)] = budget.items()
-        check_budget(load_metric(name), QualityBudget(kind, limit))
-        assert load_metric(name).needs in found.metrics()
+KINDS = [tomllib.loads(block.text)["task"]["kind"] for block in blocks("docs/tasks.md", "toml")]
 
 
 def test_every_task_has_an_example() -> None:
-    assert {shown["task"]["kind"] for shown in SHOWN} == set(known_plugins("task"))
+    assert set(KINDS) == set(known_plugins("task"))
 
 
 @pytest.mark.parametrize("page", [section("Tasks"), TASKS], ids=["README", "tasks"])

@@ -6,12 +6,11 @@ SLIMGATE_REFRESH_GOLDEN=1 writes what they print into the page.
 from __future__ import annotations
 
 import os
-import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.doc_blocks import blocks
 from support.releases import CLASSES, INT8, Model, write_release
 
 from fixtures.models.tiny_graph import tiny_onnx_model
@@ -23,7 +22,6 @@ from slimgate.report.pr_comment import pr_comment
 from slimgate.store.store import Store
 
 PAGE = Path(__file__).parents[2] / "docs" / "release.md"
-CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 OVERALL = (QualityBudget("drop_points", 1.5),)
 LOSES_LOANS = {**INT8, "loan": range(145)}
 RUNS = (
@@ -81,21 +79,15 @@ def _store(folder: Path, digest: str) -> None:
     Store(folder / ".slimgate").make("artifacts", digest, fill)
 
 
-def commands(block: str) -> Iterator[str]:
-    return (line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ "))
-
-
 def test_the_commands_of_the_page_print_what_it_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SLIMGATE_STORE", raising=False)
-    shell, text = Shell(tmp_path, capsys), PAGE.read_text()
-
-    def played(block: re.Match[str]) -> str:
-        return "```console\n" + "".join(f"$ {one}\n{shell.run(one)}" for one in commands(block[1])) + "```"
-
-    told = CONSOLE.sub(played, text)
+    shell, told = Shell(tmp_path, capsys), PAGE.read_text()
+    for block in blocks("docs/release.md", "console"):
+        commands = [line.removeprefix("$ ") for line in block.text.splitlines() if line.startswith("$ ")]
+        told = told.replace(block.text, "".join(f"$ {one}\n{shell.run(one)}" for one in commands), 1)
     if os.environ.get("SLIMGATE_REFRESH_GOLDEN"):
         PAGE.write_text(told)
     assert told == PAGE.read_text()

@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+import slimgate
 from fixtures.site import links
 from fixtures.site.api import api_page, groups
 from fixtures.site.formulas import math_block
 from fixtures.site.outside import outside_addresses
 from fixtures.site.plots import PLOTS, number, plots, table
-
-import slimgate
 
 PAGES = {
     "README.md": "index.md",

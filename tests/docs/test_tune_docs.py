@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support.doc_blocks import blocks, commands
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
@@ -17,8 +18,8 @@ from slimgate.cli.main import main
 pytestmark = pytest.mark.slow
 
 DOC = (Path(__file__).parents[2] / "docs/tune.md").read_text("utf-8")
-COMMANDS = re.findall(r"^\$ (.*)$", DOC, re.MULTILINE)
-[SUITE] = re.findall(r"```toml\n(.*?)```", DOC, re.DOTALL)
+COMMANDS = commands("docs/tune.md")
+[SUITE] = blocks("docs/tune.md", "toml")
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def repository(tmp_path: Path) -> Path:
     rows = write_rows(bench / "gate.csv", 120, seed=2).read_text("utf-8").splitlines()
     own = [line.replace(",", f" {'the ' * (i % 7 + 1)},", 1) for i, line in enumerate(rows[1:])]
     (bench / "gate.csv").write_text("\n".join([rows[0], *own]) + "\n", "utf-8")
-    (bench / "reviews.toml").write_text(SUITE, "utf-8")
+    (bench / "reviews.toml").write_text(SUITE.text, "utf-8")
     return tmp_path
 
 

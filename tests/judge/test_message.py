@@ -45,55 +45,55 @@ UNDECIDED = replace(
     [
         pytest.param(
             FAILED,
-            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872, Tango): FAIL",
+            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872): FAIL",
             id="FAIL of style.md",
         ),
         pytest.param(
             replace(FAILED, method="Tango, grouped", groups=109),
             "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 "
-            "(n=872 in 109 groups, Tango, grouped): FAIL",
+            "(n=872 in 109 groups): FAIL",
             id="grouped rows",
         ),
         pytest.param(
             UNDECIDED,
-            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872, Tango): "
+            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872): "
             "INCONCLUSIVE, about 3,500 gate rows would tell",
             id="INCONCLUSIVE of style.md",
         ),
         pytest.param(
             replace(UNDECIDED, n_needed=12_345_678),
-            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872, Tango): "
+            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872): "
             "INCONCLUSIVE, too close to its budget: about 12,000,000 gate rows would tell",
             id="rows that nobody has",
         ),
         pytest.param(
             replace(UNDECIDED, n_needed=None, budgets=(replace(UNDECIDED.budgets[0], n_needed=None),)),
-            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872, Tango): "
+            "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0 (n=872): "
             "INCONCLUSIVE, the drop equals its budget: no number of gate rows would tell",
             id="no number of rows",
         ),
         pytest.param(
             replace(FAILED, budgets=(), verdict=None),
-            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8] (n=872, Tango): not gated",
+            "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8] (n=872): not gated",
             id="no budget",
         ),
         pytest.param(
             replace(FAILED, budgets=(*FAILED.budgets, FLOOR)),
             "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0, "
-            "floor 0.90: 0.884 [0.865, 0.901] (n=872, Tango): FAIL",
+            "floor 0.90: 0.884 [0.865, 0.901] (n=872): FAIL",
             id="two budgets",
         ),
         pytest.param(
             replace(FAILED, budgets=(RELATIVE, ERRORS)),
             "int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], "
             "drop_relative 0.02: 0.0300 [0.0199, 0.0420], error_increase_relative 0.50 "
-            "(n=872, Tango): FAIL",
+            "(n=872): FAIL",
             id="relative budgets, the second without a finite value",
         ),
         pytest.param(
             replace(UNDECIDED, n_needed=None, budgets=(replace(FLOOR, verdict=Verdict.INCONCLUSIVE),)),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], "
-            "floor 0.90: 0.884 [0.865, 0.901] (n=872, Tango): "
+            "floor 0.90: 0.884 [0.865, 0.901] (n=872): "
             "INCONCLUSIVE, what floor limits stands at its limit: no number of gate rows would tell",
             id="no number of rows for a floor",
         ),
@@ -104,18 +104,18 @@ UNDECIDED = replace(
                 budgets=(*UNDECIDED.budgets, replace(FLOOR, verdict=Verdict.INCONCLUSIVE)),
             ),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0, "
-            "floor 0.90: 0.884 [0.865, 0.901] (n=872, Tango): "
+            "floor 0.90: 0.884 [0.865, 0.901] (n=872): "
             "INCONCLUSIVE, what floor limits stands at its limit: no number of gate rows would tell",
             id="of two budgets the floor can never be decided",
         ),
         pytest.param(
             replace(FAILED, drop_points=-0.01, interval=(-0.04, 0.03)),
-            "int8: accuracy 0.884 vs 0.911, drop 0.0 points [0.0, 0.0], budget 1.0 (n=872, Tango): FAIL",
+            "int8: accuracy 0.884 vs 0.911, drop 0.0 points [0.0, 0.0], budget 1.0 (n=872): FAIL",
             id="no negative zero",
         ),
         pytest.param(
             replace(FAILED, metric="perplexity", teacher=22.95, value=23.41, drop_points=2.0, unit="percent"),
-            "int8: perplexity 23.41 vs 22.95, grown 2.0 % [1.8, 3.8], budget 1.0 (n=872, Tango): FAIL",
+            "int8: perplexity 23.41 vs 22.95, grown 2.0 % [1.8, 3.8], budget 1.0 (n=872): FAIL",
             id="percent of a perplexity",
         ),
     ],

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.doc_blocks import blocks, commands, files
 from support.user_repository import Ran, pytest_in
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
@@ -21,12 +22,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/own_method.md").read_text("utf-8")
-FILES = dict(
-    re.findall(
-        r"`((?:mytools|tests|bench)/\w+\.(?:py|toml))`[^`]*:\n\n```(?:python|toml)\n(.*?)```", PAGE, re.DOTALL
-    )
-)
-COMMANDS = re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE)
+FILES = files("docs/own_method.md")
+COMMANDS = commands("docs/own_method.md")
+TEXTS = [block.text for block in blocks("docs/own_method.md", "text")]
 METHOD = "mytools.neurons:DropNeurons"
 
 
@@ -64,7 +62,7 @@ def of_suite(repository: Path, suite: str) -> dict[str, dict[str, Any]]:
 
 
 def test_the_page_holds_the_files_that_it_lists() -> None:
-    told = re.findall(r"\w+\.(?:py|toml)", PAGE.split("```text\n")[1].split("```")[0])
+    told = re.findall(r"\w+\.(?:py|toml)", TEXTS[0])
     assert {Path(name).name for name in FILES} == {
         *told,
         "heard.toml",
@@ -155,7 +153,7 @@ def test_the_runtime_executes_its_variant_alone(ran: dict[str, Ran], repository:
     assert found["bfloat16"]["latency"]["b1"]["p50_ms"] > 0
 
 
-MISTAKES = PAGE.split("### Mistakes")[1].split("```text\n")[1].split("```")[0].splitlines()
+MISTAKES = TEXTS[1].splitlines()
 
 
 @pytest.mark.parametrize(

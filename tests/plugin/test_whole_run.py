@@ -72,7 +72,7 @@ def test_a_failing_budget_is_a_failed_test_with_one_line(first: Ran) -> None:
     at = next(i for i, line in enumerate(first.lines) if line.startswith("___") and DAMAGED in line)
     message, after = first.lines[at + 1 : at + 3]
     assert message.startswith("damaged: accuracy 0.")
-    assert message.endswith("budget 5.0 (n=400, Tango): FAIL")
+    assert message.endswith("budget 5.0 (n=400): FAIL")
     assert after.startswith("___")
     assert message == first.variant("one", "damaged")["quality"]["accuracy"]["message"]
 

@@ -39,10 +39,10 @@ def told(*slices: SliceFacts) -> str:
 
 
 def test_a_slice_that_lost_more_than_all_rows_may_is_told_where_no_budget_looks_at_it() -> None:
-    line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan"
-    brackets = "the most of 2 slices (its brackets are not corrected for so many)"
-    assert f"{line}**, {brackets}; no budget on slices looks at it." in told(LOST, WITHIN)
-    assert "label loan and 1 more slices too**, the most of 3" in told(SMALLER, LOST, WITHIN)
+    line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan**"
+    assert f"{line}, the most of 2 slices. No budget covers slices.\n" in told(LOST, WITHIN)
+    more = "the most of 3 slices. No budget covers slices. It lost more than its budget on 1 more slice."
+    assert f"{line}, {more}" in told(SMALLER, LOST, WITHIN)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_an_unseen_delay_is_a_warning_where_it_leaves_nothing_undecided() -> Non
         measured=MEASURED,
     )
     record = sample_record(self_test=SelfTest(planted_delay=hidden))
-    line = "The machine hid every planted delay (self-test): hold no speed-up for shown."
+    line = "**The self-test could not detect any slow-down**: no speed-up of this run is shown."
     assert line in list(warnings(record))
     said = record.verdict.model_copy(update={"messages": ["hidden"]})
     assert line not in list(warnings(record.model_copy(update={"verdict": said})))
     larger = SelfTest(planted_delay=hidden.model_copy(update={"seen": True, "clearance": 1.3}))
-    line = "The machine showed no delay under 30 % of a call (self-test): hold no smaller difference"
+    line = "The self-test detected no slow-down under 30 % of a call: smaller differences in speed"
     assert any(one.startswith(line) for one in warnings(sample_record(self_test=larger)))
     smallest = SelfTest(planted_delay=hidden.model_copy(update={"seen": True, "clearance": 1.0}))
     assert "delay" not in "\n".join(warnings(sample_record(self_test=smallest)))

@@ -1,39 +1,11 @@
-"""What is long is folded below its heading; what a reader came for stays open."""
+"""A fold of the report, and times as people read them."""
 
 from __future__ import annotations
 
 import pytest
 
 from slimgate.record.words import moment
-from slimgate.report.tables import folded, folding
-
-TABLE = "\n".join(["| a |", "|:--|", *(f"| {k} |" for k in range(12))])
-
-
-def test_a_long_part_is_folded_and_its_heading_and_picture_are_not() -> None:
-    text = folding(f"## Behaviour\n\n### Confusion\n\n![confusion](c.svg)\n\nTold.\n\n{TABLE}")
-    head, _, rest = text.partition("<details>")
-    assert head == "## Behaviour\n\n### Confusion\n\n![confusion](c.svg)\n\n"
-    assert rest == f"<summary>Show the table (12 rows)</summary>\n\nTold.\n\n{TABLE}\n\n</details>"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "## Data\n\nThree rows.",
-        f"## Comparison\n\n{TABLE}",
-        f"## Verdicts\n\n{TABLE}",
-        f"## A\n\n<details><summary>x</summary>\n\n{TABLE}\n\n</details>",
-    ],
-    ids=["short", "comparison", "verdicts", "folded already"],
-)
-def test_what_is_short_asked_for_or_folded_already_is_left_alone(text: str) -> None:
-    assert folding(text) == text
-
-
-def test_a_list_says_how_many_lines_it_has() -> None:
-    lines = "\n".join(f"- line {k}" for k in range(9))
-    assert "<summary>Show 9 lines</summary>" in folding(f"## Notes\n\n{lines}")
+from slimgate.report.tables import folded
 
 
 def test_a_summary_is_harmless_html() -> None:

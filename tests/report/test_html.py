@@ -71,8 +71,8 @@ def test_the_answer_stands_on_top() -> None:
         card.all("h2")[0].text: card.text for card in page.all("section") if "card" in str(card.attributes)
     }
     assert "student: accuracy 0.800 vs 0.829, drop 2.9 points [2.3, 3.5]" in cards["What does not hold"]
-    assert "Smallest inside its budgets: distilled-int8 , 18.4 MB" in cards["What could ship"]
-    assert "pruned-50 is not gated" in cards["Before you trust this"]
+    assert "Smallest and fastest inside its budgets: distilled-int8 , 18.4 MB" in cards["What could ship"]
+    assert "Not gated, so these cannot fail the run: pruned-50" in cards["Before you trust this"]
 
 
 def test_every_model_has_a_row_and_what_it_opens() -> None:
@@ -129,7 +129,7 @@ def test_the_page_is_one_file_and_runs_its_own_script_only() -> None:
         for key in ("src", "href", "srcset")
         if key in one.attributes
     ]
-    assert set(linked) == {"#main", "data:,"}
+    assert set(linked) == {"#main", "#how-to-read-this", "data:,"}
     policy = page.all("meta")[1].attributes["content"]
     assert policy.startswith("default-src 'none'; ")
     for tag in ("script", "style"):
@@ -174,7 +174,7 @@ def test_no_text_comes_alive(text: str) -> None:
         assert {one.tag for one in page.all()} <= {one.tag for one in plain.all()} | {"a", "section"}
         assert not [one for one in page.all() if any(name.startswith("on") for name in one.attributes)]
         hrefs = {one.attributes["href"] for one in page.all("a")}
-        assert hrefs <= {"#main", "x/report.html", "http://a.b"}
+        assert hrefs <= {"#main", "#how-to-read-this", "x/report.html", "http://a.b"}
         assert written.count("</script") == written.count("<script") == len(page.all("script"))
     page = page_of(record)
     found = carried(page, "changed")
@@ -310,8 +310,8 @@ def test_a_gate_that_failed_its_own_test_says_so() -> None:
     fault = SelfTestPart(verdict=PASS, message="fault: accuracy 0.829: PASS", measured="now")
     copy = SelfTestPart(verdict=FAIL, changed=9, message="copy: FAIL", measured="now")
     page = page_of(sample_record(self_test=SelfTest(identical=copy, planted_fault=fault)))
-    assert "A copy of the teacher answered otherwise : 9 answers changed" in page.one("main").text
-    assert page.text.count("the gate cannot be trusted") == 2
+    assert "A copy of the teacher gave other answers : 9 changed" in page.one("main").text
+    assert page.text.count("The gate cannot be trusted") == 2
 
 
 def test_the_page_over_all_suites_links_to_each() -> None:
@@ -323,7 +323,7 @@ def test_the_page_over_all_suites_links_to_each() -> None:
         "library_docs/report.html",
         "my%20suite/report.html",
     ]
-    assert "Smallest inside its budgets" in page.text
+    assert "Smallest and fastest inside its budgets" in page.text
 
 
 def test_intervals_stand_on_one_scale_and_far_ones_at_its_edge() -> None:

@@ -54,7 +54,7 @@ def test_every_report_has_the_section_and_the_verdict_of_the_variant(write) -> N
     text = write(record(LOST))
     assert "Since the baseline v1" in text
     assert "30 / 2" in text
-    assert "0.939 vs 0.943 in the baseline v1" in text
+    assert "0.943 → 0.939" in text
     assert "baseline accuracy" in standing(record(LOST), record(LOST).variant("int8"))
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from support.sample_record import sample_record, variant
-from test_markdown import section
+from test_markdown import section, whole
 
 from slimgate.record import BehaviourFacts, FigureFacts
-from slimgate.report import suite_report
 from slimgate.report.task_figures import task_figures
 
 HEADING = "Quality beside what only this task has"
@@ -24,7 +23,7 @@ def test_every_model_has_a_line_with_its_quality_and_its_figures() -> None:
         variant("gen-2", behaviour=figures(0.81, None)),
     ]
     record = sample.model_copy(update={"variants": [sample.variants[0], *models]})
-    text = section(suite_report(record), HEADING)
+    text = section(whole(record), HEADING)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
     head, teacher, first, second = lines[0], *lines[2:]
     assert (head[0], head[-1]) == ("model", "distinct_1")

@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from support.sample_record import sample_record, variant
+from test_markdown import whole
 
 from slimgate.record import RunRecord, StepFacts
 from slimgate.report import suite_report
@@ -68,7 +69,7 @@ def test_rows_that_a_step_adds_to_those_of_the_split_are_counted() -> None:
 def test_a_step_in_stages_has_the_epochs_of_all_of_them() -> None:
     log = {"stages": [{"rows": 7, "tokens": 70, "epochs": epochs(0.9)}, {"rows": 7, "epochs": epochs(0.4)}]}
     record = record_of(step("progressive_distill", reads={"train": 7}, log=log))
-    assert "0.9000, 0.4000" in suite_report(record)
+    assert "0.9000, 0.4000" in whole(record)
     assert cells(trace(record), "x: progressive_distill")[2:5] == ["train 7", "70", "2"]
 
 
@@ -82,7 +83,7 @@ def test_steps_inside_of_a_step_have_their_epochs_and_their_warnings() -> None:
 
 def test_any_quality_that_a_task_measures_on_selection_has_a_column() -> None:
     log = {"epochs": epochs(2.3, 0.7, loss_selection=0.9, perplexity_selection=12.5, mrr_selection=0.25)}
-    section = suite_report(record_of(step("distill", log=log))).split("### Loss and quality per epoch")[1]
+    section = whole(record_of(step("distill", log=log))).split("### Loss and quality per epoch")[1]
     head = section.strip().splitlines()[0]
     assert "perplexity, selection" in head
     assert cells(section, "x")[3:] == [
@@ -96,7 +97,7 @@ def test_any_quality_that_a_task_measures_on_selection_has_a_column() -> None:
 
 def test_a_long_course_shows_its_beginning_and_its_end() -> None:
     log = {"epochs": epochs(*(1 - k / 100 for k in range(20)))}
-    report = suite_report(record_of(step("distill", log=log)))
+    report = whole(record_of(step("distill", log=log)))
     assert "1.0000, 0.9900, 0.9800, 0.9700, …, 0.8300, 0.8200, 0.8100" in report
 
 
@@ -112,9 +113,8 @@ def test_a_step_that_trained_for_some_epochs_has_a_small_plot(tmp_path: Path) ->
     assert "x: fine_tune" not in shown
 
 
-def test_the_picture_of_the_epochs_stands_below_their_table() -> None:
+def test_the_first_picture_is_open_and_the_others_are_folded() -> None:
     report = suite_report(sample_record(), ["plots/accuracy-size.svg", "plots/epochs.svg"])
-    section = report.split("### Loss and quality per epoch")[1].split("\n### ")[0]
-    assert section.rstrip().endswith("![epochs](plots/epochs.svg)")
-    assert report.count("plots/epochs.svg") == 1
-    assert "![accuracy-size]" in report.split("## Verdicts")[0]
+    before, _, folded = report.partition("<details><summary>Show 1 more picture</summary>")
+    assert "![accuracy-size](plots/accuracy-size.svg)" in before
+    assert "![epochs](plots/epochs.svg)" in folded.partition("</details>")[0]

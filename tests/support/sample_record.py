@@ -80,7 +80,7 @@ def quality(
     budget = ", budget 2.0" if verdict else ""
     method = METHODS[metric]
     values = f"{metric} {value:.3f} vs {teacher:.3f}, drop {drop} points{shown}{budget}"
-    message = f"{name}: {values} (n=6000 in {GROUPS} groups, {method}): {told}"
+    message = f"{name}: {values} (n=6000 in {GROUPS} groups): {told}"
     common: dict[str, Any] = {
         "teacher": teacher,
         "value": value,
@@ -275,7 +275,7 @@ def sliced(
 
 def _student_behaviour() -> BehaviourFacts:
     """Over both of its budgets."""
-    share = "student: 6.0 % of rows right to wrong [5.4, 6.7], budget 4 % (n=6000, exact, grouped): FAIL"
+    share = "student: 6.0 % of rows right to wrong [5.4, 6.7], budget 4 % (n=6000): FAIL"
     lost = "FAIL in label networkx (drop 6.4 points [5.7, 8.1], n=1500)"
     own = BehaviourFacts(
         n=6000,
@@ -320,7 +320,7 @@ def _student_behaviour() -> BehaviourFacts:
             BudgetFacts(kind="slices.accuracy", limit=5.0, verdict=FAIL),
         ],
         verdict=FAIL,
-        message=f"{share}; accuracy on 10 slices, budget 5 points ({METHODS['accuracy']}, Holm): {lost}",
+        message=f"{share}; accuracy on 10 slices, budget 5 points: {lost}",
         measured=MEASURED,
     )
     real = REAL["student"].behaviour

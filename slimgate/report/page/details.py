@@ -35,7 +35,6 @@ from slimgate.report.page.reliability import Reliability, reliability
 from slimgate.report.page.tradeoff import Curve, tradeoff_curve
 from slimgate.report.stages import not_shown, params_cell, plain, runtime_options
 from slimgate.report.standing import models, teacher, workload_words
-from slimgate.report.verdicts import verdict_lines_of
 
 _MOST_SLICES = 12
 _ORIGIN = {True: "from the store", False: "built in this run", None: None}
@@ -61,12 +60,11 @@ class Sliced:
 
 @dataclass(frozen=True)
 class Details:
-    """Everything below a model's row. facts: (name, value); messages: one line a verdict, markdown."""
+    """Everything below a model's row. facts: (name, value)."""
 
     model: VariantRecord
     number: int
     facts: Sequence[tuple[str, str]]
-    messages: Sequence[str]
     budgets: Sequence[Budget]
     steps: Sequence[tuple[str, str, str, str, str]]
     slices: Sequence[Sliced]
@@ -84,7 +82,6 @@ def details(record: RunRecord) -> list[Details]:
             model,
             number,
             list(_facts(record, model)),
-            verdict_lines_of(model),
             budgets(model),
             [_step(step) for step in model.steps],
             _slices(model.behaviour),

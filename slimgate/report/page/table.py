@@ -8,7 +8,7 @@ from typing import Literal
 
 from slimgate.judge.verdict import Verdict, combined
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
-from slimgate.report.comparison import latency_cell, parameters_cell, quality_cell, size_cell
+from slimgate.report.comparison import parameters_cell, quality_cell, size_cell, speed_cell
 from slimgate.report.page.budgets import limit_words
 from slimgate.report.page.drawing import Drawn, Scale, drawn, drop_limits, scale_of
 from slimgate.report.standing import (
@@ -18,6 +18,7 @@ from slimgate.report.standing import (
     metrics,
     models,
     standing,
+    teacher,
     unmeasured,
     verdicts,
     workload_words,
@@ -85,7 +86,7 @@ def heads(record: RunRecord) -> list[Head]:
         Head("verdict", number=False),
         *(Head(name, note=_budget_words(record, name)) for name in _shown_metrics(record)),
         Head("size", note="MB"),
-        *(Head("a call", note=f"ms, {workload_words(name)}") for name in workloads(record)),
+        *(Head("speed-up", note=workload_words(name)) for name in workloads(record)),
         Head("parameters"),
     ]
 
@@ -104,7 +105,7 @@ def rows(record: RunRecord) -> list[Row]:
                 *(_quality(model.quality.get(name), scales[name]) for name in names),
                 Cell(size_cell(model), None if model.artifact is None else model.artifact.bytes),
                 *(
-                    Cell(latency_cell(model.latency.get(name)), median_ms(model, name))
+                    Cell(speed_cell(model.latency.get(name)), _speed_key(record, model, name))
                     for name in workloads(record)
                 ),
                 Cell(
@@ -115,6 +116,15 @@ def rows(record: RunRecord) -> list[Row]:
         )
         for place, model in enumerate(models(record))
     ]
+
+
+def _speed_key(record: RunRecord, model: VariantRecord, workload: str) -> float | None:
+    """The speed-up; of the medians where there was no duel."""
+    facts = model.latency.get(workload)
+    if facts is not None and facts.speedup is not None:
+        return facts.speedup
+    before, after = median_ms(teacher(record), workload), median_ms(model, workload)
+    return before / after if before is not None and after else None
 
 
 def kind_of(record: RunRecord, model: VariantRecord) -> Kind:

@@ -1,0 +1,70 @@
+"""Every code block of README and docs/ is right, alone: commands, suites, pipelines, Python, formulas.
+
+Pages whose blocks make a repository and run in it have a test of their own beside this file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from support import doc_checks
+from support.doc_blocks import LANGUAGES, PAGES, ROOT, Check, examples
+from sybil import Example
+
+CHECKS: dict[str, Check] = {
+    "console": doc_checks.check_console,
+    "math": doc_checks.check_math,
+    "python": doc_checks.check_python,
+    "toml": doc_checks.check_toml,
+    "yaml": doc_checks.check_yaml,
+}
+BLOCKS = [example for page in PAGES for example in examples(page, CHECKS)]
+
+
+def place(example: Example) -> str:
+    return f"{Path(example.path).relative_to(ROOT)}:{example.line}"
+
+
+@pytest.mark.parametrize("example", BLOCKS, ids=place)
+def test_a_block_of_the_docs_is_right(example: Example, tmp_path: Path) -> None:
+    bench = tmp_path / "bench"
+    bench.mkdir()
+    example.namespace["bench"] = bench
+    example.evaluate()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_has_a_language_that_is_known(page: Path) -> None:
+    fences = re.findall(r"^```(.*)$", page.read_text("utf-8"), re.MULTILINE)
+    assert set(fences[::2]) <= set(LANGUAGES)
+    assert set(fences[1::2]) <= {""}
+
+
+@pytest.mark.parametrize(
+    ("block", "error"),
+    [
+        ("```console\n$ slimgate compare --no-such-option a b\n```\n", SystemExit),
+        ("```console\n$ pytest bench --slimgate-no\n```\n", AssertionError),
+        ("```console\n$ pytest bench/nowhere.toml\n```\n", AssertionError),
+        ("```console\n$ make all\n```\n", AssertionError),
+        ("```toml\nsteps = [{ int8_dynamic = { bits = 3 } }]\n```\n", ValueError),
+        ("```toml\n[budgets]\naccurcy = { drop_points = 1.0 }\n```\n", Exception),
+        ("```python\nfrom slimgate import Stepp\n```\n", AssertionError),
+        ("```yaml\nscript:\n  - if true\n```\n", AssertionError),
+    ],
+    ids=["option", "pytest", "file", "program", "step", "budget", "import", "shell"],
+)
+def test_a_block_that_is_wrong_is_noticed(tmp_path: Path, block: str, error: type[BaseException]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(block)
+    [example] = examples(page, CHECKS)
+    example.namespace["bench"] = tmp_path
+    with pytest.raises(error):
+        example.evaluate()
+
+
+def test_most_pages_have_blocks() -> None:
+    assert len(BLOCKS) > 70
+    assert {example.region.evaluator for example in BLOCKS} == set(CHECKS.values())

@@ -1,0 +1,51 @@
+"""Commands, modules and options that the sentences of README and docs/ name are there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from support.doc_blocks import PAGES, ROOT, prose
+from support.doc_checks import is_cheap, pytest_options
+
+from fixtures.reference.commands import arguments_of, subcommands
+from slimgate.cli.main import main
+
+
+def spans(page: Path, program: str) -> list[str]:
+    """Commands of a program in the sentences of a page."""
+    return re.findall(rf"`({program} [^`]+)`", prose(page))
+
+
+NAMED = [(page, command) for page in PAGES for command in spans(page, "slimgate")]
+CHEAP = sorted({command for _, command in NAMED if is_cheap(command)})
+
+
+@pytest.mark.parametrize(("page", "command"), NAMED, ids=[f"{page.stem}: {name}" for page, name in NAMED])
+def test_a_command_in_a_sentence_has_its_options(page: Path, command: str) -> None:  # noqa: ARG001
+    _, name, *arguments = shlex.split(command)
+    parser, _ = subcommands()[name]
+    known = {option for action in arguments_of(parser) for option in action.option_strings}
+    assert {argument for argument in arguments if argument.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_modules_and_options_in_sentences_are_there(page: Path) -> None:
+    for command in spans(page, "python -m"):
+        assert find_spec(command.split()[2]) is not None, command
+    for option in re.findall(r"`(?:pytest [^`]*)?(--slimgate-[\w-]+)", page.read_text("utf-8")):
+        assert option in pytest_options()
+
+
+@pytest.mark.parametrize("command", CHEAP)
+def test_a_command_that_needs_no_files_runs(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(command.partition(" > ")[0])[1:]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 10
+
+
+def test_sentences_name_commands_that_run() -> None:
+    assert "slimgate schema > bench/suite.schema.json" in CHEAP
+    assert len(NAMED) > 15

@@ -1,0 +1,253 @@
+"""What is checked of a code block of the docs, by its language."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sybil import Example
+
+import slimgate
+from fixtures.site.formulas import math_block
+from slimgate.cli.main import command_parser, main
+from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.metrics import load_metric
+from slimgate.loading import load
+from slimgate.suite.load import load_suite
+from support.doc_blocks import ROOT, commands_of
+
+HARMLESS = ("head", "cat", "cd", "git", "ls")
+NEEDS_NO_FILES = ("methods", "schema", "--version")
+CONFIG = json.dumps(
+    {
+        "architectures": ["BertForSequenceClassification"],
+        "num_hidden_layers": 6,
+        "max_position_embeddings": 512,
+    }
+)
+# What a block without a [task] of its own adds to.
+BASE = """\
+[suite]
+title = "base"
+[task]
+kind = "text_classification"
+source = { name = "files", path = "rows.csv" }
+text = ["text"]
+label = "label"
+splits = { unlabelled = 100 }
+[teacher]
+model = "../model"
+[variants]
+student = { steps = [{ keep_layers = [0, 2, 5] }] }
+int8 = { steps = [{ int8_dynamic = {} }] }
+"""
+
+
+def check_console(example: Example) -> None:
+    """Every command is one: subcommands, options, modules, files. Those that need no files run."""
+    for command in commands_of(example.parsed):
+        program, *arguments = shlex.split(command)
+        name = Path(program).name
+        assert name in (*PROGRAMS, *HARMLESS), f"{name}: neither checked nor known to be harmless"
+        if name in PROGRAMS:
+            PROGRAMS[name](arguments, example.document.text)
+        if is_cheap(command):
+            assert main(shlex.split(command.partition(" > ")[0])[1:]) == 0
+
+
+def is_cheap(command: str) -> bool:
+    """Whether a command runs anywhere; NAME stands for any name, and mytools is a user's."""
+    program, name, *_ = [*shlex.split(command), ""]
+    return program == "slimgate" and name in NEEDS_NO_FILES and not re.search("mytools|NAME", command)
+
+
+@cache
+def pytest_options() -> frozenset[str]:
+    """What pytest takes here, with its plug-ins."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    found = re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", done.stdout)
+    return frozenset({*found, "--junitxml"})  # an older way to write --junit-xml
+
+
+def check_slimgate(arguments: list[str], page: str) -> None:  # noqa: ARG001
+    """The command parses."""
+    command_parser().parse_args(arguments)
+
+
+def check_pytest(arguments: list[str], page: str) -> None:
+    """Options are known, and paths are here or named elsewhere on the page."""
+    is_value = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            assert argument.partition("=")[0] in pytest_options(), argument
+        elif not is_value:
+            path = argument.partition("::")[0]
+            tuned = f"slimgate tune {path.replace('_tuned.toml', '.toml')}"  # which writes that file
+            named = page.count(Path(path).name) > 1 or tuned in page
+            assert (ROOT / path).exists() or named, f"{path} is nowhere"
+        is_value = argument in ("-k", "-m", "-n", "-W", "--dist", "--junitxml", "--slimgate-baseline")
+
+
+def check_module(arguments: list[str], page: str) -> None:
+    """`python -m` names a module."""
+    assert arguments[0] == "-m"
+    assert find_spec(arguments[1]) is not None, arguments[1]
+    if arguments[1] == "pytest":
+        check_pytest(arguments[2:], page)
+
+
+def check_pip(arguments: list[str], page: str) -> None:  # noqa: ARG001
+    """Extras are declared, and files are here."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(re.findall(r"\[(\w+)\]", " ".join(arguments))) <= set(extras)
+    if "-c" in arguments:
+        assert (ROOT / arguments[arguments.index("-c") + 1]).is_file()
+
+
+def check_tox(arguments: list[str], page: str) -> None:  # noqa: ARG001
+    """`tox -e` names environments of tox.ini."""
+    found = re.findall(r"^\[testenv:([\w-]+)\]", (ROOT / "tox.ini").read_text(), re.MULTILINE)
+    assert arguments[0] == "-e"
+    assert set(arguments[1].split(",")) <= set(found)
+
+
+PROGRAMS = {
+    "slimgate": check_slimgate,
+    "pytest": check_pytest,
+    "python": check_module,
+    "python3": check_module,
+    "pip": check_pip,
+    "tox": check_tox,
+}
+
+
+def check_python(example: Example) -> None:
+    """It compiles, and what it imports of slimgate is exported."""
+    for node in ast.walk(ast.parse(example.parsed)):
+        if isinstance(node, ast.ImportFrom) and node.module == "slimgate":
+            assert {alias.name for alias in node.names} <= set(slimgate.__all__)
+
+
+def check_yaml(example: Example) -> None:
+    """It parses, and a shell can read its commands."""
+    for script in scripts(yaml.safe_load(example.parsed)):
+        shell_reads(script)
+
+
+def shell_reads(script: str) -> None:
+    """Bash can parse it; nothing runs."""
+    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def scripts(value: object) -> Iterator[str]:
+    """The commands of a workflow of GitHub or GitLab."""
+    if isinstance(value, list):
+        for one in value:
+            yield from scripts(one)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            if key in ("run", "script", "before_script", "after_script"):
+                yield one if isinstance(one, str) else "\n".join(one)
+            else:
+                yield from scripts(one)
+
+
+def check_math(example: Example) -> None:
+    """The site can show it."""
+    assert "<math" in math_block(example.parsed, "math")
+
+
+def check_toml(example: Example) -> None:
+    """A suite, or a part of one: plug-ins know its options, and the rest is a suite's.
+
+    The namespace has `bench`, an empty folder. Plug-ins of the page's own run in the test of that page.
+    """
+    lines = example.parsed.splitlines()
+    if all(line.startswith("source = ") for line in lines):  # the ways to name rows, a line each
+        for line in lines:
+            check_source(tomllib.loads(line)["source"])
+        return
+    shown = tomllib.loads(example.parsed)
+    check_plug_ins(shown)
+    if "mytools." in example.parsed:
+        return
+    if "kind" in shown.get("task", {}) and "suite" not in shown:
+        check_task(shown)
+        return
+    bench: Path = example.namespace["bench"]
+    write_surroundings(bench, shown)
+    (bench / "base.toml").write_text(BASE)
+    (bench / "shown.toml").write_text(completed(shown, example.parsed))
+    load_suite(bench / "shown.toml")
+
+
+def completed(shown: Mapping[str, Any], text: str) -> str:
+    """A part of a suite as a whole one."""
+    if "suite" in shown:
+        return text
+    head = '[suite]\ntitle = "shown"\nextends = "base.toml"\n'
+    return head + (f"[variants.shown]\n{text}" if "steps" in shown else text)
+
+
+def write_surroundings(bench: Path, shown: Mapping[str, Any]) -> None:
+    """The rows and models that a suite names; the models can be checked and not loaded."""
+    task = {"text": ["text"], "label": "label", **shown.get("task", {})}
+    source = {"path": "rows.csv", **task.get("source", {})}
+    for part in ("path", "train", "gate"):
+        if part in source:
+            (bench / source[part]).write_text(f"{','.join(task['text'])},{task['label']}\ngood film,pos\n")
+    models = [shown.get("teacher", {}), *shown.get("variants", {}).values(), {"model": "../model"}]
+    for model in (one["model"] for one in models if "model" in one):
+        folder = bench / model
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(CONFIG)
+        for name in ("model.safetensors", "tokenizer.json"):
+            (folder / name).touch()
+
+
+def check_plug_ins(shown: Mapping[str, Any]) -> None:
+    """The options of every step and runtime of slimgate's own."""
+    variants = [shown, shown.get("teacher", {}), *shown.get("variants", {}).values()]
+    for step in (step for one in variants for step in one.get("steps", ())):
+        [(name, params)] = step.items()
+        if ":" not in name:
+            load("method", name).Params.model_validate(frozen(params))
+
+
+def check_task(shown: Mapping[str, Any]) -> None:
+    """The options of a task and its source, and budgets on metrics that the task measures."""
+    task = dict(shown["task"])
+    check_source(task.pop("source"))
+    found = load("task", task.pop("kind"))
+    found.Params.model_validate(frozen({key: value for key, value in task.items() if key != "group"}))
+    for name, budget in shown.get("budgets", {}).items():
+        [(kind, limit)] = budget.items()
+        check_budget(load_metric(name), QualityBudget(kind, limit))
+        assert load_metric(name).needs in found.metrics()
+
+
+def check_source(source: Mapping[str, Any]) -> None:
+    """The options of a source."""
+    options = {key: value for key, value in source.items() if key != "name"}
+    load("source", source["name"]).Params.model_validate(frozen(options))
+
+
+def frozen(value: Any) -> Any:
+    """Lists as the tuples that a suite makes of them."""
+    if isinstance(value, dict):
+        return {key: frozen(inner) for key, inner in value.items()}
+    return tuple(map(frozen, value)) if isinstance(value, list) else value

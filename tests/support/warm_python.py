@@ -4,7 +4,7 @@
 
 A server imports those libraries once and forks a process for each run. That process has its own arguments,
 folder, environment, streams, exit code and death. The server has computed nothing, so that its children may
-start threads, and has imported neither pytest nor a plugin of it. What slimgate forks in a run to time models
+start threads, and holds neither pytest nor a plugin of it. What slimgate forks in a run to time models
 comes from a second server, which all runs share.
 """
 
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ def _serve() -> tuple[str, list[str]]:
     for name in IMPORTS:
         importlib.import_module(name)
     _start_forkserver()
+    _forget_plugins_of_pytest()
     gc.freeze()
     while line := questions.readline():
         module, arguments, folder, environment, out, err = json.loads(line)
@@ -145,6 +147,13 @@ def _serve() -> tuple[str, list[str]]:
         for answer in (pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])):
             print(answer, file=answers, flush=True)
     os._exit(0)
+
+
+def _forget_plugins_of_pytest() -> None:
+    """Runs import slimgate and other plugins again: pytest rewrites their asserts while they are imported."""
+    packages = {entry.module.partition(".")[0] for entry in metadata.entry_points(group="pytest11")}
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]
 
 
 def _take_on(folder: str, environment: dict[str, str], out: str, err: str) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slimgate._system.digests import file_sha256
     from slimgate.compress.calibration import calibration_batches, input_norms
-    from slimgate.data.predictions.within import assert_within
+    from slimgate.data.within import assert_within
     from slimgate.errors import BuildError, DataError, MeasureError, MissingExtra, SlimgateError, SuiteError
     from slimgate.judge.budget_kinds import QualityBudget
     from slimgate.judge.metrics.base import Metric
@@ -51,6 +51,9 @@ if TYPE_CHECKING:
         row_groups,
     )
     from slimgate.record import RunRecord, read_record
+    from slimgate.samples import Log, TaskLog
+    from slimgate.samples import Reader as LogReader
+    from slimgate.samples import Row as LogRow
     from slimgate.suite.load import load_suite
     from slimgate.suite.suite import Suite
     from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
@@ -70,7 +73,7 @@ HOMES = {
     "SlimgateError": "slimgate.errors",
     "SuiteError": "slimgate.errors",
     # a verdict on two models' answers, in any test
-    "assert_within": "slimgate.data.predictions.within",
+    "assert_within": "slimgate.data.within",
     "ClassOutcomes": "slimgate.outcomes",
     "Outcomes": "slimgate.outcomes",
     "class_outcomes": "slimgate.outcomes",
@@ -99,6 +102,11 @@ HOMES = {
     "SuitePath": "slimgate.params",
     "Table": "slimgate.params",
     "Metric": "slimgate.judge.metrics.base",
+    # to read the logs of another tool
+    "Log": "slimgate.samples",
+    "LogReader": "slimgate.samples:Reader",
+    "LogRow": "slimgate.samples:Row",
+    "TaskLog": "slimgate.samples",
     # to build steps with
     "calibration_batches": "slimgate.compress.calibration",
     "input_norms": "slimgate.compress.calibration",
@@ -137,6 +145,9 @@ __all__ = [
     "Graph",
     "Head",
     "LabelsObjective",
+    "Log",
+    "LogReader",
+    "LogRow",
     "MeasureError",
     "Metric",
     "MissingExtra",
@@ -157,6 +168,7 @@ __all__ = [
     "Table",
     "Task",
     "TaskFacts",
+    "TaskLog",
     "TextClassification",
     "TextClassificationParams",
     "TorchModel",

@@ -1,7 +1,7 @@
 """A name -> the plug-in of that name: slimgate's own, an installed package's, or "package.module:object".
 
-An installed package adds plug-ins by entry points, in the groups slimgate.methods, .tasks, .metrics, .sources
-and .runtimes:
+An installed package adds plug-ins by entry points, in the groups slimgate.methods, .tasks, .metrics,
+.sources, .runtimes and .logs (readers of other tools' logs):
 
     [project.entry-points."slimgate.runtimes"]
     llama_cpp = "slimgate_gguf.runtime:LlamaCpp"
@@ -27,17 +27,25 @@ from slimgate import protocols
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.function_step import FunctionStep
 from slimgate.protocols import CLAIMS, JUDGING
+from slimgate.samples import Reader
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-BASES: dict[str, type[protocols.WithParams[Any]]] = {
+BASES: dict[str, type[Any]] = {
     "source": protocols.Source,
     "task": protocols.Task,
     "method": protocols.Step,
     "runtime": protocols.Runtime,
+    "log": Reader,
 }
 READABLE = ("train", "calibration", "selection", "unlabelled")
 ROOT = Path(__file__).parent
-FOLDERS = {"source": "data/sources", "task": "tasks", "method": "compress/*", "runtime": "runtimes"}
+FOLDERS = {
+    "source": "data/sources",
+    "task": "tasks",
+    "method": "compress/*",
+    "runtime": "runtimes",
+    "log": "data/logs",
+}
 # folders of compress/ that hold what steps share
 NOT_STEPS = ("layers", "training")
 # Kind -> dotted path -> plug-in, of those that a suite has named.
@@ -205,13 +213,15 @@ def _plugin(kind: str, found: Any) -> Any:
     if kind == "method" and inspect.isfunction(found):
         return _check_plugin(kind, FunctionStep(found))
     params = getattr(found, "Params", None)
-    if not (inspect.isclass(params) and issubclass(params, BaseModel)):
+    if base is not Reader and not (inspect.isclass(params) and issubclass(params, BaseModel)):
         raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/protocols.py")
     _check_complete(base, sorted(getattr(found, "__abstractmethods__", ())))
     try:
         plugin = found() if inspect.isclass(found) else found
     except Exception as error:
         raise SuiteError(f"calling it failed: {type(error).__name__}: {error}") from error
+    if base is Reader and not isinstance(plugin, Reader):
+        raise SuiteError("it is no Reader; see Reader in slimgate/samples.py")
     if not isinstance(plugin, base):
         _check_complete(base, [name for name in _required_names(base) if not hasattr(plugin, name)])
         plugin = _with_defaults(base, plugin)

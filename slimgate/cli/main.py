@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import slimgate
-from slimgate.cli import accept, card, compare, explain, lines, merge, methods, mlflow, schema, store
+from slimgate.cli import accept, card, compare, explain, lines, merge, methods, mlflow, power, schema, store
 from slimgate.cli.export import command as export
 from slimgate.cli.init import command as init
 from slimgate.cli.judge import command as judge
@@ -29,6 +29,7 @@ COMMANDS = (
     lines,
     mlflow,
     store,
+    power,
     methods,
     schema,
 )

@@ -188,4 +188,16 @@ def _listed(path: Path, text: str) -> Iterator[Object]:
 def _object(row: Any, where: str) -> Object:
     if not isinstance(row, dict):
         raise DataError(f"{where} is {json.dumps(row)[:60]}, expected an object with a value a column")
+    for name in row:
+        if not name.isascii():
+            _check_name(name, where)
     return row
+
+
+def _check_name(name: str, where: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{where}: the key {json.dumps(name)} holds half of a surrogate pair; rename the key"
+        ) from None

@@ -163,7 +163,7 @@ def columns_of(file: RowFile) -> tuple[str, ...]:
     if file.format == "text":
         return ("text",)
     if file.format == "parquet":
-        return tuple(_parquet(file).schema_arrow.names)
+        return tuple(open_parquet(file.path).schema_arrow.names)
     if file.format in SEPARATORS:
         return _header(file)
     objects = line_objects(file.path, _lines(file)) if file.format == "jsonl" else _objects(file)
@@ -269,21 +269,24 @@ def _other_separator(header: str, separator: str) -> str | None:
     return next((name for sign, name in known.items() if sign != separator and sign in header), None)
 
 
-def _parquet(file: RowFile) -> pq.FileMetaData | Any:
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """The open file, whose columns are read without buffering the whole file. Raises DataError."""
     try:
-        return pq.ParquetFile(file.path)
+        return pq.ParquetFile(path, pre_buffer=False)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: the column name {error.object!r} is not UTF-8; rename the column") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{file.path} is not parquet: {error}") from None
+        raise DataError(f"{path} is not parquet: {error}") from None
 
 
 def _read_parquet(file: RowFile, scratch: Path) -> pa.Table:
-    count = _parquet(file).metadata.num_rows
+    count = open_parquet(file.path).metadata.num_rows
     if count > MOST_ROWS:
         raise DataError(
             f"{file.path} has {count:,} rows, at most {MOST_ROWS:,} are read; take a sample of it"
         )
     if not count:  # datasets fails on it (its batch size becomes 0)
-        return _parquet(file).read()
+        return open_parquet(file.path).read()
     return _load("parquet", file.path, file.path, scratch)
 
 

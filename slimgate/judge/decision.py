@@ -55,7 +55,8 @@ class BudgetVerdict:
     value, interval: what was judged and its 90 % interval, in the unit of `limit`: a fraction of the
     teacher's value, error rate or loss for the relative kinds, the metric's own unit for floor and ceiling.
     None for drop_points, whose drop and interval stand in the judgement, and where they are not finite.
-    p_value: of "the budget does not hold"; None of what is judged in another way.
+    p_value: of "the budget does not hold"; None of what is judged in another way. p_holds: of "it holds",
+    small where the rows show that it does not.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class BudgetVerdict:
     value: float | None = None
     interval: tuple[float, float] | None = None
     p_value: float | None = None
+    p_holds: float | None = None
 
 
 def decided(*, inside: bool, outside: bool) -> Verdict:

@@ -1,11 +1,17 @@
-"""Many variants at once: the bound of the one that was chosen, and PASS by Holm's correction."""
+"""Many verdicts at once, by Holm's correction: PASS of many variants, FAIL of many tasks.
+
+The bound of a variant that was chosen among many.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from slimgate.judge.decision import ALPHA
+from slimgate.judge.slices import holm_adjusted
 from slimgate.judge.verdict import QualityJudgement, Verdict, combined
 
 # A bound is looked for between points of which the larger is at most this many interval widths away.
@@ -49,6 +55,32 @@ def within_family(judged: QualityJudgement, adjusted: Sequence[float], tests: in
     if budgets == judged.budgets:
         return judged
     why = f"inside its budget alone, but not by Holm's correction over the {tests} budgets of all variants"
+    return replace(
+        judged, budgets=budgets, verdict=combined([one.verdict for one in budgets]), n_needed=None, family=why
+    )
+
+
+def fails_within_family(judgements: Sequence[QualityJudgement]) -> list[QualityJudgement]:
+    """The judgements of one model in which a budget fails only by Holm's correction over all of them.
+
+    A failure of any one fails the gate, so that without the correction an equal model fails more often the
+    more tasks there are. A PASS needs none, because every budget must pass.
+    """
+    found = [one.p_holds for judged in judgements for one in judged.budgets]
+    adjusted = iter(holm_adjusted(np.array([1.0 if p is None else p for p in found])).tolist())
+    return [_failing(judged, [next(adjusted) for _ in judged.budgets], len(found)) for judged in judgements]
+
+
+def _failing(judged: QualityJudgement, adjusted: Sequence[float], tests: int) -> QualityJudgement:
+    budgets = tuple(
+        replace(one, verdict=Verdict.INCONCLUSIVE)
+        if one.verdict is Verdict.FAIL and one.p_holds is not None and p > ALPHA
+        else one
+        for one, p in zip(judged.budgets, adjusted, strict=True)
+    )
+    if budgets == judged.budgets:
+        return judged
+    why = f"over its budget alone, but not by Holm's correction over the {tests} budgets"
     return replace(
         judged, budgets=budgets, verdict=combined([one.verdict for one in budgets]), n_needed=None, family=why
     )

@@ -120,12 +120,16 @@ class UnitLosses:
 def unit_losses(
     losses: Floats, sizes: Floats, groups: Ints | None, *, best: float, worst: float
 ) -> UnitLosses:
-    """losses, sizes: (rows,); groups: (rows,) ids, or None where each row is a unit of its own."""
+    """losses, sizes: (rows,); groups: (rows,) ids, or None where each row is a unit of its own.
+
+    Units of size 0 are left out: they count for nothing, and the made-up unit is as large as one that counts.
+    """
     if groups is not None:
         member = np.unique(groups, return_inverse=True)[1]
         losses = np.bincount(member, weights=losses).astype(np.float64)
         sizes = np.bincount(member, weights=sizes).astype(np.float64)
-    pairs, repeats = np.unique(losses + 1j * sizes, return_counts=True)
+    counted = sizes > 0
+    pairs, repeats = np.unique(losses[counted] + 1j * sizes[counted], return_counts=True)
     return UnitLosses(pairs.real, pairs.imag, best, worst, repeats.astype(np.float64))
 
 

@@ -6,6 +6,7 @@ A variant held against itself in the baseline: the judge's paired tests, that in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -16,7 +17,7 @@ from slimgate.judge.bootstrap import CELL_RESAMPLES
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_budget
 from slimgate.judge.correlation import judge_correlation
 from slimgate.judge.evidence import Evidence, gather, shared_groups
-from slimgate.judge.metrics.base import Metric, value_of
+from slimgate.judge.metrics.base import Metric, own_rows, value_of
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
@@ -44,6 +45,9 @@ def judge_quality(
     for budget in budgets:
         check_budget(metric, budget)
     same_rows(teacher, variant)
+    if metric.rows is not None:
+        teacher, variant = own_rows(metric, teacher), own_rows(metric, variant)
+        metric = replace(metric, rows=None)
     for outcomes in (teacher, variant):
         outcomes.check_finite()
     if not len(teacher):

@@ -135,10 +135,12 @@ def _by_drop(
 ) -> BudgetVerdict:
     margin = budget.limit / 100
     drop = before - after if metric.higher_is_better else after - before
-    p_value = evidence.p_at_least(margin)
-    verdict = decided(inside=p_value <= ALPHA, outside=evidence.above(margin))
+    p_value, p_holds = evidence.p_at_least(margin), evidence.p_at_most(margin)
+    verdict = decided(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     rows = evidence.needed(margin, drop) if verdict is Verdict.INCONCLUSIVE else None
-    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows, p_value=p_value)
+    return BudgetVerdict(
+        budget.kind, budget.limit, verdict, budget.reason, rows, p_value=p_value, p_holds=p_holds
+    )
 
 
 def _by_fraction(
@@ -152,12 +154,14 @@ def _by_fraction(
     errors = budget.kind == "error_increase_relative"
     relative = relative_to_errors() if errors else relative_to_value(higher_is_better=metric.higher_is_better)
     excess, paired = relative.excess(budget.limit), _paired(evidence)
-    p_value = paired.p_at_least(excess, 0.0)
-    verdict = decided(inside=p_value <= ALPHA, outside=paired.p_at_most(excess, 0.0) <= ALPHA)
+    p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
+    verdict = decided(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     rows = _rows(paired, excess, 0.0, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     fraction = _fraction(relative, before, after)
     interval = None if fraction is None else relative.interval(paired, fraction)
-    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, rows, fraction, interval, p_value)
+    return BudgetVerdict(
+        budget.kind, budget.limit, verdict, budget.reason, rows, fraction, interval, p_value, p_holds
+    )
 
 
 def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:
@@ -167,7 +171,7 @@ def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidenc
     verdict = decided(inside=inside <= ALPHA, outside=outside <= ALPHA)
     rows = _rows(paired, OWN_VALUE, limit, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     interval = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
-    return BudgetVerdict(budget.kind, limit, verdict, budget.reason, rows, after, interval, inside)
+    return BudgetVerdict(budget.kind, limit, verdict, budget.reason, rows, after, interval, inside, outside)
 
 
 def _paired(evidence: Evidence) -> Paired:

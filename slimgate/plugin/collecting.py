@@ -124,6 +124,9 @@ PHASES = (
     "test_speedup",
 )
 
+# Gates beside which a line may be written: the others time something, or read memory.
+UNTIMED = ("test_confirm", "test_quality", "test_baseline", "test_behaviour", "test_selftest")
+
 # where the fixtures of the gates are
 FIXTURES = "slimgate.plugin.fixtures"
 

@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from math import inf, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.errors import SlimgateError
-from slimgate.plugin.collecting import check_of, models_of, suite_of
+from slimgate.plugin.collecting import UNTIMED, check_of, models_of, params_of, suite_of
 from slimgate.plugin.config import NOTES, PARTS, SESSION, project_root
 from slimgate.plugin.finding import Search, find_suites, has_candidates, suites_that_do_not_run
 from slimgate.plugin.sharding import shard_lines, shard_option
@@ -247,6 +248,28 @@ def _build_elsewhere(session: pytest.Session, state: Session, reporter: Any) -> 
             reporter.write_line(line)
     except SlimgateError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    with _told_of(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    with _told_of(item):
+        yield
+
+
+def _told_of(item: pytest.Item) -> AbstractContextManager[object]:
+    """A gate that takes long says so; one that times anything is still."""
+    state = item.config.stash.get(SESSION, None)
+    if state is None or suite_of(item) is None:
+        return nullcontext()
+    name = getattr(item, "originalname", "")
+    still = name not in UNTIMED or params_of(item).get("check") == "planted_delay"
+    return state.watch.stage(item.name, still=still, ends=False)
 
 
 @pytest.hookimpl(wrapper=True)

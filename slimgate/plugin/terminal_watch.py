@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from slimgate.run.progress import UNWATCHED, Watch
 
 
 def watch_of(config: pytest.Config, environment: Mapping[str, str] = os.environ) -> Watch:
-    """Live lines where they can be seen and spoil nothing; else a line a stage, unless -q asks for less."""
+    """Live lines where they can be seen and spoil nothing; else a line a stage, and at least one a minute.
+
+    -q leaves the lines of short stages out, -qq all.
+    """
     if not _watched(config, environment):
         return _plain(config)
     # A descriptor of our own, as pytest's faulthandler has it: while a test runs, 1 is the capture's file.
@@ -30,17 +34,58 @@ def watch_of(config: pytest.Config, environment: Mapping[str, str] = os.environ)
 
 def _plain(config: pytest.Config) -> Watch:
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < 0:
+    if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < -1:
         return UNWATCHED
+    log = _Log(config, reporter, _own_descriptor(config))
+    beside = None if log.descriptor is None else log.write_beside
+    return PlainLines(log.write, beside, quiet=config.get_verbosity() < 0)
 
-    def write(line: str) -> None:
-        capture: Any = config.pluginmanager.get_plugin("capturemanager")
+
+def _own_descriptor(config: pytest.Config) -> int | None:
+    """As pytest's faulthandler has it: while a test runs, 1 is the capture's file. None if there is none."""
+    try:
+        descriptor = os.dup(sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):
+        return None
+    config.add_cleanup(lambda: os.close(descriptor))
+    return descriptor
+
+
+@dataclass
+class _Log:
+    """Our lines between pytest's. broken: the column of pytest's line that one of ours has broken."""
+
+    config: pytest.Config
+    reporter: Any
+    descriptor: int | None
+    broken: int | None = None
+
+    def write(self, line: str) -> None:
+        if self.broken == self._column():  # pytest would begin another line, and leave an empty one
+            self.write_beside(line)
+            return
+        capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
         # while a test runs, what is written to standard output is the test's
         with capture.global_and_fixture_disabled() if capture else nullcontext():
-            reporter.write_line(line)
-            reporter.flush()
+            self.reporter.write_line(line)
+            self.reporter.flush()
 
-    return PlainLines(write)
+    def write_beside(self, line: str) -> None:
+        """Passes by pytest, whose capturing belongs to the thread that runs the tests."""
+        column = self._column()
+        start = "\n" if column and self.broken != column else ""
+        self.broken = column or None
+        written = f"{start}{line}\n".encode(errors="replace")
+        assert self.descriptor is not None
+        try:
+            while written:
+                written = written[os.write(self.descriptor, written) :]
+        except OSError:  # a pipe without reader: progress is no reason to fail
+            return
+
+    def _column(self) -> int:
+        column: int = self.config.get_terminal_writer().width_of_current_line
+        return column
 
 
 def _watched(config: pytest.Config, environment: Mapping[str, str]) -> bool:

@@ -15,7 +15,7 @@ from slimgate.report.pr_comment import pr_comment
 PR_COMMENT = "pr-comment.md"
 
 
-def write_reports(record: RunRecord, folder: Path, texts: Texts) -> None:
+def write_reports(record: RunRecord, folder: Path, texts: Texts | None) -> None:
     """report.md, pr-comment.md, report.html and plots. texts: quotes gate rows by their places, short."""
     from slimgate.report.html import html_report
 

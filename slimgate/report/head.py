@@ -12,6 +12,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escaped, visible
+from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
 from slimgate.record.carried import describe_carried, describe_counts, messages
@@ -20,6 +21,7 @@ from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell, value_words, variants_table
 from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note
+from slimgate.report.log_comparison import log_comparison
 from slimgate.report.standing import (
     TEACHER,
     budgeted,
@@ -201,10 +203,15 @@ def head(record: RunRecord) -> str:
         titled("**What was not built or measured**", bullets(broken(record))),
         titled("**What could ship**", bullets(best(record))),
         titled("**Before you trust this**", few(list(warnings(record)), "note")),
-        "## Variants",
-        variants_table(record, models(record)),
-        table_words(record),
+        *_tables(record),
     )
+
+
+def _tables(record: RunRecord) -> tuple[str, ...]:
+    """The table of variants; of logs, which may have hundreds of tasks, one of tasks for each variant."""
+    if record.task.kind == RECORD_KIND:
+        return (log_comparison(record), table_words(record))
+    return ("## Variants", variants_table(record, models(record)), table_words(record))
 
 
 def table_words(record: RunRecord, *, here: bool = True) -> str:

@@ -19,12 +19,12 @@ class Watch(Protocol):
     """Who watches a run."""
 
     def stage(
-        self, what: str, *, expected: float | None = None, still: bool = False
+        self, what: str, *, expected: float | None = None, still: bool = False, ends: bool = True
     ) -> AbstractContextManager[Progress]:
         """Until the block is left, `what` is going on; the block is given what tells how far it is.
 
         expected: seconds that it took before. still: something is timed meanwhile: nothing may run or be
-        written beside it.
+        written beside it. ends: whether a log has a line when it is over.
         """
 
 
@@ -32,7 +32,14 @@ class Unwatched:
     """Nobody watches."""
 
     @contextmanager
-    def stage(self, _what: str, *, expected: float | None = None, still: bool = False) -> Iterator[Progress]:  # noqa: ARG002
+    def stage(
+        self,
+        _what: str,
+        *,
+        expected: float | None = None,  # noqa: ARG002
+        still: bool = False,  # noqa: ARG002
+        ends: bool = True,  # noqa: ARG002
+    ) -> Iterator[Progress]:
         yield no_progress
 
 

@@ -106,7 +106,8 @@ class SuiteRun:
     def rows(self) -> PreparedRows:
         """The splits, cut now or taken from the store."""
         if self._rows is None:
-            self._rows = prepare_rows(self.suite, self.store)
+            with self.watch.stage(f"{self.suite.path.name} · read and split the rows"):
+                self._rows = prepare_rows(self.suite, self.store)
         return self._rows
 
     @property

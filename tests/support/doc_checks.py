@@ -21,13 +21,14 @@ from sybil import Example
 import slimgate
 from fixtures.site.formulas import math_block
 from slimgate.cli.main import command_parser, main
+from slimgate.data.log_files.budgets import budgets_of_table
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.metrics import load_metric
 from slimgate.loading import load
 from slimgate.suite.load import load_suite
 from support.doc_blocks import ROOT, commands_of
 
-HARMLESS = ("head", "cat", "cd", "git", "ls")
+HARMLESS = ("head", "cat", "cd", "git", "ls", "lm_eval")
 NEEDS_NO_FILES = ("methods", "schema", "--version")
 CONFIG = json.dumps(
     {
@@ -182,6 +183,9 @@ def check_toml(example: Example) -> None:
             check_source(tomllib.loads(line)["source"])
         return
     shown = tomllib.loads(example.parsed)
+    if "pooled" in shown:  # budgets of logs
+        budgets_of_table(shown, "docs")
+        return
     check_plug_ins(shown)
     if "mytools." in example.parsed:
         return

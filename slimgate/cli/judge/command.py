@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from slimgate.data.predictions.pairs import Pair
 
 DESCRIPTION = """\
-Judges two prediction files (csv, tsv, jsonl, parquet) of any tool. A row has an id, a label, and a prediction
-or probabilities: columns p_<class> or prob_<class>, in jsonl also "probabilities", a list or a mapping; rows
-that belong together may share a group. Rows are matched by id. Exit codes: 0 all budgets hold, 1 one does not
-or cannot be decided, 4 wrong usage or input.
+Judges the answers of a target against those of a base, sample by sample. Each is a log of an evaluation tool
+(lm-eval --log_samples, Inspect, lighteval, promptfoo, deepeval, HELM; the format is found from the content),
+a table with the columns id and score, or a prediction file with id, label, and prediction or probabilities
+(p_<class>, prob_<class>). Logs that do not compare are refused, with what differs. Exit codes: 0 all budgets
+hold, 1 one does not or cannot be decided, 4 wrong usage or input.
 """
 ROLES = {
     "id": "what names a row",
@@ -31,15 +32,18 @@ ROLES = {
 def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
     parser = commands.add_parser(
-        "judge", help="judge two prediction files of any tool", description=DESCRIPTION
+        "judge", help="judge logs or predictions of other tools", description=DESCRIPTION
     )
-    parser.add_argument("teacher", type=Path, metavar="TEACHER", help="the predictions of the larger model")
-    parser.add_argument("variant", type=Path, metavar="VARIANT", help="those of the smaller one")
+    parser.add_argument("teacher", type=Path, metavar="BASE", help="file or folder of the base model")
+    parser.add_argument(
+        "variants", type=Path, nargs="+", metavar="TARGET", help="of a model to compare with it"
+    )
     parser.add_argument(
         "--metric",
         action="append",
         metavar="NAME",
-        help="repeatable; default accuracy, or those with a budget",
+        help="repeatable; of predictions default accuracy, or those with a budget; of logs a pattern of "
+        "tasks, metrics or task/metric, default all",
     )
     parser.add_argument(
         "--drop-points",
@@ -49,6 +53,32 @@ def add_to(commands: Any) -> None:
         help="budget in percentage points, above 0: one for each --metric in order, or one for all",
     )
     parser.add_argument("--budgets", type=Path, metavar="FILE.toml", help="its [budgets], as in a suite")
+    parser.add_argument(
+        "--pooled-points",
+        type=float,
+        metavar="X",
+        help="of logs: one budget on the mean over all samples of all tasks",
+    )
+    parser.add_argument("--format", metavar="NAME", help="of logs; default: found from their content")
+    parser.add_argument(
+        "--allow",
+        action="append",
+        metavar="WHAT",
+        help="of logs, repeatable: accept that they differ in tasks, document, prompt, target, shots, limit, "
+        "chat_template, version, generation or filters; the output says so",
+    )
+    parser.add_argument(
+        "--missing",
+        choices=("fail", "drop", "as-wrong"),
+        default="fail",
+        help="of logs: what samples without a score in one of them do (default fail)",
+    )
+    parser.add_argument(
+        "--repeat", type=Path, metavar="BASE2", help="a second log of the base: how much it changes by itself"
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="of logs: write run.json, outcomes and the reports there"
+    )
     parser.add_argument(
         "--on-inconclusive",
         choices=("fail", "warn"),
@@ -73,6 +103,19 @@ def _seed(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
+    from slimgate.cli.judge.logs import judge_log_files, reads_logs
+
+    if reads_logs(options):
+        return judge_log_files(options)
+    codes = []
+    for number, variant in enumerate(options.variants):
+        if number and not options.json:
+            sys.stdout.write("\n")
+        codes.append(_judge_predictions(argparse.Namespace(**{**vars(options), "variant": variant})))
+    return max(codes)
+
+
+def _judge_predictions(options: argparse.Namespace) -> int:
     from slimgate._system.escape import visible
     from slimgate.cli.judge.budgets import asked
     from slimgate.cli.judge.output import as_json, as_text

@@ -53,8 +53,10 @@ class _Limited:
     watch: Watch
 
     @contextmanager
-    def stage(self, what: str, *, expected: float | None = None, still: bool = False) -> Iterator[Progress]:
-        with self.watch.stage(what, expected=expected, still=still) as progress:
+    def stage(
+        self, what: str, *, expected: float | None = None, still: bool = False, ends: bool = True
+    ) -> Iterator[Progress]:
+        with self.watch.stage(what, expected=expected, still=still, ends=ends) as progress:
 
             def told(what: str, done: int, total: int) -> None:
                 self.clock.check()

@@ -116,11 +116,14 @@ class _Told:
 
     def __init__(self) -> None:
         from slimgate.report.terminal.live import LiveLines, can_draw
-        from slimgate.run.progress import UNWATCHED
+        from slimgate.report.terminal.progress import PlainLines
 
-        self.watch: Watch = UNWATCHED
         if sys.stderr.isatty() and can_draw(os.environ):
-            self.watch = LiveLines(sys.stderr.fileno(), lambda: 0, colour=not os.environ.get("NO_COLOR"))
+            self.watch: Watch = LiveLines(
+                sys.stderr.fileno(), lambda: 0, colour=not os.environ.get("NO_COLOR")
+            )
+        else:
+            self.watch = PlainLines(_line_to_stderr, _line_to_stderr, quiet=True)
 
     def trial(self, trial: Any) -> None:
         """A trial that has ended."""
@@ -128,6 +131,10 @@ class _Told:
         from slimgate.cli.tune.output import trial_line
 
         _to_stderr(visible(trial_line(trial)) + "\n")
+
+
+def _line_to_stderr(line: str) -> None:
+    _to_stderr(f"{line}\n")
 
 
 def _to_stderr(text: str) -> None:

@@ -18,14 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from slimgate._system.json_text import text_list
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.predictions.codes import TEXT, by_id, encoded, is_empty, standing_twice
 from slimgate.data.predictions.columns import ColumnNames, Layout, find_columns
 from slimgate.data.predictions.jsonl import read_jsonl
-from slimgate.data.row_files import SEPARATORS, RowFile, columns_of, require
+from slimgate.data.row_files import SEPARATORS, RowFile, columns_of, open_parquet, require
 from slimgate.errors import DataError
 from slimgate.outcomes import SUM_TOLERANCE, Floats, Ints
 
@@ -228,7 +227,7 @@ def _read_csv(file: RowFile, names: ColumnNames) -> Read:
 
 
 def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
-    with pq.ParquetFile(file.path, pre_buffer=False) as parquet:  # it would hold the whole file
+    with open_parquet(file.path) as parquet:
         schema = parquet.schema_arrow
         layout = find_columns(str(file.path), schema.names, names)
         flat = [column for column in layout.columns if column != layout.nested]

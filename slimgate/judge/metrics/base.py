@@ -86,6 +86,7 @@ class Metric:
     perplexity, the percentage by which it has grown. alike: values that two models must both have for the
     metric to compare them, such as the tokens that it is a mean over.
     row_mean: where the metric is a mean over rows or a rate; the judge then uses a bound of that mean.
+    rows: where the metric is of some rows alone, their positions, the same for every model.
     resampled: False where the metric has no interval: the statistic takes weights of ones only, or the value
     of a sample is biased. It is then reported without an interval, and no budget can be put on it; no_budget
     says why, as the end of a sentence that begins with the name.
@@ -107,13 +108,20 @@ class Metric:
     unit: Unit = "points"
     alike: tuple[str, ...] = ()
     binary_only: bool = False
+    rows: Callable[[Any], Ints] | None = None
     resampled: bool = True
     no_budget: str = "has no interval (it is not resampled), so it is reported and cannot have a budget"
 
 
 def value_of(metric: Metric, outcomes: Outcomes) -> float:
     """The plain metric of a model's outcomes: every row counts once."""
+    outcomes = own_rows(metric, outcomes)
     return float(metric.statistic(outcomes, np.ones(len(outcomes))))
+
+
+def own_rows(metric: Metric, outcomes: Outcomes) -> Outcomes:
+    """The outcomes of the rows that a metric is of."""
+    return outcomes if metric.rows is None else outcomes.take(metric.rows(outcomes))
 
 
 def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:

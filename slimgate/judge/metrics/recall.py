@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+import numpy as np
+
+from slimgate.judge.metrics.accuracy import right_rows
 from slimgate.judge.metrics.averages import averaged
-from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.base import Metric, RowMean
 from slimgate.judge.metrics.confusion import ClassCounts, ratio
-from slimgate.outcomes import Floats
+from slimgate.outcomes import ClassOutcomes, Floats
 
 
 def recalls(by_class: ClassCounts) -> Floats:
@@ -15,4 +19,18 @@ def recalls(by_class: ClassCounts) -> Floats:
     return ratio(by_class.right, by_class.labelled)
 
 
-METRICS: Mapping[str, Metric] = averaged("recall", recalls)
+def _found(outcomes: ClassOutcomes) -> tuple[Floats, Floats]:
+    """(rows,) found positives and (rows,) positives; every model has as many."""
+    positive = outcomes.labels == 1
+    found = positive & (outcomes.predictions == 1)
+    return found.astype(np.float64), positive.astype(np.float64)
+
+
+_ALL = averaged("recall", recalls)
+# Each row that can count does so by 0 or 1. A bootstrap passed a loss of 0.3 % of the rows 7.5 % of the time.
+METRICS: Mapping[str, Metric] = {
+    **_ALL,
+    "recall": replace(_ALL["recall"], row_mean=RowMean(_found, ends=lambda *_: (0.0, 1.0))),
+    # classes weighted by their rows: the share of right rows, which is accuracy
+    "recall_weighted": replace(_ALL["recall_weighted"], per_row=right_rows),
+}

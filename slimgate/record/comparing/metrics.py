@@ -7,6 +7,7 @@ from math import isclose
 from slimgate.errors import MeasureError, SlimgateError
 from slimgate.judge.metrics import Metric, load_metric, value_of
 from slimgate.judge.quality import judge_quality
+from slimgate.judge.score_metric import RECORD_KIND, metrics_of_record
 from slimgate.outcomes import Outcomes
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.record.comparing.answers import Pair, PairedAnswers, same_answers
@@ -20,6 +21,9 @@ _ROUNDING = 1e-6
 def known_metrics(record: RunRecord) -> dict[str, Metric | None]:
     """Every metric of a record; None for one that cannot be loaded here, or would load what is heavy."""
     names = dict.fromkeys(name for model in record.variants for name in model.quality)
+    if record.task.kind == RECORD_KIND:
+        of_logs = metrics_of_record((record.task.params or {}).get("comparisons", []))
+        return {name: of_logs.get(name) for name in names}
     return {name: None if name.startswith(_HUB) else loaded(name) for name in names}
 
 

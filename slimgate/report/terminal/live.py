@@ -38,7 +38,14 @@ class LiveLines:
     _thread: threading.Thread | None = None
 
     @contextmanager
-    def stage(self, what: str, *, expected: float | None = None, still: bool = False) -> Iterator[Progress]:
+    def stage(
+        self,
+        what: str,
+        *,
+        expected: float | None = None,
+        still: bool = False,
+        ends: bool = True,  # noqa: ARG002  lines that go away do not say that a stage is over
+    ) -> Iterator[Progress]:
         """As Watch has it; inside another stage it stands in its place."""
         stage = Stage(what, self.clock(), expected)
         self.pause()

@@ -1,47 +1,112 @@
-"""A run whose output goes into a file or a log: a line for each stage that is over; nothing moves.
+"""A run whose output goes into a file or a log: a line for each stage that is over, and one a minute.
 
 A stage of a run as two lines of a terminal: what and since when; how far, how fast, how long still.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slimgate._system.escape import visible
-from slimgate.protocols import Progress, no_progress
+from slimgate.protocols import Progress
 
 # A stage that took less, such as outcomes that the store has, is not worth a line.
 SHORT_SECONDS = 1.0
+# A stage that goes on says how far it is this often; with what is timed between, a log has a line a minute.
+EVERY_SECONDS = 30.0
 # Before this share is done, the time that earlier runs took says more than the rate so far.
 EARLY = 0.05
 HEIGHT = 2
 _WIDEST_BAR = 30
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlainLines:
-    """Watches a run for a log. write: puts a line of its own there; beside what is timed nothing is written.
+    """Watches a run for a log. While something is timed nothing is written.
 
+    write: puts a line of its own into the log. write_beside: the same from another thread, while the one that
+    runs the tests works; None if that is not possible. quiet: only stages that take long are told.
     A step of a build is told however short it was: it is not made twice.
     """
 
     write: Callable[[str], None]
+    write_beside: Callable[[str], None] | None = None
+    quiet: bool = False
+    every: float = EVERY_SECONDS
     clock: Callable[[], float] = time.monotonic
+    _stages: list[tuple[Stage, bool]] = field(default_factory=list)
+    _last: float | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
 
     @contextmanager
-    def stage(self, what: str, *, expected: float | None = None, still: bool = False) -> Iterator[Progress]:  # noqa: ARG002
-        """As Watch has it."""
-        began, ended = self.clock(), "gave up after "
+    def stage(
+        self, what: str, *, expected: float | None = None, still: bool = False, ends: bool = True
+    ) -> Iterator[Progress]:
+        """As Watch has it; inside another stage it stands in its place."""
+        stage, ended = Stage(what, self.clock(), expected), "gave up after "
+        self._pause()
+        if still and self._overdue():
+            self._tell(self.write, f"{visible(what)}, timed, so the next line comes when it is over")
+        self._stages.append((stage, still))
+        self._resume()
         try:
-            yield no_progress
+            yield lambda told, done, total: stage.tell(told, done, total, self.clock())
             ended = ""
         finally:
-            seconds = self.clock() - began
-            if not still and (seconds >= SHORT_SECONDS or " · step " in what):
-                self.write(f"slimgate: {visible(what)}, {ended}{_seconds(seconds)}")
+            self._pause()
+            self._stages.pop()
+            seconds = self.clock() - stage.began
+            if ends and self._worth_a_line(what, seconds, still=still):
+                self._tell(self.write, f"{visible(what)}, {ended}{_seconds(seconds)}")
+            self._resume()
+
+    def _worth_a_line(self, what: str, seconds: float, *, still: bool) -> bool:
+        if still or self.quiet:
+            return seconds >= self.every
+        return seconds >= SHORT_SECONDS or " · step " in what
+
+    def _overdue(self) -> bool:
+        if self._last is None:
+            self._last = self.clock()
+        return self.clock() - self._last >= self.every
+
+    def _tell(self, write: Callable[[str], None], line: str) -> None:
+        self._last = self.clock()
+        write(f"slimgate: {line}")
+
+    def _pause(self) -> None:
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+            self._thread = None
+
+    def _resume(self) -> None:
+        """Has a thread tell of the stage that goes on, unless something is timed in it."""
+        if not self._stages or self._stages[-1][1] or self.write_beside is None:
+            return
+        self._overdue()  # the first stage starts the clock
+        self._stop = threading.Event()
+        given = (self._stages[-1][0], self._stop, self.write_beside)
+        self._thread = threading.Thread(target=self._keep_telling, args=given, daemon=True)
+        self._thread.start()
+
+    def _keep_telling(self, stage: Stage, stop: threading.Event, write: Callable[[str], None]) -> None:
+        while not stop.wait(max(0.0, (self._last or 0.0) + self.every - self.clock())):
+            if self._overdue():
+                self._tell(write, log_line(stage, self.clock()))
+
+
+def log_line(stage: Stage, now: float) -> str:
+    """`int8 · gate rows · 12 s so far · 43 % · predict 2,580/6,000 · 160/s · 21 s left`."""
+    line = f"{visible(stage.what)} · {_times(stage, now)}"
+    if stage.total > 0:
+        line += f" · {100 * stage.done // stage.total} % · {visible(_told(stage, now))}"
+    return line
 
 
 def _seconds(seconds: float) -> str:

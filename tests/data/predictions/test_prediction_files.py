@@ -328,7 +328,7 @@ def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
         "empty": (folder / "empty.csv", "is empty, expected rows as csv"),
         "extension": (folder / "rows.xlsx", 'is ".xlsx", expected one of .csv, .tsv, .jsonl, .parquet'),
         "no-extension": (folder / "rows", "its extension is none, expected one of"),
-        "not-parquet": (folder / "no.parquet", "cannot be read as parquet"),
+        "not-parquet": (folder / "no.parquet", "is not parquet"),
         "not-utf-8": (folder / "latin.jsonl", "is not UTF-8"),
         "not-utf-8-csv": (folder / "latin.csv", "cannot be read as csv"),
         "ragged": (folder / "ragged.csv", "Expected 3 columns, got 2"),
@@ -437,3 +437,12 @@ def test_a_variant_may_collapse_and_may_not_answer_what_nobody_does(tmp_path: Pa
     assert pair(tmp_path, odd, {**FOUR, "prediction": ["9"] * 4}).variant.classes[-1] == "9"
     with pytest.raises(DataError, match=r'v\.jsonl: column "prediction" holds "x", .*: no prediction is one'):
         pair(tmp_path, odd, {**FOUR, "prediction": ["x"] * 4})
+
+
+def test_a_column_name_that_is_no_text_is_one_clear_error(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "rows.parquet", {**PLAIN, "caf_xxxx": ["1", "2", "3"]})
+    path.write_bytes(path.read_bytes().replace(b"caf_xxxx", b"caf\xe9xxxx"))
+    with pytest.raises(
+        DataError, match=r"rows\.parquet: the column name b'caf\\xe9xxxx' is not UTF-8; rename"
+    ):
+        read_predictions(path, NAMES)

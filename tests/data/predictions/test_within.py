@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.lm_eval_logs import write_lm_eval
 
 from slimgate import ClassOutcomes, DataError, MeasureError, SuiteError, assert_within, class_outcomes
 from slimgate.judge.verdict import Verdict
@@ -126,3 +127,19 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
 def test_outcomes_that_cannot_be_are_refused(labels: list[Any], given: dict[str, Any], message: str) -> None:
     with pytest.raises(MeasureError, match=re.escape(message)):
         class_outcomes(labels, **given)
+
+
+def test_logs_are_asserted_as_slimgate_judge_judges_them(tmp_path: Path) -> None:
+    right = [1.0] * 270 + [0.0] * 30
+    base = write_lm_eval(tmp_path / "base", {"arc": right, "gsm8k": right})
+    good = write_lm_eval(tmp_path / "good", {"arc": right, "gsm8k": [0.0, *right[1:]]})
+    bad = write_lm_eval(tmp_path / "bad", {"arc": right, "gsm8k": [0.0] * 60 + right[60:]})
+    judged = assert_within(base, good, drop_points=3)
+    assert (judged.metric, round(judged.drop_points, 2)) == ("gsm8k/acc", 0.33)
+    with pytest.raises(AssertionError, match=r"bad: gsm8k/acc 0\.700 vs 0\.900, drop 20\.0 points .*: FAIL"):
+        assert_within(base, bad, drop_points=3)
+    assert assert_within(base, bad, metric="arc", drop_points=3).drop_points == 0
+    other = write_lm_eval(tmp_path / "other", {"arc": right, "gsm8k": right}, prompt="{id}")
+    with pytest.raises(DataError, match="accept it by --allow prompt"):
+        assert_within(base, other, drop_points=3)
+    assert_within(base, other, drop_points=3, allow=["prompt"])

@@ -141,6 +141,11 @@ def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
         ("a.json", '[{"text": "x"},\n {"text" "y"}]', "line 2 is not JSON"),
         ("a.json", '[{"text": "x"}, 3]', "item 2 is 3, expected an object"),
         ("a.jsonl", '{"text": "x"}\n\n{"text":\n', "line 3 is not JSON"),
+        (
+            "a.jsonl",
+            '{"text": "x", "\\ud800": 1}\n',
+            r'line 1: the key "\\ud800" holds half of a surrogate pair',
+        ),
         ("a.jsonl", '{"text": "x"}\n["y"]\n', r"line 2 is \[.y.\], expected an object"),
     ],
 )

@@ -1,0 +1,203 @@
+"""What `slimgate judge` found in logs: a table sorted by what lost most, totals, flipped samples; or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from slimgate._system.escape import visible
+from slimgate.data.log_files.verdicts import Comparison, LogVerdicts, QuotedSample, quoted_samples
+from slimgate.judge.budget_kinds import OnInconclusive, wishes
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.message import message
+from slimgate.judge.verdict import Verdict
+from slimgate.record import QualityFacts, RunVerdict, SelfTest, VariantRecord
+from slimgate.record.run_verdict import verdict
+from slimgate.record.words import numbered
+from slimgate.report.figures import count, drop_words, fixed
+from slimgate.run.parts import now
+
+_MOST_ROWS = 40
+_MOST_QUOTED = 5
+_LONGEST = 160
+
+
+def facts_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> dict[str, dict[str, Any]]:
+    """By comparison what the record has of it, the largest drop first."""
+    measured = now()
+    return {
+        one.name: {
+            **quality_facts(one.judged, comparison_line(name, one), wishes(one.budgets, wish)),
+            "measured": measured,
+        }
+        for one in verdicts.everything
+    }
+
+
+def verdict_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> RunVerdict:
+    """Counted as in a run of one variant."""
+    quality = {key: QualityFacts.model_validate(one) for key, one in facts_of(name, verdicts, wish).items()}
+    return verdict([VariantRecord(name=name, parent=None, quality=quality)], SelfTest(), missing=0)
+
+
+def comparison_line(name: str, one: Comparison) -> str:
+    """The verdict's line, with what the base's own noise says of it."""
+    line = message(name, one.judged)
+    noise = one.noise
+    if noise is None:
+        return line
+    own, other = (f"{100 * share:.1f} %" for share in (noise.psi, one.flips_share))
+    share = f"the base changes {own} of samples by itself, this one {other}"
+    within = "; the drop is within the base's own noise" if noise.covers(one.judged.drop_points) else ""
+    return f"{line} ({share}{within})"
+
+
+def as_json(judged: Mapping[str, LogVerdicts], wish: OnInconclusive) -> str:
+    """By target: `quality` as run.json has it, `samples`, `notes` and `verdict`."""
+    found = {name: _json_of(name, one, wish) for name, one in judged.items()}
+    return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def _json_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> dict[str, Any]:
+    return {
+        "quality": facts_of(name, verdicts, wish),
+        "samples": {one.name: _samples(one) for one in verdicts.everything},
+        "notes": list(verdicts.notes),
+        "verdict": verdict_of(name, verdicts, wish).model_dump(mode="json", exclude={"missing"}),
+    }
+
+
+def _samples(one: Comparison) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        **vars(one.counts),
+        "worse": one.worse,
+        "better": one.better,
+        "changed": one.changed,
+    }
+    if one.noise is not None:
+        found |= {
+            "base_changes_share": one.noise.psi,
+            "within_noise": one.noise.covers(one.judged.drop_points),
+        }
+    return found
+
+
+def as_text(judged: Mapping[str, LogVerdicts], wish: OnInconclusive) -> str:
+    """For each target its table, totals, flipped samples, notes and verdict."""
+    return "\n\n".join(block for name, one in judged.items() for block in _blocks(name, one, wish) if block)
+
+
+def _blocks(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> Iterator[str]:
+    target, base = (log.model or log.shown for log in (verdicts.target, verdicts.base))
+    both = f"{target} against {base}"
+    yield visible(f"{name}: {both} ({verdicts.base.tool})")
+    yield _table(verdicts)
+    yield "\n".join(_lines(name, verdicts))
+    yield visible(_totals(verdicts))
+    yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED))
+    yield "\n".join(f"note: {visible(note)}" for note in verdicts.notes)
+    yield visible(_summary(verdict_of(name, verdicts, wish), verdicts))
+
+
+def _table(verdicts: LogVerdicts) -> str:
+    shown = verdicts.everything[:_MOST_ROWS]
+    noisy = any(one.noise is not None for one in shown)
+    rows = [
+        {
+            "task/metric": visible(one.name),
+            "n": count(one.counts.judged),
+            "base": fixed(one.judged.teacher, 3),
+            "target": fixed(one.judged.value, 3),
+            "drop, points [90 %]": _drop(one),
+            "worse / better": f"{count(one.worse)} / {count(one.better)}",
+            **({"changed, base again": _share(one)} if noisy else {}),
+            "budget": ", ".join(_budget(budget.kind, budget.limit) for budget in one.judged.budgets) or "–",
+            "verdict": one.judged.verdict.value if one.judged.verdict else "not gated",
+        }
+        for one in shown
+    ]
+    text = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
+    more = len(verdicts.everything) - len(shown)
+    return text + (f"\n{count(more)} more that lost less" if more else "")
+
+
+def _share(one: Comparison) -> str:
+    return "–" if one.noise is None else f"{100 * one.flips_share:.1f} %, {100 * one.noise.psi:.1f} %"
+
+
+def _drop(one: Comparison) -> str:
+    limits = [budget.limit for budget in one.judged.budgets if budget.kind == "drop_points"]
+    return str(drop_words(one.judged.drop_points, one.judged.interval, limits)).removeprefix("drop ")
+
+
+def _budget(kind: str, limit: float) -> str:
+    return f"{limit:g}" if kind == "drop_points" else f"{kind} {limit:g}"
+
+
+def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
+    """A line for each comparison that does not hold; of those that do, where nothing else is there."""
+    wrong = [one for one in verdicts.everything if one.judged.verdict not in (None, Verdict.PASS)]
+    shown = wrong or list(verdicts.everything[:1])
+    lines = [visible(comparison_line(name, one)) for one in shown[:_MOST_ROWS]]
+    return lines + ([f"{count(len(shown) - _MOST_ROWS)} more"] if len(shown) > _MOST_ROWS else [])
+
+
+def _totals(verdicts: LogVerdicts) -> str:
+    """`3 tasks, 4 comparisons, 1,200 scores: 80 worse, 12 better; 2 samples without a score`."""
+    found = verdicts.comparisons
+    scores = sum(one.counts.judged for one in found)
+    line = (
+        f"{numbered(len({one.task for one in found}), 'task', 'tasks')}, "
+        f"{numbered(len(found), 'comparison', 'comparisons')}, {count(scores)} scores: "
+        f"{count(sum(one.worse for one in found))} worse, {count(sum(one.better for one in found))} better"
+    )
+    missing = sum(one.counts.missing for one in found)
+    by_filter = {(one.task, one.filter): one.counts for one in found}
+    cut = [sum(getattr(one, f"truncated_{who}") for one in by_filter.values()) for who in ("base", "target")]
+    if missing:
+        line += f"; {count(missing)} scores missing in one log"
+    if other := sum(one.counts.unscored_both for one in found):
+        line += f"; {count(other)} samples have no score of a metric in either log"
+    if any(cut):
+        line += f"; answers cut off: {count(cut[0])} of the base, {count(cut[1])} of the target"
+    return line
+
+
+def quotes_text(found: Sequence[QuotedSample]) -> str:
+    """Samples that got worse, with prompt and both answers."""
+    if not any(text for one in found for text in (one.base.prompt, one.base.answer, one.target.answer)):
+        return f"samples that got worse: {', '.join(visible(one.id) for one in found)}" if found else ""
+    blocks = ["samples that got worse:"]
+    for one in found:
+        blocks.append(
+            f"  {visible(one.comparison)} {visible(one.id)}\n"
+            f"    prompt {_cut(one.base.prompt, from_end=True)}\n"
+            f"    base   {_cut(one.base.answer)}\n"
+            f"    target {_cut(one.target.answer)}"
+            + (f"\n    right  {_cut(one.base.target)}" if one.base.target is not None else "")
+        )
+    return "\n".join(blocks)
+
+
+def _cut(text: str | None, *, from_end: bool = False) -> str:
+    """A text in one line, quoted, at most 160 characters; of a prompt its end says most."""
+    if text is None:
+        return "(not in the log)"
+    line = " ".join(text.split())
+    if len(line) > _LONGEST:
+        line = f"…{line[-_LONGEST:]}" if from_end else f"{line[:_LONGEST]}…"
+    return visible(f'"{line}"')
+
+
+def _summary(found: RunVerdict, verdicts: LogVerdicts) -> str:
+    if not found.passed + found.failed + found.inconclusive:
+        return "not gated: no budget was set"
+    counts = f"{found.passed} passed, {found.failed} failed, {found.inconclusive} inconclusive"
+    line = f"{found.status} ({counts}, {found.not_gated} not gated)"
+    if verdicts.tests > 1:
+        family = f"Holm's correction over the {verdicts.tests} budgets"
+        line += f"; any failure fails all, so each FAIL holds by {family}"
+    return line

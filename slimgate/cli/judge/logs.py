@@ -1,0 +1,87 @@
+"""`slimgate judge` on logs: reads, judges, prints, and writes the record where --report asks for it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from slimgate.data.log_files.budgets import LogBudgets, drop_budgets, read_log_budgets
+from slimgate.data.log_files.find import holds_predictions, read_log
+from slimgate.data.log_files.pairs import Rules, check_options
+from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
+from slimgate.errors import DataError, SuiteError
+
+# What prediction files alone have, and what logs alone.
+_OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column")
+_OF_LOGS = ("pooled_points", "allow", "repeat", "report")
+
+
+def reads_logs(options: argparse.Namespace) -> bool:
+    """Whether the files are logs, and not tables of labels and predictions."""
+    if options.format is not None:
+        return True
+    if any(getattr(options, name) for name in _OF_LOGS):
+        return True
+    stated = any(getattr(options, name) for name in _OF_PREDICTIONS)
+    return not all(holds_predictions(path, stated=stated) for path in (options.teacher, *options.variants))
+
+
+def judge_log_files(options: argparse.Namespace) -> int:
+    """Judges each target and prints. Raises SlimgateError for wrong input."""
+    from slimgate.cli.judge.log_output import as_json, as_text, verdict_of
+
+    stated = [name for name in _OF_PREDICTIONS if getattr(options, name)]
+    if stated:
+        flag = stated[0].removesuffix("_column")
+        raise SuiteError(f"--{flag} came with logs, whose columns are known; it is of prediction files")
+    check_options(options.allow or ())
+    rules = Rules(frozenset(options.allow or ()), options.missing)
+    budgets = _budgets(options)
+    base = read_log(options.teacher, options.format)
+    repeat = None if options.repeat is None else read_log(options.repeat, options.format)
+    if repeat is not None and options.repeat.samefile(options.teacher):
+        raise DataError(f"--repeat {options.repeat}: it is the base itself, expected another run of it")
+    judged: dict[str, LogVerdicts] = {}
+    for path in options.variants:
+        if path.exists() and options.teacher.exists() and path.samefile(options.teacher):
+            raise DataError(f"{path}: base and target are one, expected the logs of two models")
+        name = _target_name(path, judged)
+        judged[name] = judge_logs(
+            base, read_log(path, options.format), budgets, rules, seed=options.seed, repeat=repeat
+        )
+    return _tell(options, judged, as_json if options.json else as_text, verdict_of)
+
+
+def _budgets(options: argparse.Namespace) -> LogBudgets:
+    metrics = options.metric or []
+    if options.budgets is None:
+        return drop_budgets(metrics, options.drop_points or [], options.pooled_points)
+    if options.drop_points or options.pooled_points:
+        raise SuiteError("--drop-points and --budgets came, expected one of them")
+    return read_log_budgets(options.budgets, metrics)
+
+
+def _target_name(path: Path, judged: Any) -> str:
+    """What a record calls the target: the file's or folder's name, with a number where two share it."""
+    import re
+
+    own = path.resolve().name if path.is_dir() else path.stem
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", own).lstrip("._-") or "target"
+    plain = "target" if plain == "teacher" else plain
+    number = sum(name == plain or name.startswith(f"{plain}-") for name in judged)
+    return f"{plain}-{number + 1}" if number else plain
+
+
+def _tell(options: argparse.Namespace, judged: dict[str, LogVerdicts], render: Any, verdict_of: Any) -> int:
+    wish = options.on_inconclusive
+    sys.stdout.write(render(judged, wish) + "\n")
+    if options.report is not None:
+        from slimgate.cli.judge.log_record import write_record
+
+        command = shlex.join(["slimgate", *sys.argv[1:]])
+        folder = write_record(judged, wish, options.report, command)
+        sys.stderr.write(f"report: {folder.as_posix()}/report.html\n")
+    return int(any(verdict_of(name, one, wish).fails for name, one in judged.items()))

@@ -1,0 +1,97 @@
+"""`slimgate power`: can so many rows decide a budget, and what a constant threshold gets wrong on them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slimgate.judge.power import Plan, Shares
+
+DESCRIPTION = """\
+Tells before anything runs what a benchmark of scores of 0 and 1 can decide. --flip-rate is the share of
+samples whose score changes between the two models, either way: `slimgate judge --repeat` shows that of the
+base against itself, which is the least. Exit codes: 0 these rows pass an equal model 80 % of the time, 1 they
+do not, 4 wrong usage.
+"""
+_POWER = 0.80
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "power", help="tell what a number of rows can decide", description=DESCRIPTION
+    )
+    parser.add_argument("--rows", type=int, required=True, metavar="N", help="samples of the benchmark")
+    parser.add_argument(
+        "--flip-rate",
+        type=float,
+        required=True,
+        metavar="X",
+        help="share of samples that change, from 0 to 1",
+    )
+    parser.add_argument(
+        "--drop-points", type=float, required=True, metavar="X", help="the budget, in percentage points"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the plan. Raises SuiteError for numbers out of range."""
+    from slimgate.errors import SuiteError
+    from slimgate.judge.power import plan
+
+    if options.rows < 1:
+        raise SuiteError(f"--rows {options.rows}: expected at least 1")
+    if not 0 < options.flip_rate <= 1:
+        raise SuiteError(f"--flip-rate {options.flip_rate:g}: expected a share from 0 to 1, as 0.08")
+    if not 0 < options.drop_points < 100:
+        raise SuiteError(f"--drop-points {options.drop_points:g}: expected percentage points from 0 to 100")
+    found = plan(options.rows, options.flip_rate, options.drop_points / 100)
+    sys.stdout.write("\n".join(_lines(found)) + "\n")
+    return int(found.equal.passes < _POWER)
+
+
+def _lines(found: Plan) -> list[str]:
+    from tabulate import tabulate
+
+    kinds = (
+        ("loses nothing", found.equal),
+        ("loses the budget", found.at_budget),
+        ("loses twice the budget", found.twice),
+    )
+    rows = [_row(name, one) for name, one in kinds if one is not None]
+    table = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
+    can = "can" if found.equal.passes >= _POWER else "cannot"
+    head = (
+        f"{found.rows:,} rows {can} decide a budget of {100 * found.margin:g} points "
+        f"if {100 * found.flips:g} % of the samples change: "
+        f"an equal model passes {_percent(found.equal.passes)} of the time."
+    )
+    return [head, "", table, "", *_needed(found)]
+
+
+def _row(name: str, one: Shares) -> dict[str, str]:
+    return {
+        "a model that": name,
+        "PASS": _percent(one.passes),
+        "FAIL": _percent(one.fails),
+        "INCONCLUSIVE": _percent(one.undecided),
+        "a constant threshold passes it": _percent(one.point_passes),
+    }
+
+
+def _needed(found: Plan) -> list[str]:
+    lines = [f"About {found.rows_needed:,} rows pass an equal model 80 % of the time."]
+    if found.rows_needed > found.rows:
+        repeats = -(-found.rows_needed // found.rows)
+        lines.append(
+            f"If every change is noise of the generation, {repeats} repeats of each sample do the same. "
+            "Repeats do not replace rows for changes that are the model's."
+        )
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

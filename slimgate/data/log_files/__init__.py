@@ -1,0 +1,1 @@
+"""Logs of two models: found, read into columns, compared, paired and judged."""

@@ -1,0 +1,113 @@
+"""Budgets on the comparisons of two logs: one for all, by pattern, and one pooled over all samples.
+
+[budgets]
+"*" = { drop_points = 2.0 }
+"gsm8k*" = { drop_points = 1.0 }       # of the patterns that match, the last one counts
+[pooled]
+drop_points = 0.5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from slimgate.errors import SuiteError, format_suggestion
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.budget_tables import QualityBudgetTable
+
+POOLED = "pooled"
+_TABLES = ("budgets", POOLED)
+
+
+@dataclass(frozen=True)
+class LogBudgets:
+    """patterns: of a comparison's name, task or metric, with its budgets. pooled: on all samples at once.
+
+    measured: patterns of what is judged at all; none: everything.
+    """
+
+    patterns: tuple[tuple[str, tuple[QualityBudget, ...]], ...] = ()
+    pooled: tuple[QualityBudget, ...] = ()
+    measured: tuple[str, ...] = field(default=())
+
+    def of(self, name: str, task: str, metric: str) -> tuple[QualityBudget, ...]:
+        """The budgets of a comparison: those of the last pattern that matches."""
+        found: tuple[QualityBudget, ...] = ()
+        for pattern, budgets in self.patterns:
+            if matches(pattern, name, task, metric):
+                found = budgets
+        return found
+
+    def is_measured(self, name: str, task: str, metric: str) -> bool:
+        return not self.measured or any(matches(one, name, task, metric) for one in self.measured)
+
+    def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
+        """Raises SuiteError for a pattern that matches no comparison."""
+        for pattern in (*(pattern for pattern, _ in self.patterns), *self.measured):
+            if not any(matches(pattern, *one) for one in names):
+                known = [name for name, _, _ in names]
+                shown = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
+                raise SuiteError(
+                    f'"{pattern}" matches no comparison{format_suggestion(pattern, known)}; there are {shown}'
+                )
+
+
+def matches(pattern: str, name: str, task: str, metric: str) -> bool:
+    """Whether a shell pattern is of this comparison: `gsm8k/strict-match/exact_match`, its task or metric."""
+    return any(fnmatchcase(text, pattern) for text in (name, task, metric))
+
+
+def drop_budgets(metrics: Sequence[str], points: Sequence[float], pooled: float | None) -> LogBudgets:
+    """Of a command line: one limit for each metric pattern in order, or one for all."""
+    if points and len(points) not in (1, max(1, len(metrics))):
+        raise SuiteError(
+            f"{len(points)} --drop-points for {len(metrics)} --metric, expected one for each, in order, or "
+            "one for all"
+        )
+    each = [*points] * max(1, len(metrics)) if len(points) == 1 else [*points]
+    patterns = [(name, (_drop(limit),)) for name, limit in zip(metrics or ["*"], each, strict=False)]
+    return LogBudgets(tuple(patterns), () if pooled is None else (_drop(pooled),), tuple(metrics))
+
+
+def _drop(limit: float) -> QualityBudget:
+    return QualityBudget("drop_points", limit)
+
+
+def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str] = ()) -> LogBudgets:
+    """Of the tables [budgets] and [pooled]. Raises SuiteError for a table that is none of them."""
+    if unknown := [name for name in data if name not in _TABLES]:
+        raise SuiteError(f"{shown}: no table [{unknown[0]}] here{format_suggestion(unknown[0], _TABLES)}")
+    stated = data.get("budgets", {})
+    if not isinstance(stated, Mapping) or not (stated or POOLED in data):
+        raise SuiteError(f'{shown}: expected [budgets] with "*" = {{ drop_points = 2.0 }}, or [pooled]')
+    patterns = tuple((name, _table(value, f'{shown} [budgets] "{name}"')) for name, value in stated.items())
+    pooled = _table(data[POOLED], f"{shown} [pooled]") if POOLED in data else ()
+    return LogBudgets(patterns, pooled, tuple(metrics))
+
+
+def _table(value: Any, shown: str) -> tuple[QualityBudget, ...]:
+    try:
+        return QualityBudgetTable.model_validate(value).budgets()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SuiteError(f"{shown}{' ' + where if where else ''}: {first['msg']}") from None
+
+
+def read_log_budgets(path: Path, metrics: Sequence[str] = ()) -> LogBudgets:
+    """Of a TOML file."""
+    import tomllib
+
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SuiteError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SuiteError(f"{path}: {error}") from error
+    return budgets_of_table(data, str(path), metrics)

@@ -1,0 +1,168 @@
+"""The rows of a task as columns: 8 bytes a figure, so that millions of samples fit in memory.
+
+Texts are kept as 64-bit digests, which two logs of one process share. What is quoted is read again.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from math import isfinite, nan
+
+import numpy as np
+import pyarrow as pa
+
+from slimgate.data.predictions.codes import TEXT, by_id, standing_twice
+from slimgate.data.predictions.files import some
+from slimgate.errors import DataError
+from slimgate.outcomes import Floats, Ints
+from slimgate.samples import Row, TaskLog
+
+# Ids wait so many at a time to become Arrow text.
+_BLOCK = 50_000
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """One task under one filter. Arrays are (rows,).
+
+    ids: Arrow text, distinct; order: positions in the order of the ids. scores: by metric, NaN where the log
+    has none. keys: by name, digests of what both logs must share. answers: digests; clusters: digests, or
+    None where each row stands alone. errors, truncated: whether. rows(): the rows again, to quote some.
+    """
+
+    ids: pa.Array
+    order: Ints
+    scores: Mapping[str, Floats]
+    keys: Mapping[str, Ints]
+    answers: Ints
+    clusters: Ints | None
+    errors: Ints
+    truncated: Ints
+    rows: Callable[[], Iterator[Row]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def quote(self, wanted: Iterable[int]) -> dict[int, Row]:
+        """The rows at some positions, read again."""
+        places = sorted(set(wanted))
+        found: dict[int, Row] = {}
+        if not places:
+            return found
+        needed = set(places)
+        for at, row in enumerate(islice(self.rows(), places[-1] + 1)):
+            if at in needed:
+                found[at] = row
+        return found
+
+
+@dataclass
+class _Column:
+    """What grows while rows are read."""
+
+    waiting: list[str] = field(default_factory=list)
+    ids: list[pa.Array] = field(default_factory=list)
+    scores: dict[str, array[float]] = field(default_factory=dict)
+    keys: dict[str, array[int]] = field(default_factory=dict)
+    answers: array[int] = field(default_factory=lambda: array("q"))
+    clusters: array[int] = field(default_factory=lambda: array("q"))
+    flags: bytearray = field(default_factory=bytearray)
+    clustered: bool = False
+
+    def add(self, row: Row, shown: str) -> None:
+        before = len(self.flags)
+        self.waiting.append(row.id)
+        if len(self.waiting) >= _BLOCK:
+            self.flush()
+        for name, value in row.scores.items():
+            column = self.scores.get(name)
+            if column is None:
+                column = self.scores[name] = array("d", [nan]) * before
+            column.append(_score(row, name, value, shown))
+        for name, text in row.keys.items():
+            digests = self.keys.get(name)
+            if digests is None:
+                digests = self.keys[name] = array("q", [0]) * before
+            digests.append(_digest(text))
+        self.answers.append(hash(row.answer))
+        self.clustered |= row.cluster is not None
+        self.clusters.append(hash(row.id if row.cluster is None else row.cluster))
+        self.flags.append((row.error is not None) + 2 * row.truncated)
+        if len(row.scores) < len(self.scores) or len(row.keys) < len(self.keys):
+            self._even()
+
+    def _even(self) -> None:
+        """A row that lacks a score or a key has NaN or 0 there."""
+        for column in self.scores.values():
+            column.extend([nan] * (len(self.flags) - len(column)))
+        for digests in self.keys.values():
+            digests.extend([0] * (len(self.flags) - len(digests)))
+
+    def flush(self) -> None:
+        self.ids.append(pa.array(self.waiting, TEXT))
+        self.waiting.clear()
+
+
+def _digest(text: str) -> int:
+    """48 bits that are the same in every process."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big")
+
+
+def _score(row: Row, name: str, value: float | None, shown: str) -> float:
+    if value is None:
+        return nan
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{shown}: sample {row.id}: score {name} is {value!r}, expected a number") from None
+    if number == number and not isfinite(number):
+        raise DataError(f"{shown}: sample {row.id}: score {name} is {number}, expected a finite number")
+    return number
+
+
+def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
+    """By filter the samples of a task. shown: file and task, for messages.
+
+    Raises DataError where a sample stands twice, a score is no number, or there are no rows.
+    """
+    columns: dict[str, _Column] = {}
+    for row in task.rows():
+        column = columns.get(row.filter)
+        if column is None:
+            column = columns[row.filter] = _Column()
+        column.add(row, shown)
+    if not columns:
+        raise DataError(f"{shown}: no samples, expected at least one")
+    return {name: _samples(shown, name, columns.pop(name), task) for name in list(columns)}
+
+
+def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
+    column.flush()
+    ids = pa.concat_arrays(column.ids)
+    order = by_id(ids)
+    if len(twice := standing_twice(ids, order)):
+        has = "sample stands" if len(twice) == 1 else "samples stand"
+        raise DataError(
+            f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample "
+            "(a log of several runs, or of several epochs without their number?)"
+        )
+    flags = np.frombuffer(column.flags, np.uint8).astype(np.int64)
+
+    def rows() -> Iterator[Row]:
+        return (row for row in task.rows() if row.filter == name)
+
+    return Samples(
+        ids=ids,
+        order=order,
+        scores={metric: np.array(values, np.float64) for metric, values in column.scores.items()},
+        keys={key: np.array(values, np.int64) for key, values in column.keys.items()},
+        answers=np.array(column.answers, np.int64),
+        clusters=np.array(column.clusters, np.int64) if column.clustered else None,
+        errors=flags & 1,
+        truncated=flags >> 1,
+        rows=rows,
+    )

@@ -1,0 +1,64 @@
+"""Which tool wrote a log: each reader looks at it; `table` comes last, since it takes any table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimgate.data.predictions.files import FORMATS
+from slimgate.data.row_files import RowFile, columns_of, require
+from slimgate.errors import DataError, SlimgateError
+from slimgate.loading import known_plugins, load
+from slimgate.samples import Log, Reader
+
+_LAST = "table"
+
+
+def read_log(path: Path, name: str | None = None) -> Log:
+    """The log of a file or folder. name: of its format; None to find it.
+
+    Raises SuiteError for a format that does not exist, DataError for a log that no reader knows.
+    """
+    if not path.is_dir():
+        require(path)
+    log = (find_reader(path) if name is None else load("log", name)).read(path)
+    if not log.tasks:
+        raise DataError(f"{path}: the log has no task")
+    return log
+
+
+def find_reader(path: Path) -> Reader:
+    """The reader that recognizes a log. Raises DataError where none does, or more than one."""
+    names = sorted(known_plugins("log"), key=lambda name: name == _LAST)
+    readers: dict[str, Reader] = {name: load("log", name) for name in names}
+    found = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(path)]
+    if len(found) > 1:
+        raise DataError(f"{path} may be a log of {' or '.join(found)}; choose one by --format NAME")
+    if not found and readers[_LAST].recognizes(path):
+        found = [_LAST]
+    if not found:
+        what = "folder" if path.is_dir() else "file"
+        raise DataError(
+            f"{path}: no reader knows this {what}; expected a log of {', '.join(readers)}; "
+            "--format NAME forces one"
+        )
+    return readers[found[0]]
+
+
+def holds_predictions(path: Path, *, stated: bool = False) -> bool:
+    """Whether a path is read as predictions, with label and prediction or probabilities, and not as a log.
+
+    A broken or missing file is one, so that it has the error of predictions. stated: whether the columns of
+    predictions were named.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if path.is_dir() or (kind is None and path.is_file() and path.suffix.lower() in (".json", ".eval")):
+        return False
+    if kind is None or not path.is_file() or stated:
+        return True
+    try:
+        columns = set(columns_of(RowFile(path, kind)))
+    except (SlimgateError, OSError, ValueError):
+        return True
+    if {"label", "prediction"} <= columns:
+        return True
+    return not ({"score", "doc_id", "__metric__"} & columns)

@@ -1,0 +1,66 @@
+"""JSON of logs: a line an object, or one object a file; what is wrong is one line with file and place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.json_text import NOT_JSON, describe_json_error, read_json
+from slimgate.errors import DataError
+
+# A log of one object is read whole; promptfoo and deepeval write such.
+_MOST_BYTES = 2 * 10**9
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, object) of each line that is not blank. Raises DataError naming file and line."""
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    found = json.loads(line)
+                except NOT_JSON as error:
+                    cut = "" if line.endswith(b"\n") else "; it has no end: was the run interrupted?"
+                    raise DataError(
+                        f"{path}: line {number} is not JSON ({describe_json_error(error)}){cut}"
+                    ) from None
+                if not isinstance(found, dict):
+                    raise DataError(f"{path}: line {number} is no JSON object, expected one a line")
+                yield number, found
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object of a file. Raises DataError in one line."""
+    try:
+        found = read_json(path, most=_MOST_BYTES)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: it is no JSON object, expected the log of one run")
+    return found
+
+
+def beginning(path: Path, size: int = 4096) -> str:
+    """The first characters of a file, to recognize it by; "" of what is no file or no text."""
+    if not path.is_file():
+        return ""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(size).decode("utf-8", "ignore").lstrip("\ufeff \n\r\t")
+    except OSError:
+        return ""
+
+
+def as_text(value: Any) -> str | None:
+    """A value to compare or quote: text as it is, else its JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

@@ -1,0 +1,146 @@
+"""Inspect: `.eval` and `.json` logs, read by `inspect_ai.log` (extra `inspect`).
+
+A row is a sample and an epoch; the epochs of a sample are one cluster. Each scorer is a metric; a scorer that
+gives a mapping is one metric a key. C, I, P and N count 1, 0, 0.5 and 0, as `inspect_ai` counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slimgate.data.log_files.json_lines import as_text, beginning
+from slimgate.errors import DataError, MissingExtra
+from slimgate.samples import PROMPT, TARGET, Log, Reader, Row, TaskLog
+
+_EXTENSIONS = (".eval", ".json")
+
+
+class Inspect(Reader):
+    """One log, or a folder with the logs of several tasks."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return any(self.recognizes(file) for file in sorted(path.iterdir()) if file.is_file())
+        if path.suffix == ".eval":
+            return True
+        start = beginning(path)
+        return path.suffix == ".json" and '"status":' in start[:200] and '"eval"' in start
+
+    def read(self, path: Path) -> Log:
+        files = [path] if path.is_file() else _logs_in(path, self)
+        tasks: dict[str, TaskLog] = {}
+        at: dict[str, Path] = {}
+        models: set[str] = set()
+        for file in files:
+            header = _header(file)
+            _check_complete(file, header)
+            task = str(header.eval.task)
+            if task in tasks:
+                raise DataError(f"{path}: task {task} stands in {at[task].name} and in {file.name}; name one")
+            models.add(str(header.eval.model))
+            tasks[task], at[task] = _task(file, header), file
+        if len(models) > 1:
+            raise DataError(
+                f"{path}: logs of several models ({', '.join(sorted(models))}); name those of one"
+            )
+        return Log("inspect", str(path), dict(sorted(tasks.items())), next(iter(models), None))
+
+
+def _logs_in(path: Path, reader: Reader) -> list[Path]:
+    return [file for file in sorted(path.iterdir()) if file.is_file() and reader.recognizes(file)]
+
+
+def _inspect_log() -> Any:
+    try:
+        from inspect_ai import log
+    except ImportError:
+        raise MissingExtra('logs of Inspect need an extra: pip install "slimgate[inspect]"') from None
+    return log
+
+
+def _header(file: Path) -> Any:
+    try:
+        return _inspect_log().read_eval_log(str(file), header_only=True)
+    except MissingExtra:
+        raise
+    except Exception as error:
+        raise DataError(f"{file} cannot be read as a log of Inspect: {error}") from error
+
+
+def _check_complete(file: Path, header: Any) -> None:
+    if header.status != "success":
+        why = f": {header.error.message[:200]}" if header.error else ""
+        raise DataError(
+            f"{file}: the run's status is {header.status}, expected success{why}; finish it by "
+            "`inspect eval-retry`"
+        )
+
+
+def _task(file: Path, header: Any) -> TaskLog:
+    config = header.eval.config
+    given = header.plan.config.model_dump(exclude_none=True) if header.plan else {}
+    model = header.eval.model_generate_config.model_dump(exclude_none=True)
+    generation = {key: value for key, value in {**given, **model}.items() if key not in _NOT_ANSWERS}
+    return TaskLog(
+        rows=partial(_rows, file),
+        settings={
+            "version": header.eval.task_version,
+            "limit": {"limit": as_text(config.limit), "epochs": config.epochs},
+            "generation": generation,
+            "filters": [step.solver for step in header.plan.steps] if header.plan else None,
+        },
+    )
+
+
+# Settings of the generation that change no answer.
+_NOT_ANSWERS = (
+    "max_connections",
+    "adaptive_connections",
+    "max_retries",
+    "timeout",
+    "attempt_timeout",
+    "batch",
+)
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    from inspect_ai.scorer import value_to_float
+
+    number = value_to_float()
+    samples = _inspect_log().read_eval_log_samples(str(file), all_samples_required=False)
+    for sample in samples:
+        text = sample.input if isinstance(sample.input, str) else _messages(sample.input)
+        output = sample.output
+        yield Row(
+            id=f"{sample.id}" if sample.epoch == 1 else f"{sample.id} epoch {sample.epoch}",
+            scores=dict(_scores(sample.scores or {}, number)),
+            keys={PROMPT: text, TARGET: as_text(sample.target) or ""},
+            cluster=str(sample.id),
+            error=None if sample.error is None else sample.error.message,
+            truncated=bool(output.choices) and output.stop_reason in ("max_tokens", "model_length"),
+            prompt=text,
+            answer=output.completion,
+            target=as_text(sample.target),
+        )
+
+
+def _messages(messages: Any) -> str:
+    return "\n".join(f"{one.role}: {one.text}" for one in messages)
+
+
+def _scores(scores: Any, number: Any) -> Iterator[tuple[str, float | None]]:
+    for name, score in scores.items():
+        if isinstance(score.value, dict):
+            yield from ((f"{name}.{key}", _value(value, number)) for key, value in score.value.items())
+        elif not isinstance(score.value, list):
+            yield name, _value(score.value, number)
+
+
+def _value(value: Any, number: Any) -> float | None:
+    return None if value is None else float(number(value))
+
+
+reader = Inspect()

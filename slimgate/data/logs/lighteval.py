@@ -1,0 +1,114 @@
+"""lighteval: `details_<task>_<time>.parquet` of `--save-details`, one row a document.
+
+Columns `__doc__`, `__model_response__` and `__metric__` are structs; metrics are the fields of the last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slimgate.data.log_files.json_lines import as_text
+from slimgate.errors import DataError
+from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+
+_DETAILS = re.compile(r"details_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.parquet")
+_COLUMNS = ("__doc__", "__model_response__", "__metric__")
+_ROWS_AT_ONCE = 2_000
+
+
+class Lighteval(Reader):
+    """One details file, or a folder of one run."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return any(path.glob("**/details_*.parquet"))
+        try:
+            return path.suffix == ".parquet" and set(_COLUMNS) <= set(pq.read_schema(path).names)
+        except (pa.ArrowException, OSError):
+            return False
+
+    def read(self, path: Path) -> Log:
+        found = [path] if path.is_file() else sorted(path.glob("**/details_*.parquet"))
+        folders = sorted({file.parent.parent for file in found}) if path.is_dir() else []
+        if len(folders) > 1:
+            names = ", ".join(folder.as_posix() for folder in folders[:3])
+            raise DataError(f"{path}: logs of {len(folders)} models ({names}); name the folder of one")
+        files = {_parts(file)[0]: file for file in sorted(found, key=lambda one: _parts(one)[1])}
+        older = len(found) - len(files)
+        notes = (f"{path}: {older} details files of earlier runs are left out",) if older else ()
+        tasks = {task: TaskLog(rows=partial(_rows, file)) for task, file in sorted(files.items())}
+        return Log("lighteval", str(path), tasks, folders[0].name if folders else None, notes)
+
+
+def _parts(file: Path) -> tuple[str, str]:
+    match = _DETAILS.fullmatch(file.name)
+    return (match["task"], match["time"]) if match else (file.stem.removeprefix("details_"), "")
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    seen: dict[str, int] = {}
+    try:
+        with pq.ParquetFile(file) as parquet:
+            if lacking := [name for name in _COLUMNS if name not in parquet.schema_arrow.names]:
+                raise DataError(f"{file}: no column {lacking[0]}, expected details of lighteval")
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(_COLUMNS)):
+                for doc, response, metric in zip(*(one.to_pylist() for one in batch.columns), strict=True):
+                    yield _row(doc, response or {}, metric, seen)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file} cannot be read as parquet: {' '.join(str(error).split())[:200]}") from error
+
+
+def _row(
+    doc: Mapping[str, Any], response: Mapping[str, Any], metric: Mapping[str, Any], seen: dict[str, int]
+) -> Row:
+    query = as_text(doc.get("query")) or ""
+    named = str(doc.get("id") or "")
+    # documents of some tasks have no id: then the document itself names the row
+    key = named or f"{hash(query):x}"
+    seen[key] = count = seen.get(key, 0) + 1
+    texts = response.get("text_post_processed") or response.get("text") or []
+    truncated = response.get("truncated_tokens_count") or 0
+    prompt = as_text(response.get("input")) or query
+    return Row(
+        id=key if count == 1 else f"{key} row {count}",
+        scores={
+            name: value for name, value in metric.items() if value is None or isinstance(value, int | float)
+        },
+        keys={
+            DOCUMENT: as_text([query, doc.get("choices")]) or "",
+            PROMPT: prompt,
+            TARGET: as_text(doc.get("gold_index")) or "",
+        },
+        truncated=bool(sum(truncated) if isinstance(truncated, list) else truncated),
+        prompt=prompt,
+        answer=_answer(texts, response, doc),
+        target=_target(doc),
+    )
+
+
+def _answer(texts: Any, response: Mapping[str, Any], doc: Mapping[str, Any]) -> str | None:
+    """The text, or of a multiple choice the likeliest choice."""
+    if texts:
+        return as_text(texts[0])
+    chances, choices = response.get("logprobs") or [], doc.get("choices") or []
+    if len(chances) == len(choices) > 0:
+        return as_text(choices[max(range(len(chances)), key=chances.__getitem__)])
+    return None
+
+
+def _target(doc: Mapping[str, Any]) -> str | None:
+    gold, choices = doc.get("gold_index"), doc.get("choices") or []
+    index = gold[0] if isinstance(gold, list) and gold else gold
+    if isinstance(index, int) and 0 <= index < len(choices):
+        return as_text(choices[index])
+    return as_text(gold)
+
+
+reader = Lighteval()

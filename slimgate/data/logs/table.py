@@ -1,0 +1,172 @@
+"""Tables of scores of any tool: csv, tsv, jsonl or parquet with columns id and score, a number a row.
+
+Further columns are read where they are there: task, filter, metric, epoch, group, prompt, answer, target,
+error. Without a score, label and prediction give one: 1 where they are equal, as the metric accuracy. The
+direction of a metric is up unless its column higher_is_better says false.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from slimgate.data.log_files.json_lines import as_text, read_objects
+from slimgate.data.predictions.files import FORMATS, LONGEST_ROW
+from slimgate.data.row_files import SEPARATORS
+from slimgate.errors import DataError, format_suggestion
+from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+
+_ROWS_AT_ONCE = 20_000
+_TEXTS = ("task", "filter", "metric", "epoch", "group", "prompt", "answer", "target", "document", "error")
+_FALSE = ("false", "0", "no")
+Values = Mapping[str, Any]
+
+
+class Table(Reader):
+    """One file."""
+
+    def recognizes(self, path: Path) -> bool:
+        return path.is_file() and path.suffix.lower() in FORMATS
+
+    def read(self, path: Path) -> Log:
+        columns = _columns(path)
+        if "id" not in columns:
+            raise DataError(f'{path}: no column "id"{format_suggestion("id", columns)}')
+        if "score" not in columns and not {"label", "prediction"} <= set(columns):
+            raise DataError(
+                f'{path}: no column "score", and no label and prediction{format_suggestion("score", columns)}'
+            )
+        names, better = _tasks(path, columns)
+        tasks = {name: TaskLog(partial(_rows, path, columns, name), better) for name in names}
+        return Log("table", str(path), tasks)
+
+
+def _columns(path: Path) -> list[str]:
+    kind = FORMATS.get(path.suffix.lower())
+    try:
+        if kind == "parquet":
+            return list(pq.read_schema(path).names)
+        if kind == "jsonl":
+            return list(next(read_objects(path), (0, {}))[1])
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return next(csv.reader(stream, delimiter=SEPARATORS[str(kind)]), [])
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as {kind}: {' '.join(str(error).split())[:200]}") from error
+
+
+def _values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    """The values of some columns, row by row, of a file read in blocks."""
+    names = list(columns)
+    if FORMATS[path.suffix.lower()] == "jsonl":
+        yield from (tuple(row.get(name) for name in names) for _, row in read_objects(path))
+        return
+    try:
+        for batch in _batches(path, names):
+            for start in range(0, len(batch), _ROWS_AT_ONCE):
+                part = batch.slice(start, _ROWS_AT_ONCE)
+                yield from zip(*(part.column(name).to_pylist() for name in names), strict=True)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+    kind = FORMATS[path.suffix.lower()]
+    if kind == "parquet":
+        with pq.ParquetFile(path, pre_buffer=False) as parquet:
+            yield from parquet.iter_batches(_ROWS_AT_ONCE, columns=names)
+        return
+    reader = pyarrow.csv.open_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(block_size=LONGEST_ROW),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=SEPARATORS[kind], newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types={name: pa.string() for name in names},
+            include_columns=names,
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+    with reader:
+        yield from reader
+
+
+def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
+    """The tasks of the file, and the direction of each metric that it says it of."""
+    named = [name for name in ("task", "metric", "higher_is_better") if name in columns]
+    tasks, better = dict.fromkeys([] if "task" in named else [""]), {}
+    if named == [] or named == ["metric"]:
+        return list(tasks), {}
+    for values in _values(path, named):
+        row = dict(zip(named, values, strict=True))
+        if "task" in row:
+            tasks[str(row["task"])] = None
+        if row.get("higher_is_better") is not None:
+            better[str(row.get("metric") or "score")] = str(row["higher_is_better"]).lower() not in _FALSE
+    return list(tasks), better
+
+
+def _rows(path: Path, columns: list[str], task: str) -> Iterator[Row]:
+    """Rows of one sample and filter that follow each other with other metrics are one row."""
+    read = [name for name in ("id", "score", "label", "prediction", *_TEXTS) if name in columns]
+    rows = (dict(zip(read, values, strict=True)) for values in _values(path, read))
+    if "task" in columns:
+        rows = (row for row in rows if str(row["task"]) == task)
+    if "metric" not in columns:
+        yield from (_row(path, row, {_metric(row): _score(path, row)}) for row in rows)
+        return
+    for _, some in itertools.groupby(rows, key=lambda row: (row["id"], row.get("filter"), row.get("epoch"))):
+        same = list(some)
+        yield _row(path, same[0], {_metric(row): _score(path, row) for row in same})
+
+
+def _metric(row: Values) -> str:
+    return str(row.get("metric") or ("score" if "score" in row else "accuracy"))
+
+
+def _score(path: Path, row: Values) -> float | None:
+    if "score" not in row:
+        return None if row["prediction"] is None else float(_same(row["label"], row["prediction"]))
+    value = row["score"]
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        if str(value).lower() in ("true", "false"):
+            return float(str(value).lower() == "true")
+        raise DataError(f"{path}: id {row['id']}: score {value!r}, expected a number") from None
+
+
+def _same(label: Any, prediction: Any) -> bool:
+    return as_text(label) == as_text(prediction)
+
+
+def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
+    if row["id"] is None or row["id"] == "":
+        raise DataError(f"{path}: a row has no id, expected one in each")
+    name, epoch = str(row["id"]), row.get("epoch")
+    group = row.get("group")
+    target = as_text(row.get("target") if row.get("target") is not None else row.get("label"))
+    keys = {key: text for key in (DOCUMENT, PROMPT) if (text := as_text(row.get(key))) is not None}
+    return Row(
+        id=name if epoch is None else f"{name} epoch {epoch}",
+        scores=scores,
+        filter=str(row.get("filter") or ""),
+        keys=keys if target is None else {**keys, TARGET: target},
+        cluster=str(group) if group is not None else None if epoch is None else name,
+        error=as_text(row.get("error")),
+        prompt=as_text(row.get("prompt")),
+        answer=as_text(row.get("answer") if row.get("answer") is not None else row.get("prediction")),
+        target=target,
+    )
+
+
+reader = Table()

@@ -1,0 +1,89 @@
+"""A verdict as an assertion, for tests that already have the answers of both models."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from slimgate.data.log_files.budgets import drop_budgets
+from slimgate.data.log_files.find import holds_predictions, read_log
+from slimgate.data.log_files.pairs import Missing, Rules, check_options
+from slimgate.data.log_files.verdicts import judge_logs
+from slimgate.data.predictions.columns import ColumnNames
+from slimgate.data.predictions.pairs import read_pair
+from slimgate.errors import MeasureError, SuiteError
+from slimgate.judge.message import message
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
+from slimgate.outcomes import ClassOutcomes, Outcomes
+
+
+def assert_within(
+    teacher: Outcomes | str | Path,
+    variant: Outcomes | str | Path,
+    *,
+    metric: str | None = None,
+    drop_points: float = 1.0,
+    seed: int = 0,
+    allow: Collection[str] = (),
+    missing: Missing = "fail",
+) -> QualityJudgement:
+    """Asserts that the variant is at most `drop_points` percentage points worse than the teacher.
+
+    teacher, variant: the answers of both on the same rows, as Outcomes (see `class_outcomes`), or two
+    prediction files or logs of evaluation tools as `slimgate judge` reads them. The rows are a sample: the
+    assertion holds where the one-sided 95 % bound of the drop is within the budget. metric: one of
+    slimgate's, "hub:NAME", or your own "package.module:object", default accuracy; of logs a pattern of tasks,
+    metrics or task/metric, default all, each with this budget. seed: of the bootstrap, which some metrics
+    need. allow, missing: as --allow and --missing of `slimgate judge`, for logs.
+
+    Returns the judgement, of logs that with the largest drop. Raises AssertionError with the verdict's line
+    where it is FAIL, or INCONCLUSIVE because there are too few rows (the line says how many would tell);
+    SuiteError for a budget or a metric that does not exist; DataError for files that do not match;
+    MeasureError for outcomes of other rows.
+    """
+    if isinstance(teacher, str | Path) and isinstance(variant, str | Path):
+        both = Path(teacher), Path(variant)
+        if not all(holds_predictions(path) for path in both):
+            return _assert_logs_within(*both, metric, drop_points, seed, allow, missing)
+        pair = read_pair(Path(teacher), Path(variant), ColumnNames())
+        teacher, variant = pair.teacher, pair.variant
+    if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
+        came = f"{type(teacher).__name__} and {type(variant).__name__}"
+        raise SuiteError(f"assert_within: {came} came, expected two Outcomes or two paths")
+    _check_classes(teacher, variant)
+    budget = QualityBudget("drop_points", drop_points)
+    judged = judge_quality(load_metric(metric or "accuracy"), teacher, variant, [budget], seed=seed)
+    if judged.verdict is not Verdict.PASS:
+        raise AssertionError(message("variant", judged))
+    return judged
+
+
+def _assert_logs_within(
+    base: Path,
+    target: Path,
+    metric: str | None,
+    drop_points: float,
+    seed: int,
+    allow: Collection[str],
+    missing: Missing,
+) -> QualityJudgement:
+    check_options(allow)
+    budgets = drop_budgets([] if metric is None else [metric], [drop_points], None)
+    found = judge_logs(
+        read_log(base), read_log(target), budgets, Rules(frozenset(allow), missing), seed=seed
+    ).comparisons
+    wrong = [one.judged for one in found if one.judged.verdict is not Verdict.PASS]
+    if wrong:
+        raise AssertionError("\n".join(message(target.stem, one) for one in wrong))
+    return found[0].judged
+
+
+def _check_classes(teacher: Outcomes, variant: Outcomes) -> None:
+    if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
+        for name in sorted(set(teacher.classes) ^ set(variant.classes)):
+            raise MeasureError(
+                f'assert_within: only one of the two has class "{name}"; '
+                "give class_outcomes the same classes for both"
+            )

@@ -1,0 +1,60 @@
+"""A record made of logs: a table for each target, a line for each task and metric, what lost most first."""
+
+from __future__ import annotations
+
+from slimgate._system.escape import escaped
+from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.report.figures import count, drop_words, fixed
+from slimgate.report.standing import variants
+from slimgate.report.tables import Column, blocks, table
+
+_MOST_LINES = 300
+
+
+def log_comparison(record: RunRecord) -> str:
+    """The section, with its heading."""
+    return blocks("## Tasks", *(_target(model) for model in variants(record)))
+
+
+def _target(model: VariantRecord) -> str:
+    found = sorted(model.quality.items(), key=lambda one: -(one[1].drop_points or 0))
+    shown = found[:_MOST_LINES]
+    more = len(found) - len(shown)
+    return blocks(
+        f"### {escaped(model.name)}",
+        table(
+            [
+                Column("task/metric", [escaped(name) for name, _ in shown]),
+                Column("n", [count(facts.n) for _, facts in shown], right=True),
+                Column("base", [_value(facts.teacher) for _, facts in shown], right=True),
+                Column("target", [_value(facts.value) for _, facts in shown], right=True),
+                Column("drop, points", [_drop(facts) for _, facts in shown], right=True),
+                Column("budget", [_budget(facts) for _, facts in shown], right=True),
+                Column("verdict", [_verdict(facts) for _, facts in shown]),
+            ]
+        ),
+        f"{count(more)} more that lost less; run.json has them." if more else "",
+    )
+
+
+def _value(value: float) -> str:
+    return fixed(value, 3 if abs(value) < 10 else 2)
+
+
+def _drop(facts: QualityFacts) -> str:
+    limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"]
+    return str(drop_words(facts.drop_points, facts.interval, limits)).removeprefix("drop ")
+
+
+def _budget(facts: QualityFacts) -> str:
+    shown = [
+        f"{budget.limit:g}" if budget.kind == "drop_points" else f"{budget.kind} {budget.limit:g}"
+        for budget in facts.budgets
+    ]
+    return ", ".join(shown) or "–"
+
+
+def _verdict(facts: QualityFacts) -> str:
+    if facts.verdict is None:
+        return "not gated"
+    return facts.verdict.value if facts.verdict == "PASS" else f"**{facts.verdict.value}**"

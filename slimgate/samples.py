@@ -1,0 +1,94 @@
+"""What the log of an evaluation tool says: its tasks, and of each sample the scores.
+
+    Log       one run of a tool: a name for the model, and its tasks
+    TaskLog   one task: its rows, read again at each call, and the settings that two runs must share
+    Row       one sample under one filter
+
+Readers (`slimgate/data/logs/`) give these; nothing here knows a tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# What two logs must share to be compared; `--allow NAME` accepts a difference.
+DOCUMENT, PROMPT, TARGET = "document", "prompt", "target"
+PER_SAMPLE = (DOCUMENT, PROMPT, TARGET)
+SETTINGS = ("shots", "limit", "chat_template", "version", "generation", "filters")
+TASKS = "tasks"
+COMPARED = (TASKS, *PER_SAMPLE, *SETTINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sample as one filter scored it.
+
+    id: what names it in its task, the same in both logs; the epoch of a repeated sample is part of it.
+    scores: by metric; None, or no entry, where the tool has none. keys: by a name of PER_SAMPLE the text or
+    hash that must be the same in both logs. cluster: equal for rows that are not independent, such as the
+    epochs of one sample; None where each row stands alone. error: why the tool has no answer.
+    prompt, answer, target: to quote.
+    """
+
+    id: str
+    scores: Mapping[str, float | None]
+    filter: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    cluster: str | None = None
+    error: str | None = None
+    truncated: bool = False
+    prompt: str | None = None
+    answer: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskLog:
+    """One task. rows(): a new iterator at each call, so that millions of rows need not be held.
+
+    higher_is_better: by metric, of those that the log says it of. settings: by a name of SETTINGS, plain JSON
+    values; what the log does not say is not there.
+    """
+
+    rows: Callable[[], Iterator[Row]]
+    higher_is_better: Mapping[str, bool] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Log:
+    """One run of a tool. shown: the file or folder, for messages. notes: what is to be known.
+
+    model: what the log calls the model, or None.
+    """
+
+    tool: str
+    shown: str
+    tasks: Mapping[str, TaskLog]
+    model: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Reader:
+    """The base of readers: one file in `slimgate/data/logs/`, or an entry point of the group slimgate.logs.
+
+    class MyTool(Reader):
+        def recognizes(self, path):
+            return path.suffix == ".mytool"
+
+        def read(self, path):
+            return Log("mytool", str(path), {"task": TaskLog(lambda: rows_of(path))})
+
+    reader = MyTool()
+    """
+
+    def recognizes(self, path: Path) -> bool:
+        """Whether a file or folder is a log of this tool, by a look at its beginning."""
+        raise NotImplementedError
+
+    def read(self, path: Path) -> Log:
+        """The log. Raises DataError in one line, with the file, for what is wrong in it."""
+        raise NotImplementedError

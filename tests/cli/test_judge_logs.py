@@ -1,0 +1,438 @@
+"""`slimgate judge` on logs of evaluation tools: verdicts, budgets, what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.lm_eval_logs import write_lm_eval
+
+from slimgate.cli.main import main
+from slimgate.record import read_record
+
+Judge = Callable[..., tuple[int, str, str]]
+N = 400
+
+
+@pytest.fixture
+def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["judge", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def scores(seed: int, wrong: float) -> list[float]:
+    return (np.random.default_rng(seed).random(N) >= wrong).astype(float).tolist()
+
+
+def lost(before: list[float], count: int) -> list[float]:
+    """The first right answers wrong."""
+    after, left = list(before), count
+    for at, one in enumerate(before):
+        if one and left:
+            after[at], left = 0.0, left - 1
+    return after
+
+
+@pytest.fixture
+def base() -> list[float]:
+    return scores(0, 0.2)
+
+
+def pair_of(folder: Path, base: list[float], target: list[float], **more: Any) -> tuple[Path, Path]:
+    return (
+        write_lm_eval(folder / "base", {"gsm8k": base}),
+        write_lm_eval(folder / "target", {"gsm8k": target}, **more),
+    )
+
+
+def figures(out: str) -> dict[str, Any]:
+    """The figures of the only comparison, without what differs by its name or time."""
+    (target,) = json.loads(out).values() if "quality" not in json.loads(out) else [json.loads(out)]
+    (one,) = target["quality"].values()
+    return {key: value for key, value in one.items() if key not in ("message", "measured", "warnings")}
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> Path:
+    names = list(rows[0])
+    lines = [",".join(names), *(",".join(str(row[name]) for name in names) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def test_the_verdict_is_that_of_the_same_outcomes_as_csv(
+    judge: Judge, tmp_path: Path, base: list[float]
+) -> None:
+    target = lost(base, 12)
+    logs = pair_of(tmp_path, base, target)
+    tables = [
+        write_table(tmp_path / f"{name}.csv", [{"id": k, "score": one} for k, one in enumerate(column)])
+        for name, column in (("b", base), ("t", target))
+    ]
+    answers = [
+        write_table(
+            tmp_path / f"{name}-answers.csv",
+            [{"id": k, "label": "yes", "prediction": "yes" if one else "no"} for k, one in enumerate(column)],
+        )
+        for name, column in (("b", base), ("t", target))
+    ]
+    found = [figures(judge(*both, "--drop-points", 2, "--json")[1]) for both in (logs, tables)]
+    classic = json.loads(judge(*answers, "--drop-points", 2, "--json")[1])["quality"]["accuracy"]
+    assert found[0] == found[1]
+    assert {key: classic[key] for key in found[0] if key in classic} == found[0]
+    assert found[0]["drop_points"] == pytest.approx(3.0)
+
+
+def test_scores_of_any_range_are_judged_as_a_mean(judge: Judge, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    before = rng.normal(50, 10, N)
+    rows = [before, before - 0.5, before - 20]
+    base, near, far = (
+        write_table(
+            tmp_path / f"{name}.csv",
+            [{"id": k, "metric": "chrf", "score": float(one)} for k, one in enumerate(column)],
+        )
+        for name, column in zip(("base", "near", "far"), rows, strict=True)
+    )
+    code, out, _ = judge(base, near, "--drop-points", 300)
+    assert (code, "(n=400): PASS" in out) == (0, True)
+    code, out, _ = judge(base, far, "--drop-points", 300)
+    assert (code, ": FAIL" in out) == (1, True)
+
+
+def test_a_lower_score_may_be_the_better_one(judge: Judge, tmp_path: Path) -> None:
+    both = [
+        write_table(
+            tmp_path / f"{name}.csv",
+            [{"id": k, "metric": "wer", "higher_is_better": "false", "score": score} for k in range(N)],
+        )
+        for name, score in (("base", 0.2), ("target", 0.4))
+    ]
+    _, out, _ = judge(*both, "--drop-points", 5, "--json")
+    assert figures(out)["drop_points"] == pytest.approx(20)
+    assert figures(out)["verdict"] == "FAIL"
+
+
+def test_the_table_begins_with_what_lost_most_and_samples_are_quoted(
+    judge: Judge, tmp_path: Path, base: list[float]
+) -> None:
+    write_lm_eval(tmp_path / "base", {"arc": base, "gsm8k": base})
+    write_lm_eval(tmp_path / "int4", {"arc": lost(base, 2), "gsm8k": lost(base, 80)})
+    code, out, _ = judge(tmp_path / "base", tmp_path / "int4", "--drop-points", 3)
+    lines = out.splitlines()
+    assert code == 1
+    assert [line.split()[0] for line in lines[4:6]] == ["gsm8k/acc", "arc/acc"]
+    assert 'prompt "Question 0?"' in out.replace("Question 1?", "Question 0?")
+    assert '    base   "yes"\n    target "no"' in out
+    assert "2 tasks, 2 comparisons, 800 scores: 82 worse, 0 better" in out
+    assert "Holm's correction over the 2 budgets" in lines[-1]
+
+
+def test_holm_keeps_a_single_chance_failure_of_many_tasks_from_failing_the_gate(
+    judge: Judge, tmp_path: Path, base: list[float]
+) -> None:
+    names = [f"task{k:02d}" for k in range(20)]
+    write_lm_eval(tmp_path / "base", dict.fromkeys(names, base))
+    write_lm_eval(tmp_path / "target", {**dict.fromkeys(names, base), "task00": lost(base, 16)})
+    # alone 16 of 400 are shown to be over 2 points
+    _, out, _ = judge(tmp_path / "base", tmp_path / "target", "--metric", "task00", "--drop-points", 2)
+    assert out.splitlines()[-1].startswith("FAIL")
+    code, out, _ = judge(tmp_path / "base", tmp_path / "target", "--drop-points", 2)
+    assert code == 1
+    assert "over its budget alone, but not by Holm's correction over the 20 budgets" in out
+    assert out.splitlines()[-1].startswith("INCONCLUSIVE (19 passed, 0 failed, 1 inconclusive")
+
+
+def test_budgets_are_by_pattern_and_pooled(judge: Judge, tmp_path: Path, base: list[float]) -> None:
+    write_lm_eval(tmp_path / "base", {"arc": base, "gsm8k": base})
+    write_lm_eval(tmp_path / "target", {"arc": base, "gsm8k": lost(base, 20)})
+    file = tmp_path / "budgets.toml"
+    file.write_text(
+        '[budgets]\n"*" = { drop_points = 2.0 }\n"gsm8k*" = { drop_points = 9.0 }\n'
+        "[pooled]\ndrop_points = 4.0\n",
+        "utf-8",
+    )
+    code, out, _ = judge(tmp_path / "base", tmp_path / "target", "--budgets", file, "--json")
+    found = json.loads(out)["target"]["quality"]
+    limits = {name: one["budgets"][0]["limit"] for name, one in found.items()}
+    assert (code, limits) == (0, {"pooled": 4.0, "gsm8k/acc": 9.0, "arc/acc": 2.0})
+    assert found["pooled"]["drop_points"] == pytest.approx(2.5)
+    assert found["pooled"]["n"] == 800
+    code, _, err = judge(tmp_path / "base", tmp_path / "target", "--metric", "gsm9k", "--drop-points", 2)
+    assert code == 4
+    assert '"gsm9k" matches no comparison' in err
+
+
+def test_several_targets_are_judged_in_one_call(judge: Judge, tmp_path: Path, base: list[float]) -> None:
+    write_lm_eval(tmp_path / "base", {"gsm8k": base})
+    write_lm_eval(tmp_path / "good", {"gsm8k": [*base[:-1], 1 - base[-1]]})
+    write_lm_eval(tmp_path / "bad", {"gsm8k": lost(base, 90)})
+    code, out, _ = judge(tmp_path / "base", tmp_path / "good", tmp_path / "bad", "--drop-points", 2)
+    assert code == 1
+    assert [line.split()[0] for line in out.splitlines() if re.match(r"(PASS|FAIL) \(", line)] == [
+        "PASS",
+        "FAIL",
+    ]
+
+
+def test_repeated_runs_of_the_base_show_its_own_noise(
+    judge: Judge, tmp_path: Path, base: list[float]
+) -> None:
+    again = [1 - one if k % 20 == 0 else one for k, one in enumerate(base)]
+    write_lm_eval(tmp_path / "base", {"gsm8k": base})
+    write_lm_eval(tmp_path / "base2", {"gsm8k": again})
+    write_lm_eval(tmp_path / "target", {"gsm8k": lost(base, 4)})
+    arguments = (tmp_path / "base", tmp_path / "target", "--drop-points", 1)
+    _, out, _ = judge(*arguments, "--repeat", tmp_path / "base2")
+    assert "the base changes 5.0 % of samples by itself, this one 1.0 %" in out
+    assert "the drop is within the base's own noise" in out
+    assert "within the base's own noise" not in judge(*arguments)[1]
+    code, _, err = judge(*arguments, "--repeat", tmp_path / "base")
+    assert (code, "it is the base itself" in err) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("missing", "code", "drop"), [("fail", 4, None), ("drop", 0, 0.0), ("as-wrong", 0, 0.5)]
+)
+def test_samples_without_a_score_are_never_dropped_in_silence(
+    judge: Judge, tmp_path: Path, base: list[float], missing: str, code: int, drop: float | None
+) -> None:
+    holes: list[float | None] = [*base]
+    for at in [k for k, one in enumerate(base) if one][:2]:
+        holes[at] = None
+    write_lm_eval(tmp_path / "base", {"gsm8k": base})
+    write_lm_eval(tmp_path / "target", {"gsm8k": holes})  # type: ignore[dict-item]
+    found, out, err = judge(tmp_path / "base", tmp_path / "target", "--drop-points", 5, "--missing", missing)
+    assert found == code
+    if drop is None:
+        assert "2 have no score in the target's log" in err
+        assert "--missing drop leaves them out, --missing as-wrong counts them as wrong" in err
+        return
+    assert "2 scores missing in one log" in out
+    assert f"drop {drop:.1f} points" in out
+
+
+def test_epochs_are_one_cluster(judge: Judge, tmp_path: Path) -> None:
+    right = np.random.default_rng(3).random(100) < 0.8
+    rows = [{"id": k, "epoch": epoch, "score": float(right[k])} for k in range(100) for epoch in range(4)]
+    base = write_table(tmp_path / "base.csv", rows)
+    turned = {int(at) for at in np.flatnonzero(right)[:3]}
+    target = write_table(
+        tmp_path / "target.csv",
+        [{**row, "score": 0.0 if row["id"] in turned else row["score"]} for row in rows],
+    )
+    _, out, _ = judge(base, target, "--drop-points", 5)
+    assert "n=400 in 100 groups" in out
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str, str | None]] = {
+    "other prompts": (
+        {"prompt": "Question {id} ?"},
+        r'gsm8k: prompts differ in 400 of 400 samples \("0", "1", "2" and 397 more\): .* are not comparable, '
+        r'first "Question 0\?" and "Question 0 \?"; accept it by --allow prompt',
+        "prompt",
+    ),
+    "other documents": (
+        {"rows": {"doc_hash": "0" * 64}},
+        "gsm8k: documents differ in 400 of 400 samples .* accept it by --allow document",
+        "document",
+    ),
+    "other targets": (
+        {"rows": {"target_hash": "0" * 64}},
+        "gsm8k: targets differ in 400 of 400 samples .* accept it by --allow target",
+        "target",
+    ),
+    "other shots": (
+        {"results": {"n-shot": {"gsm8k": 5}}},
+        r'differ in shots \{"seed": null, "shots": 0\} and \{"seed": 1234, "shots": 5\}: not comparable; '
+        "accept it by --allow shots",
+        "shots",
+    ),
+    "another limit": (
+        {"results": {"n-samples": {"gsm8k": {"original": 9999, "effective": 100}}}},
+        "differ in limit 400 and 100: not comparable; accept it by --allow limit",
+        "limit",
+    ),
+    "another chat template": (
+        {"results": {"chat_template_sha": "abc"}},
+        r'differ in chat template \{"chat_template_sha": null\} and \{"chat_template_sha": "abc"\}: not comp',
+        "chat_template",
+    ),
+    "another version": (
+        {"results": {"versions": {"gsm8k": 3.0}}},
+        r"differ in task version 1\.0 and 3\.0: not comparable; accept it by --allow version",
+        "version",
+    ),
+    "other generation settings": (
+        {"results": {"config": {"gen_kwargs": {"temperature": 1.0}}}},
+        r'differ in generation settings \{"gen_kwargs": \{\}\} and \{"gen_kwargs": \{"temperature": 1\.0\}\}',
+        "generation",
+    ),
+    "another filter": (
+        {"rows": {"filter": "strict"}},
+        "gsm8k: filter '', 'strict' is in one log alone",
+        None,
+    ),
+    "another metric": ({"metric": "f1"}, "gsm8k: no metric in common: .* has acc, .* has f1", None),
+    "another direction": (
+        {"results": {"higher_is_better": {"gsm8k": {"acc": False}}}},
+        "metric acc is better when higher in one log and not in the other",
+        None,
+    ),
+    "a score that is infinite": (
+        {"rows": {"acc": float("inf")}},
+        "target gsm8k: sample 0: score acc is inf, expected a finite number",
+        None,
+    ),
+    "a sample twice": (
+        {"rows": {"doc_id": 7}},
+        'target gsm8k: 1 sample stands more than once: "7"; expected one row a sample',
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_logs_that_do_not_compare_are_refused_in_one_line(
+    judge: Judge, tmp_path: Path, base: list[float], name: str
+) -> None:
+    more, expected, allow = REFUSED[name]
+    logs = pair_of(tmp_path, base, lost(base, 1), **more)
+    code, out, err = judge(*logs, "--drop-points", 3)
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert re.search(expected, err), err
+    if allow is not None:
+        code, out, _ = judge(*logs, "--drop-points", 3, "--allow", allow)
+        assert code == 0
+        assert re.search(r"^note: gsm8k: .*(differ|and)", out, re.MULTILINE)
+
+
+def _another_task(folder: Path) -> None:
+    write_lm_eval(folder / "target", {"arc": [1.0, 0.0]})
+
+
+def _a_task_less(folder: Path) -> None:
+    write_lm_eval(folder / "base", {"gsm8k": [1.0, 0.0], "arc": [1.0, 1.0]})
+    write_lm_eval(folder / "target", {"gsm8k": [1.0, 0.0]})
+
+
+def _interrupted(folder: Path) -> None:
+    (file,) = write_lm_eval(folder / "target", {"gsm8k": [1.0, 0.0]}).glob("samples_*")
+    file.write_text(file.read_text("utf-8")[:-40], "utf-8")
+
+
+def _no_samples(folder: Path) -> None:
+    write_lm_eval(folder / "target", {"gsm8k": []}, results={"n-samples": {}})
+
+
+def _fewer_samples(folder: Path) -> None:
+    write_lm_eval(folder / "target", {"gsm8k": [1.0]}, results={"n-samples": {}})
+
+
+def _two_models(folder: Path) -> None:
+    for model in ("a", "b"):
+        write_lm_eval(folder / "target" / model, {"gsm8k": [1.0, 0.0]})
+
+
+def _no_log(folder: Path) -> None:
+    (folder / "target").mkdir()
+    (folder / "target/notes.txt").write_text("nothing", "utf-8")
+
+
+def _broken_results(folder: Path) -> None:
+    (
+        write_lm_eval(folder / "target", {"gsm8k": [1.0, 0.0]}) / "results_2026-01-02T03-04-05.000000.json"
+    ).write_text('{"n-shot": ', "utf-8")
+
+
+def _foreign_rows(folder: Path) -> None:
+    (file,) = write_lm_eval(folder / "target", {"gsm8k": [1.0, 0.0]}).glob("samples_*")
+    file.write_text('{"doc_id": 0, "score": 1}\n', "utf-8")
+
+
+BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no task in common": (
+        _another_task,
+        "no task in common: .*target lacks the task gsm8k; .*base lacks the task arc",
+    ),
+    "a task less": (
+        _a_task_less,
+        "target lacks the task arc: run it, or judge what both have by --allow tasks",
+    ),
+    "a line that ends early": (_interrupted, "line 2 is not JSON .*; it has no end: was the run interrupted"),
+    "no samples": (_no_samples, "target gsm8k: no samples, expected at least one"),
+    "fewer samples": (
+        _fewer_samples,
+        r'1 are in the base\'s log alone \("1"\): --missing drop leaves them out',
+    ),
+    "several models": (_two_models, r"logs of 2 models \(.*/target/a, .*/target/b\); name the folder of one"),
+    "no log": (_no_log, "no reader knows this folder; expected a log of deepeval, helm, inspect, "),
+    "broken results": (_broken_results, "results_.*json: not JSON: Expecting value"),
+    "rows of another tool": (_foreign_rows, "line 1 is no sample of lm-eval .*expected doc_id, metrics"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_logs_are_refused_in_one_line(judge: Judge, tmp_path: Path, name: str) -> None:
+    write, expected = BROKEN[name]
+    write_lm_eval(tmp_path / "base", {"gsm8k": [1.0, 0.0]})
+    write(tmp_path)
+    code, out, err = judge(tmp_path / "base", tmp_path / "target", "--drop-points", 3)
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert re.search(expected, err), err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--allow", "promt"], "--allow promt: expected one of tasks, document, prompt.*Did you mean prompt"),
+        (["--format", "lmeval"], '"lmeval": no such log.*Did you mean lm_eval'),
+        (["--label", "x"], "--label came with logs"),
+        (["--budgets", "missing.toml"], "missing.toml: No such file"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    judge: Judge, tmp_path: Path, base: list[float], options: list[str], expected: str
+) -> None:
+    code, _, err = judge(*pair_of(tmp_path, base, base), *options)
+    assert (code, err.count("\n")) == (4, 1)
+    assert re.search(expected, err), err
+
+
+def test_a_log_is_not_judged_against_itself(judge: Judge, tmp_path: Path, base: list[float]) -> None:
+    folder, _ = pair_of(tmp_path, base, base)
+    assert "base and target are one" in judge(folder, folder, "--drop-points", 2)[2]
+
+
+def test_a_report_is_accepted_and_compared_as_that_of_a_run(
+    judge: Judge, tmp_path: Path, base: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = []
+    for release, count in (("old", 4), ("new", 60)):
+        logs = pair_of(tmp_path / release, base, lost(base, count))
+        folders.append(tmp_path / release / "report")
+        judge(*logs, "--drop-points", 4, "--report", folders[-1])
+    record = read_record(folders[1] / "run.json")
+    assert record.verdict.status == "FAIL"
+    assert record.variant("target").quality["gsm8k/acc"].drop_points == pytest.approx(15)
+    flips = record.variant("target").behaviour
+    assert flips is not None
+    assert flips.flips is not None
+    assert (flips.flips.right_to_wrong, len(flips.flips.quoted)) == (60, 10)
+    for name in ("report.md", "report.html", "pr-comment.md", "junit.xml"):
+        assert "gsm8k/acc" in (folders[1] / name).read_text("utf-8")
+    assert 'failures="1"' in (folders[1] / "junit.xml").read_text("utf-8")
+    baselines = tmp_path / "baselines"
+    assert main(["accept", str(folders[0]), "--name", "v1", "--baselines", str(baselines)]) == 0
+    main(["compare", str(baselines / "v1/report"), str(folders[1])])
+    out = capsys.readouterr().out
+    assert re.search(
+        r"\| target +\| gsm8k/acc +\| 0\.7\d+ → 0\.6\d+ \| +\*\*14\.0 \[11\.4, 17\.1\]\*\*", out
+    ), out

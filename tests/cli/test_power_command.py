@@ -1,0 +1,67 @@
+"""`slimgate power`: what a number of rows can decide."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from slimgate.cli.main import main
+from slimgate.judge.evidence import by_tango
+from slimgate.judge.power import plan
+
+
+def test_few_rows_cannot_decide_and_many_can(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "--rows", "1319", "--flip-rate", "0.08", "--drop-points", "1"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("1,319 rows cannot decide a budget of 1 points if 8 % of the samples change")
+    assert "About 4,947 rows pass an equal model 80 % of the time." in out
+    assert "4 repeats of each sample do the same" in out
+    assert main(["power", "--rows", "5000", "--flip-rate", "0.08", "--drop-points", "1"]) == 0
+    assert "repeats" not in capsys.readouterr().out
+
+
+def test_a_model_at_the_budget_passes_one_time_in_twenty() -> None:
+    found = plan(1319, 0.08, 0.01)
+    assert found.at_budget is not None
+    assert 0.04 < found.at_budget.passes < 0.06
+    assert 0.04 < found.at_budget.fails < 0.06
+    assert 0.45 < found.at_budget.point_passes < 0.56
+    assert found.equal.fails < 0.01
+    assert found.equal.undecided == pytest.approx(1 - found.equal.passes - found.equal.fails)
+
+
+def test_shares_are_those_of_the_test_that_judges_logs() -> None:
+    rng = np.random.default_rng(5)
+    n, psi, margin, runs = 300, 0.06, 0.03, 400
+    base = np.ones(n)
+    passes = 0
+    for _ in range(runs):
+        drawn = rng.random(n)
+        before = np.where(drawn > 1 - psi / 2, 0.0, base)
+        after = np.where(drawn < psi / 2, 0.0, base)
+        passes += by_tango(before, after, higher_is_better=True).below(margin)
+    assert plan(n, psi, margin).equal.passes == pytest.approx(passes / runs, abs=0.07)
+
+
+def test_a_drop_larger_than_the_flips_is_not_simulated() -> None:
+    found = plan(500, 0.015, 0.01)
+    assert found.at_budget is not None
+    assert found.twice is None
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["0", "0.1", "1"], "--rows 0: expected at least 1"),
+        (["10", "8", "1"], "--flip-rate 8: expected a share from 0 to 1, as 0.08"),
+        (["10", "0.1", "0"], "--drop-points 0: expected percentage points from 0 to 100"),
+    ],
+)
+def test_numbers_out_of_range_are_one_line(
+    capsys: pytest.CaptureFixture[str], options: list[str], expected: str
+) -> None:
+    rows, flips, points = options
+    assert main(["power", "--rows", rows, "--flip-rate", flips, "--drop-points", points]) == 4
+    assert re.fullmatch(rf"slimgate power: {re.escape(expected)}\n", capsys.readouterr().err)

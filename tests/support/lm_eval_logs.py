@@ -1,0 +1,65 @@
+"""Logs as lm-evaluation-harness writes them: samples jsonl and results json, of rows that a test gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+TIME = "2026-01-02T03-04-05.000000"
+
+
+def write_lm_eval(
+    folder: Path,
+    tasks: Mapping[str, Sequence[float | None]],
+    *,
+    metric: str = "acc",
+    prompt: str = "Question {id}?",
+    results: Mapping[str, Any] | None = None,
+    rows: Mapping[str, Any] | None = None,
+    time: str = TIME,
+) -> Path:
+    """tasks: the score of each document. results, rows: entries that replace those of the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for task, scores in tasks.items():
+        lines = [
+            json.dumps({**_row(at, score, metric, prompt), **(rows or {})}) for at, score in enumerate(scores)
+        ]
+        (folder / f"samples_{task}_{time}.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    found = {
+        "higher_is_better": {task: {metric: True} for task in tasks},
+        "n-shot": dict.fromkeys(tasks, 0),
+        "n-samples": {task: {"original": 9999, "effective": len(scores)} for task, scores in tasks.items()},
+        "versions": dict.fromkeys(tasks, 1.0),
+        "configs": {task: {"generation_kwargs": None, "filter_list": None} for task in tasks},
+        "config": {"model": "hf", "gen_kwargs": {}, "fewshot_seed": 1234},
+        "chat_template_sha": None,
+        "model_name": folder.name,
+        **(results or {}),
+    }
+    (folder / f"results_{time}.json").write_text(json.dumps(found), "utf-8")
+    return folder
+
+
+def _row(at: int, score: float | None, metric: str, prompt: str) -> dict[str, Any]:
+    text = prompt.format(id=at)
+    return {
+        "doc_id": at,
+        "doc": {"question": f"Question {at}?"},
+        "target": "yes",
+        "arguments": {"gen_args_0": {"arg_0": text, "arg_1": {"until": ["\n"]}}},
+        "resps": [["yes" if score else "no"]],
+        "filtered_resps": ["yes" if score else "no"],
+        "filter": "none",
+        "metrics": [metric],
+        "doc_hash": _sha(f"doc {at}"),
+        "prompt_hash": _sha(text),
+        "target_hash": _sha("yes"),
+        metric: score,
+    }
+
+
+def _sha(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

@@ -40,7 +40,7 @@ class SuiteModule(pytest.Module):
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A suite's gates, and tests with its mark, run for each of its variants, metrics and workloads."""
     module = metafunc.definition.getparent(SuiteModule)
-    suite = module.suite if module else _marked(metafunc)
+    suite = module.suite if module else _suite_of_mark(metafunc)
     if suite is None:
         return
     from slimgate.run.parts import SELF_TESTS
@@ -75,7 +75,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         _parametrize(metafunc, ("check",), [(name,) for name in SELF_TESTS], list(SELF_TESTS))
 
 
-def _marked(metafunc: pytest.Metafunc) -> Suite | None:
+def _suite_of_mark(metafunc: pytest.Metafunc) -> Suite | None:
     """The suite that a hand-written test names by its mark; it counts as named on the command line.
 
     Raises CollectError, in one line, for a suite that is wrong.
@@ -140,13 +140,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
     The latter goes by the names of fixtures.
     """
-    if suite_of(item) is None or not item.name.startswith(TIMED):
+    if not takes_times(item):
         return
     item.extra_keyword_matches.add("latency")
     if item.config.getoption("benchmark_only", False):
         # a list of its own: pytest shares one among all tests of a function
         names = [*getattr(item, "fixturenames"), "benchmark"]  # noqa: B009  not declared
         setattr(item, "fixturenames", names)  # noqa: B010  not declared
+
+
+def takes_times(item: pytest.Item) -> bool:
+    """Whether it is a gate of a suite that times models."""
+    return suite_of(item) is not None and item.name.startswith(TIMED)
 
 
 @pytest.hookimpl(trylast=True)

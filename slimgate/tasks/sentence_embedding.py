@@ -90,7 +90,16 @@ class SentenceEmbedding(SentenceTask[Params]):
         label = found.label() if found.said.label else None
         columns = found.texts((label,) if label else ())
         if label is None:
-            return ({"pair": columns}, "two columns of text and no label") if len(columns) == 2 else None
+            if len(columns) != 2:
+                return None
+            if found.causal and found.said.task is None:
+                raise DataError(
+                    f"{' and '.join(columns)} are two columns of text, and the model is a language model, "
+                    "whose generated answers are not judged. Say --task causal_lm --text "
+                    f"{columns[1]} for its perplexity, or --task sentence_embedding if one text shall "
+                    "find the other"
+                )
+            return {"pair": columns}, "two columns of text and no label"
         if found.said.task is None:
             return None
         return {"text": columns[0], "label": label}, f'texts of one value of "{label}" belong together'

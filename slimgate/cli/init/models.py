@@ -18,6 +18,9 @@ from slimgate.models.saved_files import check_tokenizer
 from slimgate.tasks.parts.classifiers import Head, has_head
 
 Standing = Literal["ready", "other labels", "headless"]
+UNREADABLE = (
+    0.2  # share of unknown tokens, as in run/measure/quality.py, which imports more than a command needs
+)
 
 
 @dataclass(frozen=True)
@@ -114,16 +117,38 @@ def _check_not_mistyped(text: str) -> None:
         )
 
 
-def token_counts(model: ModelFound, table: Any, columns: tuple[str, ...], *, rows: int = 2000) -> list[int]:
-    """Tokens of each of some rows, by the model's tokenizer; estimated where it has no tokenizer.json."""
+@dataclass(frozen=True)
+class TokensFound:
+    """counts: tokens of each row looked at. unreadable: share of these rows with mostly unknown tokens."""
+
+    counts: list[int]
+    unreadable: float = 0.0
+
+
+def count_tokens(model: ModelFound, table: Any, columns: tuple[str, ...], *, rows: int = 2000) -> TokensFound:
+    """Tokens of some rows, by the model's tokenizer; estimated where it has no tokenizer.json."""
     places = range(0, table.num_rows, max(1, table.num_rows // rows))  # files may be sorted
     texts = texts_of(table.take(list(places)[:rows]), columns)
     tokenizer = None if model.fresh else _tokenizer(model.folder / "tokenizer.json")
     if tokenizer is None:
-        return [max(len(text.split()) * 3 // 2, len(text) // 4) + 1 + len(columns) for text in texts]
+        return TokensFound(
+            [max(len(one.split()) * 3 // 2, len(one) // 4) + 1 + len(columns) for one in texts]
+        )
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return [len(found.ids) + len(columns) - 1 for found in tokenizer.encode_batch(texts)]
+    found = tokenizer.encode_batch(texts)
+    unknown = getattr(tokenizer.model, "unk_token", None)  # byte-level models and Unigram state none
+    return TokensFound(
+        [len(one.ids) + len(columns) - 1 for one in found],
+        sum(_is_unreadable(one, unknown) for one in found) / max(len(found), 1),
+    )
+
+
+def _is_unreadable(encoding: Any, unknown: str | None) -> bool:
+    """Whether the tokenizer does not know one token in five, as the run counts it."""
+    pairs = zip(encoding.tokens, encoding.special_tokens_mask, strict=True)
+    words = [token for token, special in pairs if not special]
+    return unknown is not None and words.count(unknown) >= UNREADABLE * max(len(words), 1)
 
 
 def _tokenizer(file: Path) -> Any:

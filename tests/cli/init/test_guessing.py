@@ -85,6 +85,17 @@ def test_text_alone_is_for_a_language_model_only() -> None:
         guess(rows, Said(), causal=False)
 
 
+def test_prompts_and_answers_are_a_question_for_a_language_model() -> None:
+    rows = pa.table({"prompt": TEXT, "answer": [f"{text} indeed" for text in TEXT]})
+    assert guess(rows, Said(), causal=False).kind == "sentence_embedding"
+    with pytest.raises(DataError, match=r"answers are not judged. Say --task causal_lm --text answer"):
+        guess(rows, Said(), causal=True)
+    pairs = guess(rows, Said(task="sentence_embedding"), causal=True)
+    assert tuple(pairs.options["pair"]) == ("prompt", "answer")
+    alone = guess(rows, Said(task="causal_lm", text=("answer",)), causal=True)
+    assert tuple(alone.options["text"]) == ("answer",)
+
+
 def test_what_is_said_goes_before_what_is_guessed() -> None:
     rows = pa.table({"text": TEXT, "stars": ["1", "2", "3"] * 20, "shop": CLASS})
     assert guess(rows, Said(), causal=False).options["label"] == "shop"

@@ -204,6 +204,31 @@ def test_labels_that_only_the_gate_has_are_told(repository: Path, init: Init) ->
     assert "GATE ROWS HAVE LABELS THAT NO TRAIN ROW HAS: new." in out
 
 
+def test_a_tokenizer_that_knows_none_of_the_words_is_told(repository: Path, init: Init) -> None:
+    assert "THE TOKENIZER CANNOT READ" not in init("--model", "model", "--data", "reviews.csv")[1]
+    words = json.loads((repository / "model/tokenizer.json").read_text("utf-8"))
+    words["model"]["vocab"] = {word: i for word, i in words["model"]["vocab"].items() if word.startswith("[")}
+    (repository / "model/tokenizer.json").write_text(json.dumps(words), "utf-8")
+    out = init("--model", "model", "--data", "reviews.csv", "--force")[1]
+    assert "THE TOKENIZER CANNOT READ 100% OF THE ROWS: at least one token in five is unknown to it." in out
+
+
+def test_rows_that_bare_quotes_join_are_told(repository: Path, init: Init) -> None:
+    lines = [line.replace(",", "\t") for line in (repository / "reviews.csv").read_text("utf-8").splitlines()]
+    lines[50], lines[53] = f'"so {lines[50]}', f'so" {lines[53]}'
+    (repository / "reviews.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    told = "1 texts hold tabs and line breaks, because they stand between double quotes"
+    assert told in init("--model", "model", "--data", "reviews.tsv")[1]
+    out = init("--model", "model", "--data", "reviews.tsv", "--no-quotes", "--force")[1]
+    assert told not in out
+    lines[53] = lines[53].replace('"', "")
+    (repository / "reviews.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    code, _, error = init("--model", "model", "--data", "reviews.tsv", "--force")
+    assert code == 4
+    assert "reviews.tsv cannot be read as tsv: " in error
+    assert "slimgate init: --no-quotes" in error
+
+
 WRONG = {
     "no model": (["--data", "reviews.csv"], "--model is missing"),
     "no data": (["--model", "model"], "expected --data FILE"),

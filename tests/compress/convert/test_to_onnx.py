@@ -20,14 +20,14 @@ pytestmark = pytest.mark.slow
 
 
 def test_an_exported_graph_has_the_models_parameters_and_answers(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     assert model.footprint()["parameters"] == tiny.parameters
     for given, wanted in zip(scores(predictor_of(model, context), tiny.batches), tiny.answers, strict=True):
         np.testing.assert_allclose(given, wanted, atol=1e-4)
 
 
 def test_a_rows_answer_does_not_depend_on_its_batch(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
     predictor = predictor_of(model, context)
     alone = predict_scores(predictor, encoded, batch_size=1)

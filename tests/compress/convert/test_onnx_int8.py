@@ -13,7 +13,7 @@ from slimgate.compress.agreement import predictor_of
 from slimgate.compress.convert import onnx_int8_dynamic, onnx_int8_static, onnx_weight_only
 from slimgate.compress.convert._onnx_graph import kinds_of
 from slimgate.errors import BuildError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from slimgate.compress.agreement import predictor_of, scores
 from slimgate.compress.convert import to_onnx
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 
 pytestmark = pytest.mark.slow
 

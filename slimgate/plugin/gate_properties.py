@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from slimgate.record.results import SINCE
-from slimgate.run.parts import Part
+from slimgate.run.gate_results import Part
 
 Property = tuple[str, object]
 _GATES = frozenset({"quality", SINCE, "behaviour", "footprint", "memory", "speedup"})
@@ -23,10 +23,10 @@ def gate_properties(part: Part) -> list[Property]:
     facts = part["facts"]
     if part["kind"] not in _GATES or "verdict" not in facts:
         return []
-    return [(f"slimgate.{name}", value) for name, value in _told(part) if value is not None]
+    return [(f"slimgate.{name}", value) for name, value in _iter_properties(part) if value is not None]
 
 
-def _told(part: Part) -> Iterator[Property]:
+def _iter_properties(part: Part) -> Iterator[Property]:
     facts, kind = part["facts"], part["kind"]
     yield "variant", part["variant"]
     if kind == "quality":

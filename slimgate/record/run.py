@@ -11,13 +11,13 @@ from pydantic import Field
 from slimgate.judge.behaviour_parts import BehaviourFacts
 from slimgate.judge.parts import Part
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
-from slimgate.record.followed import FollowedRow, RowShapes
+from slimgate.record.followed_rows import FollowedRow, RowShapes
 from slimgate.record.looks import ConfirmFacts, LookFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.results import BEHAVIOUR, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, Result
 from slimgate.record.shard import ShardFacts
-from slimgate.record.since import SinceFacts
+from slimgate.record.since_baseline import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import (
     AcceptedFacts,
@@ -72,7 +72,7 @@ class VariantRecord(Part):
     carried: list[CarriedResult] = []
 
     @property
-    def measured(self) -> bool:
+    def is_measured(self) -> bool:
         """Whether it answered the gate rows, which are then kept beside the record."""
         return bool(self.quality) or self.behaviour is not None
 
@@ -119,7 +119,7 @@ class RunRecord(Part):
     confirm: ConfirmFacts | None = None
 
     @property
-    def carried(self) -> list[CarriedResult]:
+    def carried_results(self) -> list[CarriedResult]:
         """The results of earlier runs, of all models."""
         return [one for model in self.variants for one in model.carried]
 

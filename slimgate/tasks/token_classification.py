@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.data.labels import class_names
-from slimgate.data.pools import collapsed
+from slimgate.data.parts import collapse_text
 from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, span_reader, tags_of, words_of
 from slimgate.errors import DataError
 from slimgate.outcomes import RIGHT, Ints, Outcomes
@@ -32,7 +32,7 @@ from slimgate.tasks.parts.classifiers import TOKENS, Head, HeadParams, HeadTask,
 from slimgate.tasks.parts.encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
-    from slimgate.data.found_rows import FoundRows
+    from slimgate.data.guess_input import FoundRows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 
@@ -207,7 +207,7 @@ def _at_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) ->
 
 
 def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
-    yield from map(collapsed, context.rows("train").table[params.words].to_pylist())
+    yield from map(collapse_text, context.rows("train").table[params.words].to_pylist())
 
 
 def _predicted_tags(line: npt.NDArray[np.float64], words: int, classes: Sequence[str]) -> list[str]:

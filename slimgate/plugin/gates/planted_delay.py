@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from slimgate.judge.speed import clearance, delay_message
 from slimgate.plugin.gates.reporting import Report
-from slimgate.run.arena import Arena
-from slimgate.run.parts import PLANTED_DELAY, part
+from slimgate.run.duels import Arena
+from slimgate.run.gate_results import PLANTED_DELAY, part
 from slimgate.suite.suite import TEACHER
 
 
@@ -16,7 +16,7 @@ def find_delay(arena: Arena, report: Report) -> float | None:
         "seen": planted.visible is not None,
         "percent": 100 * planted.share,
         "clearance": clearance(planted.visible),
-        "speedup_interval": list(planted.found.claimed),
+        "speedup_interval": list(planted.found.claimed_interval),
         "message": delay_message(planted.workload.id, planted.found, planted.share),
         "workload": planted.workload.id,
         "measured": planted.measured,

@@ -35,7 +35,7 @@ def row_shapes(
         return None
 
     def fill(_folder: Path) -> Json:
-        return {FACTS: {"id": encoder.rows.ids[row], **_followed(artifact, encoder, row, device)}}
+        return {FACTS: {"id": encoder.rows.ids[row], **_follow_row(artifact, encoder, row, device)}}
 
     task = suite.setup.task
     key = {
@@ -43,7 +43,7 @@ def row_shapes(
         "rows": rows.digests((encoder.split,)),
         "row": row,
         "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
-        "code": code_digest("slimgate.models.watching"),
+        "code": code_digest("slimgate.models.module_outputs"),
         "device": device.split(":")[0],
         "versions": dict(versions(("torch", "transformers", "tokenizers"))),
     }
@@ -51,10 +51,10 @@ def row_shapes(
     return facts
 
 
-def _followed(artifact: Artifact, encoder: Encoder, row: int, device: str) -> Json:
+def _follow_row(artifact: Artifact, encoder: Encoder, row: int, device: str) -> Json:
     import torch
 
-    from slimgate.models.watching import UNKNOWN, follow_row
+    from slimgate.models.module_outputs import UNKNOWN, follow_row
 
     try:
         model = artifact.load(device)

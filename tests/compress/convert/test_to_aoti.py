@@ -22,7 +22,7 @@ from slimgate.compress.convert._aoti_compiling import Compiled, compile_apart
 from slimgate.compress.convert._aoti_worker import example_batch
 from slimgate.compress.convert.to_aoti import Params
 from slimgate.errors import BuildError, DataError, ProcessDied
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.runtimes import aoti
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.store.store import files_of
@@ -192,8 +192,8 @@ def test_a_suite_goes_on_where_the_process_that_compiles_dies(
     replaced = {SHORTER: f"{SHORTER}\n{PACKAGE}", "calibration = 0": "calibration = 16"}
     run = tiny_run(tmp_path, **replaced)
     with pytest.raises(ProcessDied, match=r"package: step to_aoti: .* died by SIGILL: this machine cannot"):
-        run.built("package")
-    assert run.built("shorter").artifact.kind == "torch"
+        run.build("package")
+    assert run.build("shorter").artifact.kind == "torch"
 
 
 def test_it_needs_calibration_rows_and_a_tolerance_above_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""slimgate.run.arena: real processes of a tiny model; a planted delay of the whole call cannot be missed."""
+"""slimgate.run.duels: real processes of a tiny model; a planted delay of the whole call cannot be missed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.protocols import Workload
-from slimgate.run.arena import COPY, DELAYED, Arena
+from slimgate.run.duels import COPY, DELAYED, Arena
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 
@@ -88,7 +88,7 @@ def test_a_shorter_model_stands_against_the_teacher_on_the_suites_threads(
     assert found.rounds >= 12
     assert found.threads == 1
     assert found.interval[0] <= found.speedup <= found.interval[1]
-    assert found.claimed[0] < found.interval[0]
+    assert found.claimed_interval[0] < found.interval[0]
     assert found.speedup > 1.0  # two of four blocks
 
 

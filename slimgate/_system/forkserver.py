@@ -7,6 +7,7 @@ would hang where PyTorch's threads have run already.
 from __future__ import annotations
 
 import multiprocessing
+from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 # What the server imports once: two seconds that each process would take.
@@ -22,8 +23,14 @@ PRELOAD = [
 ]
 
 
+def start_server() -> None:
+    """Starts the server, which then imports beside what this process does; returns at once."""
+    forkserver()
+    ensure_running()
+
+
 def forkserver() -> Any:
-    """multiprocessing's context of that server, which starts with the first process."""
+    """multiprocessing's context of that server, which starts with the first process, or by `start_server`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     return context

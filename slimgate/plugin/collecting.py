@@ -140,13 +140,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
     The latter goes by the names of fixtures.
     """
-    if suite_of(item) is None or not item.name.startswith(TIMED):
+    if not takes_times(item):
         return
     item.extra_keyword_matches.add("latency")
     if item.config.getoption("benchmark_only", False):
         # a list of its own: pytest shares one among all tests of a function
         names = [*getattr(item, "fixturenames"), "benchmark"]  # noqa: B009  not declared
         setattr(item, "fixturenames", names)  # noqa: B010  not declared
+
+
+def takes_times(item: pytest.Item) -> bool:
+    """Whether it is a gate of a suite that times models."""
+    return suite_of(item) is not None and item.name.startswith(TIMED)
 
 
 @pytest.hookimpl(trylast=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 # In the config: lines on files that lie where suites do and are none.
 NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
+# In the config: whether this run has decided if it starts the server of the processes that are timed.
+SERVER_CONSIDERED: pytest.StashKey[bool] = pytest.StashKey()
 # In the config: by suite file, variant and workload, what pytest-benchmark's files say beside the times.
 BENCHMARKS: pytest.StashKey[dict[tuple[Path, str, str], dict[str, Any]]] = pytest.StashKey()
 # In a test: what it adds to the record.

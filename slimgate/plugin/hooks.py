@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.errors import SlimgateError
-from slimgate.plugin.collecting import UNTIMED, check_of, models_of, params_of, suite_of
-from slimgate.plugin.config import NOTES, PARTS, SESSION, project_root
+from slimgate.plugin.collecting import UNTIMED, check_of, models_of, params_of, suite_of, takes_times
+from slimgate.plugin.config import NOTES, PARTS, SERVER_CONSIDERED, SESSION, project_root
 from slimgate.plugin.finding import Search, find_suites, has_candidates, suites_that_do_not_run
 from slimgate.plugin.sharding import shard_lines, shard_option
 
@@ -250,8 +250,25 @@ def _build_elsewhere(session: pytest.Session, state: Session, reporter: Any) -> 
         raise pytest.UsageError(str(error)) from error
 
 
+def _start_server_once(item: pytest.Item) -> None:
+    """Before a suite's first test, if this run takes times: starts the server of the processes that do.
+
+    Its imports take seconds, which then pass while quality is judged.
+    """
+    config = item.config
+    if suite_of(item) is None or config.stash.get(SERVER_CONSIDERED, False):
+        return
+    config.stash[SERVER_CONSIDERED] = True
+    from slimgate._system.forkserver import start_server
+    from slimgate.plugin.gates.latency import not_timed
+
+    if any(map(takes_times, item.session.items)) and not_timed(config) is None:
+        start_server()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    _start_server_once(item)
     with _told_of(item):
         yield
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from slimgate.data import docstrings
 from slimgate.data.docstrings import LIBRARY_NAMES
 from slimgate.data.sources import library_docs
 from slimgate.errors import DataError, SuiteError
@@ -75,6 +77,22 @@ def test_tests_and_vendored_copies_are_left_out(rows: Rows) -> None:
 def test_rows_are_the_same_each_time(rows: Rows, tmp_path: Path) -> None:
     params = library_docs.Params(libraries=("networkx", "safetensors", "pydantic"))
     assert library_docs.source.read(params, scratch=tmp_path)["all"].to_pylist() == rows
+
+
+def test_several_processes_read_the_same_paragraphs_in_the_same_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = [path for _, path in docstrings.source_files("networkx", asked_by="a test")]
+    monkeypatch.setattr(docstrings, "default_threads", lambda: 1)
+    alone = list(docstrings.paragraphs_of_files(paths, 5, 40))
+    monkeypatch.setattr(docstrings, "default_threads", lambda: 2)
+    monkeypatch.setattr(docstrings, "FILES_A_PROCESS", 100)
+    started: list[int] = []
+    real = multiprocessing.get_context("spawn").Process
+    monkeypatch.setattr(real, "start", lambda self: (started.append(1), super(real, self).start())[1])
+    assert list(docstrings.paragraphs_of_files(paths, 5, 40)) == alone
+    assert len(started) == 2
+    assert sum(map(len, alone)) > 1000
 
 
 def test_none_of_the_packages_is_imported() -> None:

@@ -408,7 +408,7 @@ class BuildContext:
 
     load_teacher: the model that the step learns from; more_teachers: those that it learns from beside it.
     stands_later: which of the texts (as collapsed_texts of pools.py has them) stand in calibration,
-    selection, confirm or gate, so that a step adds no row that is held out. share: how `shared` keeps
+    selection, confirm or gate, so that a step adds no row that is held out. share: how `shared_folder` keeps
     things, where there is a store.
     """
 

@@ -23,7 +23,7 @@ APART = "&#8203;"
 _LIST_OR_RULE = re.compile(r"^(?:[-+](?=[-+\s]|$)|=|\d+(?=[.)](?:\s|$)))")
 
 
-def escaped(text: object, *, longest: int = _LONGEST) -> str:
+def escape(text: object, *, longest: int = _LONGEST) -> str:
     """The text on one line, as a reader should see it: no markdown, no HTML, no link comes alive in it.
 
     Nor does GitHub call the people or link the issues that it names. Line breaks and control characters are
@@ -43,7 +43,7 @@ def without_references(html: str) -> str:
     return _REFERENCE.sub(lambda match: match.group() + APART, html)
 
 
-def fenced(text: str) -> str:
+def fence_code(text: str) -> str:
     """The text as a block of code, whatever back-ticks it holds."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)

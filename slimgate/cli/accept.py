@@ -42,10 +42,10 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.record import ONLY_WARNS
     from slimgate.record.accept import accept
     from slimgate.record.carried import describe_state
-    from slimgate.record.files import read_kept
+    from slimgate.record.files import read_record_file
     from slimgate.run.parts import now
 
-    run_ = read_kept(options.record)
+    run_ = read_record_file(options.record)
     kept = accept(run_, options.baselines, options.name, reason=options.reason, at=now(), force=options.force)
     lines = [f"{kept.file.parent.as_posix()}: {kept.record.verdict.status}, of {kept.record.created}"]
     if state := describe_state(kept.record):

@@ -28,10 +28,10 @@ def run(options: argparse.Namespace) -> int:
     """Writes the card. Raises SlimgateError for wrong input."""
     from slimgate._system.files import write_atomically
     from slimgate.errors import DataError
-    from slimgate.record.files import read_kept
+    from slimgate.record.files import read_record_file
     from slimgate.report.card import card
 
-    found = read_kept(options.record)
+    found = read_record_file(options.record)
     text = card(found.record, found.model(options.variant)) + "\n"
     if options.output is None:
         sys.stdout.write(text)

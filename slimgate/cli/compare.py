@@ -55,10 +55,10 @@ def run(options: argparse.Namespace) -> int:
     """Compares and prints. Raises SlimgateError for wrong input."""
     from slimgate.errors import DataError
     from slimgate.record.comparing import compare
-    from slimgate.record.files import read_kept
+    from slimgate.record.files import read_record_file
 
-    new = read_kept(options.new)
-    older = _older(options.old, new)
+    new = read_record_file(options.new)
+    older = _read_older(options.old, new)
     found = compare(older[-1], new)
     if options.json:
         sys.stdout.write(found.model_dump_json(indent=1, by_alias=True) + "\n")
@@ -71,15 +71,15 @@ def run(options: argparse.Namespace) -> int:
     return int(_fails(found, options.fail_on or ()))
 
 
-def _older(paths: Sequence[Path], new: Kept) -> list[Kept]:
+def _read_older(paths: Sequence[Path], new: Kept) -> list[Kept]:
     """The records to compare with, the oldest first. Raises DataError where a folder has none of them."""
     from slimgate.errors import DataError
-    from slimgate.record.files import RECORD, baselines_in, read_kept
+    from slimgate.record.files import RECORD, baselines_in, read_record_file
 
     found = []
     for path in paths:
         if not path.is_dir() or (path / RECORD).is_file():
-            found.append(read_kept(path))
+            found.append(read_record_file(path))
             continue
         below = baselines_in(path, new.record.suite.path)
         if not below:

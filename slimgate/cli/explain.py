@@ -20,7 +20,7 @@ from slimgate._system.escape import visible
 from slimgate.cli.options import add_run
 from slimgate.errors import DataError
 from slimgate.record import AnswerFacts, RunRecord
-from slimgate.report.figures import count, measured
+from slimgate.report.figures import count, format_number
 from slimgate.report.followed import answer_columns
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def as_json(found: Explained) -> str:
 
 def as_text(found: Explained) -> str:
     """What the row is, then a line a model."""
-    known = {"label": found.label, "text": found.text or _not_quoted(found)}
-    known |= {name: measured(value) for name, value in found.given.items()}
+    known = {"label": found.label, "text": found.text or _describe_unquoted(found)}
+    known |= {name: format_number(value) for name, value in found.given.items()}
     head = [f"row {found.id}, number {count(found.number)} of {count(found.rows)}, {found.record.suite.path}"]
     head += [f"{name}: {value}" for name, value in known.items() if value is not None]
     columns = answer_columns(found.answers, visible)
@@ -77,16 +77,16 @@ def as_text(found: Explained) -> str:
         disable_numparse=True,
         colalign=["right" if column.right else "left" for column in columns],
     )
-    absent = _absent(found)
+    absent = _describe_missing(found)
     return "\n".join([*map(visible, head), "", table, *(["", visible(absent)] if absent else [])])
 
 
-def _not_quoted(found: Explained) -> str:
+def _describe_unquoted(found: Explained) -> str:
     source = found.record.task.source.get("name", "?")
     return f"not in the record, which quotes few rows; it is row {found.id} of source {source}"
 
 
-def _absent(found: Explained) -> str:
+def _describe_missing(found: Explained) -> str:
     """The models of the run that have no outcomes of the row."""
     answered = {one.model for one in found.answers}
     missing = [model.name for model in found.record.variants if model.name not in answered]
@@ -106,12 +106,12 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Finds the row and prints it. Raises SlimgateError for wrong input."""
-    found = explained(options.record, options.row)
+    found = find_row(options.record, options.row)
     sys.stdout.write((as_json(found) if options.json else as_text(found)) + "\n")
     return 0
 
 
-def explained(path: Path, row: str) -> Explained:
+def find_row(path: Path, row: str) -> Explained:
     """The row of that id or number. Raises DataError where there is no such run or row."""
     from slimgate.record.answers import answers_beside
     from slimgate.record.files import read_run, record_file
@@ -131,7 +131,7 @@ def explained(path: Path, row: str) -> Explained:
         rows=len(answers[0]),
         label=answers[0].label(number),
         text=_text(record, identity),
-        given=answers[0].given_of(number),
+        given=answers[0].given_numbers(number),
         answers=[one.of(place) for one, place in own],
     )
 

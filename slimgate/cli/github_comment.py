@@ -41,7 +41,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     repository = environment.get("GITHUB_REPOSITORY", "")
     number = environment.get("SLIMGATE_PULL_REQUEST", "")
     key = environment.get("SLIMGATE_COMMENT_KEY", "")
-    wrong = _wrong(arguments, repository, number, key)
+    wrong = _find_mistake(arguments, repository, number, key)
     if wrong:
         sys.stderr.write(f"github_comment: {wrong}\n")
         return WRONG_USAGE
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             f"github_comment: {arguments[0]}: not UTF-8, expected the comment that a run wrote\n"
         )
         return WRONG_USAGE
-    marker, body = _marked(text, key)
+    marker, body = _with_marker(text, key)
     try:
         done = _post(f"repos/{repository}", number, marker, body, environment)
     except GhFailed as error:
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     return 0
 
 
-def _wrong(arguments: Sequence[str], repository: str, number: str, key: str) -> str | None:
+def _find_mistake(arguments: Sequence[str], repository: str, number: str, key: str) -> str | None:
     """What is wrong with the call; all of it goes into a path of the API."""
     if len(arguments) != 1:
         return "expected one argument, the file of the comment"
@@ -82,7 +82,7 @@ def _wrong(arguments: Sequence[str], repository: str, number: str, key: str) -> 
     return None
 
 
-def _marked(text: str, key: str) -> tuple[str, str]:
+def _with_marker(text: str, key: str) -> tuple[str, str]:
     """The marker, and the text with it as the first line."""
     marker = f"<!-- slimgate:comment {key} -->" if key else "<!-- slimgate:comment -->"
     first, _, rest = text.partition("\n")

@@ -24,10 +24,10 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Reads all runs, then prints their lines. Raises SlimgateError for wrong input."""
-    from slimgate.record.files import read_kept
+    from slimgate.record.files import read_record_file
     from slimgate.record.lines import lines
 
-    records = [read_kept(path).record for path in options.runs]
+    records = [read_record_file(path).record for path in options.runs]
     for record in records:
         sys.stdout.writelines(line.model_dump_json() + "\n" for line in lines(record))
     return 0

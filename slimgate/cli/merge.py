@@ -67,13 +67,13 @@ def merge(shards: Sequence[Kept], folder: Path) -> Kept:
     texts = kept_texts(ordered[0].file.parent)
     _copy_outcomes(ordered, folder)
     _copy_logs(ordered, folder)
-    record = _with_rows_followed(merged(ordered), folder, texts)
+    record = _follow_rows(merge_records(ordered), folder, texts)
     write_atomically(folder / RECORD, to_json(record))
     write_reports(record, folder, texts)
     return Kept(folder / RECORD, record)
 
 
-def merged(ordered: Sequence[Kept]) -> RunRecord:
+def merge_records(ordered: Sequence[Kept]) -> RunRecord:
     """One record of the shards of one run, in their order. Rows followed through all models are not in it."""
     records = [one.record for one in ordered]
     first, facts = records[0], [shard(one) for one in ordered]
@@ -141,13 +141,13 @@ def _self_test(found: Sequence[SelfTest]) -> SelfTest:
     """The worst of each: a gate that failed its test in one shard is not made good by another."""
     delays = [one.planted_delay for one in found if one.planted_delay is not None]
     return SelfTest(
-        identical=_worst([one.identical for one in found], _COPY),
-        planted_fault=_worst([one.planted_fault for one in found], _FAULT),
+        identical=_worst_part([one.identical for one in found], _COPY),
+        planted_fault=_worst_part([one.planted_fault for one in found], _FAULT),
         planted_delay=min(delays, key=lambda one: (one.seen, -(one.clearance or 0)), default=None),
     )
 
 
-def _worst(found: Sequence[SelfTestPart | None], order: Sequence[Verdict | None]) -> SelfTestPart | None:
+def _worst_part(found: Sequence[SelfTestPart | None], order: Sequence[Verdict | None]) -> SelfTestPart | None:
     known = [one for one in found if one is not None]
     return min(known, key=lambda one: (not one.wrong, order.index(one.verdict)), default=None)
 
@@ -187,7 +187,7 @@ def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
         if came.is_file():
             with replacing(folder / came.parent.name / came.name) as new:
                 shutil.copyfile(came, new)
-        elif one.record.variant(name).measured:
+        elif one.record.variant(name).is_measured:
             raise DataError(f"{came}: no such file; a shard's outcomes belong beside its {RECORD}")
 
 
@@ -200,7 +200,7 @@ def _copy_logs(ordered: Sequence[Kept], folder: Path) -> None:
                     shutil.copyfile(one.log(name), new)
 
 
-def _with_rows_followed(record: RunRecord, folder: Path, texts: Texts) -> RunRecord:
+def _follow_rows(record: RunRecord, folder: Path, texts: Texts) -> RunRecord:
     found = answers_beside(record, folder)
     rows = follow(found[0], found[1:], texts) if found else []
     return record.model_copy(update={"followed": rows})
@@ -213,14 +213,14 @@ def in_order(shards: Sequence[Kept]) -> list[Kept]:
             what = "was merged already" if one.record.shards else "was run without --slimgate-shard"
             raise DataError(f"{one.file}: expected the record of one shard; this one {what}")
     for what, of in _ALIKE:
-        _alike(shards, what, of)
+        _check_equal(shards, what, of)
     _each_once(shards)
-    _alike(
+    _check_equal(
         [one for one in shards if one.record.variant(TEACHER).artifact is not None],
         "teacher (digest of its artifact; build it once and share the store, or use machines of one kind)",
         lambda record: getattr(record.variant(TEACHER).artifact, "digest", None),
     )
-    _dealt_whole(shards)
+    _check_shards(shards)
     return sorted(shards, key=lambda one: shard(one).number)
 
 
@@ -229,7 +229,7 @@ def shard(one: Kept) -> ShardFacts:
     return one.record.shards[0]
 
 
-def _alike(shards: Sequence[Kept], what: str, of: Callable[[RunRecord], Any]) -> None:
+def _check_equal(shards: Sequence[Kept], what: str, of: Callable[[RunRecord], Any]) -> None:
     for one in shards[1:]:
         before, after = of(shards[0].record), of(one.record)
         if before != after:
@@ -249,19 +249,19 @@ def _each_once(shards: Sequence[Kept]) -> None:
     if missing := [number for number in range(1, of + 1) if number not in numbers]:
         which = "shard" if len(missing) == 1 else "shards"
         raise DataError(
-            f"{which} {_listed(missing)} of {of} missing; came {_listed(sorted(numbers))}: "
+            f"{which} {_join(missing)} of {of} missing; came {_join(sorted(numbers))}: "
             "give the record of every shard"
         )
 
 
-def _dealt_whole(shards: Sequence[Kept]) -> None:
+def _check_shards(shards: Sequence[Kept]) -> None:
     names = [model.name for model in shards[0].record.variants[1:]]
     owned = Counter(name for one in shards for name in shard(one).variants)
     if wrong := [name for name in {**dict.fromkeys(names), **owned} if owned[name] != 1 or name not in names]:
-        raise DataError(f"variants that are not in exactly one shard: {_listed(wrong)}; run all shards again")
+        raise DataError(f"variants that are not in exactly one shard: {_join(wrong)}; run all shards again")
 
 
-def _listed(values: Iterable[object]) -> str:
+def _join(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
 
 
@@ -288,13 +288,13 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Merges and prints what pytest prints at the end of a run. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import visible
-    from slimgate.record.files import read_kept
-    from slimgate.report.terminal.summary import plain, summary_lines
+    from slimgate.record.files import read_record_file
+    from slimgate.report.terminal.summary import summary_lines, to_text
 
-    kept = merge([read_kept(path) for path in options.records], options.out)
+    kept = merge([read_record_file(path) for path in options.records], options.out)
     lines = summary_lines(kept.record, (options.out / "report.md").as_posix())
     why = fails(kept.record)
-    sys.stdout.writelines(f"{plain(line)}\n" for line in lines)
+    sys.stdout.writelines(f"{to_text(line)}\n" for line in lines)
     if why and kept.record.verdict.status != "FAIL":
         sys.stdout.write(f"does not pass: {visible('; '.join(why))}\n")
     return int(bool(why))

@@ -38,14 +38,14 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Reads all runs, then logs each. Raises SlimgateError for wrong input, or where MLflow refuses."""
-    from slimgate.record.files import read_kept
+    from slimgate.record.files import read_record_file
     from slimgate.record.mlflow import Experiment
 
-    every = [read_kept(path) for path in options.runs]
+    every = [read_record_file(path) for path in options.runs]
     name = options.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _EXPERIMENT
     experiment = Experiment(name, options.tracking_uri)
     for kept in every:
-        before = None if options.again else experiment.logged(kept)
+        before = None if options.again else experiment.find_run(kept)
         if before is not None:
             told = f'is in "{name}" already, as run {before}; --again logs it once more'
         else:

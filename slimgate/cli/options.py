@@ -72,7 +72,7 @@ class OptionTable:
 def option_tables(schema: Schema) -> list[OptionTable]:
     """The table of a schema, and behind it one for each table that options of it hold."""
     definitions = schema.get("$defs", {})
-    first, *inner = _tables("", _resolved(schema, definitions), definitions, ())
+    first, *inner = _tables("", _resolve(schema, definitions), definitions, ())
     names: dict[tuple[Option, ...], tuple[str, ...]] = {}
     for name, options in inner:
         names[options] = (*names.get(options, ()), name)
@@ -97,7 +97,7 @@ def _tables(
 
 def kind_of(schema: Schema, definitions: Schema) -> str:
     """What a value may be: `number, > 0, < 1`, `"even" | "last" or array of integer`, `table`."""
-    schema = _resolved(schema, definitions)
+    schema = _resolve(schema, definitions)
     if "anyOf" in schema:
         return " or ".join(kind_of(one, definitions) for one in schema["anyOf"] if one.get("type") != "null")
     if "enum" in schema or "const" in schema:
@@ -122,7 +122,7 @@ def _type(schema: Schema, definitions: Schema) -> str:
     return named
 
 
-def _resolved(schema: Schema, definitions: Schema) -> Schema:
+def _resolve(schema: Schema, definitions: Schema) -> Schema:
     if "$ref" not in schema:
         return schema
     found: Schema = definitions[schema["$ref"].rsplit("/", 1)[1]]
@@ -131,7 +131,7 @@ def _resolved(schema: Schema, definitions: Schema) -> Schema:
 
 def _inner(schema: Schema, definitions: Schema) -> Iterator[Schema]:
     """The tables with keys of their own that a value may be, or that an array of it holds."""
-    schema = _resolved(schema, definitions)
+    schema = _resolve(schema, definitions)
     if schema.get("properties"):
         yield schema
     for one in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
@@ -148,4 +148,4 @@ def _default(name: str, schema: Schema, required: Any) -> str:
 
 
 def _about(schema: Schema, definitions: Schema) -> str:
-    return str(schema.get("description") or _resolved(schema, definitions).get("description", ""))
+    return str(schema.get("description") or _resolve(schema, definitions).get("description", ""))

@@ -126,13 +126,13 @@ def _verify(entries: Sequence[Stored]) -> int:
 
 
 def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -> int:
-    from slimgate.record.store_use import baselines_at, referred_to
+    from slimgate.record.store_use import baselines_at, find_referred
     from slimgate.store.prune import Limits, prune, size_of
     from slimgate.store.store import Store
 
     size = None if options.max_size is None else size_of(options.max_size)
     paths = [*([BASELINES] if any(BASELINES.rglob("run.json")) else ()), *(options.keep or ())]
-    kept = referred_to([one.record for one in baselines_at(paths)], entries)
+    kept = find_referred([one.record for one in baselines_at(paths)], entries)
     if not options.dry_run:
         Store(root)  # which removes what killed processes left
     done = prune(root, entries, Limits(size, options.older_than), kept, dry_run=options.dry_run)

@@ -85,11 +85,11 @@ def standing_twice(columns: Sequence[pa.ChunkedArray]) -> tuple[int, str | None]
 
 def chosen_rows(table: pa.Table, rows: Ints) -> pa.Table:
     """The rows at these positions, in this order."""
-    columns = [_chosen(column, rows) for column in table.columns]
+    columns = [_take_rows(column, rows) for column in table.columns]
     return pa.Table.from_arrays(columns, schema=table.schema)
 
 
-def _chosen(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
+def _take_rows(column: pa.ChunkedArray, rows: Ints) -> pa.ChunkedArray:
     if column.num_chunks <= 1:
         return column.take(pa.array(rows))
     at_once = max(1, AT_ONCE_BYTES * len(column) // max(1, column.nbytes))

@@ -33,15 +33,15 @@ _COUNT = "rows"
 _NO_TYPE = (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 
 
-def spilled(pieces: Iterable[pa.Table], scratch: Path) -> list[pa.Table]:
+def spill_pieces(pieces: Iterable[pa.Table], scratch: Path) -> list[pa.Table]:
     """The pieces in order, neighbours of one schema joined. The files in `scratch` may be removed at once."""
     return [
-        _mapped(schema, run, scratch)
+        _map_pieces(schema, run, scratch)
         for schema, run in itertools.groupby(pieces, key=lambda piece: piece.schema)
     ]
 
 
-def _mapped(schema: pa.Schema, pieces: Iterable[pa.Table], scratch: Path) -> pa.Table:
+def _map_pieces(schema: pa.Schema, pieces: Iterable[pa.Table], scratch: Path) -> pa.Table:
     handle, name = tempfile.mkstemp(suffix=".arrow", dir=scratch)
     with open(handle, "wb") as stream, pa.ipc.new_file(stream, schema) as writer:
         for piece in pieces:
@@ -61,7 +61,7 @@ class _Met:
 def objects_of(path: Path, text: str) -> Iterator[Object]:
     """Those of a whole file: a list, or one object a line."""
     if text.lstrip().startswith("["):
-        return _listed(path, text)
+        return _read_list(path, text)
     return line_objects(path, io.StringIO(text, newline="\n"))
 
 
@@ -80,16 +80,16 @@ def line_objects(path: Path, lines: Iterable[str], *, first: int = 1) -> Iterato
         yield _object(row, f"{path}: line {number}")
 
 
-def typed(rows: list[Object], *, where: str) -> pa.Table:
+def to_table(rows: list[Object], *, where: str) -> pa.Table:
     """Objects as a table; a key that a row has not is null, a column of mixed scalars becomes strings."""
     names = list(dict.fromkeys(key for row in rows for key in row))
     return pa.table({name: _column([row.get(name) for row in rows], f"{where}: {name}") for name in names})
 
 
 def typed_lines(path: Path, lines: Iterable[str], again: Iterable[str], *, scratch: Path) -> pa.Table:
-    """The objects of lines as `typed` has them, mapped from files. again: the lines, for a second reading."""
+    """The objects of lines as by `to_table`, mapped from files. again: the lines, for a second reading."""
     met = _Met()
-    runs = spilled((_piece(rows, met) for rows in _batches(path, lines)), scratch)
+    runs = spill_pieces((_piece(rows, met) for rows in _batches(path, lines)), scratch)
     kinds = {name: _kinds(runs, name) for name in met.names}
     whole: dict[str, list[Any]] = {
         name: [] for name in met.names if name in met.typeless or len(kinds[name]) > 1
@@ -103,7 +103,7 @@ def typed_lines(path: Path, lines: Iterable[str], again: Iterable[str], *, scrat
         if name in whole:
             found[name] = _column(whole.pop(name), f"{path}: {name}")
         else:
-            found[name] = _joined(runs, name, next(iter(kinds[name]), pa.null()))
+            found[name] = _join_runs(runs, name, next(iter(kinds[name]), pa.null()))
     return pa.table(found)
 
 
@@ -149,7 +149,7 @@ def _kinds(runs: list[pa.Table], name: str) -> set[pa.DataType]:
     return {kind for kind in kinds if not pa.types.is_null(kind)}
 
 
-def _joined(runs: list[pa.Table], name: str, kind: pa.DataType) -> pa.ChunkedArray:
+def _join_runs(runs: list[pa.Table], name: str, kind: pa.DataType) -> pa.ChunkedArray:
     chunks: list[pa.Array] = []
     for run in runs:
         typed_here = "." + name in run.column_names and run["." + name].type == kind
@@ -174,7 +174,7 @@ def _column(values: list[Any], where: str) -> pa.Array:
         )
 
 
-def _listed(path: Path, text: str) -> Iterator[Object]:
+def _read_list(path: Path, text: str) -> Iterator[Object]:
     try:
         rows = json.loads(text)
     except json.JSONDecodeError as error:

@@ -65,7 +65,7 @@ def label_sets(
     if isinstance(label, str):
         values = rows.table[label].to_pylist()
         return [
-            _named(_parts(value, separator, f"{label}, row {row}"), names, f"{label}, row {row}")
+            _to_names(_parts(value, separator, f"{label}, row {row}"), names, f"{label}, row {row}")
             for row, value in zip(rows.ids, values, strict=True)
         ]
     told = [_column(rows, name) for name in label]
@@ -96,7 +96,7 @@ def _parts(value: Any, separator: str, where: str) -> list[str]:
     return [str(part) for part in value]
 
 
-def _named(parts: Sequence[str], names: Sequence[str] | None, where: str) -> frozenset[str]:
+def _to_names(parts: Sequence[str], names: Sequence[str] | None, where: str) -> frozenset[str]:
     if names is None:
         return frozenset(parts)
     for part in parts:

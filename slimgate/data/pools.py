@@ -23,7 +23,7 @@ from slimgate.data.arrow import (
     standing_twice,
     values_of,
 )
-from slimgate.data.same_texts import BETWEEN_TEXTS, plain, without_order
+from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, without_order
 from slimgate.errors import DataError, format_suggestion
 from slimgate.protocols import DRAWN, UNLABELLED
 
@@ -135,7 +135,7 @@ def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     tables = {}
     for name, table in parts.items():
         own = "id" in table.column_names
-        ids = strings(table["id"], f"part {name}: column id") if own else _numbered(name, table.num_rows)
+        ids = strings(table["id"], f"part {name}: column id") if own else _number_rows(name, table.num_rows)
         if ids.null_count:
             raise DataError(f"part {name}: column id is null in {ids.null_count} of {len(ids)} rows")
         rest = [column for column in table.column_names if column != "id"]
@@ -145,7 +145,7 @@ def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     return tables
 
 
-def _numbered(part: str, rows: int) -> pa.Array:
+def _number_rows(part: str, rows: int) -> pa.Array:
     return pc.binary_join_element_wise(part, pc.cast(pa.array(np.arange(rows)), pa.string()), "/")
 
 
@@ -175,11 +175,11 @@ def _column(part: str, table: pa.Table, name: str, what: str) -> pa.ChunkedArray
 
 def collapsed_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
     """The text of each row, stripped, white space collapsed; of a pair, both."""
-    columns = [[collapsed(value) for value in table[name].to_pylist()] for name in names]
+    columns = [[collapse_text(value) for value in table[name].to_pylist()] for name in names]
     return columns[0] if len(columns) == 1 else list(map(BETWEEN_TEXTS.join, zip(*columns, strict=True)))
 
 
-def collapsed(value: Any) -> str:
+def collapse_text(value: Any) -> str:
     """A text with white space collapsed; of a list of words, the words with blanks; of an image, a digest."""
     if isinstance(value, bytes | dict) or (isinstance(value, list) and value and not _is_words(value)):
         return content_digest(value)
@@ -228,16 +228,16 @@ def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
 
 def _keys_of_words(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
     """Of lists of words, whose case and punctuation are what their tags are about."""
-    keys = keys_of(collapsed(value) for value in values_of(column))
+    keys = keys_of(collapse_text(value) for value in values_of(column))
     return keys, keys
 
 
 def _keys_of_texts(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
     exact, compared = [keys_of([])], [keys_of([])]
     for values in batches_of(column):
-        texts = [collapsed(value) for value in values]
+        texts = [collapse_text(value) for value in values]
         exact.append(keys_of(texts))
-        compared.append(keys_of(map(plain, texts)))
+        compared.append(keys_of(map(normalize_text, texts)))
     return np.concatenate(exact), np.concatenate(compared)
 
 
@@ -269,7 +269,7 @@ def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints
         coded = zero or (not column.null_count and pc.min_max(column).as_py() == {"min": "-1", "max": "-1"})
         unknown = pa.array(["", "nan", *(["-1"] if coded else [])])
         missing = pc.or_(pc.is_null(column), pc.is_in(column, value_set=unknown))
-        _all_labelled(part, table, name, missing.to_numpy())
+        _check_labels(part, table, name, missing.to_numpy())
     if any(pa.types.is_floating(column.type) for column in columns):
         return alike, ("",)
     return _label_codes(labels)
@@ -293,7 +293,7 @@ def _label(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
     return _column(part, table, name, "label")
 
 
-def _all_labelled(part: str, table: pa.Table, name: str, missing: Mask) -> None:
+def _check_labels(part: str, table: pa.Table, name: str, missing: Mask) -> None:
     count = int(missing.sum())
     if not count:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from slimgate.data.pools import collapsed
+from slimgate.data.pools import collapse_text
 from slimgate.protocols import Rows
 
 # A record is passed around: it shows what a row is about, and never a whole document.
@@ -15,21 +15,21 @@ BETWEEN = " | "
 def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[int]) -> list[str]:
     """The text of each of the rows, at most 160 characters; of a pair, half, and what the other leaves."""
     columns = [rows.table[name] for name in text_columns]
-    return [_quoted([collapsed(column[int(row)].as_py()) for column in columns]) for row in positions]
+    return [_quote([collapse_text(column[int(row)].as_py()) for column in columns]) for row in positions]
 
 
-def _quoted(texts: Sequence[str]) -> str:
+def _quote(texts: Sequence[str]) -> str:
     room = LONGEST - len(BETWEEN) * (len(texts) - 1)
     share = room // len(texts)
     left = room - sum(min(len(text), share) for text in texts)
     parts = []
     for text in texts:
-        parts.append(shortened(text, min(len(text), share) + left))
+        parts.append(shorten(text, min(len(text), share) + left))
         left -= max(0, len(parts[-1]) - share)
     return BETWEEN.join(parts)
 
 
-def shortened(text: str, longest: int) -> str:
+def shorten(text: str, longest: int) -> str:
     """White space collapsed; cut, with an ellipsis, where it is longer."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

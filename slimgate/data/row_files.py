@@ -31,7 +31,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slimgate.data.json_rows import Object, line_objects, objects_of, spilled, typed, typed_lines
+from slimgate.data.json_rows import Object, line_objects, objects_of, spill_pieces, to_table, typed_lines
 from slimgate.errors import DataError, SuiteError
 
 _LONGEST = 16
@@ -171,7 +171,7 @@ def columns_of(file: RowFile) -> tuple[str, ...]:
 
 
 def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
-    """All rows. Columns of csv and tsv are strings, as written; of jsonl and json as `typed` has them.
+    """All rows. Columns of csv and tsv are strings, as written; of jsonl and json as `to_table` has them.
 
     Text: one row a line feed; blank lines are left out. Raises DataError, also where there is no row.
     """
@@ -185,7 +185,7 @@ def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
     elif file.format == "jsonl":
         table = typed_lines(file.path, _lines(file), _lines(file), scratch=scratch)
     else:
-        table = typed(list(_objects(file)), where=str(file.path))
+        table = to_table(list(_objects(file)), where=str(file.path))
     if not table.num_rows:
         raise DataError(f"{file.path} has no rows, expected at least one below its header")
     return table
@@ -219,7 +219,7 @@ def _read_text(file: RowFile, scratch: Path) -> pa.Table:
     rows = (line for line in lines if line.strip())
     batches = iter(lambda: list(itertools.islice(rows, AT_ONCE)), [])
     pieces = (pa.table({"text": pa.array(batch, pa.string())}) for batch in batches)
-    found = spilled(pieces, scratch)
+    found = spill_pieces(pieces, scratch)
     return found[0] if found else pa.table({"text": pa.array([], pa.string())})
 
 

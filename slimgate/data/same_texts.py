@@ -18,12 +18,12 @@ from slimgate.data.arrow import Ints, Keys
 BETWEEN_TEXTS = "\x1f"
 
 
-def comparable(row: str) -> str:
+def normalize_row(row: str) -> str:
     """The text of a row, or its texts joined by BETWEEN_TEXTS, equal for all that count as one."""
-    return BETWEEN_TEXTS.join(sorted(map(plain, row.split(BETWEEN_TEXTS))))
+    return BETWEEN_TEXTS.join(sorted(map(normalize_text, row.split(BETWEEN_TEXTS))))
 
 
-def plain(text: str) -> str:
+def normalize_text(text: str) -> str:
     """A text in NFKC without case, punctuation (Unicode's P categories) and characters of format (Cf).
 
     A text of punctuation alone is kept.

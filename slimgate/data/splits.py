@@ -141,7 +141,7 @@ class Dropped:
 NOTHING_DROPPED = Dropped(0, 0, 0)
 
 
-def left_out(pool: Pool, drawn: Mapping[str, Ints]) -> Dropped:
+def count_dropped(pool: Pool, drawn: Mapping[str, Ints]) -> Dropped:
     """What was dropped of a part, given the rows of each split that were drawn from it."""
     later = np.concatenate([np.empty(0, np.int64), *list(drawn.values())[1:]])
     undrawn = np.ones(len(pool), dtype=np.bool_)
@@ -272,7 +272,7 @@ def cut(
             texts, exact, groups = map(np.concatenate, (taken, taken_exact, held_out))
             withhold(pool, texts=texts, exact_texts=exact, groups=groups)
         drawn = deal(pool, plan, seed, grouped=group_column is not None)
-        dropped = left_out(pool, drawn)
+        dropped = count_dropped(pool, drawn)
         taken += [pool.texts[rows] for rows in drawn.values()]
         taken_exact += [pool.exact_texts[rows] for rows in drawn.values()]
         held_out += [pool.groups[rows] for split, rows in drawn.items() if split not in (UNLABELLED, "train")]
@@ -280,7 +280,7 @@ def cut(
             label = None if split == UNLABELLED else label_column
             splits[split] = chosen_rows(pool.table, rows)
             if split == UNLABELLED:
-                splits[split] = _unlabelled(splits[split], read_columns, text_columns, label_column)
+                splits[split] = _without_labels(splits[split], read_columns, text_columns, label_column)
             optional = [name for name in (label, group_column) if name]
             columns = list(dict.fromkeys(["id", *text_columns, *optional, *read_columns]))
             reports[split] = _report(
@@ -299,7 +299,7 @@ def cut(
     return Cut({name: splits[name] for name in found}, {name: reports[name] for name in found})
 
 
-def _unlabelled(
+def _without_labels(
     table: pa.Table, read: tuple[str, ...], text_columns: tuple[str, ...], label_column: str | None
 ) -> pa.Table:
     """Without the label, and without all that a task reads beside texts: scores, tags."""

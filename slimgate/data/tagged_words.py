@@ -31,7 +31,7 @@ def tags_of(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None) -
     """
     found = []
     for row, text, value in zip(rows.ids, words_of(rows, words), rows.table[tags].to_pylist(), strict=True):
-        told = [_named(tag, names, f"column {tags}, row {row}") for tag in _parts(value)]
+        told = [_to_tag(tag, names, f"column {tags}, row {row}") for tag in _parts(value)]
         if len(told) != len(text):
             raise DataError(
                 f"column {tags}, row {row}: {len(told)} tags for {len(text)} words, expected one a word"
@@ -55,7 +55,7 @@ def _parts(value: Any) -> list[str]:
     return str(value or "").split()
 
 
-def _named(tag: str, names: Sequence[str] | None, where: str) -> str:
+def _to_tag(tag: str, names: Sequence[str] | None, where: str) -> str:
     if tag.isdecimal() and names is not None and int(tag) < len(names):
         tag = names[int(tag)]
     if TAG.match(tag):

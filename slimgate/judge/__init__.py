@@ -10,7 +10,7 @@ from slimgate.judge.verdict import (
     QualityJudgement,
     Verdict,
     check_budget,
-    combined,
+    worst_verdict,
 )
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "QualityJudgement",
     "Verdict",
     "check_budget",
-    "combined",
     "judge_quality",
     "message",
+    "worst_verdict",
 ]

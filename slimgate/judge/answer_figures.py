@@ -118,15 +118,15 @@ def reliability(outcomes: ClassOutcomes) -> list[ReliabilityFacts] | None:
 
 def expected_calibration_error(outcomes: ClassOutcomes) -> float | None:
     """The metric `ece`; None without probabilities."""
-    return _measured(ECE["ece"], outcomes)
+    return _value_or_none(ECE["ece"], outcomes)
 
 
 def brier_score(outcomes: ClassOutcomes) -> float | None:
     """The metric `brier`; None without probabilities."""
-    return _measured(BRIER["brier"], outcomes)
+    return _value_or_none(BRIER["brier"], outcomes)
 
 
-def _measured(metric: Metric, outcomes: ClassOutcomes) -> float | None:
+def _value_or_none(metric: Metric, outcomes: ClassOutcomes) -> float | None:
     if outcomes.probabilities is None:
         return None
     return value_of(metric, outcomes)

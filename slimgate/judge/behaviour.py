@@ -24,7 +24,7 @@ from slimgate.judge.behaviour_parts import SliceFacts
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.facts import budget_facts
-from slimgate.judge.flips import FlipShare, flip_share, judge_flips, surest_lost, turned
+from slimgate.judge.flips import FlipShare, flip_share, flipped_rows, judge_flips, surest_lost_rows
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.parts import Part
 from slimgate.judge.slices import (
@@ -34,7 +34,7 @@ from slimgate.judge.slices import (
     slice_gaps,
     slices_verdict,
 )
-from slimgate.judge.verdict import BudgetVerdict, Verdict, combined
+from slimgate.judge.verdict import BudgetVerdict, Verdict, worst_verdict
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
 
 Texts = Callable[[Ints], Sequence[str]]
@@ -75,7 +75,7 @@ def judge_behaviour(
     among them. Raises MeasureError where the rows are none or not paired, SuiteError for a metric that cannot
     be judged on slices.
     """
-    _comparable(teacher, variant)
+    _check_rows(teacher, variant)
     share = None if teacher.right is None and budgets.flips is None else flip_share(teacher, variant)
     flips = budgets.flips
     judged = [] if flips is None or share is None else [judge_flips(share, flips.limit, flips.reason)]
@@ -88,7 +88,9 @@ def judge_behaviour(
         slices += found
         if budget is not None:
             judged.append(slices_verdict(name, found, budget.limit, budget.reason))
-    return BehaviourJudgement(share, tuple(slices), tuple(judged), combined([one.verdict for one in judged]))
+    return BehaviourJudgement(
+        share, tuple(slices), tuple(judged), worst_verdict([one.verdict for one in judged])
+    )
 
 
 def behaviour(teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = None) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def behaviour(teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = Non
     texts: the texts of rows by their positions, for the rows that are quoted. Up to 30 classes both confusion
     matrices stand whole; with more, their cells that are not empty. Raises MeasureError as judge_behaviour.
     """
-    _comparable(teacher, variant)
+    _check_rows(teacher, variant)
     found: dict[str, Any] = {"n": len(teacher), **_changes(teacher, variant, texts)}
     if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
         found |= _of_classes(teacher, variant)
@@ -108,9 +110,9 @@ def _changes(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> dict[
     if teacher.right is None:
         return {"flips": None}
     changed = int(teacher.changed_rows(variant).sum())
-    lost, won = turned(teacher, variant)
+    lost, won = flipped_rows(teacher, variant)
     flips = {"right_to_wrong": len(lost), "wrong_to_right": len(won), "changed": changed}
-    quoted = _quoted(teacher, variant, texts)
+    quoted = _quote_flips(teacher, variant, texts)
     return {"flips": {**flips, "quoted": quoted}, "agreement": 1 - changed / len(teacher)}
 
 
@@ -121,10 +123,10 @@ def _of_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any
         "ece_teacher": expected_calibration_error(teacher),
         "brier": brier_score(variant),
         "brier_teacher": brier_score(teacher),
-        "reliability": _plain(reliability(variant)),
-        "reliability_teacher": _plain(reliability(teacher)),
-        "tradeoff": _plain(tradeoff(variant)),
-        "tradeoff_teacher": _plain(tradeoff(teacher)),
+        "reliability": _to_json(reliability(variant)),
+        "reliability_teacher": _to_json(reliability(teacher)),
+        "tradeoff": _to_json(tradeoff(variant)),
+        "tradeoff_teacher": _to_json(tradeoff(teacher)),
         **_confusion(teacher, variant),
     }
 
@@ -145,8 +147,8 @@ def behaviour_facts(
     return {
         **measured,
         "flips": None if judged.flips is None else {**measured["flips"], **_share(judged.flips)},
-        "slices": _plain(judged.slices),
-        "slice_gaps": _plain(slice_gaps(judged.slices)),
+        "slices": _to_json(judged.slices),
+        "slice_gaps": _to_json(slice_gaps(judged.slices)),
         "budgets": [
             budget_facts(one, on_inconclusive if one.kind == FlipsBudget.kind else slices)
             for one in judged.budgets
@@ -164,28 +166,28 @@ def _share(found: FlipShare) -> dict[str, Any]:
     }
 
 
-def _comparable(teacher: Outcomes, variant: Outcomes) -> None:
+def _check_rows(teacher: Outcomes, variant: Outcomes) -> None:
     same_rows(teacher, variant)
     if not len(teacher):
         raise MeasureError("behaviour: there are no gate rows to compare")
 
 
-def _quoted(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> list[dict[str, Any]]:
-    rows = surest_lost(teacher, variant)
+def _quote_flips(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> list[dict[str, Any]]:
+    rows = surest_lost_rows(teacher, variant)
     shown: Sequence[str | None] = [None] * len(rows) if texts is None else texts(rows)
     return [
         {
             "id": str(teacher.ids[row]),
             "label": teacher.classes[teacher.labels[row]] if isinstance(teacher, ClassOutcomes) else None,
-            **_said("teacher", teacher, row),
-            **_said("variant", variant, row),
+            **_describe_answer("teacher", teacher, row),
+            **_describe_answer("variant", variant, row),
             "text": text,
         }
         for row, text in zip(rows, shown, strict=True)
     ]
 
 
-def _said(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, Any]:
+def _describe_answer(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, Any]:
     """What a model answered on a row, and how sure it was."""
     if not isinstance(outcomes, ClassOutcomes):
         return {who: None if outcomes.answers is None else str(outcomes.answers[row])}
@@ -196,7 +198,7 @@ def _said(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, Any]:
     }
 
 
-def _plain(found: Sequence[Part] | None) -> list[dict[str, Any]] | None:
+def _to_json(found: Sequence[Part] | None) -> list[dict[str, Any]] | None:
     return None if found is None else [one.model_dump(mode="json") for one in found]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from slimgate.judge.contrast import ByInterval, Contrast, Interval
 from slimgate.judge.decision import LEVEL
 from slimgate.judge.extremes import with_extremes, with_pseudo_changes
-from slimgate.judge.group_resamples import GroupResamples, defined, group_resamples
+from slimgate.judge.group_resamples import GroupResamples, finite_columns, group_resamples
 from slimgate.judge.metrics.base import Metric, check_follows_weights
 from slimgate.judge.metrics.confusion import weighted_counts
 from slimgate.judge.resampling import ResampledSums, Resampler, of_outcomes, resampler
@@ -77,15 +77,17 @@ def paired_resamples(
     if metric.from_confusion is None:
         check_follows_weights(metric, variant)
     if both[0].groups is not None:
-        return _weighted(metric, *both, rng, resamples)
+        return _resample_weights(metric, *both, rng, resamples)
     drawn_from = resampler(metric, *both)
     resampled = np.concatenate(
         [_both(metric, drawn_from, weights) for weights in drawn_from.draws(rng, resamples)], axis=1
     )
-    left_out = [(_both(metric, drawn_from, weights), counts) for weights, counts in drawn_from.left_out(rng)]
+    left_out = [
+        (_both(metric, drawn_from, weights), counts) for weights, counts in drawn_from.leave_one_out(rng)
+    ]
     return PairedResamples(
-        sample=_both(metric, drawn_from, drawn_from.whole),
-        resampled=defined(metric.name, resampled),
+        sample=_both(metric, drawn_from, drawn_from.sample_weights),
+        resampled=finite_columns(metric.name, resampled),
         left_out=np.concatenate([values for values, _ in left_out], axis=1),
         left_out_counts=np.concatenate([counts for _, counts in left_out]),
     )
@@ -100,10 +102,10 @@ def paired_weights(
     """
     check_follows_weights(metric, variant)
     both = with_pseudo_changes(metric, teacher, variant)
-    return _weighted(metric, *both, np.random.default_rng(seed), resamples or ROW_RESAMPLES)
+    return _resample_weights(metric, *both, np.random.default_rng(seed), resamples or ROW_RESAMPLES)
 
 
-def _weighted(
+def _resample_weights(
     metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes, rng: np.random.Generator, resamples: int
 ) -> GroupResamples:
     drawn_from = resampler(metric, teacher, variant)
@@ -123,11 +125,11 @@ def resample_sums(
     """Resamples of sums over rows. Raises MeasureError where over 1 % of them are undefined."""
     if drawn_from.grouped:
         units = drawn_from.units
-        return group_resamples(name, drawn_from.weighted, units, columns=units, rng=rng, resamples=resamples)
-    left_out = drawn_from.left_out()
+        return group_resamples(name, drawn_from.values_of, units, columns=units, rng=rng, resamples=resamples)
+    left_out = drawn_from.leave_one_out()
     return PairedResamples(
         sample=drawn_from.sample(),
-        resampled=defined(name, np.concatenate(list(drawn_from.draws(rng, resamples)), axis=1)),
+        resampled=finite_columns(name, np.concatenate(list(drawn_from.draws(rng, resamples)), axis=1)),
         left_out=left_out,
         left_out_counts=np.ones(left_out.shape[1], dtype=np.int64),
     )

@@ -102,7 +102,7 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
         )
 
 
-def when_undecided(
+def on_inconclusive_of(
     budgets: Sequence[QualityBudget], judged: Sequence[BudgetVerdict], otherwise: OnInconclusive
 ) -> OnInconclusive:
     """What INCONCLUSIVE shall do: "fail" unless every undecided budget says "warn".

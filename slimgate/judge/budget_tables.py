@@ -82,7 +82,7 @@ class Budget(Table):
         """The limit, in the unit of its kind."""
         return float(getattr(self, self.kind))
 
-    def if_undecided(self, otherwise: OnInconclusive | None) -> OnInconclusive | None:
+    def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> OnInconclusive | None:
         """What INCONCLUSIVE does, `otherwise` where the table does not say; None: it is never undecided."""
         return otherwise
 
@@ -94,7 +94,7 @@ class SizeBudget(Budget):
     compression_min: float = Field(gt=0)
     """Least value of teacher bytes / variant bytes."""
 
-    def if_undecided(self, otherwise: OnInconclusive | None) -> None:
+    def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> None:
         """Bytes are exact."""
 
 
@@ -104,7 +104,7 @@ class _UndecidedBudget(Budget):
     on_inconclusive: OnInconclusive | None = None
     """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
 
-    def if_undecided(self, otherwise: OnInconclusive | None) -> OnInconclusive | None:
+    def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> OnInconclusive | None:
         return self.on_inconclusive or otherwise
 
 

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Protocol
 
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.rows_needed import copies_by_bound
+from slimgate.judge.rows_needed import copies_from_interval
 from slimgate.outcomes import Floats
 
 Interval = tuple[float, float]
@@ -97,7 +97,7 @@ class ByInterval(ABC):
         it.
         """
         value, (low, high) = self.value(contrast), self.interval(contrast)
-        return copies_by_bound(value, high if value < limit else low, limit)
+        return copies_from_interval(value, high if value < limit else low, limit)
 
 
 def _smallest_level(excluded: Callable[[float], bool]) -> float:
@@ -147,14 +147,14 @@ class Relative:
         start: the measured fraction, from which both bounds are looked for.
         """
 
-        def above(fraction: float) -> float:
+        def upper_sign(fraction: float) -> float:
             return paired.upper_sign(self.excess(fraction))
 
-        def below(fraction: float) -> float:
+        def lower_sign(fraction: float) -> float:
             return paired.lower_sign(self.excess(fraction))
 
         step = paired.standard_error(self.excess(start)) or 1e-6
-        low, high = _crossing(below, start, -step), _crossing(above, start, step)
+        low, high = _crossing(lower_sign, start, -step), _crossing(upper_sign, start, step)
         return None if low is None or high is None else (low, high)
 
 

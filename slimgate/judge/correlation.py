@@ -19,7 +19,7 @@ from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.contrast import Paired
 from slimgate.judge.evidence import by_contrast
 from slimgate.judge.extremes import usual_group_size
-from slimgate.judge.group_resamples import METHOD, defined, group_resamples
+from slimgate.judge.group_resamples import METHOD, finite_columns, group_resamples
 from slimgate.judge.metrics.base import Unit
 from slimgate.judge.resampling import multiplicities
 from slimgate.judge.verdict import QualityJudgement, judgement_of
@@ -80,14 +80,14 @@ def judge_correlation(
     before, after = _correlations([_column(kind, scores) for scores in given.values()], ones)[:, 0]
     if kind == "spearman":  # so that a rising transform changes nothing
         gold, teacher, variant = (rankdata(scores) for scores in given.values())
-    added, groups = with_turned((gold, teacher, variant), groups)
+    added, groups = with_made_up_pairs((gold, teacher, variant), groups)
     columns = [_column(kind, scores) for scores in added]
     member = np.arange(len(added[0])) if groups is None else np.unique(groups, return_inverse=True)[1]
     rng, n = np.random.default_rng(seed), len(gold)
     units = None if groups is None else int(member.max()) - 1
     drawn: Paired
     if groups is None:
-        drawn = _resampled(kind, columns, member, rng, resamples)
+        drawn = _resample(kind, columns, member, rng, resamples)
     else:
         drawn = group_resamples(
             kind,
@@ -109,7 +109,7 @@ def judge_correlation(
     return judgement_of(score, float(before), float(after), evidence, budgets, warnings=warnings)
 
 
-def with_turned(
+def with_made_up_pairs(
     columns: tuple[Floats, Floats, Floats], groups: Ints | None
 ) -> tuple[tuple[Floats, Floats, Floats], Ints | None]:
     """gold, teacher and variant with two made-up pairs (of grouped pairs, whole groups), as in extremes.py.
@@ -174,7 +174,7 @@ def _column(kind: Correlation, scores: Floats) -> _Column:
     return _Column(values, order, first, np.searchsorted(rising, rising, side="right") - 1)
 
 
-def _resampled(
+def _resample(
     kind: str, columns: Sequence[_Column], member: Ints, rng: np.random.Generator, resamples: int
 ) -> PairedResamples:
     """member: (pairs,) the unit of each pair, from 0 on."""
@@ -190,7 +190,7 @@ def _resampled(
     left_out = [_correlations(columns, weights) for weights in _without(block, chunk)]
     return PairedResamples(
         sample=_correlations(columns, np.ones((1, pairs)))[:, 0],
-        resampled=defined(kind, np.concatenate(found, axis=1)),
+        resampled=finite_columns(kind, np.concatenate(found, axis=1)),
         left_out=np.concatenate(left_out, axis=1),
         left_out_counts=np.ones(int(block.max()) + 1, dtype=np.int64),
     )

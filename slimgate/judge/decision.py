@@ -70,14 +70,14 @@ class BudgetVerdict:
     p_holds: float | None = None
 
 
-def decided(*, inside: bool, outside: bool) -> Verdict:
+def to_verdict(*, inside: bool, outside: bool) -> Verdict:
     """Of what the rows show: that the budget holds, that it does not, or neither."""
     if inside:
         return Verdict.PASS
     return Verdict.FAIL if outside else Verdict.INCONCLUSIVE
 
 
-def combined(verdicts: Sequence[Verdict]) -> Verdict | None:
+def worst_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
     """The worst: FAIL, then INCONCLUSIVE, then NOT_SHOWN, then PASS; None of none."""
     for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN, Verdict.PASS):
         if worst in verdicts:

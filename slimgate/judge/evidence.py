@@ -52,16 +52,16 @@ class Evidence:
     design_effect: float | None = None
     changed: Changed | None = None
 
-    def below(self, margin: float) -> bool:
+    def shows_below(self, margin: float) -> bool:
         """Whether the rows show, at a one-sided 5 %, a drop below the margin."""
         return self.p_at_least(margin) <= ALPHA
 
-    def above(self, margin: float) -> bool:
+    def shows_above(self, margin: float) -> bool:
         """Whether the rows show, at a one-sided 5 %, a drop above the margin."""
         return self.p_at_most(margin) <= ALPHA
 
 
-def _unknown(margin: float) -> float:  # noqa: ARG001
+def _unknown_p_value(margin: float) -> float:  # noqa: ARG001
     """The p-value where nothing is known."""
     return 1.0
 
@@ -84,7 +84,9 @@ def gather(
     if not len(teacher):
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     if not metric.resampled:
-        return Evidence(len(teacher), None, "no interval", nan, _unknown, _unknown, _no_number, None)
+        return Evidence(
+            len(teacher), None, "no interval", nan, _unknown_p_value, _unknown_p_value, _no_number, None
+        )
     groups = shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
 
@@ -92,7 +94,7 @@ def gather(
         before, after = (_zero_or_one(metric, metric.per_row, one) for one in (teacher, variant))
         return by_tango(before, after, higher_is_better=metric.higher_is_better, groups=groups)
     return by_contrast(
-        _paired(metric, teacher, variant, seed=seed, resamples=resamples),
+        _make_paired(metric, teacher, variant, seed=seed, resamples=resamples),
         n=len(teacher),
         method=contrast_method(metric) if groups is None else f"{_grouped_method(metric)}, grouped",
         higher_is_better=metric.higher_is_better,
@@ -100,7 +102,7 @@ def gather(
     )
 
 
-def _paired(
+def _make_paired(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Paired:
     if metric.row_mean is not None:
@@ -121,10 +123,10 @@ def shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
         return None
     if not np.array_equal(given[0], given[-1]):
         raise MeasureError("outcomes are not paired: the two hold other groups for the same ids")
-    return _repeated(given[0])
+    return _real_groups(given[0])
 
 
-def _repeated(groups: Ints) -> Ints | None:
+def _real_groups(groups: Ints) -> Ints | None:
     return groups if len(np.unique(groups)) < len(groups) else None
 
 
@@ -146,7 +148,7 @@ def gather_parts(
             before[rows],
             after[rows],
             higher_is_better=metric.higher_is_better,
-            groups=None if groups is None else _repeated(groups[rows]),
+            groups=None if groups is None else _real_groups(groups[rows]),
         )
         for rows in parts
     ]
@@ -185,7 +187,7 @@ def by_tango(
         # a margin of 1 or more is met by whatever happens, and has no z
         return -inf if margin >= 1 else tango_z(copies * b, copies * c, copies * n, margin)
 
-    def needed(margin: float, drop: float) -> int | None:
+    def rows_needed(margin: float, drop: float) -> int | None:
         side = 1 if drop < margin else -1
         copies = copies_until(lambda copies: float(ndtr(side * z(margin, copies))), drop, margin)
         return None if copies is None else ceil(copies * n)
@@ -197,7 +199,7 @@ def by_tango(
         variance=(b + c) / n,
         p_at_least=lambda margin: float(ndtr(z(margin))),
         p_at_most=lambda margin: float(ndtr(-z(margin))),
-        needed=needed,
+        needed=rows_needed,
         paired=paired,
         changed=changed,
     )
@@ -209,7 +211,7 @@ def by_contrast(
     """The evidence of contrasts. n: rows; method: as a verdict quotes it."""
     drop = drop_contrast(higher_is_better=higher_is_better)
 
-    def needed(margin: float, _drop: float) -> int | None:
+    def rows_needed(margin: float, _drop: float) -> int | None:
         copies = paired.copies_needed(drop, margin)
         return None if copies is None else ceil(copies * n)
 
@@ -220,7 +222,7 @@ def by_contrast(
         variance=n * paired.standard_error(drop) ** 2,
         p_at_least=lambda margin: paired.p_at_least(drop, margin),
         p_at_most=lambda margin: paired.p_at_most(drop, margin),
-        needed=needed,
+        needed=rows_needed,
         paired=paired,
         groups=groups,
     )

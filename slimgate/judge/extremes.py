@@ -42,8 +42,8 @@ def with_pseudo_changes(
     label, wrong = _place(metric, teacher)
     right_scores, wrong_scores = _turned_scores(teacher, label, wrong)
     lost_and_won = _stack(right_scores, wrong_scores), _stack(wrong_scores, right_scores)
-    before = _appended(teacher, label, np.array([label, wrong]), lost_and_won[0])
-    after = _appended(variant, label, np.array([wrong, label]), lost_and_won[1])
+    before = _append_rows(teacher, label, np.array([label, wrong]), lost_and_won[0])
+    after = _append_rows(variant, label, np.array([wrong, label]), lost_and_won[1])
     return before, replace(after, ids=before.ids)  # the same names, once
 
 
@@ -67,7 +67,7 @@ def _effect(metric: Metric, teacher: ClassOutcomes, label: int, wrong: int) -> f
     """How far two rows of a class move the metric when they turn from right to mistaken."""
     values = []
     for prediction, scores in zip((label, wrong), _turned_scores(teacher, label, wrong), strict=True):
-        more = _appended(teacher, label, np.array([prediction] * 2), _stack(scores, scores))
+        more = _append_rows(teacher, label, np.array([prediction] * 2), _stack(scores, scores))
         values.append(value_of(metric, more))
     return abs(values[0] - values[1])
 
@@ -98,11 +98,11 @@ def _turned_scores(
     by_sureness = np.argsort(rows[:, label], kind="stable")
     right = rows[by_sureness[int(_SURENESS * len(rows))]]
     if right[label] < right[wrong]:
-        right = _swapped(right, label, wrong)
-    return right, _swapped(right, label, wrong)
+        right = _swap_scores(right, label, wrong)
+    return right, _swap_scores(right, label, wrong)
 
 
-def _swapped(scores: Floats, label: int, wrong: int) -> Floats:
+def _swap_scores(scores: Floats, label: int, wrong: int) -> Floats:
     swapped = scores.copy()
     swapped[[label, wrong]] = scores[[wrong, label]]
     return swapped
@@ -112,7 +112,9 @@ def _stack(first: Floats | None, second: Floats | None) -> Floats | None:
     return None if first is None or second is None else np.stack([first, second])
 
 
-def _appended(outcomes: ClassOutcomes, label: int, predictions: Ints, scores: Floats | None) -> ClassOutcomes:
+def _append_rows(
+    outcomes: ClassOutcomes, label: int, predictions: Ints, scores: Floats | None
+) -> ClassOutcomes:
     groups = outcomes.groups
     size = 1
     if groups is not None:

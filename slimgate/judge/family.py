@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.slices import holm_adjusted
-from slimgate.judge.verdict import QualityJudgement, Verdict, combined
+from slimgate.judge.slices import adjust_by_holm
+from slimgate.judge.verdict import QualityJudgement, Verdict, worst_verdict
 
 # A bound is looked for between points of which the larger is at most this many interval widths away.
 _FURTHEST = 2**30
@@ -56,7 +56,11 @@ def within_family(judged: QualityJudgement, adjusted: Sequence[float], tests: in
         return judged
     why = f"inside its budget alone, but not by Holm's correction over the {tests} budgets of all variants"
     return replace(
-        judged, budgets=budgets, verdict=combined([one.verdict for one in budgets]), n_needed=None, family=why
+        judged,
+        budgets=budgets,
+        verdict=worst_verdict([one.verdict for one in budgets]),
+        n_needed=None,
+        family=why,
     )
 
 
@@ -67,7 +71,7 @@ def fails_within_family(judgements: Sequence[QualityJudgement]) -> list[QualityJ
     more tasks there are. A PASS needs none, because every budget must pass.
     """
     found = [one.p_holds for judged in judgements for one in judged.budgets]
-    adjusted = iter(holm_adjusted(np.array([1.0 if p is None else p for p in found])).tolist())
+    adjusted = iter(adjust_by_holm(np.array([1.0 if p is None else p for p in found])).tolist())
     return [_failing(judged, [next(adjusted) for _ in judged.budgets], len(found)) for judged in judgements]
 
 
@@ -82,5 +86,9 @@ def _failing(judged: QualityJudgement, adjusted: Sequence[float], tests: int) ->
         return judged
     why = f"over its budget alone, but not by Holm's correction over the {tests} budgets"
     return replace(
-        judged, budgets=budgets, verdict=combined([one.verdict for one in budgets]), n_needed=None, family=why
+        judged,
+        budgets=budgets,
+        verdict=worst_verdict([one.verdict for one in budgets]),
+        n_needed=None,
+        family=why,
     )

@@ -12,7 +12,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge.answer_figures import confidences
 from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, decided
+from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
@@ -40,7 +40,7 @@ class FlipShare:
         return self.losses.interval()
 
 
-def turned(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
+def flipped_rows(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
     """Positions of the rows that went from right to wrong, and of those that went from wrong to right.
 
     Raises MeasureError where rows are neither right nor wrong.
@@ -51,12 +51,12 @@ def turned(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
     return np.flatnonzero(before & ~after), np.flatnonzero(~before & after)
 
 
-def surest_lost(teacher: Outcomes, variant: Outcomes, most: int = MOST_QUOTED) -> Ints:
+def surest_lost_rows(teacher: Outcomes, variant: Outcomes, most: int = MOST_QUOTED) -> Ints:
     """Positions of right-to-wrong rows, first those in whose wrong answer the variant is surest.
 
     Without its probabilities: those in whose right answer the teacher was; without either, in order.
     """
-    lost, _ = turned(teacher, variant)
+    lost, _ = flipped_rows(teacher, variant)
     known = [one for one in (variant, teacher) if isinstance(one, ClassOutcomes)]
     sure = next((found for one in known if (found := confidences(one)) is not None), None)
     if sure is None:
@@ -67,7 +67,7 @@ def surest_lost(teacher: Outcomes, variant: Outcomes, most: int = MOST_QUOTED) -
 def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
     """The share of right-to-wrong rows; a group of rows may turn as a whole."""
     is_lost = np.zeros(len(teacher))
-    is_lost[turned(teacher, variant)[0]] = 1.0
+    is_lost[flipped_rows(teacher, variant)[0]] = 1.0
     return flips_of(is_lost, variant.groups if teacher.groups is None else teacher.groups)
 
 
@@ -83,7 +83,7 @@ def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
 def judge_flips(found: FlipShare, percent: float, reason: str | None = None) -> BudgetVerdict:
     """PASS where the rows show a share below `percent`, FAIL where they show one above it."""
     limit, rows = percent / 100, None
-    verdict = decided(
+    verdict = to_verdict(
         inside=found.losses.p_at_least(limit) <= ALPHA, outside=found.losses.p_at_most(limit) <= ALPHA
     )
     if verdict is Verdict.INCONCLUSIVE:

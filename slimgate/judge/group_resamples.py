@@ -79,11 +79,11 @@ def group_resamples(
             kept[:, without] = 0.0
             found.append(values_of(kept))
     lost, won = (np.concatenate(found, axis=1) for found in (with_lost, with_won))
-    both = defined(name, np.concatenate([lost, won]))
+    both = finite_columns(name, np.concatenate([lost, won]))
     return GroupResamples(values_of(ones)[:, 0], both[:2], both[2:])
 
 
-def defined(name: str, values: Floats) -> Floats:
+def finite_columns(name: str, values: Floats) -> Floats:
     """The columns of (k, resamples) values that are finite. Raises MeasureError where over 1 % are not."""
     finite = np.isfinite(values).all(axis=0)
     undefined = 1 - finite.mean()

@@ -38,18 +38,18 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
     budgets = "".join(f", {_budget(one, digits)}" for one in judgement.budgets)
     return (
         f"{name}: {judgement.metric} {values}, {drop}{budgets} "
-        f"(n={rows_shown(judgement.n, judgement.groups)}): {_outcome(judgement)}"
+        f"(n={format_rows(judgement.n, judgement.groups)}): {_outcome(judgement)}"
     )
 
 
 def teacher_message(judgement: QualityJudgement) -> str:
     """`teacher: accuracy, floor 0.85: 0.911 [0.898, 0.923] (n=872): PASS`."""
     budgets = "".join(f", {_budget(one, 3)}" for one in judgement.budgets)
-    rows = rows_shown(judgement.n, judgement.groups)
+    rows = format_rows(judgement.n, judgement.groups)
     return f"teacher: {judgement.metric}{budgets} (n={rows}): {_outcome(judgement)}"
 
 
-def rows_shown(n: int, groups: int | None) -> str:
+def format_rows(n: int, groups: int | None) -> str:
     """`2000`, or `2000 in 100 groups` where rows come in groups."""
     return f"{n}" if groups is None else f"{n} in {groups} groups"
 
@@ -141,7 +141,7 @@ def _flips(found: FlipShare, budget: BudgetVerdict | None) -> str:
     percent = [100 * value for value in (found.share, *found.interval)]
     share, low, high = (f"{value:.{_count_decimals(percent, budget)}f}" for value in percent)
     limit = "" if budget is None else f", budget {budget.limit:g} %"
-    rows = rows_shown(found.n, found.groups)
+    rows = format_rows(found.n, found.groups)
     outcome = "not gated" if budget is None else _behaviour_outcome(budget, found.n)
     return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={rows}): {outcome}"
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, combined, decided
+from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, to_verdict, worst_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.judge.metrics.base import Unit
 from slimgate.judge.metrics.perplexity import DAMAGE
@@ -69,8 +69,8 @@ def judge_perplexity(
     _check(teacher, variant, tokens)
     rows = len(tokens)
     if groups is not None:
-        teacher, variant, tokens = (_summed(column, groups) for column in (teacher, variant, tokens))
-    difference, own = _difference(teacher, variant, tokens), _own(variant, tokens)
+        teacher, variant, tokens = (_sum_by_group(column, groups) for column in (teacher, variant, tokens))
+    difference, own = _difference(teacher, variant, tokens), _own_nats_per_token(variant, tokens)
     judged = tuple(_judge(budget, difference, own, rows) for budget in budgets)
     before, after = own.mean - difference.mean, own.mean
     grown = 100 * (exp(difference.mean) - 1)
@@ -85,7 +85,7 @@ def judge_perplexity(
         n=rows,
         n_needed=most_rows(judged),
         budgets=judged,
-        verdict=combined([one.verdict for one in judged]),
+        verdict=worst_verdict([one.verdict for one in judged]),
         band=band(grown),
         groups=None if groups is None else len(tokens),
         design_effect=None,
@@ -97,7 +97,7 @@ def judge_perplexity(
     )
 
 
-def _summed(column: npt.NDArray[Any], groups: Ints) -> npt.NDArray[Any]:
+def _sum_by_group(column: npt.NDArray[Any], groups: Ints) -> npt.NDArray[Any]:
     """(groups,) the sums of each group's documents, of the column's own type."""
     _, member = np.unique(groups, return_inverse=True)
     return np.bincount(member, weights=column).astype(column.dtype)
@@ -127,7 +127,7 @@ def _difference(teacher: Floats, variant: Floats, tokens: Ints) -> UnitLosses:
     return unit_losses(lost, tokens.astype(np.float64), None, best=-most, worst=most)
 
 
-def _own(nats: Floats, tokens: Ints) -> UnitLosses:
+def _own_nats_per_token(nats: Floats, tokens: Ints) -> UnitLosses:
     """The variant's nats per token."""
     worst = float((nats / tokens).max()) + DAMAGE
     return unit_losses(nats, tokens.astype(np.float64), None, best=0.0, worst=worst)
@@ -138,7 +138,7 @@ def _judge(budget: QualityBudget, difference: UnitLosses, own: UnitLosses, rows:
     relative = budget.kind == "increase_relative"
     measured, limit = (difference, log(1 + budget.limit)) if relative else (own, log(budget.limit))
     p_value = measured.p_at_least(limit)
-    verdict = decided(inside=p_value <= ALPHA, outside=measured.p_at_most(limit) <= ALPHA)
+    verdict = to_verdict(inside=p_value <= ALPHA, outside=measured.p_at_most(limit) <= ALPHA)
     copies = measured.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * rows)
     less = 1 if relative else 0

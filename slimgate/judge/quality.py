@@ -109,7 +109,7 @@ def _small_classes(teacher: ClassOutcomes) -> list[str]:
     return [f"{len(small)} classes have under {_FEW_ROWS} gate rows, fewest {name} with {rows}"]
 
 
-def undecided(budgets: Sequence[QualityBudget]) -> tuple[BudgetVerdict, ...]:
+def undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetVerdict, ...]:
     """The verdicts on rows that cannot be paired: no number of them would tell."""
     return tuple(
         BudgetVerdict(one.kind, one.limit, Verdict.INCONCLUSIVE, one.reason, None) for one in budgets

@@ -107,7 +107,7 @@ class Resampler:
     members: csr_array | None
 
     @property
-    def whole(self) -> Floats:
+    def sample_weights(self) -> Floats:
         """(columns,) weights of the sample itself."""
         if self.members is None:
             return self.units.astype(np.float64)
@@ -128,12 +128,12 @@ class Resampler:
         for start in range(0, resamples, self.chunk):
             yield self.columns_of(multiplicities(rng, self.units, min(self.chunk, resamples - start)))
 
-    def left_out(self, rng: np.random.Generator) -> Iterator[tuple[Floats, Ints]]:
+    def leave_one_out(self, rng: np.random.Generator) -> Iterator[tuple[Floats, Ints]]:
         """Weights with one unit (or block) left out, (k, columns), and how many such units there are (k,)."""
         blocks, counts = self._blocks(rng)
         for start in range(0, len(counts), self.chunk):
             part = slice(start, start + self.chunk)
-            yield self.whole - self.columns_of(blocks[part].toarray()), counts[part]
+            yield self.sample_weights - self.columns_of(blocks[part].toarray()), counts[part]
 
     def columns_of(self, multiplicities: Floats) -> Floats:
         """(k, units) weights of units -> (k, columns) weights of what they consist of."""
@@ -213,7 +213,7 @@ class ResampledSums:
 
     def __init__(self, terms: Floats, value: Callable[[Floats], Floats], groups: Ints | None = None) -> None:
         """terms: (rows, 2k), the teacher's and the variant's; value: (…, k) sums -> (…,) values."""
-        self._units = terms if groups is None else _summed(terms, groups)
+        self._units = terms if groups is None else _sum_by_group(terms, groups)
         self.grouped = groups is not None
         self._from_sums = value
         self._total = self._units.sum(axis=0)
@@ -223,7 +223,7 @@ class ResampledSums:
         """Rows, or groups, the made-up ones included."""
         return len(self._units)
 
-    def weighted(self, weights: Floats) -> Floats:
+    def values_of(self, weights: Floats) -> Floats:
         """(k, units) weights -> (2, k) values."""
         return self._values(weights @ self._units)
 
@@ -239,7 +239,7 @@ class ResampledSums:
             weights = multiplicities(rng, ones, min(chunk, resamples - start))
             yield self._values(weights @ self._units)
 
-    def left_out(self) -> Floats:
+    def leave_one_out(self) -> Floats:
         """(2, units) values with one unit left out."""
         return self._values(self._total - self._units)
 
@@ -254,7 +254,7 @@ def of_outcomes(row_sums: RowSums, teacher: ClassOutcomes, variant: ClassOutcome
     return ResampledSums(terms, row_sums.value, teacher.groups)
 
 
-def _summed(terms: Floats, groups: Ints) -> Floats:
+def _sum_by_group(terms: Floats, groups: Ints) -> Floats:
     """(groups, columns) the terms of each group's rows."""
     _, member = np.unique(groups, return_inverse=True)
     order = np.argsort(member, kind="stable")

@@ -58,7 +58,7 @@ def copies_until(p_value: Callable[[float], float], value: float, limit: float) 
     return exp(high)
 
 
-def copies_by_bound(value: float, bound: float, limit: float) -> float | None:
+def copies_from_interval(value: float, bound: float, limit: float) -> float | None:
     """The same by an interval, whose half width shrinks with the root of the rows; bound: on the limit's
     side.
     """

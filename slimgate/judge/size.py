@@ -21,7 +21,7 @@ from statistics import median
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import MemoryBudget, SizeBudget
-from slimgate.judge.decision import BudgetVerdict, Verdict, decided
+from slimgate.judge.decision import BudgetVerdict, Verdict, to_verdict
 
 # So many fresh processes of each model where there is a budget; with fewer nothing is decided.
 READINGS = 6
@@ -73,7 +73,7 @@ def judge_memory(found: MemoryRatio, limit: float, reason: str | None) -> Budget
     """
     inside, outside = found.spread[1] <= limit, found.spread[0] > limit
     enough = found.readings >= READINGS
-    verdict = decided(inside=inside and enough, outside=outside and enough)
+    verdict = to_verdict(inside=inside and enough, outside=outside and enough)
     return BudgetVerdict(kind=MemoryBudget.kind, limit=limit, verdict=verdict, reason=reason, n_needed=None)
 
 

@@ -19,7 +19,7 @@ from slimgate.judge.behaviour_parts import SliceFacts, SliceGapFacts
 from slimgate.judge.decision import ALPHA, Verdict
 from slimgate.judge.evidence import Evidence, gather_parts
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.verdict import BudgetVerdict, combined
+from slimgate.judge.verdict import BudgetVerdict, worst_verdict
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 # Fewer rows than these show only the grossest of drops.
@@ -29,7 +29,7 @@ SLICED = "accuracy"  # what slices show where no budget names a metric
 NOT_PER_ROW = "is not 0 or 1 per row as accuracy is; budgets of such metrics on slices are not supported yet"
 
 
-def holm_adjusted(p_values: Floats) -> Floats:
+def adjust_by_holm(p_values: Floats) -> Floats:
     """Adjusted p-values, in the order given: those at most `level` are rejected at that family-wise level.
 
     p_values: (tests,) in [0, 1]; tests may depend on each other in any way.
@@ -125,7 +125,7 @@ def slices_verdict(
     must be inside: if one is not, the chance that its own test says otherwise is 5 % (an intersection-union
     test). Source: Berger 1982, Technometrics 24:295-300.
     """
-    verdict = combined([one.verdict for one in judged if one.verdict is not None]) or Verdict.NOT_SHOWN
+    verdict = worst_verdict([one.verdict for one in judged if one.verdict is not None]) or Verdict.NOT_SHOWN
     return BudgetVerdict(slices_kind(metric), drop_points, verdict, reason, None)
 
 
@@ -141,7 +141,7 @@ def _p_values(
     if drop_points is None:
         return [None] * len(evidence), [None] * len(evidence)
     found = [one.p_at_most(drop_points / 100) for one in evidence]
-    return found, holm_adjusted(np.array(found)).tolist()
+    return found, adjust_by_holm(np.array(found)).tolist()
 
 
 def _verdict(evidence: Evidence, p_holm: float | None, drop_points: float | None) -> Verdict | None:
@@ -149,7 +149,7 @@ def _verdict(evidence: Evidence, p_holm: float | None, drop_points: float | None
         return None
     if p_holm <= ALPHA:
         return Verdict.FAIL
-    return Verdict.PASS if evidence.below(drop_points / 100) else Verdict.NOT_SHOWN
+    return Verdict.PASS if evidence.shows_below(drop_points / 100) else Verdict.NOT_SHOWN
 
 
 def slice_gaps(judged: Sequence[SliceFacts]) -> tuple[SliceGapFacts, ...]:

@@ -66,7 +66,7 @@ class Speedup:
     threads: int | None = None
 
     @property
-    def claimed(self) -> tuple[float, float]:
+    def claimed_interval(self) -> tuple[float, float]:
         """The interval widened by the noise floor: what may be said of the variant."""
         low, high = self.interval
         return low * float(np.exp(-self.noise_floor)), high * float(np.exp(self.noise_floor))
@@ -84,13 +84,13 @@ def log_ratio_interval(
     if not (np.all(teacher > 0) and np.all(variant > 0)):
         raise MeasureError("a duel holds times that are not positive")
     ratios = np.sort(np.log(teacher / variant))
-    left_out = _left_out(len(ratios), level)
+    left_out = _count_outside(len(ratios), level)
     low, high = (-inf, inf) if left_out < 0 else (ratios[left_out], ratios[-1 - left_out])
     return float(np.median(ratios)), float(low), float(high)
 
 
 @cache
-def _left_out(rounds: int, level: float) -> int:
+def _count_outside(rounds: int, level: float) -> int:
     """How many of the sorted ratios lie outside the interval on either side; -1 where it has no end."""
     from scipy.special import bdtr
 
@@ -120,7 +120,7 @@ def estimate_speedup(
     )
 
 
-def settled(
+def is_settled(
     teacher: Floats,
     copy: Floats,
     variant: Floats,
@@ -156,7 +156,7 @@ def judge_speedup(
     as FINE was seen, what is nearer to the budget than the one that was is INCONCLUSIVE; where none was at
     all (None), everything is.
     """
-    low, high = found.claimed
+    low, high = found.claimed_interval
     clear, verdict = clearance(visible), Verdict.INCONCLUSIVE
     if clear is not None and low >= minimum * clear:
         verdict = Verdict.PASS
@@ -180,7 +180,7 @@ def speed_message(
     visible: float | None = FINE,
 ) -> str:
     """One line that can be acted on. visible: as `judge_speedup` has it."""
-    low, high = found.claimed
+    low, high = found.claimed_interval
     line = (
         f"{name}: {workload} {found.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}]"
         f" (noise floor {100 * found.noise_floor:.1f} %, {found.rounds} rounds)"
@@ -199,9 +199,9 @@ def speed_message(
     return line
 
 
-def delay_seen(found: Speedup) -> bool:
+def is_delay_seen(found: Speedup) -> bool:
     """Whether a contender that is slower by construction is claimed to be slower."""
-    return found.claimed[1] < 1.0
+    return found.claimed_interval[1] < 1.0
 
 
 def visible_delay(found: Speedup, share: float) -> float | None:
@@ -210,12 +210,12 @@ def visible_delay(found: Speedup, share: float) -> float | None:
     At least what the duel made of it: where the machine stood still as the teacher's call was timed for the
     delay, more was planted than was meant.
     """
-    return max(share, 1.0 / found.speedup - 1.0) if delay_seen(found) else None
+    return max(share, 1.0 / found.speedup - 1.0) if is_delay_seen(found) else None
 
 
 def delay_message(workload: str, found: Speedup, share: float) -> str:
     """What the duel made of the last delay that was planted, in one line. share: of the teacher's call."""
-    low, high = found.claimed
+    low, high = found.claimed_interval
     visible = visible_delay(found, share)
     held = "seen"
     if visible is None:

@@ -57,12 +57,12 @@ def _upper_bound(b: int, c: int, n: int) -> float:
 
     low, high = (b - c) / n + _EDGE, 1 - _EDGE
 
-    def beyond(margin: float) -> float:
+    def distance_to_bound(margin: float) -> float:
         return tango_z(b, c, n, margin) + Z_ALPHA
 
-    if low >= high or beyond(high) >= 0:
+    if low >= high or distance_to_bound(high) >= 0:
         return 1.0
-    return float(brentq(beyond, low, high, xtol=1e-14, rtol=1e-14))
+    return float(brentq(distance_to_bound, low, high, xtol=1e-14, rtol=1e-14))
 
 
 def design_effect(changes: Floats, groups: Ints) -> float:

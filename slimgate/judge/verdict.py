@@ -22,7 +22,7 @@ from slimgate.judge.contrast import (
     relative_to_errors,
     relative_to_value,
 )
-from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, combined, decided
+from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, to_verdict, worst_verdict
 from slimgate.judge.evidence import Changed, Evidence
 from slimgate.judge.metrics.base import Unit
 
@@ -33,9 +33,9 @@ __all__ = [
     "QualityJudgement",
     "Verdict",
     "check_budget",
-    "combined",
     "judgement_of",
     "most_rows",
+    "worst_verdict",
 ]
 
 
@@ -98,7 +98,7 @@ def judgement_of(
         n=evidence.n,
         n_needed=most_rows(judged),
         budgets=judged,
-        verdict=combined([one.verdict for one in judged]),
+        verdict=worst_verdict([one.verdict for one in judged]),
         band=band(100 * drop),
         groups=evidence.groups,
         design_effect=evidence.design_effect,
@@ -136,7 +136,7 @@ def _by_drop(
     margin = budget.limit / 100
     drop = before - after if metric.higher_is_better else after - before
     p_value, p_holds = evidence.p_at_least(margin), evidence.p_at_most(margin)
-    verdict = decided(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
+    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     rows = evidence.needed(margin, drop) if verdict is Verdict.INCONCLUSIVE else None
     return BudgetVerdict(
         budget.kind, budget.limit, verdict, budget.reason, rows, p_value=p_value, p_holds=p_holds
@@ -153,9 +153,9 @@ def _by_fraction(
         )
     errors = budget.kind == "error_increase_relative"
     relative = relative_to_errors() if errors else relative_to_value(higher_is_better=metric.higher_is_better)
-    excess, paired = relative.excess(budget.limit), _paired(evidence)
+    excess, paired = relative.excess(budget.limit), _paired_of(evidence)
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
-    verdict = decided(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
+    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     rows = _rows(paired, excess, 0.0, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     fraction = _fraction(relative, before, after)
     interval = None if fraction is None else relative.interval(paired, fraction)
@@ -165,16 +165,16 @@ def _by_fraction(
 
 
 def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:
-    paired, limit = _paired(evidence), budget.limit
+    paired, limit = _paired_of(evidence), budget.limit
     p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
     inside, outside = p_values if budget.kind == "floor" else p_values[::-1]
-    verdict = decided(inside=inside <= ALPHA, outside=outside <= ALPHA)
+    verdict = to_verdict(inside=inside <= ALPHA, outside=outside <= ALPHA)
     rows = _rows(paired, OWN_VALUE, limit, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     interval = _holding(after, paired.interval(OWN_VALUE), metric.value_range)
     return BudgetVerdict(budget.kind, limit, verdict, budget.reason, rows, after, interval, inside, outside)
 
 
-def _paired(evidence: Evidence) -> Paired:
+def _paired_of(evidence: Evidence) -> Paired:
     if evidence.paired is None:
         raise MeasureError("a metric without an interval cannot have a budget")
     return evidence.paired

@@ -40,7 +40,7 @@ class SuiteModule(pytest.Module):
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A suite's gates, and tests with its mark, run for each of its variants, metrics and workloads."""
     module = metafunc.definition.getparent(SuiteModule)
-    suite = module.suite if module else _marked(metafunc)
+    suite = module.suite if module else _suite_of_mark(metafunc)
     if suite is None:
         return
     from slimgate.run.parts import SELF_TESTS
@@ -75,7 +75,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         _parametrize(metafunc, ("check",), [(name,) for name in SELF_TESTS], list(SELF_TESTS))
 
 
-def _marked(metafunc: pytest.Metafunc) -> Suite | None:
+def _suite_of_mark(metafunc: pytest.Metafunc) -> Suite | None:
     """The suite that a hand-written test names by its mark; it counts as named on the command line.
 
     Raises CollectError, in one line, for a suite that is wrong.

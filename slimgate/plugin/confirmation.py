@@ -29,7 +29,7 @@ from slimgate.record import (
 from slimgate.record.files import RECORD
 from slimgate.record.looks_log import LookLog, Looks, looks_at, model_id
 from slimgate.record.run_verdict import CONFIRMED, verdict
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.files import write_reports
 from slimgate.report.standing import inside_budgets
@@ -89,7 +89,7 @@ class Confirmation:
             run = self._session.run(self._session.suites[path])
             rows, earlier = run.rows.reports[CONFIRM], self._looks(run).runs
             names = ", ".join(passed.metrics)
-            before = numbered(earlier, "earlier run", "earlier runs")
+            before = format_count(earlier, "earlier run", "earlier runs")
             seen = f", which {before} looked at: the first look counts" if earlier else ""
             yield f"{run.suite.shown}: confirms {names} on {rows.n:,} rows{seen}"
 
@@ -105,7 +105,7 @@ class Confirmation:
     def finish(self) -> None:
         """Writes record and reports of every suite of which something was judged."""
         for path in self._found:
-            record, folder = self._confirmed(path), self._session.folder(path)
+            record, folder = self._confirm_record(path), self._session.folder(path)
             write_atomically(folder / RECORD, to_json(record))
             write_reports(record, folder, gate_texts(self._session.run(self._session.suites[path])))
             self.records[path] = record
@@ -137,7 +137,7 @@ class Confirmation:
     def _looks(self, run: SuiteRun) -> Looks:
         return looks_at(self._session.store.root, run.rows.reports[CONFIRM].digest)
 
-    def _confirmed(self, path: Path) -> RunRecord:
+    def _confirm_record(self, path: Path) -> RunRecord:
         """The record of the gate with the verdicts of this run, and what else confirm rows judged before."""
         run, record = self._session.run(self._session.suites[path]), self.passed[path].record
         rows, looks = run.rows.reports[CONFIRM], self._looks(run)

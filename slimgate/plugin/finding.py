@@ -134,20 +134,20 @@ def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Pat
     """TOML files below a folder that a pattern matches, or those that none does."""
     for here, folders, files in os.walk(folder):
         base = Path(here)
-        folders[:] = [] if search.shallow else sorted(f for f in folders if not _skipped(base / f, search))
+        folders[:] = [] if search.shallow else sorted(f for f in folders if not _is_skipped(base / f, search))
         for name in sorted(files):
             path = Path(os.path.realpath(base / name))  # resolve() raises for links in a circle
             wanted = name.endswith(".toml") and not name.startswith("_")
-            if wanted and _matches(path, search) is matched and not _ignored(path, search):
+            if wanted and _matches(path, search) is matched and not _is_ignored(path, search):
                 yield path
 
 
-def _skipped(folder: Path, search: Search) -> bool:
+def _is_skipped(folder: Path, search: Search) -> bool:
     by_name = any(fnmatch.fnmatch(folder.name, pattern) for pattern in search.skip)
-    return by_name or (folder / "pyvenv.cfg").exists() or _ignored(folder.resolve(), search)
+    return by_name or (folder / "pyvenv.cfg").exists() or _is_ignored(folder.resolve(), search)
 
 
-def _ignored(path: Path, search: Search) -> bool:
+def _is_ignored(path: Path, search: Search) -> bool:
     return path in search.ignore or any(fnmatch.fnmatch(str(path), glob) for glob in search.ignore_globs)
 
 

@@ -23,10 +23,10 @@ def gate_properties(part: Part) -> list[Property]:
     facts = part["facts"]
     if part["kind"] not in _GATES or "verdict" not in facts:
         return []
-    return [(f"slimgate.{name}", value) for name, value in _told(part) if value is not None]
+    return [(f"slimgate.{name}", value) for name, value in _iter_properties(part) if value is not None]
 
 
-def _told(part: Part) -> Iterator[Property]:
+def _iter_properties(part: Part) -> Iterator[Property]:
     facts, kind = part["facts"], part["kind"]
     yield "variant", part["variant"]
     if kind == "quality":

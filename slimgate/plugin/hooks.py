@@ -109,7 +109,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         state = start_session(config, suites)
         _check_engine(config, state)
     except SlimgateError as error:
-        raise pytest.UsageError(_seen(error)) from None
+        raise pytest.UsageError(_make_visible(error)) from None
 
 
 def _check_engine(config: pytest.Config, state: Session) -> None:
@@ -191,7 +191,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             check_hub_models(suite, _models_asked_for(session, suite))
             state.run(suite).rows  # noqa: B018  preparing is what asking does
     except SlimgateError as error:
-        raise pytest.UsageError(_seen(error)) from error
+        raise pytest.UsageError(_make_visible(error)) from error
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     for path in dict.fromkeys(suite.path for suite in wanted):
         run, earlier = state.run(state.suites[path]), state.last_record(state.suites[path])
@@ -236,7 +236,7 @@ def _tell_what_is_no_suite(session: pytest.Session) -> None:
     nothing = getattr(session, "items", None) == []  # xdist's controller has no items at all
     lines = suites_that_do_not_run(search, below=search.shallow and nothing)
     for line in (*config.stash[NOTES], *lines):
-        reporter.write_line(_seen(line))
+        reporter.write_line(_make_visible(line))
 
 
 def _build_elsewhere(session: pytest.Session, state: Session, reporter: Any) -> None:
@@ -260,9 +260,9 @@ def _start_server_once(item: pytest.Item) -> None:
         return
     config.stash[SERVER_CONSIDERED] = True
     from slimgate._system.forkserver import start_server
-    from slimgate.plugin.gates.latency import not_timed
+    from slimgate.plugin.gates.latency import why_not_timed
 
-    if any(map(takes_times, item.session.items)) and not_timed(config) is None:
+    if any(map(takes_times, item.session.items)) and why_not_timed(config) is None:
         start_server()
 
 
@@ -305,7 +305,7 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
     if error is not None and foreseen:
-        report.longrepr = _seen(error)
+        report.longrepr = _make_visible(error)
     fails = isinstance(error, pytest.fail.Exception) and not any(map(fails_by_verdict, parts))
     if isinstance(error, Exception) or fails:  # not a skip, and not a verdict that the record has already
         message = str(error) if foreseen else f"{item.name}: {type(error).__name__}: {error}"
@@ -322,7 +322,7 @@ def pytest_runtest_makereport(
     return report
 
 
-def _seen(error: BaseException | str) -> str:
+def _make_visible(error: BaseException | str) -> str:
     """Its lines, in which what came from a suite or from rows does not act on the terminal."""
     from slimgate._system.escape import visible
 
@@ -352,7 +352,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
     """What does not hold or could not be told, and a line a suite: its status and where its report is."""
     state = terminalreporter.config.stash.get(SESSION, None)
-    if state is None or not state.written:
+    if state is None or not state.written_records:
         return
     terminalreporter.section("slimgate")
     if state.confirmation is not None:
@@ -361,7 +361,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     _write_lines(terminalreporter, state.summary(_width(terminalreporter)))
     if exitstatus == pytest.ExitCode.OK:
         for line in state.failures():
-            terminalreporter.write_line(_seen(f"exit code 1: {line}"))
+            terminalreporter.write_line(_make_visible(f"exit code 1: {line}"))
     from slimgate.report.github import in_actions
 
     if in_actions(os.environ):
@@ -386,7 +386,7 @@ def _tell_github(state: Session, terminalreporter: pytest.TerminalReporter) -> N
     from slimgate.report.github import append_summary, budget_annotations
 
     root = os.environ.get("GITHUB_WORKSPACE") or str(project_root(terminalreporter.config))
-    for path, record in state.written.items():
+    for path, record in state.written_records.items():
         for line in budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):
             terminalreporter.write_line(line)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -9,7 +9,7 @@ from slimgate.judge.outlook import Word
 from slimgate.protocols import CONFIRM
 from slimgate.record import RunRecord
 from slimgate.report.terminal.progress import duration
-from slimgate.report.terminal.summary import MEGABYTE, MISSING, Line, terminal_table, wrapped
+from slimgate.report.terminal.summary import MEGABYTE, MISSING, Line, terminal_table, wrap_text
 from slimgate.run.arena import PATIENCE
 from slimgate.run.budget_plan import PlannedBudget, gate_groups, planned_budgets
 from slimgate.run.past_times import Estimate
@@ -35,8 +35,8 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
     """
     suite, models = run.suite, planned_models(run)
     sizes = ", ".join(f"{name} {report.n:,}" for name, report in run.rows.reports.items())
-    yield from wrapped(visible(f"{suite.shown}: {suite.title}"), width, "  ")
-    yield from wrapped(f"rows: {sizes}", width, "  ")
+    yield from wrap_text(visible(f"{suite.shown}: {suite.title}"), width, "  ")
+    yield from wrap_text(f"rows: {sizes}", width, "  ")
     yield [("", "")]
     yield from terminal_table(
         [_row(one) for one in models], ["" if one.error is None else "red" for one in models], width=width
@@ -44,9 +44,9 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
     yield [("", "")]
     for model in models:
         if model.error is not None:
-            yield from wrapped(visible(f"{model.name} cannot be built: {model.error}"), width, "  ")
-    for line in (*_estimates(models), *_measured(suite), *_whole(earlier)):
-        yield from wrapped(line, width, "  ")
+            yield from wrap_text(visible(f"{model.name} cannot be built: {model.error}"), width, "  ")
+    for line in (*_estimates(models), *_describe_measuring(suite), *_describe_duration(earlier)):
+        yield from wrap_text(line, width, "  ")
     gate = gate_groups(suite, run.rows)
     budgets = planned_budgets(suite, gate, earlier)
     if budgets:
@@ -54,9 +54,9 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
         yield [("", "")]
         yield from terminal_table([_budget_row(one) for one in budgets], styles, width=width)
     for line in (*small_budgets(suite), *_confirm_lines(run)):
-        yield from wrapped(visible(line), width, "  ")
+        yield from wrap_text(visible(line), width, "  ")
     for slices in planned_slices(suite, run.rows.gate):
-        yield from wrapped(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
+        yield from wrap_text(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
 
 
 def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
@@ -68,7 +68,7 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
     yield from (f"{suite.shown}: {one.line}" for one in undecidable)
     yield from (f"{suite.shown}: {line}" for line in small_budgets(suite))
     for slices in planned_slices(suite, run.rows.gate):
-        if slices.decidable < len(slices.sizes) and not quiet:
+        if slices.count_decidable < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"
     if any(one.decidable for one in planned) and not undecidable and not quiet:
         yield f"{suite.shown}: {gate} gate rows can decide every planned budget on drops and flips"
@@ -137,7 +137,7 @@ def _estimates(models: Sequence[PlannedModel]) -> Iterator[str]:
         yield "~: by the same step with the same options and as many rows, of another model"
 
 
-def _measured(suite: Suite) -> Iterator[str]:
+def _describe_measuring(suite: Suite) -> Iterator[str]:
     """What is measured, and the time that [measure] gives it."""
     count, loads = len(suite.variants), len(suite.workloads)
     checks = f"{len(suite.metrics)} metrics, behaviour, size, {loads} workloads"
@@ -147,7 +147,7 @@ def _measured(suite: Suite) -> Iterator[str]:
         yield f"the table is of seed {suite.seed}; variants that draw are built for {len(suite.seeds)} seeds"
 
 
-def _whole(earlier: RunRecord | None) -> Iterator[str]:
+def _describe_duration(earlier: RunRecord | None) -> Iterator[str]:
     if earlier is not None and earlier.seconds is not None:
         took = f"{duration(earlier.seconds)} in all, with what its store had"
         yield f"the run of {visible(earlier.created)} took {took}"

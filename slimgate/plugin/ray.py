@@ -37,7 +37,7 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
     """Has Ray build and predict what the selected tests want; lines on that. Raises SlimgateError."""
     from slimgate.run.cluster.driver import Asked, spread
 
-    wishes = wished(items)
+    wishes = collect_wishes(items)
     suites = {path: state.suites[path] for path in wishes if path in state.suites}
     done = spread(
         Asked(
@@ -53,7 +53,7 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
     return list(done.lines) if done else []
 
 
-def wished(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Wish]]:
+def collect_wishes(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Wish]]:
     """What the tests want of the models of each suite, by the suite's path; the teacher first."""
     found: dict[Path, dict[str, Wish]] = {}
     for item in items:

@@ -33,7 +33,7 @@ from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, mod
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.results import SINCE
 from slimgate.record.run_verdict import SELF_TEST, Key
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.compare import compare_report
 from slimgate.report.files import PR_COMMENT, write_reports
 from slimgate.report.markdown import index_report
@@ -42,7 +42,7 @@ from slimgate.report.since import COMPARISON
 from slimgate.report.terminal.summary import Line, summary_lines
 from slimgate.run.baseline import Baseline
 from slimgate.run.environment import describe_machine, load_of_others, same_machine
-from slimgate.run.followed_rows import gate_texts, keep_texts, rows_followed
+from slimgate.run.followed_rows import follow_rows, gate_texts, keep_texts
 from slimgate.run.inputs import KINDS, MODEL, Digests, inputs_digests
 from slimgate.run.parts import (
     PLANTED_DELAY,
@@ -51,7 +51,7 @@ from slimgate.run.parts import (
     Parts,
     budgeted_checks,
     compose,
-    expected,
+    expected_checks,
     key_of,
     now,
     parts_of,
@@ -152,7 +152,7 @@ class Session:
             self._parts[path] = self._parts_of_earlier(suite)
         self._parts[path].forget_error(test)
         for part in parts:
-            self._parts[path].add(self._with_log_kept(path, part) if part["kind"] == "error" else part)
+            self._parts[path].add(self._keep_log(path, part) if part["kind"] == "error" else part)
             if part["kind"] in ("quality", "behaviour"):
                 self._predicted |= {(path, TEACHER), (path, part["variant"])}
             if part["kind"] == "speedup" and (judged := part["facts"]["verdict"]) is not None:
@@ -198,7 +198,7 @@ class Session:
             raise ValueError("this run judges gate rows")
         return self.confirmation.passed[path]
 
-    def _with_log_kept(self, path: Path, error: Part) -> Part:
+    def _keep_log(self, path: Path, error: Part) -> Part:
         """The part with the name of a file in place of the log: the first of a variant's in this run."""
         variant, log = error["variant"], error["facts"].get("log")
         name = log_name(variant)
@@ -227,17 +227,17 @@ class Session:
         """
         if self.confirmation is not None:
             self.confirmation.finish()
-            if self.written:
+            if self.written_records:
                 write_atomically(self.report_root / PR_COMMENT, self.comment())
             return
-        begun = [path for path, run in self._runs.items() if run.begun] if self.stopped else []
+        begun = [path for path, run in self._runs.items() if run.has_begun] if self.stopped else []
         for path in begun:
             if path not in self._parts:
                 self._parts[path] = self._parts_of_earlier(self.suites[path])
         for path in self._parts:
             self._write_record(path)
         for path in self.records:
-            record = self._with_rows_followed(path)
+            record = self._follow_rows(path)
             texts = gate_texts(self.run(self.suites[path]))
             self._drop_old_logs(path, record)
             self._write_comparison(path, record)
@@ -272,21 +272,21 @@ class Session:
 
         return html_index(list(self.records.values()), [f"{path.stem}/report.html" for path in self.records])
 
-    def _with_rows_followed(self, path: Path) -> RunRecord:
+    def _follow_rows(self, path: Path) -> RunRecord:
         """Writes the outcomes, and the record again with a few rows followed through all of them."""
         record = self.records[path]
         self._write_outcomes(path, record)
-        followed = rows_followed(self.run(self.suites[path]), record, self.folder(path))
+        followed = follow_rows(self.run(self.suites[path]), record, self.folder(path))
         self.records[path] = record.model_copy(update={"followed": followed})
         write_atomically(self.folder(path) / "run.json", to_json(self.records[path]))
         return self.records[path]
 
     def comment(self) -> str:
         """What a pull request is told of all suites of the run."""
-        return pr_comment(list(self.written.values()))
+        return pr_comment(list(self.written_records.values()))
 
     @property
-    def written(self) -> Mapping[Path, RunRecord]:
+    def written_records(self) -> Mapping[Path, RunRecord]:
         """The records that this run has written, also those with verdicts on the confirm rows."""
         return self.records if self.confirmation is None else self.confirmation.records
 
@@ -301,13 +301,13 @@ class Session:
         """A line for each model whose earlier results do not count any more and were not measured again."""
         lost = Counter(key[1] for key in self._void.get(path, ()) if not self._parts[path].has(key))
         for name, number in lost.items():
-            results = numbered(number, "earlier result", "earlier results")
+            results = format_count(number, "earlier result", "earlier results")
             why = "the files, recipe, code, rows or settings that they depend on have changed"
             yield [(f"  {visible(name)}: {results} dropped, because {why}", "")]
 
     def checks(self, path: Path) -> int:
         """How many a whole run of a suite makes."""
-        return len(expected(self.suites[path]))
+        return len(expected_checks(self.suites[path]))
 
     def folder(self, path: Path) -> Path:
         """Where the record of a suite goes."""
@@ -348,7 +348,7 @@ class Session:
         since = record.baseline and facts and record.baseline.created == facts.created
         found = parts_of(record)
         valid = [one for one in found if self._has_same_inputs(one, record, suite)]
-        kept, checks = set(map(key_of, valid)), set(expected(suite))
+        kept, checks = set(map(key_of, valid)), set(expected_checks(suite))
         self._void[suite.path] = [key for one in found if (key := key_of(one)) in checks and key not in kept]
         return [one for one in valid if since or one["kind"] != SINCE]
 
@@ -436,7 +436,7 @@ class Session:
         run = self.run(self.suites[path])
         folder = self.folder(path) / "outcomes"
         for variant in record.variants:
-            if not variant.measured:  # answers of a model that has changed since
+            if not variant.is_measured:  # answers of a model that has changed since
                 (folder / f"{variant.name}.parquet").unlink(missing_ok=True)
             if (path, variant.name) in self._predicted:
                 with replacing(folder / f"{variant.name}.parquet") as new:

@@ -22,7 +22,7 @@ from slimgate.plugin.session import Session
 from slimgate.plugin.stopping import Stopping
 from slimgate.plugin.terminal_watch import watch_of
 from slimgate.protocols import CONFIRM, GATE
-from slimgate.run.baseline import Baseline, Given, held_against, refuse_last_run
+from slimgate.run.baseline import Baseline, Given, find_baselines, refuse_last_run
 from slimgate.run.parts import now, part
 from slimgate.store.store import moment
 from slimgate.suite.suite import TEACHER, Suite
@@ -133,7 +133,7 @@ def _baselines(
     """What the suites' budgets are held against; workers, which judge variants by it, read it again."""
     option: str | None = config.getoption("slimgate_baseline")
     given = option and Given(Path(config.invocation_params.dir, option), option)
-    held = held_against(given or None, suites, project_root(config))
+    held = find_baselines(given or None, suites, project_root(config))
     refuse_last_run(held, suites, report_root)
     return held
 

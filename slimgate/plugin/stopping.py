@@ -25,7 +25,7 @@ class Stopping:
         self._state, self._config = state, config
         self._by: str | None = None
         if _is_ours():
-            signal.signal(signal.SIGTERM, self._terminated)
+            signal.signal(signal.SIGTERM, self._on_terminate)
             config.add_cleanup(_let_go)
         handle_on_own_stack(signal.SIGINT, signal.SIGTERM)
 
@@ -35,7 +35,7 @@ class Stopping:
             self._by = self._by or "Ctrl-C"
             self._state.stopped = True
 
-    def _terminated(self, _number: int, _frame: object) -> None:
+    def _on_terminate(self, _number: int, _frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the writing off
         self._by = TERMINATED  # what is raised may come out as another one: Ray, in C, makes it anew
         raise KeyboardInterrupt(TERMINATED)

@@ -21,8 +21,8 @@ def watch_of(config: pytest.Config, environment: Mapping[str, str] = os.environ)
 
     -q leaves the lines of short stages out, -qq all.
     """
-    if not _watched(config, environment):
-        return _plain(config)
+    if not _is_live(config, environment):
+        return _plain_watch(config)
     # A descriptor of our own, as pytest's faulthandler has it: while a test runs, 1 is the capture's file.
     descriptor = os.dup(sys.stdout.fileno())
     config.add_cleanup(lambda: os.close(descriptor))
@@ -32,7 +32,7 @@ def watch_of(config: pytest.Config, environment: Mapping[str, str] = os.environ)
     return lines
 
 
-def _plain(config: pytest.Config) -> Watch:
+def _plain_watch(config: pytest.Config) -> Watch:
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < -1:
         return UNWATCHED
@@ -88,7 +88,7 @@ class _Log:
         return column
 
 
-def _watched(config: pytest.Config, environment: Mapping[str, str]) -> bool:
+def _is_live(config: pytest.Config, environment: Mapping[str, str]) -> bool:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     return (
         reporter is not None

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from slimgate._system.files import replacing_folder
 from slimgate.errors import DataError
 from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
-from slimgate.record.budgets import stated, undecided_fails
+from slimgate.record.budgets import clean_reason, undecided_fails
 from slimgate.record.carried import describe_state
 from slimgate.record.comparing.budgets import budget_changes, weaker_gates
 from slimgate.record.comparing.facts import BudgetChange
@@ -42,8 +42,8 @@ def accept(
     folder = baselines / name / stem
     _check_free(folder, run, force=force)
     earlier = _earlier(run, baselines, folder)
-    loosened = _loosened(earlier, run.record)
-    why = stated(reason)
+    loosened = _find_loosened(earlier, run.record)
+    why = clean_reason(reason)
     if why is None:
         _check_needs_no_reason(run, loosened)
         _check_as_strong(run, earlier)
@@ -52,7 +52,7 @@ def accept(
         at=at,
         reason=why,
         against=earlier[0].name if earlier else None,
-        loosened=[_told(one, why) for _, one in loosened],
+        loosened=[_to_loosened_budget(one, why) for _, one in loosened],
     )
     _write(folder, run, run.record.model_copy(update={"accepted": facts}), _outcomes(run))
     return Kept(folder / RECORD, read_run(folder / RECORD))
@@ -80,7 +80,7 @@ def _earlier(run: Kept, baselines: Path, folder: Path) -> list[Kept]:
     return [*others[-1:], *(one for one in found if one.file.parent == folder)]
 
 
-def _loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]:
+def _find_loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]:
     """Each budget once, beside the baseline that it is looser than."""
     # a run that is accepted anew does not explain itself
     bare = record.model_copy(update={"accepted": None})
@@ -127,7 +127,7 @@ def _was_and_is(one: BudgetChange) -> str:
     return ", ".join(told)
 
 
-def _told(one: BudgetChange, reason: str | None) -> LoosenedBudget:
+def _to_loosened_budget(one: BudgetChange, reason: str | None) -> LoosenedBudget:
     return LoosenedBudget(
         variant=one.variant,
         budget=one.budget,
@@ -141,7 +141,7 @@ def _told(one: BudgetChange, reason: str | None) -> LoosenedBudget:
 
 def _outcomes(run: Kept) -> list[Path]:
     """The outcomes of every model that was measured. Raises DataError where one is missing."""
-    names = [model.name for model in run.record.variants if model.measured]
+    names = [model.name for model in run.record.variants if model.is_measured]
     files = [run.outcomes(name) for name in names]
     missing = [file.as_posix() for file in files if not file.is_file()]
     if missing:

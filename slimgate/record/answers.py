@@ -45,14 +45,14 @@ class Answers:
         return [str(value) for value in self.table["id"].to_pylist()]
 
     @cached_property
-    def given(self) -> tuple[str, ...]:
+    def given_columns(self) -> tuple[str, ...]:
         """Columns of numbers that are of the rows, not of the model."""
-        return tuple(self._told("given"))
+        return tuple(self._read_metadata("given"))
 
     @cached_property
     def values(self) -> tuple[str, ...]:
         """Columns of numbers that the task measured of the model."""
-        known = {*_ROLES, *self.probability_columns, *self.given, _RIGHT}
+        known = {*_ROLES, *self.probability_columns, *self.given_columns, _RIGHT}
         return tuple(field.name for field in self.table.schema if field.name not in known and _number(field))
 
     @cached_property
@@ -84,14 +84,14 @@ class Answers:
         """The right answer of a row, where the outcomes hold it."""
         return self._class(self._cell("label", row))
 
-    def said(self, row: int) -> str | None:
+    def answer_of(self, row: int) -> str | None:
         """The model's answer on a row: in words, or the class; None where it gave numbers only."""
         answer = self._cell("answer", row)
         return self._class(self._cell("prediction", row)) if answer is None else str(answer)
 
-    def given_of(self, row: int) -> dict[str, float]:
+    def given_numbers(self, row: int) -> dict[str, float]:
         """The row's own numbers."""
-        return {name: float(self._cell(name, row)) for name in self.given}
+        return {name: float(self._cell(name, row)) for name in self.given_columns}
 
     def of(self, row: int) -> AnswerFacts:
         """The answer on the row in that place."""
@@ -100,7 +100,7 @@ class Answers:
         order = sorted(range(len(shares)), key=lambda k: -shares[k])[:MOST_PROBABLE]
         return AnswerFacts(
             model=self.model,
-            prediction=self.said(row),
+            prediction=self.answer_of(row),
             right=None if self.right is None else bool(self.right[row]),
             label_probability=shares[label] if shares and label is not None else None,
             top=[(str(self._class(k)), shares[k]) for k in order],
@@ -117,9 +117,9 @@ class Answers:
 
     @cached_property
     def _classes(self) -> list[str]:
-        return self._told("classes")
+        return self._read_metadata("classes")
 
-    def _told(self, key: str) -> list[str]:
+    def _read_metadata(self, key: str) -> list[str]:
         metadata = self.table.schema.metadata or {}
         try:
             return text_list(metadata.get(f"slimgate.{key}".encode(), b"[]"))

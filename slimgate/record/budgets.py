@@ -47,7 +47,7 @@ class Judged(NamedTuple):
 def judged_budgets(model: VariantRecord) -> list[Judged]:
     """Every budget of a variant, in the record's order."""
     return [
-        Judged(_of(one, budget), one.detail, budget, *_held(one.facts, budget))
+        Judged(_of(one, budget), one.detail, budget, *_value_and_interval(one.facts, budget))
         for one in model.results()
         for budget in one.facts.budgets
     ]
@@ -59,7 +59,9 @@ def _of(result: Result, budget: BudgetFacts) -> str:
     return "flips" if budget.kind == FlipsBudget.kind else "slices"
 
 
-def _held(facts: JudgedFacts, budget: BudgetFacts) -> tuple[float | None, tuple[float, float] | None]:
+def _value_and_interval(
+    facts: JudgedFacts, budget: BudgetFacts
+) -> tuple[float | None, tuple[float, float] | None]:
     """What a budget is held against, and its interval."""
     match facts:
         case QualityFacts() | SinceFacts() if budget.kind == "drop_points":
@@ -69,11 +71,11 @@ def _held(facts: JudgedFacts, budget: BudgetFacts) -> tuple[float | None, tuple[
         case FootprintFacts():
             return facts.compression, None
         case LatencyFacts():
-            return facts.speedup, _decided_by(facts)
+            return facts.speedup, _deciding_interval(facts)
     return budget.value, budget.interval  # none of slices: no single figure decides
 
 
-def _decided_by(times: LatencyFacts) -> tuple[float, float] | None:
+def _deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
     """The interval of a speed-up, with what it must clear a budget by."""
     if times.speedup_interval is None or times.clearance is None:
         return times.speedup_interval
@@ -114,7 +116,7 @@ def only_warns(record: RunRecord) -> bool:
     return record.verdict.status == "INCONCLUSIVE" and not undecided_fails(record)
 
 
-def stated(reason: str | None) -> str | None:
+def clean_reason(reason: str | None) -> str | None:
     """A reason as somebody gave it; None where there is nothing to read in it."""
     return (reason or "").strip() or None
 

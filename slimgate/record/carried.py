@@ -6,19 +6,19 @@ from slimgate.record import CarriedResult, RunRecord, RunVerdict, VariantRecord
 from slimgate.record.budgets import only_warns
 from slimgate.record.files import TEACHER
 from slimgate.record.run_verdict import ERROR, SELF_TEST, results
-from slimgate.record.words import moment, numbered
+from slimgate.record.words import format_count, moment
 
 
 def describe_carried(record: RunRecord) -> str | None:
     """`5 results from 2026-11-20 14:02 UTC`; None where the last run measured all that there is."""
-    found = record.carried
-    return f"{numbered(len(found), 'result', 'results')} from {_when(found)}" if found else None
+    found = record.carried_results
+    return f"{format_count(len(found), 'result', 'results')} from {_when(found)}" if found else None
 
 
 def describe_state(record: RunRecord) -> str | None:
     """`partial: 5 results from 2026-11-20 14:02 UTC, 3 checks not run`; None of a record of one whole run."""
     carried, missing = describe_carried(record), record.verdict.missing
-    lacks = [f"{numbered(missing, 'check', 'checks')} not run"] if missing else []
+    lacks = [f"{format_count(missing, 'check', 'checks')} not run"] if missing else []
     said = ", ".join([*([carried] if carried else []), *lacks])
     return f"partial: {said}" if said else None
 
@@ -27,7 +27,7 @@ def describe_counts(record: RunRecord, found: RunVerdict) -> str:
     """`1 passed, 0 failed, 1 error, 0 inconclusive, 2 not gated`; errors only where there are any."""
     parts = [f"{found.passed} passed", f"{found.failed} failed"]
     if found.errors:
-        parts.append(numbered(found.errors, "error", "errors"))
+        parts.append(format_count(found.errors, "error", "errors"))
     # records from before have no `warns`
     fails = not only_warns(record) if found == record.verdict else found.fails
     warns = found.status == "INCONCLUSIVE" and found.inconclusive and not fails
@@ -55,7 +55,7 @@ def status_words(record: RunRecord) -> str:
 def carried_by_model(record: RunRecord) -> list[tuple[str, str]]:
     """Of each model that has results of earlier runs its name, and how many of when: `3 results from …`."""
     return [
-        (model.name, f"{numbered(len(model.carried), 'result', 'results')} from {_when(model.carried)}")
+        (model.name, f"{format_count(len(model.carried), 'result', 'results')} from {_when(model.carried)}")
         for model in record.variants
         if model.carried
     ]
@@ -84,7 +84,7 @@ def carried_messages(record: RunRecord) -> dict[str, str]:
 
 def is_whole(record: RunRecord) -> bool:
     """Whether one run measured everything that the record has, and made all checks."""
-    return not record.verdict.missing and not record.carried
+    return not record.verdict.missing and not record.carried_results
 
 
 def _when(found: list[CarriedResult]) -> str:

@@ -97,7 +97,7 @@ def _first(error: ValidationError) -> str:
     return f"{where}: {found[0]['msg']}{more}"
 
 
-def read_kept(path: Path) -> Kept:
+def read_record_file(path: Path) -> Kept:
     """The record of a run.json or of the folder that holds it. Raises DataError where there is none."""
     file = record_file(path)
     return Kept(file, read_run(file))
@@ -108,16 +108,18 @@ def baselines_in(folder: Path, suite: str) -> list[Kept]:
 
     suite: its path as records have it. Raises DataError for a run.json that is no record.
     """
-    return sorted((one for one in kept_in(folder) if one.record.suite.path == suite), key=lambda one: one.at)
+    return sorted(
+        (one for one in read_records_in(folder) if one.record.suite.path == suite), key=lambda one: one.at
+    )
 
 
-def kept_in(folder: Path) -> list[Kept]:
+def read_records_in(folder: Path) -> list[Kept]:
     """All records in a folder of baselines, or in one release of it. Raises DataError for what is none."""
     files = {*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")}
-    shown = [file for file in sorted(files) if not _hidden(file.relative_to(folder))]
+    shown = [file for file in sorted(files) if not _is_hidden(file.relative_to(folder))]
     return [Kept(file, read_run(file)) for file in shown]
 
 
-def _hidden(path: Path) -> bool:
+def _is_hidden(path: Path) -> bool:
     """What an interrupted `accept` left begins with a dot."""
     return any(part.startswith(".") for part in path.parts)

@@ -101,12 +101,12 @@ def _figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
     if (found := model.behaviour) is not None:
         percent = found.flips.percent if found.flips else None
         told = {"flips_percent": percent, "agreement": found.agreement, "rows": found.n}
-        yield {"kind": "behaviour", **told, **_judged(found.budgets, found.verdict)}
+        yield {"kind": "behaviour", **told, **_budgets_and_verdict(found.budgets, found.verdict)}
     if model.artifact is not None:
         yield {"kind": "footprint", "artifact_bytes": model.artifact.bytes, **_of_size(model)}
     if (memory := model.memory) is not None:
         told = {"peak_bytes": memory.peak_bytes, "memory_ratio": memory.ratio}
-        yield {"kind": "memory", **told, **_judged(memory.budgets, memory.verdict)}
+        yield {"kind": "memory", **told, **_budgets_and_verdict(memory.budgets, memory.verdict)}
     yield from _times(model)
 
 
@@ -120,13 +120,17 @@ def _of_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
         "drop_unit": None if facts.drop_points is None else facts.unit,
         "rows": facts.n,
         "rows_needed": facts.n_needed,
-        **_judged(facts.budgets, facts.verdict),
+        **_budgets_and_verdict(facts.budgets, facts.verdict),
     }
 
 
 def _of_size(model: VariantRecord) -> dict[str, Any]:
     size = model.footprint
-    return {} if size is None else {"compression": size.compression, **_judged(size.budgets, size.verdict)}
+    return (
+        {}
+        if size is None
+        else {"compression": size.compression, **_budgets_and_verdict(size.budgets, size.verdict)}
+    )
 
 
 def _times(model: VariantRecord) -> Iterator[dict[str, Any]]:
@@ -139,11 +143,11 @@ def _times(model: VariantRecord) -> Iterator[dict[str, Any]]:
             "speedup": times.speedup,
             "speedup_low": low,
             "speedup_high": high,
-            **_judged(times.budgets, times.verdict),
+            **_budgets_and_verdict(times.budgets, times.verdict),
         }
 
 
-def _judged(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:
+def _budgets_and_verdict(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:
     told = ",".join(f"{one.kind}={one.limit:g}" for one in budgets)
     return {"budgets": told or None, "verdict": verdict}
 

@@ -65,7 +65,7 @@ class Looks:
         }
         return replace(self, models=merged)
 
-    def timed(self, model: str, workload: str) -> list[Timing]:
+    def timings_of(self, model: str, workload: str) -> list[Timing]:
         """Every time that this speed budget was judged."""
         return [one for one in self.timings if (one.model, one.workload) == (model, workload)]
 
@@ -133,7 +133,7 @@ def look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int =
     timings = []
     for variant, model in models.items():
         for workload in dict.fromkeys(one.workload for one in looks.timings if one.model == model):
-            times = looks.timed(model, workload)
+            times = looks.timings_of(model, workload)
             if len(times) > 1:
                 passed = sum(one.passed for one in times)
                 timings.append(

@@ -45,22 +45,22 @@ class Experiment:
         except ImportError as error:
             raise MissingExtra('slimgate mlflow needs an extra: pip install "slimgate[mlflow]"') from error
         self.name = name
-        with _told():
+        with _explain_errors():
             self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(name)
             self._id = found.experiment_id if found else self._client.create_experiment(name)
 
-    def logged(self, kept: Kept) -> str | None:
+    def find_run(self, kept: Kept) -> str | None:
         """The id of the run as which this very run.json was logged before; deleted ones do not count."""
         wanted = f"tags.`{RECORD_TAG}` = '{file_sha256(kept.file)}'"
-        with _told():
+        with _explain_errors():
             found = self._client.search_runs([self._id], filter_string=wanted, max_results=1)
         return found[0].info.run_id if found else None
 
     def log(self, kept: Kept) -> str:
         """Logs the record, and run.json and report.md with it; gives the id of the suite's run."""
         times = _times(kept.record)
-        with _told():
+        with _explain_errors():
             parent = self._log(suite_run(kept.record), times)
             for run in model_runs(kept.record):
                 self._end(self._log(run, times, {_PARENT: parent}), times, failed=run.failed)
@@ -101,7 +101,7 @@ def _times(record: RunRecord) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _explain_errors() -> Iterator[None]:
     """What MLflow refuses, or cannot reach, in one line."""
     from mlflow.exceptions import MlflowException
 

@@ -53,8 +53,8 @@ def read_outcomes(path: Path) -> Outcomes:
     names = table.column_names
     found: dict[str, Any] = {
         "ids": np.asarray(table["id"].to_pylist(), dtype=np.str_),
-        "values": {name: _floats(table, name) for name in _listed(table, VALUES)},
-        "given": tuple(_listed(table, GIVEN)),
+        "values": {name: _floats(table, name) for name in _read_list(table, VALUES)},
+        "given": tuple(_read_list(table, GIVEN)),
         "answers": np.asarray(table[ANSWER].to_pylist(), dtype=np.str_) if ANSWER in names else None,
         "groups": table["group"].to_numpy().astype(np.int64) if "group" in names else None,
     }
@@ -64,7 +64,7 @@ def read_outcomes(path: Path) -> Outcomes:
         **found,
         labels=table["label"].to_numpy().astype(np.int64),
         predictions=table["prediction"].to_numpy().astype(np.int64),
-        classes=tuple(_listed(table, CLASSES)),
+        classes=tuple(_read_list(table, CLASSES)),
         probabilities=_probabilities(table, [n for n in names if _is_probability(n)]),
     )
 
@@ -73,7 +73,7 @@ def _is_probability(name: str) -> bool:
     return name.startswith("p_") and name[2:].isdigit()
 
 
-def _listed(table: pa.Table, key: str) -> list[str]:
+def _read_list(table: pa.Table, key: str) -> list[str]:
     found: list[str] = json.loads((table.schema.metadata or {}).get(key.encode(), b"[]"))
     return found
 

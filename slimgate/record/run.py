@@ -72,7 +72,7 @@ class VariantRecord(Part):
     carried: list[CarriedResult] = []
 
     @property
-    def measured(self) -> bool:
+    def is_measured(self) -> bool:
         """Whether it answered the gate rows, which are then kept beside the record."""
         return bool(self.quality) or self.behaviour is not None
 
@@ -119,7 +119,7 @@ class RunRecord(Part):
     confirm: ConfirmFacts | None = None
 
     @property
-    def carried(self) -> list[CarriedResult]:
+    def carried_results(self) -> list[CarriedResult]:
         """The results of earlier runs, of all models."""
         return [one for model in self.variants for one in model.carried]
 

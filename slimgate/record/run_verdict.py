@@ -43,7 +43,7 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
     budget that gates was judged.
     """
     carried = sum(len(model.carried) for model in variants)
-    found = _counted(variants, self_test, frozenset())
+    found = _count_results(variants, self_test, frozenset())
     return found.verdict(missing, carried, whole=not (missing or carried))
 
 
@@ -54,7 +54,7 @@ def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, 
     """
     carried = carried_keys(variants)
     confirmed = {(CONFIRMED, model.name, metric) for model in variants for metric in model.confirm}
-    found = _counted(variants, self_test, carried | confirmed)
+    found = _count_results(variants, self_test, carried | confirmed)
     not_made = sum(kind != ERROR for kind, _, _ in carried)
     return found.verdict(missing + not_made, 0, whole=True)
 
@@ -119,7 +119,9 @@ class _Count:
         )
 
 
-def _counted(variants: Sequence[VariantRecord], self_test: SelfTest, without: Collection[Key]) -> _Count:
+def _count_results(
+    variants: Sequence[VariantRecord], self_test: SelfTest, without: Collection[Key]
+) -> _Count:
     """The counts of all results but those of some checks."""
     found = _Count()
     undecided_speed = False

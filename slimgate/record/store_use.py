@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slimgate.record import RunRecord
-from slimgate.record.files import RECORD, Kept, kept_in, read_kept
+from slimgate.record.files import RECORD, Kept, read_record_file, read_records_in
 from slimgate.store.prune import Stored
 
 
@@ -17,11 +17,11 @@ def baselines_at(paths: Iterable[Path]) -> list[Kept]:
     found: list[Kept] = []
     for path in paths:
         is_run = not path.is_dir() or (path / RECORD).is_file()
-        found += (not is_run and kept_in(path)) or [read_kept(path)]
+        found += (not is_run and read_records_in(path)) or [read_record_file(path)]
     return found
 
 
-def referred_to(records: Iterable[RunRecord], entries: Sequence[Stored]) -> frozenset[str]:
+def find_referred(records: Iterable[RunRecord], entries: Sequence[Stored]) -> frozenset[str]:
     """Names of the entries that records refer to: artifacts and what they came from, outcomes, splits."""
     records = list(records)
     digests = {model.artifact.digest for one in records for model in one.variants if model.artifact}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 
 
-def numbered(number: int, one: str, many: str) -> str:
+def format_count(number: int, one: str, many: str) -> str:
     """`1 budget holds`, `1,204 budgets hold`."""
     return f"{number:,} {one if number == 1 else many}"
 
@@ -17,5 +17,5 @@ def moment(text: str) -> str:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        return escaped(text)
+        return escape(text)
     return f"{found.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if found.tzinfo else f"{found:%Y-%m-%d %H:%M}"

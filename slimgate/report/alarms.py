@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import RunRecord
 from slimgate.report.since import baseline_name, new_since_baseline
 from slimgate.report.standing import teacher
@@ -18,7 +18,7 @@ def alarms(record: RunRecord) -> Iterator[str]:
     if doubt := teacher_doubt(record):
         yield doubt
     if lacking := _labels_without_rows(record):
-        yield f"**No gate row has the label {_listed(lacking)}**: what a variant loses there is not judged."
+        yield f"**No gate row has the label {_join(lacking)}**: what a variant loses there is not judged."
     yield from _unlike_the_baseline(record)
 
 
@@ -28,7 +28,7 @@ def teacher_doubt(record: RunRecord) -> str | None:
     doubts = [facts.near_chance for facts in original.quality.values()] if original else []
     doubt = next((one for one in doubts if one), None)
     useless = "a variant that loses nothing behind it may be as useless"
-    return None if doubt is None else f"**The teacher is near chance**: {escaped(doubt)}; {useless}."
+    return None if doubt is None else f"**The teacher is near chance**: {escape(doubt)}; {useless}."
 
 
 def _labels_without_rows(record: RunRecord) -> list[str]:
@@ -42,11 +42,11 @@ def _labels_without_rows(record: RunRecord) -> list[str]:
 def _unlike_the_baseline(record: RunRecord) -> Iterator[str]:
     new, gone = new_since_baseline(record), record.baseline.gates_gone if record.baseline else []
     if new:
-        yield f"**New since the baseline {baseline_name(record)}**, so not held against it: {_listed(new)}."
+        yield f"**New since the baseline {baseline_name(record)}**, so not held against it: {_join(new)}."
     if gone:
         renamed = "; a variant that is only renamed is held against nothing" if new else ""
-        yield f"**Gone since the baseline**, with their budgets: {_listed(gone)}{renamed}."
+        yield f"**Gone since the baseline**, with their budgets: {_join(gone)}{renamed}."
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(escaped, names))
+def _join(names: list[str]) -> str:
+    return ", ".join(map(escape, names))

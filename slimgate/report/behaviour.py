@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BehaviourFacts, Flips, QuotedRow, RunRecord, SliceFacts, VariantRecord
 from slimgate.report.confusions import calibration_tables, confusion_tables, tradeoff_tables
-from slimgate.report.figures import MISSING, count, drop_words, fixed, percent, significant, with_note
+from slimgate.report.figures import MISSING, count, drop_words, percent, significant, to_fixed, with_note
 from slimgate.report.slice_gaps import gap_line, slice_tables
 from slimgate.report.standing import variants
-from slimgate.report.tables import Column, blocks, folded, table, titled, without_empty
+from slimgate.report.tables import Column, blocks, fold, table, with_heading, without_empty
 from slimgate.report.task_figures import task_figures
 
 # All slices are in run.json; a reader wants those that lost.
@@ -26,24 +26,26 @@ Found = tuple[VariantRecord, BehaviourFacts]
 def behaviour(record: RunRecord) -> str:
     """The whole section; nothing where no behaviour was measured."""
     found = _found(record)
-    return titled(
+    return with_heading(
         "## Behaviour",
         blocks(
-            titled("### Answers that changed", _changed(found)),
-            titled("### Quality beside what only this task has", task_figures(record)),
-            titled("### Slices, the largest drop first", blocks(*map(_slices, found))),
-            titled("### Slices before and after", slice_tables(found)),
-            titled("### Rows lost", blocks(*map(_lost, found))),
-            titled("### Calibration", calibration_tables(found)),
-            titled("### Precision and recall at thresholds", tradeoff_tables(found, record.task.classes)),
-            titled("### Confusion", confusion_tables(found, record.task.classes)),
+            with_heading("### Answers that changed", _changes_table(found)),
+            with_heading("### Quality beside what only this task has", task_figures(record)),
+            with_heading("### Slices, the largest drop first", blocks(*map(_slices, found))),
+            with_heading("### Slices before and after", slice_tables(found)),
+            with_heading("### Rows lost", blocks(*map(_lost_rows, found))),
+            with_heading("### Calibration", calibration_tables(found)),
+            with_heading(
+                "### Precision and recall at thresholds", tradeoff_tables(found, record.task.classes)
+            ),
+            with_heading("### Confusion", confusion_tables(found, record.task.classes)),
         ),
     )
 
 
 def answers_changed(record: RunRecord) -> str:
     """A line a variant: flips, agreement and calibration; nothing where no behaviour was measured."""
-    return _changed(_found(record))
+    return _changes_table(_found(record))
 
 
 def worst_slices(record: RunRecord) -> tuple[str, str]:
@@ -59,12 +61,12 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
         if place < _SLICES_EACH or one.verdict is Verdict.FAIL
     ][:_MOST_WORST]
     columns = [
-        Column("variant", [escaped(model.name) for model, _ in shown]),
+        Column("variant", [escape(model.name) for model, _ in shown]),
         Column("slice", [_slice_name(one) for _, one in shown]),
-        Column("metric", [escaped(one.metric) for _, one in shown]),
+        Column("metric", [escape(one.metric) for _, one in shown]),
         Column("rows", [_slice_rows(one) for _, one in shown], right=True),
-        Column("teacher", [fixed(one.teacher, 3) for _, one in shown], right=True),
-        Column("value", [fixed(one.variant, 3) for _, one in shown], right=True),
+        Column("teacher", [to_fixed(one.teacher, 3) for _, one in shown], right=True),
+        Column("value", [to_fixed(one.variant, 3) for _, one in shown], right=True),
         Column("drop, points", [_slice_drop(one) for _, one in shown], right=True),
         Column("verdict", [_slice_verdict(one) for _, one in shown]),
     ]
@@ -86,7 +88,7 @@ def lost_rows(record: RunRecord) -> str:
         for row in (facts.flips.quoted if facts.flips else [])[:_ROWS_EACH]
     ][:_MOST_ROWS]
     columns = [
-        Column("variant", [escaped(model.name) for model, _ in quoted]),
+        Column("variant", [escape(model.name) for model, _ in quoted]),
         *_row_columns([row for _, row in quoted]),
     ]
     columns.insert(
@@ -99,7 +101,7 @@ def _found(record: RunRecord) -> list[Found]:
     return [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
 
 
-def _changed(found: list[Found]) -> str:
+def _changes_table(found: list[Found]) -> str:
     def column(head: str, cell: Callable[[BehaviourFacts], str]) -> Column:
         return Column(head, [cell(facts) for _, facts in found], right=True)
 
@@ -109,11 +111,11 @@ def _changed(found: list[Found]) -> str:
         column("changed", lambda facts: count(facts.flips.changed if facts.flips else None)),
         column("agree with teacher", lambda facts: percent(facts.agreement)),
         column("KL to teacher, nats", lambda facts: significant(facts.kl_to_teacher)),
-        column("calibration error", lambda facts: _beside(facts.ece, facts.ece_teacher)),
-        column("Brier", lambda facts: _beside(facts.brier, facts.brier_teacher)),
+        column("calibration error", lambda facts: _with_teacher(facts.ece, facts.ece_teacher)),
+        column("Brier", lambda facts: _with_teacher(facts.brier, facts.brier_teacher)),
     ]
     known = without_empty(columns)
-    return table([Column("variant", [escaped(model.name) for model, _ in found]), *known]) if known else ""
+    return table([Column("variant", [escape(model.name) for model, _ in found]), *known]) if known else ""
 
 
 def _flip_share(flips: Flips | None) -> str:
@@ -122,13 +124,13 @@ def _flip_share(flips: Flips | None) -> str:
         return MISSING
     if flips.percent is None or flips.interval is None:
         return count(flips.right_to_wrong)
-    low, high = (fixed(bound, 1) for bound in flips.interval)
+    low, high = (to_fixed(bound, 1) for bound in flips.interval)
     return with_note(count(flips.right_to_wrong), f"{percent(flips.percent / 100)} [{low}, {high}]")
 
 
-def _beside(value: float | None, teacher: float | None) -> str:
-    shown = fixed(value, 3)
-    return shown if value is None or teacher is None else with_note(shown, f"teacher {fixed(teacher, 3)}")
+def _with_teacher(value: float | None, teacher: float | None) -> str:
+    shown = to_fixed(value, 3)
+    return shown if value is None or teacher is None else with_note(shown, f"teacher {to_fixed(teacher, 3)}")
 
 
 def _slices(found: Found) -> str:
@@ -153,7 +155,7 @@ def _slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> s
     metric = slices[0].metric
     lost = [one for one in slices if one.drop_points > 0]
     if not lost:
-        none = f"**{escaped(model.name)}**, {escaped(metric)}: none of {count(len(slices))} slices lost."
+        none = f"**{escape(model.name)}**, {escape(metric)}: none of {count(len(slices))} slices lost."
         return f"{none} {gaps}".strip()
     shown = lost[:_MOST_SLICES] + [one for one in lost[_MOST_SLICES:] if one.verdict is Verdict.FAIL]
     which = f"the {count(len(lost))} of {count(len(slices))} slices that lost"
@@ -164,13 +166,13 @@ def _slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> s
     columns = [
         Column("slice", [_slice_name(one) for one in shown]),
         Column("rows", [_slice_rows(one) for one in shown], right=True),
-        Column("teacher", [fixed(one.teacher, 3) for one in shown], right=True),
-        Column(escaped(model.name), [fixed(one.variant, 3) for one in shown], right=True),
+        Column("teacher", [to_fixed(one.teacher, 3) for one in shown], right=True),
+        Column(escape(model.name), [to_fixed(one.variant, 3) for one in shown], right=True),
         Column("drop, points", [_slice_drop(one) for one in shown], right=True),
         Column("p, Holm", [significant(one.p_holm, 2) for one in shown], right=True),
         Column("verdict", [_slice_verdict(one) for one in shown]),
     ]
-    return folded(model.name, f", {metric}, {which}", blocks(table(without_empty(columns)), gaps))
+    return fold(model.name, f", {metric}, {which}", blocks(table(without_empty(columns)), gaps))
 
 
 def _slice_rows(one: SliceFacts) -> str:
@@ -178,7 +180,7 @@ def _slice_rows(one: SliceFacts) -> str:
 
 
 def _slice_name(one: SliceFacts) -> str:
-    return f"{escaped(one.column)}: {escaped(one.value, longest=_LONGEST)}"
+    return f"{escape(one.column)}: {escape(one.value, longest=_LONGEST)}"
 
 
 def _slice_drop(one: SliceFacts) -> str:
@@ -191,7 +193,7 @@ def _slice_verdict(one: SliceFacts) -> str:
     return f"**{one.verdict}**" if one.verdict is Verdict.FAIL else str(one.verdict)
 
 
-def _lost(found: Found) -> str:
+def _lost_rows(found: Found) -> str:
     model, facts = found
     if facts.flips is None or not facts.flips.quoted:
         return ""
@@ -199,16 +201,16 @@ def _lost(found: Found) -> str:
     which = f", {count(len(rows))} of {count(lost)}" if len(rows) < lost else ""
     columns = _row_columns(rows)
     columns.insert(
-        -1, Column(escaped(model.name), [_answer(row.variant, row.variant_confidence) for row in rows])
+        -1, Column(escape(model.name), [_answer(row.variant, row.variant_confidence) for row in rows])
     )
-    return folded(model.name, f", surest in its wrong answer first{which}", table(without_empty(columns)))
+    return fold(model.name, f", surest in its wrong answer first{which}", table(without_empty(columns)))
 
 
 def _row_columns(rows: Sequence[QuotedRow]) -> list[Column]:
     """Row, label, the teacher's answer and the text."""
-    labels = [MISSING if row.label is None else escaped(row.label, longest=_LONGEST) for row in rows]
+    labels = [MISSING if row.label is None else escape(row.label, longest=_LONGEST) for row in rows]
     return [
-        Column("row", [escaped(row.id, longest=_LONGEST) for row in rows]),
+        Column("row", [escape(row.id, longest=_LONGEST) for row in rows]),
         Column("label", labels),
         Column("teacher", [_answer(row.teacher, row.teacher_confidence) for row in rows]),
         Column("text", [_text(row) for row in rows]),
@@ -218,9 +220,9 @@ def _row_columns(rows: Sequence[QuotedRow]) -> list[Column]:
 def _answer(name: str | None, confidence: float | None) -> str:
     if name is None:
         return MISSING
-    shown = escaped(name, longest=_LONGEST)
-    return shown if confidence is None else with_note(shown, fixed(confidence, 2))
+    shown = escape(name, longest=_LONGEST)
+    return shown if confidence is None else with_note(shown, to_fixed(confidence, 2))
 
 
 def _text(row: QuotedRow) -> str:
-    return MISSING if row.text is None else escaped(row.text)
+    return MISSING if row.text is None else escape(row.text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.record import RunRecord, TradeoffFacts
-from slimgate.report.confusions import MOST_CLASSES, cells_of, moved_of, tradeoffs
+from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells, tradeoffs
 from slimgate.report.pictures import COLOURS, picture
 from slimgate.report.standing import TEACHER, variants
 
@@ -33,7 +33,7 @@ def _draw_confusion(record: RunRecord, folder: Path) -> Path | None:
         for model in variants(record)
         if model.behaviour is not None and (cells := cells_of(model.behaviour))
     ]
-    moved = [one for one in known if moved_of(one[1])][: _MOST_PANELS - 1]
+    moved = [one for one in known if changed_cells(one[1])][: _MOST_PANELS - 1]
     names = record.task.classes
     if not moved or not 2 <= len(names) <= _LARGEST:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate._system.escape import escaped, fenced
+from slimgate._system.escape import escape, fence_code
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
@@ -17,7 +17,7 @@ from slimgate.report.figures import (
     as_fast,
     count,
     drop_words,
-    measured,
+    format_number,
     megabytes,
     percent,
     significant,
@@ -26,14 +26,14 @@ from slimgate.report.figures import (
 from slimgate.report.stages import params_cell
 from slimgate.report.standing import (
     TEACHER,
+    format_switched_off,
     median_ms,
     standing,
-    switched_off,
     teacher,
-    unmeasured,
+    unmeasured_budgets,
     workload_words,
 )
-from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
+from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 from slimgate.report.trust import delay_words, machine_lines
 
 
@@ -41,14 +41,18 @@ def card(record: RunRecord, model: VariantRecord, *, form: str | None = None) ->
     """Front matter and markdown. form: of an exported folder, as `slimgate export` names it."""
     return blocks(
         front_matter(record, model, form=form),
-        f"# {escaped(model.name)}",
+        f"# {escape(model.name)}",
         _first_lines(record, model),
-        titled("## Evaluation", blocks(_quality(model), _how_to_read(model), bullets(_verdicts(model)))),
-        titled("## Speed", blocks(_speed(record, model), _machine(record, model) if model.latency else "")),
-        titled("## Size", _size(model)),
-        titled("## How it was built", bullets(_steps(record, model))),
-        titled("## Limits", bullets(_limits(record, model))),
-        titled("## Reproduce", _reproduce(record)),
+        with_heading(
+            "## Evaluation", blocks(_quality(model), _how_to_read(model), bullets(_verdicts(model)))
+        ),
+        with_heading(
+            "## Speed", blocks(_speed(record, model), _machine(record, model) if model.latency else "")
+        ),
+        with_heading("## Size", _size(model)),
+        with_heading("## How it was built", bullets(_steps(record, model))),
+        with_heading("## Limits", bullets(_limits(record, model))),
+        with_heading("## Reproduce", _reproduce(record)),
     )
 
 
@@ -57,9 +61,9 @@ def _first_lines(record: RunRecord, model: VariantRecord) -> str:
     rows = f"{count(gate.n)} rows of " if gate else "rows of "
     told = "The teacher" if model.name == TEACHER else f"Against its budgets: {standing(record, model)}"
     return blocks(
-        escaped(record.suite.title),
-        f"{told}. Judged by slimgate {escaped(record.slimgate)} on {rows}{escaped(rows_name(record))} "
-        f"({escaped(gate_split(record))}), {escaped(record.created)}.",
+        escape(record.suite.title),
+        f"{told}. Judged by slimgate {escape(record.slimgate)} on {rows}{escape(rows_name(record))} "
+        f"({escape(gate_split(record))}), {escape(record.created)}.",
         f"The record of the run is {state}." if (state := describe_state(record)) else "",
     )
 
@@ -67,11 +71,11 @@ def _first_lines(record: RunRecord, model: VariantRecord) -> str:
 def _quality(model: VariantRecord) -> str:
     found = list(model.quality.items())
     columns = [
-        Column("metric", [escaped(name) for name, _ in found]),
-        Column("value", [measured(facts.value) for _, facts in found], right=True),
+        Column("metric", [escape(name) for name, _ in found]),
+        Column("value", [format_number(facts.value) for _, facts in found], right=True),
         Column("teacher", [_teachers(facts) for _, facts in found], right=True),
         Column("against the teacher", [_drop(facts) for _, facts in found], right=True),
-        Column("method", [escaped(facts.method or MISSING) for _, facts in found]),
+        Column("method", [escape(facts.method or MISSING) for _, facts in found]),
         Column("rows", [count(facts.n) for _, facts in found], right=True),
         Column("verdict", [_verdict(model, facts.verdict) for _, facts in found]),
     ]
@@ -79,7 +83,7 @@ def _quality(model: VariantRecord) -> str:
 
 
 def _teachers(facts: QualityFacts) -> str:
-    return MISSING if facts.drop_points is None else measured(facts.teacher)
+    return MISSING if facts.drop_points is None else format_number(facts.teacher)
 
 
 def _drop(facts: QualityFacts) -> str:
@@ -113,14 +117,14 @@ def _how_to_read(model: VariantRecord) -> str:
 
 def _verdicts(model: VariantRecord) -> Iterator[str]:
     """Every message of the judge, of this model; of size, memory and times where a budget was judged."""
-    yield from (escaped(facts.message) for facts in model.quality.values() if facts.message)
-    yield from (escaped(facts.message) for facts in model.since_baseline.values() if facts.message)
-    yield from (escaped(facts.message) for facts in model.confirm.values() if facts.message)
+    yield from (escape(facts.message) for facts in model.quality.values() if facts.message)
+    yield from (escape(facts.message) for facts in model.since_baseline.values() if facts.message)
+    yield from (escape(facts.message) for facts in model.confirm.values() if facts.message)
     if model.behaviour is not None and model.behaviour.message:
-        yield escaped(model.behaviour.message)
+        yield escape(model.behaviour.message)
     for facts in (model.footprint, model.memory, *model.latency.values()):
         if facts is not None and facts.verdict is not None and facts.message:
-            yield escaped(facts.message)
+            yield escape(facts.message)
 
 
 def _speed(record: RunRecord, model: VariantRecord) -> str:
@@ -160,7 +164,7 @@ def _size(model: VariantRecord) -> str:
     found = model.artifact
     if found is None:
         return ""
-    lines = [f"{megabytes(found.bytes)} MB of files (1 MB = 1024² bytes), kind {escaped(found.kind)}"]
+    lines = [f"{megabytes(found.bytes)} MB of files (1 MB = 1024² bytes), kind {escape(found.kind)}"]
     if model.footprint is not None and (words := smaller(model.footprint.compression)):
         lines.append(f"{words} than the teacher" if "×" in words else f"{words} as the teacher")
     lines.append(f"{count(found.parameters)} parameters, {count(found.nonzero_parameters)} other than 0")
@@ -173,11 +177,11 @@ def _steps(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     for one in way(record, model):
         for step in one.steps:
             given = params_cell(step)
-            what = "loaded" if step.method == LOAD else escaped(step.method)
-            yield f"{escaped(one.name)}: {what}" + ("" if given == MISSING else f" ({given})")
+            what = "loaded" if step.method == LOAD else escape(step.method)
+            yield f"{escape(one.name)}: {what}" + ("" if given == MISSING else f" ({given})")
     if model.artifact is not None:
         found = model.artifact
-        yield f"judged in the runtime {escaped(found.runtime)}, artifact {escaped(found.digest)}"
+        yield f"judged in the runtime {escape(found.runtime)}, artifact {escape(found.digest)}"
 
 
 def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
@@ -189,23 +193,25 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     yield from look_cautions(record)
     for budget in record.baseline.loosened if record.baseline else ():
         if budget.variant == model.name:
-            was = f"{escaped(budget.kind)} {budget.before:g}"
-            why = escaped(budget.reason or "no reason is given")
+            was = f"{escape(budget.kind)} {budget.before:g}"
+            why = escape(budget.reason or "no reason is given")
             moved = f"was {was} in the last release, now {budget.now}"
-            yield f"**Loosened**: {escaped(budget.budget)} {moved}: {why}"
+            yield f"**Loosened**: {escape(budget.budget)} {moved}: {why}"
     if model.error is not None:
-        yield f"It could not be built or measured whole: {escaped(model.error)}"
-    if lacking := unmeasured(record, model):
-        yield f"Not measured, though budgeted: {', '.join(map(escaped, lacking))}."
+        yield f"It could not be built or measured whole: {escape(model.error)}"
+    if lacking := unmeasured_budgets(record, model):
+        yield f"Not measured, though budgeted: {', '.join(map(escape, lacking))}."
     if not model.gated:
-        yield f"Not gated: {escaped(model.reason or 'no reason is given')}"
-    yield from (f"A budget of the suite is switched off for it: {words}" for words in switched_off(model))
+        yield f"Not gated: {escape(model.reason or 'no reason is given')}"
+    yield from (
+        f"A budget of the suite is switched off for it: {words}" for words in format_switched_off(model)
+    )
     for facts in model.quality.values():
-        yield from map(escaped, facts.warnings)
+        yield from map(escape, facts.warnings)
     for one in way(record, model):
         for step in one.steps:
             if warning := step.log.get("warning"):
-                yield f"{escaped(step.method)}: {escaped(warning)}"
+                yield f"{escape(step.method)}: {escape(warning)}"
     made_from = origin(record, model)
     if made_from is not None and made_from.startswith("fresh:"):
         yield "It began from random weights."
@@ -217,12 +223,12 @@ def _self_test(record: RunRecord) -> Iterator[str]:
     if tested.identical is None or tested.planted_fault is None:
         yield "The gate itself was not tested in this run."
     for part in tested.failures.values():
-        yield f"**The gate of this run cannot be trusted**: {escaped(part.message)}"
+        yield f"**The gate of this run cannot be trusted**: {escape(part.message)}"
     if (untested := tested.undecided_fault) is not None:
-        yield f"The rows could not decide the planted fault: {escaped(untested.message)}"
+        yield f"The rows could not decide the planted fault: {escape(untested.message)}"
     delay = tested.planted_delay
     if delay is not None and not delay.seen:
-        yield f"No planted delay was seen, so no speed-up is decided: {escaped(delay.message)}"
+        yield f"No planted delay was seen, so no speed-up is decided: {escape(delay.message)}"
     elif delay is not None and delay_words(delay):
         yield f"The machine {delay_words(delay)}, so no smaller difference in speed is shown."
 
@@ -230,5 +236,5 @@ def _self_test(record: RunRecord) -> Iterator[str]:
 def _reproduce(record: RunRecord) -> str:
     suite = record.suite
     seeds = ", ".join(map(str, suite.seeds)) or "not stated"
-    told = f"Suite {escaped(suite.path)}, sha256 {escaped(suite.digest)}, seed {seeds}."
-    return blocks(fenced(record.command), told)
+    told = f"Suite {escape(suite.path)}, sha256 {escape(suite.digest)}, seed {seeds}."
+    return blocks(fence_code(record.command), told)

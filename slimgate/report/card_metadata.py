@@ -10,7 +10,7 @@ from typing import Any
 
 from slimgate.loading import known_plugins, load
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
-from slimgate.report.figures import fixed, percent
+from slimgate.report.figures import percent, to_fixed
 
 LOAD = "load_model"
 TAG = "slimgate"
@@ -127,13 +127,12 @@ def _metric_name(name: str, facts: QualityFacts) -> str:
         return name
     if not all(map(isfinite, (facts.drop_points, *facts.interval))):
         return name
-    low, high = (fixed(bound, 2) for bound in facts.interval)
+    low, high = (to_fixed(bound, 2) for bound in facts.interval)
     what = "grown by" if facts.unit == "percent" else "drop"
     unit = "%" if facts.unit == "percent" else "points"
     level = f"{percent(facts.level, 0)} interval"
-    return (
-        f"{name} ({what} {fixed(facts.drop_points, 2)} {unit} against its teacher, {level} [{low}, {high}])"
-    )
+    drop = f"{to_fixed(facts.drop_points, 2)} {unit}"
+    return f"{name} ({what} {drop} against its teacher, {level} [{low}, {high}])"
 
 
 def _metric_args(model: VariantRecord, facts: QualityFacts) -> dict[str, Any]:

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.judge.decision import band
 from slimgate.judge.slices import slice_counts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.record.carried import carried_by_model, describe_carried
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.card_metadata import LOAD
 from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
-from slimgate.report.figures import as_fast, count, fixed, percent, significant, with_note
+from slimgate.report.figures import as_fast, count, percent, significant, to_fixed, with_note
 from slimgate.report.standing import (
-    budgeted,
+    budgeted_metrics,
+    format_switched_off,
     median_ms,
     metrics,
     models,
-    switched_off,
     teacher,
-    unmeasured,
+    unmeasured_budgets,
     variants,
     workload_words,
 )
@@ -48,11 +48,11 @@ def warnings(record: RunRecord) -> Iterator[str]:
     """What to know before the verdict is trusted, as markdown; what matters most comes first."""
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
-    yield from (f"**Unknown tokens**: {escaped(line)}." for line in unreadable_rows(record))
+    yield from (f"**Unknown tokens**: {escape(line)}." for line in unreadable_rows(record))
     yield from _self_test(record)
     yield from _gaps(record)
-    yield from _loosened(record)
-    yield from _switched_off(record)
+    yield from _loosened_budgets(record)
+    yield from _switched_off_budgets(record)
     yield from look_cautions(record)
     yield from unlucky_builds(record)
     gated, free = (_chosen(record, gated=gated) for gated in (True, False))
@@ -61,7 +61,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _new_heads(record)
     yield from _step_warnings(record)
     yield from _busy_machine(record)
-    yield from _not_gated(record)
+    yield from _ungated_metrics(record)
     yield from _of_models(record, free)
     yield from _unsteady(record)
 
@@ -72,7 +72,7 @@ def _chosen(record: RunRecord, *, gated: bool) -> list[VariantRecord]:
 
 def _of_models(record: RunRecord, found: list[VariantRecord]) -> Iterator[str]:
     """What was lost on slices, and what was not gained. found: the gated variants, or the others."""
-    yield from _slices_not_shown(found)
+    yield from _undecided_slices(found)
     yield from _fallen_slices(found)
     yield from _no_gain(record, found)
 
@@ -84,7 +84,7 @@ def _self_test(record: RunRecord) -> Iterator[str]:
         changed = count(found.identical.changed)
         yield f"**A copy of the teacher gave other answers**: {changed} changed, so a run cannot be repeated."
     if (fault := found.undecided_fault) is not None:
-        yield f"**The rows could not decide the planted fault** of the self-test: {escaped(fault.message)}"
+        yield f"**The rows could not decide the planted fault** of the self-test: {escape(fault.message)}"
     if found.identical is None and found.planted_fault is None:
         yield "The gate itself was not tested: no self-test has run."
     yield from _hidden_delay(record)
@@ -94,47 +94,49 @@ def _gaps(record: RunRecord) -> Iterator[str]:
     """What the record does not have: variants of other shards, checks that have not run."""
     if len(record.shards) == 1:
         one = record.shards[0]
-        own = _listed(one.variants) or "none, for there are more shards than variants"
+        own = _join(one.variants) or "none, for there are more shards than variants"
         which = f"**Shard {one.number} of {one.of}**"
         yield f"{which}: its variants are {own}; `slimgate merge` joins all shards."
     if carried := describe_carried(record):
-        own = "; ".join(f"{escaped(name)}: {what}" for name, what in carried_by_model(record))
+        own = "; ".join(f"{escape(name)}: {what}" for name, what in carried_by_model(record))
         yield f"**Partial**: {carried}, which this run did not measure again: {own}."
     if record.verdict.missing:
-        missing = numbered(record.verdict.missing, "check of the suite has", "checks of the suite have")
+        missing = format_count(record.verdict.missing, "check of the suite has", "checks of the suite have")
         yield f"**Partial**: {missing} not run yet; an en dash stands where there is no figure."
-    named = budgeted(record)
+    named = budgeted_metrics(record)
     for model in variants(record):
-        if model.error is None and (lacking := unmeasured(record, model, named)):
-            yield f"{escaped(model.name)} has no figure yet for {_listed(lacking)}."
+        if model.error is None and (lacking := unmeasured_budgets(record, model, named)):
+            yield f"{escape(model.name)} has no figure yet for {_join(lacking)}."
 
 
-def _loosened(record: RunRecord) -> Iterator[str]:
+def _loosened_budgets(record: RunRecord) -> Iterator[str]:
     """Budgets that allow more than those of the baseline, with the reason that the suite gives."""
     for one in record.baseline.loosened if record.baseline else ():
-        was = f"{escaped(one.kind)} {one.before:g}"
-        since = f"in the baseline of {escaped(record.baseline.created)}" if record.baseline else ""
-        why = escaped(one.reason or "no reason is given")
-        what = f"{escaped(one.variant)}, {escaped(one.budget)}"
+        was = f"{escape(one.kind)} {one.before:g}"
+        since = f"in the baseline of {escape(record.baseline.created)}" if record.baseline else ""
+        why = escape(one.reason or "no reason is given")
+        what = f"{escape(one.variant)}, {escape(one.budget)}"
         yield f"**Loosened**: {what} had {was} {since} and {one.now}: {why}"
 
 
-def _switched_off(record: RunRecord) -> Iterator[str]:
+def _switched_off_budgets(record: RunRecord) -> Iterator[str]:
     """Budgets of the suite that a variant does not have."""
     for model in variants(record):
-        yield from (f"**Switched off** for {escaped(model.name)}: {words}" for words in switched_off(model))
+        yield from (
+            f"**Switched off** for {escape(model.name)}: {words}" for words in format_switched_off(model)
+        )
 
 
-def _not_gated(record: RunRecord) -> Iterator[str]:
+def _ungated_metrics(record: RunRecord) -> Iterator[str]:
     if found := _chosen(record, gated=False):
-        reasons = [with_note(escaped(one.name), escaped(one.reason or "no reason given")) for one in found]
+        reasons = [with_note(escape(one.name), escape(one.reason or "no reason given")) for one in found]
         yield f"Not gated, so these cannot fail the run: {'; '.join(reasons)}."
-    free = [name for name in metrics(record) if name not in budgeted(record)]
+    free = [name for name in metrics(record) if name not in budgeted_metrics(record)]
     if free and variants(record):
-        yield f"No budget, so not gated: {_listed(free)}."
+        yield f"No budget, so not gated: {_join(free)}."
 
 
-def _slices_not_shown(models: list[VariantRecord]) -> Iterator[str]:
+def _undecided_slices(models: list[VariantRecord]) -> Iterator[str]:
     """Budgets on slices of which some slice has too few rows: the verdict only counts them."""
     for model in models:
         found = model.behaviour
@@ -142,9 +144,9 @@ def _slices_not_shown(models: list[VariantRecord]) -> Iterator[str]:
             if budget.verdict is Verdict.NOT_SHOWN:
                 metric = budget.kind.partition(".")[2]
                 slices = [one for one in (found and found.slices) or () if one.metric == metric]
-                what = f"{budget.limit:g} points of {escaped(metric)} on every slice"
-                counts = escaped(slice_counts(slices))
-                yield f"**{escaped(model.name)} is not shown to hold its budget of {what}**: {counts}."
+                what = f"{budget.limit:g} points of {escape(metric)} on every slice"
+                counts = escape(slice_counts(slices))
+                yield f"**{escape(model.name)} is not shown to hold its budget of {what}**: {counts}."
 
 
 def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
@@ -152,18 +154,19 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
     for model in models:
         slices = model.behaviour.slices if model.behaviour else []
         free = [one for one in slices or () if one.verdict is None and not one.few_rows]
-        fallen = [one for one in free if _beyond(model, one)]
+        fallen = [one for one in free if _is_beyond_budget(model, one)]
         if fallen and model.behaviour is not None:
             worst = max(fallen, key=lambda one: one.drop_points)
-            where = f"{escaped(worst.column)} {escaped(worst.value)}"
-            drop = f"{fixed(worst.drop_points, 1)} points [{', '.join(fixed(v, 1) for v in worst.interval)}]"
-            more = numbered(len(fallen) - 1, "more slice", "more slices")
+            where = f"{escape(worst.column)} {escape(worst.value)}"
+            ends = ", ".join(to_fixed(value, 1) for value in worst.interval)
+            drop = f"{to_fixed(worst.drop_points, 1)} points [{ends}]"
+            more = format_count(len(fallen) - 1, "more slice", "more slices")
             others = f" It lost more than its budget on {more}." if len(fallen) > 1 else ""
-            what = f"{escaped(model.name)} lost {drop} of {escaped(worst.metric)} on {where}"
+            what = f"{escape(model.name)} lost {drop} of {escape(worst.metric)} on {where}"
             yield f"**{what}**, the most of {count(len(free))} slices. No budget covers slices.{others}"
 
 
-def _beyond(model: VariantRecord, one: SliceFacts) -> bool:
+def _is_beyond_budget(model: VariantRecord, one: SliceFacts) -> bool:
     """Whether a slice lost more than all rows together may; without such a budget, whether that is bad."""
     facts, least = model.quality.get(one.metric), one.interval[0]
     limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"] if facts else []
@@ -175,8 +178,8 @@ def _no_gain(record: RunRecord, models: list[VariantRecord]) -> Iterator[str]:
     for model in models:
         for claim in model.claims:
             if claim.held is False:
-                promise = f"{escaped(model.name)}: {escaped(claim.step)} promises {_PROMISES[claim.claim]}"
-                yield f"**{promise}, and it is not so**: {escaped(claim.message)}."
+                promise = f"{escape(model.name)}: {escape(claim.step)} promises {_PROMISES[claim.claim]}"
+                yield f"**{promise}, and it is not so**: {escape(claim.message)}."
     large = [
         model.name
         for model in models
@@ -185,7 +188,7 @@ def _no_gain(record: RunRecord, models: list[VariantRecord]) -> Iterator[str]:
         and model.footprint.compression <= 1.01
     ]
     if large:
-        yield f"No smaller than the teacher: {_listed(large)}."
+        yield f"No smaller than the teacher: {_join(large)}."
     slow = [line for model in models for line in _slower(record, model)]
     if slow:
         yield f"Slower than the teacher: {'; '.join(slow)}."
@@ -203,7 +206,7 @@ def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
         else:
             how = None
         if how is not None:
-            yield f"{escaped(model.name)}, {workload_words(workload)} ({how})"
+            yield f"{escape(model.name)}, {workload_words(workload)} ({how})"
 
 
 def _busy_machine(record: RunRecord) -> Iterator[str]:
@@ -211,7 +214,7 @@ def _busy_machine(record: RunRecord) -> Iterator[str]:
     if found := record.machine.warnings:
         timed = any(model.latency for model in record.variants)
         effect = ": times in ms are less sure than speed-ups" if timed else ""
-        yield f"The machine was not quiet ({escaped('; '.join(found))}){effect}."
+        yield f"The machine was not quiet ({escape('; '.join(found))}){effect}."
 
 
 def _hidden_delay(record: RunRecord) -> Iterator[str]:
@@ -227,7 +230,7 @@ def _hidden_delay(record: RunRecord) -> Iterator[str]:
 
 def _unsteady(record: RunRecord) -> Iterator[str]:
     found = [
-        f"{escaped(model.name)}, {workload_words(workload)} (± {percent(spread, 0)})"
+        f"{escape(model.name)}, {workload_words(workload)} (± {percent(spread, 0)})"
         for model in models(record)
         for workload, facts in model.latency.items()
         if (spread := (facts.std_ms or 0) / (facts.mean_ms or 1)) > _UNSTEADY
@@ -247,7 +250,7 @@ def _judge_warnings(record: RunRecord) -> Iterator[str]:
             for warning in facts.warnings:
                 said.setdefault(warning, []).append(name)
     for warning, names in said.items():
-        yield f"Few rows behind {_listed(names)}: {escaped(warning)}."
+        yield f"Few rows behind {_join(names)}: {escape(warning)}."
 
 
 def _new_heads(record: RunRecord) -> Iterator[str]:
@@ -256,7 +259,7 @@ def _new_heads(record: RunRecord) -> Iterator[str]:
         loaded = [step.log for step in model.steps if step.method == LOAD]
         head = loaded[0].get("head", OWN_HEAD) if loaded else OWN_HEAD
         if head != OWN_HEAD and not any(epochs_of(step) for step in model.steps):
-            how = f"**{escaped(model.name)} has a new head** ({escaped(str(head))} on the train rows)"
+            how = f"**{escape(model.name)} has a new head** ({escape(str(head))} on the train rows)"
             yield f"{how}: what is judged here is not what its files alone would answer."
 
 
@@ -266,8 +269,8 @@ def _step_warnings(record: RunRecord) -> Iterator[str]:
         for step in model.steps:
             inner = (log for log in step.log.values() if isinstance(log, Mapping))  # of steps in a step
             for warning in dict.fromkeys(log["warning"] for log in (step.log, *inner) if log.get("warning")):
-                yield f"{escaped(model.name)}, {escaped(step.method)}: {escaped(warning)}."
+                yield f"{escape(model.name)}, {escape(step.method)}: {escape(warning)}."
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(escaped(name) for name in dict.fromkeys(names))
+def _join(names: Iterable[str]) -> str:
+    return ", ".join(escape(name) for name in dict.fromkeys(names))

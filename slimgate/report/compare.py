@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.judge.slices import FEW_ROWS
 from slimgate.judge.verdict import Verdict
 from slimgate.record.comparing import (
@@ -21,10 +21,19 @@ from slimgate.record.comparing import (
     SliceChange,
     VerdictChange,
 )
-from slimgate.record.words import numbered
-from slimgate.report.figures import MISSING, as_fast, count, fixed, megabytes, percent, significant, smaller
+from slimgate.record.words import format_count
+from slimgate.report.figures import (
+    MISSING,
+    as_fast,
+    count,
+    megabytes,
+    percent,
+    significant,
+    smaller,
+    to_fixed,
+)
 from slimgate.report.standing import budget_words, workload_words
-from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
+from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 
 # Of each model so many slices are shown, the surest losses first.
 _MOST_SLICES = 8
@@ -51,15 +60,15 @@ def metric_table(models: Sequence[ModelChange]) -> str:
     """A line a model and metric: between the releases, and behind the teacher in each."""
     found = [(model, one) for model in models for one in model.metrics]
     columns = [
-        Column("model", [escaped(model.name) for model, _ in found]),
-        Column("metric", [escaped(one.metric) for _, one in found]),
+        Column("model", [escape(model.name) for model, _ in found]),
+        Column("metric", [escape(one.metric) for _, one in found]),
         Column("old → new", [_values(one) for _, one in found], right=True),
         Column("drop between releases", [_drop(one) for _, one in found], right=True),
         Column("rows lost / won", [_rows(one) for _, one in found], right=True),
         Column("behind its teacher, old → new", [_behind(one) for _, one in found], right=True),
     ]
     readings = [
-        f"{escaped(model.name)}, {escaped(one.metric)}: {one.reading}." for model, one in found if one.reading
+        f"{escape(model.name)}, {escape(one.metric)}: {one.reading}." for model, one in found if one.reading
     ]
     return blocks(table(without_empty(columns)), bullets(readings))
 
@@ -76,10 +85,10 @@ def slice_table(found: Comparison) -> str:
     if not shown:
         return ""
     columns = [
-        Column("model", [escaped(model.name) for model, _ in shown]),
-        Column("slice", [f"{escaped(one.column)} {escaped(one.value, longest=60)}" for _, one in shown]),
+        Column("model", [escape(model.name) for model, _ in shown]),
+        Column("slice", [f"{escape(one.column)} {escape(one.value, longest=60)}" for _, one in shown]),
         Column("rows", [count(one.rows) for _, one in shown], right=True),
-        Column("metric", [escaped(one.metric) for _, one in shown]),
+        Column("metric", [escape(one.metric) for _, one in shown]),
         Column("old → new", [_values(one) for _, one in shown], right=True),
         Column("drop between releases", [_drop(one) for _, one in shown], right=True),
         Column("p (Holm)", [significant(one.p_holm, 2) for _, one in shown], right=True),
@@ -104,7 +113,7 @@ def size_table(found: Comparison) -> str:
     return table(
         without_empty(
             [
-                Column("model", [escaped(model.name) for model, _ in sized]),
+                Column("model", [escape(model.name) for model, _ in sized]),
                 Column("old, MB", [megabytes(size.old_bytes) for _, size in sized], right=True),
                 Column("new, MB", [megabytes(size.new_bytes) for _, size in sized], right=True),
                 Column("change", [_growth(size.old_bytes, size.new_bytes) for _, size in sized], right=True),
@@ -120,7 +129,7 @@ def latency_table(found: Comparison) -> str:
     models = [*([found.teacher] if found.teacher else []), *found.variants]
     timed = [(model, one) for model in models for one in model.latency]
     columns = [
-        Column("model", [escaped(model.name) for model, _ in timed]),
+        Column("model", [escape(model.name) for model, _ in timed]),
         Column("workload", [workload_words(one.workload) for _, one in timed]),
         Column("median ms, old → new", [_medians(one) for _, one in timed], right=True),
         Column("old, against its teacher", [_duel(one, new=False) for _, one in timed], right=True),
@@ -132,17 +141,17 @@ def latency_table(found: Comparison) -> str:
 
 def _values(one: Moved) -> str:
     digits = 3 if max(abs(one.old), abs(one.new)) < 10 else 2
-    return f"{fixed(one.old, digits)} → {fixed(one.new, digits)}"
+    return f"{to_fixed(one.old, digits)} → {to_fixed(one.new, digits)}"
 
 
 def _drop(one: Moved) -> str:
     unit = " %" if one.unit == "percent" else ""
-    shown = f"{fixed(one.drop_points, 1)}{unit}{_bounds(one.interval)}"
+    shown = f"{to_fixed(one.drop_points, 1)}{unit}{_bounds(one.interval)}"
     return f"**{shown}**" if one.shown == "worse" else shown
 
 
 def _bounds(interval: tuple[float, float] | None) -> str:
-    return f" [{fixed(interval[0], 1)}, {fixed(interval[1], 1)}]" if interval else ""
+    return f" [{to_fixed(interval[0], 1)}, {to_fixed(interval[1], 1)}]" if interval else ""
 
 
 def _rows(one: Moved) -> str:
@@ -154,14 +163,14 @@ def _rows(one: Moved) -> str:
 def _behind(one: MetricChange) -> str:
     if one.old_drop is None or one.new_drop is None:
         return MISSING
-    before = f"{fixed(one.old_drop, 1)}{_bounds(one.old_drop_interval)}"
-    return f"{before} → {fixed(one.new_drop, 1)}{_bounds(one.new_drop_interval)}"
+    before = f"{to_fixed(one.old_drop, 1)}{_bounds(one.old_drop_interval)}"
+    return f"{before} → {to_fixed(one.new_drop, 1)}{_bounds(one.new_drop_interval)}"
 
 
 def _drops(one: SliceChange) -> str:
     if one.old_drop is None or one.new_drop is None:
         return MISSING
-    return f"{fixed(one.old_drop, 1)} → {fixed(one.new_drop, 1)}"
+    return f"{to_fixed(one.old_drop, 1)} → {to_fixed(one.new_drop, 1)}"
 
 
 def _worth_telling(one: SliceChange) -> bool:
@@ -195,17 +204,17 @@ def compare_report(found: Comparison) -> str:
     """The whole text."""
     return (
         blocks(
-            f"# {escaped(found.old.name)} → {escaped(found.new.name)}",
+            f"# {escape(found.old.name)} → {escape(found.new.name)}",
             _head(found),
-            titled("Before you trust this:", bullets(map(escaped, found.notes))),
-            titled("## Verdicts that changed", _verdicts(found)),
-            titled("## Budgets that changed", bullets(map(_budget, found.budgets))),
-            titled("## Variants that came, went, or are the same", _variants_named(found)),
-            titled("## The teacher", _model(found.teacher)),
-            titled("## The variants", metric_table(found.variants)),
-            titled("### Slices", slice_table(found)),
-            titled("### Size", size_table(found)),
-            titled("### Latency", latency_table(found)),
+            with_heading("Before you trust this:", bullets(map(escape, found.notes))),
+            with_heading("## Verdicts that changed", _verdicts(found)),
+            with_heading("## Budgets that changed", bullets(map(_budget, found.budgets))),
+            with_heading("## Variants that came, went, or are the same", _list_variants(found)),
+            with_heading("## The teacher", _model(found.teacher)),
+            with_heading("## The variants", metric_table(found.variants)),
+            with_heading("### Slices", slice_table(found)),
+            with_heading("### Size", size_table(found)),
+            with_heading("### Latency", latency_table(found)),
             _HOW,
         )
         + "\n"
@@ -217,8 +226,8 @@ def _head(found: Comparison) -> str:
     old, new = found.old, found.new
     status = f"**{new.status}**" + ("" if old.status == new.status else f", was {old.status}")
     parts = [status, *_counts(found)]
-    reasons = [f"Accepted with the reason: {escaped(new.reason)}"] if new.reason else []
-    origin = f"Suite {escaped(new.suite)} · {escaped(old.created)} → {escaped(new.created)}"
+    reasons = [f"Accepted with the reason: {escape(new.reason)}"] if new.reason else []
+    origin = f"Suite {escape(new.suite)} · {escape(old.created)} → {escape(new.created)}"
     return blocks(" · ".join(parts), *reasons, origin)
 
 
@@ -233,7 +242,7 @@ def _counts(found: Comparison) -> Iterator[str]:
         were = "budget was undecided and fails" if undecided == 1 else "budgets were undecided and fail"
         yield f"{count(undecided)} {were} now"
     if found.fell:
-        yield f"{numbered(len(found.fell), 'metric', 'metrics')} fell"
+        yield f"{format_count(len(found.fell), 'metric', 'metrics')} fell"
     if gone := len(found.gates_gone):
         yield f"{count(gone)} gated {'variant is' if gone == 1 else 'variants are'} gone"
     if loosened:
@@ -250,24 +259,24 @@ def _verdicts(found: Comparison) -> str:
     if not changes:
         return ""
     lines = [
-        _told(one.variant, one.message)
+        _format_message(one.variant, one.message)
         for one in found.verdicts
         if one.message and one.after not in (None, Verdict.PASS)
     ]
     return blocks(
         table(
             [
-                Column("variant", [escaped(one.variant) for one in changes]),
-                Column("budget", [_budget_named(one.budget, one.kind) for one in changes]),
+                Column("variant", [escape(one.variant) for one in changes]),
+                Column("budget", [_format_budget(one.budget, one.kind) for one in changes]),
                 Column("was", [_outcome(one.before) for one in changes]),
-                Column("is", [_emphasised(one) for one in changes]),
+                Column("is", [_emphasise(one) for one in changes]),
             ]
         ),
         bullets(dict.fromkeys(lines)),
     )
 
 
-def _emphasised(change: VerdictChange) -> str:
+def _emphasise(change: VerdictChange) -> str:
     said = _outcome(change.after)
     return f"**{said}**" if change.regressed else said
 
@@ -276,24 +285,24 @@ def _outcome(outcome: Outcome | None) -> str:
     return "no budget" if outcome is None else str(outcome)
 
 
-def _told(variant: str, message: str) -> str:
+def _format_message(variant: str, message: str) -> str:
     """A gate's line names its variant; an error may not."""
-    return escaped(message if message.startswith(f"{variant}:") else f"{variant}: {message}")
+    return escape(message if message.startswith(f"{variant}:") else f"{variant}: {message}")
 
 
-def _budget_named(budget: str, kind: str) -> str:
+def _format_budget(budget: str, kind: str) -> str:
     """`accuracy, drop_points`; `slices accuracy`, whose kind says it all."""
-    return budget_words(kind) if "." in kind else f"{_named(budget)}, {escaped(kind)}"
+    return budget_words(kind) if "." in kind else f"{_format_name(budget)}, {escape(kind)}"
 
 
-def _named(budget: str) -> str:
+def _format_name(budget: str) -> str:
     """`latency batch 1` for `latency b1`."""
     of, _, workload = budget.partition(" ")
-    return f"{escaped(of)} {workload_words(workload)}" if workload else escaped(of)
+    return f"{escape(of)} {workload_words(workload)}" if workload else escape(of)
 
 
 def _budget(change: BudgetChange) -> str:
-    what = f"{escaped(change.variant)}, {_budget_named(change.budget, change.kind)}"
+    what = f"{escape(change.variant)}, {_format_budget(change.budget, change.kind)}"
     if change.before is None:
         return f"{what} {change.after:g} is new"
     if change.gates_no_more:
@@ -305,7 +314,7 @@ def _budget(change: BudgetChange) -> str:
         said = f"{what} {' → '.join(f'{limit:g}' for limit in limits)}{_UNDECIDED[change.undecided]}"
     if not change.looser:
         return f"{said} (tighter)"
-    why = escaped(change.reason) if change.reason else "no reason given"
+    why = escape(change.reason) if change.reason else "no reason given"
     under = {
         Verdict.FAIL: f"; under {change.before:g} this release would FAIL",
         Verdict.INCONCLUSIVE: f"; under {change.before:g} this release would be INCONCLUSIVE",
@@ -315,15 +324,15 @@ def _budget(change: BudgetChange) -> str:
     return f"**Loosened**: {said}: {why}{under}"
 
 
-def _variants_named(found: Comparison) -> str:
+def _list_variants(found: Comparison) -> str:
     lines = []
     if found.added:
-        lines.append(f"New variants: {', '.join(map(escaped, found.added))}.")
+        lines.append(f"New variants: {', '.join(map(escape, found.added))}.")
     if found.removed:
-        lines.append(f"Variants that are gone: {', '.join(map(escaped, found.removed))}.")
+        lines.append(f"Variants that are gone: {', '.join(map(escape, found.removed))}.")
     same = [model.name for model in found.variants if model.same_artifact]
     if same:
-        lines.append(f"The same files, byte by byte: {', '.join(map(escaped, same))}.")
+        lines.append(f"The same files, byte by byte: {', '.join(map(escape, same))}.")
     return bullets(lines)
 
 

@@ -7,22 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import ArtifactFacts, LatencyFacts, MemoryFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import (
     MISSING,
     count,
     drop_words,
-    fixed,
     megabytes,
     percent,
     significant,
     smaller,
     times_words,
+    to_fixed,
     with_note,
 )
-from slimgate.report.standing import TEACHER, budgeted, metrics, models, standing, workload_words, workloads
-from slimgate.report.tables import Column, bullets, table, titled, without_empty
+from slimgate.report.standing import (
+    TEACHER,
+    budgeted_metrics,
+    metrics,
+    models,
+    standing,
+    workload_words,
+    workloads,
+)
+from slimgate.report.tables import Column, bullets, table, with_heading, without_empty
 
 # A wider table has to be scrolled sideways on GitHub.
 _WIDEST = 10
@@ -32,10 +40,10 @@ _FIXED_COLUMNS = 3
 
 def variants_table(record: RunRecord, found: Sequence[VariantRecord]) -> str:
     """The one table of the first screen: a line a model, with the figures that were judged."""
-    named = budgeted(record)
+    named = budgeted_metrics(record)
     return table(
         [
-            Column("variant", [escaped(model.name) for model in found]),
+            Column("variant", [escape(model.name) for model in found]),
             Column("verdict", [standing(record, model, named) for model in found]),
             Column("size, MB", [size_cell(model) for model in found], right=True),
             *(_speed_column(found, name) for name in workloads(record)[:_MOST_WORKLOADS]),
@@ -47,7 +55,7 @@ def variants_table(record: RunRecord, found: Sequence[VariantRecord]) -> str:
 def twins(record: RunRecord) -> str:
     """What distillation gained over the same model without a teacher; nothing without twins."""
     lines = [line for model in models(record) if (line := _twin_line(record, model))]
-    return titled("What distillation gained over the same student without a teacher:", bullets(lines))
+    return with_heading("What distillation gained over the same student without a teacher:", bullets(lines))
 
 
 def other_metrics(record: RunRecord) -> str:
@@ -66,7 +74,7 @@ def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
 
 def value_words(value: float) -> str:
     """0.826; 23.41 for what is no share."""
-    return fixed(value, 3 if abs(value) < 10 else 2)
+    return to_fixed(value, 3 if abs(value) < 10 else 2)
 
 
 def size_cell(model: VariantRecord, *, unit: str = "") -> str:
@@ -82,7 +90,7 @@ def size_cell(model: VariantRecord, *, unit: str = "") -> str:
 def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:
     """Metrics of the main table, and of the second: those without a budget, and those past its width."""
     room = _WIDEST - _FIXED_COLUMNS - min(len(workloads(record)), _MOST_WORKLOADS)
-    gated = budgeted(record)[:room]
+    gated = budgeted_metrics(record)[:room]
     return gated, [name for name in metrics(record) if name not in gated]
 
 
@@ -90,7 +98,7 @@ def parameters_cell(artifact: ArtifactFacts | None) -> str:
     if artifact is None:
         return MISSING
     total = artifact.parameters
-    shown = f"{fixed(total / 1e6, 1)} M" if total >= 1e6 else count(total)
+    shown = f"{to_fixed(total / 1e6, 1)} M" if total >= 1e6 else count(total)
     share = artifact.nonzero_parameters / total if total else 1.0
     return with_note(shown, f"{percent(share, 0)} nonzero" if share < 0.995 else None)
 
@@ -123,7 +131,7 @@ def _metric_column(found: Sequence[VariantRecord], metric: str) -> Column:
         for one, budgets in zip(facts, own, strict=True)
     ]
     heading = shared.replace("at most", "drop at most") if shared else None
-    return Column(with_note(escaped(metric), heading), cells, right=True)
+    return Column(with_note(escape(metric), heading), cells, right=True)
 
 
 def _budgets(model: VariantRecord, facts: QualityFacts | None) -> str | None:
@@ -134,14 +142,14 @@ def _budgets(model: VariantRecord, facts: QualityFacts | None) -> str | None:
 
 
 def _budget_words(kind: str, limit: float) -> str:
-    return f"at most {limit:g}" if kind == "drop_points" else f"{escaped(kind)} {limit:g}"
+    return f"at most {limit:g}" if kind == "drop_points" else f"{escape(kind)} {limit:g}"
 
 
 def _metric_table(record: RunRecord, names: list[str]) -> str:
     if not names:
         return ""
     found = models(record)
-    columns = [Column("variant", [escaped(model.name) for model in found])]
+    columns = [Column("variant", [escape(model.name) for model in found])]
     return "\n\n".join(
         table([*columns, *(_metric_column(found, name) for name in names[start : start + _WIDEST - 1])])
         for start in range(0, len(names), _WIDEST - 1)
@@ -155,7 +163,7 @@ def _twin_line(record: RunRecord, model: VariantRecord) -> str | None:
     gains = [line for name in metrics(record) if (line := _gain(name, model, twin))]
     if not gains:
         return None
-    pair = f"{escaped(model.name)} over its twin {escaped(twin.name)}"
+    pair = f"{escape(model.name)} over its twin {escape(twin.name)}"
     return f"{pair}: {', '.join(gains)} points (+ is better; without an interval)"
 
 
@@ -164,8 +172,8 @@ def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
     drops = [one.quality[metric].drop_points for one in (model, twin) if metric in one.quality]
     if len(drops) != 2 or drops[0] is None or drops[1] is None:
         return None
-    gain = fixed(drops[1] - drops[0], 1)
-    return f"{escaped(metric)} {gain if gain.startswith(('-', MISSING)) else f'+{gain}'}"
+    gain = to_fixed(drops[1] - drops[0], 1)
+    return f"{escape(metric)} {gain if gain.startswith(('-', MISSING)) else f'+{gain}'}"
 
 
 def latency_table(record: RunRecord) -> str:
@@ -182,7 +190,7 @@ def latency_table(record: RunRecord) -> str:
 
     columns = [
         Column("workload", [workload_words(workload) for _, workload, _ in found]),
-        Column("variant", [escaped(model.name) for model, _, _ in found]),
+        Column("variant", [escape(model.name) for model, _, _ in found]),
         column("p50 ms", lambda facts: significant(facts.p50_ms)),
         column("p90 / p95 / p99 ms", _percentiles),
         column("rounds (warm-up)", lambda facts: f"{count(facts.rounds)} ({count(facts.warmup)})"),
@@ -209,14 +217,14 @@ def memory_table(record: RunRecord) -> str:
         return Column(head, [cell(facts) for _, facts in found], right=True)
 
     columns = [
-        Column("variant", [escaped(name) for name, _ in found]),
+        Column("variant", [escape(name) for name, _ in found]),
         column("peak MB", lambda facts: megabytes(facts.peak_bytes)),
         column("peak / teacher's", _ratio),
         column("after load MB", lambda facts: megabytes(facts.resident_after_load_bytes)),
         column("peak of load MB", lambda facts: megabytes(facts.load_peak_bytes)),
         column("before it MB", lambda facts: megabytes(facts.baseline_bytes)),
         column("device peak MB", lambda facts: megabytes(facts.device_peak_bytes)),
-        column("load seconds", lambda facts: fixed(facts.load_seconds, 1)),
+        column("load seconds", lambda facts: to_fixed(facts.load_seconds, 1)),
         column("predicting", _workload),
         column("processes", lambda facts: count(facts.readings)),
     ]
@@ -228,8 +236,8 @@ def _ratio(facts: MemoryFacts) -> str:
     if facts.ratio is None:
         return MISSING
     if facts.spread is None:
-        return fixed(facts.ratio, 3)
-    return f"{fixed(facts.ratio, 3)} [{fixed(facts.spread[0], 3)}, {fixed(facts.spread[1], 3)}]"
+        return to_fixed(facts.ratio, 3)
+    return f"{to_fixed(facts.ratio, 3)} [{to_fixed(facts.spread[0], 3)}, {to_fixed(facts.spread[1], 3)}]"
 
 
 def _workload(facts: MemoryFacts) -> str:

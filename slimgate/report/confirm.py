@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import RunRecord
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.figures import count
 from slimgate.report.standing import workload_words
 from slimgate.report.tables import blocks, bullets
@@ -17,11 +17,11 @@ _WHAT = (
 )
 
 
-def confirmed(record: RunRecord) -> str:
+def confirm_section(record: RunRecord) -> str:
     """The section; empty where no run has used the confirm rows."""
     if record.confirm is None:
         return ""
-    return blocks("## Confirmed on rows of their own", _WHAT, bullets(map(escaped, confirm_lines(record))))
+    return blocks("## Confirmed on rows of their own", _WHAT, bullets(map(escape, confirm_lines(record))))
 
 
 def confirm_lines(record: RunRecord) -> Iterator[str]:
@@ -40,7 +40,7 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
     """As markdown: rows that judged other models before, and speed budgets that were judged again."""
     looks = record.looks
     if looks is not None and looks.runs > 1:
-        runs, models = numbered(looks.runs, "run", "runs"), numbered(looks.models, "model", "models")
+        runs, models = format_count(looks.runs, "run", "runs"), format_count(looks.models, "model", "models")
         first = f"**These gate rows were looked at by {runs} with other models** ({models} in all)"
         yield f"{first}: each model is one more chance to PASS by luck."
     if looks is not None and looks.cuts > 1:
@@ -51,7 +51,7 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
     if record.confirm is not None and record.confirm.looks > 1:
         yield f"The confirm rows were looked at {_again(record.confirm.looks, record.confirm.models)}."
     again = [
-        f"{escaped(one.variant)}, {workload_words(one.workload)} ({count(one.times)} times, "
+        f"{escape(one.variant)}, {workload_words(one.workload)} ({count(one.times)} times, "
         f"{count(one.passed)} passed)"
         for one in (looks.timings if looks is not None else ())
         if one.passed < one.times

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import BehaviourFacts, ReliabilityFacts, TradeoffFacts, VariantRecord
-from slimgate.report.figures import MISSING, count, fixed, percent, with_note
+from slimgate.report.figures import MISSING, count, percent, to_fixed, with_note
 from slimgate.report.tables import Column, blocks, table
 
 # A wider table has to be scrolled sideways on GitHub.
@@ -31,27 +31,27 @@ def calibration_tables(found: Sequence[Found]) -> str:
     models = _models([(model.name, facts.reliability, facts.reliability_teacher) for model, facts in found])
     if not models:
         return ""
-    models = [(escaped(name), points) for name, points in models]
+    models = [(escape(name), points) for name, points in models]
     bins = [k for k in range(len(models[0][1])) if any(points[k].count for _, points in models)]
-    heads = [f"{fixed(models[0][1][k].low, 2)} to {fixed(models[0][1][k].high, 2)}" for k in bins]
+    heads = [f"{to_fixed(models[0][1][k].low, 2)} to {to_fixed(models[0][1][k].high, 2)}" for k in bins]
     columns = [Column(name, [_reliability(points[k]) for k in bins], right=True) for name, points in models]
     told = "Accuracy (mean confidence, rows) of the answers by their confidence; equal where well calibrated."
-    return blocks(told, *_wide(Column("confidence", heads), columns))
+    return blocks(told, *_split_wide(Column("confidence", heads), columns))
 
 
 def tradeoff_tables(found: Sequence[Found], classes: Sequence[str]) -> str:
     """Precision, recall and coverage at each threshold."""
-    models = [(escaped(name), points) for name, points in tradeoffs(found)]
+    models = [(escape(name), points) for name, points in tradeoffs(found)]
     if not models:
         return ""
-    heads = [fixed(point.threshold, 1) for point in models[0][1]]
+    heads = [to_fixed(point.threshold, 1) for point in models[0][1]]
     columns = [Column(name, [_tradeoff(point) for point in points], right=True) for name, points in models]
     if len(classes) == 2:
-        what = f"of {escaped(classes[1])}, answered where its probability reaches the threshold"
+        what = f"of {escape(classes[1])}, answered where its probability reaches the threshold"
     else:
         what = "over all classes, answered where the confidence reaches the threshold"
     told = f"Precision / recall (share of rows answered) {what}."
-    return blocks(told, *_wide(Column("threshold", heads, right=True), columns))
+    return blocks(told, *_split_wide(Column("threshold", heads, right=True), columns))
 
 
 def tradeoffs(found: Sequence[Found]) -> list[tuple[str, list[TradeoffFacts]]]:
@@ -66,7 +66,7 @@ def _models(given: Sequence[tuple[str, list[T] | None, list[T] | None]]) -> list
     return [*([("teacher", teacher)] if teacher else []), *own]
 
 
-def _wide(first: Column, columns: Sequence[Column]) -> list[str]:
+def _split_wide(first: Column, columns: Sequence[Column]) -> list[str]:
     starts = range(0, len(columns), _MOST_MODELS)
     return [table([first, *columns[start : start + _MOST_MODELS]]) for start in starts]
 
@@ -74,11 +74,11 @@ def _wide(first: Column, columns: Sequence[Column]) -> list[str]:
 def _reliability(one: ReliabilityFacts) -> str:
     if not one.count:
         return MISSING
-    return with_note(fixed(one.accuracy, 2), f"{fixed(one.confidence, 2)}, {count(one.count)}")
+    return with_note(to_fixed(one.accuracy, 2), f"{to_fixed(one.confidence, 2)}, {count(one.count)}")
 
 
 def _tradeoff(point: TradeoffFacts) -> str:
-    values = f"{fixed(point.precision, 3)} / {fixed(point.recall, 3)}"
+    values = f"{to_fixed(point.precision, 3)} / {to_fixed(point.recall, 3)}"
     return with_note(values, percent(point.coverage, 0))
 
 
@@ -87,16 +87,16 @@ def confusion_tables(found: Sequence[Found], classes: Sequence[str]) -> str:
     known = [(model, cells) for model, facts in found if (cells := cells_of(facts))]
     if not known:
         return ""
-    names = [escaped(name, longest=_LONGEST) for name in classes]
+    names = [escape(name, longest=_LONGEST) for name in classes]
     if len(names) > MOST_CLASSES:
         return blocks(*(_changes(model, cells, names) for model, cells in known))
     told = "Rows by label (down) and prediction (across); of variants with the difference to the teacher."
     before = _matrix("teacher", [(a, b, rows, rows) for a, b, rows, _ in known[0][1]], names)
-    moved = [(model, cells) for model, cells in known if moved_of(cells)]
-    same = [escaped(model.name) for model, cells in known if not moved_of(cells)]
+    moved = [(model, cells) for model, cells in known if changed_cells(cells)]
+    same = [escape(model.name) for model, cells in known if not changed_cells(cells)]
     unmoved = f"As the teacher's in every cell: {', '.join(same)}." if same else ""
     return blocks(
-        told, before, *(_matrix(escaped(model.name), cells, names) for model, cells in moved), unmoved
+        told, before, *(_matrix(escape(model.name), cells, names) for model, cells in moved), unmoved
     )
 
 
@@ -112,7 +112,7 @@ def cells_of(facts: BehaviourFacts) -> list[Cell]:
     ]
 
 
-def moved_of(cells: Sequence[Cell]) -> list[Cell]:
+def changed_cells(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell[2] != cell[3]]
 
 
@@ -131,16 +131,16 @@ def _change(before: int, after: int) -> str:
 
 def _changes(model: VariantRecord, cells: Sequence[Cell], names: Sequence[str]) -> str:
     """The pairs whose count moved furthest: mistakes that are new or gone, right answers lost or won."""
-    moved = moved_of(cells)
+    moved = changed_cells(cells)
     if not moved:
-        return f"**{escaped(model.name)}**: every pair of label and prediction has as many rows as before."
+        return f"**{escape(model.name)}**: every pair of label and prediction has as many rows as before."
     most = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]
     columns = [
         Column("label", [names[cell[0]] for cell in most]),
         Column("prediction", ["(right)" if a == b else names[b] for a, b, _, _ in most]),
         Column("teacher", [count(cell[2]) for cell in most], right=True),
-        Column(escaped(model.name), [count(cell[3]) for cell in most], right=True),
+        Column(escape(model.name), [count(cell[3]) for cell in most], right=True),
         Column("difference", [f"{cell[3] - cell[2]:+,}" for cell in most], right=True),
     ]
     which = f"{count(len(most))} of the {count(len(moved))} pairs whose count changed"
-    return blocks(f"**{escaped(model.name)}**, {which}, most first:", table(columns))
+    return blocks(f"**{escape(model.name)}**, {which}, most first:", table(columns))

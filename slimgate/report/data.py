@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from slimgate._system.escape import escaped, visible
+from slimgate._system.escape import escape, visible
 from slimgate.record import RunRecord, SplitFacts
-from slimgate.report.figures import count, fixed, with_note
-from slimgate.report.stages import plain
-from slimgate.report.tables import Column, blocks, bullets, table, titled, without_empty
+from slimgate.report.figures import count, to_fixed, with_note
+from slimgate.report.stages import format_value
+from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}(?=\s|$)", re.MULTILINE)
 _UNDERLINE = re.compile(r"^( {0,3})(=+|-+)[ \t]*$", re.MULTILINE)
@@ -21,14 +21,14 @@ _ORDER = ("unlabelled", "train", "calibration", "selection", "gate", "confirm")
 _MOST_LABELS = 12
 
 
-def published(record: RunRecord) -> str:
+def published_section(record: RunRecord) -> str:
     """The section; nothing where the suite names no reference."""
     text = (record.suite.reference or "").strip()
     told = "As others published them, on their machines and rows; nothing here is judged by them."
-    return titled("## Published figures", f"{told}\n\n{harmless(text)}" if text else "")
+    return with_heading("## Published figures", f"{told}\n\n{make_harmless(text)}" if text else "")
 
 
-def harmless(markdown: str) -> str:
+def make_harmless(markdown: str) -> str:
     """Tables, lists and links stay; HTML, images and headings do not come alive in a report."""
     lines = [visible(line.expandtabs(4)) for line in markdown.splitlines()]
     text = "\n".join(lines).replace("<", "&lt;").replace("![", "!\\[")
@@ -52,11 +52,11 @@ def _splits(record: RunRecord) -> dict[str, SplitFacts]:
 def _source(record: RunRecord) -> str:
     task = record.task
     kind = "real text" if task.real else "**made up, not real**"
-    name = escaped(task.source.get("name", "a source without a name"))
+    name = escape(task.source.get("name", "a source without a name"))
     options = {key: value for key, value in task.source.items() if key != "name"}
-    source = with_note(name, escaped(plain(options)) if options else None)
+    source = with_note(name, escape(format_value(options)) if options else None)
     classes = f", {count(len(task.classes))} classes" if task.classes else ""
-    return f"Task {escaped(task.kind)}{classes}. Rows from {source}: {kind}."
+    return f"Task {escape(task.kind)}{classes}. Rows from {source}: {kind}."
 
 
 def _split_table(splits: dict[str, SplitFacts]) -> str:
@@ -64,14 +64,14 @@ def _split_table(splits: dict[str, SplitFacts]) -> str:
         return Column(head, [cell(facts) for facts in splits.values()], right=True)
 
     columns = [
-        Column("split", [escaped(name) for name in splits]),
+        Column("split", [escape(name) for name in splits]),
         column("rows", lambda facts: count(facts.n)),
         column("groups", lambda facts: count(facts.groups)),
         column("dropped, stand in a later split", lambda facts: count(facts.dropped_overlap)),
         column("of these, near-repeats", lambda facts: count(facts.near_repeats or None)),
         column("repeats", lambda facts: count(facts.repeats)),
-        column("label share off by, points", lambda facts: fixed(facts.label_deviation_points, 1)),
-        column("digest", lambda facts: escaped(facts.digest[:12])),
+        column("label share off by, points", lambda facts: to_fixed(facts.label_deviation_points, 1)),
+        column("digest", lambda facts: escape(facts.digest[:12])),
     ]
     return table(without_empty(columns))
 
@@ -84,14 +84,14 @@ def _labels(record: RunRecord) -> str:
     if len(labels) > _MOST_LABELS:
         return bullets(_summed_up(name, counts) for name, counts in counted.items())
     columns = [
-        Column(escaped(name), [count(counts.get(label, 0)) for label in labels], right=True)
+        Column(escape(name), [count(counts.get(label, 0)) for label in labels], right=True)
         for name, counts in counted.items()
     ]
-    return table([Column("rows of label", [escaped(label) for label in labels]), *columns])
+    return table([Column("rows of label", [escape(label) for label in labels]), *columns])
 
 
 def _summed_up(split: str, counts: dict[str, int]) -> str:
     by_size = sorted(counts.items(), key=lambda item: (item[1], item[0]))
     (rare, fewest), (common, most) = by_size[0], by_size[-1]
-    spread = f"{count(len(counts))} labels, fewest rows {count(fewest)} ({escaped(rare)})"
-    return f"{escaped(split)}: {spread}, most {count(most)} ({escaped(common)})"
+    spread = f"{count(len(counts))} labels, fewest rows {count(fewest)} ({escape(rare)})"
+    return f"{escape(split)}: {spread}, most {count(most)} ({escape(common)})"

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import RunRecord, StepFacts, VariantRecord
-from slimgate.report.figures import MISSING, count, fixed, with_note
+from slimgate.report.figures import MISSING, count, to_fixed, with_note
 from slimgate.report.standing import models
 from slimgate.report.tables import Column, table, without_empty
 
@@ -47,7 +47,7 @@ def epochs_of(step: StepFacts) -> Epochs | None:
     return _epochs(step.log) or [epoch for log in _in_stages(step) for epoch in _epochs(log) or []] or None
 
 
-def logged(step: StepFacts, key: str) -> int | None:
+def logged_count(step: StepFacts, key: str) -> int | None:
     """A count that training logged: rows, or tokens; of a step in stages those of the first."""
     found = next((log[key] for log in (step.log, *_in_stages(step)) if key in log), None)
     return found if isinstance(found, int) else None
@@ -95,15 +95,15 @@ def epoch_table(record: RunRecord) -> str:
     found = courses(record)
     qualities = dict.fromkeys(name for course in found for name in course.qualities)
     columns = [
-        Column("variant", [escaped(course.model.name) for course in found]),
-        Column("step", [escaped(course.step.method) for course in found]),
+        Column("variant", [escape(course.model.name) for course in found]),
+        Column("step", [escape(course.step.method) for course in found]),
         Column("epochs", [_count(course) for course in found], right=True),
-        Column("loss, train", [_shown(course.values(LOSS)) for course in found]),
-        Column("loss, selection", [_shown(course.values(LOSS_SELECTION)) for course in found]),
+        Column("loss, train", [_format_course(course.values(LOSS)) for course in found]),
+        Column("loss, selection", [_format_course(course.values(LOSS_SELECTION)) for course in found]),
         *(
             Column(
-                f"{escaped(name)}, selection",
-                [_shown(course.values(f"{name}{_SELECTION}")) for course in found],
+                f"{escape(name)}, selection",
+                [_format_course(course.values(f"{name}{_SELECTION}")) for course in found],
             )
             for name in qualities
         ),
@@ -114,14 +114,14 @@ def epoch_table(record: RunRecord) -> str:
 def _count(course: Course) -> str:
     """How many, and which one's weights were kept where that is not the last."""
     best = course.step.log.get("best_epoch")
-    return with_note(count(len(course.epochs)), None if best is None else f"kept: {escaped(best)}")
+    return with_note(count(len(course.epochs)), None if best is None else f"kept: {escape(best)}")
 
 
-def _shown(values: Sequence[float | None]) -> str:
+def _format_course(values: Sequence[float | None]) -> str:
     """`0.8011, 0.6122`; of a long course the first and the last."""
     if all(value is None for value in values):
         return MISSING
-    numbers = [fixed(value, 4) for value in values]
+    numbers = [to_fixed(value, 4) for value in values]
     if len(numbers) > _FIRST + _LAST:
         numbers[_FIRST:-_LAST] = ["…"]
     return ", ".join(numbers)

@@ -11,7 +11,7 @@ _MOST_DECIMALS = 4
 _TINY = 1e-4
 
 
-def fixed(value: float | None, digits: int) -> str:
+def to_fixed(value: float | None, digits: int) -> str:
     """That many decimals, thousands by commas, no -0.0."""
     if value is None or not isfinite(value):
         return MISSING
@@ -24,14 +24,14 @@ def significant(value: float | None, digits: int = 3) -> str:
         return MISSING
     if 0 < abs(value) < _TINY:
         return f"{value:.{digits - 1}e}"
-    return fixed(value, _decimals(value, digits))
+    return to_fixed(value, _decimals(value, digits))
 
 
-def measured(value: float | None, digits: int = 4) -> str:
+def format_number(value: float | None, digits: int = 4) -> str:
     """A number whose unit is not known: whole ones without decimals, others to that many digits."""
     if value is None or not isfinite(value) or value != round(value):
         return significant(value, digits)
-    return fixed(value, 0)
+    return to_fixed(value, 0)
 
 
 def count(value: int | None) -> str:
@@ -40,7 +40,7 @@ def count(value: int | None) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """share: 0..1."""
-    shown = fixed(None if share is None else 100 * share, digits)
+    shown = to_fixed(None if share is None else 100 * share, digits)
     return shown if shown == MISSING else f"{shown} %"
 
 
@@ -48,7 +48,7 @@ def megabytes(size: int | None) -> str:
     """1024² bytes, one decimal, more where it is under 1."""
     if size is None:
         return MISSING
-    return fixed(size / _MEGABYTE, 1) if size >= _MEGABYTE else significant(size / _MEGABYTE, 2)
+    return to_fixed(size / _MEGABYTE, 1) if size >= _MEGABYTE else significant(size / _MEGABYTE, 2)
 
 
 def duration(seconds: float | None) -> str:
@@ -82,8 +82,8 @@ def times_words(speedup: float | None, interval: tuple[float, float] | None = No
     """`1.93× [1.56, 2.57]`."""
     if speedup is None or not isfinite(speedup):
         return MISSING
-    bounds = "" if interval is None else f" [{fixed(interval[0], 2)}, {fixed(interval[1], 2)}]"
-    return f"{fixed(speedup, 2)}×{bounds}"
+    bounds = "" if interval is None else f" [{to_fixed(interval[0], 2)}, {to_fixed(interval[1], 2)}]"
+    return f"{to_fixed(speedup, 2)}×{bounds}"
 
 
 def drop_words(
@@ -100,11 +100,11 @@ def drop_words(
     if points is None or not isfinite(points):
         return None
     bounds = () if interval is None or not all(map(isfinite, interval)) else interval
-    digits = _apart((points, *bounds), limits)
-    shown = f"grown {fixed(points, digits)} %" if unit == "percent" else f"drop {fixed(points, digits)}"
+    digits = _digits_apart((points, *bounds), limits)
+    shown = f"grown {to_fixed(points, digits)} %" if unit == "percent" else f"drop {to_fixed(points, digits)}"
     if not bounds:
         return shown
-    low, high = (fixed(bound, digits) for bound in bounds)
+    low, high = (to_fixed(bound, digits) for bound in bounds)
     return f"{shown} [{low}, {high}]"
 
 
@@ -114,9 +114,9 @@ def bounded_drop_words(
     """`drop 0.3, at most 1.1`: one decimal, and more for a number that would be rounded onto its budget."""
     if points is None or not isfinite(points):
         return None
-    drop = fixed(points, _apart([points], limits))
+    drop = to_fixed(points, _digits_apart([points], limits))
     shown = f"grown {drop} %" if unit == "percent" else f"drop {drop}"
-    return f"{shown}, at most {fixed(bound, _apart([bound], limits))}"
+    return f"{shown}, at most {to_fixed(bound, _digits_apart([bound], limits))}"
 
 
 def with_note(value: str, *notes: str | None) -> str:
@@ -127,14 +127,14 @@ def with_note(value: str, *notes: str | None) -> str:
 
 def _times(ratio: float) -> str:
     """One decimal, two where one would say 1.0."""
-    return fixed(ratio, 1 if ratio >= 1.05 else 2)
+    return to_fixed(ratio, 1 if ratio >= 1.05 else 2)
 
 
 def _decimals(value: float, digits: int) -> int:
     return digits - 1 if value == 0 else max(0, digits - 1 - floor(log10(abs(value))))
 
 
-def _apart(shown: Sequence[float], limits: Sequence[float]) -> int:
+def _digits_apart(shown: Sequence[float], limits: Sequence[float]) -> int:
     for digits in range(1, _MOST_DECIMALS):
         if all(
             round(value, digits) != round(limit, digits) or value == limit

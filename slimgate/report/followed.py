@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import AnswerFacts, FollowedRow, RowShapes, RunRecord, TensorFacts, VariantRecord
-from slimgate.report.figures import MISSING, count, fixed, measured, with_note
+from slimgate.report.figures import MISSING, count, format_number, to_fixed, with_note
 from slimgate.report.standing import models
-from slimgate.report.tables import Column, blocks, table, titled, without_empty
+from slimgate.report.tables import Column, blocks, table, with_heading, without_empty
 
 # All models are in run.json; side by side, more are not read.
 _MOST_MODELS = 16
@@ -21,51 +21,51 @@ _TURNED = {(True, False): "right to wrong", (False, True): "wrong to right"}
 Show = Callable[[str], str]
 
 
-def followed(record: RunRecord) -> str:
+def followed_section(record: RunRecord) -> str:
     """The section; nothing where no row was followed."""
-    return titled("## Rows followed", blocks(*map(_row, record.followed), _shapes(record)))
+    return with_heading("## Rows followed", blocks(*map(_row, record.followed), _shapes(record)))
 
 
 def _row(row: FollowedRow) -> str:
-    label = "" if row.label is None else f", label {escaped(row.label, longest=_LONGEST)}"
-    given = "".join(f", {escaped(name)} {measured(value)}" for name, value in row.given.items())
-    text = "" if row.text is None else f"Text: {escaped(row.text)}"
+    label = "" if row.label is None else f", label {escape(row.label, longest=_LONGEST)}"
+    given = "".join(f", {escape(name)} {format_number(value)}" for name, value in row.given.items())
+    text = "" if row.text is None else f"Text: {escape(row.text)}"
     shown = row.answers[:_MOST_MODELS]
     left_out = len(row.answers) - len(shown)
     further = f"{count(left_out)} further models are in run.json." if left_out else ""
-    heading = f"**{escaped(row.id)}**{label}{given}: {escaped(row.why)}."
+    heading = f"**{escape(row.id)}**{label}{given}: {escape(row.why)}."
     return blocks(heading, text, table(answer_columns(shown, _short)), further)
 
 
 def _short(text: str) -> str:
-    return escaped(text, longest=_LONGEST)
+    return escape(text, longest=_LONGEST)
 
 
 def _shapes(record: RunRecord) -> str:
     found = [(model, model.shapes) for model in models(record) if model.shapes is not None]
     if not found:
         return ""
-    row = escaped(found[0][1].id)
+    row = escape(found[0][1].id)
     told = (
         f"{row} on its way through each network: shapes and types of what parts give, and of stored weights."
     )
     columns = [
-        Column("model", [escaped(model.name) for model, _ in found]),
+        Column("model", [escape(model.name) for model, _ in found]),
         Column("inputs", [_inputs(shapes) for _, shapes in found]),
         Column("token embeddings", [_tensors([shapes.embeddings]) for _, shapes in found]),
         Column("blocks", [_tensors(shapes.blocks) for _, shapes in found]),
         Column("logits", [_tensors([shapes.logits]) for _, shapes in found]),
         Column("probabilities", [_probabilities(record, *one) for one in found]),
-        Column("note", [MISSING if shapes.note is None else escaped(shapes.note) for _, shapes in found]),
+        Column("note", [MISSING if shapes.note is None else escape(shapes.note) for _, shapes in found]),
     ]
-    return titled("### Shapes of one row", blocks(told, table(without_empty(columns))))
+    return with_heading("### Shapes of one row", blocks(told, table(without_empty(columns))))
 
 
 def _inputs(shapes: RowShapes) -> str:
     """The inputs of one shape together: `input_ids, attention_mask (1, 23)`."""
     by_shape: dict[str, list[str]] = {}
     for name, shape in shapes.inputs.items():
-        by_shape.setdefault(_shape(shape), []).append(escaped(name))
+        by_shape.setdefault(_shape(shape), []).append(escape(name))
     return "; ".join(f"{', '.join(sorted(names))} {shape}" for shape, names in by_shape.items()) or MISSING
 
 
@@ -78,8 +78,8 @@ def _tensors(tensors: Sequence[TensorFacts | None]) -> str:
 def _tensor(facts: TensorFacts | None) -> str:
     if facts is None:
         return MISSING
-    weights = "" if facts.weights is None else f", weights {escaped(facts.weights)}"
-    return f"{_shape(facts.shape)} {escaped(facts.dtype)}{weights}"
+    weights = "" if facts.weights is None else f", weights {escape(facts.weights)}"
+    return f"{_shape(facts.shape)} {escape(facts.dtype)}{weights}"
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -106,7 +106,7 @@ def answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
         Column("model", [show(one.model) for one in answers]),
         Column("answer", [MISSING if one.prediction is None else show(one.prediction) for one in answers]),
         Column("right", [_right(one) for one in answers]),
-        Column("p of the label", [fixed(one.label_probability, 3) for one in answers], right=True),
+        Column("p of the label", [to_fixed(one.label_probability, 3) for one in answers], right=True),
         Column("most probable", [top_words(one.top, show) for one in answers]),
         *(Column(show(name), [_value(one, teacher, name) for one in answers], right=True) for name in values),
         Column("against the teacher", [_against(one, teacher) for one in answers]),
@@ -116,7 +116,7 @@ def answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
 
 def top_words(top: Sequence[tuple[str, float]], show: Show) -> str:
     """`numpy 0.930, torch 0.041`."""
-    return ", ".join(f"{show(name)} {fixed(share, 3)}" for name, share in top) or MISSING
+    return ", ".join(f"{show(name)} {to_fixed(share, 3)}" for name, share in top) or MISSING
 
 
 def _right(one: AnswerFacts) -> str:
@@ -126,11 +126,11 @@ def _right(one: AnswerFacts) -> str:
 def _value(one: AnswerFacts, teacher: AnswerFacts, name: str) -> str:
     """`4.21 (+0.35)`, of the teacher without the difference."""
     value, reference = one.values.get(name), teacher.values.get(name)
-    shown = measured(value)
+    shown = format_number(value)
     if one is teacher or value is None or reference is None:
         return shown
     difference = value - reference
-    return with_note(shown, f"{'-' if difference < 0 else '+'}{measured(abs(difference), 3)}")
+    return with_note(shown, f"{'-' if difference < 0 else '+'}{format_number(abs(difference), 3)}")
 
 
 def _against(one: AnswerFacts, teacher: AnswerFacts) -> str:

@@ -33,11 +33,11 @@ def budget_annotations(record: RunRecord, file: str) -> list[str]:
     fails the run, the suite says. A budget on slices that is not shown is a notice. The title of what an
     earlier run judged says so.
     """
-    found, old = list(_found(record)), carried_messages(record)
+    found, old = list(_iter_findings(record)), carried_messages(record)
     return [
-        f"::{level} file={_escaped(file, _PROPERTY)},"
-        f"title={_escaped(title + _age(message, old), _PROPERTY)}::"
-        f"{_escaped(_seen(message), _DATA)}"
+        f"::{level} file={_escape(file, _PROPERTY)},"
+        f"title={_escape(title + _age(message, old), _PROPERTY)}::"
+        f"{_escape(_make_visible(message), _DATA)}"
         for level in _WORST_FIRST
         for severity, title, message in found
         if severity == level
@@ -55,7 +55,7 @@ def append_summary(path: Path, text: str) -> None:
         summary.write(text + "\n")
 
 
-def _found(record: RunRecord) -> Iterator[tuple[str, str, str]]:
+def _iter_findings(record: RunRecord) -> Iterator[tuple[str, str, str]]:
     """level, title, message."""
     for model in record.variants:
         if model.error is not None:
@@ -83,10 +83,10 @@ def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
     yield from told.values()
 
 
-def _seen(message: str) -> str:
+def _make_visible(message: str) -> str:
     """What would act on a reader's screen is shown; its lines stay lines."""
     return re.sub(r"[^\r\n]+", lambda line: visible(line.group()), message)
 
 
-def _escaped(text: str, by: Mapping[str, str]) -> str:
+def _escape(text: str, by: Mapping[str, str]) -> str:
     return "".join(by.get(character, character) for character in text)

@@ -11,12 +11,12 @@ import shlex
 from pathlib import PurePath
 from urllib.parse import quote
 
-from slimgate._system.escape import escaped, visible
+from slimgate._system.escape import escape, visible
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
 from slimgate.record.carried import describe_carried, describe_counts, messages
-from slimgate.record.words import moment, numbered
+from slimgate.record.words import format_count, moment
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell, value_words, variants_table
@@ -24,18 +24,18 @@ from slimgate.report.figures import as_fast, bounded_drop_words, count, signific
 from slimgate.report.log_comparison import log_comparison
 from slimgate.report.standing import (
     TEACHER,
-    budgeted,
+    budgeted_metrics,
+    format_not_shown,
     inside_budgets,
     median_ms,
     models,
-    not_shown,
     teacher,
     variants,
     verdicts,
     workload_words,
     workloads,
 )
-from slimgate.report.tables import blocks, bullets, folded, titled
+from slimgate.report.tables import blocks, bullets, fold, with_heading
 
 # The cautions that matter come first; more than these are folded.
 MOST_CAUTIONS = 5
@@ -83,7 +83,7 @@ def _size(model: VariantRecord) -> str:
 
 def _kept(record: RunRecord, model: VariantRecord) -> list[str]:
     """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, at most 1.1 as the best of 4)`."""
-    return [f"{escaped(name)} {_chosen_cell(record, model, name)}" for name in budgeted(record)[:2]]
+    return [f"{escape(name)} {_chosen_cell(record, model, name)}" for name in budgeted_metrics(record)[:2]]
 
 
 def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
@@ -150,14 +150,14 @@ def _fastest_lines(record: RunRecord, found: Fast) -> list[str]:
 
 def _name(model: VariantRecord) -> str:
     """In bold, with the budgets on slices that are not shown."""
-    return with_note(f"**{escaped(model.name)}**", not_shown(model))
+    return with_note(f"**{escape(model.name)}**", format_not_shown(model))
 
 
 def _names(found: list[VariantRecord]) -> str:
-    return ", ".join(with_note(escaped(model.name), not_shown(model)) for model in found)
+    return ", ".join(with_note(escape(model.name), format_not_shown(model)) for model in found)
 
 
-def broken(record: RunRecord) -> list[str]:
+def broken_models(record: RunRecord) -> list[str]:
     """A line of markdown a model; the link to its log is as seen from beside the record."""
     return [_line(record, model) for model in models(record) if model.error is not None]
 
@@ -183,8 +183,8 @@ def _line(record: RunRecord, model: VariantRecord) -> str:
     reason = (model.error or "").removeprefix(f"{model.name}: ")
     log = f" · [its log]({quote(model.error_log)})" if model.error_log else ""
     command = visible(again(record, model))
-    code = escaped(command) if set("`@#") & set(command) else f"`{command}`"  # text that may call or link
-    return f"{escaped(model.name)} was {_what(model)}: {escaped(reason)}{log} · again: {code}"
+    code = escape(command) if set("`@#") & set(command) else f"`{command}`"  # text that may call or link
+    return f"{escape(model.name)} was {_what(model)}: {escape(reason)}{log} · again: {code}"
 
 
 def _what(model: VariantRecord) -> str:
@@ -194,15 +194,15 @@ def _what(model: VariantRecord) -> str:
 def head(record: RunRecord) -> str:
     """The first screen: title, verdict, reasons, what could ship, cautions, and the table of variants."""
     return blocks(
-        f"# {escaped(record.suite.title)}",
+        f"# {escape(record.suite.title)}",
         verdict_line(record),
         this_run_line(record),
         bullets(alarms(record)),
         origin(record),
-        titled(f"**{reasons_title(record)}**", bullets(map(escaped, reasons(record)))),
-        titled("**What was not built or measured**", bullets(broken(record))),
-        titled("**What could ship**", bullets(best(record))),
-        titled("**Before you trust this**", few(list(warnings(record)), "note")),
+        with_heading(f"**{reasons_title(record)}**", bullets(map(escape, reasons(record)))),
+        with_heading("**What was not built or measured**", bullets(broken_models(record))),
+        with_heading("**What could ship**", bullets(best(record))),
+        with_heading("**Before you trust this**", few(list(warnings(record)), "note")),
         *_tables(record),
     )
 
@@ -223,7 +223,7 @@ def table_words(record: RunRecord, *, here: bool = True) -> str:
 
 
 def reasons(record: RunRecord) -> list[str]:
-    """The verdict's messages, without the errors of models, which `broken` lists."""
+    """The verdict's messages, without the errors of models, which `broken_models` lists."""
     errors = tuple(model.error for model in record.variants if model.error is not None)
     return [message for message in messages(record) if not message.startswith(errors)]
 
@@ -231,47 +231,47 @@ def reasons(record: RunRecord) -> list[str]:
 def few(lines: list[str], what: str) -> str:
     """The first lines, and behind a fold the others. what: one line in a word, such as `note`."""
     shown, rest = lines[:MOST_CAUTIONS], lines[MOST_CAUTIONS:]
-    more = numbered(len(rest), f"more {what}", f"more {what}s")
-    return blocks(bullets(shown), folded("", more, bullets(rest)) if rest else "")
+    more = format_count(len(rest), f"more {what}", f"more {what}s")
+    return blocks(bullets(shown), fold("", more, bullets(rest)) if rest else "")
 
 
 def verdict_line(record: RunRecord) -> str:
     """`**FAIL** · 9 budgets hold, 1 does not, 1 is undecided, 1 is not shown · 4 results not gated`."""
     found = record.verdict
-    judged = [numbered(found.passed, "budget holds", "budgets hold")]
+    judged = [format_count(found.passed, "budget holds", "budgets hold")]
     if found.failed:
-        judged.append(numbered(found.failed, "does not", "do not"))
+        judged.append(format_count(found.failed, "does not", "do not"))
     if found.inconclusive:
-        judged.append(numbered(found.inconclusive, *_undecided(record)))
+        judged.append(format_count(found.inconclusive, *_undecided_words(record)))
     if found.not_shown:
-        judged.append(numbered(found.not_shown, "is not shown", "are not shown"))
+        judged.append(format_count(found.not_shown, "is not shown", "are not shown"))
     words = "no budget was judged" if found.status == "measured" else ", ".join(judged)
     parts = [f"**{found.status}**", words]
     if broken := sum(model.error is not None for model in record.variants):
         parts.append(
-            numbered(
+            format_count(
                 broken, "variant could not be built or measured", "variants could not be built or measured"
             )
         )
     if found.not_gated:
-        parts.append(numbered(found.not_gated, "result not gated", "results not gated"))
+        parts.append(format_count(found.not_gated, "result not gated", "results not gated"))
     if carried := describe_carried(record):
         parts.append(f"partial: {carried}")
     if found.missing:
-        parts.append(numbered(found.missing, "check not run yet", "checks not run yet"))
+        parts.append(format_count(found.missing, "check not run yet", "checks not run yet"))
     return " · ".join(parts)
 
 
 def this_run_line(record: RunRecord) -> str:
     """What the last run judged, as its exit code has it; empty without results of earlier runs."""
     run = record.this_run
-    if run is None or not record.carried:
+    if run is None or not record.carried_results:
         return ""
-    unmade = f", and did not run {numbered(run.missing, 'check', 'checks')}" if run.missing else ""
+    unmade = f", and did not run {format_count(run.missing, 'check', 'checks')}" if run.missing else ""
     return f"The last run alone: **{run.status}** ({describe_counts(record, run)}){unmade}."
 
 
-def _undecided(record: RunRecord) -> tuple[str, str]:
+def _undecided_words(record: RunRecord) -> tuple[str, str]:
     """Of one and of several: a reader shall know why a run that is not PASS ended with exit code 0."""
     if only_warns(record):
         return "is undecided, which only warns", "are undecided, which only warns"
@@ -289,4 +289,4 @@ def origin(record: RunRecord) -> str:
     """Suite, rows, time."""
     gate = record.task.splits.get("gate")
     rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
-    return " · ".join([f"Suite {escaped(record.suite.path)}", *rows, moment(record.created)])
+    return " · ".join([f"Suite {escape(record.suite.path)}", *rows, moment(record.created)])

@@ -10,14 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import VariantRecord
 from slimgate.record.carried import status_words
 from slimgate.record.files import Kept
 from slimgate.report.comparison import quality_cell
-from slimgate.report.figures import MISSING, fixed, megabytes, with_note
+from slimgate.report.figures import MISSING, megabytes, to_fixed, with_note
 from slimgate.report.pictures import picture
-from slimgate.report.standing import TEACHER, budgeted, metrics, workload_words, workloads
+from slimgate.report.standing import TEACHER, budgeted_metrics, metrics, workload_words, workloads
 from slimgate.report.tables import Column, blocks, table, without_empty
 
 Cell = Callable[[VariantRecord], str]
@@ -48,15 +48,15 @@ def model_names(releases: Sequence[Kept]) -> list[str]:
 
 def gated_metrics(releases: Sequence[Kept]) -> list[str]:
     """Metrics that have a budget in a release, or else the first that the newest measured."""
-    gated = list(dict.fromkeys(name for one in reversed(releases) for name in budgeted(one.record)))
+    gated = list(dict.fromkeys(name for one in reversed(releases) for name in budgeted_metrics(one.record)))
     return gated or metrics(releases[-1].record)[:1]
 
 
 def _standings(releases: Sequence[Kept]) -> str:
     records = [one.record for one in releases]
     columns = [
-        Column("release", [escaped(one.name) for one in releases]),
-        Column("ran", [escaped(record.created) for record in records]),
+        Column("release", [escape(one.name) for one in releases]),
+        Column("ran", [escape(record.created) for record in records]),
         Column("status", [status_words(record) for record in records]),
         Column(
             "hold / fail / undecided / not shown",
@@ -68,11 +68,11 @@ def _standings(releases: Sequence[Kept]) -> str:
             right=True,
         ),
         Column("gate rows", _rows(releases)),
-        Column("machine", [escaped(record.machine.cpu, longest=60) for record in records]),
+        Column("machine", [escape(record.machine.cpu, longest=60) for record in records]),
         Column(
             "accepted because",
             [
-                escaped(record.accepted.reason) if record.accepted and record.accepted.reason else MISSING
+                escape(record.accepted.reason) if record.accepted and record.accepted.reason else MISSING
                 for record in records
             ],
         ),
@@ -95,7 +95,7 @@ def _rows(releases: Sequence[Kept]) -> list[str]:
 
 
 def _metric(releases: Sequence[Kept], names: Sequence[str], metric: str) -> str:
-    return _by_model(escaped(metric), releases, names, lambda model: quality_cell(model.quality.get(metric)))
+    return _by_model(escape(metric), releases, names, lambda model: quality_cell(model.quality.get(metric)))
 
 
 def _size(model: VariantRecord) -> str:
@@ -108,21 +108,19 @@ def _speed(releases: Sequence[Kept], names: Sequence[str], workload: str) -> str
         if facts is None or facts.speedup is None or facts.speedup_interval is None:
             return MISSING
         low, high = facts.speedup_interval
-        return with_note(f"{fixed(facts.speedup, 2)}×", f"{fixed(low, 2)} to {fixed(high, 2)}")
+        return with_note(f"{to_fixed(facts.speedup, 2)}×", f"{to_fixed(low, 2)} to {to_fixed(high, 2)}")
 
     return _by_model(f"Speed-up over its own teacher, {workload_words(workload)}", releases, names, cell)
 
 
 def _by_model(heading: str, releases: Sequence[Kept], names: Sequence[str], cell: Cell) -> str:
     columns = [
-        Column(escaped(name), [_cell(one, name, cell) for one in releases], right=True) for name in names
+        Column(escape(name), [_cell(one, name, cell) for one in releases], right=True) for name in names
     ]
     told = without_empty(columns)
     if not told:
         return ""
-    return blocks(
-        f"### {heading}", table([Column("release", [escaped(one.name) for one in releases]), *told])
-    )
+    return blocks(f"### {heading}", table([Column("release", [escape(one.name) for one in releases]), *told]))
 
 
 def _cell(release: Kept, name: str, cell: Cell) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from slimgate._system.escape import escaped, visible
+from slimgate._system.escape import escape, visible
 from slimgate.record import RunRecord
 from slimgate.record.carried import describe_carried
 from slimgate.report.cautions import warnings
@@ -25,7 +25,7 @@ from slimgate.report.figures import count
 from slimgate.report.head import (
     MOST_CAUTIONS,
     best,
-    broken,
+    broken_models,
     origin,
     reasons,
     reasons_title,
@@ -37,7 +37,7 @@ from slimgate.report.markdown import full_sections
 from slimgate.report.page.changed_rows import Texts, changed_rows
 from slimgate.report.page.charts import chart_data
 from slimgate.report.page.details import details
-from slimgate.report.page.embedding import embedded
+from slimgate.report.page.embedding import embed_json
 from slimgate.report.page.sections import inline, section
 from slimgate.report.page.table import KINDS, heads, rows
 from slimgate.report.standing import inside_budgets
@@ -60,9 +60,9 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         record=record,
         verdict=verdict_line(record).partition(" · ")[2],
         this_run=this_run_line(record),
-        reasons=[escaped(message) for message in reasons(record)],
+        reasons=[escape(message) for message in reasons(record)],
         reasons_title=reasons_title(record),
-        broken=broken(record),
+        broken=broken_models(record),
         best=best(record),
         ships=bool(inside_budgets(record)),
         warnings=list(warnings(record)),
@@ -73,9 +73,9 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         rows=table,
         kinds=[(kind, kinds.count(kind)) for kind in KINDS if kind in kinds],
         details=details(record),
-        folded=[_folded(text) for text in full_sections(record)],
-        data=embedded(chart_data(record)),
-        changed=embedded(changed_rows(record, folder, texts)),
+        folded=[_split_section(text) for text in full_sections(record)],
+        data=embed_json(chart_data(record)),
+        changed=embed_json(changed_rows(record, folder, texts)),
     )
 
 
@@ -93,7 +93,7 @@ def html_index(records: Sequence[RunRecord], paths: Sequence[str | PurePath]) ->
     return _render("index.html", suites=suites)
 
 
-def _folded(markdown: str) -> tuple[str, Markup]:
+def _split_section(markdown: str) -> tuple[str, Markup]:
     """Heading and what follows it."""
     heading, _, rest = markdown.partition("\n")
     return heading.lstrip("# "), section(rest)
@@ -113,9 +113,9 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        finalize=_make_visible,
     )
-    environment.filters |= {"inline": inline, "count": count, "said": escaped}
+    environment.filters |= {"inline": inline, "count": count, "said": escape}
     style = _asset("page.css")
     script = "\n".join(_asset(f"{name}.js") for name in _SCRIPTS)
     environment.globals |= {
@@ -127,7 +127,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _shown(value: Any) -> Any:
+def _make_visible(value: Any) -> Any:
     """Characters that would act, not show, as Python's escapes: also where the text is a row's."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 

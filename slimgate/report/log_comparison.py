@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
-from slimgate.report.figures import count, drop_words, fixed
+from slimgate.report.figures import count, drop_words, to_fixed
 from slimgate.report.standing import variants
 from slimgate.report.tables import Column, blocks, table
 
@@ -21,10 +21,10 @@ def _target(model: VariantRecord) -> str:
     shown = found[:_MOST_LINES]
     more = len(found) - len(shown)
     return blocks(
-        f"### {escaped(model.name)}",
+        f"### {escape(model.name)}",
         table(
             [
-                Column("task/metric", [escaped(name) for name, _ in shown]),
+                Column("task/metric", [escape(name) for name, _ in shown]),
                 Column("n", [count(facts.n) for _, facts in shown], right=True),
                 Column("base", [_value(facts.teacher) for _, facts in shown], right=True),
                 Column("target", [_value(facts.value) for _, facts in shown], right=True),
@@ -38,7 +38,7 @@ def _target(model: VariantRecord) -> str:
 
 
 def _value(value: float) -> str:
-    return fixed(value, 3 if abs(value) < 10 else 2)
+    return to_fixed(value, 3 if abs(value) < 10 else 2)
 
 
 def _drop(facts: QualityFacts) -> str:

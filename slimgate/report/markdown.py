@@ -10,22 +10,22 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import RunRecord, Status
 from slimgate.record.carried import describe_carried
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.behaviour import answers_changed, behaviour, lost_rows, worst_slices
 from slimgate.report.builds import builds
 from slimgate.report.comparison import latency_table, memory_table, other_metrics, twins
-from slimgate.report.confirm import confirmed
-from slimgate.report.data import data, published
+from slimgate.report.confirm import confirm_section
+from slimgate.report.data import data, published_section
 from slimgate.report.epochs import epoch_table
 from slimgate.report.figures import count
-from slimgate.report.followed import followed
+from slimgate.report.followed import followed_section
 from slimgate.report.head import best, head, reasons
 from slimgate.report.since import since_baseline
-from slimgate.report.stages import artifact_table, built, step_table
-from slimgate.report.tables import Column, blocks, bullets, folded, table, titled
+from slimgate.report.stages import artifact_table, built_section, step_table
+from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading
 from slimgate.report.task_figures import task_figures, teacher_labels
 from slimgate.report.trust import how_to_read, machine, self_test
 from slimgate.report.verdicts import verdict_lines, verdict_list
@@ -45,9 +45,9 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
         blocks(
             head(record),
             since_baseline(record),
-            confirmed(record),
+            confirm_section(record),
             _gallery([_picture(path) for path in plots]),
-            titled("## Answers that changed", answers_changed(record)),
+            with_heading("## Answers that changed", answers_changed(record)),
             "## Details",
             *_details(record),
             _MORE,
@@ -63,17 +63,17 @@ def full_sections(record: RunRecord) -> list[str]:
     found = [
         verdict_lines(record),
         since_baseline(record),
-        confirmed(record),
+        confirm_section(record),
         behaviour(record),
-        titled("## Metrics without a budget (not gated)", metrics),
-        titled("## Latency in full", latency),
-        titled("## Memory", memory),
-        titled("## Twins", twins(record)),
-        titled("## Builds by seed", builds(record)),
+        with_heading("## Metrics without a budget (not gated)", metrics),
+        with_heading("## Latency in full", latency),
+        with_heading("## Memory", memory),
+        with_heading("## Twins", twins(record)),
+        with_heading("## Builds by seed", builds(record)),
         teacher_labels(record),
-        published(record),
-        followed(record),
-        built(record),
+        published_section(record),
+        followed_section(record),
+        built_section(record),
         data(record),
         self_test(record),
         machine(record),
@@ -86,7 +86,9 @@ def _details(record: RunRecord) -> list[str]:
     """Folded parts, those that most readers ask for first."""
     verdicts, (which, slices) = verdict_list(record), worst_slices(record)
     return [
-        _part("Verdicts", bullets(verdicts), f", {numbered(len(verdicts), 'line', 'lines')} with methods"),
+        _part(
+            "Verdicts", bullets(verdicts), f", {format_count(len(verdicts), 'line', 'lines')} with methods"
+        ),
         _part("Slices that lost most", slices, f", {which}"),
         _part("Rows lost", lost_rows(record), ", the surest wrong answers of each variant"),
         _part("Metrics without a budget (not gated)", other_metrics(record)),
@@ -95,7 +97,7 @@ def _details(record: RunRecord) -> list[str]:
         _part("Memory", memory_table(record)),
         _part("Builds by seed", builds(record)),
         _part("What the teacher labelled", _body(teacher_labels(record))),
-        _part("Published figures", _body(published(record))),
+        _part("Published figures", _body(published_section(record))),
         _part("What was built from what", blocks(step_table(record), twins(record))),
         _part("Loss and quality per epoch", epoch_table(record)),
         _part("Artifacts", artifact_table(record)),
@@ -106,7 +108,7 @@ def _details(record: RunRecord) -> list[str]:
 
 
 def _part(name: str, text: str, rest: str = "") -> str:
-    return folded(name, rest, text) if text else ""
+    return fold(name, rest, text) if text else ""
 
 
 def _body(section: str) -> str:
@@ -135,12 +137,12 @@ def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] |
 def _gallery(pictures: Sequence[str]) -> str:
     """The first picture, and behind a line the others: each fills half a screen."""
     first, rest = pictures[:1], pictures[1:]
-    more = numbered(len(rest), "more picture", "more pictures")
-    return blocks(*first, folded("", f"Show {more}", blocks(*rest)) if rest else "")
+    more = format_count(len(rest), "more picture", "more pictures")
+    return blocks(*first, fold("", f"Show {more}", blocks(*rest)) if rest else "")
 
 
 def _picture(path: str) -> str:
-    return f"![{escaped(PurePath(path).stem)}]({quote(path)})"
+    return f"![{escape(PurePath(path).stem)}]({quote(path)})"
 
 
 def _overall(records: Sequence[RunRecord]) -> str:
@@ -148,7 +150,7 @@ def _overall(records: Sequence[RunRecord]) -> str:
     worst = next(status for status in _WORST_FIRST if status in found)
     line = f"{worst}, {count(found.count('PASS'))} of {count(len(found))} suites hold"
     bare = found.count("measured")
-    return line + (f", {numbered(bare, 'suite has', 'suites have')} no budget" if bare else "")
+    return line + (f", {format_count(bare, 'suite has', 'suites have')} no budget" if bare else "")
 
 
 def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
@@ -165,13 +167,13 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
             Column("not gated", [count(record.verdict.not_gated) for record in records], right=True),
             *([Column("partial", [one or "" for one in carried])] if any(carried) else []),
             Column("not run", [count(record.verdict.missing) for record in records], right=True),
-            Column("question", [escaped(record.suite.title, longest=120) for record in records]),
+            Column("question", [escape(record.suite.title, longest=120) for record in records]),
         ]
     )
 
 
 def _reasons(record: RunRecord, path: str) -> str:
-    said = [escaped(message) for message in reasons(record)]
+    said = [escape(message) for message in reasons(record)]
     return blocks(f"## {_link(record.suite.path, path)}", bullets([*said, *best(record)]))
 
 
@@ -180,7 +182,7 @@ def _status(status: Status) -> str:
 
 
 def _link(text: str, path: str) -> str:
-    return f"[{escaped(text)}]({quote(path)})"
+    return f"[{escape(text)}]({quote(path)})"
 
 
 def _default_path(record: RunRecord) -> str:

@@ -15,8 +15,8 @@ from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.behaviour_plots import draw_behaviour
 from slimgate.report.epoch_plots import draw_epochs
 from slimgate.report.pictures import COLOURS, picture
-from slimgate.report.standing import TEACHER, budgeted, metrics, models, workload_words
-from slimgate.report.task_figures import asked
+from slimgate.report.standing import TEACHER, budgeted_metrics, metrics, models, workload_words
+from slimgate.report.task_figures import active_log
 
 _MEGABYTE = 1024**2
 _NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
@@ -41,7 +41,7 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
     no step trained for two epochs.
     """
     written: list[Path] = []
-    for metric in [*budgeted(record), *metrics(record)][:1]:
+    for metric in [*budgeted_metrics(record), *metrics(record)][:1]:
         against = {
             "size": ("files needed to predict, MB", list(_by_size(record, metric))),
             "teacher-labels": ("rows that the teacher labelled", list(_by_labels(record, metric))),
@@ -65,7 +65,7 @@ def _by_size(record: RunRecord, metric: str) -> Iterator[Point]:
 
 def _by_labels(record: RunRecord, metric: str) -> Iterator[Point]:
     for model in models(record):
-        if metric in model.quality and (log := asked(model)) is not None:
+        if metric in model.quality and (log := active_log(model)) is not None:
             yield _point(model, metric, float(log["asked"]))
 
 

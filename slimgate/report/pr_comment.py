@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimgate._system.escape import escaped, fenced
-from slimgate.judge.verdict import Verdict, combined
+from slimgate._system.escape import escape, fence_code
+from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.carried import status_words
 from slimgate.report.alarms import alarms
@@ -14,7 +14,7 @@ from slimgate.report.comparison import variants_table
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.head import (
     best,
-    broken,
+    broken_models,
     few,
     reasons,
     reasons_title,
@@ -24,7 +24,7 @@ from slimgate.report.head import (
 )
 from slimgate.report.since import baseline_name, since_table
 from slimgate.report.standing import teacher, variants, verdicts
-from slimgate.report.tables import Piece, blocks, bullets, fitted, folded, titled, whole
+from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
 
 # By this line the comment of an earlier run is found again.
 MARKER = "<!-- slimgate:comment -->"
@@ -42,37 +42,37 @@ def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
 
     Of one suite it has at most 60 lines, but for long tables since a baseline.
     """
-    pieces = [whole("the marker", MARKER)]
+    pieces = [uncut("the marker", MARKER)]
     if len(records) > 1:
-        verdicts = [f"{escaped(one.suite.path)}: **{status_words(one)}**" for one in records]
-        pieces.append(whole("the verdicts", bullets(verdicts)))
+        verdicts = [f"{escape(one.suite.path)}: **{status_words(one)}**" for one in records]
+        pieces.append(uncut("the verdicts", bullets(verdicts)))
     for record in records:
         pieces += _pieces(record)
-    return fitted(pieces, limit - 1, end=_reproduce(records), elsewhere="the report")
+    return fit_pieces(pieces, limit - 1, end=_reproduce(records), elsewhere="the report")
 
 
 def _pieces(record: RunRecord) -> list[Piece]:
     """The first screen of the report, with the worst variants first."""
-    heading = f"## slimgate: {escaped(record.suite.title, longest=200)}"
-    said, confirm = reasons(record), [escaped(line) for line in confirm_lines(record)]
-    lost, models = broken(record), worst_first(record)
-    since = titled(f"Since the baseline {baseline_name(record)}:", since_table(record))
+    heading = f"## slimgate: {escape(record.suite.title, longest=200)}"
+    said, confirm = reasons(record), [escape(line) for line in confirm_lines(record)]
+    lost, models = broken_models(record), worst_first(record)
+    since = with_heading(f"Since the baseline {baseline_name(record)}:", since_table(record))
     return [
-        whole(
+        uncut(
             "a verdict",
             blocks(heading, verdict_line(record), this_run_line(record), bullets(alarms(record))),
         ),
         _lines(
             f"**{reasons_title(record)}**",
             "budgets that do not hold",
-            [escaped(message, longest=_LONGEST) for message in said],
+            [escape(message, longest=_LONGEST) for message in said],
         ),
         _lines("**What was not built or measured**", "variants that were not built", lost),
         _lines("**On the confirm rows, which judge only what passed**", "verdicts", confirm),
-        whole("what could ship", titled("**What could ship**", bullets(best(record)))),
-        whole("warnings", titled("**Before you trust this**", few(list(warnings(record)), "note"))),
+        uncut("what could ship", with_heading("**What could ship**", bullets(best(record)))),
+        uncut("warnings", with_heading("**Before you trust this**", few(list(warnings(record)), "note"))),
         Piece("variants", len(models), lambda rows: _table(record, models[:rows]), _MOST_ROWS),
-        whole("what was lost since the baseline", folded("", "Since the baseline", since) if since else ""),
+        uncut("what was lost since the baseline", fold("", "Since the baseline", since) if since else ""),
     ]
 
 
@@ -84,7 +84,7 @@ def worst_first(record: RunRecord) -> list[VariantRecord]:
     """Gated variants that broke or fail, then undecided ones, those that hold, those that are not gated."""
 
     def place(model: VariantRecord) -> tuple[bool, bool, int]:
-        found = combined(list(verdicts(model).values()))
+        found = worst_verdict(list(verdicts(model).values()))
         return not model.gated, model.error is None, _WORST_FIRST.index(found)
 
     return sorted(variants(record), key=place)
@@ -103,6 +103,6 @@ def _reproduce(records: Sequence[RunRecord]) -> str:
     if not commands:
         return ""
     text = "\n".join(commands)
-    suites = ", ".join(dict.fromkeys(escaped(record.suite.path) for record in records))
-    ran = f"{suites[:_LONGEST]} · {escaped(records[-1].created)} · slimgate {escaped(records[-1].slimgate)}"
-    return blocks("How to reproduce:", fenced(text[:_LONGEST]), ran)
+    suites = ", ".join(dict.fromkeys(escape(record.suite.path) for record in records))
+    ran = f"{suites[:_LONGEST]} · {escape(records[-1].created)} · slimgate {escape(records[-1].slimgate)}"
+    return blocks("How to reproduce:", fence_code(text[:_LONGEST]), ran)

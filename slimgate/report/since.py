@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import RunRecord, SinceFacts, VariantRecord
-from slimgate.report.figures import MISSING, count, drop_words, fixed
+from slimgate.report.figures import MISSING, count, drop_words, to_fixed
 from slimgate.report.standing import models
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty
 
@@ -26,13 +26,11 @@ def since_table(record: RunRecord) -> str:
     """A line a variant and metric, then why one was not tested; empty where nothing is held against it."""
     found = [(model, name, one) for model in models(record) for name, one in model.since_baseline.items()]
     notes = [
-        f"{escaped(model.name)}, {escaped(name)}: {escaped(one.note)}."
-        for model, name, one in found
-        if one.note
+        f"{escape(model.name)}, {escape(name)}: {escape(one.note)}." for model, name, one in found if one.note
     ]
     columns = [
-        Column("model", [escaped(model.name) for model, _, _ in found]),
-        Column("metric", [escaped(name) for _, name, _ in found]),
+        Column("model", [escape(model.name) for model, _, _ in found]),
+        Column("metric", [escape(name) for _, name, _ in found]),
         Column(
             "then → now", [f"{_value(one.baseline)} → {_value(one.value)}" for _, _, one in found], right=True
         ),
@@ -47,7 +45,7 @@ def since_table(record: RunRecord) -> str:
 def baseline_name(record: RunRecord) -> str:
     """Of the release where it has one, else its file."""
     found = record.baseline
-    return escaped(found.name or found.path) if found else ""
+    return escape(found.name or found.path) if found else ""
 
 
 def new_since_baseline(record: RunRecord) -> list[str]:
@@ -56,7 +54,7 @@ def new_since_baseline(record: RunRecord) -> list[str]:
 
 
 def _value(value: float | None) -> str:
-    return fixed(value, 3 if value is None or abs(value) < 10 else 2)
+    return to_fixed(value, 3 if value is None or abs(value) < 10 else 2)
 
 
 def _drop(one: SinceFacts) -> str:
@@ -72,7 +70,7 @@ def _rows(one: SinceFacts) -> str:
 
 
 def _budgets(one: SinceFacts) -> str:
-    return ", ".join(f"{escaped(budget.kind)} {budget.limit:g}" for budget in one.budgets) or MISSING
+    return ", ".join(f"{escape(budget.kind)} {budget.limit:g}" for budget in one.budgets) or MISSING
 
 
 def _verdict(model: VariantRecord, one: SinceFacts) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import BehaviourFacts, SliceFacts, SliceGapFacts, VariantRecord
-from slimgate.report.figures import MISSING, count, fixed, with_note
+from slimgate.report.figures import MISSING, count, to_fixed, with_note
 from slimgate.report.tables import Column, blocks, table
 
 Found = tuple[VariantRecord, BehaviourFacts]
@@ -22,13 +22,13 @@ rows. It is above 0 by chance too, in the teacher as in a variant; look at how f
 def gap_line(model: VariantRecord, gaps: Sequence[SliceGapFacts]) -> str:
     """`Gap between slices of length_bucket: teacher 12.3 points, int8 15.1.`"""
     return " ".join(
-        f"Gap between slices of {escaped(gap.column)}: teacher {fixed(gap.teacher_points, 1)} points, "
-        f"{escaped(model.name)} {fixed(gap.variant_points, 1)}{_left_out(gap)}."
+        f"Gap between slices of {escape(gap.column)}: teacher {to_fixed(gap.teacher_points, 1)} points, "
+        f"{escape(model.name)} {to_fixed(gap.variant_points, 1)}{_format_left_out(gap)}."
         for gap in gaps
     )
 
 
-def _left_out(gap: SliceGapFacts) -> str:
+def _format_left_out(gap: SliceGapFacts) -> str:
     return f" ({count(gap.few_rows)} of few rows left out)" if gap.few_rows else ""
 
 
@@ -54,9 +54,13 @@ def _table(found: Sequence[Found], metric: str, column: str) -> str:
     gaps = dict(_gaps(found, metric, column))
     before = next(iter(gaps.values()), None)
     rows = [
-        ("teacher", [fixed(first[name].teacher, 3) for name in names], _points(before, "teacher_points")),
+        (
+            "teacher",
+            [to_fixed(first[name].teacher, 3) for name in names],
+            _points(before, "teacher_points"),
+        ),
         *(
-            (escaped(model.name), [_value(own, name) for name in names], _moved(gaps.get(model.name)))
+            (escape(model.name), [_value(own, name) for name in names], _format_gap(gaps.get(model.name)))
             for model, own in known
         ),
     ]
@@ -67,7 +71,7 @@ def _table(found: Sequence[Found], metric: str, column: str) -> str:
         *values,
         Column("gap, points", [row[2] for row in rows], right=True),
     ]
-    return blocks(f"**{escaped(column)}**, {escaped(metric)}:", table(columns))
+    return blocks(f"**{escape(column)}**, {escape(metric)}:", table(columns))
 
 
 def _slices(facts: BehaviourFacts, metric: str, column: str) -> dict[str, SliceFacts]:
@@ -83,18 +87,18 @@ def _gaps(found: Sequence[Found], metric: str, column: str) -> Iterator[tuple[st
 
 def _head(one: SliceFacts) -> str:
     rows = f"{count(one.n)} rows" + (", few" if one.few_rows else "")
-    return with_note(escaped(one.value, longest=_LONGEST), rows)
+    return with_note(escape(one.value, longest=_LONGEST), rows)
 
 
 def _value(slices: dict[str, SliceFacts], name: str) -> str:
-    return fixed(slices[name].variant, 3) if name in slices else MISSING
+    return to_fixed(slices[name].variant, 3) if name in slices else MISSING
 
 
 def _points(gap: SliceGapFacts | None, name: str) -> str:
-    return MISSING if gap is None else fixed(getattr(gap, name), 1)
+    return MISSING if gap is None else to_fixed(getattr(gap, name), 1)
 
 
-def _moved(gap: SliceGapFacts | None) -> str:
+def _format_gap(gap: SliceGapFacts | None) -> str:
     """`15.1 (+2.8)`."""
     if gap is None:
         return MISSING

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import ArtifactFacts, RunRecord, StageFacts, StepFacts, VariantRecord
-from slimgate.report.epochs import epoch_table, epochs_of, logged, seconds_of
-from slimgate.report.figures import MISSING, count, duration, fixed, megabytes
+from slimgate.report.epochs import epoch_table, epochs_of, logged_count, seconds_of
+from slimgate.report.figures import MISSING, count, duration, megabytes, to_fixed
 from slimgate.report.standing import models, variants
-from slimgate.report.tables import Column, blocks, bullets, folded, table, titled, without_empty
+from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading, without_empty
 
 _ORIGIN = {True: "from the store", False: "built", None: MISSING}
 # What the trace and the table of epochs show already.
@@ -32,16 +32,16 @@ rows it trained on, each row once), parameters and files what it left. "of them"
 Stage = tuple[VariantRecord, str | None, StepFacts]
 
 
-def built(record: RunRecord) -> str:
+def built_section(record: RunRecord) -> str:
     """The whole section."""
     return blocks(
         "## What was built from what",
         step_table(record),
         trace(record),
-        titled("### Loss and quality per epoch", epoch_table(record)),
+        with_heading("### Loss and quality per epoch", epoch_table(record)),
         stages(record),
-        titled("### What the steps noted", bullets(_notes(record))),
-        titled("### Artifacts", artifact_table(record)),
+        with_heading("### What the steps noted", bullets(_notes(record))),
+        with_heading("### Artifacts", artifact_table(record)),
     )
 
 
@@ -51,8 +51,8 @@ def step_table(record: RunRecord) -> str:
     rows = [(model, step) for model in models(record) for step in (model.steps or none)]
     return table(
         [
-            Column("variant", [escaped(model.name) for model, _ in rows]),
-            Column("from", [MISSING if model.parent is None else escaped(model.parent) for model, _ in rows]),
+            Column("variant", [escape(model.name) for model, _ in rows]),
+            Column("from", [MISSING if model.parent is None else escape(model.parent) for model, _ in rows]),
             Column("step", [_method(step) for _, step in rows]),
             Column("with", [params_cell(step) for _, step in rows]),
             Column("took", [duration(step.seconds if step else None) for _, step in rows], right=True),
@@ -62,7 +62,7 @@ def step_table(record: RunRecord) -> str:
 
 
 def _method(step: StepFacts | None) -> str:
-    return "none" if step is None else escaped(step.method)
+    return "none" if step is None else escape(step.method)
 
 
 def params_cell(step: StepFacts | None) -> str:
@@ -74,19 +74,19 @@ def params_cell(step: StepFacts | None) -> str:
         return MISSING
     if isinstance(given, Mapping):  # None is an option that was left alone
         given = {key: value for key, value in given.items() if value is not None}
-    return escaped(plain(given), longest=_LONGEST)
+    return escape(format_value(given), longest=_LONGEST)
 
 
 def _notes(record: RunRecord) -> list[str]:
     return [
-        f"{escaped(model.name)}, {escaped(step.method)}: {escaped(plain(rest), longest=2 * _LONGEST)}"
+        f"{escape(model.name)}, {escape(step.method)}: {escape(format_value(rest), longest=2 * _LONGEST)}"
         for model in models(record)
         for step in model.steps
-        if (rest := not_shown(step))
+        if (rest := other_log(step))
     ]
 
 
-def not_shown(step: StepFacts) -> dict[str, Any]:
+def other_log(step: StepFacts) -> dict[str, Any]:
     """What the step logged beside what the tables above have taken from it."""
     shown = _SHOWN if epochs_of(step) is not None else _IN_THE_TRACE
     return {key: value for key, value in step.log.items() if key not in shown}
@@ -96,9 +96,9 @@ def artifact_table(record: RunRecord) -> str:
     """The files that predict: runtime, sizes, parameters."""
     found = [(model, model.artifact) for model in models(record) if model.artifact is not None]
     columns = [
-        Column("variant", [escaped(model.name) for model, _ in found]),
-        Column("kind", [escaped(artifact.kind) for _, artifact in found]),
-        Column("runtime", [escaped(artifact.runtime) for _, artifact in found]),
+        Column("variant", [escape(model.name) for model, _ in found]),
+        Column("kind", [escape(artifact.kind) for _, artifact in found]),
+        Column("runtime", [escape(artifact.runtime) for _, artifact in found]),
         Column("its options", [runtime_options(artifact) for _, artifact in found]),
         Column("files, MB", [megabytes(artifact.bytes) for _, artifact in found], right=True),
         Column("state in memory, MB", [megabytes(artifact.state_bytes) for _, artifact in found], right=True),
@@ -107,7 +107,7 @@ def artifact_table(record: RunRecord) -> str:
         Column("load", [duration(artifact.load_seconds) for _, artifact in found], right=True),
         Column("compiling", [duration(artifact.compile_seconds) for _, artifact in found], right=True),
         Column("compiled graphs", [count(artifact.compiled_graphs) for _, artifact in found], right=True),
-        Column("digest", [escaped(artifact.digest[:12]) for _, artifact in found]),
+        Column("digest", [escape(artifact.digest[:12]) for _, artifact in found]),
     ]
     return table(without_empty(columns)) if found else ""
 
@@ -115,10 +115,10 @@ def artifact_table(record: RunRecord) -> str:
 def runtime_options(artifact: ArtifactFacts) -> str:
     """`inference_precision = f32, …`, without options that are left to the runtime; a dash without any."""
     stated = {key: value for key, value in artifact.runtime_params.items() if value is not None}
-    return escaped(plain(stated), longest=2 * _LONGEST) if stated else MISSING
+    return escape(format_value(stated), longest=2 * _LONGEST) if stated else MISSING
 
 
-def plain(value: object) -> str:
+def format_value(value: object) -> str:
     """Nested values as `a = 1, b = [2, 3]`, floats short."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} = {_inner(inner)}" for key, inner in value.items())
@@ -127,7 +127,7 @@ def plain(value: object) -> str:
 
 def _inner(value: object) -> str:
     if isinstance(value, Mapping):
-        return "{" + plain(value) + "}"
+        return "{" + format_value(value) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_inner, value)) + "]"
     if isinstance(value, bool):
@@ -143,10 +143,10 @@ def stages(record: RunRecord) -> str:
     if not found:
         return ""
     parts = [
-        folded(model.name, _course(model), blocks(_table(model.stages), _twin(record, model)))
+        fold(model.name, _course(model), blocks(_table(model.stages), _twin(record, model)))
         for model in found
     ]
-    return titled("### Step by step", blocks(_EXPLAINED, *parts))
+    return with_heading("### Step by step", blocks(_EXPLAINED, *parts))
 
 
 def _course(model: VariantRecord) -> str:
@@ -162,7 +162,7 @@ def _table(found: list[StageFacts]) -> str:
     columns = [
         Column("stage", [_name(stage) for stage in found]),
         *(
-            Column(metric, [fixed(stage.selection.get(metric), 4) for stage in found], right=True)
+            Column(metric, [to_fixed(stage.selection.get(metric), 4) for stage in found], right=True)
             for metric in metrics
         ),
         Column("change", _changes(values), right=True),
@@ -172,16 +172,14 @@ def _table(found: list[StageFacts]) -> str:
         Column("nonzero", [count(stage.nonzero_parameters) for stage in found], right=True),
         Column("built in", [duration(stage.seconds) for stage in found], right=True),
         Column(
-            "note", [MISSING if stage.note is None else escaped(stage.note, longest=160) for stage in found]
+            "note", [MISSING if stage.note is None else escape(stage.note, longest=160) for stage in found]
         ),
     ]
     return table(without_empty(columns))
 
 
 def _name(stage: StageFacts) -> str:
-    return (
-        escaped(stage.variant) if stage.step is None else f"{escaped(stage.variant)}: {escaped(stage.step)}"
-    )
+    return escape(stage.variant) if stage.step is None else f"{escape(stage.variant)}: {escape(stage.step)}"
 
 
 def _changes(values: list[float | None]) -> list[str]:
@@ -202,12 +200,12 @@ def _twin(record: RunRecord, model: VariantRecord) -> str:
     if twin is None:
         return ""
     told = [
-        f"{escaped(metric)} {fixed(facts.value, 4)} against {fixed(twin.quality[metric].value, 4)}"
+        f"{escape(metric)} {to_fixed(facts.value, 4)} against {to_fixed(twin.quality[metric].value, 4)}"
         f" ({100 * (facts.value - twin.quality[metric].value):+.1f} points)"
         for metric, facts in model.quality.items()
         if metric in twin.quality
     ]
-    return f"Its twin {escaped(twin.name)}, on the gate rows: {'; '.join(told)}." if told else ""
+    return f"Its twin {escape(twin.name)}, on the gate rows: {'; '.join(told)}." if told else ""
 
 
 def trace(record: RunRecord) -> str:
@@ -216,18 +214,18 @@ def trace(record: RunRecord) -> str:
     if not found:
         return ""
     columns = [
-        Column("stage", [f"{escaped(model.name)}: {escaped(step.method)}" for model, _, step in found]),
-        Column("from", [MISSING if start is None else escaped(start) for _, start, _ in found]),
+        Column("stage", [f"{escape(model.name)}: {escape(step.method)}" for model, _, step in found]),
+        Column("from", [MISSING if start is None else escape(start) for _, start, _ in found]),
         Column("rows", [_rows(step) for _, _, step in found]),
-        Column("tokens", [count(logged(step, "tokens")) for _, _, step in found], right=True),
+        Column("tokens", [count(logged_count(step, "tokens")) for _, _, step in found], right=True),
         Column("epochs", [_epochs(step) for _, _, step in found], right=True),
         Column("parameters", [count(step.parameters) for _, _, step in found], right=True),
         Column("nonzero", [count(step.nonzero_parameters) for _, _, step in found], right=True),
         Column("files, MB", [megabytes(step.bytes) for _, _, step in found], right=True),
         Column("seconds", [duration(step.seconds) for _, _, step in found], right=True),
-        Column("of them", [_spent(step) for _, _, step in found]),
+        Column("of them", [_format_seconds(step) for _, _, step in found]),
     ]
-    return titled("### Trace", blocks(_TRACE_EXPLAINED, table(without_empty(columns))))
+    return with_heading("### Trace", blocks(_TRACE_EXPLAINED, table(without_empty(columns))))
 
 
 def _stages(model: VariantRecord) -> list[Stage]:
@@ -239,17 +237,17 @@ def _stages(model: VariantRecord) -> list[Stage]:
 def _rows(step: StepFacts) -> str:
     """`train 6,000, selection 1,000`; rows that a step added to those of the splits are said."""
     reads = dict(step.reads or {})
-    trained = logged(step, "rows")
+    trained = logged_count(step, "rows")
     if trained is not None and trained != reads.get("train"):
         reads = {"trained on": trained} | reads
-    return ", ".join(f"{escaped(name)} {count(rows)}" for name, rows in reads.items()) or MISSING
+    return ", ".join(f"{escape(name)} {count(rows)}" for name, rows in reads.items()) or MISSING
 
 
-def _spent(step: StepFacts) -> str:
+def _format_seconds(step: StepFacts) -> str:
     """`train 12.1 s, teacher 3.0 s`, the longest first; what took less than a hundredth is left out."""
     spent = {stage: seconds for stage, seconds in seconds_of(step).items() if seconds >= step.seconds / 100}
     told = sorted(spent.items(), key=lambda one: -one[1])
-    return ", ".join(f"{escaped(stage)} {duration(seconds)}" for stage, seconds in told) or MISSING
+    return ", ".join(f"{escape(stage)} {duration(seconds)}" for stage, seconds in told) or MISSING
 
 
 def _epochs(step: StepFacts) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from slimgate._system.escape import escaped
-from slimgate.judge.verdict import Verdict, combined
+from slimgate._system.escape import escape
+from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
 from slimgate.record.carried import describe_age
 from slimgate.record.results import BEHAVIOUR, SPEEDUP
@@ -34,7 +34,7 @@ def metrics(record: RunRecord) -> list[str]:
     return _distinct(name for model in models(record) for name in model.quality)
 
 
-def budgeted(record: RunRecord) -> list[str]:
+def budgeted_metrics(record: RunRecord) -> list[str]:
     """The metrics that have a budget for at least one variant."""
     return [
         name
@@ -57,7 +57,7 @@ def workload_words(workload: str) -> str:
     """`batch 32 × 64 tokens` for b32x64; without tokens the rows keep their own lengths."""
     match = _WORKLOAD.fullmatch(workload)
     if match is None:
-        return escaped(workload)
+        return escape(workload)
     batch, tokens = match.groups()
     return f"batch {batch}" if tokens is None else f"batch {batch} × {tokens} tokens"
 
@@ -71,37 +71,39 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
         elif one.kind == SPEEDUP:
             found[f"{one.of} {workload_words(one.name)}"] = one.facts.verdict
         else:
-            found[escaped(one.title)] = one.facts.verdict
-    found |= {f"confirm {escaped(name)}": facts.verdict for name, facts in model.confirm.items()}
+            found[escape(one.title)] = one.facts.verdict
+    found |= {f"confirm {escape(name)}": facts.verdict for name, facts in model.confirm.items()}
     return {name: verdict for name, verdict in found.items() if verdict is not None}
 
 
 def budget_words(kind: str) -> str:
     """`flips` for flips_max_percent, `slices accuracy` for slices.accuracy."""
     of, _, metric = kind.partition(".")
-    return f"{of} {escaped(metric)}" if metric else escaped(kind.removesuffix("_max_percent"))
+    return f"{of} {escape(metric)}" if metric else escape(kind.removesuffix("_max_percent"))
 
 
-def switched_off(model: VariantRecord) -> list[str]:
+def format_switched_off(model: VariantRecord) -> list[str]:
     """`accuracy drop_points 5: the release replaces the labels`: each budget, and why it does not count."""
-    return [f"{_budget_named(one)} {one.limit:g}: {escaped(one.reason)}" for one in model.switched_off]
+    return [f"{_format_budget(one)} {one.limit:g}: {escape(one.reason)}" for one in model.switched_off]
 
 
-def _budget_named(one: SwitchedOffBudget) -> str:
+def _format_budget(one: SwitchedOffBudget) -> str:
     """A kind with a dot says all, as `slices.accuracy` does."""
-    return budget_words(one.kind) if "." in one.kind else f"{escaped(one.budget)} {escaped(one.kind)}"
+    return budget_words(one.kind) if "." in one.kind else f"{escape(one.budget)} {escape(one.kind)}"
 
 
-def unmeasured(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> list[str]:
+def unmeasured_budgets(
+    record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None
+) -> list[str]:
     """What has a budget in the suite and was not measured for this variant.
 
-    named: budgeted(record) of who asks for many models: finding it takes a look at all of them.
+    named: budgeted_metrics(record) of who asks for many models: finding it takes a look at all of them.
     """
-    names = budgeted(record) if named is None else named
+    names = budgeted_metrics(record) if named is None else named
     return _distinct([*(name for name in names if name not in model.quality), *model.awaited])
 
 
-def not_shown(model: VariantRecord) -> str | None:
+def format_not_shown(model: VariantRecord) -> str | None:
     """`slices accuracy not shown`; None if every budget on slices is decided."""
     names = [name for name, verdict in verdicts(model).items() if verdict is Verdict.NOT_SHOWN]
     return f"{', '.join(names)} not shown" if names else None
@@ -110,17 +112,17 @@ def not_shown(model: VariantRecord) -> str | None:
 def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
     """A table's cell: the worst verdict, what has it, what is not shown, and when, if by an earlier run.
 
-    named: as `unmeasured` has it.
+    named: as `unmeasured_budgets` has it.
     """
-    return _shown(record, model, named) + describe_age(model)
+    return _format_verdict(record, model, named) + describe_age(model)
 
 
-def _shown(record: RunRecord, model: VariantRecord, named: Sequence[str] | None) -> str:
+def _format_verdict(record: RunRecord, model: VariantRecord, named: Sequence[str] | None) -> str:
     """The verdict without its age."""
     if model.name == TEACHER and not (verdicts(model) or model.awaited):
         return "reference" if model.error is None else "**error**"
     found = {name: verdict for name, verdict in verdicts(model).items() if verdict is not Verdict.NOT_SHOWN}
-    shown, rest = _standing(record, model, found, named), not_shown(model)
+    shown, rest = _standing(record, model, found, named), format_not_shown(model)
     if rest is None or not model.gated:
         return shown
     return rest if shown == _NO_BUDGET else f"{shown}, {rest}"
@@ -130,24 +132,24 @@ def _standing(
     record: RunRecord, model: VariantRecord, found: Mapping[str, Verdict], named: Sequence[str] | None
 ) -> str:
     """Of the verdicts of budgets that are decided or may fail the run."""
-    worst = combined(list(found.values()))
+    worst = worst_verdict(list(found.values()))
     if not model.gated:
         would = "error" if model.error is not None else worst and f"would {worst}"
         if would and worst is Verdict.INCONCLUSIVE and model.error is None:
             would = "undecided"
         return f"not gated ({would})" if would else "not gated"
-    missing = ", ".join(map(escaped, unmeasured(record, model, named)))
+    missing = ", ".join(map(escape, unmeasured_budgets(record, model, named)))
     if model.error is None and worst is None:
         return "not measured" if missing else _NO_BUDGET
     if model.error is None and worst is Verdict.PASS:
         return f"PASS so far ({missing} not measured)" if missing else "PASS"
     error = ["**error**"] if model.error is not None else []
-    return ", ".join([*error, *_worst(found)])
+    return ", ".join([*error, *_format_worst(found)])
 
 
-def _worst(found: Mapping[str, Verdict]) -> list[str]:
+def _format_worst(found: Mapping[str, Verdict]) -> list[str]:
     """What does not hold and why: `**FAIL** (accuracy, size)`; nothing where all holds."""
-    worst = combined(list(found.values()))
+    worst = worst_verdict(list(found.values()))
     if worst in (None, Verdict.PASS):
         return []
     return [f"**{worst}** ({', '.join(name for name, verdict in found.items() if verdict is worst)})"]
@@ -156,16 +158,16 @@ def _worst(found: Mapping[str, Verdict]) -> list[str]:
 def inside_budgets(record: RunRecord) -> list[VariantRecord]:
     """Gated variants of which every decided budget holds, and nothing that has a budget is left unmeasured.
 
-    Budgets on slices that are not shown keep no variant out: who lists it says so (`not_shown`).
+    Budgets on slices that are not shown keep no variant out: who lists it says so (`format_not_shown`).
     """
-    named = budgeted(record)
+    named = budgeted_metrics(record)
     return [
         model
         for model in variants(record)
         if model.gated
         and model.error is None
         and set(verdicts(model).values()) - {Verdict.NOT_SHOWN} == {Verdict.PASS}
-        and not unmeasured(record, model, named)
+        and not unmeasured_budgets(record, model, named)
     ]
 
 

@@ -32,12 +32,12 @@ class Piece:
     most: int | None = None
 
 
-def whole(name: str, text: str) -> Piece:
+def uncut(name: str, text: str) -> Piece:
     """A piece that is never cut."""
     return Piece(name, 1 if text else 0, lambda rows: text if rows else "")
 
 
-def fitted(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere: str = "the report") -> str:
+def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere: str = "the report") -> str:
     """The pieces with a blank line between them, in at most `limit` characters, and `end` behind them.
 
     What comes first goes before what comes later. elsewhere: where a reader finds what is left out.
@@ -48,7 +48,7 @@ def fitted(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere: str
     for piece in pieces:
         if not piece.rows:
             continue
-        text = _shortened(piece, room - 2, elsewhere)
+        text = _shorten(piece, room - 2, elsewhere)
         if text is None:
             left_out.append(piece.name)
             continue
@@ -61,7 +61,7 @@ def fitted(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere: str
     return "\n\n".join(part for part in [*shown, end] if part) + "\n"
 
 
-def _shortened(piece: Piece, room: int, elsewhere: str) -> str | None:
+def _shorten(piece: Piece, room: int, elsewhere: str) -> str | None:
     """With as many rows as there is room for; None where there is room for none."""
     most = piece.rows if piece.most is None else min(piece.rows, piece.most)
     if most == piece.rows and len(text := piece.render(most)) <= room:
@@ -118,7 +118,7 @@ def blocks(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def folded(name: str, rest: str, text: str) -> str:
+def fold(name: str, rest: str, text: str) -> str:
     """The text behind one line, `name` in bold print and the rest: GitHub wants the blank lines.
 
     Both are plain texts: a summary is HTML, in which markdown would show its backslashes.
@@ -128,6 +128,6 @@ def folded(name: str, rest: str, text: str) -> str:
     return blocks(f"<details><summary>{summary}</summary>", text, "</details>")
 
 
-def titled(heading: str, text: str) -> str:
+def with_heading(heading: str, text: str) -> str:
     """The text under its heading; nothing where there is no text."""
     return blocks(heading, text) if text else ""

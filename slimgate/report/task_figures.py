@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import BehaviourFacts, QualityFacts, RunRecord, VariantRecord
-from slimgate.report.figures import MISSING, count, drop_words, fixed, significant
-from slimgate.report.standing import budgeted, metrics, variants
-from slimgate.report.tables import Column, blocks, table, titled, without_empty
+from slimgate.report.figures import MISSING, count, drop_words, significant, to_fixed
+from slimgate.report.standing import budgeted_metrics, metrics, variants
+from slimgate.report.tables import Column, blocks, table, with_heading, without_empty
 
 Log = Mapping[str, Any]
 LoggedModel = tuple[VariantRecord, Log]
@@ -29,17 +29,17 @@ Found = tuple[VariantRecord, BehaviourFacts]
 def teacher_labels(record: RunRecord) -> str:
     """The section; nothing where no variant chose rows."""
     found = sorted(
-        ((model, log) for model in variants(record) if (log := asked(model)) is not None), key=_by_rows
+        ((model, log) for model in variants(record) if (log := active_log(model)) is not None), key=_by_rows
     )
     if not found:
         return ""
-    named = [*budgeted(record), *metrics(record)][:1]
-    return titled(
+    named = [*budgeted_metrics(record), *metrics(record)][:1]
+    return with_heading(
         "## What the teacher labelled", blocks(_EXPLAINED, _table(found, named), _ROUNDS, _rounds(found))
     )
 
 
-def asked(model: VariantRecord) -> Log | None:
+def active_log(model: VariantRecord) -> Log | None:
     """What the model's last step that chose rows noted of it."""
     logs = [step.log["active"] for step in model.steps if isinstance(step.log.get("active"), Mapping)]
     return logs[-1] if logs else None
@@ -55,13 +55,15 @@ def _table(found: Sequence[LoggedModel], named: Sequence[str]) -> str:
     columns = [
         Column("rows labelled", [count(int(log["asked"])) for _, log in found], right=True),
         Column("of", [count(int(log["pool_rows"])) for _, log in found], right=True),
-        Column("chosen by", [escaped(log["strategy"]) for _, log in found]),
-        Column("variant", [escaped(model.name) for model, _ in found]),
+        Column("chosen by", [escape(log["strategy"]) for _, log in found]),
+        Column("variant", [escape(model.name) for model, _ in found]),
     ]
     for metric, facts in zip(named, quality, strict=True):
-        spared = [_spared(one, log, metric, found) for one, (_, log) in zip(facts, found, strict=True)]
+        spared = [
+            _compare_to_random(one, log, metric, found) for one, (_, log) in zip(facts, found, strict=True)
+        ]
         columns += [
-            Column(metric, [fixed(None if one is None else one.value, 3) for one in facts], right=True),
+            Column(metric, [to_fixed(None if one is None else one.value, 3) for one in facts], right=True),
             Column("drop, points", [_drop(one) for one in facts], right=True),
             Column("mean drop of the builds", [_builds(one) for one in facts], right=True),
             Column("over random, points", spared, right=True),
@@ -78,7 +80,7 @@ def _builds(facts: QualityFacts | None) -> str:
     if facts is None or facts.builds is None:
         return MISSING
     spread = facts.builds.sd_points
-    return fixed(facts.builds.mean_points, 1) + ("" if spread is None else f" ± {fixed(spread, 1)}")
+    return to_fixed(facts.builds.mean_points, 1) + ("" if spread is None else f" ± {to_fixed(spread, 1)}")
 
 
 def _mean_drop(facts: QualityFacts | None) -> float | None:
@@ -87,7 +89,7 @@ def _mean_drop(facts: QualityFacts | None) -> float | None:
     return facts.drop_points if facts.builds is None else facts.builds.mean_points
 
 
-def _spared(own: QualityFacts | None, log: Log, metric: str, found: Sequence[LoggedModel]) -> str:
+def _compare_to_random(own: QualityFacts | None, log: Log, metric: str, found: Sequence[LoggedModel]) -> str:
     """Against the variant that had as many rows at random."""
     others = [
         model.quality.get(metric)
@@ -104,18 +106,20 @@ def _rounds(found: Sequence[LoggedModel]) -> str:
     rows = [(model, number, one) for model, log in found for number, one in enumerate(log["rounds"], start=1)]
     classes = list(dict.fromkeys(name for _, _, one in rows for name in one["answers"]))
     columns = [
-        Column("variant", [escaped(model.name) for model, _, _ in rows]),
+        Column("variant", [escape(model.name) for model, _, _ in rows]),
         Column("round", [count(number) for _, number, _ in rows], right=True),
         Column("rows", [count(int(one["asked"])) for _, _, one in rows], right=True),
-        Column("chosen by", [escaped(one["chosen"]) for _, _, one in rows]),
-        Column("uncertainty", [fixed(one.get("mean_of_chosen"), 3) for _, _, one in rows], right=True),
-        Column("of the pool", [fixed(one.get("mean_of_pool"), 3) for _, _, one in rows], right=True),
+        Column("chosen by", [escape(one["chosen"]) for _, _, one in rows]),
+        Column("uncertainty", [to_fixed(one.get("mean_of_chosen"), 3) for _, _, one in rows], right=True),
+        Column("of the pool", [to_fixed(one.get("mean_of_pool"), 3) for _, _, one in rows], right=True),
         *(
-            Column(f"answered {escaped(name)}", [count(one["answers"].get(name)) for _, _, one in rows], True)
+            Column(f"answered {escape(name)}", [count(one["answers"].get(name)) for _, _, one in rows], True)
             for name in classes[:_MOST_CLASSES]
         ),
         Column(
-            "accuracy, selection", [fixed(one.get("accuracy_selection"), 4) for _, _, one in rows], right=True
+            "accuracy, selection",
+            [to_fixed(one.get("accuracy_selection"), 4) for _, _, one in rows],
+            right=True,
         ),
     ]
     return table(without_empty(columns))
@@ -127,9 +131,9 @@ def task_figures(record: RunRecord) -> str:
     if not found:
         return ""
     what = {name: figure.what for _, facts in found for name, figure in facts.figures.items()}
-    models = [escaped(record.variants[0].name), *(escaped(model.name) for model, _ in found)]
+    models = [escape(record.variants[0].name), *(escape(model.name) for model, _ in found)]
     columns = [*_quality(record, found), *(_figure(name, found) for name in what)]
-    told = "\n".join(f"- {escaped(name)}: {escaped(words)}" for name, words in what.items())
+    told = "\n".join(f"- {escape(name)}: {escape(words)}" for name, words in what.items())
     return blocks(table([Column("model", models), *without_empty(columns)]), told)
 
 
@@ -139,7 +143,7 @@ def _quality(record: RunRecord, found: list[Found]) -> list[Column]:
     names = dict.fromkeys(name for model in models for name in model.quality)
     return [
         Column(
-            escaped(name),
+            escape(name),
             [significant(one.quality[name].value if name in one.quality else None) for one in models],
             right=True,
         )
@@ -151,4 +155,4 @@ def _figure(name: str, found: list[Found]) -> Column:
     figures = [facts.figures.get(name) for _, facts in found]
     teacher = next((figure.teacher for figure in figures if figure is not None), None)
     values = [teacher, *(None if figure is None else figure.variant for figure in figures)]
-    return Column(escaped(name), [significant(value) for value in values], right=True)
+    return Column(escape(name), [significant(value) for value in values], right=True)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate._system.escape import escaped, fenced
+from slimgate._system.escape import escape, fence_code
 from slimgate.judge.decision import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTest, SelfTestPart
-from slimgate.report.figures import count, duration, fixed, percent
+from slimgate.report.figures import count, duration, percent, to_fixed
 from slimgate.report.standing import models
 from slimgate.report.tables import blocks, bullets
 
@@ -77,7 +77,7 @@ def _delay_state(found: PlantedDelay | None) -> str:
 def _part(name: str, found: SelfTestPart | PlantedDelay | None, state: str) -> str:
     if found is None:
         return f"Not run: {name}."
-    return f"{state}: {escaped(found.message.removeprefix('self-test, '))}"
+    return f"{state}: {escape(found.message.removeprefix('self-test, '))}"
 
 
 def machine(record: RunRecord) -> str:
@@ -86,35 +86,35 @@ def machine(record: RunRecord) -> str:
         "## Machine and versions",
         bullets([*machine_lines(record.machine), *_run_lines(record), *_answers_of_the_store(record)]),
         "The command that made this:",
-        fenced(record.command),
+        fence_code(record.command),
     )
 
 
 def machine_lines(found: Machine) -> Iterator[str]:
     """Processor, system, libraries, and what made times unsteady."""
     cores = f"{count(found.cores)} cores, {count(found.threads)} threads used"
-    memory = f"{fixed(found.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
-    yield f"{escaped(found.cpu)}, {cores}, {memory}, device {escaped(found.device)}"
-    yield f"{escaped(found.os)}, Python {escaped(found.python)}"
+    memory = f"{to_fixed(found.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
+    yield f"{escape(found.cpu)}, {cores}, {memory}, device {escape(found.device)}"
+    yield f"{escape(found.os)}, Python {escape(found.python)}"
     installed = [
-        f"{escaped(name)} {escaped(version)}" for name, version in sorted(found.libraries.items()) if version
+        f"{escape(name)} {escape(version)}" for name, version in sorted(found.libraries.items()) if version
     ]
-    absent = [escaped(name) for name, version in sorted(found.libraries.items()) if not version]
+    absent = [escape(name) for name, version in sorted(found.libraries.items()) if not version]
     if installed:
         yield ", ".join(installed)
     if absent:
         yield f"not installed: {', '.join(absent)}"
-    yield from (f"**times may be off**: {escaped(warning)}" for warning in found.warnings)
+    yield from (f"**times may be off**: {escape(warning)}" for warning in found.warnings)
 
 
 def _run_lines(record: RunRecord) -> Iterator[str]:
     suite = record.suite
     seeds = ", ".join(map(str, suite.seeds))
-    yield f"suite {escaped(suite.path)}, digest {escaped(suite.digest[:12])}, seed {seeds or 'not stated'}"
-    yield f"slimgate {escaped(record.slimgate)}, {escaped(record.created)}, took {duration(record.seconds)}"
+    yield f"suite {escape(suite.path)}, digest {escape(suite.digest[:12])}, seed {seeds or 'not stated'}"
+    yield f"slimgate {escape(record.slimgate)}, {escape(record.created)}, took {duration(record.seconds)}"
     times = sorted(set(_times(record)))
     if len(times) > 1:
-        yield f"measured between {escaped(times[0])} and {escaped(times[-1])}"
+        yield f"measured between {escape(times[0])} and {escape(times[-1])}"
 
 
 def _answers_of_the_store(record: RunRecord) -> Iterator[str]:
@@ -122,9 +122,9 @@ def _answers_of_the_store(record: RunRecord) -> Iterator[str]:
     by_processor: dict[str, list[str]] = {}
     for model in models(record):
         for processor in {facts.answered_on for facts in model.quality.values() if facts.answered_on}:
-            by_processor.setdefault(processor, []).append(escaped(model.name))
+            by_processor.setdefault(processor, []).append(escape(model.name))
     for processor, names in by_processor.items():
-        yield f"answers from the store, computed on {escaped(processor)}: {', '.join(names)}"
+        yield f"answers from the store, computed on {escape(processor)}: {', '.join(names)}"
 
 
 def _times(record: RunRecord) -> Iterator[str]:

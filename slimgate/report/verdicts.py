@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate.record import (
     BudgetFacts,
     FootprintFacts,
@@ -17,7 +17,7 @@ from slimgate.record import (
 )
 from slimgate.record.results import SPEEDUP, Result
 from slimgate.report.comparison import quality_cell
-from slimgate.report.figures import as_fast, count, fixed, significant, smaller
+from slimgate.report.figures import as_fast, count, significant, smaller, to_fixed
 from slimgate.report.standing import models, workload_words
 from slimgate.report.tables import blocks, bullets
 
@@ -38,35 +38,33 @@ def _lines(model: VariantRecord, quoted: Collection[str]) -> Iterator[str]:
         facts = one.facts
         if not facts.budgets and (one.kind != SPEEDUP or facts.verdict is None):
             continue
-        told = f"{escaped(model.name)}: {_figures(one)}" if facts.message is None else escaped(facts.message)
+        told = f"{escape(model.name)}: {_figures(one)}" if facts.message is None else escape(facts.message)
         basis = _basis(facts) if isinstance(facts, QualityFacts) else []
         if facts.message in quoted:
-            told = f"{escaped(model.name)}: {escaped(one.title)} {facts.verdict}, quoted above"
+            told = f"{escape(model.name)}: {escape(one.title)} {facts.verdict}, quoted above"
         yield _line(model, told, basis, facts.budgets)
 
 
 def _line(model: VariantRecord, message: str, basis: list[str], budgets: list[BudgetFacts]) -> str:
     parts = [message, *([] if model.gated else ["**not gated**"]), *basis]
-    reasons = [
-        f"why this budget: {escaped(budget.reason)}" for budget in budgets if budget.reason is not None
-    ]
+    reasons = [f"why this budget: {escape(budget.reason)}" for budget in budgets if budget.reason is not None]
     return " · ".join([*parts, *reasons])
 
 
 def _basis(facts: QualityFacts) -> list[str]:
-    found = [] if facts.method is None else [f"method: {escaped(facts.method)}"]
+    found = [] if facts.method is None else [f"method: {escape(facts.method)}"]
     if facts.design_effect is not None:
-        found.append(f"design effect {fixed(facts.design_effect, 2)}")
+        found.append(f"design effect {to_fixed(facts.design_effect, 2)}")
     if facts.band is not None:
-        found.append(f"band: {escaped(facts.band)}")
+        found.append(f"band: {escape(facts.band)}")
     return found
 
 
 def _figures(one: Result) -> str:
     """For a record that came without its messages."""
-    facts, name = one.facts, escaped(one.name)
+    facts, name = one.facts, escape(one.name)
     budgets = ", ".join(
-        f"{escaped(budget.kind)} {significant(budget.limit)} {budget.verdict}" for budget in facts.budgets
+        f"{escape(budget.kind)} {significant(budget.limit)} {budget.verdict}" for budget in facts.budgets
     )
     match facts:
         case QualityFacts():

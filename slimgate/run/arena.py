@@ -8,7 +8,7 @@ from statistics import median
 
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
-from slimgate.judge.speed import Speedup, estimate_speedup, settled, visible_delay
+from slimgate.judge.speed import Speedup, estimate_speedup, is_settled, visible_delay
 from slimgate.protocols import Workload
 from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, duel, seconds_of_a_call
 from slimgate.run.parts import now
@@ -74,10 +74,10 @@ class Arena:
         where none is seen, no speed-up of the run is decided.
         """
         if self._planted_delay is None:
-            planted = self._delayed(speed.PLANTED_DELAYS[0], patience=PATIENCE)
+            planted = self._plant_delay(speed.PLANTED_DELAYS[0], patience=PATIENCE)
             for share in speed.PLANTED_DELAYS[1:]:
                 if planted.visible is None:
-                    planted = self._delayed(share)
+                    planted = self._plant_delay(share)
             self._contenders.pop(DELAYED).close()
             self._planted_delay = planted
         return self._planted_delay
@@ -87,7 +87,7 @@ class Arena:
         while self._contenders:
             self._contenders.popitem()[1].close()
 
-    def _delayed(self, share: float, *, patience: int = 1) -> PlantedDelay:
+    def _plant_delay(self, share: float, *, patience: int = 1) -> PlantedDelay:
         """One duel against a delay. patience: times max_seconds."""
         run = self._teacher.run
         workload = run.largest_workload
@@ -124,7 +124,7 @@ class Arena:
 
         def enough(times: Mapping[str, Floats]) -> bool:
             so_far = times[first], times[copy], times[last]
-            return settled(*so_far, minimum=minimum, visible=visible)
+            return is_settled(*so_far, minimum=minimum, visible=visible)
 
         inputs = {name: run.workload(model.name, workload).inputs for name, model in models.items()}
         try:

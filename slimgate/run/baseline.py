@@ -23,7 +23,7 @@ from slimgate.record import (
     VariantRecord,
     WaitingBudget,
 )
-from slimgate.record.budgets import judged_budgets, looser, stated
+from slimgate.record.budgets import clean_reason, judged_budgets, looser
 from slimgate.record.files import RECORD, Kept, baselines_in, read_run
 from slimgate.suite.suite import TEACHER, Suite
 from slimgate.suite.variant_budgets import BASELINE, Limit
@@ -69,13 +69,13 @@ def _of_variant(suite: Suite, name: str, baseline: RunRecord) -> Iterator[Loosen
     variant, own = suite.model(name), suite.budgets_of(name)
     limits = own.limits(suite.measure.on_inconclusive)
     off = {(one.budget, one.kind): one.reason for one in own.switched_off}
-    for (budget, kind), before in _recorded(earlier).items():
+    for (budget, kind), before in _recorded_limits(earlier).items():
         now = limits.get((budget, kind))
         # the words that stood there before are not about this change
-        reason = stated(now.reason) if now and now.reason != before.reason else off.get((budget, kind))
+        reason = clean_reason(now.reason) if now and now.reason != before.reason else off.get((budget, kind))
         if not variant.gated:
-            now, reason = None, stated(variant.reason)
-        undecided = _undecided(before, now)
+            now, reason = None, clean_reason(variant.reason)
+        undecided = _undecided_change(before, now)
         if now is None or looser(kind, now.limit, before.limit) or undecided == ONLY_WARNS:
             yield LoosenedBudget(
                 variant=name,
@@ -88,12 +88,12 @@ def _of_variant(suite: Suite, name: str, baseline: RunRecord) -> Iterator[Loosen
             )
 
 
-def _undecided(before: Limit, now: Limit | None) -> UndecidedChange | None:
+def _undecided_change(before: Limit, now: Limit | None) -> UndecidedChange | None:
     was, is_ = before.on_inconclusive, now and now.on_inconclusive
     return None if was is None or is_ is None or was == is_ else (was, is_)
 
 
-def _recorded(model: VariantRecord) -> Limits:
+def _recorded_limits(model: VariantRecord) -> Limits:
     """By budget and kind, as a record has them; of latency once for all workloads."""
     judged = {
         ("latency" if one.of == "latency" else one.name, one.facts.kind): _limit(one.facts)
@@ -143,7 +143,7 @@ class Given(NamedTuple):
         return self.path / RECORD if self.path.is_dir() else self.path
 
 
-def held_against(given: Given | None, suites: Mapping[Path, Suite], root: Path) -> dict[Path, Baseline]:
+def find_baselines(given: Given | None, suites: Mapping[Path, Suite], root: Path) -> dict[Path, Baseline]:
     """The baseline of every suite that has one, by the suite's path.
 
     given: what the option names, which goes before what the suites say; root: where their paths are shown
@@ -155,7 +155,7 @@ def held_against(given: Given | None, suites: Mapping[Path, Suite], root: Path) 
     for path, suite in suites.items():
         if path not in found and (own := _of_suite(suite, root)) is not None:
             found[path] = own
-    return {path: _held(suites[path], *one) for path, one in found.items()}
+    return {path: _make_baseline(suites[path], *one) for path, one in found.items()}
 
 
 def refuse_last_run(held: Mapping[Path, Baseline], suites: Mapping[Path, Suite], report_root: Path) -> None:
@@ -216,7 +216,7 @@ def _means_none(given: Given, suites: Iterable[Suite]) -> SuiteError:
     return SuiteError(f"{given.where} {given.shown}: it is of {of}, expected a run of {names}")
 
 
-def _held(suite: Suite, given: Given, kept: Kept) -> Baseline:
+def _make_baseline(suite: Suite, given: Given, kept: Kept) -> Baseline:
     _check_answers(suite, given, kept)
     inside = kept.file.relative_to(given.path) if given.path.is_dir() else None
     facts = BaselineFacts(
@@ -237,7 +237,7 @@ def _check_answers(suite: Suite, given: Given, kept: Kept) -> None:
     """Raises where the answers of a model that is to be held against the baseline are not there."""
     wanted = {name for name, _ in suite.since_baseline}
     for model in kept.record.variants:
-        if model.name in wanted and model.measured and not kept.outcomes(model.name).is_file():
+        if model.name in wanted and model.is_measured and not kept.outcomes(model.name).is_file():
             file = kept.outcomes(model.name).relative_to(kept.file.parent).as_posix()
             raise SuiteError(
                 f"{given.where} {given.shown}: there is no {file} beside {kept.file.name}; {model.name} is "

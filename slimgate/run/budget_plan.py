@@ -37,13 +37,13 @@ class GateGroups:
         return sum(self.sizes)
 
     @cached_property
-    def grouped(self) -> Floats | None:
+    def group_sizes(self) -> Floats | None:
         """(groups,) sizes; None where all rows are single."""
         return np.array(self.sizes, np.float64) if max(self.sizes) > 1 else None
 
     def __str__(self) -> str:
         rows = f"{self.rows:,}"
-        return rows if self.grouped is None else f"{rows} in {len(self.sizes):,} groups"
+        return rows if self.group_sizes is None else f"{rows} in {len(self.sizes):,} groups"
 
 
 def gate_groups(suite: Suite, rows: PreparedRows, split: str = GATE) -> GateGroups:
@@ -143,20 +143,20 @@ def planned_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -
             continue
         changes = expected_changes(suite, name)
         for metric, budgets in own.quality.items():
-            known = _measured(earlier, name, metric)
+            known = _find_measured(earlier, name, metric)
             for budget in budgets:
-                for plan in _planned(metric, metric, budget, gate, changes, known):
+                for plan in _plan_budget(metric, metric, budget, gate, changes, known):
                     found.setdefault(plan, []).append(name)
         for metric, budgets in own.baseline.items():
             # how much a variant differs from its teacher says nothing of how it differs from its last release
             for budget in budgets:
-                for plan in _planned(f"{BASELINE} {metric}", metric, budget, gate, changes, None):
+                for plan in _plan_budget(f"{BASELINE} {metric}", metric, budget, gate, changes, None):
                     found.setdefault(plan, []).append(name)
         if (flips := own.behaviour.flips) is not None:
             limit = flips.flips_max_percent / 100
             outlook = flips_outlook(gate.sizes, limit, changes)
             lost = changes[0] / 2, changes[1] / 2  # the other half is won
-            needed = _needed(limit, gate, lost, used=lost)
+            needed = _rows_needed(limit, gate, lost, used=lost)
             plan = _Plan("flips", flips.kind, flips.limit, needed, outlook.word, outlook.basis)
             found.setdefault(plan, []).append(name)
     return [
@@ -176,7 +176,7 @@ def expected_changes(suite: Suite, name: str) -> Changes:
     return expected_changes(suite, parent) if parent is not None and parent in suite.variants else CONVERTED
 
 
-def _planned(
+def _plan_budget(
     shown: str,
     metric: str,
     budget: QualityBudget,
@@ -193,15 +193,17 @@ def _planned(
         yield _Plan(shown, budget.kind, budget.limit, (), "unknown", "a first run shows")
         return
     outlook: Outlook = drop_outlook(gate.sizes, margin, changes)
-    yield _Plan(shown, budget.kind, budget.limit, _needed(margin, gate, changes), outlook.word, outlook.basis)
+    yield _Plan(
+        shown, budget.kind, budget.limit, _rows_needed(margin, gate, changes), outlook.word, outlook.basis
+    )
 
 
-def _needed(
+def _rows_needed(
     margin: float, gate: GateGroups, changes: Changes, *, used: Changes = (0.0, 0.0)
 ) -> tuple[int, int]:
     """Rows for few and for many changes. used: how much of the margin an equal variant takes with either."""
     few, many = (
-        planned_rows(max(margin - less, margin / 100), discordance=psi, sizes=gate.grouped)
+        planned_rows(max(margin - less, margin / 100), discordance=psi, sizes=gate.group_sizes)
         for psi, less in zip(changes, used, strict=True)
     )
     return few, many
@@ -215,20 +217,20 @@ def _by_earlier_run(
         (one for one in known.budgets if (one.kind, one.limit) == (budget.kind, budget.limit)), None
     )
     if judged is not None:
-        yield _as_judged(shown, judged, gate, created)
+        yield _plan_from_record(shown, judged, gate, created)
         return
     margin = _margin(budget, known)
     if margin is None or known.variance is None:
         return
     # the measured variance is of groups already; the groups that were not seen come on top
-    unseen = planned_rows(margin, discordance=0.0, sizes=gate.grouped)
+    unseen = planned_rows(margin, discordance=0.0, sizes=gate.group_sizes)
     rows = max(planned_rows(margin, discordance=known.variance), unseen)
     word: Word = "can decide" if rows <= gate.rows else "cannot decide"
     basis = f"no true drop, as much change as the run of {created} measured"
     yield _Plan(shown, budget.kind, budget.limit, (rows, rows), word, basis)
 
 
-def _as_judged(shown: str, judged: BudgetFacts, gate: GateGroups, created: str) -> _Plan:
+def _plan_from_record(shown: str, judged: BudgetFacts, gate: GateGroups, created: str) -> _Plan:
     if judged.verdict != "INCONCLUSIVE":
         basis = f"{judged.verdict} in the run of {created}"
         return _Plan(shown, judged.kind, judged.limit, (gate.rows, gate.rows), "can decide", basis)
@@ -237,7 +239,7 @@ def _as_judged(shown: str, judged: BudgetFacts, gate: GateGroups, created: str) 
     return _Plan(shown, judged.kind, judged.limit, needed, "cannot decide", basis)
 
 
-def _measured(earlier: RunRecord | None, variant: str, metric: str) -> tuple[str, QualityFacts] | None:
+def _find_measured(earlier: RunRecord | None, variant: str, metric: str) -> tuple[str, QualityFacts] | None:
     """When an earlier run ended, and what it found of this metric; None where it has no interval."""
     for model in earlier.variants if earlier else ():
         if model.name == variant:

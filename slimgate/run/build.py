@@ -20,7 +20,7 @@ from slimgate._system.digests import code_digest, file_sha256, folder_digest, js
 from slimgate._system.processor import describe_processor
 from slimgate._system.time_limit import OPTION, time_limit
 from slimgate.data.pools import collapsed_texts
-from slimgate.data.same_texts import comparable
+from slimgate.data.same_texts import normalize_row
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.loading import module_of
 from slimgate.models.hub import fetch_model
@@ -125,10 +125,10 @@ class Builder:
         self._failed: dict[str, SlimgateError] = {}
         self._held_out: frozenset[str] | None = None
 
-    def built(self, name: str) -> Built:
+    def build(self, name: str) -> Built:
         """The model of that name. Raises BuildError (or DataError) that names the variant and the step."""
         if name == TEACHER and self._teacher is not None:
-            return self._teacher.built(TEACHER)
+            return self._teacher.build(TEACHER)
         if name in self._failed:
             raise self._failed[name].without_frames()  # one that is raised often gathers the frames of all
         if name not in self._built:
@@ -150,7 +150,7 @@ class Builder:
             steps.append(self._load(variant, variant.ref, next(places)))
             artifact = steps[0]
         else:
-            artifact = self.built(variant.parent or TEACHER).artifact
+            artifact = self.build(variant.parent or TEACHER).artifact
         for step in variant.steps:
             artifact = self._step(variant, step, artifact, next(places))
             steps.append(artifact)
@@ -160,13 +160,13 @@ class Builder:
         """Where each of a variant's own steps stands."""
         found = recipes(self._suite, variant)
         for number, recipe in enumerate(found, 1):
-            model = self._told(variant)
+            model = self._format_variant(variant)
             yield _Place(model, f"{model} · step {number} of {len(found)}", recipe)
 
     def _load(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
         task = self._suite.setup.task
-        where = f"{self._told(variant)}: model {ref.text}"
-        with _explained(where):
+        where = f"{self._format_variant(variant)}: model {ref.text}"
+        with _explain_errors(where):
             ref = fetch_model(ref)
             assert ref.folder is not None
             config = read_config(ref.folder)
@@ -226,7 +226,7 @@ class Builder:
 
     def _step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: _Place) -> Artifact:
         method, task = step.object, self._suite.setup.task
-        where = f"{self._told(variant)}: step {step.name}"
+        where = f"{self._format_variant(variant)}: step {step.name}"
         teachers = self._learns_from(where, step, parent)
         params = params_json(step.params)
         key = {
@@ -297,7 +297,7 @@ class Builder:
             facts=context.facts,
             splits=context.splits,
             parent=parent.folder,
-            teachers=tuple((teacher.folder, self._shared(teacher)) for teacher in teachers),
+            teachers=tuple((teacher.folder, self._share_of(teacher)) for teacher in teachers),
             seed=context.seed,
             threads=context.threads,
             scratch=context.scratch,
@@ -309,7 +309,7 @@ class Builder:
 
     def _learns_from(self, where: str, step: SuiteStep, parent: Artifact) -> tuple[Artifact, ...]:
         """The artifacts of the step's teachers. Raises BuildError where one of them would count twice."""
-        found = {name: parent if name == SELF else self.built(name).artifact for name in step.teachers}
+        found = {name: parent if name == SELF else self.build(name).artifact for name in step.teachers}
         first: dict[str, str] = {}
         for name, artifact in found.items():
             if (other := first.setdefault(artifact.digest, name)) != name:
@@ -319,17 +319,17 @@ class Builder:
     def _stands_later(self, texts: Sequence[str]) -> list[bool]:
         """Which of the texts stand in a held-out split. Nothing else is told of the judging rows."""
         held_out = self._held_out_texts()
-        return [comparable(text) in held_out for text in texts]
+        return [normalize_row(text) in held_out for text in texts]
 
     def _held_out_texts(self) -> frozenset[str]:
         if self._held_out is None:
             names = self._suite.setup.task.object.text_columns(self._suite.setup.task.params)
             tables = [self._rows.splits[split].table for split in HELD_OUT if split in self._rows.splits]
             rows = (row for table in tables for row in collapsed_texts(table, names))
-            self._held_out = frozenset(map(comparable, rows))
+            self._held_out = frozenset(map(normalize_row, rows))
         return self._held_out
 
-    def _told(self, variant: Variant) -> str:
+    def _format_variant(self, variant: Variant) -> str:
         """The variant's name, with the seed where it is not the suite's first."""
         return variant.name if self._seed == self._suite.seed else f"{variant.name} (seed {self._seed})"
 
@@ -372,14 +372,16 @@ class Builder:
             torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
             with (
                 scratch_beside(folder) as scratch,
-                self._watch.stage(f"{place.told}: {method}", expected=self._expected(work)) as progress,
+                self._watch.stage(
+                    f"{place.told}: {method}", expected=self._expected_seconds(work)
+                ) as progress,
             ):
                 heard = Heard(progress)
                 context = self._context(where, reads, teachers, scratch, heard)
                 context.stands_later = stands_later
                 start = time.perf_counter()
                 try:
-                    with _explained(where), self._limited(place.model):
+                    with _explain_errors(where), self._limit_time(place.model):
                         model = make(context)
                         with context.time_stage("save"):
                             model.save(folder)
@@ -398,7 +400,7 @@ class Builder:
                 seconds = time.perf_counter() - start
             return {
                 **_manifest(folder, model, method, params, seconds, context.log),
-                "made": work.noted,
+                "made": work.to_manifest,
                 "told": place.told,
                 "parents": [
                     *(key[name] for name in ("parent", "teacher") if key.get(name)),
@@ -412,7 +414,7 @@ class Builder:
         return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
 
     @contextmanager
-    def _limited(self, model: str) -> Iterator[None]:
+    def _limit_time(self, model: str) -> Iterator[None]:
         """Ends a step where a variant's own steps together take longer than they may.
 
         The teacher has no limit: nothing could be said of any variant without it.
@@ -432,7 +434,7 @@ class Builder:
         rows = {name: len(splits[name]) for name in wanted if len(splits.get(name, ()))}
         return Work(recipe, method, params, rows, (self._device.split(":")[0], self._suite.threads))
 
-    def _expected(self, work: Work) -> float | None:
+    def _expected_seconds(self, work: Work) -> float | None:
         found = self._past.step(work) if self._past else None
         return found.seconds if found else None
 
@@ -449,9 +451,9 @@ class Builder:
                 raise BuildError(
                     f"{where}: it asked for the teacher; a method that does sets uses_teacher = True"
                 )
-            return loaded(teachers[0])
+            return load_artifact(teachers[0])
 
-        def loaded(teacher: Artifact) -> Any:
+        def load_artifact(teacher: Artifact) -> Any:
             with context.time_stage("load"):
                 return teacher.load(self._device)
 
@@ -471,20 +473,21 @@ class Builder:
             threads=self._suite.threads,
             scratch=scratch,
             progress=progress,
-            share=self._shared(teachers[0]) if teachers else None,
+            share=self._share_of(teachers[0]) if teachers else None,
             more_teachers=tuple(
-                MoreTeacher(partial(loaded, teacher), self._shared(teacher)) for teacher in teachers[1:]
+                MoreTeacher(partial(load_artifact, teacher), self._share_of(teacher))
+                for teacher in teachers[1:]
             ),
         )
         return context
 
-    def _shared(self, teacher: Artifact) -> SharedBySteps:
+    def _share_of(self, teacher: Artifact) -> SharedBySteps:
         given = {"teacher": teacher.digest, "device": self._device.split(":")[0]}
         return SharedBySteps(self._store, {**given, "versions": dict(versions(PACKAGES))})
 
 
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
+def _explain_errors(where: str) -> Iterator[None]:
     """Any failure of a step as one line that says which step of which variant it was."""
     try:
         yield

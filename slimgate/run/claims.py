@@ -32,10 +32,10 @@ def step_claims(
 
     Of "faster" nothing is known yet: held is None until the variant has been timed.
     """
-    return [_counted(step, claim, before, after) for claim in CLAIMS if claim in claims]
+    return [_check_count(step, claim, before, after) for claim in CLAIMS if claim in claims]
 
 
-def _counted(step: str, claim: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Claim:
+def _check_count(step: str, claim: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Claim:
     if claim not in _COUNTED:
         return {"step": step, "claim": claim, "held": None, "message": "not timed yet"}
     key, unit = _COUNTED[claim]
@@ -45,10 +45,10 @@ def _counted(step: str, claim: str, before: Mapping[str, Any], after: Mapping[st
 
 def with_times(claims: Iterable[Claim], speedups: Mapping[str, tuple[float, float]]) -> list[Claim]:
     """The claims, those of speed held against the duels. speedups: workload -> claimed interval."""
-    return [_timed(claim, speedups) if claim["claim"] == "faster" else claim for claim in claims]
+    return [_check_speed(claim, speedups) if claim["claim"] == "faster" else claim for claim in claims]
 
 
-def _timed(claim: Claim, speedups: Mapping[str, tuple[float, float]]) -> Claim:
+def _check_speed(claim: Claim, speedups: Mapping[str, tuple[float, float]]) -> Claim:
     if not speedups:
         return claim
     told = ", ".join(f"{workload} {low:.2f}–{high:.2f}×" for workload, (low, high) in speedups.items())

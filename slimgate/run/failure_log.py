@@ -38,17 +38,17 @@ def step_log(
         "noted so far": dict(noted) or "nothing",
     }
     lines = [f"{name:<14}{value}" for name, value in facts.items()]
-    return shortened("\n".join([str(error), "", *lines, "", *_parts(error)]))
+    return shorten("\n".join([str(error), "", *lines, "", *_parts(error)]))
 
 
 def error_log(error: BaseException) -> str:
     """The log that an error carries, else its traceback; "" for an error that says all in its line."""
     if isinstance(error, SlimgateError):
         return error.log or ("\n".join(_parts(error)) if error.__cause__ else "")
-    return shortened(_traceback(error))
+    return shorten(_traceback(error))
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """At most MOST characters, the last ones."""
     return text if len(text) <= MOST else f"… ({len(text) - MOST:,} more characters)\n{text[-MOST:]}"
 

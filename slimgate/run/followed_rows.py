@@ -42,13 +42,13 @@ def kept_texts(folder: Path) -> Texts:
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{folder / FILE}: texts of gate rows cannot be read ({error})") from error
 
-    def quoted(rows: Iterable[int]) -> Sequence[str]:
+    def quote_rows(rows: Iterable[int]) -> Sequence[str]:
         return [column[int(row)].as_py() for row in rows]
 
-    return quoted
+    return quote_rows
 
 
-def rows_followed(run: SuiteRun, record: RunRecord, folder: Path) -> list[FollowedRow]:
+def follow_rows(run: SuiteRun, record: RunRecord, folder: Path) -> list[FollowedRow]:
     """The rows of a run, from the outcomes in its record's folder."""
     found = answers_beside(record, folder)
     if not found:
@@ -68,7 +68,7 @@ def follow(teacher: Answers, variants: Sequence[Answers], texts: Texts) -> list[
     if not variants or not len(teacher):
         return []
     reasons: dict[int, list[str]] = {}
-    for row, why in _chosen(teacher, variants):
+    for row, why in _choose_rows(teacher, variants):
         reasons.setdefault(row, []).append(why)
     return [
         FollowedRow(
@@ -77,7 +77,7 @@ def follow(teacher: Answers, variants: Sequence[Answers], texts: Texts) -> list[
             why="; ".join(whys),
             label=teacher.label(row),
             text=text,
-            given=teacher.given_of(row),
+            given=teacher.given_numbers(row),
             answers=[model.of(row) for model in (teacher, *variants)],
         )
         for (row, whys), text in zip(reasons.items(), texts(reasons), strict=True)
@@ -95,14 +95,14 @@ def least_sure(probabilities: npt.NDArray[np.float64] | None) -> Chosen:
     return int(np.argmin(best[:, 1] - best[:, 0])), "the teacher is least sure of it"
 
 
-def _chosen(teacher: Answers, variants: Sequence[Answers]) -> list[Chosen]:
+def _choose_rows(teacher: Answers, variants: Sequence[Answers]) -> list[Chosen]:
     first = least_sure(teacher.probabilities)
     if teacher.right is None:
-        return [*_moved(teacher, variants), first]
-    return [*_lost(teacher.right, variants), first, *_all_right(teacher.right, variants)]
+        return [*_most_and_least_moved(teacher, variants), first]
+    return [*_most_lost_row(teacher.right, variants), first, *_all_right(teacher.right, variants)]
 
 
-def _lost(teacher: npt.NDArray[np.bool_], variants: Sequence[Answers]) -> list[Chosen]:
+def _most_lost_row(teacher: npt.NDArray[np.bool_], variants: Sequence[Answers]) -> list[Chosen]:
     """The row that most variants turned from right to wrong; none where no row was."""
     lost = sum((teacher & ~_right(one)).astype(np.int64) for one in variants)
     row = int(np.argmax(lost))
@@ -119,7 +119,7 @@ def _right(model: Answers) -> npt.NDArray[np.bool_]:
     return np.zeros(len(model), dtype=np.bool_) if model.right is None else model.right
 
 
-def _moved(teacher: Answers, variants: Sequence[Answers]) -> list[Chosen]:
+def _most_and_least_moved(teacher: Answers, variants: Sequence[Answers]) -> list[Chosen]:
     """Of a task whose rows are neither right nor wrong: where the variants moved most, and least."""
     if not teacher.values:
         return []

@@ -85,7 +85,7 @@ def _models(run: SuiteRun) -> dict[str, str]:
     found = {}
     for name in (TEACHER, *run.suite.variants):
         try:
-            artifact = inputs.built(name).artifact
+            artifact = inputs.build(name).artifact
         except SlimgateError:  # its own tests say why
             continue
         runtime = run.suite.model(name).runtime

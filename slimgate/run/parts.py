@@ -67,7 +67,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def expected(suite: Suite) -> list[Key]:
+def expected_checks(suite: Suite) -> list[Key]:
     """Every check that a whole run of a suite makes."""
     return [key for name in (TEACHER, *suite.variants) for key, _ in _checks(suite, name)]
 
@@ -97,7 +97,7 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
     yield from ((("latency", name, one.id), None) for one in suite.workloads)
 
 
-def told(key: Key) -> str:
+def format_key(key: Key) -> str:
     """A check in words: `quality int8 accuracy`."""
     return " ".join(word for word in key if word)
 
@@ -124,14 +124,14 @@ class Parts:
         """Adds a part. Another artifact than before makes what was measured on the old one void."""
         kind, variant, name = new["kind"], new["variant"], new["name"]
         if kind == "build":
-            old = self._named(kind, variant).get(name)
+            old = self._parts_by_name(kind, variant).get(name)
             if old is not None and old["facts"]["artifact"]["digest"] != new["facts"]["artifact"]["digest"]:
                 self._forget(variant)
-        self._named(ERROR, variant).pop(EARLIER, None)
+        self._parts_by_name(ERROR, variant).pop(EARLIER, None)
         self._carried.discard(key_of(new))
         self._parts.setdefault(kind, {}).setdefault(variant, {})[name] = new
 
-    def _named(self, kind: str, variant: str) -> dict[str, Part]:
+    def _parts_by_name(self, kind: str, variant: str) -> dict[str, Part]:
         return self._parts.get(kind, {}).get(variant, {})
 
     def _forget(self, variant: str) -> None:
@@ -141,7 +141,7 @@ class Parts:
             by_variant.pop(variant, None)
         made_from_it = set(self._made_from(variant))
         for kind, name, which in [key for key in self._carried if key[1] in made_from_it]:
-            self._named(kind, name).pop(which, None)
+            self._parts_by_name(kind, name).pop(which, None)
 
     def forget_error(self, test: str) -> None:
         """Drops the error of a test that has run again."""
@@ -151,32 +151,32 @@ class Parts:
     def has(self, key: Key) -> bool:
         """Whether a check has reported."""
         kind, variant, name = key
-        return name in self._named(kind, variant)
+        return name in self._parts_by_name(kind, variant)
 
     def is_new(self, key: Key) -> bool:
         """Whether a check has reported in this run."""
         return self.has(key) and key not in self._carried
 
-    def carried(self, variant: str, checks: Collection[Key]) -> list[CarriedResult]:
+    def carried_results(self, variant: str, checks: Collection[Key]) -> list[CarriedResult]:
         """Of the checks of a model the results that an earlier run measured, then the error that it met."""
-        known = ((kind, variant, name) for kind in RESULTS for name in self._named(kind, variant))
+        known = ((kind, variant, name) for kind in RESULTS for name in self._parts_by_name(kind, variant))
         found = [key for key in known if key in self._carried and (key in checks or key[0] == ERROR)]
         return [
             CarriedResult(
                 kind=kind,
                 name="" if kind == ERROR else name,
-                measured=self._named(kind, variant)[name]["facts"].get("measured"),
+                measured=self._parts_by_name(kind, variant)[name]["facts"].get("measured"),
             )
             for kind, _, name in found
         ]
 
     def of(self, kind: str, variant: str) -> dict[str, dict[str, Any]]:
         """The facts of a kind and variant by name."""
-        return {name: part["facts"] for name, part in self._named(kind, variant).items()}
+        return {name: part["facts"] for name, part in self._parts_by_name(kind, variant).items()}
 
     def one(self, kind: str, variant: str, name: str = "") -> dict[str, Any] | None:
         """The facts of one key."""
-        found = self._named(kind, variant).get(name)
+        found = self._parts_by_name(kind, variant).get(name)
         return found["facts"] if found else None
 
 
@@ -263,9 +263,9 @@ def compose(
 
     inputs: digests of what results depend on, by model and kind.
     """
-    digests, checks = inputs or {}, dict.fromkeys(expected(suite))
+    digests, checks = inputs or {}, dict.fromkeys(expected_checks(suite))
     variants = [
-        _variant(suite, name, parts, digests.get(name, {}), parts.carried(name, checks))
+        _variant(suite, name, parts, digests.get(name, {}), parts.carried_results(name, checks))
         for name in (TEACHER, *suite.variants)
     ]
     self_test = _self_test(parts)
@@ -297,7 +297,7 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
     )
 
 
-def awaited(suite: Suite, name: str, parts: Parts) -> list[str]:
+def awaited_budgets(suite: Suite, name: str, parts: Parts) -> list[str]:
     """What of a variant has a budget and has not reported, in words: metrics, flips and slices, size, …"""
     return [what for what, key in budgeted_checks(suite, name).items() if not parts.has(key)]
 
@@ -330,7 +330,7 @@ def _variant(
             "shapes": parts.one("shapes", name),
             "since_baseline": parts.of(SINCE, name),
             CONFIRMED: parts.of(CONFIRMED, name),
-            "awaited": awaited(suite, name, parts),
+            "awaited": awaited_budgets(suite, name, parts),
             "switched_off": [asdict(one) for one in suite.budgets_of(name).switched_off],
             "error": errors[0]["message"] if errors else None,
             "error_log": next((facts["log"] for facts in errors if facts.get("log")), None),

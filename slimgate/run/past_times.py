@@ -67,7 +67,7 @@ class Work:
     machine: tuple[str, int] | None = None
 
     @property
-    def noted(self) -> Json:
+    def to_manifest(self) -> Json:
         """What a manifest says of it, so that later runs find its time."""
         device, threads = self.machine or (None, None)
         return {"recipe": self.recipe, "rows": self.rows, "device": device, "threads": threads}

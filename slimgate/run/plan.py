@@ -9,7 +9,7 @@ from slimgate._system.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.protocols import GATE
 from slimgate.run.build import Builder
-from slimgate.run.measure.quality import answered
+from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import LOAD, Estimate, recipe, recipes
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
@@ -76,14 +76,16 @@ class Lookup(Builder):
 def planned_models(run: SuiteRun) -> list[PlannedModel]:
     """The teacher and the variants, in the suite's order. Cuts the splits where that was not done."""
     lookup = Lookup(run)
-    return [_planned(run, lookup, run.suite.model(name)) for name in (TEACHER, *run.suite.variants)]
+    return [_plan_model(run, lookup, run.suite.model(name)) for name in (TEACHER, *run.suite.variants)]
 
 
-def _planned(run: SuiteRun, lookup: Lookup, variant: Variant) -> PlannedModel:
+def _plan_model(run: SuiteRun, lookup: Lookup, variant: Variant) -> PlannedModel:
     answers, error = False, None
     try:
-        artifact = lookup.built(variant.name).artifact
-        answers = answered(run.suite, run.rows, artifact, variant.runtime, GATE, run.store, device=run.device)
+        artifact = lookup.build(variant.name).artifact
+        answers = has_answers(
+            run.suite, run.rows, artifact, variant.runtime, GATE, run.store, device=run.device
+        )
     except NotStored:
         answers = False
     except SlimgateError as found:

@@ -81,13 +81,13 @@ def damaged_faults(teacher: ModelHandle, budgets: Mapping[str, QualityBudget], *
         raise NothingToDamage(f"a teacher of kind {kind} has no weights to damage here")
     found: list[Fault] = []
     for strength in STRENGTHS:
-        found = _damaged_by(teacher, budgets, strength, seed=seed)
+        found = _judge_damage(teacher, budgets, strength, seed=seed)
         if all(one.verdict is not None for one in found):
             break
     return found
 
 
-def _damaged_by(
+def _judge_damage(
     teacher: ModelHandle, budgets: Mapping[str, QualityBudget], strength: float, *, seed: int
 ) -> list[Fault]:
     try:
@@ -116,14 +116,14 @@ def judge_fault(
         blind = not teacher.changed_rows(damaged).any()
         verdict = judged.verdict if blind else None
         return Fault(how, metric.name, verdict, blind, found, judged.drop_points)
-    must_fail = judged.verdict is Verdict.INCONCLUSIVE and decidable(
+    must_fail = judged.verdict is Verdict.INCONCLUSIVE and is_decidable(
         metric, teacher, damaged, budget, allowed
     )
     wrong = judged.verdict is Verdict.PASS or must_fail
     return Fault(how, metric.name, judged.verdict, wrong, found, judged.drop_points)
 
 
-def decidable(
+def is_decidable(
     metric: Metric, teacher: Outcomes, damaged: Outcomes, budget: QualityBudget, allowed: float
 ) -> bool:
     """Whether these rows show a fault of this size 80 % of the time: (1.645 + 0.842)² psi / gap² rows.

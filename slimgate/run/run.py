@@ -36,7 +36,7 @@ def stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact
     parent = run.suite.model(name).parent
     if run.suite.model(name).ref is None:
         if parent in (None, TEACHER):
-            yield TEACHER, None, run.built(TEACHER).artifact
+            yield TEACHER, None, run.build(TEACHER).artifact
         else:
             yield from stages(run, str(parent))
     yield from own_stages(run, name)
@@ -44,7 +44,7 @@ def stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact
 
 def own_stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
     """Those of a model's own steps; where it is loaded, that comes first. The teacher is one stage."""
-    variant, built = run.suite.model(name), run.built(name)
+    variant, built = run.suite.model(name), run.build(name)
     if name == TEACHER:
         yield name, None, built.artifact
         return
@@ -111,7 +111,7 @@ class SuiteRun:
         return self._rows
 
     @property
-    def begun(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether the splits are there."""
         return self._rows is not None
 
@@ -131,9 +131,9 @@ class SuiteRun:
             self._encoders[split] = Encoder(self.suite, self.rows.splits[split], split)
         return self._encoders[split]
 
-    def built(self, name: str, seed: int | None = None) -> Built:
+    def build(self, name: str, seed: int | None = None) -> Built:
         """A model of the suite, built now or taken from the store. seed: the first, where none is given."""
-        return self._builder(self.suite.seed if seed is None else seed).built(name)
+        return self._builder(self.suite.seed if seed is None else seed).build(name)
 
     def _builder(self, seed: int) -> Builder:
         if seed not in self._builders:
@@ -151,11 +151,11 @@ class SuiteRun:
             )
         return self._builders[seed]
 
-    def built_elsewhere(self, keys: Iterable[str]) -> None:
+    def note_built_elsewhere(self, keys: Iterable[str]) -> None:
         """Artifacts that this run has had built by other processes: they count as new."""
         self._elsewhere.update(keys)
 
-    def failed_elsewhere(self, name: str, seed: int, error: SlimgateError, *, built: bool) -> None:
+    def note_failed_elsewhere(self, name: str, seed: int, error: SlimgateError, *, built: bool) -> None:
         """What came of a model in another process is not tried again. built: it is there, without answers."""
         if built:
             self._unanswered[name, seed] = error
@@ -174,8 +174,8 @@ class SuiteRun:
             return self._teacher_outcomes
         if (error := self._unanswered.get((name, self.suite.seed if seed is None else seed))) is not None:
             raise error
-        artifact, runtime = self.built(name, seed).artifact, self.suite.model(name).runtime
-        found = self._predicted(name, artifact, runtime, self.split)
+        artifact, runtime = self.build(name, seed).artifact, self.suite.model(name).runtime
+        found = self._predict(name, artifact, runtime, self.split)
         if name == TEACHER:
             self._teacher_outcomes = found
         return found
@@ -185,13 +185,13 @@ class SuiteRun:
         runtime = self.suite.model(name).runtime
         if stage.kind not in runtime.object.kinds:  # a stage from before the step that changed the kind
             runtime = runtime_for(stage.kind)
-        return self._predicted(name, stage, runtime, "selection")
+        return self._predict(name, stage, runtime, "selection")
 
-    def _predicted(self, name: str, artifact: Artifact, runtime: SuiteRuntime, split: str) -> Outcomes:
-        work = self.predicting(name, runtime, split) if artifact is self.built(name).artifact else None
+    def _predict(self, name: str, artifact: Artifact, runtime: SuiteRuntime, split: str) -> Outcomes:
+        work = self.predicting(name, runtime, split) if artifact is self.build(name).artifact else None
         expected = self.past.prediction(work) if work else None
         with (
-            _named(name),
+            _name_errors(name),
             self.watch.stage(
                 f"{name} · {split} rows", expected=expected.seconds if expected else None
             ) as progress,
@@ -211,7 +211,7 @@ class SuiteRun:
             self._answered_on.setdefault(name, entry.manifest.get(PROCESSOR) if entry.from_store else None)
         return found
 
-    def answered_on(self, name: str) -> str | None:
+    def processor_of(self, name: str) -> str | None:
         """The processor that computed a model's answers; None where this run did."""
         if name not in self._answered_on:
             self.outcomes(name)
@@ -232,10 +232,10 @@ class SuiteRun:
 
         They are chosen by their lengths in the teacher's tokens.
         """
-        theirs = self.encoder.of(self.built(TEACHER).artifact)
+        theirs = self.encoder.of(self.build(TEACHER).artifact)
         lengths = theirs.lengths[first_parts(theirs, range(len(self.encoder.rows)))]
         positions = workload_rows(lengths.tolist(), workload.batch)
-        encoded = self.encoder.of(self.built(name).artifact)
+        encoded = self.encoder.of(self.build(name).artifact)
         return WorkloadInputs(positions, encoded.batch(first_parts(encoded, positions), workload.tokens))
 
     @property
@@ -257,9 +257,9 @@ class SuiteRun:
 
     def _read_memory(self, name: str) -> MemoryReading:
         runtime, inputs = self.suite.model(name).runtime, self.workload(name, self.largest_workload).inputs
-        with _named(name):
+        with _name_errors(name):
             return read_memory(
-                self.built(name).artifact.folder,
+                self.build(name).artifact.folder,
                 runtime.name,
                 params_json(runtime.params),
                 inputs,
@@ -273,7 +273,7 @@ class SuiteRun:
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def _name_errors(name: str) -> Iterator[None]:
     """Tells whose outcomes, or memory, could not be taken."""
     try:
         yield
@@ -316,7 +316,7 @@ class ModelHandle:
     @property
     def built(self) -> Built:
         """The artifact and the steps that led to it."""
-        return self.run.built(self.name)
+        return self.run.build(self.name)
 
     @property
     def outcomes(self) -> Outcomes:
@@ -326,9 +326,9 @@ class ModelHandle:
         return self._outcomes
 
     @property
-    def answered_on(self) -> str | None:
+    def processor(self) -> str | None:
         """The processor that computed its answers, where they came from the store."""
-        return self.run.answered_on(self.name)
+        return self.run.processor_of(self.name)
 
     @property
     def predictor(self) -> Predictor:
@@ -343,7 +343,7 @@ class ModelHandle:
         return self._predictor
 
     @property
-    def compiled(self) -> dict[str, Any]:
+    def compile_facts(self) -> dict[str, Any]:
         """What compiling for the shapes so far took, of a runtime that compiles when it is called."""
         seconds = getattr(self._predictor, "compile_seconds", None)
         if seconds is None:
@@ -355,7 +355,7 @@ class ModelHandle:
         return self.run.memory(self.name, readings)
 
     @property
-    def compared(self) -> Compared:
+    def to_compared(self) -> Compared:
         """What a task's `compare` gets of it."""
         artifact = self.built.artifact
         return Compared(self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device)

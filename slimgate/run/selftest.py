@@ -97,7 +97,7 @@ def plant_fault(
     row's probabilities of the label and of the next class. The damaged outcomes go through a file, as a
     variant's do. Raises MeasureError for other tasks' outcomes without `spoil`.
     """
-    damage = spoil or _exchanged
+    damage = spoil or _with_wrong_rows
     order = _to_spoil(outcomes, np.random.default_rng(seed), right_only=spoil is None)
     ones = np.ones(len(outcomes))
     base = float(metric.statistic(outcomes, ones))
@@ -126,7 +126,7 @@ def _to_spoil(outcomes: Outcomes, generator: np.random.Generator, *, right_only:
     return found if right_only else np.concatenate([found, rest])
 
 
-def _exchanged(outcomes: Outcomes, rows: Ints) -> Outcomes:
+def _with_wrong_rows(outcomes: Outcomes, rows: Ints) -> Outcomes:
     if not isinstance(outcomes, ClassOutcomes):
         raise MeasureError(
             "the task does not say how a row goes wrong: it has no with_planted_fault(outcomes, rows)"

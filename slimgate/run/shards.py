@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slimgate._system.digests import own_code_digest
 from slimgate.record import Machine, ShardFacts
-from slimgate.run.parts import Parts, expected, told
+from slimgate.run.parts import Parts, expected_checks, format_key
 from slimgate.suite.suite import TEACHER, Suite
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def parse_shard(text: str) -> Shard:
 
 def share(suite: Suite, shard: Shard) -> tuple[str, ...]:
     """The variants of one shard, in the suite's order; none where the shards are more than the variants."""
-    return dealt(suite, shard.of)[shard.number - 1]
+    return deal_variants(suite, shard.of)[shard.number - 1]
 
 
-def dealt(suite: Suite, of: int) -> list[tuple[str, ...]]:
+def deal_variants(suite: Suite, of: int) -> list[tuple[str, ...]]:
     """The variants of each shard.
 
     Of several ways to deal, the one whose longest shard and mean shard are shortest together: a chain of
@@ -64,9 +64,9 @@ def dealt(suite: Suite, of: int) -> list[tuple[str, ...]]:
     most, ways = max(longest, -(-whole // of)), []
     order = _chains_first(suite, work)
     while most < whole:
-        ways.append(_packed(order, work, of, most))
+        ways.append(_pack(order, work, of, most))
         most += max(1, most // 8)
-    ways.append(_packed(order, work, of, whole))
+    ways.append(_pack(order, work, of, whole))
     _, shares = min((way for way in ways if way is not None), key=lambda way: _price(way[0]))
     return [tuple(name for name in suite.variants if name in own) for own in shares]
 
@@ -78,7 +78,7 @@ def _price(loads: Sequence[int]) -> tuple[int, int]:
     return max(loads) * len(loads) + sum(loads), max(loads)
 
 
-def _packed(order: Sequence[str], work: Mapping[str, Work], of: int, most: int) -> Way | None:
+def _pack(order: Sequence[str], work: Mapping[str, Work], of: int, most: int) -> Way | None:
     """Each variant to the shard that has most of its steps; None where some shard would exceed `most`."""
     loads, shares = [0] * of, [set[str]() for _ in range(of)]
     built = [set[str]() for _ in range(of)]
@@ -145,12 +145,12 @@ def shard_facts(
 ) -> ShardFacts:
     """Of a shard whose parts have reported so far."""
     own = share(suite, shard)
-    checks = [key for key in expected(suite) if key[1] in (TEACHER, *own)]
+    checks = [key for key in expected_checks(suite) if key[1] in (TEACHER, *own)]
     return ShardFacts(
         number=shard.number,
         of=shard.of,
         variants=list(own),
-        missing=[told(key) for key in checks if not parts.has(key)],
+        missing=[format_key(key) for key in checks if not parts.has(key)],
         code=own_code_digest(),
         machine=f"{machine.cpu}, {machine.cores} cores",
         created=created,

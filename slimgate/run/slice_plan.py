@@ -35,7 +35,7 @@ class PlannedSlices:
     needed: tuple[int, ...]
 
     @property
-    def decidable(self) -> int:
+    def count_decidable(self) -> int:
         """How many slices can be decided."""
         return sum(size >= needed for size, needed in zip(self.sizes, self.needed, strict=True))
 
@@ -44,7 +44,7 @@ class PlannedSlices:
         """`slices by label, accuracy: 0 of 77 can be decided at 5 points (40 rows each; …)`."""
         each = " each" if len(set(self.sizes)) == 1 else ""
         rows = f"{_range(self.sizes)} rows{each}; about {_range(self.needed)} needed"
-        counts = f"{self.decidable} of {len(self.sizes)} can be decided at {self.drop_points:g} points"
+        counts = f"{self.count_decidable} of {len(self.sizes)} can be decided at {self.drop_points:g} points"
         return f"slices by {self.column}, {self.metric}: {counts} ({rows})"
 
 
@@ -67,14 +67,14 @@ def planned_slices(suite: Suite, gate: Rows) -> list[PlannedSlices]:
             points,
             tuple(names),
             tuple(int(sizes.sum()) for sizes in found),
-            tuple(_needed(points / 100, sizes) for sizes in found),
+            tuple(_rows_needed(points / 100, sizes) for sizes in found),
         )
         for (metric, points), names in variants.items()
         for column, found in slices.items()
     ]
 
 
-def _needed(margin: float, sizes: Ints) -> int:
+def _rows_needed(margin: float, sizes: Ints) -> int:
     grouped = sizes.astype(np.float64) if sizes.max() > 1 else None
     return planned_rows(margin, discordance=SLICE_CHANGES, sizes=grouped)
 

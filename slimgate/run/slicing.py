@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from slimgate.data.pools import collapsed, strings
+from slimgate.data.pools import collapse_text, strings
 from slimgate.errors import DataError, format_suggestion
 from slimgate.judge.slices import Slice
 from slimgate.outcomes import Ints
@@ -65,7 +65,9 @@ def length_buckets(rows: Rows, text_columns: Sequence[str]) -> list[str]:
     """The bucket of each row, such as `5 to 9 words`: four of like size, fewer where lengths repeat."""
     words = np.zeros(len(rows), dtype=np.int64)
     for column in text_columns:
-        words += np.array([len(collapsed(text).split()) for text in rows.table[column].to_pylist()], np.int64)
+        words += np.array(
+            [len(collapse_text(text).split()) for text in rows.table[column].to_pylist()], np.int64
+        )
     edges = np.unique(np.quantile(words, (0.25, 0.5, 0.75), method="lower"))
     bucket = np.searchsorted(edges, words, side="left")
     names = {int(k): _bucket_name(words[bucket == k]) for k in np.unique(bucket)}

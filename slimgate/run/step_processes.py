@@ -89,14 +89,14 @@ def apply_in_processes(job: StepJob, processes: int) -> tuple[TorchModel, dict[s
         raise BuildError(
             f"processes = {processes} share batches of {job.params.batch_size}: raise batch_size"
         )
-    with ProcessPoolExecutor(processes, mp_context=forkserver()) as pool, _ended_with(pool):
+    with ProcessPoolExecutor(processes, mp_context=forkserver()) as pool, _end_on_interrupt(pool):
         running = [pool.submit(_apply, job, rank, processes) for rank in range(processes)]
         log = _first_log(running)
     return load_torch_model(job.scratch / MODEL), log
 
 
 @contextmanager
-def _ended_with(pool: ProcessPoolExecutor) -> Iterator[None]:
+def _end_on_interrupt(pool: ProcessPoolExecutor) -> Iterator[None]:
     """Ends the processes where this one is interrupted: leaving the pool would wait for the whole step."""
     try:
         yield

@@ -83,7 +83,7 @@ class VariantBudgets:
                     wish = one.on_inconclusive or otherwise
                     found[f"{prefix}{metric}", one.kind] = Limit(one.limit, one.reason, wish)
         for name, kind, budget in self._of_one_limit():
-            found[name, kind] = Limit(budget.limit, budget.reason, budget.if_undecided(otherwise))
+            found[name, kind] = Limit(budget.limit, budget.reason, budget.on_inconclusive_or(otherwise))
         return found
 
     def _of_one_limit(self) -> Iterator[tuple[str, str, Budget]]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.data.labels import class_names
-from slimgate.data.pools import collapsed
+from slimgate.data.pools import collapse_text
 from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, span_reader, tags_of, words_of
 from slimgate.errors import DataError
 from slimgate.outcomes import RIGHT, Ints, Outcomes
@@ -207,7 +207,7 @@ def _at_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) ->
 
 
 def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
-    yield from map(collapsed, context.rows("train").table[params.words].to_pylist())
+    yield from map(collapse_text, context.rows("train").table[params.words].to_pylist())
 
 
 def _predicted_tags(line: npt.NDArray[np.float64], words: int, classes: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from support.releases import CLASSES, INT8, Model, write_release
 from slimgate.cli.main import main
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import AcceptedFacts, SuiteFacts, to_json
-from slimgate.record.files import read_kept
+from slimgate.record.files import read_record_file
 
 Run = Callable[..., tuple[int, str, str]]
 FAILS = Model(wrong={**INT8, "loan": range(400)})
@@ -193,7 +193,7 @@ def test_a_release_without_metrics_or_with_a_formula_for_a_name_is_told(
     assert (code, "![history]" in out) == (0, True)
     assert "$a_{$" in (tmp_path / "out/plots/history.svg").read_text()
     for folder in (odd, old):
-        record = read_kept(folder).record
+        record = read_record_file(folder).record
         bare = [one.model_copy(update={"quality": {}, "behaviour": None}) for one in record.variants]
         (folder / "run.json").write_text(to_json(record.model_copy(update={"variants": bare})))
     code, out, err = compare(odd, old, "--out", tmp_path / "bare")

@@ -14,7 +14,7 @@ from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugin.plan_text import plan_lines
 from slimgate.protocols import CONFIRM, SPLITS
-from slimgate.report.terminal.summary import plain
+from slimgate.report.terminal.summary import to_text
 
 SIZES = 'splits = { train = "rest", calibration = 0, selection = 16 }'
 MORE = 'splits = { train = "rest", calibration = 0, selection = 8, confirm = 12 }'
@@ -136,7 +136,7 @@ def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
 def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, told: str) -> None:
     budgets = f"[budgets]\naccuracy = {{ drop_points = {points} }}\nflips = {{ flips_max_percent = 1.0 }}\n"
     run = tiny_run(tmp_path, **{SIZES: MORE, "[measure]": budgets + "[measure]"})
-    lines = [plain(line) for line in plan_lines(run, None)]
+    lines = [to_text(line) for line in plan_lines(run, None)]
     assert "confirm 12" in next(line for line in lines if line.startswith("rows: "))
     found = [line for line in lines if line.startswith("confirm: ")]
     assert len(found) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from slimgate.data.quoting import LONGEST, quoted_texts, shortened
+from slimgate.data.quoting import LONGEST, quoted_texts, shorten
 from slimgate.protocols import Rows
 
 
@@ -27,5 +27,5 @@ def test_a_short_text_of_a_pair_leaves_its_room_to_the_other() -> None:
 
 
 def test_a_text_is_cut_with_an_ellipsis_and_a_short_one_is_whole() -> None:
-    assert shortened("x" * 160, 160) == "x" * 160
-    assert shortened("x" * 161, 160) == "x" * 159 + "…"
+    assert shorten("x" * 160, 160) == "x" * 160
+    assert shorten("x" * 161, 160) == "x" * 159 + "…"

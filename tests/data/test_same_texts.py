@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.data.arrow import keys_of
 from slimgate.data.pools import text_codes
-from slimgate.data.same_texts import BETWEEN_TEXTS, comparable, join_groups, plain, without_order
+from slimgate.data.same_texts import BETWEEN_TEXTS, join_groups, normalize_row, normalize_text, without_order
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
     ],
 )
 def test_case_and_punctuation_make_no_other_text(text: str, same: str) -> None:
-    assert plain(text) == plain(same)
+    assert normalize_text(text) == normalize_text(same)
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_case_and_punctuation_make_no_other_text(text: str, same: str) -> None:
     [("?", "!"), ("1 + 1", "1 1"), ("a < b", "a > b"), ("a film", "film a"), ("good", "goods")],
 )
 def test_other_words_and_symbols_make_another_text(text: str, other: str) -> None:
-    assert plain(text) != plain(other)
+    assert normalize_text(text) != normalize_text(other)
 
 
 def test_a_pair_is_compared_without_its_order() -> None:
     one, turned = BETWEEN_TEXTS.join(("A.", "b")), BETWEEN_TEXTS.join(("B", "a"))
-    assert comparable(one) == comparable(turned)
-    assert comparable(one) != comparable(BETWEEN_TEXTS.join(("a", "a")))
+    assert normalize_row(one) == normalize_row(turned)
+    assert normalize_row(one) != normalize_row(BETWEEN_TEXTS.join(("a", "a")))
 
 
 def test_keys_without_order_are_equal_exactly_where_the_texts_are() -> None:

@@ -18,7 +18,7 @@ from fixtures.measuring.large_rows import write_rows as write_large
 from fixtures.measuring.large_rows import write_suite
 from fixtures.models.tiny import write_rows
 from slimgate.data.arrow import chosen_rows, codes_of, keys_of, standing_twice
-from slimgate.data.json_rows import AT_ONCE, typed
+from slimgate.data.json_rows import AT_ONCE, to_table
 from slimgate.data.row_files import BLOCK, RowFile, lines_of, rows_of, text_blocks
 from slimgate.data.sources import files
 from slimgate.data.splits import Cut, SplitSizes, cut
@@ -185,7 +185,7 @@ def test_lines_read_in_batches_have_the_types_of_the_whole(tmp_path: Path, name:
     rows += [{}, {"late": "x"}]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    found, expected = rows_of(RowFile(path, "jsonl"), scratch=tmp_path), typed(rows, where="")
+    found, expected = rows_of(RowFile(path, "jsonl"), scratch=tmp_path), to_table(rows, where="")
     assert found.schema == expected.schema
     assert found.equals(expected)
 

@@ -147,7 +147,7 @@ def test_a_method_that_reads_it_gets_rows_without_the_label_and_others_do_not_ge
     own = 'shorter = { steps = [{ "test_unlabelled_split:looks" = {} }] }'
     run = tiny_run(tmp_path, **{SIZES: MORE, VARIANT: own})
     SEEN.clear()
-    run.built("shorter")
+    run.build("shorter")
     assert SEEN == [(("train", "unlabelled"), ["id", "text", "file"])]
     assert run.rows.reports["unlabelled"].n == 20
     assert run.rows.facts.classes == ("neg", "pos")
@@ -160,7 +160,7 @@ def distilled(options: str) -> dict[str, str]:
 
 def test_a_student_learns_from_it_beside_train(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{SIZES: MORE}, **distilled("unlabelled = true"))
-    log = run.built("shorter").steps[-1].manifest["log"]
+    log = run.build("shorter").steps[-1].manifest["log"]
     assert log["transfer"]["from_unlabelled"] == 20
     assert log["rows"] == 16 + log["transfer"]["rows"]
 
@@ -169,8 +169,8 @@ def test_what_does_not_read_it_is_not_built_again_for_it(tmp_path: Path) -> None
     plain, learning = distilled("epochs = 1"), distilled("unlabelled = true")
     other = MORE.replace("20", "24")
     for options, again in ((plain, True), (learning, False)):
-        tiny_run(tmp_path, **{SIZES: MORE}, **options).built("shorter")
-        assert tiny_run(tmp_path, **{SIZES: other}, **options).built("shorter").from_store is again
+        tiny_run(tmp_path, **{SIZES: MORE}, **options).build("shorter")
+        assert tiny_run(tmp_path, **{SIZES: other}, **options).build("shorter").from_store is again
 
 
 def test_a_step_that_reads_a_split_that_there_is_not_ends_the_run_before_it_begins(tmp_path: Path) -> None:
@@ -185,15 +185,15 @@ def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pyte
     module = tmp_path / "own" / "own_translator.py"
     module.write_text("def again(texts):\n    return [text + ' very' for text in texts]\n")
     options = distilled('augment = { translator = "own_translator:again" }')
-    log = tiny_run(tmp_path, **options).built("shorter").steps[-1].manifest["log"]
+    log = tiny_run(tmp_path, **options).build("shorter").steps[-1].manifest["log"]
     assert log["transfer"]["translated"] == 48
-    assert tiny_run(tmp_path, **options).built("shorter").from_store
+    assert tiny_run(tmp_path, **options).build("shorter").from_store
     from slimgate._system import digests
 
     for cached in (digests._tree, digests._own_digest, digests._imports):  # a new process has none of them
         cached.cache_clear()
     module.write_text("def again(texts):\n    return [text + ' not' for text in texts]\n")
-    assert not tiny_run(tmp_path, **options).built("shorter").from_store
+    assert not tiny_run(tmp_path, **options).build("shorter").from_store
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_the_doc_holds_two_modules_each_with_its_suite() -> None:
 def test_the_task_that_delegates_reads_mails_without_quotes(repository: Path) -> None:
     run = run_of(repository, SUITES[0])
     task = run.suite.setup.task
-    tokenizer = run.built("teacher").artifact.load("cpu").tokenizer
+    tokenizer = run.build("teacher").artifact.load("cpu").tokenizer
     encoded = task.object.encode_rows(task.params, Rows(run.rows.gate.table.slice(0, 1)), tokenizer)
     own = run.rows.gate.table["mail"][0].as_py().split("\n")[0]
     assert tokenizer.decode(encoded.columns["input_ids"][0]) == f"[CLS] {own} [SEP]"

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from support.doc_blocks import blocks, files
+from support.doc_checks import write_surroundings
 from support.tiny_suite import tiny_run
 
+from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.loading import known_plugins, load
+from slimgate.suite.load import load_suite
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -30,11 +33,23 @@ def test_the_method_of_add_your_own_runs_in_a_suite(tmp_path: Path, monkeypatch:
     (tmp_path / "mytools").mkdir()
     (tmp_path / "mytools/rounding.py").write_text(files("README.md")["mytools/rounding.py"])
     run = tiny_run(tmp_path, **{"{ keep_layers = [0, 2] }": step})
-    [built] = run.built("shorter").steps
+    [built] = run.build("shorter").steps
     assert built.manifest["method"] == "mytools.rounding:round_weights"
     assert built.manifest["log"]["digits"] == 2
     weights = next(iter(built.load("cpu").network.parameters())).data
     assert bool((weights * 100 - (weights * 100).round()).abs().max() < 1e-4)
+
+
+def test_a_mistake_is_answered_as_the_readme_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [suite] = blocks("README.md", "toml")
+    [line] = [block.text.strip() for block in blocks("README.md", "text") if "Did you mean" in block.text]
+    (tmp_path / "bench").mkdir()
+    write_surroundings(tmp_path / "bench", tomllib.loads(suite.text))
+    (tmp_path / "bench/reviews.toml").write_text(suite.text.replace("keep_layers", "keep_layer"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SuiteError) as error:
+        load_suite(Path("bench/reviews.toml"), "bench/reviews.toml")
+    assert str(error.value) == line
 
 
 KINDS = [tomllib.loads(block.text)["task"]["kind"] for block in blocks("docs/tasks.md", "toml")]

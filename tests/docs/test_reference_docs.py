@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.reference import reference
 from fixtures.reference.commands import arguments_of, pytest_options, subcommands
-from fixtures.reference.markdown import anchor, plain, prose
+from fixtures.reference.markdown import anchor, prose, to_plain_line
 from fixtures.reference.record_keys import unit_of
 from fixtures.reference.suite_keys import TABLES
 from slimgate.cli.main import COMMANDS
@@ -85,7 +85,7 @@ def test_a_docstring_becomes_prose_code_and_tables() -> None:
 
 
 def test_prose_around_code_keeps_its_blanks() -> None:
-    assert plain("rows of\n`train` * 2") == "rows of `train` \\* 2"
+    assert to_plain_line("rows of\n`train` * 2") == "rows of `train` \\* 2"
 
 
 def test_an_anchor_is_as_github_makes_it() -> None:

@@ -5,6 +5,7 @@ The build itself is strict (`tox -e docs`): it fails for a broken link and for a
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ import slimgate
 from fixtures.site import links
 from fixtures.site.api import api_page, groups
 from fixtures.site.formulas import math_block
+from fixtures.site.hooks import SCHEMA, generated, search_rank
 from fixtures.site.outside import outside_addresses
-from fixtures.site.plots import PLOTS, number, plots, table
+from fixtures.site.plots import PLOTS, number, table
+from slimgate.suite.schema import suite_schema
 
 PAGES = {
     "README.md": "index.md",
@@ -95,13 +98,25 @@ def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_every_plot_has_a_light_and_a_dark_picture_that_the_page_shows() -> None:
-    drawn = dict(plots())
+    drawn = {path: made for path, made in generated() if isinstance(made, bytes)}
     page = (links.ROOT / "docs/statistics.md").read_text("utf-8")
     assert list(drawn) == [f"plots/{name}-{scheme}.svg" for name in PLOTS for scheme in ("light", "dark")]
     for name, svg in drawn.items():
         scheme = name.removesuffix(".svg").rpartition("-")[2]
         assert f"({name}#only-{scheme})" in page
         assert (b"#24292f" in svg, b"#d7dae0" in svg) == (scheme == "light", scheme == "dark")
+
+
+def test_the_site_has_the_reference_and_the_schema() -> None:
+    made = dict(generated())
+    assert json.loads(made[SCHEMA]) == suite_schema()
+    assert {"reference/README.md", "reference/steps.md", "reference/python.md"} <= set(made)
+
+
+def test_search_finds_guides_before_reports_and_no_source_files() -> None:
+    guide, report = search_rank("tune.md"), search_rank("reports/frontier.md")
+    assert float(str(guide["boost"])) > float(str(report["boost"]))
+    assert search_rank("source/slimgate/protocols.py.md") == {"exclude": True}
 
 
 def test_a_plot_takes_its_numbers_from_the_table_of_the_simulation() -> None:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, judge_quality
-from slimgate.judge.correlation import Correlation, judge_correlation, with_turned
+from slimgate.judge.correlation import Correlation, judge_correlation, with_made_up_pairs
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
@@ -104,7 +104,7 @@ def test_a_correlation_and_its_interval_are_scipys(kind: Correlation) -> None:
     columns = (gold, teacher, variant)
     if kind == "spearman":
         columns = (stats.rankdata(gold), stats.rankdata(teacher), stats.rankdata(variant))
-    low, high = bootstrapped(with_turned(columns, None)[0], drop)
+    low, high = bootstrapped(with_made_up_pairs(columns, None)[0], drop)
     assert found.interval == pytest.approx((100 * low, 100 * high), abs=6 * (high - low))
 
 
@@ -191,7 +191,7 @@ def test_the_made_up_pair_is_one_that_speaks_strongly_for_the_teacher(shift: flo
     gold = np.array([-5.0, -4, -3, -2, -1, 1, 2, 3, 4, 5]) + shift
     teacher = np.array([5.0, -1, -1, -1, -1, 1, 1, 1, 1, -5]) + 2 * shift
     # products: -25, 4, 3, 2, 1, 1, 2, 3, 4, -25; of 10 the one at place 9 is the last row with 4
-    (more_gold, before, after), _ = with_turned((gold, teacher, teacher), None)
+    (more_gold, before, after), _ = with_made_up_pairs((gold, teacher, teacher), None)
     assert more_gold[10:] - shift == pytest.approx([4.0, 4.0])
     assert before[10:] - 2 * shift == pytest.approx([1.0, -1.0])
     assert after[10:] - 2 * shift == pytest.approx([-1.0, 1.0])

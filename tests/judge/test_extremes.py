@@ -19,7 +19,7 @@ def samples(groups: Ints | None, left_out: int) -> tuple[list[float], list[float
         rows(groups=groups, rank=np.array(ranks)) for ranks in ([1.0, 1.0, 2.0, 4.0], [1.0, 2.0, 2.0, 4.0])
     ]
     found = with_extremes(MRR, *pair)
-    return found.sample().tolist(), found.left_out()[:, left_out].tolist()
+    return found.sample().tolist(), found.leave_one_out()[:, left_out].tolist()
 
 
 def test_one_row_falls_from_best_to_worst_and_one_rises() -> None:

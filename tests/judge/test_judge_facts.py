@@ -11,12 +11,12 @@ from slimgate.judge.budget_kinds import (
     OnInconclusive,
     QualityBudget,
     allowed_drop,
-    when_undecided,
+    on_inconclusive_of,
     wishes,
 )
 from slimgate.judge.evidence import Changed
 from slimgate.judge.facts import budget_facts, quality_facts, since_facts
-from slimgate.judge.quality import undecided, waiting_facts
+from slimgate.judge.quality import undecided_verdicts, waiting_facts
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 
 DROP = BudgetVerdict("drop_points", 1.0, Verdict.PASS, "as agreed", None)
@@ -124,7 +124,7 @@ def test_as_many_budgets_as_wishes_are_written() -> None:
 
 def test_budgets_of_rows_that_cannot_be_paired_are_undecided() -> None:
     budgets = [QualityBudget("drop_points", 1.0, "as agreed"), QualityBudget("floor", 0.8)]
-    assert undecided(budgets) == (
+    assert undecided_verdicts(budgets) == (
         BudgetVerdict("drop_points", 1.0, Verdict.INCONCLUSIVE, "as agreed", None),
         BudgetVerdict("floor", 0.8, Verdict.INCONCLUSIVE, None, None),
     )
@@ -154,13 +154,13 @@ def test_an_undecided_metric_fails_unless_every_undecided_budget_only_warns(
 ) -> None:
     budgets = [QualityBudget("drop_points", 1.0, on_inconclusive=wish) for wish in own]
     verdicts = [replace(DROP, verdict=Verdict(one)) for one in judged]
-    assert when_undecided(budgets, verdicts, otherwise) == expected
+    assert on_inconclusive_of(budgets, verdicts, otherwise) == expected
     assert wishes(budgets, otherwise) == [wish or otherwise for wish in own]
 
 
 def test_each_budget_has_its_verdict() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        when_undecided([QualityBudget("drop_points", 1.0)], [], "fail")
+        on_inconclusive_of([QualityBudget("drop_points", 1.0)], [], "fail")
 
 
 @pytest.mark.parametrize(

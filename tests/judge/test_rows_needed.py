@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from slimgate.judge.rows_needed import copies_by_bound, copies_until, planned_rows
+from slimgate.judge.rows_needed import copies_from_interval, copies_until, planned_rows
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,18 @@ def test_copies_of_rows_that_lost_nothing_follow_the_power_of_their_number() -> 
 
 def test_no_number_of_copies_decides_what_is_at_the_limit_or_out_of_reach() -> None:
     assert copies_until(lambda _: 0.0, 0.02, 0.02) is None
-    assert copies_by_bound(0.02, 0.05, 0.02) is None
+    assert copies_from_interval(0.02, 0.05, 0.02) is None
     # at a million times as many rows the chance is still over 0.645 %
     assert copies_until(lambda copies: 0.5 if copies < 2e6 else 0.0, 0.0199, 0.02) is None
 
 
 def test_no_copies_fewer_than_the_rows_that_did_not_decide() -> None:
     assert copies_until(lambda _: 0.0, 0.01, 0.02) == pytest.approx(1.0, abs=0.006)
-    assert copies_by_bound(0.01, 0.0101, 0.02) == 1.0
+    assert copies_from_interval(0.01, 0.0101, 0.02) == 1.0
 
 
 @pytest.mark.parametrize(("value", "bound"), [(0.0, 0.03), (0.03, 0.0)], ids=["below", "above"])
 def test_by_a_bound_the_half_width_shrinks_with_the_root_of_the_rows(value: float, bound: float) -> None:
     # half the width is 0.03, its power takes 2.4865 / 1.6449 of it, the way to the limit is 0.02 or 0.01
     expected = (0.03 * 2.4865 / 1.6449 / abs(0.02 - value)) ** 2
-    assert copies_by_bound(value, bound, 0.02) == pytest.approx(expected, rel=1e-4)
+    assert copies_from_interval(value, bound, 0.02) == pytest.approx(expected, rel=1e-4)

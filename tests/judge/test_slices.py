@@ -230,7 +230,7 @@ def test_parts_are_judged_as_rows_that_were_taken_out(drawn: Make, *, grouped: b
             own.method,
             own.groups,
         )
-        assert part.below(0.05) == own.below(0.05)
+        assert part.shows_below(0.05) == own.shows_below(0.05)
 
 
 def test_a_slice_of_a_metric_without_interval_may_be_anything() -> None:

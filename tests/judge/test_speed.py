@@ -12,11 +12,11 @@ from slimgate.judge.speed import (
     Speedup,
     clearance,
     delay_message,
-    delay_seen,
     estimate_speedup,
+    is_delay_seen,
+    is_settled,
     judge_speedup,
     log_ratio_interval,
-    settled,
     speed_message,
     visible_delay,
 )
@@ -40,7 +40,7 @@ def test_drift_that_both_share_does_not_count() -> None:
 
 def test_the_claim_is_the_interval_widened_by_the_noise_floor() -> None:
     found = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
-    assert found.claimed == pytest.approx((1.9 / 1.1, 2.1 * 1.1))
+    assert found.claimed_interval == pytest.approx((1.9 / 1.1, 2.1 * 1.1))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_equal_models_are_seldom_called_faster_than_the_floor() -> None:
         found = estimate_speedup(
             times(seed, 1.0), times(seed + 1000, 1.0), times(seed + 2000, 1.0), of_minima=1.0
         )
-        above += found.claimed[0] > 1.0
+        above += found.claimed_interval[0] > 1.0
     assert above <= 2
 
 
@@ -70,17 +70,17 @@ def test_a_slower_variant_fails_a_budget_of_one() -> None:
 def test_a_duel_goes_on_while_its_intervals_are_wide_and_ends_when_both_are_narrow() -> None:
     wide, narrow = times(1, 1.0, 0.2), times(2, 1.0, 0.001)
     even = times(3, 1.0, 0.001)
-    assert settled(even, narrow, narrow, minimum=None)
-    assert not settled(even, wide, narrow, minimum=None)
-    assert not settled(even, narrow, wide, minimum=None)
+    assert is_settled(even, narrow, narrow, minimum=None)
+    assert not is_settled(even, wide, narrow, minimum=None)
+    assert not is_settled(even, narrow, wide, minimum=None)
 
 
 @pytest.mark.parametrize(("minimum", "ends"), [(1.2, True), (2.0, False), (3.0, True)])
 def test_a_duel_ends_early_where_its_budget_is_decided(minimum: float, ends: bool) -> None:
     """Twice as fast, known to some 10 %: above 1.2 and below 3, and who knows about 2."""
     teacher, copy, twice = (times(seed, middle, 0.1) for seed, middle in ((1, 1.0), (2, 1.0), (3, 0.5)))
-    assert settled(teacher, copy, twice, minimum=minimum) is ends
-    assert not settled(teacher, copy, twice, minimum=None)
+    assert is_settled(teacher, copy, twice, minimum=minimum) is ends
+    assert not is_settled(teacher, copy, twice, minimum=None)
 
 
 LOOKS = (12, 24, 48, 96)
@@ -98,10 +98,10 @@ def even_duel(seed: int, *, naive: bool) -> tuple[bool, bool]:
     for rounds in (*LOOKS, 200):
         so_far = teacher[:rounds], copy[:rounds], variant[:rounds]
         low, high = log_ratio_interval(teacher[:rounds], variant[:rounds])[1:]
-        if low > 0 or high < 0 if naive else settled(*so_far, minimum=1.0):
+        if low > 0 or high < 0 if naive else is_settled(*so_far, minimum=1.0):
             break
     found = estimate_speedup(*so_far, of_minima=1.0)
-    apart = [not low <= 1.0 <= high for low, high in (found.interval, found.claimed)]
+    apart = [not low <= 1.0 <= high for low, high in (found.interval, found.claimed_interval)]
     return apart[0], apart[1]
 
 
@@ -156,10 +156,10 @@ def test_only_what_is_further_from_the_budget_than_the_delay_seen_is_decided(
 def test_a_duel_does_not_end_at_a_verdict_that_a_hidden_delay_undoes() -> None:
     """Twice as fast, known to some 10 %: above 1.5, but not by 30 %; above 1.2 by as much."""
     teacher, copy, twice = (times(seed, middle, 0.1) for seed, middle in ((1, 1.0), (2, 1.0), (3, 0.5)))
-    assert settled(teacher, copy, twice, minimum=1.5)
-    assert not settled(teacher, copy, twice, minimum=1.5, visible=0.3)
-    assert settled(teacher, copy, twice, minimum=1.2, visible=0.3)
-    assert not settled(teacher, copy, twice, minimum=1.2, visible=None)
+    assert is_settled(teacher, copy, twice, minimum=1.5)
+    assert not is_settled(teacher, copy, twice, minimum=1.5, visible=0.3)
+    assert is_settled(teacher, copy, twice, minimum=1.2, visible=0.3)
+    assert not is_settled(teacher, copy, twice, minimum=1.2, visible=None)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_delay_is_seen_where_the_claim_lies_wholly_below_one(
     interval: tuple[float, float], seen: bool
 ) -> None:
     found = Speedup(0.91, interval, 0.91, 0.05, 24)
-    assert delay_seen(found) is seen
+    assert is_delay_seen(found) is seen
     assert delay_message("b1", found, 0.1).endswith(
         "(noise floor 5.0 %, 24 rounds): seen" if seen else "this run's speed-up verdicts are INCONCLUSIVE"
     )

@@ -13,8 +13,8 @@ from slimgate.judge import (
     QualityBudget,
     QualityJudgement,
     Verdict,
-    combined,
     judge_quality,
+    worst_verdict,
 )
 from slimgate.judge.evidence import Changed
 from slimgate.judge.metrics import Metric, load_metric
@@ -80,7 +80,7 @@ def test_all_budgets_must_pass_and_the_worst_is_the_verdict(counted: MakePair) -
     judgement = judged(counted(872, 32, 8), 8.0, 3.0, 1.0)
     assert [one.verdict for one in judgement.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
     assert judgement.verdict is Verdict.FAIL
-    assert combined([Verdict.PASS, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
+    assert worst_verdict([Verdict.PASS, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
 
 
 def test_without_a_budget_there_is_no_verdict(counted: MakePair) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fixtures.models.masking import loaded_again, logits, tiny_model
+from fixtures.models.masking import logits, save_and_load, tiny_model
 from slimgate.compress.prune import magnitude_prune
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.models.block_choice import evenly_spread, keep_blocks_
@@ -54,14 +54,14 @@ def test_notes_of_blocks_follow_them_and_those_of_dropped_blocks_go(
         assert numbers == {"0", "1"}
     assert len(pruned) == 2 * (6 if architecture == "bert" else 4)
     assert ("bert.pooler.dense" in int8) == (architecture == "bert")
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert torch.equal(logits(again), logits(model))
 
 
 def test_an_attention_scaled_by_the_number_of_its_block_keeps_its_scale(tmp_path: Path) -> None:
     model, _ = tiny_model(tmp_path, "gpt2", scale_attn_by_inverse_layer_idx=True)
     keep_blocks_(model, [1, 3])
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     for one in (model, again):
         scales = [one.network.get_submodule(block.attention.module).scaling for block in blocks(one.network)]
         assert scales == [8**-0.5 / 2, 8**-0.5 / 4]

@@ -32,8 +32,8 @@ def test_a_fresh_model_starts_from_the_seed_with_a_tokenizer_of_the_train_rows(
     shape(tmp_path / "shape", family)
     given = {'model = "hub"': 'model = "fresh:shape"', "keep_layers = [0, 2]": "keep_layers = [0]"}
     run = tiny_run(tmp_path, **given)
-    artifact = run.built("teacher").artifact
-    again = tiny_run(tmp_path, store="other", **given).built("teacher").artifact
+    artifact = run.build("teacher").artifact
+    again = tiny_run(tmp_path, store="other", **given).build("teacher").artifact
     assert artifact.digest == again.digest
     model = artifact.load("cpu")
     assert model.config.vocab_size == len(model.tokenizer) <= 300

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.openvino_models import exported, model_scores
+from fixtures.models.openvino_models import export_random_model, model_scores
 from slimgate.errors import BuildError
 from slimgate.models.openvino_model import (
     OpenVinoModel,
@@ -32,7 +32,7 @@ def graph_of(*outputs: Any, inputs: Any) -> Any:
 
 
 def test_it_loads_again_the_same(tmp_path: Path) -> None:
-    model, context = exported(tmp_path)
+    model, context = export_random_model(tmp_path)
     folder = tmp_path / "saved"
     folder.mkdir()
     model.save(folder)

@@ -57,7 +57,7 @@ def test_a_model_of_images_and_texts_needs_its_processor_too(tmp_path: Path) -> 
 
 def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
-    artifact = run.built(TEACHER).artifact
+    artifact = run.build(TEACHER).artifact
     assert run.encoder.unreadable(artifact) == 0
     table = run.rows.gate.table
     texts = [

@@ -159,11 +159,11 @@ SIZE = part("footprint", "int8", "size", {"compression": 2.0, "measured": "2026-
 
 
 def test_a_run_of_one_test_keeps_what_is_valid_with_its_time(folder: Path, earlier: RunRecord) -> None:
-    assert earlier.carried == []
+    assert earlier.carried_results == []
     after = run(folder, SIZE)
     assert kept(after, "int8") == ALL - {"footprint"}
     assert kept(after, "released") == ALL
-    assert {one.measured for one in after.carried} == {EARLIER}
+    assert {one.measured for one in after.carried_results} == {EARLIER}
     times = after.variant("int8").latency["b1"]
     assert times == earlier.variant("int8").latency["b1"]
     assert (times.measured, times.duel_measured, times.clearance) == (EARLIER, EARLIER, 1.3)
@@ -197,7 +197,7 @@ def test_results_of_a_model_whose_files_changed_are_void(folder: Path) -> None:
 def test_another_teacher_voids_all_results(folder: Path) -> None:
     change_weights(folder, "teacher")
     after = run(folder, SIZE)
-    assert after.carried == []
+    assert after.carried_results == []
     assert after.verdict.passed == 0
 
 
@@ -276,7 +276,7 @@ def test_another_options_of_a_step_void_its_variant(folder: Path) -> None:
 def test_other_values_of_a_sliced_column_void_all_results(folder: Path) -> None:
     rows = (folder / "rows.csv").read_text().replace(",f", ",g").replace(",gile", ",file")
     (folder / "rows.csv").write_text(rows)
-    assert run(folder, SIZE).carried == []
+    assert run(folder, SIZE).carried_results == []
 
 
 @pytest.mark.parametrize("changed", [{"cpu": "another"}, {"threads": 7}, {"libraries": {"torch": "0.1"}}])
@@ -285,7 +285,7 @@ def test_results_of_another_machine_are_void(
 ) -> None:
     here = session.describe_machine
     monkeypatch.setattr(session, "describe_machine", lambda **given: here(**given).model_copy(update=changed))
-    assert run(folder, SIZE).carried == []
+    assert run(folder, SIZE).carried_results == []
 
 
 def test_a_busier_machine_is_the_same_machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_a_record_without_digests_is_not_carried_over(folder: Path, earlier: Run
     file = folder / "reports/s/run.json"
     bare = [model.model_copy(update={"inputs_digests": {}}) for model in earlier.variants]
     file.write_text(earlier.model_copy(update={"variants": bare}).model_dump_json(by_alias=True))
-    assert run(folder, SIZE).carried == []
+    assert run(folder, SIZE).carried_results == []
 
 
 def test_an_error_of_an_earlier_run_stays_and_fails_only_the_record(folder: Path) -> None:

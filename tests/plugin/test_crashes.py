@@ -101,4 +101,4 @@ def test_a_killed_run_leaves_no_process_behind(duelling: int) -> None:
     assert len(kill_nine.in_session(duelling)) >= 5
     os.kill(duelling, signal.SIGKILL)
     os.waitpid(duelling, 0)
-    assert kill_nine.ended(duelling) == []
+    assert kill_nine.wait_for_end(duelling) == []

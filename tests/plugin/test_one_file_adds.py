@@ -154,7 +154,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_it_predicts_and_the_record_names_it(run: SuiteRun) -> None:
-    built = run.built("added").artifact
+    built = run.build("added").artifact
     assert (built.kind, built.load("cpu").kind) == ("flat", "flat")
     assert run.suite.variants["added"].runtime.name in ("flat", "flat_runtime:Flat")
     teacher, added = run.outcomes("teacher"), run.outcomes("added")
@@ -169,7 +169,7 @@ def test_what_was_judged_is_exported_and_is_a_model_of_a_suite(
     out, scratch = tmp_path / "out", tmp_path / "scratch"
     out.mkdir()
     scratch.mkdir()
-    artifact = run.built("added").artifact
+    artifact = run.build("added").artifact
     written = write_form(artifact, None, out, scratch)
     written.config.save_pretrained(out)
     written.tokenizer.save_pretrained(out)
@@ -182,13 +182,13 @@ def test_what_was_judged_is_exported_and_is_a_model_of_a_suite(
 
 
 def test_a_pytorch_model_is_exported_by_it(run: SuiteRun, tmp_path: Path) -> None:
-    written = write_form(run.built("teacher").artifact, "flat", tmp_path, tmp_path / "scratch")
+    written = write_form(run.build("teacher").artifact, "flat", tmp_path, tmp_path / "scratch")
     assert written.form == "flat"
     assert (tmp_path / "model.flat").is_file()
 
 
 def test_another_form_is_refused_in_one_line(run: SuiteRun, tmp_path: Path) -> None:
-    artifact = run.built("added").artifact
+    artifact = run.build("added").artifact
     with pytest.raises(BuildError, match="judged as a graph of flat, which --format onnx cannot hold"):
         write_form(artifact, "onnx", tmp_path, tmp_path)
     with pytest.raises(DataError, match=r"--format flatt: there is no such form. Did you mean flat\?"):

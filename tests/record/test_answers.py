@@ -65,7 +65,7 @@ def test_the_numbers_of_another_task_stand_under_their_own_names(tmp_path: Path)
     path = write_values(tmp_path / "x.parquet", given=["tokens"], nats=[4.5, 2.5], tokens=[3.0, 2.0])
     answers = read_answers(path)
     assert answers.values == ("nats",)
-    assert answers.given_of(1) == {"tokens": 2.0}
+    assert answers.given_numbers(1) == {"tokens": 2.0}
     assert answers.of(0).values == {"nats": 4.5}
     assert (answers.of(0).right, answers.of(0).prediction, answers.label(0)) == (None, None, None)
 

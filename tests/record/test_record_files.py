@@ -11,7 +11,7 @@ from support.releases import SUITE, write_release
 
 from slimgate.errors import DataError
 from slimgate.record import AcceptedFacts, LatencyFacts, QualityFacts, SuiteFacts, to_json
-from slimgate.record.files import baselines_in, read_kept, record_file
+from slimgate.record.files import baselines_in, read_record_file, record_file
 
 
 def kept(folder: Path, name: str, at: str, suite: str = SUITE) -> None:
@@ -24,7 +24,7 @@ def test_a_record_is_found_by_its_file_and_by_its_folder(tmp_path: Path) -> None
     assert (
         record_file(tmp_path / "run") == record_file(tmp_path / "run/run.json") == tmp_path / "run/run.json"
     )
-    assert read_kept(tmp_path / "run").name == (tmp_path / "run/run.json").as_posix()
+    assert read_record_file(tmp_path / "run").name == (tmp_path / "run/run.json").as_posix()
 
 
 def test_a_folder_above_runs_names_those_below(tmp_path: Path) -> None:
@@ -54,22 +54,22 @@ def test_a_record_without_its_teacher_first_or_with_a_name_twice_is_refused(
     tmp_path: Path, names: tuple[str, ...]
 ) -> None:
     write_release(tmp_path)
-    record = read_kept(tmp_path).record
+    record = read_record_file(tmp_path).record
     models = [record.variant(name) for name in names]
     (tmp_path / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
     with pytest.raises(DataError, match=r"expected teacher first, and each name once$"):
-        read_kept(tmp_path)
+        read_record_file(tmp_path)
 
 
 def test_a_figure_that_is_not_finite_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     write_release(tmp_path)
-    record = read_kept(tmp_path).record
+    record = read_record_file(tmp_path).record
     times = LatencyFacts(speedup=inf, speedup_interval=(0.5, inf), measured="")
     metrics = {"loss": QualityFacts(teacher=0.5, value=inf, drop_points=inf, n=10, measured="")}
     int8 = record.variant("int8").model_copy(update={"latency": {"b1": times}, "quality": metrics})
     text = to_json(record.model_copy(update={"variants": [record.variants[0], int8]}))
     (tmp_path / "run.json").write_text(text)
-    found = read_kept(tmp_path).record.variant("int8")
+    found = read_record_file(tmp_path).record.variant("int8")
     assert found.latency["b1"].speedup_interval == (0.5, inf)
     assert (found.quality["loss"].value, found.quality["loss"].drop_points) == (inf, inf)
     assert found.quality["loss"].interval is None
@@ -81,4 +81,4 @@ def test_what_is_wrong_with_a_record_is_told_by_its_place(tmp_path: Path) -> Non
     text = (tmp_path / "run.json").read_text()
     (tmp_path / "run.json").write_text(text.replace('"cores": 2', '"cores": null'))
     with pytest.raises(DataError, match=r"slimgate\.run/1: machine\.cores: Input should be a valid integer$"):
-        read_kept(tmp_path)
+        read_record_file(tmp_path)

@@ -12,7 +12,7 @@ from support.releases import SUITE, Model, write_release
 
 from slimgate.cli.main import main
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
-from slimgate.record.files import read_kept
+from slimgate.record.files import read_record_file
 from slimgate.record.lines import Line, lines
 
 PAGE = Path(__file__).parents[2] / "docs/ci.md"
@@ -58,7 +58,7 @@ def test_the_verdicts_of_the_lines_are_those_that_the_run_counts(tmp_path: Path)
         "int8": Model(flips=FlipsBudget(flips_max_percent=5.0), slices=SliceBudget(drop_points=0.1)),
         "shown": Model(gated=False, reason="x"),
     }
-    record = read_kept(write_release(tmp_path, models=models)).record
+    record = read_record_file(write_release(tmp_path, models=models)).record
     gated = [one for one in lines(record) if one.gated and one.verdict]
     assert [(one.kind, one.verdict) for one in gated] == [("metric", "PASS"), ("behaviour", "FAIL")]
     # The line of behaviour has the worst verdict of its two budgets: the flips hold, a slice does not.

@@ -9,7 +9,7 @@ from pathlib import Path
 from support.releases import write_release
 
 from slimgate.record import QualityFacts, StepFacts
-from slimgate.record.files import read_kept
+from slimgate.record.files import read_record_file
 from slimgate.record.mlflow import model_runs, suite_run
 
 # What MLflow takes as a name, on every system.
@@ -17,7 +17,7 @@ ALLOWED = re.compile(r"[\w./ -]+", re.ASCII)
 
 
 def test_steps_are_told_as_a_suite_writes_them(tmp_path: Path) -> None:
-    record = read_kept(write_release(tmp_path)).record
+    record = read_record_file(write_release(tmp_path)).record
     teacher, int8 = record.variants
     steps = [
         StepFacts(
@@ -31,7 +31,7 @@ def test_steps_are_told_as_a_suite_writes_them(tmp_path: Path) -> None:
 
 
 def test_names_hold_only_what_mlflow_takes_and_a_drop_has_its_unit(tmp_path: Path) -> None:
-    record = read_kept(write_release(tmp_path)).record
+    record = read_record_file(write_release(tmp_path)).record
     teacher, int8 = record.variants
     facts = QualityFacts(teacher=9.0, value=9.9, drop_points=10.0, unit="percent", n=5, measured="")
     named = int8.model_copy(update={"quality": {"own.metrics:häufig/mean": facts}})
@@ -41,7 +41,7 @@ def test_names_hold_only_what_mlflow_takes_and_a_drop_has_its_unit(tmp_path: Pat
 
 
 def test_a_text_is_cut_to_what_mlflow_takes(tmp_path: Path) -> None:
-    record = read_kept(write_release(tmp_path)).record
+    record = read_record_file(write_release(tmp_path)).record
     long = record.suite.model_copy(update={"title": "x" * 6000})
     told = suite_run(record.model_copy(update={"suite": long})).tags["mlflow.note.content"]
     assert (len(told), told[-2:]) == (5000, "x…")

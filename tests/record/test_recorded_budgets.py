@@ -6,7 +6,7 @@ import pytest
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BudgetFacts, LatencyFacts, VariantRecord
-from slimgate.record.budgets import Judged, judged_budgets, looser, stated, verdict_under
+from slimgate.record.budgets import Judged, clean_reason, judged_budgets, looser, verdict_under
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_another_limit_of_a_speed_up_must_be_cleared_by_as_much(limit: float, ve
 
 @pytest.mark.parametrize(("reason", "found"), [(None, None), ("", None), (" \n", None), (" why ", "why")])
 def test_a_reason_of_blanks_is_none(reason: str | None, found: str | None) -> None:
-    assert stated(reason) == found
+    assert clean_reason(reason) == found

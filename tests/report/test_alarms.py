@@ -9,7 +9,7 @@ from slimgate.record import BaselineFacts, QualityFacts, RunRecord, SinceFacts
 from slimgate.report.alarms import alarms
 from slimgate.report.head import head
 from slimgate.report.pr_comment import pr_comment
-from slimgate.report.terminal.summary import plain, summary_lines
+from slimgate.report.terminal.summary import summary_lines, to_text
 
 CHANCE = "its accuracy 0.510 [0.470, 0.550] is not shown to be above 0.520, the share of the label (a|b)"
 
@@ -35,7 +35,7 @@ def test_they_stand_under_the_verdict_and_before_all_else(doubtful: RunRecord) -
 
 def test_the_comment_and_the_terminal_tell_them_too(doubtful: RunRecord) -> None:
     assert pr_comment([doubtful]).index("The teacher is near chance") < 400
-    shown = "\n".join(plain(line) for line in summary_lines(doubtful, "report.md"))
+    shown = "\n".join(to_text(line) for line in summary_lines(doubtful, "report.md"))
     assert f"The teacher is near chance: {CHANCE}; a variant that" in shown
     assert "New since the baseline v1, so not held against it: fresh." in shown
 

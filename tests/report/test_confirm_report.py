@@ -13,7 +13,7 @@ from slimgate.record.budgets import undecided_fails
 from slimgate.record.run_verdict import verdict
 from slimgate.report.card import card
 from slimgate.report.cautions import warnings
-from slimgate.report.confirm import confirmed
+from slimgate.report.confirm import confirm_section
 from slimgate.report.github import budget_annotations
 from slimgate.report.head import best
 from slimgate.report.pr_comment import pr_comment
@@ -61,7 +61,7 @@ def test_a_variant_that_held_on_the_confirm_rows_stays_what_it_was() -> None:
     record = judged_again(Verdict.PASS)
     assert record.verdict.status == "PASS"
     assert [model.name for model in inside_budgets(record)] == ["int8"]
-    assert "- confirm: int8: accuracy, drop 0.4: PASS" in confirmed(record)
+    assert "- confirm: int8: accuracy, drop 0.4: PASS" in confirm_section(record)
 
 
 def test_a_variant_that_did_not_is_no_pass_any_more() -> None:
@@ -75,7 +75,7 @@ def test_a_variant_that_did_not_is_no_pass_any_more() -> None:
 
 
 def test_there_is_no_section_where_no_run_used_the_rows() -> None:
-    assert confirmed(sample_record()) == ""
+    assert confirm_section(sample_record()) == ""
 
 
 def smallest(**facts: Any) -> str:

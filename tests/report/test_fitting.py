@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.report.tables import Piece, fitted, whole
+from slimgate.report.tables import Piece, fit_pieces, uncut
 
 
 def listed(name: str, rows: int) -> Piece:
@@ -12,12 +12,14 @@ def listed(name: str, rows: int) -> Piece:
 
 
 def test_what_fits_is_left_as_it_is() -> None:
-    assert fitted([whole("a", "A"), listed("lines", 2)], 1000, end="E") == "A\n\n- line 0\n- line 1\n\nE\n"
+    assert (
+        fit_pieces([uncut("a", "A"), listed("lines", 2)], 1000, end="E") == "A\n\n- line 0\n- line 1\n\nE\n"
+    )
 
 
 @pytest.mark.parametrize("limit", [500, 600, 1000, 3000])
 def test_rows_that_do_not_fit_go_whole_and_are_counted(limit: int) -> None:
-    text = fitted([listed("lines", 1000)], limit, end="the end")
+    text = fit_pieces([listed("lines", 1000)], limit, end="the end")
     assert len(text) <= limit
     shown = [line for line in text.splitlines() if line.startswith("- line ")]
     assert shown == [f"- line {n}" for n in range(len(shown))]
@@ -28,14 +30,14 @@ def test_rows_that_do_not_fit_go_whole_and_are_counted(limit: int) -> None:
 
 
 def test_a_piece_with_no_room_is_named_at_the_end() -> None:
-    text = fitted([whole("a", "A"), whole("a novel", "x" * 900), whole("b", "B")], 1000)
+    text = fit_pieces([uncut("a", "A"), uncut("a novel", "x" * 900), uncut("b", "B")], 1000)
     assert text == "A\n\nB\n\nLeft out for want of room: a novel. The report has all.\n"
 
 
 def test_many_pieces_with_no_room_are_counted() -> None:
-    text = fitted([whole(f"the novel of the number {n}", "x" * 900) for n in range(50)], 1000)
+    text = fit_pieces([uncut(f"the novel of the number {n}", "x" * 900) for n in range(50)], 1000)
     assert text == "Left out for want of room: 50 sections. The report has all.\n"
 
 
 def test_empty_pieces_leave_no_gap() -> None:
-    assert fitted([whole("a", ""), listed("lines", 0), whole("b", "B")], 1000) == "B\n"
+    assert fit_pieces([uncut("a", ""), listed("lines", 0), uncut("b", "B")], 1000) == "B\n"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from slimgate.record.words import moment
-from slimgate.report.tables import folded
+from slimgate.report.tables import fold
 
 
 def test_a_summary_is_harmless_html() -> None:
-    assert folded("<i>", " & more", "x").startswith(
+    assert fold("<i>", " & more", "x").startswith(
         "<details><summary><b>&lt;i&gt;</b> &amp; more</summary>\n\n"
     )
 

@@ -32,7 +32,7 @@ from slimgate.record import (
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.report.html import html_index, html_report
 from slimgate.report.page.changed_rows import LOST, MOVED, WON, changed_rows
-from slimgate.report.page.drawing import drawn, scale_of
+from slimgate.report.page.drawing import draw_bar, scale_of
 
 SCRIPT = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 NASTY = {
@@ -329,13 +329,13 @@ def test_the_page_over_all_suites_links_to_each() -> None:
 def test_intervals_stand_on_one_scale_and_far_ones_at_its_edge() -> None:
     scale = scale_of([-1.0, 1.0, 40.0], [2.0])
     assert (scale.low, scale.high) == pytest.approx((-1.42, 6.42))
-    near, far = drawn(scale, 1.0, (-1.0, 2.0), [2.0]), drawn(scale, 40.0, (39.0, 41.0), [2.0])
+    near, far = draw_bar(scale, 1.0, (-1.0, 2.0), [2.0]), draw_bar(scale, 40.0, (39.0, 41.0), [2.0])
     assert near is not None
     assert far is not None
     assert (near.high, near.cut) == (near.limits[0], False)
     assert (far.low, far.high, far.cut) == (100.0, 100.0, True)
-    assert drawn(scale, None, None) is None
-    assert drawn(scale, float("nan"), None) is None
+    assert draw_bar(scale, None, None) is None
+    assert draw_bar(scale, float("nan"), None) is None
 
 
 def luminance(colour: str) -> float:

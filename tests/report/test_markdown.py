@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import os
 import re
-from html import escape, unescape
+from html import escape as escape_html
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from support.sample_record import (
 )
 
 import slimgate.report
-from slimgate._system.escape import escaped, visible
+from slimgate._system.escape import escape, visible
 from slimgate.record import (
     AnswerFacts,
     BudgetFacts,
@@ -201,7 +202,7 @@ def test_a_verdict_line_is_said_once() -> None:
     found = [one.facts.message for model in record.variants for one in model.results()]
     for text in (suite_report(record), pr_comment([record])):
         for message in filter(None, found):
-            assert text.count(escaped(message)) <= 1
+            assert text.count(escape(message)) <= 1
     student = section(suite_report(record), "Verdicts")
     assert "- student: accuracy FAIL, quoted above · method: Gaffke's bound, grouped" in student
 
@@ -546,8 +547,8 @@ def test_a_verdict_on_latency_counts_and_has_its_line() -> None:
         (figures.significant(0.04123), "0.0412"),
         (figures.significant(0.000012), "1.20e-05"),
         (figures.significant(0.0), "0.00"),
-        (figures.fixed(-0.04, 1), "0.0"),
-        (figures.fixed(None, 1), "–"),
+        (figures.to_fixed(-0.04, 1), "0.0"),
+        (figures.to_fixed(None, 1), "–"),
         (figures.duration(9.96), "10.0 s"),
         (figures.duration(59.6), "1 min 0 s"),
         (figures.duration(None), "–"),
@@ -574,8 +575,8 @@ def test_many_labels_are_summed_up_in_a_line_a_split() -> None:
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 @pytest.mark.parametrize("place", ["| a |\n|---|\n| {} |", "- {}", "- x: {}", "# {}", "[{}](y)"])
 def test_escaped_text_reads_as_it_was_written_and_nothing_in_it_comes_alive(text: str, place: str) -> None:
-    shown = escape(visible(text.strip()), quote=False).replace('"', "&quot;")
-    html, plain = rendered(place.format(escaped(text))), rendered(place.format("SAFE"))
+    shown = escape_html(visible(text.strip()), quote=False).replace('"', "&quot;")
+    html, plain = rendered(place.format(escape(text))), rendered(place.format("SAFE"))
     read = html.replace("\u200b", "")  # nothing to see: it stands behind what GitHub would link
     assert re.sub(r"\s", "", read) == re.sub(r"\s", "", plain.replace("SAFE", shown))
 
@@ -590,25 +591,25 @@ REFERENCE = re.compile(r"(?<!\w)@[a-z\d]|\w@[\da-f]{7}|#\d|\bgh-\d", re.IGNORECA
 )
 def test_text_of_data_calls_nobody_and_links_no_issue(text: str) -> None:
     assert REFERENCE.search(rendered(text))
-    told = rendered(f"| a |\n|---|\n| {escaped(text)} |")
+    told = rendered(f"| a |\n|---|\n| {escape(text)} |")
     assert not REFERENCE.search(told)
     assert told.replace("\u200b", "") == rendered("| a |\n|---|\n| SAFE |").replace("SAFE", text)
 
 
 def test_escaped_text_has_no_line_break_and_no_control_character() -> None:
-    shown = escaped("".join(map(chr, range(160))) + "\u2028\u2029\u202e")
+    shown = escape("".join(map(chr, range(160))) + "\u2028\u2029\u202e")
     assert shown.isprintable()
     assert r"\\x1b" in shown
 
 
 def test_numbers_in_brackets_and_names_stay_readable_in_the_raw_file() -> None:
     text = "int8: f1_macro 0.884, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872): FAIL"
-    assert escaped(text) == text
-    assert escaped("3.11.14") == "3.11.14"
+    assert escape(text) == text
+    assert escape("3.11.14") == "3.11.14"
 
 
 def test_very_long_text_is_cut_and_says_so() -> None:
-    assert escaped("x" * 1500).endswith("x … (500 more characters)")
+    assert escape("x" * 1500).endswith("x … (500 more characters)")
 
 
 def record_of(text: str) -> RunRecord:

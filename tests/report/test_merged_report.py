@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.sample_record import sample_record
 
-from slimgate.cli.merge import _copy_logs, merged
+from slimgate.cli.merge import _copy_logs, merge_records
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BaselineFacts,
@@ -92,7 +92,7 @@ def test_the_worst_self_test_of_all_shards_counts(
         for kept, own in zip(ordered, (names[:1], names[1:]), strict=True)
         for facts in [kept.record.shards[0].model_copy(update={"variants": own})]
     ]
-    record = merged(owned)
+    record = merge_records(owned)
     assert getattr(record.self_test, name) == worst
     shows_a_broken_gate = name != "planted_delay" and getattr(worst, "message") != str(U)  # noqa: B009
     assert (getattr(worst, "message") in record.verdict.messages) == shows_a_broken_gate  # noqa: B009
@@ -111,7 +111,7 @@ def test_results_that_a_shard_took_over_are_partial_in_the_whole(tmp_path: Path)
         for kept, own in zip(shards, (names[:1], names[1:]), strict=True)
         for facts in [kept.record.shards[0].model_copy(update={"variants": own})]
     ]
-    record = merged(owned)
+    record = merge_records(owned)
     assert [model.name for model in record.variants if model.carried] == [TEACHER, *names[:2]]
     assert (record.verdict.carried, record.this_run) == (3, None)
 

@@ -41,8 +41,8 @@ def test_seconds_and_graphs_are_columns_where_a_runtime_compiles() -> None:
 
 def test_a_handle_tells_what_its_loaded_runtime_says() -> None:
     handle = ModelHandle(run=None, variant=None)  # type: ignore[arg-type]
-    assert handle.compiled == {}
+    assert handle.compile_facts == {}
     handle._predictor = SimpleNamespace(compile_seconds=1.5, graphs=2)
-    assert handle.compiled == {"compile_seconds": 1.5, "compiled_graphs": 2}
+    assert handle.compile_facts == {"compile_seconds": 1.5, "compiled_graphs": 2}
     handle._predictor = SimpleNamespace()
-    assert handle.compiled == {}
+    assert handle.compile_facts == {}

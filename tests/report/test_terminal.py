@@ -8,13 +8,13 @@ from support.sample_record import sample_record, variant
 from slimgate.judge.verdict import Verdict
 from slimgate.record import CarriedResult, RunRecord
 from slimgate.record.run_verdict import verdict, verdict_of_this_run
-from slimgate.report.terminal.summary import MOST, plain, summary_lines, summary_table, terminal_table
+from slimgate.report.terminal.summary import MOST, summary_lines, summary_table, terminal_table, to_text
 
 WHERE = "reports/latest/x/report.md"
 
 
 def texts(record: RunRecord, width: int | None) -> list[str]:
-    return [plain(line) for line in summary_lines(record, WHERE, width=width)]
+    return [to_text(line) for line in summary_lines(record, WHERE, width=width)]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -38,7 +38,7 @@ def test_a_pipe_gets_the_whole_table() -> None:
 
 def test_every_variant_has_its_own_figures_in_the_table() -> None:
     record = sample_record()
-    rows = {line.split()[0]: line for line in map(plain, summary_table(record, WHERE))}
+    rows = {line.split()[0]: line for line in map(to_text, summary_table(record, WHERE))}
     drops = {v.name: v.quality["accuracy"].drop_points for v in record.variants if "accuracy" in v.quality}
     told = {name: f" {drop:z.1f} [" for name, drop in drops.items() if drop is not None}
     assert len(set(told.values())) > 2
@@ -107,7 +107,7 @@ def test_of_two_hundred_variants_the_failing_come_first_and_the_rest_are_counted
     many = [record.variants[0], *(good.model_copy(update={"name": f"v{i}"}) for i in range(200))]
     facts = good.quality["accuracy"].model_copy(update={"verdict": Verdict.FAIL})
     many[150] = many[150].model_copy(update={"quality": {**good.quality, "accuracy": facts}})
-    lines = [plain(line) for line in summary_table(record.model_copy(update={"variants": many}), WHERE)]
+    lines = [to_text(line) for line in summary_table(record.model_copy(update={"variants": many}), WHERE)]
     assert lines[3].startswith("v149 ")
     assert "FAIL" in lines[3]
     assert len(lines) == 2 + 1 + MOST + 1

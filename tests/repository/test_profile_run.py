@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.tiny_suite import SUITE
 
-from fixtures.measuring.profile_run import Stages, logged_seconds, profiled, table
+from fixtures.measuring.profile_run import Stages, logged_seconds, profile_run, table
 from fixtures.models.tiny import write_rows, write_tiny_bert
 
 pytestmark = pytest.mark.slow
@@ -60,11 +60,11 @@ def test_a_run_is_profiled_from_start_to_end(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "suite.toml").write_text(text.replace('group = "file"\n', "") + more, "utf-8")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     options = ["-p", "no:cacheprovider", "-k", "quality", "--rootdir", str(tmp_path)]
-    cold = profiled([str(tmp_path / "suite.toml"), *options], tmp_path, "cold")
+    cold = profile_run([str(tmp_path / "suite.toml"), *options], tmp_path, "cold")
     assert {"rows", "build: train", "build: rest", "predict", "judge quality", "import", "report"} <= set(
         cold
     )
     assert sum(seconds for stage, seconds in cold.items() if stage != "all") < cold["all"]
     assert all(seconds > -0.1 for seconds in cold.values())
     with pytest.raises(RuntimeError, match="ended with 4"):
-        profiled([str(tmp_path / "missing.toml")], tmp_path, "none")
+        profile_run([str(tmp_path / "missing.toml")], tmp_path, "none")

@@ -13,7 +13,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import AcceptedFacts, BaselineFacts, SinceFacts, SuiteFacts, WaitingBudget, to_json
 from slimgate.record.files import read_run
-from slimgate.run.baseline import Given, held_against, refuse_last_run
+from slimgate.run.baseline import Given, find_baselines, refuse_last_run
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import Suite
 
@@ -28,7 +28,7 @@ def suites(bench: Path, suite_text: str) -> dict[Path, Suite]:
 
 def of_option(path: Path, shown: str, suites: dict[Path, Suite]) -> BaselineFacts:
     """What --slimgate-baseline of that path comes to, of the one suite."""
-    (found,) = held_against(Given(path, shown), suites, path.parent).values()
+    (found,) = find_baselines(Given(path, shown), suites, path.parent).values()
     return found.facts
 
 
@@ -141,7 +141,7 @@ SINCE = "[budgets.baseline]\n%s\naccuracy = { drop_points = 1.0 }"
 def test_a_suite_names_its_own_baseline(tmp_path: Path, bench: Path, suite_text: str, of: str) -> None:
     baseline(tmp_path.parent / "b", "v1", 1.0)
     suites = suite_with(bench, suite_text, SINCE % f'file = "{of}"')
-    (found,) = held_against(None, suites, tmp_path).values()
+    (found,) = find_baselines(None, suites, tmp_path).values()
     assert (found.name, found.facts.path) == ("v1", "../b/v1/x/run.json")
 
 
@@ -157,16 +157,16 @@ def test_a_baseline_that_is_not_there_is_an_error_that_says_what_to_do(
     with pytest.raises(
         SuiteError, match=r"x.toml \[budgets.baseline\]: there is no baseline .* or --slimgate-b"
     ):
-        held_against(None, suite_with(bench, suite_text, SINCE % ""), tmp_path)
+        find_baselines(None, suite_with(bench, suite_text, SINCE % ""), tmp_path)
     named = suite_with(bench, suite_text, SINCE % 'file = "../v1.json"')
     with pytest.raises(
         SuiteError, match=r"\[budgets.baseline\] file .*v1.json: cannot be read: No such file"
     ):
-        held_against(None, named, tmp_path)
+        find_baselines(None, named, tmp_path)
     write_release(tmp_path / "b" / "v1" / "support")
     for of in ("../b", "../b/v1/support"):
         with pytest.raises(SuiteError, match=r"file b.*: (no baseline of bench/x|it is of bench/support)"):
-            held_against(None, suite_with(bench, suite_text, SINCE % f'file = "{of}"'), tmp_path)
+            find_baselines(None, suite_with(bench, suite_text, SINCE % f'file = "{of}"'), tmp_path)
 
 
 def test_answers_of_then_that_are_gone_are_an_error_before_anything_is_built(
@@ -190,7 +190,7 @@ def test_a_run_without_suites_has_nothing_to_hold_against_a_baseline(tmp_path: P
     with pytest.raises(
         SuiteError, match=r"^--slimgate-baseline v1: this run has no suite to hold against it$"
     ):
-        held_against(Given(tmp_path, "v1"), {}, tmp_path)
+        find_baselines(Given(tmp_path, "v1"), {}, tmp_path)
 
 
 def test_variants_are_not_held_against_the_record_that_the_run_replaces(
@@ -201,7 +201,7 @@ def test_variants_are_not_held_against_the_record_that_the_run_replaces(
     told = r"x.toml \[budgets.baseline\]: latest/x/run.json is the record that this run replaces"
     for budgets, refused in ((SINCE % "", True), (ONE_POINT % "", False)):
         suites = suite_with(bench, suite_text, budgets)
-        held = held_against(Given(folder, "latest/x"), suites, tmp_path)
+        held = find_baselines(Given(folder, "latest/x"), suites, tmp_path)
         refuse_last_run(held, suites, tmp_path / "other")
         with pytest.raises(SuiteError, match=told) if refused else nullcontext():
             refuse_last_run(held, suites, tmp_path / "latest")

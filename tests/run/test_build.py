@@ -125,7 +125,7 @@ class Tiny:
         builder = self.builder(suite, store)
         found = {}
         for name in names or ("teacher", *suite.variants):
-            found[name] = [step.entry.from_store for step in builder.built(name).steps]
+            found[name] = [step.entry.from_store for step in builder.build(name).steps]
         return found
 
 
@@ -195,7 +195,7 @@ def test_another_seed_rebuilds_what_is_stochastic(tmp_path: Path) -> None:
     def steps(seed: int) -> dict[str, list[bool]]:
         builder = Builder(replace(suite, seeds=(seed,)), rows, kept, device="cpu")
         return {
-            n: [s.entry.from_store for s in builder.built(n).steps] for n in ("teacher", "trained", "pruned")
+            n: [s.entry.from_store for s in builder.build(n).steps] for n in ("teacher", "trained", "pruned")
         }
 
     # a variant's files are checked further than a teacher's, so each is loaded into an entry of its own
@@ -217,7 +217,7 @@ pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
     other = Builder(suite, rows, kept, device="cpu", seed=1, teacher=first)
 
     def same(name: str) -> bool:
-        return first.built(name).artifact.digest == other.built(name).artifact.digest
+        return first.build(name).artifact.digest == other.build(name).artifact.digest
 
     assert {name: same(name) for name in ("teacher", "trained", "trained-pruned", "pruned")} == {
         "teacher": True,
@@ -284,9 +284,9 @@ def test_a_further_teacher_is_built_first_belongs_to_the_key_and_is_kept_for_wha
     assert suite.variants["small"].assistants == ("second", "third")
     assert comes_from(suite.variants["small"]) == ("teacher", "second", "third")
     builder = tiny.builder(suite)
-    made = builder.built("small").artifact.manifest
+    made = builder.build("small").artifact.manifest
     assert made["log"]["more_teachers"] == ["second", "third"]
-    others = [builder.built(name).artifact.digest for name in ("teacher", "second", "third")]
+    others = [builder.build(name).artifact.digest for name in ("teacher", "second", "third")]
     assert made["parents"][1:] == others
     assert tiny.build("second", "small", variants=variants) == {"second": [True], "small": [True, True]}
     swapped = variants.replace('"second", "third"', '"third", "second"')
@@ -322,7 +322,7 @@ def test_a_teacher_that_would_count_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         BuildError, match='b: step distill: "a" is the same model as "self"; name one of them'
     ):
-        tiny.builder(tiny.suite(variants=variants)).built("b")
+        tiny.builder(tiny.suite(variants=variants)).build("b")
 
 
 def test_an_ensembles_members_share_their_answers_with_those_who_learn_from_one(tmp_path: Path) -> None:
@@ -337,10 +337,10 @@ def test_an_ensembles_members_share_their_answers_with_those_who_learn_from_one(
     )
     suite = tiny.suite(variants=variants)
     builder = tiny.builder(suite)
-    builder.built("one")
-    told = builder.built("both").artifact.manifest["log"]["teacher_logits"]
+    builder.build("one")
+    told = builder.build("both").artifact.manifest["log"]["teacher_logits"]
     assert told == "the mean of 2 teachers', 1 of them from the store, read by memory map"
-    told = builder.built("two-processes").artifact.manifest["log"]["teacher_logits"]
+    told = builder.build("two-processes").artifact.manifest["log"]["teacher_logits"]
     assert told == "the mean of 2 teachers', 2 of them from the store, read by memory map"
 
 
@@ -354,7 +354,7 @@ def test_a_transfer_set_belongs_to_the_key_and_so_does_what_may_not_be_in_it(tmp
         'a = { model = "hub", steps = [{ distill = { transfer = "more.txt", precision = "float32" } }] }\n'
     )
     suite = tiny.suite(variants=variants)
-    built = tiny.builder(suite).built("a").steps[1]
+    built = tiny.builder(suite).build("a").steps[1]
     assert built.manifest["params"]["transfer"] == ["more.txt"]
     assert built.manifest["log"]["transfer"]["dropped_held_out"] == 1
     assert built.manifest["log"]["transfer"]["rows"] == 1
@@ -415,7 +415,7 @@ def test_building_twice_gives_equal_digests(tmp_path: Path, pooling: str) -> Non
     suite = tiny.suite(**changes)
     once, twice = tiny.builder(suite, "one"), tiny.builder(suite, "two")
     for name in ("distilled", "pruned-student"):
-        a, b = once.built(name), twice.built(name)
+        a, b = once.build(name), twice.build(name)
         assert not b.steps[-1].entry.from_store
         assert [step.digest for step in a.steps] == [step.digest for step in b.steps]
 
@@ -432,12 +432,12 @@ def test_a_fresh_head_with_random_layers_is_built_the_same_twice(tmp_path: Path)
     digests = set()
     for store in ("one", "two"):
         torch.rand(1)
-        digests.add(tiny.builder(suite, store).built("teacher").steps[0].digest)
+        digests.add(tiny.builder(suite, store).build("teacher").steps[0].digest)
     assert len(digests) == 1
 
 
 def test_the_manifest_says_what_was_done(stored: Tiny) -> None:
-    artifact = stored.builder(stored.suite()).built("student").artifact
+    artifact = stored.builder(stored.suite()).build("student").artifact
     manifest = artifact.manifest
     assert manifest["method"] == "fine_tune"
     assert manifest["params"]["learning_rate"] == 1e-3
@@ -483,7 +483,7 @@ def test_a_step_that_fails_names_its_variant_and_itself(
 ) -> None:
     builder = stored.builder(stored.suite(variants=variant))
     with pytest.raises(error) as caught:
-        builder.built("own")
+        builder.build("own")
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
     assert list((stored.folder / "store" / "tmp").iterdir()) == []
@@ -497,7 +497,7 @@ def test_a_variant_that_failed_is_not_built_again_for_each_ask(stored: Tiny) -> 
     said = []
     for name in ("own", "own", "child"):
         with pytest.raises(BuildError) as caught:
-            builder.built(name)
+            builder.build(name)
         said.append(str(caught.value))
     assert Own.calls == ("apply 1",)
     assert len(set(said)) == 1
@@ -506,7 +506,7 @@ def test_a_variant_that_failed_is_not_built_again_for_each_ask(stored: Tiny) -> 
 def test_what_is_kept_of_a_failure_holds_no_frames(stored: Tiny) -> None:
     builder = stored.builder(stored.suite(variants=own(1)))
     with pytest.raises(BuildError):
-        builder.built("own")
+        builder.build("own")
     assert builder._failed["own"].__traceback__ is None
     assert builder._failed["own"].__cause__ is None
 
@@ -523,14 +523,14 @@ def test_a_model_whose_labels_do_not_fit_is_named(tiny: Tiny) -> None:
     with pytest.raises(
         SlimgateError, match=r"^suite\.toml \[task\]: hub: the model's labels do not fit the data's"
     ):
-        tiny.builder(tiny.suite()).built("teacher")
+        tiny.builder(tiny.suite()).build("teacher")
 
 
 def test_a_model_without_its_weights_is_named(tiny: Tiny) -> None:
     suite = tiny.suite()
     (tiny.folder / "hub" / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(BuildError, match=r"^teacher: model hub: "):
-        tiny.builder(suite).built("teacher")
+        tiny.builder(suite).build("teacher")
 
 
 def test_rows_of_one_label_are_an_error_that_names_the_suite(tiny: Tiny) -> None:
@@ -550,9 +550,9 @@ def test_a_step_is_not_handed_the_gate_even_where_it_says_that_it_reads_it(tmp_p
     variants += 'b = { steps = [{ "test_build:GateReader" = { rows = "gate" } }] }\n'
     tiny = Tiny(tmp_path)
     builder = tiny.builder(tiny.suite(variants=variants))
-    assert builder.built("a").artifact.manifest["log"]["splits"] == ["selection", "train"]
+    assert builder.build("a").artifact.manifest["log"]["splits"] == ["selection", "train"]
     with pytest.raises(DataError, match="a build step asked for gate rows: they only judge"):
-        builder.built("b")
+        builder.build("b")
 
 
 def test_a_step_whose_result_depends_on_the_processor_is_built_for_each(
@@ -586,6 +586,6 @@ def test_a_model_that_changes_while_it_is_read_is_not_kept(
     with monkeypatch.context() as patched:
         patched.setattr(text_classification.task, "load_model", load_while_written)
         with pytest.raises(BuildError, match="changed while they were read"):
-            builder.built("teacher")
-    again = Builder(suite, prepare_rows(suite, store), store, device="cpu").built("teacher")
+            builder.build("teacher")
+    again = Builder(suite, prepare_rows(suite, store), store, device="cpu").build("teacher")
     assert not again.from_store

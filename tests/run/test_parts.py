@@ -25,7 +25,7 @@ from slimgate.record import (
 )
 from slimgate.record.run_verdict import verdict
 from slimgate.run.environment import describe_machine
-from slimgate.run.parts import Part, Parts, awaited, compose, expected, part, parts_of
+from slimgate.run.parts import Part, Parts, awaited_budgets, compose, expected_checks, part, parts_of
 from slimgate.suite.load import load_suite
 
 
@@ -210,7 +210,7 @@ def test_an_error_stays_though_another_test_finds_the_model_built() -> None:
 def test_a_whole_run_has_every_check_of_the_suite(bench: Path, suite_text: str) -> None:
     (bench / "x.toml").write_text(suite_text)
     of_a_variant = [("quality", "accuracy"), ("behaviour", ""), ("footprint", "size"), ("speedup", "b1")]
-    assert expected(load_suite(bench / "x.toml")) == [
+    assert expected_checks(load_suite(bench / "x.toml")) == [
         ("self_test", "teacher", "identical"),
         ("self_test", "teacher", "planted_fault"),
         ("self_test", "teacher", "planted_delay"),
@@ -223,13 +223,13 @@ def test_a_whole_run_has_every_check_of_the_suite(bench: Path, suite_text: str) 
 def test_memory_is_expected_only_where_the_suite_wants_it(bench: Path, suite_text: str) -> None:
     def weighed(text: str) -> list[str]:
         (bench / "x.toml").write_text(text)
-        return [key[1] for key in expected(load_suite(bench / "x.toml")) if key[0] == "memory"]
+        return [key[1] for key in expected_checks(load_suite(bench / "x.toml")) if key[0] == "memory"]
 
     assert weighed(suite_text) == []
     assert weighed(suite_text.replace("[measure]", "[measure]\nmemory = true")) == ["student", "int8"]
     budget = "[budgets.variants.int8]\nmemory = { memory_ratio_max = 0.9 }\n\n[measure]"
     assert weighed(suite_text.replace("[measure]", budget)) == ["int8"]
-    assert awaited(load_suite(bench / "x.toml"), "int8", Parts()) == ["accuracy", "memory"]
+    assert awaited_budgets(load_suite(bench / "x.toml"), "int8", Parts()) == ["accuracy", "memory"]
 
 
 def test_a_memory_over_its_budget_fails() -> None:
@@ -245,11 +245,11 @@ latency = { speedup_min = 1.5 }
 accuracy = {"""
     (bench / "x.toml").write_text(suite_text.replace("accuracy = {", budgets, 1))
     suite, parts = load_suite(bench / "x.toml"), Parts()
-    assert awaited(suite, "int8", parts) == ["accuracy", "flips and slices", "size", "latency b1"]
+    assert awaited_budgets(suite, "int8", parts) == ["accuracy", "flips and slices", "size", "latency b1"]
     parts.add(part("quality", "int8", "accuracy", {}))
     parts.add(part("speedup", "int8", "b1", {}))
-    assert awaited(suite, "int8", parts) == ["flips and slices", "size"]
-    assert awaited(suite, "teacher", parts) == []
+    assert awaited_budgets(suite, "int8", parts) == ["flips and slices", "size"]
+    assert awaited_budgets(suite, "teacher", parts) == []
 
 
 def built(name: str, digest: str) -> Part:

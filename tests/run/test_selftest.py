@@ -19,7 +19,7 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import ClassOutcomes
 from slimgate.run.damaged_layer import NothingToDamage, damage_largest_matrix_
-from slimgate.run.planted_fault import damaged_faults, decidable, exchanged_fault, judge_fault
+from slimgate.run.planted_fault import damaged_faults, exchanged_fault, is_decidable, judge_fault
 from slimgate.run.selftest import default_budget, identical_copy, plant_fault
 from slimgate.runtimes.eager import EagerPredictor
 
@@ -168,7 +168,7 @@ def test_a_group_counts_as_one_row_of_what_must_be_decided(groups: int, rows: in
     """Twice a budget of 2 points by whole groups takes 2.487² 0.04 / 0.02² = 619 of them."""
     outcomes, accuracy = grouped(groups, rows), load_metric("accuracy")
     damaged = plant_fault(outcomes, accuracy, 0.04, seed=0)
-    assert decidable(accuracy, outcomes, damaged, BUDGET, 0.02) is must_fail
+    assert is_decidable(accuracy, outcomes, damaged, BUDGET, 0.02) is must_fail
     fault = exchanged_fault(outcomes, "accuracy", BUDGET, seed=0)
     assert not fault.wrong
     assert fault.verdict is (Verdict.FAIL if must_fail else Verdict.INCONCLUSIVE)

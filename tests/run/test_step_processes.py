@@ -39,7 +39,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     assert isinstance(untrained, ClassOutcomes)
     assert untrained.probabilities is not None
     assert np.abs(untrained.probabilities - one.probabilities).max() > 100 * TOLERANCE
-    built = [run.built(name).artifact for name in ("one", "two")]
+    built = [run.build(name).artifact for name in ("one", "two")]
     assert built[1].manifest["log"]["processes"] == 2
     losses = [[epoch["loss"] for epoch in each.manifest["log"]["epochs"]] for each in built]
     assert losses[1] == pytest.approx(losses[0], abs=2e-4)
@@ -53,7 +53,7 @@ def test_what_goes_wrong_in_a_process_is_told_as_it_is(tmp_path: Path) -> None:
     wrong = "{ steps = [{ distill = { hidden_weight = 0.1, processes = 2 } }] }"
     run = tiny_run(tmp_path, **{"[variants]\n": f"[variants]\nwrong = {wrong}\n"})
     with pytest.raises(BuildError, match="processes = 2, but hidden_weight compare token by token"):
-        run.built("wrong")
+        run.build("wrong")
 
 
 def test_a_batch_has_a_row_for_each_process() -> None:

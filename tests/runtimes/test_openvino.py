@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.openvino_models import exported, selection_scores
+from fixtures.models.openvino_models import export_random_model, selection_scores
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.runtimes import openvino as runtime
 from slimgate.suite.runtime_choice import runtime_for
@@ -26,7 +26,7 @@ torch.set_num_threads(1)
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
     """Folder, tokenizer and context of an exported model."""
     root = tmp_path_factory.mktemp("openvino")
-    model, context = exported(root)
+    model, context = export_random_model(root)
     (root / "saved").mkdir()
     model.save(root / "saved")
     return root / "saved", model.tokenizer, context

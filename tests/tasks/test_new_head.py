@@ -211,7 +211,7 @@ def test_a_suite_names_the_variant_and_new_head_lets_it_through(tmp_path: Path) 
     ):
         tiny_run(tmp_path, **{"[variants]": RELEASED.replace(", EXTRA", "")})
     run = tiny_run(tmp_path, **{"[variants]": RELEASED.replace("EXTRA", "new_head = true")})
-    built = run.built("released")
+    built = run.build("released")
     assert built.artifact.manifest["log"]["head"] == "logistic regression"
     with pytest.raises(SuiteError, match=r"\[variants\.shorter\]: new_head belongs to a variant with model"):
         tiny_run(tmp_path, **{"shorter = { ": "shorter = { new_head = true, "})
@@ -225,9 +225,9 @@ def test_a_teacher_with_unused_weights_in_the_store_does_not_excuse_a_variant(tm
     change_config(tmp_path / "shorter", num_hidden_layers=3)
     variant = RELEASED.replace("export", "shorter").replace(", EXTRA", "")
     run = tiny_run(tmp_path, **{'model = "hub"': 'model = "shorter"', "[variants]": variant})
-    assert "not used" in run.built("teacher").artifact.manifest["log"]["warning"]
+    assert "not used" in run.build("teacher").artifact.manifest["log"]["warning"]
     with pytest.raises(BuildError, match=r"released: .*no place for 16"):
-        run.built("released")
+        run.build("released")
 
 
 def test_headers_of_safetensors_are_read_and_nothing_else_is(tmp_path: Path) -> None:

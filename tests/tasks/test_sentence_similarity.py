@@ -148,9 +148,9 @@ def test_every_model_of_stsb_gives_finite_correlations(run: SuiteRun) -> None:
 
 
 def test_the_figures_of_a_variant_say_what_its_index_takes(run: SuiteRun) -> None:
-    teacher = run.handle("teacher").compared
+    teacher = run.handle("teacher").to_compared
     found = {
-        name: task.task.compare(run.suite.setup.task.params, teacher, run.handle(name).compared)["figures"]
+        name: task.task.compare(run.suite.setup.task.params, teacher, run.handle(name).to_compared)["figures"]
         for name in ("int8", "pca-128", "binary-embeddings")
     }
     sizes = {name: figures["bytes_per_embedding"]["variant"] for name, figures in found.items()}

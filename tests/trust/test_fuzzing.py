@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fixtures.trust.fuzz import main
-from fixtures.trust.fuzzing.mutating import mutated
+from fixtures.trust.fuzzing.mutating import mutate
 from fixtures.trust.fuzzing.seeds import SEEDS
 from fixtures.trust.fuzzing.targets import SUITE, TARGETS
 from slimgate._system.toml import toml_key, toml_value
@@ -80,7 +80,7 @@ def test_any_objects_of_a_jsonl_of_predictions(rows: list[Mapping[str, Any]], su
 def test_mutated_files_are_answered(target: str) -> None:
     generator = random.Random(f"a test of {target}")
     for _ in range(15):
-        assert is_one_line(TARGETS[target](mutated(generator.choice(SEEDS[target]), generator)))
+        assert is_one_line(TARGETS[target](mutate(generator.choice(SEEDS[target]), generator)))
 
 
 def test_the_seeds_themselves_are_sound() -> None:

@@ -43,9 +43,9 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.cli.export.folder import check_free, export
     from slimgate.cli.export.row_check import OtherAnswers
     from slimgate.cli.export.stored import gate_rows, stored_artifact, task_params
-    from slimgate.record.files import read_kept
+    from slimgate.record.files import read_record_file
 
-    found = read_kept(options.record)
+    found = read_record_file(options.record)
     model = found.model(options.variant)
     check_free(options.folder, force=options.force)
     store = store_root(options)

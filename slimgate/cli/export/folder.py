@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.escape import escaped
+from slimgate._system.escape import escape
 from slimgate._system.files import replacing_folder
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
 from slimgate.cli.export.snippets import snippet
@@ -75,7 +75,7 @@ def export(
             written = write_form(artifact, form, new, scratch)
             task = _task(run, gate)
             _write_beside(written, task, params, new)
-            checked = _checked(artifact, written, new, gate, scratch)
+            checked = _describe_check(artifact, written, new, gate, scratch)
             use = _use(model, written, snippet(written, form_of(written.form), task, params), new, checked)
             text = blocks(card(run.record, model, form=written.form), use)
             (new / README).write_text(text + "\n", "utf-8")
@@ -90,7 +90,9 @@ def export(
     return written, checked
 
 
-def _checked(artifact: Artifact, written: Written, folder: Path, gate: GateRows | str, scratch: Path) -> str:
+def _describe_check(
+    artifact: Artifact, written: Written, folder: Path, gate: GateRows | str, scratch: Path
+) -> str:
     """How the written folder answers, in words."""
     if isinstance(gate, str):
         return f"not held against the gate rows: {gate}"
@@ -136,7 +138,7 @@ def _use(model: VariantRecord, written: Written, code: str, folder: Path, checke
 
 
 def _notes(model: VariantRecord, written: Written, checked: str) -> list[str]:
-    found = [f"This folder, loaded from its files, against the model that was judged: {escaped(checked)}."]
+    found = [f"This folder, loaded from its files, against the model that was judged: {escape(checked)}."]
     judged = model.artifact.runtime if model.artifact else ""
     if written.compared:
         apart = written.compared["max_difference"]

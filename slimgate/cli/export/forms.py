@@ -70,10 +70,10 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
         )
     if own.name == TRANSFORMERS:
         return _from_torch(artifact.load("cpu"), form, folder, _Here(scratch))
-    return _copied(artifact, own, form, folder)
+    return _copy_graph(artifact, own, form, folder)
 
 
-def _copied(artifact: Artifact, own: Form, form: str | None, folder: Path) -> Written:
+def _copy_graph(artifact: Artifact, own: Form, form: str | None, folder: Path) -> Written:
     if form not in (None, own.name):
         raise BuildError(
             f"it was judged as a graph of {artifact.kind}, which --format {form} cannot hold; "

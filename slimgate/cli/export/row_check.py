@@ -22,7 +22,7 @@ from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.protocols import Predictor, Rows, Runtime
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.figures import count, significant
 from slimgate.run.measure.quality import Encoder, predict
 from slimgate.store.artifact import Artifact
@@ -57,18 +57,21 @@ class RowCheck:
     def message(self) -> str:
         """`500 gate rows: 0 predictions differ, largest probability difference 0.004`"""
         what, number = ("prediction", "probability") if self.of_classes else ("answer", "score")
-        differ = f"{numbered(self.changed, what, f'{what}s')} {'differs' if self.changed == 1 else 'differ'}"
+        differ = (
+            f"{format_count(self.changed, what, f'{what}s')} {'differs' if self.changed == 1 else 'differ'}"
+        )
         near = significant(self.largest, 2) if self.largest else "0"
-        return f"{numbered(self.rows, 'gate row', 'gate rows')}: {differ}, largest {number} difference {near}"
+        rows = format_count(self.rows, "gate row", "gate rows")
+        return f"{rows}: {differ}, largest {number} difference {near}"
 
 
 def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRows, scratch: Path) -> RowCheck:
     """Asks both for the first 500 gate rows, which lie in random order. Raises OtherAnswers."""
     rows = Rows(gate.rows.gate.table.slice(0, ROWS))
-    judged, again = (_answers(gate, rows, artifact, order=order) for order in (None, _reversed(rows)))
-    given = _answers(gate, rows, _loadable(written, folder, scratch), texts=_texts(written))
-    found, own = _compared(judged, given), _compared(judged, again)
-    if _beyond(found, own, judged, tolerance=written.compared.get("tolerance", TOLERANCE)):
+    judged, again = (_answers(gate, rows, artifact, order=order) for order in (None, _reversed_order(rows)))
+    given = _answers(gate, rows, _to_artifact(written, folder, scratch), texts=_texts(written))
+    found, own = _compare(judged, given), _compare(judged, again)
+    if _is_beyond_rounding(found, own, judged, tolerance=written.compared.get("tolerance", TOLERANCE)):
         raise OtherAnswers(
             f"the written folder answers otherwise than the model that was judged, and is not kept: "
             f"{found.message} (asked twice, the model itself changes {count(own.changed)})"
@@ -76,7 +79,7 @@ def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRow
     return found
 
 
-def _beyond(found: RowCheck, own: RowCheck, judged: Outcomes, *, tolerance: float) -> bool:
+def _is_beyond_rounding(found: RowCheck, own: RowCheck, judged: Outcomes, *, tolerance: float) -> bool:
     """Whether answers lie further apart than rounding explains.
 
     own: what the judged model changes when it answers twice; tolerance: of the form, in standard deviations.
@@ -89,7 +92,7 @@ def _beyond(found: RowCheck, own: RowCheck, judged: Outcomes, *, tolerance: floa
     return found.changed > allowed or found.largest > max(2 * own.largest, apart)
 
 
-def _reversed(rows: Rows) -> npt.NDArray[np.int64]:
+def _reversed_order(rows: Rows) -> npt.NDArray[np.int64]:
     return np.arange(len(rows))[::-1].copy()
 
 
@@ -106,7 +109,7 @@ def _answers(
     )
 
 
-def _loadable(written: Written, folder: Path, scratch: Path) -> Artifact:
+def _to_artifact(written: Written, folder: Path, scratch: Path) -> Artifact:
     """The written folder as a runtime opens it; what transformers loads is saved as an artifact first."""
     if written.form != TRANSFORMERS:
         return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, False))
@@ -129,7 +132,7 @@ def _texts(written: Written) -> int | None:
     return None if sentence is None else int(sentence.get("texts", 1))
 
 
-def _compared(one: Outcomes, other: Outcomes) -> RowCheck:
+def _compare(one: Outcomes, other: Outcomes) -> RowCheck:
     changed, classes = int(one.changed_rows(other).sum()), isinstance(one, ClassOutcomes)
     mine, theirs = _values(one), _values(other)
     largest = max((float(np.abs(mine[name] - theirs[name]).max()) for name in mine), default=0.0)

@@ -131,7 +131,7 @@ def _name(options: argparse.Namespace, files: DataFiles) -> str:
 
 
 def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Path, ask: Ask | None) -> Draft:
-    from slimgate.cli.init.data import whole
+    from slimgate.cli.init.data import concat_parts
     from slimgate.cli.init.draft import Draft
     from slimgate.cli.init.guessing import guess
     from slimgate.cli.init.models import find_model
@@ -142,8 +142,8 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
     if options.model is None:
         raise DataError("--model is missing: a folder, a hub id, or package:NAME/PATH")
     model, parts = find_model(options.model, folder), files.read()
-    said = Said(options.task, tuple(options.text), options.label, options.group, _listed(options.names))
-    table = whole(parts)
+    said = Said(options.task, tuple(options.text), options.label, options.group, _split_list(options.names))
+    table = concat_parts(parts)
     guessed = guess(table, said, causal=model.causal)
     if ask is not None:
         sys.stdout.write(
@@ -153,7 +153,7 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
         label = ask("Column of the label (- for none)", _label_of(guessed.options) or "-")
         said = Said(task, said.text, None if label == "-" else label, said.group, said.names)
         guessed = guess(table, said, causal=model.causal)
-    return Draft(name, files, parts, model, guessed, _listed(options.model_labels))
+    return Draft(name, files, parts, model, guessed, _split_list(options.model_labels))
 
 
 def _label_of(options: Mapping[str, Any]) -> str | None:
@@ -161,15 +161,15 @@ def _label_of(options: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _listed(text: str | None) -> tuple[str, ...]:
+def _split_list(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
 def _tell(draft: Draft, path: Path, planned: list[str], *, here: bool) -> None:
     from slimgate._system.escape import visible
-    from slimgate.cli.init.suite_text import SCHEMA_FILE, found
+    from slimgate.cli.init.suite_text import SCHEMA_FILE, describe_rows
 
-    lines = [f"{path}: {draft.guess.kind}", *(f"  {line}" for line in found(draft))]
+    lines = [f"{path}: {draft.guess.kind}", *(f"  {line}" for line in describe_rows(draft))]
     teacher = {
         "ready": "the teacher is the model as it is",
         "headless": "the model has no head for this task: the teacher gets one and is fine-tuned",

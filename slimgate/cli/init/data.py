@@ -78,6 +78,6 @@ def _absolute(value: Any, key: str = "") -> Any:
     return f"/{value}" if isinstance(value, str) and key != "encoding" else value
 
 
-def whole(parts: Mapping[str, pa.Table]) -> pa.Table:
+def concat_parts(parts: Mapping[str, pa.Table]) -> pa.Table:
     """The rows of all parts in one table; what a part has not is null."""
     return pa.concat_tables(parts.values(), promote_options="permissive")

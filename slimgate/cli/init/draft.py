@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow as pa
 
 from slimgate.cli.init import proposing
-from slimgate.cli.init.data import DataFiles, whole
+from slimgate.cli.init.data import DataFiles, concat_parts
 from slimgate.cli.init.guess import Guess
 from slimgate.cli.init.guessing import params_of
 from slimgate.cli.init.look import texts_of
 from slimgate.cli.init.models import ModelFound, Standing, TokensFound, count_tokens
 from slimgate.data.labels import label_map
 from slimgate.data.pools import collapsed_texts
-from slimgate.data.same_texts import comparable
+from slimgate.data.same_texts import normalize_row
 from slimgate.data.splits import Cut, SplitSizes, cut
 from slimgate.errors import DataError
 from slimgate.loading import load
@@ -41,7 +41,7 @@ class Draft:
     @cached_property
     def table(self) -> pa.Table:
         """The rows of all parts."""
-        return whole(self.parts)
+        return concat_parts(self.parts)
 
     @cached_property
     def tokenized(self) -> TokensFound:
@@ -109,7 +109,7 @@ class Draft:
         group = self.guess.group
         known = group is not None and group in table.column_names
         groups = table[group].to_pylist() if known else [None] * table.num_rows
-        texts = map(comparable, collapsed_texts(table, self.guess.texts))
+        texts = map(normalize_row, collapsed_texts(table, self.guess.texts))
         return zip(texts, map(_as_text, groups), strict=True)
 
     @cached_property
@@ -136,12 +136,12 @@ class Draft:
         if pooling is not None:
             found["pooling"] = pooling
         if self.stated:
-            found["labels"] = self._stated()
+            found["labels"] = self._stated_labels()
         if "add_bos" in self.task.Params.model_fields and self.model.config.get("bos_token_id") is not None:
             found["add_bos"] = True
         return found
 
-    def _stated(self) -> tuple[str, ...]:
+    def _stated_labels(self) -> tuple[str, ...]:
         if self.standing == "headless":
             raise DataError("--model-labels: the model has no head for this task, whose outputs have labels")
         if self.standing == "other labels":

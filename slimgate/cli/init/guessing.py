@@ -28,7 +28,7 @@ def guess(table: pa.Table, said: Said, *, causal: bool) -> Guess:
             raise DataError(f'the rows have no column "{name}"{format_suggestion(name, look.columns)}')
     if said.label is not None and said.label in said.text:
         raise DataError(f'column "{said.label}" is named by --text and by --label, expected two columns')
-    found = _asked(look, said.task) if said.task else _first(look, _tasks())
+    found = _guess_asked(look, said.task) if said.task else _first(look, _tasks())
     if found is None:
         raise _nothing_fits(look)
     if said.group in found.columns:
@@ -46,14 +46,14 @@ def _tasks() -> dict[str, Task[Any]]:
     return dict(sorted(guessing.items(), key=lambda item: item[1].guess_rank))
 
 
-def _asked(look: Look, name: str) -> Guess | None:
+def _guess_asked(look: Look, name: str) -> Guess | None:
     """The guess of the task that was asked for. Raises DataError where the rows look like another's."""
     tasks = _tasks()
     if ":" in name:
         tasks[name] = load("task", name)
     if name not in tasks:
         raise DataError(f'--task "{name}": init knows no such task{format_suggestion(name, tasks)}')
-    if found := _guessed(look, name, tasks[name]):
+    if found := _guess_task(look, name, tasks[name]):
         return found
     label = look.said.label
     other = _first(replace(look, said=replace(look.said, task=None)), tasks) if label else None
@@ -66,10 +66,10 @@ def _asked(look: Look, name: str) -> Guess | None:
 
 
 def _first(look: Look, tasks: dict[str, Task[Any]]) -> Guess | None:
-    return next((found for name, task in tasks.items() if (found := _guessed(look, name, task))), None)
+    return next((found for name, task in tasks.items() if (found := _guess_task(look, name, task))), None)
 
 
-def _guessed(look: Look, name: str, task: Task[Any]) -> Guess | None:
+def _guess_task(look: Look, name: str, task: Task[Any]) -> Guess | None:
     if (made := task.guess(look)) is None:
         return None
     params = params_of(name, task, made[0])

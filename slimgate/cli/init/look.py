@@ -76,7 +76,7 @@ def _column(name: str, column: pa.ChunkedArray) -> Column:
     values = column.to_pylist()
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         return Column(name, len(values), "list", 0, sum(value is None for value in values), 0.0)
-    if not _readable(column.type):
+    if not _is_readable(column.type):
         return Column(name, len(values), "other", 0, 0, 0.0)
     texts = [str(value) for value in values if value is not None and str(value).strip()]
     distinct = set(texts)
@@ -91,7 +91,7 @@ def _column(name: str, column: pa.ChunkedArray) -> Column:
     return Column(name, len(values), kind, len(distinct), len(values) - len(texts), words, whole)
 
 
-def _readable(kind: pa.DataType) -> bool:
+def _is_readable(kind: pa.DataType) -> bool:
     types = pa.types
     tests = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
     return any(test(kind) for test in tests)
@@ -124,7 +124,7 @@ def texts_among(columns: Columns, said: Said, taken: Iterable[str]) -> tuple[str
     return tuple(looks)
 
 
-def measured(columns: Columns) -> list[str]:
+def measurement_columns(columns: Columns) -> list[str]:
     """Columns of numbers that measure something: not whole ones, and many different ones."""
     return [
         name
@@ -137,7 +137,7 @@ def label_among(columns: Columns, said: Said) -> str | None:
     """The column of classes: that said, else by its name, else the last of few short values that recur."""
     if said.label is not None:
         return said.label
-    no_class = {*said.text, *measured(columns)}
+    no_class = {*said.text, *measurement_columns(columns)}
     free = {n: c for n, c in columns.items() if n not in no_class and c.repeats and c.kind != "list"}
     lower = {name.lower(): name for name in free}
     for name in LABELS:
@@ -158,7 +158,7 @@ def label_among(columns: Columns, said: Said) -> str | None:
 
 def score_among(columns: Columns, said: Said) -> str | None:
     """The column of a measured number, unless a column is called as classes are."""
-    found = measured(columns)
+    found = measurement_columns(columns)
     if said.label is not None:
         return said.label if said.label in found else None
     label = label_among(columns, said)

@@ -47,12 +47,12 @@ def budgets_for(metric: str, sizes: tuple[int, ...]) -> Budgets:
         return Budgets({"increase_relative": 0.1}, {"increase_relative": 0.03}, False)
     if not is_by_rows(metric):
         return Budgets({"drop_points": 5.0}, {"drop_points": 3.0}, False)
-    common, tight = (_tightest(sizes, changes) for changes in (TRAINED, CONVERTED))
+    common, tight = (_tightest_budget(sizes, changes) for changes in (TRAINED, CONVERTED))
     of_common, of_int8 = ({"drop_points": one or POINTS[-1]} for one in (common, tight))
     return Budgets(of_common, of_int8, decidable=common is not None)
 
 
-def _tightest(sizes: tuple[int, ...], changes: tuple[float, float]) -> float | None:
+def _tightest_budget(sizes: tuple[int, ...], changes: tuple[float, float]) -> float | None:
     return next((p for p in POINTS if drop_outlook(sizes, p / 100, changes).word == "can decide"), None)
 
 

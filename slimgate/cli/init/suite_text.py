@@ -36,7 +36,7 @@ def suite_text(draft: Draft, folder: Path) -> str:
     return f"#:schema ./{SCHEMA_FILE}\n" + "\n".join("".join(f"{line}\n" for line in one) for one in blocks)
 
 
-def said(text: str) -> str:
+def format_text(text: str) -> str:
     """Text of somebody's rows in a comment: on one line, control characters shown."""
     shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
     return shown if len(shown) <= 60 else f"{shown[:59]}…"
@@ -44,7 +44,7 @@ def said(text: str) -> str:
 
 def _head(draft: Draft) -> Iterator[str]:
     file = f"bench/{draft.name}.toml"
-    yield f"{HEADER} for {said(os.path.basename(draft.files.first))}; it is yours to change."
+    yield f"{HEADER} for {format_text(os.path.basename(draft.files.first))}; it is yours to change."
     yield f"#   pytest {file} --slimgate-plan   what would be built, and whether the rows decide the budgets"
     yield f"#   pytest {file}                   builds, measures, judges; writes reports/latest/{draft.name}/"
     yield "[suite]"
@@ -64,7 +64,7 @@ def _title(draft: Draft) -> str:
 
 
 def _task(draft: Draft, folder: Path) -> Iterator[str]:
-    yield from (f"# {line}" for line in found(draft))
+    yield from (f"# {line}" for line in describe_rows(draft))
     yield "[task]"
     yield f'kind = "{draft.guess.kind}"'
     yield f"source = {toml_value(draft.files.source(folder))}"
@@ -89,24 +89,25 @@ def _remark(draft: Draft, key: str) -> str | None:
     return "the data's label of each of the model's outputs" if key == "labels" else None
 
 
-def found(draft: Draft) -> Iterator[str]:
+def describe_rows(draft: Draft) -> Iterator[str]:
     """What was found in the rows, a line each."""
     rows = ", ".join(f"{name} {table.num_rows:,}" for name, table in draft.parts.items() if name != "all")
-    yield f"{draft.table.num_rows:,} rows{f' ({rows})' if rows else ''}: {said(draft.guess.why)}."
+    yield f"{draft.table.num_rows:,} rows{f' ({rows})' if rows else ''}: {format_text(draft.guess.why)}."
     yield f"{sum(draft.tokens) / len(draft.tokens):.0f} tokens a row on average, {max(draft.tokens)} at most."
     yield from _misread(draft)
     if draft.label is not None:
         (most, many), (least, few) = draft.counts.most_common()[0], draft.counts.most_common()[-1]
-        yield f"{len(draft.classes)} labels, from {few:,} rows ({said(least)}) to {many:,} ({said(most)})."
+        fewest, largest = f"{few:,} rows ({format_text(least)})", f"{many:,} ({format_text(most)})"
+        yield f"{len(draft.classes)} labels, from {fewest} to {largest}."
         if many > 0.8 * draft.table.num_rows:
             yield "One label has most rows: accuracy says little of the others; see their slices."
     elif draft.classes:
-        shown = ", ".join(map(said, draft.classes[:8]))
+        shown = ", ".join(map(format_text, draft.classes[:8]))
         yield f"{len(draft.classes)} labels: {shown}{', …' if len(draft.classes) > 8 else ''}."
-    yield from _unknown(draft)
+    yield from _describe_unknown_labels(draft)
     yield from _repeats(draft)
     if draft.guess.left:
-        yield f"Columns not used: {', '.join(map(said, draft.guess.left[:12]))}."
+        yield f"Columns not used: {', '.join(map(format_text, draft.guess.left[:12]))}."
 
 
 def _misread(draft: Draft) -> Iterator[str]:
@@ -138,12 +139,12 @@ def _joined_rows(draft: Draft) -> int:
     return sum(pc.sum(found).as_py() or 0 for found in both)
 
 
-def _unknown(draft: Draft) -> Iterator[str]:
+def _describe_unknown_labels(draft: Draft) -> Iterator[str]:
     """Labels of gate rows that no row has from which a model learns."""
     learnt, judged = (draft.cut.reports[name].label_counts for name in ("train", "gate"))
     unknown = [label for label, count in judged.items() if count and not learnt.get(label)]
     if unknown:
-        shown = ", ".join(map(said, unknown[:8]))
+        shown = ", ".join(map(format_text, unknown[:8]))
         yield f"GATE ROWS HAVE LABELS THAT NO TRAIN ROW HAS: {shown}{', …' if len(unknown) > 8 else ''}."
 
 
@@ -161,7 +162,7 @@ def _repeats(draft: Draft) -> Iterator[str]:
 def _teacher(draft: Draft) -> Iterator[str]:
     model, steps = draft.model, proposing.teacher_steps(draft.model, draft.standing)
     if draft.standing == "other labels":
-        yield f"# The model's own labels: {said(label_map(model_labels(model.config)))}. Where they"
+        yield f"# The model's own labels: {format_text(label_map(model_labels(model.config)))}. Where they"
         yield "# mean the data's, say so by [task] labels, and take pooling and the steps out."
     elif steps:
         yield "# The model has no head for this task: one starts from regression on its features."
@@ -227,7 +228,7 @@ def _reach(metric: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
     yield f"Percentage points that a variant may lose. {gate} gate rows decide these budgets in most runs,"
     converted, trained = (f"{100 * low:g} to {100 * high:g} %" for low, high in (CONVERTED, TRAINED))
     yield f"if int8 changes {converted} of the answers and a student {trained}, and neither is worse."
-    if gate.grouped is not None:
+    if gate.group_sizes is not None:
         yield "A group may be lost as a whole, so many rows in few groups decide little."
     if not decidable:
         yield "THESE ROWS ARE TOO FEW for any: gather more. Until then an undecided budget only warns."

@@ -37,12 +37,12 @@ def write_suite(draft: Draft, path: Path) -> list[PlannedBudget]:
     Raises SlimgateError where the suite would not run; then nothing new stands there.
     """
     try:
-        return _written(draft, path)
+        return _write_and_plan(draft, path)
     except OSError as error:
         raise DataError(f"{path}: the suite cannot be written there: {error.strerror or error}") from error
 
 
-def _written(draft: Draft, path: Path) -> list[PlannedBudget]:
+def _write_and_plan(draft: Draft, path: Path) -> list[PlannedBudget]:
     with _folder_of(path), replacing(path) as new:
         # resolved: ".." of a link leads up from where it points
         new.write_text(suite_text(draft, path.parent.resolve()), "utf-8")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Judges the answers of a target against those of a base, sample by sample. Each is a log of an evaluation tool
-(lm-eval --log_samples, Inspect, lighteval, promptfoo, deepeval, HELM; the format is found from the content),
+(lm-eval --log_samples, Inspect, lighteval, promptfoo, deepeval, mteb, HELM; its format is found by itself),
 a table with the columns id and score, or a prediction file with id, label, and prediction or probabilities
 (p_<class>, prob_<class>). Logs that do not compare are refused, with what differs. Exit codes: 0 all budgets
 hold, 1 one does not or cannot be decided, 4 wrong usage or input.

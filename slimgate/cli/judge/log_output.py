@@ -16,8 +16,8 @@ from slimgate.judge.message import message
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunVerdict, SelfTest, VariantRecord
 from slimgate.record.run_verdict import verdict
-from slimgate.record.words import numbered
-from slimgate.report.figures import count, drop_words, fixed
+from slimgate.record.words import format_count
+from slimgate.report.figures import count, drop_words, to_fixed
 from slimgate.run.parts import now
 
 _MOST_ROWS = 40
@@ -109,8 +109,8 @@ def _table(verdicts: LogVerdicts) -> str:
         {
             "task/metric": visible(one.name),
             "n": count(one.counts.judged),
-            "base": fixed(one.judged.teacher, 3),
-            "target": fixed(one.judged.value, 3),
+            "base": to_fixed(one.judged.teacher, 3),
+            "target": to_fixed(one.judged.value, 3),
             "drop, points [90 %]": _drop(one),
             "worse / better": f"{count(one.worse)} / {count(one.better)}",
             **({"changed, base again": _share(one)} if noisy else {}),
@@ -150,8 +150,8 @@ def _totals(verdicts: LogVerdicts) -> str:
     found = verdicts.comparisons
     scores = sum(one.counts.judged for one in found)
     line = (
-        f"{numbered(len({one.task for one in found}), 'task', 'tasks')}, "
-        f"{numbered(len(found), 'comparison', 'comparisons')}, {count(scores)} scores: "
+        f"{format_count(len({one.task for one in found}), 'task', 'tasks')}, "
+        f"{format_count(len(found), 'comparison', 'comparisons')}, {count(scores)} scores: "
         f"{count(sum(one.worse for one in found))} worse, {count(sum(one.better for one in found))} better"
     )
     missing = sum(one.counts.missing for one in found)

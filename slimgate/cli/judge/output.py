@@ -21,7 +21,7 @@ from slimgate.judge.slices import SLICED
 from slimgate.judge.verdict import QualityBudget, QualityJudgement
 from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
 from slimgate.record.run_verdict import verdict
-from slimgate.report.figures import count, drop_words, fixed, percent
+from slimgate.report.figures import count, drop_words, percent, to_fixed
 from slimgate.run.parts import now
 
 
@@ -125,8 +125,8 @@ def _table(judged: Judged) -> str:
     rows = [
         {
             "metric": visible(name),
-            "teacher": fixed(one.judged.teacher, 3),
-            "variant": fixed(one.judged.value, 3),
+            "teacher": to_fixed(one.judged.teacher, 3),
+            "variant": to_fixed(one.judged.value, 3),
             "drop, points [90 %]": _drop(one.judged),
             "budget": ", ".join(_budget(budget.kind, budget.limit) for budget in one.judged.budgets) or "–",
             "verdict": one.judged.verdict.value if one.judged.verdict else "not gated",

@@ -28,21 +28,21 @@ class Clock:
         self._began = self.now()
 
     @property
-    def used(self) -> float:
+    def seconds_used(self) -> float:
         """Seconds since it was made."""
         return self.now() - self._began
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds, never below 0."""
-        return max(0.0, self.seconds - self.used)
+        return max(0.0, self.seconds - self.seconds_used)
 
     def check(self) -> None:
         """Raises OutOfTime where nothing is left."""
-        if not self.left:
+        if not self.seconds_left:
             raise OutOfTime(f"the {self.seconds / 60:g} minutes are used")
 
-    def watched(self, watch: Watch) -> Watch:
+    def limit_watch(self, watch: Watch) -> Watch:
         """The same watch; a step that tells how far it is ends when the time does."""
         return _Limited(self, watch)
 
@@ -58,8 +58,8 @@ class _Limited:
     ) -> Iterator[Progress]:
         with self.watch.stage(what, expected=expected, still=still, ends=ends) as progress:
 
-            def told(what: str, done: int, total: int) -> None:
+            def tell(what: str, done: int, total: int) -> None:
                 self.clock.check()
                 progress(what, done, total)
 
-            yield told
+            yield tell

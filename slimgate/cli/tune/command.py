@@ -46,7 +46,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Searches, writes the suite and prints what was found. Raises SlimgateError for wrong input."""
     from slimgate.cli.tune.clock import Clock
-    from slimgate.cli.tune.front import chosen, held
+    from slimgate.cli.tune.front import choose_trials, holds_by_budget
     from slimgate.cli.tune.measuring import Bench
     from slimgate.cli.tune.proposing import Proposer
     from slimgate.cli.tune.search import search
@@ -79,14 +79,14 @@ def run(options: argparse.Namespace) -> int:
         searched = search(suite, reader, bench, proposer, clock, max_trials=trials, on_trial=told.trial)
     finally:
         bench.close()
-    found = chosen(searched.trials, tiers=len(tuning.tiers), keep=tuning.keep)
+    found = choose_trials(searched.trials, tiers=len(tuning.tiers), keep=tuning.keep)
     names = names_of(found, suite)
     if found:
         said = f"{len(searched.trials)} step lists, seed {options.seed}, {searched.stopped}"
         text = suite_text(suite, reader, found, out.absolute(), rows=bench.rows, said=said)
         write_suite(text, out.absolute())
     _print(options, suite, searched, dict(zip(names, found, strict=True)), out)
-    return 0 if all(held(found, tiers=len(tuning.tiers))) else 1
+    return 0 if all(holds_by_budget(found, tiers=len(tuning.tiers))) else 1
 
 
 def _suite(path: Path) -> Suite:

@@ -30,7 +30,7 @@ def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
     return front
 
 
-def chosen(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Chosen]:
+def choose_trials(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Chosen]:
     """For each budget the fastest trials inside it, those of the front before others; each trial once.
 
     Where none is inside, the one that comes nearest: it may still hold on the gate, which has more rows.
@@ -40,18 +40,18 @@ def chosen(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Chosen]:
     found: list[Chosen] = []
     for tier in range(tiers):
         inside = [t for t in ranked if t.state is State.TIMED and t.found and t.found.inside[tier]]
-        picks = [Chosen(trial, tier, True) for trial in inside[:keep]] or _nearest(trials, tier)
+        picks = [Chosen(trial, tier, True) for trial in inside[:keep]] or _nearest_trials(trials, tier)
         found += [one for one in picks if one.trial not in [other.trial for other in found]]
     return found
 
 
-def held(found: Sequence[Chosen], *, tiers: int) -> list[bool]:
+def holds_by_budget(found: Sequence[Chosen], *, tiers: int) -> list[bool]:
     """By budget, whether one of the chosen trials is inside it, whichever it was chosen for."""
     measured = [one.trial.found for one in found if one.inside and one.trial.found]
     return [any(one.inside[tier] for one in measured) for tier in range(tiers)]
 
 
-def _nearest(trials: Sequence[Trial], tier: int) -> list[Chosen]:
+def _nearest_trials(trials: Sequence[Trial], tier: int) -> list[Chosen]:
     """Of the timed ones the least strained; of those that were not timed where there are no others."""
     measured = [t for t in trials if t.found is not None and t.state is not State.FAILED]
     timed = [t for t in measured if t.state is State.TIMED] or measured

@@ -49,7 +49,7 @@ class Bench:
         self._variants: dict[str, Variant] = dict(suite.variants)
         # the run looks variants up by name, and learns of a trial's by this very mapping
         suite = replace(suite, variants=self._variants)
-        self._run = SuiteRun(suite, store, device=device, watch=clock.watched(watch), split=SELECTION)
+        self._run = SuiteRun(suite, store, device=device, watch=clock.limit_watch(watch), split=SELECTION)
         self._duels, self._tiers, self._clock = duels or store, tiers, clock
         self._arena = Arena(self._run.handle(TEACHER))
 
@@ -69,13 +69,13 @@ class Bench:
         """Ends the processes of the duels."""
         self._arena.close()
 
-    def judged(self, variant: Variant) -> Found:
+    def judge(self, variant: Variant) -> Found:
         """The variant without times. Raises BuildError, MeasureError, OutOfTime."""
         self._variants[variant.name] = variant
-        built = self._run.built(variant.name)
+        built = self._run.build(variant.name)
         self._clock.check()
         teacher, own = (self._run.outcomes(name) for name in (TEACHER, variant.name))
-        whole = int(self._run.built(TEACHER).artifact.manifest["bytes"])
+        whole = int(self._run.build(TEACHER).artifact.manifest["bytes"])
         size = int(built.artifact.manifest["bytes"])
         seed = self._run.suite.seed
         drops = {
@@ -93,7 +93,7 @@ class Bench:
             from_store=built.from_store,
         )
 
-    def timed(self, variant: Variant, found: Found) -> Found:
+    def time(self, variant: Variant, found: Found) -> Found:
         """The same with its speed-up on every workload of the suite. Raises MeasureError, OutOfTime."""
         speedups = {}
         for workload in self._run.suite.workloads:
@@ -113,7 +113,7 @@ class Bench:
             return {"speedup": asdict(self._arena.speedup(handle, workload, max_seconds=seconds))}
 
         key = self._key(variant, workload)
-        entry, seconds = self._duels.find("duels", key), min(whole, self._clock.left)
+        entry, seconds = self._duels.find("duels", key), min(whole, self._clock.seconds_left)
         if entry is None and seconds < whole:
             return self._arena.speedup(self._run.handle(variant.name), workload, max_seconds=seconds)
         entry = entry or self._duels.make("duels", key, fill)
@@ -125,7 +125,7 @@ class Bench:
         machine = describe_machine(threads=run.suite.threads, device=run.device)
         return json_digest(
             {
-                "models": [run.built(one.name).artifact.digest for one in models],
+                "models": [run.build(one.name).artifact.digest for one in models],
                 "runtimes": [[one.runtime.name, params_json(one.runtime.params)] for one in models],
                 "workload": asdict(workload),
                 "rows": run.rows.digests((SELECTION,)),

@@ -11,19 +11,19 @@ from tabulate import tabulate
 
 from slimgate._system.escape import visible
 from slimgate._system.toml import toml_value
-from slimgate.cli.tune.front import Chosen, held, pareto_front
-from slimgate.cli.tune.proposing import told
+from slimgate.cli.tune.front import Chosen, holds_by_budget, pareto_front
+from slimgate.cli.tune.proposing import format_steps
 from slimgate.cli.tune.search import Searched
 from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
-from slimgate.report.figures import MISSING, drop_words, duration, fixed, megabytes
+from slimgate.report.figures import MISSING, drop_words, duration, megabytes, to_fixed
 from slimgate.suite.suite import Suite
 
 
 def trial_line(trial: Trial) -> str:
     """`trial-3 keep_layers [0, 2]: accuracy drop 0.3 [-0.5, 1.2]; at least 3.40×; 12.1 MB`."""
-    return f"{trial.name} {told(trial.steps)}: {_result(trial)}"
+    return f"{trial.name} {format_steps(trial.steps)}: {_result(trial)}"
 
 
 def _result(trial: Trial) -> str:
@@ -31,7 +31,7 @@ def _result(trial: Trial) -> str:
         return f"{trial.state}: {trial.reason}"
     parts = [f"{name} {cell}" for name, cell in _drops(trial.found).items()]
     if trial.state is State.TIMED:
-        parts.append(f"at least {fixed(trial.speed, 2)}×")
+        parts.append(f"at least {to_fixed(trial.speed, 2)}×")
     parts.append(f"{megabytes(trial.found.bytes)} MB")
     return "; ".join(parts if trial.reason is None else [*parts, trial.reason])
 
@@ -66,10 +66,10 @@ def _table(suite: Suite, trials: Any, front: list[Trial], chosen: Mapping[str, C
             [
                 trial.name + ("*" if trial in front else ""),
                 names.get(trial.number, MISSING),
-                told(trial.steps),
+                format_steps(trial.steps),
                 *(drops.get(name, MISSING) for name in metrics),
                 *(
-                    f"{fixed(speedups[load].claimed[0], 2)}×" if load in speedups else MISSING
+                    f"{to_fixed(speedups[load].claimed_interval[0], 2)}×" if load in speedups else MISSING
                     for load in loads
                 ),
                 megabytes(trial.found.bytes),
@@ -96,7 +96,7 @@ def _ending(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out:
         f"{len(states)} step lists in {duration(searched.seconds)} ({counts or 'none'}): {searched.stopped}"
     ]
     tiers = suite.tuning.tiers
-    for tier, holds in zip(tiers, held(list(chosen.values()), tiers=len(tiers)), strict=True):
+    for tier, holds in zip(tiers, holds_by_budget(list(chosen.values()), tiers=len(tiers)), strict=True):
         if not holds:
             budget = toml_value(tier.stated) if tier.stated else "the suite's budgets"
             lines.append(f"inside {budget}: none on selection")
@@ -151,7 +151,7 @@ def _facts(trial: Trial) -> dict[str, Any]:
         "latency": {
             load: {
                 "speedup": one.speedup,
-                "speedup_interval": list(one.claimed),
+                "speedup_interval": list(one.claimed_interval),
                 "noise_floor": one.noise_floor,
                 "duel_rounds": one.rounds,
             }

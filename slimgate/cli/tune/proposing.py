@@ -51,7 +51,7 @@ class Proposer:
                 self._asked[one.key] = asked
                 return one
             self._tell(asked, self._told[one.key])
-        untried = self._untried()
+        untried = self._draw_untried()
         if untried is None:
             return None
         self._study.enqueue_trial({"space": untried.space.name, **untried.picks})
@@ -73,9 +73,9 @@ class Proposer:
 
     def _ask(self, asked: Any) -> Drawn:
         name = asked.suggest_categorical("space", list(self._spaces))
-        return draw_steps(self._spaces[name], lambda dimension: _suggested(asked, dimension))
+        return draw_steps(self._spaces[name], lambda dimension: _suggest(asked, dimension))
 
-    def _untried(self) -> Drawn | None:
+    def _draw_untried(self) -> Drawn | None:
         """One at random of the step lists that were not proposed; of long ranges the ends stand for all."""
         listed = (one for one in islice(self._all(), _LISTED) if one.key not in self._told)
         # equal step lists may come by several picks
@@ -87,7 +87,7 @@ class Proposer:
             yield from every(space)
 
 
-def _suggested(asked: Any, dimension: Dimension) -> Any:
+def _suggest(asked: Any, dimension: Dimension) -> Any:
     """A pick; three significant digits of a number, so that a suite of it can be read."""
     if isinstance(dimension, Choice):
         last = len(dimension.options) - 1
@@ -101,14 +101,14 @@ def _suggested(asked: Any, dimension: Dimension) -> Any:
     drawn_value = asked.suggest_float(
         dimension.name, dimension.low, dimension.high, log=dimension.log, step=dimension.step
     )
-    return _rounded(drawn_value, dimension)
+    return _round(drawn_value, dimension)
 
 
-def _rounded(value: float, dimension: Range) -> float:
+def _round(value: float, dimension: Range) -> float:
     return min(max(float(f"{value:.3g}"), dimension.low), dimension.high)
 
 
-def told(steps: Sequence[Json]) -> str:
+def format_steps(steps: Sequence[Json]) -> str:
     """`keep_layers [0, 2] · distill epochs 2`: a step list in short."""
     return " · ".join(_step(*next(iter(step.items()))) for step in steps)
 

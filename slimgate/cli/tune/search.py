@@ -52,7 +52,7 @@ def search(
             variant = candidate(reader, suite, one, free_name(f"trial-{number}", suite))
         except SuiteError as error:
             return _trial(number, one, State.IMPOSSIBLE, str(error))
-        return _measured(number, one, variant, bench)
+        return _measure_trial(number, one, variant, bench)
 
     try:
         bench.prepare()
@@ -61,7 +61,7 @@ def search(
             clock.check()
             one = proposer.next()
             if one is None:
-                return Searched(tuple(trials), "every step list was tried", clock.used)
+                return Searched(tuple(trials), "every step list was tried", clock.seconds_used)
             trial = run_one(one)
             proposer.tell(one, trial)
             trials.append(trial)
@@ -73,16 +73,16 @@ def search(
         stopped = str(error).rpartition(": ")[2]
     except KeyboardInterrupt:
         stopped = "interrupted"
-    return Searched(tuple(trials), stopped, clock.used)
+    return Searched(tuple(trials), stopped, clock.seconds_used)
 
 
-def _measured(number: int, one: Drawn, variant: Variant, bench: Bench) -> Trial:
+def _measure_trial(number: int, one: Drawn, variant: Variant, bench: Bench) -> Trial:
     found: Found | None = None
     try:
-        found = bench.judged(variant)
+        found = bench.judge(variant)
         if min(found.strains) > 1:
             return _trial(number, one, State.BEYOND, "its drop's bound lies beyond every budget", found)
-        return _trial(number, one, State.TIMED, None, bench.timed(variant, found))
+        return _trial(number, one, State.TIMED, None, bench.time(variant, found))
     except OutOfTime:
         raise
     except SlimgateError as error:

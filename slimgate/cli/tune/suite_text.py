@@ -13,7 +13,7 @@ from slimgate._system.toml import toml_key, toml_value
 from slimgate.cli.tune.front import Chosen
 from slimgate.cli.tune.trial import Trial
 from slimgate.errors import DataError
-from slimgate.report.figures import drop_words, fixed, megabytes
+from slimgate.report.figures import drop_words, megabytes, to_fixed
 from slimgate.suite.reader import Reader
 from slimgate.suite.suite import TEACHER, Suite
 from slimgate.suite.tune_space import Json, Tier
@@ -52,7 +52,7 @@ def suite_text(
     assert suite.tuning is not None
     for name, one in zip(names_of(chosen, suite), chosen, strict=True):
         tier = suite.tuning.tiers[one.tier]
-        lines += ["", *_shown(one), f"[variants.{name}]", *_variant(one.trial, reader, path.parent)]
+        lines += ["", *_describe_trial(one), f"[variants.{name}]", *_variant(one.trial, reader, path.parent)]
         if tier.stated is not None:
             lines += ["", f"[budgets.variants.{name}]", *_budgets(tier)]
     return "\n".join(lines) + "\n"
@@ -65,7 +65,7 @@ def write_suite(text: str, path: Path) -> None:
     os.replace(new, path)
 
 
-def _shown(one: Chosen) -> Iterator[str]:
+def _describe_trial(one: Chosen) -> Iterator[str]:
     """What selection showed of a trial, as comments."""
     found = one.trial.found
     assert found is not None
@@ -73,7 +73,7 @@ def _shown(one: Chosen) -> Iterator[str]:
         f"{name} {drop_words(judged.drop_points, judged.interval, unit=judged.unit)}"
         for name, judged in found.drops.items()
     ]
-    speeds = [f"{load} at least {fixed(s.claimed[0], 2)}×" for load, s in found.speedups.items()]
+    speeds = [f"{load} at least {to_fixed(s.claimed_interval[0], 2)}×" for load, s in found.speedups.items()]
     yield f"# {one.trial.name}: {'; '.join(drops)}"
     yield f"# {', '.join(speeds) or 'not timed'}; {megabytes(found.bytes)} MB"
     if not one.inside:

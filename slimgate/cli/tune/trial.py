@@ -65,4 +65,4 @@ class Trial:
         """The lower bound of its speed-up on its slowest workload; 0 where it was not timed."""
         if self.found is None:
             return 0.0
-        return min((one.claimed[0] for one in self.found.speedups.values()), default=0.0)
+        return min((one.claimed_interval[0] for one in self.found.speedups.values()), default=0.0)

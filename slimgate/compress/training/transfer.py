@@ -29,7 +29,7 @@ from slimgate.compress.training.transfer_params import (
     row_file,
     text_columns_of,
 )
-from slimgate.data.pools import collapsed, collapsed_texts
+from slimgate.data.pools import collapse_text, collapsed_texts
 from slimgate.data.row_files import columns_of, rows_of
 from slimgate.data.same_texts import BETWEEN_TEXTS
 from slimgate.errors import BuildError, DataError
@@ -215,7 +215,9 @@ def _changed_rows(options: Augment, context: BuildContext, names: Sequence[str],
         )
     mask, texts = str(tokenizer.mask_token), _to_copy(options, context, names)
     return {
-        name: augment_texts(list(map(collapsed, texts[name])), options, mask=mask, seed=context.seed + place)
+        name: augment_texts(
+            list(map(collapse_text, texts[name])), options, mask=mask, seed=context.seed + place
+        )
         for place, name in enumerate(names)
     }
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from slimgate.data.log_files.columns import Samples, read_samples
 from slimgate.data.log_files.json_lines import as_text
-from slimgate.data.predictions.codes import matched
+from slimgate.data.predictions.codes import match_ids
 from slimgate.data.predictions.files import EXAMPLES, some
 from slimgate.errors import DataError, format_suggestion
 from slimgate.outcomes import Floats, Ints
@@ -247,7 +247,7 @@ def _pair(
 
 def _same_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
     """Positions of the samples that both have, in the order of the base."""
-    order = matched(base.ids, base.order, target.ids, target.order)
+    order = match_ids(base.ids, base.order, target.ids, target.order)
     if order is not None:
         return np.arange(len(base)), order
     at = pc.index_in(base.ids, value_set=target.ids)

@@ -29,7 +29,7 @@ def check_answers(teacher: Predictions, variant: Predictions) -> None:
     collapsed to few answers: then it is judged.
     """
     labels = set(pc.unique(teacher.labels).to_pylist())
-    _check(teacher, labels, scores=_never_predicted(teacher) > MOST_NEVER_PREDICTED)
+    _check(teacher, labels, scores=_unpredicted_share(teacher) > MOST_NEVER_PREDICTED)
     _check(variant, labels | _answers(teacher), scores=False)
 
 
@@ -46,8 +46,8 @@ def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
     else:
         return
     raise DataError(
-        f"{_seen(file)}: {what}; expected the answers, written as the labels are: name their column by "
-        "--prediction COLUMN, and that of the right answers by --label COLUMN"
+        f"{_describe_values(file)}: {what}; expected the answers, written as the labels are: name their "
+        "column by --prediction COLUMN, and that of the right answers by --label COLUMN"
     )
 
 
@@ -56,14 +56,14 @@ def _answers(file: Predictions) -> set[str]:
     return set() if file.predictions is None else set(pc.unique(file.predictions).to_pylist())
 
 
-def _never_predicted(file: Predictions) -> float:
+def _unpredicted_share(file: Predictions) -> float:
     """The share of rows whose label is no prediction of any row."""
     given = pa.array(sorted(_answers(file)), file.labels.dictionary.type)
     known = pc.is_in(file.labels.dictionary, value_set=given).to_numpy(zero_copy_only=False)
     return float(np.mean(~known[file.labels.indices.to_numpy()]))
 
 
-def _seen(file: Predictions) -> str:
+def _describe_values(file: Predictions) -> str:
     """`a.csv: column "acc" holds "0" and "1", column "label" holds "0", "1", "2" and 1 more`."""
     columns = ((file.names.prediction, file.predictions), (file.names.label, file.labels))
     return f"{file.shown}: " + ", ".join(

@@ -21,7 +21,7 @@ TEXT = pa.large_string()
 _AT_ONCE = 500_000
 
 
-def encoded(blocks: Sequence[pa.Array]) -> pa.DictionaryArray:
+def encode_blocks(blocks: Sequence[pa.Array]) -> pa.DictionaryArray:
     """Blocks of Arrow text, or of codes each of their own, as one column of codes."""
     chunks = [
         block if isinstance(block, pa.DictionaryArray) else block.dictionary_encode() for block in blocks
@@ -76,7 +76,7 @@ def standing_twice(ids: pa.Array, order: Ints) -> pa.Array:
     return pc.unique(ids.take(pa.array(rows)))
 
 
-def matched(ids: pa.Array, order: Ints, others: pa.Array, other_order: Ints) -> Ints | None:
+def match_ids(ids: pa.Array, order: Ints, others: pa.Array, other_order: Ints) -> Ints | None:
     """(rows,) the row among the others that has the id of each row; None where the two hold other ids."""
     if len(ids) != len(others):
         return None

@@ -21,7 +21,7 @@ import pyarrow.csv
 
 from slimgate._system.json_text import text_list
 from slimgate._system.toml import format_value as quoted
-from slimgate.data.predictions.codes import TEXT, by_id, encoded, is_empty, standing_twice
+from slimgate.data.predictions.codes import TEXT, by_id, encode_blocks, is_empty, standing_twice
 from slimgate.data.predictions.columns import ColumnNames, Layout, find_columns
 from slimgate.data.predictions.jsonl import read_jsonl
 from slimgate.data.row_files import SEPARATORS, RowFile, columns_of, open_parquet, require
@@ -137,7 +137,7 @@ class Predictions:
         return len(self.ids)
 
     @property
-    def numbered(self) -> bool:
+    def has_numbered_classes(self) -> bool:
         """Whether the probabilities go by number (p_0, p_1 … or a list), and not by name."""
         return bool(self.classes) and self.classes == tuple(map(str, range(len(self.classes))))
 
@@ -164,7 +164,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     probabilities = check_probabilities(shown, flat["id"], numbers) if numbers else None
     if classes is not None:
         for role in {"label", "prediction"} & flat.keys():
-            flat[role] = _named(shown, names.of(role), flat[role], classes)
+            flat[role] = _to_class_names(shown, names.of(role), flat[role], classes)
     pa.default_memory_pool().release_unused()  # what reading took beside, before the next file is read
     return Predictions(
         shown=shown,
@@ -234,7 +234,7 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
         texts, numbers = _in_blocks(parquet.iter_batches(ROWS_AT_ONCE, columns=flat), layout)
         if layout.nested is not None:  # whole: its lists are to be of one length
             column = parquet.read(columns=[layout.nested])[layout.nested]
-            unnested = _unnested(str(file.path), layout.nested, column)
+            unnested = _unnest(str(file.path), layout.nested, column)
             numbers = {name: values.chunks for name, values in unnested.items()}
     try:
         stated = text_list((schema.metadata or {}).get(b"slimgate.classes", b"[]"))
@@ -268,7 +268,7 @@ def _in_blocks(
     return texts, numbers
 
 
-def _unnested(shown: str, name: str, column: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+def _unnest(shown: str, name: str, column: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
     """A column of lists or structs -> one column a class."""
     flat = column.combine_chunks()
     if pa.types.is_struct(flat.type):
@@ -291,10 +291,10 @@ def _unnested(shown: str, name: str, column: pa.ChunkedArray) -> dict[str, pa.Ch
 
 
 def _column(role: str, blocks: Blocks) -> pa.Array:
-    return encoded(blocks) if role in WORDS else pa.concat_arrays(blocks)
+    return encode_blocks(blocks) if role in WORDS else pa.concat_arrays(blocks)
 
 
-def _named(
+def _to_class_names(
     shown: str, column: str, indices: pa.DictionaryArray, classes: tuple[str, ...]
 ) -> pa.DictionaryArray:
     """slimgate's own class indices -> class names."""

@@ -121,7 +121,7 @@ def _probabilities(
     nested: list[Any] = [row.get(layout.nested) for _, row in block]
     like: Any = first[layout.nested]
     for (line, _), value in zip(block, nested, strict=True):
-        if not _alike(value, like):
+        if not _is_alike(value, like):
             raise DataError(
                 f"{path}: line {line}: {layout.nested} is {json.dumps(value)[:60]}, expected a list or a "
                 "mapping of numbers, of one kind and length in all rows"
@@ -132,7 +132,7 @@ def _probabilities(
     return {name: _numbers(path, block, [row.get(name, 0.0) for row in nested]) for name in names}
 
 
-def _alike(value: Any, like: Any) -> bool:
+def _is_alike(value: Any, like: Any) -> bool:
     """Whether both are mappings, or lists of one length."""
     if isinstance(like, list):
         return isinstance(value, list) and len(value) == len(like) > 0

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import class_names
 from slimgate.data.predictions.answers import check_answers
-from slimgate.data.predictions.codes import TEXT, codes_of, differ, matched
+from slimgate.data.predictions.codes import TEXT, codes_of, differ, match_ids
 from slimgate.data.predictions.columns import ColumnNames, require_group
 from slimgate.data.predictions.files import EXAMPLES, Predictions, read_predictions, some
 from slimgate.errors import DataError
@@ -52,7 +52,7 @@ def read_pair(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
 
 def pair_predictions(teacher: Predictions, variant: Predictions) -> Pair:
     """Matches rows by id. Raises DataError where they do not belong together, with examples."""
-    order = _matched(teacher, variant)
+    order = _match_rows(teacher, variant)
     _same("label", teacher.ids, (teacher, teacher.labels), (variant, variant.labels.take(pa.array(order))))
     check_answers(teacher, variant)
     groups = _groups(teacher, variant, order)
@@ -66,15 +66,15 @@ def pair_predictions(teacher: Predictions, variant: Predictions) -> Pair:
     outcomes = []
     for file, rows in ((files[0], None), (files[1], order)):
         probabilities = _over_classes(file, rows, classes)
-        predictions = _predicted(file, rows, classes, probabilities)
+        predictions = _predictions_of(file, rows, classes, probabilities)
         warnings += _warnings(file, labels, predictions, probabilities, classes)
         outcomes.append(ClassOutcomes(shown_ids, labels, predictions, classes, probabilities, groups=groups))
     return Pair(outcomes[0], outcomes[1], tuple(warnings))
 
 
-def _matched(teacher: Predictions, variant: Predictions) -> Ints:
+def _match_rows(teacher: Predictions, variant: Predictions) -> Ints:
     """(rows,) the row of the variant's file that has the id of each row of the teacher's."""
-    order = matched(teacher.ids, teacher.by_id, variant.ids, variant.by_id)
+    order = match_ids(teacher.ids, teacher.by_id, variant.ids, variant.by_id)
     if order is not None:
         return order
     lacking = [
@@ -137,7 +137,7 @@ def _with_names(file: Predictions, stated: Sequence[str], warnings: list[str]) -
     if not file.classes or set(stated) <= set(file.classes):
         return file
     names = class_names(stated)
-    if file.numbered and len(names) == len(file.classes):
+    if file.has_numbered_classes and len(names) == len(file.classes):
         warnings.append(
             f"{file.shown}: its numbered probabilities are taken for these classes: {_order(names)}"
         )
@@ -171,7 +171,7 @@ def _over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]
     return found
 
 
-def _predicted(
+def _predictions_of(
     file: Predictions, rows: Ints | None, classes: tuple[str, ...], probabilities: Floats | None
 ) -> Ints:
     """(rows,) what the file says, or the most probable class."""
@@ -192,7 +192,7 @@ def _warnings(
     predicted = np.bincount(predictions, minlength=len(classes))
     if len(odd := np.flatnonzero((labelled == 0) & (predicted > 0))):
         found.append(
-            f"{file.shown} predicts {_listed(odd, classes)}, which no row is labelled, "
+            f"{file.shown} predicts {_list_classes(odd, classes)}, which no row is labelled, "
             f"in {predicted[odd].sum():,} rows"
         )
     if probabilities is None:
@@ -201,7 +201,7 @@ def _warnings(
     if len(lacking):
         rows = labelled[lacking].sum()
         found.append(
-            f"{file.shown} has no probability of {_listed(lacking, classes)}, which {rows:,} rows are "
+            f"{file.shown} has no probability of {_list_classes(lacking, classes)}, which {rows:,} rows are "
             "labelled: taken as 0"
         )
     own = probabilities[np.arange(len(predictions)), predictions]
@@ -210,5 +210,5 @@ def _warnings(
     return found
 
 
-def _listed(indices: Ints, classes: tuple[str, ...]) -> str:
+def _list_classes(indices: Ints, classes: tuple[str, ...]) -> str:
     return some(pa.array([classes[k] for k in indices]))

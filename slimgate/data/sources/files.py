@@ -81,33 +81,33 @@ class Params(Table):
         given = ["path"] * bool(self.path) + named[:1] + ["by_label"] * bool(self.by_label is not None)
         if len(given) != 1:
             came = " and ".join(given) or "none of them"
-            raise _wrong(f"expected path, or by_label, or some of {', '.join(NAMED)}; came {came}")
+            raise _error(f"expected path, or by_label, or some of {', '.join(NAMED)}; came {came}")
         if self.by_label is not None and len(self.by_label) < 2:
-            raise _wrong(f"by_label needs at least two labels, came {', '.join(self.by_label) or 'none'}")
+            raise _error(f"by_label needs at least two labels, came {', '.join(self.by_label) or 'none'}")
         if self.by_label is not None and self.format not in (None, "text"):
-            raise _wrong(f'by_label reads one line a row (format = "text"), came format = "{self.format}"')
+            raise _error(f'by_label reads one line a row (format = "text"), came format = "{self.format}"')
         if self.by_label is not None and self.images:
-            raise _wrong("by_label has columns text and label alone, and no images")
+            raise _error("by_label has columns text and label alone, and no images")
         return self
 
     @model_validator(mode="after")
-    def _readable(self) -> Params:
+    def _check_files(self) -> Params:
         try:
             "".encode(
                 codecs.lookup(self.encoding).name
             )  # rot13 and the like are known, and no encodings of text
         except LookupError:
-            raise _wrong(f'encoding {self.encoding} is not known; for example "utf-8" or "latin-1"') from None
+            raise _error(f'encoding {self.encoding} is not known; for example "utf-8" or "latin-1"') from None
         seen: dict[Path, str] = {}
         for part, label, path in _files(self):
             where = part if label is None else f"by_label.{label}"
             if path in seen:
-                raise _wrong(
+                raise _error(
                     f"{path} stands twice, in {seen[path]} and in {where}: its rows would be in both"
                 )
             seen[path] = where
             if label is None and self.format is None and path.suffix.lower() not in SUFFIXES:
-                raise _wrong(
+                raise _error(
                     f"{path.name}: suffix {path.suffix or 'none'} does not tell a format; known: "
                     f"{' '.join(SUFFIXES)}; or give format"
                 )
@@ -169,7 +169,9 @@ class Files(Source[Params]):
             found.setdefault(part, []).append(table)
         types = _common_types([table for tables in found.values() for table in tables])
         return {
-            part: pa.concat_tables([_cast(table, types) for table in tables], promote_options="default")
+            part: pa.concat_tables(
+                [_cast_columns(table, types) for table in tables], promote_options="default"
+            )
             for part, tables in found.items()
         }
 
@@ -177,7 +179,7 @@ class Files(Source[Params]):
 source = Files()
 
 
-def _wrong(message: str) -> PydanticCustomError:
+def _error(message: str) -> PydanticCustomError:
     return PydanticCustomError("files", "{message}", {"message": message})
 
 
@@ -238,6 +240,6 @@ def _common_type(name: str, types: list[pa.DataType]) -> pa.DataType:
         return pa.string()
 
 
-def _cast(table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
+def _cast_columns(table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
     # a column that has its type already stays mapped
     return table.cast(pa.schema([(name, types[name]) for name in table.column_names]))

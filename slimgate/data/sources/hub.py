@@ -101,7 +101,7 @@ class Hub(Source[Params]):
 
     def parts(self, params: Params) -> tuple[str, ...]:
         """Those that the suite names; without `splits` those that a data set usually has."""
-        return tuple(_named(params) or DEFAULTS)
+        return tuple(_split_names(params) or DEFAULTS)
 
     def is_real(self, params: Params) -> bool:
         """What the suite says; true where it says nothing."""
@@ -109,7 +109,7 @@ class Hub(Source[Params]):
 
     def digest(self, params: Params) -> str:
         """Of a folder its files' bytes; of the hub the commit, or the stated names before it is known."""
-        chosen = {"config": params.config, "splits": _named(params)}
+        chosen = {"config": params.config, "splits": _split_names(params)}
         if params.folder is not None:
             return json_digest({"files": folder_digest(params.folder, _files(params.folder)), **chosen})
         return json_digest(
@@ -122,9 +122,9 @@ class Hub(Source[Params]):
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
         """The rows of every part. Raises DataError where they are neither cached nor can be downloaded."""
-        with _quiet(), _explained(params):
+        with _quiet(), _explain_errors(params):
             splits = _load(params, scratch)
-            chosen = _chosen(params, splits)
+            chosen = _choose_splits(params, splits)
             tables = {
                 part: splits[name].data.table.replace_schema_metadata() for part, name in chosen.items()
             }
@@ -158,7 +158,7 @@ def _newest_commit(params: Params) -> str | None:
         return None
 
 
-def _named(params: Params) -> dict[str, str]:
+def _split_names(params: Params) -> dict[str, str]:
     return params.splits.model_dump(exclude_none=True) if params.splits is not None else {}
 
 
@@ -191,21 +191,23 @@ def _check_commit(params: Params, commit: str | None, builder: Any) -> None:
 
     stated = params.revision or commit
     if stated is not None and isinstance(builder, Cache) and builder.hash != commit:
-        raise DataError(f"{params.shown}: {_not_cached(params)} (what it holds is of commit {builder.hash})")
+        raise DataError(
+            f"{params.shown}: {_format_not_cached(params)} (what it holds is of commit {builder.hash})"
+        )
 
 
-def _chosen(params: Params, splits: Any) -> dict[str, str]:
+def _choose_splits(params: Params, splits: Any) -> dict[str, str]:
     """Part -> the hub's split."""
-    for part, name in _named(params).items():
+    for part, name in _split_names(params).items():
         if name not in splits:
             raise DataError(
                 f'{params.shown}: splits.{part} = "{name}": no such split{format_suggestion(name, splits)}'
             )
     usual = {
-        part: next((name for name in names if name in splits and _labelled(splits[name])), None)
+        part: next((name for name in names if name in splits and _has_labels(splits[name])), None)
         for part, names in DEFAULTS.items()
     }
-    chosen = _named(params) or {part: name for part, name in usual.items() if name is not None}
+    chosen = _split_names(params) or {part: name for part, name in usual.items() if name is not None}
     if not chosen:
         raise DataError(
             f"{params.shown} has splits {', '.join(splits)}; say which is which by "
@@ -214,7 +216,7 @@ def _chosen(params: Params, splits: Any) -> dict[str, str]:
     return chosen
 
 
-def _labelled(rows: Any) -> bool:
+def _has_labels(rows: Any) -> bool:
     """False where a column of class labels is -1 throughout: so the hub writes that labels are withheld."""
     import datasets
 
@@ -226,7 +228,7 @@ def _labelled(rows: Any) -> bool:
 def _with_unique_ids(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
     """A column `id` that numbers each split from 0 names no row of the whole: it becomes `hub_id`."""
     ids = [table["id"] for table in tables.values() if "id" in table.column_names]
-    if not any(column.null_count for column in ids) and not _repeated(ids):
+    if not any(column.null_count for column in ids) and not _has_repeats(ids):
         return tables
     return {
         part: table.rename_columns(["hub_id" if name == "id" else name for name in table.column_names])
@@ -234,7 +236,7 @@ def _with_unique_ids(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
     }
 
 
-def _repeated(columns: list[pa.ChunkedArray]) -> bool:
+def _has_repeats(columns: list[pa.ChunkedArray]) -> bool:
     kinds = {column.type for column in columns}
     if len(kinds) == 1 and (pa.types.is_string(*kinds) or pa.types.is_integer(*kinds)):
         return standing_twice([strings(column, "column id") for column in columns])[0] > 0
@@ -242,7 +244,7 @@ def _repeated(columns: list[pa.ChunkedArray]) -> bool:
     return len(set(values)) < len(values)
 
 
-def _not_cached(params: Params) -> str:
+def _format_not_cached(params: Params) -> str:
     return (
         "not in the local cache of the hub, and the hub cannot be reached; download it once with "
         f"datasets.load_dataset({_arguments(params)}), or use files"
@@ -256,7 +258,7 @@ def _arguments(params: Params) -> str:
 
 
 @contextmanager
-def _explained(params: Params) -> Iterator[None]:
+def _explain_errors(params: Params) -> Iterator[None]:
     """What datasets and the hub raise, as one line."""
     try:
         yield
@@ -264,7 +266,7 @@ def _explained(params: Params) -> Iterator[None]:
         raise
     except Exception as error:  # a reader of data files may raise anything; the cause stays chained
         if _unreachable(error):
-            raise DataError(f"{params.shown}: {_not_cached(params)}") from error
+            raise DataError(f"{params.shown}: {_format_not_cached(params)}") from error
         said = " ".join(str(error.__cause__ or error).split()) or "no message"
         raise DataError(f"{params.shown}: cannot be read: {type(error).__name__}: {said}") from error
 

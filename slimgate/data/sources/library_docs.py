@@ -49,7 +49,7 @@ class Params(Table):
     """Make all paragraphs, without the limit per file, a part unlabelled."""
 
     @model_validator(mode="after")
-    def _usable(self) -> Self:
+    def _check_options(self) -> Self:
         if len(set(self.libraries)) < 2:
             raise ValueError(
                 f"libraries = {list(self.libraries)} came, expected two different packages at least"

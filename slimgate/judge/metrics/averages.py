@@ -25,7 +25,7 @@ from slimgate.outcomes import Floats
 PerClass = Callable[[ClassCounts], Floats]
 
 
-def averaged(score: str, per_class: PerClass) -> Mapping[str, Metric]:
+def make_averages(score: str, per_class: PerClass) -> Mapping[str, Metric]:
     """The four metrics of a score in [0, 1] that is (…, classes) per class."""
 
     def binary(counts: Floats) -> Floats:
@@ -37,7 +37,7 @@ def averaged(score: str, per_class: PerClass) -> Mapping[str, Metric]:
         # an absent class scores 0 by `ratio`, so the sum needs no mask
         return np.asarray(per_class(by_class).sum(axis=-1) / by_class.present.sum(axis=-1))
 
-    def weighted(counts: Floats) -> Floats:
+    def weighted_mean(counts: Floats) -> Floats:
         by_class = class_counts(counts)
         total = (per_class(by_class) * by_class.labelled).sum(axis=-1)
         return np.asarray(total / by_class.labelled.sum(axis=-1))
@@ -46,7 +46,7 @@ def averaged(score: str, per_class: PerClass) -> Mapping[str, Metric]:
         _metric(score, binary, binary_only=True),
         _metric(f"{score}_macro", macro),
         _metric(f"{score}_micro", share_right, per_row=right_rows),
-        _metric(f"{score}_weighted", weighted),
+        _metric(f"{score}_weighted", weighted_mean),
     )
     return {metric.name: metric for metric in metrics}
 

@@ -13,7 +13,7 @@ from slimgate.judge.metrics.base import Correlated, Metric, Statistic, check_wei
 from slimgate.outcomes import Floats, Outcomes
 
 
-def scored(outcomes: Outcomes) -> tuple[Floats, Floats]:
+def gold_and_scores(outcomes: Outcomes) -> tuple[Floats, Floats]:
     """(rows,) gold and (rows,) scores of the model."""
     return outcomes.column("gold"), outcomes.column("score")
 
@@ -21,14 +21,14 @@ def scored(outcomes: Outcomes) -> tuple[Floats, Floats]:
 def pearson(outcomes: Outcomes, weights: Floats) -> Floats:
     """Weighted correlation: (…, rows) weights -> (…,)."""
     check_weights(outcomes, weights)
-    gold, scores = scored(outcomes)
+    gold, scores = gold_and_scores(outcomes)
     return _correlation(gold - gold.mean(), scores - scores.mean(), weights)
 
 
 def spearman(outcomes: Outcomes, weights: Floats) -> Floats:
     """The same of ranks among the weighted rows, equal values sharing the middle of theirs."""
     check_weights(outcomes, weights)
-    gold, scores = scored(outcomes)
+    gold, scores = gold_and_scores(outcomes)
     return _correlation(_ranks(gold, weights), _ranks(scores, weights), weights)
 
 
@@ -68,6 +68,6 @@ def _metric(correlated: Correlated, statistic: Statistic) -> Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "pearson": _metric(Correlated("pearson", scored), pearson),
-    "spearman": _metric(Correlated("spearman", scored), spearman),
+    "pearson": _metric(Correlated("pearson", gold_and_scores), pearson),
+    "spearman": _metric(Correlated("spearman", gold_and_scores), spearman),
 }

@@ -42,7 +42,7 @@ def _by_label(outcomes: Outcomes) -> Floats:
     return np.concatenate([gold * said, said, gold], axis=1)
 
 
-def _usual(outcomes: Outcomes) -> Floats:
+def _usual_row(outcomes: Outcomes) -> Floats:
     """The labels of the row that a label meets, all of them told, and others in their place."""
     gold, _ = label_columns(outcomes)
     return _told_and_not(usual_row(gold, gold.sum(axis=1)))
@@ -92,14 +92,14 @@ def _all_right(outcomes: Outcomes) -> Floats:
     return outcomes.column(RIGHT)
 
 
-def _wrong(outcomes: Outcomes) -> Floats:
+def _wrong_share(outcomes: Outcomes) -> Floats:
     return np.asarray(outcomes.column(WRONG) / label_columns(outcomes)[0].shape[1])
 
 
 _SUBSETS = mean_of(_all_right)
 
 METRICS: Mapping[str, Metric] = {
-    "labels_f1_micro": _f1("labels_f1_micro", _micro, _usual),
+    "labels_f1_micro": _f1("labels_f1_micro", _micro, _usual_row),
     "labels_f1_macro": _f1("labels_f1_macro", _macro, _usual_of_rarest),
     "subset_accuracy": Metric(
         name="subset_accuracy",
@@ -111,7 +111,7 @@ METRICS: Mapping[str, Metric] = {
         per_row=_all_right,
     ),
     "hamming_loss": replace(
-        _metric("hamming_loss", mean_of(_wrong), higher_is_better=False),
-        row_mean=row_mean(_wrong, share),
+        _metric("hamming_loss", mean_of(_wrong_share), higher_is_better=False),
+        row_mean=row_mean(_wrong_share, share),
     ),
 }

@@ -49,7 +49,7 @@ def _bit_ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
     return 0.0, float(rates.max()) + _damage_in_bits(teacher)
 
 
-def _bits_lost(teacher: Outcomes, variant: Outcomes) -> float:
+def _largest_loss_in_bits(teacher: Outcomes, variant: Outcomes) -> float:
     changes = _rates(_bits(variant)[:, 0] - _bits(teacher)[:, 0], _bits(teacher)[:, 1])
     return max(float(np.abs(changes).max()), _damage_in_bits(teacher))
 
@@ -83,6 +83,6 @@ METRICS: Mapping[str, Metric] = {
         needs="bytes",
         statistic=statistic_of_sums(_BITS),
         row_sums=_BITS,
-        row_mean=RowMean(lambda outcomes: tuple(_bits(outcomes).T), _bit_ends, _bits_lost),
+        row_mean=RowMean(lambda outcomes: tuple(_bits(outcomes).T), _bit_ends, _largest_loss_in_bits),
     ),
 }

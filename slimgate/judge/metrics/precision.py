@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slimgate.judge.metrics.averages import averaged
+from slimgate.judge.metrics.averages import make_averages
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.confusion import ClassCounts, ratio
 from slimgate.outcomes import Floats
@@ -15,4 +15,4 @@ def precisions(by_class: ClassCounts) -> Floats:
     return ratio(by_class.right, by_class.predicted)
 
 
-METRICS: Mapping[str, Metric] = averaged("precision", precisions)
+METRICS: Mapping[str, Metric] = make_averages("precision", precisions)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from slimgate.judge.metrics.accuracy import right_rows
-from slimgate.judge.metrics.averages import averaged
+from slimgate.judge.metrics.averages import make_averages
 from slimgate.judge.metrics.base import Metric, RowMean
 from slimgate.judge.metrics.confusion import ClassCounts, ratio
 from slimgate.outcomes import ClassOutcomes, Floats
@@ -26,7 +26,7 @@ def _found(outcomes: ClassOutcomes) -> tuple[Floats, Floats]:
     return found.astype(np.float64), positive.astype(np.float64)
 
 
-_ALL = averaged("recall", recalls)
+_ALL = make_averages("recall", recalls)
 # Each row that can count does so by 0 or 1. A bootstrap passed a loss of 0.3 % of the rows 7.5 % of the time.
 METRICS: Mapping[str, Metric] = {
     **_ALL,

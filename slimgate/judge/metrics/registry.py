@@ -27,9 +27,9 @@ def load_metric(name: str) -> Metric:
     if name.startswith("hub:"):
         return hub_metric(name)
     if ":" in name:
-        return _own(name)
+        return _load_own(name)
     if path := added_path("metric", name, _metrics()):
-        found = _own(path)
+        found = _load_own(path)
         if found.name != name:
             raise SuiteError(f'metric "{name}": {path} calls itself {found.name}; expected the same name')
         return found
@@ -38,7 +38,7 @@ def load_metric(name: str) -> Metric:
     return _metrics()[name]
 
 
-def _own(name: str) -> Metric:
+def _load_own(name: str) -> Metric:
     found = own_object("metric", name)
     if not isinstance(found, Metric):
         came = "a function" if inspect.isroutine(found) else f"of type {type(found).__name__}"

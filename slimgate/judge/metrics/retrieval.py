@@ -25,7 +25,7 @@ NDCG = "ndcg_at_10"
 DEPTHS = (1, 5, 10)
 
 
-def found_within(depth: int) -> Callable[[Outcomes], Floats]:
+def make_recall_at(depth: int) -> Callable[[Outcomes], Floats]:
     """(queries,) 1.0 where the first relevant document is among the first `depth`, else 0.0."""
     return lambda outcomes: np.asarray(outcomes.column(RANK) <= depth, dtype=np.float64)
 
@@ -52,7 +52,7 @@ def _metric(name: str, needs: str, values: Callable[[Outcomes], Floats], *, bina
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        *(_metric(f"recall_at_{k}", RANK, found_within(k), binary=True) for k in DEPTHS),
+        *(_metric(f"recall_at_{k}", RANK, make_recall_at(k), binary=True) for k in DEPTHS),
         _metric("mrr", RANK, reciprocal_ranks),
         _metric(NDCG, NDCG, lambda outcomes: outcomes.column(NDCG)),
     )

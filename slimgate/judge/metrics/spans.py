@@ -22,7 +22,7 @@ def _counts(outcomes: Outcomes) -> Floats:
     return np.stack([outcomes.column(name) for name in COUNTS], axis=1)
 
 
-def _usual(outcomes: Outcomes) -> Floats:
+def _usual_row(outcomes: Outcomes) -> Floats:
     """A row of as many spans as the row that a span meets has (one at least), all right and all wrong."""
     gold = outcomes.column("spans_gold")
     spans = max(float(usual_row(gold[:, None], gold)[0]), 1.0)
@@ -30,7 +30,7 @@ def _usual(outcomes: Outcomes) -> Floats:
 
 
 def _of_spans(name: str, value: Callable[[Floats], Floats]) -> Metric:
-    row_sums = RowSums(_counts, value, _usual)
+    row_sums = RowSums(_counts, value, _usual_row)
     return Metric(
         name=name,
         higher_is_better=True,

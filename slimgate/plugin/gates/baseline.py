@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.judge.budget_kinds import QualityBudget, when_undecided, wishes
+from slimgate.judge.budget_kinds import QualityBudget, on_inconclusive_of, wishes
 from slimgate.judge.facts import budget_facts, since_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric, value_of
-from slimgate.judge.quality import judge_quality, undecided, waiting_facts
+from slimgate.judge.quality import judge_quality, undecided_verdicts, waiting_facts
 from slimgate.judge.verdict import Verdict
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import GATE
@@ -37,16 +37,16 @@ def test_baseline(
         judged = judge_quality(load_metric(metric), *found.pair, budgets, seed=suite.seed)
         line = message(variant.name, judged, since=baseline.name)
         facts = since_facts(judged, wishes(budgets, otherwise), line)
-        wish = when_undecided(budgets, judged.budgets, otherwise)
+        wish = on_inconclusive_of(budgets, judged.budgets, otherwise)
     else:
-        facts = _untested(suite, variant, metric, found)
-        wish = when_undecided(budgets, undecided(budgets), otherwise)
+        facts = _make_untested_facts(suite, variant, metric, found)
+        wish = on_inconclusive_of(budgets, undecided_verdicts(budgets), otherwise)
     report_part(part(SINCE, variant.name, metric, {**facts, "measured": now()}))
     verdict = facts["verdict"]
     conclude(variant, verdict and Verdict(verdict), facts["message"], wish)
 
 
-def _untested(suite: Suite, variant: ModelHandle, metric: str, found: Since) -> dict[str, Any]:
+def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, found: Since) -> dict[str, Any]:
     """The values alone, where they are known."""
     budgets, otherwise = suite.budgets_of(variant.name).baseline[metric], suite.measure.on_inconclusive
     then = found.model.quality.get(metric) if found.model else None
@@ -62,7 +62,8 @@ def _untested(suite: Suite, variant: ModelHandle, metric: str, found: Since) -> 
         return {**facts, "new": True, "waiting": waiting, "verdict": None, "message": told}
     told = f"{where}, {_limits(budgets)}: {Verdict.INCONCLUSIVE}, {found.why_not}"
     judged = [
-        budget_facts(*pair) for pair in zip(undecided(budgets), wishes(budgets, otherwise), strict=True)
+        budget_facts(*pair)
+        for pair in zip(undecided_verdicts(budgets), wishes(budgets, otherwise), strict=True)
     ]
     return {**facts, "budgets": judged, "verdict": Verdict.INCONCLUSIVE.value, "message": told}
 

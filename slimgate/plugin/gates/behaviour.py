@@ -35,7 +35,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         teacher.outcomes, variant.outcomes, texts=lambda rows: quoted_texts(gate, columns, rows)
     )
     if task.object.compare:
-        measured |= task.object.compare(task.params, teacher.compared, variant.compared)
+        measured |= task.object.compare(task.params, teacher.to_compared, variant.to_compared)
     judged = judge_behaviour(
         teacher.outcomes,
         variant.outcomes,
@@ -44,7 +44,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         columns=column_slices(suite.setup, gate),
     )
     line = behaviour_message(variant.name, judged)
-    wish = _when_undecided(suite, variant.name)
+    wish = _on_inconclusive(suite, variant.name)
     facts = behaviour_facts(measured, judged, line, wish, slices=suite.measure.on_inconclusive)
     report_part(part("behaviour", variant.name, "", {**facts, "measured": now()}))
     conclude(variant, judged.verdict, line, wish)
@@ -55,7 +55,7 @@ def _sliceable(metric: str, needs: frozenset[str]) -> bool:
     return found.per_row is not None and found.needs in needs
 
 
-def _when_undecided(suite: Suite, variant: str) -> Literal["fail", "warn"]:
+def _on_inconclusive(suite: Suite, variant: str) -> Literal["fail", "warn"]:
     """What INCONCLUSIVE does to the test; only flips can be: undecided slices are NOT_SHOWN."""
     flips = suite.budgets[variant].behaviour.flips
     return (flips and flips.on_inconclusive) or suite.measure.on_inconclusive

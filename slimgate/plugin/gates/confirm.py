@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.judge.budget_kinds import when_undecided, wishes
+from slimgate.judge.budget_kinds import on_inconclusive_of, wishes
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.family import bound_among
 from slimgate.judge.message import message
@@ -38,4 +38,4 @@ def test_confirm(
     facts = quality_facts(judged, line, wishes(budgets, otherwise)) | {"measured": now()}
     facts |= {"among": among, "bound_among": bound_among(judged, among)}
     report_part(part(CONFIRMED, variant.name, confirm_metric, facts))
-    conclude(variant, judged.verdict, line, when_undecided(budgets, judged.budgets, otherwise))
+    conclude(variant, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, otherwise))

@@ -15,7 +15,7 @@ from slimgate.errors import SlimgateError
 from slimgate.judge.family import within_family
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.slices import holm_adjusted
+from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER, Suite
@@ -25,10 +25,10 @@ Metric = tuple[str, str]  # of a variant
 
 def in_family(run: SuiteRun, name: str, metric: str, judged: QualityJudgement) -> QualityJudgement:
     """The judgement as the suite's family has it; unchanged for a suite without one."""
-    found = _adjusted(run).get((name, metric)) if run.suite.family is not None else None
+    found = _adjust_p_values(run).get((name, metric)) if run.suite.family is not None else None
     if found is None:
         return judged
-    return within_family(judged, found, sum(map(len, _adjusted(run).values())))
+    return within_family(judged, found, sum(map(len, _adjust_p_values(run).values())))
 
 
 def chosen_among(suite: Suite, metric: str) -> int:
@@ -38,7 +38,7 @@ def chosen_among(suite: Suite, metric: str) -> int:
 
 
 @cache
-def _adjusted(run: SuiteRun) -> Mapping[Metric, tuple[float, ...]]:
+def _adjust_p_values(run: SuiteRun) -> Mapping[Metric, tuple[float, ...]]:
     """Holm's p-values of each budget, by variant and metric."""
     found = {
         (name, metric): _p_values(run, name, metric)
@@ -46,7 +46,7 @@ def _adjusted(run: SuiteRun) -> Mapping[Metric, tuple[float, ...]]:
         if variant.gated
         for metric in run.suite.budgets[name].quality
     }
-    flat = holm_adjusted(np.array([p for values in found.values() for p in values])).tolist()
+    flat = adjust_by_holm(np.array([p for values in found.values() for p in values])).tolist()
     return {key: tuple(flat.pop(0) for _ in values) for key, values in found.items()}
 
 

@@ -28,7 +28,7 @@ def test_latency(
     suite: Suite, timed: ModelHandle, workload: Workload, report_part: Report, request: pytest.FixtureRequest
 ) -> None:
     """One workload through the teacher or a variant; the forward call on prepared tensors."""
-    reason = not_timed(request.config)
+    reason = why_not_timed(request.config)
     if reason is not None:
         pytest.skip(reason)
     batch = timed.run.workload(timed.name, workload)
@@ -75,10 +75,10 @@ def describe_speedup(config: pytest.Config, key: tuple[Path, str, str], found: S
     """
     entry = config.stash.get(BENCHMARKS, {}).get(key)
     if entry is not None:
-        entry.update(speedup=found.speedup, speedup_interval=list(found.claimed))
+        entry.update(speedup=found.speedup, speedup_interval=list(found.claimed_interval))
 
 
-def not_timed(config: pytest.Config) -> str | None:
+def why_not_timed(config: pytest.Config) -> str | None:
     """Why nothing is timed in this run; None where it is."""
     if not config.pluginmanager.hasplugin("benchmark"):
         return "latency was not measured: pytest-benchmark is not loaded"

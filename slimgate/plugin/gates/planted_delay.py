@@ -16,7 +16,7 @@ def find_delay(arena: Arena, report: Report) -> float | None:
         "seen": planted.visible is not None,
         "percent": 100 * planted.share,
         "clearance": clearance(planted.visible),
-        "speedup_interval": list(planted.found.claimed),
+        "speedup_interval": list(planted.found.claimed_interval),
         "message": delay_message(planted.workload.id, planted.found, planted.share),
         "workload": planted.workload.id,
         "measured": planted.measured,

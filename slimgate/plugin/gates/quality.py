@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.judge.budget_kinds import when_undecided, wishes
+from slimgate.judge.budget_kinds import on_inconclusive_of, wishes
 from slimgate.judge.facts import budget_facts, quality_facts
 from slimgate.judge.family import bound_among
 from slimgate.judge.message import message, teacher_message
@@ -41,12 +41,12 @@ def test_quality(
     otherwise = suite.measure.on_inconclusive
     facts = quality_facts(judged, line, wishes(budgets, otherwise))
     facts |= {"builds": builds(variant, measured, judged), "measured": now()}
-    facts |= {"answered_on": variant.answered_on}
+    facts |= {"answered_on": variant.processor}
     if budgets and variant.variant.gated:
         among = chosen_among(suite, metric)
         facts |= {"among": among, "bound_among": bound_among(judged, among)}
     report_part(part("quality", variant.name, metric, facts))
-    wish = when_undecided(budgets, judged.budgets, otherwise)
+    wish = on_inconclusive_of(budgets, judged.budgets, otherwise)
     conclude(variant, judged.verdict, line, wish)
 
 
@@ -68,7 +68,7 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part:
         "message": line,
     }
     report_part(part("quality", TEACHER, metric, facts))
-    conclude(teacher, judged.verdict, line, when_undecided(budgets, judged.budgets, otherwise))
+    conclude(teacher, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, otherwise))
 
 
 def _teacher_facts(judged: QualityJudgement, teacher: ModelHandle) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _teacher_facts(judged: QualityJudgement, teacher: ModelHandle) -> dict[str, 
         "value": judged.teacher,
         "n": judged.n,
         "near_chance": describe_near_chance(teacher.outcomes),
-        "answered_on": teacher.answered_on,
+        "answered_on": teacher.processor,
         "measured": now(),
     }
 

@@ -25,7 +25,7 @@ def report_build(model: ModelHandle, report: Report) -> None:
     artifact = {key: manifest[key] for key in (*SIZES, "digest", "state_bytes")}
     runtime = model.variant.runtime
     artifact.update(runtime=runtime.name, runtime_params=params_json(runtime.params))
-    artifact.update(load_seconds=model.load_seconds, **model.compiled)
+    artifact.update(load_seconds=model.load_seconds, **model.compile_facts)
     artifact["unreadable_rows"] = model.run.encoder.unreadable(built.artifact)
     facts = {
         "steps": _steps(model),
@@ -70,7 +70,7 @@ def claims_of(model: ModelHandle) -> list[Claim]:
     built, parent = model.built, model.variant.parent
     chain = [artifact.manifest for artifact in built.steps]
     if parent is not None:
-        chain.insert(0, model.run.built(parent).artifact.manifest)
+        chain.insert(0, model.run.build(parent).artifact.manifest)
     return [
         claim
         for step, before, after in zip(model.variant.steps, chain[:-1], chain[1:], strict=True)

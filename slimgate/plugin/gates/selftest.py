@@ -12,7 +12,7 @@ from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import Outcomes
-from slimgate.plugin.gates.latency import not_timed
+from slimgate.plugin.gates.latency import why_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.run.arena import Arena
@@ -39,7 +39,7 @@ def test_selftest(
     planted_delay never fails: what is nearer to its budget than the smallest delay seen stays undecided.
     """
     if check == PLANTED_DELAY:
-        reason = not_timed(request.config)
+        reason = why_not_timed(request.config)
         if reason is not None:
             pytest.skip(reason)
         report_build(teacher, report_part)
@@ -47,7 +47,7 @@ def test_selftest(
         arena.close()  # idle processes still hold a model each while latency is taken
         return
     report_build(teacher, report_part)
-    facts = (_identical if check == "identical" else _planted_fault)(suite, teacher)
+    facts = (_judge_identical_copy if check == "identical" else _planted_fault)(suite, teacher)
     report_part(part("self_test", TEACHER, check, {**facts, "measured": now()}))
     if facts["wrong"]:
         pytest.fail(str(facts["message"]), pytrace=False)
@@ -71,7 +71,7 @@ def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
     return {metric: budget for metric, (_, budget) in tightest.items()} or fallback
 
 
-def _identical(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
+def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
     stored, afresh = identical_copy(teacher, seed=suite.seed)
     changed = int(stored.changed_rows(afresh).sum())
     verdicts = {
@@ -94,14 +94,14 @@ def _planted_fault(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
         exchanged_fault(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)
         for metric, budget in budgets.items()
     ]
-    shown, note = [_worst(found)], []
+    shown, note = [_worst_fault(found)], []
     try:
         damaged = damaged_faults(teacher, budgets, seed=suite.seed)
     except NothingToDamage as reason:
         note = [f"{reason}, so only answers were exchanged"]
     else:
-        shown.append(_worst(damaged))
-    worst = _worst(shown)
+        shown.append(_worst_fault(damaged))
+    worst = _worst_fault(shown)
     told = "; ".join([*(one.line for one in shown), *note])
     return {
         "verdict": worst.verdict and worst.verdict.value,
@@ -111,7 +111,7 @@ def _planted_fault(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
     }
 
 
-def _worst(faults: Sequence[Fault]) -> Fault:
+def _worst_fault(faults: Sequence[Fault]) -> Fault:
     """First what the gate did not see, then what it could not decide, then what tested nothing."""
     order = (Verdict.PASS, Verdict.INCONCLUSIVE, None, Verdict.FAIL)
     return min(faults, key=lambda one: (not one.wrong, order.index(one.verdict)))

@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import FINE, clearance, judge_speedup, speed_message
-from slimgate.plugin.gates.latency import describe_speedup, not_timed
+from slimgate.plugin.gates.latency import describe_speedup, why_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import Workload
@@ -34,7 +34,7 @@ def test_speedup(
     """
     budget = suite.budgets[variant.name].speed
     wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
-    reason = not_timed(request.config)
+    reason = why_not_timed(request.config)
     if reason is not None:
         if budget is not None and variant.variant.gated:
             pytest.fail(f"{variant.name}: {workload.id} carries a speed budget, but {reason}", pytrace=False)
@@ -47,7 +47,7 @@ def test_speedup(
     line = speed_message(variant.name, workload.id, found, judged, visible=visible)
     facts: dict[str, Any] = {
         "speedup": found.speedup,
-        "speedup_interval": list(found.claimed),
+        "speedup_interval": list(found.claimed_interval),
         "noise_floor": found.noise_floor,
         "clearance": clearance(visible),
         "speedup_of_minima": found.of_minima,

@@ -35,7 +35,7 @@ def same_answers(old: Outcomes, new: Outcomes) -> bool:
     return all(_equal(before, after) for before, after in pairs)
 
 
-def paired(file: Path, new: Outcomes) -> Pair:
+def pair_answers(file: Path, new: Outcomes) -> Pair:
     """The answers that a release kept, and newer ones. Raises MeasureError where the rows are other ones.
 
     Groups are of the rows, not of the answers: an older slimgate may have joined others, so the newer count.
@@ -82,7 +82,7 @@ class PairedAnswers:
             self.notes.append(f"{model}: no test was made, for want of {where}.")
             return None
         try:
-            return paired(self._old.outcomes(model), read_outcomes(self._new.outcomes(model)))
+            return pair_answers(self._old.outcomes(model), read_outcomes(self._new.outcomes(model)))
         except (SlimgateError, OSError, ValueError, KeyError, TypeError) as error:
             self.notes.append(f"{model}: no test was made: {error}")
             return None

@@ -8,10 +8,10 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import ONLY_WARNS, RunRecord, VariantRecord
 from slimgate.record.budgets import (
     Judged,
+    clean_reason,
     judged_budgets,
     looser,
     message_of,
-    stated,
     undecided_change,
     verdict_under,
 )
@@ -34,7 +34,7 @@ def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
     found = [
         change
         for before, after in _in_both(old, new)
-        for change in _limits_of(before, after, stated(new.accepted.reason) if new.accepted else None)
+        for change in _limits_of(before, after, clean_reason(new.accepted.reason) if new.accepted else None)
     ]
     return sorted(found, key=lambda one: (not one.looser, one.reason is not None))
 
@@ -45,7 +45,7 @@ def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
     return sorted(found, key=lambda one: (not one.regressed, _ORDER.index(one.after)))
 
 
-def gates_gone(old: RunRecord, new: RunRecord) -> list[str]:
+def missing_gates(old: RunRecord, new: RunRecord) -> list[str]:
     """Variants that gated and are not in the new record: with them went their budgets."""
     names = {model.name for model in new.variants}
     return [model.name for model in old.variants[1:] if model.gated and model.name not in names]
@@ -79,7 +79,7 @@ def _slice_budgets(model: VariantRecord) -> list[Judged]:
     return [one for one in judged_budgets(model) if one.of == "slices"]
 
 
-def shared(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
+def shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
     """The variants that are in both, in the new one's order; the teacher is none."""
     before = {model.name: model for model in old.variants[1:]}
     return [(before[model.name], model) for model in new.variants[1:] if model.name in before]
@@ -87,7 +87,7 @@ def shared(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantR
 
 def _in_both(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
     """The teachers, and the variants that are in both."""
-    return [(old.variants[0], new.variants[0]), *shared(old, new)]
+    return [(old.variants[0], new.variants[0]), *shared_variants(old, new)]
 
 
 def _gating(model: VariantRecord) -> dict[Key, Judged]:
@@ -99,8 +99,8 @@ def _limits_of(before: VariantRecord, after: VariantRecord, accepted: str | None
     olds, news = _gating(before), _gating(after)
     for key, one in olds.items():
         if key in news:
-            yield from _changed(after.name, one, news[key], accepted)
-        elif after.gated and _awaited(after, one):
+            yield from _budget_changes(after.name, one, news[key], accepted)
+        elif after.gated and _is_awaited(after, one):
             continue  # nobody knows the limit of what was not judged
         else:
             yield BudgetChange(
@@ -111,10 +111,10 @@ def _limits_of(before: VariantRecord, after: VariantRecord, accepted: str | None
                 after=None,
                 looser=True,
                 gates_no_more=not after.gated,
-                reason=_why_gone(after, one) or accepted,
+                reason=_reason_of_removal(after, one) or accepted,
             )
     for key, one in news.items():
-        if key not in olds and not _awaited(before, one):
+        if key not in olds and not _is_awaited(before, one):
             yield BudgetChange(
                 variant=after.name,
                 budget=one.name,
@@ -126,15 +126,15 @@ def _limits_of(before: VariantRecord, after: VariantRecord, accepted: str | None
             )
 
 
-def _why_gone(after: VariantRecord, gone: Judged) -> str | None:
+def _reason_of_removal(after: VariantRecord, gone: Judged) -> str | None:
     """What the suite says of a budget that gates no more."""
     if not after.gated:
-        return stated(after.reason)
+        return clean_reason(after.reason)
     key = ("latency" if gone.of == "latency" else gone.name, gone.facts.kind)  # for all workloads one budget
     return next((one.reason for one in after.switched_off if (one.budget, one.kind) == key), None)
 
 
-def _changed(variant: str, old: Judged, new: Judged, accepted: str | None) -> Iterator[BudgetChange]:
+def _budget_changes(variant: str, old: Judged, new: Judged, accepted: str | None) -> Iterator[BudgetChange]:
     kind, before, after = new.facts.kind, old.facts.limit, new.facts.limit
     undecided = undecided_change(old.facts, new.facts)
     if before == after and undecided is None:
@@ -142,7 +142,7 @@ def _changed(variant: str, old: Judged, new: Judged, accepted: str | None) -> It
     higher = looser(kind, after, before)
     allows_more = higher or undecided == ONLY_WARNS
     # the words that stood there before are not about this change
-    own = stated(new.facts.reason) if new.facts.reason != old.facts.reason else None
+    own = clean_reason(new.facts.reason) if new.facts.reason != old.facts.reason else None
     yield BudgetChange(
         variant=variant,
         budget=new.name,
@@ -171,12 +171,12 @@ def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[Verdic
             kind=key[1],
             before=was,
             after=now,
-            regressed=_regressed(was, now),
+            regressed=_is_regression(was, now),
             message=after.error if now == "error" else message_of(after, key[0]),
         )
 
 
-def _regressed(was: Outcome | None, now: Outcome | None) -> bool:
+def _is_regression(was: Outcome | None, now: Outcome | None) -> bool:
     """Whether a budget held and holds no more, or was undecided and is broken now."""
     if was is Verdict.PASS:
         return now not in (None, Verdict.PASS, Verdict.NOT_SHOWN)
@@ -189,12 +189,12 @@ def _outcome(model: VariantRecord, own: Judged | None, other: Judged | None) -> 
         return own.facts.verdict
     if not model.gated or other is None:
         return None
-    if not _awaited(model, other):
+    if not _is_awaited(model, other):
         return None
     return "error" if model.error is not None else "not measured"
 
 
-def _awaited(model: VariantRecord, one: Judged) -> bool:
+def _is_awaited(model: VariantRecord, one: Judged) -> bool:
     """Whether the model's suite has a budget there that its run did not judge."""
     names = {"flips": "flips and slices", "slices": "flips and slices"}
     return names.get(one.of, one.name) in model.awaited

@@ -43,13 +43,13 @@ def latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> li
                 old_interval=before.speedup_interval,
                 new_speedup=after.speedup,
                 new_interval=after.speedup_interval,
-                change=_told(before.speedup_interval, after.speedup_interval) if same else None,
+                change=_speed_change(before.speedup_interval, after.speedup_interval) if same else None,
             )
         )
     return found
 
 
-def _told(before: Interval, after: Interval) -> Literal["faster", "slower", "no change shown"] | None:
+def _speed_change(before: Interval, after: Interval) -> Literal["faster", "slower", "no change shown"] | None:
     """Two duels were not paired with each other, so a change is told only where the intervals lie apart."""
     if before is None or after is None:
         return None

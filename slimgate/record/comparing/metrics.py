@@ -24,10 +24,10 @@ def known_metrics(record: RunRecord) -> dict[str, Metric | None]:
     if record.task.kind == RECORD_KIND:
         of_logs = metrics_of_record((record.task.params or {}).get("comparisons", []))
         return {name: of_logs.get(name) for name in names}
-    return {name: None if name.startswith(_HUB) else loaded(name) for name in names}
+    return {name: None if name.startswith(_HUB) else load_or_none(name) for name in names}
 
 
-def loaded(name: str) -> Metric | None:
+def load_or_none(name: str) -> Metric | None:
     """The metric of that name, or None."""
     try:
         return load_metric(name)
@@ -36,7 +36,7 @@ def loaded(name: str) -> Metric | None:
         return None
 
 
-def judged_by(
+def pair_if_judged(
     pair: Pair | None,
     models: tuple[VariantRecord, VariantRecord],
     metrics: dict[str, Metric | None],
@@ -73,7 +73,7 @@ def metric_changes(
         if name not in old.quality:
             continue
         before, metric = old.quality[name], metrics.get(name)
-        moved = _untested(before, after, metric)
+        moved = _compare_values(before, after, metric)
         # a metric that is not here, and gives other values of the same answers, is another metric now
         if unchanged and same_value(before.value, after.value):
             moved = _the_same(before, metric)
@@ -81,7 +81,7 @@ def metric_changes(
             answers.other_metric(new.name, name)
         elif pair is not None and metric is not None and metric.resampled:
             try:
-                moved = _tested(metric, *pair)
+                moved = _test_change(metric, *pair)
             except MeasureError as error:
                 answers.could_not(new.name, name, error)
         found.append(
@@ -102,7 +102,7 @@ def same_value(one: float, other: float) -> bool:
     return isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
 
 
-def _tested(metric: Metric, old: Outcomes, new: Outcomes) -> Moved:
+def _test_change(metric: Metric, old: Outcomes, new: Outcomes) -> Moved:
     """The old release stands where the judge has the teacher."""
     judged = judge_quality(metric, old, new, ())
     changed = judged.changed
@@ -135,7 +135,7 @@ def _the_same(facts: QualityFacts, metric: Metric | None) -> Moved:
     )
 
 
-def _untested(before: QualityFacts, after: QualityFacts, metric: Metric | None) -> Moved:
+def _compare_values(before: QualityFacts, after: QualityFacts, metric: Metric | None) -> Moved:
     """The change of the values alone."""
     better_up = metric.higher_is_better if metric else _higher_is_better(before, after)
     change = None

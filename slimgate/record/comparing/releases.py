@@ -6,18 +6,24 @@ from collections.abc import Iterator
 
 from slimgate.judge.metrics import Metric
 from slimgate.record import RunRecord, VariantRecord
-from slimgate.record.budgets import stated
+from slimgate.record.budgets import clean_reason
 from slimgate.record.comparing.answers import PairedAnswers, same_gate_rows
 from slimgate.record.comparing.budgets import (
     budget_changes,
-    gates_gone,
-    shared,
+    missing_gates,
+    shared_variants,
     verdict_changes,
     weaker_gates,
 )
 from slimgate.record.comparing.facts import Comparison, MetricChange, ModelChange, Release
 from slimgate.record.comparing.figures import latency_changes, same_hardware, size_change
-from slimgate.record.comparing.metrics import judged_by, known_metrics, loaded, metric_changes, reading
+from slimgate.record.comparing.metrics import (
+    known_metrics,
+    load_or_none,
+    metric_changes,
+    pair_if_judged,
+    reading,
+)
 from slimgate.record.comparing.slices import slice_changes
 from slimgate.record.files import Kept
 
@@ -26,10 +32,11 @@ def compare(old: Kept, new: Kept) -> Comparison:
     """What moved. Answers are tested where both releases kept them and judged the same gate rows."""
     before, after = old.record, new.record
     answers = PairedAnswers(old, new)
-    metrics = {**known_metrics(before), **known_metrics(after), **_sliced(after)}
+    metrics = {**known_metrics(before), **known_metrics(after), **_slice_metrics(after)}
     teacher = _model((before, before.variants[0]), (after, after.variants[0]), metrics, answers)
     variants = [
-        _model((before, one), (after, other), metrics, answers) for one, other in shared(before, after)
+        _model((before, one), (after, other), metrics, answers)
+        for one, other in shared_variants(before, after)
     ]
     weaker = weaker_gates(before, after)
     names = [{model.name for model in record.variants} for record in (before, after)]
@@ -43,8 +50,8 @@ def compare(old: Kept, new: Kept) -> Comparison:
         budgets=budget_changes(before, after),
         added=[model.name for model in after.variants if model.name not in names[0]],
         removed=[model.name for model in before.variants if model.name not in names[1]],
-        gates_gone=gates_gone(before, after),
-        weaker=[] if after.accepted is not None and stated(after.accepted.reason) else weaker,
+        gates_gone=missing_gates(before, after),
+        weaker=[] if after.accepted is not None and clean_reason(after.accepted.reason) else weaker,
         teacher=teacher,
         variants=[_read(one, teacher) for one in variants],
     )
@@ -71,7 +78,7 @@ def _model(
 ) -> ModelChange:
     (before, was), (after, now) = old, new
     pair = answers.of(now.name) if was.quality and now.quality else None
-    pair = judged_by(pair, (was, now), metrics, answers)
+    pair = pair_if_judged(pair, (was, now), metrics, answers)
     artifacts = was.artifact, now.artifact
     return ModelChange(
         name=now.name,
@@ -87,7 +94,7 @@ def _digest(model: VariantRecord) -> str | None:
     return model.artifact.digest if model.artifact else None
 
 
-def _sliced(record: RunRecord) -> dict[str, Metric | None]:
+def _slice_metrics(record: RunRecord) -> dict[str, Metric | None]:
     """Metrics that only slices have."""
     names = {
         one.metric
@@ -96,7 +103,7 @@ def _sliced(record: RunRecord) -> dict[str, Metric | None]:
         for one in model.behaviour.slices or ()
     }
     named = {name for model in record.variants for name in model.quality}
-    return {name: loaded(name) for name in sorted(names - named) if ":" not in name}
+    return {name: load_or_none(name) for name in sorted(names - named) if ":" not in name}
 
 
 def _read(model: ModelChange, teacher: ModelChange) -> ModelChange:

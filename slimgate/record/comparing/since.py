@@ -8,8 +8,8 @@ from slimgate.errors import SlimgateError
 from slimgate.judge.metrics import value_of
 from slimgate.outcomes import Outcomes
 from slimgate.record import RunRecord, VariantRecord
-from slimgate.record.comparing.answers import Pair, paired
-from slimgate.record.comparing.metrics import loaded, same_value
+from slimgate.record.comparing.answers import Pair, pair_answers
+from slimgate.record.comparing.metrics import load_or_none, same_value
 from slimgate.record.files import Kept
 
 _HUB = "hub:"
@@ -28,13 +28,13 @@ def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
     model = next((one for one in baseline.record.variants if one.name == name), None)
     if model is None:
         return Since(None, None, "new since then")
-    if not model.measured:
+    if not model.is_measured:
         return Since(None, None, "not measured then")
     if _gate_digest(baseline.record) != gate_digest:
         return Since(model, None, "the gate rows are other ones (the digests of the split differ)")
     try:
-        pair = paired(baseline.outcomes(name), now)
-        other = _not_as_recorded(model, pair[0])
+        pair = pair_answers(baseline.outcomes(name), now)
+        other = _find_difference(model, pair[0])
     except SlimgateError as error:
         return Since(model, None, str(error))
     except (OSError, ValueError, KeyError, TypeError) as error:  # its words may hold a path of this machine
@@ -47,10 +47,10 @@ def _gate_digest(record: RunRecord) -> str | None:
     return gate.digest if gate else None
 
 
-def _not_as_recorded(model: VariantRecord, then: Outcomes) -> str | None:
+def _find_difference(model: VariantRecord, then: Outcomes) -> str | None:
     """What shows that the answers are not those that the record judged; None where they are."""
     for name, facts in model.quality.items():
-        metric = None if name.startswith(_HUB) else loaded(name)
+        metric = None if name.startswith(_HUB) else load_or_none(name)
         if metric is None:
             continue
         value = value_of(metric, then)

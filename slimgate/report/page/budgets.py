@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slimgate._system.escape import escaped, visible
-from slimgate.data.quoting import LONGEST, shortened
+from slimgate._system.escape import escape, visible
+from slimgate.data.quoting import LONGEST, shorten
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -19,7 +19,7 @@ from slimgate.record import (
 )
 from slimgate.record.results import Result
 from slimgate.report.figures import MISSING, as_fast, drop_words, significant, smaller
-from slimgate.report.page.drawing import Drawn, drawn, scale_of
+from slimgate.report.page.drawing import Drawn, draw_bar, scale_of
 from slimgate.report.standing import budget_words, workload_words
 
 _LIMITS = {
@@ -56,9 +56,9 @@ def budgets(model: VariantRecord) -> list[Budget]:
 def _budget(one: Result, budget: BudgetFacts) -> Budget:
     match one.facts:
         case QualityFacts() as facts:
-            return _quality(escaped(one.name), facts, budget)
+            return _quality(escape(one.name), facts, budget)
         case SinceFacts() as since:
-            return _quality(f"{escaped(one.name)}, since the baseline", since, budget)
+            return _quality(f"{escape(one.name)}, since the baseline", since, budget)
         case BehaviourFacts() as found:
             return _behaviour(found, budget)
         case FootprintFacts(compression=ratio):
@@ -92,7 +92,7 @@ def _behaviour(found: BehaviourFacts, budget: BudgetFacts) -> Budget:
         # one that has the budget's verdict: a small slice may have lost more by chance
         worst = max(sliced, key=lambda one: (one.verdict is budget.verdict, one.drop_points))
         value, interval = worst.drop_points, worst.interval
-        words = f"{drop_words(value, interval)} in {visible(worst.column)} {shortened(worst.value, LONGEST)}"
+        words = f"{drop_words(value, interval)} in {visible(worst.column)} {shorten(worst.value, LONGEST)}"
     return _line(budget_words(budget.kind), words, budget, value, interval)
 
 
@@ -107,7 +107,7 @@ def _line(
 ) -> Budget:
     ends = [end for end in (value, *(interval or ())) if end is not None]
     scale = scale_of(ends, [budget.limit], zero=zero, wide=True)
-    picture = drawn(scale, value, interval, [budget.limit], zero=zero)
+    picture = draw_bar(scale, value, interval, [budget.limit], zero=zero)
     return Budget(what, words, limit_words(budget.kind, budget.limit), budget.verdict, picture)
 
 
@@ -116,7 +116,7 @@ def limit_words(kind: str, limit: float) -> str:
     if kind.startswith("slices."):
         return _SLICES.format(limit)
     shown = 100 * limit if kind.endswith("_relative") else limit
-    return _LIMITS[kind].format(shown) if kind in _LIMITS else f"{escaped(kind)} {limit:g}"
+    return _LIMITS[kind].format(shown) if kind in _LIMITS else f"{escape(kind)} {limit:g}"
 
 
 def _bounds(interval: tuple[float, float] | None) -> str:

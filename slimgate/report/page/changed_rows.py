@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data.quoting import LONGEST, shortened
+from slimgate.data.quoting import LONGEST, shorten
 from slimgate.record import QuotedRow, RunRecord
 from slimgate.record.answers import Answers, outcomes_beside, read_answers
-from slimgate.report.figures import measured
+from slimgate.report.figures import format_number
 from slimgate.report.page.embedding import number
 from slimgate.report.standing import variants
 
@@ -44,7 +44,7 @@ class _Rows:
     def word(self, text: str | None) -> int | None:
         if text is None:
             return None
-        return self.words.setdefault(shortened(text, LONGEST), len(self.words))
+        return self.words.setdefault(shorten(text, LONGEST), len(self.words))
 
     def row(self, key: str, of: Callable[[], list[Any]]) -> int:
         if key not in self.places:
@@ -62,7 +62,7 @@ def changed_rows(record: RunRecord, folder: Path | None = None, texts: Texts | N
     teacher = read_answers(paths[0]) if paths else None
     found, models = _Rows(), {}
     most = min(MOST_ROWS, MOST_IN_ALL // max(1, len(record.variants)))
-    by_id = {row.id: row.text for row in _quoted(record)} | {row.id: row.text for row in record.followed}
+    by_id = {row.id: row.text for row in _iter_quoted(record)} | {row.id: row.text for row in record.followed}
     places: dict[int, int] = {}
     for path in paths[1:]:
         one = read_answers(path)
@@ -86,9 +86,9 @@ def _texts(
 def _of_outcomes(
     found: _Rows, places: dict[int, int], teacher: Answers, model: Answers, most: int
 ) -> dict[str, Any]:
-    lost, won = _turned(teacher, model)
+    lost, won = _flipped_places(teacher, model)
     if teacher.right is None:
-        kinds = [(int(row), MOVED) for row in _moved(teacher, model)[:most]]
+        kinds = [(int(row), MOVED) for row in _moved_places(teacher, model)[:most]]
     else:
         kinds = [(int(row), LOST) for row in _surest(model, lost)[:most]]
         kinds += [(int(row), WON) for row in _surest(model, won)[: min(MOST_WON, most)]]
@@ -96,15 +96,15 @@ def _of_outcomes(
 
     def of_teacher(row: int) -> list[Any]:
         places[row] = len(places)
-        label = teacher.label(row) or _given(teacher, row)
-        answer = found.word(_said(teacher, row))
-        return [shortened(teacher.ids[row], LONGEST), found.word(label), None, answer, _at(sure[1], row)]
+        label = teacher.label(row) or _format_given(teacher, row)
+        answer = found.word(_format_answer(teacher, row))
+        return [shorten(teacher.ids[row], LONGEST), found.word(label), None, answer, _at(sure[1], row)]
 
     shown = [
         [
             found.row(str(row), lambda row=row: of_teacher(row)),  # type: ignore[misc]
             kind,
-            found.word(_said(model, row)),
+            found.word(_format_answer(model, row)),
             _at(sure[0], row),
         ]
         for row, kind in kinds
@@ -113,14 +113,14 @@ def _of_outcomes(
     return {**counts, "shown": shown}
 
 
-def _turned(teacher: Answers, model: Answers) -> tuple[Places, Places]:
+def _flipped_places(teacher: Answers, model: Answers) -> tuple[Places, Places]:
     """Places of rows from right to wrong, and from wrong to right."""
     if teacher.right is None or model.right is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     return np.flatnonzero(teacher.right & ~model.right), np.flatnonzero(~teacher.right & model.right)
 
 
-def _moved(teacher: Answers, model: Answers) -> Places:
+def _moved_places(teacher: Answers, model: Answers) -> Places:
     """Where a task's rows are neither right nor wrong: furthest from the teacher first."""
     if not teacher.values or teacher.values[0] not in model.values:
         return np.zeros(0, np.int64)
@@ -141,20 +141,20 @@ def _at(values: npt.NDArray[np.float64] | None, row: int) -> float | None:
     return None if values is None else number(float(values[row]), 3)
 
 
-def _said(model: Answers, row: int) -> str | None:
-    said = model.said(row)
+def _format_answer(model: Answers, row: int) -> str | None:
+    said = model.answer_of(row)
     if said is None and model.values:
-        return f"{model.values[0]} {measured(float(model.numbers(model.values[0])[row]))}"
+        return f"{model.values[0]} {format_number(float(model.numbers(model.values[0])[row]))}"
     return said
 
 
-def _given(teacher: Answers, row: int) -> str | None:
+def _format_given(teacher: Answers, row: int) -> str | None:
     """A gold score stands for the label; where there are more numbers they are no label."""
-    given = teacher.given_of(row) if len(teacher.given) == 1 else {}
-    return next((measured(value) for value in given.values()), None)
+    given = teacher.given_numbers(row) if len(teacher.given_columns) == 1 else {}
+    return next((format_number(value) for value in given.values()), None)
 
 
-def _quoted(record: RunRecord) -> Iterator[QuotedRow]:
+def _iter_quoted(record: RunRecord) -> Iterator[QuotedRow]:
     for model in variants(record):
         if model.behaviour is not None and model.behaviour.flips is not None:
             yield from model.behaviour.flips.quoted
@@ -180,5 +180,5 @@ def _of_record(record: RunRecord, found: _Rows, known: set[str]) -> Iterator[tup
 
 def _quoted_row(found: _Rows, row: QuotedRow) -> list[Any]:
     answer, label = found.word(row.teacher), found.word(row.label)
-    text = None if row.text is None else shortened(row.text, LONGEST)
-    return [shortened(row.id, LONGEST), label, text, answer, number(row.teacher_confidence, 3)]
+    text = None if row.text is None else shorten(row.text, LONGEST)
+    return [shorten(row.id, LONGEST), label, text, answer, number(row.teacher_confidence, 3)]

@@ -11,7 +11,7 @@ from slimgate.report.page.embedding import number
 from slimgate.report.plots import series_name
 from slimgate.report.standing import (
     TEACHER,
-    budgeted,
+    budgeted_metrics,
     inside_budgets,
     median_ms,
     metrics,
@@ -29,7 +29,7 @@ _CURVE = 3
 
 def chart_data(record: RunRecord) -> dict[str, Any]:
     """What the scripts read. metrics: budgeted ones first; limits: the drop that all allow."""
-    names = list(dict.fromkeys([*budgeted(record), *metrics(record)]))
+    names = list(dict.fromkeys([*budgeted_metrics(record), *metrics(record)]))
     able = {model.name for model in inside_budgets(record)}
     shown = [_model(record, model, inside=model.name in able) for model in models(record)]
     return {

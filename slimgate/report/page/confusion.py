@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slimgate.data.quoting import shortened
+from slimgate.data.quoting import shorten
 from slimgate.record import RunRecord, VariantRecord
-from slimgate.report.confusions import MOST_CLASSES, cells_of, moved_of
+from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells
 from slimgate.report.figures import count
 
 _LONGEST = 40
@@ -36,12 +36,12 @@ class Confusion:
 def confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
     """None where nothing moved, or no matrix was counted."""
     cells = [] if model.behaviour is None else cells_of(model.behaviour)
-    moved = moved_of(cells)
+    moved = changed_cells(cells)
     if not moved:
         return None
-    names = [shortened(name, _LONGEST) for name in record.task.classes]
+    names = [shorten(name, _LONGEST) for name in record.task.classes]
     most = max(abs(after - before) for _, _, before, after in moved)
-    found = {(a, b): _moved(a == b, before, after, most) for a, b, before, after in cells}
+    found = {(a, b): _format_move(a == b, before, after, most) for a, b, before, after in cells}
     if len(names) <= MOST_CLASSES:
         empty = Moved("0", "", "")
         lines = [
@@ -55,7 +55,7 @@ def confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
     return Confusion(names, [], pairs, len(moved))
 
 
-def _moved(right: bool, before: int, after: int, most: int) -> Moved:
+def _format_move(right: bool, before: int, after: int, most: int) -> Moved:
     if before == after:
         return Moved(count(after), "", "")
     strength = 1 + min(2, int(3 * abs(after - before) / most))

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate._system.escape import escaped
-from slimgate.data.quoting import LONGEST, shortened
+from slimgate._system.escape import escape
+from slimgate.data.quoting import LONGEST, shorten
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -23,17 +23,17 @@ from slimgate.report.figures import (
     count,
     drop_words,
     duration,
-    fixed,
     megabytes,
     percent,
     significant,
+    to_fixed,
 )
 from slimgate.report.page.budgets import Budget, budgets
 from slimgate.report.page.confusion import Confusion, confusion
-from slimgate.report.page.drawing import Drawn, drawn, scale_of
+from slimgate.report.page.drawing import Drawn, draw_bar, scale_of
 from slimgate.report.page.reliability import Reliability, reliability
 from slimgate.report.page.tradeoff import Curve, tradeoff_curve
-from slimgate.report.stages import not_shown, params_cell, plain, runtime_options
+from slimgate.report.stages import format_value, other_log, params_cell, runtime_options
 from slimgate.report.standing import models, teacher, workload_words
 
 _MOST_SLICES = 12
@@ -97,19 +97,19 @@ def details(record: RunRecord) -> list[Details]:
 
 def _facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]:
     if model.parent is not None:
-        yield "made from", escaped(model.parent)
+        yield "made from", escape(model.parent)
     if model.twin is not None:
-        yield "twin, built without the step in question", escaped(model.twin)
+        yield "twin, built without the step in question", escape(model.twin)
     if origin := _ORIGIN[model.from_store]:
         yield "this run", origin
     if (artifact := model.artifact) is not None:
-        yield "kind, runtime", f"{escaped(artifact.kind)}, {escaped(artifact.runtime)}"
+        yield "kind, runtime", f"{escape(artifact.kind)}, {escape(artifact.runtime)}"
         if artifact.runtime_params:
             yield "the runtime's options", runtime_options(artifact)
         yield "files to predict", f"{megabytes(artifact.bytes)} MB"
         yield "parameters", f"{count(artifact.parameters)}, {count(artifact.nonzero_parameters)} not zero"
         if artifact.parameters:
-            yield "bits a parameter, in files", fixed(8 * artifact.bytes / artifact.parameters, 1)
+            yield "bits a parameter, in files", to_fixed(8 * artifact.bytes / artifact.parameters, 1)
         if artifact.load_seconds is not None:
             yield "load", duration(artifact.load_seconds)
         if artifact.compile_seconds is not None:
@@ -133,20 +133,23 @@ def _behaviour_facts(found: BehaviourFacts | None) -> Iterator[tuple[str, str]]:
     if found.kl_to_teacher is not None:
         yield "KL to the teacher", f"{significant(found.kl_to_teacher)} nats"
     if found.ece is not None:
-        yield "calibration error", f"{fixed(found.ece, 3)} (teacher {fixed(found.ece_teacher, 3)})"
+        yield (
+            "calibration error",
+            f"{to_fixed(found.ece, 3)} (teacher {to_fixed(found.ece_teacher, 3)})",
+        )
     for name, one in found.figures.items():
-        yield escaped(one.what or name), f"{significant(one.variant)} (teacher {significant(one.teacher)})"
+        yield escape(one.what or name), f"{significant(one.variant)} (teacher {significant(one.teacher)})"
 
 
 def _step(step: StepFacts) -> tuple[str, str, str, str, str]:
     """Method, options, seconds, files after it, what it noted; as markdown."""
-    noted = plain(not_shown(step))
+    noted = format_value(other_log(step))
     return (
-        escaped(step.method),
+        escape(step.method),
         params_cell(step),
         duration(step.seconds),
         MISSING if step.bytes is None else f"{megabytes(step.bytes)} MB",
-        escaped(noted, longest=300) or MISSING,
+        escape(noted, longest=300) or MISSING,
     )
 
 
@@ -159,9 +162,9 @@ def _slices(found: BehaviourFacts | None) -> list[Sliced]:
     return [
         Sliced(
             one,
-            f"{one.column}: {shortened(one.value, LONGEST)}",
+            f"{one.column}: {shorten(one.value, LONGEST)}",
             (drop_words(one.drop_points, one.interval) or MISSING).removeprefix("drop "),
-            drawn(scale, one.drop_points, one.interval),
+            draw_bar(scale, one.drop_points, one.interval),
         )
         for one in shown
     ]
@@ -178,5 +181,5 @@ def _times(record: RunRecord, model: VariantRecord, workload: str, facts: Latenc
         workload_words(workload),
         [significant(value) for value in values],
         as_fast(facts.speedup, facts.speedup_interval) or MISSING,
-        drawn(scale, facts.p50_ms, ends),
+        draw_bar(scale, facts.p50_ms, ends),
     )

@@ -62,7 +62,7 @@ def drop_limits(facts: QualityFacts) -> list[float]:
     return of_percent if facts.unit == "percent" else of_points
 
 
-def drawn(
+def draw_bar(
     scale: Scale,
     value: float | None,
     interval: tuple[float, float] | None,

@@ -13,7 +13,7 @@ from slimgate._system.escape import visible
 _ACTING = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
-def embedded(value: object) -> Markup:
+def embed_json(value: object) -> Markup:
     """JSON for a `<script type="application/json">`; characters that would act are shown, as in all reports.
 
     Raises ValueError for a number that is not finite.

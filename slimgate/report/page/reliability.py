@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimgate.record import ReliabilityFacts, VariantRecord
-from slimgate.report.figures import MISSING, count, fixed, percent
+from slimgate.report.figures import MISSING, count, percent, to_fixed
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,11 @@ def reliability(model: VariantRecord) -> Reliability | None:
         _bins(found.reliability),
         _bins(before),
         [
-            (f"{fixed(one.low, 2)} to {fixed(one.high, 2)}", *_cells(one), _cells(old)[1] if old else MISSING)
+            (
+                f"{to_fixed(one.low, 2)} to {to_fixed(one.high, 2)}",
+                *_cells(one),
+                _cells(old)[1] if old else MISSING,
+            )
             for one, old in zip(found.reliability, [*before, *[None] * len(found.reliability)], strict=False)
             if one.count
         ],
@@ -52,7 +56,7 @@ def _bins(found: Sequence[ReliabilityFacts]) -> list[Bin]:
             round(100 * one.confidence, 1),
             round(100 - 100 * one.accuracy, 1),
             round(1.2 + 5 * (one.count / total) ** 0.5, 2),
-            f"confidence {fixed(one.confidence, 2)}, accuracy {fixed(one.accuracy, 2)}, "
+            f"confidence {to_fixed(one.confidence, 2)}, accuracy {to_fixed(one.accuracy, 2)}, "
             f"{count(one.count)} rows",
         )
         for one in found

@@ -28,7 +28,7 @@ def inline(markdown: str) -> Markup:
 def section(markdown: str) -> Markup:
     """Blocks. Tables get a caption from the heading above, row heads, and a box that scrolls by itself."""
     parser = _parser()
-    tokens = list(_accessible(list(_unfolded(parser.parse(_together(markdown))))))
+    tokens = list(_accessible(list(_render_folds(parser.parse(_together(markdown))))))
     return Markup(parser.renderer.render(tokens, parser.options, {}))
 
 
@@ -45,7 +45,7 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 
 
-def _unfolded(tokens: Sequence[Token]) -> Iterator[Token]:
+def _render_folds(tokens: Sequence[Token]) -> Iterator[Token]:
     """The report's own folds come alive; nothing else does, and their summary holds no markup but bold."""
     folds = {place: fold for place, token in enumerate(tokens) if (fold := _fold(token)) is not None}
     for place, token in enumerate(tokens):

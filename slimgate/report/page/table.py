@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from slimgate.judge.verdict import Verdict, combined
+from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.comparison import parameters_cell, quality_cell, size_cell, speed_cell
 from slimgate.report.page.budgets import limit_words
-from slimgate.report.page.drawing import Drawn, Scale, drawn, drop_limits, scale_of
+from slimgate.report.page.drawing import Drawn, Scale, draw_bar, drop_limits, scale_of
 from slimgate.report.standing import (
     TEACHER,
-    budgeted,
+    budgeted_metrics,
     median_ms,
     metrics,
     models,
     standing,
     teacher,
-    unmeasured,
+    unmeasured_budgets,
     verdicts,
     workload_words,
     workloads,
@@ -135,10 +135,10 @@ def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
         return "reference"
     if not model.gated:
         return "not gated"
-    worst = combined(list(verdicts(model).values()))
+    worst = worst_verdict(list(verdicts(model).values()))
     if worst is Verdict.FAIL or worst is Verdict.INCONCLUSIVE:
         return "FAIL" if worst is Verdict.FAIL else "INCONCLUSIVE"
-    if worst is None or unmeasured(record, model):
+    if worst is None or unmeasured_budgets(record, model):
         return "unfinished"
     return "not shown" if worst is Verdict.NOT_SHOWN else "PASS"
 
@@ -153,7 +153,7 @@ def metric_scale(record: RunRecord, metric: str) -> Scale:
 def _quality(facts: QualityFacts | None, scale: Scale) -> Cell:
     if facts is None:
         return Cell(quality_cell(None), None)
-    picture = drawn(scale, facts.drop_points, facts.interval, _limits(facts))
+    picture = draw_bar(scale, facts.drop_points, facts.interval, _limits(facts))
     drop = 0.0 if facts.drop_points is None else facts.drop_points
     return Cell(quality_cell(facts), drop, picture, facts.verdict)
 
@@ -163,7 +163,7 @@ def _limits(*found: QualityFacts) -> list[float]:
 
 
 def _shown_metrics(record: RunRecord) -> list[str]:
-    gated = budgeted(record)
+    gated = budgeted_metrics(record)
     free = [name for name in metrics(record) if name not in gated]
     return gated + free[: max(0, _METRICS - len(gated))]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import floor
 
 from slimgate.record import TradeoffFacts, VariantRecord
-from slimgate.report.figures import MISSING, fixed, percent
+from slimgate.report.figures import MISSING, percent, to_fixed
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def tradeoff_curve(model: VariantRecord) -> Curve | None:
         _spots(found.tradeoff, low),
         _spots(before, low),
         [
-            (fixed(one.threshold, 1), *_cells(one), *_cells_at(before, place))
+            (to_fixed(one.threshold, 1), *_cells(one), *_cells_at(before, place))
             for place, one in enumerate(found.tradeoff)
         ],
     )
@@ -64,8 +64,8 @@ def _spots(found: Sequence[TradeoffFacts], low: float) -> list[Spot]:
         Spot(
             round(100 * (one.recall - low) / (1 - low), 1),
             round(100 - 100 * (one.precision - low) / (1 - low), 1),
-            f"threshold {fixed(one.threshold, 1)}: "
-            f"precision {fixed(one.precision, 3)}, recall {fixed(one.recall, 3)}",
+            f"threshold {to_fixed(one.threshold, 1)}: "
+            f"precision {to_fixed(one.precision, 3)}, recall {to_fixed(one.recall, 3)}",
         )
         for one in found
         if one.precision is not None and one.recall is not None
@@ -73,10 +73,10 @@ def _spots(found: Sequence[TradeoffFacts], low: float) -> list[Spot]:
 
 
 def _cells(one: TradeoffFacts) -> tuple[str, str, str]:
-    return fixed(one.precision, 3), fixed(one.recall, 3), percent(one.coverage, 0)
+    return to_fixed(one.precision, 3), to_fixed(one.recall, 3), percent(one.coverage, 0)
 
 
 def _cells_at(before: Sequence[TradeoffFacts], place: int) -> tuple[str, str]:
     if place >= len(before):
         return MISSING, MISSING
-    return fixed(before[place].precision, 3), fixed(before[place].recall, 3)
+    return to_fixed(before[place].precision, 3), to_fixed(before[place].recall, 3)

@@ -89,15 +89,15 @@ class LiveLines:
         except OSError:  # the terminal is gone
             return
         if size.columns >= _NARROWEST and size.lines >= _LOWEST:
-            self._below(lines(size.columns - 1))
+            self._write_below(lines(size.columns - 1))
             self._visible = True
 
     def _clear(self) -> None:
         if self._visible:
-            self._below([""] * HEIGHT)
+            self._write_below([""] * HEIGHT)
             self._visible = False
 
-    def _below(self, lines: list[str]) -> None:
+    def _write_below(self, lines: list[str]) -> None:
         """Writes the lines below the current one in one go, and goes back."""
         frame = "".join(f"\n\r\x1b[2K{line}" for line in lines)
         back = f"\x1b[{len(lines)}A\x1b[{self.column() + 1}G"

@@ -105,7 +105,7 @@ def log_line(stage: Stage, now: float) -> str:
     """`int8 · gate rows · 12 s so far · 43 % · predict 2,580/6,000 · 160/s · 21 s left`."""
     line = f"{visible(stage.what)} · {_times(stage, now)}"
     if stage.total > 0:
-        line += f" · {100 * stage.done // stage.total} % · {visible(_told(stage, now))}"
+        line += f" · {100 * stage.done // stage.total} % · {visible(_format_progress(stage, now))}"
     return line
 
 
@@ -155,7 +155,7 @@ def stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) ->
         if stage.total > 0 and now is not None:
             bar = min(_WIDEST_BAR, width // 4)
             console.print(ProgressBar(total=stage.total, completed=stage.done, width=bar), end="")
-            told = Text(f" {visible(_told(stage, now))}")
+            told = Text(f" {visible(_format_progress(stage, now))}")
             told.truncate(width - bar, overflow="ellipsis")
             console.print(told, no_wrap=True)
     lines = captured.get().splitlines()
@@ -178,7 +178,7 @@ def _times(stage: Stage, now: float) -> str:
     return f"{duration(gone)} so far · about {duration(stage.expected - gone)} left, as before"
 
 
-def _told(stage: Stage, now: float) -> str:
+def _format_progress(stage: Stage, now: float) -> str:
     """`train 1,504/9,000 · 160/s · 47 s left · epoch 1 of 2 · loss 0.412`."""
     told = [f"{stage.activity} {stage.done:,}/{stage.total:,}"]
     seconds = now - stage.activity_began

@@ -14,10 +14,10 @@ from slimgate._system.escape import visible
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, RunVerdict, VariantRecord
 from slimgate.record.carried import describe_counts, describe_state, is_whole
-from slimgate.record.words import numbered
+from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.head import broken_lines
-from slimgate.report.standing import TEACHER, budgeted, models, standing, verdicts
+from slimgate.report.standing import TEACHER, budgeted_metrics, models, standing, verdicts
 from slimgate.report.unreadable import unreadable_rows
 
 # Text and its style: green, red, yellow, bold as pytest's markup names them, or none.
@@ -53,12 +53,12 @@ def terminal_table(
     return [*([(line, "")] for line in head), *coloured]
 
 
-def plain(line: Line) -> str:
+def to_text(line: Line) -> str:
     """The text alone."""
     return "".join(text for text, _ in line)
 
 
-def wrapped(text: str, width: int | None, indent: str = "") -> list[Line]:
+def wrap_text(text: str, width: int | None, indent: str = "") -> list[Line]:
     """The text in lines of at most `width`; what follows the first is indented."""
     if width is None or len(text) <= width:
         return [[(text, "")]]
@@ -76,12 +76,12 @@ def _block(row: Mapping[str, str], style: str, width: int) -> list[Line]:
     """`name: last cell`, and the other cells under it, each by its head."""
     (_, name), *others, (_, last) = row.items()
     if len(name) + len(last) + 2 > width:
-        head: list[Line] = [*wrapped(name, width, _INDENT)]
-        head += [[(plain(line), style)] for line in wrapped(_INDENT + last, width, _INDENT)]
+        head: list[Line] = [*wrap_text(name, width, _INDENT)]
+        head += [[(to_text(line), style)] for line in wrap_text(_INDENT + last, width, _INDENT)]
     else:
         head = [[(f"{name}: ", ""), (last, style)]]
     told = [f"{key} {cell}" for key, cell in others if cell not in ("", MISSING)]
-    return head + [line for one in told for line in wrapped(_INDENT + one, width, _INDENT * 2)]
+    return head + [line for one in told for line in wrap_text(_INDENT + one, width, _INDENT * 2)]
 
 
 def summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
@@ -89,11 +89,11 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
     messages = list(map(visible, (record.this_run or record.verdict).messages))
     told = [_message(line, width) for line in messages[:MOST]]
     more = len(messages) - MOST
-    left = wrapped(f"… and {more} more: {where}", width) if more > 0 else []
-    lost = [line for one in broken_lines(record, where)[:MOST] for line in wrapped(one, width, "  ")]
-    doubts = [line for one in alarm_lines(record) for line in wrapped(one, width, "  ")]
+    left = wrap_text(f"… and {more} more: {where}", width) if more > 0 else []
+    lost = [line for one in broken_lines(record, where)[:MOST] for line in wrap_text(one, width, "  ")]
+    doubts = [line for one in alarm_lines(record) for line in wrap_text(one, width, "  ")]
     said = [*map(visible, unreadable_rows(record)), *machine_lines(record)]
-    machine = [line for one in said for line in wrapped(one, width, "  ")]
+    machine = [line for one in said for line in wrap_text(one, width, "  ")]
     table = summary_table(record, where, width=width)
     return [
         *table,
@@ -109,7 +109,7 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
 
 def summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many, the worst first."""
-    names = budgeted(record)
+    names = budgeted_metrics(record)
     shown = _worst_first(record) if len(record.variants) > MOST + 1 else models(record)
     rows = [
         {
@@ -123,7 +123,7 @@ def summary_table(record: RunRecord, where: str, *, width: int | None = None) ->
     ]
     lines = terminal_table(rows, [_style(row["verdict"]) for row in rows], width=width)
     left = shown[MOST + 1 :]
-    return [*lines, *(wrapped(_more(record, left, names, where), width, "  ") if left else [])]
+    return [*lines, *(wrap_text(_more(record, left, names, where), width, "  ") if left else [])]
 
 
 def alarm_lines(record: RunRecord) -> list[str]:
@@ -173,9 +173,9 @@ def _style(told: str) -> str:
 
 def _message(text: str, width: int | None) -> list[Line]:
     """A gate's line; the verdict that it ends with, or that its last clause begins with, in colour."""
-    lines = wrapped(text, width, "  ")
+    lines = wrap_text(text, width, "  ")
     for at, line in reversed(list(enumerate(lines))):
-        shown = plain(line)
+        shown = to_text(line)
         found = max(
             ((shown.rfind(word), word) for word in ("PASS", "FAIL", "INCONCLUSIVE")), default=(-1, "")
         )
@@ -191,7 +191,7 @@ def _status(record: RunRecord, where: str) -> list[Line]:
     run = record.this_run
     if run is None or is_whole(record):
         return [_verdict_line(record, visible(record.suite.path), record.verdict, f" {where}")]
-    unmade = f", {numbered(run.missing, 'check', 'checks')} not run" if run.missing else ""
+    unmade = f", {format_count(run.missing, 'check', 'checks')} not run" if run.missing else ""
     state = f", {(describe_state(record) or '').removeprefix('partial: ')}: {where}"
     return [
         _verdict_line(record, visible(record.suite.path), run, unmade),

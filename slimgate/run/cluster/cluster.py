@@ -26,7 +26,7 @@ def check_installed() -> None:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Any]:
+def connect(address: str | None) -> Iterator[Any]:
     """The module `ray`, connected. address: as Ray has it; None for a cluster that ends with the context.
 
     When it is left, no worker of it runs here any more. Raises BuildError where nobody answers.
@@ -34,13 +34,13 @@ def connected(address: str | None) -> Iterator[Any]:
     check_installed()
     if address is not None:
         _check_answers(address)
-    with _signals_kept(), _no_reports_home():
+    with _keep_signals(), _no_reports_home():
         import ray
 
         ours = set(_processes())
 
         try:
-            with _signals_kept():  # while models are made, too, SIGTERM stops a run as Ctrl-C does
+            with _keep_signals():  # while models are made, too, SIGTERM stops a run as Ctrl-C does
                 ray.init(
                     address=address or "local",
                     include_dashboard=False if address is None else None,
@@ -62,7 +62,7 @@ def connected(address: str | None) -> Iterator[Any]:
         finally:
             theirs = set(_processes()) - ours
             ray.shutdown()
-            _ended(theirs)
+            _wait_for_end(theirs)
 
 
 def machines(ray: Any) -> dict[str, dict[str, float]]:
@@ -111,7 +111,7 @@ def _host_and_port(address: str) -> tuple[str | None, int]:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
+def _keep_signals() -> Iterator[None]:
     """Ray takes SIGTERM for its own; afterwards it is again whoever's it was."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -144,7 +144,7 @@ def _processes() -> list[Any]:
     return list(psutil.Process().children(recursive=True))
 
 
-def _ended(processes: set[Any]) -> None:
+def _wait_for_end(processes: set[Any]) -> None:
     """Waits until a cluster's processes are gone, so that nothing runs beside what is timed next."""
     import psutil
 

@@ -13,13 +13,13 @@ from uuid import uuid4
 
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.protocols import Progress
-from slimgate.run.cluster.cluster import check_fits, connected, machines
+from slimgate.run.cluster.cluster import check_fits, connect, machines
 from slimgate.run.cluster.missing import Looking, expected_seconds, missing_tasks
 from slimgate.run.cluster.needs import OPTION, AskedNeeds, Needs
 from slimgate.run.cluster.packed import Packed, pack, publish
 from slimgate.run.cluster.schedule import Schedule, startable
 from slimgate.run.cluster.tasks import Task, TaskId, Wish, tasks_of
-from slimgate.run.cluster.worker import Job, Key, Report, clear, looked, software, work
+from slimgate.run.cluster.worker import Job, Key, Report, check_machine, clear, software, work
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import splits_key
 from slimgate.run.run import SuiteRun
@@ -79,7 +79,7 @@ def spread(asked: Asked) -> Spread | None:
         missing_tasks(run, tasks_of(run.suite, asked.wishes[path])) for path, run in asked.runs.items()
     ):
         return None
-    with connected(asked.address) as ray, _mark(asked) as mark:
+    with connect(asked.address) as ray, _mark(asked) as mark:
         return _Driver(asked, ray, mark).spread()
 
 
@@ -114,7 +114,7 @@ class _Driver:
         began = time.perf_counter()
         shared = self._look()
         self._jobs = {path: replace(job, shared=shared) for path, job in self._jobs.items()}
-        tasks, seconds = self._planned(shared)
+        tasks, seconds = self._plan(shared)
         for task in tasks.values():
             check_fits(self._ray, task.name, self._needs(task))
         schedule = Schedule(tasks, seconds)
@@ -122,12 +122,12 @@ class _Driver:
             self._go_through(schedule, tasks, progress)
         if not shared:
             self._everywhere(clear)
-        again = list(self._not_found(schedule, tasks))
+        again = list(self._find_missing(schedule, tasks))
         return Spread(time.perf_counter() - began, self._took, self._hosts, again)
 
     def _look(self) -> bool:
         """Whether all machines see the store. Raises BuildError where one would make something else."""
-        found = self._everywhere(looked)
+        found = self._everywhere(check_machine)
         for _, _, wrong in found:
             if wrong is not None:
                 raise BuildError(wrong)
@@ -151,7 +151,7 @@ class _Driver:
             raise BuildError(f"a machine of the Ray cluster cannot be used: {said}") from error
         return found
 
-    def _planned(self, shared: bool) -> tuple[dict[TaskId, Task], dict[TaskId, float]]:
+    def _plan(self, shared: bool) -> tuple[dict[TaskId, Task], dict[TaskId, float]]:
         """What is missing, and what that is expected to take."""
         tasks: dict[TaskId, Task] = {}
         seconds: dict[TaskId, float] = {}
@@ -173,12 +173,12 @@ class _Driver:
             while not schedule.over:
                 taken = [self._needs(tasks[one]) for one in schedule.under_way]
                 total = self._ray.cluster_resources()
-                for task in list(startable(schedule.ready(), taken, total, self._needs)):
+                for task in list(startable(schedule.ready_tasks(), taken, total, self._needs)):
                     schedule.start(task)
                     report, packed = self._start(task)
                     refs[report] = task, packed
                 names = ", ".join(one.name for one in schedule.under_way)
-                progress(f"Ray · {names}", len(tasks) - schedule.left, len(tasks))
+                progress(f"Ray · {names}", len(tasks) - schedule.count_left, len(tasks))
                 done, _ = self._ray.wait(list(refs), num_returns=1, timeout=EVERY_SECONDS)
                 for report in done:
                     self._settle(schedule, report, *refs.pop(report))
@@ -188,14 +188,14 @@ class _Driver:
 
     def _start(self, task: Task) -> tuple[Any, Any]:
         needs, job = self._needs(task), self._jobs[task.id.suite]
-        needed = [] if job.shared else [(key, self._put(task, key)) for key in self._needed(task)]
+        needed = [] if job.shared else [(key, self._put(task, key)) for key in self._entries_needed(task)]
         work_there = self._work.options(
             name=task.name, num_cpus=needs.cpus, num_gpus=needs.gpus, memory=needs.memory or None
         )
         report, packed = work_there.remote(job, task, needed)
         return report, packed
 
-    def _needed(self, task: Task) -> list[Key]:
+    def _entries_needed(self, task: Task) -> list[Key]:
         """The entries that a task starts from: the rows, and all that led to the models it comes from."""
         run, looking = self._asked.runs[task.id.suite], Looking(self._asked.runs[task.id.suite])
         before, todo = dict.fromkeys(task.after), list(task.after)
@@ -222,11 +222,13 @@ class _Driver:
             for one in () if report.shared else self._ray.get(packed):
                 publish(one, run.store)
         except (self._ray.exceptions.RayError, SlimgateError) as error:
-            self._fail(schedule, task, _lost(task, error, self._ray), built=False)
+            self._fail(schedule, task, _to_error(task, error, self._ray), built=False)
             return
         self._hosts[report.host] += 1
         self._took[task.id] = report.seconds
-        run.built_elsewhere(key for (kind, key), made in report.used.items() if made and kind == ARTIFACTS)
+        run.note_built_elsewhere(
+            key for (kind, key), made in report.used.items() if made and kind == ARTIFACTS
+        )
         if report.error is not None:
             report.error.log = f"on {report.host}:\n{report.log}"
             self._fail(schedule, task, report.error, built=report.built)
@@ -235,10 +237,10 @@ class _Driver:
         schedule.finish(task.id)
 
     def _fail(self, schedule: Schedule, task: Task, error: SlimgateError, *, built: bool) -> None:
-        self._asked.runs[task.id.suite].failed_elsewhere(task.name, task.id.seed, error, built=built)
+        self._asked.runs[task.id.suite].note_failed_elsewhere(task.name, task.id.seed, error, built=built)
         schedule.fail(task.id, built=built)
 
-    def _not_found(self, schedule: Schedule, tasks: Mapping[TaskId, Task]) -> Iterator[str]:
+    def _find_missing(self, schedule: Schedule, tasks: Mapping[TaskId, Task]) -> Iterator[str]:
         """The models that were made, and that this machine does not find all the same."""
         looking = {path: Looking(run) for path, run in self._asked.runs.items()}
         for key, task in tasks.items():
@@ -269,7 +271,7 @@ def _job(asked: Asked, run: SuiteRun, mark: str) -> Job:
     )
 
 
-def _lost(task: Task, error: Exception, ray: Any) -> SlimgateError:
+def _to_error(task: Task, error: Exception, ray: Any) -> SlimgateError:
     """Why there is no report of a task, in one line."""
     if isinstance(error, SlimgateError):
         return type(error)(f"{task.name}: {error}")

@@ -8,7 +8,7 @@ from statistics import mean
 from slimgate.errors import SlimgateError
 from slimgate.protocols import GATE
 from slimgate.run.cluster.tasks import Task, TaskId
-from slimgate.run.measure.quality import answered
+from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import Estimate
 from slimgate.run.plan import Lookup, NotStored, PlannedModel, planned_models
 from slimgate.run.run import SuiteRun
@@ -28,20 +28,20 @@ class Looking:
     def has(self, task: Task) -> bool:
         """Whether nothing is left to do. A model that cannot be built at all counts: who asks is told why."""
         try:
-            found = self._lookup(task.id.seed).built(task.name).artifact
+            found = self._lookup(task.id.seed).build(task.name).artifact
         except NotStored:
             return False
         except SlimgateError:
             return True
         run, runtime = self._run, self._run.suite.model(task.name).runtime
-        return not task.answers or answered(
+        return not task.answers or has_answers(
             run.suite, run.rows, found, runtime, GATE, run.store, device=run.device
         )
 
     def artifacts(self, task: Task) -> list[str]:
         """The keys of a model's own steps, where it is there."""
         try:
-            return [step.entry.folder.name for step in self._lookup(task.id.seed).built(task.name).steps]
+            return [step.entry.folder.name for step in self._lookup(task.id.seed).build(task.name).steps]
         except (NotStored, SlimgateError):
             return []
 

@@ -34,7 +34,7 @@ class Schedule:
         return not self._waiting and not self._under_way
 
     @property
-    def left(self) -> int:
+    def count_left(self) -> int:
         """How many wait or are under way."""
         return len(self._waiting) + len(self._under_way)
 
@@ -42,7 +42,7 @@ class Schedule:
     def under_way(self) -> Collection[TaskId]:
         return self._under_way.keys()
 
-    def ready(self) -> list[Task]:
+    def ready_tasks(self) -> list[Task]:
         """The tasks that wait for no other, the longest way first; equal ones as the suite has them."""
         open_ones = self._waiting.keys() | self._under_way.keys()
         free = [task for task in self._waiting.values() if open_ones.isdisjoint(task.after)]

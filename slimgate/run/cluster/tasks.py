@@ -53,10 +53,10 @@ def tasks_of(suite: Suite, wishes: Mapping[str, Wish], *, shared: bool = True) -
     shared: all machines see one store, whose locks see to it that steps which variants have in common are
     built once; where they do not, a variant also waits for the one that builds these.
     """
-    wanted = dict(_wanted(suite, wishes))
+    wanted = dict(_wanted_tasks(suite, wishes))
     found: dict[TaskId, Task] = {}
     owners: dict[tuple[str, int], TaskId] = {}
-    staged = _staged(suite, wishes)
+    staged = _models_with_stages(suite, wishes)
 
     def visit(task: TaskId) -> None:
         if task in found:
@@ -84,7 +84,7 @@ def comes_from(variant: Variant) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*start, *learns, *variant.assistants)))
 
 
-def _wanted(suite: Suite, wishes: Mapping[str, Wish]) -> Iterator[tuple[TaskId, bool]]:
+def _wanted_tasks(suite: Suite, wishes: Mapping[str, Wish]) -> Iterator[tuple[TaskId, bool]]:
     for name, wish in wishes.items():
         yield _id(suite, name, suite.seed), wish.answers
         if wish.rebuilds and suite.is_stochastic(name):
@@ -96,7 +96,7 @@ def _id(suite: Suite, name: str, seed: int) -> TaskId:
     return TaskId(suite.path, name, seed if suite.is_stochastic(name) else suite.seed)
 
 
-def _staged(suite: Suite, wishes: Mapping[str, Wish]) -> set[str]:
+def _models_with_stages(suite: Suite, wishes: Mapping[str, Wish]) -> set[str]:
     """The models whose stages answer on `selection`: of variants with more than one step on their way."""
     ways = [_way(suite, name) for name, wish in wishes.items() if wish.answers and name != TEACHER]
     return {owner for way in ways if len(way) > 2 for owner in way}

@@ -113,12 +113,12 @@ def sees_store(job: Job) -> bool:
     return (job.store / "locks" / job.mark).is_file() and os.access(job.store, os.W_OK)
 
 
-def looked(job: Job) -> tuple[str, bool, str | None]:
+def check_machine(job: Job) -> tuple[str, bool, str | None]:
     """(this machine's name, whether it sees the store, what is wrong with it for this run).
 
     What runs that were killed have left on the machine goes.
     """
-    clear_left()
+    clear_leftovers()
     try:
         _check(job)
     except SlimgateError as error:
@@ -144,11 +144,11 @@ def work(
             place = _place_of(job)
             sent = _take_in(place, needed, fetch)
             run = _run_of(job, place)
-            run.built(task.name, task.id.seed)
+            run.build(task.name, task.id.seed)
             built = True
             _answer(run, task)
     except SlimgateError as found:
-        error = plain(found)
+        error = to_plain_error(found)
         raised = found.log or "".join(traceback.format_exception(found))
         log = f"{said.getvalue()[-SAID:]}\n{raised}".lstrip()
     used = {} if place is None else dict(place.store.noted)
@@ -165,7 +165,7 @@ def clear(job: Job) -> None:
     shutil.rmtree(_own_store(job), ignore_errors=True)
 
 
-def clear_left() -> None:
+def clear_leftovers() -> None:
     """Removes stores of this machine's own of which no process lives. What others own stays."""
     for left in Path(tempfile.gettempdir()).glob(OWN_STORE.format("ray-*")):
         with suppress(OSError):
@@ -179,7 +179,7 @@ def clear_left() -> None:
             shutil.rmtree(gone, ignore_errors=True)
 
 
-def plain(error: SlimgateError) -> SlimgateError:
+def to_plain_error(error: SlimgateError) -> SlimgateError:
     """The error as one of slimgate's own, which every process can read."""
     kinds = (kind for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
     kind: type[SlimgateError] = next(kinds)
@@ -191,14 +191,14 @@ def _check(job: Job) -> None:
     here = software()
     for name, wanted in job.software.items():
         if here.get(name) != wanted:
-            raise _wrong(f"has {name} {here.get(name)}, this run {wanted}: install the same on all machines")
+            raise _error(f"has {name} {here.get(name)}, this run {wanted}: install the same on all machines")
     with suppress(OSError):
         if _suite_file(job).is_file():
             return
-    raise _wrong(f"does not see the suite {job.suite}: have the repository at the same path on all machines")
+    raise _error(f"does not see the suite {job.suite}: have the repository at the same path on all machines")
 
 
-def _wrong(what: str) -> BuildError:
+def _error(what: str) -> BuildError:
     return BuildError(f"the Ray worker on {socket.gethostname()} {what}")
 
 
@@ -214,7 +214,7 @@ def _place_of(job: Job) -> _Place:
         _PLACES.clear()  # of an earlier run
         shared = sees_store(job)
         if job.shared and not shared:
-            raise _wrong(f"does not see the store {job.store}, as others did at first: mount it, run again")
+            raise _error(f"does not see the store {job.store}, as others did at first: mount it, run again")
         store = NotingStore(job.store if shared else _own_store(job), rebuild_mark=job.rebuild_mark)
         _PLACES[job.mark] = _Place(store, shared)
     place = _PLACES[job.mark]
@@ -247,7 +247,7 @@ def _run_of(job: Job, place: _Place) -> SuiteRun:
         )
         suite = replace(load_suite(path, job.shown), threads=job.threads)
         if suite.digest != job.digest:
-            raise _wrong(f"has another {path}: have the same repository on all machines")
+            raise _error(f"has another {path}: have the same repository on all machines")
         suite = replace(suite, path=job.suite)
         place.runs[job.suite] = SuiteRun(suite, place.store, device=job.device, time_limit=job.time_limit)
     return place.runs[job.suite]

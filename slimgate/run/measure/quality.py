@@ -108,13 +108,15 @@ def outcomes_of(
         seconds = round(time.perf_counter() - start, 3)
         write_outcomes(found, folder / FILE)
         told = {"artifact": artifact.digest, "rows": len(found), PROCESSOR: _processor(suite, device)}
-        return {**told, "seconds": seconds, "runtime": runtime.name, "made": work.noted} if work else told
+        return (
+            {**told, "seconds": seconds, "runtime": runtime.name, "made": work.to_manifest} if work else told
+        )
 
     entry = store.make("outcomes", answers_key(suite, rows, artifact, runtime, encoder.split, device), fill)
     return read_outcomes(entry.folder / FILE), entry
 
 
-def answered(
+def has_answers(
     suite: Suite,
     rows: PreparedRows,
     artifact: Artifact,

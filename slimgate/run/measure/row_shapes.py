@@ -35,7 +35,7 @@ def row_shapes(
         return None
 
     def fill(_folder: Path) -> Json:
-        return {FACTS: {"id": encoder.rows.ids[row], **_followed(artifact, encoder, row, device)}}
+        return {FACTS: {"id": encoder.rows.ids[row], **_follow_row(artifact, encoder, row, device)}}
 
     task = suite.setup.task
     key = {
@@ -51,7 +51,7 @@ def row_shapes(
     return facts
 
 
-def _followed(artifact: Artifact, encoder: Encoder, row: int, device: str) -> Json:
+def _follow_row(artifact: Artifact, encoder: Encoder, row: int, device: str) -> Json:
     import torch
 
     from slimgate.models.watching import UNKNOWN, follow_row

@@ -14,7 +14,7 @@ import pytest
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder
-from fixtures.models.kept_models import KeptRun, kept_run, predicted
+from fixtures.models.kept_models import KeptRun, kept_run, predict_with_readme
 from slimgate.cli.main import main
 from slimgate.compress.agreement import predictor_of
 from slimgate.loading import load, module_of
@@ -99,7 +99,7 @@ def test_a_bert_with_its_own_pooling_loads_with_transformers_alone(
         file.name for file in out_folder.iterdir()
     }
     assert json.loads((out_folder / "config.json").read_text())["id2label"] == {"0": "neg", "1": "pos"}
-    assert np.abs(predicted(out_folder, selection(context), "shares") - expected).max() < ROUNDING
+    assert np.abs(predict_with_readme(out_folder, selection(context), "shares") - expected).max() < ROUNDING
     assert not list(tmp_path.glob(".out*")), "what was written beside is gone"
 
 
@@ -119,7 +119,10 @@ def test_mean_pooling_is_a_graph_and_nothing_for_transformers(
     assert not (tmp_path / "out").exists()
 
     assert export(run, "--format", form)[0] == 0
-    assert np.abs(predicted(tmp_path / "out", selection(context), "shares") - expected).max() < ROUNDING
+    assert (
+        np.abs(predict_with_readme(tmp_path / "out", selection(context), "shares") - expected).max()
+        < ROUNDING
+    )
 
 
 def test_int8_layers_are_exported_with_their_integers(
@@ -131,7 +134,7 @@ def test_int8_layers_are_exported_with_their_integers(
     code, out, _ = export(run)
 
     assert (code, "small for onnx" in out) == (0, True)
-    assert np.abs(predicted(tmp_path / "out", selection(context), "shares") - expected).max() < (
+    assert np.abs(predict_with_readme(tmp_path / "out", selection(context), "shares") - expected).max() < (
         INTEGER_ROUNDING
     )
     assert "its times and bytes above are of that form" in (tmp_path / "out" / "README.md").read_text()
@@ -148,7 +151,10 @@ def test_an_onnx_graph_is_the_file_that_was_judged(
 
     judged = run.store / "artifacts" / "key-of-small" / "model.onnx"
     assert (tmp_path / "out" / "model.onnx").read_bytes() == judged.read_bytes()
-    assert np.abs(predicted(tmp_path / "out", selection(context), "shares") - expected).max() < ROUNDING
+    assert (
+        np.abs(predict_with_readme(tmp_path / "out", selection(context), "shares") - expected).max()
+        < ROUNDING
+    )
     assert "say --format onnx" in export(run, "--format", "transformers", "--force")[2]
 
 
@@ -163,7 +169,10 @@ def test_an_openvino_graph_is_the_files_that_were_judged(
     for name in ("model.xml", "model.bin"):
         judged = run.store / "artifacts" / "key-of-small" / name
         assert (tmp_path / "out" / name).read_bytes() == judged.read_bytes()
-    assert np.abs(predicted(tmp_path / "out", selection(context), "shares") - expected).max() < ROUNDING
+    assert (
+        np.abs(predict_with_readme(tmp_path / "out", selection(context), "shares") - expected).max()
+        < ROUNDING
+    )
 
 
 def test_a_language_model_predicts_as_its_outcomes_say(
@@ -182,7 +191,7 @@ def test_a_language_model_predicts_as_its_outcomes_say(
 
     assert export(kept(tmp_path, model, context))[0] == 0
 
-    scores = predicted(tmp_path / "out", selection(context), "scores")
+    scores = predict_with_readme(tmp_path / "out", selection(context), "scores")
     told = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
     for row, ids in enumerate(model.tokenizer(selection(context))["input_ids"]):
         nats = -sum(told[row, place, token] for place, token in enumerate(ids[1:]))
@@ -200,7 +209,7 @@ def test_an_encoder_gives_a_vector_for_each_text(tmp_path: Path, export: Run, pa
 
     assert export(kept(tmp_path, model, context))[0] == 0
 
-    found = predicted(tmp_path / "out", selection(context), "vectors")
+    found = predict_with_readme(tmp_path / "out", selection(context), "vectors")
     assert found.shape == (len(documents), 1, documents.shape[1])
     assert np.abs(found[:, 0] - documents).max() < ROUNDING
 
@@ -216,7 +225,7 @@ def test_a_graph_of_pairs_gives_vectors_in_the_order_of_the_texts(tmp_path: Path
     assert export(kept(tmp_path, graph, context))[0] == 0
 
     texts = [*rows.table["summary"].to_pylist(), *rows.table["text"].to_pylist()]
-    found = predicted(tmp_path / "out", texts, "vectors")
+    found = predict_with_readme(tmp_path / "out", texts, "vectors")
     assert np.abs(found[:, 0] - np.concatenate([vectors[:, 0], vectors[:, 1]])).max() < ROUNDING
 
 

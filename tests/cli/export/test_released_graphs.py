@@ -12,7 +12,7 @@ from support.tiny_suite import tiny_run
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
-from fixtures.models.kept_models import kept_run, predicted
+from fixtures.models.kept_models import kept_run, predict_with_readme
 from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
 from slimgate.loading import graph_forms
@@ -49,11 +49,11 @@ def test_a_variant_and_a_teacher_answer_as_the_plain_library_does(exported: Path
     copied(exported, tmp_path / "released")
     run = tiny_run(tmp_path, **{STEPS: 'released = { model = "released" }'})
     assert run.suite.variants["released"].runtime.name == RUNTIMES[exported.name]
-    artifact = run.built("released").artifact
+    artifact = run.build("released").artifact
     assert artifact.kind == exported.name
     texts = run.rows.gate.table["text"].to_pylist()
     shares = np.asarray(run.outcomes("released").probabilities)
-    assert np.abs(shares - predicted(exported, texts, "shares")).max() < ROUNDING
+    assert np.abs(shares - predict_with_readme(exported, texts, "shares")).max() < ROUNDING
     for name in FILES[exported.name]:
         if (exported / name).exists():
             assert (artifact.folder / name).read_bytes() == (exported / name).read_bytes()
@@ -61,14 +61,14 @@ def test_a_variant_and_a_teacher_answer_as_the_plain_library_does(exported: Path
     teacher = tiny_run(
         tmp_path, **{'"hub"': '"released"', STEPS: "", "shorter = { steps = [{ keep_layers = [0, 2] }] }": ""}
     )
-    assert teacher.built(TEACHER).artifact.digest == artifact.digest
+    assert teacher.build(TEACHER).artifact.digest == artifact.digest
 
 
 def test_other_weights_are_another_artifact(exported: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     folder = copied(exported, tmp_path / "released")
     replaced = {STEPS: 'released = { model = "released" }'}
-    before = tiny_run(tmp_path, **replaced).built("released").artifact.digest
+    before = tiny_run(tmp_path, **replaced).build("released").artifact.digest
     digest = weights_sha256(folder)
     assert parse_model_ref(str(folder), sha256=digest).kind == exported.name
     weights = folder / FILES[exported.name][0 if exported.name == "onnx" else 1]
@@ -76,7 +76,7 @@ def test_other_weights_are_another_artifact(exported: Path, tmp_path: Path) -> N
     place = len(content) // 2  # among the numbers of a weight
     content[place] ^= 1
     weights.write_bytes(bytes(content))
-    assert tiny_run(tmp_path, **replaced).built("released").artifact.digest != before
+    assert tiny_run(tmp_path, **replaced).build("released").artifact.digest != before
     with pytest.raises(SuiteError, match=r"the weights have sha256 .*, the suite expects"):
         parse_model_ref(str(folder), sha256=digest)
 
@@ -88,7 +88,7 @@ def test_outputs_in_another_order_are_refused(exported: Path, tmp_path: Path) ->
     (folder / "config.json").write_text(json.dumps(config))
     run = tiny_run(tmp_path, **{STEPS: 'released = { model = "released" }'})
     with pytest.raises(SuiteError, match=r"the graph's outputs are 0=pos, 1=neg, expected the order of the"):
-        run.built("released")
+        run.build("released")
 
 
 def test_a_graph_of_more_outputs_than_labels_is_refused(exported: Path, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_graph_of_more_outputs_than_labels_is_refused(exported: Path, tmp_path
         file.write_text(rows + "a film,c,x\na plot,c,x\n", "utf-8")
     run = tiny_run(tmp_path, **replaced)
     with pytest.raises(BuildError, match=r"the graph gives 2 scores, expected one for each of the 3 labels"):
-        run.built("released")
+        run.build("released")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def written_as(run: SuiteRun, name: str, form: str | None, folder: Path) -> Writ
     (folder / "scratch").mkdir(parents=True)
     target = folder / "out"
     target.mkdir()
-    written = write_form(run.built(name).artifact, form, target, folder / "scratch")
+    written = write_form(run.build(name).artifact, form, target, folder / "scratch")
     if written.form != "transformers":
         written.config.save_pretrained(target)
     written.tokenizer.save_pretrained(target)
@@ -39,7 +39,7 @@ def written_as(run: SuiteRun, name: str, form: str | None, folder: Path) -> Writ
 @pytest.mark.parametrize("form", [None, "onnx", "openvino"])
 def test_an_export_answers_as_its_model(run: SuiteRun, tmp_path: Path, form: str | None) -> None:
     written = written_as(run, "shorter", form, tmp_path)
-    artifact = run.built("shorter").artifact
+    artifact = run.build("shorter").artifact
     gate = GateRows(run.suite, run.rows)
     found = check_rows(artifact, written, tmp_path / "out", gate, tmp_path / "scratch")
     assert (found.rows, found.changed) == (len(run.rows.gate), 0)
@@ -51,4 +51,4 @@ def test_an_export_of_another_model_is_an_error(run: SuiteRun, tmp_path: Path) -
     written = written_as(run, "ruined", "onnx", tmp_path)
     gate = GateRows(run.suite, run.rows)
     with pytest.raises(OtherAnswers, match=r"gate rows: \d+ predictions differ, .*asked twice"):
-        check_rows(run.built("shorter").artifact, written, tmp_path / "out", gate, tmp_path / "scratch")
+        check_rows(run.build("shorter").artifact, written, tmp_path / "out", gate, tmp_path / "scratch")

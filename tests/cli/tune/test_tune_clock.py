@@ -21,7 +21,7 @@ def test_a_step_that_tells_how_far_it_is_ends_with_the_time() -> None:
         def stage(self, _what: str, **_more: object) -> Iterator[Progress]:
             yield lambda *one: told.append(one)
 
-    with clock.watched(Told()).stage("x · step 1 of 1: fine_tune") as progress:
+    with clock.limit_watch(Told()).stage("x · step 1 of 1: fine_tune") as progress:
         progress("train", 1, 9)
         progress("train", 2, 9)
         with pytest.raises(OutOfTime, match="the 1 minutes are used"):

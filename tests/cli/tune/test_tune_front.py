@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from slimgate.cli.tune.front import chosen, held, pareto_front
+from slimgate.cli.tune.front import choose_trials, holds_by_budget, pareto_front
 from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.judge.speed import Speedup
 from slimgate.suite.tune_space import Space
@@ -59,20 +59,20 @@ def test_for_each_budget_the_fastest_inside_it_are_kept_once() -> None:
         trial(3, 4.9, 0.9, 0.45),
         trial(4, 3.0, 0.2, 0.1),
     ]
-    found = chosen(trials, tiers=2, keep=2)
+    found = choose_trials(trials, tiers=2, keep=2)
     # of the first budget the two of the front before 3, which 2 beats
     assert [(one.trial.number, one.tier, one.inside) for one in found] == [
         (2, 0, True),
         (4, 0, True),
         (1, 1, True),
     ]
-    assert held(found, tiers=2) == [True, True]
+    assert holds_by_budget(found, tiers=2) == [True, True]
 
 
 def test_where_none_is_inside_the_nearest_is_kept_and_said_not_to_be() -> None:
     trials = [trial(1, 9.0, 1.5, state=State.BEYOND), trial(2, 2.0, 1.9, 1.0), trial(3, 3.0, 1.2, 1.0)]
-    found = chosen(trials[1:], tiers=1, keep=3)
+    found = choose_trials(trials[1:], tiers=1, keep=3)
     assert [(one.trial.number, one.inside) for one in found] == [(3, False)]
-    assert held(found, tiers=1) == [False]
-    assert [one.trial.number for one in chosen(trials[:1], tiers=1, keep=3)] == [1]
-    assert chosen([trial(1, 1.0, state=State.FAILED)], tiers=1, keep=3) == []
+    assert holds_by_budget(found, tiers=1) == [False]
+    assert [one.trial.number for one in choose_trials(trials[:1], tiers=1, keep=3)] == [1]
+    assert choose_trials([trial(1, 1.0, state=State.FAILED)], tiers=1, keep=3) == []

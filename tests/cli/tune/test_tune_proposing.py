@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from slimgate.cli.tune.proposing import Proposer, told
+from slimgate.cli.tune.proposing import Proposer, format_steps
 from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.judge.speed import Speedup
 from slimgate.suite.tune_space import Choice, Drawn, Range, Space, StepTemplate
@@ -83,4 +83,4 @@ def test_numbers_are_inside_their_range_and_can_be_read() -> None:
 
 def test_a_step_list_in_short() -> None:
     steps = [{"keep_layers": (0, 2)}, {"distill": {"epochs": 2, "learning_rate": 0.000234}}, {"cast": {}}]
-    assert told(steps) == "keep_layers [0, 2] · distill epochs 2 learning_rate 0.000234 · cast"
+    assert format_steps(steps) == "keep_layers [0, 2] · distill epochs 2 learning_rate 0.000234 · cast"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.models.exported import Exported, exported
+from fixtures.models.exported import Exported, export_random_model
 from slimgate.compress.agreement import predictor_of, scores
 from slimgate.compress.convert import onnx_cast, onnx_int8_dynamic, onnx_optimize, onnx_weight_only
 from slimgate.compress.convert._onnx_graph import kinds_of
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return exported(tmp_path_factory.mktemp("tiny"))
+    return export_random_model(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.mark.parametrize("optimized", [False, True], ids=["as exported", "fused"])
 def test_every_float_is_a_half_and_the_scores_are_float32(
     tiny: Exported, tmp_path: Path, optimized: bool
 ) -> None:
-    model, context = tiny.copied(tmp_path / "scratch")
+    model, context = tiny.copy_model(tmp_path / "scratch")
     if optimized:
         model = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
     before = model.footprint()
@@ -47,7 +47,7 @@ def test_every_float_is_a_half_and_the_scores_are_float32(
 
 
 def test_the_graph_that_it_was_made_from_stays_as_it_is(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path / "scratch")
+    model, context = tiny.copy_model(tmp_path / "scratch")
     before = model.proto.SerializeToString()
     onnx_cast.step.apply(model, onnx_cast.Params(), context)
     assert model.proto.SerializeToString() == before
@@ -56,7 +56,7 @@ def test_the_graph_that_it_was_made_from_stays_as_it_is(tiny: Exported, tmp_path
 def test_a_graph_too_large_for_one_message_is_cast_without_its_shapes(
     tiny: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, context = tiny.copied(tmp_path / "scratch")
+    model, context = tiny.copy_model(tmp_path / "scratch")
     monkeypatch.setattr("slimgate.models.onnx_model.MOST_INSIDE", 1000)
     made = onnx_cast.step.apply(model, onnx_cast.Params(), context)
     made.save(tmp_path / "large")
@@ -69,7 +69,7 @@ def test_a_graph_too_large_for_one_message_is_cast_without_its_shapes(
 
 @pytest.mark.parametrize("method", [onnx_int8_dynamic.step, onnx_weight_only.step])
 def test_a_quantized_graph_is_refused(tiny: Exported, tmp_path: Path, method: object) -> None:
-    model, context = tiny.copied(tmp_path / "scratch")
+    model, context = tiny.copy_model(tmp_path / "scratch")
     options = {"block_size": 16} if method is onnx_weight_only.step else {}
     small = method.apply(model, method.Params(**options), context)  # type: ignore[attr-defined]
     with pytest.raises(BuildError, match="is in 8 bits or fewer; onnx_cast is for float graphs"):
@@ -77,6 +77,6 @@ def test_a_quantized_graph_is_refused(tiny: Exported, tmp_path: Path, method: ob
 
 
 def test_answers_that_float16_cannot_hold_are_no_model(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path / "scratch")
+    model, context = tiny.copy_model(tmp_path / "scratch")
     with pytest.raises(BuildError, match="the converted model disagrees with the one it was made from"):
         onnx_cast.step.apply(model, onnx_cast.Params(tolerance=1e-6), context)

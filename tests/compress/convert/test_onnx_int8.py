@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.models.exported import Exported, exported
+from fixtures.models.exported import Exported, export_random_model
 from slimgate.compress.agreement import predictor_of
 from slimgate.compress.convert import onnx_int8_dynamic, onnx_int8_static, onnx_weight_only
 from slimgate.compress.convert._onnx_graph import kinds_of
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return exported(tmp_path_factory.mktemp("tiny"))
+    return export_random_model(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.mark.parametrize(
@@ -31,19 +31,19 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 def test_products_are_int8_and_the_output_layer_is_not(
     tiny: Exported, tmp_path: Path, method: Any, kind: str
 ) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     made = method.apply(model, method.Params(), context)
     assert kinds_of(made.proto)[kind] == 4 * 6 + 1  # blocks, pooler
     assert made.footprint()["state_bytes"] < 0.5 * model.footprint()["state_bytes"]
     assert 1e-4 < context.log["max_difference_relative"] < 1
     assert ("warning" in context.log) == (method is onnx_int8_dynamic.step)  # rows share a scale
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     with_output = method.apply(model, method.Params(output_layer=True), context)
     assert kinds_of(with_output.proto)[kind] == 4 * 6 + 2
 
 
 def test_static_ranges_make_a_rows_answer_its_own(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     made = onnx_int8_static.step.apply(model, onnx_int8_static.Params(), context)
     encoded = context.task.encode_rows(context.task_params, context.rows("train"), made.tokenizer)
     predictor = predictor_of(made, context)
@@ -52,7 +52,7 @@ def test_static_ranges_make_a_rows_answer_its_own(tiny: Exported, tmp_path: Path
 
 
 def test_packed_weights_count_as_many_as_they_are(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     params = onnx_weight_only.Params(block_size=16, embeddings=True)
     made = onnx_weight_only.step.apply(model, params, context)
     kinds = kinds_of(made.proto)
@@ -64,7 +64,7 @@ def test_packed_weights_count_as_many_as_they_are(tiny: Exported, tmp_path: Path
 def test_a_graph_that_is_quantized_already_is_a_clear_error(
     tiny: Exported, tmp_path: Path, method: Any
 ) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     made = onnx_int8_dynamic.step.apply(model, onnx_int8_dynamic.Params(output_layer=True), context)
     with pytest.raises(BuildError, match=r"multiplies by no float matrix, it has .*MatMulInteger"):
         method.apply(made, method.Params(output_layer=True), context)

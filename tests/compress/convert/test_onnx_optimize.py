@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fixtures.models.building import tiny_context
-from fixtures.models.exported import Exported, exported
+from fixtures.models.exported import Exported, export_random_model
 from fixtures.models.tiny_graph import tiny_graph, tiny_onnx_model
 from slimgate.compress.agreement import predictor_of, scores
 from slimgate.compress.convert import onnx_int8_dynamic, onnx_int8_static, onnx_optimize
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return exported(tmp_path_factory.mktemp("tiny"))
+    return export_random_model(tmp_path_factory.mktemp("tiny"))
 
 
 def test_attention_and_embeddings_become_one_operator_each(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     kinds = kinds_of(onnx_optimize.step.apply(model, onnx_optimize.Params(), context).proto)
     assert (kinds["MultiHeadAttention"], kinds["EmbedLayerNormalization"], kinds["Softmax"]) == (4, 1, 0)
     assert context.log["fused"] == {"MultiHeadAttention": 4, "EmbedLayerNormalization": 1}
@@ -33,7 +33,7 @@ def test_attention_and_embeddings_become_one_operator_each(tiny: Exported, tmp_p
 
 
 def test_a_fused_graph_is_quantized_as_one_that_is_not(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     fused = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
     for method, kind in (
         (onnx_int8_dynamic.step, "MatMulInteger"),
@@ -52,7 +52,7 @@ def test_a_graph_with_nothing_to_fuse_says_zero(tmp_path: Path) -> None:
 
 
 def test_layer_norms_and_the_approximate_gelu_on_request(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     params = onnx_optimize.Params(layer_norms=True, first_token=False, gelu="tanh", tolerance=0.1)
     kinds = kinds_of(onnx_optimize.step.apply(model, params, context).proto)
     assert (kinds["SkipLayerNormalization"], kinds["FastGelu"], kinds["BiasGelu"]) == (8, 4, 0)
@@ -60,10 +60,10 @@ def test_layer_norms_and_the_approximate_gelu_on_request(tiny: Exported, tmp_pat
 
 
 def test_the_last_block_computes_what_the_first_token_needs(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     whole = onnx_optimize.step.apply(model, onnx_optimize.Params(first_token=False), context)
     assert context.log["first_token_operators"] == 0
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     made = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
     # of the last block: attention with its query's product; output, both layers of the FFN, norms, sums, GELU
     assert context.log["first_token_operators"] == 13

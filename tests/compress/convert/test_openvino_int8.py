@@ -13,7 +13,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.openvino_models import exported, model_scores
+from fixtures.models.openvino_models import export_random_model, model_scores
 from slimgate.compress.agreement import predictor_of
 from slimgate.compress.convert import openvino_int8
 from slimgate.compress.convert._openvino_quantization import embedding_lookups, output_layer, single_rows
@@ -29,7 +29,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """An exported BERT of four blocks of width 32, and a context."""
-    return exported(tmp_path_factory.mktemp("int8"))
+    return export_random_model(tmp_path_factory.mktemp("int8"))
 
 
 def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.openvino_models import exported, model_scores
+from fixtures.models.openvino_models import export_random_model, model_scores
 from slimgate.compress.convert import openvino_weights
 from slimgate.compress.convert.openvino_weights import Params
 from slimgate.errors import BuildError
@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """An exported BERT of four blocks of width 32, and a context."""
-    return exported(tmp_path_factory.mktemp("weights"))
+    return export_random_model(tmp_path_factory.mktemp("weights"))
 
 
 def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]:

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.exported import Exported, exported
+from fixtures.models.exported import Exported, export_random_model
 from slimgate.compress.agreement import predictor_of, scores
 from slimgate.compress.convert import to_onnx
 from slimgate.compress.quantize import int8_dynamic
@@ -21,18 +21,18 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return exported(tmp_path_factory.mktemp("tiny"))
+    return export_random_model(tmp_path_factory.mktemp("tiny"))
 
 
 def test_an_exported_graph_has_the_models_parameters_and_answers(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     assert model.footprint()["parameters"] == tiny.parameters
     for given, wanted in zip(scores(predictor_of(model, context), tiny.batches), tiny.answers, strict=True):
         np.testing.assert_allclose(given, wanted, atol=1e-4)
 
 
 def test_a_rows_answer_does_not_depend_on_its_batch(tiny: Exported, tmp_path: Path) -> None:
-    model, context = tiny.copied(tmp_path)
+    model, context = tiny.copy_model(tmp_path)
     encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
     predictor = predictor_of(model, context)
     alone = predict_scores(predictor, encoded, batch_size=1)

@@ -14,7 +14,7 @@ import torch
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.embeddings import embedding_context, load_encoder
-from fixtures.models.openvino_models import LABELS, exported, model_scores, scores_elsewhere
+from fixtures.models.openvino_models import LABELS, export_random_model, model_scores, scores_elsewhere
 from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.compress.convert import to_openvino
 from slimgate.compress.quantize import int8_dynamic
@@ -66,8 +66,8 @@ def test_pairs_of_texts_stay_pairs(tmp_path: Path) -> None:
 
 
 def test_float16_storage_halves_the_bytes(tmp_path: Path) -> None:
-    model, _ = exported(tmp_path / "whole")
-    half, context = exported(tmp_path / "half", compress_to_fp16=True)
+    model, _ = export_random_model(tmp_path / "whole")
+    half, context = export_random_model(tmp_path / "half", compress_to_fp16=True)
     assert half.footprint()["state_bytes"] < 0.6 * model.footprint()["state_bytes"]
     assert half.footprint()["parameters"] == model.footprint()["parameters"]
     assert np.abs(model_scores(half, context) - model_scores(model, context)).max() < 0.05

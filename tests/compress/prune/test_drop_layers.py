@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.masking import ALL, loaded_again, logits, tiny_model
+from fixtures.models.masking import ALL, logits, save_and_load, tiny_model
 from slimgate.compress.prune import drop_layers
 from slimgate.compress.prune._drop_layers import block_influence, loss_without
 from slimgate.errors import SuiteError
@@ -33,7 +33,7 @@ def test_the_blocks_that_stay_are_the_originals_in_order(
     assert kept == sorted(kept)
     assert [id(block) for block in encoder_layers(model.network)] == [id(original[i]) for i in kept]
     assert (context.log["blocks_before"], context.log["blocks_after"]) == (4, 2)
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert again.config.num_hidden_layers == 2
     assert torch.equal(logits(again), logits(model))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
+from fixtures.models.masking import ALL, logits, save_and_load, tiny_model, zeroed_inputs
 from slimgate.compress.importance import mask_importance
 from slimgate.compress.prune import keep_layers, prune_ffn, prune_heads
 from slimgate.compress.quantize import int8_dynamic
@@ -43,7 +43,7 @@ def test_half_of_the_neurons_are_gone_and_outputs_equal_the_masked_model(
     torch.testing.assert_close(logits(model), masked, atol=1e-5, rtol=1e-5)
     assert context.log["widths_before"] == [width] * 4
     assert [block.feed_forward.width for block in blocks(model.network)] == [width // 2] * 4
-    assert torch.equal(logits(loaded_again(model, tmp_path / "saved")), logits(model))
+    assert torch.equal(logits(save_and_load(model, tmp_path / "saved")), logits(model))
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
@@ -57,7 +57,7 @@ def test_neurons_that_say_nothing_go_first_wherever_they_are(tmp_path: Path, arc
     prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=ratio), context)
     assert context.log["widths_after"] == [8, width, width, width - 16]
     torch.testing.assert_close(logits(model), before, atol=1e-5, rtol=1e-5)
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert torch.equal(logits(again), logits(model))
 
 
@@ -91,7 +91,7 @@ def test_only_the_named_blocks_are_narrowed(tmp_path: Path, scope: Any) -> None:
     assert sum(after[:2]) == width // 2
     assert context.log["pruning_ratio"] == 0.75
     assert torch.equal(down(model.network, 3), before)
-    assert torch.equal(logits(loaded_again(model, tmp_path / "saved")), logits(model))
+    assert torch.equal(logits(save_and_load(model, tmp_path / "saved")), logits(model))
 
 
 def test_a_block_that_is_not_there_is_a_clear_error() -> None:
@@ -120,7 +120,7 @@ def test_it_combines_with_heads_dropped_blocks_and_int8(tmp_path: Path) -> None:
     widths = context.log["widths_after"]
     keep_layers.step.apply(model, keep_layers.Params((1, 2)), context)
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert [block.feed_forward.width for block in blocks(again.network)] == widths[1:3]
     assert torch.equal(logits(again), logits(model))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
+from fixtures.models.masking import ALL, logits, save_and_load, tiny_model, zeroed_inputs
 from slimgate.compress.prune import keep_layers, magnitude_prune, prune_heads
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.compress.training.callbacks import KeepZeros
@@ -45,7 +45,7 @@ def test_half_of_the_heads_are_gone_and_outputs_equal_the_masked_model(
     torch.testing.assert_close(logits(model, attention), masked, atol=1e-5, rtol=1e-5)
     assert sum(context.log["heads_after"]) == 8
     assert [block.attention.heads for block in blocks(model.network)] == context.log["heads_after"]
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert torch.equal(logits(again, attention), logits(model, attention))
 
 
@@ -61,7 +61,7 @@ def test_blocks_keep_as_many_heads_as_they_are_worth(tmp_path: Path, architectur
     prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.375), context)
     assert context.log["heads_after"][2:] == [1, 1]
     assert context.log["heads_after"] == [4, 4, 1, 1]
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert [block.attention.heads for block in blocks(again.network)] == [4, 4, 1, 1]
     assert torch.equal(logits(again), logits(model))
 
@@ -121,7 +121,7 @@ def test_only_the_named_blocks_are_cut(tmp_path: Path, architecture: str, given:
     assert [block.attention.heads for block in blocks(model.network)] == context.log["heads_after"]
     kept = model.network.get_submodule(blocks(model.network)[3].attention.query)
     assert torch.equal(kept.weight, before)
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert torch.equal(logits(again), logits(model))
 
 
@@ -152,7 +152,7 @@ def test_it_combines_with_dropped_blocks_and_int8(tmp_path: Path) -> None:
     assert [block.attention.heads for block in blocks(model.network)] == [kept[3], kept[1]]
     prune_heads.step.apply(model, prune_heads.Params(heads=1), context)
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert [block.attention.heads for block in blocks(again.network)] == [1, 1]
     assert torch.equal(logits(again), logits(model))
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.masking import ALL, loaded_again, logits, tiny_model, zeroed_inputs
+from fixtures.models.masking import ALL, logits, save_and_load, tiny_model, zeroed_inputs
 from slimgate.compress.factorize import factorize_embeddings
 from slimgate.compress.finetune import distill
 from slimgate.compress.prune import keep_layers, magnitude_prune, prune_ffn, prune_heads, prune_hidden
@@ -71,7 +71,7 @@ def test_outputs_equal_those_of_the_wide_model_with_norms_over_the_features_that
     assert model.config.hidden_size == 24
     for block in blocks(model.network):
         assert (block.attention.heads, block.attention.head_dim) == (4, 8)
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert again.config.hidden_size == 24
     assert torch.equal(logits(again), logits(model))
 
@@ -144,7 +144,7 @@ def test_it_combines_with_every_structured_step_and_int8(tmp_path: Path, archite
     prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=20), context)
     prune_heads.step.apply(model, prune_heads.Params(heads=1), context)
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     assert again.config.hidden_size == 20
     assert torch.equal(logits(again), logits(model))
 
@@ -174,7 +174,7 @@ def test_a_tied_output_layer_stays_tied(tmp_path: Path) -> None:
     stream = residual_stream(network)
     assert stream.head == "lm_head"
     narrow_(model, "prune_hidden", stream, list(range(24)))
-    again = loaded_again(model, tmp_path / "saved")
+    again = save_and_load(model, tmp_path / "saved")
     one: Any
     for one in (model, again):
         head, table = (one.network.get_submodule(name) for name in ("lm_head", "transformer.wte"))
@@ -188,7 +188,7 @@ def test_an_electra_whose_embeddings_are_as_wide_as_the_stream_gets_narrower_one
     prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=24), context)
     assert model.config.embedding_size == 24
     assert len(residual_stream(model.network).tables) == 3
-    assert np.array_equal(logits(loaded_again(model, tmp_path / "saved")), logits(model))
+    assert np.array_equal(logits(save_and_load(model, tmp_path / "saved")), logits(model))
 
 
 def test_an_int8_model_is_a_clear_error(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_factorized_table_is_a_clear_error_and_the_other_order_works(
     model, context = tiny_model(tmp_path, architecture)
     prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=24), context)
     factorize_embeddings.step.apply(model, factorize_embeddings.Params(rank=6), context)
-    assert np.array_equal(logits(loaded_again(model, tmp_path / "saved")), logits(model))
+    assert np.array_equal(logits(save_and_load(model, tmp_path / "saved")), logits(model))
     with pytest.raises(
         BuildError, match=r"is FactorizedEmbedding, and only nn\.Embedding can be cut: cut the model before"
     ):

@@ -200,7 +200,7 @@ def test_several_students_share_a_teachers_answers_and_are_as_without(tmp_path: 
     for stored in ("true", "false"):
         text = VARIANTS.format(options=f"{options}, stored_logits = {stored}")
         run = tiny_run(tmp_path, store=f"store-{stored}", **{"[variants]\n": text})
-        built = [run.built(name).artifact for name in ("one", "two")]
+        built = [run.build(name).artifact for name in ("one", "two")]
         logs.append([one.manifest["log"] for one in built])
         weights.append([one.load("cpu").network.state_dict() for one in built])
     assert [log["teacher_logits"] for log in logs[0]] == [module.COMPUTED, module.TAKEN]
@@ -221,9 +221,9 @@ def test_a_student_is_bit_equal_whether_its_teachers_answers_were_there(tmp_path
         tiny_run(tmp_path, store=f"store-{names[0]}", **{"[variants]\n": text})
         for names in (("one", "two"), ("two",))
     )
-    first.built("one")
-    digests = [run.built("two").artifact.digest for run in (first, second)]
-    logs = [run.built("two").artifact.manifest["log"]["teacher_logits"] for run in (first, second)]
+    first.build("one")
+    digests = [run.build("two").artifact.digest for run in (first, second)]
+    logs = [run.build("two").artifact.manifest["log"]["teacher_logits"] for run in (first, second)]
     assert logs == [module.TAKEN, module.COMPUTED]
     assert digests[0] == digests[1]
 
@@ -231,8 +231,8 @@ def test_a_student_is_bit_equal_whether_its_teachers_answers_were_there(tmp_path
 def test_the_processes_of_a_step_compute_the_answers_once(tmp_path: Path) -> None:
     text = VARIANTS.format(options='precision = "float32", processes = 2')
     run = tiny_run(tmp_path, **{"[variants]\n": text})
-    assert run.built("one").artifact.manifest["log"]["processes"] == 2
-    assert run.built("two").artifact.manifest["log"]["teacher_logits"] == module.TAKEN
+    assert run.build("one").artifact.manifest["log"]["processes"] == 2
+    assert run.build("two").artifact.manifest["log"]["teacher_logits"] == module.TAKEN
     assert len(list((tmp_path / "store" / KIND).iterdir())) == 1
 
 

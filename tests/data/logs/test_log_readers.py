@@ -170,6 +170,24 @@ def test_helm_instances_have_a_mean_a_trial(tmp_path: Path) -> None:
     assert rows[2].cluster == rows[0].cluster == "id0"
 
 
+def test_mteb_predictions_are_scored_by_the_right_documents_beside_them(tmp_path: Path) -> None:
+    found = {
+        "mteb_model_meta": {"model_name": "tiny"},
+        "default": {"test": {"q1": {"d1": 0.2, "d2": 0.9}, "q2": {"d9": 1.0}, "q3": {"d1": 1.0}}},
+    }
+    (tmp_path / "NFCorpus_predictions.json").write_text(json.dumps(found), "utf-8")
+    with pytest.raises(DataError, match=r"put qrels\.tsv beside it"):
+        read_log(tmp_path)
+    qrels = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td3\t2\n"
+    (tmp_path / "qrels.tsv").write_text(qrels, "utf-8")
+    log = read_log(tmp_path)
+    first, second = rows_of(log, "NFCorpus/default/test")
+    assert (log.tool, first.id, second.id) == ("mteb", "q1", "q2")
+    assert first.scores["ndcg_at_10"] == pytest.approx(0.6309297535714575)  # 1 / log2(3): the second place
+    assert first.scores["recall_at_10"] == 1.0
+    assert second.scores == {"ndcg_at_10": 0.0, "recall_at_10": 0.0}
+
+
 ROWS = [
     {"id": "a", "task": "sums", "metric": "em", "score": 1.0, "prompt": "1+1="},
     {"id": "a", "task": "sums", "metric": "f1", "score": 0.25, "prompt": "1+1="},

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 from slimgate.data.predictions import codes
-from slimgate.data.predictions.codes import TEXT, codes_of, differ, encoded, is_empty
+from slimgate.data.predictions.codes import TEXT, codes_of, differ, encode_blocks, is_empty
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def test_rows_are_matched_as_a_hash_table_matches_them() -> None:
     rng = np.random.default_rng(0)
     ids = pa.array([f"row {k}" for k in rng.permutation(50)], TEXT)
     others = ids.take(pa.array(rng.permutation(50)))
-    found = codes.matched(ids, codes.by_id(ids), others, codes.by_id(others))
+    found = codes.match_ids(ids, codes.by_id(ids), others, codes.by_id(others))
     assert found is not None
     assert found.tolist() == pc.index_in(ids, value_set=others).to_pylist()
 
@@ -33,7 +33,7 @@ def test_rows_are_matched_as_a_hash_table_matches_them() -> None:
 def test_other_ids_or_fewer_are_not_matched() -> None:
     one = texts("a", "b", "c", "d")
     for other in (texts("a", "b", "c", "e"), texts("a", "b", "c")):
-        assert codes.matched(one, codes.by_id(one), other, codes.by_id(other)) is None
+        assert codes.match_ids(one, codes.by_id(one), other, codes.by_id(other)) is None
 
 
 def test_ids_that_stand_twice_are_named_in_the_order_in_which_they_come() -> None:
@@ -49,14 +49,14 @@ def test_rows_in_order_are_not_sorted() -> None:
 
 
 def test_blocks_of_words_become_one_column_of_codes() -> None:
-    column = encoded([texts("x", "y"), texts("z", "x").dictionary_encode(), texts(None, "")])
+    column = encode_blocks([texts("x", "y"), texts("z", "x").dictionary_encode(), texts(None, "")])
     assert column.to_pylist() == ["x", "y", "z", "x", None, ""]
     assert is_empty(column).to_pylist() == [False] * 4 + [True, True]
     assert is_empty(texts("x", None, "")).to_pylist() == [False, True, True]
-    assert codes_of(encoded([texts("b", "a", "b")]), ["a", "b", "c"]).tolist() == [1, 0, 1]
+    assert codes_of(encode_blocks([texts("b", "a", "b")]), ["a", "b", "c"]).tolist() == [1, 0, 1]
 
 
 def test_columns_of_words_differ_by_their_texts_and_not_by_their_codes() -> None:
-    one, other = encoded([texts("x", "y", "x", "y")]), encoded([texts("y", "y", "x", "z")])
+    one, other = encode_blocks([texts("x", "y", "x", "y")]), encode_blocks([texts("y", "y", "x", "z")])
     assert differ(one, other).tolist() == [0, 3]
     assert differ(texts("a", "b"), texts("a", "c")).tolist() == [1]

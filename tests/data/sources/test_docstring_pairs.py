@@ -114,7 +114,7 @@ def test_copies_that_differ_in_names_of_code_are_taken_once() -> None:
         row("Save a model there.", "It reads T5Config first, then the weights."),
         row("Save it all there.", "It writes weights first."),
     ]
-    assert [row["summary"] for row in source.unrepeated(iter(given))] == [
+    assert [row["summary"] for row in source.without_repeats(iter(given))] == [
         "Load a BertModel from here.",
         "Save it all there.",
     ]

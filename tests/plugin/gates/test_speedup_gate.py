@@ -12,7 +12,7 @@ from slimgate.judge.speed import Speedup
 from slimgate.plugin.gates import speedup as gate
 from slimgate.protocols import Workload
 from slimgate.run.arena import Arena, PlantedDelay
-from slimgate.run.parts import Parts, awaited, now
+from slimgate.run.parts import Parts, awaited_budgets, now
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.suite.suite import TEACHER
 
@@ -49,7 +49,7 @@ class TimedBefore(Arena):
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SuiteRun:
-    monkeypatch.setattr(gate, "not_timed", lambda _: None)  # whatever options these tests run with
+    monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
     return tiny_run(tmp_path, **{"[measure]\n": SUITE})
 
 
@@ -77,4 +77,4 @@ def test_a_workload_that_was_not_timed_is_awaited(run: SuiteRun, request: pytest
     gate.test_speedup(
         run.suite, run.handle(TEACHER), arena, run.handle("pruned"), first, reported.append, request
     )
-    assert awaited(run.suite, "pruned", Parts(reported)) == [f"latency {second.id}"]
+    assert awaited_budgets(run.suite, "pruned", Parts(reported)) == [f"latency {second.id}"]

@@ -36,7 +36,7 @@ def test_the_stages_of_a_variant_begin_at_the_teacher_and_pass_through_its_paren
 def test_a_stage_is_measured_on_the_selection_rows(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{"[variants]\n": COMBINED})
     last = stage_facts(run.handle("half"))[-1]
-    outcomes = run.selection_outcomes("half", run.built("half").artifact)
+    outcomes = run.selection_outcomes("half", run.build("half").artifact)
     assert outcomes.ids.tolist() == run.rows.splits["selection"].ids
     assert set(last["selection"]) == {"accuracy", "f1_macro", "log_loss"}
     for metric, value in last["selection"].items():

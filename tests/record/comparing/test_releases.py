@@ -15,7 +15,7 @@ from slimgate.judge.verdict import QualityBudget, Verdict
 from slimgate.outcomes import Outcomes
 from slimgate.record import AcceptedFacts, QualityFacts, RunRecord, SwitchedOffBudget, to_json
 from slimgate.record.comparing import Comparison, compare
-from slimgate.record.files import Kept, read_kept
+from slimgate.record.files import Kept, read_record_file
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.report.compare import compare_report
 
@@ -26,7 +26,7 @@ FEWER = {name: range(110) for name in CLASSES}
 
 
 def compared(old: Path, new: Path) -> Comparison:
-    return compare(read_kept(old), read_kept(new))
+    return compare(read_record_file(old), read_record_file(new))
 
 
 def releases(folder: Path, **changes: object) -> Comparison:
@@ -230,7 +230,7 @@ def test_a_budget_that_is_switched_off_is_gone_with_the_suites_reason(tmp_path: 
     write_release(tmp_path / "old")
     new = write_release(tmp_path / "new", models={"int8": Model(budgets=())})
     off = SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=1.0, reason="new labels")
-    record = read_kept(new).record
+    record = read_record_file(new).record
     int8 = record.variants[1].model_copy(update={"switched_off": [off]})
     (new / "run.json").write_text(to_json(record.model_copy(update={"variants": [record.variants[0], int8]})))
     found = compared(tmp_path / "old", new)
@@ -277,7 +277,7 @@ def test_a_metric_of_ones_own_that_is_not_here_is_compared_by_what_was_recorded(
 
 
 def _renamed(folder: Path) -> Path:
-    kept = read_kept(folder)
+    kept = read_record_file(folder)
     models = [
         one.model_copy(update={"quality": {"not.here:metric": one.quality["accuracy"]}})
         for one in kept.record.variants
@@ -289,13 +289,13 @@ def _renamed(folder: Path) -> Path:
 
 def test_a_baseline_is_called_by_its_name(tmp_path: Path) -> None:
     folder = write_release(tmp_path / "x", accepted=AcceptedFacts(name="v9", at="2026-11-21"))
-    kept: Kept = read_kept(folder)
+    kept: Kept = read_record_file(folder)
     assert (kept.name, kept.at) == ("v9", "2026-11-21")
 
 
 def test_another_value_of_the_same_answers_is_not_called_no_change(tmp_path: Path) -> None:
     old, new = (_renamed(write_release(tmp_path / name)) for name in ("old", "new"))
-    record = read_kept(new).record
+    record = read_record_file(new).record
     models = [
         one.model_copy(update={"quality": {n: _with_value(facts, 0.5) for n, facts in one.quality.items()}})
         for one in record.variants
@@ -320,7 +320,7 @@ def test_a_slice_of_a_metric_that_is_not_here_is_compared_by_its_values(tmp_path
 
 
 def _sliced_by(folder: Path, metric: str) -> None:
-    record = read_kept(folder).record
+    record = read_record_file(folder).record
     models = []
     for one in record.variants:
         found = one.behaviour
@@ -334,7 +334,7 @@ def _sliced_by(folder: Path, metric: str) -> None:
 def test_another_task_other_seeds_and_other_metrics_are_noted(tmp_path: Path) -> None:
     write_release(tmp_path / "old")
     new = _renamed(write_release(tmp_path / "new"))
-    record = read_kept(new).record
+    record = read_record_file(new).record
     changes = {
         "task": record.task.model_copy(update={"kind": "multi_label"}),
         "suite": record.suite.model_copy(update={"seeds": [1, 2]}),

@@ -11,7 +11,7 @@ from slimgate.cli.main import main
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.record import to_json
 from slimgate.record.comparing import BudgetChange, compare
-from slimgate.record.files import Kept, read_kept
+from slimgate.record.files import Kept, read_record_file
 from slimgate.report.compare import compare_report
 
 
@@ -23,7 +23,7 @@ def release(folder: Path, on_inconclusive: str | None, **changes: str) -> Kept:
         file.write_text(file.read_text().replace('"on_inconclusive": null', told))
     else:
         file.write_text(file.read_text().replace('"on_inconclusive": null,', ""))
-    return read_kept(file)
+    return read_record_file(file)
 
 
 def changes(tmp_path: Path, before: str | None, after: str | None) -> list[BudgetChange]:
@@ -66,7 +66,7 @@ def test_accepting_it_takes_a_reason(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def grouped(folder: Path) -> Kept:
     """A release whose rows were judged in groups, and which had a budget on slices of another column."""
-    kept = read_kept(
+    kept = read_record_file(
         write_release(folder, models={"int8": Model(slices=SliceBudget(drop_points=5.0))}) / "run.json"
     )
     record = kept.record
@@ -80,12 +80,12 @@ def grouped(folder: Path) -> Kept:
         }
     )
     kept.file.write_text(to_json(record.model_copy(update={"variants": [record.variants[0], changed]})))
-    return read_kept(kept.file)
+    return read_record_file(kept.file)
 
 
 def test_groups_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path) -> None:
     old = grouped(tmp_path / "a")
-    new = read_kept(
+    new = read_record_file(
         write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(drop_points=5.0))})
         / "run.json"
     )
@@ -103,7 +103,7 @@ def test_groups_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path) -> No
 
 def test_a_weaker_gate_is_accepted_with_a_reason_only(tmp_path: Path) -> None:
     old = grouped(tmp_path / "a")
-    new = read_kept(
+    new = read_record_file(
         write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(drop_points=5.0))})
         / "run.json"
     )

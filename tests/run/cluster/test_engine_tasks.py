@@ -103,26 +103,26 @@ def test_the_longest_way_starts_first() -> None:
         3.0,
         1.5,
     ]
-    assert names(Schedule(tasks, seconds).ready()) == ["first", "slow", "quick"]
+    assert names(Schedule(tasks, seconds).ready_tasks()) == ["first", "slow", "quick"]
 
 
 def test_what_comes_from_a_model_that_failed_is_never_started() -> None:
     tasks = graph(a="", b="a", c="b", d="")
     schedule = Schedule(tasks, dict.fromkeys(tasks, 1.0))
-    for task in schedule.ready():
+    for task in schedule.ready_tasks():
         schedule.start(task)
     schedule.fail(next(iter(tasks)))
     assert {one.name for one in schedule.failed} == {"a", "b", "c"}
-    assert schedule.ready() == []
-    assert schedule.left == 1
+    assert schedule.ready_tasks() == []
+    assert schedule.count_left == 1
 
 
 def test_a_model_that_is_built_and_has_no_answers_keeps_nobody_waiting() -> None:
     tasks = graph(a="", b="a")
     schedule = Schedule(tasks, dict.fromkeys(tasks, 1.0))
-    schedule.start(schedule.ready()[0])
+    schedule.start(schedule.ready_tasks()[0])
     schedule.fail(next(iter(tasks)), built=True)
-    assert names(schedule.ready()) == ["b"]
+    assert names(schedule.ready_tasks()) == ["b"]
     assert not schedule.failed
     assert {one.name for one in schedule.unanswered} == {"a"}
 
@@ -147,5 +147,5 @@ def test_the_order_of_fifty_variants_is_close_to_the_ideal(workers: int, tmp_pat
     seconds = {task: sleeps.get(task.name, (None, 0.0))[1] for task in tasks}
     best = against.ideal(tasks, seconds, workers)
     assert len(sleeps) == 50
-    assert best <= against.simulated(tasks, seconds, workers, seconds) <= 1.05 * best
-    assert against.simulated(tasks, seconds, workers, dict.fromkeys(seconds, 1.0)) <= 1.2 * best
+    assert best <= against.simulate(tasks, seconds, workers, seconds) <= 1.05 * best
+    assert against.simulate(tasks, seconds, workers, dict.fromkeys(seconds, 1.0)) <= 1.2 * best

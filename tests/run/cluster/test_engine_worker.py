@@ -19,7 +19,7 @@ from slimgate.run.cluster.driver import Asked, _job
 from slimgate.run.cluster.needs import AskedNeeds
 from slimgate.run.cluster.packed import pack, publish
 from slimgate.run.cluster.tasks import Task, TaskId
-from slimgate.run.cluster.worker import Job, looked, software, work
+from slimgate.run.cluster.worker import Job, check_machine, software, work
 from slimgate.run.rows import splits_key
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
@@ -60,14 +60,14 @@ def test_a_worker_that_sees_the_store_leaves_all_in_it(tmp_path: Path) -> None:
     assert (report.error, report.built, report.shared, packed) == (None, True, True, [])
     made = [kind for (kind, _), new in report.used.items() if new]
     assert sorted(made) == ["artifacts", "artifacts", "outcomes", "outcomes", "splits"]
-    assert run.built("pruned").from_store
+    assert run.build("pruned").from_store
     assert len(run.outcomes("pruned")) == 60
 
 
 def test_a_worker_without_the_store_gets_what_it_needs_and_gives_back_what_it_made(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     run.outcomes("teacher")
-    teacher = run.built("teacher").steps[0].entry
+    teacher = run.build("teacher").steps[0].entry
     splits = run.store.find("splits", splits_key(run.suite))
     assert splits is not None
     needed = [(("splits", splits.folder.name), splits), (("artifacts", teacher.folder.name), teacher)]
@@ -80,7 +80,7 @@ def test_a_worker_without_the_store_gets_what_it_needs_and_gives_back_what_it_ma
     assert [one.kind for one in packed] == ["artifacts", "outcomes"]  # not what it was given
     for one in packed:
         publish(one, run.store)
-    assert run.built("pruned").from_store
+    assert run.build("pruned").from_store
     assert [entry for entry in run.store.root.glob("outcomes/*") if entry.name == packed[1].key]
     here = tiny_run(tmp_path, store="other").outcomes("pruned")
     assert np.array_equal(run.outcomes("pruned").probabilities, here.probabilities)  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ def test_a_worker_without_the_store_gets_what_it_needs_and_gives_back_what_it_ma
 
 def test_bytes_that_are_not_what_was_sent_are_not_published(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
-    packed = pack(run.built("teacher").steps[0].entry)
+    packed = pack(run.build("teacher").steps[0].entry)
     name = next(iter(packed.files))
     other = Store(tmp_path / "other")
     flipped = packed.files[name].copy()
@@ -150,26 +150,26 @@ def test_stores_that_killed_runs_left_are_removed_and_those_in_use_stay(
         assert user.stdout.readline() == "held\n"
         Store(new)
         monkeypatch.setattr(worker, "LEFT_SECONDS", 0)
-        worker.clear_left()
+        worker.clear_leftovers()
         assert (sorted(tmp_path.iterdir())) == [old]  # the other one, in which nobody has begun, is gone
         monkeypatch.undo()
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
         user.kill()
-    worker.clear_left()
+    worker.clear_leftovers()
     assert list(tmp_path.iterdir()) == [old]  # it was used a moment ago
     os.utime(old / "locks", (0, 0))
-    worker.clear_left()
+    worker.clear_leftovers()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_machine_with_other_software_or_another_suite_is_refused(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     job = job_of(run)
-    assert looked(job)[1:] == (True, None)
-    _, _, wrong = looked(replace(job, software={**job.software, "torch": "1.0"}))
+    assert check_machine(job)[1:] == (True, None)
+    _, _, wrong = check_machine(replace(job, software={**job.software, "torch": "1.0"}))
     assert wrong is not None
     assert "this run 1.0: install the same on all machines" in wrong
-    _, _, wrong = looked(replace(job, suite=tmp_path / "elsewhere.toml"))
+    _, _, wrong = check_machine(replace(job, suite=tmp_path / "elsewhere.toml"))
     assert wrong is not None
     assert "does not see the suite" in wrong
     report, _ = work(replace(job, digest="0"), Task(TaskId(job.suite, "pruned", 0)), [], pytest.fail)

@@ -114,7 +114,7 @@ def test_a_worker_that_was_killed_changes_no_verdict_and_no_outcome(
     assert worker != run.pid
     os.kill(worker, signal.SIGKILL)
     assert run.wait(timeout=PATIENCE) == 0, log(repository, "killed")
-    assert kill_nine.ended(run.pid) == []
+    assert kill_nine.wait_for_end(run.pid) == []
     assert "Ray: 5 models in" in log(repository, "killed")
     assert (repository / "built.txt").read_text() == "pruned\n"
     assert kill_nine.outcomes(repository, "killed") == whole
@@ -139,7 +139,7 @@ def test_sigterm_while_models_are_made_leaves_a_record_and_no_process(repository
     finally:
         (repository / "wait").unlink()
         run.kill()
-    assert kill_nine.ended(run.pid) == []
+    assert kill_nine.wait_for_end(run.pid) == []
     assert "slimgate: stopped by SIGTERM. Kept" in log(repository, "stopped")
     assert record(repository, "stopped")["verdict"]["status"] == "partial"
 

@@ -132,7 +132,7 @@ def test_a_block_is_told_by_its_lower_quartile_without_what_others_took() -> Non
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> ContenderSpec:
-    folder = tiny_run(tmp_path_factory.mktemp("duel")).built("teacher").artifact.folder
+    folder = tiny_run(tmp_path_factory.mktemp("duel")).build("teacher").artifact.folder
     return ContenderSpec("plain", folder, "eager", {}, "cpu", 1)
 
 

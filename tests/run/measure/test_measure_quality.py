@@ -56,7 +56,7 @@ def install(folder: Path, version: str) -> None:
 
 
 def entry_of(run: SuiteRun, name: str) -> Any:
-    artifact, runtime = run.built(name).artifact, run.suite.model(name).runtime
+    artifact, runtime = run.build(name).artifact, run.suite.model(name).runtime
     return outcomes_of(run.suite, run.rows, artifact, runtime, run.encoder, run.store, device="cpu")[1]
 
 
@@ -194,9 +194,9 @@ def test_a_runtime_that_does_not_say_otherwise_depends_on_the_processor(tmp_path
 
 def test_the_processor_of_stored_answers_is_known_and_that_of_new_ones_is_this_one(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
-    assert run.answered_on("teacher") is None
-    assert run.handle("teacher").answered_on is None  # though by now the store has them
-    assert tiny_run(tmp_path).handle("teacher").answered_on == describe_processor("cpu", threads=1)
+    assert run.processor_of("teacher") is None
+    assert run.handle("teacher").processor is None  # though by now the store has them
+    assert tiny_run(tmp_path).handle("teacher").processor == describe_processor("cpu", threads=1)
 
 
 def test_another_batch_plan_gives_the_same_outcomes(tmp_path: Path) -> None:
@@ -209,13 +209,13 @@ def test_another_batch_plan_gives_the_same_outcomes(tmp_path: Path) -> None:
 
 def test_rows_are_tokenised_once_for_all_models_of_one_tokenizer(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
-    encoded = {id(run.encoder.of(run.built(name).artifact)) for name in ("teacher", "shorter", "pruned")}
+    encoded = {id(run.encoder.of(run.build(name).artifact)) for name in ("teacher", "shorter", "pruned")}
     assert len(encoded) == 1
 
 
 def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
-    artifact = run.built("teacher").artifact
+    artifact = run.build("teacher").artifact
 
     class Broken:
         network = None

@@ -24,7 +24,7 @@ def test_a_graph_is_built_answers_and_duels_with_its_teacher(tmp_path: Path) -> 
     run = tiny_run(tmp_path, **{SHORTER: GRAPH, "calibration = 0": "calibration = 16"})
     graph = run.suite.model("graph")
     assert graph.runtime.name == "onnxruntime"
-    manifests = [step.manifest for step in run.built("graph").steps]
+    manifests = [step.manifest for step in run.build("graph").steps]
     assert [manifest["kind"] for manifest in manifests] == ["onnx", "onnx"]
     assert manifests[1]["bytes"] < manifests[0]["bytes"]
     agreed = run.outcomes("graph").predictions == run.outcomes(TEACHER).predictions
@@ -33,7 +33,7 @@ def test_a_graph_is_built_answers_and_duels_with_its_teacher(tmp_path: Path) -> 
     try:
         for name in (TEACHER, "graph"):
             model = run.suite.model(name)
-            folder = run.built(name).artifact.folder
+            folder = run.build(name).artifact.folder
             spec = ContenderSpec(name, folder, model.runtime.name, {}, "cpu", 1)
             contenders.append(Contender(spec))
         inputs = {name: run.workload(name, Workload(1, 8)).inputs for name in (TEACHER, "graph")}
@@ -44,6 +44,6 @@ def test_a_graph_is_built_answers_and_duels_with_its_teacher(tmp_path: Path) -> 
     assert all((times.blocks[name] > 0).all() for name in (TEACHER, "graph"))
     assert graph.runtime.params.left_out  # a tuple, and a list once it is JSON
     options = params_json(graph.runtime.params)
-    folder = run.built("graph").artifact.folder
+    folder = run.build("graph").artifact.folder
     memory = read_memory(folder, graph.runtime.name, options, inputs["graph"], device="cpu", threads=1)
     assert memory.baseline_bytes < memory.peak_bytes

@@ -9,7 +9,7 @@ from fixtures.simulations.groups import (
     draw_lost_groups,
     follow_for,
     group_sizes,
-    judged,
+    judge_groups,
     judged_as_if_alone,
 )
 from slimgate.judge import QualityBudget, Verdict, judge_quality
@@ -55,7 +55,7 @@ def test_the_simulated_verdicts_are_those_of_judge_quality_on_the_rows(effect: f
     sizes = group_sizes(rng, 1600, 200, spread=0.3)
     counts = draw(rng, sizes, 0.06, 0.02, follow_for(effect, sizes), runs=40)
     budget = [QualityBudget("drop_points", 5.0)]
-    passed, failed = judged(counts, 0.05)
+    passed, failed = judge_groups(counts, 0.05)
     for run in range(40):
         verdict = judge_quality(load_metric("accuracy"), *rows_of(counts, run), budget).verdict
         assert (verdict is Verdict.PASS, verdict is Verdict.FAIL) == (passed[run], failed[run])
@@ -67,7 +67,7 @@ def test_rows_judged_as_if_alone_pass_too_often_and_grouped_ones_do_not() -> Non
     sizes = group_sizes(rng, 3000, 300, spread=0.0)
     counts = draw(rng, sizes, 0.10, 0.02, follow_for(4.0, sizes), runs=1000)
     # 6 % and two standard errors of 1,000 runs
-    assert judged(counts, 0.02)[0].mean() <= 0.06 + 0.015
+    assert judge_groups(counts, 0.02)[0].mean() <= 0.06 + 0.015
     assert judged_as_if_alone(counts, 0.02).mean() >= 0.15
 
 
@@ -76,4 +76,4 @@ def test_whole_groups_that_are_lost_pass_at_the_margin_in_at_most_6_percent() ->
     for spread, by_size in ((0.0, False), (1.0, False), (1.0, True)):
         sizes = group_sizes(rng, 4000, 200, spread=spread)
         counts = draw_lost_groups(rng, sizes, 0.02, by_size=by_size, runs=1000)
-        assert judged(counts, 0.02)[0].mean() <= 0.06 + 0.014  # two standard errors of 1,000 runs
+        assert judge_groups(counts, 0.02)[0].mean() <= 0.06 + 0.014  # two standard errors of 1,000 runs

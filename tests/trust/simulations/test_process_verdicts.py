@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fixtures.simulations import count_verdicts
-from fixtures.simulations.memory_verdicts import CASES, LIMIT, wrong
+from fixtures.simulations.memory_verdicts import CASES, LIMIT, error_rates
 from fixtures.simulations.speed_verdicts import Cell, Machine
 from slimgate.judge.flips import flips_of, judge_flips
 from slimgate.judge.size import READINGS, judge_memory, memory_ratio
@@ -15,7 +15,7 @@ from slimgate.judge.verdict import Verdict
 
 @pytest.mark.parametrize("name", CASES)
 def test_memory_at_its_limit_passes_in_at_most_the_derived_share(name: str) -> None:
-    shares = wrong(np.random.default_rng(0), CASES[name], READINGS, reps=20_000)
+    shares = error_rates(np.random.default_rng(0), CASES[name], READINGS, reps=20_000)
     # 1 - (1 - 2^-6)^2, and two standard errors of 20,000 runs
     assert max(shares) <= 0.0310 + 0.0025
 

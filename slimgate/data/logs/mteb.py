@@ -1,0 +1,99 @@
+"""mteb: predictions of a retrieval task (`prediction_folder`), `<task>_predictions.json`, with the qrels.
+
+The file holds, by subset and split, the scores of documents for each query, and not which are right. So the
+right documents are read from `qrels.tsv` beside it (columns query-id, corpus-id, score, as BEIR has them). A
+row is a query; its scores are ndcg_at_10 and recall_at_10.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import partial
+from math import log2
+from pathlib import Path
+
+from slimgate.data.log_files.json_lines import read_object
+from slimgate.errors import DataError
+from slimgate.samples import DOCUMENT, Log, Reader, Row, TaskLog
+
+_QRELS, _DEPTH, _END = "qrels.tsv", 10, "_predictions.json"
+Right = Mapping[str, Mapping[str, float]]
+
+
+class Mteb(Reader):
+    """One predictions file, or a folder of those of one model."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return any(path.glob(f"*{_END}"))
+        return path.name.endswith(_END)
+
+    def read(self, path: Path) -> Log:
+        files = [path] if path.is_file() else sorted(path.glob(f"*{_END}"))
+        tasks: dict[str, TaskLog] = {}
+        for file in files:
+            right = _right(file)
+            for subset, splits in read_object(file).items():
+                if subset == "mteb_model_meta":
+                    continue
+                for split in splits:
+                    name = "/".join([file.name.removesuffix(_END), subset, split])
+                    tasks[name] = TaskLog(partial(_rows, file, subset, split, right))
+        return Log("mteb", str(path), tasks)
+
+
+def _right(file: Path) -> Right:
+    """By query the right documents with their grades."""
+    task = file.name.removesuffix(_END)
+    places = (file.with_name(f"{task}_{_QRELS}"), file.with_name(_QRELS))
+    beside = next((one for one in places if one.is_file()), None)
+    if beside is None:
+        raise DataError(
+            f"{file}: mteb's predictions do not say which documents are right; put {_QRELS} beside it, with "
+            "the columns query-id, corpus-id, score"
+        )
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    with beside.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream, delimiter="\t"):
+            try:
+                found[row["query-id"]][row["corpus-id"]] = float(row["score"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"{beside}: {error!r}; expected the columns query-id, corpus-id, score"
+                ) from None
+    return found
+
+
+def _rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
+    for query, documents in read_object(file)[subset][split].items():
+        grades = right.get(query)
+        if not grades:
+            continue
+        if not isinstance(documents, dict):
+            raise DataError(f"{file}: query {query} is no mapping of documents to scores")
+        ranked = sorted(documents, key=lambda name: (-documents[name], name))[:_DEPTH]
+        yield Row(
+            id=query,
+            scores={"ndcg_at_10": _ndcg(ranked, grades), "recall_at_10": _recall(ranked, grades)},
+            keys={DOCUMENT: " ".join(sorted(grades))},
+            answer=" ".join(ranked),
+            target=" ".join(sorted(grades)),
+        )
+
+
+def _ndcg(ranked: list[str], grades: Mapping[str, float]) -> float:
+    """Source: Järvelin and Kekäläinen 2002, with grades as gains, as pytrec_eval has it."""
+    gained = sum(grades.get(name, 0.0) / log2(at + 2) for at, name in enumerate(ranked))
+    ideal = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:_DEPTH]
+    best = sum(grade / log2(at + 2) for at, grade in enumerate(ideal))
+    return gained / best if best else 0.0
+
+
+def _recall(ranked: list[str], grades: Mapping[str, float]) -> float:
+    wanted = {name for name, grade in grades.items() if grade > 0}
+    return len(wanted & set(ranked)) / len(wanted) if wanted else 0.0
+
+
+reader = Mteb()

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from slimgate.judge.verdict import QualityJudgement, Verdict
     from slimgate.models.blocks import blocks
     from slimgate.models.config import check_positions
-    from slimgate.models.cutting import cut_linear
+    from slimgate.models.cut_layers import cut_linear
     from slimgate.models.graph import Graph
-    from slimgate.models.replacing import replace_modules_
+    from slimgate.models.replace_modules import replace_modules_
     from slimgate.models.saved_files import load_beside
     from slimgate.models.torch_model import TorchModel, load_torch_model
     from slimgate.outcomes import ClassOutcomes, Outcomes, class_outcomes
@@ -111,8 +111,8 @@ HOMES = {
     "calibration_batches": "slimgate.compress.calibration",
     "input_norms": "slimgate.compress.calibration",
     "blocks": "slimgate.models.blocks",
-    "cut_linear": "slimgate.models.cutting",
-    "replace_modules_": "slimgate.models.replacing",
+    "cut_linear": "slimgate.models.cut_layers",
+    "replace_modules_": "slimgate.models.replace_modules",
     "TorchModel": "slimgate.models.torch_model",
     "load_torch_model": "slimgate.models.torch_model",
     # to build runtimes with

@@ -38,7 +38,7 @@ from slimgate.errors import BuildError, DataError
 from slimgate.outcomes import Outcomes
 
 if TYPE_CHECKING:
-    from slimgate.data.found_rows import FoundRows
+    from slimgate.data.guess_input import FoundRows
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Json = dict[str, Any]
@@ -113,7 +113,7 @@ class ModelRef:
 
     fresh: the folder has a config.json and no weights; the model starts from random ones
     (slimgate/models/pretrained.py). kind: of the artifact that the files are: torch, or the graph of a folder
-    (slimgate/models/ref.py).
+    (slimgate/models/model_ref.py).
     new_head: of a variant. False: it is judged as its files are, so they must hold the head and every
     weight, and nothing that is not used; True: the task makes a new head. None, of the teacher, which has to
     learn the task: a new head where the files hold none. looked_for: of a hub id, the folder of that name,
@@ -407,7 +407,7 @@ class BuildContext:
     """What a step may use. Rows of gate and confirm are not here: reading them while building is an error.
 
     load_teacher: the model that the step learns from; more_teachers: those that it learns from beside it.
-    stands_later: which of the texts (as collapsed_texts of pools.py has them) stand in calibration,
+    stands_later: which of the texts (as collapsed_texts of parts.py has them) stand in calibration,
     selection, confirm or gate, so that a step adds no row that is held out. share: how `shared_folder` keeps
     things, where there is a store.
     """

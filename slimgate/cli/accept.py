@@ -41,9 +41,9 @@ def run(options: argparse.Namespace) -> int:
     from slimgate._system.escape import visible
     from slimgate.record import ONLY_WARNS
     from slimgate.record.accept import accept
-    from slimgate.record.carried import describe_state
+    from slimgate.record.earlier_results import describe_state
     from slimgate.record.files import read_record_file
-    from slimgate.run.parts import now
+    from slimgate.run.gate_results import now
 
     run_ = read_record_file(options.record)
     kept = accept(run_, options.baselines, options.name, reason=options.reason, at=now(), force=options.force)

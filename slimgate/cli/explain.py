@@ -21,7 +21,7 @@ from slimgate.cli.options import add_run
 from slimgate.errors import DataError
 from slimgate.record import AnswerFacts, RunRecord
 from slimgate.report.figures import count, format_number
-from slimgate.report.followed import answer_columns
+from slimgate.report.followed_rows import answer_columns
 
 if TYPE_CHECKING:
     from slimgate.record.answers import Answers

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from slimgate.errors import BuildError
 from slimgate.loading import runtime_of
-from slimgate.models.predicting import batches as cut_into_batches
+from slimgate.models.predict import batches as cut_into_batches
 from slimgate.protocols import Arrays, BuildContext, Predictor
 
 Scores = npt.NDArray[np.float32]

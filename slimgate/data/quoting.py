@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from slimgate.data.pools import collapse_text
+from slimgate.data.parts import collapse_text
 from slimgate.protocols import Rows
 
 # A record is passed around: it shows what a row is about, and never a whole document.

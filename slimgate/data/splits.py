@@ -26,7 +26,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from slimgate.data.arrow import batches_of, chosen_rows
-from slimgate.data.pools import Pool, pools_of, withhold
+from slimgate.data.parts import Pool, pools_of, withhold
 from slimgate.data.same_texts import join_groups
 from slimgate.data.strata import Floats, Ints, Mask, draw_groups, draw_rows
 from slimgate.errors import DataError, format_suggestion

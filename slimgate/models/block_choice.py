@@ -9,7 +9,7 @@ from torch import nn
 
 from slimgate.models.blocks import Block, block_names, blocks, encoder_layers
 from slimgate.models.config import check_numbers
-from slimgate.models.replacing import replace_modules_
+from slimgate.models.replace_modules import replace_modules_
 
 
 def keep_blocks_(model: Any, kept: Sequence[int]) -> None:

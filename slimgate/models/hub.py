@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimgate.errors import BuildError
-from slimgate.models.ref import check_model_files, weights_sha256
+from slimgate.models.model_ref import check_model_files, weights_sha256
 from slimgate.protocols import ModelRef
 
 SETTINGS = ("*.json", "*.txt", "*.model", "*.py")

@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import encoder_layers, logits_layer
-from slimgate.models.replacing import replace_modules_
+from slimgate.models.replace_modules import replace_modules_
 
 MIN_REACHED = 0.9
 

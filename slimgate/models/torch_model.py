@@ -25,7 +25,7 @@ from slimgate._system import quiet
 from slimgate.errors import BuildError
 from slimgate.loading import load as load_plugin
 from slimgate.loading import load_object, module_of
-from slimgate.models.replacing import restore
+from slimgate.models.replace_modules import restore
 from slimgate.models.saved_files import save_tokenizer
 
 quiet.keep_back()

@@ -10,7 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from slimgate.plugin.session import Session
-    from slimgate.run.parts import Part
+    from slimgate.run.gate_results import Part
     from slimgate.run.shards import Shard
 
 # In the config: the session, once a suite is found or asked for.

@@ -32,9 +32,9 @@ from slimgate.record.run_verdict import CONFIRMED, verdict
 from slimgate.record.words import format_count
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.files import write_reports
-from slimgate.report.standing import inside_budgets
+from slimgate.report.status import inside_budgets
 from slimgate.run.followed_rows import gate_texts
-from slimgate.run.parts import Part, now
+from slimgate.run.gate_results import Part, now
 from slimgate.store.store import moment
 from slimgate.suite.suite import TEACHER, Suite
 

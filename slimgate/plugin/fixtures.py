@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.outcomes import Outcomes
     from slimgate.plugin.confirmation import Passed
     from slimgate.protocols import Workload
-    from slimgate.run.arena import Arena
-    from slimgate.run.parts import Part
+    from slimgate.run.duels import Arena
+    from slimgate.run.gate_results import Part
     from slimgate.run.run import ModelHandle, SuiteRun
     from slimgate.suite.suite import Suite
 
@@ -92,7 +92,7 @@ def outcomes(variant: ModelHandle) -> Outcomes:
 @pytest.fixture(scope="module")
 def arena(teacher: ModelHandle) -> Iterator[Arena]:
     """The processes of a suite's duels, started when first asked for."""
-    from slimgate.run.arena import Arena
+    from slimgate.run.duels import Arena
 
     found = Arena(teacher)
     yield found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from slimgate.record.results import SINCE
-from slimgate.run.parts import Part
+from slimgate.run.gate_results import Part
 
 Property = tuple[str, object]
 _GATES = frozenset({"quality", SINCE, "behaviour", "footprint", "memory", "speedup"})

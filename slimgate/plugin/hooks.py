@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.errors import SlimgateError
-from slimgate.plugin.collecting import UNTIMED, check_of, models_of, params_of, suite_of, takes_times
+from slimgate.plugin.collect import UNTIMED, check_of, models_of, params_of, suite_of, takes_times
 from slimgate.plugin.config import NOTES, PARTS, SERVER_CONSIDERED, SESSION, project_root
-from slimgate.plugin.finding import Search, find_suites, has_candidates, suites_that_do_not_run
+from slimgate.plugin.find_suites import Search, find_suites, has_candidates, suites_that_do_not_run
 from slimgate.plugin.sharding import shard_lines, shard_option
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("slimgate.plugin.gates")
 
-pytest_plugins = ("slimgate.plugin.collecting", "slimgate.plugin.sharding", "slimgate.plugin.fixtures")
+pytest_plugins = ("slimgate.plugin.collect", "slimgate.plugin.sharding", "slimgate.plugin.fixtures")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -299,7 +299,7 @@ def pytest_runtest_makereport(
     if suite is None:
         return report
     from slimgate.run.failure_log import error_log
-    from slimgate.run.parts import fails_by_verdict, now, part
+    from slimgate.run.gate_results import fails_by_verdict, now, part
 
     parts = item.stash.get(PARTS, [])
     error = call.excinfo.value if call.excinfo else None

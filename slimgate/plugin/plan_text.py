@@ -10,8 +10,8 @@ from slimgate.protocols import CONFIRM
 from slimgate.record import RunRecord
 from slimgate.report.terminal.progress import duration
 from slimgate.report.terminal.summary import MEGABYTE, MISSING, Line, terminal_table, wrap_text
-from slimgate.run.arena import PATIENCE
 from slimgate.run.budget_plan import PlannedBudget, gate_groups, planned_budgets
+from slimgate.run.duels import PATIENCE
 from slimgate.run.past_times import Estimate
 from slimgate.run.plan import PlannedModel, planned_models
 from slimgate.run.run import SuiteRun

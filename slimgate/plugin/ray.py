@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.plugin.collecting import models_of, params_of, suite_of
+from slimgate.plugin.collect import models_of, params_of, suite_of
 from slimgate.plugin.config import project_root
 from slimgate.plugin.session import Session
 from slimgate.run.cluster.cluster import ADDRESS, check_installed

@@ -38,13 +38,12 @@ from slimgate.report.compare import compare_report
 from slimgate.report.files import PR_COMMENT, write_reports
 from slimgate.report.markdown import index_report
 from slimgate.report.pr_comment import pr_comment
-from slimgate.report.since import COMPARISON
+from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, summary_lines
 from slimgate.run.baseline import Baseline
 from slimgate.run.environment import describe_machine, load_of_others, same_machine
 from slimgate.run.followed_rows import follow_rows, gate_texts, keep_texts
-from slimgate.run.inputs import KINDS, MODEL, Digests, inputs_digests
-from slimgate.run.parts import (
+from slimgate.run.gate_results import (
     PLANTED_DELAY,
     SELF_TESTS,
     Part,
@@ -56,6 +55,7 @@ from slimgate.run.parts import (
     now,
     parts_of,
 )
+from slimgate.run.inputs import KINDS, MODEL, Digests, inputs_digests
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
 from slimgate.run.run import SuiteRun

@@ -18,12 +18,12 @@ from slimgate.errors import SuiteError
 from slimgate.plugin.config import SESSION, project_root, shard_of
 from slimgate.plugin.confirmation import OPTION as CONFIRM_OPTION
 from slimgate.plugin.confirmation import Confirmation
+from slimgate.plugin.interrupts import Stopping
 from slimgate.plugin.session import Session
-from slimgate.plugin.stopping import Stopping
 from slimgate.plugin.terminal_watch import watch_of
 from slimgate.protocols import CONFIRM, GATE
 from slimgate.run.baseline import Baseline, Given, find_baselines, refuse_last_run
-from slimgate.run.parts import now, part
+from slimgate.run.gate_results import now, part
 from slimgate.store.store import moment
 from slimgate.suite.suite import TEACHER, Suite
 

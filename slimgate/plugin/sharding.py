@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slimgate.plugin.collecting import models_of, params_of, suite_of
+from slimgate.plugin.collect import models_of, params_of, suite_of
 from slimgate.plugin.config import SESSION, shard_of
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from slimgate.judge.behaviour_parts import (
 )
 from slimgate.judge.parts import BudgetFacts, BuildsFacts, Part
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
-from slimgate.record.followed import AnswerFacts, FollowedRow, RowShapes, TensorFacts
+from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
 from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
 from slimgate.record.shard import ShardFacts
-from slimgate.record.since import SinceFacts, WaitingBudget
+from slimgate.record.since_baseline import SinceFacts, WaitingBudget
 from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import (
     ONLY_WARNS,

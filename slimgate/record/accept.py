@@ -16,9 +16,9 @@ from slimgate._system.files import replacing_folder
 from slimgate.errors import DataError
 from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
 from slimgate.record.budgets import clean_reason, undecided_fails
-from slimgate.record.carried import describe_state
 from slimgate.record.comparing.budgets import budget_changes, weaker_gates
 from slimgate.record.comparing.facts import BudgetChange
+from slimgate.record.earlier_results import describe_state
 from slimgate.record.files import OUTCOMES, RECORD, Kept, baselines_in, read_run
 
 # of the baseline of that name

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from slimgate.judge.behaviour_parts import BehaviourFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, MemoryFacts
 from slimgate.record.quality import QualityFacts
-from slimgate.record.since import SinceFacts
+from slimgate.record.since_baseline import SinceFacts
 from slimgate.suite.variant_budgets import BASELINE
 
 # The kinds of results, as checks and parts are called; run_verdict.py has those that no budget judges here.

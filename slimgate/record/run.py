@@ -11,13 +11,13 @@ from pydantic import Field
 from slimgate.judge.behaviour_parts import BehaviourFacts
 from slimgate.judge.parts import Part
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
-from slimgate.record.followed import FollowedRow, RowShapes
+from slimgate.record.followed_rows import FollowedRow, RowShapes
 from slimgate.record.looks import ConfirmFacts, LookFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.results import BEHAVIOUR, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, Result
 from slimgate.record.shard import ShardFacts
-from slimgate.record.since import SinceFacts
+from slimgate.record.since_baseline import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import (
     AcceptedFacts,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escape
 from slimgate.record import RunRecord
-from slimgate.report.since import baseline_name, new_since_baseline
-from slimgate.report.standing import teacher
+from slimgate.report.since_baseline import baseline_name, new_since_baseline
+from slimgate.report.status import teacher
 
 
 def alarms(record: RunRecord) -> Iterator[str]:

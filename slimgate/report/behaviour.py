@@ -10,7 +10,7 @@ from slimgate.record import BehaviourFacts, Flips, QuotedRow, RunRecord, SliceFa
 from slimgate.report.confusions import calibration_tables, confusion_tables, tradeoff_tables
 from slimgate.report.figures import MISSING, count, drop_words, percent, significant, to_fixed, with_note
 from slimgate.report.slice_gaps import gap_line, slice_tables
-from slimgate.report.standing import variants
+from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, fold, table, with_heading, without_empty
 from slimgate.report.task_figures import task_figures
 

@@ -10,7 +10,7 @@ from typing import Any
 from slimgate.record import RunRecord, TradeoffFacts
 from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells, tradeoffs
 from slimgate.report.pictures import COLOURS, picture
-from slimgate.report.standing import TEACHER, variants
+from slimgate.report.status import TEACHER, variants
 
 # More panels, or more lines in one plot, are not told apart.
 _MOST_PANELS, _ACROSS = 12, 4

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from slimgate._system.escape import escape
 from slimgate.record import BuildsFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, to_fixed
-from slimgate.report.standing import variants
+from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, table
 
 _EXPLAINED = """\

@@ -8,7 +8,7 @@ from slimgate._system.escape import escape, fence_code
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
-from slimgate.record.carried import describe_state
+from slimgate.record.earlier_results import describe_state
 from slimgate.report.alarms import teacher_doubt
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
 from slimgate.report.confirm import look_cautions
@@ -24,7 +24,7 @@ from slimgate.report.figures import (
     smaller,
 )
 from slimgate.report.stages import params_cell
-from slimgate.report.standing import (
+from slimgate.report.status import (
     TEACHER,
     format_switched_off,
     median_ms,

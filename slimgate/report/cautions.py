@@ -9,14 +9,14 @@ from slimgate.judge.decision import band
 from slimgate.judge.slices import slice_counts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
-from slimgate.record.carried import carried_by_model, describe_carried
+from slimgate.record.earlier_results import carried_by_model, describe_carried
 from slimgate.record.words import format_count
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.card_metadata import LOAD
 from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
 from slimgate.report.figures import as_fast, count, percent, significant, to_fixed, with_note
-from slimgate.report.standing import (
+from slimgate.report.status import (
     budgeted_metrics,
     format_switched_off,
     median_ms,

@@ -32,7 +32,7 @@ from slimgate.report.figures import (
     smaller,
     to_fixed,
 )
-from slimgate.report.standing import budget_words, workload_words
+from slimgate.report.status import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 
 # Of each model so many slices are shown, the surest losses first.

@@ -21,7 +21,7 @@ from slimgate.report.figures import (
     to_fixed,
     with_note,
 )
-from slimgate.report.standing import (
+from slimgate.report.status import (
     TEACHER,
     budgeted_metrics,
     metrics,

@@ -8,7 +8,7 @@ from slimgate._system.escape import escape
 from slimgate.record import RunRecord
 from slimgate.record.words import format_count
 from slimgate.report.figures import count
-from slimgate.report.standing import workload_words
+from slimgate.report.status import workload_words
 from slimgate.report.tables import blocks, bullets
 
 _WHAT = (

@@ -9,7 +9,7 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate.record import RunRecord, StepFacts, VariantRecord
 from slimgate.report.figures import MISSING, count, to_fixed, with_note
-from slimgate.report.standing import models
+from slimgate.report.status import models
 from slimgate.report.tables import Column, table, without_empty
 
 LOSS, LOSS_SELECTION = "loss", "loss_selection"

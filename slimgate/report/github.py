@@ -13,7 +13,7 @@ from slimgate._system.escape import visible
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import judged_budgets, message_of
-from slimgate.record.carried import carried_messages
+from slimgate.record.earlier_results import carried_messages
 
 _LEVELS = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning", Verdict.NOT_SHOWN: "notice"}
 _WORST_FIRST = ("error", "warning", "notice")

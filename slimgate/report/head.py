@@ -15,14 +15,14 @@ from slimgate._system.escape import escape, visible
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
-from slimgate.record.carried import describe_carried, describe_counts, messages
+from slimgate.record.earlier_results import describe_carried, describe_counts, messages
 from slimgate.record.words import format_count, moment
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell, value_words, variants_table
 from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note
 from slimgate.report.log_comparison import log_comparison
-from slimgate.report.standing import (
+from slimgate.report.status import (
     TEACHER,
     budgeted_metrics,
     format_not_shown,

@@ -12,12 +12,12 @@ from typing import Any
 
 from slimgate._system.escape import escape
 from slimgate.record import VariantRecord
-from slimgate.record.carried import status_words
+from slimgate.record.earlier_results import status_words
 from slimgate.record.files import Kept
 from slimgate.report.comparison import quality_cell
 from slimgate.report.figures import MISSING, megabytes, to_fixed, with_note
 from slimgate.report.pictures import picture
-from slimgate.report.standing import TEACHER, budgeted_metrics, metrics, workload_words, workloads
+from slimgate.report.status import TEACHER, budgeted_metrics, metrics, workload_words, workloads
 from slimgate.report.tables import Column, blocks, table, without_empty
 
 Cell = Callable[[VariantRecord], str]

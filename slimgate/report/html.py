@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from slimgate._system.escape import escape, visible
 from slimgate.record import RunRecord
-from slimgate.record.carried import describe_carried
+from slimgate.record.earlier_results import describe_carried
 from slimgate.report.cautions import warnings
 from slimgate.report.figures import count
 from slimgate.report.head import (
@@ -40,7 +40,7 @@ from slimgate.report.page.details import details
 from slimgate.report.page.embedding import embed_json
 from slimgate.report.page.sections import inline, section
 from slimgate.report.page.table import KINDS, heads, rows
-from slimgate.report.standing import inside_budgets
+from slimgate.report.status import inside_budgets
 
 if TYPE_CHECKING:
     from jinja2 import Environment

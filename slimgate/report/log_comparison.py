@@ -5,7 +5,7 @@ from __future__ import annotations
 from slimgate._system.escape import escape
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import count, drop_words, to_fixed
-from slimgate.report.standing import variants
+from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, table
 
 _MOST_LINES = 300

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from slimgate._system.escape import escape
 from slimgate.record import RunRecord, Status
-from slimgate.record.carried import describe_carried
+from slimgate.record.earlier_results import describe_carried
 from slimgate.record.words import format_count
 from slimgate.report.behaviour import answers_changed, behaviour, lost_rows, worst_slices
 from slimgate.report.builds import builds
@@ -21,9 +21,9 @@ from slimgate.report.confirm import confirm_section
 from slimgate.report.data import data, published_section
 from slimgate.report.epochs import epoch_table
 from slimgate.report.figures import count
-from slimgate.report.followed import followed_section
+from slimgate.report.followed_rows import followed_section
 from slimgate.report.head import best, head, reasons
-from slimgate.report.since import since_baseline
+from slimgate.report.since_baseline import since_baseline
 from slimgate.report.stages import artifact_table, built_section, step_table
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading
 from slimgate.report.task_figures import task_figures, teacher_labels

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slimgate._system.escape import escape, fence_code
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, VariantRecord
-from slimgate.record.carried import status_words
+from slimgate.record.earlier_results import status_words
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import variants_table
@@ -22,8 +22,8 @@ from slimgate.report.head import (
     this_run_line,
     verdict_line,
 )
-from slimgate.report.since import baseline_name, since_table
-from slimgate.report.standing import teacher, variants, verdicts
+from slimgate.report.since_baseline import baseline_name, since_table
+from slimgate.report.status import teacher, variants, verdicts
 from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
 
 # By this line the comment of an earlier run is found again.

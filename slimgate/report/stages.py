@@ -15,7 +15,7 @@ from slimgate._system.escape import escape
 from slimgate.record import ArtifactFacts, RunRecord, StageFacts, StepFacts, VariantRecord
 from slimgate.report.epochs import epoch_table, epochs_of, logged_count, seconds_of
 from slimgate.report.figures import MISSING, count, duration, megabytes, to_fixed
-from slimgate.report.standing import models, variants
+from slimgate.report.status import models, variants
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading, without_empty
 
 _ORIGIN = {True: "from the store", False: "built", None: MISSING}

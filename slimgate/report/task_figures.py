@@ -11,7 +11,7 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate.record import BehaviourFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, count, drop_words, significant, to_fixed
-from slimgate.report.standing import budgeted_metrics, metrics, variants
+from slimgate.report.status import budgeted_metrics, metrics, variants
 from slimgate.report.tables import Column, blocks, table, with_heading, without_empty
 
 Log = Mapping[str, Any]

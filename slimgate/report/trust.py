@@ -12,7 +12,7 @@ from slimgate.judge.decision import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTest, SelfTestPart
 from slimgate.report.figures import count, duration, percent, to_fixed
-from slimgate.report.standing import models
+from slimgate.report.status import models
 from slimgate.report.tables import blocks, bullets
 
 _GIBIBYTE = 1024**3

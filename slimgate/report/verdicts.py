@@ -18,7 +18,7 @@ from slimgate.record import (
 from slimgate.record.results import SPEEDUP, Result
 from slimgate.report.comparison import quality_cell
 from slimgate.report.figures import as_fast, count, significant, smaller, to_fixed
-from slimgate.report.standing import models, workload_words
+from slimgate.report.status import models, workload_words
 from slimgate.report.tables import blocks, bullets
 
 

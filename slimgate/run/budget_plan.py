@@ -9,7 +9,7 @@ from math import nan
 
 import numpy as np
 
-from slimgate.data.pools import text_codes
+from slimgate.data.parts import text_codes
 from slimgate.data.same_texts import join_groups
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.metrics import load_metric

@@ -19,12 +19,12 @@ from slimgate._system import quiet
 from slimgate._system.digests import code_digest, file_sha256, folder_digest, json_digest, versions
 from slimgate._system.processor import describe_processor
 from slimgate._system.time_limit import OPTION, time_limit
-from slimgate.data.pools import collapsed_texts
+from slimgate.data.parts import collapsed_texts
 from slimgate.data.same_texts import normalize_row
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.loading import module_of
 from slimgate.models.hub import fetch_model
-from slimgate.models.ref import TORCH, read_config, weight_files
+from slimgate.models.model_ref import TORCH, read_config, weight_files
 from slimgate.protocols import (
     CONFIRM,
     GATE,

@@ -10,7 +10,7 @@ from slimgate._system.digests import code_digest, json_digest
 from slimgate.data.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import module_of
-from slimgate.models.ref import read_config
+from slimgate.models.model_ref import read_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.run.slicing import column_slices
 from slimgate.store.store import Json, Store, scratch_beside

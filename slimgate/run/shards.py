@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slimgate._system.digests import own_code_digest
 from slimgate.record import Machine, ShardFacts
-from slimgate.run.parts import Parts, expected_checks, format_key
+from slimgate.run.gate_results import Parts, expected_checks, format_key
 from slimgate.suite.suite import TEACHER, Suite
 
 if TYPE_CHECKING:

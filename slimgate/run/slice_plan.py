@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimgate.data.pools import strings
+from slimgate.data.parts import strings
 from slimgate.judge.rows_needed import planned_rows
 from slimgate.judge.slices import LABEL, Slice
 from slimgate.outcomes import Ints

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from slimgate.data.pools import collapse_text, strings
+from slimgate.data.parts import collapse_text, strings
 from slimgate.errors import DataError, format_suggestion
 from slimgate.judge.slices import Slice
 from slimgate.outcomes import Ints

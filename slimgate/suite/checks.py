@@ -12,7 +12,7 @@ from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.loading import own_object
 from slimgate.models.config import longest_text
 from slimgate.models.hub import fetch_settings
-from slimgate.models.ref import read_config
+from slimgate.models.model_ref import read_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef
 from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc

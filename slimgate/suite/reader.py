@@ -13,7 +13,7 @@ from slimgate._system.threads import default_threads
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.metrics import load_metric
 from slimgate.loading import known_plugins, load
-from slimgate.models.ref import parse_model_ref
+from slimgate.models.model_ref import parse_model_ref
 from slimgate.outcomes import RIGHT
 from slimgate.params import Table
 from slimgate.protocols import ModelRef, Workload

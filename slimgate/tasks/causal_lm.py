@@ -34,7 +34,7 @@ from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, Task, TaskFacts, row_groups
 
 if TYPE_CHECKING:
-    from slimgate.data.found_rows import FoundRows
+    from slimgate.data.guess_input import FoundRows
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 

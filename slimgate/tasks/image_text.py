@@ -27,7 +27,7 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from slimgate.data.labels import class_names
-from slimgate.data.pools import is_image
+from slimgate.data.parts import is_image
 from slimgate.errors import DataError, SuiteError
 from slimgate.models.image_text_processor import check_processor
 from slimgate.models.pretrained import require_weights, weights_of

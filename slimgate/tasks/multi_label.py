@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from slimgate.data.found_rows import LABELS
+from slimgate.data.guess_input import LABELS
 from slimgate.data.labels import class_names, indicators, label_sets
 from slimgate.errors import DataError
 from slimgate.judge.metrics.label_sets import GOLD, SAID, WRONG
@@ -37,7 +37,7 @@ from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
-    from slimgate.data.found_rows import FoundRows
+    from slimgate.data.guess_input import FoundRows
     from slimgate.tasks.parts.objectives import Objective
 
 

@@ -29,7 +29,7 @@ from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
 
 if TYPE_CHECKING:
-    from slimgate.data.found_rows import FoundRows
+    from slimgate.data.guess_input import FoundRows
     from slimgate.tasks.parts.objectives import Objective
 
 GOLD, SCORE = "gold", "score"

@@ -26,7 +26,7 @@ from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask
 
 if TYPE_CHECKING:
-    from slimgate.data.found_rows import FoundRows
+    from slimgate.data.guess_input import FoundRows
     from slimgate.tasks.parts.objectives import Objective
 
 

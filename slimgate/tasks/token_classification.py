@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.data.labels import class_names
-from slimgate.data.pools import collapse_text
+from slimgate.data.parts import collapse_text
 from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, span_reader, tags_of, words_of
 from slimgate.errors import DataError
 from slimgate.outcomes import RIGHT, Ints, Outcomes
@@ -32,7 +32,7 @@ from slimgate.tasks.parts.classifiers import TOKENS, Head, HeadParams, HeadTask,
 from slimgate.tasks.parts.encoding import NO_WORD, EncodedWords, encode_words
 
 if TYPE_CHECKING:
-    from slimgate.data.found_rows import FoundRows
+    from slimgate.data.guess_input import FoundRows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 

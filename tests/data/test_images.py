@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from slimgate.data.images import Pixels, picture
-from slimgate.data.pools import content_digest, pools_of
+from slimgate.data.parts import content_digest, pools_of
 from slimgate.errors import DataError
 
 PIXELS = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5

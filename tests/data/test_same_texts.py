@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from slimgate.data.arrow import keys_of
-from slimgate.data.pools import text_codes
+from slimgate.data.parts import text_codes
 from slimgate.data.same_texts import BETWEEN_TEXTS, join_groups, normalize_row, normalize_text, without_order
 
 pytestmark = pytest.mark.slow

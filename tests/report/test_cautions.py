@@ -21,9 +21,9 @@ from slimgate.report.card import card
 from slimgate.report.cautions import warnings
 from slimgate.report.head import head, verdict_line
 from slimgate.report.page.table import kind_of
-from slimgate.report.standing import standing
+from slimgate.report.status import standing
 from slimgate.report.terminal.summary import summary_lines
-from slimgate.run.parts import verdict
+from slimgate.run.gate_results import verdict
 
 LOST = sliced("label", "loan", 300, 14.3, (9.1, 21.7))
 SMALLER = sliced("label", "card", 300, 6.0, (2.1, 9.9))

@@ -17,7 +17,7 @@ from slimgate.report.confirm import confirm_section
 from slimgate.report.github import budget_annotations
 from slimgate.report.head import best
 from slimgate.report.pr_comment import pr_comment
-from slimgate.report.standing import inside_budgets, standing
+from slimgate.report.status import inside_budgets, standing
 
 ROWS = ConfirmFacts(digest="c" * 64, n=3000, looks=1, models=2, measured=MEASURED)
 

@@ -18,7 +18,7 @@ from slimgate.record import (
     ShardFacts,
 )
 from slimgate.record.files import TEACHER, Kept
-from slimgate.report.since import since_baseline
+from slimgate.report.since_baseline import since_baseline
 
 
 def shard_of(folder: Path, number: int, own: str, broken: str) -> Kept:

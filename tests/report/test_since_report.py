@@ -10,8 +10,8 @@ from slimgate.record import BaselineFacts, BudgetFacts, RunRecord, SinceFacts
 from slimgate.report.html import html_report
 from slimgate.report.markdown import suite_report
 from slimgate.report.pr_comment import pr_comment
-from slimgate.report.since import since_baseline
-from slimgate.report.standing import standing
+from slimgate.report.since_baseline import since_baseline
+from slimgate.report.status import standing
 
 LOST = SinceFacts(
     baseline=0.9425,

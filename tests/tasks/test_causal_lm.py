@@ -22,7 +22,7 @@ from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.loading import load
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.outcomes import Outcomes
 from slimgate.protocols import ModelRef, Rows, TaskFacts

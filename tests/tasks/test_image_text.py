@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from fixtures.models.tiny_clip import COLOURS, PARAMS, clip_context, load_clip, picture_rows, write_tiny_clip
 from slimgate.compress.finetune import distill, fine_tune
 from slimgate.errors import BuildError, DataError, SuiteError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import ModelRef, Rows, TaskFacts

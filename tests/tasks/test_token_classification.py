@@ -16,7 +16,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.errors import DataError, MissingExtra, SuiteError
 from slimgate.judge.metrics import load_metric, value_of
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.protocols import ModelRef, Rows
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import token_classification as task

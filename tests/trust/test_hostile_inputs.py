@@ -11,7 +11,7 @@ import pytest
 from fixtures.trust.hostile.cases import SUITE, Case, all_cases
 from slimgate.cli.main import main
 from slimgate.errors import SlimgateError
-from slimgate.plugin.finding import Search, find_suites
+from slimgate.plugin.find_suites import Search, find_suites
 
 pytestmark = pytest.mark.slow
 

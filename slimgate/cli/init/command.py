@@ -135,7 +135,7 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
     from slimgate.cli.init.draft import Draft
     from slimgate.cli.init.guessing import guess
     from slimgate.cli.init.models import find_model
-    from slimgate.data.found_rows import Said
+    from slimgate.data.guess_input import Said
 
     if options.model is None and ask is not None:
         options.model = ask("Model (a folder, a hub id, or package:NAME/PATH)", None)

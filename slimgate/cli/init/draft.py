@@ -17,7 +17,7 @@ from slimgate.cli.init.guessing import params_of
 from slimgate.cli.init.look import texts_of
 from slimgate.cli.init.models import ModelFound, Standing, TokensFound, count_tokens
 from slimgate.data.labels import label_map
-from slimgate.data.pools import collapsed_texts
+from slimgate.data.parts import collapsed_texts
 from slimgate.data.same_texts import normalize_row
 from slimgate.data.splits import Cut, SplitSizes, cut
 from slimgate.errors import DataError

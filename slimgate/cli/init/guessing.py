@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from slimgate.cli.init.guess import Guess
 from slimgate.cli.init.look import Look, group_among
-from slimgate.data.found_rows import Said
+from slimgate.data.guess_input import Said
 from slimgate.errors import DataError, format_suggestion
 from slimgate.loading import known_plugins, load
 from slimgate.protocols import Task

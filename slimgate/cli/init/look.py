@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from slimgate.data.found_rows import LABELS, Column, Kind, Said
+from slimgate.data.guess_input import LABELS, Column, Kind, Said
 from slimgate.errors import DataError
 
 SCORES = ("score", "similarity", "rating", "similarity_score", "relatedness", "stars", "target", "label")

@@ -13,7 +13,7 @@ from slimgate.data.labels import output_order
 from slimgate.errors import SuiteError, did_you_mean
 from slimgate.models.config import longest_text, model_labels
 from slimgate.models.hub import fetch_settings
-from slimgate.models.ref import FRESH, TORCH, parse_model_ref, read_config
+from slimgate.models.model_ref import FRESH, TORCH, parse_model_ref, read_config
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.tasks.parts.classifiers import Head, has_head
 

@@ -18,7 +18,7 @@ from slimgate.record import QualityFacts, RunVerdict, SelfTest, VariantRecord
 from slimgate.record.run_verdict import verdict
 from slimgate.record.words import format_count
 from slimgate.report.figures import count, drop_words, to_fixed
-from slimgate.run.parts import now
+from slimgate.run.gate_results import now
 
 _MOST_ROWS = 40
 _MOST_QUOTED = 5

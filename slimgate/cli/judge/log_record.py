@@ -33,7 +33,7 @@ from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run_verdict import verdict
 from slimgate.report.files import write_reports
 from slimgate.run.environment import describe_machine
-from slimgate.run.parts import now
+from slimgate.run.gate_results import now
 
 JUNIT = "junit.xml"
 _LONGEST = 400

@@ -22,7 +22,7 @@ from slimgate.judge.verdict import QualityBudget, QualityJudgement
 from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
 from slimgate.record.run_verdict import verdict
 from slimgate.report.figures import count, drop_words, percent, to_fixed
-from slimgate.run.parts import now
+from slimgate.run.gate_results import now
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement, Verdict
 from slimgate.loading import module_of
 from slimgate.protocols import Workload
-from slimgate.run.arena import Arena
+from slimgate.run.duels import Arena
 from slimgate.run.environment import describe_machine
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.run import SuiteRun

@@ -17,7 +17,7 @@ from slimgate.compress.agreement import predictor_of
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.judge.metrics.base import value_of
 from slimgate.judge.metrics.registry import load_metric
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.protocols import Arrays, BuildContext, Rows
 from slimgate.runtimes.openvino import RequestPredictor
 

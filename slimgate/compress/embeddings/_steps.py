@@ -10,7 +10,7 @@ from torch import nn
 from slimgate.compress.calibration import calibration_batches
 from slimgate.errors import BuildError
 from slimgate.models.embedding_forms import BinaryForm, Int8Form, LeadingDimensions, Query, StoredForm
-from slimgate.models.replacing import replace_modules_
+from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.sentence_encoder import SentenceEncoder
 from slimgate.protocols import BuildContext, Json
 

@@ -14,7 +14,7 @@ from slimgate.compress.factorize._vocabulary import count_tokens, token_heads
 from slimgate.compress.layers.factorized_embedding import FactorizedEmbedding
 from slimgate.compress.layers.low_rank_linear import LowRankLinear
 from slimgate.errors import BuildError
-from slimgate.models.replacing import replace_modules_
+from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.token_embeddings import token_embeddings
 from slimgate.protocols import BuildContext, Json
 

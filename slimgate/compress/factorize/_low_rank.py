@@ -24,7 +24,7 @@ from slimgate.compress.layers.low_rank_linear import LowRankLinear
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
 from slimgate.models.linear_layers import linear_layers
-from slimgate.models.replacing import replace_modules_
+from slimgate.models.replace_modules import replace_modules_
 from slimgate.protocols import BuildContext, Json
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError, DataError
-from slimgate.models.replacing import replace_modules_
+from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.token_embeddings import token_embeddings
 from slimgate.protocols import BuildContext
 

@@ -22,7 +22,7 @@ from slimgate.compress.training.teacher_answers import Answers, teacher_answers
 from slimgate.compress.training.trainer import train
 from slimgate.errors import BuildError
 from slimgate.models.blocks import output_layer
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.protocols import BuildContext, Encoded, Json
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks.parts.heads import classifier_inputs

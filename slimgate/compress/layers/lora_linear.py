@@ -21,7 +21,7 @@ from torch.nn import functional
 from slimgate.errors import BuildError
 from slimgate.loading import load_object
 from slimgate.models.blocks import width
-from slimgate.models.replacing import describe
+from slimgate.models.replace_modules import describe
 
 
 class LoraLinear(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from slimgate.models.blocks import Attention
-from slimgate.models.cutting import cut_linear, part_to_cut
+from slimgate.models.cut_layers import cut_linear, part_to_cut
 
 COUNTS = ("num_attention_heads", "num_heads", "n_heads")
 WIDTHS = ("all_head_size", "split_size")

@@ -25,8 +25,8 @@ from slimgate.compress.calibration import calibration_batches, watch_inputs
 from slimgate.compress.importance import mask_importance
 from slimgate.errors import BuildError
 from slimgate.models.blocks import Attention, blocks, encoder_layers
-from slimgate.models.cutting import cut_embedding, cut_linear, cut_norm_, part_to_cut
-from slimgate.models.replacing import replace_modules_
+from slimgate.models.cut_layers import cut_embedding, cut_linear, cut_norm_, part_to_cut
+from slimgate.models.replace_modules import replace_modules_
 from slimgate.protocols import BuildContext
 
 

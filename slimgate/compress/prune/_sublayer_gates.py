@@ -26,8 +26,8 @@ from slimgate.compress.layers.removed import NoAttention, NoLinear
 from slimgate.compress.prune._attention_heads import kept_attention
 from slimgate.errors import BuildError
 from slimgate.models.blocks import Attention, Block, FeedForward, blocks, encoder_layers, width
-from slimgate.models.cutting import check_linear, cut_linear
-from slimgate.models.replacing import replace_modules_
+from slimgate.models.cut_layers import check_linear, cut_linear
+from slimgate.models.replace_modules import replace_modules_
 
 TEMPERATURE = 2 / 3
 LOW, HIGH = -0.1, 1.1  # the interval that a gate is stretched to before it is clipped to [0, 1]

@@ -100,7 +100,7 @@ class CofiPrune(Step[Params]):
     def restore(self, network: Any, spec: dict[str, Any]) -> None:
         """Puts empty layers of the artifact's widths in, and what stands for removed sublayers."""
         from slimgate.compress.prune._sublayer_gates import number_blocks_
-        from slimgate.models.replacing import restore as again
+        from slimgate.models.replace_modules import restore as again
 
         again(network, spec)
         number_blocks_(network)

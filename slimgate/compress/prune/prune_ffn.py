@@ -56,9 +56,9 @@ class PruneFfn(Step[Params]):
         from slimgate.compress.prune._unit_choice import check_some_go, units_to_keep
         from slimgate.models.block_choice import named_blocks
         from slimgate.models.blocks import blocks
-        from slimgate.models.cutting import check_linear, cut_linear
+        from slimgate.models.cut_layers import check_linear, cut_linear
         from slimgate.models.linear_layers import conv1d_to_linear_
-        from slimgate.models.replacing import replace_modules_
+        from slimgate.models.replace_modules import replace_modules_
 
         conv1d_to_linear_(model)
         before = [block.feed_forward.width for block in blocks(model.network)]
@@ -90,7 +90,7 @@ def _scores(model: Any, parts: list[Any], params: Params, context: BuildContext)
     from torch import nn
 
     from slimgate.compress.importance import mask_importance
-    from slimgate.models.cutting import part_to_cut
+    from slimgate.models.cut_layers import part_to_cut
 
     if params.importance == "gradient":
         return mask_importance(model, {part.output: part.width for part in parts}, context)

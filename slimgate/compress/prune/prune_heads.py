@@ -64,9 +64,9 @@ class PruneHeads(Step[Params]):
         from slimgate.compress.prune._unit_choice import check_some_go
         from slimgate.models.block_choice import named_blocks
         from slimgate.models.blocks import blocks
-        from slimgate.models.cutting import check_linear
+        from slimgate.models.cut_layers import check_linear
         from slimgate.models.linear_layers import conv1d_to_linear_
-        from slimgate.models.replacing import replace_modules_
+        from slimgate.models.replace_modules import replace_modules_
 
         conv1d_to_linear_(model)
         before = [block.attention.heads for block in blocks(model.network)]

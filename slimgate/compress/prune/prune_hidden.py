@@ -72,7 +72,7 @@ class PruneHidden(Step[Params]):
             stream_importance,
         )
         from slimgate.compress.prune._unit_choice import best_units
-        from slimgate.models.cutting import check_linear
+        from slimgate.models.cut_layers import check_linear
         from slimgate.models.linear_layers import conv1d_to_linear_
 
         conv1d_to_linear_(model)

@@ -36,7 +36,7 @@ class SparseStorage(Step[Params]):
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model with layers that store no zeros. Raises BuildError where none would become smaller."""
         from slimgate.compress.prune._sparse_storage import sparse_layers
-        from slimgate.models.replacing import replace_modules_
+        from slimgate.models.replace_modules import replace_modules_
 
         layers, before, after = sparse_layers(model, params.values)
         replace_modules_(model, "sparse_storage", layers)

@@ -8,7 +8,7 @@ from typing import Any
 from slimgate.compress.layers.grid import dequantize
 from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear, PackedWeight
 from slimgate.compress.quantize._params import WeightGridParams
-from slimgate.models.replacing import note_untied_tables, replace_modules_
+from slimgate.models.replace_modules import note_untied_tables, replace_modules_
 from slimgate.models.token_embeddings import token_embeddings
 
 

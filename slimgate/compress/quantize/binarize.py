@@ -70,7 +70,7 @@ class Binarize(Step[Params]):
             turned_share,
         )
         from slimgate.compress.training.trainer import train
-        from slimgate.models.replacing import note_untied_tables, replace_modules_
+        from slimgate.models.replace_modules import note_untied_tables, replace_modules_
         from slimgate.models.token_embeddings import token_embeddings
         from slimgate.tasks.parts.objectives import labelled_rows
 

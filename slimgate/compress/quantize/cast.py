@@ -49,7 +49,7 @@ class Cast(Step[Params]):
 
         from slimgate.compress.layers.half_linear import HalfEmbedding, HalfLinear
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.replacing import replace_modules_
+        from slimgate.models.replace_modules import replace_modules_
         from slimgate.models.token_embeddings import sharing, tied_heads
 
         compute = computes_in(params, context.device)

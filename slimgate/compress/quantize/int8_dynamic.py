@@ -34,7 +34,7 @@ class Int8Dynamic(Step[Params]):
         """The model with int8 layers, where it has float ones."""
         from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.replacing import note_untied_tables, replace_modules_
+        from slimgate.models.replace_modules import note_untied_tables, replace_modules_
         from slimgate.models.token_embeddings import sharing, tied_heads, token_embeddings
 
         tables = token_embeddings(model.network) if params.embeddings else {}

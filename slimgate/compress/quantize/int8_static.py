@@ -63,7 +63,7 @@ class Int8Static(Step[Params]):
         from slimgate.compress.layers.int8_linear import Int8Embedding
         from slimgate.compress.quantize._int8_static import channel_ranges, input_ranges
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.replacing import note_untied_tables, replace_modules_
+        from slimgate.models.replace_modules import note_untied_tables, replace_modules_
         from slimgate.models.token_embeddings import token_embeddings
 
         found = linear_layers(model, inside="network", output=params.output_layer)

@@ -85,7 +85,7 @@ class MixedPrecision(Step[Params]):
         from slimgate.compress.quantize._mixed_precision import Form, fewest_wide, sensitivities
         from slimgate.compress.training.scoring import quality_on
         from slimgate.models.linear_layers import conv1d_to_linear_
-        from slimgate.models.replacing import replace_modules_
+        from slimgate.models.replace_modules import replace_modules_
 
         conv1d_to_linear_(model)
         reference = quality_on(model, context)

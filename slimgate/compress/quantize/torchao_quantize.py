@@ -45,7 +45,7 @@ class TorchaoQuantize(Step[Params]):
         """The model with torchao's layers. Raises BuildError on a device without the kernel; MissingExtra."""
         from slimgate.compress.layers.torchao_linear import TorchaoLinear
         from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.replacing import note_untied_tables, replace_modules_
+        from slimgate.models.replace_modules import note_untied_tables, replace_modules_
 
         check_device(params.config, context.device)
         config = configuration(params, context.device)

@@ -25,7 +25,7 @@ from slimgate.compress.training.params import LoraParams
 from slimgate.errors import BuildError, MissingExtra, format_suggestion
 from slimgate.models.blocks import Block, blocks, logits_layer
 from slimgate.models.linear_layers import conv1d_to_linear_
-from slimgate.models.replacing import replace_modules_
+from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.seeding import isolated_seed
 from slimgate.models.sparsity import pruned_layers
 from slimgate.protocols import BuildContext

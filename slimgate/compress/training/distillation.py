@@ -26,7 +26,7 @@ from slimgate.compress.training.teacher_answers import (
 from slimgate.compress.training.transfer import transfer_rows
 from slimgate.compress.training.transfer_params import TransferParams
 from slimgate.errors import BuildError
-from slimgate.models.watching import Outputs, watch_outputs
+from slimgate.models.module_outputs import Outputs, watch_outputs
 from slimgate.protocols import BuildContext, Encoded
 from slimgate.tasks.parts.objectives import (
     ClassObjective,

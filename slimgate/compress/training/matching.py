@@ -29,8 +29,8 @@ from torch import nn
 from slimgate.compress.training.distillation_params import InnerParams, LayerMapping, map_layers
 from slimgate.errors import BuildError
 from slimgate.models.blocks import Attention, block_names, blocks
+from slimgate.models.module_outputs import Outputs
 from slimgate.models.seeding import isolated_seed
-from slimgate.models.watching import Outputs
 
 Tensor = torch.Tensor
 

@@ -29,12 +29,12 @@ from slimgate.compress.training.transfer_params import (
     row_file,
     text_columns_of,
 )
-from slimgate.data.pools import collapse_text, collapsed_texts
+from slimgate.data.parts import collapse_text, collapsed_texts
 from slimgate.data.row_files import columns_of, rows_of
 from slimgate.data.same_texts import BETWEEN_TEXTS
 from slimgate.errors import BuildError, DataError
 from slimgate.loading import load_object
-from slimgate.models.writing import continue_prompts
+from slimgate.models.generate import continue_prompts
 from slimgate.protocols import UNLABELLED, BuildContext, Rows
 from slimgate.tasks.parts.text_diversity import diversity
 

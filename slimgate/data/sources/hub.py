@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError
 
 from slimgate._system.digests import folder_digest, json_digest
 from slimgate.data.arrow import standing_twice
-from slimgate.data.pools import strings
+from slimgate.data.parts import strings
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.params import Table, suite_path
 from slimgate.protocols import Source

@@ -12,9 +12,9 @@ from slimgate.judge.quality import judge_quality, undecided_verdicts, waiting_fa
 from slimgate.judge.verdict import Verdict
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import GATE
-from slimgate.record.comparing.since import Since, since
+from slimgate.record.comparing.since_baseline import Since, since
 from slimgate.record.results import SINCE
-from slimgate.run.parts import now, part
+from slimgate.run.gate_results import now, part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite
 

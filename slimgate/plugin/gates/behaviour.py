@@ -12,7 +12,7 @@ from slimgate.judge.slices import SLICED
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugin.gates.shapes import shape_facts
 from slimgate.plugin.gates.stages import stage_facts
-from slimgate.run.parts import now, part
+from slimgate.run.gate_results import now, part
 from slimgate.run.run import ModelHandle
 from slimgate.run.slicing import column_slices
 from slimgate.suite.suite import Suite

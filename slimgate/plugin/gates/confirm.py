@@ -12,7 +12,7 @@ from slimgate.outcomes import same_rows
 from slimgate.plugin.confirmation import Passed
 from slimgate.plugin.gates.reporting import Report, conclude
 from slimgate.record.run_verdict import CONFIRMED
-from slimgate.run.parts import now, part
+from slimgate.run.gate_results import now, part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.size import judge_compression
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.run.parts import now, part
+from slimgate.run.gate_results import now, part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite
 

@@ -12,12 +12,12 @@ from slimgate.judge.speed import Speedup
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.protocols import Workload
+from slimgate.run.gate_results import now, part
 from slimgate.run.measure.latency import (
     plan_rounds,
     summarise,
     tokenize_ms,
 )
-from slimgate.run.parts import now, part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite
 

@@ -10,8 +10,8 @@ from typing import Any
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.size import READINGS, judge_memory, memory_message, memory_ratio
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.run.gate_results import now, part
 from slimgate.run.measure.memory import MemoryReading
-from slimgate.run.parts import now, part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import TEACHER, Suite
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from slimgate.judge.speed import clearance, delay_message
 from slimgate.plugin.gates.reporting import Report
-from slimgate.run.arena import Arena
-from slimgate.run.parts import PLANTED_DELAY, part
+from slimgate.run.duels import Arena
+from slimgate.run.gate_results import PLANTED_DELAY, part
 from slimgate.suite.suite import TEACHER
 
 

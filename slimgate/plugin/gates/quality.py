@@ -16,7 +16,7 @@ from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import same_rows
 from slimgate.plugin.gates.family import chosen_among, in_family
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.run.parts import now, part
+from slimgate.run.gate_results import now, part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import TEACHER, Suite
 

@@ -10,7 +10,7 @@ import pytest
 from slimgate._system.escape import visible
 from slimgate.judge.verdict import Verdict
 from slimgate.run.claims import Claim, step_claims
-from slimgate.run.parts import Part, part
+from slimgate.run.gate_results import Part, part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import SuiteStep, params_json
 

@@ -15,9 +15,9 @@ from slimgate.outcomes import Outcomes
 from slimgate.plugin.gates.latency import why_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, report_build
-from slimgate.run.arena import Arena
 from slimgate.run.damaged_layer import NothingToDamage
-from slimgate.run.parts import PLANTED_DELAY, now, part
+from slimgate.run.duels import Arena
+from slimgate.run.gate_results import PLANTED_DELAY, now, part
 from slimgate.run.planted_fault import Fault, damaged_faults, exchanged_fault
 from slimgate.run.run import ModelHandle
 from slimgate.run.selftest import default_budget, identical_copy

@@ -12,8 +12,8 @@ from slimgate.plugin.gates.latency import describe_speedup, why_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import Workload
-from slimgate.run.arena import Arena
-from slimgate.run.parts import now, part
+from slimgate.run.duels import Arena
+from slimgate.run.gate_results import now, part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite
 

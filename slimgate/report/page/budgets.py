@@ -20,7 +20,7 @@ from slimgate.record import (
 from slimgate.record.results import Result
 from slimgate.report.figures import MISSING, as_fast, drop_words, significant, smaller
 from slimgate.report.page.drawing import Drawn, draw_bar, scale_of
-from slimgate.report.standing import budget_words, workload_words
+from slimgate.report.status import budget_words, workload_words
 
 _LIMITS = {
     "drop_points": "drop at most {:g} points",

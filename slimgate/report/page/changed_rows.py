@@ -21,7 +21,7 @@ from slimgate.record import QuotedRow, RunRecord
 from slimgate.record.answers import Answers, outcomes_beside, read_answers
 from slimgate.report.figures import format_number
 from slimgate.report.page.embedding import number
-from slimgate.report.standing import variants
+from slimgate.report.status import variants
 
 LOST, WON, MOVED = 0, 1, 2
 # A page is opened, searched and sent around: of very many rows it shows those that say most.

@@ -9,7 +9,7 @@ from slimgate.report.figures import MISSING, as_fast, drop_words, megabytes, sig
 from slimgate.report.page.drawing import drop_limits
 from slimgate.report.page.embedding import number
 from slimgate.report.plots import series_name
-from slimgate.report.standing import (
+from slimgate.report.status import (
     TEACHER,
     budgeted_metrics,
     inside_budgets,

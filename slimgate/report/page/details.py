@@ -34,7 +34,7 @@ from slimgate.report.page.drawing import Drawn, draw_bar, scale_of
 from slimgate.report.page.reliability import Reliability, reliability
 from slimgate.report.page.tradeoff import Curve, tradeoff_curve
 from slimgate.report.stages import format_value, other_log, params_cell, runtime_options
-from slimgate.report.standing import models, teacher, workload_words
+from slimgate.report.status import models, teacher, workload_words
 
 _MOST_SLICES = 12
 _ORIGIN = {True: "from the store", False: "built in this run", None: None}

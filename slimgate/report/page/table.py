@@ -11,7 +11,7 @@ from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.comparison import parameters_cell, quality_cell, size_cell, speed_cell
 from slimgate.report.page.budgets import limit_words
 from slimgate.report.page.drawing import Drawn, Scale, draw_bar, drop_limits, scale_of
-from slimgate.report.standing import (
+from slimgate.report.status import (
     TEACHER,
     budgeted_metrics,
     median_ms,

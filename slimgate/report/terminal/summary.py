@@ -13,11 +13,11 @@ from tabulate import tabulate
 from slimgate._system.escape import visible
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, RunRecord, RunVerdict, VariantRecord
-from slimgate.record.carried import describe_counts, describe_state, is_whole
+from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.head import broken_lines
-from slimgate.report.standing import TEACHER, budgeted_metrics, models, standing, verdicts
+from slimgate.report.status import TEACHER, budgeted_metrics, models, standing, verdicts
 from slimgate.report.unreadable import unreadable_rows
 
 # Text and its style: green, red, yellow, bold as pytest's markup names them, or none.

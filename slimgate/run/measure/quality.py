@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from slimgate._system.digests import code_digest, folder_digest, json_digest, versions
 from slimgate._system.processor import describe_processor
-from slimgate.data.pools import text_codes
+from slimgate.data.parts import text_codes
 from slimgate.data.same_texts import join_groups
 from slimgate.errors import MeasureError, SlimgateError, in_one_line
 from slimgate.loading import module_of
-from slimgate.models.predicting import ReadOutput, predict_scores
+from slimgate.models.predict import ReadOutput, predict_scores
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.protocols import Encoded, Progress, Rows, no_progress
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
@@ -200,7 +200,7 @@ def answers_key(
             "padding": "longest",
         },
         "runtime": [runtime.name, params_json(runtime.params), code_digest(module_of(runtime.object))],
-        "code": [code_digest("slimgate.models.predicting"), code_digest("slimgate.data.pools")],
+        "code": [code_digest("slimgate.models.predict"), code_digest("slimgate.data.parts")],
         "device": device.split(":")[0],
         PROCESSOR: _processor(suite, device) if runtime.answers_by_processor(artifact.kind) else None,
         "versions": dict(versions((*PACKAGES, *runtime.object.packages))),

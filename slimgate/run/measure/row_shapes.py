@@ -43,7 +43,7 @@ def row_shapes(
         "rows": rows.digests((encoder.split,)),
         "row": row,
         "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
-        "code": code_digest("slimgate.models.watching"),
+        "code": code_digest("slimgate.models.module_outputs"),
         "device": device.split(":")[0],
         "versions": dict(versions(("torch", "transformers", "tokenizers"))),
     }
@@ -54,7 +54,7 @@ def row_shapes(
 def _follow_row(artifact: Artifact, encoder: Encoder, row: int, device: str) -> Json:
     import torch
 
-    from slimgate.models.watching import UNKNOWN, follow_row
+    from slimgate.models.module_outputs import UNKNOWN, follow_row
 
     try:
         model = artifact.load(device)

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from slimgate.data.labels import output_order
 from slimgate.errors import SuiteError
 from slimgate.models.config import check_positions, model_labels
+from slimgate.models.model_ref import TORCH
 from slimgate.models.pretrained import require_weights, weights_of
-from slimgate.models.ref import TORCH
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.models.saved_weights import saved_weights
 from slimgate.params import Table

@@ -102,7 +102,7 @@ def require_label_order(
 
 
 def _predictions(model: Any, rows: Rows, params: Any, context: BuildContext) -> Ints:
-    from slimgate.models.predicting import predict_scores
+    from slimgate.models.predict import predict_scores
     from slimgate.runtimes.eager import EagerPredictor
 
     predictor = EagerPredictor(model.network, context.device)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.models.writing import can_write, continue_prompts, room
+from slimgate.models.generate import can_write, continue_prompts, room
 from slimgate.protocols import Compared
 
 Words = Sequence[str]

@@ -18,7 +18,7 @@ from fixtures.models.kept_models import KeptRun, kept_run, predict_with_readme
 from slimgate.cli.main import main
 from slimgate.compress.agreement import predictor_of
 from slimgate.loading import load, module_of
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.protocols import BuildContext
 from slimgate.tasks import causal_lm
 

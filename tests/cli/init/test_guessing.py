@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from slimgate.cli.init.guessing import guess
-from slimgate.data.found_rows import Said
+from slimgate.data.guess_input import Said
 from slimgate.errors import DataError
 
 N = 60

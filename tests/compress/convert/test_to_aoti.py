@@ -22,7 +22,7 @@ from slimgate.compress.convert._aoti_compiling import Compiled, compile_apart
 from slimgate.compress.convert._aoti_worker import example_batch
 from slimgate.compress.convert.to_aoti import Params
 from slimgate.errors import BuildError, DataError, ProcessDied
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.runtimes import aoti
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.store.store import files_of

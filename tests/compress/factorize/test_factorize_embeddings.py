@@ -20,7 +20,7 @@ from slimgate.compress.layers.factorized_embedding import FactorizedEmbedding
 from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 

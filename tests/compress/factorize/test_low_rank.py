@@ -22,7 +22,7 @@ from slimgate.compress.layers.low_rank_linear import LowRankLinear
 from slimgate.compress.prune import keep_layers, magnitude_prune
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.protocols import Rows
 from slimgate.runtimes.eager import EagerPredictor

@@ -28,7 +28,7 @@ from slimgate.compress.finetune import fine_tune
 from slimgate.compress.prune import keep_layers
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, DataError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import TorchModel, load_torch_model
 from slimgate.protocols import Rows
 from slimgate.runtimes.eager import EagerPredictor

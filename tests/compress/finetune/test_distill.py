@@ -17,7 +17,7 @@ from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.finetune import distill
 from slimgate.compress.prune import keep_layers
 from slimgate.compress.training.distillation import soft_target_loss, unlike
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts

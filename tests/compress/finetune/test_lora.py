@@ -23,7 +23,7 @@ from slimgate.compress.quantize import binarize, int8_dynamic, weight_only
 from slimgate.compress.training.adapters import adapters
 from slimgate.compress.training.distillation import soft_target_loss
 from slimgate.errors import BuildError, MissingExtra
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 

@@ -26,7 +26,7 @@ from slimgate.compress.layers.sparse_integers import (
 )
 from slimgate.compress.layers.sparse_linear import SparseLinear
 from slimgate.errors import BuildError
-from slimgate.models.replacing import describe
+from slimgate.models.replace_modules import describe
 from slimgate.models.sparsity import keep_masks, keep_n_of_m, zero_
 from slimgate.models.torch_model import footprint
 

@@ -20,7 +20,7 @@ from slimgate.compress.prune import magnitude_prune, sparse_storage
 from slimgate.errors import BuildError
 from slimgate.loading import load
 from slimgate.models.linear_layers import linear_layers
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification

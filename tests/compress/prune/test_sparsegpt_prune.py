@@ -14,7 +14,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.prune import magnitude_prune, n_m_prune, sparsegpt_prune, wanda_prune
 from slimgate.models.linear_layers import linear_layers
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 
 torch.set_num_threads(1)

@@ -22,7 +22,7 @@ from slimgate.compress.quantize import binarize, int8_dynamic, weight_only
 from slimgate.compress.quantize._binarize import Ramp, mean_inputs, sign_error
 from slimgate.compress.training.scoring import quality_on
 from slimgate.errors import SuiteError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification

@@ -16,7 +16,7 @@ from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.prune import keep_layers
 from slimgate.compress.quantize import cast, int8_dynamic
 from slimgate.models import precision
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification

@@ -17,7 +17,7 @@ from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 

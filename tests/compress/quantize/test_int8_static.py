@@ -20,7 +20,7 @@ from slimgate.compress.prune import keep_layers
 from slimgate.compress.quantize import int8_dynamic, int8_static
 from slimgate.compress.quantize._int8_static import ChannelRange, channel_ranges, smoothing_divisors
 from slimgate.errors import BuildError, DataError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 

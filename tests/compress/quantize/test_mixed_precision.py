@@ -17,7 +17,7 @@ from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
 from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear
 from slimgate.compress.quantize import int8_dynamic, mixed_precision
 from slimgate.compress.training.scoring import quality_on
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification

@@ -15,7 +15,7 @@ from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.finetune import fine_tune
 from slimgate.compress.prune import keep_layers, magnitude_prune
 from slimgate.compress.quantize import gptq, quantization_aware_training, weight_only
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 
 torch.set_num_threads(1)

@@ -17,7 +17,7 @@ from slimgate.compress.layers.torchao_linear import TorchaoLinear
 from slimgate.compress.quantize import torchao_quantize
 from slimgate.compress.quantize.torchao_quantize import Params
 from slimgate.errors import BuildError, MissingExtra
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.compiled import CompiledPredictor
 from slimgate.runtimes.compiled import Params as CompiledParams

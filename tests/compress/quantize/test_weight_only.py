@@ -20,7 +20,7 @@ from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear
 from slimgate.compress.prune import keep_layers, magnitude_prune
 from slimgate.compress.quantize import gptq, int8_dynamic, weight_only
 from slimgate.errors import BuildError, DataError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 
 torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from fixtures.models.method_examples import EXAMPLES
 from fixtures.models.tiny_clip import clip_context, load_clip, write_tiny_clip
 from slimgate.compress.towers import in_tower
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import TorchModel, load_torch_model
 from slimgate.models.two_towers import TOWERS
 from slimgate.runtimes.eager import EagerPredictor

@@ -17,7 +17,7 @@ from slimgate.compress.training.distillation import DistillationLoss, unlike
 from slimgate.compress.training.transfer import _first, transfer_rows, written_texts
 from slimgate.compress.training.transfer_params import Generate, TransferParams
 from slimgate.errors import BuildError
-from slimgate.models.writing import continue_prompts
+from slimgate.models.generate import continue_prompts
 from slimgate.protocols import Compared
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm

@@ -24,7 +24,7 @@ from slimgate.compress.training.matching import (
 )
 from slimgate.errors import BuildError
 from slimgate.models.blocks import block_names, blocks
-from slimgate.models.watching import Outputs, watch_outputs
+from slimgate.models.module_outputs import Outputs, watch_outputs
 
 torch.set_num_threads(1)
 IDS = torch.tensor([[2, 6, 7, 9, 3], [2, 8, 3, 0, 0]])

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from fixtures.models.hub_layout import COMMIT, cache_dataset, write_dataset
-from slimgate.data.pools import pools_of
+from slimgate.data.parts import pools_of
 from slimgate.data.sources import hub
 from slimgate.errors import DataError, SuiteError
 from slimgate.params import Located

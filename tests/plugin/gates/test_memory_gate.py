@@ -10,8 +10,8 @@ from support.tiny_suite import tiny_run
 from slimgate.plugin.gates import as_module
 from slimgate.plugin.gates.memory import test_memory as memory_gate
 from slimgate.record import MemoryFacts
+from slimgate.run.gate_results import Part
 from slimgate.run.measure.memory import MemoryReading
-from slimgate.run.parts import Part
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 

@@ -11,8 +11,8 @@ from support.tiny_suite import tiny_run
 from slimgate.judge.speed import Speedup
 from slimgate.plugin.gates import speedup as gate
 from slimgate.protocols import Workload
-from slimgate.run.arena import Arena, PlantedDelay
-from slimgate.run.parts import Parts, awaited_budgets, now
+from slimgate.run.duels import Arena, PlantedDelay
+from slimgate.run.gate_results import Parts, awaited_budgets, now
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.suite.suite import TEACHER
 

@@ -15,7 +15,7 @@ from torch import nn
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.models.blocks import output_layer
-from slimgate.models.predicting import predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts import texts

@@ -14,7 +14,7 @@ import torch
 from fixtures.models.architectures import write_tiny
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.ref import parse_model_ref
+from slimgate.models.model_ref import parse_model_ref
 from slimgate.models.sentence_layout import sentence_layout
 from slimgate.protocols import ModelRef
 from slimgate.run.build import _model_files

@@ -10,7 +10,7 @@ from torch import nn
 
 from slimgate.compress.layers.int8_linear import Int8Linear
 from slimgate.errors import BuildError
-from slimgate.models.cutting import cut_embedding, cut_linear, cut_norm_
+from slimgate.models.cut_layers import cut_embedding, cut_linear, cut_norm_
 
 torch.set_num_threads(1)
 

@@ -8,7 +8,7 @@ from support.sample_record import quality, sample_record, variant
 from slimgate.judge.verdict import Verdict
 from slimgate.record import CarriedResult, VariantRecord
 from slimgate.report.head import best
-from slimgate.report.standing import inside_budgets, standing
+from slimgate.report.status import inside_budgets, standing
 
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 

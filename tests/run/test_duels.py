@@ -1,4 +1,4 @@
-"""slimgate.run.arena: real processes of a tiny model; a planted delay of the whole call cannot be missed."""
+"""slimgate.run.duels: real processes of a tiny model; a planted delay of the whole call cannot be missed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.protocols import Workload
-from slimgate.run.arena import COPY, DELAYED, Arena
+from slimgate.run.duels import COPY, DELAYED, Arena
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 

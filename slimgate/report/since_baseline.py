@@ -5,7 +5,7 @@ from __future__ import annotations
 from slimgate._system.escape import escape
 from slimgate.record import RunRecord, SinceFacts, VariantRecord
 from slimgate.report.figures import MISSING, count, drop_words, to_fixed
-from slimgate.report.standing import models
+from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, bullets, table, without_empty
 
 # Beside report.md: teacher drift and variant drift, by every metric, slice, size and time.

@@ -1,4 +1,4 @@
-"""slimgate.models.watching: the shapes of a row on its way through networks of several families."""
+"""slimgate.models.module_outputs: the shapes of a row on its way through networks of several families."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.tiny_suite import tiny_run
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
-from slimgate.models.watching import follow_row
+from slimgate.models.module_outputs import follow_row
 from slimgate.plugin.gates.shapes import shape_facts
 from slimgate.record import RowShapes
 
@@ -101,7 +101,7 @@ def test_a_row_is_followed_once_and_then_taken_from_the_store(
 ) -> None:
     run = tiny_run(tmp_path)
     first = shape_facts(run.handle("teacher"), run.handle("teacher"))
-    monkeypatch.setattr("slimgate.models.watching.follow_row", None)
+    monkeypatch.setattr("slimgate.models.module_outputs.follow_row", None)
     assert shape_facts(tiny_run(tmp_path).handle("teacher"), run.handle("teacher")) == first
 
 
@@ -111,7 +111,7 @@ def test_a_network_that_cannot_be_followed_leaves_a_note(
     def broken(*_arguments: object) -> None:
         raise RuntimeError("no such\nthing")
 
-    monkeypatch.setattr("slimgate.models.watching.follow_row", broken)
+    monkeypatch.setattr("slimgate.models.module_outputs.follow_row", broken)
     run = tiny_run(tmp_path)
     found = shape_facts(run.handle("teacher"), run.handle("teacher"))
     assert found is not None

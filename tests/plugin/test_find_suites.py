@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.plugin.finding import Search, find_suites, suites_that_do_not_run
+from slimgate.plugin.find_suites import Search, find_suites, suites_that_do_not_run
 
 
 def found(root: Path, *paths: Path, **options: object) -> list[str]:

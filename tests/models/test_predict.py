@@ -1,4 +1,4 @@
-"""slimgate.models.predicting: a row's scores depend neither on its batch nor on the order of prediction."""
+"""slimgate.models.predict: a row's scores depend neither on its batch nor on the order of prediction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.errors import DataError
-from slimgate.models.predicting import batches, predict_scores
+from slimgate.models.predict import batches, predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts

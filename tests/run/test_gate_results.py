@@ -25,7 +25,7 @@ from slimgate.record import (
 )
 from slimgate.record.run_verdict import verdict
 from slimgate.run.environment import describe_machine
-from slimgate.run.parts import Part, Parts, awaited_budgets, compose, expected_checks, part, parts_of
+from slimgate.run.gate_results import Part, Parts, awaited_budgets, compose, expected_checks, part, parts_of
 from slimgate.suite.load import load_suite
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from slimgate._system.escape import escape
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
-from slimgate.record.carried import describe_age
+from slimgate.record.earlier_results import describe_age
 from slimgate.record.results import BEHAVIOUR, SPEEDUP
 
 TEACHER = "teacher"

@@ -11,7 +11,7 @@ from itertools import groupby
 from slimgate._system.escape import escape
 from slimgate.record import AnswerFacts, FollowedRow, RowShapes, RunRecord, TensorFacts, VariantRecord
 from slimgate.report.figures import MISSING, count, format_number, to_fixed, with_note
-from slimgate.report.standing import models
+from slimgate.report.status import models
 from slimgate.report.tables import Column, blocks, table, with_heading, without_empty
 
 # All models are in run.json; side by side, more are not read.

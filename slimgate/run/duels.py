@@ -10,8 +10,8 @@ from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.judge.speed import Speedup, estimate_speedup, is_settled, visible_delay
 from slimgate.protocols import Workload
+from slimgate.run.gate_results import now
 from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, duel, seconds_of_a_call
-from slimgate.run.parts import now
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import TEACHER
 

@@ -21,6 +21,8 @@ from slimgate.report.task_figures import active_log
 _MEGABYTE = 1024**2
 _NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
 _WIDTH, _HEIGHT = 9.0, 5.5
+# Points closer than this share of the plot would have their names over each other.
+_NEAR = 0.05
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,9 @@ def _draw(record: RunRecord, metric: str, points: list[Point], what: str, path: 
     with picture(path, (_WIDTH, _HEIGHT)) as figure:
         axes = figure.add_subplot()
         _limits(axes, record, metric, points)
+        below = _labels_below(points)
         for number, series in enumerate(_series(points)):
-            _line(axes, series, COLOURS[number % len(COLOURS)])
+            _line(axes, series, COLOURS[number % len(COLOURS)], below)
         axes.set(xscale="log", xlabel=what, ylabel=metric, title=f"{metric} against {what}")
         axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.xaxis.set_minor_formatter(FormatStrFormatter("%g"))
@@ -141,7 +144,22 @@ def _series(points: list[Point]) -> list[list[Point]]:
     return [sorted(series, key=lambda point: point.x) for series in found.values()]
 
 
-def _line(axes: Any, series: list[Point], colour: str) -> None:
+def _labels_below(points: list[Point]) -> set[str]:
+    """The models whose names go below their points: above, another name would be written over theirs."""
+    spread = max(point.value for point in points) - min(point.value for point in points)
+    below: set[str] = set()
+    for place, point in enumerate(points):
+        near = [
+            other.name
+            for other in points[:place]
+            if abs(other.value - point.value) < _NEAR * spread and abs(other.x - point.x) < _NEAR * point.x
+        ]
+        if len(set(near) - below) > len(set(near) & below):
+            below.add(point.name)
+    return below
+
+
+def _line(axes: Any, series: list[Point], colour: str, below: set[str]) -> None:
     xs, ys = [point.x for point in series], [point.value for point in series]
     axes.plot(xs, ys, color=colour, linewidth=1, alpha=0.6)
     for point in series:
@@ -151,6 +169,7 @@ def _line(axes: Any, series: list[Point], colour: str) -> None:
             [point.x], [point.value], yerr=error, fmt="o", color=colour, markerfacecolor=face, markersize=5,
             capsize=2, elinewidth=1,
         )  # fmt: skip
+        offset = (5, -11 if point.name in below else 4)
         axes.annotate(
-            point.name, (point.x, point.value), xytext=(5, 4), textcoords="offset points", fontsize=8
+            point.name, (point.x, point.value), xytext=offset, textcoords="offset points", fontsize=8
         )

@@ -53,7 +53,6 @@ def ran(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     (bench / "unstated.toml").write_text(STAND_IN.format(suite="_unstated.toml"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HOME", str(home))
-        patch.setenv("HF_HUB_OFFLINE", "1")
         for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_DATASETS_OFFLINE"):
             patch.delenv(name, raising=False)
         chosen = "quality and (mnli or int8)"

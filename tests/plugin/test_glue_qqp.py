@@ -105,7 +105,6 @@ def _ran(repository: Path, suite: str, data: Path | None, home: Path, *arguments
         shutil.copytree(data, bench, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HOME", str(home))
-        patch.setenv("HF_HUB_OFFLINE", "1")
         for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_DATASETS_OFFLINE"):
             patch.delenv(name, raising=False)
         return pytest_in(repository, "bench/qqp.toml", "-v", "-p", "no:xdist", *arguments)

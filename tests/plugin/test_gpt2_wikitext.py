@@ -69,9 +69,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     splits = {"train": pages(60, 1), "test": pages(60, 2)}
     write_dataset(bench / "articles", splits, config="wikitext-2-raw-v1")
     write_tiny(bench / "gpt2", "gpt2", causal=True, n_embd=64)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        return pytest_in(repository, "bench/gpt2.toml", "-p", "no:xdist", "-k", WITHOUT_TIMES)
+    return pytest_in(repository, "bench/gpt2.toml", "-p", "no:xdist", "-k", WITHOUT_TIMES)
 
 
 def test_perplexity_is_judged_by_documents_before_and_after(ran: Ran) -> None:

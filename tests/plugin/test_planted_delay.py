@@ -52,7 +52,7 @@ def test_a_speed_test_alone_looks_for_the_delay_and_decides_nothing_where_it_is_
     assert record["verdict"]["failed"] == 0
     assert record["self_test"]["planted_delay"]["message"] in record["verdict"]["messages"]
     report = (hidden.folder / HIDDEN).read_text()
-    assert "**not seen, so no speed-up is decided**" in report
+    assert "**Not detected, so no speed-up is decided**" in report
 
 
 def test_a_delay_that_is_seen_lets_the_budget_decide(seen: Ran) -> None:

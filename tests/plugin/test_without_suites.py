@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran
+from support.user_repository import pytest_in as pytest_warm
 
 TOLD = """
 import sys
@@ -21,6 +23,9 @@ def pytest_terminal_summary(terminalreporter):
 PLUGIN = ("-p", "slimgate.plugin")
 # These import what they like, in every run.
 OTHERS = [option for name in ("benchmark", "anyio", "hypothesispytest") for option in ("-p", f"no:{name}")]
+
+
+pytest_in = partial(pytest_warm, new_interpreter=True)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from support.sample_record import PASS, quality, sample_record, variant
 
 from slimgate.record import ArtifactFacts, RunRecord
 from slimgate.report import suite_report
-from slimgate.report.plots import write_plots
+from slimgate.report.plots import Point, _labels_below, write_plots
 
 
 def artifact(megabytes: float) -> ArtifactFacts:
@@ -58,3 +58,13 @@ def test_one_model_makes_no_plot(tmp_path: Path) -> None:
 def test_the_report_shows_the_pictures_that_there_are(plots: list[str]) -> None:
     shown = "![accuracy-size](plots/accuracy-size.svg)" in suite_report(record_of("a"), plots)
     assert shown is bool(plots)
+
+
+def test_names_of_points_that_lie_together_are_not_written_over_each_other() -> None:
+    points = [
+        Point("teacher", 87.0, 0.90, None, True),
+        Point("student", 66.8, 0.855, None, True),
+        Point("distilled", 66.8, 0.856, None, True),
+        Point("int8", 56.4, 0.80, None, True),
+    ]
+    assert _labels_below(points) == {"distilled"}

@@ -15,6 +15,7 @@ from typing import Any
 
 from fixtures.models.tiny import write_tiny_bert
 from fixtures.own import source as own_source
+from support.warm_python import run_module
 
 ROOT = Path(__file__).parents[2]
 
@@ -144,20 +145,28 @@ class Ran:
         return ""
 
 
-def pytest_in(folder: Path, *arguments: str) -> Ran:
-    """Runs pytest in a folder, in a process of its own."""
+def pytest_in(folder: Path, *arguments: str, new_interpreter: bool = False) -> Ran:
+    """Runs pytest in a folder, in a process of its own. new_interpreter: imports are what is tested."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
         "COLUMNS": "300",
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
     }
     for name in list(environment):  # of the pytest that runs this test
         if name.startswith("PYTEST_") or name == "SLIMGATE_STORE":
             del environment[name]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    # hypothesis is this repository's own, and takes a while to import
+    options = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", *map(str, arguments)]
+    if new_interpreter:
+        command = [sys.executable, "-m", "pytest", *options]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        )
+    else:
+        done = run_module("pytest", options, folder, environment)
     out = done.stdout + done.stderr
     return Ran(done.returncode, out, time.perf_counter() - start, folder, out.splitlines())
 

@@ -13,6 +13,7 @@ from itertools import islice
 from math import isfinite, nan
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from slimgate.data.predictions.codes import TEXT, by_id, standing_twice
@@ -30,18 +31,19 @@ class Samples:
     """One task under one filter. Arrays are (rows,).
 
     ids: Arrow text, distinct; order: positions in the order of the ids. scores: by metric, NaN where the log
-    has none. keys: by name, digests of what both logs must share. answers: digests; clusters: digests, or
-    None where each row stands alone. errors, truncated: whether. rows(): the rows again, to quote some.
+    has none. keys: by name, digests of what both logs must share. answers: digests, or None where there are
+    none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
+    rows(): the rows again, to quote some.
     """
 
     ids: pa.Array
     order: Ints
     scores: Mapping[str, Floats]
     keys: Mapping[str, Ints]
-    answers: Ints
+    answers: Ints | None
     clusters: Ints | None
-    errors: Ints
-    truncated: Ints
+    errors: npt.NDArray[np.uint8]
+    truncated: npt.NDArray[np.uint8]
     rows: Callable[[], Iterator[Row]]
 
     def __len__(self) -> int:
@@ -68,10 +70,9 @@ class _Column:
     ids: list[pa.Array] = field(default_factory=list)
     scores: dict[str, array[float]] = field(default_factory=dict)
     keys: dict[str, array[int]] = field(default_factory=dict)
-    answers: array[int] = field(default_factory=lambda: array("q"))
-    clusters: array[int] = field(default_factory=lambda: array("q"))
+    answers: array[int] | None = None
+    clusters: array[int] | None = None
     flags: bytearray = field(default_factory=bytearray)
-    clustered: bool = False
 
     def add(self, row: Row, shown: str) -> None:
         before = len(self.flags)
@@ -88,9 +89,15 @@ class _Column:
             if digests is None:
                 digests = self.keys[name] = array("q", [0]) * before
             digests.append(_digest(text))
-        self.answers.append(hash(row.answer))
-        self.clustered |= row.cluster is not None
-        self.clusters.append(hash(row.id if row.cluster is None else row.cluster))
+        if self.answers is None and row.answer is not None:
+            self.answers = array("q", [0]) * before
+        if self.answers is not None:
+            self.answers.append(hash(row.answer))
+        if self.clusters is None and row.cluster is not None:
+            # rows so far stand alone: a number of their own
+            self.clusters = array("q", range(before))
+        if self.clusters is not None:
+            self.clusters.append(before if row.cluster is None else _digest(row.cluster) + 2**50)
         self.flags.append((row.error is not None) + 2 * row.truncated)
         if len(row.scores) < len(self.scores) or len(row.keys) < len(self.keys):
             self._even()
@@ -150,7 +157,7 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
             f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample "
             "(a log of several runs, or of several epochs without their number?)"
         )
-    flags = np.frombuffer(column.flags, np.uint8).astype(np.int64)
+    flags = np.frombuffer(column.flags, np.uint8)
 
     def rows() -> Iterator[Row]:
         return (row for row in task.rows() if row.filter == name)
@@ -158,11 +165,11 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
     return Samples(
         ids=ids,
         order=order,
-        scores={metric: np.array(values, np.float64) for metric, values in column.scores.items()},
-        keys={key: np.array(values, np.int64) for key, values in column.keys.items()},
-        answers=np.array(column.answers, np.int64),
-        clusters=np.array(column.clusters, np.int64) if column.clustered else None,
-        errors=flags & 1,
-        truncated=flags >> 1,
+        scores={metric: np.frombuffer(values, np.float64) for metric, values in column.scores.items()},
+        keys={key: np.frombuffer(values, np.int64) for key, values in column.keys.items()},
+        answers=None if column.answers is None else np.frombuffer(column.answers, np.int64),
+        clusters=None if column.clusters is None else np.frombuffer(column.clusters, np.int64),
+        errors=(flags & 1).astype(np.uint8),
+        truncated=(flags >> 1).astype(np.uint8),
         rows=rows,
     )

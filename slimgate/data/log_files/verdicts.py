@@ -39,6 +39,7 @@ from slimgate.samples import Log, Row
 # Flipped samples that are kept of a comparison, to quote.
 MOST_KEPT = 10
 _LONGEST_ID = 64
+_AT_ONCE = 500_000
 _ID = np.dtypes.StringDType()
 
 
@@ -149,7 +150,7 @@ def judge_logs(
     budgets.check_used(found.names)
     if not found.comparisons:
         raise DataError(f"{base.shown} and {target.shown}: nothing to judge")
-    pooled = _pooled(found.comparisons, budgets, seed) if budgets.pooled else None
+    pooled = _pool(found.comparisons, budgets, seed) if budgets.pooled else None
     together = [*found.comparisons, *([pooled] if pooled else [])]
     judged = fails_within_family([one.judged for one in together])
     corrected = [replace(one, judged=found) for one, found in zip(together, judged, strict=True)]
@@ -222,8 +223,9 @@ def _comparison(
 
 def _to_quote(samples: Samples) -> Samples:
     """The samples without their columns, so that these are freed: quoting reads the log again."""
-    none = np.empty(0, np.int64)
-    return Samples(pa.array([], pa.large_string()), none, {}, {}, none, None, none, none, samples.rows)
+    none, no_flags = np.empty(0, np.int64), np.empty(0, np.uint8)
+    ids = pa.array([], pa.large_string())
+    return Samples(ids, none, {}, {}, None, None, no_flags, no_flags, samples.rows)
 
 
 def _judge(
@@ -254,21 +256,27 @@ def _ids(paired: PairedTask, scores: PairedScores) -> Texts:
         (theirs, scores.target_rows, paired.target),
     ):
         if rows.any():
-            texts = pc.utf8_slice_codeunits(samples.ids.take(pa.array(at[rows])), 0, _LONGEST_ID)
-            found[rows] = texts.to_pylist()
+            _fill(found, np.flatnonzero(rows), samples.ids, at)
     return cast(Texts, found)
 
 
+def _fill(found: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
+    """Some at a time: ten million Python texts take half a gigabyte."""
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE]
+        texts = pc.utf8_slice_codeunits(ids.take(pa.array(at[part])), 0, _LONGEST_ID)
+        found[part] = texts.to_pylist()
+
+
 def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
+    if paired.base.answers is None or paired.target.answers is None:
+        return None
     both = (scores.base_rows >= 0) & (scores.target_rows >= 0)
     before = paired.base.answers[scores.base_rows[both]]
-    after = paired.target.answers[scores.target_rows[both]]
-    if not len(before) or ((before == hash(None)).all() and (after == hash(None)).all()):
-        return None
-    return int((before != after).sum())
+    return int((before != paired.target.answers[scores.target_rows[both]]).sum())
 
 
-def _pooled(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
+def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
     """All samples of all comparisons as one; the scores of one sample are one cluster.
 
     Raises DataError for scores that are not from 0 to 1, whose mean says nothing.

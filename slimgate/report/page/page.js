@@ -53,6 +53,13 @@ function choice(label, choices, onchange) {
 /** One word of a number: 1 row, 2 rows. */
 const counted = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
+/** A link to a folded section opens it. */
+document.addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#"]');
+  const section = link && byId(link.hash.slice(1));
+  if (section instanceof HTMLDetailsElement) section.open = true;
+});
+
 {
   const root = document.documentElement;
   const button = byId("theme");

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.models.exported import Exported, export_random_model
+from fixtures.models.exported import Exported
 from slimgate.compress.agreement import predictor_of, scores
 from slimgate.compress.convert import onnx_cast, onnx_int8_dynamic, onnx_optimize, onnx_weight_only
 from slimgate.compress.convert._onnx_graph import kinds_of
@@ -15,11 +15,6 @@ from slimgate.errors import BuildError
 from slimgate.models.onnx_model import array_of, load_onnx_model
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export_random_model(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.mark.parametrize("optimized", [False, True], ids=["as exported", "fused"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.models.exported import Exported, export_random_model
+from fixtures.models.exported import Exported
 from slimgate.compress.agreement import predictor_of
 from slimgate.compress.convert import onnx_int8_dynamic, onnx_int8_static, onnx_weight_only
 from slimgate.compress.convert._onnx_graph import kinds_of
@@ -16,11 +16,6 @@ from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export_random_model(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.mark.parametrize(

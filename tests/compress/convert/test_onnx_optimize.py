@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fixtures.models.building import tiny_context
-from fixtures.models.exported import Exported, export_random_model
+from fixtures.models.exported import Exported
 from fixtures.models.tiny_graph import tiny_graph, tiny_onnx_model
 from slimgate.compress.agreement import predictor_of, scores
 from slimgate.compress.convert import onnx_int8_dynamic, onnx_int8_static, onnx_optimize
@@ -16,11 +16,6 @@ from slimgate.compress.convert._onnx_first_token import keep_first_token
 from slimgate.compress.convert._onnx_graph import Graph, kinds_of
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export_random_model(tmp_path_factory.mktemp("tiny"))
 
 
 def test_attention_and_embeddings_become_one_operator_each(tiny: Exported, tmp_path: Path) -> None:

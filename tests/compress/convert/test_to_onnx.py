@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.exported import Exported, export_random_model
+from fixtures.models.exported import Exported
 from slimgate.compress.agreement import predictor_of, scores
 from slimgate.compress.convert import to_onnx
 from slimgate.compress.quantize import int8_dynamic
@@ -17,11 +17,6 @@ from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export_random_model(tmp_path_factory.mktemp("tiny"))
 
 
 def test_an_exported_graph_has_the_models_parameters_and_answers(tiny: Exported, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def _lines(found: Plan) -> list[str]:
         f"if {100 * found.flips:g} % of the samples change: "
         f"an equal model passes {_percent(found.equal.passes)} of the time."
     )
-    return [head, "", table, "", *_needed(found)]
+    return [head, "", table, "", *_format_needed(found)]
 
 
 def _row(name: str, one: Shares) -> dict[str, str]:
@@ -82,7 +82,7 @@ def _row(name: str, one: Shares) -> dict[str, str]:
     }
 
 
-def _needed(found: Plan) -> list[str]:
+def _format_needed(found: Plan) -> list[str]:
     lines = [f"About {found.rows_needed:,} rows pass an equal model 80 % of the time."]
     if found.rows_needed > found.rows:
         repeats = -(-found.rows_needed // found.rows)

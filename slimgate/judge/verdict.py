@@ -153,7 +153,7 @@ def _by_fraction(
         )
     errors = budget.kind == "error_increase_relative"
     relative = relative_to_errors() if errors else relative_to_value(higher_is_better=metric.higher_is_better)
-    excess, paired = relative.excess(budget.limit), _paired_of(evidence)
+    excess, paired = relative.excess(budget.limit), _require_paired(evidence)
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     rows = _rows(paired, excess, 0.0, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
@@ -165,7 +165,7 @@ def _by_fraction(
 
 
 def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:
-    paired, limit = _paired_of(evidence), budget.limit
+    paired, limit = _require_paired(evidence), budget.limit
     p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
     inside, outside = p_values if budget.kind == "floor" else p_values[::-1]
     verdict = to_verdict(inside=inside <= ALPHA, outside=outside <= ALPHA)
@@ -174,7 +174,7 @@ def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidenc
     return BudgetVerdict(budget.kind, limit, verdict, budget.reason, rows, after, interval, inside, outside)
 
 
-def _paired_of(evidence: Evidence) -> Paired:
+def _require_paired(evidence: Evidence) -> Paired:
     if evidence.paired is None:
         raise MeasureError("a metric without an interval cannot have a budget")
     return evidence.paired

@@ -269,17 +269,17 @@ def _start_server_once(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     _start_server_once(item)
-    with _told_of(item):
+    with _progress_of(item):
         yield
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    with _told_of(item):
+    with _progress_of(item):
         yield
 
 
-def _told_of(item: pytest.Item) -> AbstractContextManager[object]:
+def _progress_of(item: pytest.Item) -> AbstractContextManager[object]:
     """A gate that takes long says so; one that times anything is still."""
     state = item.config.stash.get(SESSION, None)
     if state is None or suite_of(item) is None:

@@ -25,7 +25,7 @@ Found = tuple[VariantRecord, BehaviourFacts]
 
 def behaviour(record: RunRecord) -> str:
     """The whole section; nothing where no behaviour was measured."""
-    found = _found(record)
+    found = _find_behaviour(record)
     return with_heading(
         "## Behaviour",
         blocks(
@@ -45,14 +45,14 @@ def behaviour(record: RunRecord) -> str:
 
 def answers_changed(record: RunRecord) -> str:
     """A line a variant: flips, agreement and calibration; nothing where no behaviour was measured."""
-    return _changes_table(_found(record))
+    return _changes_table(_find_behaviour(record))
 
 
 def worst_slices(record: RunRecord) -> tuple[str, str]:
     """How many of how many slices that lost, and a table: the worst of each variant, and those that fail."""
     by_drop = [
         (model, sorted(_lost_slices(facts), key=lambda one: -one.drop_points))
-        for model, facts in _found(record)
+        for model, facts in _find_behaviour(record)
     ]
     shown = [
         (model, one)
@@ -81,7 +81,7 @@ def _lost_slices(facts: BehaviourFacts) -> list[SliceFacts]:
 
 def lost_rows(record: RunRecord) -> str:
     """Some rows of each variant that were right and are wrong: its surest wrong answers, in one table."""
-    by_gated = sorted(_found(record), key=lambda found: not found[0].gated)
+    by_gated = sorted(_find_behaviour(record), key=lambda found: not found[0].gated)
     quoted = [
         (model, row)
         for model, facts in by_gated
@@ -97,7 +97,7 @@ def lost_rows(record: RunRecord) -> str:
     return table(without_empty(columns))
 
 
-def _found(record: RunRecord) -> list[Found]:
+def _find_behaviour(record: RunRecord) -> list[Found]:
     return [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
 
 

@@ -55,7 +55,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _switched_off_budgets(record)
     yield from look_cautions(record)
     yield from unlucky_builds(record)
-    gated, free = (_chosen(record, gated=gated) for gated in (True, False))
+    gated, free = (_choose_variants(record, gated=gated) for gated in (True, False))
     yield from _of_models(record, gated)
     yield from _judge_warnings(record)
     yield from _new_heads(record)
@@ -66,7 +66,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _unsteady(record)
 
 
-def _chosen(record: RunRecord, *, gated: bool) -> list[VariantRecord]:
+def _choose_variants(record: RunRecord, *, gated: bool) -> list[VariantRecord]:
     return [model for model in variants(record) if model.gated is gated]
 
 
@@ -128,7 +128,7 @@ def _switched_off_budgets(record: RunRecord) -> Iterator[str]:
 
 
 def _ungated_metrics(record: RunRecord) -> Iterator[str]:
-    if found := _chosen(record, gated=False):
+    if found := _choose_variants(record, gated=False):
         reasons = [with_note(escape(one.name), escape(one.reason or "no reason given")) for one in found]
         yield f"Not gated, so these cannot fail the run: {'; '.join(reasons)}."
     free = [name for name in metrics(record) if name not in budgeted_metrics(record)]

@@ -56,9 +56,9 @@ def best(record: RunRecord) -> list[str]:
         return [none, *_fastest_lines(record, fast)]
     if list(fast) == [small.name]:
         shown = ", ".join([_size(small), *fast[small.name]])
-        kept = [f"Its quality: {', '.join(found)}."] if (found := _kept(record, small)) else []
+        kept = [f"Its quality: {', '.join(found)}."] if (found := _first_metrics(record, small)) else []
         return [f"Smallest and fastest inside its budgets: {_name(small)}, {shown}.", *kept]
-    facts = [_size(small), *_kept(record, small)]
+    facts = [_size(small), *_first_metrics(record, small)]
     return [
         f"Smallest inside its budgets: {_name(small)}, {', '.join(facts)}.",
         *_fastest_lines(record, fast),
@@ -81,7 +81,7 @@ def _size(model: VariantRecord) -> str:
     return size_cell(model, unit=" MB")
 
 
-def _kept(record: RunRecord, model: VariantRecord) -> list[str]:
+def _first_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
     """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, at most 1.1 as the best of 4)`."""
     return [f"{escape(name)} {_chosen_cell(record, model, name)}" for name in budgeted_metrics(record)[:2]]
 

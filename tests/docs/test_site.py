@@ -14,7 +14,7 @@ import slimgate
 from fixtures.site import links
 from fixtures.site.api import api_page, groups
 from fixtures.site.formulas import math_block
-from fixtures.site.hooks import SCHEMA, generated, search_rank
+from fixtures.site.hooks import SCHEMA, generate_pages, search_rank
 from fixtures.site.outside import outside_addresses
 from fixtures.site.plots import PLOTS, number, table
 from slimgate.suite.schema import suite_schema
@@ -98,7 +98,7 @@ def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_every_plot_has_a_light_and_a_dark_picture_that_the_page_shows() -> None:
-    drawn = {path: made for path, made in generated() if isinstance(made, bytes)}
+    drawn = {path: made for path, made in generate_pages() if isinstance(made, bytes)}
     page = (links.ROOT / "docs/statistics.md").read_text("utf-8")
     assert list(drawn) == [f"plots/{name}-{scheme}.svg" for name in PLOTS for scheme in ("light", "dark")]
     for name, svg in drawn.items():
@@ -108,7 +108,7 @@ def test_every_plot_has_a_light_and_a_dark_picture_that_the_page_shows() -> None
 
 
 def test_the_site_has_the_reference_and_the_schema() -> None:
-    made = dict(generated())
+    made = dict(generate_pages())
     assert json.loads(made[SCHEMA]) == suite_schema()
     assert {"reference/README.md", "reference/steps.md", "reference/python.md"} <= set(made)
 

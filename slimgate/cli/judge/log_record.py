@@ -146,14 +146,14 @@ def _behaviour(verdicts: LogVerdicts) -> dict[str, Any] | None:
             "right_to_wrong": turned[0],
             "wrong_to_right": turned[1],
             "changed": changed,
-            "quoted": [_quoted(one) for one in quoted_samples(verdicts)],
+            "quoted": [_quote_sample(one) for one in quoted_samples(verdicts)],
         },
         "agreement": 1 - changed / n,
         "measured": now(),
     }
 
 
-def _quoted(one: QuotedSample) -> dict[str, Any]:
+def _quote_sample(one: QuotedSample) -> dict[str, Any]:
     return {
         "id": f"{one.comparison}: {one.id}",
         "label": _cut(one.base.target),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.compress.layers.bit_packing import pack, packed_bytes, unpack
+from slimgate.compress.layers.int8_linear import frozen_parameter
 from slimgate.errors import BuildError
 
 
@@ -44,7 +45,7 @@ class BinaryLinear(nn.Module):
         self.in_features, self.out_features, self.activations = in_features, out_features, activations
         self.register_buffer("packed", _no_bits(out_features, in_features))
         self.register_buffer("scale", torch.ones(out_features))
-        self.bias = _frozen_parameter(torch.zeros(out_features)) if bias else None
+        self.bias = frozen_parameter(torch.zeros(out_features)) if bias else None
         self.register_buffer("threshold", torch.zeros(in_features) if activations else None)
         self.register_buffer("gain", torch.ones(()) if activations else None)
         self._forget()
@@ -73,7 +74,7 @@ class BinaryLinear(nn.Module):
             shift = layer.weight @ layer.threshold
             bias = shift if bias is None else bias.detach() + shift
         if bias is not None:
-            layer.bias = _frozen_parameter(_copy(bias))
+            layer.bias = frozen_parameter(_copy(bias))
         return layer
 
     @property
@@ -200,7 +201,3 @@ def _no_bits(rows: int, columns: int) -> Tensor:
 
 def _copy(values: Tensor) -> Tensor:
     return values.detach().to(torch.float32, copy=True)
-
-
-def _frozen_parameter(values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values, requires_grad=False)

@@ -116,7 +116,7 @@ def shared_tasks(base: Log, target: Log, rules: Rules) -> tuple[list[str], list[
     """The tasks of both logs, and what differs in words. Raises DataError where one log lacks a task."""
     shared = [name for name in base.tasks if name in target.tasks]
     lacking = [
-        f"{log.shown} lacks {_listed(names)}"
+        f"{log.shown} lacks {_list_tasks(names)}"
         for log, names in (
             (target, [name for name in base.tasks if name not in target.tasks]),
             (base, [name for name in target.tasks if name not in base.tasks]),
@@ -130,7 +130,7 @@ def shared_tasks(base: Log, target: Log, rules: Rules) -> tuple[list[str], list[
     return shared, lacking
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_tasks(names: Sequence[str]) -> str:
     more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
     what = "task" if len(names) == 1 else "tasks"
     return f"the {what} {', '.join(names[:EXAMPLES])}{more}"
@@ -342,10 +342,10 @@ def _scores_of(
     if paired.base.clusters is not None and paired.target.clusters is not None:
         own, theirs = paired.base.clusters[base_rows], paired.target.clusters[target_rows]
         clusters = np.where(base_rows >= 0, own, theirs)
-    return PairedScores(base, target, base_rows, target_rows, clusters, _judged(counts, len(base)))
+    return PairedScores(base, target, base_rows, target_rows, clusters, _with_judged(counts, len(base)))
 
 
-def _judged(counts: Counts, judged: int) -> Counts:
+def _with_judged(counts: Counts, judged: int) -> Counts:
     return Counts(**{**counts.__dict__, "judged": judged})
 
 

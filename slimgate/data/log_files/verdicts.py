@@ -150,7 +150,7 @@ def judge_logs(
     budgets.check_used(found.names)
     if not found.comparisons:
         raise DataError(f"{base.shown} and {target.shown}: nothing to judge")
-    pooled = _pooled(found.comparisons, budgets, seed) if budgets.pooled else None
+    pooled = _pool(found.comparisons, budgets, seed) if budgets.pooled else None
     together = [*found.comparisons, *([pooled] if pooled else [])]
     judged = fails_within_family([one.judged for one in together])
     corrected = [replace(one, judged=found) for one, found in zip(together, judged, strict=True)]
@@ -276,7 +276,7 @@ def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
     return int((before != paired.target.answers[scores.target_rows[both]]).sum())
 
 
-def _pooled(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
+def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
     """All samples of all comparisons as one; the scores of one sample are one cluster.
 
     Raises DataError for scores that are not from 0 to 1, whose mean says nothing.

@@ -19,7 +19,7 @@ def recalls(by_class: ClassCounts) -> Floats:
     return ratio(by_class.right, by_class.labelled)
 
 
-def _found(outcomes: ClassOutcomes) -> tuple[Floats, Floats]:
+def _positives(outcomes: ClassOutcomes) -> tuple[Floats, Floats]:
     """(rows,) found positives and (rows,) positives; every model has as many."""
     positive = outcomes.labels == 1
     found = positive & (outcomes.predictions == 1)
@@ -30,7 +30,7 @@ _ALL = make_averages("recall", recalls)
 # Each row that can count does so by 0 or 1. A bootstrap passed a loss of 0.3 % of the rows 7.5 % of the time.
 METRICS: Mapping[str, Metric] = {
     **_ALL,
-    "recall": replace(_ALL["recall"], row_mean=RowMean(_found, ends=lambda *_: (0.0, 1.0))),
+    "recall": replace(_ALL["recall"], row_mean=RowMean(_positives, ends=lambda *_: (0.0, 1.0))),
     # classes weighted by their rows: the share of right rows, which is accuracy
     "recall_weighted": replace(_ALL["recall_weighted"], per_row=right_rows),
 }

@@ -120,5 +120,5 @@ def test_the_gate_tests_itself_and_the_report_tells_it(ran: Ran) -> None:
     assert checks["identical"]["verdict"] != "FAIL"
     assert checks["planted_fault"]["verdict"] != "PASS"
     report = (ran.folder / "reports/latest/gpt2/report.md").read_text("utf-8")
-    assert "Quality beside what only this task has" in report
+    assert "Figures of this task" in report
     assert "perplexity" in report

@@ -35,7 +35,7 @@ def test_the_simulated_verdicts_on_memory_are_those_of_the_judge() -> None:
     assert failed > 30
 
 
-@pytest.mark.parametrize("machine", [Machine(0.02, 12, 0.01), Machine(0.1, 48)], ids=lambda one: one.shown)
+@pytest.mark.parametrize("machine", [Machine(0.02, 12, 0.01), Machine(0.1, 48)], ids=lambda one: one.label)
 def test_a_speed_up_at_its_budget_seldom_passes_or_fails(machine: Machine) -> None:
     shares = Cell(machine, (0,)).simulate(100)
     # 6 % and two standard errors of 100 runs

@@ -164,7 +164,8 @@ def _take_on(folder: str, environment: dict[str, str], out: str, err: str) -> No
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     sys.path[0] = folder
-    forkserver._forkserver.ensure_running = resource_tracker.ensure_running  # it is no child of this process
+    # the server is no child of this process, which must not wait for it
+    forkserver.ensure_running = forkserver._forkserver.ensure_running = resource_tracker.ensure_running
 
 
 def _start_forkserver() -> None:

@@ -92,7 +92,7 @@ def test_a_tool_that_is_missing_or_fails_is_a_row_with_the_reason(
     monkeypatch.setattr(peers, "PEERS", {"missing": missing, "failing": failing, "not wanted": failing})
     task = SimpleNamespace(object=context.task, params=context.task_params)
     run: Any = SimpleNamespace(
-        built=lambda _: SimpleNamespace(
+        build=lambda _: SimpleNamespace(
             artifact=SimpleNamespace(load=lambda _device: load_tiny(folder, context))
         ),
         suite=SimpleNamespace(setup=SimpleNamespace(task=task), seed=0, threads=1),

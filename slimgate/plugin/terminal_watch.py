@@ -69,6 +69,7 @@ class _Log:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             self.reporter.write_line(line)
             self.reporter.flush()
+        self.broken = None  # pytest's next line is whole again, and may be as long
 
     def write_beside(self, line: str) -> None:
         """Passes by pytest, whose capturing belongs to the thread that runs the tests."""

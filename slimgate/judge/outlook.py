@@ -52,11 +52,11 @@ class Outlook:
 
     @property
     def basis(self) -> str:
-        """`of equal variants that change 0.5 to 3 % of the answers 98 to 71 % pass, simulated`."""
+        """`if 0.5 to 3 % of the answers change, 98 to 71 % of equal variants pass, simulated`."""
         low, high = (f"{100 * share:.3g}" for share in self.changes)
         shares = dict.fromkeys(f"{100 * share:.0f}" for share in (self.at_few, self.at_many))
         passes = " to ".join(shares)
-        return f"of equal variants that change {low} to {high} % of the answers {passes} % pass, simulated"
+        return f"if {low} to {high} % of the answers change, {passes} % of equal variants pass, simulated"
 
 
 def drop_outlook(sizes: tuple[int, ...], margin: float, changes: tuple[float, float]) -> Outlook:

@@ -157,7 +157,7 @@ def _budget_row(budget: PlannedBudget) -> dict[str, str]:
     return {
         "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
         "variants": budget.names,
-        "takes about": f"{budget.takes} rows",
+        "needs about": budget.takes,
         "basis": budget.basis,
         "outlook": budget.answer.removesuffix(" decide it"),
     }

@@ -70,7 +70,7 @@ class PlannedBudget:
     """One budget of some variants, and whether the gate rows decide it.
 
     needed: gate rows that pass an equal variant 80 % of the time, for few and for many changed answers, in
-    groups of the sizes that the gate has. basis: what is assumed of the variants.
+    groups of the sizes that the gate has; None if no number does. basis: what is assumed of the variants.
     """
 
     metric: str
@@ -78,7 +78,7 @@ class PlannedBudget:
     limit: float
     variants: tuple[str, ...]
     gate: GateGroups
-    needed: tuple[int, ...]
+    needed: tuple[int | None, ...]
     word: Word
     basis: str
 
@@ -95,10 +95,10 @@ class PlannedBudget:
 
     @property
     def takes(self) -> str:
-        """`390 to 1,546`, one number, or `?`."""
-        if not self.needed:
-            return "?"
-        return " to ".join(f"{rows:,}" for rows in dict.fromkeys(self.needed))
+        """`390 to 1,546 gate rows`, `390 gate rows at best`, or `? gate rows`."""
+        numbers = list(dict.fromkeys(f"{rows:,}" for rows in self.needed if rows is not None))
+        end = " at best" if numbers and None in self.needed else ""
+        return f"{' to '.join(numbers) or '?'} gate rows{end}"
 
     @property
     def answer(self) -> str:
@@ -109,12 +109,12 @@ class PlannedBudget:
 
     @property
     def line(self) -> str:
-        """`budget accuracy drop_points 0.5 (int8): takes about 1,237 to 7,420 gate rows (…), 6,000 may decide
+        """`budget accuracy drop_points 0.5 (int8): needs about 1,237 to 7,420 gate rows (…), 6,000 may decide
         it`.
         """
         return (
             f"budget {self.metric} {self.kind} {self.limit:g} ({self.names}): "
-            f"takes about {self.takes} gate rows ({self.basis}), {self.answer}"
+            f"needs about {self.takes} ({self.basis}), {self.answer}"
         )
 
 
@@ -125,7 +125,7 @@ class _Plan:
     metric: str
     kind: str
     limit: float
-    needed: tuple[int, ...]
+    needed: tuple[int | None, ...]
     word: Word
     basis: str
 
@@ -200,13 +200,14 @@ def _plan_budget(
 
 def _rows_needed(
     margin: float, gate: GateGroups, changes: Changes, *, used: Changes = (0.0, 0.0)
-) -> tuple[int, int]:
-    """Rows for few and for many changes. used: how much of the margin an equal variant takes with either."""
-    few, many = (
-        planned_rows(max(margin - less, margin / 100), discordance=psi, sizes=gate.group_sizes)
+) -> tuple[int | None, ...]:
+    """Rows for few and for many changes. used: how much of the margin an equal variant takes with either;
+    None if that is all of it.
+    """
+    return tuple(
+        planned_rows(margin - less, discordance=psi, sizes=gate.group_sizes) if less < margin else None
         for psi, less in zip(changes, used, strict=True)
     )
-    return few, many
 
 
 def _by_earlier_run(

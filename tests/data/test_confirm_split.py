@@ -129,7 +129,7 @@ def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("points", "told"),
     [
-        ("0.5", "confirm: budget accuracy drop_points 0.5 (shorter, pruned): takes about "),
+        ("0.5", "confirm: budget accuracy drop_points 0.5 (shorter, pruned): needs about "),
         ("90.0", "confirm: 12 in 3 groups can decide every planned budget on a drop"),
     ],
 )

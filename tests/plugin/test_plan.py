@@ -52,8 +52,10 @@ def test_a_run_names_at_its_head_the_budgets_that_its_rows_cannot_decide(fresh_r
     """By simulation first, then by what an earlier run said of the same rows."""
     wanted = ("bench/two.toml", "-k", "quality and unsure and accuracy")
     first, again = pytest_in(fresh_repository, *wanted), pytest_in(fresh_repository, *wanted)
-    needed = "bench/two.toml: budget accuracy drop_points 0.1 (unsure): takes about "
-    assumed = r"[\d,]+ to [\d,]+ gate rows \(of equal variants .* % pass, simulated\), 400 CANNOT decide it"
+    needed = "bench/two.toml: budget accuracy drop_points 0.1 (unsure): needs about "
+    assumed = (
+        r"[\d,]+ to [\d,]+ gate rows \(if .* % of equal variants pass, simulated\), 400 CANNOT decide it"
+    )
     assert re.search(re.escape(needed) + assumed, first.out)
     assert first.out.index(needed) < first.out.index("1 passed")
     assert re.search(r"\(as the run of \S+ measured\), 400 CANNOT decide it", again.out)

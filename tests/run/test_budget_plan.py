@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_few_flips_use_up_less_of_their_budget_than_many(tmp_path: Path) -> None
     """0.25 to 1.5 % turn from right to wrong, of 4 %: 2.4865² 0.0025 / 0.0375² and 0.015 / 0.025²."""
     line = planned_line(tmp_path, "flips = { flips_max_percent = 4.0 }", GateGroups((1,) * 1000))
     # at least 74 of which none is lost, by log 0.05 / log (1 - 0.0375) = 79
-    assert "takes about 79 to 149 gate rows" in line
+    assert "needs about 79 to 149 gate rows" in line
 
 
 def earlier_run(*budgets: BudgetFacts, variance: float) -> RunRecord:
@@ -83,9 +84,9 @@ def test_groups_that_no_run_has_seen_count_beside_the_variance_that_one_measured
     """2 points take log 0.05 / log 0.98 = 148.3 groups without a loss, whatever the rows vary."""
     earlier = earlier_run(variance=0.001)
     budget = "accuracy = { drop_points = 2.0 }"
-    assert "takes about 149 gate rows" in planned_line(tmp_path, budget, GateGroups((1,) * 200), earlier)
+    assert "needs about 149 gate rows" in planned_line(tmp_path, budget, GateGroups((1,) * 200), earlier)
     line = planned_line(tmp_path, budget, GateGroups((40,) * 50), earlier)
-    assert "takes about 5,932 gate rows" in line
+    assert "needs about 5,932 gate rows" in line
     assert line.endswith("2,000 in 50 groups CANNOT decide it")
 
 
@@ -97,5 +98,11 @@ def test_a_budget_that_no_number_of_rows_would_decide_has_none(tmp_path: Path) -
         GateGroups((1,) * 200),
         earlier_run(judged, variance=0.1),
     )
-    assert "takes about ? gate rows (as the run of" in line
+    assert "needs about ? gate rows (as the run of" in line
     assert line.endswith("200 CANNOT decide it")
+
+
+def test_flips_that_use_up_their_budget_need_no_number_of_rows(tmp_path: Path) -> None:
+    """0.25 to 1.5 % turn from right to wrong: 1 % leaves room for the few only."""
+    line = planned_line(tmp_path, "flips = { flips_max_percent = 1.0 }", GateGroups((1,) * 1000))
+    assert re.search(r"needs about [\d,]+ gate rows at best ", line)

@@ -197,7 +197,7 @@ def _summary(found: RunVerdict, verdicts: LogVerdicts) -> str:
         return "not gated: no budget was set"
     counts = f"{found.passed} passed, {found.failed} failed, {found.inconclusive} inconclusive"
     line = f"{found.status} ({counts}, {found.not_gated} not gated)"
-    if verdicts.tests > 1:
+    if verdicts.tests > 1 and found.status != "PASS":  # a PASS needs no correction
         family = f"Holm's correction over the {verdicts.tests} budgets"
         line += f"; any failure fails all, so each FAIL holds by {family}"
     return line

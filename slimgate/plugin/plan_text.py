@@ -142,7 +142,8 @@ def _describe_measuring(suite: Suite) -> Iterator[str]:
     count, loads = len(suite.variants), len(suite.workloads)
     checks = f"{len(suite.metrics)} metrics, behaviour, size, {loads} workloads"
     seconds = suite.measure.max_seconds * (loads * (2 * count + 1) / 2 + PATIENCE)
-    yield f"measured of each variant: {checks}; timing takes about {duration(seconds)}, loading apart"
+    timing = f"timing takes about {duration(seconds)} on a quiet machine, without loading"
+    yield f"measured of each variant: {checks}; {timing}"
     if len(suite.seeds) > 1:
         yield f"the table is of seed {suite.seed}; variants that draw are built for {len(suite.seeds)} seeds"
 

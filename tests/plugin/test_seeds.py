@@ -56,7 +56,7 @@ def test_the_three_kinds_of_budget_stand_each_with_its_verdict(ran: Ran) -> None
     low, high = facts["budgets"][2]["interval"]
     assert low < facts["value"] == facts["budgets"][2]["value"] < high
     report = (ran.folder / "reports/latest/builds/report.md").read_text()
-    assert "### Builds by seed" in report
+    assert "Builds by seed" in report
     assert "floor 0.10: " in report
 
 

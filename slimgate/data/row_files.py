@@ -22,19 +22,22 @@ import itertools
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 
 from slimgate.data.json_rows import Object, line_objects, objects_of, spill_pieces, to_table, typed_lines
 from slimgate.errors import DataError, SuiteError
 
 _LONGEST = 16
+# A csv is read in blocks of so many bytes, and a row (with its columns of text) must fit into one.
+LONGEST_ROW = 16 * 2**20
 _KNOWN = (
     (re.compile(rb"\x1f\x8b\x08"), "compressed by gzip"),
     (re.compile(rb"\x28\xb5\x2f\xfd"), "compressed by zstd"),
@@ -277,6 +280,23 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         raise DataError(f"{path}: the column name {error.object!r} is not UTF-8; rename the column") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} is not parquet: {error}") from None
+
+
+def open_csv(
+    path: Path, format: str, columns: Sequence[str], kinds: Mapping[str, pa.DataType]
+) -> pyarrow.csv.CSVStreamingReader:
+    """Some columns of a csv or tsv, in blocks. "NA" and "None" are words; a field of nothing is missing.
+
+    kinds: of columns whose type is not guessed. Raises pa.ArrowInvalid.
+    """
+    return pyarrow.csv.open_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(block_size=LONGEST_ROW),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=SEPARATORS[format], newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=kinds, include_columns=columns, null_values=[""], strings_can_be_null=True
+        ),
+    )
 
 
 def _read_parquet(file: RowFile, scratch: Path) -> pa.Table:

@@ -48,20 +48,8 @@ def within_family(judged: QualityJudgement, adjusted: Sequence[float], tests: in
 
     adjusted: of each of the metric's budgets, corrected over all `tests` budgets of the family.
     """
-    budgets = tuple(
-        replace(one, verdict=Verdict.INCONCLUSIVE) if one.verdict is Verdict.PASS and p > ALPHA else one
-        for one, p in zip(judged.budgets, adjusted, strict=True)
-    )
-    if budgets == judged.budgets:
-        return judged
     why = f"inside its budget alone, but not by Holm's correction over the {tests} budgets of all variants"
-    return replace(
-        judged,
-        budgets=budgets,
-        verdict=worst_verdict([one.verdict for one in budgets]),
-        n_needed=None,
-        family=why,
-    )
+    return _undecided_if(judged, [p > ALPHA for p in adjusted], Verdict.PASS, why)
 
 
 def fails_within_family(judgements: Sequence[QualityJudgement]) -> list[QualityJudgement]:
@@ -72,19 +60,31 @@ def fails_within_family(judgements: Sequence[QualityJudgement]) -> list[QualityJ
     """
     found = [one.p_holds for judged in judgements for one in judged.budgets]
     adjusted = iter(adjust_by_holm(np.array([1.0 if p is None else p for p in found])).tolist())
-    return [_failing(judged, [next(adjusted) for _ in judged.budgets], len(found)) for judged in judgements]
+    why = f"over its budget alone, but not by Holm's correction over the {len(found)} budgets"
+    return [
+        _undecided_if(
+            judged,
+            [next(adjusted) > ALPHA and one.p_holds is not None for one in judged.budgets],
+            Verdict.FAIL,
+            why,
+        )
+        for judged in judgements
+    ]
 
 
-def _failing(judged: QualityJudgement, adjusted: Sequence[float], tests: int) -> QualityJudgement:
+def _undecided_if(
+    judged: QualityJudgement, lost: Sequence[bool], verdict: Verdict, why: str
+) -> QualityJudgement:
+    """The judgement in which budgets with that verdict are undecided where the correction takes it away.
+
+    lost: of each of the metric's budgets; why: as the judgement's line says it.
+    """
     budgets = tuple(
-        replace(one, verdict=Verdict.INCONCLUSIVE)
-        if one.verdict is Verdict.FAIL and one.p_holds is not None and p > ALPHA
-        else one
-        for one, p in zip(judged.budgets, adjusted, strict=True)
+        replace(one, verdict=Verdict.INCONCLUSIVE) if one.verdict is verdict and gone else one
+        for one, gone in zip(judged.budgets, lost, strict=True)
     )
     if budgets == judged.budgets:
         return judged
-    why = f"over its budget alone, but not by Holm's correction over the {tests} budgets"
     return replace(
         judged,
         budgets=budgets,

@@ -8,7 +8,7 @@ score.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -342,11 +342,7 @@ def _scores_of(
     if paired.base.clusters is not None and paired.target.clusters is not None:
         own, theirs = paired.base.clusters[base_rows], paired.target.clusters[target_rows]
         clusters = np.where(base_rows >= 0, own, theirs)
-    return PairedScores(base, target, base_rows, target_rows, clusters, _with_judged(counts, len(base)))
-
-
-def _with_judged(counts: Counts, judged: int) -> Counts:
-    return Counts(**{**counts.__dict__, "judged": judged})
+    return PairedScores(base, target, base_rows, target_rows, clusters, replace(counts, judged=len(base)))
 
 
 def _missing(where: str, paired: PairedTask, counts: Counts, unscored: npt.NDArray[np.bool_]) -> str:
@@ -379,9 +375,11 @@ def _as_wrong(
     """Every sample of either log; what a log has no score of is wrong there."""
     both = [paired.base.scores[metric], paired.target.scores[metric]]
     known = np.concatenate([scores[~np.isnan(scores)] for scores in both])
-    if not len(known) or known.min() < 0 or known.max() > 1:
+    if not len(known):
+        raise DataError(f"{where}: no sample has a score in either log")
+    if known.min() < 0 or known.max() > 1:
         raise DataError(
-            f"{where}: scores from {np.nanmin(known):g} to {np.nanmax(known):g} have no value that is wrong; "
+            f"{where}: scores from {known.min():g} to {known.max():g} have no value that is wrong; "
             "--missing as-wrong needs scores from 0 to 1"
         )
     wrong = 0.0 if better_when_higher(metric, paired.higher_is_better) else 1.0

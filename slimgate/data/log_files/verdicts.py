@@ -206,7 +206,9 @@ def _comparison(
         metric=metric,
         higher_is_better=better,
         zero_one=zero_one,
-        judged=_judge(name, ids, scores.base, scores.target, groups, better, budgets, seed),
+        judged=_judge(
+            name, ids, scores.base, scores.target, groups, better, budgets, seed, zero_one=zero_one
+        ),
         budgets=tuple(budgets),
         counts=scores.counts,
         worse=int(lost.sum()),
@@ -237,8 +239,9 @@ def _judge(
     better: bool,
     budgets: Sequence[QualityBudget],
     seed: int,
+    *,
+    zero_one: bool,
 ) -> QualityJudgement:
-    zero_one = is_zero_or_one(base) and is_zero_or_one(target)
     metric = score_metric(name, higher_is_better=better, zero_one=zero_one, share=is_share(base, target))
     before, after = (score_outcomes(ids, one, groups, right=zero_one) for one in (base, target))
     try:
@@ -299,7 +302,7 @@ def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> 
         metric=POOLED,
         higher_is_better=True,
         zero_one=zero_one,
-        judged=_judge(POOLED, ids, base, target, groups, True, budgets.pooled, seed),
+        judged=_judge(POOLED, ids, base, target, groups, True, budgets.pooled, seed, zero_one=zero_one),
         budgets=budgets.pooled,
         counts=Counts(**counts),
         worse=sum(one.worse for one in comparisons),

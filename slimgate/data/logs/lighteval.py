@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from slimgate._system.digests import json_digest
 from slimgate.data.log_files.json_lines import as_text
+from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
 from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
@@ -29,9 +30,12 @@ class Lighteval(Reader):
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
             return any(path.glob("**/details_*.parquet"))
+        if path.suffix != ".parquet":
+            return False
         try:
-            return path.suffix == ".parquet" and set(_COLUMNS) <= set(pq.read_schema(path).names)
-        except (pa.ArrowException, OSError):
+            with open_parquet(path) as parquet:
+                return set(_COLUMNS) <= set(parquet.schema_arrow.names)
+        except DataError:
             return False
 
     def read(self, path: Path) -> Log:
@@ -55,7 +59,7 @@ def _parts(file: Path) -> tuple[str, str]:
 def _rows(file: Path) -> Iterator[Row]:
     seen: dict[str, int] = {}
     try:
-        with pq.ParquetFile(file) as parquet:
+        with open_parquet(file) as parquet:
             if lacking := [name for name in _COLUMNS if name not in parquet.schema_arrow.names]:
                 raise DataError(f"{file}: no column {lacking[0]}, expected details of lighteval")
             for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(_COLUMNS)):
@@ -71,7 +75,7 @@ def _row(
     query = as_text(doc.get("query")) or ""
     named = str(doc.get("id") or "")
     # documents of some tasks have no id: then the document itself names the row
-    key = named or f"{hash(query):x}"
+    key = named or json_digest([query])[:16]
     seen[key] = count = seen.get(key, 0) + 1
     texts = response.get("text_post_processed") or response.get("text") or []
     truncated = response.get("truncated_tokens_count") or 0

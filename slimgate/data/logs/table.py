@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from slimgate.data.log_files.json_lines import as_text, read_objects
-from slimgate.data.predictions.files import FORMATS, LONGEST_ROW
-from slimgate.data.row_files import SEPARATORS
+from slimgate.data.predictions.files import FORMATS
+from slimgate.data.row_files import SEPARATORS, open_csv, open_parquet
 from slimgate.errors import DataError, format_suggestion
 from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
@@ -53,7 +51,8 @@ def _columns(path: Path) -> list[str]:
     kind = FORMATS.get(path.suffix.lower())
     try:
         if kind == "parquet":
-            return list(pq.read_schema(path).names)
+            with open_parquet(path) as parquet:
+                return list(parquet.schema_arrow.names)
         if kind == "jsonl":
             return list(next(read_objects(path), (0, {}))[1])
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -80,21 +79,10 @@ def _values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
 def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
     kind = FORMATS[path.suffix.lower()]
     if kind == "parquet":
-        with pq.ParquetFile(path, pre_buffer=False) as parquet:
+        with open_parquet(path) as parquet:
             yield from parquet.iter_batches(_ROWS_AT_ONCE, columns=names)
         return
-    reader = pyarrow.csv.open_csv(
-        path,
-        read_options=pyarrow.csv.ReadOptions(block_size=LONGEST_ROW),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=SEPARATORS[kind], newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types={name: pa.string() for name in names},
-            include_columns=names,
-            null_values=[""],
-            strings_can_be_null=True,
-        ),
-    )
-    with reader:
+    with open_csv(path, kind, names, {name: pa.string() for name in names}) as reader:
         yield from reader
 
 

@@ -17,21 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
 from slimgate._system.json_text import text_list
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.predictions.codes import TEXT, by_id, encode_blocks, is_empty, standing_twice
 from slimgate.data.predictions.columns import ColumnNames, Layout, find_columns
 from slimgate.data.predictions.jsonl import read_jsonl
-from slimgate.data.row_files import SEPARATORS, RowFile, columns_of, open_parquet, require
+from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet, require
 from slimgate.errors import DataError
 from slimgate.outcomes import SUM_TOLERANCE, Floats, Ints
 
 EXAMPLES = 3
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
-# A csv is read in blocks of so many bytes, and a row (with its columns of text) must fit into one.
-LONGEST_ROW = 16 * 2**20
 # Rows of a block of a parquet file.
 ROWS_AT_ONCE = 250_000
 # The roles whose texts are few.
@@ -210,19 +207,7 @@ def _read_csv(file: RowFile, names: ColumnNames) -> Read:
         )
     kinds = dict.fromkeys(layout.roles.values(), TEXT)
     kinds.update(dict.fromkeys(layout.probabilities.values(), pa.float64()))
-    reader = pyarrow.csv.open_csv(
-        file.path,
-        read_options=pyarrow.csv.ReadOptions(block_size=LONGEST_ROW),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=SEPARATORS[file.format], newlines_in_values=True),
-        # "NA" and "None" are words; a field of nothing is missing
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=kinds,
-            include_columns=layout.columns,
-            null_values=[""],
-            strings_can_be_null=True,
-        ),
-    )
-    with reader:
+    with open_csv(file.path, file.format, layout.columns, kinds) as reader:
         return columns, *_in_blocks(reader, layout), None
 
 

@@ -20,6 +20,8 @@ PER_SAMPLE = (DOCUMENT, PROMPT, TARGET)
 SETTINGS = ("shots", "limit", "chat_template", "version", "generation", "filters")
 TASKS = "tasks"
 COMPARED = (TASKS, *PER_SAMPLE, *SETTINGS)
+# What a reader may raise where a value of a log is not of the kind that its tool writes.
+NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from slimgate.data.predictions.codes import TEXT, by_id, standing_twice
 from slimgate.data.predictions.files import some
 from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints
-from slimgate.samples import Row, TaskLog
+from slimgate.samples import NOT_AS_WRITTEN, Row, TaskLog
 
 # Ids wait so many at a time to become Arrow text.
 _BLOCK = 50_000
@@ -137,11 +137,19 @@ def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
     Raises DataError where a sample stands twice, a score is no number, or there are no rows.
     """
     columns: dict[str, _Column] = {}
-    for row in task.rows():
-        column = columns.get(row.filter)
-        if column is None:
-            column = columns[row.filter] = _Column()
-        column.add(row, shown)
+    read = 0
+    try:
+        for row in task.rows():
+            column = columns.get(row.filter)
+            if column is None:
+                column = columns[row.filter] = _Column()
+            column.add(row, shown)
+            read += 1
+    except NOT_AS_WRITTEN as error:
+        said = f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"{shown}: after {read:,} samples it is not as its tool writes logs ({said})"
+        ) from error
     if not columns:
         raise DataError(f"{shown}: no samples, expected at least one")
     return {name: _samples(shown, name, columns.pop(name), task) for name in list(columns)}

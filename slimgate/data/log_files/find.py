@@ -8,7 +8,7 @@ from slimgate.data.predictions.files import FORMATS
 from slimgate.data.row_files import RowFile, columns_of, require
 from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import known_plugins, load
-from slimgate.samples import Log, Reader
+from slimgate.samples import NOT_AS_WRITTEN, Log, Reader
 
 _LAST = "table"
 
@@ -20,7 +20,11 @@ def read_log(path: Path, name: str | None = None) -> Log:
     """
     if not path.is_dir():
         require(path)
-    log = (find_reader(path) if name is None else load("log", name)).read(path)
+    try:
+        log: Log = (find_reader(path) if name is None else load("log", name)).read(path)
+    except NOT_AS_WRITTEN as error:
+        said = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} is not as its tool writes logs ({said})") from error
     if not log.tasks:
         raise DataError(f"{path}: the log has no task")
     return log

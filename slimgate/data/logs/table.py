@@ -7,7 +7,6 @@ direction of a metric is up unless its column higher_is_better says false.
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -18,7 +17,7 @@ import pyarrow as pa
 
 from slimgate.data.log_files.json_lines import as_text, read_objects
 from slimgate.data.predictions.files import FORMATS
-from slimgate.data.row_files import SEPARATORS, open_csv, open_parquet
+from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet
 from slimgate.errors import DataError, format_suggestion
 from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
@@ -49,16 +48,9 @@ class Table(Reader):
 
 def _columns(path: Path) -> list[str]:
     kind = FORMATS.get(path.suffix.lower())
-    try:
-        if kind == "parquet":
-            with open_parquet(path) as parquet:
-                return list(parquet.schema_arrow.names)
-        if kind == "jsonl":
-            return list(next(read_objects(path), (0, {}))[1])
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return next(csv.reader(stream, delimiter=SEPARATORS[str(kind)]), [])
-    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as {kind}: {' '.join(str(error).split())[:200]}") from error
+    if kind is None:
+        raise DataError(f'{path}: its extension is "{path.suffix}", expected one of {", ".join(FORMATS)}')
+    return list(columns_of(RowFile(path, kind)))
 
 
 def _values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimgate.errors import BuildError
-from slimgate.models.model_ref import check_model_files, weights_sha256
+from slimgate.models.model_ref import check_model_files, weights_sha256, with_stored_format
 from slimgate.protocols import ModelRef
 
-SETTINGS = ("*.json", "*.txt", "*.model", "*.py")
+SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
@@ -30,7 +30,7 @@ def fetch_model(ref: ModelRef) -> ModelRef:
     if ref.sha256 is not None and (came := weights_sha256(folder)) != ref.sha256:
         raise BuildError(f"{ref.text}: the weights have sha256 {came}, the suite expects {ref.sha256}")
     commit = folder.name if COMMIT.match(folder.name) else ref.revision
-    return replace(ref, folder=folder, revision=commit)
+    return with_stored_format(replace(ref, folder=folder, revision=commit))
 
 
 def fetch_settings(ref: ModelRef) -> Path:

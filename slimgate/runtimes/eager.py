@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slimgate.models.quantized_files import CHECKPOINTS
+from slimgate.models.saved_files import is_checkpoint
 from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, Form, Runtime
 
@@ -51,7 +53,7 @@ class EagerPredictor:
 
 
 class Eager(Runtime[Params]):
-    kinds = frozenset({"torch", "torch_quantized"})
+    kinds = frozenset({"torch", "torch_quantized", *CHECKPOINTS})
     default_for = kinds
     any_processor = frozenset({"torch"})
     form = Form(
@@ -62,7 +64,7 @@ class Eager(Runtime[Params]):
         predict='batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")\n'
         "with torch.inference_mode():\n"
         "    scores = model(**batch).logits.float().numpy()",
-        takes=kinds,
+        takes=frozenset({"torch", "torch_quantized"}),
     )
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> EagerPredictor:
@@ -74,6 +76,10 @@ class Eager(Runtime[Params]):
 
     def load_model(self, folder: Path, device: str) -> Any:
         """The TorchModel of an artifact."""
+        if is_checkpoint(folder):
+            from slimgate.models.checkpoint import load_checkpoint
+
+            return load_checkpoint(folder, device=device)
         from slimgate.models.torch_model import load_torch_model
 
         return load_torch_model(folder, device=device)

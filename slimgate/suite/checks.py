@@ -96,8 +96,8 @@ def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
             which = name if suite.is_dequantized(name) else TEACHER
             off = f'{budget.kind} = "off", reason = "judged by its answers alone"'
             problem = (
-                f"{which} is a quantized checkpoint whose weights are unpacked to floating point, so its {key} "
-                "would not be that of its format; switch the budget off: "
+                f"{which} is a quantized checkpoint whose weights are unpacked to floating point, so its "
+                f"{key} would not be that of its format; switch the budget off: "
                 f"[budgets.variants.{name}] {key} = {{ {off} }}"
             )
             raise error_at(("budgets", key), problem)

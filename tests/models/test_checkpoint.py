@@ -195,11 +195,16 @@ def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path:
     assert again.tokenizer("good film")["input_ids"] == model.tokenizer("good film")["input_ids"]
 
 
-def test_gguf_q8_0_answers_nearly_as_the_float_model(source: Path, tmp_path: Path) -> None:
-    """So the rows of its q and k are in the right order, and no block is read as another one."""
+def test_a_gguf_file_in_bfloat16_answers_as_the_float_model(source: Path, tmp_path: Path) -> None:
+    """So the rows of its q and k are in the right order: nothing of a bfloat16 weight is lost."""
     plain = answers(load(source, tmp_path / "plain", dtype="float32").network)
-    found = answers(load(by_gguf(source, tmp_path / "llama.gguf"), tmp_path / "rows").network)
-    assert (found - plain).abs().max() < 0.05 * plain.std()
+    model = load(by_gguf(source, tmp_path / "llama.gguf", "BF16"), tmp_path / "rows")
+    assert torch.allclose(answers(model.network), plain, atol=1e-5)
+    assert (model.stored["scheme"], model.stored["group_size"], model.stored["left_out"]) == (
+        "BF16",
+        None,
+        [],
+    )
 
 
 def test_a_gguf_file_has_the_bytes_of_its_blocks(source: Path, tmp_path: Path) -> None:

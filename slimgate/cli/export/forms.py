@@ -88,6 +88,7 @@ def _copy_served(model: Served, form: str | None, folder: Path) -> Written:
             "leave --format out"
         )
     copy_served(model.folder, folder)
+    pad_(model.tokenizer)
     method = quant_method(model.folder)
     file = gguf_file(folder)
     return Written(

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.worker import end_with_parent
-from slimgate.compress.convert._llama_cpp import load_converter
 from slimgate.errors import BuildError, SlimgateError
+from slimgate.models.llama_cpp_converter import load_converter
 
 REQUEST, MODEL, WRITTEN, ANSWER = "request.json", "model", "written", "answer.json"
 FILE = "model.gguf"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from slimgate._system.worker import end_with_parent
-from slimgate.compress.convert._llama_cpp import load_converter
+from slimgate.models.llama_cpp_converter import load_converter
 
 REQUEST, MODEL, SEQUENCES, WRITTEN, ANSWER = (
     "request.json",
@@ -46,8 +46,9 @@ def round_model(folder: Path, request: Json) -> Json:
     torch.set_num_threads(request["threads"])
     # compressed-tensors unpacks MXFP4 to bfloat16, which float32 layers do not take
     half = request["scheme"] == "MXFP4" and request["layout"] == "compressed_tensors"
-    model = AutoModelForCausalLM.from_pretrained(folder / MODEL, dtype=torch.bfloat16 if half else "auto")
-    tokenizer = AutoTokenizer.from_pretrained(folder / MODEL)
+    dtype = torch.bfloat16 if half else "auto"
+    model = AutoModelForCausalLM.from_pretrained(folder / MODEL, dtype=dtype, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder / MODEL, trust_remote_code=False)
     sequences: Any = torch.from_numpy(np.load(folder / SEQUENCES, allow_pickle=False))
     rounding = AutoRound(
         model,

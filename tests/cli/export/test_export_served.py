@@ -34,7 +34,9 @@ def kept(tmp_path: Path) -> Any:
 
 
 def export(kept: Any, tmp_path: Path, *more: str) -> int:
-    return main(["export", str(kept.record), "small", str(tmp_path / "out"), "--store", str(kept.store), *more])
+    return main(
+        ["export", str(kept.record), "small", str(tmp_path / "out"), "--store", str(kept.store), *more]
+    )
 
 
 def test_the_folder_predicts_without_slimgate(
@@ -60,8 +62,8 @@ def test_the_folder_predicts_without_slimgate(
 def test_another_form_is_refused(tmp_path: Path, kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(kept, tmp_path, "--format", "onnx") == 4
     assert capsys.readouterr().err == (
-        "slimgate export: small: its weights are in a layout that servers load, which --format onnx cannot hold; "
-        "leave --format out\n"
+        "slimgate export: small: its weights are in a layout that servers load, which --format onnx cannot "
+        "hold; leave --format out\n"
     )
     assert not (tmp_path / "out").exists()
 

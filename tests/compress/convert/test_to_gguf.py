@@ -12,8 +12,8 @@ import torch
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.convert import to_gguf
-from slimgate.compress.convert._llama_cpp import name_pre_tokenizer
 from slimgate.errors import BuildError
+from slimgate.models.llama_cpp_converter import name_pre_tokenizer
 from slimgate.models.pretrained import trained_tokenizer
 from slimgate.models.served import load_served
 from slimgate.tasks import causal_lm

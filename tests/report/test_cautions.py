@@ -144,7 +144,7 @@ def loaded(head: str, *more: StepFacts) -> str:
 
 def test_a_head_that_was_fitted_here_and_trained_by_no_step_is_told() -> None:
     trained = StepFacts(
-        method="fine_tune", params={}, seconds=1.0, log={}, log={"epochs": [{"epoch": 1, "loss": 0.4}]}
+        method="fine_tune", params={}, seconds=1.0, log={"epochs": [{"epoch": 1, "loss": 0.4}]}
     )
     pruned = StepFacts(method="keep_layers", params=[0], seconds=0.1, log={"kept": [0]})
     line = "**released has a new head** (logistic regression on the train rows)"

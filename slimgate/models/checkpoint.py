@@ -49,6 +49,11 @@ class Checkpoint(TorchModel):
     dtype: str | None = None
     stored: Json = field(default_factory=dict)
 
+    @property
+    def auto(self) -> str:
+        """transformers' Auto class."""
+        return self.architecture.partition(":")[2]
+
     def code_modules(self) -> list[str]:
         """This one, and the one that unpacks weights."""
         return sorted({__name__, dequantized_state.__module__})

@@ -115,7 +115,7 @@ def _read_folder(auto: str, ref: ModelRef, dtype: str | None, options: dict[str,
     assert ref.folder is not None
     wanted = ref.dtype or dtype or stored_dtype(ref.folder)
     try:
-        with _quiet():
+        with quiet_transformers():
             found: tuple[Any, Any] = getattr(transformers, auto).from_pretrained(
                 ref.folder,
                 dtype="auto" if wanted is None else getattr(torch, wanted),
@@ -143,7 +143,7 @@ def numbers_alone(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Without transformers' progress bars and load report: what counts goes into the log or an error."""
     from transformers.utils import logging
 

@@ -23,6 +23,9 @@ from slimgate.models.saved_weights import Stored, describe_names, stored_tensors
 # to floating point first: its answers are those of its weights, and its times are not those of its format.
 KERNELS, DEQUANTIZED = "quantized_checkpoint", "dequantized_checkpoint"
 CHECKPOINTS = frozenset({KERNELS, DEQUANTIZED})
+COMPUTED_UNPACKED = "dequantized"
+# Of the folders that steps write for servers (served.py), whose weights are unpacked likewise.
+SERVED = "served"
 # How slimgate loads what each quant_method of transformers names: the packages that its loader imports.
 # gptq and awq are unpacked by slimgate itself (dequantize.py).
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -66,7 +69,7 @@ class Quantized:
     scheme: str
     group_size: int | None = None
     left_out: tuple[str, ...] = ()
-    computed: str = "dequantized"
+    computed: str = COMPUTED_UNPACKED
 
     @property
     def kind(self) -> str:
@@ -135,7 +138,7 @@ def read_quantized(folder: Path, config: Json, text: str) -> Quantized | None:
         scheme=described.scheme,
         group_size=described.group_size,
         left_out=without_numbers(described.left_out if left_out is None else left_out),
-        computed="kernels" if method in WITH_KERNELS else "dequantized",
+        computed="kernels" if method in WITH_KERNELS else COMPUTED_UNPACKED,
     )
 
 

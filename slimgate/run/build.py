@@ -517,7 +517,7 @@ def _manifest(
         ),
         "bytes": sum((folder / file).stat().st_size for file in counted),
         **model.footprint(),
-        **({"stored": model.stored} if hasattr(model, "stored") else {}),
+        **({"stored": stored} if (stored := getattr(model, "stored", None)) else {}),
         "method": method,
         "params": params,
         "seconds": round(seconds, 3),

@@ -96,7 +96,7 @@ def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
             which = name if suite.is_dequantized(name) else TEACHER
             off = f'{budget.kind} = "off", reason = "judged by its answers alone"'
             problem = (
-                f"{which} is a quantized checkpoint whose weights are unpacked to floating point, so its "
+                f"{which} has quantized weights that are unpacked to floating point, so its "
                 f"{key} would not be that of its format; switch the budget off: "
                 f"[budgets.variants.{name}] {key} = {{ {off} }}"
             )

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from slimgate.data.splits import SplitSizes
-from slimgate.models.quantized_files import DEQUANTIZED
+from slimgate.models.quantized_files import DEQUANTIZED, SERVED
 from slimgate.protocols import ModelRef, Runtime, Source, Step, Task, WithParams, Workload
 from slimgate.suite.tables import MeasureTable
 from slimgate.suite.tune_space import Tuning
@@ -162,12 +162,12 @@ class Suite:
         return self.teacher_budgets if name == TEACHER else self.budgets[name]
 
     def is_dequantized(self, name: str) -> bool:
-        """Whether it is a quantized checkpoint whose weights are unpacked: its times are not those of its
-        format. What a model of the hub is, is known when it is fetched.
+        """Whether its weights are quantized in a format of servers, and unpacked to be judged: its times are
+        not those of its format. What a model of the hub is, is known when it is fetched.
         """
         variant = self.model(name)
         if variant.steps:
-            return False
+            return variant.steps[-1].object.gives == SERVED
         if variant.ref is not None:
             return variant.ref.kind == DEQUANTIZED
         return self.is_dequantized(variant.parent or TEACHER)

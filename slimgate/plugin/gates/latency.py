@@ -9,7 +9,7 @@ import pytest
 
 from slimgate._system.garbage import no_collection
 from slimgate.judge.speed import Speedup
-from slimgate.models.quantized_files import DEQUANTIZED
+from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.protocols import Workload
@@ -82,9 +82,8 @@ def describe_speedup(config: pytest.Config, key: tuple[Path, str, str], found: S
 def times_of_another_format(*models: ModelHandle) -> str | None:
     """Why the times and the memory of these models say nothing: the weights of one were unpacked."""
     for model in models:
-        artifact = model.built.artifact
-        if artifact.kind == DEQUANTIZED:
-            stored = artifact.manifest["stored"]
+        stored = model.built.artifact.manifest.get("stored")
+        if stored and stored["computed"] == COMPUTED_UNPACKED:
             return (
                 f"{model.name} is not timed: its weights ({stored['format']}, {stored['scheme']}) were "
                 "unpacked to floating point, and times of those are not times of that format"

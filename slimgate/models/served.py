@@ -1,0 +1,145 @@
+"""A model as the folder that servers and transformers load, kept as its tool wrote it.
+
+The folder of an artifact of kind served:
+
+    config.json  *.safetensors, or *.gguf  tokenizer files     as the tool wrote them
+    slimgate.json                                              the kind, the Auto class, how many weights
+
+Weights stay in the tool's format. transformers loads it by the quantizer that config.json names, or by its
+reader of GGUF files, and GPTQ and AWQ are unpacked where their packages are not installed (checkpoint.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.json_text import read_json
+from slimgate.models.checkpoint import read_network
+from slimgate.models.gguf_file import read_gguf
+from slimgate.models.pretrained import weights_of
+from slimgate.models.quantized_files import SERVED, read_quantized
+from slimgate.models.saved_files import DESCRIPTION, read_description
+from slimgate.protocols import ModelRef
+
+KIND = SERVED
+COUNTS = ("parameters", "nonzero_parameters")
+Json = dict[str, Any]
+
+
+@dataclass
+class Served:
+    """A folder that servers load, with its network for predictions.
+
+    folder: read only; auto: transformers' Auto class of the network; counts: parameters and
+    nonzero_parameters, of the weights that the files stand for.
+    """
+
+    folder: Path
+    auto: str
+    counts: Json
+    device: str = "cpu"
+    kind: str = field(default=KIND, init=False)
+
+    @cached_property
+    def network(self) -> Any:
+        """The network, in evaluation mode, loaded when it is first asked for. Raises BuildError."""
+        return load_served_network(self.folder, self.auto).to(self.device).eval()
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The folder's tokenizer."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
+
+    @cached_property
+    def config(self) -> Any:
+        """The folder's config.json, as transformers reads it."""
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
+
+    @property
+    def architecture(self) -> str:
+        """As TorchModel has it."""
+        return f"transformers:{self.auto}"
+
+    @cached_property
+    def stored(self) -> Json | None:
+        """How its files store the weights, as the record has it; None of weights in floating point."""
+        file, text = gguf_file(self.folder), str(self.folder)
+        if file is None:
+            found = read_quantized(self.folder, read_json(self.folder / "config.json"), text)
+        else:
+            found = read_gguf(file, text)[1]
+        return None if found is None else {**found.facts(), "dtype": str(self.network.dtype).removeprefix("torch.")}
+
+    def footprint(self) -> dict[str, int]:
+        """parameters, nonzero_parameters, state_bytes: those of the files that hold weights."""
+        files = [*self.folder.glob("*.safetensors"), *self.folder.glob("*.gguf")]
+        return {**self.counts, "state_bytes": sum(file.stat().st_size for file in files)}
+
+    def code_modules(self) -> list[str]:
+        """The modules of slimgate whose code runs when it predicts: none."""
+        return []
+
+    def save(self, folder: Path) -> None:
+        """Copies the files, and writes slimgate.json beside them."""
+        copy_served(self.folder, folder)
+        description = {"kind": self.kind, "auto": self.auto, "counts": self.counts}
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+
+
+def is_served(folder: Path) -> bool:
+    """Whether an artifact's folder is of this kind."""
+    return bool(read_description(folder).get("kind") == KIND)
+
+
+def load_served(folder: Path, device: str) -> Served:
+    """What `Served.save` wrote."""
+    description = read_description(folder)
+    return Served(folder, description["auto"], description["counts"], device)
+
+
+def copy_served(source: Path, target: Path) -> None:
+    """Copies the files into a folder that is there, without slimgate.json."""
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DESCRIPTION))
+
+
+def gguf_file(folder: Path) -> Path | None:
+    """The GGUF file of a folder; None where it has none."""
+    return next(iter(sorted(folder.glob("*.gguf"))), None)
+
+
+def quant_method(folder: Path) -> str | None:
+    """The format of a folder's weights, as its config.json names it; "gguf" of a GGUF file."""
+    if gguf_file(folder) is not None:
+        return "gguf"
+    stated = read_json(folder / "config.json").get("quantization_config")
+    return str(stated.get("quant_method")) if isinstance(stated, dict) else None
+
+
+def load_served_network(folder: Path, auto: str) -> Any:
+    """The network of a folder, by transformers. Raises BuildError in one line."""
+    file = gguf_file(folder)
+    if quant_method(folder) is None:
+        return weights_of(auto, ModelRef(str(folder), folder)).network
+    network, _ = read_network(auto, folder, file=file.name if file else None, dtype=None, text=str(folder))
+    return network
+
+
+def load_written(folder: Path, model: Any, counts: Json, context: Any) -> Served:
+    """The folder that a step has written of a TorchModel. counts: of the model before.
+
+    Logs the format, and what is in the folder.
+    """
+    from slimgate.models.stock import auto_class
+
+    written = Served(folder, auto_class(model), {name: counts[name] for name in COUNTS}, context.device)
+    context.log.update(format=quant_method(folder), files=sorted(file.name for file in folder.iterdir()))
+    return written

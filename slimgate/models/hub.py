@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimgate.errors import BuildError
-from slimgate.models.model_ref import check_model_files, weights_sha256, with_stored_format
+from slimgate.models.model_ref import check_model_files, read_config, weights_sha256, with_stored_format
+from slimgate.models.quantized_files import read_quantized
 from slimgate.protocols import ModelRef
 
 SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")
@@ -39,6 +40,7 @@ def fetch_settings(ref: ModelRef) -> Path:
     if not (folder / "config.json").is_file():
         raise BuildError(f"{ref.text}: has no config.json, expected a model that transformers loads")
     check_model_files(folder, ref.text)
+    read_quantized(folder, read_config(folder), ref.text)
     return folder
 
 

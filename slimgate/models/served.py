@@ -77,7 +77,11 @@ class Served:
             found = read_quantized(self.folder, read_json(self.folder / "config.json"), text)
         else:
             found = read_gguf(file, text)[1]
-        return None if found is None else {**found.facts(), "dtype": str(self.network.dtype).removeprefix("torch.")}
+        return (
+            None
+            if found is None
+            else {**found.facts(), "dtype": str(self.network.dtype).removeprefix("torch.")}
+        )
 
     def footprint(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes: those of the files that hold weights."""

@@ -209,8 +209,7 @@ class _Walk:
         for name in step.teachers:
             kind = state.kind if name == SELF else self.state(name).kind
             if kind not in eager.runtime.kinds:
-                expected = " or ".join(sorted(eager.runtime.kinds))
-                problem = f'"{name}" is of kind {kind}; a model to learn from is of kind {expected}'
+                problem = f'"{name}" is of kind {kind}; a model to learn from runs in PyTorch'
                 raise self.error_at((*here, _key(step, name)), problem)
 
     def _check_files(self, step: SuiteStep, here: Loc) -> None:

@@ -31,7 +31,8 @@ def reads_logs(options: argparse.Namespace) -> bool:
 
 def judge_log_files(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
-    from slimgate.cli.judge.log_output import as_json, as_text, verdict_of
+    from slimgate.cli.judge.log_output import as_json, as_text
+    from slimgate.run.log_record import verdict_of
 
     stated = [name for name in _OF_PREDICTIONS if getattr(options, name)]
     if stated:
@@ -79,9 +80,9 @@ def _tell(options: argparse.Namespace, judged: dict[str, LogVerdicts], render: A
     wish = options.on_inconclusive
     sys.stdout.write(render(judged, wish) + "\n")
     if options.report is not None:
-        from slimgate.cli.judge.log_record import write_record
+        from slimgate.cli.judge.log_report import write_report
 
         command = shlex.join(["slimgate", *sys.argv[1:]])
-        folder = write_record(judged, wish, options.report, command)
+        folder = write_report(judged, wish, options.report, command)
         sys.stderr.write(f"report: {folder.as_posix()}/report.html\n")
     return int(any(verdict_of(name, one, wish).fails for name, one in judged.items()))

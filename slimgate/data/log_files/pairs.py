@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.data.log_files.columns import Samples, read_samples
-from slimgate.data.log_files.json_lines import as_text
+from slimgate.data.log_files.json_lines import as_text, plain_json
+from slimgate.data.log_files.kept import as_kept
 from slimgate.data.predictions.codes import match_ids
 from slimgate.data.predictions.files import EXAMPLES, some
 from slimgate.errors import DataError, format_suggestion
 from slimgate.outcomes import Floats, Ints
-from slimgate.samples import COMPARED, PER_SAMPLE, SETTINGS, TASKS, Log, Row, TaskLog
+from slimgate.samples import COMPARED, PER_SAMPLE, SETTINGS, TASKS, Digest, Log, Row, TaskLog
 
 Missing = Literal["fail", "drop", "as-wrong"]
 # What a reader calls the things that a log may differ in.
@@ -178,7 +179,7 @@ def _up(better: bool) -> str:
 
 def _settings(name: str, base: Log, target: Log, rules: Rules) -> list[str]:
     """Settings that differ and may. Raises DataError for those that may not."""
-    before, after = base.tasks[name].settings, target.tasks[name].settings
+    before, after = (plain_json(log.tasks[name].settings) for log in (base, target))
     found: list[tuple[str, str]] = []
     refused: list[tuple[str, str]] = []
     for setting in SETTINGS:
@@ -230,6 +231,7 @@ def _pair(
         raise DataError(f"{where}: no metric in common: {shown[0]} has {one}, {shown[1]} has {other}")
     if others := sorted(set(base.scores) ^ set(target.scores)):
         told.append(f"{where}: metric {', '.join(others)} is in one log alone")
+    told += _describe_not_numbers(where, base, target)
     return PairedTask(
         task=name,
         filter=filter_,
@@ -243,6 +245,18 @@ def _pair(
         metrics=metrics,
         differences=tuple(told),
     )
+
+
+def _describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str]:
+    """A line for each metric of which some samples have a list or a text in place of a score."""
+    found = []
+    for metric in sorted({**base.not_numbers, **target.not_numbers}):
+        counts = [one.not_numbers.get(metric, 0) for one in (base, target)]
+        found.append(
+            f"{where}: {metric} is no number in {counts[0]:,} samples of the base and {counts[1]:,} of the "
+            "target, so these are not judged"
+        )
+    return found
 
 
 def _same_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
@@ -290,6 +304,8 @@ def _example(key: str, base: Samples, target: Samples, one: int, other: int) -> 
     """`, first "…2+3=" and "…2+3 ="`: around where the texts part; "" where the log does not hold them."""
     rows = base.quote([one]).get(one), target.quote([other]).get(other)
     texts = [_text(key, row) for row in rows]
+    if any(row is not None and isinstance(row.keys.get(key), Digest) for row in rows):
+        texts = [as_kept(key, text) for text in texts]
     before, after = texts
     if before is None or after is None or before == after:
         return ""

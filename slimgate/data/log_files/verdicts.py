@@ -227,7 +227,7 @@ def _to_quote(samples: Samples) -> Samples:
     """The samples without their columns, so that these are freed: quoting reads the log again."""
     none, no_flags = np.empty(0, np.int64), np.empty(0, np.uint8)
     ids = pa.array([], pa.large_string())
-    return Samples(ids, none, {}, {}, None, None, no_flags, no_flags, samples.rows)
+    return Samples(ids, none, {}, {}, None, None, no_flags, no_flags, {}, samples.rows)
 
 
 def _judge(

@@ -128,6 +128,8 @@ def _totals(verdicts: LogVerdicts) -> str:
         line += f"; {count(missing)} scores missing in one log"
     if other := sum(one.counts.unscored_both for one in found):
         line += f"; {count(other)} samples have no score of a metric in either log"
+    if waiting := sum(one.counts.not_run for one in found):
+        line += f"; {count(waiting)} not run yet by the target"
     if any(cut):
         line += f"; answers cut off: {count(cut[0])} of the base, {count(cut[1])} of the target"
     return line

@@ -40,10 +40,14 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Rules:
-    """What two logs may differ in (`--allow`), and what happens to samples without a score (`--missing`)."""
+    """What two logs may differ in (`--allow`), and what happens to samples without a score (`--missing`).
+
+    looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
+    """
 
     allow: frozenset[str] = frozenset()
     missing: Missing = "fail"
+    looks: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Counts:
 
     only_base, only_target: samples that the other log lacks; unscored_*: there, but failed or without a
     score. unscored_both: the metric is not of them, such as a named score of other tests; they do not count.
-    truncated_*: answers that were cut off, which are judged as they are.
+    truncated_*: answers that were cut off, which are judged as they are. not_run: samples that the target
+    has not run yet, where its log is judged while it grows.
     """
 
     judged: int
@@ -63,6 +68,7 @@ class Counts:
     unscored_both: int = 0
     truncated_base: int = 0
     truncated_target: int = 0
+    not_run: int = 0
 
     @property
     def missing(self) -> int:
@@ -84,6 +90,7 @@ class PairedTask:
     target_rows: Ints
     only_base: int
     only_target: int
+    not_run: int
     higher_is_better: Mapping[str, bool]
     metrics: tuple[str, ...]
     differences: tuple[str, ...]
@@ -185,6 +192,8 @@ def _settings(name: str, base: Log, target: Log, rules: Rules) -> list[str]:
     for setting in SETTINGS:
         if setting not in before or setting not in after or before[setting] == after[setting]:
             continue
+        if setting == "limit" and rules.looks > 1:  # the target's log is of the samples so far
+            continue
         values = " and ".join(_short(one) for one in _differing(before[setting], after[setting]))
         said = f"{_WORDS.get(setting, setting)} {values}"
         (found if setting in rules.allow else refused).append((setting, said))
@@ -239,7 +248,8 @@ def _pair(
         target=target,
         base_rows=base_rows,
         target_rows=target_rows,
-        only_base=len(base) - len(base_rows),
+        only_base=0 if rules.looks > 1 else len(base) - len(base_rows),
+        not_run=len(base) - len(base_rows) if rules.looks > 1 else 0,
         only_target=len(target) - len(target_rows),
         higher_is_better=better,
         metrics=metrics,
@@ -332,6 +342,7 @@ def pair_scores(paired: PairedTask, metric: str, rules: Rules) -> PairedScores:
         judged=0,
         only_base=paired.only_base,
         only_target=paired.only_target,
+        not_run=paired.not_run,
         unscored_base=int(no_base.sum()),
         unscored_target=int(no_target.sum()),
         unscored_both=int(neither.sum()),
@@ -404,6 +415,8 @@ def _as_wrong(
         np.setdiff1d(np.arange(len(one)), rows)
         for one, rows in ((paired.base, paired.base_rows), (paired.target, paired.target_rows))
     ]
+    if paired.not_run:
+        lone[0] = lone[0][:0]
     shared = paired.base_rows[~neither], paired.target_rows[~neither]
     base = np.concatenate([filled[0][shared[0]], filled[0][lone[0]], np.full(len(lone[1]), wrong)])
     target = np.concatenate([filled[1][shared[1]], np.full(len(lone[0]), wrong), filled[1][lone[1]]])

@@ -244,8 +244,8 @@ def _pair(
     return PairedTask(
         task=name,
         filter=filter_,
-        base=base,
-        target=target,
+        base=_without_checked_columns(base),
+        target=_without_checked_columns(target),
         base_rows=base_rows,
         target_rows=target_rows,
         only_base=0 if rules.looks > 1 else len(base) - len(base_rows),
@@ -255,6 +255,11 @@ def _pair(
         metrics=metrics,
         differences=tuple(told),
     )
+
+
+def _without_checked_columns(samples: Samples) -> Samples:
+    """The samples without what only matching them took: of millions of rows that is most of the memory."""
+    return replace(samples, order=samples.order[:0].copy(), keys={})
 
 
 def _describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str]:
@@ -335,8 +340,8 @@ def pair_scores(paired: PairedTask, metric: str, rules: Rules) -> PairedScores:
     base = paired.base.scores[metric][paired.base_rows]
     target = paired.target.scores[metric][paired.target_rows]
     no_base, no_target = np.isnan(base), np.isnan(target)
-    errors = paired.base.errors[paired.base_rows] + paired.target.errors[paired.target_rows]
-    neither = no_base & no_target & (errors == 0)
+    failed = (paired.base.errors[paired.base_rows] + paired.target.errors[paired.target_rows]).astype(bool)
+    neither = no_base & no_target & ~failed
     no_base, no_target = no_base & ~neither, no_target & ~neither
     counts = Counts(
         judged=0,
@@ -354,7 +359,10 @@ def pair_scores(paired: PairedTask, metric: str, rules: Rules) -> PairedScores:
         raise DataError(_missing(where, paired, counts, no_base | no_target))
     if rules.missing == "as-wrong" and counts.missing:
         return _as_wrong(where, paired, metric, counts, neither)
-    rows = np.flatnonzero(~(no_base | no_target | neither))
+    scored = ~(no_base | no_target | neither)
+    if scored.all():  # copies of millions of rows are left out
+        return _scores_of(paired, base, target, paired.base_rows, paired.target_rows, counts)
+    rows = np.flatnonzero(scored)
     if not len(rows):
         raise DataError(f"{where}: no sample has a score in both logs")
     return _scores_of(

@@ -26,6 +26,7 @@ from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.metrics import load_metric
 from slimgate.loading import load
 from slimgate.suite.load import load_suite
+from slimgate.suite.log_suite import load_log_suite
 from support.doc_blocks import ROOT, commands_of
 
 HARMLESS = ("head", "cat", "cd", "git", "ls", "lm_eval")
@@ -185,6 +186,11 @@ def check_toml(example: Example) -> None:
     shown = tomllib.loads(example.parsed)
     if "pooled" in shown:  # budgets of logs
         budgets_of_table(shown, "docs")
+        return
+    if "logs" in shown:  # a suite of logs
+        file: Path = example.namespace["bench"] / "logs.toml"
+        file.write_text(example.parsed, "utf-8")
+        load_log_suite(file, "docs")
         return
     check_plug_ins(shown)
     if "mytools." in example.parsed:

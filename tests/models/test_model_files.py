@@ -126,7 +126,7 @@ def test_a_quantized_model_names_the_package_that_is_missing(
         read_quantized(folder, read_config(folder), "m")
 
 
-def test_bitsandbytes_is_known_by_its_own_keys(tmp_path: Path) -> None:
+def test_bitsandbytes_is_known_by_its_own_keys() -> None:
     config = {"quantization_config": {"load_in_4bit": True}}
     stated = quantization_of(config, "m")
     assert stated is not None

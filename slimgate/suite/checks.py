@@ -88,8 +88,8 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
 
 def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     """Raises where a budget on times or memory is of a model whose weights are unpacked to be judged."""
-    own, variant = suite.budgets[name], suite.variants[name]
-    if name in suite.dueled or not variant.gated:
+    own, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
+    if own is None or name in suite.dueled or not variant.gated:
         return
     for key, budget in (("latency", own.speed), ("memory", own.memory)):
         if budget is not None:

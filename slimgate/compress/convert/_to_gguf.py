@@ -9,6 +9,7 @@ from typing import Any
 
 from slimgate._system.worker import run_worker
 from slimgate.compress.convert import _to_gguf_worker as worker
+from slimgate.compress.layers.float_layers import check_float_activations, quantized_layers, to_float_layer
 from slimgate.errors import BuildError
 from slimgate.models.llm_packages import require_package
 from slimgate.models.stock import save_plain
@@ -23,6 +24,9 @@ def convert_apart(model: Any, kind: str, context: BuildContext) -> Path:
         require_package("to_gguf", package)
     folder = context.scratch / "to_gguf"
     folder.mkdir()
+    for name, layer in quantized_layers(model.network).items():
+        check_float_activations(name, layer)
+        model.network.set_submodule(name, to_float_layer(layer))
     save_plain(model, folder / worker.MODEL)
     (folder / worker.REQUEST).write_text(json.dumps({"type": kind}), "utf-8")
     ended = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)

@@ -12,6 +12,9 @@ import torch
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.compress.convert import to_gguf
+from slimgate.compress.convert._to_gguf_worker import quantize_q4_0
+from slimgate.compress.layers.float_layers import quantized_layers
+from slimgate.compress.quantize import gptq
 from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_converter import name_pre_tokenizer
 from slimgate.models.pretrained import trained_tokenizer
@@ -93,6 +96,33 @@ def test_matrices_have_the_type_and_its_bytes(
     float_weight = model.network.model.layers[0].mlp.down_proj.weight.detach().numpy()
     assert 0 < np.abs(values - float_weight).max() < 0.1 * np.abs(float_weight).max()
     assert np.isfinite(logits(load_served(folder, "cpu").network)).all()
+
+
+@pytest.mark.slow
+def test_q4_0_keeps_the_levels_of_gptq(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    gptq.step.apply(model, gptq.Params(bits=4, group_size=32), context)
+    before = {name: layer.weight for name, layer in quantized_layers(model.network).items()}
+    assert len(before) == 14
+
+    made = to_gguf.step.apply(model, to_gguf.Params(type="Q4_0"), context)
+
+    after = dict(made.network.named_modules())
+    assert all(torch.equal(after[name].weight.float(), weight) for name, weight in before.items())
+    assert context.log["tensor_types"] == {"F32": 5, "Q4_0": 14, "Q8_0": 2}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_q4_0_by_search_is_read_by_gguf_and_never_worse_than_its_own(seed: int) -> None:
+    values = np.random.default_rng(seed).standard_normal((8, 96), dtype=np.float32)
+    values[0, :32] = 0
+    kind = gguf.GGMLQuantizationType.Q4_0
+    mine = gguf.dequantize(quantize_q4_0(values), kind)
+    own = gguf.dequantize(gguf.quants.quantize(values, kind), kind)
+    errors = [np.square((each - values).reshape(-1, 32)).sum(1) for each in (mine, own)]
+    assert (errors[0] <= errors[1] + 1e-6).all()
+    assert errors[0].sum() < 0.99 * errors[1].sum()
+    assert np.array_equal(gguf.dequantize(quantize_q4_0(mine), kind), mine)
 
 
 @pytest.mark.slow

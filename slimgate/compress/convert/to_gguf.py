@@ -13,7 +13,8 @@ it keeps the levels of { gptq = { bits = 4, group_size = 32 } } to the bit. Embe
 gives the logits have Q8_0 below 8 bits. Norms stay float32, and matrices whose rows 32 does not divide become
 F16. Tensor names, metadata and vocabulary are those of llama.cpp's own converter, which the package
 auto-round carries; it knows the causal language models of transformers that llama.cpp runs. It needs a
-tokenizer that llama.cpp has too: SentencePiece, or byte-level BPE.
+tokenizer that llama.cpp has too: SentencePiece, or byte-level BPE. Sentence encoders of BERT's kind, with
+WordPiece, are written for llama.cpp's embeddings.
 The artifact is a folder with the file, config.json and the tokenizer. slimgate judges it as transformers
 loads it, which unpacks the weights.
 """

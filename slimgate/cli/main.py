@@ -34,11 +34,15 @@ COMMANDS = (
     schema,
 )
 WRONG_USAGE = 4
+_ABOUT = (
+    "`pytest bench` builds, measures and judges compressed language models. These commands write a suite, "
+    "judge results of other tools, and work on finished runs."
+)
 
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line with all its commands and options."""
-    parser = argparse.ArgumentParser(prog="slimgate", description=slimgate.__doc__)
+    parser = argparse.ArgumentParser(prog="slimgate", description=_ABOUT)
     parser.add_argument("--version", action="version", version=f"slimgate {slimgate.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:

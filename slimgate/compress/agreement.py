@@ -70,13 +70,13 @@ def check_agreement(
     batches: Sequence[Arrays],
     context: BuildContext,
     *,
-    tolerance: float,
+    tolerance: float | None,
 ) -> None:
     """Logs how far the answers lie apart. Raises BuildError where that is more than the tolerance.
 
     before, after: (rows, outputs), or (rows, tokens, outputs) of which padding does not count.
-    tolerance: in standard deviations of the scores before. Logged: agreement_rows, max_difference (as the
-    scores are), max_difference_relative, tolerance.
+    tolerance: in standard deviations of the scores before; None: any difference will do.
+    Logged: agreement_rows, max_difference (as the scores are), max_difference_relative, tolerance.
     """
     old = [_of_real_tokens(values, batch) for values, batch in zip(before, batches, strict=True)]
     new = [_of_real_tokens(values, batch) for values, batch in zip(after, batches, strict=True)]
@@ -94,7 +94,7 @@ def check_agreement(
         max_difference_relative=round(relative, 6),
         tolerance=tolerance,
     )
-    if relative > tolerance:
+    if tolerance is not None and relative > tolerance:
         raise BuildError(
             "the converted model disagrees with the one it was made from: scores of calibration rows lie up "
             f"to {largest:.4g} apart, {relative:.3g} of their standard deviation ({spread:.3g}), expected "

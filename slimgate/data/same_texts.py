@@ -6,9 +6,7 @@ A row of train that the gate has in other case is a leak, and two such rows of t
 
 from __future__ import annotations
 
-import sys
 import unicodedata
-from functools import cache
 
 import numpy as np
 
@@ -29,14 +27,24 @@ def normalize_text(text: str) -> str:
     A text of punctuation alone is kept.
     """
     found = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return " ".join(found.casefold().translate(_punctuation_to_spaces()).split()) or text
+    return " ".join(found.casefold().translate(_REPLACEMENTS).split()) or text
 
 
-@cache
-def _punctuation_to_spaces() -> dict[int, str]:
-    """Also characters of format, such as a zero-width space, to nothing."""
-    kinds = ((code, unicodedata.category(chr(code))) for code in range(sys.maxunicode + 1))
-    return {code: "" if kind == "Cf" else " " for code, kind in kinds if kind == "Cf" or kind[0] == "P"}
+class _Replacements(dict[int, str]):
+    """What str.translate puts for a character: a space for punctuation, nothing for one of format.
+
+    Characters are looked up as they are met: Unicode has 1,114,112.
+    """
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        kind = unicodedata.category(character)
+        found = "" if kind == "Cf" else " " if kind[0] == "P" else character
+        self[code] = found
+        return found
+
+
+_REPLACEMENTS = _Replacements()
 
 
 def without_order(columns: list[Keys]) -> Keys:

@@ -98,7 +98,7 @@ def weights_of(auto: str, ref: ModelRef, **options: Any) -> Weights:
         return Weights(fresh_network(auto, ref, options["config"]))
 
     try:
-        with _quiet(), numbers_alone(ref.text):
+        with quiet_transformers(), numbers_alone(ref.text):
             network, info = getattr(transformers, auto).from_pretrained(
                 ref.folder,
                 dtype=torch.float32,
@@ -127,7 +127,7 @@ def numbers_alone(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Without transformers' progress bars and load report: what counts goes into the log or an error."""
     from transformers.utils import logging
 

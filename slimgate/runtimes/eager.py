@@ -51,7 +51,7 @@ class EagerPredictor:
 
 
 class Eager(Runtime[Params]):
-    kinds = frozenset({"torch", "torch_quantized"})
+    kinds = frozenset({"torch", "torch_quantized", "served"})
     default_for = kinds
     any_processor = frozenset({"torch"})
     form = Form(
@@ -62,7 +62,7 @@ class Eager(Runtime[Params]):
         predict='batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")\n'
         "with torch.inference_mode():\n"
         "    scores = model(**batch).logits.float().numpy()",
-        takes=kinds,
+        takes=frozenset({"torch", "torch_quantized"}),
     )
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> EagerPredictor:
@@ -73,9 +73,12 @@ class Eager(Runtime[Params]):
         return EagerPredictor(self.load_model(folder, device).network, device)
 
     def load_model(self, folder: Path, device: str) -> Any:
-        """The TorchModel of an artifact."""
+        """The TorchModel of an artifact, or the Served."""
+        from slimgate.models.served import is_served, load_served
         from slimgate.models.torch_model import load_torch_model
 
+        if is_served(folder):
+            return load_served(folder, device)
         return load_torch_model(folder, device=device)
 
     def open_model(self, model: Any, context: BuildContext) -> EagerPredictor:

@@ -22,7 +22,13 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context
 from fixtures.models.exported import make_distinct_
-from fixtures.models.method_examples import EMBEDDING_EXAMPLES, EXAMPLES, ONNX_EXAMPLES, OPENVINO_EXAMPLES
+from fixtures.models.method_examples import (
+    EMBEDDING_EXAMPLES,
+    EXAMPLES,
+    ONNX_EXAMPLES,
+    OPENVINO_EXAMPLES,
+    SERVED_EXAMPLES,
+)
 from fixtures.models.task_rows import TASKS, task_context
 from slimgate.compress.agreement import predictor_of
 from slimgate.errors import BuildError
@@ -95,10 +101,12 @@ def cases() -> Iterator[tuple[str, str, int]]:
         yield setting, name, len(EXAMPLES[name]) - 1
     for name, examples in {**ONNX_EXAMPLES, **OPENVINO_EXAMPLES}.items():
         yield from (("bert", name, number) for number in range(len(examples)))
+    for name, examples in SERVED_EXAMPLES.items():
+        yield from (("causal-llama", name, number) for number in range(len(examples)))
 
 
 def example_of(name: str) -> Any:
-    return {**EXAMPLES, **EMBEDDING_EXAMPLES, **ONNX_EXAMPLES, **OPENVINO_EXAMPLES}[name]
+    return {**EXAMPLES, **EMBEDDING_EXAMPLES, **ONNX_EXAMPLES, **OPENVINO_EXAMPLES, **SERVED_EXAMPLES}[name]
 
 
 def refusal(setting: str, name: str, example: Any) -> str | None:

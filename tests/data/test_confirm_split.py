@@ -130,7 +130,7 @@ def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
     ("points", "told"),
     [
         ("0.5", "confirm: budget accuracy drop_points 0.5 (shorter, pruned): needs about "),
-        ("90.0", "confirm: 12 in 3 groups can decide every planned budget on a drop"),
+        ("90.0", "confirm: its rows (12 in 3 groups) can decide every planned budget on a drop"),
     ],
 )
 def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, told: str) -> None:

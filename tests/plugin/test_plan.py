@@ -69,6 +69,6 @@ def test_a_run_whose_budgets_can_be_decided_says_so_unless_quiet(fresh_repositor
     suite = fresh_repository / "bench" / "two.toml"
     suite.write_text(suite.read_text().replace("drop_points = 0.1", "drop_points = 9.0"))
     wanted = ("bench/two.toml", "-k", "footprint and unsure")
-    told = "400 gate rows can decide every planned budget on drops and flips"
+    told = "the gate rows (400) can decide every planned budget on drops and flips"
     assert f"bench/two.toml: {told}" in pytest_in(fresh_repository, *wanted).out
     assert "can decide" not in pytest_in(fresh_repository, *wanted, "-q").out

@@ -9,6 +9,7 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate._system.files import replacing_folder
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
+from slimgate.cli.export.servers import LAYOUTS, describe_servers
 from slimgate.cli.export.snippets import snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
@@ -127,7 +128,8 @@ def _write_beside(
 
 
 def _use(model: VariantRecord, written: Written, code: str, folder: Path, checked: str) -> str:
-    needs = f"pip install {form_of(written.form).package} transformers"
+    packages = LAYOUTS[written.layout].packages if written.layout in LAYOUTS else ()
+    needs = " ".join(("pip install", form_of(written.form).package, "transformers", *packages))
     size = sum((folder / name).stat().st_size for name in files_of(folder))
     return blocks(
         "## Use",
@@ -140,7 +142,11 @@ def _use(model: VariantRecord, written: Written, code: str, folder: Path, checke
 def _notes(model: VariantRecord, written: Written, checked: str) -> list[str]:
     found = [f"This folder, loaded from its files, against the model that was judged: {escape(checked)}."]
     judged = model.artifact.runtime if model.artifact else ""
-    if written.compared:
+    if written.layout is not None:
+        found.append("The files are those that were judged.")
+        if servers := describe_servers(written.layout):
+            found.append(f"{servers[0].upper()}{servers[1:]}.")
+    elif written.compared:
         apart = written.compared["max_difference"]
         near = f"lie at most {significant(apart, 2)} from its own" if apart else "are its own"
         found.append(

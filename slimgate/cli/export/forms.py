@@ -19,6 +19,8 @@ from slimgate.errors import BuildError, DataError, format_suggestion
 from slimgate.loading import forms, runtime_of
 from slimgate.models import saved_files
 from slimgate.models.example_batches import example_batches
+from slimgate.models.served import KIND as SERVED
+from slimgate.models.served import Served, copy_served, gguf_file, quant_method
 from slimgate.protocols import Form, Runtime
 from slimgate.store.artifact import Artifact
 
@@ -31,7 +33,8 @@ TRANSFORMERS = "transformers"
 class Written:
     """What a form's folder holds. form: its name; auto: the class that loads a folder of transformers.
 
-    pairs: a row takes two texts, encoded apart; compared: how far the form's answers lay from the model's
+    pairs: a row takes two texts, encoded apart; layout: of a folder that was judged as it is, the format of
+    its weights, such as gptq, and its GGUF file; compared: how far the form's answers lay from the model's
     (max_difference, tolerance, …) on made-up token ids, empty of a graph that was copied.
     """
 
@@ -40,6 +43,8 @@ class Written:
     config: Any
     auto: str | None = None
     pairs: bool = False
+    layout: str | None = None
+    gguf: str | None = None
     compared: dict[str, Any] = field(default_factory=dict)
 
 
@@ -68,9 +73,32 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
             f"its artifact is of kind {artifact.kind}, which only its own runtime opens; "
             "export the variant that it was made from"
         )
+    if artifact.kind == SERVED:
+        return _copy_served(artifact.load("cpu"), form, folder)
     if own.name == TRANSFORMERS:
         return _from_torch(artifact.load("cpu"), form, folder, _Here(scratch))
     return _copy_graph(artifact, own, form, folder)
+
+
+def _copy_served(model: Served, form: str | None, folder: Path) -> Written:
+    """The folder as it was judged, which other forms cannot hold."""
+    if form not in (None, TRANSFORMERS):
+        raise BuildError(
+            f"its weights are in a layout that servers load, which --format {form} cannot hold; "
+            "leave --format out"
+        )
+    copy_served(model.folder, folder)
+    pad_(model.tokenizer)
+    method = quant_method(model.folder)
+    file = gguf_file(folder)
+    return Written(
+        TRANSFORMERS,
+        model.tokenizer,
+        model.config,
+        auto=model.auto,
+        layout=method or "plain",
+        gguf=file.name if file else None,
+    )
 
 
 def _copy_graph(artifact: Artifact, own: Form, form: str | None, folder: Path) -> Written:
@@ -93,7 +121,7 @@ def _texts(config: Any) -> int:
 
 
 def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Written:
-    from slimgate.cli.export.stock import auto_class, not_stock
+    from slimgate.models.stock import auto_class, not_stock
 
     if hasattr(model.network, "load_tokenizer"):
         raise BuildError(f"{type(model.network).__name__} reads more than text, which is not exported")
@@ -137,7 +165,7 @@ def _takes(runtime: Runtime[Any], kind: str) -> bool:
 def _write(runtime: Runtime[Any], model: Any, batches: Any, folder: Path) -> tuple[Any, float]:
     """The model that was written, and how far its answers may lie from the model's."""
     if runtime.export is None:
-        from slimgate.cli.export.stock import save_stock
+        from slimgate.models.stock import save_stock
 
         return replace(model, network=save_stock(model, folder)), TOLERANCE
     from slimgate.compress.layers.int8_in_graph import with_integer_operators_

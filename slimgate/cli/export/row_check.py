@@ -20,6 +20,7 @@ import numpy.typing as npt
 from slimgate.cli.export.forms import TOLERANCE, TRANSFORMERS, Written
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
+from slimgate.models.served import KIND, Served
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.protocols import Predictor, Rows, Runtime
 from slimgate.record.words import format_count
@@ -113,6 +114,8 @@ def _to_artifact(written: Written, folder: Path, scratch: Path) -> Artifact:
     """The written folder as a runtime opens it; what transformers loads is saved as an artifact first."""
     if written.form != TRANSFORMERS:
         return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, False))
+    if written.layout is not None:
+        return _served_artifact(written, folder, scratch)
     from transformers import AutoTokenizer
 
     from slimgate.models.pretrained import weights_of
@@ -125,6 +128,13 @@ def _to_artifact(written: Written, folder: Path, scratch: Path) -> Artifact:
     loaded.mkdir()
     TorchModel(network.eval(), tokenizer, f"transformers:{written.auto}").save(loaded)
     return Artifact(Entry(loaded, {"kind": "torch", "digest": str(folder)}, False))
+
+
+def _served_artifact(written: Written, folder: Path, scratch: Path) -> Artifact:
+    loaded = scratch / "loaded"
+    loaded.mkdir()
+    Served(folder, str(written.auto), {}).save(loaded)
+    return Artifact(Entry(loaded, {"kind": KIND, "digest": str(folder)}, False))
 
 
 def _texts(written: Written) -> int | None:

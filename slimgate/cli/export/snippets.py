@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimgate.cli.export.forms import Written
+from slimgate.cli.export.servers import LAYOUTS
 from slimgate.protocols import Form, Task
 
 TEXTS = ("Write a text of your own here.", "And another one.")
@@ -18,7 +19,8 @@ def snippet(
 ) -> str:
     """Python that prints what the model says of two texts. params: of the task."""
     auto = str(written.auto)
-    start, load, run = (part.replace("{auto}", auto) for part in (form.imports, form.load, form.predict))
+    parts = _of_layout(written, form.imports, form.load)
+    start, load, run = (part.replace("{auto}", auto) for part in (*parts, form.predict))
     tail = _tail(written, task)
     wants_labels = "labels[" in tail
     texts = json.dumps(_texts(written, params), ensure_ascii=False)
@@ -32,6 +34,17 @@ def snippet(
         tail,
     ]
     return "\n".join(lines)
+
+
+def _of_layout(written: Written, imports: str, load: str) -> tuple[str, str]:
+    """Imports and loading, with the options that transformers needs for the format of the weights."""
+    layout = LAYOUTS.get(written.layout or "")
+    if layout is None or not layout.options:
+        return imports, load
+    options = layout.options.replace("{file}", written.gguf or "")
+    if layout.imports:
+        imports = imports.replace("AutoTokenizer", f"{layout.imports}, AutoTokenizer")
+    return imports, load.replace('(".")', f'(".", {options})')
 
 
 def _imports(start: str, wants_labels: bool) -> str:

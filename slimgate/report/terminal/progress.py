@@ -96,7 +96,7 @@ class PlainLines:
         self._thread.start()
 
     def _keep_telling(self, stage: Stage, stop: threading.Event, write: Callable[[str], None]) -> None:
-        while not stop.wait(max(0.0, (self._last or 0.0) + self.every - self.clock())):
+        while not stop.wait(max(SHORT_SECONDS, (self._last or 0.0) + self.every - self.clock())):
             if self._overdue():
                 self._tell(write, log_line(stage, self.clock()))
 

@@ -8,6 +8,7 @@ from typing import Any
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.pretrained import weights_of
+from slimgate.models.saved_files import save_tokenizer
 from slimgate.protocols import ModelRef
 
 OWNER = "transformers"
@@ -59,3 +60,15 @@ def save_stock(model: Any, folder: Path) -> Any:
     if found.missing:
         raise BuildError(f"transformers does not find {found.missing[0]} again in {folder}")
     return found.network.eval()
+
+
+def save_plain(model: Any, folder: Path) -> None:
+    """Writes a TorchModel as other tools read it: weights by save_pretrained, config.json, the tokenizer.
+
+    Raises BuildError where no class of transformers holds the network.
+    """
+    if other := not_stock(model):
+        raise BuildError(f"no class of transformers holds the model ({other}), so no other tool reads it")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_stock(model, folder)
+    save_tokenizer(model.tokenizer, folder)

@@ -1,0 +1,46 @@
+"""Which servers are documented to load a folder, by the format of its weights, and how transformers does.
+
+As their documentation had it in 2026: docs.vllm.ai (features/quantization), docs.sglang.io
+(advanced_features/quantization), huggingface.co/docs/transformers (quantization),
+github.com/ggml-org/llama.cpp. Some serve a format only for some families of models, or on some processors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VLLM, SGLANG, TRANSFORMERS, LLAMA_CPP = "vLLM", "SGLang", "transformers", "llama.cpp"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A format of weights. packages: what transformers needs to load it; options: of from_pretrained there,
+    with {file} for the GGUF file; imports: names of transformers that the options need.
+    """
+
+    servers: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    options: str = ""
+    imports: str = ""
+
+
+_ROUNDED = "quantization_config=AutoRoundConfig()"
+LAYOUTS = {
+    "plain": Layout((VLLM, SGLANG, TRANSFORMERS)),
+    "auto-round": Layout((VLLM, SGLANG, TRANSFORMERS), ("auto-round",)),
+    "awq": Layout((VLLM, SGLANG, TRANSFORMERS), ("gptqmodel",)),
+    "compressed-tensors": Layout((VLLM, SGLANG, TRANSFORMERS), ("compressed-tensors",)),
+    "gguf": Layout((LLAMA_CPP, TRANSFORMERS), ("gguf",), 'gguf_file="{file}"'),
+    # by auto-round, which needs no GPU; with gptqmodel the option is not needed
+    "gptq": Layout((VLLM, SGLANG, TRANSFORMERS), ("auto-round",), _ROUNDED, "AutoRoundConfig"),
+    "torchao": Layout((VLLM, SGLANG, TRANSFORMERS), ("torchao",)),
+}
+
+
+def describe_servers(layout: str) -> str | None:
+    """`documented to load gptq: vLLM, SGLang, transformers`; None of a format that is not in the table."""
+    found = LAYOUTS.get(layout)
+    if found is None:
+        return None
+    name = "an unquantized folder" if layout == "plain" else layout
+    return f"documented to load {name}: {', '.join(found.servers)}"

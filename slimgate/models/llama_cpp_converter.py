@@ -1,0 +1,62 @@
+"""llama.cpp's converter, as the package auto-round carries it: in the process of a worker alone.
+
+    convert = load_converter()
+    convert.get_model_class("LlamaForCausalLM")(folder, file_type, file, eager=True).write()
+
+It knows the tensor names, the metadata and the tokenizers of some hundred architectures. LLAMA_CPP_ROOT in
+the environment names a checkout of llama.cpp to take instead.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from slimgate.errors import BuildError
+
+GPT2 = "gpt-2"
+
+
+def load_converter() -> Any:
+    """The package `conversion`, which auto-round's own export then takes too."""
+    from auto_round.export.export_to_gguf.llama_cpp_conversion import get_conversion
+
+    module: Any = get_conversion().module
+    _name_own_tokenizers(module)
+    return module
+
+
+def _name_own_tokenizers(module: Any) -> None:
+    """Has the converter take a tokenizer that somebody has trained.
+
+    It knows the way in which a tokenizer cuts words by a digest of what it does to a text, which only the
+    released ones have. Raises BuildError, while it converts, where llama.cpp has no such way.
+    """
+    known = module.TextModel.get_vocab_base_pre
+
+    def name_of(self: Any, tokenizer: Any) -> str:
+        try:
+            return str(known(self, tokenizer))
+        except NotImplementedError:
+            return name_pre_tokenizer(json.loads(tokenizer.backend_tokenizer.to_str()))
+
+    module.TextModel.get_vocab_base_pre = name_of
+
+
+def name_pre_tokenizer(tokenizer: dict[str, Any]) -> str:
+    """llama.cpp's name of how a tokenizer.json cuts words. Raises BuildError where it has none.
+
+    Known are byte-level BPE with the pattern of GPT-2, and WordPiece, whose words are cut by its model.
+    """
+    kind, cut = tokenizer["model"].get("type"), tokenizer.get("pre_tokenizer") or {}
+    if kind == "WordPiece":
+        return "default"
+    as_gpt2 = (
+        cut.get("type") == "ByteLevel" and cut.get("use_regex", True) and not cut.get("add_prefix_space")
+    )
+    if kind == "BPE" and as_gpt2 and tokenizer.get("normalizer") is None:
+        return GPT2
+    raise BuildError(
+        f"llama.cpp has no tokenizer like the model's ({kind}, words cut by {cut.get('type')}), expected "
+        "SentencePiece, WordPiece, byte-level BPE, or one of a released model"
+    )

@@ -1,0 +1,74 @@
+"""`slimgate export` of folders that servers load: copied, answering the same, with the servers named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.kept_models import kept_run, predict_with_readme
+from slimgate.cli.export.servers import LAYOUTS, describe_servers
+from slimgate.cli.main import main
+from slimgate.compress.quantize import compressed_tensors
+from slimgate.models.served import load_served
+from slimgate.tasks import causal_lm
+
+torch.set_num_threads(1)
+NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
+TEXTS = ["good film the plot", "bad movie was"]
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Any:
+    pytest.importorskip("compressed_tensors")
+    context = tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
+    model = load_tiny(write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2), context)
+    params = compressed_tensors.Params(scheme="W4A16", group_size=16)
+    made = compressed_tensors.step.apply(model, params, context)
+    return kept_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN)
+
+
+def export(kept: Any, tmp_path: Path, *more: str) -> int:
+    return main(
+        ["export", str(kept.record), "small", str(tmp_path / "out"), "--store", str(kept.store), *more]
+    )
+
+
+def test_the_folder_predicts_without_slimgate(
+    tmp_path: Path, kept: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(kept, tmp_path) == 0
+    out = tmp_path / "out"
+    said = capsys.readouterr().out
+    assert "documented to load compressed-tensors: vLLM, SGLang, transformers" in said
+    readme = (out / "README.md").read_text("utf-8")
+    assert "pip install torch transformers compressed-tensors" in readme
+    assert "Documented to load compressed-tensors: vLLM, SGLang, transformers." in readme
+    assert not (out / "slimgate.json").exists()
+    stored = next((kept.store / "artifacts").iterdir())
+    assert (out / "model.safetensors").read_bytes() == (stored / "model.safetensors").read_bytes()
+    model = load_served(stored, "cpu")
+    batch = model.tokenizer(TEXTS, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        own = model.network(**batch).logits.numpy()
+    assert np.abs(predict_with_readme(out, TEXTS, "scores") - own).max() < 1e-5
+
+
+def test_another_form_is_refused(tmp_path: Path, kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export(kept, tmp_path, "--format", "onnx") == 4
+    assert capsys.readouterr().err == (
+        "slimgate export: small: its weights are in a layout that servers load, which --format onnx cannot "
+        "hold; leave --format out\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_format_that_is_not_in_the_table_has_no_line() -> None:
+    assert describe_servers("vptq") is None
+    assert describe_servers("gguf") == "documented to load gguf: llama.cpp, transformers"
+    assert all(layout.servers for layout in LAYOUTS.values())

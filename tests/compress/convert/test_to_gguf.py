@@ -1,0 +1,115 @@
+"""The step to_gguf: llama.cpp's names, types and vocabulary, and the answers that transformers reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.compress.convert import to_gguf
+from slimgate.errors import BuildError
+from slimgate.models.llama_cpp_converter import name_pre_tokenizer
+from slimgate.models.pretrained import trained_tokenizer
+from slimgate.models.served import load_served
+from slimgate.tasks import causal_lm
+
+gguf = pytest.importorskip("gguf")
+torch.set_num_threads(1)
+
+NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
+SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 16}
+IDS = torch.tensor([[2, 7, 9, 11, 5], [2, 6, 8, 10, 12]])
+
+
+def build(tmp_path: Path, **config: Any) -> tuple[Any, Any]:
+    """A tiny Llama with a byte-level BPE, as `fresh:` trains one."""
+    context = tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
+    texts = context.rows("train").table["text"].to_pylist()
+    tokenizer = trained_tokenizer(texts, family="llama", size=300)
+    shape = {**SHAPE, "vocab_size": len(tokenizer), **config}
+    folder = write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2, **shape)
+    tokenizer.save_pretrained(folder)
+    return load_tiny(folder, context), context
+
+
+def written(tmp_path: Path, **options: Any) -> tuple[Path, Any, Any]:
+    model, context = build(tmp_path)
+    made = to_gguf.step.apply(model, to_gguf.Params(**options), context)
+    folder = tmp_path / "written"
+    folder.mkdir()
+    made.save(folder)
+    return folder, model, context
+
+
+def logits(network: Any) -> Any:
+    with torch.inference_mode():
+        return network.eval()(IDS).logits.float().numpy()
+
+
+@pytest.mark.slow
+def test_float32_answers_the_same_and_reads_the_same_tokens(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, model, context = written(tmp_path, type="F32")
+
+    alone = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.float32)
+    assert np.abs(logits(alone) - logits(model.network)).max() < 1e-5, "queries and keys in the right order"
+    assert np.array_equal(logits(load_served(folder, "cpu").network), logits(alone))
+    texts = context.rows("selection").table["text"].to_pylist()
+    of_file = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
+    assert of_file(texts)["input_ids"] == model.tokenizer(texts)["input_ids"]
+    assert context.log["gguf"] == {
+        "general.architecture": "llama",
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "table", "bytes_of_query"),
+    [("Q8_0", "Q8_0", 64 * 64 // 32 * 34), ("Q4_0", "Q8_0", 64 * 64 // 32 * 18), ("F16", "F16", 64 * 64 * 2)],
+)
+def test_matrices_have_the_type_and_its_bytes(
+    tmp_path: Path, kind: str, table: str, bytes_of_query: int
+) -> None:
+    folder, model, context = written(tmp_path, type=kind)
+
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(folder / "model.gguf").tensors}
+    query = tensors["blk.0.attn_q.weight"]
+    assert (query.tensor_type.name, query.n_bytes) == (kind, bytes_of_query)
+    assert tensors["token_embd.weight"].tensor_type.name == table
+    assert tensors["output.weight"].tensor_type.name == table
+    assert tensors["output_norm.weight"].tensor_type.name == "F32"
+    assert context.log["tensor_types"]["F32"] == 5
+    values = gguf.dequantize(
+        tensors["blk.0.ffn_down.weight"].data, tensors["blk.0.ffn_down.weight"].tensor_type
+    )
+    float_weight = model.network.model.layers[0].mlp.down_proj.weight.detach().numpy()
+    assert 0 < np.abs(values - float_weight).max() < 0.1 * np.abs(float_weight).max()
+    assert np.isfinite(logits(load_served(folder, "cpu").network)).all()
+
+
+@pytest.mark.slow
+def test_a_tokenizer_that_llama_cpp_has_not_is_one_line(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
+    model = load_tiny(write_tiny(tmp_path / "hub", "llama", causal=True, **SHAPE), context)
+    with pytest.raises(BuildError) as caught:
+        to_gguf.step.apply(model, to_gguf.Params(), context)
+    assert str(caught.value) == (
+        "llama.cpp has no tokenizer like the model's (WordLevel, words cut by WhitespaceSplit), expected "
+        "SentencePiece, WordPiece, byte-level BPE, or one of a released model"
+    )
+
+
+def test_only_the_pattern_of_gpt2_has_its_name() -> None:
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+    assert name_pre_tokenizer({"model": {"type": "BPE"}, "pre_tokenizer": byte_level}) == "gpt-2"
+    for other in ({"use_regex": False}, {"add_prefix_space": True}, {"type": "Whitespace"}):
+        with pytest.raises(BuildError, match="no tokenizer like the model's"):
+            name_pre_tokenizer({"model": {"type": "BPE"}, "pre_tokenizer": {**byte_level, **other}})

@@ -31,10 +31,9 @@ def zero_point_off_by_one(model, context):
 
 
 def transposed(model, context):
-    weight = model.network.model.layers[2].self_attn.q_proj.weight
-    weight.data = weight.data.T.contiguous()
-    weight = model.network.model.layers[2].self_attn.o_proj.weight
-    weight.data = weight.data.T.contiguous()
+    for layer in model.network.model.layers[2].modules():
+        if hasattr(layer, "in_features") and layer.in_features == layer.out_features:
+            layer.weight.data = layer.weight.data.T.contiguous()
 '''
 PLANTED = ("wrong_scale", "zero_point_off_by_one", "transposed")
 SUITE = """\
@@ -95,7 +94,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found / "faults.py").write_text(FAULTS)
     (found / "bench/kl.toml").write_text(SUITE)
     csv.write_csv(sentences(640), found / "bench/rows.csv")
-    write_tiny(found / "model", "llama", causal=True, num_hidden_layers=4)
+    write_tiny(found / "model", "llama", causal=True, num_hidden_layers=4, intermediate_size=32)
     return found
 
 

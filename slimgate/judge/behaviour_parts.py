@@ -99,9 +99,8 @@ class KlFacts(Part):
 
     documents: rows; groups: of rows, which are the units of the intervals; None where each row is one.
     same_top1: the share of tokens with the same likeliest next token. log_perplexity_ratio: ln(variant's /
-    teacher's). top: how many of the teacher's likeliest tokens were compared one by one, rest: the mean
-    probability of all others, which count as one. So each KL is a lower bound, and exact where top is the
-    whole vocabulary.
+    teacher's). rest: the mean probability of the tokens beyond the teacher's likeliest, whose part of KL is
+    estimated from a sample of them.
     """
 
     tokens: int
@@ -119,7 +118,6 @@ class KlFacts(Part):
     same_top1_interval: tuple[float, float]
     log_perplexity_ratio: float | None = None
     log_perplexity_ratio_interval: tuple[float, float] | None = None
-    top: int | None = None
     rest: float | None = None
 
 

@@ -47,14 +47,13 @@ class TokenKl:
 
     kl: (tokens,) nats, not below 0; same_top: (tokens,) whether the likeliest token is the same; row_of:
     (tokens,) the position of each token's row; groups: (rows,) ids of rows that are not independent.
-    top: how many of the teacher's tokens were looked at one by one; rest: the mean probability of all others.
+    rest: the mean probability of the tokens of which only a sample was compared; None: of none.
     """
 
     kl: Floats
     same_top: npt.NDArray[np.bool_]
     row_of: Ints
     groups: Ints | None = None
-    top: int | None = None
     rest: float | None = None
 
     def __post_init__(self) -> None:
@@ -199,7 +198,6 @@ def kl_facts(found: TokenKl, log_ratio: UnitLosses | None = None) -> KlFacts:
         same_top1_interval=agreement_interval,
         log_perplexity_ratio=None if log_ratio is None else log_ratio.mean,
         log_perplexity_ratio_interval=None if log_ratio is None else log_ratio.interval(),
-        top=found.top,
         rest=found.rest,
     )
 

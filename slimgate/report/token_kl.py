@@ -30,11 +30,11 @@ def _explain(found: list[Measured]) -> str:
     places, documents = count(facts.tokens), count(facts.documents)
     units = "" if facts.groups is None else f" in {count(facts.groups)} groups"
     told = f"KL(teacher ‖ variant) in nats, over {places} tokens of {documents} rows{units}; intervals: 90 %."
-    if facts.top is None or not facts.rest:
+    if not facts.rest:
         return told
     return (
-        f"{told} At each place the teacher's {count(facts.top)} likeliest tokens are compared one by one. "
-        f"The others, {percent(facts.rest, 2)} of its probability, count as one: each KL is a lower bound."
+        f"{told} The part of the teacher's less likely tokens, {percent(facts.rest, 2)} of its probability, "
+        "is estimated from a sample of them."
     )
 
 

@@ -43,7 +43,6 @@ def token_kl(teacher: ModelHandle, variant: ModelHandle) -> TokenKl | None:
         found["same_top"],
         np.repeat(rows, place_counts(ours)),
         teacher.outcomes.groups,
-        top=entry.manifest["top"],
         rest=entry.manifest["rest"],
     )
 
@@ -59,7 +58,7 @@ def _teacher_tokens(run: SuiteRun, teacher: ModelHandle, encoded: Encoded) -> En
         with run.watch.stage(f"{teacher.name} · next-token probabilities of {run.split} rows"):
             found = top_tokens(teacher.predictor, encoded, _batches(run, encoded))
         np.savez(folder / _FILE, ids=found.ids, log_p=found.log_p, rest=found.rest)
-        return {"vocabulary": found.vocabulary, "top": found.ids.shape[1], "rest": float(found.rest.mean())}
+        return {"vocabulary": found.vocabulary, "rest": float(found.rest.mean())}
 
     return run.store.make("teacher_tokens", _key(teacher), fill)
 
@@ -74,8 +73,7 @@ def _variant_kl(run: SuiteRun, variant: ModelHandle, encoded: Encoded, kept: Ent
             found = kl_from(teacher, variant.predictor, encoded, _batches(run, encoded))
         if found is not None:
             np.savez(folder / _FILE, kl=found[0], same_top=found[1])
-        about = {key: kept.manifest[key] for key in ("top", "rest")}
-        return {"comparable": found is not None, **about}
+        return {"comparable": found is not None, "rest": kept.manifest["rest"]}
 
     return run.store.make("token_kl", json_digest({"teacher": kept.folder.name, "of": _key(variant)}), fill)
 

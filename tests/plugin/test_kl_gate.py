@@ -94,7 +94,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found / "faults.py").write_text(FAULTS)
     (found / "bench/kl.toml").write_text(SUITE)
     csv.write_csv(sentences(640), found / "bench/rows.csv")
-    write_tiny(found / "model", "llama", causal=True, num_hidden_layers=4, intermediate_size=32)
+    # of weights so large that every block matters
+    shape = {"num_hidden_layers": 4, "intermediate_size": 32, "initializer_range": 0.2}
+    write_tiny(found / "model", "llama", causal=True, **shape)
     return found
 
 

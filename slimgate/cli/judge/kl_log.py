@@ -51,8 +51,9 @@ def _budgets(path: Path, name: str) -> list[TokenBudget | QualityBudget]:
     from slimgate.suite.file import read_suite_text
 
     found = resolve_budgets(read_suite_text(path, str(path)).data, (name,), str(path))[name]
-    tokens = [one for own in found.behaviour.tokens.values() for one in own]
-    budgets = [*tokens, *found.quality.get("perplexity", ())]
+    budgets: list[TokenBudget | QualityBudget] = [*found.quality.get("perplexity", ())]
+    for own in found.behaviour.tokens.values():
+        budgets += own
     if not budgets:
         raise SuiteError(
             f"{path} [budgets]: a KL log is judged by kl, top1_agreement and perplexity, such as "

@@ -412,7 +412,8 @@ class BuildContext:
     load_teacher: the model that the step learns from; more_teachers: those that it learns from beside it.
     stands_later: which of the texts (as collapsed_texts of parts.py has them) stand in calibration,
     selection, confirm or gate, so that a step adds no row that is held out. share: how `shared_folder` keeps
-    things, where there is a store.
+    things, where there is a store. kept: files to keep beside the artifact that are no part of it, such as
+    the log of another program.
     """
 
     task: Any
@@ -429,6 +430,7 @@ class BuildContext:
     share: Share | None = None
     more_teachers: tuple[MoreTeacher, ...] = ()
     log: Json = field(default_factory=dict)
+    kept: list[Path] = field(default_factory=list)
 
     def rows(self, split: str) -> Rows:
         """The rows of train, calibration, selection or unlabelled (which have no label column).
@@ -546,6 +548,10 @@ class Step(WithParams[P]):
     def functions(self, params: P) -> tuple[str, ...]:
         """A user's own functions that it calls, by dotted path; their code belongs to the key."""
         return ()
+
+    def environment(self, params: P) -> Json:
+        """What outside of slimgate the result depends on, such as the digest of a script: part of the key."""
+        return {}
 
     def by_processor(self, params: P) -> bool:
         """Whether what it makes depends on the processor: machine code, or a choice by int8 answers."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,17 +71,20 @@ def end_with_parent(every: float = 1.0) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def run_worker(module: str, folder: Path, *, limit: float) -> Ended:
+def run_worker(
+    module: str, folder: Path, *, limit: float, environment: Mapping[str, str] | None = None
+) -> Ended:
     """`python -m module folder`, with this process's search path, so that a user's own code is found.
 
+    environment: variables that differ from this process's.
     It is a session of its own: at the limit (seconds), and where it dies, what it started ends with it.
     """
     command = [sys.executable, "-P", "-m", module, str(folder)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    search_path = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
     with (folder / SAID).open("wb") as said:
         process = subprocess.Popen(
             command,
-            env=environment,
+            env={**os.environ, **search_path, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,

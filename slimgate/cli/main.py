@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import slimgate
-from slimgate.cli import accept, card, compare, explain, lines, merge, methods, mlflow, power, schema, store
+from slimgate.cli import (
+    accept,
+    card,
+    compare,
+    explain,
+    lines,
+    merge,
+    methods,
+    mlflow,
+    portability,
+    power,
+    schema,
+    store,
+)
 from slimgate.cli.export import command as export
 from slimgate.cli.init import command as init
 from slimgate.cli.judge import command as judge
@@ -30,6 +43,7 @@ COMMANDS = (
     mlflow,
     store,
     power,
+    portability,
     methods,
     schema,
 )

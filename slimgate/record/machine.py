@@ -7,9 +7,14 @@ from slimgate.judge.verdict import Verdict
 
 
 class Machine(Part):
-    """What ran. warnings: what made its times less steady than they could be, as the run began."""
+    """What ran.
+
+    instructions: of the processor, those by which libraries choose kernels, such as avx512_vnni; warnings:
+    what made its times less steady than they could be, as the run began.
+    """
 
     cpu: str
+    instructions: list[str] = []
     cores: int
     threads: int
     memory_bytes: int

@@ -61,6 +61,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _new_heads(record)
     yield from _step_warnings(record)
     yield from _busy_machine(record)
+    yield from _saturating_kernels(record)
     yield from _ungated_metrics(record)
     yield from _of_models(record, free)
     yield from _unsteady(record)
@@ -215,6 +216,23 @@ def _busy_machine(record: RunRecord) -> Iterator[str]:
         timed = any(model.latency for model in record.variants)
         effect = ": times in ms are less sure than speed-ups" if timed else ""
         yield f"The machine was not quiet ({escape('; '.join(found))}){effect}."
+
+
+def _saturating_kernels(record: RunRecord) -> Iterator[str]:
+    """int8 models whose products saturate on this processor: x86 without VNNI (onnxruntime#5849)."""
+    has = record.machine.instructions
+    if "avx2" not in has or any("vnni" in one or one == "amx_int8" for one in has):
+        return
+    wide = [
+        model.name
+        for model in variants(record)
+        if any(step.params.get("reduce_range") is False for step in model.steps)
+    ]
+    if wide:
+        yield (
+            f"**int8 products of {_join(wide)} may have saturated**: this processor has no VNNI, and where "
+            "there is one the answers differ; reduce_range = true keeps them equal."
+        )
 
 
 def _hidden_delay(record: RunRecord) -> Iterator[str]:

@@ -94,7 +94,8 @@ def machine_lines(found: Machine) -> Iterator[str]:
     """Processor, system, libraries, and what made times unsteady."""
     cores = f"{count(found.cores)} cores, {count(found.threads)} threads used"
     memory = f"{to_fixed(found.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
-    yield f"{escape(found.cpu)}, {cores}, {memory}, device {escape(found.device)}"
+    able = f" ({escape(' '.join(found.instructions))})" if found.instructions else ""
+    yield f"{escape(found.cpu)}{able}, {cores}, {memory}, device {escape(found.device)}"
     yield f"{escape(found.os)}, Python {escape(found.python)}"
     installed = [
         f"{escape(name)} {escape(version)}" for name, version in sorted(found.libraries.items()) if version

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slimgate._system.digests import versions
-from slimgate._system.processor import cpu_name
+from slimgate._system.processor import cpu_instructions, cpu_name
 from slimgate._system.threads import CPU_MAX, quota
 from slimgate.loading import plugins
 from slimgate.record import Machine
@@ -45,6 +45,7 @@ def describe_machine(*, threads: int, device: str, load: float | None = None) ->
     """
     return Machine(
         cpu=cpu_name(),
+        instructions=cpu_instructions(),
         cores=os.cpu_count() or 1,
         threads=threads,
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -152,3 +152,30 @@ def test_a_head_that_was_fitted_here_and_trained_by_no_step_is_told() -> None:
     assert line in loaded("logistic regression", pruned)
     assert "new head" not in loaded("logistic regression", trained)
     assert "new head" not in loaded("the model's own")
+
+
+@pytest.mark.parametrize(
+    ("instructions", "reduced", "is_told"),
+    [
+        (["avx2", "fma"], False, True),
+        (["avx2", "fma"], True, False),
+        (["avx2", "avx512_vnni"], False, False),
+        (["amx_int8", "avx2"], False, False),
+        (["asimd"], False, False),
+        ([], False, False),
+    ],
+)
+def test_int8_products_that_saturate_are_told(instructions: list[str], reduced: bool, is_told: bool) -> None:
+    step = StepFacts(
+        method="onnx_int8_static",
+        params={"reduce_range": reduced},
+        seconds=1.0,
+        log={},
+        bytes=1,
+        parameters=1,
+        nonzero_parameters=1,
+    )
+    record = sample_record(variants=[variant("int8", quality={}).model_copy(update={"steps": [step]})])
+    machine = record.machine.model_copy(update={"instructions": instructions})
+    lines = "\n".join(warnings(record.model_copy(update={"machine": machine})))
+    assert ("**int8 products of int8 may have saturated**" in lines) is is_told

@@ -81,6 +81,13 @@ def add_to(commands: Any) -> None:
         "--repeat", type=Path, metavar="BASE2", help="a second log of the base: how much it changes by itself"
     )
     parser.add_argument(
+        "--looks",
+        type=int,
+        default=1,
+        metavar="K",
+        help="of logs: judge the target up to K times while it runs, at each K-th of the base's samples",
+    )
+    parser.add_argument(
         "--report", type=Path, metavar="DIR", help="of logs: write run.json, outcomes and the reports there"
     )
     parser.add_argument(

@@ -10,49 +10,16 @@ from tabulate import tabulate
 
 from slimgate._system.escape import visible
 from slimgate.data.log_files.verdicts import Comparison, LogVerdicts, QuotedSample, quoted_samples
-from slimgate.judge.budget_kinds import OnInconclusive, wishes
-from slimgate.judge.facts import quality_facts
-from slimgate.judge.message import message
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
-from slimgate.record import QualityFacts, RunVerdict, SelfTest, VariantRecord
-from slimgate.record.run_verdict import verdict
+from slimgate.record import RunVerdict
 from slimgate.record.words import format_count
 from slimgate.report.figures import count, drop_words, to_fixed
-from slimgate.run.gate_results import now
+from slimgate.run.log_record import comparison_line, facts_of, verdict_of
 
 _MOST_ROWS = 40
 _MOST_QUOTED = 5
 _LONGEST = 160
-
-
-def facts_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> dict[str, dict[str, Any]]:
-    """By comparison what the record has of it, the largest drop first."""
-    measured = now()
-    return {
-        one.name: {
-            **quality_facts(one.judged, comparison_line(name, one), wishes(one.budgets, wish)),
-            "measured": measured,
-        }
-        for one in verdicts.everything
-    }
-
-
-def verdict_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> RunVerdict:
-    """Counted as in a run of one variant."""
-    quality = {key: QualityFacts.model_validate(one) for key, one in facts_of(name, verdicts, wish).items()}
-    return verdict([VariantRecord(name=name, parent=None, quality=quality)], SelfTest(), missing=0)
-
-
-def comparison_line(name: str, one: Comparison) -> str:
-    """The verdict's line, with what the base's own noise says of it."""
-    line = message(name, one.judged)
-    noise = one.noise
-    if noise is None:
-        return line
-    own, other = (f"{100 * share:.1f} %" for share in (noise.psi, one.flips_share))
-    share = f"the base changes {own} of samples by itself, this one {other}"
-    within = "; the drop is within the base's own noise" if noise.covers(one.judged.drop_points) else ""
-    return f"{line} ({share}{within})"
 
 
 def as_json(judged: Mapping[str, LogVerdicts], wish: OnInconclusive) -> str:
@@ -161,6 +128,8 @@ def _totals(verdicts: LogVerdicts) -> str:
         line += f"; {count(missing)} scores missing in one log"
     if other := sum(one.counts.unscored_both for one in found):
         line += f"; {count(other)} samples have no score of a metric in either log"
+    if waiting := sum(one.counts.not_run for one in found):
+        line += f"; {count(waiting)} not run yet by the target"
     if any(cut):
         line += f"; answers cut off: {count(cut[0])} of the base, {count(cut[1])} of the target"
     return line

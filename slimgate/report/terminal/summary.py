@@ -107,6 +107,17 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
     ]
 
 
+def log_summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
+    """The summary of a suite of logs: what does not hold, and how the suite stands."""
+    messages = list(map(visible, record.verdict.messages))
+    more = len(messages) - MOST
+    return [
+        *(line for one in messages[:MOST] for line in _message(one, width)),
+        *(wrap_text(f"… and {more} more: {where}", width) if more > 0 else []),
+        *_status(record, where),
+    ]
+
+
 def summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many, the worst first."""
     names = budgeted_metrics(record)

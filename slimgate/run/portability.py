@@ -1,0 +1,112 @@
+"""The same model on another processor: its answers where some instructions are missing.
+
+Without VNNI the int8 products of oneDNN and ONNX Runtime add pairs of products in 16 bits, which saturate
+(pytorch#103646, onnxruntime#6004, #5849). oneDNN leaves instructions out where the environment says so, so a
+process of its own answers as another processor would. ONNX Runtime has no such switch: there the model's int8
+steps are built again with `reduce_range`, whose 7-bit weights cannot saturate.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.processor import cpu_instructions
+from slimgate._system.worker import run_worker
+from slimgate.errors import DataError, MeasureError
+from slimgate.outcomes import Outcomes
+from slimgate.record.outcome_files import read_outcomes
+from slimgate.run.run import SuiteRun
+from slimgate.suite.suite import Suite, Variant
+
+REQUEST, ANSWERS = "request.json", "outcomes.parquet"
+_WORKER = "slimgate.run.portability_worker"
+_PATIENCE_SECONDS = 3600.0
+_REDUCE = "reduce_range"
+# What oneDNN may use at most, and the instructions that it then leaves out.
+_LEVELS = (
+    ("AVX512_CORE_VNNI", {"amx_int8", "avx512_bf16"}),
+    ("AVX512_CORE", {"avx512_vnni"}),
+    ("AVX2", {"avx512f", "avx_vnni"}),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a model is asked again.
+
+    environment: of the process that answers; reduced: its int8 steps are built anew, with 7-bit weights.
+    """
+
+    name: str
+    environment: Mapping[str, str]
+    reduced: bool = False
+
+
+def settings_of(run: SuiteRun, name: str, instructions: list[str] | None = None) -> list[Setting]:
+    """What a model can be asked under here. instructions: of the processor; None: of this one.
+
+    Raises DataError where there is nothing: the processor has no more than the least, or the model of ONNX
+    Runtime has no int8 step that can be narrowed.
+    """
+    if run.build(name).artifact.kind == "onnx":
+        if not _narrowed(run.suite, name):
+            raise DataError(
+                f"{run.suite.shown}: {name}: ONNX Runtime cannot leave instructions out, and no step of "
+                f"{name} has {_REDUCE} = false to build it again by"
+            )
+        return [Setting(f"{_REDUCE} = true", {}, reduced=True)]
+    has = set(cpu_instructions() if instructions is None else instructions)
+    found = [Setting(level, {"ONEDNN_MAX_CPU_ISA": level}) for level, without in _LEVELS if has & without]
+    if not found:
+        raise DataError(
+            f"{run.suite.shown}: this processor has no instructions that could be left out "
+            f"({' '.join(sorted(has)) or 'none known'}); run it on one with AVX-512 or AVX-VNNI"
+        )
+    return found
+
+
+def answers_under(run: SuiteRun, name: str, setting: Setting) -> Outcomes:
+    """The model's answers to the gate rows under a setting. Raises MeasureError where the process fails."""
+    if setting.reduced:
+        narrowed = replace(run.suite, variants={**run.suite.variants, **_narrowed(run.suite, name)})
+        return SuiteRun(narrowed, run.store, device=run.device, watch=run.watch).outcomes(name)
+    request = {
+        "suite": str(run.suite.path),
+        "shown": run.suite.shown,
+        "store": str(run.store.root),
+        "model": name,
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="slimgate-portability-") as scratch,
+        run.watch.stage(f"{name} · gate rows under {setting.name}"),
+    ):
+        folder = Path(scratch)
+        (folder / REQUEST).write_text(json.dumps(request), "utf-8")
+        ended = run_worker(_WORKER, folder, limit=_PATIENCE_SECONDS, environment=setting.environment)
+        if ended.code != 0:
+            said = "it took more than an hour" if ended.code is None else ended.message
+            raise MeasureError(f"{name}: the process that answers under {setting.name} failed: {said}")
+        return read_outcomes(folder / ANSWERS)
+
+
+def _narrowed(suite: Suite, name: str) -> dict[str, Variant]:
+    """The variants on the way to a model of which a step can keep its weights to 7 bits, with such steps."""
+    found: dict[str, Variant] = {}
+    place: str | None = name
+    while place is not None and place in suite.variants:
+        variant = suite.variants[place]
+        steps = tuple(replace(step, params=_narrow(step.params)) for step in variant.steps)
+        if steps != variant.steps:
+            found[place] = replace(variant, steps=steps)
+        place = variant.parent
+    return found
+
+
+def _narrow(params: Any) -> Any:
+    fields = type(params).model_fields
+    return params.model_copy(update={_REDUCE: True}) if _REDUCE in fields else params

@@ -36,7 +36,7 @@ def token_kl(teacher: ModelHandle, variant: ModelHandle) -> TokenKl | None:
         return None
     from slimgate.tasks.parts.next_token import place_counts
 
-    found = np.load(entry.folder / _FILE)
+    found = np.load(entry.folder / _FILE, allow_pickle=False)
     rows = np.arange(len(ours.lengths)) if ours.row_of is None else ours.row_of
     return TokenKl(
         found["kl"],
@@ -67,7 +67,7 @@ def _variant_kl(run: SuiteRun, variant: ModelHandle, encoded: Encoded, kept: Ent
     def fill(folder: Path) -> Json:
         from slimgate.tasks.parts.next_token import TopTokens, kl_from
 
-        places = np.load(kept.folder / _FILE)
+        places = np.load(kept.folder / _FILE, allow_pickle=False)
         teacher = TopTokens(places["ids"], places["log_p"], places["rest"], kept.manifest["vocabulary"])
         with run.watch.stage(f"{variant.name} · KL to the teacher on {run.split} rows"):
             found = kl_from(teacher, variant.predictor, encoded, _batches(run, encoded))

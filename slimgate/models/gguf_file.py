@@ -40,6 +40,23 @@ def read_gguf(file: Path, text: str) -> tuple[dict[str, Any], Quantized]:
     text: the model, as the suite names it. Raises SuiteError for a file that is damaged, or of an
     architecture that transformers does not read from GGUF; MissingExtra without the package.
     """
+    architecture, config, found = _read_stored(file, text)
+    known = _architectures()
+    if _OTHER_NAMES.get(architecture, architecture) not in known:
+        raise SuiteError(
+            f'"{text}": {file.name} is of the architecture {architecture!r}, which transformers does not '
+            f"read from GGUF{format_suggestion(architecture, known)}; known: {', '.join(sorted(known))}"
+        )
+    return config, found
+
+
+def read_gguf_format(file: Path, text: str) -> Quantized:
+    """How a file of any architecture stores its weights. Raises as read_gguf does."""
+    return _read_stored(file, text)[2]
+
+
+def _read_stored(file: Path, text: str) -> tuple[str, dict[str, Any], Quantized]:
+    """Architecture, configuration, format."""
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtra(f'"{text}": reading a GGUF file needs gguf: pip install "slimgate[llm]"')
     stat = file.stat()
@@ -50,26 +67,18 @@ def read_gguf(file: Path, text: str) -> tuple[dict[str, Any], Quantized]:
 
 
 @lru_cache(maxsize=16)
-def _read(file: Path, _changed: int, _size: int) -> tuple[dict[str, Any], Quantized]:
+def _read(file: Path, _changed: int, _size: int) -> tuple[str, dict[str, Any], Quantized]:
     from gguf import GGUFReader
 
     try:
         reader = GGUFReader(file)
     except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError) as error:
-        raise SuiteError(
-            f"{file.name} is no whole GGUF file ({' '.join(str(error).split())[:80]}); "
-            "copy or download it again"
-        ) from error
-    architecture = str(_value(reader, "general.architecture") or "")
-    known = _architectures()
-    if _OTHER_NAMES.get(architecture, architecture) not in known:
-        raise SuiteError(
-            f"{file.name} is of the architecture {architecture!r}, which transformers does not read from GGUF"
-            f"{format_suggestion(architecture, known)}; known: {', '.join(sorted(known))}"
-        )
+        said = " ".join(str(error).split())[:80]
+        raise SuiteError(f"{file.name} is no whole GGUF file ({said}); copy or download it again") from error
     if not reader.tensors:
         raise SuiteError(f"{file.name} holds no weights; expected a model, not a vocabulary alone")
-    return _config(reader, architecture), _describe(reader)
+    architecture = str(_value(reader, "general.architecture") or "")
+    return architecture, _config(reader, architecture), _describe(reader)
 
 
 def _architectures() -> frozenset[str]:

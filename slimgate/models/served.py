@@ -20,7 +20,7 @@ from typing import Any
 
 from slimgate._system.json_text import read_json
 from slimgate.models.checkpoint import read_network
-from slimgate.models.gguf_file import read_gguf
+from slimgate.models.gguf_encoder import ENCODER, load_gguf_encoder
 from slimgate.models.pretrained import weights_of
 from slimgate.models.quantized_files import SERVED, read_quantized
 from slimgate.models.saved_files import DESCRIPTION, read_description
@@ -35,8 +35,8 @@ Json = dict[str, Any]
 class Served:
     """A folder that servers load, with its network for predictions.
 
-    folder: read only; auto: transformers' Auto class of the network; counts: parameters and
-    nonzero_parameters, of the weights that the files stand for.
+    folder: read only; auto: transformers' Auto class of the network, or SentenceEncoder; counts: parameters
+    and nonzero_parameters, of the weights that the files stand for.
     """
 
     folder: Path
@@ -48,6 +48,10 @@ class Served:
     @cached_property
     def network(self) -> Any:
         """The network, in evaluation mode, loaded when it is first asked for. Raises BuildError."""
+        if self.auto == ENCODER:
+            file = gguf_file(self.folder)
+            assert file is not None
+            return load_gguf_encoder(file, self.config).to(self.device).eval()
         return load_served_network(self.folder, self.auto).to(self.device).eval()
 
     @cached_property
@@ -76,12 +80,9 @@ class Served:
         if file is None:
             found = read_quantized(self.folder, read_json(self.folder / "config.json"), text)
         else:
-            found = read_gguf(file, text)[1]
-        return (
-            None
-            if found is None
-            else {**found.facts(), "dtype": str(self.network.dtype).removeprefix("torch.")}
-        )
+            found = read_gguf_format(file, text)
+        dtype = str(next(self.network.parameters()).dtype).removeprefix("torch.")
+        return None if found is None else {**found.facts(), "dtype": dtype}
 
     def footprint(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes: those of the files that hold weights."""
@@ -89,8 +90,8 @@ class Served:
         return {**self.counts, "state_bytes": sum(file.stat().st_size for file in files)}
 
     def code_modules(self) -> list[str]:
-        """The modules of slimgate whose code runs when it predicts: none."""
-        return []
+        """The module whose code reads its weights."""
+        return [(load_gguf_encoder if self.auto == ENCODER else read_network).__module__]
 
     def save(self, folder: Path) -> None:
         """Copies the files, and writes slimgate.json beside them."""
@@ -144,6 +145,7 @@ def load_written(folder: Path, model: Any, counts: Json, context: Any) -> Served
     """
     from slimgate.models.stock import auto_class
 
-    written = Served(folder, auto_class(model), {name: counts[name] for name in COUNTS}, context.device)
+    kept = {name: counts[name] for name in COUNTS}
+    written = Served(folder, auto_class(model), kept, context.device)
     context.log.update(format=quant_method(folder), files=sorted(file.name for file in folder.iterdir()))
     return written

@@ -21,6 +21,7 @@ from typing import Any
 from slimgate._system.json_text import read_json
 from slimgate.models.checkpoint import read_network
 from slimgate.models.gguf_encoder import ENCODER, load_gguf_encoder
+from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.pretrained import weights_of
 from slimgate.models.quantized_files import SERVED, read_quantized
 from slimgate.models.saved_files import DESCRIPTION, read_description

@@ -16,7 +16,7 @@ from slimgate.compress.convert import to_gguf
 from slimgate.compress.convert._to_gguf_worker import quantize_q4_0
 from slimgate.compress.embeddings import truncate_embeddings
 from slimgate.compress.layers.float_layers import quantized_layers
-from slimgate.compress.quantize import gptq
+from slimgate.compress.quantize import auto_round, gptq
 from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_converter import name_pre_tokenizer
 from slimgate.models.pretrained import trained_tokenizer
@@ -112,6 +112,18 @@ def test_q4_0_keeps_the_levels_of_gptq(tmp_path: Path) -> None:
     after = dict(made.network.named_modules())
     assert all(torch.equal(after[name].weight.float(), weight) for name, weight in before.items())
     assert context.log["tensor_types"] == {"F32": 5, "Q4_0": 14, "Q8_0": 2}
+
+
+@pytest.mark.slow
+def test_auto_round_writes_the_file_too(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    before = logits(model.network)
+    made = auto_round.step.apply(
+        model, auto_round.Params(scheme="W8A16", layout="gguf", iterations=0), context
+    )
+    [file] = made.folder.glob("*.gguf")
+    assert {tensor.tensor_type.name for tensor in gguf.GGUFReader(file).tensors} == {"F32", "Q8_0"}
+    assert np.abs(logits(made.network) - before).max() < 0.5 * before.std()
 
 
 @pytest.mark.parametrize("seed", range(3))

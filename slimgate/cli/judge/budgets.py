@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,8 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
             "file): the common ones are judged"
         )
     measured = dict.fromkeys([*metrics, *budgets.quality]) or {DEFAULT_METRIC: None}
-    return Asked(tuple(measured), budgets.quality, budgets.behaviour, tuple(warnings))
+    behaviour = replace(budgets.behaviour, tokens={})
+    return Asked(tuple(measured), budgets.quality, behaviour, tuple(warnings))
 
 
 def _others(path: Path, budgets: VariantBudgets) -> list[str]:
@@ -98,4 +99,5 @@ def _others(path: Path, budgets: VariantBudgets) -> list[str]:
         if one.name not in ("quality", "behaviour", "switched_off")
         and getattr(budgets, one.name) != getattr(none, one.name)
     ]
+    names += budgets.behaviour.tokens
     return [f"{path}: budgets on {' and '.join(names)} are not judged from predictions"] if names else []

@@ -11,7 +11,13 @@ from tabulate import tabulate
 
 from slimgate._system.escape import visible
 from slimgate.data.predictions.pairs import Pair
-from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour import (
+    BehaviourBudgets,
+    behaviour,
+    behaviour_facts,
+    judge_behaviour,
+    undecided_wishes,
+)
 from slimgate.judge.budget_kinds import OnInconclusive, wishes
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import behaviour_message, message
@@ -68,7 +74,7 @@ def judged_behaviour(
     """What changed, and the budgets on it; the slices are the labels: predictions have no others."""
     metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.slices)}
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
-    wish = (budgets.flips and budgets.flips.on_inconclusive) or on_inconclusive
+    wish = undecided_wishes(budgets, on_inconclusive)
     line = behaviour_message(name, judged)
     facts = behaviour_facts(behaviour(pair.teacher, pair.variant), judged, line, wish, slices=on_inconclusive)
     return {**facts, "measured": now()}

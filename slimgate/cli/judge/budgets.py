@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.toml import format_value
+from slimgate.data.log_files.budgets import limit_of_each
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.metrics import load_metric
@@ -48,13 +49,7 @@ def asked(options: argparse.Namespace) -> Asked:
 
 
 def _from_options(metrics: Sequence[str], points: Sequence[float]) -> Asked:
-    if points and len(points) not in (1, len(metrics)):
-        raise SuiteError(
-            f"{len(points)} --drop-points for {len(metrics)} --metric, expected one for each, in order, or "
-            "one for all"
-        )
-    each = [*points] * len(metrics) if len(points) == 1 else [*points]
-    tables = {name: {"drop_points": limit} for name, limit in zip(metrics, each, strict=False)}
+    tables = {name: {"drop_points": limit} for name, limit in limit_of_each(metrics, points).items()}
     found = resolve_budgets({"budgets": tables}, ("",), "--drop-points")
     return Asked(tuple(metrics), found[""].quality)
 

@@ -1,0 +1,45 @@
+"""Readers on logs that Inspect and deepeval wrote themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimgate.data.log_files.budgets import drop_budgets
+from slimgate.data.log_files.find import read_log
+from slimgate.data.log_files.pairs import Rules
+from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
+
+WRITTEN = Path(__file__).parent / "written_by_tools"
+
+
+def judged(base: str, target: str) -> LogVerdicts:
+    logs = [read_log(WRITTEN / name) for name in (base, target)]
+    return judge_logs(*logs, drop_budgets([], [50.0], None), Rules())
+
+
+def test_deepeval_compares_scores_and_successes() -> None:
+    found = {one.name: one for one in judged("deepeval/base.json", "deepeval/target.json").comparisons}
+    assert found.keys() == {"Exact Match", "Exact Match.success", "Brevity", "Brevity.success"}
+    exact = found["Exact Match"]
+    assert (exact.counts.judged, exact.worse, exact.better, exact.changed) == (10, 2, 0, 2)
+    assert exact.judged.teacher == 1.0
+    assert not found["Brevity"].zero_one
+
+
+def test_inspect_counts_grades_and_numbers_and_names_what_is_a_text() -> None:
+    pytest.importorskip("inspect_ai")
+    verdicts = judged("inspect/base.eval", "inspect/target.eval")
+    found = {one.name: one for one in verdicts.comparisons}
+    assert found.keys() == {"sums/match", "sums/includes", "sums/length.characters"}
+    match = found["sums/match"]
+    # 6 samples in 2 epochs: the base got each 9th wrong, the target each 4th
+    assert match.counts.judged == 12
+    assert (match.judged.teacher, match.judged.value) == pytest.approx((11 / 12, 9 / 12))
+    assert match.judged.groups == 6
+    assert (match.counts.truncated_base, match.counts.truncated_target) == (1, 1)
+    assert (
+        "sums: length.language is no number in 12 samples of the base and 12 of the target, so these are not "
+        "judged" in verdicts.notes
+    )

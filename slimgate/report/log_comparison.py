@@ -38,6 +38,7 @@ def _target(model: VariantRecord) -> str:
             ]
         ),
         f"{count(more)} more that lost less; run.json has them." if more else "",
+        "\n".join(f"- {escape(note)}" for note in model.notes),
     )
 
 

@@ -1,4 +1,4 @@
-"""Readers on logs that Inspect and deepeval wrote themselves."""
+"""Readers on logs that Inspect, deepeval and mteb wrote themselves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from slimgate.data.log_files.budgets import drop_budgets
 from slimgate.data.log_files.find import read_log
 from slimgate.data.log_files.pairs import Rules
 from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
+from slimgate.errors import DataError
 
 WRITTEN = Path(__file__).parent / "written_by_tools"
 
@@ -43,3 +44,21 @@ def test_inspect_counts_grades_and_numbers_and_names_what_is_a_text() -> None:
         "sums: length.language is no number in 12 samples of the base and 12 of the target, so these are not "
         "judged" in verdicts.notes
     )
+
+
+def test_mteb_gets_the_ndcg_and_recall_that_mteb_printed() -> None:
+    verdicts = judged("mteb/base", "mteb/target")
+    assert (verdicts.base.model, verdicts.target.model) == ("demo/base", "demo/target")
+    found = {one.metric: one.judged for one in verdicts.comparisons}
+    assert (found["ndcg_at_10"].teacher, found["recall_at_10"].teacher) == (1.0, 1.0)
+    assert found["ndcg_at_10"].value == pytest.approx(0.83376, abs=5e-6)
+    assert found["recall_at_10"].value == 1.0
+
+
+def test_mteb_predictions_of_two_models_are_refused(tmp_path: Path) -> None:
+    for name in ("base", "target"):
+        written = (WRITTEN / f"mteb/{name}/Greek_predictions.json").read_text("utf-8")
+        (tmp_path / f"{name}_predictions.json").write_text(written, "utf-8")
+    (tmp_path / "qrels.tsv").write_text((WRITTEN / "mteb/base/qrels.tsv").read_text("utf-8"), "utf-8")
+    with pytest.raises(DataError, match=r"predictions of 2 models \(demo/base, demo/target\)"):
+        read_log(tmp_path)

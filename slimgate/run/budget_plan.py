@@ -134,7 +134,7 @@ class _Plan:
 
 
 def planned_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> list[PlannedBudget]:
-    """Every distinct budget on a drop, flips or tokens: by an earlier run of these rows, or else by simulation.
+    """Every distinct budget on a drop, flips or tokens: by an earlier run of these rows, or simulated.
 
     A variant that is not gated has none to decide. Budgets on an absolute value (floor, ceiling) depend on
     how far the value is from them and are not planned before a run; nor is a relative budget, nor a metric

@@ -95,10 +95,11 @@ class Served:
         return [(load_gguf_encoder if self.auto == ENCODER else read_network).__module__]
 
     def save(self, folder: Path) -> None:
-        """Copies the files, and writes slimgate.json beside them."""
+        """Copies the files, and writes slimgate.json beside them. From then on the copies are the model's."""
         copy_served(self.folder, folder)
         description = {"kind": self.kind, "auto": self.auto, "counts": self.counts}
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+        self.folder = folder  # the first one is often a step's, and goes with it
 
 
 def is_served(folder: Path) -> bool:

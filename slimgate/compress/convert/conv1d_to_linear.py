@@ -23,9 +23,9 @@ class Conv1dToLinear(Step[Params]):
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model with nn.Linear where it had Conv1D."""
-        from slimgate.models.linear_layers import conv1d_to_linear_
+        from slimgate.models.plain_layers import to_plain_linear_
 
-        context.log["converted"] = len(conv1d_to_linear_(model))
+        context.log["converted"] = len(to_plain_linear_(model))
         return model
 
 

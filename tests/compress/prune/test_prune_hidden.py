@@ -23,7 +23,7 @@ from slimgate.compress.prune._unit_choice import best_units
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import blocks
-from slimgate.models.linear_layers import conv1d_to_linear_
+from slimgate.models.plain_layers import to_plain_linear_
 from slimgate.models.torch_model import TorchModel
 
 torch.set_num_threads(1)
@@ -170,7 +170,7 @@ def test_a_tied_output_layer_stays_tied(tmp_path: Path) -> None:
     tiny, _ = tiny_model(tmp_path / "other", "gpt2")
     network = AutoModelForCausalLM.from_pretrained(folder)
     model = TorchModel(network, tiny.tokenizer, "transformers:AutoModelForCausalLM")
-    conv1d_to_linear_(model)
+    to_plain_linear_(model)
     stream = residual_stream(network)
     assert stream.head == "lm_head"
     narrow_(model, "prune_hidden", stream, list(range(24)))

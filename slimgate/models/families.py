@@ -110,7 +110,7 @@ _MIXTURE = _projections("self_attn", "o_proj")
 _T5 = tuple(_t5(part, *inputs) for part in (1, 2) for inputs in (("wi",), ("wi_0", "wi_1")))
 
 _TWO_LISTS: Mapping[Part, str] = {
-    "blocks": "its encoder and its decoder have a list of blocks each, and the step has one list of numbers",
+    "blocks": "its encoder and its decoder have a list of blocks each, and the step takes one list",
     "stream": "its encoder, its decoder and the cross-attention between them share the width",
 }
 _EXPERTS: Mapping[Part, str] = {

@@ -46,7 +46,7 @@ class CofiPrune(Step[Params]):
     uses_teacher = True
     stochastic = True
     claims = ("smaller", "fewer_parameters", "faster")
-    changes = ("heads", "neurons")
+    changes = ("blocks", "heads", "neurons")
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model without what its gates closed."""

@@ -61,8 +61,9 @@ def check_embedding(network: nn.Module, name: str) -> nn.Embedding:
     """The table of that name. Raises BuildError where another step has put another class there."""
     table = network.get_submodule(name)
     # transformers' own tables, such as OPT's of positions, which begin with an offset
-    is_own = isinstance(table, nn.Embedding) and type(table).__module__.startswith("transformers.")
-    return table if is_own else part_to_cut(network, name, nn.Embedding)
+    if isinstance(table, nn.Embedding) and type(table).__module__.startswith("transformers."):
+        return table
+    return part_to_cut(network, name, nn.Embedding)
 
 
 def cut_norm_(norm: nn.Module, kept: Sequence[int]) -> None:

@@ -46,7 +46,7 @@ def unit_magnitudes(network: nn.Module, attention: Attention) -> npt.NDArray[np.
     """The Euclidean norm of the weights that go with each unit: (units,)."""
     inputs = [_weight(network, name) for name in (attention.query, attention.key, attention.value)]
     if attention.fused:
-        inputs = list(inputs[0].split(attention.widths))
+        inputs = list(torch.split(inputs[0], list(attention.widths)))
     squares = [_squares(weight, attention.kv_heads) for weight in inputs]
     squares.append(_squares(_weight(network, attention.output).t(), attention.kv_heads))
     return np.asarray(np.sqrt(np.sum(squares, axis=0)))
